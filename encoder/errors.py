@@ -1,0 +1,83 @@
+"""The error tree of anymodal.
+
+    AnymodalError                 everything that anymodal raises on purpose
+    ├── InputError                a value that the caller passed (also a ValueError)
+    ├── ModelError                a model cannot be found, loaded or run
+    │   └── BundleError           the offline bundle: missing, corrupt, unreachable
+    ├── MediaError                a file cannot be decoded
+    │   ├── UnsupportedMediaError its kind is not known
+    │   ├── CorruptMediaError     it claims a format and does not hold it
+    │   └── MediaLimitError       it is larger than a limit allows
+    └── StoreError                the vector store cannot do its work    (search.errors)
+
+Each message names the value, the place and the remedy.
+"""
+
+from __future__ import annotations
+
+
+class AnymodalError(Exception):
+    """Base of all errors.
+
+    Args:
+        problem: what is wrong, with the value and the place.
+        remedy: what the reader can do about it; printed after the problem.
+    """
+
+    retryable = False
+    """Whether the same call may succeed later, unchanged (a store that is away, a timeout)."""
+
+    def __init__(self, problem: str, *, remedy: str = "") -> None:
+        super().__init__(problem, remedy)
+        self.problem = problem
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.problem} {self.remedy}".rstrip()
+
+
+class InputError(AnymodalError, ValueError):
+    """A value that the caller passed is not usable.
+
+    Args:
+        argument: the name of the argument, such as ``"image[2]"``.
+        got: what came, in words.
+        wanted: what would have been right.
+    """
+
+    def __init__(self, argument: str, *, got: str, wanted: str) -> None:
+        super().__init__(f"{argument}: got {got}.", remedy=f"Wanted {wanted}.")
+        self.argument = argument
+        self.got = got
+        self.wanted = wanted
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _input_error, (self.argument, self.got, self.wanted)
+
+
+def _input_error(argument: str, got: str, wanted: str) -> InputError:
+    return InputError(argument, got=got, wanted=wanted)
+
+
+class ModelError(AnymodalError):
+    """A model cannot be found, loaded or run."""
+
+
+class BundleError(ModelError):
+    """The offline bundle is missing, corrupt or cannot be fetched."""
+
+
+class MediaError(AnymodalError):
+    """A file cannot be decoded: corrupt, unsupported, too big, empty."""
+
+
+class UnsupportedMediaError(MediaError):
+    """The content is of a kind that no decoder takes."""
+
+
+class CorruptMediaError(MediaError):
+    """The content claims a format and does not hold it."""
+
+
+class MediaLimitError(MediaError):
+    """The content is larger than a limit allows; the limit is named."""

@@ -1,0 +1,62 @@
+"""The shared embedding space: its identity, its size and its calibration."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.types import Embeddings, Modality
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Where the cosines of one target modality lie: a typical level and a scale.
+
+    Cosines of different modalities are not comparable (the modality gap), so a mixed
+    ranking compares ``(cosine - mu) / c``.
+    """
+
+    mu: float = 0.0
+    c: float = 1.0
+
+    def apply(self, cosines: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Calibrate cosines of any shape; the shape stays."""
+        return (cosines - self.mu) / self.c
+
+
+@dataclass(frozen=True)
+class Space:
+    """A shared space.
+
+    Args:
+        embed_dim: the number of dimensions of an embedding.
+        identity: everything that changes a vector (model ids, hashes, quantization, DSRE).
+        calibration: constants per target modality; a missing one is not calibrated.
+    """
+
+    embed_dim: int
+    identity: Mapping[str, str]
+    calibration: Mapping[Modality, Calibration] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits; equal only where vectors may be compared."""
+        facts = json.dumps([self.embed_dim, sorted(self.identity.items())])
+        return hashlib.sha256(facts.encode()).hexdigest()[:16]
+
+    def calibrate(
+        self, modality: Modality, cosines: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Make the cosines to targets of ``modality`` comparable with other modalities'."""
+        return self.calibration.get(modality, Calibration()).apply(cosines)
+
+
+def l2_normalize(vectors: NDArray[np.floating]) -> Embeddings:
+    """Scale rows [n, d] to unit length; a zero row stays zero."""
+    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return (vectors / np.maximum(norms, 1e-12)).astype(np.float32)

@@ -1,0 +1,81 @@
+"""The values that travel through the encoder."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.errors import InputError
+
+Embeddings: TypeAlias = NDArray[np.float32]
+"""Rows of unit length in the shared space, float32, [n, embed_dim]."""
+
+
+class Modality(str):
+    """The kind of a piece of content: lower-case letters, digits and ``_``.
+
+    A string, so that a plug-in can add one without a change here.
+
+    >>> Modality("depth_map")
+    'depth_map'
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, name: str) -> Modality:
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", name):
+            raise InputError(
+                "modality", got=repr(name), wanted="a name such as 'text' (a-z, 0-9, _; 32 at most)"
+            )
+        return super().__new__(cls, name)
+
+
+TEXT = Modality("text")
+IMAGE = Modality("image")
+AUDIO = Modality("audio")
+VIDEO = Modality("video")
+
+
+@dataclass(frozen=True, eq=False)
+class Waveform:
+    """Mono sound: float32 samples in [-1, 1], shape [n_samples], and their rate in Hz."""
+
+    samples: NDArray[np.float32]
+    sampling_rate: int
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return len(self.samples) / self.sampling_rate
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrogram:
+    """A power spectrogram (linear or mel bins), float32 [n_bins, n_frames], not in dB."""
+
+    power: NDArray[np.float32]
+    sampling_rate: int
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """A video in memory: frames uint8 [n, height, width, 3] and its sound track, if any."""
+
+    frames: NDArray[np.uint8]
+    sound: Waveform | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """One piece of content to encode.
+
+    ``content`` is, by modality: text ``str``; image uint8 RGB ``[height, width, 3]``;
+    audio `Waveform` or `Spectrogram`; video `Clip`; otherwise what the plug-in's tower takes.
+    """
+
+    modality: Modality
+    content: Any

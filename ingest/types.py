@@ -1,0 +1,53 @@
+"""Assets and segments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from encoder.types import Modality
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One file's content.
+
+    ``asset_id`` is the hash of the content, so that a moved or copied file is the same asset.
+    ``modality`` is that of the whole file (a film is ``video``).
+    """
+
+    asset_id: str
+    uri: str
+    modality: Modality
+    media_type: str
+    size_bytes: int
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """A piece of an asset that becomes one embedding.
+
+    ``index`` counts within the asset and modality. ``content`` is what `encoder.types.Item`
+    holds for the modality. Times are seconds, ``char_*`` are offsets into the decoded text.
+    """
+
+    asset_id: str
+    modality: Modality
+    index: int
+    content: Any
+    start_s: float | None = None
+    end_s: float | None = None
+    char_start: int | None = None
+    char_end: int | None = None
+    snippet: str = ""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A file that was set aside, with its reason; its neighbours went on."""
+
+    uri: str
+    error: str
+    reason: str

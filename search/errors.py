@@ -1,0 +1,23 @@
+"""Errors of search and of the store; see `encoder.errors` for the whole tree."""
+
+from __future__ import annotations
+
+from encoder.errors import AnymodalError
+
+
+class StoreError(AnymodalError):
+    """The vector store cannot do its work."""
+
+
+class StoreUnavailableError(StoreError):
+    """The store does not answer; the same call may succeed later."""
+
+    retryable = True
+
+
+class StoreBusyError(StoreError):
+    """An embedded store is held by another process."""
+
+
+class SpaceMismatchError(StoreError):
+    """The collection belongs to another embedding space."""
