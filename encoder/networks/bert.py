@@ -1,0 +1,161 @@
+"""A BERT text encoder with mean pooling (Devlin et al. 2019; Reimers & Gurevych 2019).
+
+Small on purpose: what a sentence-embedding checkpoint of that family needs, and no more.
+Importing this module imports torch; nothing else in `encoder` does so at import time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class BertSize:
+    """The numbers that fix the architecture; the defaults are those of MiniLM-L6-H384.
+
+    >>> BertSize(n_layers=12).n_layers
+    12
+    """
+
+    vocab_size: int = 30522
+    n_positions: int = 512
+    hidden_dim: int = 384
+    ffn_dim: int = 1536
+    n_layers: int = 6
+    n_heads: int = 12
+    norm_eps: float = 1e-12
+
+
+class BertLayer(nn.Module):
+    """Self-attention, then a feed-forward net, each with a residual and a norm after it."""
+
+    def __init__(self, size: BertSize) -> None:
+        super().__init__()
+        d = size.hidden_dim
+        self.n_heads = size.n_heads
+        self.query, self.key, self.value = nn.Linear(d, d), nn.Linear(d, d), nn.Linear(d, d)
+        self.attention_out = nn.Linear(d, d)
+        self.attention_norm = nn.LayerNorm(d, eps=size.norm_eps)
+        self.ffn_in, self.ffn_out = nn.Linear(d, size.ffn_dim), nn.Linear(size.ffn_dim, d)
+        self.ffn_norm = nn.LayerNorm(d, eps=size.norm_eps)
+
+    def forward(self, x: Tensor, attention_bias: Tensor) -> Tensor:
+        """Map hidden states [n, length, hidden_dim] to the same shape.
+
+        ``attention_bias`` [n, 1, 1, length] is added to the attention logits.
+        """
+        x = self.attention_norm(x + self._attend(x, attention_bias))
+        fed_forward: Tensor = self.ffn_out(functional.gelu(self.ffn_in(x)))
+        normed: Tensor = self.ffn_norm(x + fed_forward)
+        return normed
+
+    def _attend(self, x: Tensor, attention_bias: Tensor) -> Tensor:
+        q, k, v = (self._split(project(x)) for project in (self.query, self.key, self.value))
+        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=attention_bias)
+        out: Tensor = self.attention_out(mixed.transpose(1, 2).flatten(2))
+        return out
+
+    def _split(self, x: Tensor) -> Tensor:
+        n, length, hidden_dim = x.shape
+        heads = x.reshape(n, length, self.n_heads, hidden_dim // self.n_heads)
+        return heads.transpose(1, 2)
+
+
+class SentenceBert(nn.Module):
+    """Token ids to one mean-pooled vector per text (not normalised)."""
+
+    def __init__(self, size: BertSize) -> None:
+        super().__init__()
+        self.word = nn.Embedding(size.vocab_size, size.hidden_dim)
+        self.position = nn.Embedding(size.n_positions, size.hidden_dim)
+        self.token_type = nn.Embedding(2, size.hidden_dim)
+        self.norm = nn.LayerNorm(size.hidden_dim, eps=size.norm_eps)
+        self.layers = nn.ModuleList(BertLayer(size) for _ in range(size.n_layers))
+
+    def forward(self, input_ids: Tensor, mask: Tensor) -> Tensor:
+        """Embed padded texts.
+
+        Args:
+            input_ids: int64 token ids [n, length].
+            mask: float32 [n, length], 1 for a token and 0 for padding.
+
+        Returns:
+            Mean over the tokens, float32 [n, hidden_dim].
+        """
+        x = self.embed(input_ids)
+        bias = ((1.0 - mask) * torch.finfo(x.dtype).min)[:, None, None, :]
+        for layer in self.layers:
+            x = layer(x, bias)
+        weights = mask.unsqueeze(2)
+        return (x * weights).sum(1) / weights.sum(1)
+
+    def embed(self, input_ids: Tensor) -> Tensor:
+        """The states that enter the first layer, [n, length, hidden_dim]."""
+        positions = torch.arange(input_ids.shape[1], device=input_ids.device)
+        first_type = self.token_type.weight[0]
+        states: Tensor = self.norm(self.word(input_ids) + self.position(positions) + first_type)
+        return states
+
+
+_TOP_NAMES = {
+    "embeddings.word_embeddings": "word",
+    "embeddings.position_embeddings": "position",
+    "embeddings.token_type_embeddings": "token_type",
+    "embeddings.LayerNorm": "norm",
+}
+_LAYER_NAMES = {
+    "attention.self.query": "query",
+    "attention.self.key": "key",
+    "attention.self.value": "value",
+    "attention.output.dense": "attention_out",
+    "attention.output.LayerNorm": "attention_norm",
+    "intermediate.dense": "ffn_in",
+    "output.dense": "ffn_out",
+    "output.LayerNorm": "ffn_norm",
+}
+
+
+def rename_weights(checkpoint: Mapping[str, Tensor], n_layers: int) -> dict[str, Tensor]:
+    """Map a BERT checkpoint's names to those of `SentenceBert`; the rest (pooler) is left out."""
+    modules = dict(_TOP_NAMES)
+    for i in range(n_layers):
+        modules |= {
+            f"encoder.layer.{i}.{old}": f"layers.{i}.{new}" for old, new in _LAYER_NAMES.items()
+        }
+    return {
+        f"{new}.{kind}": checkpoint[f"{old}.{kind}"]
+        for old, new in modules.items()
+        for kind in ("weight", "bias")
+        if f"{old}.{kind}" in checkpoint
+    }
+
+
+def read_size(config_path: Path) -> BertSize:
+    """Read the architecture's numbers from a Hugging Face ``config.json``."""
+    config = json.loads(config_path.read_text("utf-8"))
+    return BertSize(
+        vocab_size=config["vocab_size"],
+        n_positions=config["max_position_embeddings"],
+        hidden_dim=config["hidden_size"],
+        ffn_dim=config["intermediate_size"],
+        n_layers=config["num_hidden_layers"],
+        n_heads=config["num_attention_heads"],
+        norm_eps=config["layer_norm_eps"],
+    )
+
+
+def load_sentence_bert(folder: Path) -> SentenceBert:
+    """Load ``config.json`` and ``model.safetensors`` of ``folder``, ready for inference."""
+    from safetensors.torch import load_file
+
+    size = read_size(folder / "config.json")
+    model = SentenceBert(size)
+    model.load_state_dict(rename_weights(load_file(folder / "model.safetensors"), size.n_layers))
+    return model.eval()

@@ -1,0 +1,67 @@
+"""Run an ONNX file with ONNX Runtime, on the CPU unless told otherwise."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from encoder.errors import ModelError
+from encoder.runtime.base import Array
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+
+class OnnxSession:
+    """A `Session` over ONNX Runtime.
+
+    Args:
+        path: the ``.onnx`` file.
+        n_threads: threads of one run; None for every core.
+        providers: ONNX Runtime's execution providers, best first.
+
+    Raises:
+        ModelError: the file is missing or is not a network that ONNX Runtime can run.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        n_threads: int | None = None,
+        providers: Sequence[str] = ("CPUExecutionProvider",),
+    ) -> None:
+        import onnxruntime
+
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), session_options(n_threads), providers=list(providers)
+            )
+        # ONNX Runtime's errors share no base of their own below Exception
+        except Exception as error:
+            raise ModelError(
+                f"{path} cannot be run by ONNX Runtime: {error}.",
+                remedy="Prepare it again, with `anymodal bundle fetch` if it is of the bundle.",
+            ) from error
+
+    def run(self, inputs: Mapping[str, Array]) -> list[Array]:
+        """See `Session.run`."""
+        outputs: list[Any] = self._session.run(None, dict(inputs))
+        return outputs
+
+
+def session_options(n_threads: int | None = None) -> onnxruntime.SessionOptions:
+    """Options for a process that shares its memory and its cores with others."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = n_threads or os.cpu_count() or 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # The arena keeps the largest batch's memory for ever; glibc gives it back.
+    options.enable_cpu_mem_arena = False
+    # A waiting thread must not burn a core that decoding could use.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options

@@ -1,0 +1,40 @@
+"""Run a torch module as a `Session`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from encoder.runtime.base import Array
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class TorchSession:
+    """A `Session` over a torch module in inference mode.
+
+    Args:
+        module: takes tensors by keyword, returns a tensor or a tuple of them.
+        device: where it runs, such as ``"cpu"`` or ``"cuda:0"``.
+    """
+
+    def __init__(self, module: nn.Module, *, device: str = "cpu") -> None:
+        self._module = module.to(device).eval()
+        self._device = device
+
+    def run(self, inputs: Mapping[str, Array]) -> list[Array]:
+        """See `Session.run`."""
+        import torch
+
+        with torch.inference_mode():
+            tensors = {
+                name: torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
+                for name, array in inputs.items()
+            }
+            outputs = self._module(**tensors)
+        if isinstance(outputs, torch.Tensor):
+            outputs = (outputs,)
+        return [output.cpu().numpy() for output in outputs]

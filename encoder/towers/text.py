@@ -1,0 +1,85 @@
+"""The text tower: tokens, a sentence encoder, unit vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.errors import ModelError
+from encoder.runtime.base import Session
+from encoder.space import l2_normalize
+from encoder.towers.base import Prepared
+from encoder.types import Embeddings
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+MAX_TOKENS = 256
+"""MiniLM was tuned on texts of at most this many tokens; longer ones are cut."""
+
+
+class TextTower:
+    """Texts to embeddings.
+
+    Args:
+        tokenizer: see `load_tokenizer`.
+        session: takes ``input_ids`` int64 and ``mask`` float32, both [n, length]; gives
+            pooled vectors [n, embed_dim].
+    """
+
+    def __init__(self, tokenizer: Tokenizer, session: Session) -> None:
+        self._tokenizer = tokenizer
+        self._session = session
+
+    def prepare(self, content: str) -> NDArray[np.int64]:
+        """Token ids, int64 [n_tokens], with the start and end marks; at most `MAX_TOKENS`."""
+        return np.asarray(self._tokenizer.encode(content).ids, dtype=np.int64)
+
+    def forward(self, batch: Sequence[Prepared]) -> Embeddings:
+        """See `encoder.towers.base.Tower.forward`."""
+        input_ids, mask = pad(batch)
+        (pooled,) = self._session.run({"input_ids": input_ids, "mask": mask})
+        return l2_normalize(pooled)
+
+
+def pad(batch: Sequence[Prepared]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Pad token ids with 0 to the longest; the mask is 1 for tokens. Both [n, length]."""
+    length = max(len(ids) for ids in batch)
+    input_ids = np.zeros((len(batch), length), np.int64)
+    mask = np.zeros((len(batch), length), np.float32)
+    for row, ids in enumerate(batch):
+        input_ids[row, : len(ids)] = ids
+        mask[row, : len(ids)] = 1.0
+    return input_ids, mask
+
+
+def load_tokenizer(path: Path, *, max_tokens: int = MAX_TOKENS) -> Tokenizer:
+    """Read a ``tokenizer.json``; it cuts at ``max_tokens`` and does not pad.
+
+    Raises:
+        ModelError: the file is missing or not a tokenizer.
+    """
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    # the library raises a bare Exception
+    except Exception as error:
+        raise ModelError(
+            f"{path} is not a tokenizer: {error}.", remedy="Run `anymodal bundle verify`."
+        ) from error
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length=max_tokens)
+    return tokenizer
+
+
+def load(folder: Path, *, n_threads: int | None = None) -> TextTower:
+    """The text tower of a prepared folder that holds ``model.onnx`` and ``tokenizer.json``."""
+    from encoder.runtime.onnx import OnnxSession
+
+    session = OnnxSession(folder / "model.onnx", n_threads=n_threads)
+    return TextTower(load_tokenizer(folder / "tokenizer.json"), session)
