@@ -1,0 +1,132 @@
+"""Containers of sound and video: opened safely, and what their headers say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from encoder.errors import CorruptMediaError
+from encoder.media.source import Source, decoding, name_of, opened
+
+# Playlists (hls, concat, dash) are left out: they make the demuxer open other files and URLs.
+_DEMUXERS = (
+    "wav,w64,flac,mp3,ogg,aac,aiff,au,caf,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,"
+    "avi,mpeg,mpegvideo,mpegts,flv,asf"
+)
+_MAX_BAD_PACKETS = 200
+
+
+@dataclass(frozen=True)
+class StreamFacts:
+    """What a container's header says. Zero or None: not there, or not told.
+
+    ``sound_start_s`` is when the sound track sets in, relative to the start of the file.
+    A cover picture of a song does not count as video.
+    """
+
+    duration_s: float | None
+    has_video: bool
+    has_sound: bool
+    width: int = 0
+    height: int = 0
+    sound_start_s: float = 0.0
+    title: str = ""
+
+
+def probe(source: Source) -> StreamFacts:
+    """Read the header only.
+
+    Raises:
+        CorruptMediaError: not a container that is read here, or one without streams.
+    """
+    with open_container(source) as container:
+        video, sound = video_stream(container), sound_stream(container)
+        if video is None and sound is None:
+            raise CorruptMediaError(
+                f"{name_of(source)} holds neither pictures nor sound.",
+                remedy="Check that the recording was finished; fetch or export it again.",
+            )
+        return StreamFacts(
+            duration_s=_duration_s(container, video or sound),
+            has_video=video is not None,
+            has_sound=sound is not None,
+            width=video.codec_context.width if video else 0,
+            height=video.codec_context.height if video else 0,
+            sound_start_s=_start_s(container, sound),
+            title=container.metadata.get("title", "").strip(),
+        )
+
+
+@contextmanager
+def open_container(source: Source) -> Iterator[Any]:
+    """An ``av`` input container that can reach nothing but the source's own bytes."""
+    import av
+
+    with opened(source) as file, decoding(source, "sound or video"):
+        # A file object, not a path: a name such as "concat:a|b" must not be read as a URL.
+        options = {"format_whitelist": _DEMUXERS, "protocol_whitelist": ""}
+        with av.open(file, options=options, metadata_errors="replace") as container:
+            yield container
+
+
+def video_stream(container: Any) -> Any | None:
+    """The first stream of moving pictures, or None."""
+    streams = container.streams.video
+    return next((s for s in streams if not _is_cover(s) and s.codec_context), None)
+
+
+def sound_stream(container: Any) -> Any | None:
+    """The first sound track, or None."""
+    return next((s for s in container.streams.audio if s.codec_context), None)
+
+
+def decode_frames(source: Source, container: Any, stream: Any) -> Iterator[Any]:
+    """Decode one stream; damaged packets are left out, as players do.
+
+    Raises:
+        CorruptMediaError: nothing can be decoded, or damage without end.
+    """
+    from av.error import InvalidDataError
+
+    n_frames = n_bad = 0
+    for packet in container.demux(stream):
+        try:
+            frames = packet.decode()
+        except InvalidDataError as error:
+            n_bad += 1
+            if n_bad > _MAX_BAD_PACKETS + n_frames:
+                raise CorruptMediaError(
+                    f"{name_of(source)} is damaged: {n_bad} packets cannot be decoded ({error}).",
+                    remedy="Fetch or export it again.",
+                ) from error
+            continue
+        n_frames += len(frames)
+        yield from frames
+    if not n_frames:
+        raise CorruptMediaError(
+            f"{name_of(source)} holds a {stream.type} stream without content.",
+            remedy="Check that the recording was finished; fetch or export it again.",
+        )
+
+
+def _is_cover(stream: Any) -> bool:
+    from av.stream import Disposition
+
+    return bool(stream.disposition & Disposition.attached_pic)
+
+
+def _duration_s(container: Any, stream: Any) -> float | None:
+    if container.duration:
+        return float(container.duration) / 1e6
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    return None
+
+
+def _start_s(container: Any, stream: Any | None) -> float:
+    if stream is None or stream.start_time is None or not stream.time_base:
+        return 0.0
+    first_s = (container.start_time or 0) / 1e6
+    return max(0.0, float(stream.start_time * stream.time_base) - first_s)

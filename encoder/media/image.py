@@ -1,0 +1,171 @@
+"""Pictures: any file that Pillow reads safely, as uint8 RGB [height, width, 3]."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.errors import MediaLimitError
+from encoder.media.source import Source, decoding, name_of, opened
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "ICO")
+"""What is read. Pillow knows more, some of which start other programs (EPS: Ghostscript)."""
+
+SHORT_SIDE = 512
+"""Pictures are scaled down to this shorter side: twice what the image towers look at."""
+
+MAX_PIXELS = 64_000_000
+"""The most pixels held in memory; a JPEG is first shrunk by its decoder, so it rarely counts."""
+
+_ORIENTATION = 0x0112
+_SIDEWAYS = frozenset({5, 6, 7, 8})
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What a picture's header says, before it is decoded.
+
+    ``width`` and ``height`` are as seen (after the EXIF turn); ``decoded_pixels`` is how many
+    must be held in memory to read it.
+    """
+
+    media_type: str
+    width: int
+    height: int
+    decoded_pixels: int
+
+
+def image_facts(source: Source, short_side: int = SHORT_SIDE) -> ImageFacts:
+    """Read the header only. Raises `MediaError` where there is no picture."""
+    with _open(source) as image:
+        width, height = image.size
+        if image.getexif().get(_ORIENTATION) in _SIDEWAYS:
+            width, height = height, width
+        media_type = image.get_format_mimetype() or "image/unknown"
+        image.draft("RGB", (short_side, short_side))
+        return ImageFacts(media_type, width, height, image.size[0] * image.size[1])
+
+
+def load_image(
+    source: Source, short_side: int = SHORT_SIDE, max_pixels: int = MAX_PIXELS
+) -> NDArray[np.uint8]:
+    """Decode a picture to RGB, upright, over white; of an animation the first frame.
+
+    Args:
+        source: a path, bytes or a binary file.
+        short_side: scale down so that the shorter side is at most this; never scale up.
+        max_pixels: refuse to hold more decoded pixels than this.
+
+    Returns:
+        uint8 [height, width, 3].
+
+    Raises:
+        CorruptMediaError: no picture, or one that is cut off.
+        MediaLimitError: it has more pixels than the limit.
+    """
+    with _open(source) as image:
+        # The JPEG decoder can shrink by 2, 4 or 8 while it decodes: big photos become cheap.
+        image.draft("RGB", (short_side, short_side))
+        _check_pixels(source, image.size[0] * image.size[1], max_pixels)
+        image.load()
+        return np.asarray(_over_white(_shrink(_upright(image), short_side)))
+
+
+def resize(
+    rgb: NDArray[np.uint8],
+    width: int,
+    height: int,
+    box: tuple[float, float, float, float] | None = None,
+) -> NDArray[np.uint8]:
+    """Scale a uint8 picture [h, w, 3] with antialiasing (bicubic) to [height, width, 3].
+
+    ``box`` (left, top, right, bottom, in pixels) is cut out first, without a copy.
+    """
+    from PIL import Image
+
+    scaled = Image.fromarray(rgb).resize((width, height), Image.Resampling.BICUBIC, box=box)
+    return np.asarray(scaled)
+
+
+def fit_short_side(width: int, height: int, short_side: int) -> tuple[int, int]:
+    """Width and height whose shorter side is at most ``short_side``, in proportion."""
+    scale = min(1.0, short_side / min(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+@contextmanager
+def _open(source: Source) -> Iterator[ImageFile]:
+    from PIL import Image
+
+    with opened(source) as file, decoding(source, "a picture"):
+        try:
+            with Image.open(file, formats=FORMATS) as image:
+                yield image
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise MediaLimitError(
+                f"{name_of(source)}: {error}.",
+                remedy="Scale it down, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust it.",
+            ) from error
+
+
+def _check_pixels(source: Source, pixels: int, max_pixels: int) -> None:
+    if pixels > max_pixels:
+        raise MediaLimitError(
+            f"{name_of(source)} has {pixels:,} pixels; max_pixels is {max_pixels:,}.",
+            remedy="Scale it down or raise max_pixels.",
+        )
+
+
+def _upright(image: Image) -> Image:
+    from PIL import ImageOps
+
+    ImageOps.exif_transpose(image, in_place=True)
+    return image
+
+
+def _shrink(image: Image, short_side: int) -> Image:
+    """Scale down in a mode where scaling is right: alpha premultiplied, no palette."""
+    from PIL import Image
+
+    image = _eight_bits(image)
+    size = fit_short_side(*image.size, short_side)
+    if size == image.size:
+        return image
+    return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
+
+
+def _eight_bits(image: Image) -> Image:
+    from PIL import Image
+
+    if image.mode.startswith(("I", "F")):
+        return Image.fromarray(_to_uint8(np.asarray(image)))
+    if image.has_transparency_data:
+        return image.convert("RGBA")
+    return image.convert("RGB")
+
+
+def _to_uint8(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Deep grey [h, w] to eight bits: 16-bit integers by 257, anything else by its own range."""
+    deep = np.nan_to_num(values.astype(np.float32))
+    low, high = float(deep.min()), float(deep.max())
+    if values.dtype.kind in "iu" and low >= 0 and high <= 65535:
+        low, high = 0.0, 65535.0
+    return np.asarray((deep - low) / max(high - low, 1e-9) * 255 + 0.5).astype(np.uint8)
+
+
+def _over_white(image: Image) -> Image:
+    from PIL import Image
+
+    if image.mode == "RGBA":
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")

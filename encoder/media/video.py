@@ -1,0 +1,68 @@
+"""Video: frames at a steady pace, scaled down while they are decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.errors import CorruptMediaError
+from encoder.media.container import decode_frames, open_container, video_stream
+from encoder.media.image import SHORT_SIDE, fit_short_side
+from encoder.media.source import Source, name_of
+
+
+def stream_frames(
+    source: Source, every_s: float = 0.5, short_side: int = SHORT_SIDE, n_threads: int = 1
+) -> Iterator[tuple[float, NDArray[np.uint8]]]:
+    """Decode the first video stream; yield one frame per ``every_s`` seconds, upright.
+
+    Args:
+        source: a path, bytes or a binary file.
+        every_s: the least distance of frames; 0 for all of them.
+        short_side: scale down so that the shorter side is at most this.
+        n_threads: how many threads decode; 0 lets FFmpeg choose.
+
+    Yields:
+        seconds since the start of the file, and the frame, uint8 RGB [height, width, 3].
+
+    Raises:
+        CorruptMediaError: no video stream, or nothing in it.
+    """
+    with open_container(source) as container:
+        stream = video_stream(container)
+        if stream is None:
+            raise CorruptMediaError(
+                f"{name_of(source)} has no pictures.", remedy="Name a file with a video stream."
+            )
+        _set_up(stream, n_threads, skip=every_s > 0)
+        start_s, due_s = (container.start_time or 0) / 1e6, 0.0
+        for frame in decode_frames(source, container, stream):
+            time_s = max(0.0, (frame.time or 0.0) - start_s)
+            if time_s >= due_s:
+                due_s = _next_tick_s(time_s, every_s)
+                yield time_s, _to_rgb(frame, short_side)
+
+
+def _next_tick_s(time_s: float, every_s: float) -> float:
+    """The next multiple of ``every_s``, so that frames keep the pace on average."""
+    return (int(time_s / every_s + 1e-6) + 1) * every_s - 1e-6 if every_s else time_s
+
+
+def _set_up(stream: Any, n_threads: int, *, skip: bool) -> None:
+    stream.thread_type = "AUTO"
+    stream.codec_context.thread_count = n_threads
+    if skip:
+        # Frames that no other needs are not decoded: about a third of the time of a film.
+        stream.codec_context.skip_frame = "NONREF"
+
+
+def _to_rgb(frame: Any, short_side: int) -> NDArray[np.uint8]:
+    width, height = fit_short_side(frame.width, frame.height, short_side)
+    small = frame.reformat(width=width, height=height, format="rgb24", interpolation="BICUBIC")
+    rgb: NDArray[np.uint8] = small.to_ndarray()
+    return (
+        np.ascontiguousarray(np.rot90(rgb, round(frame.rotation / 90))) if frame.rotation else rgb
+    )
