@@ -1,0 +1,37 @@
+"""Encode text, images, sound and video into one shared space.
+
+>>> from encoder import MultiModalEncoder
+>>> encoder = MultiModalEncoder()
+>>> e = encoder.encode_multimodal(text="A cat sitting on a mat")
+>>> e.text.shape
+(384,)
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from encoder.errors import AnymodalError, InputError, ModelError
+from encoder.types import Embeddings, Item, Modality, Waveform
+
+if TYPE_CHECKING:
+    from encoder.multimodal import MultiModalEmbeddings, MultiModalEncoder
+
+__all__ = [
+    "AnymodalError",
+    "Embeddings",
+    "InputError",
+    "Item",
+    "Modality",
+    "ModelError",
+    "MultiModalEmbeddings",
+    "MultiModalEncoder",
+    "Waveform",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Late, so that `import encoder` costs nothing that its user does not use.
+    if name in ("MultiModalEncoder", "MultiModalEmbeddings"):
+        from encoder import multimodal
+
+        return getattr(multimodal, name)
+    raise AttributeError(f"module 'encoder' has no attribute {name!r}")

@@ -27,7 +27,7 @@ class AnymodalError(Exception):
     retryable = False
     """Whether the same call may succeed later, unchanged (a store that is away, a timeout)."""
 
-    def __init__(self, problem: str, *, remedy: str = "") -> None:
+    def __init__(self, problem: str, remedy: str = "") -> None:
         super().__init__(problem, remedy)
         self.problem = problem
         self.remedy = remedy

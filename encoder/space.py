@@ -49,9 +49,7 @@ class Space:
         facts = json.dumps([self.embed_dim, sorted(self.identity.items())])
         return hashlib.sha256(facts.encode()).hexdigest()[:16]
 
-    def calibrate(
-        self, modality: Modality, cosines: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
+    def calibrate(self, modality: Modality, cosines: NDArray[np.float64]) -> NDArray[np.float64]:
         """Make the cosines to targets of ``modality`` comparable with other modalities'."""
         return self.calibration.get(modality, Calibration()).apply(cosines)
 

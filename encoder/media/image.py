@@ -77,7 +77,12 @@ def load_image(
         image.draft("RGB", (short_side, short_side))
         _check_pixels(source, image.size[0] * image.size[1], max_pixels)
         image.load()
-        return np.asarray(_over_white(_shrink(_upright(image), short_side)))
+        return rgb_array(image, short_side)
+
+
+def rgb_array(image: Image, short_side: int = SHORT_SIDE) -> NDArray[np.uint8]:
+    """A Pillow image of any mode as `load_image` returns it: upright, over white, scaled down."""
+    return np.asarray(_over_white(_shrink(_upright(image.copy()), short_side)))
 
 
 def resize(

@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.errors import CorruptMediaError
-from encoder.media.container import decode_frames, open_container, video_stream
+from encoder.media.container import decode_frames, open_container, probe, video_stream
 from encoder.media.image import SHORT_SIDE, fit_short_side
+from encoder.media.sound import load_sound
 from encoder.media.source import Source, name_of
+from encoder.types import Clip
 
 
 def stream_frames(
@@ -66,3 +68,23 @@ def _to_rgb(frame: Any, short_side: int) -> NDArray[np.uint8]:
     return (
         np.ascontiguousarray(np.rot90(rgb, round(frame.rotation / 90))) if frame.rotation else rgb
     )
+
+
+def load_clip(source: Source, max_frames: int = 32, short_side: int = SHORT_SIDE) -> Clip:
+    """A few frames, evenly spread over the video, and its whole sound track, if it has one.
+
+    Raises:
+        CorruptMediaError: no video stream, or nothing in it.
+        MediaLimitError: the sound track is longer than `load_sound` takes.
+    """
+    kept: list[NDArray[np.uint8]] = []
+    stride = 1
+    # Containers need not tell their duration: thin out on the way, so that memory stays bounded.
+    for index, (_, rgb) in enumerate(stream_frames(source, 0.5, short_side)):
+        if index % stride == 0:
+            kept.append(rgb)
+        if len(kept) == 2 * max_frames:
+            kept, stride = kept[::2], stride * 2
+    spread = np.linspace(0, len(kept) - 1, min(max_frames, len(kept))).round().astype(int)
+    sound = load_sound(source) if probe(source).has_sound else None
+    return Clip(np.stack([kept[i] for i in spread]), sound)

@@ -1,0 +1,31 @@
+"""Settings of the encoder, from arguments or from the environment."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class EncoderConfig(BaseSettings):
+    """How `encoder.MultiModalEncoder` runs; each field is also ``ANYMODAL_ENCODER__<FIELD>``.
+
+    >>> EncoderConfig(batch_items=8).batch_items
+    8
+    """
+
+    model_config = SettingsConfigDict(env_prefix="ANYMODAL_ENCODER__", frozen=True, extra="forbid")
+
+    model: str = "bundle:default"
+    """Where the weights come from: ``bundle:default``, ``hf:org/name@revision``, ``dir:path``."""
+
+    device: str | None = None
+    """A torch device for hub models, such as ``cuda:0``; None lets the model choose."""
+
+    batch_items: int = Field(default=32, ge=1)
+    """The most items in one forward pass."""
+
+    batch_tokens: int = Field(default=8192, ge=1)
+    """The most tokens (padding included) in one forward pass."""
+
+    video_frames: int = Field(default=32, ge=1)
+    """The most frames that stand for a whole video in `encode_multimodal`."""

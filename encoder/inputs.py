@@ -1,0 +1,232 @@
+"""Turn what a caller passes into items, or say what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.errors import InputError
+from encoder.types import (
+    AUDIO,
+    IMAGE,
+    TEXT,
+    VIDEO,
+    Clip,
+    Item,
+    Modality,
+    Spectrogram,
+    Waveform,
+)
+
+_MAX_CHANNELS = 32
+# Float sound beyond this is not a loud recording but integer samples in disguise.
+_MAX_PEAK = 32.0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The items of one argument; ``single`` if the caller passed one value and not a list."""
+
+    items: Sequence[Item]
+    single: bool
+
+
+@dataclass(frozen=True)
+class AudioFormat:
+    """How bare sound arrays are to be read."""
+
+    sampling_rate: int = 16_000
+    kind: str = "waveform"
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("waveform", "spectrogram"):
+            raise InputError(
+                "audio_kind", got=repr(self.kind), wanted="'waveform' or 'spectrogram'"
+            )
+        if not 1_000 <= self.sampling_rate <= 768_000:
+            raise InputError(
+                "sampling_rate", got=f"{self.sampling_rate} Hz", wanted="1,000 to 768,000 Hz"
+            )
+
+
+def read_argument(name: str, value: Any, audio: AudioFormat) -> Batch:
+    """Validate one argument of ``encode_multimodal``.
+
+    Args:
+        name: the argument's name, which is also its modality.
+        value: one value, or a list of them (for images also an array [n, h, w, c]).
+
+    Raises:
+        InputError: names the argument (``image[2]``), what came and what is wanted.
+        MediaError: a path does not lead to media that can be decoded.
+    """
+    read = _READERS.get(name, _read_other)
+    single = not _is_batch(name, value)
+    values = [value] if single else list(value)
+    if not values:
+        raise InputError(name, got="an empty list", wanted="at least one item")
+    labels = [name] if single else [f"{name}[{i}]" for i in range(len(values))]
+    contents = [read(label, v, audio) for label, v in zip(labels, values, strict=True)]
+    return Batch([Item(Modality(name), content) for content in contents], single)
+
+
+def _is_batch(name: str, value: Any) -> bool:
+    if isinstance(value, np.ndarray):
+        return name == IMAGE and value.ndim == 4
+    return isinstance(value, list) or (isinstance(value, tuple) and name != VIDEO)
+
+
+def read_text(label: str, value: Any, _: AudioFormat) -> str:
+    """A non-empty string."""
+    if not isinstance(value, str):
+        raise InputError(label, got=f"a {type(value).__name__}", wanted="a str or a list of str")
+    if not value.strip():
+        raise InputError(label, got="an empty text", wanted="at least one visible character")
+    return value
+
+
+def read_image(label: str, value: Any, _: AudioFormat) -> NDArray[np.uint8]:
+    """A path, a PIL image or an array; uint8 RGB [height, width, 3]."""
+    from encoder.media.image import load_image, rgb_array
+
+    if isinstance(value, str | Path):
+        return load_image(_existing(label, value))
+    if hasattr(value, "getbands"):  # a PIL image, told without importing PIL
+        return rgb_array(value)
+    array = _array(label, value, "an array [height, width, 3], a PIL image or a path")
+    return _rgb(label, array)
+
+
+def _rgb(label: str, array: NDArray[Any]) -> NDArray[np.uint8]:
+    wanted = "uint8 or float 0..1, [height, width] or [height, width, 1 | 3 | 4]"
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or 0 in array.shape:
+        hint = "; move the channels last" if array.ndim == 3 and array.shape[0] in (1, 3, 4) else ""
+        raise InputError(label, got=f"shape {array.shape}", wanted=wanted + hint)
+    pixels = _as_uint8(label, array, wanted)
+    if pixels.shape[2] == 4:
+        alpha = pixels[:, :, 3:].astype(np.float32) / 255
+        over_white = pixels[:, :, :3] * alpha + 255 * (1 - alpha)
+        return np.ascontiguousarray(over_white.round().astype(np.uint8))
+    return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+
+
+def _as_uint8(label: str, array: NDArray[Any], wanted: str) -> NDArray[np.uint8]:
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8) * np.uint8(255)
+    if not np.issubdtype(array.dtype, np.floating):
+        raise InputError(label, got=f"dtype {array.dtype}", wanted=wanted)
+    _check_finite(label, array)
+    if array.min() < 0 or array.max() > 1:
+        span = f"floats from {array.min():.3g} to {array.max():.3g}"
+        raise InputError(label, got=span, wanted=wanted)
+    return (array * 255).round().astype(np.uint8)
+
+
+def read_audio(label: str, value: Any, audio: AudioFormat) -> Waveform | Spectrogram:
+    """A path, a `Waveform`, a `Spectrogram` or an array that ``audio`` explains."""
+    from encoder.media.sound import load_sound
+
+    if isinstance(value, str | Path):
+        return load_sound(_existing(label, value))
+    if isinstance(value, Spectrogram):
+        return Spectrogram(_power(label, np.asarray(value.power)), value.sampling_rate)
+    if isinstance(value, Waveform):
+        rate = AudioFormat(value.sampling_rate).sampling_rate
+        return Waveform(_mono(label, np.asarray(value.samples)), rate)
+    array = _array(label, value, "an array of samples [n], a Waveform or a path")
+    if audio.kind == "spectrogram":
+        return Spectrogram(_power(label, array), audio.sampling_rate)
+    return Waveform(_mono(label, array), audio.sampling_rate)
+
+
+def _mono(label: str, array: NDArray[Any]) -> NDArray[np.float32]:
+    wanted = "samples [n] or [channels, n], float in [-1, 1] or int16, at least one"
+    if array.ndim not in (1, 2) or array.size == 0:
+        raise InputError(label, got=f"shape {array.shape}", wanted=wanted)
+    if array.ndim == 2 and min(array.shape) > _MAX_CHANNELS:
+        hint = '; for a spectrogram pass audio_kind="spectrogram"'
+        raise InputError(label, got=f"shape {array.shape}", wanted=wanted + hint)
+    if np.issubdtype(array.dtype, np.signedinteger):
+        samples = array.astype(np.float32) / (float(np.iinfo(array.dtype).max) + 1)
+    elif np.issubdtype(array.dtype, np.floating):
+        samples = array.astype(np.float32)
+    else:
+        raise InputError(label, got=f"dtype {array.dtype}", wanted=wanted)
+    _check_finite(label, samples)
+    if (peak := float(np.abs(samples).max())) > _MAX_PEAK:
+        raise InputError(label, got=f"floats up to {peak:.4g}", wanted=wanted)
+    if samples.ndim == 2:
+        samples = samples.mean(axis=int(np.argmin(samples.shape)))
+    return np.ascontiguousarray(samples, dtype=np.float32)
+
+
+def _power(label: str, array: NDArray[Any]) -> NDArray[np.float32]:
+    wanted = "a power spectrogram [bins, frames], float, not negative (not in dB)"
+    if array.ndim != 2 or 0 in array.shape:
+        raise InputError(label, got=f"shape {array.shape}", wanted=wanted)
+    if not np.issubdtype(array.dtype, np.floating):
+        raise InputError(label, got=f"dtype {array.dtype}", wanted=wanted)
+    _check_finite(label, array)
+    if array.min() < 0:
+        raise InputError(label, got=f"values down to {array.min():.3g}", wanted=wanted)
+    return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def read_video(label: str, value: Any, audio: AudioFormat) -> Clip | Path:
+    """A path (decoded later, as a stream), a `Clip`, frames, or ``(frames, waveform)``."""
+    if isinstance(value, str | Path):
+        return _existing(label, value)
+    if isinstance(value, Clip):
+        value = (value.frames, value.sound)
+    frames, sound = value if isinstance(value, tuple) and len(value) == 2 else (value, None)
+    array = _array(f"{label} frames", frames, "a path, frames [n, h, w, 3] or (frames, waveform)")
+    if array.ndim != 4 or len(array) == 0:
+        raise InputError(
+            f"{label} frames", got=f"shape {array.shape}", wanted="[n, height, width, channels]"
+        )
+    rgb = np.stack([_rgb(f"{label} frames[{i}]", frame) for i, frame in enumerate(array)])
+    heard = None if sound is None else read_audio(f"{label} sound", sound, audio)
+    if isinstance(heard, Spectrogram):
+        raise InputError(f"{label} sound", got="a spectrogram", wanted="a waveform")
+    return Clip(rgb, heard)
+
+
+def _read_other(_label: str, value: Any, _: AudioFormat) -> Any:
+    # What a plug-in's content looks like is its tower's affair; `prepare` validates it.
+    return value
+
+
+def _array(label: str, value: Any, wanted: str) -> NDArray[Any]:
+    if value is None or not hasattr(value, "__array__"):
+        raise InputError(label, got=f"a {type(value).__name__}", wanted=wanted)
+    return np.asarray(value)
+
+
+def _check_finite(label: str, array: NDArray[Any]) -> None:
+    if not np.isfinite(array).all():
+        n_bad = int(array.size - np.isfinite(array).sum())
+        raise InputError(label, got=f"{n_bad} values that are NaN or infinite", wanted="none")
+
+
+def _existing(label: str, path: str | Path) -> Path:
+    resolved = Path(path).expanduser()
+    if not resolved.is_file():
+        raise InputError(label, got=f"path {str(path)!r}, which is no file", wanted="a media file")
+    return resolved
+
+
+_READERS: dict[str, Callable[[str, Any, AudioFormat], Any]] = {
+    TEXT: read_text,
+    IMAGE: read_image,
+    AUDIO: read_audio,
+    VIDEO: read_video,
+}

@@ -1,0 +1,236 @@
+"""One encoder for every modality: dispatch, batch, fuse."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from encoder.batching import bucket_by_length, scatter
+from encoder.config import EncoderConfig
+from encoder.errors import InputError, ModelError
+from encoder.inputs import AudioFormat, Batch, read_argument
+from encoder.models.resolve import load_model
+from encoder.registry import registered_modalities
+from encoder.space import Space, l2_normalize
+from encoder.towers import video as video_tower
+from encoder.towers.base import Tower
+from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings, Item, Modality
+
+# Tokenizing, resizing and spectrograms release the GIL for most of their time.
+_PREPARE_THREADS = 2
+
+
+@dataclass(frozen=True, eq=False)
+class MultiModalEmbeddings:
+    """What `MultiModalEncoder.encode_multimodal` returns.
+
+    Each embedding is float32 and of unit length: [embed_dim] for one value, [n, embed_dim] for a
+    list. A modality that was not passed is None.
+    """
+
+    by_modality: Mapping[Modality, Embeddings]
+
+    @property
+    def text(self) -> Embeddings | None:
+        """The embeddings of ``text=``."""
+        return self.by_modality.get(TEXT)
+
+    @property
+    def image(self) -> Embeddings | None:
+        """The embeddings of ``image=``."""
+        return self.by_modality.get(IMAGE)
+
+    @property
+    def audio(self) -> Embeddings | None:
+        """The embeddings of ``audio=``."""
+        return self.by_modality.get(AUDIO)
+
+    @property
+    def video(self) -> Embeddings | None:
+        """The embeddings of ``video=``."""
+        return self.by_modality.get(VIDEO)
+
+    def __getitem__(self, modality: str) -> Embeddings:
+        """The embeddings of any modality, also a registered one."""
+        return self.by_modality[Modality(modality)]
+
+    @cached_property
+    def fused(self) -> Embeddings:
+        """One embedding for all modalities: the normalised sum, row by row.
+
+        A single value is joined to every row of a list.
+
+        Raises:
+            InputError: lists of different lengths were passed.
+        """
+        lengths = {m: len(e) for m, e in self.by_modality.items() if e.ndim == 2}
+        if len(set(lengths.values())) > 1:
+            raise InputError(
+                "fused",
+                got="lists of different lengths: "
+                + ", ".join(f"{m} {n}" for m, n in lengths.items()),
+                wanted="lists of one length, or single values",
+            )
+        return l2_normalize(np.sum(np.broadcast_arrays(*self.by_modality.values()), axis=0))
+
+
+class MultiModalEncoder:
+    """Encodes text, images, sound, video and registered modalities into one shared space.
+
+    Safe to use from several threads; towers load on first use.
+
+    Args:
+        model: ``bundle:default`` (offline), ``hf:org/name@revision`` or ``dir:path``.
+        device: a torch device for hub models.
+        enable_dsre: dynamic sparse inference for long text.
+        quantization: the bit widths to run with; None runs the weights as they are.
+        config: all other settings; the arguments above win over it.
+
+    Raises:
+        ModelError: the model cannot be found or loaded.
+
+    >>> encoder = MultiModalEncoder()
+    >>> e = encoder.encode_multimodal(text=["rain", "a dog barks"])
+    >>> e.text.shape, e.fused.dtype
+    ((2, 384), dtype('float32'))
+    """
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        device: str | None = None,
+        enable_dsre: bool = False,
+        quantization: str | None = None,
+        config: EncoderConfig | None = None,
+    ) -> None:
+        self._config = config or EncoderConfig()
+        spec = model or self._config.model
+        for name, wish in (("enable_dsre", enable_dsre), ("quantization", quantization)):
+            if wish:
+                raise ModelError(
+                    f"{name}={wish!r} is not available for {spec} in this version.",
+                    remedy=f"Leave {name} out: the dense fp32 model runs.",
+                )
+        self._model = load_model(spec, device=device or self._config.device)
+        self._plugins: dict[Modality, Tower] = {}
+        self._lock = Lock()
+
+    @property
+    def space(self) -> Space:
+        """The shared space: dimension, fingerprint and calibration."""
+        return self._model.space
+
+    @property
+    def embed_dim(self) -> int:
+        """The number of dimensions of an embedding."""
+        return self.space.embed_dim
+
+    @property
+    def modalities(self) -> frozenset[Modality]:
+        """What this encoder takes; video needs the image or the audio tower."""
+        own = {*self._model.towers, *registered_modalities()}
+        return frozenset(own | {VIDEO} if own & {IMAGE, AUDIO} else own)
+
+    def encode_multimodal(
+        self,
+        text: Any = None,
+        image: Any = None,
+        audio: Any = None,
+        video: Any = None,
+        *,
+        sampling_rate: int = 16_000,
+        audio_kind: str = "waveform",
+        **others: Any,
+    ) -> MultiModalEmbeddings:
+        """Encode any non-empty combination; each argument takes one value or a list.
+
+        Args:
+            text: str.
+            image: uint8 or float 0..1 array [h, w], [h, w, 1 | 3 | 4] or [n, h, w, c]; a PIL
+                image; a path.
+            audio: samples [n] or [channels, n] (float in [-1, 1] or int16), a path, a
+                `Waveform`, or, with ``audio_kind="spectrogram"``, power [bins, frames].
+            video: a path, frames [n, h, w, 3], ``(frames, waveform)`` or a `Clip`.
+            sampling_rate: of bare audio arrays, in Hz.
+            audio_kind: ``"waveform"`` or ``"spectrogram"``.
+            others: registered modalities by name.
+
+        Raises:
+            InputError: names the argument, what came and what is wanted.
+            MediaError: a path cannot be decoded.
+        """
+        given = {"text": text, "image": image, "audio": audio, "video": video, **others}
+        audio_format = AudioFormat(sampling_rate, audio_kind)
+        batches = {
+            Modality(name): read_argument(name, value, audio_format)
+            for name, value in given.items()
+            if value is not None
+        }
+        if not batches:
+            raise InputError(
+                "encode_multimodal", got="no content", wanted="text, image, audio or video"
+            )
+        return MultiModalEmbeddings(self._encode_batches(batches))
+
+    def encode_items(self, items: Sequence[Item]) -> Embeddings:
+        """Encode mixed items; float32 unit rows [len(items), embed_dim], in their order.
+
+        Raises:
+            InputError: this model has no tower for an item's modality.
+        """
+        indices: dict[Modality, list[int]] = defaultdict(list)
+        for index, item in enumerate(items):
+            indices[item.modality].append(index)
+        parts = [
+            (rows, self._encode_modality(modality, [items[i].content for i in rows]))
+            for modality, rows in indices.items()
+        ]
+        return scatter(parts, len(items), self.embed_dim)
+
+    def _encode_batches(self, batches: Mapping[Modality, Batch]) -> dict[Modality, Embeddings]:
+        flat = [item for batch in batches.values() for item in batch.items]
+        rows = iter(self.encode_items(flat))
+        stacked = {m: np.stack([next(rows) for _ in b.items]) for m, b in batches.items()}
+        return {m: e[0] if batches[m].single else e for m, e in stacked.items()}
+
+    def _encode_modality(self, modality: Modality, contents: Sequence[Any]) -> Embeddings:
+        if modality == VIDEO and VIDEO not in self._model.towers:
+            return np.stack([self._encode_video(content) for content in contents])
+        tower = self._tower(modality)
+        with ThreadPoolExecutor(_PREPARE_THREADS) as threads:
+            prepared = list(threads.map(tower.prepare, contents))
+        batches = bucket_by_length(
+            [len(p) for p in prepared],
+            max_items=self._config.batch_items,
+            max_tokens=self._config.batch_tokens,
+        )
+        parts = [(rows, tower.forward([prepared[i] for i in rows])) for rows in batches]
+        return scatter(parts, len(contents), self.embed_dim)
+
+    def _encode_video(self, content: Any) -> Embeddings:
+        items = video_tower.parts(content, self._config.video_frames)
+        usable = [item for item in items if item.modality in self._model.towers]
+        embeddings = self.encode_items(usable)
+        is_frame = np.array([item.modality == IMAGE for item in usable], bool)
+        return video_tower.pool(embeddings[is_frame], embeddings[~is_frame])
+
+    def _tower(self, modality: Modality) -> Tower:
+        if tower := self._model.towers.get(modality) or self._plugins.get(modality):
+            return tower
+        factory = registered_modalities().get(modality)
+        if factory is None:
+            raise InputError(
+                str(modality),
+                got="a modality that this model has no tower for",
+                wanted=", ".join(sorted(self.modalities)),
+            )
+        with self._lock:
+            return self._plugins.setdefault(modality, factory(self._model))

@@ -1,0 +1,42 @@
+from collections.abc import Iterator
+
+import pytest
+
+from encoder import registry
+from encoder.errors import InputError
+from encoder.registry import register_modality, registered_modalities
+
+
+@pytest.fixture(autouse=True)
+def _clean() -> Iterator[None]:
+    before = dict(registry._factories)
+    yield
+    registry._factories.clear()
+    registry._factories.update(before)
+
+
+def factory(model: object) -> object:
+    return model
+
+
+def test_a_modality_can_be_added() -> None:
+    modality = register_modality("depth_map", factory)  # type: ignore[arg-type]
+    assert registered_modalities()[modality] is factory
+
+
+@pytest.mark.parametrize("name", ["text", "video"])
+def test_built_in_names_are_taken(name: str) -> None:
+    with pytest.raises(InputError, match="taken"):
+        register_modality(name, factory)  # type: ignore[arg-type]
+
+
+def test_a_name_is_given_once() -> None:
+    register_modality("depth", factory)  # type: ignore[arg-type]
+    register_modality("depth", factory)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="taken"):
+        register_modality("depth", lambda model: model)  # type: ignore[arg-type,return-value]
+
+
+def test_names_are_checked() -> None:
+    with pytest.raises(InputError, match="Depth Map"):
+        register_modality("Depth Map", factory)  # type: ignore[arg-type]
