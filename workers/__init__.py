@@ -1,0 +1,1 @@
+"""The composition root: Celery tasks over jobs, and the command line."""

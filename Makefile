@@ -1,0 +1,41 @@
+# The same commands everywhere: here, on a colleague's machine, in CI.
+PYTHON ?= $(firstword $(foreach p,python3.11 python3,$(shell command -v $(p) 2>/dev/null)))
+BIN := .venv/bin
+CODE := ingest encoder search workers tests examples benchmarks scripts
+
+.PHONY: demo test check format bundle clean
+
+# From nothing to cross-modal hits: installs, fetches the offline model, ingests, searches.
+demo: .venv/installed
+	$(BIN)/anymodal bundle fetch
+	$(BIN)/python -m examples.demo
+
+# Everything that CI checks.
+test: check bundle
+	$(BIN)/pytest
+
+check: .venv/tested
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/tested
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+bundle: .venv/installed
+	$(BIN)/anymodal bundle fetch
+
+.venv/installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv/tested: .venv/installed
+	$(BIN)/python -m pip install --quiet --group dev
+	touch $@
+
+clean:
+	rm -rf .venv .demo dist

@@ -1,0 +1,23 @@
+import pickle
+
+from encoder.errors import InputError, MediaError
+from search.errors import StoreUnavailableError
+from workers.retry import delay_s, may_heal
+
+
+def test_only_what_may_heal_is_tried_again() -> None:
+    assert may_heal(StoreUnavailableError("away"))
+    assert not may_heal(MediaError("corrupt"))
+    assert not may_heal(ValueError("a bug"))
+
+
+def test_delays_grow_to_a_minute() -> None:
+    assert delay_s(0, jitter=1.0) == 1.5
+    assert delay_s(20, jitter=0.0) == 60.0
+
+
+def test_errors_survive_the_way_between_processes() -> None:
+    for error in (InputError("a", got="b", wanted="c"), MediaError("broken.", "Mend it.")):
+        again = pickle.loads(pickle.dumps(error))
+        assert str(again) == str(error)
+        assert type(again) is type(error)

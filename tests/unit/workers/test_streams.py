@@ -1,0 +1,50 @@
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from encoder.errors import CorruptMediaError
+from encoder.types import TEXT
+from ingest.types import Asset, Segment
+from workers.streams import decode_side_by_side
+
+
+def asset(name: str) -> Asset:
+    return Asset(name, f"/{name}", TEXT, "text/plain", 1)
+
+
+def decode(asset: Asset) -> Iterator[Segment]:
+    for index in range(5):
+        if asset.asset_id == "bad" and index == 2:
+            raise CorruptMediaError("broken")
+        yield Segment(asset.asset_id, TEXT, index, "x")
+
+
+def test_every_asset_ends_once_and_keeps_its_order() -> None:
+    names = ["a", "bad", "b", "c"]
+    steps = list(decode_side_by_side([asset(n) for n in names], decode, threads=3, max_waiting=2))
+
+    ends = {s.asset.asset_id: s.error for s in steps if s.segment is None}
+    assert set(ends) == set(names)
+    assert isinstance(ends["bad"], CorruptMediaError)
+    assert [s.segment.index for s in steps if s.segment and s.asset.asset_id == "b"] == [*range(5)]
+
+
+def test_no_assets_no_steps() -> None:
+    assert list(decode_side_by_side([], decode, threads=1, max_waiting=1)) == []
+
+
+def test_a_consumer_that_leaves_releases_the_threads() -> None:
+    stream = decode_side_by_side([asset("a"), asset("b")], decode, threads=2, max_waiting=1)
+    next(stream)
+    stream.close()
+    assert not [t for t in threading.enumerate() if t.name.startswith("decode")]
+
+
+def test_a_bug_in_a_decoder_is_raised() -> None:
+    def crash(asset: Asset) -> Iterator[Segment]:
+        raise ZeroDivisionError(asset.uri)
+        yield
+
+    with pytest.raises(ZeroDivisionError):
+        list(decode_side_by_side([asset("a")], crash, threads=1, max_waiting=1))

@@ -1,0 +1,39 @@
+"""The Celery app: ``celery -A workers.app worker`` or ``anymodal worker``."""
+
+from __future__ import annotations
+
+from celery import Celery
+
+from workers.config import Settings
+
+
+def celery_config(settings: Settings) -> dict[str, object]:
+    """Celery's settings for at-least-once delivery; the tasks' keys make the effect exactly-once.
+
+    The visibility timeout stands above the longest task, or the broker would start it twice. The
+    quick restore sweep brings the tasks of a killed worker back in seconds instead of minutes.
+    """
+    in_process = settings.broker.startswith("memory:")
+    transport = {
+        "visibility_timeout": settings.task_timeout_s + 60,
+        "unacked_restore_interval": 1,
+        "unacked_restore_throttle": 1,
+    }
+    return {
+        "broker_url": settings.broker,
+        "result_backend": "cache+memory://" if in_process else settings.broker,
+        "broker_transport_options": {"polling_interval": 0.02} if in_process else transport,
+        "broker_connection_retry_on_startup": True,
+        "task_default_queue": "anymodal",
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "task_time_limit": settings.task_timeout_s,
+        "worker_prefetch_multiplier": 1,
+        "worker_cancel_long_running_tasks_on_connection_loss": True,
+        "worker_hijack_root_logger": False,
+        "result_expires": 24 * 3600,
+    }
+
+
+app = Celery("anymodal", include=["workers.tasks"])
+app.add_defaults(lambda: celery_config(Settings()))

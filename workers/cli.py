@@ -1,0 +1,69 @@
+"""The command ``anymodal``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+_COMMANDS = {
+    "bundle": "Fetch and check the offline model.",
+    "delete": "Remove files, folders or assets from the store.",
+    "ingest": "Make files and folders searchable.",
+    "search": "Find text, images, sound and moments of video.",
+    "worker": "Run tasks that others send to a broker.",
+}
+
+
+class LazyCommands(click.Group):
+    """Imports a command's module when it is called: ``--help`` stays fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """All names."""
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The command, imported now."""
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"workers.commands.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """The list in ``--help``, written without importing the commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(_COMMANDS.items()))
+
+
+@click.command(cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="anymodal")
+def anymodal() -> None:
+    """Text, images, sound and video, searchable with any of them."""
+
+
+def main() -> None:
+    """Run the command line; errors of the tree become one line and an exit code."""
+    from encoder.errors import AnymodalError, InputError
+
+    try:
+        code = anymodal.main(standalone_mode=False) or 0
+    except click.exceptions.Abort:
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except AnymodalError as error:
+        if os.environ.get("ANYMODAL_DEBUG"):
+            raise
+        click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
+        click.echo(str(error), err=True)
+        code = 2 if isinstance(error, InputError) else 1
+    except BrokenPipeError:
+        # The reader of our output has gone, as `head` does; Python would complain once more.
+        sys.stdout = None
+        code = 0
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)

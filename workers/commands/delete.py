@@ -1,0 +1,35 @@
+"""``anymodal delete``."""
+
+from __future__ import annotations
+
+import click
+
+from workers.commands.options import apply_options, json_option, model_option, store_option
+
+
+@click.command()
+@click.argument("targets", nargs=-1, required=True, metavar="PATH|ASSET...")
+@store_option
+@model_option
+@json_option
+def delete(targets: tuple[str, ...], store: str | None, model: str | None, as_json: bool) -> None:
+    """Remove files, whole folders (also those gone from the disk) or asset ids from the store.
+
+    The files themselves stay. An asset that lies at other places too is kept for those.
+    """
+    apply_options(store, model=model)
+    from workers import resources
+    from workers.output import print_json, wants_json
+    from workers.removal import remove
+
+    try:
+        removed = {target: remove(resources.shared_store(), target) for target in targets}
+    finally:
+        resources.close()
+    if wants_json(as_json):
+        print_json({"removed": removed})
+    else:
+        for target, n_assets in removed.items():
+            click.echo(f"{target}: {n_assets} removed" if n_assets else f"{target}: not stored")
+    if not any(removed.values()):
+        raise SystemExit(1)

@@ -1,0 +1,101 @@
+"""``anymodal ingest``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import click
+
+from workers.commands.options import (
+    apply_options,
+    broker_option,
+    json_option,
+    model_option,
+    store_option,
+)
+
+if TYPE_CHECKING:
+    from workers.config import Settings
+    from workers.reports import IngestReport
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@store_option
+@broker_option
+@model_option
+@json_option
+def ingest(
+    paths: tuple[Path, ...],
+    store: str | None,
+    broker: str | None,
+    model: str | None,
+    as_json: bool,
+) -> None:
+    """Make the files and folders PATHS searchable.
+
+    What is stored already is not encoded again; a changed file replaces what it held before. A
+    file that cannot be decoded is reported and set aside. Ctrl-C finishes the files under way;
+    the same command goes on where it stopped.
+    """
+    apply_options(store, broker, model)
+    from workers.config import Settings
+    from workers.output import console, print_json, report_lines, wants_json
+    from workers.reports import IngestReport
+
+    report = IngestReport()
+    started = perf_counter()
+    interrupted = False
+    try:
+        _run(paths, Settings(), report)
+    except KeyboardInterrupt:
+        interrupted = True
+    wall_s = perf_counter() - started
+    if wants_json(as_json):
+        print_json({**report.as_json(), "wall_s": round(wall_s, 3), "interrupted": interrupted})
+    else:
+        for line in report_lines(report, wall_s):
+            console().print(line, soft_wrap=True)
+    if interrupted:
+        click.echo("Interrupted: the same command ingests the rest.", err=True)
+        _leave(130)
+    if report.failures and not (report.ingested or report.unchanged):
+        _leave(1)
+
+
+def _run(paths: tuple[Path, ...], settings: Settings, report: IngestReport) -> None:
+    from ingest import discover
+    from workers import resources
+    from workers.dispatch import run_shards
+    from workers.jobs import in_chunks
+    from workers.output import progress_bar
+
+    n_files = sum(1 for _ in discover(paths))
+    shards = in_chunks((str(path) for path in discover(paths)), settings.shard_files)
+    with ExitStack() as stack:
+        if settings.broker.startswith("memory:"):
+            from workers.embedded import embedded_worker
+
+            resources.shared_store()  # errors of model and store come before the first task
+            stack.callback(resources.close)
+            stack.enter_context(embedded_worker())
+        bar = stack.enter_context(progress_bar())
+        task = bar.add_task("ingest", total=n_files, note="")
+
+        def show(shard: IngestReport) -> None:
+            report.add(shard)
+            note = f"{len(report.failures)} set aside" if report.failures else ""
+            bar.update(task, advance=shard.n_files, note=note)
+
+        run_shards(shards, max_in_flight=4, on_report=show)
+
+
+def _leave(code: int) -> None:
+    # Threads of the embedded worker may still be at work after a second Ctrl-C.
+    sys.stdout.flush()
+    os._exit(code)

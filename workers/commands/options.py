@@ -1,0 +1,54 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def store_option(command: F) -> F:
+    """``--store``."""
+    return click.option(
+        "--store",
+        metavar="PATH|URL",
+        help="Where the embeddings are: a folder (embedded) or http://host:19530. "
+        "[default: a folder of your own, env ANYMODAL_STORE]",
+    )(command)
+
+
+def model_option(command: F) -> F:
+    """``--model``."""
+    return click.option(
+        "--model",
+        metavar="SPEC",
+        help="bundle:default, hf:org/name@revision or dir:path. [env ANYMODAL_ENCODER__MODEL]",
+    )(command)
+
+
+def broker_option(command: F) -> F:
+    """``--broker``."""
+    return click.option(
+        "--broker",
+        metavar="URL",
+        help="redis://host:6379/0 to share the work with `anymodal worker`. [env ANYMODAL_BROKER]",
+    )(command)
+
+
+def json_option(command: F) -> F:
+    """``--json``."""
+    return click.option(
+        "--json", "as_json", is_flag=True, help="Print JSON, as a pipe gets without asking."
+    )(command)
+
+
+def apply_options(
+    store: str | None = None, broker: str | None = None, model: str | None = None
+) -> None:
+    """Put the options where this process and its children look (`workers.config.Settings`)."""
+    from workers.config import Settings
+
+    Settings.set(store=store, broker=broker, encoder__model=model)

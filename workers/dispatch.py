@@ -1,0 +1,55 @@
+"""Feed shards to the tasks, a few at a time, and collect their reports."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from workers.reports import IngestReport
+from workers.tasks import ingest_shard
+
+_POLL_S = 0.05
+
+
+def run_shards(
+    shards: Iterable[list[str]],
+    *,
+    max_in_flight: int,
+    on_report: Callable[[IngestReport], None],
+) -> IngestReport:
+    """Ingest all shards; ``on_report`` hears of each as it ends.
+
+    At most ``max_in_flight`` shards wait or run, so the plan is never held in memory. A
+    KeyboardInterrupt stops the feeding; the shards under way are waited for, then it goes on up.
+    """
+    total = IngestReport()
+    waiting: dict[Any, list[str]] = {}
+
+    def collect(at_most: int) -> None:
+        while len(waiting) > at_most:
+            for result in [r for r in waiting if r.ready()]:
+                report = _report_of(result, waiting.pop(result))
+                total.add(report)
+                on_report(report)
+            time.sleep(_POLL_S)
+
+    try:
+        for shard in shards:
+            collect(max_in_flight - 1)
+            waiting[ingest_shard.delay(shard)] = shard
+    finally:
+        collect(0)
+    return total
+
+
+def _report_of(result: Any, shard: list[str]) -> IngestReport:
+    """A shard whose task failed as a whole is reported file by file: nothing is lost silently."""
+    try:
+        report = IngestReport.from_json(result.get(timeout=10, disable_sync_subtasks=False))
+    except Exception as error:  # noqa: BLE001  whatever the task raised
+        report = IngestReport()
+        for path in shard:
+            report.fail(path, error)
+    result.forget()
+    return report

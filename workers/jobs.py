@@ -1,0 +1,264 @@
+"""The work itself, free of Celery: files in, committed assets out."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from threading import Lock
+from time import perf_counter
+from typing import TYPE_CHECKING, TypeVar
+
+from ingest.config import IngestConfig
+from search.store.schema import segment_id
+
+from encoder.errors import AnymodalError, MediaError
+from encoder.types import Embeddings, Item, Modality
+from ingest import identify, segments
+from ingest.types import Asset, Segment
+from search.store.base import VectorStore
+from search.types import AssetRow, SegmentRow
+from workers.reports import IngestReport
+from workers.streams import Decoded, decode_side_by_side
+
+if TYPE_CHECKING:
+    from encoder import MultiModalEncoder
+
+T = TypeVar("T")
+
+# Two shards of one process may hold copies of one file: their commit rows are merged in turn.
+_commit_lock = Lock()
+
+
+def in_chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of at most ``size`` values, streamed."""
+    iterator = iter(values)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+
+
+@dataclass
+class IngestJob:
+    """Ingests files with one encoder into one store.
+
+    Safe to repeat: what is stored already is not encoded again, and every write is an upsert.
+    """
+
+    encoder: MultiModalEncoder
+    store: VectorStore
+    config: IngestConfig = field(default_factory=IngestConfig)
+    batch_segments: int = 64
+    decode_threads: int = 2
+
+    def run(self, paths: Sequence[str]) -> IngestReport:
+        """Ingest these files; those that cannot be decoded are in the report, the rest goes on.
+
+        Raises:
+            StoreError: the store failed; nothing that it did not acknowledge counts as ingested.
+        """
+        report = IngestReport()
+        with _timed(report, "identify"):
+            located = self._identify(paths, report)
+        with _timed(report, "lookup"):
+            stored = self.store.assets(list(located))
+            new = [copies[0] for asset_id, copies in located.items() if asset_id not in stored]
+        rows, finished = self._encode(new, report)
+        with _timed(report, "store"):
+            self._commit(located, stored, rows, finished, report)
+        return report
+
+    def _identify(self, paths: Sequence[str], report: IngestReport) -> dict[str, list[Asset]]:
+        """Assets by id: one content may lie at several of the paths."""
+        located: dict[str, list[Asset]] = defaultdict(list)
+        for path in paths:
+            try:
+                asset = identify(Path(path), self.config)
+            except MediaError as error:
+                report.fail(path, error)
+            else:
+                located[asset.asset_id].append(asset)
+        return located
+
+    def _encode(
+        self, assets: Sequence[Asset], report: IngestReport
+    ) -> tuple[dict[str, list[SegmentRow]], set[str]]:
+        """Rows by asset, and the assets of which every segment was decoded and encoded."""
+        rows: dict[str, list[SegmentRow]] = defaultdict(list)
+        failed: set[str] = set()
+        finished: set[str] = set()
+        stream = decode_side_by_side(
+            assets,
+            lambda asset: segments(asset, self.config),
+            threads=self.decode_threads,
+            max_waiting=self.batch_segments,
+        )
+        for steps in in_chunks(stream, self.batch_segments):
+            for step in steps:
+                self._note_end(step, finished, failed, report)
+            batch = [step for step in steps if step.segment and step.asset.asset_id not in failed]
+            self._encode_batch(batch, rows, failed, report)
+        return rows, finished - failed
+
+    def _note_end(
+        self, step: Decoded, finished: set[str], failed: set[str], report: IngestReport
+    ) -> None:
+        if step.segment is not None:
+            return
+        report.spend("decode", step.busy_s)
+        if step.error is None:
+            finished.add(step.asset.asset_id)
+        else:
+            failed.add(step.asset.asset_id)
+            report.fail(step.asset.uri, step.error)
+
+    def _encode_batch(
+        self,
+        batch: Sequence[Decoded],
+        rows: dict[str, list[SegmentRow]],
+        failed: set[str],
+        report: IngestReport,
+    ) -> None:
+        by_modality: dict[Modality, list[tuple[Asset, Segment]]] = defaultdict(list)
+        for step in batch:
+            if step.segment:
+                by_modality[step.segment.modality].append((step.asset, step.segment))
+        for modality, pairs in by_modality.items():
+            with _timed(report, f"encode_{modality}"):
+                for asset, row in self._encode_pairs(pairs, failed, report):
+                    rows[asset.asset_id].append(row)
+
+    def _encode_pairs(
+        self, pairs: Sequence[tuple[Asset, Segment]], failed: set[str], report: IngestReport
+    ) -> Iterator[tuple[Asset, SegmentRow]]:
+        """Encode together; if that fails, one by one, so that one bad item harms only its asset."""
+        try:
+            embeddings = self.encoder.encode_items([_item(segment) for _, segment in pairs])
+        except AnymodalError as error:
+            if len(pairs) == 1:
+                asset = pairs[0][0]
+                if asset.asset_id not in failed:
+                    report.fail(asset.uri, error)
+                failed.add(asset.asset_id)
+                return
+            for pair in pairs:
+                yield from self._encode_pairs([pair], failed, report)
+        else:
+            yield from self._rows(pairs, embeddings)
+
+    def _rows(
+        self, pairs: Sequence[tuple[Asset, Segment]], embeddings: Embeddings
+    ) -> Iterator[tuple[Asset, SegmentRow]]:
+        fingerprint = self.encoder.space.fingerprint
+        for (asset, s), embedding in zip(pairs, embeddings, strict=True):
+            key = segment_id(s.asset_id, s.modality, s.index, fingerprint)
+            yield (
+                asset,
+                SegmentRow(
+                    key,
+                    s.asset_id,
+                    s.modality,
+                    s.index,
+                    embedding,
+                    start_s=s.start_s,
+                    end_s=s.end_s,
+                    char_start=s.char_start,
+                    char_end=s.char_end,
+                    snippet=s.snippet,
+                ),
+            )
+
+    def _commit(
+        self,
+        located: dict[str, list[Asset]],
+        stored: dict[str, AssetRow],
+        rows: dict[str, list[SegmentRow]],
+        finished: set[str],
+        report: IngestReport,
+    ) -> None:
+        """Write segments, then commit rows; then take back what these files held before."""
+        with _commit_lock:
+            current = self.store.assets(list(located))
+            writes = []
+            for asset_id, copies in located.items():
+                if asset_id not in stored and asset_id not in finished:
+                    continue
+                row = _merged(copies, current.get(asset_id), len(rows[asset_id]))
+                if row != current.get(asset_id):
+                    writes.append(row)
+                _count(report, asset_id in stored, copies, rows[asset_id])
+            new_rows = [r for asset_id in finished for r in rows[asset_id]]
+            if writes:
+                self.store.write(writes, new_rows)
+            here = {copy.uri: asset_id for asset_id, copies in located.items() for copy in copies}
+            release(self.store, here)
+
+
+def release(store: VectorStore, uris: dict[str, str | None] | dict[str, str]) -> int:
+    """Forget what these URIs held before; assets without any location left are deleted.
+
+    Args:
+        uris: for each URI the asset that it holds now, or None if it is to hold none.
+
+    Returns:
+        How many assets lost a location.
+    """
+    changed: dict[str, AssetRow] = {}
+    for uri, rows in store.assets_at(list(uris)).items():
+        for row in rows:
+            if row.asset_id == uris[uri]:
+                continue
+            row = changed.get(row.asset_id, row)
+            kept = [location for location in row.locations if location != uri]
+            changed[row.asset_id] = replace(row, locations=kept)
+    orphans = [row.asset_id for row in changed.values() if not row.locations]
+    moved = [row for row in changed.values() if row.locations]
+    if moved:
+        store.write(moved, [])
+    if orphans:
+        store.delete(orphans)
+    return len(changed)
+
+
+def _item(segment: Segment) -> Item:
+    return Item(segment.modality, segment.content)
+
+
+def _merged(copies: Sequence[Asset], current: AssetRow | None, n_segments: int) -> AssetRow:
+    """The commit row of a content: as stored, with the locations of these copies added."""
+    uris = [copy.uri for copy in copies]
+    if current is not None:
+        known = list(current.locations)
+        return replace(current, locations=list(dict.fromkeys([*known, *uris])))
+    first = copies[0]
+    return AssetRow(
+        first.asset_id,
+        first.modality,
+        first.media_type,
+        first.size_bytes,
+        n_segments,
+        list(dict.fromkeys(uris)),
+        dict(first.metadata),
+    )
+
+
+def _count(
+    report: IngestReport, was_stored: bool, copies: Sequence[Asset], rows: Sequence[SegmentRow]
+) -> None:
+    if was_stored:
+        report.unchanged += len(copies)
+        return
+    report.ingested += len(copies)
+    report.n_bytes += sum(copy.size_bytes for copy in copies)
+    report.segments.update(str(row.modality) for row in rows)
+
+
+@contextmanager
+def _timed(report: IngestReport, stage: str) -> Iterator[None]:
+    started = perf_counter()
+    try:
+        yield
+    finally:
+        report.spend(stage, perf_counter() - started)

@@ -1,0 +1,69 @@
+"""What a job tells about itself; travels between processes as JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ingest.types import Failure
+
+
+@dataclass
+class IngestReport:
+    """Counts, failures and the seconds of each stage (summed over threads and workers)."""
+
+    ingested: int = 0
+    unchanged: int = 0
+    n_bytes: int = 0
+    segments: Counter[str] = field(default_factory=Counter)
+    stage_s: dict[str, float] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+
+    @property
+    def n_files(self) -> int:
+        """All files that were looked at."""
+        return self.ingested + self.unchanged + len(self.failures)
+
+    def fail(self, uri: str, error: Exception) -> None:
+        """Set a file aside with its reason."""
+        self.failures.append(Failure(uri, type(error).__name__, str(error)))
+
+    def spend(self, stage: str, seconds: float) -> None:
+        """Add seconds to a stage."""
+        self.stage_s[stage] = self.stage_s.get(stage, 0.0) + seconds
+
+    def add(self, other: IngestReport) -> None:
+        """Add another shard's report to this one."""
+        self.ingested += other.ingested
+        self.unchanged += other.unchanged
+        self.n_bytes += other.n_bytes
+        self.segments.update(other.segments)
+        for stage, seconds in other.stage_s.items():
+            self.spend(stage, seconds)
+        self.failures.extend(other.failures)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "ingested": self.ingested,
+            "unchanged": self.unchanged,
+            "failed": len(self.failures),
+            "bytes": self.n_bytes,
+            "segments": dict(sorted(self.segments.items())),
+            "stage_s": {stage: round(seconds, 4) for stage, seconds in self.stage_s.items()},
+            "failures": [asdict(failure) for failure in self.failures],
+        }
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> IngestReport:
+        """The inverse of `as_json`."""
+        return cls(
+            ingested=facts["ingested"],
+            unchanged=facts["unchanged"],
+            n_bytes=facts["bytes"],
+            segments=Counter(facts["segments"]),
+            stage_s=dict(facts["stage_s"]),
+            failures=[Failure(**failure) for failure in facts["failures"]],
+        )

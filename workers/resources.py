@@ -1,0 +1,52 @@
+"""What a process holds once: its encoder and its store, made on first use (after a fork)."""
+
+from __future__ import annotations
+
+from functools import cache
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from workers.config import Settings
+
+if TYPE_CHECKING:
+    from encoder import MultiModalEncoder
+    from search.store.base import VectorStore
+
+_lock = Lock()
+
+
+def shared_encoder() -> MultiModalEncoder:
+    """The process's encoder."""
+    with _lock:
+        return _encoder()
+
+
+def shared_store() -> VectorStore:
+    """The process's store, opened for the encoder's space."""
+    encoder = shared_encoder()
+    with _lock:
+        return _store(encoder)
+
+
+def close() -> None:
+    """Close the store, if it was opened, and forget both."""
+    with _lock:
+        if _store.cache_info().currsize:
+            _store(_encoder()).close()
+        _store.cache_clear()
+        _encoder.cache_clear()
+
+
+@cache
+def _encoder() -> MultiModalEncoder:
+    from encoder import MultiModalEncoder
+
+    return MultiModalEncoder()
+
+
+@cache
+def _store(encoder: MultiModalEncoder) -> VectorStore:
+    from search.store.open import open_store
+
+    space = encoder.space
+    return open_store(Settings().store, space.fingerprint, space.embed_dim)
