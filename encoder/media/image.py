@@ -133,8 +133,10 @@ def _check_pixels(source: Source, pixels: int, max_pixels: int) -> None:
 def _upright(image: Image) -> Image:
     from PIL import ImageOps
 
-    ImageOps.exif_transpose(image, in_place=True)
-    return image
+    # Without a turn `exif_transpose` would copy every picture.
+    if image.getexif().get(_ORIENTATION, 1) == 1:
+        return image
+    return ImageOps.exif_transpose(image)
 
 
 def _shrink(image: Image, short_side: int) -> Image:

@@ -12,7 +12,9 @@ from encoder.errors import CorruptMediaError
 from encoder.media.container import decode_frames, open_container, probe, video_stream
 from encoder.media.image import SHORT_SIDE, fit_short_side
 from encoder.media.sound import load_sound
+from encoder.media.sound import MAX_LOAD_S, load_sound
 from encoder.media.source import Source, name_of
+from encoder.types import Clip
 from encoder.types import Clip
 
 
@@ -41,11 +43,32 @@ def stream_frames(
             )
         _set_up(stream, n_threads, skip=every_s > 0)
         start_s, due_s = (container.start_time or 0) / 1e6, 0.0
+        size: tuple[int, int] | None = None
         for frame in decode_frames(source, container, stream):
             time_s = max(0.0, (frame.time or 0.0) - start_s)
             if time_s >= due_s:
                 due_s = _next_tick_s(time_s, every_s)
-                yield time_s, _to_rgb(frame, short_side)
+                # A stream may change its size; the frames that leave here do not.
+                size = size or fit_short_side(frame.width, frame.height, short_side)
+                yield time_s, _to_rgb(frame, *size)
+
+
+def load_clip(source: Source, max_frames: int = 32, max_duration_s: float = MAX_LOAD_S) -> Clip:
+    """A whole video in memory: frames spread evenly over its length, and its sound track.
+
+    Raises:
+        CorruptMediaError: no video stream, or nothing in it.
+        MediaLimitError: the sound is longer than ``max_duration_s``.
+    """
+    facts = probe(source)
+    pace_s = (facts.duration_s or float(max_frames)) / max_frames
+    frames: list[NDArray[np.uint8]] = []
+    for _, frame in stream_frames(source, every_s=pace_s):
+        frames.append(frame)
+        if len(frames) > 2 * max_frames:  # longer than its header says: keep every other one
+            frames = frames[::2]
+    sound = load_sound(source, max_duration_s=max_duration_s) if facts.has_sound else None
+    return Clip(np.stack(frames), sound)
 
 
 def _next_tick_s(time_s: float, every_s: float) -> float:
@@ -61,30 +84,9 @@ def _set_up(stream: Any, n_threads: int, *, skip: bool) -> None:
         stream.codec_context.skip_frame = "NONREF"
 
 
-def _to_rgb(frame: Any, short_side: int) -> NDArray[np.uint8]:
-    width, height = fit_short_side(frame.width, frame.height, short_side)
+def _to_rgb(frame: Any, width: int, height: int) -> NDArray[np.uint8]:
+    """Upright RGB; ``width`` and ``height`` are those before the turn."""
     small = frame.reformat(width=width, height=height, format="rgb24", interpolation="BICUBIC")
     rgb: NDArray[np.uint8] = small.to_ndarray()
-    return (
-        np.ascontiguousarray(np.rot90(rgb, round(frame.rotation / 90))) if frame.rotation else rgb
-    )
-
-
-def load_clip(source: Source, max_frames: int = 32, short_side: int = SHORT_SIDE) -> Clip:
-    """A few frames, evenly spread over the video, and its whole sound track, if it has one.
-
-    Raises:
-        CorruptMediaError: no video stream, or nothing in it.
-        MediaLimitError: the sound track is longer than `load_sound` takes.
-    """
-    kept: list[NDArray[np.uint8]] = []
-    stride = 1
-    # Containers need not tell their duration: thin out on the way, so that memory stays bounded.
-    for index, (_, rgb) in enumerate(stream_frames(source, 0.5, short_side)):
-        if index % stride == 0:
-            kept.append(rgb)
-        if len(kept) == 2 * max_frames:
-            kept, stride = kept[::2], stride * 2
-    spread = np.linspace(0, len(kept) - 1, min(max_frames, len(kept))).round().astype(int)
-    sound = load_sound(source) if probe(source).has_sound else None
-    return Clip(np.stack([kept[i] for i in spread]), sound)
+    turns = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
