@@ -98,7 +98,7 @@ def resize(
     from PIL import Image
 
     scaled = Image.fromarray(rgb).resize((width, height), Image.Resampling.BICUBIC, box=box)
-    return np.asarray(scaled)
+    return np.array(scaled)
 
 
 def fit_short_side(width: int, height: int, short_side: int) -> tuple[int, int]:

@@ -12,9 +12,7 @@ from encoder.errors import CorruptMediaError
 from encoder.media.container import decode_frames, open_container, probe, video_stream
 from encoder.media.image import SHORT_SIDE, fit_short_side
 from encoder.media.sound import load_sound
-from encoder.media.sound import MAX_LOAD_S, load_sound
 from encoder.media.source import Source, name_of
-from encoder.types import Clip
 from encoder.types import Clip
 
 
@@ -53,22 +51,26 @@ def stream_frames(
                 yield time_s, _to_rgb(frame, *size)
 
 
-def load_clip(source: Source, max_frames: int = 32, max_duration_s: float = MAX_LOAD_S) -> Clip:
-    """A whole video in memory: frames spread evenly over its length, and its sound track.
+def load_clip(source: Source, max_frames: int = 32, short_side: int = SHORT_SIDE) -> Clip:
+    """A few frames, evenly spread over the video, and its whole sound track, if it has one.
 
     Raises:
         CorruptMediaError: no video stream, or nothing in it.
-        MediaLimitError: the sound is longer than ``max_duration_s``.
+        MediaLimitError: the sound track is longer than `load_sound` takes.
     """
     facts = probe(source)
-    pace_s = (facts.duration_s or float(max_frames)) / max_frames
-    frames: list[NDArray[np.uint8]] = []
-    for _, frame in stream_frames(source, every_s=pace_s):
-        frames.append(frame)
-        if len(frames) > 2 * max_frames:  # longer than its header says: keep every other one
-            frames = frames[::2]
-    sound = load_sound(source, max_duration_s=max_duration_s) if facts.has_sound else None
-    return Clip(np.stack(frames), sound)
+    pace_s = min(0.5, facts.duration_s / max_frames) if facts.duration_s else 0.5
+    kept: list[NDArray[np.uint8]] = []
+    stride = 1
+    # Headers may understate the length: thin out on the way, so that memory stays bounded.
+    for index, (_, rgb) in enumerate(stream_frames(source, pace_s, short_side)):
+        if index % stride == 0:
+            kept.append(rgb)
+        if len(kept) == 2 * max_frames:
+            kept, stride = kept[::2], stride * 2
+    spread = np.linspace(0, len(kept) - 1, min(max_frames, len(kept))).round().astype(int)
+    sound = load_sound(source) if facts.has_sound else None
+    return Clip(np.stack([kept[i] for i in spread]), sound)
 
 
 def _next_tick_s(time_s: float, every_s: float) -> float:
