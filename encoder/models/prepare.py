@@ -1,0 +1,56 @@
+"""Make unpacked weights ready to serve: one ONNX file per network, checked against torch.
+
+Serving then needs ONNX Runtime only: torch alone would take about 250 MB of memory.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from encoder.runtime.base import Array
+
+
+def prepare_text(folder: Path) -> None:
+    """Add ``model.onnx`` to a folder with ``config.json`` and ``model.safetensors``."""
+    from encoder.networks.bert import load_sentence_bert
+    from encoder.runtime.export import export_onnx
+
+    rng = np.random.default_rng(0)
+    examples: list[dict[str, Array]] = []
+    for n, length in ((3, 12), (1, 5), (2, 256)):
+        mask = np.ones((n, length), np.float32)
+        mask[0, length // 2 :] = 0.0
+        examples.append({"input_ids": rng.integers(1000, 9000, (n, length)), "mask": mask})
+    axes = {"input_ids": (0, 1), "mask": (0, 1)}
+    export_onnx(load_sentence_bert(folder), examples, folder / "model.onnx", dynamic_axes=axes)
+
+
+def prepare_image(folder: Path) -> None:
+    """Add ``model.onnx`` to a folder with EfficientNet-Lite2's ``weights.pth``."""
+    from encoder.networks.efficientnet_lite import LITE2, load_efficientnet_lite
+    from encoder.runtime.export import export_onnx
+
+    rng = np.random.default_rng(0)
+    side = LITE2.image_side
+    examples = [
+        {"pixels": rng.normal(size=(n, 3, side, side)).astype(np.float32)} for n in (2, 1, 5)
+    ]
+    model = load_efficientnet_lite(folder / "weights.pth", LITE2)
+    export_onnx(
+        model, examples, folder / "model.onnx", dynamic_axes={"pixels": (0,)}, tolerance=1e-3
+    )
+
+
+def prepare_audio(folder: Path) -> None:
+    """Add ``model.onnx`` to a folder with the aiSFX network's ``weights.pth``."""
+    from encoder.networks.aisfx import load_aisfx
+    from encoder.runtime.export import export_onnx
+
+    rng = np.random.default_rng(0)
+    examples = [{"blocks": rng.random((n, 100, 96), np.float32)} for n in (2, 1, 3)]
+    model = load_aisfx(folder / "weights.pth")
+    export_onnx(
+        model, examples, folder / "model.onnx", dynamic_axes={"blocks": (0,)}, tolerance=1e-3
+    )

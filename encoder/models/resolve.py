@@ -1,0 +1,52 @@
+"""From a model's name to the model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from encoder.errors import ModelError
+from encoder.models.base import Model
+
+_KINDS = "Use bundle:default, hf:org/name, hf:org/name@revision or dir:path."
+
+
+def load_model(spec: str, *, device: str | None = None, n_threads: int | None = None) -> Model:
+    """Load a model by name.
+
+    Args:
+        spec: ``bundle:default`` (offline), ``hf:org/name@revision`` (a model hub) or
+            ``dir:path`` (the same layout in a folder).
+        device: a torch device, such as ``cuda:0``; the bundle runs on the CPU only.
+        n_threads: CPU threads of one network of the bundle; None for every core.
+
+    Raises:
+        ModelError: the name is of no known kind, or the model cannot be found or loaded.
+    """
+    kind, _, name = spec.partition(":")
+    if spec == "bundle:default":
+        return _load_bundle(device, n_threads)
+    if kind not in ("hf", "dir") or not name:
+        raise ModelError(f"The model {spec!r} is of no known kind.", remedy=_KINDS)
+    from encoder.models import hub
+
+    if kind == "dir":
+        return hub.load(_existing(Path(name).expanduser()), revision=None, device=device)
+    name, _, revision = name.partition("@")
+    return hub.load(name, revision=revision or None, device=device)
+
+
+def _load_bundle(device: str | None, n_threads: int | None) -> Model:
+    from encoder.models import default
+
+    if device not in (None, "cpu"):
+        raise ModelError(
+            f"bundle:default runs on the CPU; got device={device!r}.",
+            remedy="Leave the device out, or use a hub model (hf:org/name).",
+        )
+    return default.load(n_threads=n_threads)
+
+
+def _existing(folder: Path) -> str:
+    if not folder.is_dir():
+        raise ModelError(f"The model folder {folder} does not exist.", remedy=_KINDS)
+    return str(folder)
