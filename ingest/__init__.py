@@ -1,0 +1,23 @@
+"""Files to segments, as streams, without a model and without a network.
+
+>>> from ingest import ingest
+>>> for segment in ingest("holiday/"):           # doctest: +SKIP
+...     print(segment.modality, segment.start_s, segment.snippet)
+"""
+
+from ingest.config import IngestConfig
+from ingest.discover import discover
+from ingest.identify import identify
+from ingest.pipeline import ingest, segments
+from ingest.types import Asset, Failure, Segment
+
+__all__ = [
+    "Asset",
+    "Failure",
+    "IngestConfig",
+    "Segment",
+    "discover",
+    "identify",
+    "ingest",
+    "segments",
+]

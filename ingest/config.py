@@ -1,0 +1,70 @@
+"""Settings of ingest, from arguments or from the environment."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class IngestConfig(BaseSettings):
+    """How files become segments; each field is also ``ANYMODAL_INGEST__<FIELD>``.
+
+    >>> IngestConfig(text_window_chars=400).text_overlap_chars
+    120
+    """
+
+    model_config = SettingsConfigDict(env_prefix="ANYMODAL_INGEST__", frozen=True, extra="forbid")
+
+    text_window_chars: int = Field(default=800, ge=50)
+    """The longest text segment."""
+
+    text_overlap_chars: int = Field(default=120, ge=0)
+    """The most that two neighbouring text segments share."""
+
+    snippet_chars: int = Field(default=240, ge=1)
+    """How much of a text segment is kept to be shown."""
+
+    audio_window_s: float = Field(default=5.0, gt=0)
+    """The length of a sound segment."""
+
+    audio_tail_s: float = Field(default=1.0, ge=0)
+    """A rest shorter than this joins the segment before it."""
+
+    image_short_side: int = Field(default=512, ge=32)
+    """Pictures and frames are scaled down to this shorter side, in pixels."""
+
+    frame_every_s: float = Field(default=0.5, gt=0)
+    """How often a film is looked at."""
+
+    frame_interval_s: float = Field(default=2.0, gt=0)
+    """How long a scene goes on before another frame of it may be kept."""
+
+    scene_change: float = Field(default=0.35, ge=0, le=1)
+    """The share of colours that must change for a new scene, 0 to 1."""
+
+    duplicate_bits: int = Field(default=5, ge=0, le=64)
+    """Frames whose dHash differs in at most this many of 64 bits are near-duplicates."""
+
+    video_threads: int = Field(default=1, ge=0)
+    """How many threads decode the frames of one film; 0 lets FFmpeg choose."""
+
+    max_text_bytes: int = Field(default=256 * 2**20, ge=1)
+    """The largest text, HTML or PDF file."""
+
+    max_text_chars: int = Field(default=20_000_000, ge=1)
+    """The longest text in a file."""
+
+    max_image_bytes: int = Field(default=512 * 2**20, ge=1)
+    """The largest picture file."""
+
+    max_pixels: int = Field(default=64_000_000, ge=1)
+    """The most pixels held in memory (a JPEG is shrunk while it is read, so it rarely counts)."""
+
+    max_media_bytes: int = Field(default=64 * 2**30, ge=1)
+    """The largest sound or video file."""
+
+    max_duration_s: float = Field(default=12 * 3600.0, gt=0)
+    """The longest sound or video."""
+
+    max_frames: int = Field(default=20_000, ge=1)
+    """The most frames kept of a film."""

@@ -1,0 +1,66 @@
+"""Text: plain, Markdown, HTML and PDF, in overlapping windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from encoder.errors import UnsupportedMediaError
+from encoder.media.source import opened
+from encoder.types import TEXT
+from ingest.config import IngestConfig
+from ingest.decode.charset import decode_bytes
+from ingest.decode.html import html_text, html_title
+from ingest.decode.pdf import pdf_text, pdf_title
+from ingest.limits import check
+from ingest.split import split_text
+from ingest.types import Asset, Segment
+
+_TITLE_BYTES = 65_536
+
+
+def describe(path: Path, media_type: str, config: IngestConfig) -> Mapping[str, str]:  # noqa: ARG001
+    """Title: what the page or document calls itself, else the file's stem."""
+    title = ""
+    if media_type == "text/html":
+        title = html_title(_read(path, _TITLE_BYTES))
+    elif media_type == "application/pdf":
+        title = pdf_title(path)
+    return {"title": title or path.stem}
+
+
+def segments(asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
+    """Windows with their offsets into the decoded text."""
+    text = read_text(path, asset.media_type, config)
+    check(str(path), "max_text_chars", len(text), config)
+    if not text.strip():
+        raise UnsupportedMediaError(
+            f"{path} holds no text.",
+            remedy="If it holds scanned pages, run text recognition (OCR) over it first.",
+        )
+    markdown = asset.media_type == "text/markdown"
+    spans = split_text(text, config.text_window_chars, config.text_overlap_chars, markdown=markdown)
+    for index, (start, end) in enumerate(spans):
+        window = text[start:end]
+        yield Segment(
+            asset.asset_id,
+            TEXT,
+            index,
+            window,
+            char_start=start,
+            char_end=end,
+            snippet=window[: config.snippet_chars],
+        )
+
+
+def read_text(path: Path, media_type: str, config: IngestConfig) -> str:
+    """The decoded text that offsets refer to."""
+    if media_type == "application/pdf":
+        return pdf_text(path, config.max_text_chars)
+    data = _read(path)
+    return html_text(data) if media_type == "text/html" else decode_bytes(data)
+
+
+def _read(path: Path, n_bytes: int = -1) -> bytes:
+    with opened(path) as file:
+        return file.read(n_bytes)

@@ -1,0 +1,57 @@
+"""Films: kept frames and the windows of the sound track, decoded side by side."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from encoder.media.container import StreamFacts, probe
+from encoder.media.video import stream_frames
+from encoder.types import IMAGE
+from ingest.ahead import ahead
+from ingest.config import IngestConfig
+from ingest.decode.audio import container_metadata, sound_segments
+from ingest.dedup import keep_frames
+from ingest.limits import check
+from ingest.types import Asset, Segment
+
+_AHEAD = 4
+"""How many frames and sound windows may wait: a few megabytes."""
+
+
+def describe(path: Path, media_type: str, config: IngestConfig) -> Mapping[str, str]:  # noqa: ARG001
+    """Title, duration_s, width and height."""
+    facts = probe(path)
+    check(str(path), "max_duration_s", facts.duration_s or 0.0, config)
+    check(str(path), "max_pixels", facts.width * facts.height, config)
+    size = {"width": str(facts.width), "height": str(facts.height)}
+    return container_metadata(facts, path) | size
+
+
+def segments(asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
+    """Frames (modality image) and sound windows (audio), in order of time."""
+    facts = probe(path)
+    tracks = [_frame_segments(asset, path, config, facts)]
+    if facts.has_sound:
+        tracks.append(sound_segments(asset, path, config, facts.sound_start_s))
+    running = [ahead(track, _AHEAD) for track in tracks]
+    try:
+        yield from heapq.merge(*running, key=lambda segment: segment.start_s or 0.0)
+    finally:
+        for track in running:
+            track.close()
+
+
+def _frame_segments(
+    asset: Asset, path: Path, config: IngestConfig, facts: StreamFacts
+) -> Iterator[Segment]:
+    frames = stream_frames(
+        path, config.frame_every_s, config.image_short_side, config.video_threads
+    )
+    for index, frame in enumerate(keep_frames(frames, facts.duration_s or 0.0, config)):
+        check(str(path), "max_duration_s", frame.start_s, config)
+        check(str(path), "max_frames", index + 1, config)
+        yield Segment(
+            asset.asset_id, IMAGE, index, frame.rgb, start_s=frame.start_s, end_s=frame.end_s
+        )

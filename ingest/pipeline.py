@@ -1,0 +1,66 @@
+"""The whole way from paths to segments."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from encoder.errors import MediaError, UnsupportedMediaError
+from ingest.config import IngestConfig
+from ingest.decode import DECODERS
+from ingest.discover import discover
+from ingest.identify import identify
+from ingest.types import Asset, Failure, Segment
+
+logger = logging.getLogger(__name__)
+
+PathLike = str | os.PathLike[str]
+
+
+def segments(asset: Asset, config: IngestConfig) -> Iterator[Segment]:
+    """Decode an asset as a stream of segments, with bounded memory.
+
+    Raises:
+        MediaError: while iterating; then the segments so far are not the whole asset.
+    """
+    decoder = DECODERS.get(asset.modality)
+    if decoder is None:
+        raise UnsupportedMediaError(
+            f"{asset.uri}: no decoder for the modality {asset.modality!r}.",
+            remedy="Add one to ingest.decode.DECODERS.",
+        )
+    return decoder.segments(asset, Path(asset.uri), config)
+
+
+def ingest(
+    source: PathLike | Iterable[PathLike],
+    config: IngestConfig | None = None,
+    on_failure: Callable[[Failure], None] | None = None,
+) -> Iterator[Segment]:
+    """The segments of files and folders, streamed; a file that cannot be decoded is set aside.
+
+    Args:
+        source: a path or several; folders are walked.
+        config: window sizes and limits; the default reads ``ANYMODAL_INGEST__…``.
+        on_failure: told of each file set aside; by default it is logged as a warning. Segments
+            of that file which came before count for nothing.
+    """
+    config = config or IngestConfig()
+    paths = [source] if isinstance(source, str | os.PathLike) else source
+    for path in discover(paths):
+        try:
+            yield from segments(identify(path, config), config)
+        except MediaError as error:
+            (on_failure or _log)(failure(path, error))
+
+
+def failure(path: PathLike, error: MediaError) -> Failure:
+    """Tell about a file that was set aside; names that are not UTF-8 are escaped."""
+    uri = os.fsencode(path).decode(errors="backslashreplace")
+    return Failure(uri, type(error).__name__, str(error))
+
+
+def _log(failure: Failure) -> None:
+    logger.warning("set aside %s: %s", failure.error, failure.reason)

@@ -1,0 +1,132 @@
+"""Tell the kind of a file by its first bytes, never by its name."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from encoder.errors import CorruptMediaError, UnsupportedMediaError
+from encoder.types import IMAGE, TEXT, Modality
+
+HEAD_BYTES = 8192
+"""How much of a file `sniff` wants to see."""
+
+_SUPPORTED = (
+    "text, Markdown, HTML, PDF, JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, "
+    "WAV, FLAC, MP3, Ogg, Opus, AAC, M4A, AIFF, MP4, MOV, Matroska, WebM, AVI, MPEG"
+)
+_IMAGES = frozenset(
+    f"image/{name}" for name in ("jpeg", "png", "webp", "gif", "bmp", "tiff", "avif", "x-icon")
+)
+_STREAMS = frozenset(
+    {
+        *(
+            f"audio/{name}"
+            for name in ("wav", "flac", "mpeg", "ogg", "aac", "mp4", "aiff", "basic")
+        ),
+        *(f"video/{name}" for name in ("mp4", "quicktime", "x-matroska", "webm", "ogg")),
+        *(f"video/{name}" for name in ("avi", "mpeg", "x-flv", "x-ms-asf", "3gpp")),
+    }
+)
+_ALIASES = {
+    "application/ogg": "audio/ogg",
+    "application/x-matroska": "video/x-matroska",
+    "audio/opus": "audio/ogg",
+    "audio/vnd.wave": "audio/wav",
+    "audio/wave": "audio/wav",
+    "audio/x-aiff": "audio/aiff",
+    "audio/x-au": "audio/basic",
+    "audio/x-flac": "audio/flac",
+    "audio/x-m4a": "audio/mp4",
+    "audio/x-wav": "audio/wav",
+    "image/x-ms-bmp": "image/bmp",
+    "video/3gpp2": "video/3gpp",
+    "video/dvd": "video/mpeg",
+    "video/x-msvideo": "video/avi",
+}
+_UTF8_BOM = b"\xef\xbb\xbf"
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+_HTML = re.compile(
+    rb"\s*(<!--.*?-->\s*|<\?xml[^>]*>\s*)*<(!doctype html|html|head|body)\b", re.I | re.S
+)
+# Readable bytes that are not meant to be read.
+_NOT_PROSE = {
+    b"{\\rtf": "application/rtf",
+    b"%!PS": "application/postscript",
+    b"<svg": "image/svg+xml",
+    b"#EXTM3U": "application/vnd.apple.mpegurl",
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What the first bytes tell. Without ``modality``: sound or video, the header knows."""
+
+    media_type: str
+    modality: Modality | None
+
+
+def sniff(head: bytes, uri: str) -> Kind:
+    """Tell the kind of a file.
+
+    Args:
+        head: its first `HEAD_BYTES` bytes.
+        uri: its name, for messages only.
+
+    Raises:
+        CorruptMediaError: it is empty.
+        UnsupportedMediaError: of no kind that is read here.
+    """
+    if not head:
+        raise CorruptMediaError(f"{uri} is empty (0 bytes).", remedy="Fetch or export it again.")
+    if b"%PDF-" in head[:1024]:
+        return Kind("application/pdf", TEXT)
+    # Text goes first: "BMW" and "ID3 tags" start like a bitmap and a song. Media hold zero bytes.
+    if _is_text(head):
+        return _text_kind(head, uri)
+    signatures = _signatures(head)
+    for media_type in signatures:
+        if media_type in _IMAGES:
+            return Kind(media_type, IMAGE)
+        if media_type in _STREAMS:
+            return Kind(media_type, None)
+    raise _unsupported(uri, signatures[0] if signatures else "not known")
+
+
+def _is_text(head: bytes) -> bool:
+    if head.startswith(_UTF16):
+        return "\x00" not in head[: len(head) // 2 * 2].decode("utf-16", errors="ignore")
+    return not _CONTROL.search(head)
+
+
+def _text_kind(head: bytes, uri: str) -> Kind:
+    # UTF-16 without its zeros and marks is ASCII enough to find a tag.
+    start = head.replace(b"\x00", b"").removeprefix(_UTF8_BOM).lstrip(b"\xff\xfe \t\r\n")
+    for prefix, media_type in _NOT_PROSE.items():
+        if start.startswith(prefix):
+            raise _unsupported(uri, media_type)
+    if _HTML.match(start):
+        return Kind("text/html", TEXT)
+    # Markdown is text that only its author calls Markdown: here the name may speak.
+    is_markdown = uri.lower().endswith((".md", ".markdown"))
+    return Kind("text/markdown" if is_markdown else "text/plain", TEXT)
+
+
+def _signatures(head: bytes) -> list[str]:
+    """Media types whose magic numbers match, the longest number first."""
+    import puremagic
+
+    try:
+        matches = puremagic.magic_string(head)
+    except puremagic.PureError:
+        return []
+    matches.sort(key=lambda match: len(match.byte_match), reverse=True)
+    return [_ALIASES.get(m.mime_type, m.mime_type) for m in matches if m.mime_type]
+
+
+def _unsupported(uri: str, media_type: str) -> UnsupportedMediaError:
+    return UnsupportedMediaError(
+        f"{uri} is of a kind that is not read ({media_type}).",
+        remedy=f"Convert it to one of these: {_SUPPORTED}.",
+    )

@@ -1,0 +1,89 @@
+"""Cut text and sound into windows. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+_BLOCK_CHARS = 20_000
+"""Text is split block by block, since the splitter's time grows with the square of a line."""
+
+
+class Span(NamedTuple):
+    """Characters ``start`` to ``end`` (exclusive) of a text."""
+
+    start: int
+    end: int
+
+
+def split_text(text: str, window: int, overlap: int, *, markdown: bool = False) -> list[Span]:
+    """Cut text into windows at paragraphs, else sentences, else words.
+
+    Args:
+        text: any text; white space at the windows' edges is left out.
+        window: the most characters in a window.
+        overlap: the most characters that two neighbours share.
+        markdown: prefer boundaries of Markdown's blocks and headings.
+
+    Returns:
+        spans in order; every visible character is in one or two of them.
+    """
+    from semantic_text_splitter import MarkdownSplitter, TextSplitter
+
+    splitter = (MarkdownSplitter if markdown else TextSplitter)(
+        window, overlap=min(overlap, window // 2)
+    )
+    spans = [
+        Span(block.start + start, block.start + start + len(chunk))
+        for block in _blocks(text)
+        for start, chunk in splitter.chunk_indices(text[block.start : block.end])
+    ]
+    return _join_short(spans, window)
+
+
+def split_sound(
+    chunks: Iterable[NDArray[np.float32]], window: int, tail: int
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Cut a stream of samples into windows, holding little more than one of them.
+
+    Args:
+        chunks: float32 [n] each, of any lengths.
+        window: samples in a window.
+        tail: a rest shorter than this joins the window before it.
+
+    Yields:
+        the first sample's position, and the window [window], the last one
+        [1 .. window + tail - 1].
+    """
+    start, waiting = 0, np.empty(0, np.float32)
+    for chunk in chunks:
+        waiting = np.concatenate([waiting, chunk])
+        while len(waiting) >= window + max(tail, 1):
+            yield start, waiting[:window]
+            start, waiting = start + window, waiting[window:]
+    if len(waiting):
+        yield start, waiting
+
+
+def _blocks(text: str) -> Iterator[Span]:
+    """Pieces of at most `_BLOCK_CHARS`, cut at the last line end or space where there is one."""
+    start = 0
+    while len(text) - start > _BLOCK_CHARS:
+        limit = start + _BLOCK_CHARS
+        end = next((i for mark in "\n ." if (i := text.rfind(mark, start, limit)) > start), -1) + 1
+        yield Span(start, start := end or limit)
+    yield Span(start, len(text))
+
+
+def _join_short(spans: list[Span], window: int) -> list[Span]:
+    """Join neighbours that fit into one window, such as a heading and its paragraph."""
+    joined: list[Span] = []
+    for span in spans:
+        if joined and span.end - joined[-1].start <= window:
+            joined[-1] = Span(joined[-1].start, span.end)
+        else:
+            joined.append(span)
+    return joined
