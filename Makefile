@@ -3,7 +3,7 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3,$(shell command -v $(p) 2>/
 BIN := .venv/bin
 CODE := ingest encoder search workers tests examples benchmarks scripts
 
-.PHONY: demo test check format bundle clean
+.PHONY: demo test check format bundle bench-throughput clean
 
 # From nothing to cross-modal hits: installs, fetches the offline model, ingests, searches.
 demo: .venv/installed
@@ -23,6 +23,10 @@ check: .venv/tested
 format: .venv/tested
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
+
+# Figures for benchmarks/RESULTS.md.
+bench-throughput: .venv/installed
+	$(BIN)/python -m benchmarks.throughput
 
 bundle: .venv/installed
 	$(BIN)/anymodal bundle fetch

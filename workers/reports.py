@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -27,8 +28,10 @@ class IngestReport:
         return self.ingested + self.unchanged + len(self.failures)
 
     def fail(self, uri: str, error: Exception) -> None:
-        """Set a file aside with its reason."""
-        self.failures.append(Failure(uri, type(error).__name__, str(error)))
+        """Set a file aside with its reason; names that are not UTF-8 are escaped."""
+        printable = os.fsencode(uri).decode(errors="backslashreplace")
+        reason = str(error).encode(errors="backslashreplace").decode()
+        self.failures.append(Failure(printable, type(error).__name__, reason))
 
     def spend(self, stage: str, seconds: float) -> None:
         """Add seconds to a stage."""

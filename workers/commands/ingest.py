@@ -84,6 +84,15 @@ def _run(paths: tuple[Path, ...], settings: Settings, report: IngestReport) -> N
             resources.shared_store()  # errors of model and store come before the first task
             stack.callback(resources.close)
             stack.enter_context(embedded_worker())
+        else:
+            from workers.broker import check_broker, n_workers
+
+            check_broker()
+            if not n_workers():
+                click.echo(
+                    f"No worker answers yet. Start one: anymodal worker --broker {settings.broker}",
+                    err=True,
+                )
         bar = stack.enter_context(progress_bar())
         task = bar.add_task("ingest", total=n_files, note="")
 

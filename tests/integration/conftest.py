@@ -1,0 +1,67 @@
+"""A small mixed folder, made on the spot, and the command line in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+ANYMODAL = Path(sys.executable).with_name("anymodal")
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def media(tmp_path: Path) -> Path:
+    """Two texts, two pictures, two sounds and a file that is no media at all."""
+    folder = tmp_path / "media"
+    (folder / "texts").mkdir(parents=True)
+    (folder / "texts" / "bread.txt").write_text(
+        "Knead the dough, let it rise for two hours, then bake the loaf in a hot oven."
+    )
+    (folder / "texts" / "space.md").write_text(
+        "# Orbits\n\nA rocket brings the satellite into orbit around the earth."
+    )
+    rows, columns = np.mgrid[0:240, 0:320]
+    sky = np.dstack([rows / 2, rows / 1.5, 255 - columns / 4]).astype(np.uint8)
+    Image.fromarray(sky).save(folder / "gradient.jpg")
+    checks = ((rows // 20 + columns // 20) % 2 * 255).astype(np.uint8)
+    Image.fromarray(checks).save(folder / "checks.png")
+    time_s = np.arange(3 * 16_000) / 16_000
+    soundfile.write(folder / "tone.wav", 0.3 * np.sin(2 * np.pi * 440 * time_s), 16_000)
+    noise = np.random.default_rng(0).normal(0, 0.1, 7 * 16_000)
+    soundfile.write(folder / "noise.flac", noise, 16_000)
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 40)
+    return folder
+
+
+@pytest.fixture
+def anymodal(tmp_path: Path, bundle_home: Path) -> Run:
+    """Run the command line; the parsed JSON, or with ``fails=code`` what went to stderr."""
+    assert bundle_home.is_dir()
+    environment = {
+        **os.environ,
+        "ANYMODAL_STORE": str(tmp_path / "store"),
+        "OMP_NUM_THREADS": "2",
+    }
+
+    def run(*words: object, fails: int = 0, **extra: str) -> Any:
+        done = subprocess.run(
+            [str(ANYMODAL), *map(str, words)],
+            capture_output=True,
+            text=True,
+            env={**environment, **extra},
+            timeout=240,
+            check=False,
+        )
+        assert done.returncode == fails, done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stderr if fails else json.loads(done.stdout)
+
+    return run

@@ -1,0 +1,86 @@
+"""The main job through the command line: ingest, search, change, delete."""
+
+from pathlib import Path
+
+from tests.integration.conftest import Run
+
+CONTRACT = {
+    "asset_id",
+    "segment_id",
+    "uri",
+    "modality",
+    "score",
+    "start_s",
+    "end_s",
+    "char_start",
+    "char_end",
+    "snippet",
+}
+
+
+def names(result: dict[str, list[dict[str, str]]]) -> list[str]:
+    return [Path(hit["uri"]).name for hit in result["hits"]]
+
+
+def test_from_a_folder_to_hits_and_back(anymodal: Run, media: Path) -> None:
+    first = anymodal("ingest", media)
+    assert first["ingested"] == 6
+    assert set(first["segments"]) == {"text", "image", "audio"}
+    assert [Path(f["uri"]).name for f in first["failures"]] == ["broken.png"]
+    assert {"identify", "decode", "encode_text", "encode_image", "encode_audio", "store"} <= set(
+        first["stage_s"]
+    )
+
+    again = anymodal("ingest", media)
+    assert (again["ingested"], again["unchanged"]) == (0, 6)
+    assert not any(stage.startswith("encode") for stage in again["stage_s"])
+
+    found = anymodal("search", "how to bake bread", "--limit", 3)
+    assert names(found)[0] == "bread.txt"
+    assert set(found["hits"][0]) == CONTRACT
+    assert found["hits"][0]["char_start"] == 0
+    assert {"encode_text", "search", "total"} <= set(found["latency_s"])
+
+    by_image = anymodal("search", "--image", media / "checks.png", "--modality", "image")
+    assert names(by_image)[0] == "checks.png"
+    assert {hit["modality"] for hit in by_image["hits"]} == {"image"}
+
+    by_sound = anymodal("search", "--audio", media / "tone.wav", "--modality", "audio")
+    assert names(by_sound)[0] == "tone.wav"
+    assert by_sound["hits"][0]["start_s"] == 0.0
+
+    mixed = anymodal("search", "bread", "--image", media / "gradient.jpg", "--limit", 20)
+    assert {"bread.txt", "gradient.jpg"} <= set(names(mixed))
+
+    (media / "texts" / "bread.txt").write_text("A dragon sleeps under the mountain on its gold.")
+    changed = anymodal("ingest", media)
+    assert (changed["ingested"], changed["unchanged"]) == (1, 5)
+    found = anymodal("search", "treasure of a dragon", "--modality", "text")
+    assert names(found).count("bread.txt") == 1
+    assert "dragon" in found["hits"][0]["snippet"]
+
+    assert anymodal("delete", media / "texts")["removed"] == {str(media / "texts"): 2}
+    assert anymodal("search", "dragon", "--modality", "text")["hits"] == []
+
+
+def test_a_copy_is_the_same_asset_at_two_places(anymodal: Run, media: Path) -> None:
+    (media / "copy.txt").write_bytes((media / "texts" / "bread.txt").read_bytes())
+    anymodal("ingest", media)
+    hits = anymodal("search", "bread", "--modality", "text")["hits"]
+    assert len({hit["asset_id"] for hit in hits}) == len(hits) == 2
+
+    anymodal("delete", media / "copy.txt")
+    kept = anymodal("search", "bread", "--modality", "text", "--limit", 1)
+    assert names(kept) == ["bread.txt"]
+
+
+def test_errors_are_one_line_and_say_what_to_do(anymodal: Run, tmp_path: Path) -> None:
+    assert "--image, --audio or --video" in anymodal("search", fails=2)
+    assert "limit" in anymodal("search", "x", "--limit", 0, fails=2)
+    assert "modality" in anymodal("search", "x", "--modality", "smell", fails=2)
+    assert "bundle:default" in anymodal("search", "x", "--model", "smell", fails=1)
+    assert "does not exist" in anymodal("ingest", tmp_path / "nowhere", fails=2)
+    assert "redis://" in anymodal("worker", fails=2)
+    assert "anymodal bundle fetch" in anymodal(
+        "search", "x", fails=1, ANYMODAL_HOME=str(tmp_path / "empty")
+    )

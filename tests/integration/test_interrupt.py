@@ -1,0 +1,45 @@
+"""Ctrl-C in the middle of a job in a terminal, and the second run that does only the rest."""
+
+import os
+import pty
+import signal
+import subprocess
+from pathlib import Path
+
+from tests.integration.conftest import ANYMODAL, Run
+
+N_FILES = 400
+
+
+def read_until(terminal: int, wanted: bytes) -> bytes:
+    screen = b""
+    while wanted not in screen:
+        screen += os.read(terminal, 4096)
+    return screen
+
+
+def test_the_second_run_does_only_the_rest(anymodal: Run, tmp_path: Path) -> None:
+    media = tmp_path / "many"
+    media.mkdir()
+    for number in range(N_FILES):
+        words = f"Note {number}: the {number % 7}th harvest of field {number} was weighed. " * 12
+        (media / f"{number}.txt").write_text(words)
+
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [ANYMODAL, "ingest", media],
+        env={**os.environ, "ANYMODAL_STORE": str(tmp_path / "store"), "TERM": "xterm"},
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    screen = read_until(ours, b"16/400")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    os.close(ours)
+    assert b"ingest" in screen
+
+    rest = anymodal("ingest", media)
+    assert 16 <= rest["unchanged"] < N_FILES
+    assert rest["ingested"] + rest["unchanged"] == N_FILES
+    assert anymodal("ingest", media)["unchanged"] == N_FILES

@@ -1,0 +1,54 @@
+"""What is shipped: names, contents, and how cheap the first import is."""
+
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("encoder", "ingest", "search", "workers")
+HEAVY = ("torch", "onnxruntime", "pymilvus", "av", "PIL", "librosa", "celery", "transformers")
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_other_distribution_ships_our_generic_names(package: str) -> None:
+    assert set(packages_distributions()[package]) == {"anymodal"}
+
+
+@pytest.mark.parametrize("module", ["encoder", "ingest", "search", "workers", "workers.cli"])
+def test_imports_are_cheap(module: str) -> None:
+    code = f"import {module}, sys; print(*sorted(set({HEAVY!r}) & set(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == []
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; sys.argv = ['anymodal', '--help']\n"
+        "from workers.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        f"print(*sorted(set({(*HEAVY, 'numpy', 'rich')!r}) & set(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    *_, heavy = ran.stdout.splitlines()
+    assert "ingest" in ran.stdout
+    assert heavy == ""
+
+
+def test_the_wheel_holds_the_packages_their_data_and_the_licences(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir"]
+    subprocess.run([*build, str(tmp_path), str(ROOT)], check=True)
+    (wheel,) = tmp_path.glob("anymodal-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        entry_points = next(name for name in names if name.endswith("entry_points.txt"))
+        assert "anymodal = workers.cli:main" in archive.read(entry_points).decode()
+    for package in PACKAGES:
+        assert f"{package}/py.typed" in names
+    assert "encoder/models/LICENSES.md" in names
+    assert any(name.startswith("encoder/models/tables/") for name in names)
+    assert {name.split("/")[0].split("-")[0] for name in names} == {*PACKAGES, "anymodal"}

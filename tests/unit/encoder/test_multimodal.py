@@ -1,0 +1,141 @@
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from encoder import InputError, Item, ModelError, MultiModalEncoder
+from encoder import registry as modality_registry
+from encoder.models.base import Model
+from encoder.space import l2_normalize
+from encoder.types import TEXT, Embeddings, Modality, Waveform
+
+RNG = np.random.default_rng(0)
+IMAGE = RNG.integers(0, 256, (60, 80, 3), dtype=np.uint8)
+SOUND = RNG.normal(0, 0.1, 16_000).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def encoder(bundle_home: Path) -> MultiModalEncoder:
+    assert bundle_home.is_dir()
+    return MultiModalEncoder()
+
+
+def is_unit(rows: Embeddings) -> bool:
+    return rows.dtype == np.float32 and np.allclose(np.linalg.norm(rows, axis=-1), 1, atol=1e-5)
+
+
+def test_one_call_for_any_combination(encoder: MultiModalEncoder) -> None:
+    e = encoder.encode_multimodal(text="A cat sitting on a mat", image=IMAGE, audio=SOUND)
+
+    assert e.text is not None
+    assert e.image is not None
+    assert e.audio is not None
+    assert e.video is None
+    for embedding in (e.text, e.image, e.audio, e.fused):
+        assert embedding.shape == (384,)
+        assert is_unit(embedding)
+    assert np.allclose(e.fused, l2_normalize(e.text + e.image + e.audio), atol=1e-6)
+
+
+def test_lists_give_rows_and_single_values_join_each(encoder: MultiModalEncoder) -> None:
+    e = encoder.encode_multimodal(text=["a", "b", "c"], image=IMAGE)
+    assert e["text"].shape == (3, 384)
+    assert e["image"].shape == (384,)
+    assert e.fused.shape == (3, 384)
+    assert is_unit(e.fused)
+
+
+def test_lists_of_different_lengths_cannot_be_fused(encoder: MultiModalEncoder) -> None:
+    e = encoder.encode_multimodal(text=["a", "b"], image=[IMAGE, IMAGE, IMAGE])
+    with pytest.raises(InputError, match="text 2, image 3"):
+        _ = e.fused
+
+
+def test_video_is_its_frames_and_its_sound(encoder: MultiModalEncoder) -> None:
+    frames = np.stack([IMAGE, 255 - IMAGE])
+    both = encoder.encode_multimodal(video=(frames, SOUND)).video
+    silent = encoder.encode_multimodal(video=frames).video
+    alone = encoder.encode_multimodal(image=[IMAGE, 255 - IMAGE], audio=SOUND)
+    assert both is not None
+    assert silent is not None
+    assert np.allclose(silent, l2_normalize(alone["image"].mean(axis=0)), atol=1e-5)
+    expected = l2_normalize(alone["image"].mean(axis=0) + alone["audio"])
+    assert np.allclose(both, expected, atol=1e-5)
+
+
+WORDS = st.text("abcdefgh ", min_size=1, max_size=120).filter(str.strip)
+
+
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(WORDS, min_size=2, max_size=12))
+def test_a_text_has_one_vector_in_any_batch(encoder: MultiModalEncoder, texts: list[str]) -> None:
+    together = encoder.encode_multimodal(text=texts)["text"]
+    alone = np.stack([encoder.encode_multimodal(text=text)["text"] for text in texts])
+    assert (together * alone).sum(axis=1).min() > 0.9999
+
+
+def test_different_inputs_have_different_vectors(encoder: MultiModalEncoder) -> None:
+    e = encoder.encode_multimodal(
+        text=["a dog", "a cat"], image=[IMAGE, 255 - IMAGE // 2], audio=[SOUND, SOUND[::-1] ** 2]
+    )
+    for rows in (e["text"], e["image"], e["audio"]):
+        assert rows[0] @ rows[1] < 0.9999
+
+
+def test_mixed_items_come_back_in_order(encoder: MultiModalEncoder) -> None:
+    items = [
+        Item(Modality("audio"), Waveform(SOUND, 16_000)),
+        Item(TEXT, "rain"),
+        Item(Modality("image"), IMAGE),
+        Item(TEXT, "snow"),
+    ]
+    rows = encoder.encode_items(items)
+    e = encoder.encode_multimodal(text=["rain", "snow"], image=IMAGE, audio=SOUND)
+    expected = np.stack([e["audio"], e["text"][0], e["image"], e["text"][1]])
+    assert (rows * expected).sum(axis=1).min() > 0.9999
+
+
+def test_nothing_to_encode(encoder: MultiModalEncoder) -> None:
+    with pytest.raises(InputError, match="no content"):
+        encoder.encode_multimodal()
+    assert encoder.encode_items([]).shape == (0, 384)
+
+
+def test_an_unknown_modality_is_named(encoder: MultiModalEncoder) -> None:
+    with pytest.raises(InputError, match=r"smell.*audio, image, text, video"):
+        encoder.encode_multimodal(smell="roses")
+
+
+class DepthTower:
+    """A plug-in: the mean depth, as one of two directions."""
+
+    def __init__(self, model: Model) -> None:
+        self.embed_dim = model.space.embed_dim
+
+    def prepare(self, content: Any) -> Any:
+        return np.asarray(content, np.float32).reshape(1, -1)
+
+    def forward(self, batch: Sequence[Any]) -> Embeddings:
+        return np.stack([np.eye(self.embed_dim)[int(b.mean() > 1)] for b in batch]).astype("f4")
+
+
+def test_a_registered_modality_is_one_more_argument(
+    encoder: MultiModalEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(modality_registry, "_factories", {})
+    modality_registry.register_modality("depth", DepthTower)
+    e = encoder.encode_multimodal(text="near", depth=[np.zeros((2, 2)), np.full((2, 2), 9.0)])
+    assert np.array_equal(e["depth"].argmax(axis=1), [0, 1])
+    assert e.fused.shape == (2, 384)
+    assert "depth" in encoder.modalities
+
+
+def test_what_is_not_there_yet_is_refused_with_a_remedy() -> None:
+    with pytest.raises(ModelError, match="Leave enable_dsre out"):
+        MultiModalEncoder(enable_dsre=True)

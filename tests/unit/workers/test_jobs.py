@@ -1,0 +1,172 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from encoder import MultiModalEncoder
+from encoder.errors import InputError
+from encoder.types import TEXT, Embeddings, Item
+from search.errors import StoreUnavailableError
+from search.store.memory import MemoryStore
+from search.types import AssetRow, SegmentRow
+from workers.jobs import IngestJob, in_chunks
+from workers.removal import remove
+
+
+@pytest.fixture(scope="module")
+def encoder(bundle_home: Path) -> MultiModalEncoder:
+    assert bundle_home.is_dir()
+    return MultiModalEncoder()
+
+
+@pytest.fixture
+def store(encoder: MultiModalEncoder) -> MemoryStore:
+    return MemoryStore(encoder.embed_dim)
+
+
+@pytest.fixture
+def job(encoder: MultiModalEncoder, store: MemoryStore) -> IngestJob:
+    return IngestJob(encoder, store)
+
+
+def write(folder: Path, **texts: str) -> list[str]:
+    paths = []
+    for name, text in texts.items():
+        path = folder / f"{name}.txt"
+        path.write_text(text)
+        paths.append(str(path))
+    return paths
+
+
+def locations(store: MemoryStore) -> list[str]:
+    return sorted(Path(uri).name for row in store.scan() for uri in row.locations)
+
+
+def test_chunks_are_streamed() -> None:
+    assert list(in_chunks(iter(range(5)), 2)) == [[0, 1], [2, 3], [4]]
+
+
+def test_what_is_stored_is_not_encoded_again(job: IngestJob, tmp_path: Path) -> None:
+    paths = write(tmp_path, a="A first note.", b="A second note.")
+    assert job.run(paths).ingested == 2
+    again = job.run(paths)
+    assert (again.ingested, again.unchanged) == (0, 2)
+    assert not [stage for stage in again.stage_s if stage.startswith("encode")]
+
+
+def test_a_long_text_has_several_segments_and_one_commit_row(
+    job: IngestJob, store: MemoryStore, tmp_path: Path
+) -> None:
+    report = job.run(write(tmp_path, long="The sea was calm that day. " * 200))
+    (row,) = store.scan()
+    assert row.n_segments == report.segments["text"] > 3
+
+
+def test_a_changed_file_replaces_what_it_held(
+    job: IngestJob, store: MemoryStore, tmp_path: Path
+) -> None:
+    paths = write(tmp_path, a="About cats.", b="About dogs.")
+    job.run(paths)
+    write(tmp_path, a="About ships.")
+    job.run(paths)
+    assert locations(store) == ["a.txt", "b.txt"]
+    query = job.encoder.encode_multimodal(text=["cats"])["text"]
+    snippets = {hit.snippet for hit in store.search(query, TEXT, 10)[0]}
+    assert snippets == {"About ships.", "About dogs."}
+
+
+def test_copies_are_one_asset_that_lives_while_one_is_left(
+    job: IngestJob, store: MemoryStore, tmp_path: Path
+) -> None:
+    paths = write(tmp_path, a="Same.", b="Same.")
+    report = job.run(paths)
+    assert (report.ingested, report.segments["text"]) == (2, 1)
+    assert len(list(store.scan())) == 1
+
+    write(tmp_path, a="Other.")
+    job.run(paths)
+    assert locations(store) == ["a.txt", "b.txt"]
+    write(tmp_path, b="Other.")
+    job.run(paths)
+    (row,) = store.scan()
+    assert sorted(row.locations) == sorted(paths)
+
+
+def test_a_copy_that_comes_later_adds_a_location_and_no_work(
+    job: IngestJob, store: MemoryStore, tmp_path: Path
+) -> None:
+    job.run(write(tmp_path, a="Same."))
+    late = job.run(write(tmp_path, b="Same."))
+    assert late.unchanged == 1
+    assert locations(store) == ["a.txt", "b.txt"]
+
+
+def test_a_bad_file_is_set_aside_and_its_neighbours_go_on(
+    job: IngestJob, store: MemoryStore, tmp_path: Path
+) -> None:
+    Image.new("RGB", (400, 300), "red").save(tmp_path / "red.png")
+    whole = (tmp_path / "red.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    names = ["red.png", "cut.png", "missing.txt"]
+    report = job.run([*write(tmp_path, a="Fine."), *(str(tmp_path / n) for n in names)])
+    assert {Path(f.uri).name for f in report.failures} == {"cut.png", "missing.txt"}
+    assert locations(store) == ["a.txt", "red.png"]
+
+
+class PickyEncoder(MultiModalEncoder):
+    """Refuses texts that say so, as a tower may refuse what ingest let through."""
+
+    def encode_items(self, items: list[Item]) -> Embeddings:  # type: ignore[override]
+        if any("refuse me" in str(item.content) for item in items):
+            raise InputError("text", got="a text that asks for it", wanted="another")
+        return super().encode_items(items)
+
+
+def test_an_item_that_cannot_be_encoded_harms_only_its_asset(
+    store: MemoryStore, tmp_path: Path
+) -> None:
+    job = IngestJob(PickyEncoder(), store)
+    report = job.run(write(tmp_path, a="One.", b="Please refuse me.", c="Three."))
+    assert [Path(f.uri).name for f in report.failures] == ["b.txt"]
+    assert locations(store) == ["a.txt", "c.txt"]
+
+
+class DeadStore(MemoryStore):
+    """A store that dies between the segments and the commit rows."""
+
+    def write(self, assets: list[AssetRow], segments: list[SegmentRow]) -> None:  # type: ignore[override]
+        super().write(assets[:0], segments)
+        raise StoreUnavailableError("The store is away.")
+
+
+def test_what_was_not_acknowledged_is_not_ingested(
+    encoder: MultiModalEncoder, tmp_path: Path
+) -> None:
+    store = DeadStore(encoder.embed_dim)
+    with pytest.raises(StoreUnavailableError):
+        IngestJob(encoder, store).run(write(tmp_path, a="One."))
+    assert list(store.scan()) == []
+
+
+def test_removal_by_id_file_and_folder(job: IngestJob, store: MemoryStore, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    paths = [*write(tmp_path, a="One.", b="Two."), *write(tmp_path / "in", c="Three.", d="Four.")]
+    job.run(paths)
+    by_uri = {row.locations[0]: row.asset_id for row in store.scan()}
+    assert remove(store, by_uri[paths[0]]) == 1
+    assert remove(store, paths[1]) == 1
+    assert remove(store, str(tmp_path / "in")) == 2
+    assert remove(store, str(tmp_path)) == 0
+    assert list(store.scan()) == []
+
+
+def test_vectors_do_not_depend_on_the_batch(encoder: MultiModalEncoder, tmp_path: Path) -> None:
+    paths = write(tmp_path, **{f"n{i}": f"Note {i}. " * (1 + 7 * i) for i in range(6)})
+    vectors = []
+    for batch_segments in (1, 64):
+        store = MemoryStore(encoder.embed_dim)
+        IngestJob(encoder, store, batch_segments=batch_segments).run(paths)
+        rows = sorted(store._segments.values(), key=lambda row: row.segment_id)
+        vectors.append(np.stack([row.embedding for row in rows]))
+    assert (vectors[0] * vectors[1]).sum(axis=1).min() > 0.9999
