@@ -25,7 +25,7 @@ _STREAMS = frozenset(
             for name in ("wav", "flac", "mpeg", "ogg", "aac", "mp4", "aiff", "basic")
         ),
         *(f"video/{name}" for name in ("mp4", "quicktime", "x-matroska", "webm", "ogg")),
-        *(f"video/{name}" for name in ("avi", "mpeg", "x-flv", "x-ms-asf", "3gpp")),
+        *(f"video/{name}" for name in ("avi", "mpeg", "mp2t", "x-flv", "x-ms-asf", "3gpp")),
     }
 )
 _ALIASES = {
@@ -85,7 +85,7 @@ def sniff(head: bytes, uri: str) -> Kind:
     # Text goes first: "BMW" and "ID3 tags" start like a bitmap and a song. Media hold zero bytes.
     if _is_text(head):
         return _text_kind(head, uri)
-    signatures = _signatures(head)
+    signatures = _mpeg_signatures(head) + _signatures(head)
     for media_type in signatures:
         if media_type in _IMAGES:
             return Kind(media_type, IMAGE)
@@ -111,6 +111,20 @@ def _text_kind(head: bytes, uri: str) -> Kind:
     # Markdown is text that only its author calls Markdown: here the name may speak.
     is_markdown = uri.lower().endswith((".md", ".markdown"))
     return Kind("text/markdown" if is_markdown else "text/plain", TEXT)
+
+
+def _mpeg_signatures(head: bytes) -> list[str]:
+    """MPEG streams, whose frames start with a bit pattern and not with one magic number."""
+    if head[:565:188] == b"GGGG"[: len(head[:565:188])] and len(head) > 376:
+        return ["video/mp2t"]
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+        return []
+    version, layer = head[1] >> 3 & 3, head[1] >> 1 & 3
+    bitrate, rate = head[2] >> 4, head[2] >> 2 & 3
+    if layer == 0 and version >= 2:
+        return ["audio/aac"]
+    valid = version != 1 and layer != 0 and bitrate != 15 and rate != 3
+    return ["audio/mpeg"] if valid else []
 
 
 def _signatures(head: bytes) -> list[str]:

@@ -106,7 +106,7 @@ def decode_frames(source: Source, container: Any, stream: Any) -> Iterator[Any]:
         yield from frames
     if not n_frames:
         raise CorruptMediaError(
-            f"{name_of(source)} holds a {stream.type} stream without content.",
+            f"{name_of(source)} holds an empty {stream.type} stream.",
             remedy="Check that the recording was finished; fetch or export it again.",
         )
 

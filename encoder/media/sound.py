@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,25 +27,22 @@ def stream_sound(
     Channels are averaged, then resampled. Samples beyond [-1, 1] are clipped.
 
     Yields:
-        float32 [n], n as the file's frames come.
+        float32 [n], about half a second each.
 
     Raises:
         CorruptMediaError: no sound track, nothing in it, or samples that are not numbers.
     """
-    from av import AudioResampler
-
     with open_container(source) as container:
         stream = sound_stream(container)
         if stream is None:
             raise CorruptMediaError(
                 f"{name_of(source)} has no sound track.", remedy="Name a file with sound."
             )
-        resampler = AudioResampler(format="fltp", layout="mono", rate=sampling_rate)
-        for frame in decode_frames(source, container, stream):
-            for part in resampler.resample(frame):
-                yield _checked(source, part.to_ndarray()[0])
-        for part in resampler.resample(None):
-            yield _checked(source, part.to_ndarray()[0])
+        frames = decode_frames(source, container, stream)
+        for rate, run in groupby(frames, key=lambda frame: int(frame.sample_rate)):
+            chunks = _gathered(map(_mono, run), rate // 2)
+            for samples in _resampled(chunks, rate, sampling_rate):
+                yield _checked(source, samples)
 
 
 def load_sound(
@@ -68,6 +67,50 @@ def load_sound(
             f"{name_of(source)} holds no sound.", remedy="Name a file with sound."
         )
     return Waveform(np.concatenate(chunks), sampling_rate)
+
+
+def _mono(frame: Any) -> NDArray[np.float32]:
+    """The mean of a frame's channels, whatever their number and format.
+
+    FFmpeg's own downmix weighs channels by a layout that files often lack, and stops where the
+    layout changes within a stream.
+    """
+    values = frame.to_ndarray()
+    if not frame.format.is_planar:
+        values = values.reshape(-1, frame.layout.nb_channels).T
+    if values.dtype.kind in "iu":
+        info = np.iinfo(values.dtype)
+        middle = (int(info.max) + int(info.min) + 1) / 2
+        values = (values.astype(np.float32) - middle) / (info.max - middle + 1)
+    return values.mean(axis=0, dtype=np.float32)  # type: ignore[no-any-return]
+
+
+def _gathered(chunks: Iterable[NDArray[np.float32]], least: int) -> Iterator[NDArray[np.float32]]:
+    """Join frames of some 20 ms into chunks that are worth a call."""
+    waiting: list[NDArray[np.float32]] = []
+    for chunk in chunks:
+        waiting.append(chunk)
+        if sum(map(len, waiting)) >= least:
+            yield np.concatenate(waiting)
+            waiting = []
+    if waiting:
+        yield np.concatenate(waiting)
+
+
+def _resampled(
+    chunks: Iterable[NDArray[np.float32]], rate: int, wanted_rate: int
+) -> Iterator[NDArray[np.float32]]:
+    from av import AudioFrame, AudioResampler
+
+    if rate == wanted_rate:
+        yield from chunks
+        return
+    resampler = AudioResampler(format="fltp", layout="mono", rate=wanted_rate)
+    for samples in chunks:
+        frame = AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+        frame.sample_rate = rate
+        yield from (part.to_ndarray()[0] for part in resampler.resample(frame))
+    yield from (part.to_ndarray()[0] for part in resampler.resample(None))
 
 
 def _checked(source: Source, samples: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import heapq
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from encoder.errors import CorruptMediaError
 from encoder.media.container import StreamFacts, probe
 from encoder.media.video import stream_frames
 from encoder.types import IMAGE
@@ -15,6 +17,8 @@ from ingest.decode.audio import container_metadata, sound_segments
 from ingest.dedup import keep_frames
 from ingest.limits import check
 from ingest.types import Asset, Segment
+
+logger = logging.getLogger(__name__)
 
 _AHEAD = 4
 """How many frames and sound windows may wait: a few megabytes."""
@@ -34,13 +38,21 @@ def segments(asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment
     facts = probe(path)
     tracks = [_frame_segments(asset, path, config, facts)]
     if facts.has_sound:
-        tracks.append(sound_segments(asset, path, config, facts.sound_start_s))
+        tracks.append(_heard(asset, path, config, facts))
     running = [ahead(track, _AHEAD) for track in tracks]
     try:
         yield from heapq.merge(*running, key=lambda segment: segment.start_s or 0.0)
     finally:
         for track in running:
             track.close()
+
+
+def _heard(asset: Asset, path: Path, config: IngestConfig, facts: StreamFacts) -> Iterator[Segment]:
+    """The sound track; a film whose track is empty or damaged is still found by its pictures."""
+    try:
+        yield from sound_segments(asset, path, config, facts.sound_start_s)
+    except CorruptMediaError as error:
+        logger.warning("sound track left out: %s", error)
 
 
 def _frame_segments(
