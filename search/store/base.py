@@ -45,5 +45,3 @@ class VectorStore(Protocol):
     def close(self) -> None:
         """Release files and connections; calling it twice is allowed."""
         ...
-
-

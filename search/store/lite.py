@@ -1,0 +1,126 @@
+"""Milvus Lite inside this process, one server per folder, shared by all who open it here.
+
+Why not ``MilvusClient("x.db")``: that starts Lite with ten worker threads, and concurrent writers
+then lose rows that were acknowledged when the process is killed. One worker thread loses none.
+It also hides the reason when the folder is locked.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from search.errors import StoreBusyError, StoreError
+
+_HOLDER = "holder.pid"
+_STOP_S = 5
+
+
+@dataclass
+class _Running:
+    server: Any
+    database: Any
+    port: int
+    pid: int
+    users: int = 0
+
+
+_running: dict[Path, _Running] = {}
+_lock = Lock()
+
+
+def start_lite(folder: Path) -> str:
+    """Start, or join, the server of this folder; its address. Call `stop_lite` once for each.
+
+    Raises:
+        StoreBusyError: another process holds the folder.
+        StoreError: the folder cannot be used.
+    """
+    folder = folder.absolute()
+    with _lock:
+        running = _running.get(folder)
+        # After a fork the parent's server is listed here but does not run here.
+        if running is None or running.pid != os.getpid():
+            running = _running[folder] = _start(folder)
+        running.users += 1
+        return f"http://127.0.0.1:{running.port}"
+
+
+def stop_lite(folder: Path) -> None:
+    """Leave the server of this folder; the last one stops it and frees the folder."""
+    folder = folder.absolute()
+    with _lock:
+        running = _running.get(folder)
+        if running is None or running.pid != os.getpid():
+            return
+        running.users -= 1
+        if running.users <= 0:
+            del _running[folder]
+            _stop(running)
+
+
+def _start(folder: Path) -> _Running:
+    _check_folder(folder)
+    # Otherwise gRPC's core reports each closed connection on stderr; it reads this on import.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    from milvus_lite.adapter.grpc.server import start_server_in_thread
+    from milvus_lite.exceptions import DataDirLockedError
+
+    try:
+        server, database, port = start_server_in_thread(str(folder), max_workers=1)
+        (folder / _HOLDER).write_text(str(os.getpid()))
+    except DataDirLockedError as error:
+        raise StoreBusyError(
+            f"The store {folder} is in use by {_holder(folder)}.",
+            remedy="Wait until it ends, choose another --store, or run a Milvus server and use "
+            "--store http://HOST:19530, which serves many processes.",
+        ) from error
+    except OSError as error:
+        raise StoreError(
+            f"The store {folder} cannot be opened: {error}.", remedy="Choose another --store."
+        ) from error
+    return _Running(server, database, port, os.getpid())
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse to spread a database over somebody's files."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise StoreError(
+            f"The store {folder} is a file; a store is a folder.",
+            remedy="Name a folder that is new, empty or an earlier store.",
+        )
+    if not (folder / "LOCK").exists() and any(folder.iterdir()):
+        raise StoreError(
+            f"The folder {folder} holds other files and no store.",
+            remedy="Name a folder that is new, empty or an earlier store.",
+        )
+
+
+def _holder(folder: Path) -> str:
+    """Who holds the folder, as well as it is known."""
+    try:
+        pid = int((folder / _HOLDER).read_text())
+        os.kill(pid, 0)
+    except (OSError, ValueError):
+        return "another process"
+    return "this process's parent" if pid == os.getppid() else f"process {pid}"
+
+
+def _stop(running: _Running) -> None:
+    running.server.stop(grace=_STOP_S).wait()
+    running.database.close()
+
+
+@atexit.register
+def _stop_all() -> None:
+    with _lock:
+        for running in _running.values():
+            if running.pid == os.getpid():
+                _stop(running)
+        _running.clear()

@@ -1,0 +1,95 @@
+"""The exact reference: everything in memory, every search over all rows.
+
+Good for tests, where it is the oracle of the other stores, and for small one-off searches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
+from threading import RLock
+
+import numpy as np
+
+from encoder.space import l2_normalize
+from encoder.types import Embeddings, Modality
+from search.store.schema import checked_asset, checked_queries, checked_segment
+from search.types import AssetRow, ScoredSegment, SegmentRow
+
+
+class MemoryStore:
+    """A `VectorStore` that lasts as long as the object. Safe to use from threads."""
+
+    def __init__(self, embed_dim: int) -> None:
+        self._embed_dim = embed_dim
+        self._assets: dict[str, AssetRow] = {}
+        self._segments: dict[str, SegmentRow] = {}
+        self._lock = RLock()
+
+    def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
+        """Store segments first, then the assets' commit rows."""
+        new_segments = [checked_segment(row, self._embed_dim) for row in segments]
+        new_assets = [checked_asset(row) for row in assets]
+        with self._lock:
+            self._segments.update((row.segment_id, row) for row in new_segments)
+            self._assets.update((row.asset_id, row) for row in new_assets)
+
+    def delete(self, asset_ids: Sequence[str]) -> None:
+        """Remove commit rows first, then the segments; unknown ids are ignored."""
+        gone = set(asset_ids)
+        with self._lock:
+            self._assets = {k: v for k, v in self._assets.items() if k not in gone}
+            self._segments = {k: v for k, v in self._segments.items() if v.asset_id not in gone}
+
+    def search(
+        self, queries: Embeddings, modality: Modality, limit: int
+    ) -> list[list[ScoredSegment]]:
+        """The nearest segments of one modality for each query, best first; ties by id."""
+        queries = checked_queries(queries, self._embed_dim)
+        with self._lock:
+            rows = [row for row in self._segments.values() if row.modality == modality]
+        if not rows:
+            return [[] for _ in queries]
+        rows.sort(key=attrgetter("segment_id"))
+        targets = l2_normalize(np.stack([row.embedding for row in rows]))
+        cosines = l2_normalize(queries) @ targets.T
+        order = np.argsort(-cosines, axis=1, kind="stable")[:, :limit]
+        return [
+            [_scored(rows[column], float(cosines[i, column])) for column in columns]
+            for i, columns in enumerate(order)
+        ]
+
+    def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
+        """The commit rows of these ids; those that are not stored are missing."""
+        with self._lock:
+            return {k: self._assets[k] for k in asset_ids if k in self._assets}
+
+    def assets_at(self, uris: Sequence[str]) -> dict[str, list[AssetRow]]:
+        """The commit rows of the assets seen at each of these URIs."""
+        with self._lock:
+            rows = sorted(self._assets.values(), key=attrgetter("asset_id"))
+        found = {uri: [row for row in rows if uri in row.locations] for uri in uris}
+        return {uri: rows for uri, rows in found.items() if rows}
+
+    def scan(self) -> Iterator[AssetRow]:
+        """All commit rows, streamed in the order of their ids."""
+        with self._lock:
+            rows = sorted(self._assets.values(), key=attrgetter("asset_id"))
+        yield from rows
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+def _scored(row: SegmentRow, cosine: float) -> ScoredSegment:
+    return ScoredSegment(
+        segment_id=row.segment_id,
+        asset_id=row.asset_id,
+        modality=row.modality,
+        cosine=cosine,
+        start_s=row.start_s,
+        end_s=row.end_s,
+        char_start=row.char_start,
+        char_end=row.char_end,
+        snippet=row.snippet,
+    )

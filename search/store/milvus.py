@@ -1,0 +1,224 @@
+"""The store on Milvus: a server, or Milvus Lite inside this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from encoder.types import Embeddings, Modality
+from search.errors import StoreError
+from search.filters import among, equals
+from search.store.lite import start_lite, stop_lite
+from search.store.milvus_link import MilvusLink
+from search.store.milvus_setup import prepare_collections
+from search.store.schema import (
+    ASSETS,
+    LOCATIONS,
+    Collection,
+    asset_from_dict,
+    asset_to_dict,
+    checked_asset,
+    checked_queries,
+    checked_segment,
+    locations_to_dicts,
+    scored_from_dict,
+    segment_to_dict,
+    segments_collection,
+    uri_key,
+)
+from search.types import AssetRow, ScoredSegment, SegmentRow
+
+T = TypeVar("T")
+
+_ROWS_PER_CALL = 500
+_IDS_PER_CALL = 200
+_QUERIES_PER_CALL = 64
+_ASSETS_PER_PAGE = 1000
+
+
+class MilvusStore:
+    """A `VectorStore` on Milvus. Safe to use from threads; open it after a fork.
+
+    Args:
+        target: a folder for Milvus Lite (one process at a time), or a server's URI.
+        space_fingerprint: of `encoder.space.Space`; part of the collections' names.
+        embed_dim: the size of an embedding.
+        prefix: begins the collections' names, so that several stores can share a server.
+        timeout_s: the longest that one call may take.
+        connect_timeout_s: the longest to wait for the server to answer at all.
+        new_space: create collections beside those of other spaces.
+
+    Raises:
+        SpaceMismatchError: the store holds only embeddings of another space.
+        StoreBusyError: another process holds the folder.
+        StoreUnavailableError: the server does not answer.
+    """
+
+    def __init__(
+        self,
+        target: Path | str,
+        space_fingerprint: str,
+        embed_dim: int,
+        *,
+        prefix: str = "anymodal",
+        timeout_s: float = 30.0,
+        connect_timeout_s: float = 10.0,
+        new_space: bool = False,
+    ) -> None:
+        self._embed_dim = embed_dim
+        self._segments = segments_collection(embed_dim)
+        self._folder = target if isinstance(target, Path) else None
+        uri = start_lite(self._folder) if self._folder else str(target)
+        try:
+            self._link = MilvusLink(
+                uri,
+                timeout_s=timeout_s,
+                connect_timeout_s=connect_timeout_s,
+                shown=str(self._folder or ""),
+            )
+            self._names = prepare_collections(
+                self._link,
+                [self._segments, LOCATIONS, ASSETS],
+                prefix=prefix,
+                fingerprint=space_fingerprint,
+                embed_dim=embed_dim,
+                embedded=self._folder is not None,
+                new_space=new_space,
+            )
+        except BaseException:
+            self.close()
+            raise
+
+    def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
+        """Store segments first, then the assets' commit rows; each replaces its former row.
+
+        Raises:
+            InputError: a row that cannot be stored; nothing is written.
+            StoreError: not acknowledged. Assets of this call count as not ingested.
+        """
+        segment_rows = [segment_to_dict(checked_segment(s, self._embed_dim)) for s in segments]
+        checked = [checked_asset(asset) for asset in assets]
+        locations = [row for asset in checked for row in locations_to_dicts(asset)]
+        self._upsert(self._segments, segment_rows)
+        self._upsert(LOCATIONS, locations)
+        self._upsert(ASSETS, [asset_to_dict(asset) for asset in checked])
+
+    def delete(self, asset_ids: Sequence[str]) -> None:
+        """Remove commit rows first, then the segments; unknown ids are ignored."""
+        for ids in _chunks(list(dict.fromkeys(asset_ids)), _IDS_PER_CALL):
+            for kind in (ASSETS, self._segments, LOCATIONS):
+                self._link.call("delete", self._name(kind), filter=among("asset_id", ids))
+                self._flush(kind)
+
+    def search(
+        self, queries: Embeddings, modality: Modality, limit: int
+    ) -> list[list[ScoredSegment]]:
+        """The nearest segments of one modality for each query, best first; ties by id."""
+        rows = checked_queries(queries, self._embed_dim)
+        found: list[list[ScoredSegment]] = []
+        for start in range(0, len(rows), _QUERIES_PER_CALL):
+            answers = self._link.call(
+                "search",
+                self._name(self._segments),
+                data=list(rows[start : start + _QUERIES_PER_CALL]),
+                anns_field=self._segments.vector,
+                filter=equals("modality", modality),
+                limit=limit,
+                output_fields=self._segments.scalars,
+                search_params={"metric_type": "COSINE", "params": {"ef": max(64, 2 * limit)}},
+                consistency_level="Strong",
+            )
+            found += [_ranked(answer) for answer in answers]
+        return found
+
+    def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
+        """The commit rows of these ids; those that are not stored are missing."""
+        rows = self._query(ASSETS, "asset_id", list(dict.fromkeys(asset_ids)))
+        return {row["asset_id"]: asset_from_dict(row) for row in rows}
+
+    def assets_at(self, uris: Sequence[str]) -> dict[str, list[AssetRow]]:
+        """The commit rows of the assets seen at each of these URIs."""
+        wanted = {uri_key(uri): uri for uri in uris}
+        links = [
+            (row["uri_key"], row["asset_id"])
+            for row in self._query(LOCATIONS, "uri_key", list(wanted))
+        ]
+        known = self.assets([asset_id for _, asset_id in links])
+        found: dict[str, list[AssetRow]] = {}
+        for key, asset_id in sorted(links):
+            row = known.get(asset_id)
+            if row is not None and wanted[key] in row.locations:
+                found.setdefault(wanted[key], []).append(row)
+        return found
+
+    def scan(self) -> Iterator[AssetRow]:
+        """All commit rows, streamed in the order of their ids."""
+        pages = self._link.call(
+            "query_iterator",
+            self._name(ASSETS),
+            batch_size=_ASSETS_PER_PAGE,
+            output_fields=ASSETS.scalars,
+            consistency_level="Strong",
+        )
+        try:
+            while True:
+                with self._link.translated("scan"):
+                    page = pages.next()
+                if not page:
+                    return
+                yield from map(asset_from_dict, page)
+        finally:
+            pages.close()
+
+    def close(self) -> None:
+        """Release files and connections; calling it twice is allowed."""
+        link = getattr(self, "_link", None)
+        if link is not None:
+            link.close()
+        folder, self._folder = self._folder, None
+        if folder is not None:
+            stop_lite(folder)
+
+    def _name(self, kind: Collection) -> str:
+        return self._names[kind.kind]
+
+    def _upsert(self, kind: Collection, rows: Sequence[dict[str, Any]]) -> None:
+        for chunk in _chunks(rows, _ROWS_PER_CALL):
+            answer = self._link.call("upsert", self._name(kind), list(chunk))
+            if answer["upsert_count"] != len(chunk):
+                raise StoreError(
+                    f"The store {self._link.shown} acknowledged {answer['upsert_count']} of "
+                    f"{len(chunk)} rows of {self._name(kind)}.",
+                    remedy="Run the ingest again: what was not acknowledged does not count.",
+                )
+        if rows:
+            self._flush(kind)
+
+    def _flush(self, kind: Collection) -> None:
+        """Lite searches rows that are not flushed far slower; a server limits flushes."""
+        if self._folder is not None:
+            self._link.call("flush", self._name(kind))
+
+    def _query(self, kind: Collection, field: str, values: Sequence[str]) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
+        for chunk in _chunks(values, _IDS_PER_CALL):
+            rows += self._link.call(
+                "query",
+                self._name(kind),
+                filter=among(field, chunk),
+                output_fields=kind.scalars,
+                consistency_level="Strong",
+            )
+        return rows
+
+
+def _ranked(hits: Sequence[Any]) -> list[ScoredSegment]:
+    """One query's answer; equal cosines in the order of the ids, whatever the index did."""
+    found = [scored_from_dict(hit["entity"], float(hit["distance"])) for hit in hits]
+    return sorted(found, key=lambda hit: (-hit.cosine, hit.segment_id))
+
+
+def _chunks(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(values), size):
+        yield values[start : start + size]

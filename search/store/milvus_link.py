@@ -1,0 +1,148 @@
+"""A connection to Milvus whose every call ends in time and fails in our own error tree."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from search.errors import StoreError, StoreUnavailableError
+
+_PAUSE_S = 0.2
+
+
+class MilvusLink:
+    """A client of one address. Safe in threads; of no use in a forked child.
+
+    Args:
+        uri: ``http://[user:password@]host:port[/database]``.
+        timeout_s: the longest that one call may take.
+        connect_timeout_s: the longest to wait until the server answers at all.
+        shown: what messages call the store; a password is never part of it.
+
+    Raises:
+        StoreUnavailableError: nothing answers.
+    """
+
+    def __init__(
+        self, uri: str, *, timeout_s: float, connect_timeout_s: float, shown: str = ""
+    ) -> None:
+        self.shown = shown or without_password(uri)
+        self._timeout_s = timeout_s
+        self._pid = os.getpid()
+        self._client: Any = self._connect(uri, connect_timeout_s)
+
+    def call(self, method: str, *args: Any, **options: Any) -> Any:
+        """Call a method of `pymilvus.MilvusClient`, with the time limit.
+
+        Raises:
+            StoreUnavailableError: no answer in time; the same call may succeed later.
+            StoreError: the server refused, or the link is closed or from before a fork.
+        """
+        client = self._usable()
+        with self.translated(method):
+            return getattr(client, method)(*args, timeout=self._timeout_s, **options)
+
+    @contextmanager
+    def translated(self, action: str) -> Iterator[None]:
+        """Raise the errors of Milvus and gRPC as `StoreError`."""
+        import grpc
+        from pymilvus.exceptions import MilvusException
+
+        try:
+            yield
+        except (MilvusException, grpc.RpcError) as error:
+            raise self._explained(action, error) from error
+
+    def close(self) -> None:
+        """Close the channel; calling it twice is allowed."""
+        client, self._client = self._client, None
+        if client is not None and self._pid == os.getpid():
+            with self.translated("close"):
+                client.close()
+
+    def _usable(self) -> Any:
+        if self._client is None:
+            raise StoreError(f"The store {self.shown} is closed.", remedy="Open it again.")
+        if self._pid != os.getpid():
+            # gRPC channels do not survive a fork: calls on them may hang for ever.
+            raise StoreError(
+                f"The store {self.shown} was opened before this process was forked.",
+                remedy="Open it in the process that uses it.",
+            )
+        return self._client
+
+    def _connect(self, uri: str, connect_timeout_s: float) -> Any:
+        """Our own loop: a server that is starting accepts connections and refuses calls."""
+        os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+        from pymilvus import MilvusClient
+
+        if "PYMILVUS_LOG_LEVEL" not in os.environ:
+            # It prints to stderr what it raises as well, and that an old server is old.
+            logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+        deadline = time.monotonic() + connect_timeout_s
+        while True:
+            left_s = max(deadline - time.monotonic(), _PAUSE_S)
+            client = None
+            try:
+                with self.translated("connect"):
+                    client = MilvusClient(uri, timeout=left_s, dedicated=True)
+                    client.list_collections(timeout=left_s)
+                    return client
+            except StoreUnavailableError:
+                if client is not None:
+                    client.close()
+                if time.monotonic() + _PAUSE_S >= deadline:
+                    raise
+            time.sleep(_PAUSE_S)
+
+    def _explained(self, action: str, error: Exception) -> StoreError:
+        message = f"The store {self.shown} failed at {action}: {_reason(error)}."
+        if _is_temporary(error):
+            return StoreUnavailableError(
+                message, remedy="Is the server running and reachable? The call may be repeated."
+            )
+        return StoreError(message)
+
+
+def without_password(uri: str) -> str:
+    """The URI without user and password, for messages.
+
+    >>> without_password("http://me:secret@host:19530/db")
+    'http://host:19530/db'
+    """
+    parts = urlsplit(uri)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what happened, without gRPC's dump."""
+    details = getattr(error, "details", None)
+    text = details() if callable(details) else getattr(error, "message", "")
+    return (str(text or error).strip().splitlines() or [type(error).__name__])[0][:300].rstrip(".")
+
+
+def _is_temporary(error: Exception) -> bool:
+    """Whether the same call may succeed later."""
+    import grpc
+    from pymilvus.exceptions import ConnectError, ErrorCode, MilvusUnavailableException
+
+    temporary = {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.ABORTED,
+        ErrorCode.RATE_LIMIT,
+    }
+    code = error.code() if isinstance(error, grpc.RpcError) else getattr(error, "code", None)
+    if code in temporary or isinstance(error, ConnectError | MilvusUnavailableException):
+        return True
+    # pymilvus repeats by itself until the time limit, then forgets the code of the cause.
+    text = str(error)
+    return (
+        getattr(error, "retriable", False) or "Retry timeout" in text or "Fail connecting" in text
+    )

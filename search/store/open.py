@@ -1,0 +1,82 @@
+"""Opens the store that a URI names."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from encoder.errors import InputError
+from search.store.base import VectorStore
+
+
+def open_store(
+    uri: str | None,
+    space_fingerprint: str,
+    embed_dim: int,
+    *,
+    prefix: str = "anymodal",
+    timeout_s: float = 30.0,
+    connect_timeout_s: float = 10.0,
+    new_space: bool = False,
+) -> VectorStore:
+    """Open a store for one embedding space; call it in the process that uses it, after a fork.
+
+    Args:
+        uri: None for Milvus Lite at `default_folder`; a path for Milvus Lite there;
+            ``http://[user:password@]host:19530`` for a server; ``memory:`` for nothing durable.
+        space_fingerprint: of `encoder.space.Space`.
+        embed_dim: the size of an embedding.
+        prefix: begins the collections' names.
+        timeout_s: the longest that one call may take.
+        connect_timeout_s: the longest to wait for a server to answer at all.
+        new_space: create collections beside those of other spaces, as a reindex does.
+
+    Raises:
+        SpaceMismatchError: the store holds only embeddings of another space.
+        StoreBusyError: another process holds the embedded store.
+        StoreUnavailableError: the server does not answer.
+        InputError: not a URI of the kinds above.
+    """
+    if uri == "memory:":
+        from search.store.memory import MemoryStore
+
+        return MemoryStore(embed_dim)
+    from search.store.milvus import MilvusStore
+
+    return MilvusStore(
+        store_target(uri),
+        space_fingerprint,
+        embed_dim,
+        prefix=prefix,
+        timeout_s=timeout_s,
+        connect_timeout_s=connect_timeout_s,
+        new_space=new_space,
+    )
+
+
+def store_target(uri: str | None) -> Path | str:
+    """A folder for Milvus Lite, or a server's URI.
+
+    >>> store_target("http://localhost:19530")
+    'http://localhost:19530'
+    """
+    if uri is None:
+        return default_folder()
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", uri)
+    if scheme and scheme[1].lower() in ("http", "https", "tcp"):
+        return uri
+    if not uri or scheme:
+        raise InputError("store", got=repr(uri), wanted="a folder, http://HOST:19530, or memory:")
+    return Path(uri).expanduser().absolute()
+
+
+def default_folder() -> Path:
+    """``$ANYMODAL_DATA/store``, or ``anymodal/store`` in the XDG data folder."""
+    if data := os.environ.get("ANYMODAL_DATA"):
+        return Path(data).expanduser().absolute() / "store"
+    # The XDG specification: a relative path is to be ignored.
+    base = Path(os.environ.get("XDG_DATA_HOME", ""))
+    if not base.is_absolute():
+        base = Path.home() / ".local" / "share"
+    return base / "anymodal" / "store"

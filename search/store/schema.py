@@ -1,0 +1,321 @@
+"""What a store keeps: collections, fields, keys, and rows as plain dictionaries. Pure.
+
+Three collections per embedding space, named ``<prefix>_<fingerprint>_<kind>``:
+
+- ``segments``: one row per embedding;
+- ``assets``: the commit rows, by asset id;
+- ``locations``: an index from a URI to assets. It may hold more than is true (a URI that an
+  asset has left): the commit row decides. Lookup by an array field is no alternative: neither
+  Milvus Lite nor Milvus 2.3 indexes arrays.
+
+Milvus 2.3 has no nullable fields, so a missing number is stored as `MISSING`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from encoder.errors import InputError
+from encoder.types import Embeddings, Modality
+from search.types import AssetRow, ScoredSegment, SegmentRow
+
+SCHEMA_VERSION = 1
+MISSING = -1
+MAX_SNIPPET_BYTES = 4096
+MAX_LOCATIONS = 4096
+MAX_METADATA_BYTES = 65_000
+MAX_URI_BYTES = 8192
+
+_KEY_BYTES = 128
+_PROPERTY = "anymodal."
+_DUMMY_VECTOR = [1.0, 0.0]  # Milvus wants a vector in every collection
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field: its name, the name of its Milvus type, and the type's parameters."""
+
+    name: str
+    type: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A kind of collection: its fields (the first is the key), and those that are indexed."""
+
+    kind: str
+    fields: Sequence[Field]
+    vector: str
+    indexed: Sequence[str]
+
+    @property
+    def key(self) -> str:
+        """The primary key's name."""
+        return self.fields[0].name
+
+    @property
+    def scalars(self) -> list[str]:
+        """All fields but the vector: what a query asks for."""
+        return [f.name for f in self.fields if f.name != self.vector]
+
+
+def _text(name: str, n_bytes: int) -> Field:
+    return Field(name, "VARCHAR", {"max_length": n_bytes})
+
+
+def segments_collection(embed_dim: int) -> Collection:
+    """Segments with embeddings of this size."""
+    fields = [
+        _text("segment_id", _KEY_BYTES),
+        _text("asset_id", _KEY_BYTES),
+        _text("modality", _KEY_BYTES),
+        Field("index", "INT64"),
+        Field("start_s", "DOUBLE"),
+        Field("end_s", "DOUBLE"),
+        Field("char_start", "INT64"),
+        Field("char_end", "INT64"),
+        _text("snippet", MAX_SNIPPET_BYTES),
+        Field("embedding", "FLOAT_VECTOR", {"dim": embed_dim}),
+    ]
+    return Collection("segments", fields, "embedding", ["asset_id", "modality"])
+
+
+ASSETS = Collection(
+    "assets",
+    [
+        _text("asset_id", _KEY_BYTES),
+        _text("modality", _KEY_BYTES),
+        _text("media_type", 256),
+        Field("size_bytes", "INT64"),
+        Field("n_segments", "INT64"),
+        Field(
+            "locations",
+            "ARRAY",
+            {
+                "element_type": "VARCHAR",
+                "max_capacity": MAX_LOCATIONS,
+                "max_length": MAX_URI_BYTES,
+            },
+        ),
+        Field("metadata", "JSON"),
+        Field("dummy", "FLOAT_VECTOR", {"dim": len(_DUMMY_VECTOR)}),
+    ],
+    "dummy",
+    [],
+)
+
+LOCATIONS = Collection(
+    "locations",
+    [
+        _text("location_id", _KEY_BYTES),
+        _text("uri_key", _KEY_BYTES),
+        _text("asset_id", _KEY_BYTES),
+        Field("dummy", "FLOAT_VECTOR", {"dim": len(_DUMMY_VECTOR)}),
+    ],
+    "dummy",
+    ["uri_key", "asset_id"],
+)
+
+
+def collection_name(prefix: str, fingerprint: str, kind: str) -> str:
+    """The name of a collection.
+
+    >>> collection_name("anymodal", "0123456789abcdef", "assets")
+    'anymodal_0123456789abcdef_assets'
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", prefix):
+        raise InputError("prefix", got=repr(prefix), wanted="a-z, 0-9, _; 64 at most")
+    if not re.fullmatch(r"[0-9a-f]{8,64}", fingerprint):
+        raise InputError("space_fingerprint", got=repr(fingerprint), wanted="8 to 64 hex digits")
+    return f"{prefix}_{fingerprint}_{kind}"
+
+
+def spaces_among(names: Sequence[str], prefix: str) -> list[str]:
+    """The fingerprints whose segments are among these collections, sorted."""
+    pattern = re.compile(rf"{re.escape(prefix)}_([0-9a-f]{{8,64}})_segments")
+    return sorted(match[1] for name in names if (match := pattern.fullmatch(name)))
+
+
+def properties(fingerprint: str, embed_dim: int) -> dict[str, str]:
+    """What is written beside a collection, for `written_version` and for people."""
+    facts = {"schema": SCHEMA_VERSION, "space": fingerprint, "embed_dim": embed_dim}
+    return {_PROPERTY + name: str(value) for name, value in facts.items()}
+
+
+def written_version(properties: Mapping[str, str]) -> str:
+    """The schema version by which a collection was made, from its properties."""
+    return properties.get(_PROPERTY + "schema", "unknown")
+
+
+def segment_id(asset_id: str, modality: str, index: int, fingerprint: str) -> str:
+    """The key of a segment: the same content in the same space has the same one."""
+    return _digest(asset_id, modality, str(index), fingerprint)
+
+
+def uri_key(uri: str) -> str:
+    """A URI as a short key."""
+    return _digest(uri)
+
+
+def _digest(*parts: str) -> str:
+    """32 hex digits over the parts; JSON keeps their borders apart."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+def checked_segment(row: SegmentRow, embed_dim: int) -> SegmentRow:
+    """The row as a store keeps it: a long snippet, which is only a preview, is cut.
+
+    Raises:
+        InputError: the embedding has another size, or is not finite.
+    """
+    embedding = np.asarray(row.embedding, np.float32)
+    if embedding.shape != (embed_dim,):
+        raise InputError(
+            f"embedding of {row.segment_id}",
+            got=f"shape {embedding.shape}",
+            wanted=f"shape ({embed_dim},)",
+        )
+    if not np.isfinite(embedding).all():
+        raise InputError(
+            f"embedding of {row.segment_id}", got="NaN or infinity", wanted="finite numbers"
+        )
+    return replace(row, embedding=embedding, snippet=_cut(row.snippet, MAX_SNIPPET_BYTES))
+
+
+def checked_asset(row: AssetRow) -> AssetRow:
+    """The row as a store keeps it.
+
+    Raises:
+        InputError: it holds more than fits, or text that is not Unicode.
+    """
+    where = f"asset {row.asset_id}"
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,128}", row.asset_id):
+        # pymilvus pages through the keys without quoting them.
+        raise InputError("asset_id", got=repr(row.asset_id), wanted="letters, digits, _ . -")
+    if len(row.locations) > MAX_LOCATIONS:
+        raise InputError(
+            f"locations of {where}",
+            got=f"{len(row.locations)} locations",
+            wanted=f"{MAX_LOCATIONS} at most (one content in so many places)",
+        )
+    for uri in row.locations:
+        _check_text(f"uri of {where}", uri, MAX_URI_BYTES)
+    metadata = {key: _cut(value, MAX_METADATA_BYTES) for key, value in row.metadata.items()}
+    _check_text(f"metadata of {where}", json.dumps(metadata), MAX_METADATA_BYTES)
+    return replace(row, locations=list(row.locations), metadata=metadata)
+
+
+def checked_queries(queries: Embeddings, embed_dim: int) -> Embeddings:
+    """Query rows [n, embed_dim] as float32.
+
+    Raises:
+        InputError: another shape, or not finite.
+    """
+    rows = np.asarray(queries, np.float32)
+    if rows.ndim != 2 or rows.shape[1] != embed_dim:
+        raise InputError("queries", got=f"shape {rows.shape}", wanted=f"shape (n, {embed_dim})")
+    if not np.isfinite(rows).all():
+        raise InputError("queries", got="NaN or infinity", wanted="finite numbers")
+    return rows
+
+
+def _check_text(argument: str, text: str, max_bytes: int) -> None:
+    try:
+        n_bytes = len(text.encode())
+    except UnicodeEncodeError:
+        raise InputError(argument, got=repr(text), wanted="a name in valid UTF-8") from None
+    if n_bytes > max_bytes:
+        raise InputError(argument, got=f"{n_bytes} bytes", wanted=f"{max_bytes} bytes at most")
+
+
+def _cut(text: str, max_bytes: int) -> str:
+    """At most so many bytes of valid UTF-8."""
+    return text.encode(errors="replace")[:max_bytes].decode(errors="ignore")
+
+
+def segment_to_dict(row: SegmentRow) -> dict[str, Any]:
+    """A checked segment as a row of Milvus."""
+    return {
+        "segment_id": row.segment_id,
+        "asset_id": row.asset_id,
+        "modality": str(row.modality),
+        "index": row.index,
+        "start_s": float(_stored(row.start_s)),
+        "end_s": float(_stored(row.end_s)),
+        "char_start": int(_stored(row.char_start)),
+        "char_end": int(_stored(row.char_end)),
+        "snippet": row.snippet,
+        "embedding": row.embedding,
+    }
+
+
+def scored_from_dict(row: Mapping[str, Any], cosine: float) -> ScoredSegment:
+    """A row that a search found."""
+    return ScoredSegment(
+        segment_id=row["segment_id"],
+        asset_id=row["asset_id"],
+        modality=Modality(row["modality"]),
+        cosine=cosine,
+        start_s=_loaded(row["start_s"]),
+        end_s=_loaded(row["end_s"]),
+        char_start=_loaded(row["char_start"]),
+        char_end=_loaded(row["char_end"]),
+        snippet=row["snippet"],
+    )
+
+
+def asset_to_dict(row: AssetRow) -> dict[str, Any]:
+    """A checked commit row as a row of Milvus."""
+    return {
+        "asset_id": row.asset_id,
+        "modality": str(row.modality),
+        "media_type": row.media_type,
+        "size_bytes": row.size_bytes,
+        "n_segments": row.n_segments,
+        "locations": list(row.locations),
+        "metadata": dict(row.metadata),
+        "dummy": _DUMMY_VECTOR,
+    }
+
+
+def asset_from_dict(row: Mapping[str, Any]) -> AssetRow:
+    """A commit row that a query found."""
+    metadata = row["metadata"]
+    return AssetRow(
+        asset_id=row["asset_id"],
+        modality=Modality(row["modality"]),
+        media_type=row["media_type"],
+        size_bytes=row["size_bytes"],
+        n_segments=row["n_segments"],
+        locations=list(row["locations"]),
+        metadata=json.loads(metadata) if isinstance(metadata, str | bytes) else dict(metadata),
+    )
+
+
+def locations_to_dicts(row: AssetRow) -> list[dict[str, Any]]:
+    """The rows by which an asset is found at its URIs."""
+    return [
+        {
+            "location_id": _digest(uri, row.asset_id),
+            "uri_key": uri_key(uri),
+            "asset_id": row.asset_id,
+            "dummy": _DUMMY_VECTOR,
+        }
+        for uri in dict.fromkeys(row.locations)
+    ]
+
+
+def _stored(value: float | None) -> float:
+    return MISSING if value is None else value
+
+
+def _loaded(value: Any) -> Any:
+    return None if value == MISSING else value

@@ -1,0 +1,63 @@
+"""Rows for the contract of the stores."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings, Modality
+from search.store.base import VectorStore
+from search.store.schema import segment_id
+from search.types import AssetRow, ScoredSegment, SegmentRow
+
+DIM = 16
+SPACE = "0123456789abcdef"
+
+
+def vectors(n: int, seed: int = 0) -> Embeddings:
+    return np.random.default_rng(seed).normal(size=(n, DIM)).astype(np.float32)
+
+
+def asset(name: str, *locations: str, modality: Modality = IMAGE, n_segments: int = 1) -> AssetRow:
+    return AssetRow(name, modality, "image/png", 7, n_segments, list(locations), {"title": name})
+
+
+def segment(
+    asset_id: str, index: int, embedding: Embeddings, modality: Modality = IMAGE, **place: float
+) -> SegmentRow:
+    key = segment_id(asset_id, modality, index, SPACE)
+    return SegmentRow(key, asset_id, modality, index, embedding, **place)  # type: ignore[arg-type]
+
+
+def corpus(n_assets: int, seed: int = 0) -> tuple[list[AssetRow], list[SegmentRow]]:
+    """Assets of mixed kinds, three segments each, with all sorts of missing numbers."""
+    assets, segments = [], []
+    embeddings = iter(vectors(3 * n_assets, seed))
+    for number in range(n_assets):
+        name = f"asset{seed}-{number}"
+        kind = (TEXT, IMAGE, AUDIO)[number % 3]
+        assets.append(asset(name, f"/data/{name}", modality=kind, n_segments=3))
+        for index in range(3):
+            place = {"start_s": 0.1 * index, "end_s": 1.5} if kind == AUDIO else {}
+            if kind == TEXT:
+                place = {"char_start": 10 * index, "char_end": 10 * index + 9}
+            segments.append(segment(name, index, next(embeddings), kind, **place))
+    return assets, segments
+
+
+def names(hits: list[ScoredSegment]) -> list[str]:
+    return [hit.segment_id for hit in hits]
+
+
+def assert_same_answers(store: VectorStore, oracle: VectorStore, limit: int = 20) -> None:
+    queries = vectors(5, seed=99)
+    for modality in (TEXT, IMAGE, AUDIO, VIDEO):
+        got, wanted = (s.search(queries, modality, limit) for s in (store, oracle))
+        for one, other in zip(got, wanted, strict=True):
+            cosines = [[hit.cosine for hit in hits] for hits in (one, other)]
+            np.testing.assert_allclose(cosines[0], cosines[1], atol=1e-5)
+            assert names(one) == names(other)
+            assert [_place(hit) for hit in one] == [_place(hit) for hit in other]
+
+
+def _place(hit: ScoredSegment) -> tuple[object, ...]:
+    return hit.asset_id, hit.modality, hit.start_s, hit.end_s, hit.char_start, hit.char_end

@@ -1,0 +1,56 @@
+"""What holds for the stores that keep their rows: reopening, spaces, closing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from search.errors import SpaceMismatchError, StoreError
+from search.store.memory import MemoryStore
+from tests.contract.conftest import OpenAgain
+from tests.contract.rows import DIM, SPACE, assert_same_answers, asset, corpus, segment, vectors
+
+OTHER_SPACE = "fedcba9876543210"
+
+
+def test_reopening_gives_the_same_answers(open_again: OpenAgain) -> None:
+    oracle = MemoryStore(DIM)
+    assets, segments = corpus(30)
+    for each in (open_again(), oracle):
+        each.write(assets, segments)
+        each.delete([assets[0].asset_id])
+    again = open_again()
+    assert_same_answers(again, oracle)
+    assert list(again.scan()) == list(oracle.scan())
+
+
+def test_a_closed_store_says_so(open_again: OpenAgain) -> None:
+    store = open_again()
+    store.close()
+    store.close()
+    with pytest.raises(StoreError, match="closed"):
+        store.assets(["a"])
+
+
+def test_another_space_is_refused_with_the_remedy(open_again: OpenAgain) -> None:
+    open_again().write([asset("a", "/a")], [segment("a", 0, vectors(1)[0])])
+    with pytest.raises(SpaceMismatchError, match=f"{SPACE}.*{OTHER_SPACE}.*reindex.*--store"):
+        open_again(OTHER_SPACE)
+    assert list(open_again().assets(["a"])) == ["a"]
+
+
+def test_a_new_space_lies_beside_the_old_one(open_again: OpenAgain) -> None:
+    open_again().write([asset("a", "/a")], [])
+    new = open_again(OTHER_SPACE, new_space=True)
+    assert list(new.scan()) == []
+    new.write([asset("b", "/b")], [])
+    assert [row.asset_id for row in open_again(OTHER_SPACE).scan()] == ["b"]
+    assert [row.asset_id for row in open_again().scan()] == ["a"]
+
+
+def test_many_pages_are_scanned_in_order(open_again: OpenAgain) -> None:
+    store = open_again()
+    store.write([asset(f"a{number:05}", f"/{number}") for number in range(2500)], [])
+    found = [row.asset_id for row in store.scan()]
+    assert found == [f"a{number:05}" for number in range(2500)]
+    assert np.unique(found).size == 2500
