@@ -57,4 +57,4 @@ class Space:
 def l2_normalize(vectors: NDArray[np.floating]) -> Embeddings:
     """Scale rows [n, d] to unit length; a zero row stays zero."""
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return (vectors / np.maximum(norms, 1e-12)).astype(np.float32)
+    return np.asarray(vectors / np.maximum(norms, 1e-12), np.float32)
