@@ -24,8 +24,6 @@ SIDE = 260
 
 _CROP_PADDING = 32
 _MEAN, _SCALE = 127.0, 128.0
-_IMAGES_PER_RUN = 4
-"""More are not faster, and each takes 25 MB of working memory."""
 
 
 @dataclass(frozen=True)
@@ -68,17 +66,15 @@ class ImageTower:
         """
         height, width = content.shape[:2]
         square = resize(content, SIDE, SIDE, box=middle_square(width, height))
-        pixels = (square.astype(np.float32) - _MEAN) / _SCALE
-        return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+        pixels = np.ascontiguousarray(square.transpose(2, 0, 1)).astype(np.float32)
+        pixels -= _MEAN
+        pixels /= _SCALE
+        return pixels
 
     def forward(self, batch: Sequence[Prepared]) -> Embeddings:
         """See `encoder.towers.base.Tower.forward`."""
-        logits = np.concatenate(
-            [
-                self._session.run({"pixels": np.stack(batch[i : i + _IMAGES_PER_RUN])})[0]
-                for i in range(0, len(batch), _IMAGES_PER_RUN)
-            ]
-        )
+        # One by one: on a CPU a stack of pictures only leaves the cache (25 ms each against 36).
+        logits = np.concatenate([self._session.run({"pixels": p[None]})[0] for p in batch])
         return conse(logits, self._labels, self._settings)
 
 

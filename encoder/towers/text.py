@@ -18,6 +18,9 @@ from encoder.types import Embeddings
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+_TOKENS_PER_RUN = 512
+# Larger runs leave the cache: 256 tokens take 94 ms each in twos, 129 ms in eights.
+
 MAX_TOKENS = 256
 """MiniLM was tuned on texts of at most this many tokens; longer ones are cut."""
 
@@ -41,9 +44,13 @@ class TextTower:
 
     def forward(self, batch: Sequence[Prepared]) -> Embeddings:
         """See `encoder.towers.base.Tower.forward`."""
+        n_rows = max(1, _TOKENS_PER_RUN // max(len(ids) for ids in batch))
+        runs = [self._pool(batch[i : i + n_rows]) for i in range(0, len(batch), n_rows)]
+        return l2_normalize(np.concatenate(runs))
+
+    def _pool(self, batch: Sequence[Prepared]) -> NDArray[np.float32]:
         input_ids, mask = pad(batch)
-        (pooled,) = self._session.run({"input_ids": input_ids, "mask": mask})
-        return l2_normalize(pooled)
+        return self._session.run({"input_ids": input_ids, "mask": mask})[0]
 
 
 def pad(batch: Sequence[Prepared]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
