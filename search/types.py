@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,14 @@ class SearchResult:
 
     hits: Sequence[Hit]
     latency_s: Mapping[str, float]
+
+
+def as_json(result: SearchResult) -> dict[str, Any]:
+    """The result as plain lists, dictionaries, strings and numbers, for `json.dumps`."""
+    return {
+        "hits": [{**asdict(hit), "modality": str(hit.modality)} for hit in result.hits],
+        "latency_s": dict(result.latency_s),
+    }
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,129 @@
+"""Plan, encode, search, fuse, fetch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from encoder.registry import registered_modalities
+from encoder.space import Space
+from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings, Item, Modality
+from search.fusion import Candidate, best_of_each_asset, fuse_queries, rank
+from search.latency import LatencyTracker, StageTimer
+from search.planner import Plan, plan, widened
+from search.store.base import VectorStore
+from search.types import AssetRow, Hit, Query, ScoredSegment, SearchResult
+
+Found = Mapping[Modality, Sequence[ScoredSegment]]
+
+
+class ItemEncoder(Protocol):
+    """What encodes queries; `encoder.MultiModalEncoder` does."""
+
+    @property
+    def space(self) -> Space:
+        """The space in which the store's embeddings lie."""
+        ...
+
+    def encode_items(self, items: Sequence[Item]) -> Embeddings:
+        """Mixed items to unit rows [len(items), embed_dim], in their order."""
+        ...
+
+
+class SearchEngine:
+    """Answers queries of any modality. Safe to use from threads, as far as its parts are.
+
+    ``latency`` holds the stages of the last searches.
+    """
+
+    def __init__(self, encoder: ItemEncoder, store: VectorStore) -> None:
+        self._encoder = encoder
+        self._store = store
+        self._known = frozenset(
+            {TEXT, IMAGE, AUDIO, VIDEO, *encoder.space.calibration, *registered_modalities()}
+        )
+        self.latency = LatencyTracker()
+
+    def search(self, query: Query) -> SearchResult:
+        """The best segment of each of the best assets.
+
+        The stages in ``latency_s`` are ``plan``, ``encode_<modality>``, ``search``, ``fuse``,
+        ``fetch`` and ``total``.
+
+        Raises:
+            InputError: the query cannot be answered as it is.
+            StoreError: the store cannot do its work.
+        """
+        timer = StageTimer()
+        with timer.stage("plan"):
+            planned = plan(query, self._known)
+        embedding = self._encode(query.items, timer)
+        hits = self._find(embedding, planned, timer)
+        result = SearchResult(hits, timer.latency_s())
+        self.latency.record(result.latency_s)
+        return result
+
+    def _encode(self, items: Sequence[Item], timer: StageTimer) -> Embeddings:
+        """One embedding [embed_dim] for all items; each modality is timed."""
+        rows = np.empty((len(items), self._encoder.space.embed_dim), np.float32)
+        for modality in dict.fromkeys(item.modality for item in items):
+            places = [place for place, item in enumerate(items) if item.modality == modality]
+            with timer.stage(f"encode_{modality}"):
+                rows[places] = self._encoder.encode_items([items[place] for place in places])
+        with timer.stage("fuse"):
+            return fuse_queries(rows)
+
+    def _find(self, embedding: Embeddings, planned: Plan, timer: StageTimer) -> list[Hit]:
+        """Search wider while the segments of few assets crowd out the rest."""
+        wider: Plan | None = planned
+        hits: list[Hit] = []
+        while wider is not None:
+            with timer.stage("search"):
+                found = self._search(embedding, wider)
+            with timer.stage("fuse"):
+                best = best_of_each_asset(rank(found, self._encoder.space))
+            with timer.stage("fetch"):
+                hits = self._fetch(best, wider.limit)
+            full = any(len(segments) >= wider.candidates for segments in found.values())
+            wider = widened(wider) if full and len(hits) < wider.limit else None
+        return hits
+
+    def _search(self, embedding: Embeddings, planned: Plan) -> Found:
+        """One modality after the other: threads won nothing, on Lite nor on a server."""
+        return {
+            modality: self._store.search(embedding[None], modality, planned.candidates)[0]
+            for modality in planned.modalities
+        }
+
+    def _fetch(self, best: Sequence[Candidate], limit: int) -> list[Hit]:
+        """Hits of the assets that are committed; an asset in the making is not found yet."""
+        hits: list[Hit] = []
+        for start in range(0, len(best), limit):
+            part = best[start : start + limit]
+            rows = self._store.assets([candidate.segment.asset_id for candidate in part])
+            hits += [
+                _hit(candidate, rows[candidate.segment.asset_id])
+                for candidate in part
+                if candidate.segment.asset_id in rows
+            ]
+            if len(hits) >= limit:
+                break
+        return hits[:limit]
+
+
+def _hit(candidate: Candidate, asset: AssetRow) -> Hit:
+    segment = candidate.segment
+    return Hit(
+        asset_id=segment.asset_id,
+        segment_id=segment.segment_id,
+        uri=next(iter(asset.locations), ""),
+        modality=segment.modality,
+        score=candidate.score,
+        start_s=segment.start_s,
+        end_s=segment.end_s,
+        char_start=segment.char_start,
+        char_end=segment.char_end,
+        snippet=segment.snippet,
+    )

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from encoder.errors import InputError
+from encoder.space import Calibration, Space, l2_normalize
+from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings, Item, Modality
+from search import Query, SearchEngine, as_json
+from search.store.memory import MemoryStore
+from search.store.schema import segment_id
+from search.types import AssetRow, SegmentRow
+
+DIM = 8
+
+
+class DirectionEncoder:
+    """Takes contents that are vectors already."""
+
+    def __init__(self, calibration: dict[Modality, Calibration] | None = None) -> None:
+        self.space = Space(DIM, {"model": "directions"}, calibration or {})
+        self.calls: list[list[Modality]] = []
+
+    def encode_items(self, items: Sequence[Item]) -> Embeddings:
+        self.calls.append([item.modality for item in items])
+        return l2_normalize(np.stack([item.content for item in items]))
+
+
+def axis(*numbers: int) -> np.ndarray:  # type: ignore[type-arg]
+    return np.eye(DIM, dtype=np.float32)[list(numbers)].sum(axis=0)
+
+
+def add(
+    store: MemoryStore, name: str, kind: Modality, *embeddings: Embeddings, committed: bool = True
+) -> None:
+    rows = [
+        SegmentRow(segment_id(name, kind, i, "f"), name, kind, i, row, start_s=float(i))
+        for i, row in enumerate(embeddings)
+    ]
+    asset = AssetRow(name, kind, "x/y", 1, len(rows), [f"/{name}", f"/copy/{name}"])
+    store.write([asset] if committed else [], rows)
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore(DIM)
+
+
+def uris(engine: SearchEngine, query: Query) -> list[str]:
+    return [hit.uri for hit in engine.search(query).hits]
+
+
+def test_hits_of_all_modalities_come_best_first(store: MemoryStore) -> None:
+    add(store, "picture", IMAGE, axis(0) + 0.5 * axis(1))
+    add(store, "sound", AUDIO, axis(0) + 0.1 * axis(1))
+    add(store, "text", TEXT, axis(3))
+    engine = SearchEngine(DirectionEncoder(), store)
+    assert uris(engine, Query([Item(TEXT, axis(0))])) == ["/sound", "/picture", "/text"]
+    assert uris(engine, Query([Item(TEXT, axis(0))], limit=1)) == ["/sound"]
+
+
+def test_only_the_wanted_modalities_are_searched(store: MemoryStore) -> None:
+    add(store, "picture", IMAGE, axis(0))
+    add(store, "sound", AUDIO, axis(0))
+    engine = SearchEngine(DirectionEncoder(), store)
+    assert uris(engine, Query([Item(TEXT, axis(0))], [AUDIO, TEXT])) == ["/sound"]
+
+
+def test_scores_are_calibrated_before_they_are_mixed(store: MemoryStore) -> None:
+    add(store, "picture", IMAGE, axis(0) + 0.5 * axis(1))
+    add(store, "sound", AUDIO, axis(0) + 0.1 * axis(1))
+    low = {AUDIO: Calibration(0.99, 0.1), IMAGE: Calibration(0.1, 0.1)}
+    engine = SearchEngine(DirectionEncoder(low), store)
+    hits = engine.search(Query([Item(TEXT, axis(0))])).hits
+    assert [hit.uri for hit in hits] == ["/picture", "/sound"]
+    assert hits[0].score == pytest.approx((1 / np.sqrt(1.25) - 0.1) / 0.1, abs=1e-4)
+
+
+def test_several_items_are_fused_and_each_modality_is_encoded_once(store: MemoryStore) -> None:
+    add(store, "both", IMAGE, axis(0, 1))
+    add(store, "one", IMAGE, axis(0))
+    encoder = DirectionEncoder()
+    result = SearchEngine(encoder, store).search(
+        Query([Item(TEXT, axis(0)), Item(IMAGE, axis(1)), Item(TEXT, axis(0, 1))])
+    )
+    assert [hit.uri for hit in result.hits] == ["/both", "/one"]
+    assert encoder.calls == [[TEXT, TEXT], [IMAGE]]
+
+
+def test_a_film_is_one_hit_at_its_best_moment(store: MemoryStore) -> None:
+    add(store, "film", VIDEO, *[axis(0) + k * axis(1) for k in (3.0, 0.1, 2.0)])
+    hits = SearchEngine(DirectionEncoder(), store).search(Query([Item(TEXT, axis(0))])).hits
+    assert [(hit.asset_id, hit.start_s) for hit in hits] == [("film", 1.0)]
+
+
+def test_a_long_film_does_not_crowd_out_the_rest(store: MemoryStore) -> None:
+    add(store, "film", IMAGE, *[axis(0)] * 700)
+    for number in range(12):
+        add(store, f"picture{number:02}", IMAGE, axis(0) + 0.1 * (number + 1) * axis(1))
+    engine = SearchEngine(DirectionEncoder(), store)
+    found = uris(engine, Query([Item(TEXT, axis(0))], limit=10))
+    assert found == ["/film", *[f"/picture{number:02}" for number in range(9)]]
+
+
+def test_an_asset_without_a_commit_row_is_not_found(store: MemoryStore) -> None:
+    add(store, "half", IMAGE, axis(0), committed=False)
+    add(store, "whole", IMAGE, axis(0, 1))
+    engine = SearchEngine(DirectionEncoder(), store)
+    assert uris(engine, Query([Item(TEXT, axis(0))], limit=1)) == ["/whole"]
+
+
+def test_each_stage_is_timed_and_tracked(store: MemoryStore) -> None:
+    add(store, "picture", IMAGE, axis(0))
+    engine = SearchEngine(DirectionEncoder(), store)
+    result = engine.search(Query([Item(TEXT, axis(0)), Item(AUDIO, axis(0))]))
+    stages = ["plan", "encode_text", "encode_audio", "fuse", "search", "fetch", "total"]
+    assert list(result.latency_s) == stages
+    parts = sum(seconds for stage, seconds in result.latency_s.items() if stage != "total")
+    assert 0 < parts <= result.latency_s["total"]
+    assert engine.latency.percentiles()["total"].max_s == result.latency_s["total"]
+
+
+def test_the_json_is_the_contract(store: MemoryStore) -> None:
+    add(store, "picture", IMAGE, axis(0))
+    result = SearchEngine(DirectionEncoder(), store).search(Query([Item(TEXT, axis(0))]))
+    answer = json.loads(json.dumps(as_json(result)))
+    assert answer["hits"] == [
+        {
+            "asset_id": "picture",
+            "segment_id": segment_id("picture", IMAGE, 0, "f"),
+            "uri": "/picture",
+            "modality": "image",
+            "score": pytest.approx(1.0),
+            "start_s": 0.0,
+            "end_s": None,
+            "char_start": None,
+            "char_end": None,
+            "snippet": "",
+        }
+    ]
+    assert answer["latency_s"]["total"] > 0
+
+
+def test_an_empty_store_gives_no_hits(store: MemoryStore) -> None:
+    result = SearchEngine(DirectionEncoder(), store).search(Query([Item(TEXT, axis(0))]))
+    assert list(result.hits) == []
+
+
+def test_a_query_that_cannot_be_answered_is_refused(store: MemoryStore) -> None:
+    engine = SearchEngine(DirectionEncoder(), store)
+    for query in (
+        Query([]),
+        Query([Item(TEXT, axis(0))], limit=0),
+        Query([Item(TEXT, axis(0))], [Modality("smell")]),
+        Query([Item(TEXT, axis(0)), Item(TEXT, -axis(0))]),
+    ):
+        with pytest.raises(InputError):
+            engine.search(query)
