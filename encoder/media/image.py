@@ -93,7 +93,7 @@ def resize(
 ) -> NDArray[np.uint8]:
     """Scale a uint8 picture [h, w, 3] with antialiasing (bicubic) to [height, width, 3].
 
-    ``box`` (left, top, right, bottom, in pixels) is cut out first, without a copy.
+    ``box`` (left, top, right, bottom, in pixels) is cut out, without a copy.
     """
     from PIL import Image
 

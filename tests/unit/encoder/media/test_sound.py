@@ -1,0 +1,135 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from encoder.errors import CorruptMediaError, MediaLimitError
+from encoder.media import load_sound, probe, stream_sound
+from tests.media import tone, write_film, write_sound
+
+
+def loudest_hz(samples: NDArray[np.float32], rate: int) -> float:
+    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
+    return float(spectrum.argmax() * rate / len(samples))
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "mp3", "ogg", "aiff"])
+def test_formats_of_soundfile(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    soundfile.write(path, tone(3), 44_100)
+    check_tone(path, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("a.m4a", "aac"),
+        ("a.opus", "libopus"),
+        ("a.mp3", "libmp3lame"),
+        ("a.aac", "aac"),
+        ("a.mka", "libopus"),
+        ("a.mp4", "aac"),
+    ],
+)
+def test_formats_of_av(tmp_path: Path, name: str, codec: str) -> None:
+    check_tone(write_sound(tmp_path / name, codec), 3.0)
+
+
+def check_tone(path: Path, seconds: float) -> None:
+    sound = load_sound(path)
+    assert sound.sampling_rate == 44_100
+    assert sound.samples.dtype == np.float32
+    assert sound.samples.ndim == 1
+    assert sound.duration_s == pytest.approx(seconds, abs=0.06)
+    middle = sound.samples[22_050:110_250]
+    assert loudest_hz(middle, 44_100) == pytest.approx(440, abs=1)
+    assert np.sqrt((middle**2).mean()) == pytest.approx(0.3 / np.sqrt(2), rel=0.1)
+
+
+@pytest.mark.parametrize("rate", [4_000, 7_350, 22_050, 96_000, 192_000])
+@pytest.mark.parametrize("wanted", [16_000, 44_100])
+def test_odd_rates_are_resampled(tmp_path: Path, rate: int, wanted: int) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(2, rate), rate)
+    sound = load_sound(tmp_path / "a.wav", wanted)
+    assert sound.sampling_rate == wanted
+    assert sound.duration_s == pytest.approx(2, abs=0.01)
+    assert loudest_hz(sound.samples, wanted) == pytest.approx(440, abs=1)
+
+
+@pytest.mark.parametrize("n_channels", [2, 3, 6, 8, 17, 32])
+def test_channels_are_averaged(tmp_path: Path, n_channels: int) -> None:
+    channels = np.random.default_rng(0).uniform(-0.5, 0.5, (5_000, n_channels)).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", channels, 44_100, subtype="FLOAT")
+    np.testing.assert_allclose(
+        load_sound(tmp_path / "a.wav").samples, channels.mean(axis=1), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    "subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW"]
+)
+def test_sample_formats_have_the_same_scale(tmp_path: Path, subtype: str) -> None:
+    soundfile.write(tmp_path / "a.wav", np.stack([tone(1), tone(1)], 1), 44_100, subtype=subtype)
+    np.testing.assert_allclose(load_sound(tmp_path / "a.wav").samples, tone(1), atol=0.011)
+
+
+@pytest.mark.parametrize("rate", [44_100, 48_000])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_samples_that_are_no_numbers_are_refused(tmp_path: Path, rate: int, value: float) -> None:
+    samples = tone(1, rate)
+    samples[500] = value
+    soundfile.write(tmp_path / "bad.wav", samples, rate, subtype="FLOAT")
+    with pytest.raises(CorruptMediaError, match=r"bad\.wav holds samples that are not finite"):
+        load_sound(tmp_path / "bad.wav")
+
+
+def test_samples_beyond_one_are_clipped(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "loud.wav", tone(1) * 20, 44_100, subtype="FLOAT")
+    assert np.abs(load_sound(tmp_path / "loud.wav").samples).max() == 1.0
+
+
+def test_a_stream_is_the_whole_in_chunks(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(4, 48_000), 48_000)
+    chunks = list(stream_sound(tmp_path / "a.wav"))
+    assert len(chunks) > 3
+    np.testing.assert_array_equal(np.concatenate(chunks), load_sound(tmp_path / "a.wav").samples)
+
+
+def test_the_sound_of_a_film(tmp_path: Path) -> None:
+    check_tone(write_film(tmp_path / "a.mkv"), 6.0)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.mp3"])
+def test_a_sound_cut_off_gives_what_is_there(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    soundfile.write(path, tone(4), 44_100)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert load_sound(path).duration_s == pytest.approx(2, abs=0.2)
+
+
+def test_junk_within_a_song_is_left_out(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.mp3", tone(4), 44_100)
+    data = bytearray((tmp_path / "a.mp3").read_bytes())
+    data[10_000:10_400] = np.random.default_rng(0).bytes(400)
+    assert load_sound(bytes(data)).duration_s == pytest.approx(4, abs=0.3)
+
+
+def test_an_empty_sound_is_corrupt(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "none.wav", np.zeros(0), 8_000)
+    with pytest.raises(CorruptMediaError, match=r"none\.wav holds an empty audio stream"):
+        load_sound(tmp_path / "none.wav")
+
+
+def test_a_silent_film_has_no_sound_track(tmp_path: Path) -> None:
+    path = write_film(tmp_path / "a.mp4", sound_codec=None, seconds=1)
+    assert not probe(path).has_sound
+    with pytest.raises(CorruptMediaError, match="has no sound track"):
+        load_sound(path)
+
+
+def test_long_sound_is_not_loaded_whole(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(3), 44_100)
+    with pytest.raises(MediaLimitError, match="max_duration_s, 2"):
+        load_sound(tmp_path / "a.wav", max_duration_s=2)
