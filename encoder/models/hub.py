@@ -1,0 +1,176 @@
+"""Models of the Hugging Face hub, and folders of the same layout, by sentence-transformers.
+
+Any model whose embeddings of several modalities lie in one space: EmbeddingGemma 2 (text,
+image, audio, video), CLIP and SigLIP (text, image), CLAP (text, audio), sentence encoders (text).
+
+Calibration constants are known for none of them, so scores of a mixed ranking are raw cosines
+until they are measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from encoder.errors import ModelError
+from encoder.models.base import Model
+from encoder.models.hub_files import check_files, fetch, hash_files
+from encoder.space import Space
+from encoder.towers import hub as towers
+from encoder.towers.base import Tower
+from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Modality
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+_TOWERS_VERSION = "1"
+"""Goes up when `encoder.towers.hub` gives other vectors for the same model and content."""
+
+_MAX_TOKENS = 8192
+_WINDOW_S = 30.0
+_MAX_FRAMES = 32
+
+
+def load(path_or_name: str, *, revision: str | None, device: str | None) -> Model:
+    """Load a model, in float32.
+
+    One item has one vector, whether it is a query or a document. So all content gets the
+    model's default prompt; where it names none, text gets its document prompt, if there is one.
+
+    Args:
+        path_or_name: a folder, or ``org/name`` on the hub.
+        revision: a branch, tag or commit on the hub; None takes the newest. A copy in the
+            local cache serves where the hub cannot be reached.
+        device: a torch device; None takes a GPU if there is one.
+
+    Raises:
+        ModelError: not found, not reachable, not a model with one vector per item, needs code
+            or pickles of its own, or the extra ``hub`` is not installed.
+    """
+    _require_extra()
+    folder = Path(path_or_name)
+    where = {}
+    if not folder.is_dir():
+        folder = fetch(path_or_name, revision)
+        where = {"model": path_or_name, "revision": folder.name}
+    check_files(path_or_name, folder)
+    joint = towers.JointEncoder(path_or_name, _open(path_or_name, folder, device))
+    text_prompt, media_prompt = prompts(joint.model.prompts, joint.model.default_prompt_name)
+    by_modality = _towers(joint, text_prompt, media_prompt)
+    identity = {
+        **(where or {"weights": hash_files(folder)}),
+        "towers": f"hub-{_TOWERS_VERSION}",
+        "prompt": text_prompt,
+    }
+    return Model(Space(_embed_dim(by_modality), identity), by_modality)
+
+
+def prompts(known: Mapping[str, str], default: str | None) -> tuple[str, str]:
+    """The prompts for text and for other modalities; see `load`.
+
+    >>> prompts({"query": "query: ", "document": "passage: "}, None)
+    ('passage: ', '')
+    """
+    if default and known.get(default):
+        return known[default], known[default]
+    named = {name.lower(): prompt for name, prompt in known.items() if prompt}
+    order = ("document", "passage", "corpus")
+    return next((named[name] for name in order if name in named), ""), ""
+
+
+def _require_extra() -> None:
+    if not (find_spec("sentence_transformers") and find_spec("transformers")):
+        raise ModelError(
+            "Hub models need sentence-transformers and transformers, which are not installed.",
+            remedy="Run: pip install 'anymodal[hub]'",
+        )
+
+
+def _open(name: str, folder: Path, device: str | None) -> SentenceTransformer:
+    from sentence_transformers import SentenceTransformer
+
+    try:
+        model = SentenceTransformer(
+            str(folder),
+            device=device,
+            local_files_only=True,
+            trust_remote_code=False,
+            # float32: half precision moves a vector with the batch that it is in.
+            model_kwargs={"use_safetensors": True, "dtype": "float32"},
+        ).eval()
+        joint = (folder / "modules.json").is_file() or _has_joint_head(model)
+        _limit_text(model)
+    # foreign settings can break the library anywhere
+    except Exception as error:
+        raise ModelError(
+            f"{name} cannot be loaded: {towers.first_line(error)}.",
+            remedy="Check the device and the folder's files; models with their own code are "
+            "not supported.",
+        ) from error
+    if not joint:
+        raise ModelError(
+            f"{name} does not say how an item becomes one vector "
+            f"(architecture {model[0].config.model_type!r}, no modules.json).",
+            remedy="Name a sentence-transformers model, CLIP, SigLIP or CLAP.",
+        )
+    return model
+
+
+def _has_joint_head(model: SentenceTransformer) -> bool:
+    return str(getattr(model[0], "module_output_name", "")) == "sentence_embedding"
+
+
+def _limit_text(model: SentenceTransformer) -> None:
+    # The library reads the context length of text-only settings alone, and pads to the
+    # longest text of a batch where SigLIP knows only texts padded to its whole context.
+    config = getattr(model[0], "config", None)
+    limit = getattr(getattr(config, "text_config", config), "max_position_embeddings", _MAX_TOKENS)
+    tokenizer = getattr(model[0], "tokenizer", None)
+    if tokenizer is None or config is None:
+        return
+    tokenizer.model_max_length = min(tokenizer.model_max_length, limit, _MAX_TOKENS)
+    if config.model_type.startswith("siglip"):
+        padded = {"padding": "max_length", "max_length": limit, "truncation": True}
+        model[0].processing_kwargs = {**model[0].processing_kwargs, "text": padded}
+
+
+def _towers(
+    joint: towers.JointEncoder, text_prompt: str, media_prompt: str
+) -> Mapping[Modality, Tower]:
+    model = joint.model
+    found: dict[Modality, Tower] = {}
+    sound = None
+    if "text" in model.modalities:
+        found[TEXT] = towers.TextTower(joint, text_prompt)
+    if "image" in model.modalities:
+        found[IMAGE] = towers.ImageTower(joint, media_prompt)
+    if "audio" in model.modalities:
+        extractor = getattr(model.processor, "feature_extractor", None)
+        window_s = float(getattr(extractor, "max_length_s", None) or _WINDOW_S)
+        found[AUDIO] = sound = towers.SoundTower(joint, media_prompt, window_s)
+    if "video" in model.modalities:
+        processor = getattr(model.processor, "video_processor", None)
+        max_frames = int(getattr(processor, "max_frames", None) or _MAX_FRAMES)
+        found[VIDEO] = towers.VideoTower(joint, media_prompt, max_frames, sound)
+    if not found:
+        raise ModelError(
+            f"{joint.name} takes none of text, image, audio and video on its own, "
+            f"but {model.modalities}.",
+            remedy="Name a model that embeds one of them.",
+        )
+    return found
+
+
+def _embed_dim(by_modality: Mapping[Modality, Tower]) -> int:
+    # Tried, not read: the settings of several architectures name a hidden size instead.
+    probes = {TEXT: "a", IMAGE: np.zeros((32, 32, 3), np.uint8)}
+    for modality, content in probes.items():
+        if tower := by_modality.get(modality):
+            return int(tower.forward([tower.prepare(content)]).shape[1])
+    raise ModelError(
+        f"The model takes {', '.join(by_modality)} only.", remedy="Name one that takes text too."
+    )

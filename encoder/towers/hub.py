@@ -1,0 +1,247 @@
+"""Towers over one sentence-transformers model that embeds every modality it takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.errors import InputError, ModelError
+from encoder.space import l2_normalize
+from encoder.towers import video
+from encoder.towers.base import Prepared
+from encoder.types import Clip, Embeddings, Spectrogram, Waveform
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from sentence_transformers import SentenceTransformer
+
+_BATCH = 32
+_CHARS_PER_TOKEN = 4
+# Shorter sound gives some feature extractors not a single frame.
+_MIN_SOUND_S = 0.1
+
+
+class JointEncoder:
+    """A loaded sentence-transformers model. Safe to use from several threads.
+
+    Args:
+        name: how errors call it.
+        model: on its device, in float32.
+    """
+
+    def __init__(self, name: str, model: SentenceTransformer) -> None:
+        self.name = name
+        self.model = model
+        self._lock = Lock()  # fast tokenizers keep their padding as state
+
+    def embed(self, modality: str, values: Sequence[Any], prompt: str) -> Embeddings:
+        """Embed values of one modality; float32 unit rows [len(values), embed_dim].
+
+        Raises:
+            ModelError: the library cannot encode them, or the result is not finite.
+        """
+        # Where a model sees or hears, the library would open a bare text that looks like an
+        # address or a path. Labelled, a text stays a text. Some text models take bare ones only.
+        bare = list(self.model.modalities) == ["text"]
+        inputs = list(values) if bare else [{modality: value} for value in values]
+        batches = [inputs[i : i + _BATCH] for i in range(0, len(inputs), _BATCH)]
+        return np.concatenate([self._embed(modality, batch, prompt) for batch in batches])
+
+    def _embed(self, modality: str, inputs: list[Any], prompt: str) -> Embeddings:
+        try:
+            vectors = self._run(inputs, prompt)
+        # whatever a foreign network or processor may raise
+        except Exception as error:
+            raise ModelError(
+                f"{self.name} cannot encode this {modality}: {first_line(error)}.",
+                remedy="Check the content, or use another model.",
+            ) from error
+        if not np.isfinite(vectors).all():
+            raise ModelError(
+                f"{self.name} gave values that are not finite.", remedy="Check its weights."
+            )
+        return l2_normalize(vectors)
+
+    def _run(self, inputs: list[Any], prompt: str) -> NDArray[np.float32]:
+        import torch
+        from sentence_transformers.util import batch_to_device
+
+        # Frames are picked by the tower; the library would want to know their rate.
+        options = {"video": {"do_sample_frames": False}}
+        with torch.inference_mode():
+            with self._lock:
+                features = self.model.preprocess(
+                    inputs, prompt=prompt, task="document", processing_kwargs=options
+                )
+            if "is_longer" in features:
+                # CLAP's extractor marks a random item of each batch as long; the windows of
+                # the sound tower are never long.
+                features["is_longer"] = torch.zeros_like(features["is_longer"])
+            features = batch_to_device(features, self.model.device)
+            vectors = self.model(features, task="document")["sentence_embedding"]
+        rows: NDArray[np.float32] = vectors.float().cpu().numpy()
+        return rows
+
+
+class TextTower:
+    """Texts. What is longer than the model's context is cut by its tokenizer.
+
+    Args:
+        encoder: takes text.
+        prompt: is put before each text.
+    """
+
+    def __init__(self, encoder: JointEncoder, prompt: str) -> None:
+        self._encoder = encoder
+        self._prompt = prompt
+        self._placeholders = _placeholders(getattr(encoder.model, "processor", None))
+
+    def prepare(self, content: str) -> Prepared:
+        """The text in pieces of about a token each: object [n_pieces] of str."""
+        # "<|image|>" in a text would ask the model for a picture that is not there.
+        for token in self._placeholders:
+            content = content.replace(token, f"{token[0]} {token[1:]}")
+        starts = range(0, max(len(content), 1), _CHARS_PER_TOKEN)
+        return _objects([content[i : i + _CHARS_PER_TOKEN] for i in starts])
+
+    def forward(self, batch: Sequence[Prepared]) -> Embeddings:
+        """See `encoder.towers.base.Tower.forward`."""
+        return self._encoder.embed("text", ["".join(p) for p in batch], self._prompt)
+
+
+class ImageTower:
+    """Pictures, uint8 RGB [height, width, 3]."""
+
+    def __init__(self, encoder: JointEncoder, prompt: str) -> None:
+        self._encoder = encoder
+        self._prompt = prompt
+
+    def prepare(self, content: NDArray[np.uint8]) -> Prepared:
+        """The picture: object [1]. The model's own processor resizes it in `forward`."""
+        return _objects([content])
+
+    def forward(self, batch: Sequence[Prepared]) -> Embeddings:
+        """See `encoder.towers.base.Tower.forward`."""
+        return self._encoder.embed("image", [_picture(p[0]) for p in batch], self._prompt)
+
+
+class SoundTower:
+    """Sound, in windows that the model can hear whole; their mean is the embedding.
+
+    Args:
+        encoder: takes sound.
+        prompt: is put before each window, where the model knows such a thing.
+        window_s: the longest window. No part of a longer sound is dropped or drawn by lot.
+    """
+
+    def __init__(self, encoder: JointEncoder, prompt: str, window_s: float) -> None:
+        self._encoder = encoder
+        self._prompt = prompt
+        self._window_s = window_s
+        processor = encoder.model.processor
+        self._rate = int(getattr(processor, "feature_extractor", processor).sampling_rate)
+
+    def prepare(self, content: Waveform | Spectrogram) -> Prepared:
+        """Windows at the model's rate: object [n_windows] of float32 [n_samples].
+
+        Raises:
+            InputError: a spectrogram came; these models take samples.
+        """
+        if isinstance(content, Spectrogram):
+            wanted = f"a waveform: {self._encoder.name} takes samples"
+            raise InputError("audio", got="a spectrogram", wanted=wanted)
+        samples = _resampled(content, self._rate)
+        n_windows = math.ceil(len(samples) / (self._window_s * self._rate))
+        return _objects(np.array_split(samples, n_windows))
+
+    def forward(self, batch: Sequence[Prepared]) -> Embeddings:
+        """See `encoder.towers.base.Tower.forward`."""
+        windows = [{"array": window, "sampling_rate": self._rate} for p in batch for window in p]
+        rows = self._encoder.embed("audio", windows, self._prompt)
+        ends = np.cumsum([len(p) for p in batch])
+        return l2_normalize(np.stack([part.mean(axis=0) for part in np.split(rows, ends[:-1])]))
+
+
+class VideoTower:
+    """Videos: the frames together as one input, pooled with the sound track as its own.
+
+    Args:
+        encoder: takes video.
+        prompt: is put before each video, where the model knows such a thing.
+        max_frames: the most frames, evenly spread.
+        sound: for the sound track; None leaves it out.
+    """
+
+    def __init__(
+        self, encoder: JointEncoder, prompt: str, max_frames: int, sound: SoundTower | None
+    ) -> None:
+        self._encoder = encoder
+        self._prompt = prompt
+        self._max_frames = max_frames
+        self._sound = sound
+
+    def prepare(self, content: Clip | Path) -> Prepared:
+        """Frames, then windows of sound: object [n_frames + n_windows]."""
+        parts: list[Any] = []
+        for item in video.parts(content, self._max_frames):
+            if not isinstance(item.content, Waveform):
+                parts.append(item.content)
+            elif self._sound:
+                parts.extend(self._sound.prepare(item.content))
+        return _objects(parts)
+
+    def forward(self, batch: Sequence[Prepared]) -> Embeddings:
+        """See `encoder.towers.base.Tower.forward`."""
+        # One at a time: the frames of a video are a batch by themselves.
+        return np.stack([self._embed(prepared) for prepared in batch])
+
+    def _embed(self, prepared: Prepared) -> Embeddings:
+        frames = [_picture(part) for part in prepared if part.ndim == 3]
+        windows = _objects([part for part in prepared if part.ndim == 1])
+        seen = self._encoder.embed("video", [frames], self._prompt)
+        heard = self._sound.forward([windows]) if self._sound and len(windows) else seen[:0]
+        return video.pool(seen, heard)
+
+
+def first_line(error: Exception) -> str:
+    """What a library says, fit for the middle of a sentence."""
+    return str(error).strip().partition("\n")[0].rstrip(".")
+
+
+def _placeholders(processor: Any) -> list[str]:
+    names = ("image_token", "video_token", "audio_token")
+    tokens = [getattr(processor, name, None) for name in names]
+    return [token for token in tokens if isinstance(token, str)]
+
+
+def _objects(values: Sequence[Any]) -> NDArray[np.object_]:
+    array = np.empty(len(values), dtype=object)
+    for index, value in enumerate(values):  # `array[:] = values` would unfold equal shapes
+        array[index] = value
+    return array
+
+
+def _picture(pixels: NDArray[np.uint8]) -> Image:
+    from PIL import Image
+
+    # An array three rows high would be read as channels first.
+    return Image.fromarray(pixels)
+
+
+def _resampled(sound: Waveform, rate: int) -> NDArray[np.float32]:
+    missing = math.ceil(_MIN_SOUND_S * sound.sampling_rate) - len(sound.samples)
+    samples = np.pad(sound.samples, (0, max(missing, 0)))
+    if sound.sampling_rate == rate:
+        return samples
+    import librosa
+
+    resampled: NDArray[np.float32] = librosa.resample(
+        samples, orig_sr=sound.sampling_rate, target_sr=rate
+    )
+    return resampled

@@ -1,0 +1,437 @@
+"""Hub models, with tiny random networks of the real classes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import transformers
+
+from encoder.errors import InputError, ModelError
+from encoder.models import hub
+from encoder.models.base import Model
+from encoder.types import Clip, Spectrogram, Waveform
+from tests.unit.encoder.models import tiny
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+KINDS = {
+    "sentence": ({"text"}, 32),
+    "static": ({"text"}, 8),
+    "clip": ({"text", "image"}, 24),
+    "siglip2": ({"text", "image"}, 32),
+    "clap": ({"text", "audio"}, 24),
+    "clap_fusion": ({"text", "audio"}, 24),
+    "embedding_gemma": ({"text", "image", "audio", "video"}, 24),
+}
+TOWERS = [(kind, modality) for kind, (modalities, _) in KINDS.items() for modality in modalities]
+Load = Callable[[str], Model]
+
+
+def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3))
+    return pixels.astype(np.uint8)
+
+
+def noise(duration_s: float, rate: int = 16_000, seed: int = 0) -> Waveform:
+    samples = np.random.default_rng(seed).standard_normal(round(duration_s * rate)) * 0.1
+    return Waveform(samples.astype(np.float32), rate)
+
+
+CONTENTS: dict[str, list[Any]] = {
+    "text": ["a cat", "the dog barks, " * 9, "rain on 2 roofs", "x"],
+    "image": [picture(40, 60), picture(1, 200), picture(3, 3), picture(50, 30, seed=1)],
+    "audio": [noise(0.3), noise(1.0, 44_100), noise(4.2), noise(0.001)],
+    "video": [
+        Clip(picture(40, 60)[None]),
+        Clip(np.stack([picture(30, 30)] * 3), noise(0.5)),
+        Clip(np.stack([picture(20, 30, seed=n) for n in range(40)])),
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    folders: dict[str, Path] = {}
+
+    def get(kind: str) -> Path:
+        if kind not in folders:
+            folders[kind] = tiny.save(kind, tmp_path_factory.mktemp(kind))
+        return folders[kind]
+
+    return get
+
+
+@pytest.fixture(scope="module")
+def loaded(saved: Callable[[str], Path]) -> Load:
+    models: dict[str, Model] = {}
+
+    def get(kind: str) -> Model:
+        if kind not in models:
+            models[kind] = hub.load(str(saved(kind)), revision=None, device="cpu")
+        return models[kind]
+
+    return get
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_has_its_modalities_and_its_dimension(loaded: Load, kind: str) -> None:
+    model = loaded(kind)
+    assert (set(model.towers), model.space.embed_dim) == KINDS[kind]
+    assert model.space.calibration == {}
+
+
+@pytest.mark.parametrize(("kind", "modality"), TOWERS)
+def test_same_content_same_vector_in_any_batch(loaded: Load, kind: str, modality: str) -> None:
+    model = loaded(kind)
+    tower = model.towers[modality]
+    prepared = [tower.prepare(content) for content in CONTENTS[modality]]
+    together = tower.forward(prepared)
+    reversed_ = tower.forward(prepared[::-1])[::-1]
+    alone = np.concatenate([tower.forward([item]) for item in prepared])
+    assert together.dtype == np.float32
+    assert together.shape == (len(prepared), model.space.embed_dim)
+    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
+    assert (together * alone).sum(axis=1).min() > 0.9999
+    assert (together * reversed_).sum(axis=1).min() > 0.9999
+
+
+@pytest.mark.parametrize(("kind", "modality"), TOWERS)
+def test_other_content_other_vector(loaded: Load, kind: str, modality: str) -> None:
+    tower = loaded(kind).towers[modality]
+    vectors = tower.forward([tower.prepare(content) for content in CONTENTS[modality]])
+    distances = np.linalg.norm(vectors[:, None] - vectors[None], axis=-1)
+    assert distances[~np.eye(len(vectors), dtype=bool)].min() > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["clip", "clap_fusion", "embedding_gemma"])
+def test_loaded_again_it_gives_the_same(
+    loaded: Load, saved: Callable[[str], Path], kind: str
+) -> None:
+    first, second = loaded(kind), hub.load(str(saved(kind)), revision=None, device="cpu")
+    assert first.space.fingerprint == second.space.fingerprint
+    for modality, tower in first.towers.items():
+        prepared = tower.prepare(CONTENTS[modality][0])
+        again = second.towers[modality].forward([prepared])
+        np.testing.assert_array_equal(tower.forward([prepared]), again)
+
+
+def test_several_threads_get_what_one_gets(loaded: Load) -> None:
+    tower = loaded("clip").towers["text"]
+    texts = [tower.prepare("a " * n) for n in range(1, 9)]
+    expected = [tower.forward([text]) for text in texts]
+    got: list[Any] = [None] * len(texts)
+
+    def encode(index: int) -> None:
+        for _ in range(5):
+            got[index] = tower.forward([texts[index]])
+
+    threads = [threading.Thread(target=encode, args=(i,)) for i in range(len(texts))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    np.testing.assert_allclose(np.concatenate(got), np.concatenate(expected), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["clip", "embedding_gemma"])
+def test_a_text_that_looks_like_a_file_stays_a_text(
+    loaded: Load, kind: str, tmp_path: Path
+) -> None:
+    tower = loaded(kind).towers["text"]
+    missing = "http://127.0.0.1:9/cat.png"
+    real = tmp_path / "cat.png"
+    real.write_bytes(b"no picture")
+    vectors = tower.forward([tower.prepare(missing), tower.prepare(str(real))])
+    assert np.isfinite(vectors).all()
+
+
+def test_a_text_may_hold_the_marks_of_media(loaded: Load) -> None:
+    tower = loaded("embedding_gemma").towers["text"]
+    vectors = tower.forward([tower.prepare("<|image|> and <|audio|> and <|video|>")])
+    assert vectors.shape == (1, 24)
+
+
+def test_long_text_is_cut_at_the_context(loaded: Load) -> None:
+    for kind in ("sentence", "clip", "siglip2", "clap"):
+        tower = loaded(kind).towers["text"]
+        assert np.isfinite(tower.forward([tower.prepare("word " * 500)])).all()
+
+
+def test_prepared_text_is_as_long_as_its_tokens_and_sound_as_its_windows(loaded: Load) -> None:
+    model = loaded("clap")
+    assert len(model.towers["text"].prepare("four" * 5)) == 5
+    assert len(model.towers["audio"].prepare(noise(4.2))) == 3
+
+
+def test_the_whole_of_a_long_sound_counts(loaded: Load) -> None:
+    tower = loaded("clap").towers["audio"]
+    start = noise(6.0)
+    samples = start.samples.copy()
+    samples[-16_000:] = np.sin(np.arange(16_000) / 5) * 0.5
+    other_end = Waveform(samples, 16_000)
+    vectors = tower.forward([tower.prepare(start), tower.prepare(other_end)])
+    assert np.linalg.norm(vectors[0] - vectors[1]) > 1e-3
+
+
+def test_the_sound_track_counts_in_a_video(loaded: Load) -> None:
+    tower = loaded("embedding_gemma").towers["video"]
+    frames = picture(30, 30)[None]
+    silent, loud = tower.prepare(Clip(frames)), tower.prepare(Clip(frames, noise(0.5)))
+    vectors = tower.forward([silent, loud])
+    assert vectors[0] @ vectors[1] < 0.9999
+
+
+def test_a_spectrogram_is_refused(loaded: Load) -> None:
+    spectrogram = Spectrogram(np.ones((64, 10), np.float32), 16_000)
+    with pytest.raises(InputError, match=r"Wanted a waveform"):
+        loaded("clap").towers["audio"].prepare(spectrogram)
+
+
+@pytest.mark.parametrize(
+    ("known", "default", "expected"),
+    [
+        ({"query": "q: ", "document": ""}, None, ("", "")),
+        ({"query": "q: ", "passage": "p: "}, None, ("p: ", "")),
+        ({"query": "q: ", "Document": "d: ", "document": ""}, None, ("d: ", "")),
+        ({"query": "q: ", "document": "d: "}, "query", ("q: ", "q: ")),
+    ],
+)
+def test_prompts(known: dict[str, str], default: str | None, expected: tuple[str, str]) -> None:
+    assert hub.prompts(known, default) == expected
+
+
+def test_the_document_prompt_is_used_and_belongs_to_the_identity(tmp_path: Path) -> None:
+    tiny.save_sentence_encoder(tmp_path, {"query": "query: ", "document": "doc: "})
+    plain = json.loads((tmp_path / "config_sentence_transformers.json").read_text())
+    model = hub.load(str(tmp_path), revision=None, device="cpu")
+    (tmp_path / "config_sentence_transformers.json").write_text(
+        json.dumps({**plain, "prompts": {}})
+    )
+    without = hub.load(str(tmp_path), revision=None, device="cpu")
+    assert model.space.identity["prompt"] == "doc: "
+    assert model.space.fingerprint != without.space.fingerprint
+    prompted = model.towers["text"].forward([model.towers["text"].prepare("cat")])
+    spelled = without.towers["text"].forward([without.towers["text"].prepare("doc: cat")])
+    np.testing.assert_allclose(prompted, spelled, atol=1e-5)
+
+
+def test_the_fingerprint_follows_the_content_of_a_folder(
+    saved: Callable[[str], Path], tmp_path: Path
+) -> None:
+    moved = shutil.copytree(saved("clip"), tmp_path / "elsewhere")
+    assert hub.hash_files(moved) == hub.hash_files(saved("clip"))
+    weights = moved / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x7f")
+    assert hub.hash_files(moved) != hub.hash_files(saved("clip"))
+
+
+def edit_config(folder: Path, **changes: Any) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def pickle_weights(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
+def cut_weights(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def call_foreign_code(folder: Path) -> None:
+    modules = [{"idx": 0, "name": "0", "path": "", "type": "os.system"}]
+    (folder / "modules.json").write_text(json.dumps(modules))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (pickle_weights, "no safetensors weights; pickled ones can run code.* Save it again"),
+        (cut_weights, "cannot be loaded.*header"),
+        (lambda f: (f / "config.json").unlink(), "neither modules.json nor config.json"),
+        (lambda f: (f / "modules.json").write_text("{"), "modules.json is damaged"),
+        (lambda f: (f / "tokenizer.json").unlink(), "cannot be loaded.*tokenizer"),
+        (lambda f: edit_config(f, model_type="zzz"), "cannot be loaded.*'?zzz'?"),
+        (
+            lambda f: edit_config(f, model_type="zzz", auto_map={"AutoConfig": "evil.Config"}),
+            "cannot be loaded.*custom code.*not supported",
+        ),
+        (call_foreign_code, "cannot be loaded.*os.system.*not supported"),
+    ],
+)
+def test_a_folder_that_is_not_a_model(
+    saved: Callable[[str], Path],
+    tmp_path: Path,
+    damage: Callable[[Path], object],
+    message: str,
+) -> None:
+    folder = shutil.copytree(saved("clip"), tmp_path / "model")
+    damage(folder)
+    with pytest.raises(ModelError, match=message):
+        hub.load(str(folder), revision=None, device="cpu")
+
+
+def test_a_network_without_a_joint_space_is_refused(
+    saved: Callable[[str], Path], tmp_path: Path
+) -> None:
+    config = transformers.GPT2Config(n_embd=8, n_layer=1, n_head=1, vocab_size=200)
+    transformers.GPT2Model(config).save_pretrained(tmp_path)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(saved("sentence") / name, tmp_path)
+    with pytest.raises(ModelError, match=r"does not say how an item becomes one vector.*gpt2"):
+        hub.load(str(tmp_path), revision=None, device="cpu")
+
+
+def test_an_unknown_device_is_named(saved: Callable[[str], Path]) -> None:
+    with pytest.raises(ModelError, match=r"nonsense.*Check the device"):
+        hub.load(str(saved("clip")), revision=None, device="nonsense")
+
+
+def test_a_name_that_cannot_be_one() -> None:
+    with pytest.raises(ModelError, match="neither a folder nor a name"):
+        hub.load("/no/such/folder", revision=None, device="cpu")
+
+
+def test_the_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    with pytest.raises(ModelError, match=r"pip install 'anymodal\[hub\]'"):
+        hub.load(str(tmp_path), revision=None, device="cpu")
+
+
+LOAD = (
+    "import sys; from encoder.models import hub; from encoder.errors import ModelError\n"
+    "try: hub.load('org/tiny', revision=None, device='cpu')\n"
+    "except ModelError as error: print(error); sys.exit(7)"
+)
+
+
+@pytest.mark.parametrize("trouble", ["offline", "refused", "silent"])
+def test_no_network_is_said_at_once(trouble: str, tmp_path: Path) -> None:
+    with socket.socket() as silent:  # it takes calls and never answers
+        silent.bind(("127.0.0.1", 0))
+        if trouble == "silent":
+            silent.listen()
+        environment = {
+            "HF_HOME": str(tmp_path),
+            "HF_ENDPOINT": f"http://127.0.0.1:{silent.getsockname()[1]}",
+            "HF_HUB_ETAG_TIMEOUT": "1",
+            "HF_HUB_OFFLINE": str(int(trouble == "offline")),
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", LOAD],
+            env=environment,
+            cwd=Path(__file__).parents[4],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 7, done.stderr
+    assert "org/tiny is not in the cache and the hub cannot be reached" in done.stdout
+    assert "HF_HUB_OFFLINE" in done.stdout
+
+
+class Hub(BaseHTTPRequestHandler):
+    """As much of a model hub as a download needs."""
+
+    folder: Path
+
+    def do_HEAD(self) -> None:
+        self._answer(body=False)
+
+    def do_GET(self) -> None:
+        self._answer(body=True)
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+    def _answer(self, *, body: bool) -> None:
+        path = self.path.partition("?")[0]
+        repo, _, rest = path.removeprefix("/api/models/").partition("/tiny")
+        if path.startswith("/api/") and (repo != "org" or "wrong" in rest):
+            code = "RevisionNotFound" if "wrong" in rest else "RepoNotFound"
+            self._send(404, b"{}", {"X-Error-Code": code}, body=body)
+        elif "/tree/" in rest:
+            self._send(200, json.dumps(self._tree()).encode(), {}, body=body)
+        elif path.startswith("/api/"):
+            info = {"id": "org/tiny", "sha": COMMIT, "private": False, "tags": []}
+            self._send(200, json.dumps(info).encode(), {}, body=body)
+        else:
+            name = path.partition(f"/resolve/{COMMIT}/")[2]
+            content = (self.folder / name).read_bytes()
+            marks = {"X-Repo-Commit": COMMIT, "ETag": f'"{abs(hash(content)):x}"'}
+            self._send(200, content, marks, body=body)
+
+    def _tree(self) -> list[dict[str, Any]]:
+        files = [path for path in self.folder.rglob("*") if path.is_file()]
+        return [
+            {
+                "type": "file",
+                "path": path.relative_to(self.folder).as_posix(),
+                "size": path.stat().st_size,
+                "oid": "0" * 40,
+            }
+            for path in files
+        ]
+
+    def _send(self, status: int, content: bytes, marks: dict[str, str], *, body: bool) -> None:
+        self.send_response(status)
+        for name, value in {**marks, "Content-Length": str(len(content))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if body:
+            self.wfile.write(content)
+
+
+@pytest.fixture
+def local_hub(
+    saved: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ThreadingHTTPServer]:
+    from huggingface_hub import constants
+
+    folder = shutil.copytree(saved("clip"), tmp_path / "served")
+    (folder / "pytorch_model.bin").write_bytes(b"a pickle")
+    (folder / "evil.py").write_text("raise SystemExit")
+    handler = type("Served", (Hub,), {"folder": folder})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    endpoint = f"http://127.0.0.1:{server.server_port}"
+    files = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_hub_model_is_fetched_pinned_and_kept(local_hub: ThreadingHTTPServer) -> None:
+    model = hub.load("org/tiny", revision=None, device="cpu")
+    assert model.space.identity["model"] == "org/tiny"
+    assert model.space.identity["revision"] == COMMIT
+    names = {path.name for path in hub.fetch("org/tiny", COMMIT).iterdir()}
+    assert "model.safetensors" in names
+    assert not names & {"pytorch_model.bin", "evil.py"}
+    local_hub.shutdown()
+    local_hub.server_close()
+    again = hub.load("org/tiny", revision=None, device="cpu")
+    assert again.space.fingerprint == model.space.fingerprint
+
+
+@pytest.mark.usefixtures("local_hub")
+@pytest.mark.parametrize(("name", "revision"), [("org/tiny", "wrong"), ("other/tiny", None)])
+def test_what_the_hub_does_not_have(name: str, revision: str | None) -> None:
+    with pytest.raises(ModelError, match=f"The hub has no {name}.*Check name and revision"):
+        hub.load(name, revision=revision, device="cpu")

@@ -1,0 +1,237 @@
+"""Tiny random models of the real classes, saved as a hub would serve them."""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+
+import torch
+import transformers
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Normalize, Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling, StaticEmbedding
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+_LETTERS = [*string.ascii_lowercase, *string.digits, *string.punctuation]
+_GEMMA_TOKENS = {
+    "image_token": "<|image|>",
+    "boi_token": "<|image>",
+    "eoi_token": "<image|>",
+    "audio_token": "<|audio|>",
+    "boa_token": "<|audio>",
+    "eoa_token": "<audio|>",
+}
+_GEMMA_TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}{% for c in m.content %}"
+    "{% if c.type == 'text' %}{{ c.text }}{% else %}{{ '<|' + c.type + '|>' }}{% endif %}"
+    "{% endfor %}{% endfor %}{{ eos_token }}"
+)
+
+
+def tokenizer(marks: list[str], pattern: str) -> Tokenizer:
+    """One token per letter; ``pattern`` such as ``"<s> $A </s>"`` says where the marks go."""
+    unknown = next(mark for mark in marks if "unk" in mark.lower())
+    words = [*marks, *_LETTERS, *(f"##{letter}" for letter in _LETTERS)]
+    made = Tokenizer(models.WordPiece({w: i for i, w in enumerate(words)}, unk_token=unknown))
+    made.normalizer = normalizers.BertNormalizer()
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    used = [(mark, marks.index(mark)) for mark in marks if mark in pattern.split()]
+    made.post_processor = processors.TemplateProcessing(single=pattern, special_tokens=used)
+    return made
+
+
+def _fast(made: Tokenizer, **settings: object) -> transformers.PreTrainedTokenizerFast:
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=made, **settings)
+
+
+def save_sentence_encoder(folder: Path, prompts: dict[str, str] | None = None) -> None:
+    """A BERT with mean pooling: text, 32-d."""
+    made = tokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"], "[CLS] $A [SEP]")
+    config = transformers.BertConfig(
+        vocab_size=made.get_vocab_size(),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=64,
+    )
+    transformers.BertModel(config).save_pretrained(folder / "bert")
+    marks = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]"}
+    _fast(made, **marks, sep_token="[SEP]").save_pretrained(folder / "bert")
+    bert = Transformer(str(folder / "bert"))
+    model = SentenceTransformer(modules=[bert, Pooling(32), Normalize()], prompts=prompts)
+    model.save_pretrained(str(folder))
+
+
+def save_static(folder: Path) -> None:
+    """A table of token vectors: text, 8-d."""
+    made = tokenizer(["[UNK]"], "$A")
+    SentenceTransformer(modules=[StaticEmbedding(made, embedding_dim=8)]).save_pretrained(
+        str(folder)
+    )
+
+
+def save_clip(folder: Path) -> None:
+    """CLIP: text and image, 24-d."""
+    made = tokenizer(["<pad>", "<unk>", "<bos>", "<eos>"], "<bos> $A <eos>")
+    width = {"hidden_size": 32, "intermediate_size": 64}
+    depth = {"num_hidden_layers": 2, "num_attention_heads": 2}
+    marks = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+    text = {"vocab_size": made.get_vocab_size(), "max_position_embeddings": 16, **marks}
+    config = transformers.CLIPConfig(
+        text_config={**text, **width, **depth},
+        vision_config={"image_size": 32, "patch_size": 8, **width, **depth},
+        projection_dim=24,
+    )
+    transformers.CLIPModel(config).save_pretrained(folder)
+    images = transformers.CLIPImageProcessor(
+        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
+    )
+    fast = _fast(made, pad_token="<pad>", unk_token="<unk>", bos_token="<bos>", eos_token="<eos>")
+    transformers.CLIPProcessor(images, fast).save_pretrained(folder)
+
+
+def save_siglip2(folder: Path) -> None:
+    """SigLIP 2 with flexible resolution: text and image, 32-d."""
+    made = tokenizer(["<pad>", "<eos>", "<bos>", "<unk>"], "$A <eos>")
+    width = {"hidden_size": 32, "intermediate_size": 64}
+    depth = {"num_hidden_layers": 2, "num_attention_heads": 2}
+    marks = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 1}
+    text = {"vocab_size": made.get_vocab_size(), "max_position_embeddings": 16, **marks}
+    config = transformers.Siglip2Config(
+        text_config={**text, "projection_size": 32, **width, **depth},
+        vision_config={"num_patches": 16, "patch_size": 16, **width, **depth},
+    )
+    transformers.Siglip2Model(config).save_pretrained(folder)
+    fast = _fast(
+        made,
+        pad_token="<pad>",
+        unk_token="<unk>",
+        eos_token="<eos>",
+        model_input_names=["input_ids"],
+    )
+    processor = transformers.Siglip2Processor(transformers.Siglip2ImageProcessor(), fast)
+    processor.save_pretrained(folder)
+
+
+def save_clap(folder: Path, *, fusion: bool) -> None:
+    """CLAP: text and audio (2 s windows at 8 kHz), 24-d."""
+    made = tokenizer(["<s>", "<pad>", "</s>", "<unk>"], "<s> $A </s>")
+    config = transformers.ClapConfig(
+        text_config={
+            "vocab_size": made.get_vocab_size(),
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "max_position_embeddings": 40,
+            "projection_dim": 24,
+        },
+        audio_config={
+            "num_mel_bins": 16,
+            "spec_size": 64,
+            "patch_size": 4,
+            "patch_stride": [4, 4],
+            "window_size": 4,
+            "hidden_size": 64,
+            "patch_embeds_hidden_size": 16,
+            "depths": [1, 1, 1],
+            "num_attention_heads": [2, 2, 2],
+            "num_hidden_layers": 3,
+            "projection_dim": 24,
+            "enable_fusion": fusion,
+        },
+        projection_dim=24,
+    )
+    transformers.ClapModel(config).save_pretrained(folder)
+    extractor = transformers.ClapFeatureExtractor(
+        feature_size=16,
+        sampling_rate=8000,
+        hop_length=80,
+        fft_window_size=256,
+        max_length_s=2,
+        frequency_max=4000,
+        truncation="fusion" if fusion else "rand_trunc",
+    )
+    marks = {"pad_token": "<pad>", "unk_token": "<unk>", "cls_token": "<s>", "sep_token": "</s>"}
+    fast = _fast(made, **marks, model_max_length=32)
+    transformers.ClapProcessor(extractor, fast).save_pretrained(folder)
+
+
+def save_embedding_gemma(folder: Path) -> None:
+    """EmbeddingGemma 2: text, image, audio and video, 24-d."""
+    marks = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *_GEMMA_TOKENS.values(), "<|video|>"]
+    made = tokenizer(marks, "$A")
+    _gemma_model(made).save_pretrained(folder / "gemma")
+    fast = _fast(
+        made,
+        pad_token="<pad>",
+        unk_token="<unk>",
+        bos_token="<bos>",
+        eos_token="<eos>",
+        mask_token="<mask>",
+        extra_special_tokens=_GEMMA_TOKENS,
+    )
+    transformers.EmbeddingGemma2Processor(
+        feature_extractor=transformers.Gemma4AudioFeatureExtractor(),
+        image_processor=transformers.Gemma4ImageProcessor(max_soft_tokens=70),
+        video_processor=transformers.EmbeddingGemma2VideoProcessor(),
+        tokenizer=fast,
+        chat_template=_GEMMA_TEMPLATE,
+    ).save_pretrained(folder / "gemma")
+    gemma = Transformer(str(folder / "gemma"))
+    prompts = {"query": "query: ", "Document": "title: none | text: "}
+    model = SentenceTransformer(modules=[gemma, Pooling(24), Normalize()], prompts=prompts)
+    model.save_pretrained(str(folder))
+
+
+def _gemma_model(made: Tokenizer) -> transformers.PreTrainedModel:
+    tokens = {name: made.token_to_id(token) for name, token in _GEMMA_TOKENS.items()}
+    ids = {f"{name}_id": token for name, token in tokens.items() if name != "eoa_token"}
+    one_layer = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = transformers.EmbeddingGemma2Config(
+        text_config={
+            "vocab_size": made.get_vocab_size(),
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "head_dim": 16,
+            "global_head_dim": 16,
+            "hidden_size_per_layer_input": 8,
+            "embedding_dim": 24,
+            "sliding_window_pattern": 2,
+            "max_position_embeddings": 8192,
+        },
+        vision_config={
+            "model_type": "gemma4_vision",
+            "intermediate_size": 64,
+            "num_key_value_heads": 2,
+            "head_dim": 16,
+            "position_embedding_size": 512,
+            **one_layer,
+        },
+        audio_config={"model_type": "gemma4_audio", "output_proj_dims": 32, **one_layer},
+        video_token_id=made.token_to_id("<|video|>"),
+        eoa_token_index=tokens["eoa_token"],
+        **ids,
+    )
+    return transformers.EmbeddingGemma2Model(config)
+
+
+def save(kind: str, folder: Path) -> Path:
+    """Make the model called ``kind``, the same in each run, in ``folder``."""
+    makers = {
+        "sentence": save_sentence_encoder,
+        "static": save_static,
+        "clip": save_clip,
+        "siglip2": save_siglip2,
+        "clap": lambda where: save_clap(where, fusion=False),
+        "clap_fusion": lambda where: save_clap(where, fusion=True),
+        "embedding_gemma": save_embedding_gemma,
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        makers[kind](folder)
+    return folder
