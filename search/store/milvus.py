@@ -83,7 +83,6 @@ class MilvusStore:
                 prefix=prefix,
                 fingerprint=space_fingerprint,
                 embed_dim=embed_dim,
-                embedded=self._folder is not None,
                 new_space=new_space,
             )
         except BaseException:
@@ -197,7 +196,7 @@ class MilvusStore:
 
     def _flush(self, kind: Collection) -> None:
         """Lite searches rows that are not flushed far slower; a server limits flushes."""
-        if self._folder is not None:
+        if self._link.is_lite:
             self._link.call("flush", self._name(kind))
 
     def _query(self, kind: Collection, field: str, values: Sequence[str]) -> list[dict[str, Any]]:

@@ -35,6 +35,8 @@ class MilvusLink:
         self._timeout_s = timeout_s
         self._pid = os.getpid()
         self._client: Any = self._connect(uri, connect_timeout_s)
+        # Lite may also be served to several processes (`milvus-lite server`).
+        self.is_lite = str(self.call("get_server_version")).startswith("milvus_lite")
 
     def call(self, method: str, *args: Any, **options: Any) -> Any:
         """Call a method of `pymilvus.MilvusClient`, with the time limit.

@@ -27,7 +27,6 @@ def prepare_collections(
     prefix: str,
     fingerprint: str,
     embed_dim: int,
-    embedded: bool,
     new_space: bool,
 ) -> dict[str, str]:
     """Create what is missing, index and load it; the collections' names by kind.
@@ -46,7 +45,7 @@ def prepare_collections(
         if name not in present:
             _create(link, name, kind, properties(fingerprint, embed_dim))
         _check_version(link, name)
-        _index(link, name, kind, embedded=embedded)
+        _index(link, name, kind)
         link.call("load_collection", name)  # also after reopening: Lite forgets it
     return names
 
@@ -100,7 +99,7 @@ def _check_version(link: MilvusLink, name: str) -> None:
         )
 
 
-def _index(link: MilvusLink, name: str, kind: Collection, *, embedded: bool) -> None:
+def _index(link: MilvusLink, name: str, kind: Collection) -> None:
     """Add the indexes that are missing, as after a process was killed while making them."""
     from pymilvus import MilvusClient
 
@@ -108,19 +107,19 @@ def _index(link: MilvusLink, name: str, kind: Collection, *, embedded: bool) -> 
     params = MilvusClient.prepare_index_params()
     missing = [field for field in [kind.vector, *kind.indexed] if field not in present]
     for field in missing:
-        options = _index_of(field == kind.vector, kind.kind, embedded=embedded)
+        options = _index_of(field == kind.vector, kind.kind, is_lite=link.is_lite)
         params.add_index(field, index_name=field, **options)
     if missing:
         # Not waiting: pymilvus would sleep for half a second per index; loading waits anyway.
         link.call("create_index", name, params, sync=False)
 
 
-def _index_of(is_vector: bool, kind: str, *, embedded: bool) -> dict[str, Any]:
+def _index_of(is_vector: bool, kind: str, *, is_lite: bool) -> dict[str, Any]:
     if not is_vector:
         # A server picks by type; its names changed (Trie until 2.3, INVERTED since 2.4).
-        return {"index_type": "INVERTED" if embedded else ""}
+        return {"index_type": "INVERTED" if is_lite else ""}
     # Lite: building HNSW took as long as 5 seconds for 10,000 rows and searched no faster than
     # FLAT, since its time goes into walking the rows in Python. FLAT is exact.
-    if embedded or kind != "segments":
+    if is_lite or kind != "segments":
         return {"index_type": "FLAT", "metric_type": "COSINE", "params": {}}
     return {"index_type": "HNSW", "metric_type": "COSINE", "params": _HNSW}

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from encoder.errors import InputError
+from search.store.memory import MemoryStore
+from search.store.milvus_link import without_password
+from search.store.open import default_folder, open_store, store_target
+from search.store.schema import collection_name, spaces_among
+
+
+def test_memory_needs_no_place() -> None:
+    assert isinstance(open_store("memory:", "0123456789abcdef", 4), MemoryStore)
+
+
+@pytest.mark.parametrize("uri", ["http://h:1", "https://me:pw@h/db", "tcp://h:19530"])
+def test_a_server_keeps_its_uri(uri: str) -> None:
+    assert store_target(uri) == uri
+
+
+def test_a_path_becomes_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert store_target("db") == tmp_path / "db"
+    assert store_target("~/db") == tmp_path / "home" / "db"
+
+
+@pytest.mark.parametrize("uri", ["", "redis://host", "memory:x", "file:///x"])
+def test_other_uris_are_refused(uri: str) -> None:
+    with pytest.raises(InputError, match="store: got"):
+        store_target(uri)
+
+
+def test_the_default_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.delenv("ANYMODAL_DATA", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", "relative")
+    assert default_folder() == Path("/home/me/.local/share/anymodal/store")
+    monkeypatch.setenv("XDG_DATA_HOME", "/xdg")
+    assert default_folder() == Path("/xdg/anymodal/store")
+    monkeypatch.setenv("ANYMODAL_DATA", "/data")
+    assert default_folder() == Path("/data/store")
+    assert store_target(None) == Path("/data/store")
+
+
+def test_spaces_are_read_from_the_names_of_one_prefix() -> None:
+    names = [
+        collection_name("anymodal", "aaaaaaaa", "segments"),
+        collection_name("anymodal", "bbbbbbbb", "assets"),
+        collection_name("other", "cccccccc", "segments"),
+        "anymodal_segments",
+    ]
+    assert spaces_among(names, "anymodal") == ["aaaaaaaa"]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "fingerprint"), [("a-b", "aaaaaaaa"), ("", "aaaaaaaa"), ("a", "xyz"), ("a", "")]
+)
+def test_names_that_milvus_cannot_take_are_refused(prefix: str, fingerprint: str) -> None:
+    with pytest.raises(InputError):
+        collection_name(prefix, fingerprint, "segments")
+
+
+def test_a_password_is_not_shown() -> None:
+    assert without_password("http://me:p@ss@host:19530/db") == "http://host:19530/db"
