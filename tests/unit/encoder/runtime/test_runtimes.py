@@ -1,0 +1,75 @@
+"""Both runtimes give what the module gives; an export that differs is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from encoder.errors import ModelError
+from encoder.runtime.export import export_onnx
+from encoder.runtime.onnx import OnnxSession, session_options
+from encoder.runtime.torch import TorchSession
+
+
+class Mix(nn.Module):
+    """Scales one input by the sum of another."""
+
+    def forward(self, x: Tensor, scale: Tensor) -> Tensor:
+        return x * scale.sum()
+
+
+EXAMPLES = [
+    {"x": np.full((n, 3), 2.0, np.float32), "scale": np.arange(3, dtype=np.float32)}
+    for n in (2, 1, 5)
+]
+
+
+def test_export_agrees_for_every_length(tmp_path: Path) -> None:
+    path = tmp_path / "mix.onnx"
+
+    difference = export_onnx(Mix(), EXAMPLES, path, dynamic_axes={"x": (0,)})
+
+    assert difference == 0
+    (found,) = OnnxSession(path, n_threads=1).run(EXAMPLES[2])
+    assert found.tolist() == [[6.0] * 3] * 5
+
+
+def test_export_that_differs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"mix\.onnx: ONNX Runtime differs from torch"):
+        export_onnx(
+            Mix(), EXAMPLES, tmp_path / "mix.onnx", dynamic_axes={"x": (0,)}, tolerance=-1.0
+        )
+
+
+def test_torch_session_gives_arrays() -> None:
+    (found,) = TorchSession(Mix()).run(EXAMPLES[0])
+
+    assert isinstance(found, np.ndarray)
+    assert found.tolist() == [[6.0] * 3] * 2
+
+
+def test_torch_session_passes_several_outputs() -> None:
+    class Two(nn.Module):
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return x, torch.zeros(1)
+
+    found = TorchSession(Two()).run({"x": np.ones(2, np.float32)})
+
+    assert [output.tolist() for output in found] == [[1.0, 1.0], [0.0]]
+
+
+@pytest.mark.parametrize("content", [None, b"not a network"])
+def test_unusable_file_is_named(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "net.onnx"
+    if content:
+        path.write_bytes(content)
+
+    with pytest.raises(ModelError, match=r"net\.onnx cannot be run"):
+        OnnxSession(path)
+
+
+def test_threads_can_be_set() -> None:
+    assert session_options(3).intra_op_num_threads == 3
+    assert session_options().intra_op_num_threads >= 1

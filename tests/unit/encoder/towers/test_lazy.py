@@ -1,0 +1,63 @@
+"""A lazy tower loads once, whoever comes first."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import numpy as np
+import pytest
+
+from encoder.errors import BundleError
+from encoder.towers.base import Prepared
+from encoder.towers.lazy import LazyTower
+from encoder.types import Embeddings
+
+
+class Ones:
+    """A tower without a network."""
+
+    def prepare(self, content: str) -> Prepared:
+        return np.ones(len(content))
+
+    def forward(self, batch: Sequence[Prepared]) -> Embeddings:
+        return np.ones((len(batch), 2), np.float32)
+
+
+def test_loads_once_for_many_threads() -> None:
+    loads: list[int] = []
+    barrier = Barrier(8)
+    tower = LazyTower(lambda: loads.append(1) or Ones())  # type: ignore[func-returns-value]
+
+    def use(_: int) -> int:
+        barrier.wait()
+        return len(tower.prepare("abc"))
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(use, range(8))) == [3] * 8
+    assert loads == [1]
+    assert tower.forward([np.ones(1)]).shape == (1, 2)
+
+
+def test_does_not_load_before_use() -> None:
+    def fail() -> Ones:
+        raise BundleError("gone")
+
+    tower = LazyTower(fail)
+
+    with pytest.raises(BundleError, match="gone"):
+        tower.prepare("x")
+
+
+def test_a_failed_load_is_tried_again() -> None:
+    outcomes = iter([BundleError("not yet"), None])
+
+    def load() -> Ones:
+        if error := next(outcomes):
+            raise error
+        return Ones()
+
+    tower = LazyTower(load)
+    with pytest.raises(BundleError):
+        tower.prepare("x")
+
+    assert len(tower.prepare("xy")) == 2
