@@ -1,0 +1,55 @@
+"""The bundle's model."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from encoder.models import default
+from encoder.models.resolve import load_model
+from encoder.types import AUDIO, IMAGE, TEXT
+
+
+@pytest.mark.usefixtures("bundle_home")
+def test_three_towers_in_one_calibrated_space() -> None:
+    model = load_model("bundle:default")
+
+    assert set(model.towers) == {TEXT, IMAGE, AUDIO}
+    assert model.space.embed_dim == 384
+    assert set(model.space.calibration) == {TEXT, IMAGE, AUDIO}
+    assert all(constants.c > 0 for constants in model.space.calibration.values())
+
+
+@pytest.mark.usefixtures("bundle_home")
+def test_a_text_query_loads_no_other_model() -> None:
+    code = """
+import sys
+from encoder.models.resolve import load_model
+tower = load_model("bundle:default", device="cpu").towers["text"]
+tower.forward([tower.prepare("rain")])
+print({"torch", "transformers", "PIL", "librosa", "faster_whisper", "av"} & set(sys.modules))
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+
+    assert result.stdout.strip() == "set()"
+
+
+@pytest.mark.usefixtures("bundle_home")
+def test_fingerprint_follows_the_tables_not_the_calibration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = shutil.copytree(default.TABLES, tmp_path / "tables")
+    before = load_model("bundle:default").space.fingerprint
+    monkeypatch.setattr(default, "TABLES", tables)
+    assert load_model("bundle:default").space.fingerprint == before
+
+    (tables / "calibration.json").write_text('{"text": {"mu": 0.5, "c": 2}}')
+    assert load_model("bundle:default").space.fingerprint == before
+
+    with (tables / "image_labels.npz").open("ab") as file:
+        file.write(b"!")
+    assert load_model("bundle:default").space.fingerprint != before
