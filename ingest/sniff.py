@@ -128,7 +128,10 @@ def _mpeg_signatures(head: bytes) -> list[str]:
 
 
 def _signatures(head: bytes) -> list[str]:
-    """Media types whose magic numbers match, the longest number first."""
+    """Media types whose magic numbers match, the longest number first.
+
+    Numbers of two bytes match much by chance; of what is read here only bitmaps need one.
+    """
     import puremagic
 
     try:
@@ -136,7 +139,8 @@ def _signatures(head: bytes) -> list[str]:
     except puremagic.PureError:
         return []
     matches.sort(key=lambda match: len(match.byte_match), reverse=True)
-    return [_ALIASES.get(m.mime_type, m.mime_type) for m in matches if m.mime_type]
+    sure = (m for m in matches if len(m.byte_match) > 2 or m.byte_match == b"BM")
+    return [_ALIASES.get(m.mime_type, m.mime_type) for m in sure if m.mime_type]
 
 
 def _unsupported(uri: str, media_type: str) -> UnsupportedMediaError:

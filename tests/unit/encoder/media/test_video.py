@@ -29,10 +29,9 @@ def test_every_format_gives_the_scenes(tmp_path: Path, name: str, video: str, so
     # AVI has no times of its own: its last frame comes out one frame late.
     frames = [frame for frame in stream_frames(path, every_s=1.0) if frame[0] < 5.95]
     assert [round(time_s) for time_s, _ in frames] == [0, 1, 2, 3, 4, 5]
-    for time_s, rgb in frames:
+    for time_s, rgb in frames[1::2]:  # in the middle of each scene
         assert rgb.shape == (240, 320, 3)
-        color = COLORS[int((time_s + 0.05) / 2)]
-        np.testing.assert_allclose(rgb.mean(axis=(0, 1)), color, atol=14)
+        np.testing.assert_allclose(rgb.mean(axis=(0, 1)), COLORS[int(time_s / 2)], atol=14)
 
 
 def test_frames_are_scaled_down(tmp_path: Path) -> None:

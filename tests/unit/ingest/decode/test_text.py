@@ -1,0 +1,90 @@
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from encoder.errors import CorruptMediaError, MediaLimitError, UnsupportedMediaError
+from ingest import IngestConfig, Segment, identify, segments
+from ingest.decode.text import read_text
+from tests.media import write_pdf
+
+CONFIG = IngestConfig()
+SENTENCES = "".join(f"Sentence number {i} is about foxes. " for i in range(100))
+
+
+def decode(path: Path, config: IngestConfig = CONFIG) -> list[Segment]:
+    return list(segments(identify(path, config), config))
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.txt", SENTENCES.encode()),
+        ("b.txt", SENTENCES.replace("foxes", "Füchse").encode("utf-16")),
+        ("c.txt", SENTENCES.replace("foxes", "Füchse").encode("latin-1")),
+        ("d.md", f"# Foxes\n\n{SENTENCES}\n\n## More\n\n- {SENTENCES}".encode()),
+        ("e.html", f"<html><h1>Foxes</h1><p>{SENTENCES}</p>".encode()),
+    ],
+)
+def test_offsets_lead_to_the_windows(tmp_path: Path, name: str, data: bytes) -> None:
+    (tmp_path / name).write_bytes(data)
+    asset = identify(tmp_path / name, CONFIG)
+    found = list(segments(asset, CONFIG))
+    text = read_text(tmp_path / name, asset.media_type, CONFIG)
+    assert [segment.index for segment in found] == list(range(len(found)))
+    assert len(found) >= 4
+    for segment in found:
+        assert segment.asset_id == asset.asset_id
+        assert segment.modality == "text"
+        assert segment.content == text[segment.char_start : segment.char_end]
+        assert segment.snippet == segment.content[:240]
+        assert len(segment.content) <= 800
+        assert segment.start_s is None
+
+
+def test_the_pages_of_a_pdf_are_joined(tmp_path: Path) -> None:
+    path = write_pdf(tmp_path / "a.pdf", ["Foxes run.", "", "Dogs sleep."])
+    (segment,) = decode(path)
+    assert segment.content == "Foxes run.\n\nDogs sleep."
+
+
+def test_pdfs_in_threads(tmp_path: Path) -> None:
+    paths = [write_pdf(tmp_path / f"{i}.pdf", [f"Page {i} of foxes."] * 20) for i in range(12)]
+    with ThreadPoolExecutor(6) as pool:
+        for i, found in enumerate(pool.map(decode, paths)):
+            assert found[0].content.startswith(f"Page {i} of foxes.")
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.html", "a.pdf"])
+def test_a_file_without_text_says_what_to_do(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name == "a.pdf":
+        write_pdf(path, ["", ""])
+    else:
+        path.write_text(" \n" if name == "a.txt" else "<html><img src=x></html>")
+    with pytest.raises(UnsupportedMediaError, match=rf"{name} holds no text.*OCR"):
+        decode(path)
+
+
+def test_a_broken_pdf_is_corrupt(tmp_path: Path) -> None:
+    whole = write_pdf(tmp_path / "a.pdf", ["Foxes"]).read_bytes()
+    (tmp_path / "a.pdf").write_bytes(whole[:60])
+    with pytest.raises(CorruptMediaError, match=r"a\.pdf cannot be decoded as PDF"):
+        decode(tmp_path / "a.pdf")
+
+
+def test_long_texts_are_refused(tmp_path: Path) -> None:
+    config = IngestConfig(max_text_chars=100)
+    (tmp_path / "a.txt").write_text("x" * 101)
+    write_pdf(tmp_path / "b.pdf", ["y" * 60, "y" * 60])
+    for name in ("a.txt", "b.pdf"):
+        with pytest.raises(MediaLimitError, match="max_text_chars is 100 characters"):
+            decode(tmp_path / name, config)
+
+
+def test_window_sizes_are_settings(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(SENTENCES)
+    config = IngestConfig(text_window_chars=100, text_overlap_chars=0, snippet_chars=10)
+    found = decode(tmp_path / "a.txt", config)
+    assert max(len(segment.content) for segment in found) <= 100
+    assert {len(segment.snippet) for segment in found} == {10}

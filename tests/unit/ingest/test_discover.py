@@ -1,0 +1,67 @@
+import os
+from pathlib import Path
+
+from ingest import discover
+
+
+def tree(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("x")
+
+
+def found(root: Path) -> list[str]:
+    return [str(path.relative_to(root)) for path in discover([root])]
+
+
+def test_folders_are_walked_in_order(tmp_path: Path) -> None:
+    tree(tmp_path, "b.txt", "a.txt", "c/z.txt", "c/d/y.txt", "b/x.txt")
+    assert found(tmp_path) == ["a.txt", "b.txt", "b/x.txt", "c/z.txt", "c/d/y.txt"]
+
+
+def test_hidden_entries_are_left_out_but_may_be_named(tmp_path: Path) -> None:
+    tree(tmp_path, ".git/config", ".hidden", "a.txt", ".cache/b.txt")
+    assert found(tmp_path) == ["a.txt"]
+    assert found(tmp_path / ".cache") == ["b.txt"]
+    assert list(discover([tmp_path / ".hidden"])) == [tmp_path / ".hidden"]
+
+
+def test_links_are_not_followed_unless_named(tmp_path: Path) -> None:
+    tree(tmp_path, "in/a.txt", "out/secret.txt")
+    inside = tmp_path / "in"
+    (inside / "again.txt").symlink_to(inside / "a.txt")
+    (inside / "loop").symlink_to(inside)
+    (inside / "leak").symlink_to(tmp_path / "out")
+    (inside / "broken").symlink_to("nowhere")
+    assert found(inside) == ["a.txt"]
+    assert [path.name for path in discover([inside / "leak"])] == ["secret.txt"]
+
+
+def test_pipes_are_left_out(tmp_path: Path) -> None:
+    tree(tmp_path, "a.txt")
+    os.mkfifo(tmp_path / "pipe")
+    assert found(tmp_path) == ["a.txt"]
+
+
+def test_named_paths_are_given_back_as_they_are(tmp_path: Path) -> None:
+    missing = tmp_path / "missing.txt"
+    assert list(discover([missing, str(missing)])) == [missing, missing]
+
+
+def test_folders_may_be_nested_deeply(tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*["d"] * 400)
+    deep.mkdir(parents=True)
+    (deep / "a.txt").write_text("x")
+    assert [path.name for path in discover([tmp_path])] == ["a.txt"]
+
+
+def test_odd_names(tmp_path: Path) -> None:
+    tree(tmp_path, "line\nbreak.txt", "🎬.txt", " .txt", "-rf", "a'\"b.txt")
+    assert len(found(tmp_path)) == 5
+
+
+def test_a_large_folder_is_streamed(tmp_path: Path) -> None:
+    tree(tmp_path, *(f"{i % 10}/{i}.txt" for i in range(300)))
+    files = discover([tmp_path])
+    assert next(files).parent.name == "0"
+    assert sum(1 for _ in files) == 299

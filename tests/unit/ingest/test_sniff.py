@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+
+from encoder.errors import CorruptMediaError, UnsupportedMediaError
+from encoder.types import IMAGE, TEXT, Modality
+from ingest.sniff import HEAD_BYTES, sniff
+
+
+@pytest.mark.parametrize(
+    ("head", "media_type"),
+    [
+        (b"Hello", "text/plain"),
+        ("Grüße, 猫".encode(), "text/plain"),
+        ("Café déjà vu".encode("latin-1"), "text/plain"),
+        ("Café".encode("utf-16"), "text/plain"),
+        ("Café".encode("utf-8-sig"), "text/plain"),
+        (b"BMW builds cars", "text/plain"),
+        ("BMW fährt".encode("latin-1"), "text/plain"),
+        (b"ID3 tags are in songs", "text/plain"),
+        (b"RIFF raff", "text/plain"),
+        (b"GIF8 is not a word", "text/plain"),
+        (b"a,b\n1,2\n", "text/plain"),
+        (b'{"a": 1}', "text/plain"),
+        (b"<p>is a tag", "text/plain"),
+        (b"<!DOCTYPE html><p>x", "text/html"),
+        (b"\n\n <!-- hello --> <HTML lang=en>", "text/html"),
+        ("<html><p>x".encode("utf-16"), "text/html"),
+        (b"%PDF-1.7\n", "application/pdf"),
+        (b"junk\n%PDF-1.4\n%\xe2\xe3", "application/pdf"),
+    ],
+)
+def test_text(head: bytes, media_type: str) -> None:
+    kind = sniff(head, "name.png")
+    assert (kind.media_type, kind.modality) == (media_type, TEXT)
+
+
+def test_only_markdown_is_told_by_name() -> None:
+    assert sniff(b"# Title", "a.MD").media_type == "text/markdown"
+    assert sniff(b"<html>", "a.md").media_type == "text/html"
+
+
+def test_a_character_cut_at_the_end_of_the_head_is_text() -> None:
+    text = ("x" * (HEAD_BYTES - 1) + "ü").encode()[:HEAD_BYTES]
+    assert sniff(text, "a").media_type == "text/plain"
+
+
+@pytest.mark.parametrize(
+    ("head", "media_type", "modality"),
+    [
+        (b"\xff\xd8\xff\xe0\0\x10JFIF\0", "image/jpeg", IMAGE),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "image/png", IMAGE),
+        (b"RIFF\x24\0\0\0WEBPVP8 ", "image/webp", IMAGE),
+        (b"GIF89a\x01\0\x01\0\0\0\0", "image/gif", IMAGE),
+        (b"BM\x36\0\0\0\0\0\0\0\x36\0\0\0", "image/bmp", IMAGE),
+        (b"II*\0\x08\0\0\0", "image/tiff", IMAGE),
+        (b"MM\0*\0\0\0\x08", "image/tiff", IMAGE),
+        (b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0", "audio/wav", None),
+        (b"fLaC\0\0\0\x22\x10\0", "audio/flac", None),
+        (b"ID3\x04\0\0\0\0\0\x23TSSE\0\0", "audio/mpeg", None),
+        (b"\xff\xfb\x90\xc4\0\0", "audio/mpeg", None),
+        (b"\xff\xf3\x80\xc4\0\0", "audio/mpeg", None),
+        (b"\xff\xe3\x48\xc4\0\0", "audio/mpeg", None),
+        (b"\xff\xf1\x50\x80\0\x1f", "audio/aac", None),
+        (b"OggS\0\x02\0\0\0\0\0\0\0\0", "audio/ogg", None),
+        (b"\0\0\0\x20ftypisom\0\0\x02\0isomiso2", "video/mp4", None),
+        (b"\0\0\0\x14ftypqt  \0\0\x02\0qt  \0\0\0\x08wide", "video/quicktime", None),
+        (b"RIFF\x24\0\0\0AVI LIST\0\0", "video/avi", None),
+        (b"G\x40\x11\x10" + bytes(184) + b"G" + bytes(187) + b"G" + bytes(187), "video/mp2t", None),
+    ],
+)
+def test_media(head: bytes, media_type: str, modality: Modality | None) -> None:
+    kind = sniff(head, "name.txt")
+    assert (kind.media_type, kind.modality) == (media_type, modality)
+
+
+@pytest.mark.parametrize("kind", [b"webm", b"matroska"])
+def test_matroska_and_webm(kind: bytes) -> None:
+    head = b"\x1aE\xdf\xa3\x9fB\x86\x81\x01B\xf7\x81\x01B\xf2\x81\x04B\xf3\x81\x08B\x82"
+    media_type = sniff(head + bytes([0x80 + len(kind)]) + kind + b"\0", "a").media_type
+    assert media_type == ("video/webm" if kind == b"webm" else "video/x-matroska")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"PK\x03\x04" + bytes(40),
+        b"\x7fELF\x02\x01\x01" + bytes(40),
+        b"\x1f\x8b\x08\0\0\0\0\0",
+        bytes(100),
+        np.random.default_rng(0).bytes(4000),
+        b"{\\rtf1 hello}",
+        b"%!PS-Adobe-3.0",
+        b"<svg xmlns='x'/>",
+        b"#EXTM3U\nhttp://example.com/a.ts",
+    ],
+)
+def test_other_kinds_are_refused_with_what_is_read(head: bytes) -> None:
+    with pytest.raises(UnsupportedMediaError, match=r"a\.jpg is of a kind that is not read.*JPEG"):
+        sniff(head, "a.jpg")
+
+
+def test_an_empty_file_is_corrupt() -> None:
+    with pytest.raises(CorruptMediaError, match="empty"):
+        sniff(b"", "a.txt")
