@@ -42,7 +42,7 @@ def load(home: Path | None = None, *, n_threads: int | None = None) -> Model:
     def load_audio() -> Tower:
         from encoder.towers import audio
 
-        return audio.load(folder, text_tower)
+        return audio.load(folder, text_tower, n_threads=n_threads)
 
     towers: dict[Modality, Tower] = {
         TEXT: text_tower,

@@ -76,6 +76,7 @@ AUDIO_PART = Part(
     licence="CC-BY-4.0",
     members={"aisfx/models/checkpoint.pth": "weights.pth"},
     prepare="encoder.models.prepare:prepare_audio",
+    recipe=2,
 )
 
 SPEECH_PART = Part(
