@@ -18,6 +18,7 @@ def embedded_worker(threads: int = 2) -> Iterator[None]:
     """Run a worker with a thread pool until the block ends; running tasks are finished first."""
     ready = Event()
 
+    app.set_default()  # the pool's threads look for it there; else results would go nowhere
     app.loader.import_default_modules()
     app.finalize()
     # `WorkController`, not `celery.apps.worker.Worker`: that one takes over signals and prints.

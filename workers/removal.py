@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from search.store.base import VectorStore
 from workers.jobs import release
 
-_ASSET_ID = re.compile(r"[0-9a-f]{64}")
-
-
 def remove(store: VectorStore, target: str) -> int:
     """Remove an asset id, a file or all that lies in a folder; how many assets it touched."""
-    if _ASSET_ID.fullmatch(target):
-        known = list(store.assets([target]))
+    if known := list(store.assets([target])):
         store.delete(known)
         return len(known)
     uri = str(Path(target).expanduser().absolute())
