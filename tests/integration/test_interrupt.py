@@ -29,7 +29,7 @@ def test_the_second_run_does_only_the_rest(anymodal: Run, tmp_path: Path) -> Non
     process = subprocess.Popen(
         [ANYMODAL, "ingest", media],
         env={**os.environ, "ANYMODAL_STORE": str(tmp_path / "store"), "TERM": "xterm"},
-        stdout=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
         stderr=theirs,
     )
     os.close(theirs)
