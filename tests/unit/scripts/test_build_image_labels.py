@@ -61,7 +61,7 @@ def test_sentences_name_define_and_classify() -> None:
 
 
 def test_wrong_offset_is_refused() -> None:
-    with pytest.raises(LookupError, match="WordNet 3.0"):
+    with pytest.raises(LookupError, match=r"WordNet 3\.0"):
         Nouns(DATA)[7]
 
 
