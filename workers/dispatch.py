@@ -17,11 +17,13 @@ def run_shards(
     *,
     max_in_flight: int,
     on_report: Callable[[IngestReport], None],
+    on_interrupt: Callable[[], None],
 ) -> IngestReport:
     """Ingest all shards; ``on_report`` hears of each as it ends.
 
     At most ``max_in_flight`` shards wait or run, so the plan is never held in memory. A
-    KeyboardInterrupt stops the feeding; the shards under way are waited for, then it goes on up.
+    KeyboardInterrupt stops the feeding and calls ``on_interrupt``; the shards under way are waited
+    for, then it goes on up.
     """
     total = IngestReport()
     waiting: dict[Any, list[str]] = {}
@@ -38,6 +40,9 @@ def run_shards(
         for shard in shards:
             collect(max_in_flight - 1)
             waiting[ingest_shard.delay(shard)] = shard
+    except KeyboardInterrupt:
+        on_interrupt()
+        raise
     finally:
         collect(0)
     return total

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 
-from celery.worker import WorkController, state
+from celery.worker import WorkController
 
 from workers.app import app
 
+_HOSTNAME = "embedded@anymodal"
 _START_TIMEOUT_S = 30.0
 
 
@@ -26,7 +27,7 @@ def embedded_worker(threads: int = 2) -> Iterator[None]:
         app=app,
         pool="threads",
         concurrency=threads,
-        hostname="embedded@anymodal",
+        hostname=_HOSTNAME,
         without_heartbeat=True,
         without_mingle=True,
         without_gossip=True,
@@ -40,6 +41,7 @@ def embedded_worker(threads: int = 2) -> Iterator[None]:
             raise TimeoutError(f"The embedded worker did not start in {_START_TIMEOUT_S:.0f} s.")
         yield
     finally:
-        state.should_stop = 0
-        thread.join(_START_TIMEOUT_S)
-        state.should_stop = None
+        # A message, not `worker.stop()`: it ends the consumer's own loop, without waiting for its
+        # next timeout, and lets the pool finish what it runs.
+        app.control.shutdown(destination=[_HOSTNAME])
+        thread.join()

@@ -7,6 +7,7 @@ from pathlib import Path
 from search.store.base import VectorStore
 from workers.jobs import release
 
+
 def remove(store: VectorStore, target: str) -> int:
     """Remove an asset id, a file or all that lies in a folder; how many assets it touched."""
     if known := list(store.assets([target])):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.integration.conftest import ANYMODAL, Run
 
-N_FILES = 400
+N_FILES = 160
 
 
 def read_until(terminal: int, wanted: bytes) -> bytes:
@@ -22,7 +22,7 @@ def test_the_second_run_does_only_the_rest(anymodal: Run, tmp_path: Path) -> Non
     media = tmp_path / "many"
     media.mkdir()
     for number in range(N_FILES):
-        words = f"Note {number}: the {number % 7}th harvest of field {number} was weighed. " * 12
+        words = f"Note {number}: the {number % 7}th harvest of field {number} was weighed. " * 4
         (media / f"{number}.txt").write_text(words)
 
     ours, theirs = pty.openpty()
@@ -33,7 +33,7 @@ def test_the_second_run_does_only_the_rest(anymodal: Run, tmp_path: Path) -> Non
         stderr=theirs,
     )
     os.close(theirs)
-    screen = read_until(ours, b"16/400")
+    screen = read_until(ours, b"16/160")
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
     os.close(ours)

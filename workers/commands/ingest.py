@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
+import signal
 from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
@@ -63,9 +63,9 @@ def ingest(
             console().print(line, soft_wrap=True)
     if interrupted:
         click.echo("Interrupted: the same command ingests the rest.", err=True)
-        _leave(130)
+        raise SystemExit(130)
     if report.failures and not (report.ingested or report.unchanged):
-        _leave(1)
+        raise SystemExit(1)
 
 
 def _run(paths: tuple[Path, ...], settings: Settings, report: IngestReport) -> None:
@@ -101,10 +101,10 @@ def _run(paths: tuple[Path, ...], settings: Settings, report: IngestReport) -> N
             note = f"{len(report.failures)} set aside" if report.failures else ""
             bar.update(task, advance=shard.n_files, note=note)
 
-        run_shards(shards, max_in_flight=4, on_report=show)
+        run_shards(shards, max_in_flight=4, on_report=show, on_interrupt=_leave_next_time)
 
 
-def _leave(code: int) -> None:
-    # Threads of the embedded worker may still be at work after a second Ctrl-C.
-    sys.stdout.flush()
-    os._exit(code)
+def _leave_next_time() -> None:
+    click.echo("Finishing the files under way; Ctrl-C again leaves at once.", err=True)
+    # Every write is an upsert that the next run repeats, so leaving at once loses nothing.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
