@@ -15,8 +15,6 @@ from workers.cli import anymodal
 ROOT = Path(__file__).parent.parent
 FOLDERS = (ROOT, ROOT / "docs", ROOT / "examples")
 PAGES = sorted(page for folder in FOLDERS for page in folder.glob("*.md"))
-    [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*.md")]
-)
 PACKAGES = ("encoder", "ingest", "search", "workers")
 MODULES = sorted(
     module.name

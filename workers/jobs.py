@@ -12,14 +12,13 @@ from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar
 
-from ingest.config import IngestConfig
-from search.store.schema import segment_id
-
 from encoder.errors import AnymodalError, MediaError
 from encoder.types import Embeddings, Item, Modality
 from ingest import identify, segments
+from ingest.config import IngestConfig
 from ingest.types import Asset, Segment
 from search.store.base import VectorStore
+from search.store.schema import segment_id
 from search.types import AssetRow, SegmentRow
 from workers.reports import IngestReport
 from workers.streams import Decoded, decode_side_by_side
