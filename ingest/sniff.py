@@ -47,8 +47,11 @@ _ALIASES = {
 _UTF8_BOM = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+# The tags by which browsers tell HTML (WHATWG MIME Sniffing, 7.1), and a few more.
 _HTML = re.compile(
-    rb"\s*(<!--.*?-->\s*|<\?xml[^>]*>\s*)*<(!doctype html|html|head|body)\b", re.I | re.S
+    rb"(<!--.*?-->\s*|<\?xml[^>]*>\s*)*<(!doctype html|html|head|body|title|meta|link|style|script|"
+    rb"iframe|main|section|article|div|h1|p|a|b|br|font|table)[\s>/]",
+    re.IGNORECASE | re.DOTALL,
 )
 # Readable bytes that are not meant to be read.
 _NOT_PROSE = {

@@ -88,13 +88,13 @@ def decode_frames(source: Source, container: Any, stream: Any) -> Iterator[Any]:
     Raises:
         CorruptMediaError: nothing can be decoded, or damage without end.
     """
-    from av.error import InvalidDataError
+    from av.error import FFmpegError
 
     n_frames = n_bad = 0
     for packet in container.demux(stream):
         try:
             frames = packet.decode()
-        except InvalidDataError as error:
+        except FFmpegError as error:
             n_bad += 1
             if n_bad > _MAX_BAD_PACKETS + n_frames:
                 raise CorruptMediaError(

@@ -18,6 +18,10 @@ SAMPLING_RATE = 44_100
 MAX_LOAD_S = 3600.0
 """The longest sound that `load_sound` holds in memory (an hour is 635 MB)."""
 
+# With 8 planes or more PyAV (18.1) reads beyond the end of FFmpeg's list of them and crashes.
+_MAX_PLANES = 7
+_RATES = range(1_000, 768_001)
+
 
 def stream_sound(
     source: Source, sampling_rate: int = SAMPLING_RATE
@@ -40,6 +44,7 @@ def stream_sound(
             )
         frames = decode_frames(source, container, stream)
         for rate, run in groupby(frames, key=lambda frame: int(frame.sample_rate)):
+            _check_rate(source, rate)
             chunks = _gathered(map(_mono, run), rate // 2)
             for samples in _resampled(chunks, rate, sampling_rate):
                 yield _checked(source, samples)
@@ -69,12 +74,23 @@ def load_sound(
     return Waveform(np.concatenate(chunks), sampling_rate)
 
 
+def _check_rate(source: Source, rate: int) -> None:
+    # A damaged header that claims 1 Hz would turn a second into half a day.
+    if rate not in _RATES:
+        raise CorruptMediaError(
+            f"{name_of(source)} claims a sampling rate of {rate} Hz.",
+            remedy=f"Export it again, at {_RATES.start:,} to {_RATES.stop - 1:,} Hz.",
+        )
+
+
 def _mono(frame: Any) -> NDArray[np.float32]:
     """The mean of a frame's channels, whatever their number and format.
 
     FFmpeg's own downmix weighs channels by a layout that files often lack, and stops where the
     layout changes within a stream.
     """
+    if frame.format.is_planar and frame.layout.nb_channels > _MAX_PLANES:
+        frame = _packed(frame)
     values = frame.to_ndarray()
     if not frame.format.is_planar:
         values = values.reshape(-1, frame.layout.nb_channels).T
@@ -83,6 +99,13 @@ def _mono(frame: Any) -> NDArray[np.float32]:
         middle = (int(info.max) + int(info.min) + 1) / 2
         values = (values.astype(np.float32) - middle) / (info.max - middle + 1)
     return values.mean(axis=0, dtype=np.float32)  # type: ignore[no-any-return]
+
+
+def _packed(frame: Any) -> Any:
+    from av import AudioResampler
+
+    packer = AudioResampler(format="flt", layout=frame.layout, rate=frame.sample_rate)
+    return packer.resample(frame)[0]
 
 
 def _gathered(chunks: Iterable[NDArray[np.float32]], least: int) -> Iterator[NDArray[np.float32]]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, TypeAlias, cast
 
-from encoder.errors import AnymodalError, CorruptMediaError, MediaError
+from encoder.errors import AnymodalError, CorruptMediaError, MediaError, MediaLimitError
 
 Source: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
 """A path, the bytes of a file, or an open, seekable binary file."""
@@ -60,11 +60,16 @@ def _open_regular(path: str) -> BinaryIO:
 
 @contextmanager
 def decoding(source: Source, what: str) -> Iterator[None]:
-    """Turn whatever a decoder raises on hostile bytes into `CorruptMediaError`."""
+    """Turn whatever a decoder raises on hostile bytes into a `MediaError`."""
     try:
         yield
-    except (AnymodalError, MemoryError):
+    except AnymodalError:
         raise
+    except MemoryError as error:  # damaged headers ask for absurd sizes
+        raise MediaLimitError(
+            f"{name_of(source)} needs more memory than there is to be decoded as {what}.",
+            remedy="If it opens elsewhere, split it or scale it down.",
+        ) from error
     except Exception as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise CorruptMediaError(

@@ -67,6 +67,14 @@ def test_channels_are_averaged(tmp_path: Path, n_channels: int) -> None:
     )
 
 
+@pytest.mark.parametrize("n_channels", [7, 8, 9, 12, 23])
+def test_many_channels_in_planes(tmp_path: Path, n_channels: int) -> None:
+    channels = np.repeat(tone(2, 48_000)[:, None], n_channels, axis=1)
+    soundfile.write(tmp_path / "a.ogg", channels, 48_000)
+    sound = load_sound(tmp_path / "a.ogg", 48_000)
+    np.testing.assert_allclose(sound.samples[:90_000], channels[:90_000, 0], atol=0.02)
+
+
 @pytest.mark.parametrize(
     "subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW"]
 )
@@ -83,6 +91,12 @@ def test_samples_that_are_no_numbers_are_refused(tmp_path: Path, rate: int, valu
     soundfile.write(tmp_path / "bad.wav", samples, rate, subtype="FLOAT")
     with pytest.raises(CorruptMediaError, match=r"bad\.wav holds samples that are not finite"):
         load_sound(tmp_path / "bad.wav")
+
+
+def test_absurd_rates_are_refused(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(1), 2)
+    with pytest.raises(CorruptMediaError, match=r"a\.wav claims a sampling rate of 2 Hz"):
+        load_sound(tmp_path / "a.wav")
 
 
 def test_samples_beyond_one_are_clipped(tmp_path: Path) -> None:
