@@ -3,7 +3,7 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3,$(shell command -v $(p) 2>/
 BIN := .venv/bin
 CODE := ingest encoder search workers tests examples benchmarks scripts
 
-.PHONY: demo test check format bundle bench-throughput clean
+.PHONY: demo test check format bundle bench-throughput bench-ingest clean
 
 # From nothing to cross-modal hits: installs, fetches the offline model, ingests, searches.
 demo: .venv/installed
@@ -27,6 +27,9 @@ format: .venv/tested
 # Figures for benchmarks/RESULTS.md.
 bench-throughput: .venv/installed
 	$(BIN)/python -m benchmarks.throughput
+
+bench-ingest: .venv/installed
+	$(BIN)/python -m benchmarks.ingest
 
 bundle: .venv/installed
 	$(BIN)/anymodal bundle fetch
