@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
@@ -91,11 +92,13 @@ class SearchEngine:
         return hits
 
     def _search(self, embedding: Embeddings, planned: Plan) -> Found:
-        """One modality after the other: threads won nothing, on Lite nor on a server."""
-        return {
-            modality: self._store.search(embedding[None], modality, planned.candidates)[0]
-            for modality in planned.modalities
-        }
+        """Side by side: on a server 4 modalities take 20 ms and not 29; on Lite it is all one."""
+
+        def nearest(modality: Modality) -> Sequence[ScoredSegment]:
+            return self._store.search(embedding[None], modality, planned.candidates)[0]
+
+        with ThreadPoolExecutor(len(planned.modalities), thread_name_prefix="search") as pool:
+            return dict(zip(planned.modalities, pool.map(nearest, planned.modalities), strict=True))
 
     def _fetch(self, best: Sequence[Candidate], limit: int) -> list[Hit]:
         """Hits of the assets that are committed; an asset in the making is not found yet."""

@@ -11,7 +11,6 @@ from threading import RLock
 
 import numpy as np
 
-from encoder.space import l2_normalize
 from encoder.types import Embeddings, Modality
 from search.store.schema import checked_asset, checked_queries, checked_segment
 from search.types import AssetRow, ScoredSegment, SegmentRow
@@ -51,8 +50,7 @@ class MemoryStore:
         if not rows:
             return [[] for _ in queries]
         rows.sort(key=attrgetter("segment_id"))
-        targets = l2_normalize(np.stack([row.embedding for row in rows]))
-        cosines = l2_normalize(queries) @ targets.T
+        cosines = queries @ np.stack([row.embedding for row in rows]).T
         order = np.argsort(-cosines, axis=1, kind="stable")[:, :limit]
         return [
             [_scored(rows[column], float(cosines[i, column])) for column in columns]

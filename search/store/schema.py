@@ -2,7 +2,7 @@
 
 Three collections per embedding space, named ``<prefix>_<fingerprint>_<kind>``:
 
-- ``segments``: one row per embedding;
+- ``segments``: one row per embedding, in one partition per modality;
 - ``assets``: the commit rows, by asset id;
 - ``locations``: an index from a URI to assets. It may hold more than is true (a URI that an
   asset has left): the commit row decides. Lookup by an array field is no alternative: neither
@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from encoder.errors import InputError
+from encoder.space import l2_normalize
 from encoder.types import Embeddings, Modality
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
@@ -85,7 +86,7 @@ def segments_collection(embed_dim: int) -> Collection:
         _text("snippet", MAX_SNIPPET_BYTES),
         Field("embedding", "FLOAT_VECTOR", {"dim": embed_dim}),
     ]
-    return Collection("segments", fields, "embedding", ["asset_id", "modality"])
+    return Collection("segments", fields, "embedding", ["asset_id"])
 
 
 ASSETS = Collection(
@@ -171,7 +172,7 @@ def _digest(*parts: str) -> str:
 
 
 def checked_segment(row: SegmentRow, embed_dim: int) -> SegmentRow:
-    """The row as a store keeps it: a long snippet, which is only a preview, is cut.
+    """The row as a store keeps it: of unit length, and a long snippet, a mere preview, is cut.
 
     Raises:
         InputError: the embedding has another size, or is not finite.
@@ -187,7 +188,8 @@ def checked_segment(row: SegmentRow, embed_dim: int) -> SegmentRow:
         raise InputError(
             f"embedding of {row.segment_id}", got="NaN or infinity", wanted="finite numbers"
         )
-    return replace(row, embedding=embedding, snippet=_cut(row.snippet, MAX_SNIPPET_BYTES))
+    unit = l2_normalize(embedding)
+    return replace(row, embedding=unit, snippet=_cut(row.snippet, MAX_SNIPPET_BYTES))
 
 
 def checked_asset(row: AssetRow) -> AssetRow:
@@ -214,7 +216,7 @@ def checked_asset(row: AssetRow) -> AssetRow:
 
 
 def checked_queries(queries: Embeddings, embed_dim: int) -> Embeddings:
-    """Query rows [n, embed_dim] as float32.
+    """Query rows [n, embed_dim] as float32 of unit length, so that products are cosines.
 
     Raises:
         InputError: another shape, or not finite.
@@ -224,7 +226,7 @@ def checked_queries(queries: Embeddings, embed_dim: int) -> Embeddings:
         raise InputError("queries", got=f"shape {rows.shape}", wanted=f"shape (n, {embed_dim})")
     if not np.isfinite(rows).all():
         raise InputError("queries", got="NaN or infinity", wanted="finite numbers")
-    return rows
+    return l2_normalize(rows)
 
 
 def _check_text(argument: str, text: str, max_bytes: int) -> None:
