@@ -56,8 +56,8 @@ def _mismatch(shown: str, spaces: Sequence[str], fingerprint: str) -> SpaceMisma
     return SpaceMismatchError(
         f"The store {shown} holds embeddings of the space {', '.join(spaces)}, "
         f"and this encoder makes those of the space {fingerprint}: they cannot be compared.",
-        remedy="Encode the content again with `anymodal reindex`, use the encoder settings with "
-        "which the store was made, or choose another --store.",
+        remedy="Ingest the content again into another --store, or use the model and settings with "
+        "which this one was made.",
     )
 
 

@@ -34,7 +34,7 @@ def test_a_closed_store_says_so(open_again: OpenAgain) -> None:
 
 def test_another_space_is_refused_with_the_remedy(open_again: OpenAgain) -> None:
     open_again().write([asset("a", "/a")], [segment("a", 0, vectors(1)[0])])
-    with pytest.raises(SpaceMismatchError, match=f"{SPACE}.*{OTHER_SPACE}.*reindex.*--store"):
+    with pytest.raises(SpaceMismatchError, match=f"{SPACE}.*{OTHER_SPACE}.*another --store"):
         open_again(OTHER_SPACE)
     assert list(open_again().assets(["a"])) == ["a"]
 
