@@ -7,7 +7,10 @@ The image tower names a picture's classes and stands for it by the mean of their
 (ConSE: Norouzi et al., "Zero-Shot Learning by Convex Combination of Semantic Embeddings",
 2013). The embedding of class c is ``t_c = L2(sum of e(s) for s in sentences(c))``, where e is
 the text tower (all-MiniLM-L6-v2, mean-pooled, unit length) and the sentences are the class's
-first lemma, its gloss, and "lemma, a kind of h1, h2, h3" with its nearest three hypernyms.
+first lemma, its gloss, "lemma, a kind of h1, h2, h3" with its nearest three hypernyms, a plain
+description of what is seen in such a picture, and "lemma: description". A dictionary defines;
+people describe: the descriptions (``scripts/imagenet_descriptions.txt``, ours, line c for class
+c) raise the recall of free wording; see ``benchmarks/RESULTS.md``.
 
 The table holds ``embeddings`` float16 [1000, 384], unit rows in ImageNet's class order, and
 ``names`` [1000], the first lemmas. ``scripts/imagenet_wnids.txt`` gives the order: line c is
@@ -83,12 +86,13 @@ def parse_synset(line: str) -> Synset:
     return Synset(lemmas, gloss.strip(), hypernyms)
 
 
-def sentences(nouns: Nouns, offset: int) -> list[str]:
+def sentences(nouns: Nouns, offset: int, description: str) -> list[str]:
     """What is said of a class; each sentence weighs the same."""
     synset = nouns[offset]
     name = synset.lemmas[0]
     kinds = ", ".join(parent.lemmas[0] for parent in nouns.chain(offset)[:3])
-    return [name, synset.gloss, f"{name}, a kind of {kinds}"]
+    kind = f"{name}, a kind of {kinds}"
+    return [name, synset.gloss, kind, description, f"{name}: {description}"]
 
 
 def label_embeddings(encode: Encode, texts: Sequence[Sequence[str]]) -> NDArray[np.float16]:
@@ -114,6 +118,11 @@ def read_offsets(path: Path = HERE / "imagenet_wnids.txt") -> list[int]:
     return [int(wnid[1:]) for wnid in path.read_text("ascii").split()]
 
 
+def read_descriptions(path: Path = HERE / "imagenet_descriptions.txt") -> list[str]:
+    """What a picture of each class shows, in ImageNet's order."""
+    return path.read_text("ascii").splitlines()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--minilm", type=Path, required=True)
@@ -122,7 +131,9 @@ def main() -> None:
     args = parser.parse_args()
     nouns = Nouns((args.wordnet / "data.noun").read_bytes())
     offsets = read_offsets()
-    embeddings = label_embeddings(load_encode(args.minilm), [sentences(nouns, o) for o in offsets])
+    described = zip(offsets, read_descriptions(), strict=True)
+    texts = [sentences(nouns, offset, description) for offset, description in described]
+    embeddings = label_embeddings(load_encode(args.minilm), texts)
     names = np.array([nouns[offset].lemmas[0] for offset in offsets])
     args.out.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(args.out, embeddings=embeddings, names=names)

@@ -35,8 +35,8 @@ class ConseSettings:
         n_classes: how many of the most probable classes are kept.
     """
 
-    temperature: float = 1.5
-    n_classes: int = 10
+    temperature: float = 1.25
+    n_classes: int = 5
 
 
 class ImageTower:

@@ -10,6 +10,7 @@ from scripts.build_image_labels import (
     Nouns,
     label_embeddings,
     parse_synset,
+    read_descriptions,
     read_offsets,
     sentences,
 )
@@ -56,8 +57,20 @@ def test_synset_is_parsed() -> None:
     assert synset.gloss == "it swims"
 
 
-def test_sentences_name_define_and_classify() -> None:
-    assert sentences(Nouns(DATA), 51)[:3] == ["fish", "it swims", "fish, a kind of thing"]
+def test_sentences_name_define_classify_and_describe() -> None:
+    assert sentences(Nouns(DATA), 51, "wet animal") == [
+        "fish",
+        "it swims",
+        "fish, a kind of thing",
+        "wet animal",
+        "fish: wet animal",
+    ]
+
+
+def test_each_class_is_described_in_a_line() -> None:
+    descriptions = read_descriptions()
+    assert len(descriptions) == 1000
+    assert all(10 < len(line) < 100 for line in descriptions)
 
 
 def test_wrong_offset_is_refused() -> None:
