@@ -23,7 +23,7 @@ def describe(path: Path, media_type: str, config: IngestConfig) -> Mapping[str, 
     """Title: what the page or document calls itself, else the file's stem."""
     title = ""
     if media_type == "text/html":
-        title = html_title(_read(path, _TITLE_BYTES))
+        title = html_title(_read(path, _TITLE_BYTES), str(path))
     elif media_type == "application/pdf":
         title = pdf_title(path)
     return {"title": title or path.stem}
@@ -58,7 +58,7 @@ def read_text(path: Path, media_type: str, config: IngestConfig) -> str:
     if media_type == "application/pdf":
         return pdf_text(path, config.max_text_chars)
     data = _read(path)
-    return html_text(data) if media_type == "text/html" else decode_bytes(data)
+    return html_text(data, str(path)) if media_type == "text/html" else decode_bytes(data)
 
 
 def _read(path: Path, n_bytes: int = -1) -> bytes:

@@ -1,4 +1,15 @@
-from ingest.decode.html import html_text, html_title
+import pytest
+
+from encoder.errors import MediaLimitError
+from ingest.decode import html
+
+
+def html_text(data: bytes) -> str:
+    return html.html_text(data, "a.html")
+
+
+def html_title(data: bytes) -> str:
+    return html.html_title(data, "a.html")
 
 
 def test_only_visible_text_remains() -> None:
@@ -18,7 +29,8 @@ def test_declared_encodings() -> None:
 
 def test_broken_and_deep_pages() -> None:
     assert html_text(b"<p>open <b>tags <p>and</i> more") == "open tags\nand more"
-    assert html_text(b"<div>" * 20_000 + b"deep") == "deep"
+    assert html_text(b"<div>" * 1_900 + b"deep") == "deep"
+    assert html_text(b"<p><li><br><x></x>" * 9_000 + b"flat").endswith("flat")
     assert html_text(b"<html></html>") == ""
 
 
@@ -27,3 +39,9 @@ def test_titles() -> None:
     assert html_title(b"<title></title><h1>Heading</h1>") == "Heading"
     assert html_title(b"<p>none") == ""
     assert len(html_title(b"<title>" + b"x" * 5000)) == 200
+
+
+@pytest.mark.parametrize("part", [b"<div>", b"<x-y></z>", b"<b><p>", b"<DIV></p>"])
+def test_pages_that_nest_too_deeply_are_refused(part: bytes) -> None:
+    with pytest.raises(MediaLimitError, match=r"a\.html nests more than 2,000"):
+        html_text(part * 100_000)
