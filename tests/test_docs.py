@@ -10,6 +10,7 @@ from pkgutil import walk_packages
 import click
 import pytest
 
+from encoder import registry
 from workers.cli import anymodal
 
 ROOT = Path(__file__).parent.parent
@@ -37,6 +38,7 @@ def test_doctests(name: str) -> None:
 @pytest.mark.usefixtures("bundle_home")
 def test_python_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(registry, "_factories", {})  # what a page registers ends with the page
     code = "\n".join(blocks(page, "python"))
     exec(compile(code, str(page), "exec"), {"__name__": "__example__"})
     assert code
