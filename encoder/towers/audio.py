@@ -10,25 +10,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.runtime.base import Session
+from encoder.space import l2_normalize
 from encoder.towers.base import Prepared, Tower
-from encoder.towers.logmel import mel_power, resample, scale
+from encoder.towers.logmel import HOP, SAMPLING_RATE, mel_power, resample, scale
 from encoder.towers.sound_labels import (
     SoundLabels,
     load_sound_labels,
     point,
+    sound_features,
     ucs_probabilities,
 )
+from encoder.towers.speech import FEATURE_DIM, Speech, Utterance
+from encoder.towers.speech import SAMPLING_RATE as SPEECH_RATE
 from encoder.types import Embeddings, Spectrogram, Waveform
 
 Blocks: TypeAlias = NDArray[np.void]
 """A prepared sound: a structured array [n_blocks], see `AudioTower.prepare`."""
 
 BLOCK_FRAMES = 100
-SPEECH_RATE = 16_000
 # Frames this far below the loudest are silence: 60 dB.
 _SILENCE = 1e-6
 # What may stay unheard between two blocks, about half a second.
 _MAX_GAP_FRAMES = 20
+# Words say more than the voice that says them.
+_SAID_WEIGHT = np.float32(4.0)
 # The network's activations take 25 MB a block.
 _BLOCKS_AT_ONCE = 4
 
@@ -38,12 +43,18 @@ class AudioTower:
 
     Args:
         session: takes ``blocks`` float32 [n, 100, 96]; see `encoder.networks.aisfx`.
+        speech: hears what is said.
         labels: names of sounds and their places in the space.
+        text_tower: embeds what is said.
     """
 
-    def __init__(self, session: Session, labels: SoundLabels) -> None:
+    def __init__(
+        self, session: Session, speech: Speech, labels: SoundLabels, text_tower: Tower
+    ) -> None:
         self._session = session
+        self._speech = speech
         self._labels = labels
+        self._text_tower = text_tower
 
     def prepare(self, content: Waveform | Spectrogram) -> Blocks:
         """Blocks of sound [n_blocks], a structured array with the fields
@@ -52,20 +63,46 @@ class AudioTower:
         ``samples`` float32 [n]: one part of the sound at 16 kHz, and ``n_samples`` how many of
         them there are (none for a spectrogram).
 
+        Silence at both ends is left out.
+
         Raises:
             InputError: a spectrogram that the network cannot use; says which it can.
         """
-        blocks = cut(mel_power(content))
-        heard = resample(content, SPEECH_RATE) if isinstance(content, Waveform) else _NOTHING
-        return pack(blocks, heard)
+        power = mel_power(content)
+        start, end = loud_frames(power)
+        heard = np.zeros(0, np.float32)
+        if isinstance(content, Waveform):
+            heard = resample(content, SPEECH_RATE)[at_speech_rate(start) : at_speech_rate(end)]
+        return pack(cut(power[start:end]), heard)
 
     def forward(self, batch: Sequence[Prepared]) -> Embeddings:
         """See `encoder.towers.base.Tower.forward`."""
         return np.stack([self._embed(cast(Blocks, item)) for item in batch])
 
+    def transcribe(self, sound: Waveform) -> list[Utterance]:
+        """What is said in a sound and when; see `Speech.transcribe`."""
+        return self._speech.transcribe(resample(sound, SPEECH_RATE))
+
+    def hear(self, item: Blocks) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What there is to hear in a prepared sound.
+
+        Returns:
+            The sound head's features, and how likely each UCS category is.
+        """
+        features, *logits = self._listen(item["mel"])
+        samples = unpack_samples(item)
+        known = len(samples) > 0
+        speech = self._speech.features(samples) if known else _UNKNOWN
+        return sound_features(features, speech), ucs_probabilities(logits, self._labels)
+
     def _embed(self, item: Blocks) -> NDArray[np.float32]:
-        _, *logits = self._listen(item["mel"])
-        return point(ucs_probabilities(logits, self._labels), self._labels.ucs)
+        features, ucs = self.hear(item)
+        head = self._labels.head
+        named = point(head.probabilities(features), head.embeddings)
+        place = l2_normalize(point(ucs, self._labels.ucs) + named)
+        if said := " ".join(part.text for part in self._speech.transcribe(unpack_samples(item))):
+            place += _SAID_WEIGHT * self._text_tower.forward([self._text_tower.prepare(said)])[0]
+        return l2_normalize(place)
 
     def _listen(self, mel: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         parts = [
@@ -75,19 +112,27 @@ class AudioTower:
         return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
 
 
-_NOTHING = np.zeros(0, np.float32)
+_UNKNOWN = np.full(FEATURE_DIM, np.nan, np.float32)
+
+
+def loud_frames(power: NDArray[np.float32]) -> tuple[int, int]:
+    """The frames [start, end) of mel power [n_frames, 96] without the silence at both ends."""
+    loudness = power.sum(axis=1)
+    loud = np.flatnonzero(loudness > loudness.max() * _SILENCE)
+    return (int(loud[0]), int(loud[-1]) + 1) if len(loud) else (0, len(power))
+
+
+def at_speech_rate(frame: int) -> int:
+    """The sample at 16 kHz on which a frame is centred."""
+    return round(frame * HOP / SAMPLING_RATE * SPEECH_RATE)
 
 
 def cut(power: NDArray[np.float32]) -> NDArray[np.float32]:
     """Cut mel power [n_frames, 96] into scaled blocks, float32 [n_blocks, 100, 96].
 
-    Silence at both ends is left out; the blocks are evenly spread over the rest, and may
-    overlap. A short sound is padded with silence.
+    The blocks are evenly spread and may overlap; a short sound is padded with silence.
     """
-    loudness = power.sum(axis=1)
-    loud = np.flatnonzero(loudness > loudness.max() * _SILENCE)
-    heard = power[loud[0] : loud[-1] + 1] if len(loud) else power[:1]
-    heard = np.pad(heard, ((0, max(0, BLOCK_FRAMES - len(heard))), (0, 0)))
+    heard = np.pad(power, ((0, max(0, BLOCK_FRAMES - len(power))), (0, 0)))
     n_blocks = max(1, -(-(len(heard) - _MAX_GAP_FRAMES) // BLOCK_FRAMES))
     starts = np.linspace(0, len(heard) - BLOCK_FRAMES, n_blocks).round().astype(int)
     return np.stack([scale(heard[start : start + BLOCK_FRAMES]) for start in starts])
@@ -99,7 +144,8 @@ def pack(blocks: NDArray[np.float32], samples: NDArray[np.float32]) -> Blocks:
     fields = [("mel", np.float32, blocks.shape[1:]), ("samples", np.float32, (n_each,))]
     packed = np.zeros(len(blocks), [*fields, ("n_samples", np.int64)])
     packed["mel"] = blocks
-    packed["samples"].reshape(-1)[: len(samples)] = samples
+    padded = np.pad(samples, (0, n_each * len(blocks) - len(samples)))
+    packed["samples"] = padded.reshape(len(blocks), n_each)
     packed["n_samples"] = np.clip(len(samples) - n_each * np.arange(len(blocks)), 0, n_each)
     return packed
 
@@ -110,15 +156,16 @@ def unpack_samples(item: Blocks) -> NDArray[np.float32]:
     return samples[: int(item["n_samples"].sum())]
 
 
-def load(folder: Path, _text_tower: Tower, *, n_threads: int | None = None) -> AudioTower:
+def load(folder: Path, text_tower: Tower, *, n_threads: int | None = None) -> AudioTower:
     """The audio tower of a bundle's folder, which holds the parts ``audio`` and ``speech``.
 
     Args:
         folder: the bundle's folder.
-        text_tower: embeds transcripts.
+        text_tower: embeds what is said.
         n_threads: threads of one run; None for every core.
     """
     from encoder.runtime.onnx import OnnxSession
 
     session = OnnxSession(folder / "audio" / "model.onnx", n_threads=n_threads)
-    return AudioTower(session, load_sound_labels())
+    speech = Speech(folder / "speech", n_threads=n_threads)
+    return AudioTower(session, speech, load_sound_labels(), text_tower)

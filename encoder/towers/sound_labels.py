@@ -1,7 +1,9 @@
 """Pure: from what the networks hear to a point in the space of sentences.
 
 A sound's embedding is the sum of its likeliest names' embeddings, weighted by their probability
-(ConSE, Norouzi et al. 2013). The names are the categories of the Universal Category System.
+(ConSE, Norouzi et al. 2013). There are two lists of names: the broad categories of the Universal
+Category System, which the sound network knows by itself, and some two hundred finer names, which
+a linear classifier on the features of both networks knows.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from encoder.space import l2_normalize
 TABLE = Path(__file__).parents[1] / "models" / "tables" / "sound_labels.npz"
 _TEMPERATURE = 2.0
 _N_NAMES = 10
+# No feature may be further from its mean than this many deviations: a strange sound stays modest.
+_FARTHEST = 5.0
 
 Floats = NDArray[np.float32]
 
@@ -34,6 +38,35 @@ class SoundLabels:
 
     ucs: Floats
     columns: Sequence[NDArray[np.int64]]
+    head: SoundHead
+
+
+@dataclass(frozen=True, eq=False)
+class SoundHead:
+    """A linear classifier of sounds by name.
+
+    Args:
+        mean: of each feature, float32 [n_features].
+        deviation: of each feature, float32 [n_features].
+        weights: float32 [n_features, n_names].
+        bias: float32 [n_names].
+        embeddings: the names' unit embeddings, float32 [n_names, embed_dim].
+    """
+
+    mean: Floats
+    deviation: Floats
+    weights: Floats
+    bias: Floats
+    embeddings: Floats
+
+    def probabilities(self, features: Floats) -> Floats:
+        """How likely each name is, float32 [n_names].
+
+        Args:
+            features: see `sound_features`; NaN stands for what is not known.
+        """
+        scaled = standardize(features, self.mean, self.deviation)
+        return softmax(scaled @ self.weights + self.bias)
 
 
 def load_sound_labels(path: Path = TABLE) -> SoundLabels:
@@ -46,11 +79,13 @@ def load_sound_labels(path: Path = TABLE) -> SoundLabels:
         with np.load(path) as table:
             ucs = table["ucs_embeddings"].astype(np.float32)
             columns = [table[f"ucs_columns_{head}"].astype(np.int64) for head in range(2)]
+            names = ("mean", "deviation", "weights", "bias", "embeddings")
+            head = SoundHead(*(table[f"head_{name}"].astype(np.float32) for name in names))
     except (OSError, KeyError, ValueError) as error:
         raise ModelError(
             f"The sound labels {path} cannot be read: {error}.", remedy="Install anymodal again."
         ) from error
-    return SoundLabels(l2_normalize(ucs), columns)
+    return SoundLabels(l2_normalize(ucs), columns, head)
 
 
 def ucs_probabilities(logits: Sequence[Floats], labels: SoundLabels) -> Floats:
@@ -62,6 +97,23 @@ def ucs_probabilities(logits: Sequence[Floats], labels: SoundLabels) -> Floats:
     for scores, columns in zip(logits, labels.columns, strict=True):
         total[columns] += softmax(scores / _TEMPERATURE).mean(axis=0)
     return total / np.float32(len(logits))
+
+
+def sound_features(blocks: Floats, speech: Floats) -> Floats:
+    """What the sound head sees, float32 [2 * n + m].
+
+    Args:
+        blocks: the sound network's features of each block, [n_blocks, n].
+        speech: the speech model's features [m].
+    """
+    over_time = np.concatenate([blocks.mean(axis=0), blocks.max(axis=0)])
+    return np.concatenate([np.log1p(over_time), speech])
+
+
+def standardize(features: Floats, mean: Floats, deviation: Floats) -> Floats:
+    """Bring features [..., n] to one scale, so that a row's length is about 1; NaN becomes 0."""
+    scaled = np.clip((features - mean) / deviation, -_FARTHEST, _FARTHEST)
+    return np.asarray(np.nan_to_num(scaled) / np.sqrt(len(mean)), np.float32)
 
 
 def softmax(logits: Floats) -> Floats:

@@ -1,0 +1,69 @@
+"""From what is heard to a point in the space."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from encoder.errors import ModelError
+from encoder.towers import sound_labels
+
+
+def test_the_table_is_whole() -> None:
+    labels = sound_labels.load_sound_labels()
+    assert labels.ucs.shape == (82, 384)
+    assert np.linalg.norm(labels.ucs, axis=1) == pytest.approx(1, abs=1e-3)
+    assert [len(columns) for columns in labels.columns] == [78, 79]
+    assert all(np.all(np.diff(columns) > 0) for columns in labels.columns)
+    n_features, n_names = labels.head.weights.shape
+    assert n_features == 2 * 512 + 3 * 384
+    assert labels.head.embeddings.shape == (n_names, 384)
+    assert labels.head.bias.shape == (n_names,)
+
+
+def test_probabilities_sum_to_one() -> None:
+    labels = sound_labels.load_sound_labels()
+    rng = np.random.default_rng(0)
+    logits = [rng.normal(size=(3, len(c))).astype(np.float32) * 5 for c in labels.columns]
+    assert sound_labels.ucs_probabilities(logits, labels).sum() == pytest.approx(1, abs=1e-5)
+    features = rng.normal(size=len(labels.head.mean)).astype(np.float32)
+    assert labels.head.probabilities(features).sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_what_is_not_known_counts_as_average() -> None:
+    mean, deviation = np.array([1.0, 2.0], np.float32), np.array([2.0, 2.0], np.float32)
+    features = np.array([3.0, np.nan], np.float32)
+    scaled = sound_labels.standardize(features, mean, deviation)
+    assert scaled == pytest.approx([1 / np.sqrt(2), 0])
+
+
+def test_a_strange_feature_is_held_back() -> None:
+    zero, one = np.zeros(1, np.float32), np.ones(1, np.float32)
+    far = sound_labels.standardize(np.array([1e6], np.float32), zero, one)
+    assert far == pytest.approx([5])
+
+
+def test_the_point_lies_at_the_likeliest_names() -> None:
+    embeddings = np.eye(12, dtype=np.float32)
+    likely = np.array([0.6, 0.3] + [0.01] * 10, np.float32)
+    place = sound_labels.point(likely, embeddings)
+    assert np.linalg.norm(place) == pytest.approx(1)
+    assert place[0] > place[1] > place[2]
+    assert np.count_nonzero(place) == 10
+
+
+def test_features_join_time_and_speech() -> None:
+    blocks = np.array([[0.0, 1.0], [2.0, 3.0]], np.float32)
+    joined = sound_labels.sound_features(blocks, np.array([7.0], np.float32))
+    assert joined == pytest.approx([*np.log1p([1, 2, 2, 3]), 7])
+
+
+def test_a_damaged_table_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "labels.npz"
+    np.savez(path, ucs_embeddings=np.zeros(3))
+    with pytest.raises(ModelError, match=r"labels\.npz cannot be read"):
+        sound_labels.load_sound_labels(path)
+    with pytest.raises(ModelError, match="Install anymodal again"):
+        sound_labels.load_sound_labels(tmp_path / "none.npz")

@@ -1,0 +1,70 @@
+"""What is said, and where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from encoder.errors import ModelError
+from encoder.models.bundle import cache_home
+from encoder.towers import audio, speech, text
+from encoder.towers.audio import AudioTower
+from encoder.types import Waveform
+from examples.speech import Speaker
+
+SENTENCE = "The children are building a castle out of sand."
+PAUSE_S = 3.0
+
+
+@pytest.fixture(scope="module")
+def tower(bundle_home: Path) -> AudioTower:
+    return audio.load(bundle_home, text.load(bundle_home / "text", n_threads=1), n_threads=1)
+
+
+@pytest.fixture(scope="module")
+def said() -> Waveform:
+    """A sentence after three seconds of silence."""
+    speaker = Speaker(cache_home())
+    silence = np.zeros(int(PAUSE_S * speaker.sampling_rate), np.float32)
+    samples = np.concatenate([silence, speaker.say(SENTENCE)])
+    return Waveform(samples, speaker.sampling_rate)
+
+
+def test_a_sentence_is_written_down_with_its_time(tower: AudioTower, said: Waveform) -> None:
+    (utterance,) = tower.transcribe(said)
+    assert "castle" in utterance.text.lower()
+    assert utterance.start_s == pytest.approx(PAUSE_S, abs=0.7)
+    assert utterance.start_s < utterance.end_s <= said.duration_s + 0.1
+    assert [utterance] == tower.transcribe(said)
+
+
+def test_a_spoken_sentence_lies_near_its_text(
+    tower: AudioTower, said: Waveform, bundle_home: Path
+) -> None:
+    text_tower = text.load(bundle_home / "text", n_threads=1)
+    texts = [SENTENCE, "The bank raised its interest rates again.", "a dog barking"]
+    rows = text_tower.forward([text_tower.prepare(each) for each in texts])
+    (heard,) = tower.forward([tower.prepare(said)])
+    assert int(np.argmax(rows @ heard)) == 0
+
+
+def test_noise_says_nothing(tower: AudioTower) -> None:
+    samples = np.random.default_rng(0).normal(0, 0.1, 48_000).astype(np.float32)
+    assert tower.transcribe(Waveform(samples, 16_000)) == []
+    assert speech.speech_spans(np.zeros(0, np.float32)) == []
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "lengths"),
+    [(1, [16_000]), (160_000, [160_000]), (160_001, [80_001, 80_000]), (480_000, [160_000] * 3)],
+)
+def test_windows_are_equal_and_short(n_samples: int, lengths: list[int]) -> None:
+    parts = list(speech.windows(np.zeros(n_samples, np.float32)))
+    assert [len(part) for part in parts] == lengths
+
+
+def test_a_missing_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no Whisper model in"):
+        speech.Speech(tmp_path).features(np.zeros(16_000, np.float32))
