@@ -5,6 +5,7 @@ Run by ``make demo``. Exits with an error if a query does not find what a person
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,9 @@ def main() -> int:
     samples = make_samples(MEDIA)
     screen.print(f"{len(samples)} files in {MEDIA}; their licences are in {MEDIA}/SOURCES.md")
     screen.rule("[bold]2. Ingest[/]")
+    shutil.rmtree(
+        STORE, ignore_errors=True
+    )  # an older version's embeddings may be of another space
     anymodal = Path(sys.executable).with_name("anymodal")
     subprocess.run([anymodal, "ingest", MEDIA, "--store", STORE], check=True)
     screen.rule("[bold]3. Search[/]")
