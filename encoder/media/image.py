@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.errors import MediaLimitError
+from encoder.errors import CorruptMediaError, MediaLimitError
 from encoder.media.source import Source, decoding, name_of, opened
 
 if TYPE_CHECKING:
@@ -109,12 +109,17 @@ def fit_short_side(width: int, height: int, short_side: int) -> tuple[int, int]:
 
 @contextmanager
 def _open(source: Source) -> Iterator[ImageFile]:
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     with opened(source) as file, decoding(source, "a picture"):
         try:
             with Image.open(file, formats=FORMATS) as image:
                 yield image
+        except UnidentifiedImageError as error:
+            raise CorruptMediaError(
+                f"{name_of(source)} is no picture of a known format.",
+                remedy=f"Use one of {', '.join(FORMATS)}.",
+            ) from error
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise MediaLimitError(
                 f"{name_of(source)}: {error}.",
