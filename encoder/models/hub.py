@@ -42,7 +42,7 @@ def load(path_or_name: str, *, revision: str | None, device: str | None) -> Mode
     model's default prompt; where it names none, text gets its document prompt, if there is one.
 
     Args:
-        path_or_name: a folder, or ``org/name`` on the hub.
+        path_or_name: the absolute path of a folder, or ``org/name`` on the hub.
         revision: a branch, tag or commit on the hub; None takes the newest. A copy in the
             local cache serves where the hub cannot be reached.
         device: a torch device; None takes a GPU if there is one.
@@ -54,7 +54,8 @@ def load(path_or_name: str, *, revision: str | None, device: str | None) -> Mode
     _require_extra()
     folder = Path(path_or_name)
     where = {}
-    if not folder.is_dir():
+    # Only an absolute path is a folder: a relative one must not shadow a name of the hub.
+    if not (folder.is_absolute() and folder.is_dir()):
         folder = fetch(path_or_name, revision)
         where = {"model": path_or_name, "revision": folder.name}
     check_files(path_or_name, folder)

@@ -49,4 +49,4 @@ def _load_bundle(device: str | None, n_threads: int | None) -> Model:
 def _existing(folder: Path) -> str:
     if not folder.is_dir():
         raise ModelError(f"The model folder {folder} does not exist.", remedy=_KINDS)
-    return str(folder)
+    return str(folder.absolute())
