@@ -11,6 +11,7 @@ tinysoundfont (PyPI, without its dependencies) plays the sound font.
 
 from __future__ import annotations
 
+import shutil
 import struct
 import subprocess
 import zipfile
@@ -30,8 +31,11 @@ def extract(packages: Path, folder: Path) -> None:
     for name, source in SOURCES.items():
         target = folder / source
         if not target.exists():
-            target.mkdir(parents=True)
-            _READERS[source](next(packages.glob(name)), target)
+            half = folder / f"{source}.half"  # a name that is complete says that it is all there
+            shutil.rmtree(half, ignore_errors=True)
+            half.mkdir(parents=True)
+            _READERS[source](next(packages.glob(name)), half)
+            half.rename(target)
 
 
 def _unpack_deb(deb: Path, target: Path) -> Path:
