@@ -17,13 +17,12 @@ def run_shards(
     *,
     max_in_flight: int,
     on_report: Callable[[IngestReport], None],
-    on_interrupt: Callable[[], None],
+    stopped: Callable[[], bool],
 ) -> IngestReport:
     """Ingest all shards; ``on_report`` hears of each as it ends.
 
-    At most ``max_in_flight`` shards wait or run, so the plan is never held in memory. A
-    KeyboardInterrupt stops the feeding and calls ``on_interrupt``; the shards under way are waited
-    for, then it goes on up.
+    At most ``max_in_flight`` shards wait or run, so the plan is never held in memory. Once
+    ``stopped`` says so, no more are fed, and those under way are waited for.
     """
     total = IngestReport()
     waiting: dict[Any, list[str]] = {}
@@ -36,15 +35,12 @@ def run_shards(
                 on_report(report)
             time.sleep(_POLL_S)
 
-    try:
-        for shard in shards:
-            collect(max_in_flight - 1)
-            waiting[ingest_shard.delay(shard)] = shard
-    except KeyboardInterrupt:
-        on_interrupt()
-        raise
-    finally:
-        collect(0)
+    for shard in shards:
+        collect(max_in_flight - 1)
+        if stopped():
+            break
+        waiting[ingest_shard.delay(shard)] = shard
+    collect(0)
     return total
 
 

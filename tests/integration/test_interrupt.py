@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.integration.conftest import ANYMODAL, Run
 
-N_FILES = 160
+N_FILES = 320
 
 
 def read_until(terminal: int, wanted: bytes) -> bytes:
@@ -33,7 +33,7 @@ def test_the_second_run_does_only_the_rest(anymodal: Run, tmp_path: Path) -> Non
         stderr=theirs,
     )
     os.close(theirs)
-    screen = read_until(ours, b"16/160")
+    screen = read_until(ours, b"16/320")
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
     os.close(ours)

@@ -6,6 +6,7 @@ import os
 import signal
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Event
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -50,11 +51,9 @@ def ingest(
 
     report = IngestReport()
     started = perf_counter()
-    interrupted = False
-    try:
-        _run(paths, Settings(), report)
-    except KeyboardInterrupt:
-        interrupted = True
+    stop = _stop_on_interrupt()
+    _run(paths, Settings(), report, stop)
+    interrupted = stop.is_set()
     wall_s = perf_counter() - started
     if wants_json(as_json):
         print_json({**report.as_json(), "wall_s": round(wall_s, 3), "interrupted": interrupted})
@@ -68,7 +67,7 @@ def ingest(
         raise SystemExit(1)
 
 
-def _run(paths: tuple[Path, ...], settings: Settings, report: IngestReport) -> None:
+def _run(paths: tuple[Path, ...], settings: Settings, report: IngestReport, stop: Event) -> None:
     from ingest import discover
     from workers import resources
     from workers.dispatch import run_shards
@@ -101,10 +100,20 @@ def _run(paths: tuple[Path, ...], settings: Settings, report: IngestReport) -> N
             note = f"{len(report.failures)} set aside" if report.failures else ""
             bar.update(task, advance=shard.n_files, note=note)
 
-        run_shards(shards, max_in_flight=4, on_report=show, on_interrupt=_leave_next_time)
+        run_shards(shards, max_in_flight=4, on_report=show, stopped=stop.is_set)
 
 
-def _leave_next_time() -> None:
-    click.echo("Finishing the files under way; Ctrl-C again leaves at once.", err=True)
-    # Every write is an upsert that the next run repeats, so leaving at once loses nothing.
-    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+def _stop_on_interrupt() -> Event:
+    """Ctrl-C sets the event. An exception could come anywhere, also where it gets lost."""
+    stop = Event()
+
+    def on_interrupt(*_: object) -> None:
+        if stop.is_set():
+            # Every write is an upsert that the next run repeats, so nothing is lost.
+            os._exit(130)
+        stop.set()
+        # Not `print`: the signal may have come in the middle of one, which may not be re-entered.
+        os.write(2, b"\nFinishing the files under way; Ctrl-C again leaves at once.\n")
+
+    signal.signal(signal.SIGINT, on_interrupt)
+    return stop
