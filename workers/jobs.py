@@ -191,7 +191,13 @@ class IngestJob:
             new_rows = [r for asset_id in finished for r in rows[asset_id]]
             if writes:
                 self.store.write(writes, new_rows)
-            here = {copy.uri: asset_id for asset_id, copies in located.items() for copy in copies}
+            # A file whose new content failed keeps what it held before until that is committed.
+            here = {
+                copy.uri: asset_id
+                for asset_id, copies in located.items()
+                if asset_id in stored or asset_id in finished
+                for copy in copies
+            }
             release(self.store, here)
 
 

@@ -114,6 +114,17 @@ def test_a_bad_file_is_set_aside_and_its_neighbours_go_on(
     assert locations(store) == ["a.txt", "red.png"]
 
 
+def test_a_file_that_became_unreadable_keeps_what_it_held(
+    job: IngestJob, store: MemoryStore, tmp_path: Path
+) -> None:
+    path = tmp_path / "red.png"
+    Image.new("RGB", (400, 300), "red").save(path)
+    job.run([str(path)])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert len(job.run([str(path)]).failures) == 1
+    assert locations(store) == ["red.png"]
+
+
 class PickyEncoder(MultiModalEncoder):
     """Refuses texts that say so, as a tower may refuse what ingest let through."""
 
