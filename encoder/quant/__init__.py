@@ -1,0 +1,1 @@
+"""Quantization: a bit width for every layer, chosen by measurement."""

@@ -1,0 +1,135 @@
+"""Calibration data: batches of a model's inputs, and the model's output on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from encoder.errors import InputError, ModelError
+
+Batch = Any
+"""One call's inputs: a tensor, a tuple or list (positional) or a mapping (keywords)."""
+
+_MAX_BATCHES = 256
+_OUTPUTS = ("logits", "sentence_embedding", "pooler_output", "last_hidden_state")
+
+
+@dataclass(frozen=True, eq=False)
+class CalibrationData:
+    """Batches that fit the weights, and disjoint ones that judge the result.
+
+    Scoring on what was fitted hides errors: a leak made an error look 240 times smaller.
+    """
+
+    fit: Sequence[Batch]
+    score: Sequence[Batch]
+
+    @classmethod
+    def split(cls, data: Iterable[Batch] | Tensor) -> CalibrationData:
+        """Every second batch fits, the others judge; a single batch is cut in two first.
+
+        Args:
+            data: a loader or list of batches, or one tensor [n, ...] of at least two items.
+
+        Raises:
+            InputError: fewer than two items.
+        """
+        if isinstance(data, Tensor):
+            data = list(torch.split(data, max(1, min(16, len(data) // 2))))
+        batches = list(islice(data, _MAX_BATCHES))
+        if len(batches) == 1:
+            batches = halves(batches[0])
+        if len(batches) < 2:
+            raise InputError(
+                "calibration",
+                got=f"{len(batches)} batches",
+                wanted="at least two batches, or one of two items: half fits, half judges",
+            )
+        return cls(batches[::2], batches[1::2])
+
+
+def halves(batch: Batch) -> list[Batch]:
+    """Cut one batch in two along its first axis; a batch of one item stays one."""
+    n = batch_items(batch)
+    if n < 2:
+        return [batch]
+    return [_slice(batch, 0, n // 2), _slice(batch, n // 2, n)]
+
+
+def batch_items(batch: Batch) -> int:
+    """How many items a batch holds: the length of its first tensor."""
+    if isinstance(batch, Tensor):
+        return len(batch)
+    values = batch.values() if isinstance(batch, Mapping) else batch
+    return next((len(value) for value in values if isinstance(value, Tensor)), 1)
+
+
+def _slice(batch: Batch, start: int, end: int) -> Batch:
+    if isinstance(batch, Tensor):
+        return batch[start:end]
+    if isinstance(batch, Mapping):
+        return {name: _slice(value, start, end) for name, value in batch.items()}
+    if isinstance(batch, (list, tuple)):
+        return tuple(_slice(value, start, end) for value in batch)
+    return batch
+
+
+def run(model: nn.Module, batch: Batch) -> Tensor:
+    """The model's output on one batch, float32, without gradients.
+
+    Of an output object it is ``logits``, ``sentence_embedding``, ``pooler_output`` or the last
+    hidden state; of a tuple the first tensor.
+
+    Raises:
+        ModelError: the forward fails or gives no tensor; says on what and why.
+    """
+    with torch.inference_mode():
+        return forward(model, batch).float()
+
+
+def forward(model: nn.Module, batch: Batch) -> Tensor:
+    """As `run`, with gradients if they are on."""
+    try:
+        if isinstance(batch, Mapping):
+            output = model(**batch)
+        elif isinstance(batch, (list, tuple)):
+            output = model(*batch)
+        else:
+            output = model(batch)
+    # a model's forward may raise anything
+    except Exception as error:
+        raise ModelError(
+            f"{type(model).__name__} fails on a calibration batch ({describe(batch)}): {error}.",
+            remedy="Pass batches as the model takes them: a tensor, a tuple or a dict of keywords.",
+        ) from error
+    return _tensor_of(output)
+
+
+def describe(batch: Batch) -> str:
+    """Types and shapes, for messages."""
+    if isinstance(batch, Tensor):
+        return f"{str(batch.dtype).removeprefix('torch.')} {list(batch.shape)}"
+    if isinstance(batch, Mapping):
+        return ", ".join(f"{name}: {describe(value)}" for name, value in batch.items())
+    if isinstance(batch, (list, tuple)):
+        return ", ".join(describe(value) for value in batch)
+    return type(batch).__name__
+
+
+def _tensor_of(output: Any) -> Tensor:
+    for name in _OUTPUTS:
+        if isinstance(value := getattr(output, name, None), Tensor):
+            return value
+    if isinstance(output, (list, tuple)) and output:
+        output = output[0]
+    if not isinstance(output, Tensor):
+        raise ModelError(
+            f"The model gives {type(output).__name__}, not a tensor.",
+            remedy="Wrap it in a module whose forward gives logits or embeddings.",
+        )
+    return output

@@ -1,0 +1,60 @@
+"""Integer codes to bytes and back, row by row."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def pack(codes: Tensor, bits: int) -> Tensor:
+    """Pack signed codes; each row starts on a byte, so that a row can be read alone.
+
+    The first code lies in the lowest bits, as ONNX lays out INT4.
+
+    Args:
+        codes: int8 [n_rows, n_columns], within the range of ``bits``.
+        bits: 3, 4 or 8.
+
+    Returns:
+        uint8 [n_rows, ceil(n_columns * bits / 8)].
+    """
+    import torch
+
+    if bits == 8:
+        return codes.contiguous().view(torch.uint8)
+    n_rows, n_columns = codes.shape
+    per_block, block_bytes = _block(bits)
+    n_blocks = -(-n_columns // per_block)
+    padded = torch.zeros(n_rows, n_blocks * per_block, dtype=torch.int32)
+    padded[:, :n_columns] = codes.to(torch.int32) & (2**bits - 1)
+    shifts = torch.arange(per_block, dtype=torch.int32) * bits
+    words = (padded.view(n_rows, n_blocks, per_block) << shifts).sum(2, dtype=torch.int32)
+    byte_shifts = torch.arange(block_bytes, dtype=torch.int32) * 8
+    in_bytes = ((words.unsqueeze(2) >> byte_shifts) & 255).to(torch.uint8)
+    return in_bytes.view(n_rows, -1)[:, : -(-n_columns * bits // 8)].contiguous()
+
+
+def unpack(packed: Tensor, bits: int, n_columns: int) -> Tensor:
+    """Undo `pack`: int8 codes [n_rows, n_columns]."""
+    import torch
+
+    if bits == 8:
+        return packed.view(torch.int8)
+    per_block, block_bytes = _block(bits)
+    n_blocks = -(-n_columns // per_block)
+    missing = n_blocks * block_bytes - packed.shape[1]
+    in_bytes = torch.nn.functional.pad(packed, (0, missing)).to(torch.int32)
+    byte_shifts = torch.arange(block_bytes, dtype=torch.int32, device=packed.device) * 8
+    words = (in_bytes.view(-1, n_blocks, block_bytes) << byte_shifts).sum(2, dtype=torch.int32)
+    shifts = torch.arange(per_block, dtype=torch.int32, device=packed.device) * bits
+    codes = (words.unsqueeze(2) >> shifts) & (2**bits - 1)
+    signed = codes - ((codes >> (bits - 1)) << bits)
+    flat: Tensor = signed.view(-1, n_blocks * per_block)[:, :n_columns].to(torch.int8)
+    return flat
+
+
+def _block(bits: int) -> tuple[int, int]:
+    """The fewest codes that fill whole bytes, and those bytes."""
+    return {4: (2, 1), 3: (8, 3)}[bits]
