@@ -1,0 +1,199 @@
+"""The bundle's towers as torch networks, and what calibrates them.
+
+Serving does not need these: it runs the ONNX files that were prepared from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from encoder.errors import InputError, ModelError
+from encoder.models.bundle import location
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from encoder.quant.divergence import Objective
+
+_MAX_ITEMS = 512
+_BATCH = 16
+_MIN_CHARACTERS = 20
+_PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+_SOUNDS = {".wav", ".flac", ".ogg", ".mp3", ".m4a", ".opus"}
+_TEXTS = {".txt", ".md", ".rst"}
+
+Inputs = dict[str, "Tensor"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class TowerNetwork:
+    """One tower's network, ready to be quantized.
+
+    Args:
+        module: takes its inputs by keyword.
+        objective: what a loss is for it.
+        dynamic_axes: the axes of each input that may vary.
+        read: calibration batches from a file or folder; None for data that comes along.
+    """
+
+    module: nn.Module
+    objective: Objective
+    dynamic_axes: Mapping[str, Sequence[int]]
+    read: Callable[[Path | None], list[Inputs]]
+
+
+def load_network(model: str, tower: str, home: Path | None = None) -> TowerNetwork:
+    """Load a tower as a torch network.
+
+    Args:
+        model: ``bundle:default``.
+        tower: ``text``, ``image`` or ``audio``.
+        home: where the bundle is, instead of `encoder.models.bundle.cache_home`.
+
+    Raises:
+        ModelError: the model is not the bundle's.
+        InputError: there is no such tower.
+        BundleError: the bundle is not there or not whole.
+    """
+    if model != "bundle:default":
+        raise ModelError(
+            f"The towers of {model!r} cannot be loaded as networks of torch.",
+            remedy="Load the model with its own library, and pass it to encoder.Quantizer.",
+        )
+    if tower not in _LOADERS:
+        raise InputError("tower", got=repr(tower), wanted=", ".join(_LOADERS))
+    return _LOADERS[tower](location(home))
+
+
+def _text(bundle: Path) -> TowerNetwork:
+    from encoder.networks.bert import load_sentence_bert
+    from encoder.towers.text import load_tokenizer, pad
+
+    tokenizer = load_tokenizer(bundle / "text" / "tokenizer.json")
+
+    def read(source: Path | None) -> list[Inputs]:
+        ids = [tokenizer.encode(text).ids for text in texts(source)]
+        # alike lengths side by side: little padding
+        rows = [np.asarray(row) for row in sorted(ids, key=len)]
+        padded = (pad(batch) for batch in _batched(rows))
+        return [_tensors(input_ids=input_ids, mask=mask) for input_ids, mask in padded]
+
+    axes = {"input_ids": (0, 1), "mask": (0, 1)}
+    return TowerNetwork(load_sentence_bert(bundle / "text"), "cosine", axes, read)
+
+
+def _image(bundle: Path) -> TowerNetwork:
+    from encoder.media.image import load_image
+    from encoder.networks.efficientnet_lite import LITE2, load_efficientnet_lite
+    from encoder.towers.image import to_pixels
+
+    def read(source: Path | None) -> list[Inputs]:
+        paths = files(source, _PICTURES, "pictures")
+        pixels = (to_pixels(load_image(path)) for path in paths)
+        return [_tensors(pixels=np.stack(batch)) for batch in _batched(pixels)]
+
+    module = load_efficientnet_lite(bundle / "image" / "weights.pth", LITE2)
+    return TowerNetwork(module, "kl", {"pixels": (0,)}, read)
+
+
+def _audio(bundle: Path) -> TowerNetwork:
+    from encoder.media.sound import load_sound
+    from encoder.networks.aisfx import load_aisfx
+    from encoder.towers.audio import cut
+    from encoder.towers.logmel import mel_power
+
+    def read(source: Path | None) -> list[Inputs]:
+        paths = files(source, _SOUNDS, "sounds")
+        blocks = (block for path in paths for block in cut(mel_power(load_sound(path))))
+        return [_tensors(blocks=np.stack(batch)) for batch in _batched(blocks)]
+
+    module = load_aisfx(bundle / "audio" / "weights.pth")
+    return TowerNetwork(module, "cosine", {"blocks": (0,)}, read)
+
+
+_LOADERS = {"text": _text, "image": _image, "audio": _audio}
+
+
+def texts(source: Path | None) -> list[str]:
+    """Texts to calibrate with, evenly drawn: the paragraphs of a file or of a folder's files.
+
+    Without a source: paragraphs of Python's language reference, which every Python brings, and
+    the names of the image labels.
+    """
+    if source is None:
+        return _texts_that_come_along()
+    paths = [source] if source.is_file() else files(source, _TEXTS, "texts")
+    found = [
+        paragraph
+        for path in paths
+        for paragraph in paragraphs(path.read_text("utf-8", errors="replace"))
+    ]
+    if not found:
+        raise InputError("calibration", got=f"no text in {source}", wanted="files with text")
+    return evenly(found, _MAX_ITEMS)
+
+
+def paragraphs(text: str) -> Iterator[str]:
+    """Pieces between blank lines, on one line each; what is too short to say anything is left out.
+
+    >>> list(paragraphs("Title\\n\\nA sentence that goes\\non, and on."))
+    ['A sentence that goes on, and on.']
+    """
+    for piece in text.split("\n\n"):
+        if len(line := " ".join(piece.split())) >= _MIN_CHARACTERS:
+            yield line
+
+
+def _texts_that_come_along() -> list[str]:
+    from pydoc_data.topics import topics
+
+    from encoder.models.default import TABLES
+
+    reference = [line for name in sorted(topics) for line in paragraphs(topics[name])]
+    names: list[str] = np.load(TABLES / "image_labels.npz")["names"].tolist()
+    half = _MAX_ITEMS // 2
+    return evenly(reference, half) + evenly(names, half)
+
+
+def files(source: Path | None, suffixes: set[str], what: str) -> list[Path]:
+    """Files of a kind below ``source``, evenly drawn.
+
+    Raises:
+        InputError: no folder was given, or it holds none.
+    """
+    wanted = f"a folder with {what} ({', '.join(sorted(suffixes))})"
+    if source is None:
+        raise InputError("calibration", got="nothing", wanted=wanted)
+    found = sorted(path for path in source.rglob("*") if path.suffix.lower() in suffixes)
+    if not found:
+        raise InputError("calibration", got=f"{source}, which holds none", wanted=wanted)
+    return evenly(found, _MAX_ITEMS)
+
+
+def evenly(items: Sequence[T], n: int) -> list[T]:
+    """At most ``n`` items, spread over all of them.
+
+    >>> evenly("abcdef", 3)
+    ['a', 'c', 'e']
+    """
+    step = max(1.0, len(items) / n)
+    return [items[int(i * step)] for i in range(min(n, len(items)))]
+
+
+def _tensors(**arrays: Any) -> Inputs:
+    import torch
+
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def _batched(items: Iterable[T], n: int = _BATCH) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, n)):
+        yield batch
