@@ -1,0 +1,117 @@
+import warnings
+
+import pytest
+
+from encoder.errors import InputError
+from encoder.quant.allocation import BudgetWarning, Option, allocate
+from encoder.quant.schemes import FP16, FP32, INT4, INT8, Scheme
+
+
+def layer(n_values: int, loss: float, schemes: tuple[Scheme, ...] = (INT4, INT8, FP16, FP32)):  # type: ignore[no-untyped-def]
+    """Options whose loss falls sixteen times for each four bits, as rounding's does."""
+    return [
+        Option(scheme, 0.0 if scheme == FP32 else loss * 2.0 ** -(scheme.bits - 4), nbytes)
+        for scheme in schemes
+        for nbytes in [n_values * scheme.bits // 8]
+    ]
+
+
+def test_bits_go_where_they_matter_most() -> None:
+    options = {"robust": layer(1000, 0.001), "fragile": layer(1000, 1.0)}
+    chosen = allocate(options, max_bytes=1500)
+    assert chosen.schemes == {"robust": INT4, "fragile": INT8}
+    assert chosen.nbytes == 1500
+    assert chosen.loss == pytest.approx(0.001 + 1 / 16)
+    assert chosen.met
+
+
+def test_the_smallest_under_a_loss() -> None:
+    options = {"robust": layer(1000, 0.001), "fragile": layer(1000, 1.0)}
+    chosen = allocate(options, max_loss=0.01)
+    assert chosen.schemes == {"robust": INT4, "fragile": FP16}
+    assert chosen.loss <= 0.01
+
+
+def test_the_rest_counts_in_the_size() -> None:
+    options = {"a": layer(1000, 1.0)}
+    assert allocate(options, max_bytes=1000).schemes["a"] == INT8
+    chosen = allocate(options, max_bytes=1000, rest_bytes=1)
+    assert chosen.schemes["a"] == INT4
+    assert chosen.nbytes == 501
+
+
+def test_groups_share_a_scheme_and_groups_that_overlap_become_one() -> None:
+    options = {
+        name: layer(1000, loss) for name, loss in zip("abcd", (1e-5, 1, 1e-5, 1), strict=True)
+    }
+    free = allocate(options, max_bytes=3000)
+    assert free.schemes == {"a": INT4, "b": INT8, "c": INT4, "d": INT8}
+    chosen = allocate(options, max_bytes=3000, groups=[("a", "b"), ("b", "c")])
+    assert chosen.schemes["a"] == chosen.schemes["b"] == chosen.schemes["c"]
+    assert chosen.nbytes <= 3000
+
+
+def test_a_pin_holds_its_whole_group() -> None:
+    options = {name: layer(1000, 1.0) for name in ("q", "k", "other")}
+    chosen = allocate(options, max_bytes=10_000, groups=[("q", "k")], keep={"k": "int4"})
+    assert chosen.schemes == {"q": INT4, "k": INT4, "other": FP32}
+
+
+def test_noise_below_zero_is_no_gain() -> None:
+    noisy = [Option(INT4, -1.0, 50), Option(INT8, 0.0, 100), Option(FP32, 0.0, 400)]
+    chosen = allocate({"a": noisy, "b": layer(100, 1.0)}, max_loss=0.01)
+    assert chosen.schemes["b"] == FP16
+    assert chosen.loss > 0
+
+
+def test_a_size_out_of_reach_is_explained_by_its_arithmetic() -> None:
+    options = {"body.0": layer(20_000_000, 1.0), "classifier": layer(2_000_000, 1.0)}
+    with pytest.warns(BudgetWarning) as caught:
+        chosen = allocate(options, max_bytes=11_000_000, keep={"classifier": "fp16"}, rest_bytes=10)
+    message = str(caught[0].message)
+    assert message.startswith("11 MB cannot be met: classifier kept at fp16 4 MB")
+    assert (
+        "the other layers at their smallest 10 MB + what is not quantized 10 bytes = 14 MB"
+        in message
+    )
+    assert "classifier at fp16 with {int4, int8, fp16, fp32} caps this model at 6.3×" in message
+    assert chosen.schemes == {"body.0": INT4, "classifier": FP16}
+    assert not chosen.met
+    assert chosen.nbytes == 14_000_010
+
+
+def test_a_loss_out_of_reach_gives_the_most_exact() -> None:
+    options = {"a": layer(100, 1.0), "head": layer(100, 1.0)}
+    with pytest.warns(BudgetWarning, match=r"A loss of 0\.1 cannot be met: .*head at int4 1"):
+        chosen = allocate(options, max_loss=0.1, keep={"head": "int4"})
+    assert chosen.schemes == {"a": FP32, "head": INT4}
+
+
+def test_a_budget_that_holds_does_not_warn() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert allocate({"a": layer(100, 1.0)}, max_bytes=50).schemes == {"a": INT4}
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, "one of the two"),
+        ({"max_bytes": 1, "max_loss": 1.0}, "one of the two"),
+        ({"max_bytes": 1, "groups": [("a", "z")]}, r"\['z'\]"),
+        ({"max_bytes": 1, "keep": {"heads": "fp16"}}, "near are head"),
+        ({"max_bytes": 1, "keep": {"a": "int3"}}, "keep: got int3 for a"),
+        (
+            {"max_bytes": 1, "groups": [("a", "head")], "keep": {"a": "int4", "head": "int8"}},
+            "int8",
+        ),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings: dict, words: str) -> None:  # type: ignore[type-arg]
+    with pytest.raises(InputError, match=words):
+        allocate({"a": layer(100, 1.0), "head": layer(100, 1.0)}, **settings)
+
+
+def test_losses_must_be_numbers() -> None:
+    with pytest.raises(InputError, match="finite"):
+        allocate({"a": [Option(INT4, float("nan"), 10)]}, max_bytes=100)
