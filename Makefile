@@ -3,7 +3,7 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3,$(shell command -v $(p) 2>/
 BIN := .venv/bin
 CODE := ingest encoder search workers tests examples benchmarks scripts
 
-.PHONY: demo test check format bundle bench-throughput bench-ingest clean
+.PHONY: demo test check format bundle bench-throughput bench-ingest bench-quant clean
 
 # From nothing to cross-modal hits: installs, fetches the offline model, ingests, searches.
 demo: .venv/installed
@@ -31,6 +31,11 @@ bench-throughput: .venv/installed
 bench-ingest: .venv/installed
 	$(BIN)/python -m benchmarks.ingest
 
+# Beside others' libraries, which live in an environment of their own.
+bench-quant: .venv-bench/installed
+	.venv-bench/bin/anymodal bundle fetch
+	.venv-bench/bin/python -m benchmarks.quant
+
 bundle: .venv/installed
 	$(BIN)/anymodal bundle fetch
 
@@ -44,5 +49,11 @@ bundle: .venv/installed
 	$(BIN)/python -m pip install --quiet --group dev
 	touch $@
 
+.venv-bench/installed: pyproject.toml
+	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --upgrade pip
+	.venv-bench/bin/python -m pip install --quiet --editable . --group bench-quant
+	touch $@
+
 clean:
-	rm -rf .venv .demo dist
+	rm -rf .venv .venv-bench .demo dist
