@@ -1,0 +1,135 @@
+"""A model with every layer stored in its scheme, each fitted to the inputs that it will see.
+
+Importing this imports torch.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from encoder.errors import InputError
+from encoder.quant.calibration import Batch
+from encoder.quant.layers import Layer, find_layers, swap
+from encoder.quant.lockstep import Stop, in_step
+from encoder.quant.rounding import Gram, round_rows
+from encoder.quant.schemes import FP32, Scheme
+from encoder.quant.weights import PackedWeight
+
+Progress = Callable[[str, int, int], None]
+"""Told of each finished layer: its name, how many are done, of how many."""
+
+
+class Fitted(NamedTuple):
+    """A quantized copy of a model.
+
+    Args:
+        module: the copy, in eval mode.
+        notes: what was not done as wished, layer by layer, and what was done instead.
+    """
+
+    module: nn.Module
+    notes: list[str]
+
+
+def quantize(
+    model: nn.Module,
+    schemes: Mapping[str, Scheme],
+    batches: Sequence[Batch] | None = None,
+    *,
+    rounding: str = "gptq",
+    progress: Progress | None = None,
+) -> Fitted:
+    """Store the layers of a copy of ``model`` in their schemes.
+
+    Layers are rounded in the order in which the model runs them, each on inputs that come from
+    the already quantized layers before it. All batches run in step, so the model runs once; of
+    Gram matrices one is held at a time, of activations those of all batches.
+
+    Args:
+        model: any module; it is not changed.
+        schemes: by layer name (`find_layers`); layers without one, and FP32 ones, stay.
+        batches: calibration inputs; without them weights are rounded alone.
+        rounding: ``gptq``, ``hqq``, ``mse`` or ``rtn``.
+        progress: told of each finished layer.
+
+    Raises:
+        InputError: a name of no layer; weights that are not finite.
+        ModelError: the model fails on a batch.
+    """
+    fitting = _Fitting(copy.deepcopy(model).eval(), schemes, rounding, progress)
+    fitting.round_embeddings()
+    if batches:
+        fitting.round_in_order(batches)
+    fitting.round_rest(had_batches=bool(batches))
+    return Fitted(fitting.model, fitting.notes)
+
+
+@dataclass(eq=False)
+class _Fitting:
+    model: nn.Module
+    schemes: Mapping[str, Scheme]
+    rounding: str
+    progress: Progress | None
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        layers = find_layers(self.model)
+        if unknown := sorted(set(self.schemes) - set(layers)):
+            raise InputError(
+                "schemes", got=f"no layer {unknown[0]!r}", wanted=f"one of {', '.join(layers)}"
+            )
+        self.waiting = {name: layer for name, layer in layers.items() if self._scheme(name) != FP32}
+        self.n_layers = len(self.waiting)
+
+    def round_embeddings(self) -> None:
+        for layer in [layer for layer in self.waiting.values() if layer.kind == "embedding"]:
+            self._store(layer, None)
+
+    def round_in_order(self, batches: Sequence[Batch]) -> None:
+        def solve(stop: Stop) -> torch.Tensor | None:
+            if stop.layer.name not in self.waiting:
+                return None
+            return self._store(stop.layer, stop.gram())
+
+        needed = [layer for layer in self.waiting.values() if self._scheme(layer.name).is_integer]
+        in_step(self.model, needed, batches, solve)
+
+    def round_rest(self, *, had_batches: bool) -> None:
+        for layer in list(self.waiting.values()):
+            if had_batches and self.rounding == "gptq" and self._scheme(layer.name).is_integer:
+                self.notes.append(f"{layer.name}: its inputs were not seen, rounded by HQQ.")
+            self._store(layer, None)
+
+    def _scheme(self, name: str) -> Scheme:
+        return self.schemes.get(name, FP32)
+
+    def _store(self, layer: Layer, gram: Gram | None) -> torch.Tensor:
+        """Round, pack and swap one layer; gives its weight as it is now."""
+        shape = layer.weight.shape
+        weight = self._pack(layer, gram)
+        swap(self.model, layer, weight)
+        del self.waiting[layer.name]
+        if self.progress:
+            self.progress(layer.name, self.n_layers - len(self.waiting), self.n_layers)
+        return weight.dequantize().view(shape)
+
+    @torch.no_grad()
+    def _pack(self, layer: Layer, gram: Gram | None) -> PackedWeight:
+        scheme, rows = self._scheme(layer.name), layer.rows()
+        if not scheme.is_integer:
+            return PackedWeight.of_floats(rows, scheme)
+        if not scheme.fits(layer.n_columns):
+            self.notes.append(
+                f"{layer.name}: groups of {scheme.group} do not divide its {layer.n_columns} "
+                f"columns, a scale per channel instead."
+            )
+            scheme = Scheme(scheme.bits)
+        if gram is not None and self.rounding == "gptq" and gram.factor is None:
+            self.notes.append(f"{layer.name}: its Gram matrix has no factor, rounded by HQQ.")
+        return PackedWeight.of_codes(round_rows(rows, scheme, gram, self.rounding), scheme)

@@ -1,0 +1,160 @@
+"""Seeing what a model's layers are really called with.
+
+Importing this imports torch.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from encoder.quant.layers import Layer
+
+_LINEAR = ("input", "weight", "bias")
+_CONV = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+_ATTENTION = tuple(inspect.signature(functional.multi_head_attention_forward).parameters)
+_ARGUMENTS: dict[Any, Sequence[str]] = {
+    functional.linear: _LINEAR,
+    functional.conv1d: _CONV,
+    functional.conv2d: _CONV,
+    functional.conv3d: _CONV,
+    functional.multi_head_attention_forward: _ATTENTION,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One call of a layer.
+
+    Args:
+        layer: whose weight it is.
+        inputs: what the weight is applied to; for attention the query, key and value.
+        options: of a convolution: stride, padding, dilation.
+    """
+
+    layer: Layer
+    inputs: tuple[Tensor, ...]
+    options: Mapping[str, Any]
+
+
+OnCall = Callable[[Call], Tensor | None]
+"""Told of each call; may give another weight to go on with."""
+
+
+class LayerCalls(TorchFunctionMode):
+    """While entered, tells ``on_call`` of each linear map, convolution and attention.
+
+    Functions are watched, not modules: so a module that pads its input or calls the function
+    itself is seen too. Calls are known by their weight, the very parameter of a layer.
+
+    Args:
+        layers: to watch for; one that no longer holds its parameter is not seen.
+        on_call: see `OnCall`.
+    """
+
+    def __init__(self, layers: Iterable[Layer], on_call: OnCall) -> None:
+        super().__init__()
+        self._layers = {id(layer.weight): (layer, layer.weight) for layer in layers}
+        self._on_call = on_call
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        named = dict(kwargs or {})
+        if func in _ARGUMENTS:
+            named |= dict(zip(_ARGUMENTS[func], args, strict=False))
+            name = "in_proj_weight" if "in_proj_weight" in named else "weight"
+            layer, weight = self._layers.get(id(named[name]), (None, None))
+            if layer is not None and weight is named[name]:
+                call = Call(layer, _inputs(named), named)
+                if (other := self._on_call(call)) is not None:
+                    named[name] = other
+                return func(**named)
+        return func(*args, **(kwargs or {}))
+
+
+def _inputs(named: Mapping[str, Any]) -> tuple[Tensor, ...]:
+    if "input" in named:
+        return (named["input"],)
+    distinct = {id(named[name]): named[name] for name in ("query", "key", "value")}
+    return tuple(distinct.values())
+
+
+def rows_of(call: Call, max_rows: int) -> Tensor:
+    """What the weight's rows are multiplied with, float32 [n_conv_groups, n, n_columns].
+
+    Args:
+        call: of a linear layer, a convolution (patches) or an attention.
+        max_rows: n at most, chosen at random but always the same: a large picture costs no more.
+    """
+    if call.layer.kind == "conv":
+        return _patches(call, max_rows)
+    flat = [_thin(x.detach().reshape(-1, x.shape[-1]), max_rows) for x in call.inputs]
+    return torch.cat(flat).float().unsqueeze(0)
+
+
+def _thin(rows: Tensor, max_rows: int) -> Tensor:
+    return rows if len(rows) <= max_rows else rows[_chosen(len(rows), max_rows)]
+
+
+def _chosen(n: int, n_wanted: int) -> Tensor:
+    if n <= n_wanted:
+        return torch.arange(n)
+    return torch.randint(n, (n_wanted,), generator=torch.Generator().manual_seed(0))
+
+
+def _patches(call: Call, max_rows: int) -> Tensor:
+    """What each filter sees at chosen places, [n_conv_groups, n_patches, n_columns]."""
+    kernel = call.layer.weight.shape[2:]
+    n_axes = len(kernel)
+    stride = _each(call.options.get("stride", 1), n_axes)
+    dilation = _each(call.options.get("dilation", 1), n_axes)
+    x = call.inputs[0].detach()
+    if x.ndim == n_axes + 1:
+        x = x.unsqueeze(0)
+    x = _padded(x, kernel, dilation, call.options.get("padding", 0))
+    windows = _windows(x, kernel, stride, dilation)
+    places = windows.shape[:1] + windows.shape[2 : 2 + n_axes]
+    flat = _chosen(places.numel(), max_rows)
+    n, *at = torch.unravel_index(flat, places)
+    picked = windows.movedim(1, -1 - n_axes)[(n, *at)].float()  # [n_patches, channels, *kernel]
+    n_groups = call.layer.n_conv_groups
+    return picked.reshape(len(flat), n_groups, -1).transpose(0, 1).contiguous()
+
+
+def _each(value: Any, n_axes: int) -> tuple[int, ...]:
+    return (value,) * n_axes if isinstance(value, int) else tuple(value)
+
+
+def _padded(x: Tensor, kernel: Sequence[int], dilation: Sequence[int], padding: Any) -> Tensor:
+    if padding == "valid":
+        return x
+    if padding == "same":
+        totals = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+        sides = [(total // 2, total - total // 2) for total in totals]
+    else:
+        sides = [(p, p) for p in _each(padding, len(kernel))]
+    return functional.pad(x, [side for pair in reversed(sides) for side in pair])
+
+
+def _windows(
+    x: Tensor, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> Tensor:
+    """A view of x [n, channels, *places] as [n, channels, *windows, *kernel]; copies nothing."""
+    axes = range(len(kernel))
+    counts = [(x.shape[2 + i] - dilation[i] * (kernel[i] - 1) - 1) // stride[i] + 1 for i in axes]
+    steps = x.stride()
+    over = [steps[2 + i] * stride[i] for i in axes]
+    within = [steps[2 + i] * dilation[i] for i in axes]
+    return x.as_strided((*x.shape[:2], *counts, *kernel), (*steps[:2], *over, *within))

@@ -1,0 +1,134 @@
+"""Gram matrices of a model's layers, from calibration batches.
+
+Importing this imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from encoder.quant.calibration import Batch, run
+from encoder.quant.layers import Layer
+from encoder.quant.rounding.calls import Call, LayerCalls, rows_of
+from encoder.quant.rounding.gram import Gram
+
+_MAX_BYTES = 1 << 29
+_MAX_ROWS = 4096
+"""Inputs of a layer that one batch gives at most: places of a picture are much alike."""
+
+
+class GramSum:
+    """A Gram matrix in the making."""
+
+    def __init__(self) -> None:
+        self._total: Tensor | None = None
+        self._n = 0
+
+    def add(self, call: Call) -> None:
+        """Count the inputs of one call."""
+        rows = rows_of(call, _MAX_ROWS)
+        if self._total is None:
+            n_groups, _, n_columns = rows.shape
+            self._total = torch.zeros(n_groups, n_columns, n_columns)
+        self._total.baddbmm_(rows.transpose(1, 2), rows)
+        self._n += rows.shape[1]
+
+    def mean(self) -> Gram:
+        """The Gram matrix of what was counted."""
+        assert self._total is not None
+        return Gram(self._total / max(1, self._n))
+
+
+class _Enough(BaseException):
+    """Ends a forward whose rest is not needed; no ``except Exception`` of a model stops it."""
+
+
+def grams(
+    model: nn.Module,
+    layers: Mapping[str, Layer],
+    batches: Sequence[Batch],
+    max_bytes: int = _MAX_BYTES,
+) -> Iterator[dict[str, Gram]]:
+    """Gram matrices of the layers' inputs, some layers at a time.
+
+    Layers with the very same input (query, key, value) share one `Gram` object, and with it its
+    factor. A pass over the batches ends when the last layer of its share has been reached.
+
+    Args:
+        model: in eval mode.
+        layers: of the model; those that the forward never calls are left out.
+        batches: calibration inputs.
+        max_bytes: memory for the matrices of one pass; a layer that needs more goes alone.
+
+    Yields:
+        Gram matrices by layer name, in the order of execution.
+    """
+    if not batches:
+        return
+    for names in _shares(execution_order(model, layers, batches[0]), layers, max_bytes):
+        yield _collect(model, [layers[name] for name in names], batches)
+
+
+def execution_order(model: nn.Module, layers: Mapping[str, Layer], batch: Batch) -> list[str]:
+    """Names of the layers that a forward calls as linear maps or convolutions, in that order."""
+    seen: dict[str, None] = {}
+
+    def note(call: Call) -> None:
+        seen[call.layer.name] = None
+
+    with LayerCalls(layers.values(), note):
+        run(model, batch)
+    return list(seen)
+
+
+def _shares(
+    names: Sequence[str], layers: Mapping[str, Layer], max_bytes: int
+) -> Iterator[list[str]]:
+    share: list[str] = []
+    held = 0
+    for name in names:
+        size = 4 * layers[name].n_conv_groups * layers[name].n_columns ** 2
+        if share and held + size > max_bytes:
+            yield share
+            share, held = [], 0
+        share.append(name)
+        held += size
+    if share:
+        yield share
+
+
+def _collect(
+    model: nn.Module, layers: Sequence[Layer], batches: Sequence[Batch]
+) -> dict[str, Gram]:
+    sums: dict[str, GramSum] = {}
+    owners: dict[str, str] = {}
+    last: list[Call] = []
+
+    def add(call: Call) -> None:
+        name = call.layer.name
+        shares = bool(last) and same_input(last[0], call)
+        owner = owners.setdefault(name, owners[last[0].layer.name] if shares else name)
+        if owner == name:
+            sums.setdefault(name, GramSum()).add(call)
+        last[:] = [call]
+        if name == layers[-1].name:
+            raise _Enough
+
+    for batch in batches:
+        try:
+            with LayerCalls(layers, add):
+                run(model, batch)
+        except _Enough:
+            last.clear()
+    means = {name: total.mean() for name, total in sums.items()}
+    return {name: means[owner] for name, owner in owners.items()}
+
+
+def same_input(one: Call, other: Call) -> bool:
+    """Whether two linear layers were given the very same tensors."""
+    if "conv" in (one.layer.kind, other.layer.kind) or len(one.inputs) != len(other.inputs):
+        return False
+    return all(a is b for a, b in zip(one.inputs, other.inputs, strict=True))

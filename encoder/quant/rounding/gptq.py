@@ -1,0 +1,77 @@
+"""GPTQ (Frantar et al., 2022): round column by column, let the later ones make up for it.
+
+Importing this imports torch.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from encoder.quant.rounding.base import check
+from encoder.quant.rounding.gram import Gram
+from encoder.quant.rounding.hqq import hqq
+from encoder.quant.rounding.rtn import mse_scales
+from encoder.quant.schemes import Scheme
+from encoder.quant.weights import Rounded, spread
+
+_BLOCK = 64
+
+
+def gptq(rows: Tensor, scheme: Scheme, gram: Gram | None = None) -> Rounded:
+    """Round with the least error of the layer's output that one greedy pass finds.
+
+    Columns go by falling mean square of their input (act-order); scales are fixed before, group
+    by group (static groups). A column whose input was always 0 is rounded to nearest.
+
+    Args:
+        rows: float32 [n_rows, n_columns].
+        scheme: an integer scheme whose group divides the rows.
+        gram: of the layer's inputs. Without it, or where it has no Cholesky factor, the rows are
+            rounded by `hqq`.
+    """
+    check(rows, scheme)
+    if gram is None or gram.factor is None:
+        return hqq(rows, scheme)
+    scales = mse_scales(rows, scheme, gram.importance(rows.shape[0]))
+    steps = _to_columns(spread(scales, rows.shape[1]).expand_as(rows), gram)
+    codes = _walk(_to_columns(rows, gram), steps, gram.factor, scheme)
+    return Rounded(_to_rows(codes, gram), scales)
+
+
+def _to_columns(rows: Tensor, gram: Gram) -> Tensor:
+    """Rows [n_rows, n_columns] as [n_conv_groups, n_columns in act-order, rows of a group]."""
+    n_groups, n_columns = gram.order.shape
+    columns = rows.view(n_groups, -1, n_columns).transpose(1, 2)
+    return columns.gather(1, gram.order.unsqueeze(2).expand_as(columns))
+
+
+def _to_rows(columns: Tensor, gram: Gram) -> Tensor:
+    """Undo `_to_columns`, int8."""
+    order = gram.order.unsqueeze(2).expand_as(columns)
+    unsorted = torch.empty_like(columns).scatter_(1, order, columns)
+    return unsorted.transpose(1, 2).reshape(-1, columns.shape[1]).to(torch.int8)
+
+
+def _walk(weights: Tensor, steps: Tensor, factor: Tensor, scheme: Scheme) -> Tensor:
+    """Codes of ``weights`` [n_conv_groups, n_columns, n_rows], which is used up.
+
+    Inside a block each column corrects the next ones at once; columns after the block are
+    corrected in one product when it is done (the paper's lazy batch updates).
+    """
+    codes = torch.empty_like(weights)
+    misses = torch.empty_like(weights[:, :_BLOCK])
+    largest = scheme.largest_code
+    n_columns = weights.shape[1]
+    for start in range(0, n_columns, _BLOCK):
+        end = min(start + _BLOCK, n_columns)
+        for i in range(start, end):
+            code = (weights[:, i] / steps[:, i]).round_().clamp_(-largest - 1, largest)
+            codes[:, i] = code
+            miss = (weights[:, i] - code * steps[:, i]) / factor[:, i, i, None]
+            misses[:, i - start] = miss
+            row = factor[:, i, i + 1 : end, None]
+            weights[:, i + 1 : end].baddbmm_(row, miss.unsqueeze(1), alpha=-1)
+        later = factor[:, start:end, end:].transpose(1, 2)
+        weights[:, end:].baddbmm_(later, misses[:, : end - start], alpha=-1)
+    return codes
