@@ -16,8 +16,11 @@ from encoder.errors import InputError
 from encoder.quant.patterns import pinned
 from encoder.quant.schemes import FP32, Scheme
 
+_TOLERANCE = 1e-6
+"""What the solver takes for 0 in sums that are to keep to a limit of 1."""
 _COST_SCALE = 1e4
 """The solver stops 1e-6 before the optimum, in absolute terms: what it minimises is scaled up."""
+_SMALLEST_LIMIT = 1e-12
 _MAX_NODES = 200_000
 _ATTEMPTS = 5
 _SHOWN = 4
@@ -161,10 +164,10 @@ def _unit(
     wanted = {pins[name] for name in names if name in pins}
     allowed = [scheme for scheme in common if wanted <= {scheme}]
     if not allowed:
+        asked = ", ".join(scheme.name for scheme in sorted(wanted, key=_by_width))
         raise InputError(
             "keep" if wanted else "groups",
-            got=f"{', '.join(scheme.name for scheme in sorted(wanted)) or 'no scheme'} for "
-            + ", ".join(names),
+            got=f"{asked or 'no scheme'} for {', '.join(names)}",
             wanted=f"one scheme of {[scheme.name for scheme in common]}, which all of these offer",
         )
     summed = [
@@ -195,22 +198,25 @@ def _by_loss(option: Option) -> tuple[float, float]:
     return option.loss, option.nbytes
 
 
+def _by_width(scheme: Scheme) -> tuple[int, int]:
+    return scheme.bits, scheme.group or 0
+
+
 def _each(units: Sequence[_Unit], key: Callable[[Option], tuple[float, float]]) -> list[Option]:
     return [min(unit.options, key=key) for unit in units]
 
 
 def _solve(units: Sequence[_Unit], max_bytes: float, max_loss: float) -> list[Option] | None:
     """The optimum; what the solver's tolerances let through is asked for again, tighter."""
-    bytes_limit, loss_limit = max_bytes, max_loss
+    slack = 0.0
     for _ in range(_ATTEMPTS):
-        chosen = _milp(units, bytes_limit, loss_limit)
+        chosen = _milp(units, max_bytes * (1 - slack), max_loss * (1 - slack))
         if chosen is None:
             return None
         size, loss = sum(o.nbytes for o in chosen), sum(o.loss for o in chosen)
         if size <= max_bytes and loss <= max_loss:
             return chosen
-        bytes_limit -= max(0.0, size - max_bytes)
-        loss_limit -= 2 * max(0.0, loss - max_loss)
+        slack = 2 * max(slack, _TOLERANCE)
     return None
 
 
@@ -228,14 +234,16 @@ def _milp(units: Sequence[_Unit], max_bytes: float, max_loss: float) -> list[Opt
     minimized, limited, limit = (
         (losses, nbytes, max_bytes) if by_size else (nbytes, losses, max_loss)
     )
-    costs, weights = minimized * _COST_SCALE / (minimized.max() or 1), limited / (limit or 1)
+    costs = minimized * _COST_SCALE / (minimized.max() or 1)
+    scale = max(limit, _SMALLEST_LIMIT)
+    weights = np.minimum(limited / scale, 2)  # 2 is as far out of reach as more
     result = milp(
         costs,
         integrality=np.ones(len(flat)),
         bounds=Bounds(0, 1),
         constraints=[
             LinearConstraint(csr_array((np.ones(len(flat)), (owners, range(len(flat))))), 1, 1),
-            LinearConstraint(weights[None], ub=1.0 if limit else 0.0),
+            LinearConstraint(weights[None], ub=limit / scale),
         ],
         options={"mip_rel_gap": 0.0, "node_limit": _MAX_NODES},
     )
@@ -298,7 +306,9 @@ def _cap(
     fp32 = [o.nbytes for choices in options.values() for o in choices if o.scheme == FP32]
     if len(fp32) < len(options):
         return ""
-    offered = sorted({option.scheme for choices in options.values() for option in choices})
+    offered = sorted(
+        {option.scheme for choices in options.values() for option in choices}, key=_by_width
+    )
     names = ", ".join(scheme.name for scheme in offered)
     cause = ", ".join(f"{name} at {option.scheme.name}" for name, option in fixed.items())
     if len(fixed) > _SHOWN:
