@@ -110,22 +110,23 @@ def unsupported(model: nn.Module) -> list[str]:
 
 def swap(model: nn.Module, layer: Layer, weight: PackedWeight) -> None:
     """Let ``layer`` (and what is tied to it) of ``model`` run on ``weight``, in place."""
+    shape = tuple(layer.weight.shape)
     for name in (layer.name, *layer.aliases):
         module = model.get_submodule(name)
-        shape = tuple(layer.weight.shape)
-        delattr(module, layer.parameter)
         put(module, layer.parameter, weight, shape)
 
 
 def put(module: nn.Module, parameter: str, weight: PackedWeight, shape: tuple[int, ...]) -> None:
-    """Give a module whose parameter was removed a packed weight in its place.
+    """Give a module a packed weight in the place of its parameter.
 
     Its class becomes a subclass in which the parameter is computed: any forward goes on to work.
     """
     base = type(module)
+    delattr(module, parameter)
     module.__class__ = _quantized_class(base, parameter)
     module.register_buffer("packed", weight.packed)
     module.register_buffer("scales", weight.scales)
+    cast(Any, module).parameter_name = parameter
     cast(Any, module).scheme = weight.scheme
     cast(Any, module).weight_shape = shape
 
@@ -135,6 +136,7 @@ class QuantizedWeight:
 
     packed: Tensor
     scales: Tensor
+    parameter_name: str
     scheme: Scheme
     weight_shape: tuple[int, ...]
 

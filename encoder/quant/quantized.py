@@ -1,0 +1,181 @@
+"""A model whose weights are stored in few bits, and its folder on disk.
+
+Importing this imports torch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from encoder.errors import ModelError
+from encoder.quant.layers import put, quantized_modules
+from encoder.quant.schemes import Scheme
+from encoder.quant.weights import PackedWeight
+
+WEIGHTS = "model.safetensors"
+FACTS = "quantization.json"
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class QuantizationFacts:
+    """What is known about how a model was quantized.
+
+    Args:
+        fp32_nbytes: of the model before.
+        loss: the measured divergence on data that fitted nothing; None if there was no data.
+        objective: what ``loss`` is, ``kl`` or ``cosine``; empty without data.
+        unsupported: large parameters that stay FP32 since no scheme can take them.
+        notes: fallbacks, such as a group size that does not divide a row.
+    """
+
+    fp32_nbytes: int
+    loss: float | None = None
+    objective: str = ""
+    unsupported: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class QuantizedModel(nn.Module):
+    """Runs as the original did; see `Quantizer.apply`.
+
+    Args:
+        module: a model whose layers were swapped (`encoder.quant.layers.swap`).
+        facts: see `QuantizationFacts`.
+    """
+
+    def __init__(self, module: nn.Module, facts: QuantizationFacts) -> None:
+        super().__init__()
+        self.module = module.eval()
+        self.facts = facts
+
+    def forward(self, *inputs: Any, **named_inputs: Any) -> Any:
+        """Whatever the original takes and gives."""
+        return self.module(*inputs, **named_inputs)
+
+    @property
+    def schemes(self) -> dict[str, Scheme]:
+        """The scheme of each quantized layer, by name."""
+        return {name: module.scheme for name, module in quantized_modules(self.module)}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all parameters and buffers: codes, scales, biases, norms; shared ones once."""
+        return model_nbytes(self.module)
+
+    @property
+    def average_bits(self) -> float:
+        """Bits per parameter of the original; scales, biases and norms counted."""
+        return 32 * self.nbytes / self.facts.fp32_nbytes
+
+    @property
+    def compression(self) -> float:
+        """How many times smaller than FP32."""
+        return self.facts.fp32_nbytes / self.nbytes
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``model.safetensors`` and ``quantization.json`` into ``folder``, and return it."""
+        from safetensors.torch import save_model
+
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_model(self.module, str(folder / WEIGHTS))
+        facts = {**vars(self.facts), "version": _VERSION, "layers": _describe(self.module)}
+        (folder / FACTS).write_text(json.dumps(facts, indent=1), "utf-8")
+        return folder
+
+
+def load_quantized(
+    folder: str | Path, model: nn.Module | Callable[[], nn.Module]
+) -> QuantizedModel:
+    """Load what `QuantizedModel.save` wrote.
+
+    Args:
+        folder: where it was saved.
+        model: a model of the same architecture (changed in place; its weights do not matter), or
+            what makes one when called without arguments, such as its class.
+
+    Raises:
+        ModelError: the folder holds no quantized model, or one of another architecture.
+    """
+    folder = Path(folder)
+    facts, tensors = _read(folder)
+    module = model if isinstance(model, nn.Module) else model()
+    layers = facts.pop("layers")
+    try:
+        _restore(module, layers, tensors)
+    except (AttributeError, KeyError, RuntimeError) as error:
+        raise ModelError(
+            f"{folder} was not saved from {type(module).__name__} as it is here: {error}.",
+            remedy="Pass a model of the architecture that was quantized.",
+        ) from error
+    for name in ("unsupported", "notes"):
+        facts[name] = tuple(facts[name])
+    return QuantizedModel(module, QuantizationFacts(**facts))
+
+
+def model_nbytes(module: nn.Module) -> int:
+    """Bytes of all parameters and buffers, shared storage once."""
+    tensors = [*module.parameters(), *module.buffers()]
+    return sum({t.data_ptr(): t.nbytes for t in tensors if t.nbytes}.values())
+
+
+def _describe(module: nn.Module) -> dict[str, dict[str, Any]]:
+    """Each quantized layer's scheme, parameter and shape."""
+    return {
+        name: {
+            "scheme": layer.scheme.name,
+            "parameter": layer.parameter_name,
+            "shape": list(layer.weight_shape),
+        }
+        for name, layer in quantized_modules(module)
+    }
+
+
+def _restore(module: nn.Module, layers: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
+    for name, layer in layers.items():
+        scheme, shape = Scheme.parse(layer["scheme"]), tuple(layer["shape"])
+        n_columns = torch.Size(shape[1:]).numel()
+        packed, scales = tensors[f"{name}.packed"], tensors[f"{name}.scales"]
+        weight = PackedWeight(scheme, packed, scales, n_columns)
+        owner = module.get_submodule(name)
+        here = tuple(getattr(owner, layer["parameter"]).shape)
+        if here != shape:
+            raise KeyError(f"{name} has the shape {here}, not {shape}")
+        put(owner, layer["parameter"], weight, shape)
+    module.load_state_dict(tensors)
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    from safetensors import SafetensorError
+
+    try:
+        facts = json.loads((folder / FACTS).read_text("utf-8"))
+        tensors = _read_tensors(folder / WEIGHTS)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ModelError(
+            f"{folder} holds no quantized model: {error}.",
+            remedy="Give a folder that QuantizedModel.save or `anymodal quantize` wrote.",
+        ) from error
+    if facts.pop("version", None) != _VERSION:
+        raise ModelError(
+            f"{folder / FACTS} is of another version.", remedy="Quantize the model again."
+        )
+    return facts, tensors
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors by name; one that several names share is stored under one of them."""
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        shared = file.metadata() or {}
+    return tensors | {name: tensors[kept] for name, kept in shared.items() if kept in tensors}
