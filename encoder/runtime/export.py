@@ -13,7 +13,8 @@ from encoder.errors import ModelError
 from encoder.runtime.base import Array, Session
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
+    from torch.onnx import ONNXProgram
 
 _OPSET = 20
 
@@ -59,9 +60,31 @@ def _write(
     dynamic_axes: Mapping[str, Sequence[int]],
 ) -> None:
     import torch
-    from torch.export import Dim
 
     inputs = {name: torch.from_numpy(array) for name, array in example.items()}
+    program = trace(module, inputs, dynamic_axes)
+    program.optimize()
+    program.save(path)
+
+
+def trace(
+    module: nn.Module,
+    inputs: Mapping[str, Tensor],
+    dynamic_axes: Mapping[str, Sequence[int]],
+    *,
+    opset: int = _OPSET,
+) -> ONNXProgram:
+    """The module as an ONNX program that is not optimized yet: weights are as torch has them.
+
+    Args:
+        module: takes tensors by keyword.
+        inputs: one call; its dynamic axes must exceed 1.
+        dynamic_axes: the axes of each input whose length may vary.
+        opset: the version of ONNX's operators.
+    """
+    import torch
+    from torch.export import Dim
+
     dynamic = {
         name: {axis: Dim.DYNAMIC for axis in dynamic_axes.get(name, ())}  # noqa: C420
         for name in inputs
@@ -71,15 +94,16 @@ def _write(
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             module.eval(),
-            kwargs=inputs,
+            kwargs=dict(inputs),
             input_names=list(inputs),
             dynamic_shapes=dynamic,
-            opset_version=_OPSET,
+            opset_version=opset,
             dynamo=True,
+            optimize=False,
             verbose=False,
         )
-        assert program is not None
-        program.save(path)
+    assert program is not None
+    return program
 
 
 def _compare(module: nn.Module, examples: Sequence[Mapping[str, Array]], path: Path) -> float:
