@@ -70,14 +70,14 @@ def activation_ranges(source: Path, examples: Iterable[Mapping[str, Array]]) -> 
     """
     model = load_folded(source)
     activations, _ = find_activations(model, OP_TYPES)
-    ranges = {activation.name: (0.0, 0.0) for activation in activations}
-    n_examples = 0
-    for n_examples, tensors in enumerate(_observe(model, activations, examples), 1):  # noqa: B007
+    ranges: dict[str, Range] = {}
+    for tensors in _observe(model, activations, examples):
         for activation in activations:
+            known = ranges.get(activation.name, (0.0, 0.0))
             ranges[activation.name] = _widened(
-                ranges[activation.name], tensors[activation.tensor], activation, source
+                known, tensors[activation.tensor], activation, source
             )
-    if not n_examples:
+    if not ranges:
         raise InputError("examples", got="none", wanted="inputs of the network, by name")
     return ranges
 
