@@ -18,6 +18,7 @@ SPEED: Mapping[str, str] = {
     "torchao int8 dynamic, compiled": "benchmarks.peers.torchao:int8_dynamic",
     "ONNX Runtime fp32": "benchmarks.peers.onnxruntime:float32",
     "ONNX Runtime int8 dynamic, plain": "benchmarks.peers.onnxruntime:int8_dynamic",
+    "ONNX Runtime int8 dynamic, reduced range": "benchmarks.peers.onnxruntime:int7_dynamic",
     "OpenVINO fp32": "benchmarks.peers.openvino:float32",
     "OpenVINO bf16": "benchmarks.peers.openvino:bfloat16",
     "OpenVINO int8 (NNCF)": "benchmarks.peers.openvino:int8",

@@ -20,15 +20,27 @@ def float32(model: nn.Module, calibration: Sequence[Inputs]) -> Run:
 
 
 def int8_dynamic(model: nn.Module, calibration: Sequence[Inputs]) -> Run:
-    """``quant_pre_process`` and ``quantize_dynamic`` with the defaults."""
+    """``quant_pre_process`` and ``quantize_dynamic`` with the defaults.
+
+    Without VNNI these overflow (MiniLM's cosine to float32 falls to .95): see `int7_dynamic`.
+    """
+    return _dynamic(model, calibration[0], reduce_range=False)
+
+
+def int7_dynamic(model: nn.Module, calibration: Sequence[Inputs]) -> Run:
+    """As `int8_dynamic` with weights of 7 bits, which its documentation asks for without VNNI."""
+    return _dynamic(model, calibration[0], reduce_range=True)
+
+
+def _dynamic(model: nn.Module, example: Inputs, reduce_range: bool) -> Run:
     from onnxruntime.quantization import quantize_dynamic
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        exported = write_onnx(model, calibration[0], folder / "model.onnx")
+        exported = write_onnx(model, example, folder / "model.onnx")
         quant_pre_process(exported, folder / "prepared.onnx", skip_symbolic_shape=True)
-        quantize_dynamic(folder / "prepared.onnx", folder / "int8.onnx")
+        quantize_dynamic(folder / "prepared.onnx", folder / "int8.onnx", reduce_range=reduce_range)
         return _session(folder / "int8.onnx")
 
 
