@@ -14,6 +14,7 @@ from encoder.types import Embeddings, Item, Modality, Waveform
 
 if TYPE_CHECKING:
     from encoder.multimodal import MultiModalEmbeddings, MultiModalEncoder
+    from encoder.quant.quantizer import Quantizer
 
 __all__ = [
     "AnymodalError",
@@ -24,6 +25,7 @@ __all__ = [
     "ModelError",
     "MultiModalEmbeddings",
     "MultiModalEncoder",
+    "Quantizer",
     "Waveform",
 ]
 
@@ -34,4 +36,8 @@ def __getattr__(name: str) -> Any:
         from encoder import multimodal
 
         return getattr(multimodal, name)
+    if name == "Quantizer":
+        from encoder.quant.quantizer import Quantizer
+
+        return Quantizer
     raise AttributeError(f"module 'encoder' has no attribute {name!r}")

@@ -11,7 +11,9 @@ import click
 _COMMANDS = {
     "bundle": "Fetch and check the offline model.",
     "delete": "Remove files, folders or assets from the store.",
+    "export-onnx": "Write a quantized tower for another runtime.",
     "ingest": "Make files and folders searchable.",
+    "quantize": "Store a tower in few bits, chosen by measurement.",
     "search": "Find text, images, sound and moments of video.",
     "worker": "Run tasks that others send to a broker.",
 }
@@ -28,7 +30,8 @@ class LazyCommands(click.Group):
         """The command, imported now."""
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"workers.commands.{cmd_name}"), cmd_name)
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(import_module(f"workers.commands.{name}"), name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

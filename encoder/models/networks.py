@@ -40,12 +40,14 @@ class TowerNetwork:
         module: takes its inputs by keyword.
         objective: what a loss is for it.
         dynamic_axes: the axes of each input that may vary.
+        example: random inputs, to trace the network with.
         read: calibration batches from a file or folder; None for data that comes along.
     """
 
     module: nn.Module
     objective: Objective
     dynamic_axes: Mapping[str, Sequence[int]]
+    example: Inputs
     read: Callable[[Path | None], list[Inputs]]
 
 
@@ -80,13 +82,18 @@ def _text(bundle: Path) -> TowerNetwork:
 
     def read(source: Path | None) -> list[Inputs]:
         ids = [tokenizer.encode(text).ids for text in texts(source)]
-        # alike lengths side by side: little padding
+        # alike lengths side by side: little padding; then mixed, so that any first few are a sample
         rows = [np.asarray(row) for row in sorted(ids, key=len)]
-        padded = (pad(batch) for batch in _batched(rows))
-        return [_tensors(input_ids=input_ids, mask=mask) for input_ids, mask in padded]
+        padded = [pad(batch) for batch in _batched(rows)]
+        order = np.random.default_rng(0).permutation(len(padded))
+        return [_tensors(input_ids=padded[i][0], mask=padded[i][1]) for i in order]
 
     axes = {"input_ids": (0, 1), "mask": (0, 1)}
-    return TowerNetwork(load_sentence_bert(bundle / "text"), "cosine", axes, read)
+    example = _tensors(
+        input_ids=np.random.default_rng(0).integers(1000, 9000, (2, 12)),
+        mask=np.ones((2, 12), np.float32),
+    )
+    return TowerNetwork(load_sentence_bert(bundle / "text"), "cosine", axes, example, read)
 
 
 def _image(bundle: Path) -> TowerNetwork:
@@ -100,14 +107,15 @@ def _image(bundle: Path) -> TowerNetwork:
         return [_tensors(pixels=np.stack(batch)) for batch in _batched(pixels)]
 
     module = load_efficientnet_lite(bundle / "image" / "weights.pth", LITE2)
-    return TowerNetwork(module, "kl", {"pixels": (0,)}, read)
+    example = _noise("pixels", 3, LITE2.image_side, LITE2.image_side)
+    return TowerNetwork(module, "kl", {"pixels": (0,)}, example, read)
 
 
 def _audio(bundle: Path) -> TowerNetwork:
     from encoder.media.sound import load_sound
     from encoder.networks.aisfx import load_aisfx
-    from encoder.towers.audio import cut
-    from encoder.towers.logmel import mel_power
+    from encoder.towers.audio import BLOCK_FRAMES, cut
+    from encoder.towers.logmel import N_BANDS, mel_power
 
     def read(source: Path | None) -> list[Inputs]:
         paths = files(source, _SOUNDS, "sounds")
@@ -115,7 +123,8 @@ def _audio(bundle: Path) -> TowerNetwork:
         return [_tensors(blocks=np.stack(batch)) for batch in _batched(blocks)]
 
     module = load_aisfx(bundle / "audio" / "weights.pth")
-    return TowerNetwork(module, "cosine", {"blocks": (0,)}, read)
+    example = _noise("blocks", BLOCK_FRAMES, N_BANDS)
+    return TowerNetwork(module, "cosine", {"blocks": (0,)}, example, read)
 
 
 _LOADERS = {"text": _text, "image": _image, "audio": _audio}
@@ -191,6 +200,10 @@ def _tensors(**arrays: Any) -> Inputs:
     import torch
 
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def _noise(name: str, *shape: int) -> Inputs:
+    return _tensors(**{name: np.random.default_rng(0).random((2, *shape), np.float32)})
 
 
 def _batched(items: Iterable[T], n: int = _BATCH) -> Iterator[list[T]]:

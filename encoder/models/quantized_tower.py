@@ -1,0 +1,150 @@
+"""A tower of the bundle, quantized into a folder that `MultiModalEncoder` can run.
+
+<folder>/model.safetensors, quantization.json    the torch model, for further exports
+<folder>/model.onnx                              what serves
+<folder>/manifest.json                           which tower it is, and the hash of model.onnx
+<folder>/sensitivity.json                        what was measured, if anything was
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from encoder.errors import ModelError
+from encoder.models.networks import load_network
+from encoder.models.wheels import sha256_of
+
+if TYPE_CHECKING:
+    from encoder.quant.export import ExportReport
+    from encoder.quant.quantized import QuantizedModel
+
+MANIFEST = "manifest.json"
+ONNX = "model.onnx"
+SENSITIVITY = "sensitivity.json"
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedTower:
+    """What `quantize_tower` made.
+
+    Args:
+        folder: see the module.
+        model: the quantized model.
+        export: what became of it as ONNX.
+    """
+
+    folder: Path
+    model: QuantizedModel
+    export: ExportReport
+
+    def summary(self) -> dict[str, Any]:
+        """The figures, ready for JSON."""
+        facts = self.model.facts
+        return {
+            "folder": str(self.folder),
+            "fp32_bytes": facts.fp32_nbytes,
+            "bytes": self.model.nbytes,
+            "onnx_bytes": (self.folder / ONNX).stat().st_size,
+            "compression": round(self.model.compression, 2),
+            "average_bits": round(self.model.average_bits, 2),
+            "loss": facts.loss,
+            "objective": facts.objective,
+            "layers": {name: scheme.name for name, scheme in self.model.schemes.items()},
+            "kept_fp32": list(facts.unsupported),
+            "notes": list(facts.notes),
+        }
+
+
+def quantize_tower(
+    model: str,
+    tower: str,
+    folder: Path,
+    *,
+    calibration: Path | None = None,
+    config: str = "auto",
+    mode: Literal["measured", "fisher"] = "measured",
+    **limits: Any,
+) -> QuantizedTower:
+    """Quantize a tower and write it to ``folder``.
+
+    Args:
+        model: ``bundle:default``.
+        tower: ``text``, ``image`` or ``audio``.
+        folder: made if it is missing; measurements in it are used again.
+        calibration: a folder of the tower's media; text brings its own.
+        config: ``auto`` or one scheme, see `Quantizer.apply`.
+        mode: see `Quantizer.analyze_sensitivity`.
+        limits: ``budget``, ``bits``, ``max_loss`` and ``keep`` of `Quantizer.apply`.
+
+    Raises:
+        AnymodalError: see `load_network` and `Quantizer`.
+    """
+    from encoder.quant.quantizer import Quantizer
+
+    network = load_network(model, tower)
+    quantizer = Quantizer(
+        network.module,
+        calibration=network.read(calibration),
+        objective=network.objective,
+        cache=folder / "measured",
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    if config == "auto":
+        quantizer.analyze_sensitivity(mode=mode).save(folder / SENSITIVITY)
+    quantized = quantizer.apply(config, **limits)
+    quantized.save(folder)
+    export = quantizer.export_onnx(
+        folder / ONNX, example=network.example, dynamic_axes=network.dynamic_axes
+    )
+    manifest = {"model": model, "tower": tower, "sha256": sha256_of(folder / ONNX)}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
+    return QuantizedTower(folder, quantized, export)
+
+
+def export_tower(
+    folder: Path, path: Path, *, target: Literal["onnxruntime", "tensorrt"]
+) -> ExportReport:
+    """Export a quantized tower for another target.
+
+    Args:
+        folder: what `quantize_tower` wrote.
+        path: the ``.onnx`` file to write.
+        target: ``onnxruntime`` or ``tensorrt``.
+
+    Raises:
+        ModelError: the folder holds no quantized tower.
+        InputError: the target cannot take one of its schemes.
+    """
+    from encoder.quant.export import export_onnx
+    from encoder.quant.quantized import load_quantized
+
+    manifest = read_manifest(folder)
+    network = load_network(manifest["model"], manifest["tower"])
+    quantized = load_quantized(folder, network.module)
+    return export_onnx(
+        quantized.module,
+        network.example,
+        path,
+        target=target,
+        dynamic_axes=network.dynamic_axes,
+    )
+
+
+def read_manifest(folder: Path) -> Mapping[str, str]:
+    """Which tower a folder holds: ``model``, ``tower`` and the ``sha256`` of its ``model.onnx``.
+
+    Raises:
+        ModelError: it holds none.
+    """
+    try:
+        manifest: dict[str, str] = json.loads((folder / MANIFEST).read_text("utf-8"))
+        return {key: manifest[key] for key in ("model", "tower", "sha256")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{folder} holds no quantized tower: {error!r}.",
+            remedy="Make one with `anymodal quantize --out FOLDER`.",
+        ) from error

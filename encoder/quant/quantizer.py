@@ -1,0 +1,274 @@
+"""The front door: measure, choose a bit width for every layer, quantize, export.
+
+Importing this imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from torch import Tensor, nn
+
+from encoder.errors import InputError
+from encoder.quant.allocation import Allocation, allocate
+from encoder.quant.budget import parse_budget
+from encoder.quant.calibration import Batch, CalibrationData, run
+from encoder.quant.divergence import Objective, divergence
+from encoder.quant.fit import quantize
+from encoder.quant.layers import find_layers, unsupported
+from encoder.quant.patterns import pinned
+from encoder.quant.progress import progress_bar
+from encoder.quant.quantized import (
+    QuantizationFacts,
+    QuantizedModel,
+    load_quantized,
+    model_nbytes,
+)
+from encoder.quant.schemes import FP32, Scheme
+from encoder.quant.sensitivity import analyze, choose_objective
+from encoder.quant.sharing import attention_groups
+
+if TYPE_CHECKING:
+    from encoder.quant.export import ExportReport
+    from encoder.quant.report import SensitivityReport
+
+Config = str | Scheme | Mapping[str, str | Scheme]
+AUTO_LOSS = 0.003
+"""How far ``config="auto"`` may go: 1 − cosine of embeddings, or KL in nats of classifiers."""
+_ATTEMPTS = 4
+
+
+class Quantizer:
+    """Quantizes any torch model with Linear, Conv1d/2d/3d or Embedding layers; weights only.
+
+    The model itself is never changed.
+
+    Args:
+        model: takes the calibration batches.
+        calibration: batches (tensors, tuples or dicts of keywords) or one tensor [n, ...]. Half
+            of it fits the weights, the other half judges; a `CalibrationData` says which.
+            Without it only explicit schemes can be applied, rounded by RTN or HQQ.
+        objective: ``kl`` for classifiers, ``cosine`` for embedders; ``auto`` looks at the model.
+        rounding: ``gptq`` (needs calibration), ``hqq`` or ``rtn``; None for the best possible.
+        cache: a folder in which measurements are kept, so that a stopped analysis goes on.
+        progress: show a bar on a terminal.
+
+    Raises:
+        InputError: weights that are not finite, or too little calibration data.
+        ModelError: the model fails on a calibration batch.
+
+    >>> import torch
+    >>> from encoder import Quantizer
+    >>> layers = torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 8)
+    >>> model = torch.nn.Sequential(*layers)
+    >>> quantizer = Quantizer(model, calibration=torch.randn(64, 64), progress=False)
+    >>> quantizer.apply(bits=6).average_bits <= 6
+    True
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        calibration: CalibrationData | Iterable[Batch] | Tensor | None = None,
+        *,
+        objective: Objective | Literal["auto"] = "auto",
+        rounding: str | None = None,
+        cache: str | Path | None = None,
+        progress: bool = True,
+    ) -> None:
+        self._model = model.eval()
+        self._layers = find_layers(model)
+        if not self._layers:
+            raise InputError(
+                "model",
+                got=f"{type(model).__name__} without any layer that can be quantized",
+                wanted="a model with Linear, Conv1d, Conv2d, Conv3d or Embedding layers",
+            )
+        self._data: CalibrationData | None = None
+        if isinstance(calibration, CalibrationData):
+            self._data = calibration
+        elif calibration is not None:
+            self._data = CalibrationData.split(calibration)
+        self._objective = objective
+        self._rounding = rounding
+        self._cache = Path(cache) if cache else None
+        self._progress = progress
+        self._report: SensitivityReport | None = None
+        self._quantized: QuantizedModel | None = None
+
+    def analyze_sensitivity(
+        self,
+        *,
+        mode: Literal["measured", "fisher"] = "measured",
+        schemes: Sequence[str | Scheme] | None = None,
+    ) -> SensitivityReport:
+        """How much the output suffers when one layer is stored in one scheme, for all of them.
+
+        Args:
+            mode: ``measured`` runs the model for every layer and scheme; ``fisher`` estimates
+                in seconds and ranks worse.
+            schemes: the candidates; None for a choice by the kind of layer.
+
+        Raises:
+            InputError: there is no calibration data.
+        """
+        wanted = [Scheme.parse(scheme) for scheme in schemes] if schemes else None
+        self._report = analyze(
+            self._model,
+            self._need_data("analyze_sensitivity"),
+            schemes=wanted,
+            objective=self.objective,
+            mode=mode,
+            rounding=self._rounding or "gptq",
+            cache=self._cache,
+            progress=self._progress,
+        )
+        return self._report
+
+    @cached_property
+    def objective(self) -> Objective:
+        """What a loss is for this model."""
+        if self._objective == "auto":
+            return choose_objective(self._model, self._need_data("objective").score[0])
+        return self._objective
+
+    def apply(
+        self,
+        config: Config = "auto",
+        *,
+        budget: str | int | None = None,
+        bits: float | None = None,
+        max_loss: float | None = None,
+        keep: Mapping[str, str | Scheme] | None = None,
+    ) -> QuantizedModel:
+        """Quantize a copy of the model.
+
+        Args:
+            config: ``auto`` chooses by measured sensitivity; or one scheme for all layers
+                (``int8``); or a scheme for each layer name or pattern, the others stay FP32.
+            budget: for ``auto``, the size of the whole model: ``"1/8"``, ``"12MB"`` or bytes.
+            bits: the same as an average per parameter, everything counted.
+            max_loss: the smallest model whose measured loss is at most this. Without any of
+                the three it is `AUTO_LOSS`.
+            keep: layer names or patterns to pin to a scheme, such as ``{"classifier": "fp16"}``.
+
+        Raises:
+            InputError: settings that contradict each other, or ``auto`` without data.
+
+        Warns:
+            BudgetWarning: the budget cannot be met; says why, and what was done instead.
+        """
+        limits = {"budget": budget, "bits": bits, "max_loss": max_loss}
+        given = [name for name, value in limits.items() if value is not None]
+        if len(given) > 1 or (given and config != "auto"):
+            raise InputError(
+                "apply",
+                got=", ".join([f"config={config!r}"] * (config != "auto") + given),
+                wanted='config="auto" with at most one of budget, bits and max_loss',
+            )
+        if config != "auto":
+            self._quantized = self._quantize(self._explicit(config, keep or {}))
+        elif budget is not None or bits is not None:
+            max_bytes = parse_budget(budget, bits=bits, fp32_nbytes=model_nbytes(self._model))
+            self._quantized = self._quantize(self._allocate(keep, max_bytes=max_bytes).schemes)
+        else:
+            self._quantized = self._within(AUTO_LOSS if max_loss is None else max_loss, keep)
+        return self._quantized
+
+    def export_onnx(
+        self,
+        path: str | Path,
+        *,
+        target: Literal["onnxruntime", "tensorrt"] = "onnxruntime",
+        example: Batch | None = None,
+        dynamic_axes: Mapping[str, Sequence[int]] | None = None,
+    ) -> ExportReport:
+        """Write what `apply` made as ONNX; see `encoder.quant.export.export_onnx`.
+
+        Args:
+            path: the ``.onnx`` file.
+            target: ``onnxruntime`` or ``tensorrt``.
+            example: inputs to trace with; None for a calibration batch.
+            dynamic_axes: input name to the axes that may vary; None for the first of each.
+
+        Raises:
+            InputError: nothing was applied yet, no example, or a scheme the target cannot take.
+        """
+        from encoder.quant.export import export_onnx
+
+        if self._quantized is None:
+            raise InputError("export_onnx", got="no quantized model", wanted="apply() before it")
+        if example is None:
+            example = self._need_data("export_onnx without example").score[0]
+        return export_onnx(
+            self._quantized.module, example, Path(path), target=target, dynamic_axes=dynamic_axes
+        )
+
+    @staticmethod
+    def load(folder: str | Path, model: nn.Module | Callable[[], nn.Module]) -> QuantizedModel:
+        """See `encoder.quant.quantized.load_quantized`."""
+        return load_quantized(folder, model)
+
+    def _within(self, max_loss: float, keep: Mapping[str, str | Scheme] | None) -> QuantizedModel:
+        """The smallest found whose joint loss, measured, keeps to the ceiling."""
+        ceiling = max_loss
+        for _ in range(_ATTEMPTS):
+            quantized = self._quantize(self._allocate(keep, max_loss=ceiling).schemes)
+            loss = quantized.facts.loss
+            assert loss is not None
+            if loss <= max_loss:
+                return quantized
+            # losses of single layers do not quite add up: aim lower by what was missed
+            ceiling *= 0.9 * max_loss / loss
+        return self._quantize(self._allocate(keep, max_loss=0.0).schemes)
+
+    def _allocate(self, keep: Mapping[str, str | Scheme] | None, **limit: Any) -> Allocation:
+        report = self._report or self.analyze_sensitivity()
+        groups = attention_groups(self._layers)
+        rest = model_nbytes(self._model) - sum(x.nbytes(FP32) for x in self._layers.values())
+        return allocate(report.options(), groups=groups, keep=keep or {}, rest_bytes=rest, **limit)
+
+    def _explicit(self, config: Config, keep: Mapping[str, str | Scheme]) -> dict[str, Scheme]:
+        wanted = config if isinstance(config, Mapping) else {"*": config}
+        return pinned(self._layers, {**wanted, **keep})
+
+    def _quantize(self, schemes: Mapping[str, Scheme]) -> QuantizedModel:
+        fit = self._data.fit if self._data else None
+        rounding = self._rounding or ("gptq" if fit else "hqq")
+        integers = [scheme for scheme in schemes.values() if scheme != FP32]
+        with progress_bar("Rounding", len(integers), show=self._progress) as advance:
+            module, notes = quantize(
+                self._model,
+                schemes,
+                fit,
+                rounding=rounding,
+                progress=lambda name, *_: advance(name),
+            )
+        facts = QuantizationFacts(
+            fp32_nbytes=model_nbytes(self._model),
+            unsupported=tuple(unsupported(self._model)),
+            notes=tuple(notes),
+        )
+        if self._data:
+            facts = replace(facts, loss=self._loss(module, self._data), objective=self.objective)
+        return QuantizedModel(module, facts)
+
+    def _loss(self, module: nn.Module, data: CalibrationData) -> float:
+        losses = [
+            divergence(self.objective, run(self._model, batch), run(module, batch)).item()
+            for batch in data.score
+        ]
+        return sum(losses) / len(losses)
+
+    def _need_data(self, what: str) -> CalibrationData:
+        if self._data is None:
+            raise InputError(
+                "calibration",
+                got=f"nothing, and {what} needs data",
+                wanted="Quantizer(model, calibration=batches), or apply() with explicit schemes",
+            )
+        return self._data

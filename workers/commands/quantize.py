@@ -1,0 +1,90 @@
+"""``anymodal quantize``: a tower of the model, in few bits."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_path = click.Path(exists=True, path_type=Path)
+
+
+@click.command()
+@click.option("--model", default="bundle:default", show_default=True, help="Whose tower.")
+@click.option("--tower", default="text", show_default=True, help="text, image or audio.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The folder to write.")
+@click.option("--scheme", default="auto", show_default=True, help="auto, or one for all: int8.")
+@click.option("--budget", help='The size of the whole tower: "1/8", "12MB" or bytes.')
+@click.option("--bits", type=float, help="The same, as average bits per parameter.")
+@click.option("--max-loss", type=float, help="The smallest whose measured loss is at most this.")
+@click.option("--keep", multiple=True, metavar="LAYER=SCHEME", help="Pins layers: _fc=fp16.")
+@click.option("--calibration", type=_path, help="Texts, pictures or sounds to calibrate with.")
+@click.option("--fast", is_flag=True, help="Estimate sensitivity (Fisher) instead of measuring.")
+@click.option("--json", "as_json", is_flag=True, help="JSON, as a pipe gets anyway.")
+def quantize(
+    model: str,
+    tower: str,
+    out: Path,
+    scheme: str,
+    keep: tuple[str, ...],
+    calibration: Path | None,
+    fast: bool,
+    as_json: bool,
+    **limits: Any,
+) -> None:
+    """Store a tower's weights in few bits, and serve from the result.
+
+    Measures how much each layer can take, chooses a bit width for each, and writes the model,
+    its ONNX file and the measurements to the folder. Run it with
+    ANYMODAL_ENCODER__QUANTIZATION=FOLDER.
+    """
+    from encoder.models.quantized_tower import quantize_tower
+    from workers.output import console, print_json, wants_json
+
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", UserWarning)
+        made = quantize_tower(
+            model, tower, out,
+            calibration=calibration, config=scheme, mode="fisher" if fast else "measured",
+            keep=dict(_pin(text) for text in keep) or None, **limits,
+        )  # fmt: skip
+    summary = made.summary()
+    summary["warnings"] = [str(warning.message) for warning in warned]
+    if wants_json(as_json):
+        print_json(summary)
+        return
+    screen = console()
+    screen.print(_layers_table(summary["layers"]))
+    for line in (*summary["warnings"], *summary["notes"]):
+        screen.print(line, style="yellow", markup=False)
+    screen.print(_figures(summary))
+
+
+def _pin(text: str) -> tuple[str, str]:
+    layer, equals, scheme = text.partition("=")
+    if not (layer and equals and scheme):
+        raise click.BadParameter(f"{text!r} is not LAYER=SCHEME, such as _fc=fp16.")
+    return layer, scheme
+
+
+def _layers_table(schemes: dict[str, str]) -> Table:
+    from rich.table import Table
+
+    table = Table("layer", "scheme")
+    for name, scheme in schemes.items():
+        table.add_row(name, scheme)
+    return table
+
+
+def _figures(summary: dict[str, Any]) -> str:
+    loss = "not measured" if summary["loss"] is None else f"{summary['loss']:.2g}"
+    return (
+        f"[bold]{summary['compression']}×[/] smaller: {summary['fp32_bytes'] / 1e6:.1f} → "
+        f"{summary['bytes'] / 1e6:.1f} MB, {summary['average_bits']} bits on average, "
+        f"loss ({summary['objective'] or 'no data'}) {loss}, in {summary['folder']}"
+    )
