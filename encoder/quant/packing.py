@@ -42,6 +42,9 @@ def unpack(packed: Tensor, bits: int, n_columns: int) -> Tensor:
 
     if bits == 8:
         return packed.view(torch.int8)
+    if bits == 4:  # shifts of int8 carry the sign
+        pairs = torch.stack([(packed << 4).view(torch.int8) >> 4, packed.view(torch.int8) >> 4], 2)
+        return pairs.flatten(1)[:, :n_columns]
     per_block, block_bytes = _block(bits)
     n_blocks = -(-n_columns // per_block)
     missing = n_blocks * block_bytes - packed.shape[1]

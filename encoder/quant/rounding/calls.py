@@ -6,6 +6,7 @@ Importing this imports torch.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,9 @@ _ARGUMENTS: dict[Any, Sequence[str]] = {
     functional.conv3d: _CONV,
     functional.multi_head_attention_forward: _ATTENTION,
 }
+
+_MIN_ROWS, _ROWS_PER_COLUMN = 512, 4
+"""How many inputs of a layer one batch gives at most: the larger of the two."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,31 +95,21 @@ def _inputs(named: Mapping[str, Any]) -> tuple[Tensor, ...]:
     return tuple(distinct.values())
 
 
-def rows_of(call: Call, max_rows: int) -> Tensor:
+def rows_of(call: Call) -> Tensor:
     """What the weight's rows are multiplied with, float32 [n_conv_groups, n, n_columns].
 
-    Args:
-        call: of a linear layer, a convolution (patches) or an attention.
-        max_rows: n at most, chosen at random but always the same: a large picture costs no more.
+    Of a batch with very many, such as the places of large pictures, evenly spread ones are
+    taken: what they tell repeats itself.
     """
+    n_wanted = max(_MIN_ROWS, _ROWS_PER_COLUMN * call.layer.n_columns)
     if call.layer.kind == "conv":
-        return _patches(call, max_rows)
-    flat = [_thin(x.detach().reshape(-1, x.shape[-1]), max_rows) for x in call.inputs]
-    return torch.cat(flat).float().unsqueeze(0)
+        return _patches(call, n_wanted)
+    flat = [x.detach().reshape(-1, x.shape[-1]) for x in call.inputs]
+    return torch.cat([x[:: max(1, -(-len(x) // n_wanted))] for x in flat]).float().unsqueeze(0)
 
 
-def _thin(rows: Tensor, max_rows: int) -> Tensor:
-    return rows if len(rows) <= max_rows else rows[_chosen(len(rows), max_rows)]
-
-
-def _chosen(n: int, n_wanted: int) -> Tensor:
-    if n <= n_wanted:
-        return torch.arange(n)
-    return torch.randint(n, (n_wanted,), generator=torch.Generator().manual_seed(0))
-
-
-def _patches(call: Call, max_rows: int) -> Tensor:
-    """What each filter sees at chosen places, [n_conv_groups, n_patches, n_columns]."""
+def _patches(call: Call, n_wanted: int) -> Tensor:
+    """What each filter sees at some of its places, [n_conv_groups, n_patches, n_columns]."""
     kernel = call.layer.weight.shape[2:]
     n_axes = len(kernel)
     stride = _each(call.options.get("stride", 1), n_axes)
@@ -125,12 +119,14 @@ def _patches(call: Call, max_rows: int) -> Tensor:
         x = x.unsqueeze(0)
     x = _padded(x, kernel, dilation, call.options.get("padding", 0))
     windows = _windows(x, kernel, stride, dilation)
-    places = windows.shape[:1] + windows.shape[2 : 2 + n_axes]
-    flat = _chosen(places.numel(), max_rows)
-    n, *at = torch.unravel_index(flat, places)
-    picked = windows.movedim(1, -1 - n_axes)[(n, *at)].float()  # [n_patches, channels, *kernel]
+    places = windows.shape[2 : 2 + n_axes]
+    every = math.ceil((len(x) * places.numel() / n_wanted) ** (1 / n_axes))
+    thin = [slice(min(every, size) // 2, None, every) for size in places]
+    patches = windows[(slice(None), slice(None), *thin)].flatten(2, 1 + n_axes)
     n_groups = call.layer.n_conv_groups
-    return picked.reshape(len(flat), n_groups, -1).transpose(0, 1).contiguous()
+    shape = (len(x), n_groups, -1, patches.shape[2], kernel.numel())
+    by_group = patches.float().reshape(shape).permute(1, 0, 3, 2, 4)
+    return by_group.reshape(n_groups, -1, call.layer.n_columns)
 
 
 def _each(value: Any, n_axes: int) -> tuple[int, ...]:
@@ -145,6 +141,8 @@ def _padded(x: Tensor, kernel: Sequence[int], dilation: Sequence[int], padding: 
         sides = [(total // 2, total - total // 2) for total in totals]
     else:
         sides = [(p, p) for p in _each(padding, len(kernel))]
+    if not any(map(any, sides)):
+        return x
     return functional.pad(x, [side for pair in reversed(sides) for side in pair])
 
 

@@ -5,7 +5,8 @@ Importing this imports torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +17,6 @@ from encoder.quant.rounding.calls import Call, LayerCalls, rows_of
 from encoder.quant.rounding.gram import Gram
 
 _MAX_BYTES = 1 << 29
-_MAX_ROWS = 4096
-"""Inputs of a layer that one batch gives at most: places of a picture are much alike."""
 
 
 class GramSum:
@@ -29,7 +28,7 @@ class GramSum:
 
     def add(self, call: Call) -> None:
         """Count the inputs of one call."""
-        rows = rows_of(call, _MAX_ROWS)
+        rows = rows_of(call)
         if self._total is None:
             n_groups, _, n_columns = rows.shape
             self._total = torch.zeros(n_groups, n_columns, n_columns)
@@ -68,8 +67,15 @@ def grams(
     """
     if not batches:
         return
+    if sum(map(_gram_bytes, layers.values())) <= max_bytes:
+        yield _collect(model, layers.values(), batches, last="")
+        return
     for names in _shares(execution_order(model, layers, batches[0]), layers, max_bytes):
-        yield _collect(model, [layers[name] for name in names], batches)
+        yield _collect(model, [layers[name] for name in names], batches, last=names[-1])
+
+
+def _gram_bytes(layer: Layer) -> int:
+    return 4 * layer.n_conv_groups * layer.n_columns**2
 
 
 def execution_order(model: nn.Module, layers: Mapping[str, Layer], batch: Batch) -> list[str]:
@@ -90,7 +96,7 @@ def _shares(
     share: list[str] = []
     held = 0
     for name in names:
-        size = 4 * layers[name].n_conv_groups * layers[name].n_columns ** 2
+        size = _gram_bytes(layers[name])
         if share and held + size > max_bytes:
             yield share
             share, held = [], 0
@@ -101,28 +107,27 @@ def _shares(
 
 
 def _collect(
-    model: nn.Module, layers: Sequence[Layer], batches: Sequence[Batch]
+    model: nn.Module, layers: Iterable[Layer], batches: Sequence[Batch], last: str
 ) -> dict[str, Gram]:
+    """Gram matrices by name; a forward ends once the layer ``last`` has been called."""
     sums: dict[str, GramSum] = {}
     owners: dict[str, str] = {}
-    last: list[Call] = []
+    before: list[Call] = []
 
     def add(call: Call) -> None:
         name = call.layer.name
-        shares = bool(last) and same_input(last[0], call)
-        owner = owners.setdefault(name, owners[last[0].layer.name] if shares else name)
+        shares = bool(before) and same_input(before[0], call)
+        owner = owners.setdefault(name, owners[before[0].layer.name] if shares else name)
         if owner == name:
             sums.setdefault(name, GramSum()).add(call)
-        last[:] = [call]
-        if name == layers[-1].name:
+        before[:] = [call]
+        if name == last:
             raise _Enough
 
     for batch in batches:
-        try:
-            with LayerCalls(layers, add):
-                run(model, batch)
-        except _Enough:
-            last.clear()
+        with suppress(_Enough), LayerCalls(layers, add):
+            run(model, batch)
+        before.clear()
     means = {name: total.mean() for name, total in sums.items()}
     return {name: means[owner] for name, owner in owners.items()}
 
