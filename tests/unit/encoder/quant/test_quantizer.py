@@ -1,0 +1,179 @@
+"""The front door of quantization, on small real networks."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from encoder import Quantizer
+from encoder.errors import InputError, ModelError
+from encoder.quant.allocation import BudgetWarning
+from encoder.quant.calibration import CalibrationData
+from encoder.quant.quantized import model_nbytes
+from encoder.runtime.onnx import OnnxSession
+
+
+def classifier() -> nn.Sequential:
+    torch.manual_seed(0)
+    layers = nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(),
+        nn.Conv2d(16, 16, 3, padding=1, groups=16), nn.ReLU(),
+        nn.Conv2d(16, 32, 1), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10),
+    ).eval()  # fmt: skip
+    layers[9].weight.data *= 100  # opinions that differ, as a trained network has them
+    return layers
+
+
+PIXELS = torch.randn(48, 3, 12, 12, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def quantizer() -> Quantizer:
+    return Quantizer(classifier(), calibration=PIXELS, progress=False)
+
+
+def test_auto_keeps_to_its_loss_as_measured(quantizer: Quantizer) -> None:
+    quantized = quantizer.apply(config="auto")
+    assert quantized.facts.objective == "kl"
+    assert quantized.facts.loss is not None
+    assert quantized.facts.loss <= 0.003
+    assert quantized.compression > 2
+
+
+@pytest.mark.parametrize(
+    ("limits", "share"),
+    [({"budget": "1/4"}, 1 / 4), ({"bits": 7.0}, 7 / 32), ({"budget": 3000}, 0)],
+)
+def test_a_budget_is_never_exceeded(
+    quantizer: Quantizer, limits: dict[str, object], share: float
+) -> None:
+    quantized = quantizer.apply(**limits)  # type: ignore[arg-type]
+    limit = model_nbytes(classifier()) * share or 3000
+    assert 0.6 * limit < quantized.nbytes <= limit
+
+
+def test_the_loss_told_is_on_data_that_fitted_nothing() -> None:
+    data = CalibrationData(list(PIXELS[:24].split(8)), list(PIXELS[24:].split(8)))
+    model = classifier()
+    quantized = Quantizer(model, calibration=data, progress=False).apply("int4")
+    with torch.inference_mode():
+        p, q = (m(PIXELS[24:]).log_softmax(1) for m in (model, quantized))
+    expected = (p.exp() * (p - q)).sum(1).mean().item()
+    assert quantized.facts.loss == pytest.approx(expected, rel=1e-4)
+
+
+def test_keep_pins_a_layer_by_its_name(quantizer: Quantizer) -> None:
+    schemes = quantizer.apply(budget="1/3", keep={"9": "fp16"}).schemes
+    assert schemes["9"].name == "fp16"
+    assert min(scheme.bits for name, scheme in schemes.items() if name != "9") < 16
+
+
+def test_an_explicit_mapping_leaves_the_rest_as_it_was(quantizer: Quantizer) -> None:
+    quantized = quantizer.apply({"0": "int8", "9": "int4g32"})
+    assert {name: s.name for name, s in quantized.schemes.items()} == {"0": "int8", "9": "int4g32"}
+    assert isinstance(quantized.module[5].weight, nn.Parameter)  # type: ignore[index]
+
+
+def test_a_group_that_does_not_divide_is_noted(quantizer: Quantizer) -> None:
+    quantized = quantizer.apply("int4g64")
+    assert any("27 columns" in note for note in quantized.facts.notes)
+    assert quantized.schemes["0"].name == "int4"
+
+
+def test_a_budget_that_cannot_be_met_is_told_with_the_arithmetic(quantizer: Quantizer) -> None:
+    with pytest.warns(BudgetWarning, match=r"9 kept at fp16.*caps this model at"):
+        quantizer.apply(budget="1/9", keep={"9": "fp16"})
+
+
+def test_a_loss_that_cannot_be_met_gives_the_most_exact() -> None:
+    quantizer = Quantizer(classifier(), calibration=PIXELS, progress=False)
+    schemes = quantizer.apply(max_loss=0.0).schemes
+    assert {scheme.bits for scheme in schemes.values()} <= {16, 32}
+
+
+def test_without_data_explicit_schemes_work_and_auto_says_what_is_missing() -> None:
+    quantizer = Quantizer(classifier(), progress=False)
+    quantized = quantizer.apply("int8")
+    assert quantized.facts.loss is None
+    with pytest.raises(InputError, match=r"needs data.*calibration=batches"):
+        quantizer.apply()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"config": "int8", "bits": 4.0}, {"bits": 4.0, "max_loss": 0.1}, {"config": "int5"}],
+)
+def test_settings_that_contradict_are_refused(
+    quantizer: Quantizer, arguments: dict[str, object]
+) -> None:
+    with pytest.raises(InputError, match="Wanted"):
+        quantizer.apply(**arguments)  # type: ignore[arg-type]
+
+
+def test_a_model_without_layers_is_refused() -> None:
+    with pytest.raises(InputError, match="without any layer that can be quantized"):
+        Quantizer(nn.ReLU())
+
+
+def test_weights_that_are_not_finite_are_refused() -> None:
+    model = classifier()
+    model[5].weight.data[0, 0] = float("nan")  # type: ignore[index, union-attr]
+    with pytest.raises(InputError, match=r"model\.5\.weight: got 1 of 512 values"):
+        Quantizer(model, calibration=PIXELS)
+
+
+def test_a_forward_that_fails_names_the_batch() -> None:
+    quantizer = Quantizer(classifier(), calibration=torch.randn(8, 4, 12, 12), progress=False)
+    with pytest.raises(ModelError, match=r"calibration batch \(float32 \[4, 4, 12, 12\]\)"):
+        quantizer.apply()
+
+
+def test_one_item_cannot_both_fit_and_judge() -> None:
+    with pytest.raises(InputError, match="half fits, half judges"):
+        Quantizer(classifier(), calibration=PIXELS[:1])
+
+
+def test_what_is_exported_equals_what_was_applied(quantizer: Quantizer, tmp_path: Path) -> None:
+    quantized = quantizer.apply(budget="1/4")
+    report = quantizer.export_onnx(tmp_path / "model.onnx")
+    (name,) = (node.name for node in onnx.load(report.path).graph.input)
+    outputs = OnnxSession(report.path).run({name: PIXELS[:5].numpy()})[0]
+    with torch.inference_mode():
+        np.testing.assert_allclose(outputs, quantized(PIXELS[:5]).numpy(), atol=1e-3)
+
+
+def test_export_needs_an_applied_model(quantizer: Quantizer, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"Wanted apply\(\) before it"):
+        quantizer.export_onnx(tmp_path / "model.onnx")
+
+
+def test_a_stopped_analysis_goes_on(tmp_path: Path) -> None:
+    first = Quantizer(classifier(), calibration=PIXELS, cache=tmp_path, progress=False)
+    measured = first.analyze_sensitivity()
+    (journal,) = tmp_path.iterdir()
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join(lines[: len(lines) // 2]))
+    again = Quantizer(classifier(), calibration=PIXELS, cache=tmp_path, progress=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert again.analyze_sensitivity().rows == measured.rows
+    assert len(journal.read_text().splitlines()) == len(lines)
+
+
+def test_query_key_and_value_share_a_scheme() -> None:
+    from encoder.networks.bert import BertSize, SentenceBert
+
+    torch.manual_seed(0)
+    size = BertSize(vocab_size=50, n_positions=16, hidden_dim=32, ffn_dim=64, n_layers=2, n_heads=4)
+    ids = torch.randint(0, 50, (24, 8))
+    batches = [{"input_ids": part, "mask": torch.ones(4, 8)} for part in ids.split(4)]
+    quantizer = Quantizer(SentenceBert(size), calibration=batches, progress=False)
+    schemes = quantizer.apply(bits=6.5).schemes
+    assert quantizer.objective == "cosine"
+    for i in range(2):
+        assert len({schemes[f"layers.{i}.{part}"] for part in ("query", "key", "value")}) == 1
