@@ -51,16 +51,27 @@ class BertLayer(nn.Module):
 
         ``attention_bias`` [n, 1, 1, length] is added to the attention logits.
         """
-        x = self.attention_norm(x + self._attend(x, attention_bias))
+        return self.feed(self.attend(x, attention_bias))
+
+    def attend(self, x: Tensor, attention_bias: Tensor, n_queries: int | None = None) -> Tensor:
+        """Attention with its residual and norm, for the first ``n_queries`` tokens or for all."""
+        asking = x if n_queries is None else x[:, :n_queries]
+        q, k, v = (
+            self._split(self.query(asking)),
+            self._split(self.key(x)),
+            self._split(self.value(x)),
+        )
+        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=attention_bias)
+        normed: Tensor = self.attention_norm(
+            asking + self.attention_out(mixed.transpose(1, 2).flatten(2))
+        )
+        return normed
+
+    def feed(self, x: Tensor) -> Tensor:
+        """The feed-forward net with its residual and norm."""
         fed_forward: Tensor = self.ffn_out(functional.gelu(self.ffn_in(x)))
         normed: Tensor = self.ffn_norm(x + fed_forward)
         return normed
-
-    def _attend(self, x: Tensor, attention_bias: Tensor) -> Tensor:
-        q, k, v = (self._split(project(x)) for project in (self.query, self.key, self.value))
-        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=attention_bias)
-        out: Tensor = self.attention_out(mixed.transpose(1, 2).flatten(2))
-        return out
 
     def _split(self, x: Tensor) -> Tensor:
         n, length, hidden_dim = x.shape

@@ -1,0 +1,70 @@
+"""BERT-like encoders of Hugging Face transformers (post-norm, absolute positions)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from encoder.dsre.cost import Shape
+
+MODEL_TYPES = ("bert", "roberta", "xlm-roberta", "camembert")
+"""Not MPNet: its positions are relative, and a merged token has no single one."""
+
+
+def adapt(model: nn.Module) -> HfBertBlocks | None:
+    """The blocks of a BERT-like encoder; None for anything else, decoders too."""
+    config = getattr(model, "config", None)
+    known = getattr(config, "model_type", None) in MODEL_TYPES and hasattr(model, "encoder")
+    relative = getattr(config, "position_embedding_type", "absolute") != "absolute"
+    if not known or relative or getattr(config, "is_decoder", False):
+        return None
+    return HfBertBlocks(model)
+
+
+class HfBertBlocks:
+    """See `encoder.dsre.adapters.base.Blocks`."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model: Any = model
+
+    @property
+    def shape(self) -> Shape:
+        """See `Blocks.shape`."""
+        config = self._model.config
+        return Shape(config.num_hidden_layers, config.hidden_size, config.intermediate_size)
+
+    @property
+    def vocab_size(self) -> int:
+        """See `Blocks.vocab_size`."""
+        return int(self._model.config.vocab_size)
+
+    def embed(self, input_ids: Tensor) -> Tensor:
+        """See `Blocks.embed`."""
+        states: Tensor = self._model.embeddings(input_ids=input_ids)
+        return states
+
+    def attend(self, layer: int, x: Tensor, bias: Tensor, n_queries: int | None) -> Tensor:
+        """See `Blocks.attend`."""
+        attention = self._model.encoder.layer[layer].attention
+        asking = x if n_queries is None else x[:, :n_queries]
+        own = attention.self
+        q, k, v = (
+            self._heads(project(states))
+            for project, states in ((own.query, asking), (own.key, x), (own.value, x))
+        )
+        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        out: Tensor = attention.output(mixed.transpose(1, 2).flatten(2), asking)
+        return out
+
+    def feed(self, layer: int, x: Tensor) -> Tensor:
+        """See `Blocks.feed`."""
+        block = self._model.encoder.layer[layer]
+        out: Tensor = block.output(block.intermediate(x), x)
+        return out
+
+    def _heads(self, x: Tensor) -> Tensor:
+        n, length, hidden_dim = x.shape
+        n_heads = self._model.config.num_attention_heads
+        return x.reshape(n, length, n_heads, hidden_dim // n_heads).transpose(1, 2)

@@ -1,0 +1,63 @@
+"""Pure: what a forward costs, from the number of tokens in each layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The numbers of an encoder that decide its cost."""
+
+    n_layers: int
+    hidden_dim: int
+    ffn_dim: int
+
+
+def dense_flops(shape: Shape, n_tokens: ArrayLike) -> NDArray[np.float64]:
+    """FLOPs (two per multiply-add) of the matrix products, for texts of ``n_tokens`` [n]; [n].
+
+    >>> float(dense_flops(Shape(1, 2, 8), [3])[0])
+    360.0
+    """
+    tokens = np.asarray(n_tokens, np.float64)
+    kept = np.repeat(tokens[:, None], shape.n_layers, 1)
+    return sparse_flops(shape, tokens, kept, gated=[False] * shape.n_layers)
+
+
+def sparse_flops(
+    shape: Shape,
+    n_tokens: ArrayLike,
+    kept: ArrayLike,
+    *,
+    gated: Sequence[bool],
+    cls_only: bool = False,
+) -> NDArray[np.float64]:
+    """FLOPs of a forward that keeps fewer tokens from layer to layer.
+
+    Args:
+        shape: of the encoder.
+        n_tokens: tokens that enter, [n].
+        kept: tokens after each layer's attention, [n, n_layers].
+        gated: which layers compare tokens, odd ones with even ones; [n_layers].
+        cls_only: the last layer serves the first token alone (CLS pooling).
+
+    Returns:
+        FLOPs of the matrix products, those of the gate included, [n].
+    """
+    after = np.array(kept, np.float64)
+    before = np.concatenate([np.asarray(n_tokens, np.float64)[:, None], after[:, :-1]], 1)
+    asking = before.copy()
+    if cls_only:
+        after[:, -1] = asking[:, -1] = 1.0
+    d = shape.hidden_dim
+    projections = 4 * d * d * (before + asking)
+    attention = 4 * d * before * asking
+    feed_forward = 4 * d * shape.ffn_dim * after
+    matching = 2 * d * (before / 2) ** 2 * np.asarray(gated)
+    totals: NDArray[np.float64] = (projections + attention + feed_forward + matching).sum(1)
+    return totals

@@ -1,0 +1,168 @@
+"""Merge similar tokens of a text between attention and feed-forward. Pure, in torch.
+
+The matching is that of ToMe (Bolya et al. 2023: every second token looks for its most similar
+one among the others), kept from merging rare words by their inverse document frequency
+(Spärck Jones 1972), with a threshold instead of a fixed number. Everything is per row: a text
+gets the same tokens in any batch.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+_NEVER = 1e4
+# a protection that no similarity reaches
+
+
+class Tokens(NamedTuple):
+    """The tokens of a batch, in text order, padded on the right to an even length.
+
+    Args:
+        states: hidden states [n, length, d].
+        sizes: how many input tokens each stands for, [n, length]; 0 for padding.
+        protection: what a similarity must exceed in addition, [n, length]; 0 for padding.
+    """
+
+    states: Tensor
+    sizes: Tensor
+    protection: Tensor
+
+
+def merge_tokens(tokens: Tokens, floor: Tensor, threshold: float | Tensor) -> Tokens:
+    """Merge each odd token into the most similar even one, where they are similar enough.
+
+    Args:
+        tokens: at least one real token in every row.
+        floor: how many tokens a row keeps at least, int64 [n].
+        threshold: the similarity that a merge must exceed.
+
+    Returns:
+        The tokens that are left, compacted and padded to the longest row. A target's state is
+        the mean of what it stands for, its protection the largest. The first token takes
+        nothing in and the last one (SEP) is not taken in.
+    """
+    similarity, partner = match(tokens)
+    merged = choose(similarity, tokens.sizes, floor, threshold)
+    return combine(tokens, merged, partner)
+
+
+def match(tokens: Tokens) -> tuple[Tensor, Tensor]:
+    """For each odd token the best even one.
+
+    Returns:
+        Protected similarity [n, length / 2] and the partner's index among the even tokens.
+    """
+    states, sizes, protection = tokens
+    real = sizes > 0
+    position = torch.arange(states.shape[1], device=states.device)
+    last = real.sum(1, keepdim=True) - 1
+    never = torch.full_like(protection, _NEVER)
+    as_target = _even(torch.where(real & (position > 0), protection, never))
+    as_source = _odd(torch.where(real & (position < last), protection, never))
+    units = states / torch.linalg.vector_norm(states, dim=2, keepdim=True).clamp_min(1e-12)
+    targets, sources = _split(units)
+    cosines = sources @ targets.transpose(1, 2)
+    scores = cosines - torch.maximum(as_source[:, :, None], as_target[:, None, :])
+    best, partner = scores.max(2)
+    return best, partner
+
+
+def choose(similarity: Tensor, sizes: Tensor, floor: Tensor, threshold: float | Tensor) -> Tensor:
+    """Which odd tokens are merged away, bool [n, length / 2].
+
+    Where the floor allows fewer merges than the threshold, the most similar pairs win; a tie at
+    the border is not merged.
+    """
+    count = (sizes > 0).sum(1, keepdim=True)
+    allowed = (count - floor[:, None]).clamp(0, similarity.shape[1])
+    ranked = similarity.sort(1, descending=True).values
+    ranked = torch.cat([ranked, torch.full_like(ranked[:, :1], -_NEVER)], 1)
+    bar = ranked.gather(1, allowed)
+    return (similarity > bar) & (similarity > threshold)
+
+
+def combine(tokens: Tokens, merged: Tensor, partner: Tensor) -> Tokens:
+    """Take the merged odd tokens into their partners and close the gaps.
+
+    Args:
+        tokens: see `merge_tokens`.
+        merged: bool [n, length / 2], over the odd tokens.
+        partner: int64 [n, length / 2], among the even tokens.
+    """
+    states, sizes, protection = tokens
+    order, alive = _survivors(sizes > 0, merged)
+    new_sizes = _absorb(sizes, merged, partner, "sum")
+    new_protection = _absorb(protection, merged, partner, "amax")
+    n, length, d = states.shape
+    summed = _sum_states((states * sizes[:, :, None]).reshape(n * length, d), merged, partner)
+    first = torch.arange(n, device=states.device)[:, None] * length
+    kept_states = summed.index_select(0, (order + first).reshape(-1)).reshape(n, -1, d)
+    kept_sizes = new_sizes.gather(1, order)
+    return Tokens(
+        kept_states / kept_sizes.clamp_min(1.0)[:, :, None],
+        kept_sizes * alive,
+        new_protection.gather(1, order) * alive,
+    )
+
+
+def _sum_states(weighted: Tensor, merged: Tensor, partner: Tensor) -> Tensor:
+    """Add the merged odd rows of [n * length, d] to their partners' rows."""
+    n, half = merged.shape
+    place = torch.arange(n * half, device=merged.device).reshape(n, half)
+    target = 2 * (place[:, :1] + partner)
+    which = merged.reshape(-1).nonzero().squeeze(1)
+    sources = weighted.index_select(0, 2 * which + 1)
+    return weighted.index_put((target.reshape(-1)[which],), sources, accumulate=True)
+
+
+def _survivors(real: Tensor, merged: Tensor) -> tuple[Tensor, Tensor]:
+    """The old position of each kept token, [n, new length], and where it is one, float."""
+    n, length = real.shape
+    even, odd = _even(real), _odd(real) & ~merged
+    per_pair = even.long() + odd.long()
+    before = per_pair.cumsum(1) - per_pair
+    n_kept = per_pair.sum(1, keepdim=True)
+    new_length = _even_length(n_kept, length)
+    position = torch.arange(length, device=real.device).expand(n, length)
+    slot = _join(before * even, (before + 1) * odd)
+    # what is not kept writes 0 to slot 0, which holds position 0 anyway
+    kept_position = position * _join(even, odd)
+    order = position.new_zeros(n, new_length).scatter_reduce(1, slot, kept_position, "amax")
+    alive = torch.arange(new_length, device=real.device) < n_kept
+    return order, alive.float()
+
+
+def _even_length(n_kept: Tensor, length: int) -> int:
+    half: int = torch.div(n_kept.max() + 1, 2, rounding_mode="trunc").item()  # type: ignore[assignment]
+    # what an exporter cannot know of a length that depends on the data
+    torch._check(half >= 1)  # type: ignore[no-untyped-call]
+    torch._check(2 * half <= length)  # type: ignore[no-untyped-call]
+    return 2 * half
+
+
+def _absorb(values: Tensor, merged: Tensor, partner: Tensor, how: str) -> Tensor:
+    """Reduce the merged odd values into their partners; [n, length] stays."""
+    even, odd = _even(values), _odd(values)
+    return _join(even.scatter_reduce(1, partner, odd * merged, how), odd)
+
+
+def _even(x: Tensor) -> Tensor:
+    return x.reshape(x.shape[0], -1, 2)[:, :, 0]
+
+
+def _odd(x: Tensor) -> Tensor:
+    return x.reshape(x.shape[0], -1, 2)[:, :, 1]
+
+
+def _join(even: Tensor, odd: Tensor) -> Tensor:
+    return torch.stack([even, odd], 2).reshape(even.shape[0], -1)
+
+
+def _split(states: Tensor) -> tuple[Tensor, Tensor]:
+    """Even and odd rows of [n, length, d], each [n, length / 2, d]."""
+    n, length, d = states.shape
+    even, odd = torch.split(states.reshape(n, length // 2, 2 * d), d, 2)
+    return even, odd

@@ -1,0 +1,115 @@
+"""The sparse forward: the same modules and weights as the dense model, fewer tokens."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from encoder.dsre.adapters import Blocks, blocks_of
+from encoder.dsre.gatefile import GateFile
+from encoder.dsre.merge import Tokens, merge_tokens
+from encoder.dsre.operator import MERGE
+from encoder.errors import ModelError
+
+Pooling = Literal["mean", "cls"]
+
+
+class SparseEncoder(nn.Module):
+    """A text encoder that merges similar tokens on the way.
+
+    Args:
+        dense: a `SentenceBert` or a BERT-like encoder of transformers; kept as it is.
+        gate: what to merge.
+        pooling: how the last layer becomes one vector; CLS computes only what CLS needs.
+
+    Raises:
+        ModelError: the architecture is unknown, or the gate was made for another model.
+    """
+
+    rarity: Tensor
+
+    def __init__(self, dense: nn.Module, gate: GateFile, *, pooling: Pooling = "mean") -> None:
+        super().__init__()
+        self.dense = dense
+        self.settings = gate.settings
+        self.pooling = pooling
+        self.blocks = blocks_of(dense)
+        _check(gate, self.blocks)
+        self.register_buffer("rarity", torch.from_numpy(gate.rarity), persistent=False)
+
+    def forward(self, input_ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Embed padded texts.
+
+        Args:
+            input_ids: int64 token ids [n, length], padded on the right.
+            mask: float32 [n, length], 1 for a token and 0 for padding.
+
+        Returns:
+            Pooled vectors (not normalised), float32 [n, hidden_dim], and the number of tokens
+            after each layer's attention, int64 [n, n_layers].
+        """
+        input_ids, mask = _even(input_ids), _even(mask)
+        tokens = Tokens(self.blocks.embed(input_ids), mask, self._protect(input_ids, mask))
+        floor = self._floor(mask)
+        kept = []
+        for layer, threshold in enumerate(self.settings.thresholds):
+            queries = 1 if self._serves_cls(layer) else None
+            attended = self.blocks.attend(layer, tokens.states, _bias(tokens), queries)
+            tokens = tokens._replace(states=attended)
+            if threshold is not None and queries is None:
+                tokens = self._merge(tokens, floor, threshold)
+            kept.append((tokens.sizes > 0).sum(1))
+            tokens = tokens._replace(states=self.blocks.feed(layer, tokens.states))
+        return self._pool(tokens), torch.stack(kept, 1)
+
+    def _serves_cls(self, layer: int) -> bool:
+        return self.pooling == "cls" and layer == self.blocks.shape.n_layers - 1
+
+    def _protect(self, input_ids: Tensor, mask: Tensor) -> Tensor:
+        rarity = self.rarity[input_ids].to(mask.dtype)
+        return rarity * mask * (self.settings.protection / 255.0)
+
+    def _floor(self, mask: Tensor) -> Tensor:
+        """The fewest tokens that each row keeps, int64 [n]: a short text keeps all."""
+        n_tokens = mask.sum(1)
+        floor = (n_tokens * self.settings.floor).ceil()
+        return torch.where(n_tokens < self.settings.min_tokens, n_tokens, floor).long()
+
+    def _merge(self, tokens: Tokens, floor: Tensor, threshold: float) -> Tokens:
+        if torch.compiler.is_exporting():
+            return Tokens(*MERGE(*tokens, floor, threshold))
+        may_merge = (tokens.sizes > 0).sum(1) > floor
+        return merge_tokens(tokens, floor, threshold) if bool(may_merge.any()) else tokens
+
+    def _pool(self, tokens: Tokens) -> Tensor:
+        if self.pooling == "cls":
+            return tokens.states[:, 0]
+        weights = tokens.sizes.unsqueeze(2)
+        return (tokens.states * weights).sum(1) / weights.sum(1)
+
+
+def _check(gate: GateFile, blocks: Blocks) -> None:
+    fitted = (len(gate.settings.thresholds), len(gate.rarity))
+    wanted = (blocks.shape.n_layers, blocks.vocab_size)
+    if fitted != wanted:
+        raise ModelError(
+            f"The gate is for {fitted[0]} layers and {fitted[1]} tokens, the model has "
+            f"{wanted[0]} and {wanted[1]}.",
+            remedy="Calibrate one for this model with `anymodal dsre calibrate`.",
+        )
+
+
+def _even(x: Tensor) -> Tensor:
+    """Pad [n, length] with one 0 if its length is odd."""
+    return functional.pad(x, (0, 1))[:, : (x.shape[1] + 1) // 2 * 2]
+
+
+def _bias(tokens: Tokens) -> Tensor:
+    """Proportional attention (Bolya et al. 2023): a token of size s weighs as s tokens would."""
+    lowest = torch.finfo(tokens.states.dtype).min
+    # a real token's size is at least 1
+    logs = torch.where(tokens.sizes > 0, tokens.sizes.clamp_min(1.0).log(), lowest)
+    return logs[:, None, None, :]
