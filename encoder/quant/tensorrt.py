@@ -90,8 +90,9 @@ def check_tensorrt(path: Path) -> list[Finding]:
     It is a structural check from documents: TensorRT was not run.
     """
     import onnx_ir
+    from onnx_ir.passes.common import ShapeInferencePass
 
-    model = onnx_ir.load(path)
+    model = ShapeInferencePass()(onnx_ir.load(path)).model
     return [finding for rule in RULES for finding in rule(model)]
 
 
@@ -127,14 +128,14 @@ def no_uint8_inside(model: ir.Model) -> Iterator[Finding]:
 
 
 def only_dequantized(model: ir.Model) -> Iterator[Finding]:
-    """INT8 and INT4 are for quantization only: nothing but DequantizeLinear reads such constants.
+    """INT8 and INT4 are for quantization only: nothing else reads such constants.
 
     *Operators*: second note, and the types of Gather, Reshape and Transpose.
     """
     for value in model.graph.initializers.values():
         if _type(value) in ("INT8", "INT4"):
             for node in value.consumers():
-                if node.op_type != "DequantizeLinear":
+                if node.op_type not in _Q_DQ:
                     problem = f"{node.op_type} reads {_type(value)} codes"
                     yield _finding(only_dequantized, node, problem)
 
@@ -236,6 +237,7 @@ RULES: tuple[Callable[[Any], Iterator[Finding]], ...] = (
     int4_gemm_only,
 )
 
+_Q_DQ = ("QuantizeLinear", "DequantizeLinear")
 _MISSING = frozenset(
     "BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor ConvInteger DynamicQuantizeLinear "
     "MatMulInteger QLinearConv QLinearMatMul".split()
@@ -251,8 +253,7 @@ def _dequantizers(model: ir.Model) -> Iterator[ir.Node]:
 
 
 def _quantizers(model: ir.Model) -> Iterator[ir.Node]:
-    names = ("QuantizeLinear", "DequantizeLinear")
-    return (node for node in model.graph.all_nodes() if node.op_type in names)
+    return (node for node in model.graph.all_nodes() if node.op_type in _Q_DQ)
 
 
 def _type(value: ir.Value | None) -> str:

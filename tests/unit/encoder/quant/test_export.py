@@ -1,0 +1,256 @@
+"""The ONNX file holds what is packed, and computes what torch computes on it."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor, nn
+
+from encoder.errors import InputError, ModelError
+from encoder.networks.bert import load_sentence_bert
+from encoder.quant.calibration import Batch
+from encoder.quant.export import export_onnx, float_twin
+from encoder.quant.layers import quantized_modules
+from tests.unit.encoder.quant.rounded import (
+    Cnn,
+    Convolutions,
+    CrossAttention,
+    Tied,
+    bert,
+    rounded,
+    tokens,
+    vit,
+)
+
+MIXES = (
+    ("int8", "int4", "int4g32", "fp16", "int3"),
+    ("int4g64", "int3g32", "int8g32", "int4", "fp32", "int8"),
+)
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "model.onnx"
+
+
+def run(path: Path, inputs: dict[str, Tensor], **config: str) -> list[Any]:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    for name, value in config.items():
+        options.add_session_config_entry(f"session.{name}", value)
+    if not config:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    outputs: list[Any] = session.run(None, {name: x.numpy() for name, x in inputs.items()})
+    return outputs
+
+
+def initializers(path: Path) -> dict[str, onnx.TensorProto]:
+    return {tensor.name: tensor for tensor in onnx.load(path).graph.initializer}
+
+
+def operators(path: Path) -> Counter[str]:
+    return Counter(node.op_type for node in onnx.load(path).graph.node)
+
+
+@pytest.mark.parametrize("mix", MIXES)
+@pytest.mark.parametrize(
+    ("make", "example", "other"),
+    [
+        (Cnn, {"x": torch.randn(2, 3, 12, 12)}, {"x": torch.randn(5, 3, 12, 12)}),
+        (bert, tokens(), tokens(3, 11)),
+        (vit, {"input": torch.randn(2, 5, 64)}, {"input": torch.randn(4, 5, 64)}),
+        (Tied, {"input_ids": torch.arange(6).view(2, 3)}, {"input_ids": torch.arange(8)[None]}),
+    ],
+    ids=["cnn", "bert", "vit", "tied"],
+)
+def test_outputs_equal_torch_at_other_lengths(
+    make: Any, example: Any, other: Any, mix: tuple[str, ...], path: Path
+) -> None:
+    model = rounded(make(), mix)
+    report = export_onnx(model, example, path)
+    assert report.difference <= 1e-4
+    with torch.inference_mode():
+        wanted = model(**other).numpy()
+    for config in ({}, {"disable_quant_qdq": "1"}, {"qdq_matmulnbits_accuracy_level": "1"}):
+        np.testing.assert_allclose(run(path, other, **config)[0], wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("scheme", ["int8", "int4g32"])
+def test_inputs_and_outputs_of_every_form(scheme: str, path: Path) -> None:
+    pair = (torch.randn(2, 5, 64), torch.randn(2, 3, 64))
+    report = export_onnx(rounded(CrossAttention(), scheme), pair, path)
+    assert report.difference <= 1e-5
+    assert [i.name for i in onnx.load(path).graph.input] == ["query", "memory"]
+    pair = (torch.randn(2, 8, 9), torch.randn(2, 2, 3, 4, 5))
+    assert export_onnx(rounded(Convolutions(), scheme), pair, path).difference <= 1e-5
+
+
+@pytest.mark.parametrize(
+    ("scheme", "bytes_per_value"),
+    [("int4", 0.5), ("int4g64", 0.5), ("int3", 0.5), ("int8", 1), ("fp16", 2), ("fp32", 4)],
+)
+def test_a_value_takes_as_many_bytes_as_its_scheme(
+    scheme: str, bytes_per_value: float, path: Path
+) -> None:
+    model = rounded(nn.Sequential(nn.Linear(512, 512, bias=False)), scheme)
+    report = export_onnx(model, torch.randn(2, 512), path)
+    scales = 2 * 512 * (8 if scheme.endswith("g64") else scheme.startswith("int"))
+    overhead = report.nbytes - bytes_per_value * 512 * 512 - scales
+    assert report.nbytes == path.stat().st_size
+    assert 0 < overhead < 1000
+
+
+def test_int3_is_noted(path: Path) -> None:
+    model = rounded(nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4)), "int3")
+    assert export_onnx(model, torch.randn(2, 8), path).notes == ("INT3 is stored as INT4: 0, 2",)
+
+
+def test_the_codes_in_the_file_are_those_of_the_model(path: Path) -> None:
+    model = rounded(Cnn(), {"conv": "int4", "linear": "int8"})
+    export_onnx(model, torch.randn(2, 3, 12, 12), path)
+    stored, modules = initializers(path), dict(quantized_modules(model))
+    stem, head = modules["stem"].packed_weight, modules["head"].packed_weight
+    # 27 values a row: ONNX packs on across rows, so compare the values, not the bytes
+    codes = onnx.numpy_helper.to_array(stored["stem.weight.codes"]).astype(np.float32)
+    scales = onnx.numpy_helper.to_array(stored["stem.weight.scales"]).astype(np.float32)
+    values = codes * scales[:, None, None, None]
+    np.testing.assert_array_equal(values.reshape(32, 27), stem.dequantize().numpy())
+    assert stored["stem.weight.codes"].data_type == onnx.TensorProto.INT4
+    assert len(stored["stem.weight.codes"].raw_data) == 32 * 27 // 2
+    assert stored["head.weight.codes"].raw_data == head.packed.numpy().tobytes()
+    assert operators(path)["BatchNormalization"] == 1  # not folded into the codes
+
+
+def test_a_linear_layer_becomes_one_fused_product(path: Path, tmp_path: Path) -> None:
+    model = rounded(nn.Sequential(nn.Linear(64, 32)), "int4g32")
+    report = export_onnx(model, torch.randn(2, 3, 64), path)
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    assert "MatMulNBits" in operators(tmp_path / "optimized.onnx")
+    assert report.difference < 1e-5
+    assert report.default_difference < 3e-2  # it may round activations to INT8
+
+
+@pytest.mark.parametrize("dim", [64, 33])
+@pytest.mark.parametrize("scheme", ["int4", "int8", "fp16"])
+def test_an_embedding_dequantizes_only_the_rows_it_looks_up(
+    scheme: str, dim: int, path: Path
+) -> None:
+    model = rounded(nn.Sequential(nn.Embedding(40, dim)), scheme)
+    export_onnx(model, torch.randint(0, 40, (2, 3)), path)
+    ids = torch.randint(0, 40, (4, 6))
+    np.testing.assert_array_equal(run(path, {"input": ids})[0], model(ids).numpy())
+    graph = onnx.load(path).graph
+    tables = [tensor for tensor in graph.initializer if tensor.dims[:1] == [40]]
+    readers = {node.op_type for node in graph.node for t in tables if t.name in node.input}
+    assert readers == {"Gather"}
+    if scheme == "int4":
+        assert [len(table.raw_data) for table in tables] == [40 * -(-dim // 2), 40 * 2]
+
+
+@pytest.mark.parametrize("loaded", [False, True], ids=["tied", "equal copies"])
+def test_tied_weights_are_stored_once(loaded: bool, path: Path) -> None:
+    model = rounded(Tied(), "int4")
+    if loaded:  # each module with tensors of its own, as after loading a state dict
+        model.head = copy.deepcopy(model.head)
+    export_onnx(model, torch.randint(0, 50, (2, 3)), path)
+    assert sum(t.data_type == onnx.TensorProto.INT4 for t in initializers(path).values()) == 1
+    assert path.stat().st_size < 50 * 64 / 2 + 2 * 50 + 1500
+
+
+def test_a_twin_computes_the_same_and_the_model_stays(path: Path) -> None:
+    model, ids = rounded(Tied(), "int4"), torch.randint(0, 50, (2, 3))
+    before = {name: buffer.clone() for name, buffer in model.state_dict().items()}
+    twin = float_twin(model)
+    assert type(twin.head) is nn.Linear
+    assert twin.head.weight is twin.embedding.weight
+    torch.testing.assert_close(twin(ids), model(ids), rtol=0, atol=1e-6)
+    export_onnx(model, ids, path)
+    assert all(torch.equal(model.state_dict()[name], was) for name, was in before.items())
+
+
+def test_an_example_of_one_item_leaves_the_batch_dynamic(path: Path) -> None:
+    export_onnx(rounded(bert(), "int8"), tokens(1, 5), path)
+    dims = [d.dim_param for i in onnx.load(path).graph.input for d in i.type.tensor_type.shape.dim]
+    assert all(dims)
+    assert run(path, tokens(6, 3))[0].shape == (6, 64)
+
+
+def test_named_axes_vary_and_others_do_not(path: Path) -> None:
+    model, example = rounded(Cnn(), "int8"), torch.randn(2, 3, 12, 12)
+    export_onnx(model, example, path, dynamic_axes={"x": (2, 3)})
+    shape = onnx.load(path).graph.input[0].type.tensor_type.shape.dim
+    assert [dim.dim_value for dim in shape] == [2, 3, 0, 0]
+
+
+def test_a_sequential_input_can_be_named(path: Path) -> None:
+    model = rounded(nn.Sequential(nn.Linear(8, 4)), "int8")
+    export_onnx(model, torch.randn(2, 8), path, input_names=["input"])
+    assert onnx.load(path).graph.input[0].name == "input"
+
+
+def test_the_file_tells_nothing_of_the_machine(path: Path) -> None:
+    export_onnx(rounded(Cnn(), "int4"), torch.randn(2, 3, 12, 12), path)
+    assert str(Path(__file__).parents[3]).encode() not in path.read_bytes()
+    assert b"site-packages" not in path.read_bytes()
+
+
+class Anything(nn.Module):
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return inputs[0]
+
+
+class Fixed(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.view(2, 3) if x.shape[0] == 2 else x + float(x.sum())
+
+
+@pytest.mark.parametrize(
+    ("model", "example", "options", "message"),
+    [
+        (Cnn(), torch.zeros(2, 3, 12, 12), {"target": "openvino"}, "target: got 'openvino'"),
+        (Cnn(), {"x": [1, 2]}, {}, r"example\['x'\]: got list. Wanted a tensor"),
+        (Anything(), torch.zeros(2, 3), {}, "1 inputs, 0 names. Wanted input_names"),
+        (Cnn(), (torch.zeros(2), torch.zeros(2)), {}, "2 inputs, 1 names"),
+    ],
+)
+def test_bad_arguments_are_named(
+    model: nn.Module, example: Batch, options: Any, message: str, path: Path
+) -> None:
+    with pytest.raises(InputError, match=message):
+        export_onnx(model, example, path, **options)
+
+
+def test_what_cannot_be_traced_says_with_what(path: Path) -> None:
+    with pytest.raises(ModelError, match=r"Fixed cannot be traced with \(x: float32 \[2, 3\]\)"):
+        export_onnx(Fixed(), torch.zeros(2, 3), path)
+
+
+def test_the_bundles_text_encoder(bundle_home: Path, path: Path) -> None:
+    model = load_sentence_bert(bundle_home / "text")
+    quantized = rounded(model, {"linear": "int4g64", "embedding": "int4"})
+    report = export_onnx(quantized, tokens(2, 9), path)
+    assert report.difference <= 1e-4
+    assert report.nbytes < model_bytes(model) / 7.4
+    longer = tokens(3, 20)
+    wanted = quantized(**longer).detach().numpy()
+    np.testing.assert_allclose(run(path, longer, disable_quant_qdq="1")[0], wanted, atol=1e-5)
+
+
+def model_bytes(model: nn.Module) -> int:
+    return sum(parameter.nbytes for parameter in model.parameters())
