@@ -1,0 +1,70 @@
+"""A sensitivity report as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from encoder.errors import ModelError
+from encoder.quant.schemes import FP32
+
+if TYPE_CHECKING:
+    from encoder.quant.report import Row, SensitivityReport
+
+_LABELS = {"kl": "KL divergence of the output, nats", "cosine": "1 − cosine of the output"}
+_ROW_INCHES, _MARGIN_INCHES = 0.19, 1.3
+_FLOOR = 1e-9
+_COLORS = ("#b2182b", "#ef8a62", "#e0a800", "#4393c3", "#2166ac", "#999999", "#555555")
+
+
+def draw(report: SensitivityReport, path: Path) -> Path:
+    """One line for each layer: a dot for each scheme at its loss (log scale), and its size.
+
+    Raises:
+        ModelError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ModelError(
+            "Plots need matplotlib, which is not installed.",
+            remedy="Run `pip install 'anymodal[plot]'`, or use report.table().",
+        ) from error
+    n_layers = len(report.layers)
+    figure = Figure(
+        figsize=(10, _MARGIN_INCHES + _ROW_INCHES * max(n_layers, 6)), layout="constrained"
+    )
+    dots, sizes = figure.subplots(1, 2, sharey=True, width_ratios=(4, 1))
+    _draw_dots(dots, report)
+    _draw_sizes(sizes, report)
+    figure.savefig(path, dpi=150)
+    return path
+
+
+def _draw_dots(axes: Any, report: SensitivityReport) -> None:
+    places = {name: place for place, name in enumerate(report.layers)}
+    shown = [scheme for scheme in report.schemes if scheme != FP32]
+    for scheme, color in zip(shown, _spread(len(shown)), strict=True):
+        rows = [r for r in report.rows if r.scheme == scheme and r.loss < float("inf")]
+        losses = [max(row.loss, _FLOOR) for row in rows]
+        label = scheme.name + (" (shared)" if any(row.note for row in rows) else "")
+        axes.scatter(losses, [places[row.layer] for row in rows], s=22, color=color, label=label)
+    axes.set_xscale("log")
+    axes.set_xlabel(_LABELS[report.objective])
+    axes.set_yticks(range(len(places)), list(places), fontsize=8)
+    axes.set_ylim(len(places) - 0.4, -0.6)
+    axes.grid(axis="x", color="#dddddd")
+    axes.hlines(range(len(places)), *axes.get_xlim(), color="#eeeeee", linewidth=0.6, zorder=0)
+    axes.set_axisbelow(True)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(shown), frameon=False)
+
+
+def _draw_sizes(axes: Any, report: SensitivityReport) -> None:
+    whole: list[Row] = [row for row in report.rows if row.scheme == FP32]
+    axes.barh(range(len(whole)), [row.nbytes / 1e6 for row in whole], color="#bbbbbb", height=0.7)
+    axes.set_xlabel("size in FP32, MB")
+    axes.tick_params(axis="y", length=0)
+
+
+def _spread(n: int) -> list[str]:
+    return [_COLORS[i % len(_COLORS)] for i in range(n)]

@@ -1,0 +1,31 @@
+"""A progress bar on a terminal's standard error, and nothing elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Advance = Callable[[str], None]
+"""Told of each step that is done, by name."""
+
+
+@contextmanager
+def progress_bar(title: str, n_steps: int, *, show: bool) -> Iterator[Advance]:
+    """Show how far a long task is; gives what counts its steps."""
+    if not (show and n_steps and sys.stderr.isatty()):
+        yield lambda _step: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[step]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=n_steps, step="")
+        yield lambda step: bar.update(task, advance=1, step=step)

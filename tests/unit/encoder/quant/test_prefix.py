@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from encoder.quant.calibration import forward
+from encoder.quant.layers import find_layers
+from encoder.quant.prefix import PrefixRuns, changed, evaluating
+
+
+class Net(nn.Module):
+    """Skips, an output that is changed in place, a block used twice, a weight used uncalled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(20, 8)
+        self.bias_table = nn.Embedding(2, 8)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8)) for _ in range(4)
+        )
+        self.twice = nn.Linear(8, 8)
+        self.spoiled = nn.Linear(8, 8)
+        self.head = nn.Linear(8, 5)
+        self.calls: list[str] = []
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x = self.twice(self.embed(ids).mean(1)) + self.bias_table.weight[0]
+        for block in self.blocks:
+            x = x + block(x)
+        x = self.spoiled(self.twice(x))
+        x = functional.relu(x, inplace=True)
+        return self.head(x)  # type: ignore[no-any-return]
+
+
+def make() -> tuple[Net, list[Tensor]]:
+    torch.manual_seed(0)
+    return Net().eval(), [torch.randint(0, 20, (3, 6)) for _ in range(2)]
+
+
+def test_a_run_from_the_middle_gives_what_a_whole_run_gives() -> None:
+    model, batches = make()
+    layers = find_layers(model)
+    runs = PrefixRuns(model, layers, batches)
+    for name, layer in layers.items():
+        weight = torch.randn_like(layer.weight)
+        with changed(layer, weight), torch.no_grad():
+            expected = [model(batch) for batch in batches]
+        found = list(runs.run(layer, weight))
+        assert all(map(torch.equal, found, expected)), name
+        assert not torch.equal(found[0], runs.outputs[0]), name
+
+
+def test_what_comes_before_is_not_run_again() -> None:
+    model, batches = make()
+    layers = find_layers(model)
+    runs = PrefixRuns(model, layers, batches[:1])
+    ran: list[str] = []
+    for name, layer in layers.items():
+        layer.module.register_forward_pre_hook(lambda *_, name=name: ran.append(name))
+    whole = {}
+    for name in ("blocks.3.0", "head", "embed"):
+        ran.clear()
+        list(runs.run(layers[name], layers[name].weight.detach()))
+        whole[name] = set(ran)
+    assert not whole["blocks.3.0"] & {"blocks.0.0", "blocks.1.2", "blocks.2.0"}
+    assert {"blocks.3.0", "blocks.3.2", "spoiled", "head"} <= whole["blocks.3.0"]
+    assert "blocks.0.0" not in whole["head"]
+    assert set(layers) - {"bias_table"} == whole["embed"]
+
+
+def test_without_room_all_is_run_and_right() -> None:
+    model, batches = make()
+    layers = find_layers(model)
+    runs = PrefixRuns(model, layers, batches, max_bytes=0)
+    weight = torch.randn_like(layers["head"].weight)
+    kept = list(PrefixRuns(model, layers, batches).run(layers["head"], weight))
+    assert all(map(torch.equal, runs.run(layers["head"], weight), kept))
+
+
+def test_the_model_comes_back_as_it_was() -> None:
+    model, batches = make()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    layers = find_layers(model)
+    runs = PrefixRuns(model, layers, batches)
+    running = runs.run(layers["head"], torch.zeros_like(layers["head"].weight))
+    next(running)
+    running.close()
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert all("forward" not in vars(module) for module in model.modules())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def test_rows_that_are_looked_up_are_known() -> None:
+    model, batches = make()
+    layers = find_layers(model)
+    runs = PrefixRuns(model, layers, batches)
+    used = runs.looked_up(layers["embed"])
+    assert used is not None
+    assert set(used.tolist()) == set(torch.cat(batches).flatten().tolist())
+    assert runs.looked_up(layers["bias_table"]) is None
+    assert runs.looked_up(layers["head"]) is None
+
+
+def test_each_part_returns_to_its_own_mode() -> None:
+    model = nn.Sequential(nn.Dropout(), nn.BatchNorm1d(2)).train()
+    model[1].eval()
+    with evaluating(model):
+        assert not any(module.training for module in model.modules())
+    assert model.training
+    assert model[0].training
+    assert not model[1].training
+
+
+def test_it_runs_the_bundles_encoder(bundle_home: Path) -> None:
+    from encoder.networks.bert import load_sentence_bert
+
+    model = load_sentence_bert(bundle_home / "text")
+    batch: Any = {"input_ids": torch.randint(1000, 9000, (2, 7)), "mask": torch.ones(2, 7)}
+    layers = find_layers(model)
+    runs = PrefixRuns(model, layers, [batch])
+    for name in ("layers.4.key", "token_type"):
+        weight = layers[name].weight.detach() * 1.01
+        with changed(layers[name], weight), torch.no_grad():
+            expected = forward(model, batch)
+        assert torch.equal(next(runs.run(layers[name], weight)), expected)
