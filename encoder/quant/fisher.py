@@ -18,6 +18,7 @@ from encoder.errors import ModelError
 from encoder.quant.calibration import Batch, forward
 from encoder.quant.divergence import Objective
 from encoder.quant.layers import Layer
+from encoder.quant.prefix import check_finite
 
 _SEED = 0
 
@@ -35,15 +36,16 @@ def fisher_diagonals(
     squared gradients, at the cost of one backward for each batch.
 
     Raises:
-        ModelError: no gradient reaches any layer.
+        ModelError: no gradient reaches any layer, or the output is not finite.
     """
     generator = torch.Generator().manual_seed(_SEED)
     weights = {name: layer.weight for name, layer in layers.items()}
     totals = {name: torch.zeros(w.shape[0], w[0].numel()) for name, w in weights.items()}
     n = 0
     with _differentiable(list(weights.values())):
-        for batch in batches:
+        for index, batch in enumerate(batches):
             output = forward(model, batch).float()
+            check_finite(output, f"batch {index} of the data that fits")
             if not output.requires_grad:
                 raise ModelError(
                     f"{type(model).__name__}'s output has no gradient: its forward turns it off.",

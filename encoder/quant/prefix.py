@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from encoder.errors import ModelError
 from encoder.quant.calibration import Batch, forward
 from encoder.quant.layers import Layer
 
@@ -175,6 +176,19 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes.items():
             module.training = training
+
+
+def check_finite(output: Tensor, where: str) -> None:
+    """Refuse a model whose own output cannot be compared with.
+
+    Raises:
+        ModelError: ``output`` holds NaN or infinity.
+    """
+    if not torch.isfinite(output).all():
+        raise ModelError(
+            f"The model itself gives NaN or infinity on {where}.",
+            remedy="Look at that batch and at the checkpoint: nothing can be compared with it.",
+        )
 
 
 def _giving(output: Any) -> Callable[..., Any]:

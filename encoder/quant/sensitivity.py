@@ -15,13 +15,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from encoder.errors import InputError, ModelError
+from encoder.errors import InputError
 from encoder.quant.calibration import Batch, CalibrationData, batch_items, forward
 from encoder.quant.divergence import Objective, divergence
 from encoder.quant.fisher import fisher_diagonals, fisher_loss
 from encoder.quant.journal import Journal, key_of
 from encoder.quant.layers import Layer, find_layers, unsupported
-from encoder.quant.prefix import PrefixRuns, changed, evaluating, no_grad
+from encoder.quant.prefix import PrefixRuns, changed, check_finite, evaluating, no_grad
 from encoder.quant.progress import Advance, progress_bar
 from encoder.quant.quantized import model_nbytes
 from encoder.quant.report import Row, SensitivityReport, width
@@ -161,7 +161,8 @@ def _measure(
     pending = {name: missing for name, missing in pending.items() if missing}
     if pending or journal.get("", FP16.name) is None:
         runs = PrefixRuns(model, layers, data.score)
-        _check_finite(runs.outputs)
+        for index, output in enumerate(runs.outputs):
+            check_finite(output, f"batch {index} of the data that judges")
         with progress_bar("Sensitivity", sum(map(len, pending.values())), show=progress) as advance:
             _fill(journal, runs, model, layers, pending, data, objective, rounding, advance)
     rows = [
@@ -317,15 +318,6 @@ def _some(batches: Sequence[Batch], max_items: int) -> list[Batch]:
         )
     n_items = sum(batch_items(batch) for batch in batches)
     return list(batches[:: -(-n_items // max_items)])
-
-
-def _check_finite(outputs: Sequence[Tensor]) -> None:
-    for index, output in enumerate(outputs):
-        if not torch.isfinite(output).all():
-            raise ModelError(
-                f"The model itself gives NaN or infinity on batch {index} of the data that judges.",
-                remedy="Look at that batch and at the checkpoint: nothing can be compared with it.",
-            )
 
 
 def _journal(

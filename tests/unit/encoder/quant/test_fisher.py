@@ -1,0 +1,52 @@
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from encoder.quant.divergence import Objective, divergence
+from encoder.quant.fisher import fisher_diagonals, fisher_loss
+from encoder.quant.layers import find_layers
+
+N_DRAWS = 400
+
+
+def exact(objective: Objective, x: Tensor, outputs: Tensor) -> Tensor:
+    """The diagonal for one linear layer, [n_out, n_in], worked out by hand."""
+    if objective == "kl":
+        p = outputs.softmax(1)
+        of_output = p * (1 - p)
+    else:
+        of_output = (1 - functional.normalize(outputs).square()) / outputs.norm(dim=1)[:, None] ** 2
+    return (of_output[:, :, None] * x[:, None, :].square()).mean(0)
+
+
+@pytest.mark.parametrize("objective", ["kl", "cosine"])
+def test_it_is_the_diagonal_of_the_outputs_fisher_information(objective: Objective) -> None:
+    torch.manual_seed(0)
+    model, x = nn.Linear(5, 4), torch.randn(6, 5)
+    diagonal = fisher_diagonals(model, find_layers(model), [x] * N_DRAWS, objective)[""]
+    expected = exact(objective, x, model(x).detach())
+    assert torch.allclose(diagonal, expected, rtol=0.4, atol=0.1 * expected.mean().item())
+    assert diagonal.sum().item() == pytest.approx(expected.sum().item(), rel=0.1)
+
+
+@pytest.mark.parametrize("objective", ["kl", "cosine"])
+def test_it_foretells_the_divergence_of_independent_changes(objective: Objective) -> None:
+    torch.manual_seed(0)
+    model, x = nn.Linear(64, 32), torch.randn(16, 64)
+    diagonal = fisher_diagonals(model, find_layers(model), [x] * 20, objective)[""]
+    change = 0.01 * torch.randn(32, 64)
+    foretold = fisher_loss(diagonal, change)
+    with torch.no_grad():
+        before = model(x).double()
+        after = functional.linear(x, model.weight + change, model.bias).double()
+    assert foretold == pytest.approx(divergence(objective, before, after).item(), rel=0.15)
+
+
+def test_a_layer_that_no_gradient_reaches_has_none() -> None:
+    model = nn.Sequential(nn.Linear(3, 3))
+    model.add_module("unused", nn.Linear(3, 3))
+    model.forward = lambda x: model[0](x)  # type: ignore[method-assign]
+    found = fisher_diagonals(model, find_layers(model), [torch.randn(2, 3)], "kl")
+    assert found["unused"].count_nonzero() == 0
+    assert found["0"].count_nonzero() > 0

@@ -1,0 +1,273 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from scipy.stats import spearmanr
+from torch import Tensor, nn
+from torch.nn import functional
+
+from encoder.errors import InputError, ModelError
+from encoder.quant.calibration import CalibrationData
+from encoder.quant.layers import find_layers
+from encoder.quant.report import SensitivityReport
+from encoder.quant.rounding import grams, round_rows
+from encoder.quant.schemes import FP16, FP32, INT3, INT4, INT8, Scheme
+from encoder.quant.sensitivity import analyze, candidates, choose_objective
+
+
+class Classifier(nn.Module):
+    """A small picture classifier: a plain, a depthwise and a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 3, padding=1)
+        self.depthwise = nn.Conv2d(16, 16, 3, groups=16)
+        self.hidden = nn.Linear(16, 64)
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.relu(self.depthwise(functional.relu(self.stem(x)))).mean((2, 3))
+        logits: Tensor = self.head(functional.relu(self.hidden(x)))
+        return logits
+
+
+class Embedder(nn.Module):
+    """Tokens to one vector, with a table that the data looks up only in part."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(500, 32)
+        self.mix = nn.Linear(32, 32)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return torch.tanh(self.mix(self.table(ids))).mean(1)
+
+
+@pytest.fixture
+def classifier() -> tuple[Classifier, CalibrationData]:
+    torch.manual_seed(0)
+    model = Classifier().eval()
+    model.head.weight.data *= 10
+    return model, CalibrationData.split(list(torch.randn(48, 3, 8, 8).split(8)))
+
+
+@pytest.fixture
+def embedder() -> tuple[Embedder, CalibrationData]:
+    torch.manual_seed(0)
+    return Embedder().eval(), CalibrationData.split(list(torch.randint(0, 500, (32, 9)).split(8)))
+
+
+def test_a_loss_is_the_divergence_with_one_layer_changed(
+    classifier: tuple[Classifier, CalibrationData],
+) -> None:
+    model, data = classifier
+    report = analyze(model, data, progress=False)
+    gram = next(grams(model, {"hidden": find_layers(model)["hidden"]}, data.fit))["hidden"]
+    original = model.hidden.weight.detach().clone()
+    pixels = torch.cat(list(data.score))
+    with torch.no_grad():
+        p = model(pixels).double().log_softmax(-1)
+        model.hidden.weight.copy_(round_rows(original, INT4, gram, "gptq").dequantize())
+        q = model(pixels).double().log_softmax(-1)
+        model.hidden.weight.copy_(original)
+    expected = (p.exp() * (p - q)).sum(-1).mean().item()
+    assert report.loss("hidden", "int4") == pytest.approx(expected, rel=1e-4)
+    assert report.objective == "kl"
+    assert report.n_items == 24
+
+
+def test_every_layer_has_its_candidates(classifier: tuple[Classifier, CalibrationData]) -> None:
+    report = analyze(*classifier, progress=False)
+    assert report.layers == ["stem", "depthwise", "hidden", "head"]
+    offered = {
+        name: [row.scheme for row in report.rows if row.layer == name] for name in report.layers
+    }
+    assert offered["stem"] == offered["hidden"] == [INT3, INT4, INT8, FP16, FP32]
+    assert offered["head"] == [INT3, INT4, Scheme(4, 64), INT8, FP16, FP32]
+    for name in report.layers:
+        assert report.loss(name, INT3) > report.loss(name, INT8) > 0
+        assert report.loss(name, FP32) == 0
+        assert report.loss(name, FP16) < report.loss(name, INT8)
+
+
+def test_groups_that_divide_no_row_are_left_out_and_named(
+    classifier: tuple[Classifier, CalibrationData],
+) -> None:
+    report = analyze(*classifier, schemes=[Scheme(4, 64), INT8], progress=False)
+    assert [row.scheme for row in report.rows if row.layer == "stem"] == [INT8, FP16, FP32]
+    assert report.notes[0] == "stem: no int4g64, its rows have 27 values"
+
+
+def test_the_same_data_gives_the_same_report(
+    classifier: tuple[Classifier, CalibrationData],
+) -> None:
+    assert analyze(*classifier, progress=False) == analyze(*classifier, progress=False)
+
+
+def test_the_model_comes_back_as_it_was(embedder: tuple[Embedder, CalibrationData]) -> None:
+    model, data = embedder
+    model.train()
+    model.mix.weight.requires_grad_(False)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    for mode in ("measured", "fisher"):
+        analyze(model, data, mode=mode, progress=False)  # type: ignore[arg-type]
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert model.training
+    assert not model.mix.weight.requires_grad
+    assert model.table.weight.requires_grad
+    assert model.table.weight.grad is None
+
+
+def test_a_table_is_judged_by_the_rows_that_are_looked_up(
+    embedder: tuple[Embedder, CalibrationData],
+) -> None:
+    model, data = embedder
+    report = analyze(model, data, objective="cosine", progress=False)
+    ids = torch.cat(list(data.score))
+    original = model.table.weight.detach().clone()
+    with torch.no_grad():
+        before = model(ids).double()
+        model.table.weight.copy_(round_rows(original, INT4, None, "gptq").dequantize())
+        after = model(ids).double()
+        model.table.weight.copy_(original)
+    expected = 1 - functional.cosine_similarity(before, after).mean().item()
+    assert report.loss("table", "int4") == pytest.approx(expected, rel=1e-4)
+
+
+def test_fishers_estimate_ranks_much_as_measuring_does(
+    classifier: tuple[Classifier, CalibrationData],
+) -> None:
+    measured = analyze(*classifier, rounding="mse", progress=False)
+    estimated = analyze(*classifier, mode="fisher", progress=False)
+    pairs = [
+        (row.loss, estimated.loss(row.layer, row.scheme))
+        for row in measured.rows
+        if row.scheme.is_integer
+    ]
+    assert spearmanr(*zip(*pairs, strict=True)).statistic > 0.6
+    assert estimated.mode == "fisher"
+    assert "estimated by Fisher" in estimated.table(color=False)
+
+
+def test_a_stopped_analysis_goes_on_where_it_was(
+    classifier: tuple[Classifier, CalibrationData], tmp_path: Path
+) -> None:
+    whole = analyze(*classifier, cache=tmp_path, progress=False)
+    (journal,) = tmp_path.glob("*.jsonl")
+    lines = [line for line in journal.read_text().splitlines() if line]
+    assert len(lines) == 1 + sum(row.scheme.is_integer for row in whole.rows)
+    changed = [json.loads(line) | {"loss": 7.0} for line in lines[:3]]
+    kept = "\n".join(json.dumps(row) for row in changed) + '\n{"layer": "head", "sch'
+    journal.write_text(kept)
+    resumed = analyze(*classifier, cache=tmp_path, progress=False)
+    known = {(row["layer"], row["scheme"]) for row in changed}
+    for row in resumed.rows:
+        if row.scheme.is_integer:
+            measured = whole.loss(row.layer, row.scheme)
+            assert row.loss == (7.0 if (row.layer, row.scheme.name) in known else measured)
+    assert analyze(*classifier, cache=tmp_path, progress=False) == resumed
+
+
+def test_other_weights_data_or_settings_are_measured_anew(
+    classifier: tuple[Classifier, CalibrationData], tmp_path: Path
+) -> None:
+    model, data = classifier
+    settings: list[dict[str, Any]] = [{}, {"rounding": "rtn"}, {"objective": "cosine"}]
+    for each in settings:
+        analyze(model, data, cache=tmp_path, progress=False, schemes=[INT8], **each)
+    with torch.no_grad():
+        model.head.bias += 1
+    analyze(model, data, cache=tmp_path, progress=False, schemes=[INT8])
+    swapped = CalibrationData(data.score, data.fit)
+    analyze(model, swapped, cache=tmp_path, progress=False, schemes=[INT8])
+    assert len(list(tmp_path.glob("*.jsonl"))) == 5
+
+
+def test_the_objective_follows_from_the_output() -> None:
+    x = torch.randn(2, 4)
+    linear, wrapped = nn.Linear(4, 3), nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3))
+    assert choose_objective(linear, x) == "kl"
+    assert choose_objective(wrapped, x) == "kl"
+    assert choose_objective(nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3)), x) == "cosine"
+    assert choose_objective(nn.Sequential(nn.Linear(4, 3), nn.Tanh()), x) == "cosine"
+
+    class WithLogits(nn.Module):
+        def forward(self, x: Tensor) -> SimpleNamespace:
+            return SimpleNamespace(logits=x * 2)
+
+    assert choose_objective(WithLogits(), x) == "kl"
+
+
+def test_only_whole_groups_are_candidates() -> None:
+    model = nn.ModuleDict(
+        {"even": nn.Linear(96, 4), "odd": nn.Linear(36, 4), "table": nn.Embedding(9, 64)}
+    )
+    found = {name: candidates(layer) for name, layer in find_layers(model).items()}
+    assert found["even"] == [INT3, INT4, Scheme(4, 32), INT8]
+    assert found["odd"] == found["table"] == [INT3, INT4, INT8]
+
+
+def test_weights_beyond_fp16_have_no_such_option() -> None:
+    model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 2))
+    model[0].weight.data[0, 0] = 1e6
+    report = analyze(model, CalibrationData.split(torch.randn(8, 8)), progress=False)
+    assert FP16 not in [row.scheme for row in report.rows if row.layer == "0"]
+    assert FP16 in [row.scheme for row in report.rows if row.layer == "1"]
+
+
+def test_few_items_come_from_all_over_the_data(
+    embedder: tuple[Embedder, CalibrationData],
+) -> None:
+    report = analyze(*embedder, schemes=[INT8], max_items=8, progress=False)
+    assert report.n_items == 8
+
+
+def test_a_model_that_gives_nan_is_refused(
+    classifier: tuple[Classifier, CalibrationData],
+) -> None:
+    model, data = classifier
+    model.head.bias.data[0] = float("nan")
+    with pytest.raises(ModelError, match="itself gives NaN or infinity on batch 0"):
+        analyze(model, data, progress=False)
+    with pytest.raises(ModelError, match="itself gives NaN or infinity on batch 0"):
+        analyze(model, data, mode="fisher", progress=False)
+
+
+def test_bad_models_and_data_are_refused(classifier: tuple[Classifier, CalibrationData]) -> None:
+    model, data = classifier
+    with pytest.raises(InputError, match="without a layer that can be quantized"):
+        analyze(nn.ReLU(), data)
+    with pytest.raises(InputError, match="no batches"):
+        analyze(model, CalibrationData([], []))
+    with pytest.raises(ModelError, match="fails on a calibration batch"):
+        analyze(model, CalibrationData([torch.ones(1)], [torch.ones(1)]))
+    model.head.weight.data[0, 0] = float("inf")
+    with pytest.raises(InputError, match=r"model\.head\.weight"):
+        analyze(model, data)
+
+
+def test_fisher_needs_gradients() -> None:
+    class Frozen(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(4, 2)
+
+        @torch.no_grad()
+        def forward(self, x: Tensor) -> Tensor:
+            return self.inner(x)  # type: ignore[no-any-return]
+
+    with pytest.raises(ModelError, match='mode="measured"'):
+        analyze(Frozen(), CalibrationData.split(torch.randn(4, 4)), mode="fisher")
+
+
+def test_nothing_is_drawn_into_a_pipe(
+    classifier: tuple[Classifier, CalibrationData], capfd: pytest.CaptureFixture[str]
+) -> None:
+    report: SensitivityReport = analyze(*classifier, progress=True)
+    assert report.rows
+    assert capfd.readouterr() == ("", "")
