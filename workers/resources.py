@@ -40,8 +40,12 @@ def close() -> None:
 @cache
 def _encoder() -> MultiModalEncoder:
     from encoder import MultiModalEncoder
+    from encoder.config import EncoderConfig
 
-    return MultiModalEncoder()
+    config = EncoderConfig()
+    # Serving defaults to what is fast; ANYMODAL_ENCODER__QUANTIZATION=none asks for float32.
+    asked_for = "quantization" in config.model_fields_set
+    return MultiModalEncoder(quantization=None if asked_for else "auto", config=config)
 
 
 @cache

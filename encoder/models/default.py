@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from encoder.models.base import Model
 from encoder.models.bundle import location
 from encoder.models.parts import PARTS
+from encoder.models.precision import Precision
 from encoder.space import Calibration, Space
 from encoder.towers import image, text
 from encoder.towers.base import Tower
@@ -23,33 +24,43 @@ _CALIBRATION = "calibration.json"
 _EMBED_DIM = 384
 
 
-def load(home: Path | None = None, *, n_threads: int | None = None) -> Model:
+def load(
+    home: Path | None = None, *, n_threads: int | None = None, quantization: str | None = None
+) -> Model:
     """Assemble the model; each tower loads on first use.
 
     Args:
         home: where the bundle is, instead of `encoder.models.bundle.cache_home`.
         n_threads: threads of one network; None for every core.
+        quantization: see `Precision.parse`.
 
     Raises:
         BundleError: the bundle is not there or not whole.
+        ModelError: the quantization is of no known kind.
     """
     folder = location(home)
-    text_tower = LazyTower(lambda: text.load(folder / "text", n_threads=n_threads))
+    precision = Precision.parse(quantization)
+
+    def load_text() -> Tower:
+        session = precision.open(folder, "text", n_threads)
+        return text.TextTower(text.load_tokenizer(folder / "text" / "tokenizer.json"), session)
 
     def load_image() -> Tower:
-        return image.load(folder / "image", _image_labels(), n_threads=n_threads)
+        return image.ImageTower(precision.open(folder, "image", n_threads), _image_labels())
 
     def load_audio() -> Tower:
         from encoder.towers import audio
 
-        return audio.load(folder, text_tower, n_threads=n_threads)
+        session = precision.open(folder, "audio", n_threads)
+        return audio.load(folder, text_tower, n_threads=n_threads, session=session)
 
+    text_tower = LazyTower(load_text)
     towers: dict[Modality, Tower] = {
         TEXT: text_tower,
         IMAGE: LazyTower(load_image),
         AUDIO: LazyTower(load_audio),
     }
-    return Model(space=Space(_EMBED_DIM, _identity(), _calibration()), towers=towers)
+    return Model(space=Space(_EMBED_DIM, _identity(precision), _calibration()), towers=towers)
 
 
 def _image_labels() -> NDArray[np.float16]:
@@ -58,14 +69,15 @@ def _image_labels() -> NDArray[np.float16]:
     return labels
 
 
-def _identity() -> dict[str, str]:
+def _identity(precision: Precision) -> dict[str, str]:
     """Everything that changes a vector; calibration does not."""
     tables = hashlib.sha256()
     for path in sorted(TABLES.iterdir()):
         if path.is_file() and path.name != _CALIBRATION:
             tables.update(path.name.encode() + path.read_bytes())
     weights = {part.name: f"{part.identity} recipe:{part.recipe}" for part in PARTS}
-    return {**weights, "tables": f"sha256:{tables.hexdigest()}"}
+    identity = {**weights, "tables": f"sha256:{tables.hexdigest()}"}
+    return identity | ({"quantization": precision.identity} if precision.identity else {})
 
 
 def _calibration() -> dict[Modality, Calibration]:

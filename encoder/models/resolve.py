@@ -10,7 +10,13 @@ from encoder.models.base import Model
 _KINDS = "Use bundle:default, hf:org/name, hf:org/name@revision or dir:path."
 
 
-def load_model(spec: str, *, device: str | None = None, n_threads: int | None = None) -> Model:
+def load_model(
+    spec: str,
+    *,
+    device: str | None = None,
+    n_threads: int | None = None,
+    quantization: str | None = None,
+) -> Model:
     """Load a model by name.
 
     Args:
@@ -18,15 +24,22 @@ def load_model(spec: str, *, device: str | None = None, n_threads: int | None = 
             ``dir:path`` (the same layout in a folder).
         device: a torch device, such as ``cuda:0``; the bundle runs on the CPU only.
         n_threads: CPU threads of one network of the bundle; None for every core.
+        quantization: None, ``int8``, ``auto`` or a folder made by ``anymodal quantize``. For other
+            models than the bundle ``auto`` is None.
 
     Raises:
         ModelError: the name is of no known kind, or the model cannot be found or loaded.
     """
     kind, _, name = spec.partition(":")
     if spec == "bundle:default":
-        return _load_bundle(device, n_threads)
+        return _load_bundle(device, n_threads, quantization)
     if kind not in ("hf", "dir") or not name:
         raise ModelError(f"The model {spec!r} is of no known kind.", remedy=_KINDS)
+    if quantization not in (None, "auto"):
+        raise ModelError(
+            f"quantization={quantization!r} is for the bundle; {spec} runs as its weights are.",
+            remedy='Leave quantization out or "auto"; encoder.Quantizer quantizes torch models.',
+        )
     from encoder.models import hub
 
     if kind == "dir":
@@ -35,7 +48,7 @@ def load_model(spec: str, *, device: str | None = None, n_threads: int | None = 
     return hub.load(name, revision=revision or None, device=device)
 
 
-def _load_bundle(device: str | None, n_threads: int | None) -> Model:
+def _load_bundle(device: str | None, n_threads: int | None, quantization: str | None) -> Model:
     from encoder.models import default
 
     if device not in (None, "cpu"):
@@ -43,7 +56,7 @@ def _load_bundle(device: str | None, n_threads: int | None) -> Model:
             f"bundle:default runs on the CPU; got device={device!r}.",
             remedy="Leave the device out, or use a hub model (hf:org/name).",
         )
-    return default.load(n_threads=n_threads)
+    return default.load(n_threads=n_threads, quantization=quantization)
 
 
 def _existing(folder: Path) -> str:

@@ -21,6 +21,7 @@ class OnnxSession:
         path: the ``.onnx`` file.
         n_threads: threads of one run; None for every core.
         providers: ONNX Runtime's execution providers, best first.
+        settings: further session configuration, by ONNX Runtime's keys.
 
     Raises:
         ModelError: the file is missing or is not a network that ONNX Runtime can run.
@@ -32,12 +33,16 @@ class OnnxSession:
         *,
         n_threads: int | None = None,
         providers: Sequence[str] = ("CPUExecutionProvider",),
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         import onnxruntime
 
+        options = session_options(n_threads)
+        for key, value in (settings or {}).items():
+            options.add_session_config_entry(key, value)
         try:
             self._session = onnxruntime.InferenceSession(
-                str(path), session_options(n_threads), providers=list(providers)
+                str(path), options, providers=list(providers)
             )
         # ONNX Runtime's errors share no base of their own below Exception
         except Exception as error:

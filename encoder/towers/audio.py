@@ -156,16 +156,23 @@ def unpack_samples(item: Blocks) -> NDArray[np.float32]:
     return samples[: int(item["n_samples"].sum())]
 
 
-def load(folder: Path, text_tower: Tower, *, n_threads: int | None = None) -> AudioTower:
+def load(
+    folder: Path,
+    text_tower: Tower,
+    *,
+    n_threads: int | None = None,
+    session: Session | None = None,
+) -> AudioTower:
     """The audio tower of a bundle's folder, which holds the parts ``audio`` and ``speech``.
 
     Args:
         folder: the bundle's folder.
         text_tower: embeds what is said.
         n_threads: threads of one run; None for every core.
+        session: runs the sound network instead of the part's ``model.onnx``.
     """
     from encoder.runtime.onnx import OnnxSession
 
-    session = OnnxSession(folder / "audio" / "model.onnx", n_threads=n_threads)
+    session = session or OnnxSession(folder / "audio" / "model.onnx", n_threads=n_threads)
     speech = Speech(folder / "speech", n_threads=n_threads)
     return AudioTower(session, speech, load_sound_labels(), text_tower)

@@ -1,0 +1,157 @@
+"""In which precision the bundle's networks run, and which runtime runs them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from encoder.errors import ModelError
+from encoder.models.bundle import cache_home
+from encoder.models.prepare import IMAGE_RANGES, TEXT_INT8_RECIPE
+
+if TYPE_CHECKING:
+    from encoder.runtime.base import Session
+    from encoder.runtime.trial import Factory, Inputs
+
+FLOAT, INT8 = "model.onnx", "model.int8.onnx"
+"""Files of a part; a part without the second runs in float32 always."""
+
+_TOWERS = ("text", "image", "audio")
+_ON_OPENVINO = ("image",)
+"""The text network is made of ONNX Runtime's operators, which OpenVINO does not compute alike."""
+
+_EXACT = {"session.disable_quant_qdq": "1"}
+"""Else ONNX Runtime may round activations too, and no longer computes what was measured."""
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What ``quantization=`` asks for.
+
+    Args:
+        int8: whether to run the parts' int8 files.
+        trial: whether a trial may give them to another runtime than ONNX Runtime. It changes
+            who computes, not what.
+        folders: quantized towers that stand in for the bundle's, by name.
+        identity: what of this changes a vector; empty if nothing does.
+    """
+
+    int8: bool = False
+    trial: bool = False
+    folders: Mapping[str, Path] = field(default_factory=dict)
+    identity: str = ""
+
+    @classmethod
+    def parse(cls, quantization: str | None) -> Precision:
+        """Read None, ``int8``, ``auto`` or a folder that ``anymodal quantize`` wrote.
+
+        Raises:
+            ModelError: it is none of these, or the folder is damaged.
+        """
+        if quantization is None:
+            return cls()
+        if quantization in ("int8", "auto"):
+            return cls(int8=True, trial=quantization == "auto", identity=_int8_identity())
+        folder = Path(quantization).expanduser()
+        if not folder.is_dir():
+            raise ModelError(
+                f"quantization={quantization!r} is neither a known setting nor a folder.",
+                remedy='Use "int8", "auto", None, or a folder made by `anymodal quantize`.',
+            )
+        tower, sha256 = _checked(folder)
+        return cls(folders={tower: folder}, identity=f"{tower} sha256:{sha256}")
+
+    def open(self, bundle: Path, part: str, n_threads: int | None) -> Session:
+        """Open the network of a part of the bundle that lies in ``bundle``.
+
+        Raises:
+            ModelError: it cannot be run.
+        """
+        from encoder.runtime.onnx import OnnxSession
+
+        if part in self.folders:
+            return OnnxSession(self.folders[part] / FLOAT, n_threads=n_threads, settings=_EXACT)
+        int8 = bundle / part / INT8
+        if not (self.int8 and int8.exists()):
+            return OnnxSession(bundle / part / FLOAT, n_threads=n_threads)
+        if not self.trial:
+            return OnnxSession(int8, n_threads=n_threads)
+        return _fastest(int8, part, n_threads)
+
+
+def _int8_identity() -> str:
+    ranges = hashlib.sha256(IMAGE_RANGES.read_bytes()).hexdigest()
+    return f"int8 text:{TEXT_INT8_RECIPE} image-ranges:{ranges[:16]}"
+
+
+def _checked(folder: Path) -> tuple[str, str]:
+    """Which tower a folder holds, and the hash of its network."""
+    from encoder.models.quantized_tower import ONNX, read_manifest
+    from encoder.models.wheels import sha256_of
+
+    manifest = read_manifest(folder)
+    network = folder / ONNX
+    if not network.is_file() or sha256_of(network) != manifest["sha256"]:
+        raise ModelError(
+            f"{network} is missing, or not what {folder / 'manifest.json'} tells of.",
+            remedy="Make the folder again with `anymodal quantize`.",
+        )
+    if manifest["model"] != "bundle:default" or manifest["tower"] not in _TOWERS:
+        raise ModelError(
+            f"{folder} holds the {manifest['tower']} tower of {manifest['model']}.",
+            remedy="Towers of bundle:default can be replaced: text, image and audio.",
+        )
+    return manifest["tower"], manifest["sha256"]
+
+
+def _fastest(path: Path, part: str, n_threads: int | None) -> Session:
+    import onnxruntime
+
+    from encoder.runtime import openvino
+    from encoder.runtime.onnx import OnnxSession
+    from encoder.runtime.trial import cpu_model, fastest_session
+
+    candidates: dict[str, Factory] = {
+        "onnxruntime": partial(OnnxSession, path, n_threads=n_threads)
+    }
+    facts = {
+        "network": _known_hash(path),
+        "cpu": cpu_model(),
+        "threads": str(n_threads),
+        "onnxruntime": onnxruntime.__version__,
+    }
+    if part in _ON_OPENVINO and openvino.is_installed():
+        candidates["openvino"] = partial(openvino.OpenVinoSession, path, n_threads=n_threads)
+        facts["openvino"] = openvino.version()
+    return fastest_session(
+        candidates, _examples(part), facts=facts, memory=cache_home() / "runtimes.json"
+    )
+
+
+def _known_hash(path: Path) -> str:
+    """The hash that the bundle's manifest tells; reading the file again would take longer."""
+    manifest = json.loads((path.parent / "manifest.json").read_text("utf-8"))
+    return str(manifest["files"][path.name]["sha256"])
+
+
+def _examples(part: str) -> Sequence[Inputs]:
+    """Typical inputs: a short and a long text, or a picture."""
+    rng = np.random.default_rng(0)
+    if part == "text":
+        return [
+            {
+                "input_ids": rng.integers(1000, 20000, (1, length)),
+                "mask": np.ones((1, length), np.float32),
+            }
+            for length in (32, 128)
+        ]
+    from encoder.towers.image import SIDE
+
+    return [{"pixels": rng.uniform(-1, 1, (1, 3, SIDE, SIDE)).astype(np.float32)}]

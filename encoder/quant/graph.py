@@ -1,0 +1,77 @@
+"""Write an ONNX graph node by node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MICROSOFT = "com.microsoft"
+"""The domain of ONNX Runtime's own operators."""
+
+_OPSET = 20
+_IR_VERSION = 10
+
+
+class Graph:
+    """Collects constants and nodes; each value has a name, which is all that callers hold."""
+
+    def __init__(self) -> None:
+        self._nodes: list[Any] = []
+        self._constants: list[Any] = []
+
+    def constant(self, array: NDArray[Any] | np.generic) -> str:
+        """Add a constant; its name."""
+        from onnx import numpy_helper
+
+        name = f"constant_{len(self._constants)}"
+        self._constants.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
+        return name
+
+    def ints(self, *values: int) -> str:
+        """Add a constant int64 vector, such as a shape; its name."""
+        return self.constant(np.array(values, np.int64))
+
+    def add(self, op: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
+        """Add a node with one output; the output's name."""
+        from onnx import helper
+
+        output = f"{op}_{len(self._nodes)}"
+        self._nodes.append(
+            helper.make_node(op, inputs, [output], output, domain=domain, **attributes)
+        )
+        return output
+
+    def save(
+        self,
+        path: Path,
+        inputs: Mapping[str, tuple[Any, Sequence[str | int]]],
+        outputs: Mapping[str, tuple[str, Sequence[str | int]]],
+    ) -> None:
+        """Write the graph.
+
+        Args:
+            path: the ``.onnx`` file to write.
+            inputs: numpy dtype and shape by name; a word in a shape is a length that may vary.
+            outputs: value and shape by the name that the output shall have; all are float32.
+        """
+        import onnx
+        from onnx import helper
+
+        given = [
+            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), s)
+            for name, (dtype, s) in inputs.items()
+        ]
+        made = [
+            helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+            for name, (_, shape) in outputs.items()
+        ]
+        ends = [
+            helper.make_node("Identity", [value], [name]) for name, (value, _) in outputs.items()
+        ]
+        graph = helper.make_graph([*self._nodes, *ends], path.stem, given, made, self._constants)
+        opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(MICROSOFT, 1)]
+        onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION), path)

@@ -1,0 +1,73 @@
+"""Run an ONNX file with OpenVINO, on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from threading import local
+from typing import Any
+
+import numpy as np
+
+from encoder.errors import ModelError
+from encoder.runtime.base import Array
+
+
+def is_installed() -> bool:
+    """Whether the extra is there; nothing is imported."""
+    return find_spec("openvino") is not None
+
+
+def version() -> str:
+    """The installed version; nothing is imported."""
+    return metadata.version("openvino")
+
+
+class OpenVinoSession:
+    """A `Session` over OpenVINO.
+
+    Args:
+        path: the ``.onnx`` file.
+        n_threads: threads of one run; None for every core.
+
+    Raises:
+        ModelError: OpenVINO is not installed, or cannot run the file.
+    """
+
+    def __init__(self, path: Path, *, n_threads: int | None = None) -> None:
+        try:
+            import openvino
+        except ImportError as error:
+            raise ModelError(
+                f"{path.name} was to run on OpenVINO, which is not installed.",
+                remedy="Install it: pip install 'anymodal[openvino]'.",
+            ) from error
+        config: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",  # what is not integer stays the same on every CPU
+        }
+        if n_threads:
+            config["INFERENCE_NUM_THREADS"] = n_threads
+        try:
+            self._compiled = openvino.Core().compile_model(str(path), "CPU", config)
+        # OpenVINO's errors share no base of their own below Exception
+        except Exception as error:
+            raise ModelError(
+                f"{path} cannot be run by OpenVINO: {error}.",
+                remedy="Leave the runtime out: ONNX Runtime runs every model.",
+            ) from error
+        self._local = local()
+
+    def run(self, inputs: Mapping[str, Array]) -> list[Array]:
+        """See `Session.run`."""
+        results = self._request().infer(dict(inputs))
+        # the request's memory is used again by the next run
+        return [np.array(results[output]) for output in self._compiled.outputs]
+
+    def _request(self) -> Any:
+        """This thread's request: one must not run twice at once."""
+        if not hasattr(self._local, "request"):
+            self._local.request = self._compiled.create_infer_request()
+        return self._local.request

@@ -1,0 +1,210 @@
+"""Choose by a short trial which runtime runs a network fastest here, and remember it.
+
+All candidates must compute the same: the trial chooses who runs a network, never what comes out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import TypeAlias
+
+import numpy as np
+
+from encoder.errors import ModelError
+from encoder.runtime.base import Array, Session
+
+Inputs: TypeAlias = Mapping[str, Array]
+Factory: TypeAlias = Callable[[], Session]
+
+_log = logging.getLogger(__name__)
+
+MIN_COSINE = 0.995
+"""The least cosine, row by row, to the reference's outputs. A runtime that rounds at other places
+stays above (OpenVINO reaches .999 on the bundle's pictures); a misread network does not."""
+
+_N_ROUNDS = 7
+_MAX_ROUNDS_S = 3.0
+_LOCK_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a trial found.
+
+    Args:
+        name: of the fastest candidate.
+        median_ms: of one run over all examples, by candidate.
+        dropped: why a candidate was not tried to the end, by candidate.
+    """
+
+    name: str
+    median_ms: Mapping[str, float] = field(default_factory=dict)
+    dropped: Mapping[str, str] = field(default_factory=dict)
+
+
+def fastest_session(
+    candidates: Mapping[str, Factory],
+    examples: Sequence[Inputs],
+    *,
+    facts: Mapping[str, str],
+    memory: Path,
+) -> Session:
+    """Open the candidate that is known or measured to be the fastest.
+
+    With one candidate nothing is measured. Several processes may call this at once: one
+    measures, the others wait for what it finds.
+
+    Args:
+        candidates: what opens a session, by name; the first is the reference.
+        examples: typical inputs.
+        facts: all that the choice depends on: the network, the machine, versions, threads.
+        memory: the JSON file that keeps choices; made if it is missing. Where it cannot be
+            written, the trial is made each time.
+
+    Raises:
+        ModelError: the reference cannot be opened or run.
+    """
+    names = list(candidates)
+    if len(names) == 1:
+        return candidates[names[0]]()
+    key = _key(names, facts)
+    chosen = _recall(memory, key)
+    if chosen is None or chosen not in candidates:
+        chosen = _measure_once(candidates, examples, key, dict(facts), memory)
+    try:
+        return candidates[chosen]()
+    except ModelError as error:
+        if chosen == names[0]:
+            raise
+        _log.warning("%s was the fastest and is broken now: %s", chosen, error)
+        return candidates[names[0]]()
+
+
+def compare(candidates: Mapping[str, Factory], examples: Sequence[Inputs]) -> Choice:
+    """Time all candidates in turns, after a run to warm up.
+
+    A candidate that cannot be opened or run, or whose outputs have a cosine below `MIN_COSINE` to
+    those of the first, is dropped.
+
+    Raises:
+        ModelError: the first cannot be opened or run.
+    """
+    names = list(candidates)
+    reference = candidates[names[0]]()
+    wanted = [reference.run(example) for example in examples]
+    sessions: dict[str, Session] = {names[0]: reference}
+    dropped: dict[str, str] = {}
+    for name in names[1:]:
+        try:
+            session = candidates[name]()
+            least = min(map(least_cosine, wanted, [session.run(e) for e in examples]))
+        # a foreign runtime may raise anything; it is only one of several
+        except Exception as error:  # noqa: BLE001
+            dropped[name] = f"{type(error).__name__}: {error}"
+            continue
+        if least >= MIN_COSINE:
+            sessions[name] = session
+        else:
+            dropped[name] = f"its outputs have a cosine of {least:.4f}, less than {MIN_COSINE}"
+    times = _time_in_turns(sessions, examples)
+    return Choice(min(times, key=lambda name: times[name]), times, dropped)
+
+
+def least_cosine(a: Sequence[Array], b: Sequence[Array]) -> float:
+    """The least cosine between rows of two lists of outputs; 0 if their shapes differ."""
+    if [x.shape for x in a] != [x.shape for x in b]:
+        return 0.0
+    return min((_row_cosine(x, y) for x, y in zip(a, b, strict=True)), default=0.0)
+
+
+def cpu_model() -> str:
+    """The processor's name, as far as the system tells."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _row_cosine(a: Array, b: Array) -> float:
+    if not a.size:
+        return 0.0
+    x, y = (np.asarray(z, np.float64).reshape(len(z), -1) for z in (a, b))
+    norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+    least = float(((x * y).sum(axis=1) / np.maximum(norms, 1e-30)).min())
+    return least if np.isfinite(least) else 0.0
+
+
+def _time_in_turns(sessions: Mapping[str, Session], examples: Sequence[Inputs]) -> dict[str, float]:
+    times: dict[str, list[float]] = {name: [] for name in sessions}
+    started = perf_counter()
+    for _ in range(_N_ROUNDS):
+        for name, session in sessions.items():
+            before = perf_counter()
+            for example in examples:
+                session.run(example)
+            times[name].append(perf_counter() - before)
+        if perf_counter() - started > _MAX_ROUNDS_S:
+            break
+    return {name: round(median(found) * 1e3, 3) for name, found in times.items()}
+
+
+def _measure_once(
+    candidates: Mapping[str, Factory],
+    examples: Sequence[Inputs],
+    key: str,
+    facts: Mapping[str, str],
+    memory: Path,
+) -> str:
+    """Measure, unless another process has done so by the time that it is our turn."""
+    from filelock import FileLock, Timeout
+
+    try:
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(memory.with_suffix(".lock"), timeout=_LOCK_TIMEOUT_S):
+            if (known := _recall(memory, key)) in candidates:
+                return str(known)
+            choice = compare(candidates, examples)
+            _remember(memory, key, {**asdict(choice), "facts": dict(facts)})
+    except (OSError, Timeout) as error:
+        _log.warning("The choice of a runtime is not kept in %s: %s", memory, error)
+        choice = compare(candidates, examples)
+    for name, reason in choice.dropped.items():
+        _log.info("%s does not run this network: %s", name, reason)
+    return choice.name
+
+
+def _key(names: Sequence[str], facts: Mapping[str, str]) -> str:
+    text = json.dumps([sorted(names), sorted(facts.items())])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _read(memory: Path) -> dict[str, dict[str, object]]:
+    try:
+        known = json.loads(memory.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}  # not there yet, or damaged: then it is measured anew
+    return known if isinstance(known, dict) else {}
+
+
+def _recall(memory: Path, key: str) -> str | None:
+    known = _read(memory).get(key)
+    return str(known.get("name")) if isinstance(known, dict) else None
+
+
+def _remember(memory: Path, key: str, choice: Mapping[str, object]) -> None:
+    """Write whole or not at all; the caller holds the lock."""
+    known = {**_read(memory), key: choice}
+    scratch = memory.with_suffix(f".{os.getpid()}")
+    scratch.write_text(json.dumps(known, indent=1), "utf-8")
+    scratch.replace(memory)

@@ -1,0 +1,139 @@
+"""Precisions of the bundle: which files run, and what that does to the space."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from encoder import MultiModalEncoder
+from encoder.config import EncoderConfig
+from encoder.errors import ModelError
+from encoder.models.precision import Precision
+from encoder.models.resolve import load_model
+from encoder.models.wheels import sha256_of
+
+TEXTS = [
+    "A red car on a wet road",
+    "the council voted on the budget for the coming year",
+    "rain",
+    "def main(): return 0",
+    "日本語のテキスト 🙂",
+    "word " * 300,
+]
+
+
+@pytest.fixture(scope="module")
+def encoders(bundle_home: Path) -> Mapping[str | None, MultiModalEncoder]:
+    assert bundle_home.is_dir()
+    config = EncoderConfig(n_threads=1)
+    return {
+        wish: MultiModalEncoder(quantization=wish, config=config) for wish in (None, "int8", "auto")
+    }
+
+
+def rows(encoder: MultiModalEncoder, **content: object) -> np.ndarray:
+    ((_, found),) = encoder.encode_multimodal(**content).by_modality.items()  # type: ignore[arg-type]
+    return found
+
+
+def test_int8_has_a_space_of_its_own_which_auto_shares(
+    encoders: Mapping[str | None, MultiModalEncoder],
+) -> None:
+    plain, int8, auto = (encoders[wish].space for wish in (None, "int8", "auto"))
+
+    assert int8.fingerprint == auto.fingerprint != plain.fingerprint
+    assert int8.identity["quantization"].startswith("int8 ")
+    assert "quantization" not in plain.identity
+
+
+def test_int8_texts_are_near_to_float(encoders: Mapping[str | None, MultiModalEncoder]) -> None:
+    plain, int8, auto = (rows(encoders[wish], text=TEXTS) for wish in (None, "int8", "auto"))
+
+    cosines = (plain * int8).sum(axis=1)
+    assert cosines.min() > 0.99
+    assert cosines.mean() > 0.996
+    assert cosines.max() < 0.999999  # it is another network
+    np.testing.assert_allclose(int8, auto, atol=1e-6)
+
+
+def test_an_int8_text_has_one_vector_in_any_batch(
+    encoders: Mapping[str | None, MultiModalEncoder],
+) -> None:
+    together = rows(encoders["int8"], text=TEXTS)
+    alone = np.stack([rows(encoders["int8"], text=text) for text in TEXTS])
+
+    assert (together * alone).sum(axis=1).min() > 0.99999
+
+
+def test_int8_pictures_are_near_to_float(
+    encoders: Mapping[str | None, MultiModalEncoder],
+) -> None:
+    side = np.linspace(0, 255, 300).astype(np.uint8)
+    ramp = np.stack(np.broadcast_arrays(side[:, None], side[None, :], np.uint8(90)), axis=-1)
+    plain, int8 = (rows(encoders[wish], image=ramp) for wish in (None, "int8"))
+
+    assert 0.9 < plain @ int8 < 0.999999
+
+
+@pytest.fixture
+def folder(tmp_path: Path, bundle_home: Path) -> Path:
+    """A tower as `anymodal quantize` leaves it."""
+    folder = tmp_path / "quantized"
+    folder.mkdir()
+    shutil.copy(bundle_home / "text" / "model.int8.onnx", folder / "model.onnx")
+    tell(folder, sha256=sha256_of(folder / "model.onnx"))
+    return folder
+
+
+def tell(folder: Path, **facts: str) -> None:
+    facts = {"model": "bundle:default", "tower": "text", "sha256": "0", **facts}
+    (folder / "manifest.json").write_text(json.dumps(facts))
+
+
+def test_a_folder_stands_in_for_its_tower(
+    folder: Path, encoders: Mapping[str | None, MultiModalEncoder]
+) -> None:
+    encoder = MultiModalEncoder(config=EncoderConfig(quantization=str(folder), n_threads=1))
+
+    assert encoder.space.fingerprint not in {e.space.fingerprint for e in encoders.values()}
+    assert sha256_of(folder / "model.onnx") in encoder.space.identity["quantization"]
+    found, wanted = (rows(e, text=TEXTS) for e in (encoder, encoders["int8"]))
+    assert (found * wanted).sum(axis=1).min() > 0.999
+
+
+def test_a_folder_with_another_network_is_refused(folder: Path) -> None:
+    tell(folder, sha256="1" * 64)
+    with pytest.raises(ModelError, match=r"model\.onnx is missing, or not.*anymodal quantize"):
+        Precision.parse(str(folder))
+
+    (folder / "model.onnx").unlink()
+    with pytest.raises(ModelError, match=r"model\.onnx is missing"):
+        Precision.parse(str(folder))
+
+
+@pytest.mark.parametrize("facts", [{"tower": "smell"}, {"model": "hf:a/b"}])
+def test_a_folder_for_another_tower_is_refused(folder: Path, facts: dict[str, str]) -> None:
+    tell(folder, sha256=sha256_of(folder / "model.onnx"), **facts)
+
+    with pytest.raises(ModelError, match="Towers of bundle:default can be replaced"):
+        Precision.parse(str(folder))
+
+
+def test_a_folder_without_a_manifest_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="holds no quantized tower"):
+        Precision.parse(str(tmp_path))
+
+
+def test_an_unknown_setting_lists_the_known() -> None:
+    with pytest.raises(ModelError, match=r"'int9' is neither.*\"int8\", \"auto\", None"):
+        Precision.parse("int9")
+
+
+def test_other_models_run_as_they_are(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"quantization='int8' is for the bundle; hf:a/b runs"):
+        load_model("hf:a/b", quantization="int8")
+    with pytest.raises(ModelError, match="does not exist"):  # and not for its quantization
+        load_model(f"dir:{tmp_path / 'nowhere'}", quantization="auto")

@@ -1,0 +1,166 @@
+"""A trial picks the fastest runtime that computes the same, once."""
+
+import json
+import multiprocessing
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from encoder.errors import ModelError
+from encoder.runtime.base import Array
+from encoder.runtime.trial import MIN_COSINE, compare, cpu_model, fastest_session, least_cosine
+
+EXAMPLES = [{"x": np.arange(1.0, 5.0).reshape(2, 2)}]
+FACTS = {"network": "abc", "cpu": cpu_model()}
+
+
+class Waiting:
+    """Gives its input, changed and after a while."""
+
+    def __init__(self, wait_s: float = 0.0, change: Callable[[Array], Array] | None = None) -> None:
+        self.wait_s = wait_s
+        self.change = change or np.copy
+        self.n_runs = 0
+
+    def run(self, inputs: Mapping[str, Array]) -> list[Array]:
+        self.n_runs += 1
+        time.sleep(self.wait_s)
+        return [self.change(inputs["x"])]
+
+
+def broken() -> Waiting:
+    raise ImportError("no such library")
+
+
+def test_the_fastest_is_chosen_and_remembered(tmp_path: Path) -> None:
+    slow, fast = Waiting(0.02), Waiting()
+    candidates = {"slow": lambda: slow, "fast": lambda: fast}
+    memory = tmp_path / "new" / "runtimes.json"
+
+    assert fastest_session(candidates, EXAMPLES, facts=FACTS, memory=memory) is fast
+    n_runs = slow.n_runs
+    assert fastest_session(candidates, EXAMPLES, facts=FACTS, memory=memory) is fast
+
+    assert slow.n_runs == n_runs
+    (known,) = json.loads(memory.read_text()).values()
+    assert known["name"] == "fast"
+    assert known["facts"] == FACTS
+    assert known["median_ms"]["slow"] > known["median_ms"]["fast"]
+
+
+def test_other_facts_are_another_trial(tmp_path: Path) -> None:
+    first, second = Waiting(0.005), Waiting()
+    candidates = {"first": lambda: first, "second": lambda: second}
+    memory = tmp_path / "runtimes.json"
+    fastest_session(candidates, EXAMPLES, facts=FACTS, memory=memory)
+    first.wait_s, second.wait_s = 0.0, 0.02
+
+    found = fastest_session(candidates, EXAMPLES, facts={**FACTS, "threads": "2"}, memory=memory)
+
+    assert found is first
+    assert len(json.loads(memory.read_text())) == 2
+
+
+def test_one_candidate_needs_no_trial(tmp_path: Path) -> None:
+    only = Waiting()
+
+    assert fastest_session({"only": lambda: only}, EXAMPLES, facts={}, memory=tmp_path) is only
+    assert only.n_runs == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda x: x[:, ::-1], "cosine"),
+        (lambda x: x * np.nan, "cosine of 0"),
+        (lambda x: x[:1], "cosine of 0"),
+        (lambda x: x[:0], "cosine of 0"),
+    ],
+)
+def test_a_candidate_that_computes_otherwise_is_dropped(
+    change: Callable[[Array], Array], reason: str
+) -> None:
+    choice = compare(
+        {"good": lambda: Waiting(0.005), "wrong": lambda: Waiting(change=change)}, EXAMPLES
+    )
+
+    assert choice.name == "good"
+    assert reason in choice.dropped["wrong"]
+    assert set(choice.median_ms) == {"good"}
+
+
+def test_a_candidate_that_fails_is_dropped_with_its_reason() -> None:
+    choice = compare({"good": Waiting, "broken": broken}, EXAMPLES)
+
+    assert choice.name == "good"
+    assert choice.dropped == {"broken": "ImportError: no such library"}
+
+
+def test_a_reference_that_fails_is_an_error() -> None:
+    with pytest.raises(ImportError):
+        compare({"broken": broken, "good": Waiting}, EXAMPLES)
+
+
+def test_a_choice_that_broke_since_gives_way(tmp_path: Path) -> None:
+    memory = tmp_path / "runtimes.json"
+    slow = Waiting(0.01)
+    fastest_session({"slow": lambda: slow, "fast": Waiting}, EXAMPLES, facts=FACTS, memory=memory)
+
+    def gone() -> Waiting:
+        raise ModelError("It was uninstalled.")
+
+    found = fastest_session(
+        {"slow": lambda: slow, "fast": gone}, EXAMPLES, facts=FACTS, memory=memory
+    )
+    assert found is slow
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"key": 3}'])
+def test_a_damaged_memory_is_written_anew(tmp_path: Path, content: str) -> None:
+    memory = tmp_path / "runtimes.json"
+    memory.write_text(content)
+
+    fastest_session({"a": Waiting, "b": Waiting}, EXAMPLES, facts=FACTS, memory=memory)
+
+    assert any(
+        known["facts"] == FACTS
+        for known in json.loads(memory.read_text()).values()
+        if isinstance(known, dict)
+    )
+
+
+def test_a_memory_that_cannot_be_written_costs_only_time(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    memory = tmp_path / "file" / "runtimes.json"
+    slow, fast = Waiting(0.01), Waiting()
+
+    for _ in range(2):
+        found = fastest_session(
+            {"slow": lambda: slow, "fast": lambda: fast}, EXAMPLES, facts=FACTS, memory=memory
+        )
+        assert found is fast
+
+
+def _try_and_count(memory: Path) -> int:
+    slow = Waiting(0.01)
+    fastest_session({"slow": lambda: slow, "fast": Waiting}, EXAMPLES, facts=FACTS, memory=memory)
+    return slow.n_runs
+
+
+def test_of_several_processes_one_measures(tmp_path: Path) -> None:
+    with multiprocessing.get_context("spawn").Pool(3) as pool:
+        runs = pool.map(_try_and_count, [tmp_path / "runtimes.json"] * 3, chunksize=1)
+
+    assert sum(n > 0 for n in runs) == 1
+
+
+def test_least_cosine() -> None:
+    a = np.array([[1.0, 0.0], [1.0, 1.0]])
+
+    assert least_cosine([a], [2 * a]) == pytest.approx(1)
+    assert least_cosine([a], [np.array([[1.0, 0.0], [1.0, 0.0]])]) == pytest.approx(0.5**0.5)
+    assert least_cosine([a], [a, a]) == 0
+    assert 0.9 < MIN_COSINE < 1
