@@ -20,6 +20,8 @@ _COLORS = ("#b2182b", "#ef8a62", "#e0a800", "#4393c3", "#2166ac", "#999999", "#5
 def draw(report: SensitivityReport, path: Path) -> Path:
     """One line for each layer: a dot for each scheme at its loss (log scale), and its size.
 
+    Losses that were not found for a layer alone (FP16's shares) are left out.
+
     Raises:
         ModelError: matplotlib is not installed.
     """
@@ -43,20 +45,28 @@ def draw(report: SensitivityReport, path: Path) -> Path:
 
 def _draw_dots(axes: Any, report: SensitivityReport) -> None:
     places = {name: place for place, name in enumerate(report.layers)}
-    shown = [scheme for scheme in report.schemes if scheme != FP32]
-    for scheme, color in zip(shown, _spread(len(shown)), strict=True):
-        rows = [r for r in report.rows if r.scheme == scheme and r.loss < float("inf")]
-        losses = [max(row.loss, _FLOOR) for row in rows]
-        label = scheme.name + (" (shared)" if any(row.note for row in rows) else "")
-        axes.scatter(losses, [places[row.layer] for row in rows], s=22, color=color, label=label)
+    rows = [r for r in report.rows if r.scheme != FP32 and r.loss < float("inf") and not r.note]
+    shown = [scheme for scheme in report.schemes if any(row.scheme == scheme for row in rows)]
+    for index, scheme in enumerate(shown):
+        own = [row for row in rows if row.scheme == scheme]
+        axes.scatter(
+            [max(row.loss, _FLOOR) for row in own],
+            [places[row.layer] for row in own],
+            s=22,
+            color=_COLORS[index % len(_COLORS)],
+            label=scheme.name,
+        )
     axes.set_xscale("log")
     axes.set_xlabel(_LABELS[report.objective])
     axes.set_yticks(range(len(places)), list(places), fontsize=8)
     axes.set_ylim(len(places) - 0.4, -0.6)
     axes.grid(axis="x", color="#dddddd")
-    axes.hlines(range(len(places)), *axes.get_xlim(), color="#eeeeee", linewidth=0.6, zorder=0)
+    for place in places.values():
+        axes.axhline(place, color="#eeeeee", linewidth=0.6, zorder=0)
     axes.set_axisbelow(True)
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(shown), frameon=False)
+    axes.legend(
+        loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=max(1, len(shown)), frameon=False
+    )
 
 
 def _draw_sizes(axes: Any, report: SensitivityReport) -> None:
@@ -64,7 +74,3 @@ def _draw_sizes(axes: Any, report: SensitivityReport) -> None:
     axes.barh(range(len(whole)), [row.nbytes / 1e6 for row in whole], color="#bbbbbb", height=0.7)
     axes.set_xlabel("size in FP32, MB")
     axes.tick_params(axis="y", length=0)
-
-
-def _spread(n: int) -> list[str]:
-    return [_COLORS[i % len(_COLORS)] for i in range(n)]

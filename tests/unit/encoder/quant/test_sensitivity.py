@@ -208,8 +208,9 @@ def test_only_whole_groups_are_candidates() -> None:
         {"even": nn.Linear(96, 4), "odd": nn.Linear(36, 4), "table": nn.Embedding(9, 64)}
     )
     found = {name: candidates(layer) for name, layer in find_layers(model).items()}
-    assert found["even"] == [INT3, INT4, Scheme(4, 32), INT8]
-    assert found["odd"] == found["table"] == [INT3, INT4, INT8]
+    assert found["even"] == [INT3, INT4, INT8, Scheme(4, 32)]
+    assert found["odd"] == [INT3, INT4, INT8]
+    assert found["table"] == [INT3, INT4, INT8, Scheme(3, 64), Scheme(4, 64), Scheme(4, 32)]
 
 
 def test_weights_beyond_fp16_have_no_such_option() -> None:
