@@ -54,13 +54,14 @@ class SparseEncoder(nn.Module):
         input_ids, mask = _even(input_ids), _even(mask)
         tokens = Tokens(self.blocks.embed(input_ids), mask, self._protect(input_ids, mask))
         floor = self._floor(mask)
+        active = (mask.sum(1) > floor).any()
         kept = []
         for layer, threshold in enumerate(self.settings.thresholds):
             queries = 1 if self._serves_cls(layer) else None
             attended = self.blocks.attend(layer, tokens.states, _bias(tokens), queries)
             tokens = tokens._replace(states=attended)
             if threshold is not None and queries is None:
-                tokens = self._merge(tokens, floor, threshold)
+                tokens = self._merge(tokens, floor, threshold, active)
             kept.append((tokens.sizes > 0).sum(1))
             tokens = tokens._replace(states=self.blocks.feed(layer, tokens.states))
         return self._pool(tokens), torch.stack(kept, 1)
@@ -78,11 +79,13 @@ class SparseEncoder(nn.Module):
         floor = (n_tokens * self.settings.floor).ceil()
         return torch.where(n_tokens < self.settings.min_tokens, n_tokens, floor).long()
 
-    def _merge(self, tokens: Tokens, floor: Tensor, threshold: float) -> Tokens:
+    def _merge(self, tokens: Tokens, floor: Tensor, threshold: float, active: Tensor) -> Tokens:
         if torch.compiler.is_exporting():
-            return Tokens(*MERGE(*tokens, floor, threshold))
-        may_merge = (tokens.sizes > 0).sum(1) > floor
-        return merge_tokens(tokens, floor, threshold) if bool(may_merge.any()) else tokens
+            merged = Tokens(*MERGE(*tokens, floor, threshold, active))
+            # else the exporter asks whether this length is 1
+            torch._check(merged.sizes.shape[1] >= 2)  # type: ignore[no-untyped-call]
+            return merged
+        return merge_tokens(tokens, floor, threshold) if bool(active) else tokens
 
     def _pool(self, tokens: Tokens) -> Tensor:
         if self.pooling == "cls":

@@ -5,25 +5,48 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from encoder.dsre.merge import Tokens, merge_tokens
 
 
+class MergeTokens(nn.Module):
+    """`merge_tokens` as a module, for exporters."""
+
+    def forward(
+        self, states: Tensor, sizes: Tensor, protection: Tensor, floor: Tensor, threshold: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """See `merge_tokens`."""
+        merged = merge_tokens(Tokens(states, sizes, protection), floor, threshold)
+        return merged.states, merged.sizes, merged.protection
+
+
 @torch.library.custom_op("anymodal::merge_tokens", mutates_args=())
 def _merge(
-    states: Tensor, sizes: Tensor, protection: Tensor, floor: Tensor, threshold: float
+    states: Tensor,
+    sizes: Tensor,
+    protection: Tensor,
+    floor: Tensor,
+    threshold: float,
+    active: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    merged = merge_tokens(Tokens(states, sizes, protection), floor, threshold)
-    return merged.states, merged.sizes, merged.protection
+    if not bool(active):
+        return states.clone(), sizes.clone(), protection.clone()
+    states, sizes, protection = merge_tokens(Tokens(states, sizes, protection), floor, threshold)
+    return states, sizes, protection
 
 
 @_merge.register_fake
 def _(
-    states: Tensor, sizes: Tensor, protection: Tensor, floor: Tensor, threshold: float
+    states: Tensor,
+    sizes: Tensor,
+    protection: Tensor,
+    floor: Tensor,
+    threshold: float,
+    active: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    del floor, threshold
-    length = torch.library.get_ctx().new_dynamic_size(min=2)
+    del floor, threshold, active
+    length = torch.library.get_ctx().new_dynamic_size()
     n, _, d = states.shape
     return (
         states.new_empty(n, length, d),
@@ -33,4 +56,4 @@ def _(
 
 
 MERGE: Any = torch.ops.anymodal.merge_tokens
-"""`merge_tokens` for tracing: (states, sizes, protection, floor, threshold), see there."""
+"""`merge_tokens` for tracing; ``active`` (bool, no axes) is whether any row may merge."""

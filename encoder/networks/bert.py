@@ -62,9 +62,7 @@ class BertLayer(nn.Module):
             self._split(self.value(x)),
         )
         mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=attention_bias)
-        normed: Tensor = self.attention_norm(
-            asking + self.attention_out(mixed.transpose(1, 2).flatten(2))
-        )
+        normed: Tensor = self.attention_norm(asking + self.attention_out(join_heads(mixed)))
         return normed
 
     def feed(self, x: Tensor) -> Tensor:
@@ -77,6 +75,15 @@ class BertLayer(nn.Module):
         n, length, hidden_dim = x.shape
         heads = x.reshape(n, length, self.n_heads, hidden_dim // self.n_heads)
         return heads.transpose(1, 2)
+
+
+def join_heads(mixed: Tensor) -> Tensor:
+    """Attention's output [n, n_heads, length, head_dim] to [n, length, n_heads * head_dim]."""
+    rows = mixed.transpose(1, 2)
+    if torch.compiler.is_exporting():
+        # of a length that depends on the data, the exporter cannot tell that a view will do
+        rows = rows.clone(memory_format=torch.contiguous_format)
+    return rows.flatten(2)
 
 
 class SentenceBert(nn.Module):

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from encoder.dsre.cost import Shape
+from encoder.networks.bert import join_heads
 
 MODEL_TYPES = ("bert", "roberta", "xlm-roberta", "camembert")
 """Not MPNet: its positions are relative, and a merged token has no single one."""
@@ -55,7 +56,7 @@ class HfBertBlocks:
             for project, states in ((own.query, asking), (own.key, x), (own.value, x))
         )
         mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-        out: Tensor = attention.output(mixed.transpose(1, 2).flatten(2), asking)
+        out: Tensor = attention.output(join_heads(mixed), asking)
         return out
 
     def feed(self, layer: int, x: Tensor) -> Tensor:
