@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from encoder.quant.divergence import Objective
 
-_MAX_ITEMS = 512
+_MAX_ITEMS = 256
 _BATCH = 16
 _MIN_CHARACTERS = 20
 _PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}

@@ -27,7 +27,7 @@ def test_each_tower_runs_on_its_example(tower: str) -> None:
 def test_text_brings_its_own_data() -> None:
     batches = load_network("bundle:default", "text").read(None)
     lengths = [batch["input_ids"].shape[1] for batch in batches]
-    assert sum(len(batch["mask"]) for batch in batches) == 512
+    assert sum(len(batch["mask"]) for batch in batches) == 256
     assert max(lengths[:8]) > 30 > min(lengths[:8])  # any first few batches are a sample
 
 
