@@ -1,0 +1,124 @@
+"""What merging tokens keeps, whatever the tokens are."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from encoder.dsre.merge import Tokens, merge_tokens
+
+_DIM = 6
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> tuple[Tokens, torch.Tensor, float]:
+    """Random tokens, a floor and a threshold that lets none, some or all of them merge."""
+    counts = draw(st.lists(st.integers(2, 23), min_size=1, max_size=4))
+    length = (max(counts) + 1) // 2 * 2
+    random = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
+    # around one direction, so that similarities are high, and never tied
+    spread = draw(st.sampled_from([0.5, 2.0, 10.0]))
+    states = torch.randn(len(counts), length, _DIM, generator=random) * spread + 3
+    real = (torch.arange(length) < torch.tensor(counts)[:, None]).float()
+    sizes = torch.randint(1, 4, real.shape, generator=random) * real
+    protection = torch.rand(real.shape, generator=random) * draw(st.sampled_from([0.0, 0.1])) * real
+    floor = torch.tensor([draw(st.integers(1, count)) for count in counts])
+    return Tokens(states, sizes, protection), floor, draw(st.floats(0.0, 1.0))
+
+
+def row(tokens: Tokens, i: int) -> Tokens:
+    """One row without its padding, but for what makes the length even."""
+    count = int((tokens.sizes[i] > 0).sum())
+    even = (count + 1) // 2 * 2
+    return Tokens(*(part[i : i + 1, :even] for part in tokens))
+
+
+@settings(max_examples=40, deadline=None)
+@given(batches())
+def test_mass_is_conserved(case: tuple[Tokens, torch.Tensor, float]) -> None:
+    tokens, floor, threshold = case
+    merged = merge_tokens(tokens, floor, threshold)
+    assert torch.equal(merged.sizes.sum(1), tokens.sizes.sum(1))
+    before = (tokens.states * tokens.sizes[:, :, None]).sum(1)
+    after = (merged.states * merged.sizes[:, :, None]).sum(1)
+    assert torch.allclose(before, after, rtol=1e-4, atol=1e-4)
+
+
+@settings(max_examples=40, deadline=None)
+@given(batches())
+def test_order_is_kept_and_rows_are_compact(case: tuple[Tokens, torch.Tensor, float]) -> None:
+    tokens, floor, threshold = case
+    merged = merge_tokens(tokens, floor, threshold)
+    for i in range(len(floor)):
+        alive = merged.sizes[i] > 0
+        assert (alive[:-1] | ~alive[1:]).all()
+        # states are random: equal ones are the same token, with nothing merged into it
+        same = torch.cdist(merged.states[i, alive], tokens.states[i]) < 1e-5
+        assert (same.float().argmax(1)[same.any(1)].diff() > 0).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(batches())
+def test_floor_holds(case: tuple[Tokens, torch.Tensor, float]) -> None:
+    tokens, floor, threshold = case
+    merged = merge_tokens(tokens, floor, threshold)
+    assert ((merged.sizes > 0).sum(1) >= floor).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(batches())
+def test_first_takes_nothing_and_last_is_not_taken(
+    case: tuple[Tokens, torch.Tensor, float],
+) -> None:
+    tokens, floor, threshold = case
+    merged = merge_tokens(tokens, floor, threshold)
+    assert torch.equal(merged.sizes[:, 0], tokens.sizes[:, 0])
+    assert torch.allclose(merged.states[:, 0], tokens.states[:, 0])
+    for i in range(len(floor)):
+        last, new_last = ((part.sizes[i] > 0).sum() - 1 for part in (tokens, merged))
+        if last % 2:
+            assert torch.allclose(merged.states[i, new_last], tokens.states[i, last], atol=1e-5)
+        assert merged.sizes[i, new_last] >= tokens.sizes[i, last]
+
+
+@settings(max_examples=40, deadline=None)
+@given(batches())
+def test_a_row_does_not_depend_on_its_batch(case: tuple[Tokens, torch.Tensor, float]) -> None:
+    tokens, floor, threshold = case
+    together = merge_tokens(tokens, floor, threshold)
+    for i in range(len(floor)):
+        alone = merge_tokens(row(tokens, i), floor[i : i + 1], threshold)
+        here = row(together, i)
+        assert torch.equal(alone.sizes, here.sizes)
+        real = alone.sizes[0] > 0
+        assert torch.allclose(alone.states[0, real], here.states[0, real], atol=1e-5)
+        assert torch.equal(alone.protection, here.protection)
+
+
+@settings(max_examples=40, deadline=None)
+@given(batches())
+def test_padding_changes_nothing(case: tuple[Tokens, torch.Tensor, float]) -> None:
+    tokens, floor, threshold = case
+    n, _, d = tokens.states.shape
+    noise, zeros = torch.full((n, 4, d), 7.0), torch.zeros(n, 4)
+    padded = Tokens(
+        torch.cat([tokens.states, noise], 1),
+        torch.cat([tokens.sizes, zeros], 1),
+        torch.cat([tokens.protection, zeros], 1),
+    )
+    plain, wide = (merge_tokens(t, floor, threshold) for t in (tokens, padded))
+    assert torch.equal(plain.sizes, wide.sizes)
+    real = plain.sizes > 0
+    assert torch.allclose(plain.states[real], wide.states[real], atol=1e-5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(batches())
+def test_nothing_merges_above_every_similarity(case: tuple[Tokens, torch.Tensor, float]) -> None:
+    tokens, floor, _ = case
+    merged = merge_tokens(tokens, floor, 1.1)
+    length = merged.sizes.shape[1]
+    assert torch.equal(merged.sizes, tokens.sizes[:, :length])
+    real = merged.sizes > 0
+    assert torch.allclose(merged.states[real], tokens.states[:, :length][real], rtol=1e-6)
