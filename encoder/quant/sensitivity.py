@@ -8,7 +8,9 @@ errors or Fisher information do. Importing this imports torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,9 +33,12 @@ from encoder.quant.schemes import FP16, FP32, INT3, INT4, INT8, Scheme
 
 Mode = Literal["measured", "fisher"]
 
-MAX_ITEMS = 64
-"""Of each half of the data; more change little and cost time in proportion."""
+MAX_ITEMS = 32
+"""That judge: the time of an analysis is proportional to them."""
 
+_MAX_FIT_ITEMS = 128
+
+_NEED_GRAM = ("gptq", "mse")
 _SHARED_NOTE = "its share, by values, of the loss with all layers in fp16"
 
 
@@ -65,7 +70,7 @@ def analyze(
         rounding: a method of `encoder.quant.rounding`, for ``measured``.
         cache: a folder that keeps measurements, so that a stopped analysis goes on.
         progress: show a bar if standard error is a terminal.
-        max_items: of each half of the data.
+        max_items: that judge.
 
     Raises:
         InputError: no layer that can be quantized, or weights that are not finite.
@@ -78,7 +83,7 @@ def analyze(
             got=f"{type(model).__name__} without a layer that can be quantized",
             wanted="Linear, Conv1d/2d/3d or Embedding layers",
         )
-    data = CalibrationData(_some(data.fit, max_items), _some(data.score, max_items))
+    data = CalibrationData(_some(data.fit, _MAX_FIT_ITEMS), _some(data.score, max_items))
     wanted = {name: _wanted(layer, schemes) for name, layer in layers.items()}
     notes = [
         f"{name}: no {scheme.name}, its rows have {layers[name].n_columns} values"
@@ -89,8 +94,12 @@ def analyze(
     with evaluating(model):
         if objective == "auto":
             objective = choose_objective(model, data.score[0])
-        find = _measure if mode == "measured" else _estimate
-        rows = find(model, layers, wanted, data, objective, rounding, cache, progress)
+        task = _Task(model, layers, wanted, data, objective, rounding)
+        rows = (
+            _measure(task, _journal(task, cache), show=progress)
+            if mode == "measured"
+            else _estimate(task, show=progress)
+        )
     used = data.score if mode == "measured" else data.fit
     return SensitivityReport(
         rows=tuple(
@@ -108,13 +117,14 @@ def analyze(
 def candidates(layer: Layer) -> list[Scheme]:
     """Integer schemes worth a measurement, by the kind of layer.
 
-    INT3, INT4 and INT8 per channel. For Linear also INT4 in groups of 64 (or 32); for Embedding,
+    INT3, INT4 and INT8 per channel; no INT3 for depthwise convolutions, whose few values are
+    dear and save next to nothing. For Linear also INT4 in groups of 64 (or 32); for Embedding,
     whose rows no Gram matrix helps to round, INT3 in groups too and INT4 in both sizes: on MiniLM
     groups of 64 cut a table's loss at INT3 to a third. Convolutions have short rows that groups
     rarely divide, and runtimes take them per channel.
     """
     grouped = [group for group in (64, 32) if layer.n_columns % group == 0]
-    by_kind = {
+    by_kind: dict[str, list[Scheme]] = {
         "conv": [],
         "linear": [Scheme(4, group) for group in grouped[:1]],
         "embedding": [
@@ -122,7 +132,8 @@ def candidates(layer: Layer) -> list[Scheme]:
             *(Scheme(4, group) for group in grouped),
         ],
     }
-    return [INT3, INT4, INT8, *by_kind[layer.kind]]
+    narrow = [] if layer.n_conv_groups == layer.n_rows > 1 else [INT3]
+    return [*narrow, INT4, INT8, *by_kind[layer.kind]]
 
 
 def choose_objective(model: nn.Module, batch: Batch) -> Objective:
@@ -152,57 +163,55 @@ def choose_objective(model: nn.Module, batch: Batch) -> Objective:
     return "kl" if same else "cosine"
 
 
-def _measure(
-    model: nn.Module,
-    layers: Mapping[str, Layer],
-    wanted: Mapping[str, Sequence[Scheme]],
-    data: CalibrationData,
-    objective: Objective,
-    rounding: str,
-    cache: Path | None,
-    progress: bool,
-) -> list[Row]:
-    journal = _journal(model, data, cache, objective=objective, rounding=rounding)
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """What is to be found: integer schemes by layer name, how, and on what."""
+
+    model: nn.Module
+    layers: Mapping[str, Layer]
+    schemes: Mapping[str, Sequence[Scheme]]
+    data: CalibrationData
+    objective: Objective
+    rounding: str
+
+
+def _measure(task: _Task, journal: Journal, *, show: bool) -> list[Row]:
     pending = {
-        name: [scheme for scheme in wanted[name] if journal.get(name, scheme.name) is None]
-        for name in layers
+        name: [scheme for scheme in schemes if journal.get(name, scheme.name) is None]
+        for name, schemes in task.schemes.items()
     }
     pending = {name: missing for name, missing in pending.items() if missing}
     if pending or journal.get("", FP16.name) is None:
-        runs = PrefixRuns(model, layers, data.score)
+        runs = PrefixRuns(task.model, task.layers, task.data.score)
         for index, output in enumerate(runs.outputs):
             check_finite(output, f"batch {index} of the data that judges")
-        with progress_bar("Sensitivity", sum(map(len, pending.values())), show=progress) as advance:
-            _fill(journal, runs, model, layers, pending, data, objective, rounding, advance)
+        with progress_bar("Sensitivity", sum(map(len, pending.values())), show=show) as advance:
+            _fill(task, journal, runs, pending, advance)
     rows = [
-        _row(layers[name], scheme, journal.get(name, scheme.name))
-        for name in layers
-        for scheme in wanted[name]
+        _row(task.layers[name], scheme, journal.get(name, scheme.name))
+        for name, schemes in task.schemes.items()
+        for scheme in schemes
     ]
-    return rows + _float_rows(layers, journal.get("", FP16.name) or 0.0)
+    return rows + _float_rows(task.layers, journal.get("", FP16.name) or 0.0)
 
 
 def _fill(
+    task: _Task,
     journal: Journal,
     runs: PrefixRuns,
-    model: nn.Module,
-    layers: Mapping[str, Layer],
     pending: Mapping[str, Sequence[Scheme]],
-    data: CalibrationData,
-    objective: Objective,
-    rounding: str,
     advance: Advance,
 ) -> None:
     """Measure what is missing, layer by layer."""
     if journal.get("", FP16.name) is None:
-        journal.add("", FP16.name, _fp16_loss(runs, model, layers, data, objective))
-    multiplied = execution_order(model, layers, data.score[0])
-    for name, gram in _with_grams(model, layers, pending, data.fit, rounding):
-        layer = layers[name]
+        journal.add("", FP16.name, _fp16_loss(task, runs))
+    multiplied = execution_order(task.model, task.layers, task.data.score[0])
+    for name, gram in _with_grams(task, pending):
+        layer = task.layers[name]
         used = None if name in multiplied else runs.looked_up(layer)
         for scheme in pending[name]:
-            weight = _rounded(layer, used, scheme, gram, rounding)
-            loss = _mean(objective, runs.outputs, runs.run(layer, weight))
+            weight = _rounded(layer, used, scheme, gram, task.rounding)
+            loss = _mean(task.objective, runs.outputs, runs.run(layer, weight))
             journal.add(name, scheme.name, loss)
             advance(f"{name} {scheme.name}")
 
@@ -220,66 +229,45 @@ def _rounded(
     return rounded.view_as(layer.weight)
 
 
-def _with_grams(
-    model: nn.Module,
-    layers: Mapping[str, Layer],
-    pending: Mapping[str, Sequence[Scheme]],
-    batches: Sequence[Batch],
-    rounding: str,
-) -> Iterator[tuple[str, Gram | None]]:
+def _with_grams(task: _Task, pending: Iterable[str]) -> Iterator[tuple[str, Gram | None]]:
     """Each pending layer once, with its Gram matrix where there is one."""
     left = dict.fromkeys(pending)
-    if rounding in ("gptq", "mse"):
-        needed = {name: layers[name] for name in pending if layers[name].kind != "embedding"}
-        for share in grams(model, needed, batches):
+    if task.rounding in _NEED_GRAM:
+        layers = {name: task.layers[name] for name in left}
+        needed = {name: layer for name, layer in layers.items() if layer.kind != "embedding"}
+        for share in grams(task.model, needed, task.data.fit):
             for name in list(share):
                 del left[name]
                 yield name, share.pop(name)
     yield from ((name, None) for name in left)
 
 
-def _fp16_loss(
-    runs: PrefixRuns,
-    model: nn.Module,
-    layers: Mapping[str, Layer],
-    data: CalibrationData,
-    objective: Objective,
-) -> float:
+def _fp16_loss(task: _Task, runs: PrefixRuns) -> float:
     """With all layers that FP16 can hold stored in it at once."""
-    from contextlib import ExitStack
-
     with ExitStack() as stack:
-        for layer in layers.values():
+        for layer in task.layers.values():
             if _fits_fp16(layer):
                 stack.enter_context(changed(layer, layer.weight.detach().half().float()))
         stack.enter_context(no_grad())
-        outputs = (forward(model, batch).float() for batch in data.score)
-        return _mean(objective, runs.outputs, outputs)
+        outputs = (forward(task.model, batch).float() for batch in task.data.score)
+        return _mean(task.objective, runs.outputs, outputs)
 
 
-def _estimate(
-    model: nn.Module,
-    layers: Mapping[str, Layer],
-    wanted: Mapping[str, Sequence[Scheme]],
-    data: CalibrationData,
-    objective: Objective,
-    rounding: str,  # noqa: ARG001 - what spreads errors well does not keep each of them small
-    cache: Path | None,  # noqa: ARG001 - seconds are not worth a file
-    progress: bool,
-) -> list[Row]:
-    diagonals = fisher_diagonals(model, layers, data.fit, objective)
+def _estimate(task: _Task, *, show: bool) -> list[Row]:
+    """By Fisher; rounded to nearest, since what spreads errors well does not keep each small."""
+    diagonals = fisher_diagonals(task.model, task.layers, task.data.fit, task.objective)
     rows = []
-    with progress_bar("Sensitivity", sum(map(len, wanted.values())), show=progress) as advance:
-        for name, layer in layers.items():
+    with progress_bar("Sensitivity", len(diagonals), show=show) as advance:
+        for name, layer in task.layers.items():
             weight = layer.rows()
-            for scheme in wanted[name]:
+            for scheme in task.schemes[name]:
                 rounded = round_rows(weight, scheme, None, "mse").dequantize()
                 rows.append(_row(layer, scheme, fisher_loss(diagonals[name], rounded - weight)))
-                advance(f"{name} {scheme.name}")
             if _fits_fp16(layer):
                 error = weight.half().float() - weight
                 rows.append(_row(layer, FP16, fisher_loss(diagonals[name], error)))
             rows.append(_row(layer, FP32, 0.0))
+            advance(name)
     return rows
 
 
@@ -329,10 +317,9 @@ def _some(batches: Sequence[Batch], max_items: int) -> list[Batch]:
     return list(batches[:: -(-n_items // max_items)])
 
 
-def _journal(
-    model: nn.Module, data: CalibrationData, cache: Path | None, **settings: str
-) -> Journal:
+def _journal(task: _Task, cache: Path | None) -> Journal:
     if cache is None:
         return Journal(None)
-    batches = {"fit": list(data.fit), "score": list(data.score)}
-    return Journal(Path(cache) / f"{key_of(model, batches, settings)}.jsonl")
+    batches = {"fit": list(task.data.fit), "score": list(task.data.score)}
+    settings = {"objective": task.objective, "rounding": task.rounding}
+    return Journal(cache / f"{key_of(task.model, batches, settings)}.jsonl")

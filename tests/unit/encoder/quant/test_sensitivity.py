@@ -89,8 +89,9 @@ def test_every_layer_has_its_candidates(classifier: tuple[Classifier, Calibratio
     }
     assert offered["stem"] == offered["hidden"] == [INT3, INT4, INT8, FP16, FP32]
     assert offered["head"] == [INT3, INT4, Scheme(4, 64), INT8, FP16, FP32]
+    assert offered["depthwise"] == [INT4, INT8, FP16, FP32]
     for name in report.layers:
-        assert report.loss(name, INT3) > report.loss(name, INT8) > 0
+        assert report.loss(name, INT4) > report.loss(name, INT8) > 0
         assert report.loss(name, FP32) == 0
         assert report.loss(name, FP16) < report.loss(name, INT8)
 
