@@ -1,0 +1,1 @@
+"""What quantization costs and gains, beside others: ``python -m benchmarks.quant``."""

@@ -1,0 +1,86 @@
+"""How near a quantized model's output is to the original's: figures, and how to get outputs.
+
+Importing this imports torch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from benchmarks.ranking import first_ranks, recall_at
+from encoder.quant.calibration import Batch, run
+from encoder.quant.divergence import cosine_loss, kl_divergence
+from encoder.quant.journal import key_of
+
+Figures = Mapping[str, float]
+
+
+def classifier_figures(original: Tensor, quantized: Tensor, labels: NDArray[np.int64]) -> Figures:
+    """Of logits [n, n_classes] and the true classes [n].
+
+    Returns:
+        ``kl`` in nats, mean; ``agreement``, the share of equal first choices; ``top1`` and
+        ``top1_change``, shares of right first choices.
+    """
+    first, second = original.argmax(1).numpy(), quantized.argmax(1).numpy()
+    top1 = float((second == labels).mean())
+    return {
+        "kl": float(kl_divergence(original.double(), quantized.double()).mean()),
+        "agreement": float((first == second).mean()),
+        "top1": top1,
+        "top1_change": top1 - float((first == labels).mean()),
+    }
+
+
+def embedder_figures(original: Tensor, quantized: Tensor) -> Figures:
+    """Of embeddings [2 n, d]: n titles, then the n bodies that answer them.
+
+    Returns:
+        ``cosine`` to the original, mean, and ``cosine_min``, over all texts; ``recall_at_1`` of
+        each title's body among all bodies, and its ``recall_change``.
+    """
+    cosines = 1 - cosine_loss(original.double(), quantized.double())
+    before, after = _recall_at_1(original), _recall_at_1(quantized)
+    return {
+        "cosine": float(cosines.mean()),
+        "cosine_min": float(cosines.min()),
+        "recall_at_1": after,
+        "recall_change": after - before,
+    }
+
+
+def _recall_at_1(embeddings: Tensor) -> float:
+    units = nn.functional.normalize(embeddings, dim=1).numpy()
+    titles, bodies = np.split(units, 2)
+    return recall_at(first_ranks(titles @ bodies.T, np.eye(len(titles), dtype=bool)), 1)
+
+
+def outputs(model: nn.Module, batches: Sequence[Batch]) -> Tensor:
+    """The model's outputs for all batches, float32 [n, d]."""
+    return torch.cat([run(model, batch) for batch in batches])
+
+
+def remembered(
+    folder: Path, model: nn.Module, asked: Mapping[str, str], judge: Callable[[], Figures]
+) -> Figures:
+    """Figures of a model with exactly these weights, measured once for all runs.
+
+    Args:
+        folder: where they are kept.
+        model: its weights are part of the key.
+        asked: what else the figures depend on.
+        judge: measures them.
+    """
+    kept = folder / "figures" / f"{key_of(model, {}, asked)}.json"
+    if not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(judge()), "utf-8")
+    figures: dict[str, float] = json.loads(kept.read_text("utf-8"))
+    return figures

@@ -1,0 +1,92 @@
+"""What every part shares: settings, progress, bars beside figures, its section."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+from benchmarks.results import write_section
+
+_started = perf_counter()
+_SHOWN_FLAGS = {"avx2": "AVX2", "avx512f": "AVX512", "vnni": "VNNI", "bf16": "BF16"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a part runs.
+
+    Args:
+        part: its name on the command line.
+        folder: of the data, fetched if it is missing, and of what was measured.
+        quick: a few items only; the section is printed and not kept.
+    """
+
+    part: str
+    folder: Path
+    quick: bool = False
+
+    def items(self, all_of_them: int, few: int) -> int:
+        """How many to take."""
+        return few if self.quick else all_of_them
+
+    @property
+    def cache(self) -> Path:
+        """What was measured before."""
+        return self.folder / "quant"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A limit that a figure is to keep to; its ends count.
+
+    >>> Bar(at_least=3.5).beside(2.412, ".1f"), Bar(at_most=0.027).beside(0.0268, ".4f")
+    ('2.4 (≥ 3.5: missed)', '0.0268 (≤ 0.027: met)')
+    """
+
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def met(self, value: float) -> bool:
+        """Whether a figure keeps to it; not a number never does."""
+        low = self.at_least is None or value >= self.at_least
+        return low and (self.at_most is None or value <= self.at_most)
+
+    def beside(self, value: float, form: str) -> str:
+        """The figure as it is formatted, the bar and whether it is met."""
+        limits = [("≥", self.at_least), ("≤", self.at_most)]
+        said = ", ".join(f"{sign} {limit:g}" for sign, limit in limits if limit is not None)
+        return f"{value:{form}} ({said}: {'met' if self.met(value) else 'missed'})"
+
+
+def vector_instructions(flags: str) -> str:
+    """Which of the instructions that matter for int8 a CPU has.
+
+    Args:
+        flags: as in ``/proc/cpuinfo``.
+
+    >>> vector_instructions("fpu avx2 avx512f avx512_vnni")
+    'with AVX2, AVX512, VNNI; without BF16'
+    """
+    has = {name: flag in flags for flag, name in _SHOWN_FLAGS.items()}
+    present = ", ".join(name for name, there in has.items() if there)
+    absent = ", ".join(name for name, there in has.items() if not there)
+    return "; ".join(
+        f"{word} {names}" for word, names in (("with", present), ("without", absent)) if names
+    )
+
+
+def report(settings: Settings, title: str, *paragraphs: str) -> None:
+    """Print a section, and keep it unless the run was a quick one."""
+    facts = Path("/proc/cpuinfo").read_text("utf-8")
+    flags = next((line for line in facts.splitlines() if line.startswith("flags")), "")
+    body = "\n\n".join([f"CPU {vector_instructions(flags)}.", *paragraphs])
+    print(f"## {title}\n\n{body}\n")
+    if not settings.quick:
+        write_section(title, f"python -m benchmarks.quant {settings.part}", body)
+
+
+def tell(what: str) -> None:
+    """Say on standard error how far a run is."""
+    print(f"[{perf_counter() - _started:6.1f} s] {what}", file=sys.stderr, flush=True)

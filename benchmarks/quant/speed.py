@@ -1,0 +1,192 @@
+"""Speed on one core: our int8 networks and what others run, in rounds, against torch in float32.
+
+Importing this imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import nn
+
+from benchmarks.pairs import pairs
+from benchmarks.peers import SPEED, load
+from benchmarks.peers.base import BuildRun, Inputs, Run
+from benchmarks.pictures import SIDES, ClassifierName, classifier, pictures
+from benchmarks.quant import product
+from benchmarks.quant.sections import Bar, Settings, report, tell
+from benchmarks.quant.subjects import calibration_pictures, calibration_texts, text_batches
+from benchmarks.results import table
+from benchmarks.timing import Times, on_one_core, take_turns
+from encoder.models.networks import load_network
+
+BASELINE = "torch fp32 eager"
+FLOATS = ("torch.compile fp32", "ONNX Runtime fp32", "OpenVINO fp32", BASELINE)
+OURS, PORTIONED = "**ours, int8**", "**ours, int8, in the tower's portions**"
+_OPENVINO = "OpenVINO int8 (NNCF)"
+_TOKENS_PER_RUN = 512
+_CALIBRATION_BATCHES = 16
+_OVER_FASTEST_FLOAT = Bar(at_least=2.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One shape of inputs.
+
+    Args:
+        name: the shape in words.
+        inputs: what is timed; real, and not among the calibration data.
+        n_rounds: how often each candidate runs.
+        portion: rows that the tower gives the network at once.
+        bars: the least speedup over the baseline, by candidate; ours stands for the better way.
+    """
+
+    name: str
+    inputs: Inputs
+    n_rounds: int
+    portion: int
+    bars: Mapping[str, Bar]
+
+
+def text(settings: Settings) -> None:
+    """MiniLM at 1 text of 32 tokens and 8 of 128."""
+    model = load_network("bundle:default", "text").module
+    calibration = calibration_texts(settings)[:_CALIBRATION_BATCHES]
+    cases = [
+        _texts(settings, 1, 32, 40, {OURS: Bar(at_least=3.5), _OPENVINO: Bar(at_least=3.5)}),
+        _texts(settings, 8, 128, 12, {OURS: Bar(at_least=2.5), _OPENVINO: Bar(at_least=3.5)}),
+    ]
+    _report(settings, "MiniLM", model, calibration, product.of_the_bundle("text"), cases)
+
+
+def lite0(settings: Settings) -> None:
+    """EfficientNet-Lite0, made as the bundle's network is."""
+    _pictures(settings, "lite0", product.static_int8, 32)
+
+
+def lite2(settings: Settings) -> None:
+    """EfficientNet-Lite2, the bundle's."""
+    _pictures(settings, "lite2", product.of_the_bundle("image"), 8)
+
+
+def _pictures(settings: Settings, name: ClassifierName, ours: BuildRun, n_rows: int) -> None:
+    shown = pictures(settings.folder, "evaluation", SIDES[name])
+    cases = []
+    for n, n_rounds in ((1, 30), (n_rows, 6 if n_rows > 8 else 10)):
+        pixels, _ = next(shown.batches(n))
+        bars = {OURS: Bar(at_least=5.0)} if n == 1 else {}
+        inputs = {"pixels": torch.from_numpy(pixels)}
+        cases.append(Case(f"{n} × {SIDES[name]}²", inputs, settings.items(n_rounds, 2), 1, bars))
+    calibration = calibration_pictures(settings, name)
+    model = classifier(settings.folder, name)
+    _report(settings, f"EfficientNet-{name.title()}", model, calibration, ours, cases)
+
+
+def _texts(settings: Settings, n: int, length: int, n_rounds: int, bars: Mapping[str, Bar]) -> Case:
+    """Texts of exactly this many tokens: longer ones, cut."""
+    bodies = (pair.body for pair in pairs(settings.folder / "debian", "test"))
+    long = [body for body, _ in zip(filter(_is_long, bodies), range(n), strict=False)]
+    (inputs,) = text_batches(long, length, sort=False).inputs
+    assert inputs["mask"].shape == (n, length)
+    assert bool(inputs["mask"].all())
+    portion = max(1, _TOKENS_PER_RUN // length)
+    return Case(f"{n} × {length} tokens", inputs, settings.items(n_rounds, 2), portion, bars)
+
+
+def _is_long(body: str) -> bool:
+    return len(body.split()) > 130
+
+
+def _report(
+    settings: Settings,
+    name: str,
+    model: nn.Module,
+    calibration: Sequence[Inputs],
+    ours: BuildRun,
+    cases: Sequence[Case],
+) -> None:
+    torch.set_num_threads(1)
+    runs, failures = _build(model, calibration, ours)
+    with on_one_core():
+        tables = [_case(case, runs) for case in cases]
+    intro = (
+        "One core, one thread; every round runs all candidates in an order of its own. The "
+        "speedup is the median over rounds of the ratio to torch fp32 eager within a round, "
+        "with its 10 and 90 percentiles. The cosine is of the timed inputs' outputs (centred for "
+        "classifiers) to float32: a fast answer must be right."
+    )
+    report(settings, f"Speed of {name} on one core", intro, *tables, *failures)
+
+
+def _build(
+    model: nn.Module, calibration: Sequence[Inputs], ours: BuildRun
+) -> tuple[dict[str, Run], list[str]]:
+    """What runs, by name, and in words what does not."""
+    runs, failures = {}, []
+    builders: dict[str, BuildRun] = {name: load(peer) for name, peer in SPEED.items()}
+    for name, build in {**builders, OURS: ours}.items():
+        tell(f"build {name}")
+        try:
+            runs[name] = build(model, calibration)
+        except Exception as error:  # noqa: BLE001  other people's libraries: say so and go on
+            failures.append(f"{name} could not be built: {type(error).__name__}.")
+            tell(f"{name}: {error!r}")
+    return runs, failures
+
+
+def _case(case: Case, runs: Mapping[str, Run]) -> str:
+    tell(case.name)
+    n = len(next(iter(case.inputs.values())))
+    candidates = dict(runs)
+    if n > case.portion and OURS in runs:
+        candidates[PORTIONED] = product.in_portions(runs[OURS], case.portion)
+    original = _centred(runs[BASELINE](case.inputs))
+    cosines = {
+        name: float(torch.cosine_similarity(_centred(run(case.inputs)), original).mean())
+        for name, run in candidates.items()
+    }
+    times = take_turns(
+        {name: partial(run, case.inputs) for name, run in candidates.items()},
+        n_rounds=case.n_rounds,
+        n_warm_up=2,
+    )
+    rows = list(_rows(case, times, cosines))
+    return (
+        f"**{case.name}**\n\n"
+        + table(["", "ms", "× torch fp32 eager", "cosine"], rows)
+        + (f"\n\n{_against_floats(times)}")
+    )
+
+
+def _rows(case: Case, times: Times, cosines: Mapping[str, float]) -> Iterator[list[str]]:
+    best = best_of_ours(times)
+    for name in sorted(times.names, key=times.median_ms, reverse=True):
+        speedup = times.speedup(name, BASELINE)
+        bar = case.bars.get(OURS if name == best else name) if name not in _worse(best) else None
+        verdict = f"; {bar.beside(speedup.median, '.2f')}" if bar else ""
+        yield [name, f"{times.median_ms(name):.2f}", f"{speedup}{verdict}", f"{cosines[name]:.4f}"]
+
+
+def best_of_ours(times: Times) -> str:
+    """The faster of our two ways."""
+    return min((name for name in times.names if name in (OURS, PORTIONED)), key=times.median_ms)
+
+
+def _worse(best: str) -> set[str]:
+    return {OURS, PORTIONED} - {best}
+
+
+def _against_floats(times: Times) -> str:
+    """Ours against the fastest runtime that computes in float32."""
+    fastest = min((name for name in FLOATS if name in times.names), key=times.median_ms)
+    ratio = times.speedup(best_of_ours(times), fastest)
+    return f"Ours against the fastest in float32, {fastest}: " + _OVER_FASTEST_FLOAT.beside(
+        ratio.median, ".2f"
+    )
+
+
+def _centred(outputs: torch.Tensor) -> torch.Tensor:
+    return outputs - outputs.mean(1, keepdim=True) if outputs.shape[1] == 1000 else outputs

@@ -1,0 +1,124 @@
+"""Ways to store a network in few bits: ours and others'. Each gives a float32 model to judge.
+
+Importing this imports torch.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from benchmarks.peers import ROUNDING, load
+from benchmarks.quant.subjects import Subject
+from encoder.quant.layers import find_layers, quantized_modules
+from encoder.quant.quantized import QuantizedModel, model_nbytes
+from encoder.quant.quantizer import Quantizer
+from encoder.quant.schemes import FP32, INT4, SCALE_BYTES, Scheme
+
+
+@dataclass(frozen=True, eq=False)
+class Way:
+    """A network as it comes back from few bits.
+
+    Args:
+        model: float32, the architecture of the original.
+        nbytes: stored: codes, scales, zero points, biases, norms, whatever stays float32.
+        schemes: how many layers have each scheme, in words.
+    """
+
+    model: nn.Module
+    nbytes: int
+    schemes: str = ""
+
+
+def as_it_is(subject: Subject) -> Way:
+    """The original."""
+    return Way(subject.model, model_nbytes(subject.model))
+
+
+def mixed(subject: Subject, budget: str, *, refit: bool = False) -> Way:
+    """`Quantizer.apply` with a budget.
+
+    Args:
+        subject: half of its data fits, half ranks the layers.
+        budget: as `Quantizer.apply` takes it.
+        refit: once the schemes are chosen, round again on all calibration data.
+    """
+    quantizer = Quantizer(
+        subject.model,
+        subject.data,
+        objective=subject.objective,
+        cache=subject.cache / "sensitivity",
+    )
+    quantized = quantizer.apply(budget=budget)
+    if refit:
+        quantizer = Quantizer(subject.model, subject.everything, objective=subject.objective)
+        quantized = quantizer.apply(quantized.schemes)
+    return _way(subject.model, quantized)
+
+
+def uniform(subject: Subject, scheme: str, rounding: str) -> Way:
+    """The same scheme for all layers; GPTQ fits on all calibration data, the others on none."""
+    quantizer = Quantizer(
+        subject.model,
+        subject.everything if rounding == "gptq" else None,
+        objective=subject.objective,
+        rounding=rounding,
+    )
+    return _way(subject.model, quantizer.apply(scheme))
+
+
+def hqq_of_its_authors(subject: Subject) -> Way:
+    """INT4 by the library hqq; each channel has a zero point beside its scale."""
+    model = load(ROUNDING["HQQ"])(subject.model, [], INT4.bits, None)
+    zero_points = sum(SCALE_BYTES * x.n_rows for x in find_layers(subject.model).values())
+    return Way(model, nbytes_with(subject.model, INT4) + zero_points)
+
+
+def gptq_of_modelopt(subject: Subject) -> Way:
+    """INT4; it does Linear layers only, the others are as in our uniform INT4."""
+    ours = uniform(subject, INT4.name, "gptq")
+    rounded = load(ROUNDING["GPTQ (ModelOpt, Linear only)"])(
+        subject.model, subject.everything.fit, INT4.bits, None
+    )
+    layers = find_layers(rounded)
+    with torch.no_grad():
+        for name, layer in find_layers(ours.model).items():
+            if not isinstance(layer.module, nn.Linear):
+                layers[name].weight.copy_(layer.weight)
+    return Way(rounded, ours.nbytes)
+
+
+def nbytes_with(model: nn.Module, scheme: Scheme) -> int:
+    """Bytes of a model, all layers in one scheme."""
+    return nbytes_of(model, dict.fromkeys(find_layers(model), scheme))
+
+
+def nbytes_of(model: nn.Module, schemes: Mapping[str, Scheme]) -> int:
+    """Bytes of a model whose layers have these schemes, the others float32; all else counted."""
+    layers = find_layers(model)
+    saved = sum(layers[name].nbytes(FP32) - layers[name].nbytes(s) for name, s in schemes.items())
+    return model_nbytes(model) - saved
+
+
+def restored(original: nn.Module, quantized: nn.Module) -> nn.Module:
+    """A float32 copy with what a quantized model computes with: as fast as the original."""
+    model = copy.deepcopy(original).eval()
+    names = dict(model.named_parameters())
+    kept = {name: x for name, x in quantized.state_dict().items() if name in names}
+    model.load_state_dict(kept, strict=False)  # biases and norms, which may have been corrected
+    for name, layer in quantized_modules(quantized):
+        weight = getattr(model.get_submodule(name), layer.parameter_name)
+        with torch.no_grad():
+            weight.copy_(layer.packed_weight.dequantize().view(layer.weight_shape))
+    return model
+
+
+def _way(original: nn.Module, quantized: QuantizedModel) -> Way:
+    names = [scheme.name for scheme in quantized.schemes.values()]
+    counts = ", ".join(f"{names.count(name)} {name}" for name in sorted(set(names)))
+    return Way(restored(original, quantized.module), quantized.nbytes, counts)
