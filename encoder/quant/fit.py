@@ -11,15 +11,17 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from encoder.errors import InputError
 from encoder.quant.calibration import Batch
 from encoder.quant.layers import Layer, find_layers, swap
 from encoder.quant.lockstep import Stop, in_step
 from encoder.quant.rounding import Gram, round_rows
+from encoder.quant.rounding.descent import descend
+from encoder.quant.rounding.drift import Drift
 from encoder.quant.schemes import FP32, Scheme
-from encoder.quant.weights import PackedWeight
+from encoder.quant.weights import PackedWeight, Rounded
 
 Progress = Callable[[str, int, int], None]
 """Told of each finished layer: its name, how many are done, of how many."""
@@ -55,7 +57,7 @@ def quantize(
         model: any module; it is not changed.
         schemes: by layer name (`find_layers`); layers without one, and FP32 ones, stay.
         batches: calibration inputs; without them weights are rounded alone.
-        rounding: ``gptq``, ``hqq``, ``mse`` or ``rtn``.
+        rounding: ``gptq`` (and then coordinate descent), ``hqq``, ``mse`` or ``rtn``.
         progress: told of each finished layer.
 
     Raises:
@@ -65,9 +67,17 @@ def quantize(
     fitting = _Fitting(copy.deepcopy(model).eval(), schemes, rounding, progress)
     fitting.round_embeddings()
     if batches:
-        fitting.round_in_order(batches)
+        fitting.round_in_order(batches, model if rounding == "gptq" else None)
     fitting.round_rest(had_batches=bool(batches))
     return Fitted(fitting.model, fitting.notes)
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What is known of a layer's inputs."""
+
+    gram: Gram
+    drift: Drift | None
 
 
 @dataclass(eq=False)
@@ -91,14 +101,19 @@ class _Fitting:
         for layer in [layer for layer in self.waiting.values() if layer.kind == "embedding"]:
             self._store(layer, None)
 
-    def round_in_order(self, batches: Sequence[Batch]) -> None:
-        def solve(stop: Stop) -> torch.Tensor | None:
+    def round_in_order(self, batches: Sequence[Batch], original: nn.Module | None) -> None:
+        before: list[tuple[Stop, Inputs]] = []
+
+        def solve(stop: Stop) -> Tensor | None:
             if stop.layer.name not in self.waiting:
                 return None
-            return self._store(stop.layer, stop.gram())
+            shares = before and stop.sees_what(before[0][0])
+            inputs = before[0][1] if shares else Inputs(stop.gram(), stop.drift())
+            before[:] = [(stop, inputs)]
+            return self._store(stop.layer, inputs)
 
-        needed = [layer for layer in self.waiting.values() if self._scheme(layer.name).is_integer]
-        in_step(self.model, needed, batches, solve)
+        needed = {name for name in self.waiting if self._scheme(name).is_integer}
+        in_step(self.model, original, needed, batches, solve)
 
     def round_rest(self, *, had_batches: bool) -> None:
         for layer in list(self.waiting.values()):
@@ -109,10 +124,12 @@ class _Fitting:
     def _scheme(self, name: str) -> Scheme:
         return self.schemes.get(name, FP32)
 
-    def _store(self, layer: Layer, gram: Gram | None) -> torch.Tensor:
+    def _store(self, layer: Layer, inputs: Inputs | None) -> Tensor:
         """Round, pack and swap one layer; gives its weight as it is now."""
-        shape = layer.weight.shape
-        weight = self._pack(layer, gram)
+        shape, rows = layer.weight.shape, layer.rows()
+        weight = self._pack(layer, rows, inputs)
+        if inputs and inputs.drift:
+            _correct_bias(layer, inputs.drift.bias_change(rows, weight.dequantize()))
         swap(self.model, layer, weight)
         del self.waiting[layer.name]
         if self.progress:
@@ -120,8 +137,8 @@ class _Fitting:
         return weight.dequantize().view(shape)
 
     @torch.no_grad()
-    def _pack(self, layer: Layer, gram: Gram | None) -> PackedWeight:
-        scheme, rows = self._scheme(layer.name), layer.rows()
+    def _pack(self, layer: Layer, rows: Tensor, inputs: Inputs | None) -> PackedWeight:
+        scheme = self._scheme(layer.name)
         if not scheme.is_integer:
             return PackedWeight.of_floats(rows, scheme)
         if not scheme.fits(layer.n_columns):
@@ -130,6 +147,21 @@ class _Fitting:
                 f"columns, a scale per channel instead."
             )
             scheme = Scheme(scheme.bits)
-        if gram is not None and self.rounding == "gptq" and gram.factor is None:
-            self.notes.append(f"{layer.name}: its Gram matrix has no factor, rounded by HQQ.")
-        return PackedWeight.of_codes(round_rows(rows, scheme, gram, self.rounding), scheme)
+        return PackedWeight.of_codes(self._round(layer.name, rows, scheme, inputs), scheme)
+
+    def _round(self, name: str, rows: Tensor, scheme: Scheme, inputs: Inputs | None) -> Rounded:
+        if inputs is None or self.rounding != "gptq":
+            return round_rows(rows, scheme, inputs.gram if inputs else None, self.rounding)
+        if inputs.gram.factor is None:
+            self.notes.append(f"{name}: its Gram matrix has no factor, rounded by HQQ.")
+            return round_rows(rows, scheme, None, "hqq")
+        target = inputs.drift.target(rows, inputs.gram) if inputs.drift else rows
+        return descend(target, round_rows(target, scheme, inputs.gram), scheme, inputs.gram)
+
+
+def _correct_bias(layer: Layer, change: Tensor) -> None:
+    name = "in_proj_bias" if layer.parameter == "in_proj_weight" else "bias"
+    bias = getattr(layer.module, name, None)
+    if isinstance(bias, nn.Parameter):
+        with torch.no_grad():
+            bias.add_(change)

@@ -5,7 +5,7 @@ Importing this imports torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from encoder.quant.calibration import Batch, run
-from encoder.quant.layers import Layer
+from encoder.quant.layers import Layer, find_layers
 from encoder.quant.rounding.calls import Call, LayerCalls
-from encoder.quant.rounding.collect import GramSum, same_input
+from encoder.quant.rounding.collect import DriftSum, GramSum, same_input
+from encoder.quant.rounding.drift import Drift
 from encoder.quant.rounding.gram import Gram
 
 
@@ -25,27 +26,35 @@ class Stop:
 
     Args:
         calls: of the layer, one for each batch that waits.
-        known: Gram matrix that a layer with the same inputs had.
+        originals: the same calls in the original model; empty if it does not come along.
     """
 
-    def __init__(self, calls: Sequence[Call], known: Gram | None) -> None:
+    def __init__(self, calls: Sequence[Call], originals: Sequence[Call]) -> None:
         self.layer = calls[0].layer
         self.calls = calls
-        self._known = known
+        self.originals = originals
+
+    def sees_what(self, other: Stop) -> bool:
+        """Whether these calls have the very inputs of another layer's calls."""
+        if len(self.calls) != len(other.calls):
+            return False
+        return all(map(same_input, self.calls, other.calls))
 
     def gram(self) -> Gram:
-        """Of the inputs; computed once, also for layers that share them."""
-        if self._known is None:
-            total = GramSum()
-            for call in self.calls:
-                total.add(call)
-            self._known = total.mean()
-        return self._known
+        """Of the inputs."""
+        total = GramSum()
+        for call in self.calls:
+            total.add(call)
+        return total.mean()
 
-    @property
-    def known(self) -> Gram | None:
-        """The Gram matrix, if it was asked for."""
-        return self._known
+    def drift(self) -> Drift | None:
+        """Of the inputs, if the original model comes along."""
+        if len(self.originals) != len(self.calls):
+            return None
+        total = DriftSum()
+        for call, original in zip(self.calls, self.originals, strict=True):
+            total.add(call, original)
+        return total.mean()
 
 
 Solve = Callable[[Stop], Tensor | None]
@@ -53,7 +62,11 @@ Solve = Callable[[Stop], Tensor | None]
 
 
 def in_step(
-    model: nn.Module, layers: Iterable[Layer], batches: Sequence[Batch], solve: Solve
+    model: nn.Module,
+    original: nn.Module | None,
+    names: Collection[str],
+    batches: Sequence[Batch],
+    solve: Solve,
 ) -> None:
     """Run each batch once through the model, and pause at each layer.
 
@@ -63,39 +76,71 @@ def in_step(
 
     Args:
         model: in eval mode.
-        layers: at which to pause.
+        original: an unchanged copy of it that runs along, or None.
+        names: of the layers at which to pause.
         batches: inputs; their activations are all alive at once.
         solve: called for each layer, in the order of execution.
 
     Raises:
         ModelError: a forward fails.
     """
-    layers = list(layers)
-    walks = [_Walk(model, layers, batch) for batch in batches]
+    watched = _layers(model, names), _layers(original, names) if original is not None else []
+    walks = [_Pair(model, original, watched, batch) for batch in batches]
     try:
-        waiting = {walk: call for walk in walks if (call := walk.go_on(None))}
-        last: Stop | None = None
+        waiting = [walk for walk in walks if walk.go_on(None)]
         while waiting:
-            first = next(iter(waiting.values())).layer.name
-            here = [walk for walk, call in waiting.items() if call.layer.name == first]
-            stop = _stop([waiting[walk] for walk in here], last)
-            weight = solve(stop)
-            for walk in here:
-                if call := walk.go_on(weight):
-                    waiting[walk] = call
-                else:
-                    del waiting[walk]
-            last = stop
+            first = waiting[0].layer_name
+            here = [walk for walk in waiting if walk.layer_name == first]
+            weight = solve(_stop(here))
+            ended = {walk for walk in here if not walk.go_on(weight)}
+            waiting = [walk for walk in waiting if walk not in ended]
     finally:
         for walk in walks:
             walk.end()
 
 
-def _stop(calls: Sequence[Call], last: Stop | None) -> Stop:
-    shared = last is not None and len(last.calls) == len(calls)
-    if last is not None and shared and all(map(same_input, last.calls, calls)):
-        return Stop(calls, last.known)
-    return Stop(calls, None)
+def _layers(model: nn.Module, names: Collection[str]) -> list[Layer]:
+    return [layer for name, layer in find_layers(model).items() if name in names]
+
+
+def _stop(pairs: Sequence[_Pair]) -> Stop:
+    calls = [pair.call for pair in pairs if pair.call]
+    return Stop(calls, [pair.original_call for pair in pairs if pair.original_call])
+
+
+class _Pair:
+    """One batch on its way through the model and, if wanted, through the original one."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        original: nn.Module | None,
+        watched: tuple[list[Layer], list[Layer]],
+        batch: Batch,
+    ) -> None:
+        self._walk = _Walk(model, watched[0], batch)
+        self._original = _Walk(original, watched[1], batch) if original is not None else None
+        self.call: Call | None = None
+        self.original_call: Call | None = None
+
+    @property
+    def layer_name(self) -> str:
+        """At which it waits."""
+        return self.call.layer.name if self.call else ""
+
+    def go_on(self, weight: Tensor | None) -> bool:
+        """Walk to the next layer; False at the end of the way."""
+        self.call = self.original_call = None
+        self.call = self._walk.go_on(weight)
+        if self._original and self.call:
+            self.original_call = self._original.go_to(self.call.layer.name)
+        return self.call is not None
+
+    def end(self) -> None:
+        """Leave the forwards wherever they are."""
+        self._walk.end()
+        if self._original:
+            self._original.end()
 
 
 class _End(BaseException):
@@ -109,6 +154,7 @@ class _Walk:
         self._inbox: SimpleQueue[Any] = SimpleQueue()
         self._outbox: SimpleQueue[Call | BaseException | None] = SimpleQueue()
         self._args = (model, layers, batch)
+        self._is_over = False
         self._thread = Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -116,9 +162,18 @@ class _Walk:
         """Walk to the next layer and give its call; None at the end of the way."""
         self._inbox.put(weight)
         result = self._outbox.get()
+        self._is_over = not isinstance(result, Call)
         if isinstance(result, BaseException):
             raise result
         return result
+
+    def go_to(self, name: str) -> Call | None:
+        """Walk to a layer, past others; None if it does not come."""
+        while not self._is_over:
+            call = self.go_on(None)
+            if call and call.layer.name == name:
+                return call
+        return None
 
     def end(self) -> None:
         """Leave the forward wherever it is."""

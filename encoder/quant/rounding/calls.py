@@ -80,8 +80,8 @@ class LayerCalls(TorchFunctionMode):
             named |= dict(zip(_ARGUMENTS[func], args, strict=False))
             name = "in_proj_weight" if "in_proj_weight" in named else "weight"
             layer, weight = self._layers.get(id(named[name]), (None, None))
-            if layer is not None and weight is named[name]:
-                call = Call(layer, _inputs(named), named)
+            call = Call(layer, _inputs(named), named) if layer else None
+            if call and weight is named[name] and _fit(call):
                 if (other := self._on_call(call)) is not None:
                     named[name] = other
                 return func(**named)
@@ -93,6 +93,13 @@ def _inputs(named: Mapping[str, Any]) -> tuple[Tensor, ...]:
         return (named["input"],)
     distinct = {id(named[name]): named[name] for name in ("query", "key", "value")}
     return tuple(distinct.values())
+
+
+def _fit(call: Call) -> bool:
+    """Whether the inputs have as many channels as the weight takes; else the call fails anyway."""
+    n_axes = call.layer.weight.ndim - 2
+    n_channels = call.layer.weight.shape[1] * call.layer.n_conv_groups
+    return all(x.ndim > n_axes and x.shape[-1 - n_axes] == n_channels for x in call.inputs)
 
 
 def rows_of(call: Call) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from encoder.quant.calibration import Batch, run
 from encoder.quant.layers import Layer
 from encoder.quant.rounding.calls import Call, LayerCalls, rows_of
+from encoder.quant.rounding.drift import Drift
 from encoder.quant.rounding.gram import Gram
 
 _MAX_BYTES = 1 << 29
@@ -39,6 +40,32 @@ class GramSum:
         """The Gram matrix of what was counted."""
         assert self._total is not None
         return Gram(self._total / max(1, self._n))
+
+
+class DriftSum:
+    """A `Drift` in the making."""
+
+    def __init__(self) -> None:
+        self._cross: Tensor | None = None
+        self._n = 0
+
+    def add(self, call: Call, original: Call) -> None:
+        """Count the inputs of one call, and of the same one in the original model."""
+        rows, wanted = rows_of(call), rows_of(original)
+        if self._cross is None:
+            n_groups, _, n_columns = rows.shape
+            self._cross = torch.zeros(n_groups, n_columns, n_columns)
+            self._mean, self._wanted = torch.zeros(2, n_groups, n_columns)
+        self._cross.baddbmm_((wanted - rows).transpose(1, 2), rows)
+        self._mean += rows.sum(1)
+        self._wanted += wanted.sum(1)
+        self._n += rows.shape[1]
+
+    def mean(self) -> Drift:
+        """The means of what was counted."""
+        assert self._cross is not None
+        n = max(1, self._n)
+        return Drift(self._cross / n, self._wanted / n, self._mean / n)
 
 
 class _Enough(BaseException):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from encoder.quant.rounding.base import check
-from encoder.quant.rounding.gram import Gram
+from encoder.quant.rounding.gram import Gram, to_columns, to_rows
 from encoder.quant.rounding.hqq import hqq
 from encoder.quant.rounding.rtn import mse_scales
 from encoder.quant.schemes import Scheme
@@ -22,7 +22,8 @@ def gptq(rows: Tensor, scheme: Scheme, gram: Gram | None = None) -> Rounded:
     """Round with the least error of the layer's output that one greedy pass finds.
 
     Columns go by falling mean square of their input (act-order); scales are fixed before, group
-    by group (static groups). A column whose input was always 0 is rounded to nearest.
+    by group (static groups), of least squared error (better here than absmax, or squares weighted
+    by the inputs). A column whose input was always 0 is rounded to nearest.
 
     Args:
         rows: float32 [n_rows, n_columns].
@@ -33,24 +34,10 @@ def gptq(rows: Tensor, scheme: Scheme, gram: Gram | None = None) -> Rounded:
     check(rows, scheme)
     if gram is None or gram.factor is None:
         return hqq(rows, scheme)
-    scales = mse_scales(rows, scheme, gram.importance(rows.shape[0]))
-    steps = _to_columns(spread(scales, rows.shape[1]).expand_as(rows), gram)
-    codes = _walk(_to_columns(rows, gram), steps, gram.factor, scheme)
-    return Rounded(_to_rows(codes, gram), scales)
-
-
-def _to_columns(rows: Tensor, gram: Gram) -> Tensor:
-    """Rows [n_rows, n_columns] as [n_conv_groups, n_columns in act-order, rows of a group]."""
-    n_groups, n_columns = gram.order.shape
-    columns = rows.view(n_groups, -1, n_columns).transpose(1, 2)
-    return columns.gather(1, gram.order.unsqueeze(2).expand_as(columns))
-
-
-def _to_rows(columns: Tensor, gram: Gram) -> Tensor:
-    """Undo `_to_columns`, int8."""
-    order = gram.order.unsqueeze(2).expand_as(columns)
-    unsorted = torch.empty_like(columns).scatter_(1, order, columns)
-    return unsorted.transpose(1, 2).reshape(-1, columns.shape[1]).to(torch.int8)
+    scales = mse_scales(rows, scheme)
+    steps = to_columns(spread(scales, rows.shape[1]).expand_as(rows), gram)
+    codes = _walk(to_columns(rows, gram), steps, gram.factor, scheme)
+    return Rounded(to_rows(codes, gram).to(torch.int8), scales)
 
 
 def _walk(weights: Tensor, steps: Tensor, factor: Tensor, scheme: Scheme) -> Tensor:

@@ -11,9 +11,11 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-_SHRINKAGE = 0.02
-_DAMPING = 0.01
-_MAX_DAMPING = 1.0
+_SHRINKAGE, _DAMPING = 0.05, 0.01
+"""Of .0 to .1 and .001 to .03 these gave the least error on held-out inputs, by a little."""
+
+_MORE_DAMPING = (0, 10, 100)
+"""Times the damping that is added where a Cholesky factorization fails."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,19 +61,21 @@ class Gram:
         return shrunk + torch.diag_embed(extra)
 
     @cached_property
+    def sorted(self) -> Tensor:
+        """`stable`, rows and columns in `order`."""
+        rows = self.order.unsqueeze(2).expand_as(self.values)
+        return self.stable.gather(1, rows).gather(2, rows.transpose(1, 2))
+
+    @cached_property
     def factor(self) -> Tensor | None:
         """Upper triangular U with UᵀU the inverse of `stable`, rows and columns in `order`.
 
         All widths share it. None where no damping makes the matrix positive definite.
         """
-        rows = self.order.unsqueeze(2).expand_as(self.values)
-        sorted_ = self.stable.gather(1, rows).gather(2, rows.transpose(1, 2))
-        damping = 0.0
-        while damping < _MAX_DAMPING:
-            factor = _inverse_factor(sorted_ + _eye(sorted_) * self._floor * damping / self.damping)
+        for more in _MORE_DAMPING:
+            factor = _inverse_factor(self.sorted + _eye(self.values) * self._floor * more)
             if factor is not None:
                 return factor
-            damping = max(10 * damping, 10 * self.damping)
         return None
 
 
@@ -91,3 +95,17 @@ def _inverse_factor(matrix: Tensor) -> Tensor | None:
 
 def _eye(matrix: Tensor) -> Tensor:
     return torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
+
+
+def to_columns(rows: Tensor, gram: Gram) -> Tensor:
+    """Rows [n_rows, n_columns] as [n_conv_groups, n_columns in act-order, rows of a group]."""
+    n_groups, n_columns = gram.order.shape
+    columns = rows.view(n_groups, -1, n_columns).transpose(1, 2)
+    return columns.gather(1, gram.order.unsqueeze(2).expand_as(columns))
+
+
+def to_rows(columns: Tensor, gram: Gram) -> Tensor:
+    """Undo `to_columns`."""
+    order = gram.order.unsqueeze(2).expand_as(columns)
+    unsorted = torch.empty_like(columns).scatter_(1, order, columns)
+    return unsorted.transpose(1, 2).reshape(-1, columns.shape[1])

@@ -1,0 +1,166 @@
+"""Quantizing a whole model: in order, on quantized inputs, with what fell back listed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from encoder.errors import InputError, ModelError
+from encoder.quant.calibration import run
+from encoder.quant.fit import quantize
+from encoder.quant.layers import QuantizedWeight, find_layers, quantized_modules
+from encoder.quant.lockstep import Stop, in_step
+from encoder.quant.schemes import FP16, FP32, INT3, INT4, INT8, Scheme
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def deep(width: int = 32, depth: int = 4) -> nn.Sequential:
+    torch.manual_seed(0)
+    layers = [nn.Sequential(nn.Linear(width, width), nn.ReLU()) for _ in range(depth)]
+    return nn.Sequential(*layers, nn.Linear(width, 8)).eval()
+
+
+def miss(model: nn.Module, quantized: nn.Module, x: Tensor) -> float:
+    return float((run(model, x) - run(quantized, x)).square().mean())
+
+
+def test_the_model_stays_as_it_was() -> None:
+    model = deep()
+    before = run(model, random(4, 32))
+    quantize(model, dict.fromkeys(find_layers(model), INT3), [random(64, 32)])
+    assert torch.equal(run(model, random(4, 32)), before)
+    assert list(quantized_modules(model)) == []
+
+
+def test_calibrated_is_nearer_on_other_inputs() -> None:
+    model, batches = deep(), [random(300, 32, seed=seed) for seed in range(4)]
+    schemes = dict.fromkeys(find_layers(model), INT3)
+    misses = {
+        rounding: miss(model, quantize(model, schemes, batches, rounding=rounding).module, x)
+        for x in [random(500, 32, seed=9)]
+        for rounding in ("rtn", "hqq", "gptq")
+    }
+    assert misses["gptq"] < 0.5 * misses["hqq"] < misses["rtn"]
+
+
+def test_later_layers_see_quantized_inputs_and_the_original_ones() -> None:
+    model, original = deep(), deep()
+    seen: dict[str, list[float]] = {}
+
+    def solve(stop: Stop) -> Tensor:
+        pairs = zip(stop.calls, stop.originals, strict=True)
+        seen[stop.layer.name] = [
+            float((call.inputs[0] - other.inputs[0]).abs().max()) for call, other in pairs
+        ]
+        return stop.layer.weight.detach() + 0.1
+
+    names = list(find_layers(model))
+    in_step(model, original, names, [random(2, 32), random(2, 32, seed=1)], solve)
+    assert list(seen) == names
+    assert seen["0.0"] == [0, 0]
+    assert all(drift > 0 for name in names[1:] for drift in seen[name])
+
+
+class Branching(nn.Module):
+    """Takes one way or the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.odd, self.even, self.last = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.last(self.odd(x) if len(x) % 2 else self.even(x))
+        return y
+
+
+def test_batches_may_take_different_ways() -> None:
+    model = Branching().eval()
+    order: list[str] = []
+    fitted = quantize(
+        model,
+        dict.fromkeys(find_layers(model), INT8),
+        [random(3, 4), random(4, 4), random(5, 4)],
+        progress=lambda name, done, n: order.append(f"{name} {done}/{n}"),
+    )
+    assert sorted(line.split()[0] for line in order) == ["even", "last", "odd"]
+    assert order[-1].endswith("3/3")
+    assert fitted.notes == []
+
+
+class Tied(nn.Module):
+    """An output layer that shares the embedding's weight, used twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens, self.inner = nn.Embedding(11, 6), nn.Linear(6, 6)
+        self.head = nn.Linear(6, 11, bias=False)
+        self.head.weight = self.tokens.weight
+
+    def forward(self, ids: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.inner(self.inner(self.tokens(ids))))
+        return logits
+
+
+def test_tied_weights_are_stored_once() -> None:
+    model = Tied().eval()
+    fitted = quantize(model, {"tokens": INT4, "inner": INT4}, [torch.arange(11)[None]])
+    stored = dict(quantized_modules(fitted.module))
+    assert stored["tokens"].packed is stored["head"].packed
+    assert fitted.notes == []
+    assert run(fitted.module, torch.tensor([[3]])).shape == (1, 1, 11)
+
+
+def test_schemes_that_are_not_integer() -> None:
+    model = deep(depth=1)
+    fitted = quantize(model, {"0.0": FP16, "1": FP32}, [random(4, 32)])
+    assert [name for name, _ in quantized_modules(fitted.module)] == ["0.0"]
+    assert miss(model, fitted.module, random(4, 32)) < 1e-6
+
+
+def test_what_falls_back_is_listed() -> None:
+    model = nn.Sequential(nn.Conv2d(4, 5, 3), nn.Flatten(), nn.Linear(20, 3)).eval()
+    fitted = quantize(model, {"0": Scheme(4, 64), "2": Scheme(8, 32)}, [random(2, 4, 4, 4)])
+    assert fitted.notes == [
+        "0: groups of 64 do not divide its 36 columns, a scale per channel instead.",
+        "2: groups of 32 do not divide its 20 columns, a scale per channel instead.",
+    ]
+    schemes = {name: module.scheme for name, module in quantized_modules(fitted.module)}
+    assert schemes == {"0": INT4, "2": INT8}
+
+
+def test_layers_that_never_run_are_listed() -> None:
+    model = Branching().eval()
+    fitted = quantize(model, {"odd": INT4, "even": INT4}, [random(3, 4)])
+    assert fitted.notes == ["even: its inputs were not seen, rounded by HQQ."]
+
+
+def test_inputs_that_overflow_are_listed() -> None:
+    model = nn.Sequential(nn.Linear(4, 4)).eval()
+    fitted = quantize(model, {"0": INT4}, [torch.full((2, 4), 1e30)])
+    assert fitted.notes == ["0: its Gram matrix has no factor, rounded by HQQ."]
+    assert isinstance(fitted.module[0], QuantizedWeight)  # type: ignore[index]
+
+
+def test_an_unknown_layer_is_refused() -> None:
+    with pytest.raises(InputError, match=r"no layer 'body'.*one of 0\.0, 1"):
+        quantize(deep(depth=1), {"body": INT4})
+
+
+def test_a_failing_forward_is_told_and_leaves_no_thread() -> None:
+    import threading
+
+    before = threading.active_count()
+    with pytest.raises(ModelError, match=r"fails on a calibration batch \(float32 \[2, 31\]\)"):
+        quantize(deep(), {"0.0": INT4}, [random(2, 32), random(2, 31)])
+    assert threading.active_count() == before
+
+
+def test_weights_that_are_not_finite_are_refused() -> None:
+    model = nn.Linear(2, 2)
+    nn.init.constant_(model.weight, torch.nan)
+    with pytest.raises(InputError, match="NaN"):
+        quantize(model, {"": INT4})

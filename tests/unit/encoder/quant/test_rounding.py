@@ -1,0 +1,153 @@
+"""Rounding methods against plain references, and what they do in corner cases."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from encoder.errors import InputError
+from encoder.quant.rounding import METHODS, Gram, round_rows
+from encoder.quant.rounding.descent import descend
+from encoder.quant.rounding.drift import Drift
+from encoder.quant.schemes import FP16, INT3, INT4, INT8, Scheme
+from encoder.quant.weights import Rounded
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def inputs(n: int, n_columns: int, seed: int = 1) -> Tensor:
+    """Correlated ones, as real layers have."""
+    mixing = torch.eye(n_columns) + 0.3 * random(n_columns, n_columns, seed=seed + 1)
+    return random(n, n_columns, seed=seed) @ mixing
+
+
+def gram_of(x: Tensor) -> Gram:
+    return Gram((x.T @ x / len(x))[None])
+
+
+def output_error(rows: Tensor, rounded: Rounded, gram: Gram) -> float:
+    miss = rounded.dequantize() - rows
+    return float(((miss @ gram.stable[0]) * miss).sum())
+
+
+def textbook_gptq(rows: Tensor, scales: Tensor, gram: Gram, scheme: Scheme) -> Tensor:
+    """Frantar et al.'s algorithm 1 as it is printed, one row and one column at a time."""
+    order = gram.order[0]
+    hessian = gram.stable[0][order][:, order].double()
+    upper = torch.linalg.cholesky(torch.linalg.inv(hessian), upper=True)
+    group = rows.shape[1] // scales.shape[1]
+    codes = torch.zeros_like(rows, dtype=torch.int8)
+    for row in range(len(rows)):
+        left = rows[row][order].double()
+        for i, column in enumerate(order.tolist()):
+            scale = scales[row, column // group].double()
+            code = (left[i] / scale).round().clamp(-scheme.largest_code - 1, scheme.largest_code)
+            codes[row, column] = code.to(torch.int8)
+            miss = (left[i] - code * scale) / upper[i, i]
+            left[i:] -= miss * upper[i, i:]
+    return codes
+
+
+@pytest.mark.parametrize("scheme", [INT3, INT4, INT8, Scheme(4, 32)], ids=lambda s: s.name)
+def test_gptq_is_the_textbooks(scheme: Scheme) -> None:
+    rows, gram = random(5, 160), gram_of(inputs(400, 160))
+    rounded = round_rows(rows, scheme, gram)
+    wanted = textbook_gptq(rows, rounded.scales, gram, scheme)
+    # float32 against float64: a value in the middle of two codes may go either way
+    assert float((rounded.codes != wanted).float().mean()) < 0.01
+    reference = output_error(rows, Rounded(wanted, rounded.scales), gram)
+    assert output_error(rows, rounded, gram) == pytest.approx(reference, rel=0.02)
+
+
+@pytest.mark.parametrize("scheme", [INT3, INT4, INT8, Scheme(4, 32)], ids=lambda s: s.name)
+def test_gptq_beats_rounding_to_nearest_and_descent_beats_gptq(scheme: Scheme) -> None:
+    rows, gram = random(8, 64), gram_of(inputs(300, 64))
+    nearest, scaled = (round_rows(rows, scheme, gram, method) for method in ("rtn", "mse"))
+    greedy = round_rows(rows, scheme, gram)
+    descended = descend(rows, greedy, scheme, gram)
+    errors = [output_error(rows, each, gram) for each in (nearest, scaled, greedy, descended)]
+    assert errors[3] < errors[2] < 0.9 * min(errors[:2])
+
+
+def test_groups_of_a_convolution_are_rounded_each_by_its_own_inputs() -> None:
+    rows = random(6, 9)
+    parts = [gram_of(inputs(50, 9, seed)).values for seed in range(3)]
+    together = round_rows(rows, INT4, Gram(torch.cat(parts)))
+    for group, values in enumerate(parts):
+        alone = round_rows(rows[2 * group : 2 * group + 2], INT4, Gram(values))
+        assert torch.equal(together.codes[2 * group : 2 * group + 2], alone.codes)
+
+
+def test_columns_that_were_never_used_are_rounded_to_nearest() -> None:
+    x = inputs(200, 16)
+    x[:, [3, 7]] = 0
+    rows, gram = random(4, 16), gram_of(x)
+    rounded = round_rows(rows, INT4, gram)
+    nearest = (rows / rounded.scales).round().clamp(-8, 7).to(torch.int8)
+    assert torch.equal(rounded.codes[:, [3, 7]], nearest[:, [3, 7]])
+
+
+def test_fewer_inputs_than_columns_still_factorize() -> None:
+    gram = gram_of(inputs(3, 64))
+    assert gram.factor is not None
+    identity = gram.factor[0].T @ gram.factor[0] @ gram.sorted[0]
+    torch.testing.assert_close(identity, torch.eye(64), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("values", [torch.zeros(1, 8, 8), torch.full((1, 8, 8), torch.nan)])
+def test_a_useless_gram_does_no_harm(values: Tensor) -> None:
+    rounded = round_rows(random(4, 8), INT4, Gram(values))
+    torch.testing.assert_close(rounded.dequantize(), random(4, 8), atol=0.3, rtol=0)
+
+
+def test_without_a_gram_gptq_is_hqq() -> None:
+    rows = random(4, 32)
+    assert torch.equal(round_rows(rows, INT4).codes, round_rows(rows, INT4, method="hqq").codes)
+
+
+def test_hqq_lowers_what_it_minimizes() -> None:
+    rows = random(16, 128).sinh()  # a few large values
+    by_method = {name: round_rows(rows, INT4, method=name) for name in ("rtn", "mse", "hqq")}
+    missed = {name: (r.dequantize() - rows).abs() for name, r in by_method.items()}
+    assert missed["hqq"].pow(0.7).sum() < missed["mse"].pow(0.7).sum()
+    assert missed["mse"].square().sum() < missed["rtn"].square().sum()
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("scheme", [INT3, INT4, INT8, Scheme(4, 32)], ids=lambda s: s.name)
+def test_codes_and_scales_are_storable(method: str, scheme: Scheme) -> None:
+    rows = random(3, 64) * torch.tensor([[1.0], [0.0], [1e-9]])
+    rounded = round_rows(rows, scheme, gram_of(inputs(99, 64)), method)
+    assert rounded.codes.dtype == torch.int8
+    assert int(rounded.codes.abs().max()) <= scheme.largest_code + 1
+    assert torch.equal(rounded.scales.half().float(), rounded.scales)
+    assert bool((rounded.scales > 0).all())
+    assert not rounded.dequantize()[1].any()
+
+
+def test_what_cannot_be_rounded_is_refused() -> None:
+    with pytest.raises(InputError, match="int4g64 for rows of 36 values"):
+        round_rows(random(2, 36), Scheme(4, 64))
+    with pytest.raises(InputError, match="fp16"):
+        round_rows(random(2, 36), FP16)
+    with pytest.raises(InputError, match=r"'best'.*gptq"):
+        round_rows(random(2, 36), INT4, method="best")
+
+
+def test_drift_is_made_up_for() -> None:
+    original = inputs(500, 16)
+    x = original @ (torch.eye(16) + 0.05 * random(16, 16, seed=9)) + 0.2
+    rows, gram = random(4, 16), Gram(gram_of(x).values, shrinkage=0.0, damping=1e-4)
+    cross = ((original - x).T @ x / len(x))[None]
+    drift = Drift(cross, original.mean(0)[None], x.mean(0)[None])
+
+    target = drift.target(rows, gram)
+    bias = drift.bias_change(rows, target)
+
+    wanted = original @ rows.T
+    before = (x @ rows.T - wanted).square().mean()
+    after = (x @ target.T + bias - wanted).square().mean()
+    assert after < 0.1 * before
