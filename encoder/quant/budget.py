@@ -19,6 +19,7 @@ _FORMS: tuple[tuple[str, Callable[[int, re.Match[str]], float]], ...] = (
     (rf"{_NUMBER}%", lambda whole, m: whole * float(m[1]) / 100),
     (rf"{_NUMBER}[x×]", lambda whole, m: whole / float(m[1])),
     (rf"{_NUMBER} ?([kmg]?i?b)", lambda _, m: float(m[1]) * _UNITS[m[2]]),
+    (r"(0?\.\d+)", lambda whole, m: whole * float(m[1])),
     (r"(\d+)", lambda _, m: float(m[1])),
 )
 

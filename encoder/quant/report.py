@@ -131,7 +131,7 @@ class SensitivityReport:
                 raise ValueError("another version")
             rows = tuple(_row(row) for row in content.pop("rows"))
             return cls(rows=rows, **_tuples(content))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
             raise InputError(
                 "path",
                 got=f"{path}, which cannot be read ({error})",

@@ -70,7 +70,7 @@ def analyze(
         rounding: a method of `encoder.quant.rounding`, for ``measured``.
         cache: a folder that keeps measurements, so that a stopped analysis goes on.
         progress: show a bar if standard error is a terminal.
-        max_items: that judge.
+        max_items: that judge, or that Fisher's diagonal is a mean over.
 
     Raises:
         InputError: no layer that can be quantized, or weights that are not finite.
@@ -83,7 +83,8 @@ def analyze(
             got=f"{type(model).__name__} without a layer that can be quantized",
             wanted="Linear, Conv1d/2d/3d or Embedding layers",
         )
-    data = CalibrationData(_some(data.fit, _MAX_FIT_ITEMS), _some(data.score, max_items))
+    n_fit = _MAX_FIT_ITEMS if mode == "measured" else max_items
+    data = CalibrationData(_some(data.fit, n_fit), _some(data.score, max_items))
     wanted = {name: _wanted(layer, schemes) for name, layer in layers.items()}
     notes = [
         f"{name}: no {scheme.name}, its rows have {layers[name].n_columns} values"

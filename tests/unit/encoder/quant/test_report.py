@@ -71,6 +71,8 @@ def test_the_table_shows_every_layer_scheme_and_remark() -> None:
 def test_a_saved_report_comes_back(tmp_path: Path) -> None:
     report = make_report()
     assert SensitivityReport.load(report.save(tmp_path / "report.json")) == report
+    with pytest.raises(InputError, match="missing"):
+        SensitivityReport.load(tmp_path / "missing.json")
 
 
 @pytest.mark.parametrize(
