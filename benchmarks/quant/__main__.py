@@ -17,6 +17,7 @@ from benchmarks.quant.sections import Settings, tell
 
 PARTS = {
     "minilm": "benchmarks.quant.minilm:main",
+    "minilm-uniform": "benchmarks.quant.minilm:uniform",
     "lite0": "benchmarks.quant.lite:lite0",
     "lite2": "benchmarks.quant.lite:lite2",
     "allocation-lite0": "benchmarks.quant.allocation:lite0",

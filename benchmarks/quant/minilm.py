@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from benchmarks.quant import ways
 from benchmarks.quant.compare import Column, compare
@@ -28,31 +29,37 @@ _BARS = {
 
 
 def main(settings: Settings) -> None:
-    """Judge the Quantizer at four sizes, beside uniform schemes."""
-    n_pairs = settings.items(_PAIRS, 40)
-    subject = minilm(settings, n_pairs)
-    judged = (
-        f"Cosines of {2 * n_pairs} texts to float32; R@1 of {n_pairs} titles of Debian packages "
-        f"among as many descriptions. Fitted and ranked on {subject.n_calibration} titles and "
-        "descriptions of other packages. Every byte counts: codes, scales, zero points, norms, "
-        "biases. GPTQ of ModelOpt does Linear layers only; the tables of tokens and positions "
-        "are then those of the row INT4, GPTQ."
-    )
-    body = compare(subject, _ways(subject), _COLUMNS, _BARS)
-    report(settings, "Quantized MiniLM: quality by size", judged, body)
+    """Judge the Quantizer at four sizes."""
+    subject = minilm(settings, settings.items(_PAIRS, 40))
+    budgets = {_QUARTER: "1/4", "Quantizer, 6.4×": "6.4x", "Quantizer, 7×": "7x", _EIGHTH: "1/8"}
+    ours = {name: partial(ways.mixed, subject, budget) for name, budget in budgets.items()}
+    _judge(settings, "Quantized MiniLM: quality by size", subject, ours)
 
 
-def _ways(subject: Subject) -> Mapping[str, Callable[[], ways.Way]]:
-    return {
-        "float32": lambda: ways.as_it_is(subject),
-        _QUARTER: lambda: ways.mixed(subject, "1/4"),
-        "Quantizer, 6.4×": lambda: ways.mixed(subject, "6.4x"),
-        "Quantizer, 7×": lambda: ways.mixed(subject, "7x"),
-        _EIGHTH: lambda: ways.mixed(subject, "1/8"),
-        "INT8, GPTQ": lambda: ways.uniform(subject, "int8", "gptq"),
-        "INT4, to nearest": lambda: ways.uniform(subject, "int4", "rtn"),
-        "INT4, HQQ (hqq)": lambda: ways.hqq_of_its_authors(subject),
-        "INT4, GPTQ (ModelOpt)": lambda: ways.gptq_of_modelopt(subject),
-        "INT4, GPTQ": lambda: ways.uniform(subject, "int4", "gptq"),
-        "INT4 in groups of 64, GPTQ": lambda: ways.uniform(subject, "int4g64", "gptq"),
+def uniform(settings: Settings) -> None:
+    """Judge the same scheme for all layers, by several roundings."""
+    subject = minilm(settings, settings.items(_PAIRS, 40))
+    plain = partial(ways.uniform, subject)
+    others = {
+        "INT8, GPTQ": partial(plain, "int8", "gptq"),
+        "INT4, to nearest": partial(plain, "int4", "rtn"),
+        "INT4, HQQ (hqq)": partial(ways.hqq_of_its_authors, subject),
+        "INT4, GPTQ (ModelOpt)": partial(ways.gptq_of_modelopt, subject),
+        "INT4, GPTQ": partial(plain, "int4", "gptq"),
+        "INT4 in groups of 64, GPTQ": partial(plain, "int4g64", "gptq"),
     }
+    _judge(settings, "Quantized MiniLM: uniform schemes", subject, others)
+
+
+def _judge(
+    settings: Settings, title: str, subject: Subject, made: Mapping[str, Callable[[], ways.Way]]
+) -> None:
+    judged = (
+        f"Judged on {subject.name.partition(' on ')[2]} of titles and descriptions of Debian "
+        "packages: cosines of all texts to float32, and R@1 of titles among the descriptions. "
+        f"Fitted and ranked on {subject.n_calibration} texts of other packages. Every byte "
+        "counts: codes, scales, zero points, norms, biases. ModelOpt's GPTQ does Linear layers "
+        "only; the tables of tokens and positions are then those of the row INT4, GPTQ."
+    )
+    everything = {"float32": partial(ways.as_it_is, subject), **made}
+    report(settings, title, judged, compare(subject, everything, _COLUMNS, _BARS))

@@ -35,7 +35,7 @@ from encoder.towers.text import MAX_TOKENS, load_tokenizer, pad
 
 _TEXTS_PER_BATCH = 16
 _PICTURES_PER_BATCH = 5
-_CALIBRATION_PAIRS = 256
+_CALIBRATION_PAIRS = 128
 
 
 @dataclass(frozen=True, eq=False)
