@@ -32,6 +32,9 @@ MIN_COSINE = 0.995
 """The least cosine, row by row, to the reference's outputs. A runtime that rounds at other places
 stays above (OpenVINO reaches .999 on the bundle's pictures); a misread network does not."""
 
+_WORTH = 0.95
+"""A candidate must take at most this share of the reference's time: less is noise."""
+
 _N_ROUNDS = 7
 _MAX_ROUNDS_S = 3.0
 _LOCK_TIMEOUT_S = 60.0
@@ -42,7 +45,7 @@ class Choice:
     """What a trial found.
 
     Args:
-        name: of the fastest candidate.
+        name: of the fastest candidate, or of the reference if none is clearly faster.
         median_ms: of one run over all examples, by candidate.
         dropped: why a candidate was not tried to the end, by candidate.
     """
@@ -117,7 +120,9 @@ def compare(candidates: Mapping[str, Factory], examples: Sequence[Inputs]) -> Ch
         else:
             dropped[name] = f"its outputs have a cosine of {least:.4f}, less than {MIN_COSINE}"
     times = _time_in_turns(sessions, examples)
-    return Choice(min(times, key=lambda name: times[name]), times, dropped)
+    best = min(times, key=lambda name: times[name])
+    is_worth_it = times[best] <= _WORTH * times[names[0]]
+    return Choice(best if is_worth_it else names[0], times, dropped)
 
 
 def least_cosine(a: Sequence[Array], b: Sequence[Array]) -> float:
