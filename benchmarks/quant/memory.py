@@ -52,8 +52,8 @@ def main(settings: Settings) -> None:
 def percent_below(nbytes: float, baseline: float) -> float:
     """How much smaller than the baseline.
 
-    >>> percent_below(55.0, 100.0)
-    45.0
+    >>> round(percent_below(55.0, 100.0))
+    45
     """
     return 100 * (1 - nbytes / baseline)
 

@@ -10,6 +10,7 @@ from benchmarks.quant.compare import Column, compare
 from benchmarks.quant.sections import Bar, Settings, report
 from benchmarks.quant.subjects import Subject, minilm
 
+Made = Mapping[str, Callable[[], ways.Way]]
 _PAIRS = 2000
 _COLUMNS = (
     Column("cosine, mean", "cosine", ".4f"),
@@ -51,9 +52,7 @@ def uniform(settings: Settings) -> None:
     _judge(settings, "Quantized MiniLM: uniform schemes", subject, others)
 
 
-def _judge(
-    settings: Settings, title: str, subject: Subject, made: Mapping[str, Callable[[], ways.Way]]
-) -> None:
+def _judge(settings: Settings, title: str, subject: Subject, made: Made) -> None:
     judged = (
         f"Judged on {subject.name.partition(' on ')[2]} of titles and descriptions of Debian "
         "packages: cosines of all texts to float32, and R@1 of titles among the descriptions. "
@@ -61,5 +60,5 @@ def _judge(
         "counts: codes, scales, zero points, norms, biases. ModelOpt's GPTQ does Linear layers "
         "only; the tables of tokens and positions are then those of the row INT4, GPTQ."
     )
-    everything = {"float32": partial(ways.as_it_is, subject), **made}
+    everything: Made = {"float32": partial(ways.as_it_is, subject), **made}
     report(settings, title, judged, compare(subject, everything, _COLUMNS, _BARS))
