@@ -150,4 +150,4 @@ def test_drift_is_made_up_for() -> None:
     wanted = original @ rows.T
     before = (x @ rows.T - wanted).square().mean()
     after = (x @ target.T + bias - wanted).square().mean()
-    assert after < 0.1 * before
+    assert after < 0.5 * before

@@ -1,0 +1,50 @@
+"""Names and sizes of storage formats."""
+
+from __future__ import annotations
+
+import pytest
+
+from encoder.errors import InputError
+from encoder.quant.schemes import FP16, FP32, INT3, INT4, INT8, Scheme
+
+NAMES = ["int3", "int4", "int8", "int3g64", "int4g32", "int4g128", "int8g64", "fp16", "fp32"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_come_back(name: str) -> None:
+    assert Scheme.parse(name).name == Scheme.parse(name.upper()).name == name
+
+
+def test_a_scheme_is_its_own_name() -> None:
+    assert Scheme.parse(INT4) is INT4
+
+
+@pytest.mark.parametrize("name", ["int5", "int4g16", "int", "fp8", "fp16g64", "", "int4 g64"])
+def test_other_names_are_refused(name: str) -> None:
+    with pytest.raises(InputError, match="scheme"):
+        Scheme.parse(name)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "n_columns", "nbytes"),
+    [
+        (INT8, 5, 5 + 2),
+        (INT4, 5, 3 + 2),
+        (INT3, 5, 2 + 2),
+        (INT3, 8, 3 + 2),
+        (Scheme(4, 32), 96, 48 + 3 * 2),
+        (FP16, 5, 10),
+        (FP32, 5, 20),
+    ],
+    ids=lambda value: str(getattr(value, "name", value)),
+)
+def test_bytes_of_a_row(scheme: Scheme, n_columns: int, nbytes: int) -> None:
+    assert scheme.nbytes(7, n_columns) == 7 * nbytes
+
+
+def test_codes_and_groups() -> None:
+    assert [scheme.largest_code for scheme in (INT3, INT4, INT8)] == [3, 7, 127]
+    assert Scheme(4, 64).fits(128)
+    assert not Scheme(4, 64).fits(96)
+    assert INT4.fits(1)
+    assert [FP16.is_integer, INT8.is_integer] == [False, True]
