@@ -4,6 +4,7 @@
 <folder>/model.onnx                              what serves
 <folder>/manifest.json                           which tower it is, and the hash of model.onnx
 <folder>/sensitivity.json                        what was measured, if anything was
+                                                     (and a picture of it with anymodal[plot])
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -94,7 +96,10 @@ def quantize_tower(
     )
     folder.mkdir(parents=True, exist_ok=True)
     if config == "auto":
-        quantizer.analyze_sensitivity(mode=mode).save(folder / SENSITIVITY)
+        report = quantizer.analyze_sensitivity(mode=mode)
+        report.save(folder / SENSITIVITY)
+        if find_spec("matplotlib"):
+            report.plot((folder / SENSITIVITY).with_suffix(".png"))
     quantized = quantizer.apply(config, **limits)
     quantized.save(folder)
     export = quantizer.export_onnx(
