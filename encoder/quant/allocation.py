@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from encoder.errors import InputError
+from encoder.quant.native_output import native_output_to_stderr
 from encoder.quant.patterns import pinned
 from encoder.quant.schemes import FP32, Scheme
 
@@ -237,16 +238,17 @@ def _milp(units: Sequence[_Unit], max_bytes: float, max_loss: float) -> list[Opt
     costs = minimized * _COST_SCALE / (minimized.max() or 1)
     scale = max(limit, _SMALLEST_LIMIT)
     weights = np.minimum(limited / scale, 2)  # 2 is as far out of reach as more
-    result = milp(
-        costs,
-        integrality=np.ones(len(flat)),
-        bounds=Bounds(0, 1),
-        constraints=[
-            LinearConstraint(csr_array((np.ones(len(flat)), (owners, range(len(flat))))), 1, 1),
-            LinearConstraint(weights[None], ub=limit / scale),
-        ],
-        options={"mip_rel_gap": 0.0, "node_limit": _MAX_NODES},
-    )
+    with native_output_to_stderr():
+        result = milp(
+            costs,
+            integrality=np.ones(len(flat)),
+            bounds=Bounds(0, 1),
+            constraints=[
+                LinearConstraint(csr_array((np.ones(len(flat)), (owners, range(len(flat))))), 1, 1),
+                LinearConstraint(weights[None], ub=limit / scale),
+            ],
+            options={"mip_rel_gap": 0.0, "node_limit": _MAX_NODES},
+        )
     if result.x is None:
         return None
     best: dict[int, tuple[float, Option]] = {}

@@ -1,0 +1,28 @@
+"""Keeps what native code prints out of a command's own output."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def native_output_to_stderr() -> Iterator[None]:
+    """Let everything that is written to standard output go to standard error meanwhile.
+
+    HiGHS (in scipy 1.17) prints a debug line now and then, whatever it is told, and a command's
+    output must stay JSON. It is the whole process's output, so keep the block short.
+    """
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        # what C has buffered must leave before the way back opens
+        ctypes.CDLL(None).fflush(None)
+        os.dup2(kept, 1)
+        os.close(kept)
