@@ -78,7 +78,7 @@ def _compare(settings: Settings, name: str, subject: Subject, loss: Loss) -> Non
         "Uniform 5 and 6 bits are formats that nothing stores: a stricter rival. In brackets the "
         "average bits of weights."
     )
-    headings = ["average bits", _UNIFORM, _MODELOPT, _OURS, "bar: below both"]
+    headings = ["average bits", _UNIFORM, _MODELOPT, _OURS, "bar: ours below"]
     report(settings, f"Sharing out bits: {name}", intro, table(headings, rows))
 
 
@@ -93,7 +93,7 @@ def _row(width: float, subject: Subject, shares: Mapping[str, Schemes | None]) -
         tell(f"{name}: {found[name]:.5f}")
         yield f"{found[name]:.5f} ({average_bits(subject.model, schemes):.2f})"
     ours = found.pop(_OURS)
-    yield "met" if ours < min(found.values()) else "missed"
+    yield ", ".join(f"{name} {'met' if ours < loss else 'missed'}" for name, loss in found.items())
 
 
 def _loss(subject: Subject, schemes: Schemes) -> float:

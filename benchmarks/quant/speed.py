@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from time import perf_counter
 
 import torch
 from torch import nn
@@ -29,6 +30,7 @@ OURS, PORTIONED = "**ours, int8**", "**ours, int8, in the tower's portions**"
 _OPENVINO = "OpenVINO int8 (NNCF)"
 _TOKENS_PER_RUN = 512
 _CALIBRATION_BATCHES = 16
+_HOPELESS = 3.0
 _OVER_FASTEST_FLOAT = Bar(at_least=2.0)
 
 
@@ -148,17 +150,38 @@ def _case(case: Case, runs: Mapping[str, Run]) -> str:
         name: float(torch.cosine_similarity(_centred(run(case.inputs)), original).mean())
         for name, run in candidates.items()
     }
+    once_s = {name: _seconds(run, case.inputs) for name, run in candidates.items()}
+    slow = hopeless(once_s)
     times = take_turns(
-        {name: partial(run, case.inputs) for name, run in candidates.items()},
+        {name: partial(run, case.inputs) for name, run in candidates.items() if name not in slow},
         n_rounds=case.n_rounds,
-        n_warm_up=2,
+        n_warm_up=1,
     )
     rows = list(_rows(case, times, cosines))
-    return (
-        f"**{case.name}**\n\n"
-        + table(["", "ms", "× torch fp32 eager", "cosine"], rows)
-        + (f"\n\n{_against_floats(times)}")
-    )
+    parts = [
+        f"**{case.name}**",
+        table(["", "ms", "× torch fp32 eager", "cosine"], rows),
+        _against_floats(times),
+    ]
+    if slow:
+        told = ", ".join(f"{name} {once_s[BASELINE] / once_s[name]:.2f}×" for name in slow)
+        parts.append(f"Left out after one run, since far slower than torch fp32 eager: {told}.")
+    return "\n\n".join(parts)
+
+
+def hopeless(seconds: Mapping[str, float]) -> list[str]:
+    """Candidates so far behind the baseline that rounds of them would only take time.
+
+    >>> hopeless({"torch fp32 eager": 1.0, "a": 2.0, "b": 9.0})
+    ['b']
+    """
+    return [name for name, s in seconds.items() if s > _HOPELESS * seconds[BASELINE]]
+
+
+def _seconds(run: Run, inputs: Inputs) -> float:
+    start = perf_counter()
+    run(inputs)
+    return perf_counter() - start
 
 
 def _rows(case: Case, times: Times, cosines: Mapping[str, float]) -> Iterator[list[str]]:
