@@ -22,8 +22,10 @@ def gptq(rows: Tensor, scheme: Scheme, gram: Gram | None = None) -> Rounded:
     """Round with the least error of the layer's output that one greedy pass finds.
 
     Columns go by falling mean square of their input (act-order); scales are fixed before, group
-    by group (static groups), of least squared error (better here than absmax, or squares weighted
-    by the inputs). A column whose input was always 0 is rounded to nearest.
+    by group (static groups), of least squared error. A square counts by the root mean square of
+    its column's input: full weight (the mean square) trusts a few columns too much, equal weight
+    fails where some inputs are huge, as in MiniLM (four layers at INT3: .020 against .031;
+    EfficientNet does not care). A column whose input was always 0 is rounded to nearest.
 
     Args:
         rows: float32 [n_rows, n_columns].
@@ -34,7 +36,7 @@ def gptq(rows: Tensor, scheme: Scheme, gram: Gram | None = None) -> Rounded:
     check(rows, scheme)
     if gram is None or gram.factor is None:
         return hqq(rows, scheme)
-    scales = mse_scales(rows, scheme)
+    scales = mse_scales(rows, scheme, gram.importance(rows.shape[0]).sqrt())
     steps = to_columns(spread(scales, rows.shape[1]).expand_as(rows), gram)
     codes = _walk(to_columns(rows, gram), steps, gram.factor, scheme)
     return Rounded(to_rows(codes, gram).to(torch.int8), scales)
