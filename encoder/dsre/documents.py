@@ -1,0 +1,63 @@
+"""Texts that ask for themselves: a title or first sentence, and the rest."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from encoder.errors import InputError
+
+Part = Literal["rarity", "choose", "judge"]
+
+PERCENT_UP_TO: Mapping[Part, int] = {"rarity": 70, "choose": 90, "judge": 100}
+_MAX_TITLE_CHARACTERS = 200
+_MIN_BODY_CHARACTERS = 200
+_SUFFIXES = (".txt", ".md", ".rst")
+
+
+class Document(NamedTuple):
+    """What a reader would ask, and the text that answers."""
+
+    title: str
+    body: str
+
+
+def read_documents(folder: Path) -> list[Document]:
+    """The documents among the ``.txt``, ``.md`` and ``.rst`` files of a folder, by name.
+
+    Raises:
+        InputError: there is none with a title and a body.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.suffix in _SUFFIXES)
+    found = map(as_document, (path.read_text("utf-8", errors="replace") for path in files))
+    documents = [document for document in found if document]
+    if not documents:
+        raise InputError(
+            str(folder), got=f"{len(files)} text files, none with a title and a body",
+            wanted=f"files ({', '.join(_SUFFIXES)}), each a text that starts with its title",
+        )  # fmt: skip
+    return documents
+
+
+def as_document(text: str) -> Document | None:
+    """Part a text into its first line, or sentence, and the rest; None if either says too little.
+
+    >>> as_document("How to mend a roof. " + "Take a ladder. " * 20).title
+    'How to mend a roof.'
+    """
+    head, _, rest = text.strip().partition("\n")
+    if len(head) > _MAX_TITLE_CHARACTERS or not rest:
+        head, *others = re.split(r"(?<=[.!?])\s+", head, maxsplit=1)
+        rest = "\n".join([*others, rest])
+    title, body = head.strip(" #=*"), rest.strip()
+    too_short = len(title.split()) < 2 or len(body) < _MIN_BODY_CHARACTERS
+    return None if too_short else Document(title, body)
+
+
+def part_of(document: Document) -> Part:
+    """The part of a document, by a hash of its body: the same in any collection."""
+    percent = int(hashlib.sha256(document.body.encode()).hexdigest(), 16) % 100
+    return next(part for part, end in PERCENT_UP_TO.items() if percent < end)

@@ -1,0 +1,74 @@
+"""Calibration of a small network; the real one is calibrated by ``scripts/fit_text_gate.py``."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from encoder.dsre.calibrate import calibrate
+from encoder.dsre.documents import Document, part_of
+from encoder.dsre.judge import Tokenize
+from encoder.dsre.settings import thresholds
+from encoder.errors import InputError, ModelError
+from encoder.networks.bert import BertSize, SentenceBert
+
+WORDS = 400
+
+
+@pytest.fixture(scope="module")
+def dense() -> SentenceBert:
+    torch.manual_seed(0)
+    size = BertSize(vocab_size=WORDS, hidden_dim=16, ffn_dim=32, n_layers=4, n_heads=2)
+    return SentenceBert(size).eval()
+
+
+def tokenize(texts: list[str]) -> list[list[int]]:
+    return [[1, *map(int, text.split()), 2] for text in texts]
+
+
+@pytest.fixture(scope="module")
+def documents() -> list[Document]:
+    """Titles of words that the body repeats among common ones; some bodies are short."""
+    rng = np.random.default_rng(0)
+
+    def document(n_words: int) -> Document:
+        own = rng.integers(50, WORDS, 8)
+        body = rng.permutation([*rng.integers(10, 50, n_words), *np.repeat(own, 3)])
+        return Document(" ".join(map(str, own)), " ".join(map(str, body)))
+
+    return [document(40 if i % 4 == 0 else 12) for i in range(900)]
+
+
+TOKENIZE: Tokenize = tokenize  # type: ignore[assignment]
+
+
+def test_fits_on_some_texts_and_judges_with_others(
+    dense: SentenceBert, documents: list[Document]
+) -> None:
+    lines: list[str] = []
+    gate = calibrate(dense, TOKENIZE, documents, max_loss=0.9, min_tokens=60, report=lines.append)
+    sizes = gate.facts["documents"]
+    assert sum(sizes.values()) == len(documents)
+    assert sizes["rarity"] == sum(part_of(one) == "rarity" for one in documents)
+    judged = [one for one in documents if part_of(one) == "judge" and len(one.body.split()) > 58]
+    assert gate.facts["judged"]["n_queries"] == len(judged)
+    assert gate.settings.thresholds == thresholds("I1", 4, shift=gate.facts["shift"])
+    assert gate.settings.min_tokens == 60
+    assert gate.rarity[20] < gate.rarity[200]  # common and rare words
+    assert gate.facts["flops_ratio"] > 1
+    assert lines[0].startswith("shift +0.00: nDCG@10")
+    assert "nothing was fitted to" in lines[-2]
+
+
+def test_a_loss_that_no_gate_keeps(dense: SentenceBert, documents: list[Document]) -> None:
+    backwards = [
+        Document(one.title, body)
+        for one, body in zip(documents, [d.body for d in documents[1:]], strict=False)
+    ]
+    with pytest.raises(InputError, match="max_loss"):
+        calibrate(dense, TOKENIZE, backwards, max_loss=0.0)
+    with pytest.raises(InputError, match="300 tokens or more"):
+        calibrate(dense, TOKENIZE, backwards, min_tokens=300)
+    with pytest.raises(ModelError, match=r"Raise --max-loss"):
+        calibrate(dense, TOKENIZE, documents, max_loss=1e-9, min_tokens=60)
