@@ -138,22 +138,27 @@ def _sizes() -> tuple[list[list[str]], str]:
 
 
 def _prepare(folder: Path) -> None:
-    """Write the float32 and int8 files that the processes run."""
-    if (folder / _INT8).exists():
-        return
+    """Write the float32 file, unless it is there, and the int8 file that the processes run."""
+    from encoder.quant.static import activation_ranges, quantize_static
+
+    if not (folder / _FLOAT).exists():
+        tell("export")
+        folder.mkdir(parents=True, exist_ok=True)
+        _export(folder)
+    tell("int8")
+    ranges = activation_ranges(folder / _FLOAT, examples(8))
+    quantize_static(folder / _FLOAT, folder / _INT8, ranges)
+
+
+def _export(folder: Path) -> None:
     import torch
 
-    from encoder.quant.static import activation_ranges, quantize_static
     from encoder.runtime.export import export_onnx
 
-    tell("export")
-    folder.mkdir(parents=True, exist_ok=True)
     model = network()
     torch.save(model.state_dict(), folder / "weights.pt")
     example = list(examples(1, 2))
     export_onnx(model, example, folder / _FLOAT, dynamic_axes={"x": (0,)}, tolerance=1e-3)
-    ranges = activation_ranges(folder / _FLOAT, examples(8))
-    quantize_static(folder / _FLOAT, folder / _INT8, ranges)
 
 
 def _session(kind: str, folder: Path) -> Session:
