@@ -42,7 +42,9 @@ def chosen(names: Sequence[str]) -> list[str]:
     """
     if unknown := [name for name in names if not any(part.startswith(name) for part in PARTS)]:
         raise SystemExit(f"There is no part {unknown[0]!r}: choose of {', '.join(PARTS)}.")
-    return [part for part in PARTS if not names or part.startswith(tuple(names))]
+    if set(names) <= PARTS.keys():  # "minilm" is a part, and the beginning of another one
+        return [part for part in PARTS if part in names] or list(PARTS)
+    return [part for part in PARTS if part.startswith(tuple(names))]
 
 
 def main() -> int:
