@@ -50,8 +50,9 @@ def quantize(
     """Store the layers of a copy of ``model`` in their schemes.
 
     Layers are rounded in the order in which the model runs them, each on inputs that come from
-    the already quantized layers before it. All batches run in step, so the model runs once; of
-    Gram matrices one is held at a time, of activations those of all batches.
+    the already quantized layers before it, and towards what the original gives on its own. All
+    batches run in step, so each model runs once; of Gram matrices two are held at a time, of
+    activations at most 2 GiB (batches that find no room are left out and listed).
 
     Args:
         model: any module; it is not changed.
@@ -113,7 +114,9 @@ class _Fitting:
             return self._store(stop.layer, inputs)
 
         needed = {name for name in self.waiting if self._scheme(name).is_integer}
-        in_step(self.model, original, needed, batches, solve)
+        n_used = in_step(self.model, original, needed, batches, solve)
+        if n_used < len(batches):
+            self.notes.append(f"{n_used} of {len(batches)} batches fitted: no room for more.")
 
     def round_rest(self, *, had_batches: bool) -> None:
         for layer in list(self.waiting.values()):

@@ -20,6 +20,10 @@ from encoder.quant.rounding.collect import DriftSum, GramSum, same_input
 from encoder.quant.rounding.drift import Drift
 from encoder.quant.rounding.gram import Gram
 
+_MAX_BYTES = 1 << 31
+_TENSORS_ALIVE = 3
+"""Of a layer's input: itself, the output to come, and one kept for a skip connection."""
+
 
 class Stop:
     """Calls of one layer, at which batches wait.
@@ -27,9 +31,13 @@ class Stop:
     Args:
         calls: of the layer, one for each batch that waits.
         originals: the same calls in the original model; empty if it does not come along.
+        times: how many batches each of them speaks for.
     """
 
-    def __init__(self, calls: Sequence[Call], originals: Sequence[Call]) -> None:
+    def __init__(
+        self, calls: Sequence[Call], originals: Sequence[Call] = (), times: int = 1
+    ) -> None:
+        self._times = times
         self.layer = calls[0].layer
         self.calls = calls
         self.originals = originals
@@ -42,7 +50,7 @@ class Stop:
 
     def gram(self) -> Gram:
         """Of the inputs."""
-        total = GramSum()
+        total = GramSum(self._times)
         for call in self.calls:
             total.add(call)
         return total.mean()
@@ -51,7 +59,7 @@ class Stop:
         """Of the inputs, if the original model comes along."""
         if len(self.originals) != len(self.calls):
             return None
-        total = DriftSum()
+        total = DriftSum(self._times)
         for call, original in zip(self.calls, self.originals, strict=True):
             total.add(call, original)
         return total.mean()
@@ -67,31 +75,45 @@ def in_step(
     names: Collection[str],
     batches: Sequence[Batch],
     solve: Solve,
-) -> None:
+    max_bytes: int = _MAX_BYTES,
+) -> int:
     """Run each batch once through the model, and pause at each layer.
 
     One forward runs at a time, each in a thread of its own, since a forward cannot be left and
-    entered again otherwise. Where batches take different ways, the layer at which the first one
-    waits is solved first.
+    entered again otherwise. All of them are alive at once: those for which there is no room yet
+    join at a later layer, where activations are smaller, as in most networks for pictures they
+    become. Where batches take different ways, the layer at which the first one waits is solved
+    first.
 
     Args:
         model: in eval mode.
         original: an unchanged copy of it that runs along, or None.
         names: of the layers at which to pause.
-        batches: inputs; their activations are all alive at once.
+        batches: inputs of about the same size.
         solve: called for each layer, in the order of execution.
+        max_bytes: for activations, by estimate; one batch always runs.
+
+    Returns:
+        How many batches found room.
 
     Raises:
         ModelError: a forward fails.
     """
-    watched = _layers(model, names), _layers(original, names) if original is not None else []
-    walks = [_Pair(model, original, watched, batch) for batch in batches]
+    room = _Room(model, _layers(model, names), batches[0], max_bytes, copies=2 if original else 1)
+    coming, walks, waiting = list(batches), list[_Pair](), list[_Pair]()
     try:
-        waiting = [walk for walk in walks if walk.go_on(None)]
-        while waiting:
+        while True:
+            n_more = room.at(waiting[0].layer_name if waiting else "") - len(walks)
+            if coming and n_more > 0:
+                joined = _start(model, original, names, coming[:n_more])
+                coming = coming[n_more:]
+                walks += joined
+                waiting += [walk for walk in joined if walk.go_on(None)]
+            if not waiting:
+                return len(walks)
             first = waiting[0].layer_name
             here = [walk for walk in waiting if walk.layer_name == first]
-            weight = solve(_stop(here))
+            weight = solve(_stop(here, len(batches) // len(walks)))
             ended = {walk for walk in here if not walk.go_on(weight)}
             waiting = [walk for walk in waiting if walk not in ended]
     finally:
@@ -99,13 +121,46 @@ def in_step(
             walk.end()
 
 
+def _start(
+    model: nn.Module, original: nn.Module | None, names: Collection[str], batches: Sequence[Batch]
+) -> list[_Pair]:
+    watched = _layers(model, names), _layers(original, names) if original is not None else []
+    return [_Pair(model, original, watched, batch) for batch in batches]
+
+
 def _layers(model: nn.Module, names: Collection[str]) -> list[Layer]:
+    """Those of the names that are not solved yet."""
     return [layer for name, layer in find_layers(model).items() if name in names]
 
 
-def _stop(pairs: Sequence[_Pair]) -> Stop:
+def _stop(pairs: Sequence[_Pair], times: int) -> Stop:
     calls = [pair.call for pair in pairs if pair.call]
-    return Stop(calls, [pair.original_call for pair in pairs if pair.original_call])
+    return Stop(calls, [pair.original_call for pair in pairs if pair.original_call], times)
+
+
+class _Room:
+    """How many batches may be alive at each layer, from one batch's inputs of all layers."""
+
+    def __init__(
+        self, model: nn.Module, layers: Sequence[Layer], batch: Batch, max_bytes: int, copies: int
+    ) -> None:
+        sizes: dict[str, int] = {}
+
+        def note(call: Call) -> None:
+            sizes.setdefault(call.layer.name, sum(x.nbytes for x in call.inputs))
+
+        with LayerCalls(layers, note):
+            run(model, batch)
+        self._n_alive: dict[str, int] = {}
+        largest = 1
+        for name in reversed(sizes):
+            largest = max(largest, sizes[name])
+            self._n_alive[name] = max(1, max_bytes // (largest * copies * _TENSORS_ALIVE))
+        self._least = min(self._n_alive.values(), default=1)
+
+    def at(self, name: str) -> int:
+        """Batches that may wait at a layer; none of the later ones needs more room."""
+        return self._n_alive.get(name, self._least)
 
 
 class _Pair:

@@ -102,13 +102,13 @@ def _fit(call: Call) -> bool:
     return all(x.ndim > n_axes and x.shape[-1 - n_axes] == n_channels for x in call.inputs)
 
 
-def rows_of(call: Call) -> Tensor:
+def rows_of(call: Call, times: int = 1) -> Tensor:
     """What the weight's rows are multiplied with, float32 [n_conv_groups, n, n_columns].
 
     Of a batch with very many, such as the places of large pictures, evenly spread ones are
-    taken: what they tell repeats itself.
+    taken: what they tell repeats itself. ``times`` as many are if a batch speaks for others.
     """
-    n_wanted = max(_MIN_ROWS, _ROWS_PER_COLUMN * call.layer.n_columns)
+    n_wanted = times * max(_MIN_ROWS, _ROWS_PER_COLUMN * call.layer.n_columns)
     if call.layer.kind == "conv":
         return _patches(call, n_wanted)
     flat = [x.detach().reshape(-1, x.shape[-1]) for x in call.inputs]

@@ -21,15 +21,16 @@ _MAX_BYTES = 1 << 29
 
 
 class GramSum:
-    """A Gram matrix in the making."""
+    """A Gram matrix in the making; see `rows_of` for ``times``."""
 
-    def __init__(self) -> None:
+    def __init__(self, times: int = 1) -> None:
+        self._times = times
         self._total: Tensor | None = None
         self._n = 0
 
     def add(self, call: Call) -> None:
         """Count the inputs of one call."""
-        rows = rows_of(call)
+        rows = rows_of(call, self._times)
         if self._total is None:
             n_groups, _, n_columns = rows.shape
             self._total = torch.zeros(n_groups, n_columns, n_columns)
@@ -43,15 +44,16 @@ class GramSum:
 
 
 class DriftSum:
-    """A `Drift` in the making."""
+    """A `Drift` in the making; see `rows_of` for ``times``."""
 
-    def __init__(self) -> None:
+    def __init__(self, times: int = 1) -> None:
+        self._times = times
         self._cross: Tensor | None = None
         self._n = 0
 
     def add(self, call: Call, original: Call) -> None:
         """Count the inputs of one call, and of the same one in the original model."""
-        rows, wanted = rows_of(call), rows_of(original)
+        rows, wanted = rows_of(call, self._times), rows_of(original, self._times)
         if self._cross is None:
             n_groups, _, n_columns = rows.shape
             self._cross = torch.zeros(n_groups, n_columns, n_columns)

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from encoder.errors import InputError, ModelError
 from encoder.quant.calibration import run
 from encoder.quant.fit import quantize
-from encoder.quant.layers import QuantizedWeight, find_layers, quantized_modules
+from encoder.quant.layers import QuantizedWeight, find_layers, quantized_modules, swap
 from encoder.quant.lockstep import Stop, in_step
 from encoder.quant.schemes import FP16, FP32, INT3, INT4, INT8, Scheme
+from encoder.quant.weights import PackedWeight
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -63,6 +64,32 @@ def test_later_layers_see_quantized_inputs_and_the_original_ones() -> None:
     assert list(seen) == names
     assert seen["0.0"] == [0, 0]
     assert all(drift > 0 for name in names[1:] for drift in seen[name])
+
+
+def test_batches_that_find_no_room_join_where_layers_are_narrow() -> None:
+    model = nn.Sequential(nn.Linear(64, 4), nn.Linear(4, 4), nn.Linear(4, 2)).eval()
+    seen: dict[str, int] = {}
+
+    def solve(stop: Stop) -> None:
+        seen[stop.layer.name] = len(stop.calls)
+        swap(model, stop.layer, PackedWeight.of_floats(stop.layer.rows(), FP32))
+
+    batches = [random(8, 64)] * 5
+    wide = 3 * batches[0].nbytes
+    n_used = in_step(model, None, list(find_layers(model)), batches, solve, max_bytes=2 * wide)
+    assert n_used == 5
+    assert seen == {"0": 2, "1": 5, "2": 5}
+
+
+def test_one_batch_runs_without_any_room() -> None:
+    model = nn.Linear(64, 4)
+    sizes: list[int] = []
+
+    def solve(stop: Stop) -> None:
+        sizes.append(len(stop.calls))
+
+    assert in_step(model, None, [""], [random(8, 64)] * 3, solve, max_bytes=1) == 1
+    assert sizes == [1]
 
 
 class Branching(nn.Module):
