@@ -25,6 +25,10 @@ class EncoderConfig(BaseSettings):
     """None runs the weights as they are; ``int8``; ``auto``: int8 on the runtime that a short
     trial finds the fastest; or a folder made by ``anymodal quantize``. ``none`` is None."""
 
+    enable_dsre: bool | str = False
+    """Dynamic sparse inference for long texts: True, False, ``auto`` (where the model has a
+    calibration, else dense), or a file made by ``anymodal dsre calibrate``."""
+
     n_threads: int | None = Field(default=None, ge=1)
     """CPU threads of one network of the bundle; None for every core."""
 
@@ -42,3 +46,10 @@ class EncoderConfig(BaseSettings):
     def _none_is_none(cls, value: str | None) -> str | None:
         """An environment variable cannot hold None."""
         return None if value in ("", "none") else value
+
+    @field_validator("enable_dsre", mode="before")
+    @classmethod
+    def _word_or_bool(cls, value: object) -> object:
+        """An environment variable cannot hold a bool."""
+        words = {"true": True, "1": True, "false": False, "0": False, "none": False, "": False}
+        return words.get(value.lower(), value) if isinstance(value, str) else value

@@ -14,13 +14,14 @@ import numpy as np
 
 from encoder.batching import bucket_by_length, scatter
 from encoder.config import EncoderConfig
-from encoder.errors import InputError, ModelError
+from encoder.errors import InputError
 from encoder.inputs import AudioFormat, Batch, read_argument
 from encoder.models.resolve import load_model
 from encoder.registry import registered_modalities
 from encoder.space import Space, l2_normalize
 from encoder.towers import video as video_tower
 from encoder.towers.base import Tower
+from encoder.towers.sparse_text import TextStats, counting, join, pass_on
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings, Item, Modality
 
 # Tokenizing, resizing and spectrograms release the GIL for most of their time.
@@ -36,6 +37,8 @@ class MultiModalEmbeddings:
     """
 
     by_modality: Mapping[Modality, Embeddings]
+    stats: TextStats | None = None
+    """With ``return_stats=True`` and a gate: what it did to each text of ``text=``."""
 
     @property
     def text(self) -> Embeddings | None:
@@ -89,14 +92,17 @@ class MultiModalEncoder:
     Args:
         model: ``bundle:default`` (offline), ``hf:org/name@revision`` or ``dir:path``.
         device: a torch device for hub models.
-        enable_dsre: dynamic sparse inference for long text.
+        enable_dsre: dynamic sparse inference: long texts with fewer tokens from layer to layer,
+            short ones as without it. True asks for it; ``auto`` takes it where the model has a
+            calibrated gate and runs dense elsewhere; a file is a gate made by ``anymodal dsre
+            calibrate``. True and ``auto`` give the same vectors, in a space of their own.
         quantization: None runs the weights as they are; ``int8``; ``auto``: int8 on the runtime
             that a short trial finds the fastest here, the same vectors; or a folder made by
             ``anymodal quantize``. Hub models take None and ``auto``, and run as they are.
         config: all other settings; the arguments above win over it.
 
     Raises:
-        ModelError: the model cannot be found or loaded, or not with this quantization.
+        ModelError: the model cannot be found or loaded, or not with this quantization or gate.
 
     >>> encoder = MultiModalEncoder()
     >>> e = encoder.encode_multimodal(text=["rain", "a dog barks"])
@@ -109,22 +115,18 @@ class MultiModalEncoder:
         model: str | None = None,
         *,
         device: str | None = None,
-        enable_dsre: bool = False,
+        enable_dsre: bool | str | None = None,
         quantization: str | None = None,
         config: EncoderConfig | None = None,
     ) -> None:
         self._config = config or EncoderConfig()
         spec = model or self._config.model
-        if enable_dsre:
-            raise ModelError(
-                f"enable_dsre=True is not available for {spec} in this version.",
-                remedy="Leave enable_dsre out: the dense model runs.",
-            )
         self._model = load_model(
             spec,
             device=device or self._config.device,
             n_threads=self._config.n_threads,
             quantization=quantization or self._config.quantization,
+            enable_dsre=self._config.enable_dsre if enable_dsre is None else enable_dsre,
         )
         self._plugins: dict[Modality, Tower] = {}
         self._lock = Lock()
@@ -154,6 +156,7 @@ class MultiModalEncoder:
         *,
         sampling_rate: int = 16_000,
         audio_kind: str = "waveform",
+        return_stats: bool = False,
         **others: Any,
     ) -> MultiModalEmbeddings:
         """Encode any non-empty combination; each argument takes one value or a list.
@@ -167,6 +170,8 @@ class MultiModalEncoder:
             video: a path, frames [n, h, w, 3], ``(frames, waveform)`` or a `Clip`.
             sampling_rate: of bare audio arrays, in Hz.
             audio_kind: ``"waveform"`` or ``"spectrogram"``.
+            return_stats: also count what the gate saved, in the result's ``stats``: tokens that
+                went in and were kept in each layer, and FLOPs. None if the model has no gate.
             others: registered modalities by name.
 
         Raises:
@@ -184,7 +189,9 @@ class MultiModalEncoder:
             raise InputError(
                 "encode_multimodal", got="no content", wanted="text, image, audio or video"
             )
-        return MultiModalEmbeddings(self._encode_batches(batches))
+        with counting() as counts:
+            embeddings = self._encode_batches(batches)
+        return MultiModalEmbeddings(embeddings, join(counts) if return_stats else None)
 
     def encode_items(self, items: Sequence[Item]) -> Embeddings:
         """Encode mixed items; float32 unit rows [len(items), embed_dim], in their order.
@@ -218,7 +225,11 @@ class MultiModalEncoder:
             max_items=self._config.batch_items,
             max_tokens=self._config.batch_tokens,
         )
-        parts = [(rows, tower.forward([prepared[i] for i in rows])) for rows in batches]
+        with counting() as counts:
+            parts = [(rows, tower.forward([prepared[i] for i in rows])) for rows in batches]
+        # what is said in sounds is counted too, and of no interest here
+        if modality == TEXT and (stats := join(counts)):
+            pass_on(stats.take(np.argsort([i for rows, _ in parts for i in rows])))
         return scatter(parts, len(contents), self.embed_dim)
 
     def _encode_video(self, content: Any) -> Embeddings:

@@ -11,6 +11,7 @@ import click
 _COMMANDS = {
     "bundle": "Fetch and check the offline model.",
     "delete": "Remove files, folders or assets from the store.",
+    "dsre": "Fit the gate that makes long texts cheaper.",
     "export-onnx": "Write a quantized tower for another runtime.",
     "ingest": "Make files and folders searchable.",
     "quantize": "Store a tower in few bits, chosen by measurement.",

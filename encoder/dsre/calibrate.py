@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Report = Callable[[str], None]
 
 _STEP, _MAX_STEPS = 0.05, 3
-_MARGIN_PER_LOSS = 15.0
+_MARGIN_PER_LOSS = 5.0
 """How many standard deviations the mean margin may fall, for each unit of allowed loss."""
 
 
@@ -54,8 +54,8 @@ def calibrate(
         dense: the network; see `encoder.dsre.network.SparseEncoder`.
         tokenize: texts to token ids, cut as the model is used.
         documents: some hundreds with at least ``min_tokens`` tokens, better thousands.
-        max_loss: the most of nDCG@10 that may be lost, as a share. The mean margin of the right
-            text, which is less noisy, is limited in proportion.
+        max_loss: the most of nDCG@10 that may be lost, as a share, beyond one standard error.
+            The mean margin of the right text, which is less noisy, is limited in proportion.
         preset: the thresholds to shift.
         min_tokens: shorter texts run dense.
         pooling: of the network.
@@ -119,7 +119,7 @@ def _choose(
     for step in range(_MAX_STEPS + 1):
         shift = round(direction * step * _STEP, 6)
         loss, _ = _try(network, preset, shift, judgement, report)
-        holds = loss.ndcg <= max_loss and loss.margin <= _MARGIN_PER_LOSS * max_loss
+        holds = _holds(loss, max_loss)
         if holds:
             chosen = shift, loss
         direction = direction or (-1.0 if holds else 1.0)
@@ -131,6 +131,12 @@ def _choose(
             remedy="Raise --max-loss, give more texts, or run this model dense.",
         )
     return chosen
+
+
+def _holds(loss: Loss, max_loss: float) -> bool:
+    """Some hundred queries tell nDCG to half a percent at best: it decides where it is clear."""
+    clear = loss.ndcg - loss.error > max_loss
+    return not clear and loss.margin <= _MARGIN_PER_LOSS * max_loss
 
 
 def _try(

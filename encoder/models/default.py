@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,12 @@ from encoder.models.base import Model
 from encoder.models.bundle import location
 from encoder.models.parts import PARTS
 from encoder.models.precision import Precision
+from encoder.models.sparsity import Sparsity, shape_of
 from encoder.space import Calibration, Space
 from encoder.towers import image, text
 from encoder.towers.base import Tower
 from encoder.towers.lazy import LazyTower
+from encoder.towers.sparse_text import SparseTextTower
 from encoder.types import AUDIO, IMAGE, TEXT, Modality
 
 TABLES = Path(__file__).parent / "tables"
@@ -25,7 +28,11 @@ _EMBED_DIM = 384
 
 
 def load(
-    home: Path | None = None, *, n_threads: int | None = None, quantization: str | None = None
+    home: Path | None = None,
+    *,
+    n_threads: int | None = None,
+    quantization: str | None = None,
+    enable_dsre: bool | str = False,
 ) -> Model:
     """Assemble the model; each tower loads on first use.
 
@@ -33,17 +40,24 @@ def load(
         home: where the bundle is, instead of `encoder.models.bundle.cache_home`.
         n_threads: threads of one network; None for every core.
         quantization: see `Precision.parse`.
+        enable_dsre: see `Sparsity.parse`.
 
     Raises:
         BundleError: the bundle is not there or not whole.
-        ModelError: the quantization is of no known kind.
+        ModelError: the quantization or the gate is of no known kind.
     """
     folder = location(home)
     precision = Precision.parse(quantization)
+    sparsity = Sparsity.parse(enable_dsre, precision)
 
     def load_text() -> Tower:
         session = precision.open(folder, "text", n_threads)
-        return text.TextTower(text.load_tokenizer(folder / "text" / "tokenizer.json"), session)
+        tokenizer = text.load_tokenizer(folder / "text" / "tokenizer.json")
+        if sparsity is None:
+            return text.TextTower(tokenizer, session)
+        open_sparse = partial(sparsity.open, folder, precision, n_threads)
+        shape = shape_of(folder / "text")
+        return SparseTextTower(tokenizer, session, open_sparse, sparsity.gate.settings, shape)
 
     def load_image() -> Tower:
         return image.ImageTower(precision.open(folder, "image", n_threads), _image_labels())
@@ -60,7 +74,8 @@ def load(
         IMAGE: LazyTower(load_image),
         AUDIO: LazyTower(load_audio),
     }
-    return Model(space=Space(_EMBED_DIM, _identity(precision), _calibration()), towers=towers)
+    identity = _identity(precision, sparsity)
+    return Model(space=Space(_EMBED_DIM, identity, _calibration()), towers=towers)
 
 
 def _image_labels() -> NDArray[np.float16]:
@@ -69,7 +84,7 @@ def _image_labels() -> NDArray[np.float16]:
     return labels
 
 
-def _identity(precision: Precision) -> dict[str, str]:
+def _identity(precision: Precision, sparsity: Sparsity | None) -> dict[str, str]:
     """Everything that changes a vector; calibration does not."""
     tables = hashlib.sha256()
     for path in sorted(TABLES.iterdir()):
@@ -77,7 +92,9 @@ def _identity(precision: Precision) -> dict[str, str]:
             tables.update(path.name.encode() + path.read_bytes())
     weights = {part.name: f"{part.identity} recipe:{part.recipe}" for part in PARTS}
     identity = {**weights, "tables": f"sha256:{tables.hexdigest()}"}
-    return identity | ({"quantization": precision.identity} if precision.identity else {})
+    if precision.identity:
+        identity["quantization"] = precision.identity
+    return identity | ({"dsre": sparsity.identity} if sparsity else {})
 
 
 def _calibration() -> dict[Modality, Calibration]:

@@ -16,6 +16,7 @@ def load_model(
     device: str | None = None,
     n_threads: int | None = None,
     quantization: str | None = None,
+    enable_dsre: bool | str = False,
 ) -> Model:
     """Load a model by name.
 
@@ -26,19 +27,26 @@ def load_model(
         n_threads: CPU threads of one network of the bundle; None for every core.
         quantization: None, ``int8``, ``auto`` or a folder made by ``anymodal quantize``. For other
             models than the bundle ``auto`` is None.
+        enable_dsre: True, False, ``auto`` or a gate file; only the bundle has a gate, so ``auto``
+            is False for other models.
 
     Raises:
         ModelError: the name is of no known kind, or the model cannot be found or loaded.
     """
     kind, _, name = spec.partition(":")
     if spec == "bundle:default":
-        return _load_bundle(device, n_threads, quantization)
+        return _load_bundle(device, n_threads, quantization, enable_dsre)
     if kind not in ("hf", "dir") or not name:
         raise ModelError(f"The model {spec!r} is of no known kind.", remedy=_KINDS)
     if quantization not in (None, "auto"):
         raise ModelError(
             f"quantization={quantization!r} is for the bundle; {spec} runs as its weights are.",
             remedy='Leave quantization out or "auto"; encoder.Quantizer quantizes torch models.',
+        )
+    if enable_dsre not in (False, "auto"):
+        raise ModelError(
+            f"enable_dsre={enable_dsre!r}: {spec} has no calibrated gate.",
+            remedy='Leave enable_dsre out or "auto": it runs dense; or use bundle:default.',
         )
     from encoder.models import hub
 
@@ -48,7 +56,9 @@ def load_model(
     return hub.load(name, revision=revision or None, device=device)
 
 
-def _load_bundle(device: str | None, n_threads: int | None, quantization: str | None) -> Model:
+def _load_bundle(
+    device: str | None, n_threads: int | None, quantization: str | None, enable_dsre: bool | str
+) -> Model:
     from encoder.models import default
 
     if device not in (None, "cpu"):
@@ -56,7 +66,7 @@ def _load_bundle(device: str | None, n_threads: int | None, quantization: str | 
             f"bundle:default runs on the CPU; got device={device!r}.",
             remedy="Leave the device out, or use a hub model (hf:org/name).",
         )
-    return default.load(n_threads=n_threads, quantization=quantization)
+    return default.load(n_threads=n_threads, quantization=quantization, enable_dsre=enable_dsre)
 
 
 def _existing(folder: Path) -> str:

@@ -67,11 +67,15 @@ def quantize_dynamic(model: SentenceBert, target: Path) -> None:
         model: the network in float32.
         target: the ``.onnx`` file to write.
     """
-    _Int8Bert(model).save(target)
+    Int8Bert(model).save(target)
 
 
-class _Int8Bert:
-    """Lays the graph. Tokens of all texts lie side by side: states are [1, n * length, dim]."""
+class Int8Bert:
+    """Lays the graph. Tokens of all texts lie side by side: states are [1, n * length, dim].
+
+    A subclass may change how many tokens there are (`_between`) and how they weigh
+    (`_weigh_keys`, `_pool`).
+    """
 
     def __init__(self, model: SentenceBert) -> None:
         self._weights: dict[str, Array32] = {
@@ -82,7 +86,8 @@ class _Int8Bert:
         self._eps = model.norm.eps
         self._dim = model.norm.normalized_shape[0]
         self._graph = Graph()
-        self._lay_shapes()
+        self._input_ids, self._float_mask = "input_ids", "mask"
+        self._begin()
 
     def save(self, target: Path) -> None:
         """Lay everything and write it."""
@@ -90,19 +95,40 @@ class _Int8Bert:
         for i in range(self._n_layers):
             states = self._layer(i, states)
         inputs = {name: (kind, ("n", "length")) for name, kind in _INPUTS.items()}
-        self._graph.save(target, inputs, {"pooled": (self._pool(states), ("n", self._dim))})
+        self._graph.save(target, inputs, self._outputs(states))
 
-    def _lay_shapes(self) -> None:
+    def _begin(self) -> None:
         graph = self._graph
         self._flat = graph.ints(1, -1, self._dim)
-        self._ids = graph.add("Reshape", "input_ids", graph.ints(1, -1))
-        self._n_tokens = graph.add("Shape", self._ids, start=1, end=2)
-        sides = graph.add("Shape", "input_ids")
+        self._ids = graph.add("Reshape", self._input_ids, graph.ints(1, -1))
+        self._lay_shapes(self._input_ids)
+        self._mask = graph.add("Cast", self._float_mask, to=_INT32)
+
+    def _lay_shapes(self, tokens: str) -> None:
+        """What depends on how many tokens there are, from any tensor [n, length]."""
+        graph = self._graph
+        flat = (
+            self._ids
+            if tokens == self._input_ids
+            else graph.add("Reshape", tokens, graph.ints(1, -1))
+        )
+        self._n_tokens = graph.add("Shape", flat, start=1, end=2)
+        sides = graph.add("Shape", tokens)
         self._per_text = graph.add("Concat", sides, graph.ints(self._dim), axis=0)
         self._ones, self._zeros = self._each_token(np.float32(1)), self._each_token(np.float32(0))
         self._middle = self._each_token(np.uint8(_MAX_CODE))
         self._gelu_zero = self._each_token(np.uint8(_GELU_ZERO))
-        self._mask = graph.add("Cast", "mask", to=_INT32)
+
+    def _outputs(self, states: str) -> dict[str, tuple[str, tuple[str | int, ...]]]:
+        return {"pooled": (self._pool(states), ("n", self._dim))}
+
+    def _between(self, i: int, unscaled: str, states: str) -> tuple[str, str]:  # noqa: ARG002
+        """Between attention and feed-forward; both come as from `_norm`."""
+        return unscaled, states
+
+    def _weigh_keys(self) -> tuple[str, ...]:
+        """What MultiHeadAttention takes after the bias, about the keys."""
+        return (self._mask,)
 
     def _each_token(self, value: np.generic) -> str:
         from onnx import numpy_helper
@@ -118,7 +144,7 @@ class _Int8Bert:
         codes = graph.constant(np.rint(table / scales).astype(np.int8))
         words = graph.add("Cast", graph.add("Gather", codes, self._ids), to=_FLOAT)
         words = graph.add("Mul", words, graph.add("Gather", graph.constant(scales), self._ids))
-        length = graph.add("Shape", "input_ids", start=1, end=2)
+        length = graph.add("Shape", self._input_ids, start=1, end=2)
         places = graph.constant(weights["position.weight"] + weights["token_type.weight"][0])
         places = graph.add("Slice", places, graph.ints(0), length, graph.ints(0))
         both = graph.add("Add", graph.add("Reshape", words, self._per_text), places)
@@ -133,6 +159,7 @@ class _Int8Bert:
         unscaled, states = self._norm(
             graph.add("Add", fed, states), at + "attention_norm", weights[at + "ffn_out.bias"]
         )
+        unscaled, states = self._between(i, unscaled, states)
         # Before the norm's scale and shift the states have milder outliers; both go to the weights.
         weight = weights[at + "ffn_in.weight"]
         bias = weights[at + "ffn_in.bias"] + weight @ weights[at + "attention_norm.bias"]
@@ -158,7 +185,7 @@ class _Int8Bert:
             "MultiHeadAttention",
             *parts,
             bias,
-            self._mask,
+            *self._weigh_keys(),
             domain=MICROSOFT,
             num_heads=self._n_heads,
         )
@@ -220,9 +247,9 @@ class _Int8Bert:
 
     def _pool(self, states: str) -> str:
         graph = self._graph
-        row = graph.add("Unsqueeze", "mask", graph.ints(1))
+        row = graph.add("Unsqueeze", self._float_mask, graph.ints(1))
         sums = graph.add("MatMul", row, graph.add("Reshape", states, self._per_text))
-        counts = graph.add("ReduceSum", "mask", graph.ints(1), keepdims=1)
+        counts = graph.add("ReduceSum", self._float_mask, graph.ints(1), keepdims=1)
         return graph.add("Div", graph.add("Squeeze", sums, graph.ints(1)), counts)
 
 

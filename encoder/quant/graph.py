@@ -37,13 +37,18 @@ class Graph:
 
     def add(self, op: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
         """Add a node with one output; the output's name."""
+        return self.add_many(op, 1, *inputs, domain=domain, **attributes)[0]
+
+    def add_many(
+        self, op: str, n_outputs: int, *inputs: str, domain: str = "", **attributes: Any
+    ) -> list[str]:
+        """Add a node with several outputs; their names."""
         from onnx import helper
 
-        output = f"{op}_{len(self._nodes)}"
-        self._nodes.append(
-            helper.make_node(op, inputs, [output], output, domain=domain, **attributes)
-        )
-        return output
+        name = f"{op}_{len(self._nodes)}"
+        outputs = [name, *(f"{name}_{i}" for i in range(1, n_outputs))]
+        self._nodes.append(helper.make_node(op, inputs, outputs, name, domain=domain, **attributes))
+        return outputs
 
     def save(
         self,

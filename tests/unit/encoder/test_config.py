@@ -19,3 +19,16 @@ def test_threads_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert EncoderConfig().n_threads is None
     monkeypatch.setenv("ANYMODAL_ENCODER__N_THREADS", "3")
     assert EncoderConfig().n_threads == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [("True", True), ("false", False), ("none", False), ("auto", "auto"), ("a.npz", "a.npz")],
+)
+def test_dsre_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, value: str, wanted: bool | str
+) -> None:
+    monkeypatch.setenv("ANYMODAL_ENCODER__ENABLE_DSRE", value)
+
+    assert EncoderConfig().enable_dsre == wanted
+    assert EncoderConfig(enable_dsre=True).enable_dsre is True

@@ -136,6 +136,6 @@ def test_a_registered_modality_is_one_more_argument(
     assert "depth" in encoder.modalities
 
 
-def test_what_is_not_there_yet_is_refused_with_a_remedy() -> None:
-    with pytest.raises(ModelError, match="Leave enable_dsre out"):
-        MultiModalEncoder(enable_dsre=True)
+def test_a_hub_model_has_no_gate() -> None:
+    with pytest.raises(ModelError, match=r"hf:org/name has no calibrated gate.*runs dense"):
+        MultiModalEncoder("hf:org/name", enable_dsre=True)

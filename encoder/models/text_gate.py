@@ -1,0 +1,99 @@
+"""The token gate of the bundle's text network: fit one, build networks with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from encoder.errors import ModelError
+from encoder.models.sparsity import SPARSE_INT8, SPARSE_RECIPE
+
+if TYPE_CHECKING:
+    from encoder.dsre.documents import Document
+    from encoder.dsre.gatefile import GateFile
+    from encoder.networks.bert import SentenceBert
+
+
+def calibrate_text(
+    model: str,
+    documents: Iterable[Document],
+    *,
+    max_loss: float = 0.003,
+    report: Callable[[str], None] | None = None,
+) -> GateFile:
+    """Fit a gate to a model's text tower; see `encoder.dsre.calibrate.calibrate`.
+
+    Raises:
+        ModelError: another model than ``bundle:default``, or no gate loses so little.
+        InputError: too few documents.
+    """
+    from encoder.dsre.calibrate import calibrate
+    from encoder.models import bundle
+    from encoder.networks.bert import load_sentence_bert
+    from encoder.towers.text import load_tokenizer
+
+    if model != "bundle:default":
+        raise ModelError(
+            f"A gate can be fitted to bundle:default, not to {model}.",
+            remedy="For a torch model of your own use encoder.dsre.calibrate.calibrate.",
+        )
+    folder = bundle.location() / "text"
+    tokenizer = load_tokenizer(folder / "tokenizer.json")
+    return calibrate(
+        load_sentence_bert(folder),
+        lambda texts: [encoding.ids for encoding in tokenizer.encode_batch(list(texts))],
+        documents,
+        max_loss=max_loss,
+        report=report,
+    )
+
+
+def write(model: SentenceBert, gate: GateFile, target: Path) -> None:
+    """Write the sparse network to ``target``, whose name tells the precision."""
+    from encoder.dsre.export import export_sparse
+    from encoder.dsre.int8 import quantize_sparse
+    from encoder.dsre.network import SparseEncoder
+
+    if target.name == SPARSE_INT8:
+        quantize_sparse(model, gate, target)
+    else:
+        export_sparse(SparseEncoder(model, gate), target)
+
+
+def build(weights: Path, gate: GateFile, name: str) -> Path:
+    """The sparse network with a gate; made once, then kept beside the bundle.
+
+    It takes about half a minute, and most users never need it, so `prepare_text` does not do it.
+
+    Args:
+        weights: the text part of the bundle.
+        gate: fitted to it.
+        name: `SPARSE_INT8` or `SPARSE_FLOAT`.
+
+    Raises:
+        ModelError: the gate is for another network, or there is no place to write.
+    """
+    from filelock import FileLock
+
+    from encoder.models import bundle
+    from encoder.networks.bert import load_sentence_bert
+
+    folder = bundle.cache_home() / "dsre" / f"{gate.identity.partition(':')[2]}-{SPARSE_RECIPE}"
+    target = folder / name
+    if target.exists():
+        return target
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock"), TemporaryDirectory(dir=folder) as scratch:
+            if not target.exists():
+                made = Path(scratch) / name
+                write(load_sentence_bert(weights), gate, made)
+                made.replace(target)
+    except OSError as error:
+        raise ModelError(
+            f"The sparse network cannot be written to {target}: {error}.",
+            remedy="Free 100 MB of disk there, or set ANYMODAL_HOME to another folder.",
+        ) from error
+    return target

@@ -1,0 +1,51 @@
+"""``anymodal dsre calibrate`` on the real text tower."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from encoder import MultiModalEncoder
+from encoder.dsre.gatefile import GateFile
+from encoder.errors import InputError, ModelError
+from workers.cli import anymodal
+
+pytestmark = pytest.mark.usefixtures("bundle_home")
+
+THINGS = (
+    "boat harbour bread oven tax council violin string glacier river tomato garden railway "
+    "bridge planet comet fever nurse carpet wool chess bishop mirror glass coin mint"
+).split()
+
+
+def calibrate(*options: str) -> str:
+    ran = CliRunner().invoke(anymodal, ["dsre", "calibrate", *options], catch_exceptions=False)
+    assert ran.exit_code == 0, ran.output
+    return ran.stdout
+
+
+def test_texts_give_a_gate_that_the_encoder_takes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for i in range(230):
+        a, b = rng.choice(THINGS, 2, replace=False)
+        body = " ".join(f"The {rng.choice([a, b, 'old man'])} was seen at {n}." for n in range(16))
+        (tmp_path / f"{i}.txt").write_text(f"About the {a} and the {b}, number {i}\n\n{body}")
+    out = tmp_path / "gate.npz"
+    facts = json.loads(calibrate("--texts", str(tmp_path), "--max-loss", "0.9", "--out", str(out)))
+    assert GateFile.load(out).identity == facts["identity"]
+    assert sum(facts["documents"].values()) == 230
+    assert facts["judged"]["n_queries"] == facts["documents"]["judge"]
+    own = MultiModalEncoder(enable_dsre=str(out)).space.identity["dsre"]
+    assert own.startswith(facts["identity"])
+
+
+def test_too_few_texts_or_another_model(tmp_path: Path) -> None:
+    out = str(tmp_path / "gate.npz")
+    with pytest.raises(InputError, match="0 text files"):
+        calibrate("--texts", str(tmp_path), "--out", out)
+    (tmp_path / "a.txt").write_text("A title of it\n" + "A sentence that goes on. " * 30)
+    with pytest.raises(ModelError, match="not to hf:org/name"):
+        calibrate("--model", "hf:org/name", "--texts", str(tmp_path), "--out", out)
+    assert not (tmp_path / "gate.npz").exists()
