@@ -16,7 +16,8 @@ from encoder.quant.weights import Rounded, float16_scales
 
 _NORM = 0.7
 _PENALTY, _PENALTY_GROWTH = 10.0, 1.01
-_MAX_STEPS = 20
+_MAX_STEPS = 4
+"""Twenty lower the l_p error by another 1 % and the outputs of MiniLM come no nearer."""
 
 
 def hqq(rows: Tensor, scheme: Scheme, gram: Gram | None = None) -> Rounded:  # noqa: ARG001
