@@ -62,9 +62,7 @@ def test_what_is_loaded_equals_what_was_saved(
     assert loaded.nbytes == saved.nbytes
 
 
-def test_tied_weights_are_stored_and_counted_once(
-    original: TiedClassifier, tmp_path: Path
-) -> None:
+def test_tied_weights_are_stored_and_counted_once(original: TiedClassifier, tmp_path: Path) -> None:
     made = quantized(original, table="int4", mix="int4")
     table = 40 * (18 + 2)
     mix = 36 * (18 + 2) + 36 * 4
