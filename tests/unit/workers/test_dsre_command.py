@@ -30,7 +30,7 @@ def test_texts_give_a_gate_that_the_encoder_takes(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for i in range(230):
         a, b = rng.choice(THINGS, 2, replace=False)
-        body = " ".join(f"The {rng.choice([a, b, 'old man'])} was seen at {n}." for n in range(16))
+        body = " ".join(f"The {rng.choice([a, b, 'old man'])} was seen at {n}." for n in range(30))
         (tmp_path / f"{i}.txt").write_text(f"About the {a} and the {b}, number {i}\n\n{body}")
     out = tmp_path / "gate.npz"
     facts = json.loads(calibrate("--texts", str(tmp_path), "--max-loss", "0.9", "--out", str(out)))
