@@ -25,6 +25,10 @@ class Found:
     ndcg: NDArray[np.float64]
     margin: NDArray[np.float64]
 
+    def take(self, some: NDArray[np.bool_]) -> Found:
+        """Some of the queries."""
+        return Found(self.ndcg[some], self.margin[some])
+
 
 @dataclass(frozen=True)
 class Loss:
