@@ -5,6 +5,7 @@ Importing this imports torch.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -116,15 +117,17 @@ class _Watch(TorchFunctionMode):
                 self._pairs[norm] = self._outputs[id(values[0])][0]
 
 
-def folded(model: nn.Module, batch: Batch) -> dict[str, str]:
-    """Fold what can be folded, in place, if the output stays as it was; gives the folds."""
-    import copy
+def folded(model: nn.Module, batch: Batch) -> tuple[nn.Module, dict[str, str]]:
+    """A copy with all norms folded that can be, if the output stays as it was, and the folds.
 
+    Without such norms it is the model itself.
+    """
     folds = find_folds(model, batch)
-    trial = copy.deepcopy(model)
-    fold(trial, folds)
-    before, after = run(model, batch), run(trial, batch)
-    if not folds or (after - before).abs().max() > _MAX_CHANGE * before.abs().max():
-        return {}
-    fold(model, folds)
-    return folds
+    if not folds:
+        return model, {}
+    copied = copy.deepcopy(model)
+    fold(copied, folds)
+    before, after = run(model, batch), run(copied, batch)
+    if (after - before).abs().max() > _MAX_CHANGE * before.abs().max():
+        return model, {}
+    return copied, folds

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from encoder.errors import ModelError
+from encoder.quant.folding import fold
 from encoder.quant.layers import put, quantized_modules
 from encoder.quant.schemes import Scheme
 from encoder.quant.weights import PackedWeight
@@ -34,6 +35,7 @@ class QuantizationFacts:
         objective: what ``loss`` is, ``kl`` or ``cosine``; empty without data.
         unsupported: large parameters that stay FP32 since no scheme can take them.
         notes: fallbacks, such as a group size that does not divide a row.
+        folds: layers by the batch norms that were folded into them, by name.
     """
 
     fp32_nbytes: int
@@ -41,6 +43,7 @@ class QuantizationFacts:
     objective: str = ""
     unsupported: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    folds: Mapping[str, str] = field(default_factory=dict)
 
 
 class QuantizedModel(nn.Module):
@@ -110,6 +113,7 @@ def load_quantized(
     module = model if isinstance(model, nn.Module) else model()
     layers = facts.pop("layers")
     try:
+        fold(module, facts["folds"])
         _restore(module, layers, tensors)
     except (AttributeError, KeyError, RuntimeError) as error:
         raise ModelError(

@@ -19,6 +19,7 @@ from encoder.quant.budget import parse_budget
 from encoder.quant.calibration import Batch, CalibrationData, run
 from encoder.quant.divergence import Objective, divergence
 from encoder.quant.fit import quantize
+from encoder.quant.folding import folded
 from encoder.quant.layers import find_layers, unsupported
 from encoder.quant.patterns import pinned
 from encoder.quant.progress import progress_bar
@@ -118,7 +119,7 @@ class Quantizer:
         """
         wanted = [Scheme.parse(scheme) for scheme in schemes] if schemes else None
         self._report = analyze(
-            self._model,
+            self._folded[0],
             self._need_data("analyze_sensitivity"),
             schemes=wanted,
             objective=self.objective,
@@ -213,6 +214,11 @@ class Quantizer:
         """See `encoder.quant.quantized.load_quantized`."""
         return load_quantized(folder, model)
 
+    @cached_property
+    def _folded(self) -> tuple[nn.Module, dict[str, str]]:
+        """What is quantized: the model with its batch norms in the layers before them."""
+        return folded(self._model, self._data.score[0]) if self._data else (self._model, {})
+
     def _within(self, max_loss: float, keep: Mapping[str, str | Scheme] | None) -> QuantizedModel:
         """The smallest found whose joint loss, measured, keeps to the ceiling."""
         ceiling = max_loss
@@ -229,7 +235,7 @@ class Quantizer:
     def _allocate(self, keep: Mapping[str, str | Scheme] | None, **limit: Any) -> Allocation:
         report = self._report or self.analyze_sensitivity()
         groups = attention_groups(self._layers)
-        rest = model_nbytes(self._model) - sum(x.nbytes(FP32) for x in self._layers.values())
+        rest = model_nbytes(self._folded[0]) - sum(x.nbytes(FP32) for x in self._layers.values())
         return allocate(report.options(), groups=groups, keep=keep or {}, rest_bytes=rest, **limit)
 
     def _explicit(self, config: Config, keep: Mapping[str, str | Scheme]) -> dict[str, Scheme]:
@@ -237,12 +243,13 @@ class Quantizer:
         return pinned(self._layers, {**wanted, **keep})
 
     def _quantize(self, schemes: Mapping[str, Scheme]) -> QuantizedModel:
+        base, folds = self._folded
         fit = self._data.fit if self._data else None
         rounding = self._rounding or ("gptq" if fit else "hqq")
         integers = [scheme for scheme in schemes.values() if scheme != FP32]
         with progress_bar("Rounding", len(integers), show=self._progress) as advance:
             module, notes = quantize(
-                self._model,
+                base,
                 schemes,
                 fit,
                 rounding=rounding,
@@ -250,8 +257,9 @@ class Quantizer:
             )
         facts = QuantizationFacts(
             fp32_nbytes=model_nbytes(self._model),
-            unsupported=tuple(unsupported(self._model)),
+            unsupported=tuple(unsupported(base)),
             notes=tuple(notes),
+            folds=folds,
         )
         if self._data:
             facts = replace(facts, loss=self._loss(module, self._data), objective=self.objective)

@@ -147,6 +147,17 @@ def test_what_is_exported_equals_what_was_applied(quantizer: Quantizer, tmp_path
         np.testing.assert_allclose(outputs, quantized(PIXELS[:5]).numpy(), atol=1e-3)
 
 
+def test_batch_norms_are_folded_and_what_is_saved_loads(
+    quantizer: Quantizer, tmp_path: Path
+) -> None:
+    quantized = quantizer.apply("int8")
+    assert quantized.facts.folds == {"1": "0"}
+    again = Quantizer.load(quantized.save(tmp_path), classifier)
+    assert isinstance(again.module[1], nn.Identity)  # type: ignore[index]
+    with torch.inference_mode():
+        assert torch.equal(quantized(PIXELS), again(PIXELS))
+
+
 def test_export_needs_an_applied_model(quantizer: Quantizer, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"Wanted apply\(\) before it"):
         quantizer.export_onnx(tmp_path / "model.onnx")
