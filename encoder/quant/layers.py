@@ -93,6 +93,21 @@ def find_layers(model: nn.Module) -> dict[str, Layer]:
     }
 
 
+def some_layers(model: nn.Module) -> dict[str, Layer]:
+    """As `find_layers`, and at least one.
+
+    Raises:
+        InputError: there is none, or a weight holds NaN or infinity.
+    """
+    if layers := find_layers(model):
+        return layers
+    raise InputError(
+        "model",
+        got=f"{type(model).__name__} without a layer that can be quantized",
+        wanted="a model with Linear, Conv1d, Conv2d, Conv3d or Embedding layers",
+    )
+
+
 def kind_of(module: nn.Module) -> tuple[str, str] | None:
     """The kind and the weight's name of a supported module, else None."""
     return next((kind for cls, kind in KINDS.items() if isinstance(module, cls)), None)

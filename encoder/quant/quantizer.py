@@ -20,7 +20,7 @@ from encoder.quant.calibration import Batch, CalibrationData, run
 from encoder.quant.divergence import Objective, divergence
 from encoder.quant.fit import quantize
 from encoder.quant.folding import folded
-from encoder.quant.layers import find_layers, unsupported
+from encoder.quant.layers import some_layers, unsupported
 from encoder.quant.patterns import pinned
 from encoder.quant.progress import progress_bar
 from encoder.quant.quantized import (
@@ -82,13 +82,7 @@ class Quantizer:
         progress: bool = True,
     ) -> None:
         self._model = model.eval()
-        self._layers = find_layers(model)
-        if not self._layers:
-            raise InputError(
-                "model",
-                got=f"{type(model).__name__} without any layer that can be quantized",
-                wanted="a model with Linear, Conv1d, Conv2d, Conv3d or Embedding layers",
-            )
+        self._layers = some_layers(model)
         self._data: CalibrationData | None = None
         if isinstance(calibration, CalibrationData):
             self._data = calibration

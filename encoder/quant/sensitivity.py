@@ -22,7 +22,7 @@ from encoder.quant.calibration import Batch, CalibrationData, batch_items, forwa
 from encoder.quant.divergence import Objective, divergence
 from encoder.quant.fisher import fisher_diagonals, fisher_loss
 from encoder.quant.journal import Journal, key_of
-from encoder.quant.layers import Layer, find_layers, unsupported
+from encoder.quant.layers import Layer, some_layers, unsupported
 from encoder.quant.prefix import PrefixRuns, changed, check_finite, evaluating, no_grad
 from encoder.quant.progress import Advance, progress_bar
 from encoder.quant.quantized import model_nbytes
@@ -76,22 +76,10 @@ def analyze(
         InputError: no layer that can be quantized, or weights that are not finite.
         ModelError: the model fails, or its own output is not finite.
     """
-    layers = find_layers(model)
-    if not layers:
-        raise InputError(
-            "model",
-            got=f"{type(model).__name__} without a layer that can be quantized",
-            wanted="Linear, Conv1d/2d/3d or Embedding layers",
-        )
+    layers = some_layers(model)
     n_fit = _MAX_FIT_ITEMS if mode == "measured" else max_items
     data = CalibrationData(_some(data.fit, n_fit), _some(data.score, max_items))
     wanted = {name: _wanted(layer, schemes) for name, layer in layers.items()}
-    notes = [
-        f"{name}: no {scheme.name}, its rows have {layers[name].n_columns} values"
-        for name in layers
-        for scheme in schemes or ()
-        if not scheme.fits(layers[name].n_columns)
-    ]
     with evaluating(model):
         if objective == "auto":
             objective = choose_objective(model, data.score[0])
@@ -103,15 +91,28 @@ def analyze(
         )
     used = data.score if mode == "measured" else data.fit
     return SensitivityReport(
-        rows=tuple(
-            sorted(rows, key=lambda row: (list(layers).index(row.layer), width(row.scheme)))
-        ),
+        rows=_sorted(rows, layers),
         objective=objective,
         mode=mode,
         fp32_nbytes=model_nbytes(model),
         n_items=sum(batch_items(batch) for batch in used),
         unsupported=tuple(unsupported(model)),
-        notes=tuple(notes),
+        notes=_left_out(layers, schemes or ()),
+    )
+
+
+def _sorted(rows: Sequence[Row], layers: Mapping[str, Layer]) -> tuple[Row, ...]:
+    """In the model's order of layers, each from narrow to wide."""
+    place = {name: index for index, name in enumerate(layers)}
+    return tuple(sorted(rows, key=lambda row: (place[row.layer], width(row.scheme))))
+
+
+def _left_out(layers: Mapping[str, Layer], schemes: Sequence[Scheme]) -> tuple[str, ...]:
+    return tuple(
+        f"{name}: no {scheme.name}, its rows have {layer.n_columns} values"
+        for name, layer in layers.items()
+        for scheme in schemes
+        if not scheme.fits(layer.n_columns)
     )
 
 

@@ -116,7 +116,7 @@ def test_settings_that_contradict_are_refused(
 
 
 def test_a_model_without_layers_is_refused() -> None:
-    with pytest.raises(InputError, match="without any layer that can be quantized"):
+    with pytest.raises(InputError, match="without a layer that can be quantized"):
         Quantizer(nn.ReLU())
 
 
