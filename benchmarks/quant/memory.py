@@ -6,12 +6,10 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Sequence
 
-from benchmarks.quant.sections import Bar, Settings, report, tell
+from benchmarks.quant.sections import Bar, Settings, in_own_process, report
 from benchmarks.results import table
 from benchmarks.throughput import CONTENT
 from benchmarks.timing import peak_resident_bytes, resident_bytes
@@ -33,7 +31,7 @@ def main(settings: Settings) -> None:
     """Start a process for each kind and content."""
     rows = []
     for what in WHAT:
-        found = {kind: _measure(kind, what) for kind in KINDS}
+        found = {kind: in_own_process("benchmarks.quant.memory", kind, what) for kind in KINDS}
         baseline = found[TORCH]["resident"]
         for kind, label in KINDS.items():
             less = percent_below(found[kind]["resident"], baseline)
@@ -112,19 +110,6 @@ def _on_torch(model: Model) -> Model:
 
     towers = {TEXT: text_tower, IMAGE: LazyTower(load_image), AUDIO: LazyTower(load_audio)}
     return Model(space=model.space, towers=towers)
-
-
-def _measure(kind: str, what: str) -> dict[str, int]:
-    tell(f"{what}, {kind}")
-    ran = subprocess.run(
-        [sys.executable, "-m", "benchmarks.quant.memory", kind, what],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    found: dict[str, int] = json.loads(ran.stdout.splitlines()[-1])
-    return found
 
 
 if __name__ == "__main__":

@@ -8,9 +8,7 @@ runtime, is a process under the limit.
 from __future__ import annotations
 
 import json
-import os
 import resource
-import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
@@ -20,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.quant.sections import Bar, Settings, report, tell
+from benchmarks.quant.sections import Bar, Settings, in_own_process, report, tell
 from benchmarks.results import table
 from benchmarks.timing import on_one_core, peak_resident_bytes, resident_bytes, take_turns
 
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
 KINDS = {"torch": "torch fp32", "onnx": "ONNX Runtime fp32", "int8": "ours, int8"}
 _LIMIT_BYTES = 4 * 2**30
 _SIDE = 224
+_SELF = "benchmarks.quant.resnet"
 _BATCHES = {1: 12, 8: 4}
 _FASTER, _LESS = Bar(at_least=1.9), Bar(at_least=45.0)
 _FLOAT, _INT8 = "model.onnx", "model.int8.onnx"
@@ -43,8 +42,8 @@ def main(settings: Settings) -> None:
     _prepare(folder)
     sizes, warning = _sizes()
     size_table = table(["ResNet-50", "MB", "× smaller", "average bits"], sizes)
-    speeds = _child("speed", folder, str(settings.items(1, 0)))
-    memory = {kind: _child(kind, folder) for kind in KINDS}
+    speeds = in_own_process(_SELF, "speed", str(folder), str(settings.items(1, 0)))
+    memory = {kind: in_own_process(_SELF, kind, str(folder)) for kind in KINDS}
     intro = (
         "Random weights (seeded): the table is of sizes, every byte counted; the mixed model's "
         f"schemes come from the Fisher estimate. Asked for 8× with an FP16 head: “{warning}”"
@@ -175,19 +174,6 @@ def _session(kind: str, folder: Path) -> Session:
     model = _untrained()
     model.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
     return TorchSession(model)
-
-
-def _child(what: str, folder: Path, *more: str) -> dict[str, Any]:
-    tell(what)
-    ran = subprocess.run(
-        [sys.executable, "-m", "benchmarks.quant.resnet", what, str(folder), *more],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    found: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
-    return found
 
 
 def _speed(folder: Path, is_full: bool) -> dict[str, Any]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 from benchmarks.results import write_section
 
@@ -90,3 +94,17 @@ def report(settings: Settings, title: str, *paragraphs: str) -> None:
 def tell(what: str) -> None:
     """Say on standard error how far a run is."""
     print(f"[{perf_counter() - _started:6.1f} s] {what}", file=sys.stderr, flush=True)
+
+
+def in_own_process(module: str, *words: str) -> dict[str, Any]:
+    """What ``python -m module words`` prints last, as JSON; one thread, a memory of its own."""
+    tell(", ".join(words[:2]))
+    ran = subprocess.run(
+        [sys.executable, "-m", module, *words],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    found: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
+    return found
