@@ -95,12 +95,14 @@ def quantize_tower(
         cache=folder / "measured",
     )
     folder.mkdir(parents=True, exist_ok=True)
-    if config == "auto":
-        report = quantizer.analyze_sensitivity(mode=mode)
+    if config == "auto" and mode == "fisher":
+        quantizer.analyze_sensitivity(mode=mode)
+    # it measures where it must, after it has read the limits: minutes, not to be lost to a typo
+    quantized = quantizer.apply(config, **limits)
+    if report := quantizer.report:
         report.save(folder / SENSITIVITY)
         if find_spec("matplotlib"):
             report.plot((folder / SENSITIVITY).with_suffix(".png"))
-    quantized = quantizer.apply(config, **limits)
     quantized.save(folder)
     export = quantizer.export_onnx(
         folder / ONNX, example=network.example, dynamic_axes=network.dynamic_axes

@@ -115,6 +115,15 @@ def test_settings_that_contradict_are_refused(
         quantizer.apply(**arguments)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("wrong", [{"budget": "a lot"}, {"bits": 4.0, "keep": {"body": "fp16"}}])
+def test_wrong_limits_are_told_before_anything_is_measured(
+    quantizer: Quantizer, wrong: dict[str, object]
+) -> None:
+    with pytest.raises(InputError, match="Wanted"):
+        quantizer.apply(**wrong)  # type: ignore[arg-type]
+    assert quantizer.report is None
+
+
 def test_a_model_without_layers_is_refused() -> None:
     with pytest.raises(InputError, match="without a layer that can be quantized"):
         Quantizer(nn.ReLU())
