@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 Array32 = NDArray[np.float32]
 
+_TINY = np.finfo(np.float32).tiny
+"""Smaller scales would be 0 in float32, or slow to multiply with."""
+
 _MAX_CODE = 127
 _MAX_PAIR = 127.0
 """Of 128 that fit; rounding may add one half to each of two weights."""
@@ -52,7 +55,7 @@ def quantize_rows(weight: NDArray[np.floating]) -> tuple[NDArray[np.int8], Array
     greatest = np.abs(rows).max(axis=1)
     pairs = np.abs(rows[:, :-1] + rows[:, 1:]).max(axis=1, initial=0.0)
     scales = np.maximum(greatest / _MAX_CODE, pairs / _MAX_PAIR)
-    scales = np.where(scales > 0, scales, 1.0).astype(np.float32)
+    scales = np.where(scales > 0, np.maximum(scales, _TINY), 1.0).astype(np.float32)
     codes = np.rint(rows / scales[:, None]).clip(-_MAX_CODE, _MAX_CODE)
     return codes.astype(np.int8), scales
 

@@ -152,7 +152,9 @@ def weight_scales(weight: NDArray[np.floating], *, n_groups: int = 1) -> NDArray
         ordered = np.sort(rows, axis=1)
         pairs = np.maximum(ordered[:, -2:].sum(axis=1), -ordered[:, :2].sum(axis=1))
         scales = np.maximum(scales, pairs / _PAIR_MAX)
-    return np.where(scales > 0, scales, 1.0).astype(np.float32)
+    # smaller ones would be 0 in float32
+    tiny = np.finfo(np.float32).tiny
+    return np.where(scales > 0, np.maximum(scales, tiny), 1.0).astype(np.float32)
 
 
 def _unit_rows(logits: Array) -> Array:

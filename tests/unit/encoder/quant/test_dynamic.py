@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -77,6 +77,7 @@ def test_weights_are_stored_in_bytes(model: SentenceBert, tmp_path: Path) -> Non
     assert max(np.prod(c.dims) for c in floats) == SIZE.n_positions * SIZE.hidden_dim
 
 
+@example(np.array([[1e-45]], np.float32))
 @given(
     arrays(
         np.float32,
