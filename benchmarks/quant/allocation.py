@@ -19,10 +19,10 @@ from benchmarks.peers.modelopt import classifier_loss, embedding_loss
 from benchmarks.quant import subjects
 from benchmarks.quant.sections import Settings, report, tell
 from benchmarks.quant.subjects import Subject
-from benchmarks.quant.ways import restored
 from benchmarks.results import table
 from encoder.quant import weights
 from encoder.quant.allocation import allocate
+from encoder.quant.export import float_twin
 from encoder.quant.fit import quantize
 from encoder.quant.layers import find_layers
 from encoder.quant.packing import pack, unpack
@@ -147,7 +147,7 @@ def rounded(
     """A float32 copy, rounded by our GPTQ layer after layer; layers not named become INT8."""
     everywhere = {name: schemes.get(name, INT8) for name in find_layers(model)}
     with _any_width():
-        return restored(model, quantize(model, everywhere, batches).module)
+        return float_twin(quantize(model, everywhere, batches).module)
 
 
 @contextmanager

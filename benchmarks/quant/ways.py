@@ -5,7 +5,6 @@ Importing this imports torch.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,7 +13,8 @@ from torch import nn
 
 from benchmarks.peers import ROUNDING, load
 from benchmarks.quant.subjects import Subject
-from encoder.quant.layers import find_layers, quantized_modules
+from encoder.quant.export import float_twin
+from encoder.quant.layers import find_layers
 from encoder.quant.quantized import QuantizedModel, model_nbytes
 from encoder.quant.quantizer import Quantizer
 from encoder.quant.schemes import FP32, INT4, SCALE_BYTES, Scheme
@@ -58,7 +58,7 @@ def mixed(subject: Subject, budget: str, *, refit: bool = False) -> Way:
     if refit:
         quantizer = Quantizer(subject.model, subject.everything, objective=subject.objective)
         quantized = quantizer.apply(quantized.schemes)
-    return _way(subject.model, quantized)
+    return _way(quantized)
 
 
 def uniform(subject: Subject, scheme: str, rounding: str) -> Way:
@@ -69,7 +69,7 @@ def uniform(subject: Subject, scheme: str, rounding: str) -> Way:
         objective=subject.objective,
         rounding=rounding,
     )
-    return _way(subject.model, quantizer.apply(scheme))
+    return _way(quantizer.apply(scheme))
 
 
 def hqq_of_its_authors(subject: Subject) -> Way:
@@ -105,20 +105,7 @@ def nbytes_of(model: nn.Module, schemes: Mapping[str, Scheme]) -> int:
     return model_nbytes(model) - saved
 
 
-def restored(original: nn.Module, quantized: nn.Module) -> nn.Module:
-    """A float32 copy with what a quantized model computes with: as fast as the original."""
-    model = copy.deepcopy(original).eval()
-    names = dict(model.named_parameters())
-    kept = {name: x for name, x in quantized.state_dict().items() if name in names}
-    model.load_state_dict(kept, strict=False)  # biases and norms, which may have been corrected
-    for name, layer in quantized_modules(quantized):
-        weight = getattr(model.get_submodule(name), layer.parameter_name)
-        with torch.no_grad():
-            weight.copy_(layer.packed_weight.dequantize().view(layer.weight_shape))
-    return model
-
-
-def _way(original: nn.Module, quantized: QuantizedModel) -> Way:
+def _way(quantized: QuantizedModel) -> Way:
     names = [scheme.name for scheme in quantized.schemes.values()]
     counts = ", ".join(f"{names.count(name)} {name}" for name in sorted(set(names)))
-    return Way(restored(original, quantized.module), quantized.nbytes, counts)
+    return Way(float_twin(quantized.module), quantized.nbytes, counts)

@@ -70,12 +70,6 @@ def test_bytes_are_those_of_the_quantized_model(model: nn.Module) -> None:
     assert ways.nbytes_of(model, schemes) == quantized.nbytes
 
 
-def test_a_restored_model_gives_what_the_quantized_one_gives(model: nn.Module) -> None:
-    quantized = Quantizer(model, calibration=torch.randn(32, 16)).apply("int4")
-    x = torch.randn(5, 16)
-    torch.testing.assert_close(ways.restored(model, quantized.module)(x), quantized(x))
-
-
 def test_widths_that_nothing_stores_lie_between_those_that_are(model: nn.Module) -> None:
     batches = [{"input": torch.randn(32, 16)} for _ in range(2)]
     x = torch.randn(64, 16)
