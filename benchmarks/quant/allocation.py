@@ -7,8 +7,6 @@ ModelOpt does not cover (embeddings) in INT8 for all. Importing this imports tor
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from unittest.mock import patch
 
 import torch
 from torch import nn
@@ -20,12 +18,10 @@ from benchmarks.quant import subjects
 from benchmarks.quant.sections import Settings, report, tell
 from benchmarks.quant.subjects import Subject
 from benchmarks.results import table
-from encoder.quant import weights
 from encoder.quant.allocation import allocate
 from encoder.quant.export import float_twin
 from encoder.quant.fit import quantize
 from encoder.quant.layers import find_layers
-from encoder.quant.packing import pack, unpack
 from encoder.quant.quantizer import Quantizer
 from encoder.quant.report import SensitivityReport
 from encoder.quant.schemes import INT8, Scheme
@@ -33,7 +29,7 @@ from encoder.quant.sharing import attention_groups
 
 Schemes = dict[str, Scheme]
 WIDTHS = (4.0, 4.5, 5.0, 6.0)
-_CANDIDATES = (3, 4, 8)
+_CANDIDATES = (3, 4, 5, 6, 8)
 _SCORED_ITEMS = 128
 _ITEMS_PER_GRADIENT = 8
 _UNIFORM, _MODELOPT, _OURS = "uniform", "ModelOpt", "Quantizer"
@@ -75,8 +71,7 @@ def _compare(settings: Settings, name: str, subject: Subject, loss: Loss) -> Non
     intro = (
         f"{measure} on {subject.name.partition(' on ')[2]} that fitted nothing. Layers may have "
         f"{', '.join(f'INT{n}' for n in _CANDIDATES)}; ours has no more bytes than ModelOpt's. "
-        "Uniform 5 and 6 bits are formats that nothing stores: a stricter rival. In brackets the "
-        "average bits of weights."
+        "In brackets the average bits of weights."
     )
     headings = ["average bits", _UNIFORM, _MODELOPT, _OURS, "bar: ours below"]
     report(settings, f"Sharing out bits: {name}", intro, table(headings, rows))
@@ -146,19 +141,4 @@ def rounded(
 ) -> nn.Module:
     """A float32 copy, rounded by our GPTQ layer after layer; layers not named become INT8."""
     everywhere = {name: schemes.get(name, INT8) for name in find_layers(model)}
-    with _any_width():
-        return float_twin(quantize(model, everywhere, batches).module)
-
-
-@contextmanager
-def _any_width() -> Iterator[None]:
-    """Let widths that no format stores, 5 and 6 bits, lie in whole bytes."""
-
-    def whole(bits: int) -> int:
-        return bits if bits in _CANDIDATES else 8
-
-    with (
-        patch.object(weights, "pack", lambda codes, bits: pack(codes, whole(bits))),
-        patch.object(weights, "unpack", lambda packed, bits, n: unpack(packed, whole(bits), n)),
-    ):
-        yield
+    return float_twin(quantize(model, everywhere, batches).module)

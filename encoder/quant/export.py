@@ -73,8 +73,8 @@ def export_onnx(
     """Write a quantized model as ``path`` and compare it with torch.
 
     INT8 and INT4 weights are stored as such behind ``DequantizeLinear`` (opset 21; one scale per
-    output channel, or one per block for groups), INT3 as INT4, FP16 as float16. ``target`` says
-    for whom:
+    output channel, or one per block for groups), INT3 as INT4, INT5 and INT6 as INT8, FP16 as
+    float16. ``target`` says for whom:
 
     - ``onnxruntime``: scales are float16; embeddings look up codes and dequantize only those.
     - ``tensorrt``: float32 scales, no zero points, nothing but standard operators; the file passes
@@ -178,8 +178,9 @@ def _stored(
         rows = stored_rows(weight, blocks=plain)
         for name, module in modules:
             stored[f"{name}.{module.parameter_name}"] = (rows, module.weight_shape)
-        if weight.scheme.bits == 3:
-            changed.setdefault("INT3 is stored as INT4", []).append(modules[0][0])
+        if weight.scheme.bits != rows.bits:
+            note = f"INT{weight.scheme.bits} is stored as INT{rows.bits}"
+            changed.setdefault(note, []).append(modules[0][0])
         if rows.block and weight.scheme.group is None:
             note = "one scale per channel is repeated for each INT4 block"
             changed.setdefault(note, []).append(modules[0][0])

@@ -50,7 +50,7 @@ class StoredRows:
 
 
 def stored_rows(weight: PackedWeight, *, blocks: bool = False) -> StoredRows:
-    """What to write for a weight; INT3 becomes INT4, since ONNX has no type of three bits.
+    """What to write for a weight: what ONNX has no type for goes into the next wider one.
 
     Args:
         weight: integers or float16.
@@ -61,13 +61,22 @@ def stored_rows(weight: PackedWeight, *, blocks: bool = False) -> StoredRows:
         return StoredRows(weight.packed.half().numpy(), None, 16, None)
     codes = unpack(weight.packed, weight.scheme.bits, weight.n_columns).numpy()
     scales = weight.scales.float().numpy()
-    bits = max(4, weight.scheme.bits)
+    bits = onnx_bits(weight.scheme.bits)
     n_groups = scales.shape[1]
     block = -(-weight.n_columns // n_groups) if n_groups > 1 else None
     if blocks and bits == 4 and block is None:
         block = next(size for size in BLOCK_SIZES if weight.n_columns % size == 0)
         scales = scales.repeat(weight.n_columns // block, axis=1)
     return StoredRows(codes, scales, bits, block)
+
+
+def onnx_bits(bits: int) -> int:
+    """The narrowest integer type of ONNX that holds codes of so many bits.
+
+    >>> [onnx_bits(bits) for bits in (3, 4, 5, 6, 8)]
+    [4, 4, 8, 8, 8]
+    """
+    return 4 if bits <= 4 else 8
 
 
 def lift(model: ir.Model, names: Iterable[str]) -> dict[str, ir.Value]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 
@@ -15,7 +16,7 @@ def pack(codes: Tensor, bits: int) -> Tensor:
 
     Args:
         codes: int8 [n_rows, n_columns], within the range of ``bits``.
-        bits: 3, 4 or 8.
+        bits: 3, 4, 5, 6 or 8.
 
     Returns:
         uint8 [n_rows, ceil(n_columns * bits / 8)].
@@ -26,12 +27,13 @@ def pack(codes: Tensor, bits: int) -> Tensor:
         return codes.contiguous().view(torch.uint8)
     n_rows, n_columns = codes.shape
     per_block, block_bytes = _block(bits)
+    word = _word(block_bytes)
     n_blocks = -(-n_columns // per_block)
-    padded = torch.zeros(n_rows, n_blocks * per_block, dtype=torch.int32)
-    padded[:, :n_columns] = codes.to(torch.int32) & (2**bits - 1)
-    shifts = torch.arange(per_block, dtype=torch.int32) * bits
-    words = (padded.view(n_rows, n_blocks, per_block) << shifts).sum(2, dtype=torch.int32)
-    byte_shifts = torch.arange(block_bytes, dtype=torch.int32) * 8
+    padded = torch.zeros(n_rows, n_blocks * per_block, dtype=word)
+    padded[:, :n_columns] = codes.to(word) & (2**bits - 1)
+    shifts = torch.arange(per_block, dtype=word) * bits
+    words = (padded.view(n_rows, n_blocks, per_block) << shifts).sum(2, dtype=word)
+    byte_shifts = torch.arange(block_bytes, dtype=word) * 8
     in_bytes = ((words.unsqueeze(2) >> byte_shifts) & 255).to(torch.uint8)
     return in_bytes.view(n_rows, -1)[:, : -(-n_columns * bits // 8)].contiguous()
 
@@ -46,12 +48,13 @@ def unpack(packed: Tensor, bits: int, n_columns: int) -> Tensor:
         pairs = torch.stack([(packed << 4).view(torch.int8) >> 4, packed.view(torch.int8) >> 4], 2)
         return pairs.flatten(1)[:, :n_columns]
     per_block, block_bytes = _block(bits)
+    word = _word(block_bytes)
     n_blocks = -(-n_columns // per_block)
     missing = n_blocks * block_bytes - packed.shape[1]
-    in_bytes = torch.nn.functional.pad(packed, (0, missing)).to(torch.int32)
-    byte_shifts = torch.arange(block_bytes, dtype=torch.int32, device=packed.device) * 8
-    words = (in_bytes.view(-1, n_blocks, block_bytes) << byte_shifts).sum(2, dtype=torch.int32)
-    shifts = torch.arange(per_block, dtype=torch.int32, device=packed.device) * bits
+    in_bytes = torch.nn.functional.pad(packed, (0, missing)).to(word)
+    byte_shifts = torch.arange(block_bytes, dtype=word, device=packed.device) * 8
+    words = (in_bytes.view(-1, n_blocks, block_bytes) << byte_shifts).sum(2, dtype=word)
+    shifts = torch.arange(per_block, dtype=word, device=packed.device) * bits
     codes = (words.unsqueeze(2) >> shifts) & (2**bits - 1)
     signed = codes - ((codes >> (bits - 1)) << bits)
     flat: Tensor = signed.view(-1, n_blocks * per_block)[:, :n_columns].to(torch.int8)
@@ -60,4 +63,11 @@ def unpack(packed: Tensor, bits: int, n_columns: int) -> Tensor:
 
 def _block(bits: int) -> tuple[int, int]:
     """The fewest codes that fill whole bytes, and those bytes."""
-    return {4: (2, 1), 3: (8, 3)}[bits]
+    return {3: (8, 3), 4: (2, 1), 5: (8, 5), 6: (4, 3)}[bits]
+
+
+def _word(block_bytes: int) -> torch.dtype:
+    """An integer that holds a block."""
+    import torch
+
+    return torch.int32 if block_bytes < 4 else torch.int64

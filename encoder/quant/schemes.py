@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from encoder.errors import InputError
 
-_WIDTHS = (3, 4, 8)
+_WIDTHS = (3, 4, 5, 6, 8)
 _GROUPS = (32, 64, 128)
 _NAME = re.compile(r"int(\d+)(?:g(\d+))?|fp(16|32)")
 
@@ -17,7 +17,7 @@ class Scheme:
     """A storage format. Integers are signed and symmetric: a value is code × scale.
 
     Args:
-        bits: 3, 4 or 8 (integers), 16 or 32 (floats).
+        bits: 3, 4, 5, 6 or 8 (integers), 16 or 32 (floats).
         group: how many values along a row share one scale; None for the whole row, which is
             one output channel.
 
@@ -30,7 +30,7 @@ class Scheme:
 
     @classmethod
     def parse(cls, name: str | Scheme) -> Scheme:
-        """Read ``int8``, ``int4``, ``int3``, ``int4g32|g64|g128``, ``fp16`` or ``fp32``.
+        """Read ``int3`` to ``int6``, ``int8``, ``int4g32|g64|g128``, ``fp16`` or ``fp32``.
 
         Raises:
             InputError: the name is of no known scheme.
@@ -46,7 +46,8 @@ class Scheme:
         raise InputError(
             "scheme",
             got=repr(name),
-            wanted="int8, int4, int3, with g32, g64 or g128 for groups (int4g64); fp16 or fp32",
+            wanted="int3, int4, int5, int6 or int8, with g32, g64 or g128 for groups (int4g64); "
+            "fp16 or fp32",
         )
 
     @property
@@ -91,4 +92,4 @@ class Scheme:
 SCALE_BYTES = 2
 """Scales are kept as float16."""
 
-FP32, FP16, INT8, INT4, INT3 = (Scheme(bits) for bits in (32, 16, 8, 4, 3))
+FP32, FP16, INT8, INT6, INT5, INT4, INT3 = (Scheme(bits) for bits in (32, 16, 8, 6, 5, 4, 3))

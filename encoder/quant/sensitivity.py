@@ -29,7 +29,7 @@ from encoder.quant.quantized import model_nbytes
 from encoder.quant.report import Row, SensitivityReport, width
 from encoder.quant.rounding import Gram, grams, round_rows
 from encoder.quant.rounding.collect import execution_order
-from encoder.quant.schemes import FP16, FP32, INT3, INT4, INT8, Scheme
+from encoder.quant.schemes import FP16, FP32, INT3, INT4, INT5, INT6, INT8, Scheme
 
 Mode = Literal["measured", "fisher"]
 
@@ -119,7 +119,7 @@ def _left_out(layers: Mapping[str, Layer], schemes: Sequence[Scheme]) -> tuple[s
 def candidates(layer: Layer) -> list[Scheme]:
     """Integer schemes worth a measurement, by the kind of layer.
 
-    INT3, INT4 and INT8 per channel; no INT3 for depthwise convolutions, whose few values are
+    INT3 to INT6 and INT8 per channel; no INT3 for depthwise convolutions, whose few values are
     dear and save next to nothing. For Linear also INT4 in groups of 64 (or 32); for Embedding,
     whose rows no Gram matrix helps to round, INT3 in groups too and INT4 in both sizes: on MiniLM
     groups of 64 cut a table's loss at INT3 to a third. Convolutions have short rows that groups
@@ -135,7 +135,7 @@ def candidates(layer: Layer) -> list[Scheme]:
         ],
     }
     narrow = [] if layer.n_conv_groups == layer.n_rows > 1 else [INT3]
-    return [*narrow, INT4, INT8, *by_kind[layer.kind]]
+    return [*narrow, INT4, INT5, INT6, INT8, *by_kind[layer.kind]]
 
 
 def choose_objective(model: nn.Module, batch: Batch) -> Objective:

@@ -25,7 +25,7 @@ from torch import nn
 
 from encoder.errors import InputError
 from encoder.quant.layers import QuantizedWeight, kind_of, quantized_modules
-from encoder.quant.onnx_weights import BLOCK_SIZES
+from encoder.quant.onnx_weights import BLOCK_SIZES, onnx_bits
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -72,7 +72,7 @@ def _problem(module: QuantizedWeight) -> str | None:
     kind, _ = kind_of(cast(nn.Module, module)) or ("linear", "")
     if not scheme.is_integer:
         return None
-    if scheme.bits == 8:
+    if onnx_bits(scheme.bits) == 8:
         return "INT8 takes one scale per channel, not groups" if scheme.group else None
     if kind != "linear":
         return f"INT{scheme.bits} is for linear layers only, not {kind}"

@@ -15,7 +15,7 @@ from encoder.quant.rounding import round_rows
 from encoder.quant.schemes import FP16, FP32, Scheme
 from encoder.quant.weights import PackedWeight
 
-WIDTHS = st.sampled_from([3, 4, 8])
+WIDTHS = st.sampled_from([3, 4, 5, 6, 8])
 SIZES = st.integers(1, 40)
 SEEDS = st.integers(0, 2**31)
 

@@ -32,6 +32,7 @@ from tests.unit.encoder.quant.rounded import (
 
 MIXES = (
     ("int8", "int4", "int4g32", "fp16", "int3"),
+    ("int6", "int5", "int5g32", "int6", "int5"),
     ("int4g64", "int3g32", "int8g32", "int4", "fp32", "int8"),
 )
 
@@ -101,7 +102,15 @@ def test_inputs_and_outputs_of_every_form(scheme: str, path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("scheme", "bytes_per_value"),
-    [("int4", 0.5), ("int4g64", 0.5), ("int3", 0.5), ("int8", 1), ("fp16", 2), ("fp32", 4)],
+    [
+        ("int4", 0.5),
+        ("int4g64", 0.5),
+        ("int3", 0.5),
+        ("int6", 1),
+        ("int8", 1),
+        ("fp16", 2),
+        ("fp32", 4),
+    ],
 )
 def test_a_value_takes_as_many_bytes_as_its_scheme(
     scheme: str, bytes_per_value: float, path: Path
@@ -114,9 +123,11 @@ def test_a_value_takes_as_many_bytes_as_its_scheme(
     assert 0 < overhead < 1000
 
 
-def test_int3_is_noted(path: Path) -> None:
+def test_widths_that_onnx_lacks_are_noted(path: Path) -> None:
     model = rounded(nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4)), "int3")
     assert export_onnx(model, torch.randn(2, 8), path).notes == ("INT3 is stored as INT4: 0, 2",)
+    model = rounded(nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4)), "int5")
+    assert export_onnx(model, torch.randn(2, 8), path).notes == ("INT5 is stored as INT8: 0, 2",)
 
 
 def test_the_codes_in_the_file_are_those_of_the_model(path: Path) -> None:

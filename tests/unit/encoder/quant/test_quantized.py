@@ -50,7 +50,7 @@ def quantized(model: nn.Module, **schemes: str) -> QuantizedModel:
     return QuantizedModel(module, QuantizationFacts(model_nbytes(model), notes=tuple(notes)))
 
 
-@pytest.mark.parametrize("scheme", ["int8", "int4", "int3", "fp16"])
+@pytest.mark.parametrize("scheme", ["int8", "int6", "int5", "int4", "int3", "fp16"])
 def test_what_is_loaded_equals_what_was_saved(
     original: TiedClassifier, tmp_path: Path, scheme: str
 ) -> None:

@@ -106,7 +106,7 @@ def test_without_data_explicit_schemes_work_and_auto_says_what_is_missing() -> N
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"config": "int8", "bits": 4.0}, {"bits": 4.0, "max_loss": 0.1}, {"config": "int5"}],
+    [{"config": "int8", "bits": 4.0}, {"bits": 4.0, "max_loss": 0.1}, {"config": "int7"}],
 )
 def test_settings_that_contradict_are_refused(
     quantizer: Quantizer, arguments: dict[str, object]

@@ -10,8 +10,10 @@ from encoder.errors import InputError
 from encoder.quant.rounding import METHODS, Gram, round_rows
 from encoder.quant.rounding.descent import descend
 from encoder.quant.rounding.drift import Drift
-from encoder.quant.schemes import FP16, INT3, INT4, INT8, Scheme
+from encoder.quant.schemes import FP16, INT3, INT4, INT5, INT6, INT8, Scheme
 from encoder.quant.weights import Rounded
+
+SCHEMES = [INT3, INT4, INT5, INT6, INT8, Scheme(4, 32)]
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -51,7 +53,7 @@ def textbook_gptq(rows: Tensor, scales: Tensor, gram: Gram, scheme: Scheme) -> T
     return codes
 
 
-@pytest.mark.parametrize("scheme", [INT3, INT4, INT8, Scheme(4, 32)], ids=lambda s: s.name)
+@pytest.mark.parametrize("scheme", SCHEMES, ids=lambda s: s.name)
 def test_gptq_is_the_textbooks(scheme: Scheme) -> None:
     rows, gram = random(5, 160), gram_of(inputs(400, 160))
     rounded = round_rows(rows, scheme, gram)
@@ -62,7 +64,7 @@ def test_gptq_is_the_textbooks(scheme: Scheme) -> None:
     assert output_error(rows, rounded, gram) == pytest.approx(reference, rel=0.02)
 
 
-@pytest.mark.parametrize("scheme", [INT3, INT4, INT8, Scheme(4, 32)], ids=lambda s: s.name)
+@pytest.mark.parametrize("scheme", SCHEMES, ids=lambda s: s.name)
 def test_gptq_beats_rounding_to_nearest_and_descent_beats_gptq(scheme: Scheme) -> None:
     rows, gram = random(8, 64), gram_of(inputs(300, 64))
     nearest, scaled = (round_rows(rows, scheme, gram, method) for method in ("rtn", "mse"))
@@ -117,7 +119,7 @@ def test_hqq_lowers_what_it_minimizes() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("scheme", [INT3, INT4, INT8, Scheme(4, 32)], ids=lambda s: s.name)
+@pytest.mark.parametrize("scheme", SCHEMES, ids=lambda s: s.name)
 def test_codes_and_scales_are_storable(method: str, scheme: Scheme) -> None:
     rows = random(3, 64) * torch.tensor([[1.0], [0.0], [1e-9]])
     rounded = round_rows(rows, scheme, gram_of(inputs(99, 64)), method)

@@ -5,9 +5,21 @@ from __future__ import annotations
 import pytest
 
 from encoder.errors import InputError
-from encoder.quant.schemes import FP16, FP32, INT3, INT4, INT8, Scheme
+from encoder.quant.schemes import FP16, FP32, INT3, INT4, INT5, INT6, INT8, Scheme
 
-NAMES = ["int3", "int4", "int8", "int3g64", "int4g32", "int4g128", "int8g64", "fp16", "fp32"]
+NAMES = [
+    "int3",
+    "int4",
+    "int5",
+    "int6",
+    "int8",
+    "int3g64",
+    "int4g32",
+    "int4g128",
+    "int8g64",
+    "fp16",
+    "fp32",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -19,7 +31,7 @@ def test_a_scheme_is_its_own_name() -> None:
     assert Scheme.parse(INT4) is INT4
 
 
-@pytest.mark.parametrize("name", ["int5", "int4g16", "int", "fp8", "fp16g64", "", "int4 g64"])
+@pytest.mark.parametrize("name", ["int7", "int2", "int4g16", "int", "fp8", "fp16g64", ""])
 def test_other_names_are_refused(name: str) -> None:
     with pytest.raises(InputError, match="scheme"):
         Scheme.parse(name)
@@ -32,6 +44,9 @@ def test_other_names_are_refused(name: str) -> None:
         (INT4, 5, 3 + 2),
         (INT3, 5, 2 + 2),
         (INT3, 8, 3 + 2),
+        (INT5, 8, 5 + 2),
+        (INT5, 3, 2 + 2),
+        (INT6, 5, 4 + 2),
         (Scheme(4, 32), 96, 48 + 3 * 2),
         (FP16, 5, 10),
         (FP32, 5, 20),
@@ -43,7 +58,7 @@ def test_bytes_of_a_row(scheme: Scheme, n_columns: int, nbytes: int) -> None:
 
 
 def test_codes_and_groups() -> None:
-    assert [scheme.largest_code for scheme in (INT3, INT4, INT8)] == [3, 7, 127]
+    assert [scheme.largest_code for scheme in (INT3, INT4, INT5, INT6, INT8)] == [3, 7, 15, 31, 127]
     assert Scheme(4, 64).fits(128)
     assert not Scheme(4, 64).fits(96)
     assert INT4.fits(1)

@@ -16,7 +16,7 @@ from encoder.quant.calibration import CalibrationData
 from encoder.quant.layers import find_layers
 from encoder.quant.report import SensitivityReport
 from encoder.quant.rounding import grams, round_rows
-from encoder.quant.schemes import FP16, FP32, INT3, INT4, INT8, Scheme
+from encoder.quant.schemes import FP16, FP32, INT3, INT4, INT5, INT6, INT8, Scheme
 from encoder.quant.sensitivity import analyze, candidates, choose_objective
 
 
@@ -87,8 +87,8 @@ def test_every_layer_has_its_candidates(classifier: tuple[Classifier, Calibratio
     offered = {
         name: [row.scheme for row in report.rows if row.layer == name] for name in report.layers
     }
-    assert offered["stem"] == offered["hidden"] == [INT3, INT4, INT8, FP16, FP32]
-    assert offered["head"] == [INT3, INT4, Scheme(4, 64), INT8, FP16, FP32]
+    assert offered["stem"] == offered["hidden"] == [INT3, INT4, INT5, INT6, INT8, FP16, FP32]
+    assert offered["head"] == [INT3, INT4, Scheme(4, 64), INT5, INT6, INT8, FP16, FP32]
     assert offered["depthwise"] == [INT4, INT8, FP16, FP32]
     for name in report.layers:
         assert report.loss(name, INT4) > report.loss(name, INT8) > 0
@@ -209,9 +209,9 @@ def test_only_whole_groups_are_candidates() -> None:
         {"even": nn.Linear(96, 4), "odd": nn.Linear(36, 4), "table": nn.Embedding(9, 64)}
     )
     found = {name: candidates(layer) for name, layer in find_layers(model).items()}
-    assert found["even"] == [INT3, INT4, INT8, Scheme(4, 32)]
-    assert found["odd"] == [INT3, INT4, INT8]
-    assert found["table"] == [INT3, INT4, INT8, Scheme(3, 64), Scheme(4, 64), Scheme(4, 32)]
+    assert found["even"] == [INT3, INT4, INT5, INT6, INT8, Scheme(4, 32)]
+    assert found["odd"] == [INT3, INT4, INT5, INT6, INT8]
+    assert found["table"] == [*found["odd"], Scheme(3, 64), Scheme(4, 64), Scheme(4, 32)]
 
 
 def test_weights_beyond_fp16_have_no_such_option() -> None:
