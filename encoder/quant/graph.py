@@ -50,6 +50,35 @@ class Graph:
         self._nodes.append(helper.make_node(op, inputs, outputs, name, domain=domain, **attributes))
         return outputs
 
+    def choose(
+        self,
+        condition: str,
+        op: str,
+        inputs: Sequence[str],
+        others: Sequence[str],
+        **attributes: Any,
+    ) -> str:
+        """Add a node of one float output that reads ``inputs`` if ``condition``, else ``others``.
+
+        Args:
+            condition: a bool without axes.
+            op: of `MICROSOFT`, in both cases.
+            inputs: of the node if the condition holds.
+            others: of the node if it does not.
+            attributes: of the node.
+        """
+        from onnx import TensorProto, helper
+
+        name = f"If_{len(self._nodes)}"
+        branches = {}
+        for branch, read in (("then_branch", inputs), ("else_branch", others)):
+            output = f"{name}_{branch}"
+            node = helper.make_node(op, read, [output], output, domain=MICROSOFT, **attributes)
+            made = helper.make_tensor_value_info(output, TensorProto.FLOAT, None)
+            branches[branch] = helper.make_graph([node], branch, [], [made])
+        self._nodes.append(helper.make_node("If", [condition], [name], name, **branches))
+        return name
+
     def save(
         self,
         path: Path,

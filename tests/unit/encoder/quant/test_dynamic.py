@@ -66,6 +66,24 @@ def test_neighbours_and_padding_do_not_change_a_text(session: OnnxSession) -> No
         assert least_cosine([rows[i : i + 1]], session.run(alone)) > 0.999999
 
 
+def test_attention_that_gives_nothing_adds_nothing(tmp_path: Path) -> None:
+    """A token of zeros has no scale to be divided by."""
+    torch.manual_seed(1)
+    model = SentenceBert(SIZE).eval()
+    with torch.no_grad():
+        for layer in model.layers:
+            layer.value.weight.zero_()
+            layer.value.bias.zero_()
+            layer.attention_out.bias.zero_()
+    path = tmp_path / "model.onnx"
+    quantize_dynamic(model, path)
+    inputs = batch(7, 12)
+    with torch.inference_mode():
+        wanted = model(*(torch.from_numpy(inputs[name]) for name in ("input_ids", "mask")))
+    found = OnnxSession(path, n_threads=1).run(inputs)
+    assert least_cosine([wanted.numpy()], found) > 0.999
+
+
 def test_weights_are_stored_in_bytes(model: SentenceBert, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     quantize_dynamic(model, path)
