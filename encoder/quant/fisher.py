@@ -2,13 +2,14 @@
 
 To second order the divergence of a model's output is ½ δᵀFδ for a change δ of its weights, with
 F the Fisher information of the output. Only F's diagonal is taken (as in FIT, Zandonati et al.,
-2022), so errors of one row that make up for each other still count. Importing this imports torch.
+2022), so errors of one row that make up for each other still count. A table of embeddings has a
+whole matrix instead, the same for all of its rows. Importing this imports torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +20,10 @@ from encoder.quant.calibration import Batch, forward
 from encoder.quant.divergence import Objective
 from encoder.quant.layers import Layer
 from encoder.quant.prefix import check_finite
+from encoder.quant.rounding.gram import Gram
 
 _SEED = 0
+_DRAWS = 2
 
 
 def fisher_diagonals(
@@ -58,6 +61,70 @@ def fisher_diagonals(
                     totals[name] += gradient.float().flatten(1).square()
             n += output[..., 0].numel()
     return {name: total / n for name, total in totals.items()}
+
+
+def lookup_grams(
+    model: nn.Module, layers: Mapping[str, Layer], batches: Sequence[Batch], objective: Objective
+) -> dict[str, Gram]:
+    """What rounding an embedding table needs to know: the mean of g gᵀ over all that is looked up.
+
+    A table has no inputs that vary, so nothing tells which errors of a row the next layers
+    forget. The output's gradient g at the looked-up row does: an error e costs (e · g)² on
+    average over g, as e · x does in a layer with inputs x.
+
+    Args:
+        model: in eval mode.
+        layers: those of kind ``embedding`` are taken.
+        batches: that fit.
+        objective: of the output.
+
+    Returns:
+        By name; without tables that no gradient reaches.
+    """
+    generator = torch.Generator().manual_seed(_SEED)
+    tables = {name: layer for name, layer in layers.items() if layer.kind == "embedding"}
+    totals: dict[str, Tensor] = {}
+    with ExitStack() as stack:
+        stack.enter_context(_differentiable([layer.weight for layer in tables.values()]))
+        found = {
+            name: stack.enter_context(_outputs_of(layer.module)) for name, layer in tables.items()
+        }
+        for batch in batches if tables else ():
+            for rows in found.values():
+                rows.clear()
+            _add_squares(totals, forward(model, batch).float(), found, objective, generator)
+    return {name: Gram(total[None]) for name, total in totals.items() if total.any()}
+
+
+def _add_squares(
+    totals: dict[str, Tensor],
+    output: Tensor,
+    found: Mapping[str, list[Tensor]],
+    objective: Objective,
+    generator: torch.Generator,
+) -> None:
+    rows = [(name, row) for name, several in found.items() for row in several if row.requires_grad]
+    if not rows or not output.requires_grad:
+        return
+    for _ in range(_DRAWS):
+        target = (output * _probe(output.detach(), objective, generator)).sum()
+        inputs = [row for _, row in rows]
+        gradients = torch.autograd.grad(target, inputs, retain_graph=True, allow_unused=True)
+        for (name, _), gradient in zip(rows, gradients, strict=True):
+            if gradient is not None:
+                flat = gradient.float().reshape(-1, gradient.shape[-1])
+                totals[name] = totals.get(name, torch.zeros(())) + flat.T @ flat
+
+
+@contextmanager
+def _outputs_of(module: nn.Module) -> Iterator[list[Tensor]]:
+    """While entered, whatever the module gives is noted."""
+    found: list[Tensor] = []
+    hook = module.register_forward_hook(lambda _module, _inputs, output: found.append(output))
+    try:
+        yield found
+    finally:
+        hook.remove()
 
 
 def fisher_loss(diagonal: Tensor, error: Tensor) -> float:

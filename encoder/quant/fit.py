@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from encoder.errors import InputError
 from encoder.quant.calibration import Batch
+from encoder.quant.divergence import Objective
+from encoder.quant.fisher import lookup_grams
 from encoder.quant.layers import Layer, find_layers, swap
 from encoder.quant.lockstep import Stop, in_step
 from encoder.quant.rounding import Gram, round_rows
@@ -45,6 +47,7 @@ def quantize(
     batches: Sequence[Batch] | None = None,
     *,
     rounding: str = "gptq",
+    objective: Objective | None = None,
     progress: Progress | None = None,
 ) -> Fitted:
     """Store the layers of a copy of ``model`` in their schemes.
@@ -59,6 +62,8 @@ def quantize(
         schemes: by layer name (`find_layers`); layers without one, and FP32 ones, stay.
         batches: calibration inputs; without them weights are rounded alone.
         rounding: ``gptq`` (and then coordinate descent), ``hqq``, ``mse`` or ``rtn``.
+        objective: what a loss is. With it ``gptq`` takes embedding tables too, by what the
+            output forgets (`lookup_grams`); without it they are rounded by HQQ.
         progress: told of each finished layer.
 
     Raises:
@@ -66,7 +71,7 @@ def quantize(
         ModelError: the model fails on a batch.
     """
     fitting = _Fitting(copy.deepcopy(model).eval(), schemes, rounding, progress)
-    fitting.round_embeddings()
+    fitting.round_embeddings(model, batches or (), objective)
     if batches:
         fitting.round_in_order(batches, model if rounding == "gptq" else None)
     fitting.round_rest(had_batches=bool(batches))
@@ -98,9 +103,17 @@ class _Fitting:
         self.waiting = {name: layer for name, layer in layers.items() if self._scheme(name) != FP32}
         self.n_layers = len(self.waiting)
 
-    def round_embeddings(self) -> None:
+    def round_embeddings(
+        self, original: nn.Module, batches: Sequence[Batch], objective: Objective | None
+    ) -> None:
+        grams: Mapping[str, Gram] = {}
+        if objective and self.rounding == "gptq":
+            needed = [name for name in self.waiting if self._scheme(name).is_integer]
+            layers = find_layers(original)
+            grams = lookup_grams(original, {n: layers[n] for n in needed}, batches, objective)
         for layer in [layer for layer in self.waiting.values() if layer.kind == "embedding"]:
-            self._store(layer, None)
+            gram = grams.get(layer.name)
+            self._store(layer, Inputs(gram, None) if gram else None)
 
     def round_in_order(self, batches: Sequence[Batch], original: nn.Module | None) -> None:
         before: list[tuple[Stop, Inputs]] = []

@@ -253,6 +253,7 @@ class Quantizer:
                 schemes,
                 fit,
                 rounding=rounding,
+                objective=self.objective if self._data else None,
                 progress=lambda name, *_: advance(name),
             )
         facts = QuantizationFacts(

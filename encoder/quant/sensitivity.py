@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from encoder.errors import InputError
 from encoder.quant.calibration import Batch, CalibrationData, batch_items, forward
 from encoder.quant.divergence import Objective, divergence
-from encoder.quant.fisher import fisher_diagonals, fisher_loss
+from encoder.quant.fisher import fisher_diagonals, fisher_loss, lookup_grams
 from encoder.quant.journal import Journal, key_of
 from encoder.quant.layers import Layer, some_layers, unsupported
 from encoder.quant.prefix import PrefixRuns, changed, check_finite, evaluating, no_grad
@@ -39,6 +39,8 @@ MAX_ITEMS = 32
 _MAX_FIT_ITEMS = 128
 
 _NEED_GRAM = ("gptq", "mse")
+_RECIPE = "2"
+"""Another one where the same layer and scheme would now lose something else."""
 _SHARED_NOTE = "its share, by values, of the loss with all layers in fp16"
 
 
@@ -120,9 +122,9 @@ def candidates(layer: Layer) -> list[Scheme]:
     """Integer schemes worth a measurement, by the kind of layer.
 
     INT3 to INT6 and INT8 per channel; no INT3 for depthwise convolutions, whose few values are
-    dear and save next to nothing. For Linear also INT4 in groups of 64 (or 32); for Embedding,
-    whose rows no Gram matrix helps to round, INT3 in groups too and INT4 in both sizes: on MiniLM
-    groups of 64 cut a table's loss at INT3 to a third. Convolutions have short rows that groups
+    dear and save next to nothing. For Linear also INT4 in groups of 64 (or 32); for Embedding
+    INT3 in groups too and INT4 in both sizes: on MiniLM groups of 64 cut a table's loss at INT3
+    to less than half. Convolutions have short rows that groups
     rarely divide, and runtimes take them per channel.
     """
     grouped = [group for group in (64, 32) if layer.n_columns % group == 0]
@@ -234,6 +236,7 @@ def _rounded(
 def _with_grams(task: _Task, pending: Iterable[str]) -> Iterator[tuple[str, Gram | None]]:
     """Each pending layer once, with its Gram matrix where there is one."""
     left = dict.fromkeys(pending)
+    tables: Mapping[str, Gram] = {}
     if task.rounding in _NEED_GRAM:
         layers = {name: task.layers[name] for name in left}
         needed = {name: layer for name, layer in layers.items() if layer.kind != "embedding"}
@@ -241,7 +244,9 @@ def _with_grams(task: _Task, pending: Iterable[str]) -> Iterator[tuple[str, Gram
             for name in list(share):
                 del left[name]
                 yield name, share.pop(name)
-    yield from ((name, None) for name in left)
+        looked_up = {name: task.layers[name] for name in left}
+        tables = lookup_grams(task.model, looked_up, task.data.fit, task.objective)
+    yield from ((name, tables.get(name)) for name in left)
 
 
 def _fp16_loss(task: _Task, runs: PrefixRuns) -> float:
@@ -323,5 +328,5 @@ def _journal(task: _Task, cache: Path | None) -> Journal:
     if cache is None:
         return Journal(None)
     batches = {"fit": list(task.data.fit), "score": list(task.data.score)}
-    settings = {"objective": task.objective, "rounding": task.rounding}
+    settings = {"objective": task.objective, "rounding": task.rounding, "recipe": _RECIPE}
     return Journal(cache / f"{key_of(task.model, batches, settings)}.jsonl")

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from encoder.quant.divergence import Objective, divergence
-from encoder.quant.fisher import fisher_diagonals, fisher_loss
+from encoder.quant.fisher import fisher_diagonals, fisher_loss, lookup_grams
 from encoder.quant.layers import find_layers
 
 N_DRAWS = 400
@@ -50,3 +50,25 @@ def test_a_layer_that_no_gradient_reaches_has_none() -> None:
     found = fisher_diagonals(model, find_layers(model), [torch.randn(2, 3)], "kl")
     assert found["unused"].count_nonzero() == 0
     assert found["0"].count_nonzero() > 0
+
+
+@pytest.mark.parametrize("objective", ["kl", "cosine"])
+def test_a_table_has_the_curvature_of_the_output_at_its_rows(objective: Objective) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Embedding(6, 5), nn.Linear(5, 4)).eval()
+    rows, head = model[0].weight.detach(), model[1]
+    grams = lookup_grams(model, find_layers(model), [torch.arange(6)] * N_DRAWS, objective)
+    assert set(grams) == {"0"}
+    (curvature,) = grams["0"].values / (2 * N_DRAWS * 6)  # draws of each batch, batches, rows
+    for change in 0.01 * torch.randn(4, 5):
+        with torch.no_grad():
+            before, after = head(rows).double(), head(rows + change).double()
+        foretold = 0.5 * float(change @ curvature @ change)
+        assert foretold == pytest.approx(divergence(objective, before, after).item(), rel=0.2)
+
+
+def test_a_table_behind_a_forward_without_gradients_has_none() -> None:
+    model = nn.Sequential(nn.Embedding(6, 5), nn.Linear(5, 4)).eval()
+    plain = model.forward
+    model.forward = torch.no_grad()(plain)  # type: ignore[method-assign]
+    assert lookup_grams(model, find_layers(model), [torch.arange(6)], "kl") == {}

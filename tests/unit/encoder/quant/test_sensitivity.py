@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from encoder.errors import InputError, ModelError
 from encoder.quant.calibration import CalibrationData
+from encoder.quant.fisher import lookup_grams
 from encoder.quant.layers import find_layers
 from encoder.quant.report import SensitivityReport
 from encoder.quant.rounding import grams, round_rows
@@ -89,7 +90,7 @@ def test_every_layer_has_its_candidates(classifier: tuple[Classifier, Calibratio
     }
     assert offered["stem"] == offered["hidden"] == [INT3, INT4, INT5, INT6, INT8, FP16, FP32]
     assert offered["head"] == [INT3, INT4, Scheme(4, 64), INT5, INT6, INT8, FP16, FP32]
-    assert offered["depthwise"] == [INT4, INT8, FP16, FP32]
+    assert offered["depthwise"] == [INT4, INT5, INT6, INT8, FP16, FP32]
     for name in report.layers:
         assert report.loss(name, INT4) > report.loss(name, INT8) > 0
         assert report.loss(name, FP32) == 0
@@ -131,9 +132,10 @@ def test_a_table_is_judged_by_the_rows_that_are_looked_up(
     report = analyze(model, data, objective="cosine", progress=False)
     ids = torch.cat(list(data.score))
     original = model.table.weight.detach().clone()
+    tables = lookup_grams(model, find_layers(model), data.fit, "cosine")
     with torch.no_grad():
         before = model(ids).double()
-        model.table.weight.copy_(round_rows(original, INT4, None, "gptq").dequantize())
+        model.table.weight.copy_(round_rows(original, INT4, tables["table"]).dequantize())
         after = model(ids).double()
         model.table.weight.copy_(original)
     expected = 1 - functional.cosine_similarity(before, after).mean().item()
