@@ -76,12 +76,22 @@ def pictures(folder: Path, split: Split, side: int) -> Pictures:
     """
     kept = folder / f"squares-{side}.npy"
     if not kept.exists():
-        samples = quality_media.samples(folder / "samples")
-        wnids = _WNIDS.read_text("ascii").split()
-        np.save(kept, np.stack([read_square(samples[wnid], side) for wnid in wnids]))
+        np.save(kept, np.stack([read_square(path, side) for path in _files(folder)]))
     squares = np.load(kept, mmap_mode="r")
     labels = classes_of(split, len(squares))
     return Pictures(squares[labels], labels)
+
+
+def picture_files(folder: Path, split: Split) -> list[Path]:
+    """The files of a split, as they are."""
+    files = _files(folder)
+    return [files[i] for i in classes_of(split, len(files))]
+
+
+def _files(folder: Path) -> list[Path]:
+    """One of each class, in ImageNet's order."""
+    samples = quality_media.samples(folder / "samples")
+    return [samples[wnid] for wnid in _WNIDS.read_text("ascii").split()]
 
 
 def classes_of(split: Split, n_classes: int = 1000) -> NDArray[np.int64]:

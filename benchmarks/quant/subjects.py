@@ -5,9 +5,9 @@ Importing this imports torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 
@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.crops import crops
 from benchmarks.pairs import Pair, pairs
 from benchmarks.peers import SPEED, load
 from benchmarks.peers.base import Inputs
-from benchmarks.pictures import SIDES, ClassifierName, classifier, pictures
+from benchmarks.pictures import SIDES, ClassifierName, classifier, picture_files, pictures
 from benchmarks.quant.judge import (
     Figures,
     classifier_figures,
@@ -27,6 +28,7 @@ from benchmarks.quant.judge import (
     remembered,
 )
 from benchmarks.quant.sections import Settings
+from encoder.media.image import load_image
 from encoder.models.bundle import location
 from encoder.models.networks import load_network
 from encoder.quant.calibration import CalibrationData, batch_items
@@ -36,6 +38,7 @@ from encoder.towers.text import MAX_TOKENS, load_tokenizer, pad
 _TEXTS_PER_BATCH = 16
 _PICTURES_PER_BATCH = 5
 _CALIBRATION_PAIRS = 128
+_TUNED_TEXTS, _TUNED_PICTURES = 24, 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +52,7 @@ class Subject:
         data: half fits, half ranks the layers; nothing of it judges.
         answer: a float32 model's outputs on the data that judge, [n, d].
         compare: figures of the original's and of another model's outputs.
+        more: unlabelled batches to tune with, in any number; none that judges.
         cache: what was measured before.
     """
 
@@ -58,6 +62,7 @@ class Subject:
     data: CalibrationData
     answer: Callable[[nn.Module], Tensor]
     compare: Callable[[Tensor, Tensor], Figures]
+    more: Callable[[], Iterable[Inputs]]
     cache: Path
 
     @property
@@ -100,6 +105,7 @@ def minilm(settings: Settings, n_pairs: int) -> Subject:
         CalibrationData.split(calibration_texts(settings)),
         answer,
         embedder_figures,
+        partial(more_texts, settings),
         settings.cache,
     )
 
@@ -126,6 +132,7 @@ def lite(settings: Settings, name: ClassifierName, n_pictures: int) -> Subject:
         CalibrationData.split(calibration_pictures(settings, name)),
         answer,
         lambda original, quantized: classifier_figures(original, quantized, labels),
+        partial(more_pictures, settings, side),
         settings.cache,
     )
 
@@ -142,6 +149,22 @@ def calibration_pictures(settings: Settings, name: ClassifierName) -> list[Input
     """The 125 calibration pictures."""
     batches = pictures(settings.folder, "calibration", SIDES[name]).batches(_PICTURES_PER_BATCH)
     return [{"pixels": torch.from_numpy(x)} for x, _ in islice(batches, settings.items(25, 2))]
+
+
+def more_texts(settings: Settings) -> list[Inputs]:
+    """Titles and bodies of the validation split, and of what calibration leaves of its own."""
+    folder, n = settings.folder / "debian", _CALIBRATION_PAIRS
+    chosen = pairs(folder, "calibration")[n:] + pairs(folder, "validation")
+    texts = texts_of(chosen[: settings.items(len(chosen), 16)])
+    batches = text_batches(texts, MAX_TOKENS, sort=True, n_per_batch=_TUNED_TEXTS).inputs
+    return [batches[i] for i in np.random.default_rng(0).permutation(len(batches))]
+
+
+def more_pictures(settings: Settings, side: int) -> Iterator[Inputs]:
+    """Random crops of the calibration pictures, without end."""
+    chosen = [load_image(path) for path in picture_files(settings.folder, "calibration")]
+    for pixels in crops(chosen, side, _TUNED_PICTURES):
+        yield {"pixels": torch.from_numpy(pixels)}
 
 
 def texts_of(chosen: Sequence[Pair]) -> list[str]:

@@ -40,13 +40,14 @@ def as_it_is(subject: Subject) -> Way:
     return Way(subject.model, model_nbytes(subject.model))
 
 
-def mixed(subject: Subject, budget: str, *, refit: bool = False) -> Way:
+def mixed(subject: Subject, budget: str, *, refit: bool = False, tune_steps: int = 0) -> Way:
     """`Quantizer.apply` with a budget.
 
     Args:
         subject: half of its data fits, half ranks the layers.
         budget: as `Quantizer.apply` takes it.
         refit: once the schemes are chosen, round again on all calibration data.
+        tune_steps: of `Quantizer.tune` after that, on ``subject.more``.
     """
     quantizer = Quantizer(
         subject.model,
@@ -58,6 +59,8 @@ def mixed(subject: Subject, budget: str, *, refit: bool = False) -> Way:
     if refit:
         quantizer = Quantizer(subject.model, subject.everything, objective=subject.objective)
         quantized = quantizer.apply(quantized.schemes)
+    if tune_steps:
+        quantized = quantizer.tune(subject.more(), n_steps=tune_steps)
     return _way(quantized)
 
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from encoder.quant.divergence import Objective
 
-_MAX_ITEMS = 256
 _BATCH = 16
 _MIN_CHARACTERS = 20
 _PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
@@ -41,14 +40,15 @@ class TowerNetwork:
         objective: what a loss is for it.
         dynamic_axes: the axes of each input that may vary.
         example: random inputs, to trace the network with.
-        read: calibration batches from a file or folder; None for data that comes along.
+        read: calibration batches from a file or folder (None for data that comes along), of
+            so many items at most, evenly drawn.
     """
 
     module: nn.Module
     objective: Objective
     dynamic_axes: Mapping[str, Sequence[int]]
     example: Inputs
-    read: Callable[[Path | None], list[Inputs]]
+    read: Callable[[Path | None, int], list[Inputs]]
 
 
 def load_network(model: str, tower: str, home: Path | None = None) -> TowerNetwork:
@@ -80,8 +80,8 @@ def _text(bundle: Path) -> TowerNetwork:
 
     tokenizer = load_tokenizer(bundle / "text" / "tokenizer.json")
 
-    def read(source: Path | None) -> list[Inputs]:
-        ids = [tokenizer.encode(text).ids for text in texts(source)]
+    def read(source: Path | None, max_items: int) -> list[Inputs]:
+        ids = [tokenizer.encode(text).ids for text in texts(source, max_items)]
         # alike lengths side by side: little padding; then mixed, so that any first few are a sample
         rows = [np.asarray(row) for row in sorted(ids, key=len)]
         padded = [pad(batch) for batch in _batched(rows)]
@@ -101,8 +101,8 @@ def _image(bundle: Path) -> TowerNetwork:
     from encoder.networks.efficientnet_lite import LITE2, load_efficientnet_lite
     from encoder.towers.image import to_pixels
 
-    def read(source: Path | None) -> list[Inputs]:
-        paths = files(source, _PICTURES, "pictures")
+    def read(source: Path | None, max_items: int) -> list[Inputs]:
+        paths = files(source, _PICTURES, "pictures", max_items)
         pixels = (to_pixels(load_image(path)) for path in paths)
         return [_tensors(pixels=np.stack(batch)) for batch in _batched(pixels)]
 
@@ -117,8 +117,8 @@ def _audio(bundle: Path) -> TowerNetwork:
     from encoder.towers.audio import BLOCK_FRAMES, cut
     from encoder.towers.logmel import N_BANDS, mel_power
 
-    def read(source: Path | None) -> list[Inputs]:
-        paths = files(source, _SOUNDS, "sounds")
+    def read(source: Path | None, max_items: int) -> list[Inputs]:
+        paths = files(source, _SOUNDS, "sounds", max_items)
         blocks = (block for path in paths for block in cut(mel_power(load_sound(path))))
         return [_tensors(blocks=np.stack(batch)) for batch in _batched(blocks)]
 
@@ -130,15 +130,15 @@ def _audio(bundle: Path) -> TowerNetwork:
 _LOADERS = {"text": _text, "image": _image, "audio": _audio}
 
 
-def texts(source: Path | None) -> list[str]:
+def texts(source: Path | None, max_items: int) -> list[str]:
     """Texts to calibrate with, evenly drawn: the paragraphs of a file or of a folder's files.
 
     Without a source: paragraphs of Python's language reference, which every Python brings, and
     the names of the image labels.
     """
     if source is None:
-        return _texts_that_come_along()
-    paths = [source] if source.is_file() else files(source, _TEXTS, "texts")
+        return _texts_that_come_along(max_items)
+    paths = [source] if source.is_file() else files(source, _TEXTS, "texts", max_items)
     found = [
         paragraph
         for path in paths
@@ -146,7 +146,7 @@ def texts(source: Path | None) -> list[str]:
     ]
     if not found:
         raise InputError("calibration", got=f"no text in {source}", wanted="files with text")
-    return evenly(found, _MAX_ITEMS)
+    return evenly(found, max_items)
 
 
 def paragraphs(text: str) -> Iterator[str]:
@@ -160,18 +160,18 @@ def paragraphs(text: str) -> Iterator[str]:
             yield line
 
 
-def _texts_that_come_along() -> list[str]:
+def _texts_that_come_along(max_items: int) -> list[str]:
     from pydoc_data.topics import topics
 
     from encoder.models.default import TABLES
 
     reference = [line for name in sorted(topics) for line in paragraphs(topics[name])]
     names: list[str] = np.load(TABLES / "image_labels.npz")["names"].tolist()
-    half = _MAX_ITEMS // 2
+    half = max_items // 2
     return evenly(reference, half) + evenly(names, half)
 
 
-def files(source: Path | None, suffixes: set[str], what: str) -> list[Path]:
+def files(source: Path | None, suffixes: set[str], what: str, max_items: int) -> list[Path]:
     """Files of a kind below ``source``, evenly drawn.
 
     Raises:
@@ -183,7 +183,7 @@ def files(source: Path | None, suffixes: set[str], what: str) -> list[Path]:
     found = sorted(path for path in source.rglob("*") if path.suffix.lower() in suffixes)
     if not found:
         raise InputError("calibration", got=f"{source}, which holds none", wanted=wanted)
-    return evenly(found, _MAX_ITEMS)
+    return evenly(found, max_items)
 
 
 def evenly(items: Sequence[T], n: int) -> list[T]:

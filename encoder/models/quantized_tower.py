@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 ONNX = "model.onnx"
 SENSITIVITY = "sensitivity.json"
+MAX_ITEMS = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +68,10 @@ def quantize_tower(
     folder: Path,
     *,
     calibration: Path | None = None,
+    max_items: int = MAX_ITEMS,
     config: str = "auto",
     mode: Literal["measured", "fisher"] = "measured",
+    tune_steps: int = 0,
     **limits: Any,
 ) -> QuantizedTower:
     """Quantize a tower and write it to ``folder``.
@@ -78,8 +81,10 @@ def quantize_tower(
         tower: ``text``, ``image`` or ``audio``.
         folder: made if it is missing; measurements in it are used again.
         calibration: a folder of the tower's media; text brings its own.
+        max_items: of it, evenly drawn; half fit and half judge.
         config: ``auto`` or one scheme, see `Quantizer.apply`.
         mode: see `Quantizer.analyze_sensitivity`.
+        tune_steps: of `Quantizer.tune`, on the half that fits; 0 for none.
         limits: ``budget``, ``bits``, ``max_loss`` and ``keep`` of `Quantizer.apply`.
 
     Raises:
@@ -90,7 +95,7 @@ def quantize_tower(
     network = load_network(model, tower)
     quantizer = Quantizer(
         network.module,
-        calibration=network.read(calibration),
+        calibration=network.read(calibration, max_items),
         objective=network.objective,
         cache=folder / "measured",
     )
@@ -99,6 +104,8 @@ def quantize_tower(
         quantizer.analyze_sensitivity(mode=mode)
     # it measures where it must, after it has read the limits: minutes, not to be lost to a typo
     quantized = quantizer.apply(config, **limits)
+    if tune_steps:
+        quantized = quantizer.tune(n_steps=tune_steps)
     if report := quantizer.report:
         report.save(folder / SENSITIVITY)
         if find_spec("matplotlib"):

@@ -36,6 +36,7 @@ from encoder.quant.sharing import attention_groups
 if TYPE_CHECKING:
     from encoder.quant.export import ExportReport
     from encoder.quant.report import SensitivityReport
+    from encoder.quant.tuning import Rates
 
 Config = str | Scheme | Mapping[str, str | Scheme]
 AUTO_LOSS = 0.003
@@ -177,6 +178,52 @@ class Quantizer:
             self._quantized = self._quantize(self._allocate(keep, max_bytes=max_bytes).schemes)
         else:
             self._quantized = self._within(AUTO_LOSS if max_loss is None else max_loss, keep)
+        return self._quantized
+
+    def tune(
+        self,
+        batches: Iterable[Batch] | None = None,
+        *,
+        n_steps: int = 300,
+        rates: Rates | None = None,
+    ) -> QuantizedModel:
+        """Train what `apply` made towards the original's output; see `encoder.quant.tuning`.
+
+        Minutes instead of seconds, for the last few tenths: of use below about five bits. It
+        needs varied data, thousands of texts or pictures in random crops: on a few dozen it
+        learns these by heart. If the loss on the judging half does not fall, everything stays
+        as it was, and the facts note it.
+
+        Args:
+            batches: unlabelled inputs, gone through as often as needed; none that judge. None
+                for the calibration batches that fit.
+            n_steps: a batch each.
+            rates: how fast.
+
+        Raises:
+            InputError: nothing was applied yet, there is no calibration data, no batches.
+        """
+        from encoder.quant.tuning import tune
+
+        if self._quantized is None:
+            raise InputError("tune", got="no quantized model", wanted="apply() before it")
+        data, before = self._need_data("tune"), self._quantized
+        module = tune(
+            self._folded[0],
+            before.module,
+            data.fit if batches is None else batches,
+            objective=self.objective,
+            n_steps=n_steps,
+            rates=rates,
+            show=self._progress,
+        )
+        loss, old = self._loss(module, data), before.facts.loss or 0.0
+        if loss < old:
+            facts = replace(before.facts, loss=loss)
+        else:
+            note = f"tuning for {n_steps} steps was undone: a loss of {loss:.2g} after {old:.2g}."
+            facts, module = replace(before.facts, notes=(*before.facts.notes, note)), before.module
+        self._quantized = QuantizedModel(module, facts)
         return self._quantized
 
     def export_onnx(

@@ -24,6 +24,8 @@ _path = click.Path(exists=True, path_type=Path)
 @click.option("--max-loss", type=float, help="The smallest whose measured loss is at most this.")
 @click.option("--keep", multiple=True, metavar="LAYER=SCHEME", help="Pins layers: _fc=fp16.")
 @click.option("--calibration", type=_path, help="Texts, pictures or sounds to calibrate with.")
+@click.option("--items", type=int, default=256, show_default=True, help="Of it, at most.")
+@click.option("--tune-steps", type=int, default=0, help="Train the result towards the original.")
 @click.option("--fast", is_flag=True, help="Estimate sensitivity (Fisher) instead of measuring.")
 @click.option("--json", "as_json", is_flag=True, help="JSON, as a pipe gets anyway.")
 def quantize(
@@ -33,6 +35,8 @@ def quantize(
     scheme: str,
     keep: tuple[str, ...],
     calibration: Path | None,
+    items: int,
+    tune_steps: int,
     fast: bool,
     as_json: bool,
     **limits: Any,
@@ -51,6 +55,7 @@ def quantize(
         made = quantize_tower(
             model, tower, out,
             calibration=calibration, config=scheme, mode="fisher" if fast else "measured",
+            max_items=items, tune_steps=tune_steps,
             keep=dict(_pin(text) for text in keep) or None, **limits,
         )  # fmt: skip
     summary = made.summary()

@@ -27,7 +27,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
         anymodal,
         ["quantize", "--tower", "text", "--scheme", "int4g64", "--keep", "word=int8",
          "--keep", "position=int8", "--keep", "token_type=int8",
-         "--calibration", str(source), "--out", str(folder / "out")],
+         "--calibration", str(source), "--items", "24", "--tune-steps", "3",
+         "--out", str(folder / "out")],
         catch_exceptions=False,
     )  # fmt: skip
     assert ran.exit_code == 0, ran.output

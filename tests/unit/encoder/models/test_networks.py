@@ -25,7 +25,7 @@ def test_each_tower_runs_on_its_example(tower: str) -> None:
 
 
 def test_text_brings_its_own_data() -> None:
-    batches = load_network("bundle:default", "text").read(None)
+    batches = load_network("bundle:default", "text").read(None, 256)
     lengths = [batch["input_ids"].shape[1] for batch in batches]
     assert sum(len(batch["mask"]) for batch in batches) == 256
     assert max(lengths[:8]) > 30 > min(lengths[:8])  # any first few batches are a sample
@@ -35,7 +35,7 @@ def test_pictures_are_read_as_the_tower_reads_them(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for i in range(3):
         Image.fromarray(rng.integers(0, 256, (40, 50, 3), np.uint8)).save(tmp_path / f"{i}.png")
-    (batch,) = load_network("bundle:default", "image").read(tmp_path)
+    (batch,) = load_network("bundle:default", "image").read(tmp_path, 9)
     assert batch["pixels"].shape == (3, 3, 260, 260)
     assert batch["pixels"].abs().max() <= 1
 
@@ -44,9 +44,9 @@ def test_media_towers_say_what_they_need(tmp_path: Path) -> None:
     for tower, what in (("image", "pictures"), ("audio", "sounds")):
         read = load_network("bundle:default", tower).read
         with pytest.raises(InputError, match=f"Wanted a folder with {what}"):
-            read(None)
+            read(None, 9)
         with pytest.raises(InputError, match="which holds none"):
-            read(tmp_path)
+            read(tmp_path, 9)
 
 
 def test_other_towers_and_models_are_refused() -> None:
@@ -61,11 +61,12 @@ def test_texts_come_from_a_file_or_a_folder(tmp_path: Path) -> None:
     (tmp_path / "b.md").write_text("Another one, which goes\non over two lines.\n")
     (tmp_path / "c.bin").write_text("This paragraph is in a file of another kind.")
     both = ["A paragraph that says something.", "Another one, which goes on over two lines."]
-    assert texts(tmp_path) == both
-    assert texts(tmp_path / "a.txt") == both[:1]
+    assert texts(tmp_path, 9) == both
+    assert texts(tmp_path / "a.txt", 9) == both[:1]
+    assert texts(tmp_path, 1) == both[:1]
     (tmp_path / "a.txt").write_text("short")
     with pytest.raises(InputError, match="no text in"):
-        texts(tmp_path / "a.txt")
+        texts(tmp_path / "a.txt", 9)
 
 
 def test_a_draw_is_spread_over_all() -> None:
@@ -73,4 +74,4 @@ def test_a_draw_is_spread_over_all() -> None:
     assert evenly("ab", 4) == ["a", "b"]
     assert list(paragraphs("\n\n \n\n")) == []
     with pytest.raises(InputError, match="got nothing"):
-        files(None, {".x"}, "things")
+        files(None, {".x"}, "things", 9)

@@ -14,6 +14,7 @@ from encoder.errors import InputError, ModelError
 from encoder.quant.allocation import BudgetWarning
 from encoder.quant.calibration import CalibrationData
 from encoder.quant.quantized import model_nbytes
+from encoder.quant.tuning import Rates
 from encoder.runtime.onnx import OnnxSession
 
 
@@ -197,3 +198,27 @@ def test_query_key_and_value_share_a_scheme() -> None:
     assert quantizer.objective == "cosine"
     for i in range(2):
         assert len({schemes[f"layers.{i}.{part}"] for part in ("query", "key", "value")}) == 1
+
+
+def test_tuning_lowers_the_loss_that_is_judged(quantizer: Quantizer) -> None:
+    before = quantizer.apply("int3")
+    tuned = quantizer.tune(n_steps=100)
+    assert before.facts.loss
+    assert tuned.facts.loss
+    assert tuned.facts.loss < before.facts.loss
+    assert tuned.nbytes == before.nbytes
+    assert tuned.facts.notes == before.facts.notes
+
+
+def test_tuning_that_does_harm_is_undone(quantizer: Quantizer) -> None:
+    before = quantizer.apply("int4")
+    wild = Rates(codes=3.0, scales=1.0, floats=1.0)
+    after = quantizer.tune(n_steps=3, rates=wild)
+    assert after.facts.loss == before.facts.loss
+    assert "tuning for 3 steps was undone" in after.facts.notes[-1]
+    assert after.module is before.module
+
+
+def test_tuning_needs_something_to_tune(quantizer: Quantizer) -> None:
+    with pytest.raises(InputError, match=r"apply\(\) before it"):
+        quantizer.tune()
