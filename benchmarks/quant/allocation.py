@@ -15,9 +15,9 @@ from benchmarks.peers import ALLOCATION, load
 from benchmarks.peers.base import Inputs, Loss
 from benchmarks.peers.modelopt import classifier_loss, embedding_loss
 from benchmarks.quant import subjects
-from benchmarks.quant.sections import Settings, report, tell
 from benchmarks.quant.subjects import Subject
 from benchmarks.results import table
+from benchmarks.sections import Settings, report, tell
 from encoder.quant.allocation import allocate
 from encoder.quant.export import float_twin
 from encoder.quant.fit import quantize

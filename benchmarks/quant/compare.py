@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks.quant.sections import Bar, tell
 from benchmarks.results import table
+from benchmarks.sections import Bar, tell
 
 if TYPE_CHECKING:
     from benchmarks.quant.subjects import Subject

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from benchmarks.pictures import ClassifierName
 from benchmarks.quant import ways
 from benchmarks.quant.compare import Column, compare
-from benchmarks.quant.sections import Bar, Settings, report
 from benchmarks.quant.subjects import Subject, lite
+from benchmarks.sections import Bar, Settings, report
 
 _PICTURES = 875
 _COLUMNS = (

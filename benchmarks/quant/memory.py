@@ -9,8 +9,8 @@ import json
 import sys
 from collections.abc import Sequence
 
-from benchmarks.quant.sections import Bar, Settings, in_own_process, report
 from benchmarks.results import table
+from benchmarks.sections import Bar, Settings, in_own_process, report
 from benchmarks.throughput import CONTENT
 from benchmarks.timing import peak_resident_bytes, resident_bytes
 from encoder.models.base import Model

@@ -7,8 +7,8 @@ from functools import partial
 
 from benchmarks.quant import ways
 from benchmarks.quant.compare import Column, compare
-from benchmarks.quant.sections import Bar, Settings, report
 from benchmarks.quant.subjects import Subject, minilm
+from benchmarks.sections import Bar, Settings, report
 
 Made = Mapping[str, Callable[[], ways.Way]]
 _PAIRS = 2000

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.quant.sections import Bar, Settings, in_own_process, report, tell
 from benchmarks.results import table
+from benchmarks.sections import Bar, Settings, in_own_process, report, tell
 from benchmarks.timing import on_one_core, peak_resident_bytes, resident_bytes, take_turns
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import torch
 
-from benchmarks.quant.sections import Bar, Settings, report, tell
 from benchmarks.quant.subjects import Subject, lite, minilm
 from benchmarks.results import table
+from benchmarks.sections import Bar, Settings, report, tell
 from encoder.quant.quantizer import Quantizer
 
 _BARS = {"EfficientNet-Lite0": Bar(at_most=120.0), "MiniLM": Bar(at_most=240.0)}

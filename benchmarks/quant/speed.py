@@ -18,9 +18,9 @@ from benchmarks.peers import SPEED, load
 from benchmarks.peers.base import BuildRun, Inputs, Run
 from benchmarks.pictures import SIDES, ClassifierName, classifier, pictures
 from benchmarks.quant import product
-from benchmarks.quant.sections import Bar, Settings, report, tell
 from benchmarks.quant.subjects import calibration_pictures, calibration_texts, text_batches
 from benchmarks.results import table
+from benchmarks.sections import Bar, Settings, report, tell
 from benchmarks.timing import Times, on_one_core, take_turns
 from encoder.models.networks import load_network
 

@@ -27,7 +27,7 @@ from benchmarks.quant.judge import (
     outputs,
     remembered,
 )
-from benchmarks.quant.sections import Settings
+from benchmarks.sections import Settings
 from encoder.media.image import load_image
 from encoder.models.bundle import location
 from encoder.models.networks import load_network

@@ -3,15 +3,16 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.parts import chosen
 from benchmarks.peers.base import Inputs
 from benchmarks.quant import ways
-from benchmarks.quant.__main__ import PARTS, chosen
+from benchmarks.quant.__main__ import PARTS
 from benchmarks.quant.allocation import average_bits, rounded
 from benchmarks.quant.judge import classifier_figures, embedder_figures
 from benchmarks.quant.memory import percent_below
 from benchmarks.quant.product import in_portions
-from benchmarks.quant.sections import Bar, vector_instructions
 from benchmarks.quant.speed import BASELINE, OURS, PORTIONED, best_of_ours
+from benchmarks.sections import Bar, vector_instructions
 from benchmarks.timing import Times
 from encoder.quant.quantizer import Quantizer
 from encoder.quant.schemes import FP16, INT4, INT8
@@ -24,14 +25,14 @@ def model() -> nn.Module:
 
 
 def test_all_parts_without_a_name_and_none_twice() -> None:
-    assert chosen([]) == list(PARTS)
-    assert chosen(["minilm"]) == ["minilm"]  # else it would call itself for ever
-    assert chosen(["speed", "speed-text"]) == ["speed-text", "speed-lite0", "speed-lite2"]
+    assert chosen([], PARTS) == list(PARTS)
+    assert chosen(["minilm"], PARTS) == ["minilm"]  # else it would call itself for ever
+    assert chosen(["speed", "speed-text"], PARTS) == ["speed-text", "speed-lite0", "speed-lite2"]
 
 
 def test_an_unknown_part_is_refused_before_anything_runs() -> None:
     with pytest.raises(SystemExit, match="no part 'sped'"):
-        chosen(["memory", "sped"])
+        chosen(["memory", "sped"], PARTS)
 
 
 def test_a_bar_counts_its_ends_and_nothing_that_is_no_number() -> None:

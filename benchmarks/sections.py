@@ -22,11 +22,13 @@ class Settings:
     """How a part runs.
 
     Args:
+        suite: the package that it belongs to, ``quant`` for ``benchmarks.quant``.
         part: its name on the command line.
         folder: of the data, fetched if it is missing, and of what was measured.
         quick: a few items only; the section is printed and not kept.
     """
 
+    suite: str
     part: str
     folder: Path
     quick: bool = False
@@ -38,7 +40,7 @@ class Settings:
     @property
     def cache(self) -> Path:
         """What was measured before."""
-        return self.folder / "quant"
+        return self.folder / self.suite
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def report(settings: Settings, title: str, *paragraphs: str) -> None:
     body = "\n\n".join([f"CPU {vector_instructions(flags)}.", *paragraphs])
     print(f"## {title}\n\n{body}\n")
     if not settings.quick:
-        write_section(title, f"python -m benchmarks.quant {settings.part}", body)
+        write_section(title, f"python -m benchmarks.{settings.suite} {settings.part}", body)
 
 
 def tell(what: str) -> None:
