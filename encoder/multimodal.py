@@ -21,7 +21,7 @@ from encoder.registry import registered_modalities
 from encoder.space import Space, l2_normalize
 from encoder.towers import video as video_tower
 from encoder.towers.base import Tower
-from encoder.towers.sparse_text import TextStats, counting, join, pass_on
+from encoder.towers.text_stats import TextStats, counting, is_counted, join, pass_on
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings, Item, Modality
 
 # Tokenizing, resizing and spectrograms release the GIL for most of their time.
@@ -171,7 +171,8 @@ class MultiModalEncoder:
             sampling_rate: of bare audio arrays, in Hz.
             audio_kind: ``"waveform"`` or ``"spectrogram"``.
             return_stats: also count what the gate saved, in the result's ``stats``: tokens that
-                went in and were kept in each layer, and FLOPs. None if the model has no gate.
+                went in and were kept in each layer, FLOPs, and the time of the gate, which takes
+                a session of its own (about half a second). None if the model has no gate.
             others: registered modalities by name.
 
         Raises:
@@ -189,9 +190,9 @@ class MultiModalEncoder:
             raise InputError(
                 "encode_multimodal", got="no content", wanted="text, image, audio or video"
             )
-        with counting() as counts:
+        with counting(return_stats) as counts:
             embeddings = self._encode_batches(batches)
-        return MultiModalEmbeddings(embeddings, join(counts) if return_stats else None)
+        return MultiModalEmbeddings(embeddings, join(counts))
 
     def encode_items(self, items: Sequence[Item]) -> Embeddings:
         """Encode mixed items; float32 unit rows [len(items), embed_dim], in their order.
@@ -225,7 +226,7 @@ class MultiModalEncoder:
             max_items=self._config.batch_items,
             max_tokens=self._config.batch_tokens,
         )
-        with counting() as counts:
+        with counting(is_counted()) as counts:
             parts = [(rows, tower.forward([prepared[i] for i in rows])) for rows in batches]
         # what is said in sounds is counted too, and of no interest here
         if modality == TEXT and (stats := join(counts)):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from encoder.models.base import Model
 from encoder.models.bundle import location
 from encoder.models.parts import PARTS
 from encoder.models.precision import Precision
-from encoder.models.sparsity import Sparsity, shape_of
+from encoder.models.sparsity import Sparsity
 from encoder.space import Calibration, Space
 from encoder.towers import image, text
 from encoder.towers.base import Tower
@@ -55,9 +54,8 @@ def load(
         tokenizer = text.load_tokenizer(folder / "text" / "tokenizer.json")
         if sparsity is None:
             return text.TextTower(tokenizer, session)
-        open_sparse = partial(sparsity.open, folder, precision, n_threads)
-        shape = shape_of(folder / "text")
-        return SparseTextTower(tokenizer, session, open_sparse, sparsity.gate.settings, shape)
+        sparse = sparsity.network(folder, precision, n_threads)
+        return SparseTextTower(tokenizer, session, sparse)
 
     def load_image() -> Tower:
         return image.ImageTower(precision.open(folder, "image", n_threads), _image_labels())

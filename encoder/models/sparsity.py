@@ -15,6 +15,8 @@ from encoder.models.gates import TEXT_GATE
 if TYPE_CHECKING:
     from encoder.models.precision import Precision
     from encoder.runtime.base import Session
+    from encoder.runtime.onnx_profile import ProfiledSession
+    from encoder.towers.sparse_text import SparseNetwork
 
 SPARSE_FLOAT, SPARSE_INT8 = "model.sparse.onnx", "model.sparse.int8.onnx"
 SPARSE_RECIPE = 2
@@ -64,17 +66,31 @@ class Sparsity:
         """What of this changes a vector."""
         return f"{self.gate.identity} recipe:{SPARSE_RECIPE}"
 
-    def open(self, bundle: Path, precision: Precision, n_threads: int | None) -> Session:
-        """Open the sparse text network of the bundle; the first time, it is made before.
+    def network(self, bundle: Path, precision: Precision, n_threads: int | None) -> SparseNetwork:
+        """The sparse text network of the bundle; made when it is opened for the first time.
 
-        Raises:
-            ModelError: it cannot be made or run.
+        Opening it raises a ModelError if it cannot be made or run.
         """
-        from encoder.models.text_gate import build
-        from encoder.runtime.onnx import OnnxSession
+        from encoder.towers.sparse_text import SparseNetwork
 
-        name = SPARSE_INT8 if precision.int8 else SPARSE_FLOAT
-        return OnnxSession(build(bundle / "text", self.gate, name), n_threads=n_threads)
+        def path() -> Path:
+            from encoder.models.text_gate import build
+
+            name = SPARSE_INT8 if precision.int8 else SPARSE_FLOAT
+            return build(bundle / "text", self.gate, name)
+
+        def open_plain() -> Session:
+            from encoder.runtime.onnx import OnnxSession
+
+            return OnnxSession(path(), n_threads=n_threads)
+
+        def open_profiled() -> ProfiledSession:
+            from encoder.runtime.onnx_profile import ProfiledSession
+
+            return ProfiledSession(path(), n_threads=n_threads)
+
+        shape = shape_of(bundle / "text")
+        return SparseNetwork(open_plain, open_profiled, self.gate.settings, shape)
 
 
 def shape_of(folder: Path) -> Shape:

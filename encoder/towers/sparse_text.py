@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import compress
@@ -15,41 +13,37 @@ from numpy.typing import NDArray
 
 from encoder.dsre.cost import Shape, dense_flops, sparse_flops
 from encoder.dsre.settings import GateSettings
-from encoder.runtime.base import Session
+from encoder.runtime.base import Array, Session
 from encoder.space import l2_normalize
 from encoder.towers.base import Prepared
 from encoder.towers.text import TOKENS_PER_RUN, TextTower, pad
+from encoder.towers.text_stats import TextStats, is_counted, pass_on
 from encoder.types import Embeddings
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+    from encoder.runtime.onnx_profile import ProfiledSession
 
-@dataclass(frozen=True, eq=False)
-class TextStats:
-    """What the gate did to some texts, one row a text.
+_GATE = "If"
+"""In a sparse network the gates, and nothing else, are operators of this kind."""
+
+
+@dataclass(frozen=True)
+class SparseNetwork:
+    """A text network with a gate, for ONNX Runtime; see `encoder.dsre.network.SparseEncoder`.
 
     Args:
-        tokens: that went in, int64 [n].
-        kept: that were left after each layer's attention, int64 [n, n_layers].
-        dense_flops: of the network without a gate, float64 [n].
-        flops: of the network as it ran, the gate's own included, float64 [n].
+        open: opens it; called for the first long text.
+        open_profiled: opens it once more, to time the gate.
+        settings: of the gate.
+        shape: of the network, to count FLOPs.
     """
 
-    tokens: NDArray[np.int64]
-    kept: NDArray[np.int64]
-    dense_flops: NDArray[np.float64]
-    flops: NDArray[np.float64]
-
-    @property
-    def flops_saved(self) -> float:
-        """The share of all FLOPs that did not have to be done, 0 to 1."""
-        return float(1 - self.flops.sum() / self.dense_flops.sum())
-
-    def take(self, rows: Sequence[int] | NDArray[np.int64]) -> TextStats:
-        """Some of the rows, in the order given."""
-        at = np.asarray(rows, np.int64)
-        return TextStats(self.tokens[at], self.kept[at], self.dense_flops[at], self.flops[at])
+    open: Callable[[], Session]
+    open_profiled: Callable[[], ProfiledSession]
+    settings: GateSettings
+    shape: Shape
 
 
 class SparseTextTower(TextTower):
@@ -58,88 +52,69 @@ class SparseTextTower(TextTower):
     Args:
         tokenizer: see `TextTower`.
         session: the dense network, see `TextTower`.
-        open_sparse: opens the sparse one, which also gives the tokens kept [n, n_layers]; called
-            for the first long text.
-        settings: of the gate in it.
-        shape: of the network, to count FLOPs.
+        sparse: the network for long texts.
     """
 
-    def __init__(
-        self,
-        tokenizer: Tokenizer,
-        session: Session,
-        open_sparse: Callable[[], Session],
-        settings: GateSettings,
-        shape: Shape,
-    ) -> None:
+    def __init__(self, tokenizer: Tokenizer, session: Session, sparse: SparseNetwork) -> None:
         super().__init__(tokenizer, session)
-        self._open_sparse = open_sparse
-        self._settings = settings
-        self._shape = shape
+        self._network = sparse
 
     @cached_property
     def _sparse(self) -> Session:
-        return self._open_sparse()
+        return self._network.open()
 
     def forward(self, batch: Sequence[Prepared]) -> Embeddings:
         """See `encoder.towers.base.Tower.forward`."""
         n_tokens = np.array([len(ids) for ids in batch])
-        long = n_tokens >= self._settings.min_tokens
-        kept = np.repeat(n_tokens[:, None], self._shape.n_layers, 1)
-        rows = np.zeros((len(batch), self._shape.hidden_dim), np.float32)
+        long = n_tokens >= self._network.settings.min_tokens
+        if not long.any() and not is_counted():
+            return super().forward(batch)
+        shape = self._network.shape
+        kept = np.repeat(n_tokens[:, None], shape.n_layers, 1)
+        rows = np.zeros((len(batch), shape.hidden_dim), np.float32)
+        gate_ms = np.zeros(len(batch))
         if not long.all():
             rows[~long] = super().forward(list(compress(batch, ~long)))
         if long.any():
-            rows[long], kept[long] = self._merge(list(compress(batch, long)))
-        pass_on(self._count(n_tokens, kept))
+            rows[long], kept[long], gate_ms[long] = self._merge(list(compress(batch, long)))
+        if is_counted():
+            pass_on(self._count(n_tokens, kept, gate_ms))
         return rows
 
-    def _merge(self, batch: Sequence[Prepared]) -> tuple[Embeddings, NDArray[np.int64]]:
+    def _merge(
+        self, batch: Sequence[Prepared]
+    ) -> tuple[Embeddings, NDArray[np.int64], NDArray[np.float64]]:
         n_rows = max(1, TOKENS_PER_RUN // max(len(ids) for ids in batch))
-        pooled, kept = [], []
-        for i in range(0, len(batch), n_rows):
-            input_ids, mask = pad(batch[i : i + n_rows])
-            vectors, n_kept = self._sparse.run({"input_ids": input_ids, "mask": mask})
-            pooled.append(vectors)
-            kept.append(n_kept.astype(np.int64))
-        return l2_normalize(np.concatenate(pooled)), np.concatenate(kept)
+        runs = [batch[i : i + n_rows] for i in range(0, len(batch), n_rows)]
+        if is_counted():
+            found, gate_ms = self._run_timed(runs)
+        else:
+            found, gate_ms = [_run(self._sparse, run) for run in runs], [0.0] * len(runs)
+        pooled, kept = (np.concatenate(part) for part in zip(*found, strict=True))
+        shares = [np.full(len(run), ms / len(run)) for run, ms in zip(runs, gate_ms, strict=True)]
+        return l2_normalize(pooled), kept.astype(np.int64), np.concatenate(shares)
 
-    def _count(self, n_tokens: NDArray[np.int64], kept: NDArray[np.int64]) -> TextStats:
-        dense = dense_flops(self._shape, n_tokens)
-        gated = [threshold is not None for threshold in self._settings.thresholds]
-        sparse = sparse_flops(self._shape, n_tokens, kept, gated=gated)
+    def _run_timed(
+        self, runs: Sequence[Sequence[Prepared]]
+    ) -> tuple[list[list[Array]], list[float]]:
+        """Run in a session of its own, since a profile is written when its session ends."""
+        session = self._network.open_profiled()
+        _run(session, runs[0])  # the first run is slower
+        found = [_run(session, run) for run in runs]
+        return found, session.close(_GATE)[1:]
+
+    def _count(
+        self, n_tokens: NDArray[np.int64], kept: NDArray[np.int64], gate_ms: NDArray[np.float64]
+    ) -> TextStats:
+        shape, settings = self._network.shape, self._network.settings
+        dense = dense_flops(shape, n_tokens)
+        gated = [threshold is not None for threshold in settings.thresholds]
+        sparse = sparse_flops(shape, n_tokens, kept, gated=gated)
         # where nothing may merge, nothing is compared
-        short = n_tokens < self._settings.min_tokens
-        return TextStats(n_tokens, kept, dense, np.where(short, dense, sparse))
+        short = n_tokens < settings.min_tokens
+        return TextStats(n_tokens, kept, dense, np.where(short, dense, sparse), gate_ms)
 
 
-_counts: ContextVar[list[TextStats] | None] = ContextVar("counts", default=None)
-
-
-@contextmanager
-def counting() -> Iterator[list[TextStats]]:
-    """Collect what each `SparseTextTower.forward` of this context does."""
-    counts: list[TextStats] = []
-    token = _counts.set(counts)
-    try:
-        yield counts
-    finally:
-        _counts.reset(token)
-
-
-def pass_on(stats: TextStats) -> None:
-    """Give to the innermost `counting`, if there is one."""
-    if (counts := _counts.get()) is not None:
-        counts.append(stats)
-
-
-def join(counts: Sequence[TextStats]) -> TextStats | None:
-    """Several in one; None of none."""
-    if not counts:
-        return None
-    return TextStats(
-        np.concatenate([one.tokens for one in counts]),
-        np.concatenate([one.kept for one in counts]),
-        np.concatenate([one.dense_flops for one in counts]),
-        np.concatenate([one.flops for one in counts]),
-    )
+def _run(session: Session, batch: Sequence[Prepared]) -> list[Array]:
+    input_ids, mask = pad(batch)
+    return session.run({"input_ids": input_ids, "mask": mask})
