@@ -43,9 +43,14 @@ def _encoder() -> MultiModalEncoder:
     from encoder.config import EncoderConfig
 
     config = EncoderConfig()
-    # Serving defaults to what is fast; ANYMODAL_ENCODER__QUANTIZATION=none asks for float32.
-    asked_for = "quantization" in config.model_fields_set
-    return MultiModalEncoder(quantization=None if asked_for else "auto", config=config)
+    # Serving defaults to what is fast; ANYMODAL_ENCODER__QUANTIZATION=none asks for float32,
+    # ANYMODAL_ENCODER__ENABLE_DSRE=false for all tokens.
+    asked_for = config.model_fields_set
+    return MultiModalEncoder(
+        quantization=None if "quantization" in asked_for else "auto",
+        enable_dsre=None if "enable_dsre" in asked_for else "auto",
+        config=config,
+    )
 
 
 @cache

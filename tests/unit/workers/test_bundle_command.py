@@ -33,6 +33,8 @@ def test_fetch_prints_lines_into_a_pipe(bundle_home: Path) -> None:
         "image  ready",
         "audio  ready",
         "speech ready",
+        "gate   preparing for ONNX Runtime",
+        "gate   ready",
     ]
     assert str(bundle_home) in result.stdout
 
@@ -48,6 +50,7 @@ def test_fetch_draws_bars_on_a_terminal() -> None:
     screen = os.read(ours, 100_000).decode()
     os.close(ours)
     assert "speech ready" in screen
+    assert "gate   ready" in screen
     assert "70.7/70.7 MB" in screen
 
 

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from encoder import MultiModalEncoder
 from encoder.dsre.gatefile import GateFile
 from encoder.errors import InputError, ModelError
+from encoder.models.break_even import break_even
 from workers.cli import anymodal
 
 pytestmark = pytest.mark.usefixtures("bundle_home")
@@ -37,6 +38,9 @@ def test_texts_give_a_gate_that_the_encoder_takes(tmp_path: Path) -> None:
     assert GateFile.load(out).identity == facts["identity"]
     assert sum(facts["documents"].values()) == 230
     assert facts["judged"]["n_queries"] == facts["documents"]["judge"]
+    assert GateFile.load(out).settings.min_tokens == break_even(
+        {int(length): speedup for length, speedup in facts["break_even"].items()}
+    )
     own = MultiModalEncoder(enable_dsre=str(out)).space.identity["dsre"]
     assert own.startswith(facts["identity"])
 

@@ -16,14 +16,26 @@ def fresh() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("bundle_home")
-@pytest.mark.parametrize(("setting", "like"), [(None, "int8"), ("int8", "int8"), ("none", None)])
-def test_serving_is_in_int8_unless_the_environment_says_otherwise(
-    monkeypatch: pytest.MonkeyPatch, setting: str | None, like: str | None
+@pytest.mark.parametrize(
+    ("settings", "quantization", "enable_dsre"),
+    [
+        ({}, "int8", True),
+        ({"QUANTIZATION": "int8"}, "int8", True),
+        ({"QUANTIZATION": "none"}, None, True),
+        ({"ENABLE_DSRE": "false"}, "int8", False),
+    ],
+)
+def test_serving_is_fast_unless_the_environment_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, str],
+    quantization: str | None,
+    enable_dsre: bool,
 ) -> None:
-    monkeypatch.delenv("ANYMODAL_ENCODER__QUANTIZATION", raising=False)
-    wanted = MultiModalEncoder(quantization=like).space.fingerprint
-    if setting:
-        monkeypatch.setenv("ANYMODAL_ENCODER__QUANTIZATION", setting)
+    for name in ("QUANTIZATION", "ENABLE_DSRE"):
+        monkeypatch.delenv(f"ANYMODAL_ENCODER__{name}", raising=False)
+    wanted = MultiModalEncoder(quantization=quantization, enable_dsre=enable_dsre).space.fingerprint
+    for name, value in settings.items():
+        monkeypatch.setenv(f"ANYMODAL_ENCODER__{name}", value)
 
     assert resources.shared_encoder().space.fingerprint == wanted
     assert resources.shared_encoder() is resources.shared_encoder()

@@ -1,0 +1,117 @@
+"""From which length on a gate saves time: measured once, when a gate is made.
+
+The answer goes into the gate's file. Measured where texts are encoded, it would give one text
+different vectors on different machines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from time import process_time
+
+import numpy as np
+
+from encoder.dsre.gatefile import GateFile
+from encoder.errors import InputError, ModelError
+from encoder.models.sparsity import SPARSE_INT8
+from encoder.models.text_gate import write
+from encoder.runtime.base import Session
+
+_STEP = 32
+_N_TEXTS, _N_ROUNDS = 4, 9
+
+
+def raise_to_break_even(
+    gate: GateFile,
+    weights: Path,
+    texts: Sequence[Sequence[int]],
+    *,
+    report: Callable[[str], None] | None = None,
+) -> GateFile:
+    """Raise a gate's shortest length to where it costs no time any more.
+
+    Never lowered: no judgement has seen shorter texts. int8 is timed, on one thread; in float32,
+    where there is more to save, a gate pays earlier.
+
+    Args:
+        gate: fitted to the network.
+        weights: the text part of the bundle.
+        texts: token ids; the longest ones are timed, cut to each length.
+        report: is told the times in a line.
+
+    Returns:
+        The gate with ``min_tokens``, and in its facts ``break_even``: dense time over sparse time
+        by length.
+
+    Raises:
+        InputError: all texts are too short to be timed.
+        ModelError: the gate does not pay at any length of these texts.
+    """
+    longest = sorted(texts, key=len)[-_N_TEXTS:]
+    lengths = range(gate.settings.min_tokens, len(longest[0]) + 1 if longest else 0, _STEP)
+    if not lengths:
+        wanted = f"{_N_TEXTS} with {gate.settings.min_tokens} tokens or more"
+        raise InputError("texts", got=f"{len(texts)} texts, too short", wanted=wanted)
+    speedups = _time(gate, weights, longest, lengths)
+    told = ", ".join(f"{length}: {speedup:.2f}" for length, speedup in speedups.items())
+    if report:
+        report(f"int8, dense time over sparse time, by tokens: {told}")
+    facts = {**gate.facts, "break_even": {str(n): round(x, 3) for n, x in speedups.items()}}
+    settings = replace(gate.settings, min_tokens=break_even(speedups))
+    return replace(gate, settings=settings, facts=facts)
+
+
+def break_even(speedups: Mapping[int, float]) -> int:
+    """The shortest length from which on nothing is slower.
+
+    Args:
+        speedups: dense time over sparse time, by length.
+
+    Raises:
+        ModelError: the longest is slower.
+
+    >>> break_even({128: 0.97, 160: 1.1, 192: 1.2})
+    160
+    """
+    found = None
+    for length in sorted(speedups, reverse=True):
+        if speedups[length] < 1.0:
+            break
+        found = length
+    if found is None:
+        raise ModelError(
+            f"This gate costs more time than it saves at all lengths up to {max(speedups)} tokens.",
+            remedy="Allow it to merge more with a greater --max-loss, or run dense.",
+        )
+    return found
+
+
+def _time(
+    gate: GateFile, weights: Path, texts: Sequence[Sequence[int]], lengths: Sequence[int]
+) -> dict[int, float]:
+    from encoder.networks.bert import load_sentence_bert
+    from encoder.runtime.onnx import OnnxSession
+
+    with TemporaryDirectory() as scratch:
+        write(load_sentence_bert(weights), gate, Path(scratch) / SPARSE_INT8)
+        dense = OnnxSession(weights / "model.int8.onnx", n_threads=1)
+        sparse = OnnxSession(Path(scratch) / SPARSE_INT8, n_threads=1)
+        return {n: _speedup(dense, sparse, [one[:n] for one in texts]) for n in lengths}
+
+
+def _speedup(dense: Session, sparse: Session, texts: Sequence[Sequence[int]]) -> float:
+    """The median over rounds in which both run all texts, after a first one to warm up."""
+    ratios = [_seconds(dense, texts) / _seconds(sparse, texts) for _ in range(_N_ROUNDS + 1)]
+    return median(ratios[1:])
+
+
+def _seconds(session: Session, texts: Sequence[Sequence[int]]) -> float:
+    start = process_time()
+    for ids in texts:
+        mask = np.ones((1, len(ids)), np.float32)
+        session.run({"input_ids": np.asarray([ids], np.int64), "mask": mask})
+    return process_time() - start

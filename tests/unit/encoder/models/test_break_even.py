@@ -1,0 +1,52 @@
+"""From which length on a gate pays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from encoder.dsre.gatefile import GateFile
+from encoder.errors import InputError, ModelError
+from encoder.models.break_even import break_even, raise_to_break_even
+from encoder.models.gates import TEXT_GATE
+
+
+@pytest.mark.parametrize(
+    ("speedups", "found"),
+    [
+        ({128: 1.0, 160: 1.1}, 128),
+        ({128: 1.2, 160: 0.99, 192: 1.0, 224: 1.3}, 192),  # a lucky short one does not count
+        ({128: 0.8, 160: 0.9, 192: 1.1}, 192),
+    ],
+)
+def test_nothing_longer_is_slower(speedups: dict[int, float], found: int) -> None:
+    assert break_even(speedups) == found
+
+
+def test_a_gate_that_never_pays() -> None:
+    with pytest.raises(ModelError, match="up to 160 tokens"):
+        break_even({128: 1.2, 160: 0.9})
+
+
+def test_a_gate_keeps_all_but_its_shortest_length(bundle_home: Path) -> None:
+    gate = GateFile.load(TEXT_GATE)
+    # long enough that no doubt is left
+    gate = replace(gate, settings=replace(gate.settings, min_tokens=448))
+    texts = np.random.default_rng(0).integers(2000, 2100, (4, 500)).tolist()
+    lines: list[str] = []
+    raised = raise_to_break_even(gate, bundle_home / "text", texts, report=lines.append)
+    assert raised.settings.min_tokens in (448, 480)
+    assert replace(raised.settings, min_tokens=448) == gate.settings
+    assert list(raised.facts["break_even"]) == ["448", "480"]
+    assert {**raised.facts, "break_even": 0} == {**gate.facts, "break_even": 0}
+    assert "448: " in lines[0]
+
+
+def test_texts_too_short_to_be_timed(bundle_home: Path) -> None:
+    with pytest.raises(InputError, match="128 tokens or more"):
+        raise_to_break_even(GateFile.load(TEXT_GATE), bundle_home / "text", [[1] * 90] * 9)
+    with pytest.raises(InputError, match="0 texts"):
+        raise_to_break_even(GateFile.load(TEXT_GATE), bundle_home / "text", [])
