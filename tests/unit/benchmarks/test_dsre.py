@@ -1,8 +1,25 @@
 """The parts of the DSRE benchmark that need no long run."""
 
-from benchmarks.dsre import tokens
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.dsre.bge import _dequantize
+from benchmarks.dsre.quality import sentences, whole_sentences
+from benchmarks.dsre.rates import fixed_rates
+from benchmarks.dsre.speed import Bars, kept_shares, per_token
+from benchmarks.dsre.subjects import DENSE, EAGER, SPARSE, SPARSE8, tokens
 from benchmarks.manuals import documented, topics, without_signature
-from encoder.models import bundle
+from benchmarks.sections import Bar
+from benchmarks.timing import Times
+from encoder.dsre.documents import Document
+from encoder.dsre.gatefile import GateFile
+from encoder.dsre.settings import GateSettings
+from encoder.networks.bert import BertSize, SentenceBert
 
 
 def test_manuals_ask_for_themselves() -> None:
@@ -18,6 +35,49 @@ def test_a_documentation_without_a_call_is_left_alone() -> None:
     assert without_signature("Add two arrays.\n\nSlowly.") == "Add two arrays.\n\nSlowly."
 
 
-def test_texts_are_cut() -> None:
-    folder = bundle.fetch() / "text"
-    assert [len(one) for one in tokens(folder, ["rain", "word " * 90], 64)] == [3, 64]
+def test_texts_are_cut(bundle_home: Path) -> None:
+    found = tokens(bundle_home / "text", ["rain", "word " * 90], 64)
+    assert [len(one) for one in found] == [3, 64]
+
+
+def test_a_sentence_asks_from_the_part_that_is_encoded(bundle_home: Path) -> None:
+    body = "The ferry left the harbour before dawn. " + "Gulls followed it far out to sea. " * 40
+    texts = [Document("t", body), Document("t", "No end in it")]
+    first, none = sentences(bundle_home / "text", texts, 16)
+    assert (first, none) == ("The ferry left the harbour before dawn.", "")
+    assert whole_sentences("Short one. And this goes on and on and") == []
+
+
+def test_fixed_rates_leave_the_share_that_is_asked_for() -> None:
+    torch.manual_seed(0)
+    size = BertSize(vocab_size=500, hidden_dim=32, ffn_dim=64, n_layers=4, n_heads=4)
+    model = SentenceBert(size).eval()
+    gate = GateFile(np.zeros(500, np.uint8), GateSettings((0.5,) * 4, min_tokens=8))
+    ids = torch.randint(3, 500, (1, 200), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        fixed = fixed_rates(model, gate, ids, [1.0, 0.8, 0.8, 0.5])
+    assert fixed.settings.thresholds[0] is fixed.settings.thresholds[2] is None
+    shares, saving = kept_shares(model, fixed, [ids[0].numpy()])
+    assert shares == pytest.approx([1.0, 0.8, 0.8, 0.5], abs=0.01)
+    assert 1.1 < saving < 1.5
+
+
+def test_int8_weights_become_float_again() -> None:
+    arrays = {
+        "w_quantized": np.array([[-2, 4], [6, 0]], np.int8),
+        "w_scale": np.array([0.5, 0.25], np.float32),
+        "w_zero_point": np.array([0, 4], np.int8),
+    }
+    assert _dequantize(arrays, "w_quantized").tolist() == [[-1.0, 0.0], [3.0, -1.0]]
+
+
+def test_only_what_a_bar_is_about_is_judged() -> None:
+    bars = Bars(Bar(at_least=1.3), Bar(at_least=2.6))
+    assert bars.of(SPARSE, DENSE) == Bar(at_least=1.3)
+    assert bars.of(SPARSE8, EAGER) == Bar(at_least=2.6)
+    assert bars.of(SPARSE, EAGER) is bars.of(DENSE, EAGER) is None
+
+
+def test_time_per_token_is_of_all_texts_of_a_batch() -> None:
+    times = {(2, 100): Times(("a", "b"), np.array([[0.002], [0.0004]]))}
+    assert per_token(times).splitlines()[2:] == ["| a | 10 |", "| b | 2 |"]

@@ -1,0 +1,1 @@
+"""What dynamic sparse inference saves and loses."""

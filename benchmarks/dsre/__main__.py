@@ -1,0 +1,27 @@
+"""Measure the parts that are named, or all: ``python -m benchmarks.dsre [PART ...] [--quick]``.
+
+A part may be named by its beginning: ``quality`` is all parts that begin so. Dense rows stand
+beside the sparse ones, so that int8 and the removal of padding are not counted as sparsity. Each
+part runs in a process of its own and writes its section of ``RESULTS.md``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from benchmarks.parts import run
+
+PARTS = {
+    "speed": "benchmarks.dsre.speed:minilm",
+    "speed-12": "benchmarks.dsre.speed:twelve",
+    "auto": "benchmarks.dsre.auto:main",
+    "padding": "benchmarks.dsre.padding:main",
+    "quality": "benchmarks.dsre.quality:int8",
+    "quality-float": "benchmarks.dsre.quality:float32",
+    "quality-12": "benchmarks.dsre.quality:twelve",
+}
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    sys.exit(run("dsre", PARTS, __doc__))

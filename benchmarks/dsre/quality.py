@@ -1,0 +1,189 @@
+"""What a search loses when texts are encoded sparsely; no text was used to fit anything."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.dsre import bge
+from benchmarks.dsre.subjects import (
+    DENSE,
+    DENSE8,
+    MAX_TOKENS,
+    SPARSE,
+    SPARSE8,
+    Ids,
+    held_out,
+    open_minilm,
+    shipped_gate,
+    text_folder,
+    tokens,
+)
+from benchmarks.results import table
+from benchmarks.sections import Bar, Settings, report, tell
+from encoder.dsre.documents import Document
+from encoder.dsre.retrieval import Found, compare, search
+from encoder.runtime.onnx import OnnxSession
+from encoder.space import l2_normalize
+from encoder.towers.text import MAX_TOKENS as TOWER_TOKENS
+from encoder.towers.text import load_tokenizer
+from encoder.types import Embeddings
+
+N_QUERIES = 5000
+_LOSS = Bar(at_most=0.3)
+_MIN_WORDS = 6
+_INTRO = """{n} texts of {least} to {most} tokens (mean {mean:.0f}) that nothing was fitted to:
+documentation of SciPy and librosa, and descriptions of Debian packages (the split "test"). A title
+asks for its body; a sentence, drawn from the part of the body that is encoded, asks for the whole.
+Queries are short and run dense. The change of nDCG@10 is relative, with its standard error over
+the queries; "margin" is what the right text's lead over the best wrong one changes, in standard
+deviations."""
+Embed = Callable[[Sequence[Ids]], Embeddings]
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Texts that answer, and who asks for them.
+
+    Args:
+        ids: of the texts, cut.
+        is_manual: which texts are documentation; the others are packages' descriptions.
+        queries: a query for each text, by kind; empty for none.
+    """
+
+    ids: Sequence[Ids]
+    is_manual: NDArray[np.bool_]
+    queries: Mapping[str, Sequence[str]]
+
+
+def int8(settings: Settings) -> None:
+    """What the workers run: int8, texts cut at 256 tokens."""
+    _minilm(settings, DENSE8, SPARSE8, TOWER_TOKENS, "in int8")
+
+
+def float32(settings: Settings) -> None:
+    """float32 at the network's whole window."""
+    _minilm(settings, DENSE, SPARSE, MAX_TOKENS, "in float32, to 512 tokens")
+
+
+def twelve(settings: Settings) -> None:
+    """bge-small with CLS pooling and preset J2, in torch."""
+    import torch
+
+    from encoder.dsre.gatefile import GateFile
+    from encoder.dsre.judge import embed
+    from encoder.dsre.network import SparseEncoder
+    from encoder.dsre.settings import GateSettings, thresholds
+
+    torch.set_num_threads(1)
+    folder = bge.fetch(settings.folder)
+    rarity, model = shipped_gate().rarity, bge.load(folder)
+    gates = thresholds("J2", 12)
+    dense, sparse = (
+        SparseEncoder(model, GateFile(rarity, settings), pooling="cls").eval()
+        for settings in (GateSettings(gates, min_tokens=1_000_000), GateSettings(gates))
+    )
+
+    def embedder(network: SparseEncoder) -> Embed:
+        return lambda texts: embed(network, [one.tolist() for one in texts])[0]
+
+    said = """bge-small-en-v1.5 (dequantized from int8), CLS pooling, preset J2, rarity from the
+shipped gate (the vocabulary is the same); without its query prompt."""
+    body = compare_networks(settings, folder, embedder(dense), embedder(sparse), TOWER_TOKENS)
+    report(settings, "Dynamic sparse inference: quality of 12 layers", said, *body)
+
+
+def _minilm(settings: Settings, dense: str, sparse: str, max_tokens: int, kind: str) -> None:
+    networks = open_minilm((dense, sparse))
+    embeds: list[Embed] = [_one_by_one(networks[name]) for name in (dense, sparse)]
+    body = compare_networks(settings, text_folder(), *embeds, max_tokens)
+    facts = shipped_gate().facts
+    gate = f"The shipped gate: preset {facts['preset']}, shift {facts['shift']:+.2f}."
+    report(settings, f"Dynamic sparse inference: quality {kind}", gate, *body)
+
+
+def _one_by_one(session: OnnxSession) -> Embed:
+    """Unit rows [n, embed_dim]; nothing is padded."""
+
+    def embed(texts: Sequence[Ids]) -> Embeddings:
+        rows = [
+            session.run({"input_ids": one[None], "mask": np.ones((1, len(one)), np.float32)})[0][0]
+            for one in texts
+        ]
+        return l2_normalize(np.stack(rows))
+
+    return embed
+
+
+def compare_networks(
+    settings: Settings, folder: Path, dense: Embed, sparse: Embed, max_tokens: int
+) -> list[str]:
+    """The tables: titles and sentences ask a dense and a sparse index; queries run dense."""
+    sample = draw(settings, folder, max_tokens)
+    tell(f"{len(sample.ids)} texts")
+    plain, merged = dense(sample.ids), sparse(sample.ids)
+    rows = []
+    for kind, queries in sample.queries.items():
+        tell(kind)
+        right = np.flatnonzero([bool(query) for query in queries])
+        asked = dense(tokens(folder, [queries[i] for i in right], max_tokens))
+        found = [search(asked, texts, right) for texts in (plain, merged)]
+        of = sample.is_manual[right]
+        for name, some in {"manuals": of, "packages": ~of, "all": of | ~of}.items():
+            rows.append((f"{kind} → {name}", *_figures(*(one.take(some) for one in found))))
+    lengths = [len(one) for one in sample.ids]
+    intro = _INTRO.format(
+        n=len(lengths), least=min(lengths), most=max(lengths), mean=np.mean(lengths)
+    )
+    headings = ("queries", "number", "dense nDCG@10", "change", "loss, %", "margin, sd")
+    return [intro, table(headings, rows)]
+
+
+def draw(settings: Settings, folder: Path, max_tokens: int) -> Sample:
+    """Texts long enough for the gate, drawn from all that are held out."""
+    manuals, packages = held_out(settings.folder)
+    documents = [*manuals, *packages]
+    ids = tokens(folder, [one.body for one in documents], max_tokens)
+    least = shipped_gate().settings.min_tokens
+    long = [i for i, one in enumerate(ids) if len(one) >= least]
+    order = np.random.default_rng(0).permutation(long)[: settings.items(N_QUERIES, 60)]
+    chosen = [documents[i] for i in order]
+    queries = {
+        "title": [one.title for one in chosen],
+        "sentence": sentences(folder, chosen, max_tokens),
+    }
+    return Sample([ids[i] for i in order], order < len(manuals), queries)
+
+
+def sentences(folder: Path, documents: Sequence[Document], max_tokens: int) -> list[str]:
+    """A sentence of each body, from the part that ``max_tokens`` leave; empty if there is none."""
+    tokenizer = load_tokenizer(folder / "tokenizer.json", max_tokens=max_tokens)
+    random = np.random.default_rng(1)
+    found = []
+    for document in documents:
+        end = max(stop for _, stop in tokenizer.encode(document.body).offsets)
+        some = whole_sentences(document.body[:end])
+        found.append(some[random.integers(len(some))] if some else "")
+    return found
+
+
+def whole_sentences(text: str) -> list[str]:
+    """The sentences that a text holds from their first to their last word, but short ones.
+
+    >>> whole_sentences("One. The ferry left the harbour before dawn. And then it")
+    ['The ferry left the harbour before dawn.']
+    """
+    pieces = (" ".join(piece.split()) for piece in re.split(r"(?<=[.!?])\s+", text))
+    return [one for one in pieces if one[-1:] in ".!?" and len(one.split()) >= _MIN_WORDS]
+
+
+def _figures(dense: Found, sparse: Found) -> tuple[object, ...]:
+    loss = compare(dense, sparse)
+    change = f"{-loss.ndcg:+.2%} ± {loss.error:.2%}"
+    level, margin = f"{dense.ndcg.mean():.3f}", f"{-loss.margin:+.3f}"
+    return loss.n_queries, level, change, _LOSS.beside(100 * loss.ndcg, ".2f"), margin
