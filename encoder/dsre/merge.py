@@ -108,6 +108,15 @@ def combine(tokens: Tokens, merged: Tensor, partner: Tensor) -> Tokens:
     )
 
 
+def destinations(sizes: Tensor, merged: Tensor, partner: Tensor) -> Tensor:
+    """Where each token goes when `combine` closes the gaps, int64 [n, length].
+
+    A token that is merged away goes where its partner goes; padding goes anywhere.
+    """
+    before, _ = _places(sizes > 0, merged)
+    return _join(before, torch.where(merged, before.gather(1, partner), before + 1))
+
+
 def _sum_states(weighted: Tensor, merged: Tensor, partner: Tensor) -> Tensor:
     """Add the merged odd rows of [n * length, d] to their partners' rows."""
     n, half = merged.shape
@@ -122,9 +131,7 @@ def _survivors(real: Tensor, merged: Tensor) -> tuple[Tensor, Tensor]:
     """The old position of each kept token, [n, new length], and where it is one, float."""
     n, length = real.shape
     even, odd = _even(real), _odd(real) & ~merged
-    per_pair = even.long() + odd.long()
-    before = per_pair.cumsum(1) - per_pair
-    n_kept = per_pair.sum(1, keepdim=True)
+    before, n_kept = _places(real, merged)
     new_length = _even_length(n_kept, length)
     position = torch.arange(length, device=real.device).expand(n, length)
     slot = _join(before * even, (before + 1) * odd)
@@ -133,6 +140,12 @@ def _survivors(real: Tensor, merged: Tensor) -> tuple[Tensor, Tensor]:
     order = position.new_zeros(n, new_length).scatter_reduce(1, slot, kept_position, "amax")
     alive = torch.arange(new_length, device=real.device) < n_kept
     return order, alive.float()
+
+
+def _places(real: Tensor, merged: Tensor) -> tuple[Tensor, Tensor]:
+    """How many tokens are kept before each pair [n, length / 2], and in each row [n, 1]."""
+    per_pair = _even(real).long() + (_odd(real) & ~merged).long()
+    return per_pair.cumsum(1) - per_pair, per_pair.sum(1, keepdim=True)
 
 
 def _even_length(n_kept: Tensor, length: int) -> int:
