@@ -35,7 +35,13 @@ _WINDOW_S = 30.0
 _MAX_FRAMES = 32
 
 
-def load(path_or_name: str, *, revision: str | None, device: str | None) -> Model:
+def load(
+    path_or_name: str,
+    *,
+    revision: str | None,
+    device: str | None,
+    windows: bool | str = False,
+) -> Model:
     """Load a model, in float32.
 
     One item has one vector, whether it is a query or a document. So all content gets the
@@ -46,10 +52,13 @@ def load(path_or_name: str, *, revision: str | None, device: str | None) -> Mode
         revision: a branch, tag or commit on the hub; None takes the newest. A copy in the
             local cache serves where the hub cannot be reached.
         device: a torch device; None takes a GPU if there is one.
+        windows: True for attention that costs what it sees in local layers; ``auto`` where the
+            model has such layers. The vectors stay the same, see `encoder.dsre.windowed`.
 
     Raises:
         ModelError: not found, not reachable, not a model with one vector per item, needs code
-            or pickles of its own, or the extra ``hub`` is not installed.
+            or pickles of its own, has no local layers to put windows on, or the extra ``hub`` is
+            not installed.
     """
     _require_extra()
     folder = Path(path_or_name)
@@ -60,6 +69,8 @@ def load(path_or_name: str, *, revision: str | None, device: str | None) -> Mode
         where = {"model": path_or_name, "revision": folder.name}
     check_files(path_or_name, folder)
     joint = towers.JointEncoder(path_or_name, _open(path_or_name, folder, device))
+    if windows:
+        _use_windows(path_or_name, joint.model, required=windows is True)
     text_prompt, media_prompt = prompts(joint.model.prompts, joint.model.default_prompt_name)
     by_modality = _towers(joint, text_prompt, media_prompt)
     identity = {
@@ -119,6 +130,16 @@ def _open(name: str, folder: Path, device: str | None) -> SentenceTransformer:
             remedy="Name a sentence-transformers model, CLIP, SigLIP or CLAP.",
         )
     return model
+
+
+def _use_windows(name: str, model: SentenceTransformer, *, required: bool) -> None:
+    from encoder.dsre.adapters.modernbert import use_windows
+
+    if not use_windows(model) and required:
+        raise ModelError(
+            f"enable_dsre=True: {name} has neither a calibrated gate nor ModernBERT's windows.",
+            remedy='Leave enable_dsre out or "auto": it runs dense; or use bundle:default.',
+        )
 
 
 def _has_joint_head(model: SentenceTransformer) -> bool:

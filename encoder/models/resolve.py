@@ -27,8 +27,8 @@ def load_model(
         n_threads: CPU threads of one network of the bundle; None for every core.
         quantization: None, ``int8``, ``auto`` or a folder made by ``anymodal quantize``. For other
             models than the bundle ``auto`` is None.
-        enable_dsre: True, False, ``auto`` or a gate file; only the bundle has a gate, so ``auto``
-            is False for other models.
+        enable_dsre: True, False, ``auto`` or a gate file. Only the bundle has a gate; of other
+            models ModernBERT has windowed attention, and ``auto`` is False for the rest.
 
     Raises:
         ModelError: the name is of no known kind, or the model cannot be found or loaded.
@@ -43,7 +43,7 @@ def load_model(
             f"quantization={quantization!r} is for the bundle; {spec} runs as its weights are.",
             remedy='Leave quantization out or "auto"; encoder.Quantizer quantizes torch models.',
         )
-    if enable_dsre not in (False, "auto"):
+    if enable_dsre not in (False, True, "auto"):
         raise ModelError(
             f"enable_dsre={enable_dsre!r}: {spec} has no calibrated gate.",
             remedy='Leave enable_dsre out or "auto": it runs dense; or use bundle:default.',
@@ -51,9 +51,10 @@ def load_model(
     from encoder.models import hub
 
     if kind == "dir":
-        return hub.load(_existing(Path(name).expanduser()), revision=None, device=device)
+        folder = _existing(Path(name).expanduser())
+        return hub.load(folder, revision=None, device=device, windows=enable_dsre)
     name, _, revision = name.partition("@")
-    return hub.load(name, revision=revision or None, device=device)
+    return hub.load(name, revision=revision or None, device=device, windows=enable_dsre)
 
 
 def _load_bundle(

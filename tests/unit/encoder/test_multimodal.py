@@ -138,4 +138,4 @@ def test_a_registered_modality_is_one_more_argument(
 
 def test_a_hub_model_has_no_gate() -> None:
     with pytest.raises(ModelError, match=r"hf:org/name has no calibrated gate.*runs dense"):
-        MultiModalEncoder("hf:org/name", enable_dsre=True)
+        MultiModalEncoder("hf:org/name", enable_dsre="gate.npz")

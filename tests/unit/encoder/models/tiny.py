@@ -63,6 +63,26 @@ def save_sentence_encoder(folder: Path, prompts: dict[str, str] | None = None) -
     model.save_pretrained(str(folder))
 
 
+def save_modernbert(folder: Path) -> None:
+    """A ModernBERT with a global and two local layers, mean pooling: text, 32-d."""
+    made = tokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"], "[CLS] $A [SEP]")
+    config = transformers.ModernBertConfig(
+        vocab_size=made.get_vocab_size(),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        max_position_embeddings=1024,
+        local_attention=32,
+        pad_token_id=0,
+    )
+    transformers.ModernBertModel(config).save_pretrained(folder / "bert")
+    marks = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]"}
+    _fast(made, **marks, sep_token="[SEP]").save_pretrained(folder / "bert")
+    modules = [Transformer(str(folder / "bert")), Pooling(32), Normalize()]
+    SentenceTransformer(modules=modules).save_pretrained(str(folder))
+
+
 def save_static(folder: Path) -> None:
     """A table of token vectors: text, 8-d."""
     made = tokenizer(["[UNK]"], "$A")

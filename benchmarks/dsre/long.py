@@ -1,0 +1,51 @@
+"""Windowed attention against a mask over all pairs, in ModernBERT's architecture."""
+
+from __future__ import annotations
+
+import time
+from copy import deepcopy
+
+import numpy as np
+
+from benchmarks.results import table
+from benchmarks.sections import Settings, report, tell
+from benchmarks.timing import on_one_core, take_turns
+
+_ROUNDS = {512: 9, 1024: 7, 2048: 5, 8192: 2}
+_DENSE, _WINDOWED = "mask over all pairs", "windowed"
+
+
+def main(settings: Settings) -> None:
+    """ModernBERT-base's size with random weights, in torch and float32, one text at a time."""
+    import torch
+    from transformers import ModernBertConfig, ModernBertModel
+
+    from encoder.dsre.adapters.modernbert import use_windows
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    config = ModernBertConfig()
+    dense = ModernBertModel(config).eval()
+    windowed = deepcopy(dense)
+    assert use_windows(windowed)
+    rows = []
+    with on_one_core(), torch.inference_mode():
+        for length in list(_ROUNDS)[: settings.items(len(_ROUNDS), 3)]:
+            tell(f"{length} tokens")
+            ids = torch.randint(1000, 50000, (1, length))
+            times = take_turns(
+                {_DENSE: lambda ids=ids: dense(ids), _WINDOWED: lambda ids=ids: windowed(ids)},
+                n_rounds=settings.items(_ROUNDS[length], 1),
+                n_warm_up=int(length < 8192),
+                clock=time.process_time,
+            )
+            apart = (dense(ids).last_hidden_state - windowed(ids).last_hidden_state).abs().max()
+            seconds = (f"{times.median_ms(name) / 1e3:.2f}" for name in (_DENSE, _WINDOWED))
+            rows.append([length, *seconds, times.speedup(_WINDOWED, _DENSE), f"{apart:.0e}"])
+    local = np.sum([kind == "sliding_attention" for kind in config.layer_types])
+    intro = f"""ModernBERT-base's architecture, random weights, float32 in torch, one text: {local}
+of {config.num_hidden_layers} layers are local, and see {config.sliding_window} tokens on each side.
+transformers runs them with a mask over all pairs; windowed attention runs them block by block. The
+global layers run as they are. The last column is the greatest difference of a state."""
+    headings = ("tokens", f"{_DENSE}, s", f"{_WINDOWED}, s", "× faster", "difference")
+    report(settings, "Long texts: windowed attention", intro, table(headings, rows))
