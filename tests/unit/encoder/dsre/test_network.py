@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from pydoc_data.topics import topics
 
@@ -18,6 +19,9 @@ from encoder.dsre.idf import token_rarity
 from encoder.dsre.network import SparseEncoder
 from encoder.dsre.settings import GateSettings, thresholds
 from encoder.errors import ModelError
+from encoder.models.gates import TEXT_GATE
+from encoder.models.sparsity import SPARSE_FLOAT
+from encoder.models.text_gate import build
 from encoder.networks.bert import BertSize, SentenceBert, load_sentence_bert
 from encoder.runtime.onnx import OnnxSession
 from encoder.towers.text import load_tokenizer, pad
@@ -89,6 +93,30 @@ def test_short_texts_are_bit_equal_to_dense(
     input_ids, mask = (part[2:3, : LENGTHS[2]] for part in batch)
     with torch.inference_mode():
         assert torch.equal(sparse(input_ids, mask)[0], dense(input_ids, mask))
+
+
+def test_a_gate_that_is_off_is_bit_equal_to_dense(
+    dense: SentenceBert, gate: GateFile, batch: tuple[Tensor, Tensor]
+) -> None:
+    settings = replace(gate.settings, min_tokens=10_000)
+    off = SparseEncoder(dense, GateFile(gate.rarity, settings)).eval()
+    input_ids, mask = (part[1:2] for part in batch)
+    assert input_ids.shape[1] == 512
+    with torch.inference_mode():
+        assert torch.equal(off(input_ids, mask)[0], dense(input_ids, mask))
+
+
+def test_the_bundles_onnx_equals_torch(
+    bundle_home: Path, dense: SentenceBert, batch: tuple[Tensor, Tensor]
+) -> None:
+    gate = GateFile.load(TEXT_GATE)
+    session = OnnxSession(build(bundle_home / "text", gate, SPARSE_FLOAT), n_threads=1)
+    with torch.inference_mode():
+        expected, expected_kept = SparseEncoder(dense, gate).eval()(*batch)
+    found, kept = session.run({"input_ids": batch[0].numpy(), "mask": batch[1].numpy()})
+    assert cosine_similarity(torch.from_numpy(found), expected).min() > 0.9996
+    # a similarity at the threshold may fall to either side
+    assert np.abs(kept - expected_kept.numpy()).max() <= 2
 
 
 def test_floor_holds_for_a_text_of_one_word(dense: SentenceBert, gate: GateFile) -> None:
