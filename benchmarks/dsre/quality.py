@@ -135,7 +135,8 @@ def compare_networks(
         found = [search(asked, texts, right) for texts in (plain, merged)]
         of = sample.is_manual[right]
         for name, some in {"manuals": of, "packages": ~of, "all": of | ~of}.items():
-            rows.append((f"{kind} → {name}", *_figures(*(one.take(some) for one in found))))
+            bar = _LOSS if name == "all" else None
+            rows.append((f"{kind} → {name}", *_figures(*(one.take(some) for one in found), bar)))
     lengths = [len(one) for one in sample.ids]
     intro = _INTRO.format(
         n=len(lengths), least=min(lengths), most=max(lengths), mean=np.mean(lengths)
@@ -182,8 +183,9 @@ def whole_sentences(text: str) -> list[str]:
     return [one for one in pieces if one[-1:] in ".!?" and len(one.split()) >= _MIN_WORDS]
 
 
-def _figures(dense: Found, sparse: Found) -> tuple[object, ...]:
+def _figures(dense: Found, sparse: Found, bar: Bar | None) -> tuple[object, ...]:
     loss = compare(dense, sparse)
     change = f"{-loss.ndcg:+.2%} ± {loss.error:.2%}"
     level, margin = f"{dense.ndcg.mean():.3f}", f"{-loss.margin:+.3f}"
-    return loss.n_queries, level, change, _LOSS.beside(100 * loss.ndcg, ".2f"), margin
+    percent = bar.beside(100 * loss.ndcg, ".2f") if bar else f"{100 * loss.ndcg:.2f}"
+    return loss.n_queries, level, change, percent, margin
