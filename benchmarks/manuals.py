@@ -15,6 +15,10 @@ _SUBMODULES = {
     "torch": "nn nn.functional optim optim.lr_scheduler distributions fft linalg special sparse",
     "scipy": "stats signal optimize linalg sparse special spatial ndimage interpolate integrate "
     "fft cluster.hierarchy",
+    "sklearn": "cluster covariance cross_decomposition decomposition ensemble feature_extraction "
+    "feature_selection gaussian_process impute inspection linear_model manifold metrics mixture "
+    "model_selection multiclass naive_bayes neighbors neural_network pipeline preprocessing svm "
+    "tree",
     "librosa": "feature effects core beat onset decompose segment filters util sequence",
 }
 

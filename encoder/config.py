@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -25,9 +28,10 @@ class EncoderConfig(BaseSettings):
     """None runs the weights as they are; ``int8``; ``auto``: int8 on the runtime that a short
     trial finds the fastest; or a folder made by ``anymodal quantize``. ``none`` is None."""
 
-    enable_dsre: bool | str = False
+    enable_dsre: bool | str | dict[str, Any] = False
     """Dynamic sparse inference for long texts: True, False, ``auto`` (where the model has a
-    calibration, else dense), or a file made by ``anymodal dsre calibrate``."""
+    calibration, else dense), a file made by ``anymodal dsre calibrate``, or ``{"chunks": 0.75}`` to
+    encode whole documents beyond the window."""
 
     n_threads: int | None = Field(default=None, ge=1)
     """CPU threads of one network of the bundle; None for every core."""
@@ -52,4 +56,6 @@ class EncoderConfig(BaseSettings):
     def _word_or_bool(cls, value: object) -> object:
         """An environment variable cannot hold a bool."""
         words = {"true": True, "1": True, "false": False, "0": False, "none": False, "": False}
+        if isinstance(value, str) and value.startswith("{"):
+            return json.loads(value)
         return words.get(value.lower(), value) if isinstance(value, str) else value

@@ -96,6 +96,8 @@ class MultiModalEncoder:
             short ones as without it. True asks for it; ``auto`` takes it where the model has a
             calibrated gate and runs dense elsewhere; a file is a gate made by ``anymodal dsre
             calibrate``. True and ``auto`` give the same vectors, in a space of their own.
+            ``{"chunks": 0.75}`` also encodes texts beyond the window whole: in windows, of which
+            those that promise a cosine of .75 share one; what that loses is in docs/dsre.md.
         quantization: None runs the weights as they are; ``int8``; ``auto``: int8 on the runtime
             that a short trial finds the fastest here, the same vectors; or a folder made by
             ``anymodal quantize``. Hub models take None and ``auto``, and run as they are.
@@ -115,7 +117,7 @@ class MultiModalEncoder:
         model: str | None = None,
         *,
         device: str | None = None,
-        enable_dsre: bool | str | None = None,
+        enable_dsre: bool | str | Mapping[str, Any] | None = None,
         quantization: str | None = None,
         config: EncoderConfig | None = None,
     ) -> None:

@@ -13,7 +13,7 @@ from encoder.models.base import Model
 from encoder.models.bundle import location
 from encoder.models.parts import PARTS
 from encoder.models.precision import Precision
-from encoder.models.sparsity import Sparsity
+from encoder.models.sparsity import Sparsity, Wish
 from encoder.space import Calibration, Space
 from encoder.towers import image, text
 from encoder.towers.base import Tower
@@ -31,7 +31,7 @@ def load(
     *,
     n_threads: int | None = None,
     quantization: str | None = None,
-    enable_dsre: bool | str = False,
+    enable_dsre: Wish = False,
 ) -> Model:
     """Assemble the model; each tower loads on first use.
 
@@ -44,6 +44,7 @@ def load(
     Raises:
         BundleError: the bundle is not there or not whole.
         ModelError: the quantization or the gate is of no known kind.
+        InputError: chunks that no gate can work with.
     """
     folder = location(home)
     precision = Precision.parse(quantization)
@@ -55,7 +56,7 @@ def load(
         if sparsity is None:
             return text.TextTower(tokenizer, session)
         sparse = sparsity.network(folder, precision, n_threads)
-        return SparseTextTower(tokenizer, session, sparse)
+        return sparsity.chunk(SparseTextTower(tokenizer, session, sparse), folder)
 
     def load_image() -> Tower:
         return image.ImageTower(precision.open(folder, "image", n_threads), _image_labels())

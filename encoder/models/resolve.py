@@ -6,6 +6,7 @@ from pathlib import Path
 
 from encoder.errors import ModelError
 from encoder.models.base import Model
+from encoder.models.sparsity import Wish
 
 _KINDS = "Use bundle:default, hf:org/name, hf:org/name@revision or dir:path."
 
@@ -16,7 +17,7 @@ def load_model(
     device: str | None = None,
     n_threads: int | None = None,
     quantization: str | None = None,
-    enable_dsre: bool | str = False,
+    enable_dsre: Wish = False,
 ) -> Model:
     """Load a model by name.
 
@@ -27,8 +28,9 @@ def load_model(
         n_threads: CPU threads of one network of the bundle; None for every core.
         quantization: None, ``int8``, ``auto`` or a folder made by ``anymodal quantize``. For other
             models than the bundle ``auto`` is None.
-        enable_dsre: True, False, ``auto`` or a gate file. Only the bundle has a gate; of other
-            models ModernBERT has windowed attention, and ``auto`` is False for the rest.
+        enable_dsre: True, False, ``auto``, a gate file, or chunks, see `Sparsity.parse`. Only
+            the bundle has a gate; of other models ModernBERT has windowed attention, and ``auto``
+            is False for the rest.
 
     Raises:
         ModelError: the name is of no known kind, or the model cannot be found or loaded.
@@ -43,7 +45,7 @@ def load_model(
             f"quantization={quantization!r} is for the bundle; {spec} runs as its weights are.",
             remedy='Leave quantization out or "auto"; encoder.Quantizer quantizes torch models.',
         )
-    if enable_dsre not in (False, True, "auto"):
+    if not isinstance(enable_dsre, bool) and enable_dsre != "auto":
         raise ModelError(
             f"enable_dsre={enable_dsre!r}: {spec} has no calibrated gate.",
             remedy='Leave enable_dsre out or "auto": it runs dense; or use bundle:default.',
@@ -58,7 +60,7 @@ def load_model(
 
 
 def _load_bundle(
-    device: str | None, n_threads: int | None, quantization: str | None, enable_dsre: bool | str
+    device: str | None, n_threads: int | None, quantization: str | None, enable_dsre: Wish
 ) -> Model:
     from encoder.models import default
 

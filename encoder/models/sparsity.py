@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from encoder.dsre.cost import Shape
 from encoder.dsre.gatefile import GateFile
-from encoder.errors import ModelError
-from encoder.models.gates import TEXT_GATE
+from encoder.dsre.predictor import Predictor, word_means
+from encoder.errors import InputError, ModelError
+from encoder.models.gates import CHUNKS, TEXT_GATE
 
 if TYPE_CHECKING:
     from encoder.models.precision import Precision
     from encoder.runtime.base import Session
     from encoder.runtime.onnx_profile import ProfiledSession
-    from encoder.towers.sparse_text import SparseNetwork
+    from encoder.towers.base import Tower
+    from encoder.towers.sparse_text import SparseNetwork, SparseTextTower
+    from encoder.types import Embeddings
+
+Wish: TypeAlias = bool | str | Mapping[str, Any]
+"""What ``enable_dsre=`` takes, see `Sparsity.parse`."""
 
 SPARSE_FLOAT, SPARSE_INT8 = "model.sparse.onnx", "model.sparse.int8.onnx"
 SPARSE_RECIPE = 2
@@ -29,18 +39,27 @@ class Sparsity:
 
     Args:
         gate: of the text network.
+        chunks: documents beyond the window are encoded in windows, of which near ones, by this
+            cosine, share an embedding; None cuts documents.
     """
 
     gate: GateFile
+    chunks: float | None = None
 
     @classmethod
-    def parse(cls, wish: bool | str, precision: Precision) -> Sparsity | None:
-        """Read True, False, ``auto`` or a file that ``anymodal dsre calibrate`` wrote.
+    def parse(cls, wish: Wish, precision: Precision) -> Sparsity | None:
+        """Read True, False, ``auto``, a file that ``anymodal dsre calibrate`` wrote, or chunks.
+
+        ``{"chunks": 0.75}`` is True and the chunk gate, ``{"chunks": 0.75, "gate": FILE}`` has a
+        gate of its own.
 
         Raises:
+            InputError: a mapping with other keys, or a cosine out of range.
             ModelError: it is none of these, the file is damaged or made for another network, or
                 a tower made by ``anymodal quantize`` stands in for the text network.
         """
+        if isinstance(wish, Mapping):
+            return cls._with_chunks(wish, precision)
         if wish is False:
             return None
         if "text" in precision.folders:
@@ -64,7 +83,38 @@ class Sparsity:
     @property
     def identity(self) -> str:
         """What of this changes a vector."""
-        return f"{self.gate.identity} recipe:{SPARSE_RECIPE}"
+        own = f"{self.gate.identity} recipe:{SPARSE_RECIPE}"
+        if self.chunks is None:
+            return own
+        return f"{own} chunks:{self.chunks:g} {Predictor.load(CHUNKS).identity}"
+
+    @classmethod
+    def _with_chunks(cls, wish: Mapping[str, Any], precision: Precision) -> Sparsity:
+        tau = wish.get("chunks")
+        if isinstance(tau, bool) or not isinstance(tau, float | int) or not 0.0 < tau <= 1.0:
+            raise InputError('enable_dsre["chunks"]', got=repr(tau), wanted="above 0, up to 1")
+        if unknown := wish.keys() - {"chunks", "gate"}:
+            raise InputError("enable_dsre", got=f"{sorted(unknown)}", wanted="chunks and gate")
+        sparsity = cls.parse(wish.get("gate", True), precision)
+        if sparsity is None:
+            raise InputError('enable_dsre["gate"]', got="no gate", wanted="True or a file")
+        return replace(sparsity, chunks=float(tau))
+
+    def chunk(self, tower: SparseTextTower, bundle: Path) -> Tower:
+        """The tower that takes whole documents, if ``chunks`` asks for it."""
+        if self.chunks is None:
+            return tower
+        from encoder.towers.chunked_text import ChunkedTextTower
+        from encoder.towers.text import load_tokenizer
+
+        folder, rarity = bundle / "text", self.gate.rarity
+        tokenizer = load_tokenizer(folder / "tokenizer.json", max_tokens=None)
+        predictor, words = Predictor.load(CHUNKS), word_vectors(folder)
+
+        def predict(windows: Sequence[NDArray[np.int64]]) -> Embeddings:
+            return predictor.predict(word_means(windows, words, rarity))
+
+        return ChunkedTextTower(tokenizer, tower, predict, self.chunks, shape_of(folder))
 
     def network(self, bundle: Path, precision: Precision, n_threads: int | None) -> SparseNetwork:
         """The sparse text network of the bundle; made when it is opened for the first time.
@@ -97,3 +147,12 @@ def shape_of(folder: Path) -> Shape:
     """The numbers of the text network in ``folder``."""
     config = json.loads((folder / "config.json").read_text("utf-8"))
     return Shape(config["num_hidden_layers"], config["hidden_size"], config["intermediate_size"])
+
+
+def word_vectors(folder: Path) -> NDArray[np.float16]:
+    """The vectors of all tokens of the text network in ``folder``, [vocab_size, d]."""
+    from safetensors import safe_open
+
+    with safe_open(folder / "model.safetensors", "numpy") as weights:
+        words: NDArray[np.float32] = weights.get_tensor("embeddings.word_embeddings.weight")
+    return words.astype(np.float16)

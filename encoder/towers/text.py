@@ -65,8 +65,8 @@ def pad(batch: Sequence[Prepared]) -> tuple[NDArray[np.int64], NDArray[np.float3
     return input_ids, mask
 
 
-def load_tokenizer(path: Path, *, max_tokens: int = MAX_TOKENS) -> Tokenizer:
-    """Read a ``tokenizer.json``; it cuts at ``max_tokens`` and does not pad.
+def load_tokenizer(path: Path, *, max_tokens: int | None = MAX_TOKENS) -> Tokenizer:
+    """Read a ``tokenizer.json``; it cuts at ``max_tokens`` (None: nowhere) and does not pad.
 
     Raises:
         ModelError: the file is missing or not a tokenizer.
@@ -81,7 +81,10 @@ def load_tokenizer(path: Path, *, max_tokens: int = MAX_TOKENS) -> Tokenizer:
             f"{path} is not a tokenizer: {error}.", remedy="Run `anymodal bundle verify`."
         ) from error
     tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length=max_tokens)
+    if max_tokens is None:
+        tokenizer.no_truncation()
+    else:
+        tokenizer.enable_truncation(max_length=max_tokens)
     return tokenizer
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,11 @@ class TextStats:
     gate_ms: NDArray[np.float64]
 
     @property
+    def parts(self) -> tuple[NDArray[Any], ...]:
+        """All arrays, in order."""
+        return tuple(getattr(self, field.name) for field in fields(self))
+
+    @property
     def flops_saved(self) -> float:
         """The share of all FLOPs that did not have to be done, 0 to 1."""
         return float(1 - self.flops.sum() / self.dense_flops.sum())
@@ -38,7 +44,7 @@ class TextStats:
     def take(self, rows: Sequence[int] | NDArray[np.int64]) -> TextStats:
         """Some of the rows, in the order given."""
         at = np.asarray(rows, np.int64)
-        return TextStats(*(part[at] for part in astuple(self)))
+        return TextStats(*(part[at] for part in self.parts))
 
 
 _counts: ContextVar[list[TextStats] | None] = ContextVar("counts", default=None)
@@ -70,5 +76,5 @@ def join(counts: Sequence[TextStats]) -> TextStats | None:
     """Several in one; None of none."""
     if not counts:
         return None
-    parts = zip(*(astuple(one) for one in counts), strict=True)
+    parts = zip(*(one.parts for one in counts), strict=True)
     return TextStats(*(np.concatenate(part) for part in parts))

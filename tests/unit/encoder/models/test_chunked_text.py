@@ -1,0 +1,107 @@
+"""Whole documents beyond the window, with the bundle's text tower."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.manuals import topics
+from encoder import MultiModalEncoder
+from encoder.config import EncoderConfig
+from encoder.errors import InputError, ModelError
+from encoder.models.precision import Precision
+from encoder.models.sparsity import Sparsity
+
+
+def make(tau: float | None) -> MultiModalEncoder:
+    wish = True if tau is None else {"chunks": tau}
+    config = EncoderConfig(n_threads=1)
+    return MultiModalEncoder(quantization="int8", enable_dsre=wish, config=config)
+
+
+@pytest.fixture(scope="module")
+def cut_off(bundle_home: Path) -> MultiModalEncoder:
+    assert bundle_home.is_dir()
+    return make(None)
+
+
+@pytest.fixture(scope="module")
+def near(bundle_home: Path) -> MultiModalEncoder:
+    assert bundle_home.is_dir()
+    return make(0.75)
+
+
+@pytest.fixture(scope="module")
+def texts() -> list[str]:
+    chapters = sorted((one.body for one in topics()), key=len)
+    return [chapters[-2], "rain", chapters[-1]]
+
+
+def encode(encoder: MultiModalEncoder, texts: list[str] | str) -> np.ndarray:
+    found = encoder.encode_multimodal(text=texts).text
+    assert found is not None
+    return found
+
+
+def test_what_fits_into_a_window_is_as_before(
+    near: MultiModalEncoder, cut_off: MultiModalEncoder
+) -> None:
+    short = ["rain", "the council voted on the budget " * 12]
+    assert np.array_equal(encode(near, short), encode(cut_off, short))
+    assert near.space.fingerprint != cut_off.space.fingerprint != make(0.7).space.fingerprint
+
+
+def test_all_windows_are_read_and_near_ones_once(
+    near: MultiModalEncoder, cut_off: MultiModalEncoder, texts: list[str]
+) -> None:
+    # a change beyond the window is seen
+    changed = texts[0][:-2000] + "A walrus basks on the ice floe in the sun. " * 40
+    plain, other = encode(cut_off, [texts[0], changed])
+    assert np.array_equal(plain, other)
+    whole, other = encode(near, [texts[0], changed])
+    assert whole @ other < 0.999
+    every = make(1.0)
+    found = encode(every, texts)
+    stats = every.encode_multimodal(text=texts, return_stats=True).stats
+    fewer = near.encode_multimodal(text=texts, return_stats=True).stats
+    assert stats is not None
+    assert fewer is not None
+    assert np.array_equal(fewer.tokens, stats.tokens)
+    np.testing.assert_allclose(fewer.dense_flops, stats.dense_flops)
+    assert stats.tokens[0] > 1000 > stats.tokens[1] == 3
+    assert (fewer.flops[[0, 2]] < stats.flops[[0, 2]]).all()
+    assert fewer.flops_saved > stats.flops_saved
+    assert (found * encode(near, texts)).sum(1).min() > 0.85
+
+
+def test_a_document_does_not_depend_on_its_batch(near: MultiModalEncoder, texts: list[str]) -> None:
+    together = encode(near, texts)
+    for row, text in zip(together, texts, strict=True):
+        assert row @ encode(near, text) > 0.9999
+
+
+@pytest.mark.parametrize("tau", [0, 1.5, "much", None, True, float("nan")])
+def test_chunks_out_of_range(tau: object) -> None:
+    with pytest.raises(InputError, match=r'enable_dsre\["chunks"\]'):
+        Sparsity.parse({"chunks": tau}, Precision())
+
+
+def test_other_keys_and_no_gate(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"\['tau'\]"):
+        Sparsity.parse({"chunks": 0.7, "tau": 1}, Precision())
+    with pytest.raises(InputError, match="no gate"):
+        Sparsity.parse({"chunks": 0.7, "gate": False}, Precision())
+    with pytest.raises(ModelError, match="no calibrated gate"):
+        MultiModalEncoder(f"dir:{tmp_path}", enable_dsre={"chunks": 0.7})
+
+
+def test_the_environment_speaks_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANYMODAL_ENCODER__ENABLE_DSRE", '{"chunks": 0.75}')
+    assert EncoderConfig().enable_dsre == {"chunks": 0.75}
+    monkeypatch.setenv("ANYMODAL_ENCODER__ENABLE_DSRE", "gate.npz")
+    assert EncoderConfig().enable_dsre == "gate.npz"
+    monkeypatch.setenv("ANYMODAL_ENCODER__ENABLE_DSRE", "{chunks")
+    with pytest.raises(ValueError, match="enable_dsre"):
+        EncoderConfig()
