@@ -4,6 +4,7 @@ import os
 import pty
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -44,14 +45,24 @@ def test_fetch_draws_bars_on_a_terminal() -> None:
     ours, theirs = pty.openpty()
     command = [sys.executable, "-c", "from workers.cli import main; main()", "bundle", "fetch"]
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
-    subprocess.run(command, stderr=theirs, stdout=subprocess.DEVNULL, env=environment, check=True)
-    os.close(theirs)
-
-    screen = os.read(ours, 100_000).decode()
-    os.close(ours)
+    with subprocess.Popen(
+        command, stderr=theirs, stdout=subprocess.DEVNULL, env=environment
+    ) as running:
+        os.close(theirs)
+        screen = _read_all(ours)
+    assert running.returncode == 0
     assert "speech ready" in screen
     assert "gate   ready" in screen
     assert "70.7/70.7 MB" in screen
+
+
+def _read_all(terminal: int) -> str:
+    """What comes until the other side ends; a terminal holds 4 kB, then its writer waits."""
+    seen = b""
+    with os.fdopen(terminal, "rb", buffering=0) as screen, suppress(OSError):
+        while part := screen.read(4096):
+            seen += part
+    return seen.decode()
 
 
 def test_describe_says_part_and_step() -> None:
