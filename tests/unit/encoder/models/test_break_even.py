@@ -33,8 +33,9 @@ def test_a_gate_that_never_pays() -> None:
 
 def test_a_gate_keeps_all_but_its_shortest_length(bundle_home: Path) -> None:
     gate = GateFile.load(TEXT_GATE)
-    # long enough that no doubt is left
-    gate = replace(gate, settings=replace(gate.settings, min_tokens=448))
+    # merges all that it may, so there is no doubt that it pays
+    greedy = replace(gate.settings, thresholds=(0.0,) * 6, protection=0.0, min_tokens=448)
+    gate = replace(gate, settings=greedy)
     texts = np.random.default_rng(0).integers(2000, 2100, (4, 500)).tolist()
     lines: list[str] = []
     raised = raise_to_break_even(gate, bundle_home / "text", texts, report=lines.append)
