@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.dsre.cost import Shape, dense_flops, sparse_flops
+from encoder.dsre.export import FUNCTION
 from encoder.dsre.settings import GateSettings
 from encoder.runtime.base import Array, Session
 from encoder.space import l2_normalize
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from encoder.runtime.onnx_profile import ProfiledSession
-
-_GATE = "If"
-"""In a sparse network the gates, and nothing else, are operators of this kind."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,7 @@ class SparseTextTower(TextTower):
         session = self._network.open_profiled()
         _run(session, runs[0])  # the first run is slower
         found = [_run(session, run) for run in runs]
-        return found, session.close(_GATE)[1:]
+        return found, session.close(FUNCTION)[1:]
 
     def _count(
         self, n_tokens: NDArray[np.int64], kept: NDArray[np.int64], gate_ms: NDArray[np.float64]
