@@ -1,4 +1,4 @@
-"""The gate as a file: token rarity, thresholds, and what they were fitted to."""
+"""The gate as a file: token rarity, thresholds, changed weights, and what they were fitted to."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from encoder.dsre.deltas import DOWN, UP, Deltas, digest
 from encoder.dsre.settings import GateSettings
 from encoder.errors import ModelError
 
-_VERSION = 1
+_VERSION, _WITHOUT_DELTAS = 2, 1
+_PREFIX = "delta."
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,24 +29,38 @@ class GateFile:
         rarity: see `encoder.dsre.idf.token_rarity`; uint8 [vocab_size].
         settings: thresholds, protection, floor, shortest text.
         facts: for readers: the model, the corpus, the measured loss. Not part of the identity.
+        deltas: what `encoder.dsre.distill` adds to the weights; none of a calibrated gate.
     """
 
     rarity: NDArray[np.uint8]
     settings: GateSettings
     facts: Mapping[str, Any] = field(default_factory=dict)
+    deltas: Deltas = field(default_factory=dict)
 
     @property
     def identity(self) -> str:
         """What enters the space's fingerprint: equal only where embeddings are equal."""
-        parts = json.dumps([_VERSION, asdict(self.settings)]).encode() + self.rarity.tobytes()
+        about = [
+            self._version,
+            asdict(self.settings),
+            *([digest(self.deltas)] if self.deltas else []),
+        ]
+        parts = json.dumps(about).encode() + self.rarity.tobytes()
         return f"dsre:{hashlib.sha256(parts).hexdigest()[:16]}"
+
+    @property
+    def _version(self) -> int:
+        """A gate without deltas is the same as ever, also for older programs."""
+        return _VERSION if self.deltas else _WITHOUT_DELTAS
 
     def save(self, path: Path) -> None:
         """Write an ``.npz``, whole or not at all."""
-        about = {"version": _VERSION, **asdict(self.settings), "facts": dict(self.facts)}
+        about = {"version": self._version, **asdict(self.settings), "facts": dict(self.facts)}
+        arrays: dict[str, Any] = {_PREFIX + name: values for name, values in self.deltas.items()}
+        arrays |= {"rarity": self.rarity, "about": np.array(json.dumps(about))}
         partial = path.with_suffix(".partial")
         with partial.open("wb") as file:
-            np.savez_compressed(file, rarity=self.rarity, about=np.array(json.dumps(about)))
+            np.savez_compressed(file, **arrays)
         partial.replace(path)
 
     @classmethod
@@ -55,26 +71,30 @@ class GateFile:
             ModelError: the file is missing, damaged or of another version.
             InputError: it holds settings that no gate can work with.
         """
-        about, rarity = _read(path)
-        if (version := about.pop("version", None)) != _VERSION:
+        about, rarity, deltas = _read(path)
+        if (version := about.pop("version", None)) not in (_VERSION, _WITHOUT_DELTAS):
             raise ModelError(
-                f"{path} is a gate of version {version}; this program reads version {_VERSION}.",
+                f"{path} is a gate of version {version}; this program reads up to {_VERSION}.",
                 remedy=_REMEDY,
             )
         facts = about.pop("facts")
-        return cls(
-            rarity, GateSettings(**about | {"thresholds": tuple(about["thresholds"])}), facts
-        )
+        settings = GateSettings(**about | {"thresholds": tuple(about["thresholds"])})
+        return cls(rarity, settings, facts, deltas)
 
 
 _REMEDY = "Calibrate again with `anymodal dsre calibrate`, or run dense with enable_dsre=False."
 
 
-def _read(path: Path) -> tuple[dict[str, Any], NDArray[np.uint8]]:
+def _read(path: Path) -> tuple[dict[str, Any], NDArray[np.uint8], Deltas]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             about: dict[str, Any] = json.loads(str(arrays["about"]))
             rarity: NDArray[np.uint8] = arrays["rarity"]
+            deltas = {
+                name.removeprefix(_PREFIX): arrays[name]
+                for name in arrays.files
+                if name.startswith(_PREFIX)
+            }
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ModelError(f"{path} is not a gate file: {error}.", remedy=_REMEDY) from error
     if rarity.dtype != np.uint8 or rarity.ndim != 1:
@@ -82,4 +102,17 @@ def _read(path: Path) -> tuple[dict[str, Any], NDArray[np.uint8]]:
             f"{path}: its rarity is {rarity.dtype} {list(rarity.shape)}, not uint8 [vocab_size].",
             remedy=_REMEDY,
         )
-    return about, rarity
+    _check_deltas(path, deltas)
+    return about, rarity, deltas
+
+
+def _check_deltas(path: Path, deltas: Deltas) -> None:
+    for name, values in deltas.items():
+        other = name.removesuffix(UP) + DOWN if name.endswith(UP) else name
+        if name.endswith(DOWN):
+            other = name.removesuffix(DOWN) + UP
+        if values.dtype != np.float16 or other not in deltas or not np.isfinite(values).all():
+            raise ModelError(
+                f"{path}: its change of {name} is no finite float16 or has no {other}.",
+                remedy=_REMEDY,
+            )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from encoder.dsre.deltas import changed
 from encoder.dsre.export import DOMAIN, FUNCTION, define_gate
 from encoder.dsre.gatefile import GateFile
 from encoder.quant.dynamic import Int8Bert
@@ -38,7 +39,7 @@ def quantize_sparse(model: SentenceBert, gate: GateFile, target: Path) -> None:
     from encoder.dsre.network import SparseEncoder
 
     SparseEncoder(model, gate)  # raises if the gate is for another network
-    graph = _SparseInt8Bert(model, gate)
+    graph = _SparseInt8Bert(changed(model, gate.deltas), gate)
     graph.save(target)
     made = onnx.load(target)
     made.opset_import.append(helper.make_opsetid(DOMAIN, 1))

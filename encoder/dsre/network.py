@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from encoder.dsre.adapters import Blocks, blocks_of
+from encoder.dsre.deltas import changed
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.merge import Tokens, merge_tokens
 from encoder.dsre.operator import MERGE
@@ -22,7 +23,7 @@ class SparseEncoder(nn.Module):
 
     Args:
         dense: a `SentenceBert` or a BERT-like encoder of transformers; kept as it is.
-        gate: what to merge.
+        gate: what to merge, and the changes of the weights, which a copy of ``dense`` gets.
         pooling: how the last layer becomes one vector; CLS computes only what CLS needs.
 
     Raises:
@@ -33,11 +34,11 @@ class SparseEncoder(nn.Module):
 
     def __init__(self, dense: nn.Module, gate: GateFile, *, pooling: Pooling = "mean") -> None:
         super().__init__()
-        self.dense = dense
+        _check(gate, blocks_of(dense))
+        self.dense = changed(dense, gate.deltas)
         self.settings = gate.settings
         self.pooling = pooling
-        self.blocks = blocks_of(dense)
-        _check(gate, self.blocks)
+        self.blocks = blocks_of(self.dense)
         self.register_buffer("rarity", torch.from_numpy(gate.rarity), persistent=False)
 
     def forward(self, input_ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,6 +44,46 @@ def test_identity_follows_what_changes_an_embedding() -> None:
     shifted = replace(GATE, settings=GateSettings(thresholds("I1", 6, shift=0.01)))
     assert shifted.identity != GATE.identity
     assert replace(GATE, rarity=GATE.rarity + np.uint8(1)).identity != GATE.identity
+
+
+DELTAS = {
+    "bias": np.array([0.5, -0.25], np.float16),
+    "weight:up": np.ones((2, 1), np.float16),
+    "weight:down": np.ones((1, 3), np.float16),
+}
+
+
+def test_changed_weights_are_kept_and_tell_gates_apart(tmp_path: Path) -> None:
+    distilled = replace(GATE, deltas=DELTAS)
+    distilled.save(tmp_path / "gate.npz")
+    loaded = GateFile.load(tmp_path / "gate.npz")
+    assert loaded.deltas.keys() == DELTAS.keys()
+    assert all(np.array_equal(loaded.deltas[name], DELTAS[name]) for name in DELTAS)
+    assert loaded.identity == distilled.identity != GATE.identity
+    other = replace(GATE, deltas=DELTAS | {"bias": DELTAS["bias"] * 2})
+    assert other.identity != distilled.identity
+
+
+def test_a_gate_without_changes_is_as_before_them(tmp_path: Path) -> None:
+    assert GATE.identity == "dsre:6ba87d928f1e8506"
+    GATE.save(tmp_path / "gate.npz")
+    with np.load(tmp_path / "gate.npz") as arrays:
+        assert json.loads(str(arrays["about"]))["version"] == 1
+        assert sorted(arrays.files) == ["about", "rarity"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"bias": np.zeros(2, np.float32)},
+        {"bias": np.array([np.nan], np.float16)},
+        {"weight:up": np.ones((2, 1), np.float16)},
+    ],
+)
+def test_changes_that_are_damaged(tmp_path: Path, wrong: dict[str, np.ndarray]) -> None:
+    replace(GATE, deltas=wrong).save(tmp_path / "gate.npz")
+    with pytest.raises(ModelError, match=next(iter(wrong))):
+        GateFile.load(tmp_path / "gate.npz")
 
 
 def test_a_file_that_is_no_gate(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,19 @@ def test_a_short_text_is_as_without_a_gate(
     short = {name: value[1:2, :15] for name, value in batch.items()}
     (expected,) = OnnxSession(tmp_path / "dense.onnx", n_threads=1).run(short)
     np.testing.assert_allclose(session.run(short)[0], expected, atol=1e-5)
+
+
+def test_changed_weights_are_quantized(
+    dense: SentenceBert, gate: GateFile, batch: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    shift = np.random.default_rng(2).normal(0, 0.5, 32).astype(np.float16)
+    distilled = replace(gate, deltas={"layers.2.ffn_norm.bias": shift})
+    quantize_sparse(dense, distilled, tmp_path / "distilled.onnx")
+    found, _ = OnnxSession(tmp_path / "distilled.onnx", n_threads=1).run(batch)
+    quantize_sparse(dense, gate, tmp_path / "plain.onnx")
+    plain, _ = OnnxSession(tmp_path / "plain.onnx", n_threads=1).run(batch)
+    # the last norm's shift moves each embedding by itself
+    np.testing.assert_allclose(found - plain, np.tile(shift, (3, 1)), atol=2e-3)
 
 
 def test_a_gate_of_another_network(dense: SentenceBert, tmp_path: Path) -> None:
