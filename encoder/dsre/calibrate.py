@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from encoder.dsre.documents import PERCENT_UP_TO, Document, Part, part_of
+from encoder.dsre.documents import Document, parted
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.idf import token_rarity
 from encoder.dsre.judge import Judgement, Tokenize, judge_dense, measure
@@ -32,7 +32,7 @@ _MARGIN_PER_LOSS = 5.0
 """How many standard deviations the mean margin may fall, for each unit of allowed loss."""
 
 
-def _silent(line: str) -> None:
+def silent(line: str) -> None:
     """Report to nobody."""
     del line
 
@@ -71,10 +71,8 @@ def calibrate(
     """
     if not 0.0 < max_loss < 1.0:
         raise InputError("max_loss", got=f"{max_loss:g}", wanted="above 0, below 1")
-    report = report or _silent
-    parts: dict[Part, list[Document]] = {part: [] for part in PERCENT_UP_TO}
-    for document in dict.fromkeys(documents):
-        parts[part_of(document)].append(document)
+    report = report or silent
+    parts = parted(documents)
     network = _start(dense, tokenize, parts["rarity"], preset, min_tokens, pooling)
     choosing = judge_dense(network, tokenize, parts["choose"])
     shift, chosen = _choose(network, choosing, preset, max_loss, report)
@@ -119,11 +117,11 @@ def _choose(
     for step in range(_MAX_STEPS + 1):
         shift = round(direction * step * _STEP, 6)
         loss, _ = _try(network, preset, shift, judgement, report)
-        holds = _holds(loss, max_loss)
-        if holds:
+        kept = holds(loss, max_loss)
+        if kept:
             chosen = shift, loss
-        direction = direction or (-1.0 if holds else 1.0)
-        if holds != (direction < 0):
+        direction = direction or (-1.0 if kept else 1.0)
+        if kept != (direction < 0):
             break
     if chosen is None:
         raise ModelError(
@@ -133,7 +131,7 @@ def _choose(
     return chosen
 
 
-def _holds(loss: Loss, max_loss: float) -> bool:
+def holds(loss: Loss, max_loss: float) -> bool:
     """Some hundred queries tell nDCG to half a percent at best: it decides where it is clear."""
     clear = loss.ndcg - loss.error > max_loss
     return not clear and loss.margin <= _MARGIN_PER_LOSS * max_loss

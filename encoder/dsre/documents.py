@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -61,3 +61,11 @@ def part_of(document: Document) -> Part:
     """The part of a document, by a hash of its body: the same in any collection."""
     percent = int(hashlib.sha256(document.body.encode()).hexdigest(), 16) % 100
     return next(part for part, end in PERCENT_UP_TO.items() if percent < end)
+
+
+def parted(documents: Iterable[Document]) -> dict[Part, list[Document]]:
+    """The documents of each part, each once."""
+    parts: dict[Part, list[Document]] = {part: [] for part in PERCENT_UP_TO}
+    for document in dict.fromkeys(documents):
+        parts[part_of(document)].append(document)
+    return parts

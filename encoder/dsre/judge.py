@@ -62,10 +62,16 @@ def judge_dense(
             wanted=f"at least {_MIN_QUERIES} in each part, so some hundred long texts",
         )  # fmt: skip
     order = [*long, *(i for i, one in enumerate(ids) if len(one) < least)]
-    with _gate_off(network):
-        queries, _ = embed(network, tokenize([documents[i].title for i in long]))
-        bodies, _ = embed(network, [ids[i] for i in order])
+    queries = embed_dense(network, tokenize([documents[i].title for i in long]))
+    bodies = embed_dense(network, [ids[i] for i in order])
     return Judgement(queries, bodies, [ids[i] for i in long])
+
+
+def embed_dense(network: SparseEncoder, texts: Sequence[Sequence[int]]) -> Embeddings:
+    """Unit rows [n, hidden_dim] with the gate off; the network is one without changed weights."""
+    with _gate_off(network):
+        rows, _ = embed(network, texts)
+    return rows
 
 
 @contextmanager

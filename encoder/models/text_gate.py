@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 
 from encoder.errors import ModelError
 from encoder.models.sparsity import SPARSE_INT8, SPARSE_RECIPE
+from encoder.towers.text import MAX_TOKENS, load_tokenizer
 
 if TYPE_CHECKING:
     from encoder.dsre.documents import Document
     from encoder.dsre.gatefile import GateFile
+    from encoder.dsre.judge import Tokenize
+    from encoder.dsre.tuning import Plan
     from encoder.networks.bert import SentenceBert
 
 
@@ -33,10 +36,67 @@ def calibrate_text(
         InputError: too few documents.
     """
     from encoder.dsre.calibrate import calibrate
+
+    documents = list(documents)
+    dense, tokenize = _open(model)
+    gate = calibrate(dense, tokenize, documents, max_loss=max_loss, report=report)
+    return _raised(gate, tokenize, documents, report)
+
+
+def distill_text(
+    model: str,
+    documents: Iterable[Document],
+    *,
+    plan: Plan,
+    more: Sequence[str] = (),
+    max_loss: float = 0.003,
+    max_tokens: int = MAX_TOKENS,
+    report: Callable[[str], None] | None = None,
+) -> GateFile:
+    """Train a gate for a model's text tower; see `encoder.dsre.distill.distill`.
+
+    Args:
+        model: only ``bundle:default``.
+        documents: see there.
+        plan: see there.
+        more: other texts to train with.
+        max_loss: see there.
+        max_tokens: where texts are cut; the tower itself cuts at `MAX_TOKENS`.
+        report: see there.
+
+    Raises:
+        ModelError: another model than ``bundle:default``, or the gate loses too much.
+        InputError: too few documents.
+    """
+    from encoder.dsre.distill import distill
+
+    documents = list(documents)
+    dense, tokenize = _open(model, max_tokens)
+    gate = distill(
+        dense, tokenize, documents,
+        plan=plan, more=tokenize(more), max_loss=max_loss, report=report,
+    )  # fmt: skip
+    return _raised(gate, tokenize, documents, report)
+
+
+def _raised(
+    gate: GateFile,
+    tokenize: Tokenize,
+    documents: Sequence[Document],
+    report: Callable[[str], None] | None,
+) -> GateFile:
+    """The gate from the length on at which it pays."""
     from encoder.models import bundle
     from encoder.models.break_even import raise_to_break_even
+
+    bodies = tokenize([document.body for document in documents])
+    return raise_to_break_even(gate, bundle.location() / "text", bodies, report=report)
+
+
+def _open(model: str, max_tokens: int = MAX_TOKENS) -> tuple[SentenceBert, Tokenize]:
+    """The text network and its tokenizer."""
+    from encoder.models import bundle
     from encoder.networks.bert import load_sentence_bert
-    from encoder.towers.text import load_tokenizer
 
     if model != "bundle:default":
         raise ModelError(
@@ -44,16 +104,12 @@ def calibrate_text(
             remedy="For a torch model of your own use encoder.dsre.calibrate.calibrate.",
         )
     folder = bundle.location() / "text"
-    tokenizer = load_tokenizer(folder / "tokenizer.json")
-    documents = list(documents)
+    tokenizer = load_tokenizer(folder / "tokenizer.json", max_tokens=max_tokens)
 
     def tokenize(texts: Sequence[str]) -> list[list[int]]:
         return [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
 
-    dense = load_sentence_bert(folder)
-    gate = calibrate(dense, tokenize, documents, max_loss=max_loss, report=report)
-    bodies = tokenize([document.body for document in documents])
-    return raise_to_break_even(gate, folder, bodies, report=report)
+    return load_sentence_bert(folder), tokenize
 
 
 def write(model: SentenceBert, gate: GateFile, target: Path) -> None:

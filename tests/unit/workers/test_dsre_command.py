@@ -1,4 +1,4 @@
-"""``anymodal dsre calibrate`` on the real text tower."""
+"""``anymodal dsre calibrate`` and ``distill`` on the real text tower."""
 
 import json
 from pathlib import Path
@@ -21,20 +21,29 @@ THINGS = (
 ).split()
 
 
-def calibrate(*options: str) -> str:
-    ran = CliRunner().invoke(anymodal, ["dsre", "calibrate", *options], catch_exceptions=False)
+def dsre(*options: str) -> str:
+    ran = CliRunner().invoke(anymodal, ["dsre", *options], catch_exceptions=False)
     assert ran.exit_code == 0, ran.output
     return ran.stdout
 
 
-def test_texts_give_a_gate_that_the_encoder_takes(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder, rng = tmp_path_factory.mktemp("texts"), np.random.default_rng(0)
     for i in range(230):
         a, b = rng.choice(THINGS, 2, replace=False)
         body = " ".join(f"The {rng.choice([a, b, 'old man'])} was seen at {n}." for n in range(30))
-        (tmp_path / f"{i}.txt").write_text(f"About the {a} and the {b}, number {i}\n\n{body}")
+        (folder / f"{i}.txt").write_text(f"About the {a} and the {b}, number {i}\n\n{body}")
+    return folder
+
+
+def options(texts: Path, out: Path, *others: str) -> tuple[str, ...]:
+    return "--texts", str(texts), "--max-loss", "0.9", "--out", str(out), *others
+
+
+def test_texts_give_a_gate_that_the_encoder_takes(texts: Path, tmp_path: Path) -> None:
     out = tmp_path / "gate.npz"
-    facts = json.loads(calibrate("--texts", str(tmp_path), "--max-loss", "0.9", "--out", str(out)))
+    facts = json.loads(dsre("calibrate", *options(texts, out)))
     assert GateFile.load(out).identity == facts["identity"]
     assert sum(facts["documents"].values()) == 230
     assert facts["judged"]["n_queries"] == facts["documents"]["judge"]
@@ -45,11 +54,29 @@ def test_texts_give_a_gate_that_the_encoder_takes(tmp_path: Path) -> None:
     assert own.startswith(facts["identity"])
 
 
-def test_too_few_texts_or_another_model(tmp_path: Path) -> None:
+def test_texts_train_a_gate_that_the_encoder_takes(texts: Path, tmp_path: Path) -> None:
+    out = tmp_path / "gate.npz"
+    facts = json.loads(dsre("distill", *options(texts, out, "--steps", "2")))
+    gate = GateFile.load(out)
+    assert gate.identity == facts["identity"]
+    assert facts["plan"]["n_steps"] == 2
+    assert facts["texts"] == facts["documents"]["rarity"]
+    assert len(gate.deltas) > 6 * 6 if facts["step"] else not gate.deltas
+    own = MultiModalEncoder(enable_dsre=str(out)).space.identity["dsre"]
+    assert own.startswith(facts["identity"])
+
+
+@pytest.mark.parametrize("verb", ["calibrate", "distill"])
+def test_too_few_texts_or_another_model(tmp_path: Path, verb: str) -> None:
     out = str(tmp_path / "gate.npz")
     with pytest.raises(InputError, match="0 text files"):
-        calibrate("--texts", str(tmp_path), "--out", out)
+        dsre(verb, "--texts", str(tmp_path), "--out", out)
     (tmp_path / "a.txt").write_text("A title of it\n" + "A sentence that goes on. " * 30)
     with pytest.raises(ModelError, match="not to hf:org/name"):
-        calibrate("--model", "hf:org/name", "--texts", str(tmp_path), "--out", out)
+        dsre(verb, "--model", "hf:org/name", "--texts", str(tmp_path), "--out", out)
     assert not (tmp_path / "gate.npz").exists()
+
+
+def test_steps_that_cannot_train(texts: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="n_steps"):
+        dsre("distill", *options(texts, tmp_path / "gate.npz", "--steps", "0"))

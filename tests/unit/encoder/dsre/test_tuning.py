@@ -1,0 +1,110 @@
+"""Training on a small network: what it minimises, what it leaves alone, that it repeats."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from encoder.dsre.gatefile import GateFile
+from encoder.dsre.network import SparseEncoder
+from encoder.dsre.settings import GateSettings
+from encoder.dsre.tuning import Plan, Student, batches, objective
+from encoder.errors import InputError
+from encoder.networks.bert import BertSize, SentenceBert
+
+WORDS = 200
+SETTINGS = GateSettings((None, 0.05, 0.05), protection=0.0, min_tokens=20)
+PLAN = Plan(n_steps=60, n_texts=6, rank=4, rate=5e-3, seed=3)
+
+
+def network() -> SparseEncoder:
+    torch.manual_seed(0)
+    size = BertSize(vocab_size=WORDS, hidden_dim=16, ffn_dim=32, n_layers=3, n_heads=2)
+    return SparseEncoder(SentenceBert(size), GateFile(np.zeros(WORDS, np.uint8), SETTINGS)).eval()
+
+
+def texts(seed: int, n: int = 48) -> list[list[int]]:
+    rng = np.random.default_rng(seed)
+    return [[1, *rng.integers(3, WORDS, rng.integers(30, 60)), 2] for _ in range(n)]
+
+
+def train(plan: Plan) -> Student:
+    student, anchors = Student(network(), plan), torch.eye(16)
+    some = texts(0)
+    drawn = batches([len(one) for one in some], plan.n_texts, np.random.default_rng(plan.seed))
+    for step in range(plan.n_steps):
+        batch = [some[i] for i in next(drawn)]
+        student.learn(step, batch, student.teach(batch), anchors)
+    return student
+
+
+def away(found: Student | None) -> float:
+    """1 − cosine of sparse to dense vectors, with texts that no training saw."""
+    teacher, gate = Student(network(), PLAN), GateFile(np.zeros(WORDS, np.uint8), SETTINGS)
+    if found:
+        gate = GateFile(gate.rarity, SETTINGS, deltas=found.deltas())
+    sparse = SparseEncoder(network().dense, gate).eval()
+    total = 0.0
+    for ids in texts(1):
+        with torch.inference_mode():
+            pooled, kept = sparse(torch.tensor([ids]), torch.ones(1, len(ids)))
+        assert kept[0, -1] < len(ids) / 2
+        total += 1 - float((normalize(pooled, dim=1) * teacher.teach([ids])).sum())
+    return total / 48
+
+
+def test_training_brings_the_sparse_vectors_nearer() -> None:
+    assert away(train(PLAN)) < 0.8 * away(None)
+
+
+def test_a_seed_repeats_and_the_network_stays() -> None:
+    short = Plan(n_steps=3, n_texts=4, rank=2, seed=1)
+    first, second = train(short).deltas(), train(short).deltas()
+    assert first.keys() == second.keys()
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+    assert all(value.dtype == np.float16 for value in first.values())
+    student = Student(network(), short)
+    before = {name: value.clone() for name, value in network().named_parameters()}
+    some = texts(0)[:4]
+    student.learn(0, some, student.teach(some), torch.eye(16))
+    for name, value in student.network.named_parameters():
+        assert torch.equal(value, before[name])
+
+
+def test_the_objective() -> None:
+    dense = torch.eye(4)[:2]
+    assert float(objective(3 * dense, dense, torch.eye(4), 30.0)) == pytest.approx(0, abs=1e-6)
+    turned = dense.roll(1, 0)
+    assert float(objective(turned, dense, torch.eye(4)[2:], 30.0)) == pytest.approx(1)
+    assert float(objective(turned, dense, torch.eye(4), 30.0)) == pytest.approx(1 + 30 * 2 / 4)
+
+
+def test_batches_hold_each_text_once_and_like_lengths() -> None:
+    lengths = np.random.default_rng(0).integers(128, 512, 200).tolist()
+    once = list(islice(batches(lengths, 8, np.random.default_rng(0)), 25))
+    assert sorted(np.concatenate(once).tolist()) == list(range(200))
+    spread = [max(lengths[i] for i in one) - min(lengths[i] for i in one) for one in once]
+    assert max(spread) < 60
+
+
+def test_the_plan_moves_from_careful_to_wanted() -> None:
+    plan = Plan(n_steps=100, annealed=0.5)
+    first, half, last = (plan.gate_at(step, SETTINGS).thresholds for step in (0, 49, 99))
+    assert first[0] is None
+    assert first[1] is not None
+    assert first[1] > 0.8
+    assert half == last == pytest.approx(SETTINGS.thresholds)
+    assert plan.rate_at(0) < plan.rate_at(30) > plan.rate_at(99)
+    assert plan.rate_at(99) < 0.01 * plan.rate
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"n_steps": 0}, {"rank": 0}, {"rate": 0.0}, {"rate": float("nan")}, {"n_texts": -1}]
+)
+def test_a_plan_that_cannot_train(wrong: dict[str, float]) -> None:
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        Plan(**wrong)  # type: ignore[arg-type]
