@@ -13,6 +13,15 @@ from encoder.dsre.documents import Document, as_document
 _SUBMODULES = {
     "numpy": "linalg fft random polynomial ma",
     "torch": "nn nn.functional optim optim.lr_scheduler distributions fft linalg special sparse",
+    "pandas": "api.types core.frame core.series errors io plotting tseries.offsets",
+    "networkx": "algorithms drawing generators linalg",
+    "sympy": "combinatorics core functions geometry integrals matrices ntheory polys series "
+    "simplify solvers stats",
+    "matplotlib": "animation axes collections colors dates figure patches pyplot text ticker "
+    "transforms",
+    "sklearn": "cluster covariance decomposition ensemble feature_extraction.text impute "
+    "linear_model manifold metrics model_selection naive_bayes neighbors pipeline preprocessing "
+    "svm tree",
     "scipy": "stats signal optimize linalg sparse special spatial ndimage interpolate integrate "
     "fft cluster.hierarchy",
     "sklearn": "cluster covariance cross_decomposition decomposition ensemble feature_extraction "

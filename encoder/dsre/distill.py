@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from encoder.dsre.network import Pooling, SparseEncoder
     from encoder.dsre.tuning import Plan
 
-BOLD = (0.6, 0.6, 0.6, 0.55, 0.45, 0.3)
-"""Thresholds that no undistilled gate could hold, first layer included."""
+BOLD = (0.7, 0.65, 0.6, 0.55, 0.45, 0.3)
+"""Thresholds for 6 layers, the first included: about 1.8 times fewer FLOPs."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +108,8 @@ def distill(
         f"With texts that nothing was fitted to: {describe(judged)}, {saved:.2f} times fewer FLOPs"
     )
     facts = {
-        "preset": "distilled", "plan": asdict(plan), "step": best.step, "max_loss": max_loss,
-        "flops_ratio": round(saved, 3), "texts": len(texts),
+        "preset": "distilled", "shift": 0.0, "plan": asdict(plan), "step": best.step,
+        "max_loss": max_loss, "flops_ratio": round(saved, 3), "texts": len(texts),
         "documents": {part: len(found) for part, found in parts.items()},
         "before": asdict(before.loss), "chosen": asdict(best.loss), "judged": asdict(judged),
     }  # fmt: skip

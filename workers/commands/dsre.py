@@ -59,7 +59,7 @@ def calibrate(model: str, texts: Path, max_loss: float, out: Path, as_json: bool
 @_model
 @_texts
 @_max_loss
-@click.option("--steps", default=700, show_default=True, help="How often the weights change.")
+@click.option("--steps", default=400, show_default=True, help="How often the weights change.")
 @click.option("--seed", default=0, show_default=True, help="Of the order of the texts.")
 @_out
 @_json

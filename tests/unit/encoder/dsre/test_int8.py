@@ -20,7 +20,7 @@ from encoder.quant.dynamic import quantize_dynamic
 from encoder.runtime.onnx import OnnxSession
 
 SIZE = BertSize(vocab_size=500, hidden_dim=32, ffn_dim=64, n_layers=3, n_heads=4)
-SETTINGS = GateSettings((None, 0.5, 0.4), min_tokens=20)
+SETTINGS = GateSettings((0.6, 0.5, 0.4), min_tokens=20)
 
 
 @pytest.fixture(scope="module")

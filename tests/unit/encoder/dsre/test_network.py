@@ -131,7 +131,7 @@ def test_floor_holds_for_a_text_of_one_word(dense: SentenceBert, gate: GateFile)
 def test_onnx_equals_torch(batch: tuple[Tensor, Tensor], tmp_path: Path) -> None:
     torch.manual_seed(0)
     small = SentenceBert(BertSize(hidden_dim=32, ffn_dim=64, n_layers=3, n_heads=4)).eval()
-    gate = GateFile(np.zeros(N_TOKENS, np.uint8), GateSettings((None, 0.5, 0.45)))
+    gate = GateFile(np.zeros(N_TOKENS, np.uint8), GateSettings((0.7, 0.5, 0.45)))
     sparse = SparseEncoder(small, gate)
     export_sparse(sparse, tmp_path / "sparse.onnx")
     session = OnnxSession(tmp_path / "sparse.onnx", n_threads=1)
