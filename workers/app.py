@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from celery import Celery
+from kombu import Queue
 
 from workers.config import Settings
+from workers.queues import CLASSES, PRIORITIES, queue_name
 
 
 def celery_config(settings: Settings) -> dict[str, object]:
@@ -18,6 +20,10 @@ def celery_config(settings: Settings) -> dict[str, object]:
         "visibility_timeout": settings.task_timeout_s + 60,
         "unacked_restore_interval": 1,
         "unacked_restore_throttle": 1,
+        "priority_steps": sorted(PRIORITIES.values()),
+        "socket_timeout": 30,
+        "socket_connect_timeout": 5,
+        "socket_keepalive": True,
     }
     return {
         "broker_url": settings.broker,
@@ -25,11 +31,16 @@ def celery_config(settings: Settings) -> dict[str, object]:
         "broker_transport_options": {"polling_interval": 0.02} if in_process else transport,
         "broker_connection_retry_on_startup": True,
         "task_default_queue": "anymodal",
+        "task_queues": [Queue(name) for name in ["anymodal", *map(queue_name, CLASSES)]],
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
+        "task_soft_time_limit": settings.task_timeout_s - 5,
         "task_time_limit": settings.task_timeout_s,
         "worker_prefetch_multiplier": 1,
-        "worker_cancel_long_running_tasks_on_connection_loss": True,
+        # A shard goes on while the broker is away: its lease, not its message, says whose it is.
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "broker_connection_max_retries": None,
+        "worker_proc_alive_timeout": 120,  # a child loads its model before it says that it is up
         "worker_hijack_root_logger": False,
         "result_expires": 24 * 3600,
     }

@@ -14,6 +14,7 @@ _COMMANDS = {
     "dsre": "Fit the gate that makes long texts cheaper.",
     "export-onnx": "Write a quantized tower for another runtime.",
     "ingest": "Make files and folders searchable.",
+    "jobs": "Show, retry and cancel jobs on a broker.",
     "quantize": "Store a tower in few bits, chosen by measurement.",
     "search": "Find text, images, sound and moments of video.",
     "worker": "Run tasks that others send to a broker.",

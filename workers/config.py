@@ -33,7 +33,23 @@ class Settings(BaseSettings):
     """How many files one task decodes side by side."""
 
     task_timeout_s: int = Field(default=3600, ge=10)
-    """The longest that a task may run; the broker gives it to another worker after that."""
+    """The longest that a task may run before it is ended; its files are then tried one by one."""
+
+    queue_shards: int = Field(default=64, ge=1)
+    """How many shards may wait in one queue before no more are planned."""
+
+    lease_s: float = Field(default=8.0, ge=1)
+    """How long a worker that says nothing is trusted to be alive."""
+
+    job_ttl_s: int = Field(default=7 * 86400, ge=60)
+    """How long a job and its dead letters are kept after their last change."""
+
+    shutdown_s: float = Field(default=60.0, ge=0)
+    """How long a worker that is to stop may go on with the shard under way."""
+
+    child_growth_mb: int = Field(default=2048, ge=1)
+    """How much more memory than after its start a worker's process may have used before it is
+    replaced, between two tasks."""
 
     @staticmethod
     def set(**options: str | None) -> None:

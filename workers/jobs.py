@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -28,8 +28,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Two shards of one process may hold copies of one file: their commit rows are merged in turn.
 _commit_lock = Lock()
+
+
+@contextmanager
+def commit_alone(_asset_ids: Iterable[str]) -> Iterator[None]:
+    """Two shards of one process may hold copies of one file: their rows are merged in turn."""
+    with _commit_lock:
+        yield
 
 
 def in_chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -51,9 +57,17 @@ class IngestJob:
     config: IngestConfig = field(default_factory=IngestConfig)
     batch_segments: int = 64
     decode_threads: int = 2
+    exclusive: Callable[[Iterable[str]], AbstractContextManager[None]] = commit_alone
 
-    def run(self, paths: Sequence[str]) -> IngestReport:
+    def run(
+        self, paths: Sequence[str], begun: Callable[[Sequence[str]], set[str]] | None = None
+    ) -> IngestReport:
         """Ingest these files; those that cannot be decoded are in the report, the rest goes on.
+
+        Args:
+            paths: the files.
+            begun: learns of the contents that are new, before they are stored, and returns those
+                of an earlier try at the same files: what that one stored counts as ingested.
 
         Raises:
             StoreError: the store failed; nothing that it did not acknowledge counts as ingested.
@@ -64,9 +78,12 @@ class IngestJob:
         with _timed(report, "lookup"):
             stored = self.store.assets(list(located))
             new = [copies[0] for asset_id, copies in located.items() if asset_id not in stored]
+            ours = begun([asset.asset_id for asset in new]) if begun else set()
         rows, finished = self._encode(new, report)
         with _timed(report, "store"):
             self._commit(located, stored, rows, finished, report)
+        for asset_id in ours & set(stored):
+            _count_ingested_before(report, stored[asset_id], located[asset_id])
         return report
 
     def _identify(self, paths: Sequence[str], report: IngestReport) -> dict[str, list[Asset]]:
@@ -178,7 +195,10 @@ class IngestJob:
         report: IngestReport,
     ) -> None:
         """Write segments, then commit rows; then take back what these files held before."""
-        with _commit_lock:
+        uris = [copy.uri for copies in located.values() for copy in copies]
+        before = self.store.assets_at(uris).values()
+        touched = {*located, *(row.asset_id for rows_here in before for row in rows_here)}
+        with self.exclusive(touched):
             current = self.store.assets(list(located))
             writes = []
             for asset_id, copies in located.items():
@@ -247,6 +267,14 @@ def _merged(copies: Sequence[Asset], current: AssetRow | None, n_segments: int) 
         list(dict.fromkeys(uris)),
         dict(first.metadata),
     )
+
+
+def _count_ingested_before(report: IngestReport, row: AssetRow, copies: Sequence[Asset]) -> None:
+    """An earlier try at this shard stored it and could not say so."""
+    report.unchanged -= len(copies)
+    report.ingested += len(copies)
+    report.n_bytes += sum(copy.size_bytes for copy in copies)
+    report.segments.update({str(row.modality): row.n_segments})
 
 
 def _count(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.types import Hit
+from workers.job_types import JobView
 from workers.reports import IngestReport
 
 if TYPE_CHECKING:
@@ -93,6 +94,48 @@ def report_lines(report: IngestReport, wall_s: float) -> list[str]:
         for failure in report.failures
     ]
     return lines
+
+
+def jobs_table(jobs: Sequence[JobView]) -> Table:
+    """Jobs, newest first."""
+    from datetime import datetime
+
+    from rich.table import Table
+
+    table = Table()
+    for heading in ("job", "state", "begun", "files", "done", "set aside", "left"):
+        table.add_column(heading, justify="left" if heading in ("job", "state") else "right")
+    for job in jobs:
+        begun = datetime.fromtimestamp(job.created).strftime("%d %b %H:%M")
+        left = _clock(job.left_s) if job.left_s is not None else ""
+        numbers = (job.n_files, job.n_done, job.failed)
+        state = "planner lost" if job.planner_lost else job.state
+        table.add_row(job.job_id, state, begun, *map(str, numbers), left)
+    return table
+
+
+def job_lines(job: JobView) -> list[str]:
+    """How a job stands, for people, in rich markup."""
+    from rich.markup import escape
+
+    rates = ", ".join(f"{kind} {n / job.seconds:.1f}/s" for kind, n in job.segments.items())
+    lost = " (its planner is gone: anymodal jobs retry)" if job.planner_lost else ""
+    left = f", {_clock(job.left_s)} left" if job.left_s is not None else ""
+    return [
+        f"[bold]{job.job_id}[/] {job.state}{lost}: {escape(', '.join(job.paths))}",
+        f"{job.n_done} of {job.n_files} files in {_clock(job.seconds)}{left}: {job.ingested} "
+        f"ingested, {job.unchanged} unchanged, {job.failed} set aside",
+        f"{job.n_bytes / 1e6:.1f} MB, segments: {rates or 'none'}",
+        f"[dim]{job.open_shards} shards open, {job.shards_at_work} of them at work[/]",
+    ]
+
+
+def job_note(job: JobView) -> str:
+    """What stands behind a job's progress bar."""
+    parts = [f"{kind} {n / job.seconds:.1f}/s" for kind, n in sorted(job.segments.items())]
+    parts += [f"{job.n_bytes / 1e6:.0f} MB"]
+    parts += [f"{job.failed} set aside"] if job.failed else []
+    return " · ".join(parts)
 
 
 def progress_bar() -> Progress:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from search.errors import StoreError
 from workers.config import Settings
 
 if TYPE_CHECKING:
     from encoder import MultiModalEncoder
     from search.store.base import VectorStore
+    from workers.reports import IngestReport
 
 _lock = Lock()
 
@@ -30,11 +34,48 @@ def shared_store() -> VectorStore:
 
 def close() -> None:
     """Close the store, if it was opened, and forget both."""
+    forget_store()
+    with _lock:
+        _encoder.cache_clear()
+
+
+def forget_store() -> None:
+    """Close the store, if it was opened; the next use opens it anew."""
     with _lock:
         if _store.cache_info().currsize:
-            _store(_encoder()).close()
+            with suppress(StoreError):
+                _store(_encoder()).close()
         _store.cache_clear()
-        _encoder.cache_clear()
+
+
+def reopen_store() -> None:
+    """Open the store anew, as after its server was away: a Lite server forgets what was loaded.
+
+    Raises:
+        StoreError: it is still away.
+    """
+    forget_store()
+    shared_store()
+
+
+def ingest_shared(paths: Sequence[str], begun: Callable[[Sequence[str]], set[str]]) -> IngestReport:
+    """Ingest files with the process's model into its store, as one of several workers."""
+    from workers.jobs import IngestJob
+    from workers.messages import shared_board
+
+    settings = Settings()
+    job = IngestJob(
+        shared_encoder(),
+        shared_store(),
+        batch_segments=settings.batch_segments,
+        decode_threads=settings.decode_threads,
+        exclusive=shared_board().exclusive,
+    )
+    try:
+        return job.run(paths, begun)
+    except StoreError:
+        forget_store()
+        raise
 
 
 @cache

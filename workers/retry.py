@@ -1,15 +1,61 @@
-"""Pure: which errors may heal, and how long to wait for it."""
+"""Pure: what to do with work that failed."""
 
 from __future__ import annotations
 
-from encoder.errors import AnymodalError
+from dataclasses import dataclass
+
+from encoder.errors import AnymodalError, MediaError
+from search.errors import SpaceMismatchError, StoreBusyError, StoreError, StoreUnavailableError
 
 MAX_RETRIES = 5
+MAX_CRASHES = 3
+
+
+@dataclass(frozen=True)
+class Again:
+    """Try again after ``delay_s``; ``forgiven``: this try does not count."""
+
+    delay_s: float
+    forgiven: bool = False
+
+
+@dataclass(frozen=True)
+class GiveUp:
+    """It cannot heal by itself: set it aside."""
+
+
+def decide(error: Exception, attempt: int, jitter: float) -> Again | GiveUp:
+    """Whether to repeat a shard that failed as a whole.
+
+    A store or broker that is away is waited for, however long it takes, and burns no try. What
+    may heal otherwise is tried `MAX_RETRIES` times. What cannot (a corrupt file, another space,
+    a fault of the program) is set aside at once.
+
+    Args:
+        error: what was raised.
+        attempt: 1 for the first try.
+        jitter: 0..1, spreads the delay.
+
+    >>> decide(StoreUnavailableError("away"), attempt=99, jitter=0.0)
+    Again(delay_s=30.0, forgiven=True)
+    >>> decide(SpaceMismatchError("another space"), attempt=1, jitter=0.0)
+    GiveUp()
+    """
+    if isinstance(error, StoreUnavailableError | StoreBusyError):
+        return Again(min(30.0, delay_s(attempt - 1, jitter)), forgiven=True)
+    if not may_heal(error) or attempt > MAX_RETRIES:
+        return GiveUp()
+    return Again(delay_s(attempt - 1, jitter))
 
 
 def may_heal(error: Exception) -> bool:
     """Whether the same task can succeed later: a store that is away, never a corrupt file."""
-    return isinstance(error, AnymodalError) and error.retryable
+    if isinstance(error, SpaceMismatchError | MediaError):
+        return False
+    if isinstance(error, AnymodalError):
+        # Any store error: a server that came back may have to be opened again.
+        return error.retryable or isinstance(error, StoreError)
+    return isinstance(error, ConnectionError | TimeoutError)
 
 
 def delay_s(attempt: int, jitter: float) -> float:
@@ -18,4 +64,4 @@ def delay_s(attempt: int, jitter: float) -> float:
     >>> [delay_s(n, jitter=0.0) for n in range(4)]
     [1.0, 2.0, 4.0, 8.0]
     """
-    return float(min(60.0, 2.0**attempt) * (1 + jitter / 2))
+    return float(min(60.0, 2.0 ** min(attempt, 10)) * (1 + jitter / 2))

@@ -8,6 +8,7 @@ from typing import Any
 from workers import resources, retry
 from workers.app import app
 from workers.config import Settings
+from workers.messages import publish, shared_board
 
 
 @app.task(bind=True, name="anymodal.ingest_shard", max_retries=retry.MAX_RETRIES)
@@ -29,3 +30,28 @@ def ingest_shard(self: Any, paths: list[str]) -> dict[str, Any]:
             raise
         wait_s = retry.delay_s(self.request.retries, random.random())
         raise self.retry(exc=error, countdown=wait_s) from error
+
+
+@app.task(name="anymodal.run_shard", ignore_result=True)
+def run_shard(job_id: str, shard_id: str) -> str:
+    """Run one shard of a job; what became of it, in a word (`workers.shards`)."""
+    from billiard.exceptions import SoftTimeLimitExceeded
+
+    from workers.shards import ShardRun
+
+    settings = Settings()
+    board = shared_board()
+    run = ShardRun(
+        board,
+        resources.ingest_shared,
+        resources.reopen_store,
+        publish,
+        pause_s=settings.task_timeout_s / 2,
+        shutdown_s=settings.shutdown_s,
+    )
+    try:
+        return run.run(job_id, shard_id)
+    except SoftTimeLimitExceeded:
+        shard = board.open_shards(job_id).get(shard_id)
+        limit_s = float(settings.task_timeout_s)
+        return run.out_of_time(job_id, shard_id, shard, limit_s) if shard else "left"

@@ -31,37 +31,61 @@ if TYPE_CHECKING:
 @broker_option
 @model_option
 @json_option
+@click.option("--detach", is_flag=True, help="Print the job's id and do not wait for it.")
+@click.option(
+    "--priority",
+    type=click.Choice(["interactive", "normal", "bulk"]),
+    default="normal",
+    show_default=True,
+    help="Which of several jobs on a broker goes first.",
+)
 def ingest(
     paths: tuple[Path, ...],
     store: str | None,
     broker: str | None,
     model: str | None,
     as_json: bool,
+    detach: bool,
+    priority: str,
 ) -> None:
     """Make the files and folders PATHS searchable.
 
     What is stored already is not encoded again; a changed file replaces what it held before. A
     file that cannot be decoded is reported and set aside. Ctrl-C finishes the files under way;
-    the same command goes on where it stopped.
+    the same command goes on where it stopped. With --broker the files are a job that workers
+    share; see `anymodal jobs`.
     """
     apply_options(store, broker, model)
     from workers.config import Settings
     from workers.output import console, print_json, report_lines, wants_json
     from workers.reports import IngestReport
 
+    embedded = Settings().broker.startswith("memory:")
+    if detach and embedded:
+        raise click.UsageError("--detach needs --broker: without one, this process does the work.")
+    if detach:
+        _detach(paths, priority, as_json)
+        return
     report = IngestReport()
     started = perf_counter()
     stop = _stop_on_interrupt()
-    _run(paths, Settings(), report, stop)
+    job_id = None
+    if embedded:
+        _run(paths, Settings(), report, stop)
+    else:
+        job_id = _run_job(paths, priority, report, stop)
     interrupted = stop.is_set()
     wall_s = perf_counter() - started
     if wants_json(as_json):
-        print_json({**report.as_json(), "wall_s": round(wall_s, 3), "interrupted": interrupted})
+        facts = {"wall_s": round(wall_s, 3), "interrupted": interrupted}
+        job = {"job": job_id} if job_id else {}
+        print_json({**report.as_json(), **facts, **job})
     else:
         for line in report_lines(report, wall_s):
             console().print(line, soft_wrap=True)
     if interrupted:
-        click.echo("Interrupted: the same command ingests the rest.", err=True)
+        again = f"anymodal jobs retry {job_id}" if job_id else "the same command"
+        click.echo(f"Interrupted: {again} ingests the rest.", err=True)
         raise SystemExit(130)
     if report.failures and not (report.ingested or report.unchanged):
         raise SystemExit(1)
@@ -71,27 +95,16 @@ def _run(paths: tuple[Path, ...], settings: Settings, report: IngestReport, stop
     from ingest import discover
     from workers import resources
     from workers.dispatch import run_shards
+    from workers.embedded import embedded_worker
     from workers.jobs import in_chunks
     from workers.output import progress_bar
 
     n_files = sum(1 for _ in discover(paths))
     shards = in_chunks((str(path) for path in discover(paths)), settings.shard_files)
     with ExitStack() as stack:
-        if settings.broker.startswith("memory:"):
-            from workers.embedded import embedded_worker
-
-            resources.shared_store()  # errors of model and store come before the first task
-            stack.callback(resources.close)
-            stack.enter_context(embedded_worker())
-        else:
-            from workers.broker import check_broker, n_workers
-
-            check_broker()
-            if not n_workers():
-                click.echo(
-                    f"No worker answers yet. Start one: anymodal worker --broker {settings.broker}",
-                    err=True,
-                )
+        resources.shared_store()  # errors of model and store come before the first task
+        stack.callback(resources.close)
+        stack.enter_context(embedded_worker())
         bar = stack.enter_context(progress_bar())
         task = bar.add_task("ingest", total=n_files, note="")
 
@@ -101,6 +114,41 @@ def _run(paths: tuple[Path, ...], settings: Settings, report: IngestReport, stop
             bar.update(task, advance=shard.n_files, note=note)
 
         run_shards(shards, max_in_flight=4, on_report=show, stopped=stop.is_set)
+
+
+def _detach(paths: tuple[Path, ...], priority: str, as_json: bool) -> None:
+    from workers.broker import check_broker
+    from workers.messages import shared_board
+    from workers.output import print_json, wants_json
+    from workers.planner import start_planner
+
+    check_broker()
+    job_id = shared_board().create(_absolute(paths), priority=priority)
+    start_planner(job_id)
+    if wants_json(as_json):
+        print_json({"job": job_id})
+    else:
+        click.echo(job_id)
+
+
+def _run_job(paths: tuple[Path, ...], priority: str, report: IngestReport, stop: Event) -> str:
+    """Plan a job here and watch until it has ended; its id."""
+    from workers.broker import check_broker, n_workers
+    from workers.messages import shared_board
+    from workers.watch import plan_and_watch
+
+    check_broker()
+    if not n_workers():
+        click.echo("No worker answers yet. Start one: anymodal worker --broker URL", err=True)
+    board = shared_board()
+    job_id = board.create(_absolute(paths), priority=priority)
+    report.add(plan_and_watch(board, job_id, stop.is_set))
+    return job_id
+
+
+def _absolute(paths: tuple[Path, ...]) -> list[str]:
+    """A worker may stand in another folder."""
+    return [os.path.abspath(path) for path in paths]  # noqa: PTH100 (`resolve` follows links)
 
 
 def _stop_on_interrupt() -> Event:

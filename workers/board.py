@@ -1,0 +1,297 @@
+"""The state of jobs in Redis: what is open, who is at it, what was counted, what was set aside.
+
+It is a plan and a tally, and it expires. What is stored is known by the store alone (its commit
+rows), so a lost board costs a second run over files that are skipped, and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+from encoder.errors import InputError
+from ingest.types import Failure
+from workers import board_scripts as lua
+from workers.broker import BrokerError
+from workers.heartbeat import repeating
+from workers.job_types import Claim, DeadLetter, JobView, Shard
+from workers.reports import IngestReport
+
+T = TypeVar("T")
+
+_JOBS = "anymodal:jobs"
+_RUNNING = "anymodal:jobs:running"
+_PARTS = ("open", "lease", "tries", "begun", "failed")
+_LONGEST_COMMIT_S = 300
+_MOST_JOBS = 1000
+
+
+class JobBoard:
+    """Jobs by id. Safe in threads and, since the connections are made anew, after a fork.
+
+    Args:
+        url: ``redis://[user:password@]host:port/db``.
+        ttl_s: how long a job is kept after its last change.
+        lease_s: how long a worker that says nothing is trusted to be alive.
+        patience_s: how long a broker that is away is waited for.
+
+    Raises:
+        InputError: not a Redis URL.
+    """
+
+    def __init__(
+        self, url: str, *, ttl_s: int = 7 * 86400, lease_s: float = 8.0, patience_s: float = 600.0
+    ) -> None:
+        import redis
+
+        if not url.startswith(("redis://", "rediss://", "unix://")):
+            raise InputError("--broker", got=repr(url), wanted="redis://host:6379/0")
+        self._redis: Any = redis.Redis.from_url(
+            url, decode_responses=True, socket_timeout=10, socket_connect_timeout=5
+        )
+        self._ttl_s = ttl_s
+        self.lease_s = lease_s
+        self._patience_s = patience_s
+
+    def create(self, paths: Sequence[str], *, priority: str = "normal") -> str:
+        """A new job over these files and folders; its id."""
+        job_id = uuid.uuid4().hex[:12]
+        self.restart(job_id, paths, priority=priority)
+        return job_id
+
+    def restart(self, job_id: str, paths: Sequence[str], *, priority: str) -> None:
+        """Plan a job from its beginning; what is stored already will be counted as unchanged."""
+        now = time.time()
+        facts = {
+            "state": "planning",
+            "created": now,
+            "updated": now,
+            "planner": now,
+            "priority": priority,
+            "paths": json.dumps(list(paths)),
+        }
+
+        def write() -> None:
+            with self._redis.pipeline() as pipe:
+                pipe.delete(*self._keys(job_id)[:6])
+                pipe.hset(self._key(job_id), mapping=facts)
+                pipe.expire(self._key(job_id), self._ttl_s)
+                pipe.zadd(_JOBS, {job_id: now})
+                pipe.sadd(_RUNNING, job_id)
+                pipe.execute()
+
+        self.patiently(write)
+
+    def add(self, job_id: str, shard_id: str, shard: Shard) -> bool:
+        """Open a shard; False if the job is cancelled or gone."""
+        payload = json.dumps(asdict(shard))
+        return bool(self._run(lua.ADD, job_id, shard_id, payload, len(shard.paths)))
+
+    def planning(self, job_id: str) -> None:
+        """Say that the planner lives, while it waits for the queues."""
+        self.patiently(lambda: self._redis.hset(self._key(job_id), "planner", time.time()))
+
+    def planned(self, job_id: str) -> None:
+        """Say that all shards were added."""
+        self._run(lua.PLANNED, job_id)
+
+    def claim(self, job_id: str, shard_id: str) -> Claim | None:
+        """Take a shard; None if it is done, cancelled or held."""
+        found = self._run(lua.CLAIM, job_id, shard_id, self.lease_s)
+        if not found:
+            return None
+        return Claim(Shard(**json.loads(found[0])), int(found[1]) - 1, int(found[2]))
+
+    def beat(self, job_id: str, shard_id: str) -> bool:
+        """Keep the lease; False if the shard is no longer wanted. Does not wait for the broker."""
+        return bool(self._script(lua.BEAT, job_id, shard_id, self.lease_s))
+
+    def release(self, job_id: str, shard_id: str, wait_s: float, *, forgive: bool = False) -> None:
+        """Give a shard back, to be tried again; ``forgive``: this try shall not count."""
+        self._run(lua.RELEASE, job_id, shard_id, wait_s, int(forgive))
+
+    def finish(
+        self,
+        job_id: str,
+        shard_id: str,
+        report: IngestReport,
+        parts: Mapping[str, Shard] | None = None,
+    ) -> bool:
+        """Count a shard and close it, once; ``parts`` are opened in its place."""
+        counts = {
+            "ingested": report.ingested,
+            "unchanged": report.unchanged,
+            "bytes": report.n_bytes,
+            **{f"segments:{kind}": n for kind, n in report.segments.items()},
+            **{f"stage:{stage}": round(s, 4) for stage, s in report.stage_s.items()},
+        }
+        failed = {failure.uri: json.dumps(asdict(failure)) for failure in report.failures}
+        opened = {part: json.dumps(asdict(shard)) for part, shard in (parts or {}).items()}
+        arguments = [json.dumps(facts) for facts in (counts, failed, opened)]
+        return bool(self._run(lua.FINISH, job_id, shard_id, *arguments))
+
+    def begun(self, job_id: str, shard_id: str, asset_ids: Sequence[str]) -> set[str]:
+        """Note the contents that a shard is about to store; those of its first try come back."""
+        key = self._key(job_id, "begun")
+
+        def note() -> set[str]:
+            self._redis.hsetnx(key, shard_id, json.dumps(list(asset_ids)))
+            return set(json.loads(self._redis.hget(key, shard_id) or "[]"))
+
+        return self.patiently(note)
+
+    def cancel(self, job_id: str) -> bool:
+        """Drop what is not begun; False if the job had ended."""
+        self.view(job_id)
+        return bool(self._run(lua.CANCEL, job_id))
+
+    def revive(self, job_id: str, shard_id: str, shard: Shard, letters: Sequence[str]) -> None:
+        """Make a shard of dead letters."""
+        payload = json.dumps(asdict(shard))
+        self._run(lua.REVIVE, job_id, shard_id, payload, json.dumps(list(letters)))
+
+    def due(self, job_id: str) -> list[str]:
+        """Shards whose worker fell silent or whose wait is over; each goes to one caller."""
+        return list(self._script(lua.DUE, job_id, ""))
+
+    def open_shards(self, job_id: str) -> dict[str, Shard]:
+        """All that is not finished."""
+        found = self._redis.hgetall(self._key(job_id, "open"))
+        return {shard: Shard(**json.loads(payload)) for shard, payload in found.items()}
+
+    def leased(self, job_id: str) -> set[str]:
+        """The shards that someone is at, or that wait for their next try."""
+        return set(self._redis.zrange(self._key(job_id, "lease"), 0, -1))
+
+    def tries(self, job_id: str) -> dict[str, int]:
+        """How often each open shard was taken and not given back."""
+        found = self.patiently(lambda: self._redis.hgetall(self._key(job_id, "tries")))
+        return {shard: int(n) for shard, n in found.items() if ":" not in shard}
+
+    def running(self) -> list[str]:
+        """The ids of jobs that have not ended."""
+        return sorted(self._redis.smembers(_RUNNING))
+
+    def sweeping(self, for_s: float) -> bool:
+        """Whether this caller is the one to sweep now."""
+        return bool(self._redis.set("anymodal:sweep", "1", nx=True, px=int(for_s * 1000)))
+
+    def jobs(self) -> list[JobView]:
+        """The jobs that have not expired, newest first."""
+        found = self.patiently(lambda: self._redis.zrevrange(_JOBS, 0, _MOST_JOBS - 1))
+        views = [(job_id, self._view(job_id)) for job_id in found]
+        for job_id, view in views:
+            if view is None:
+                self._redis.zrem(_JOBS, job_id)
+                self._redis.srem(_RUNNING, job_id)
+        return [view for _, view in views if view]
+
+    def view(self, job_id: str) -> JobView:
+        """How a job stands.
+
+        Raises:
+            InputError: there is no such job.
+        """
+        view = self._view(job_id)
+        if view is None:
+            raise InputError(
+                "ID", got=f"{job_id!r}, which is no job here", wanted="one of `anymodal jobs`"
+            )
+        return view
+
+    def dead_letters(self, job_id: str) -> Iterator[DeadLetter]:
+        """The files that were set aside, streamed."""
+        found = self._redis.hscan_iter(self._key(job_id, "failed"), count=500)
+        for _, letter in found:
+            yield Failure(**json.loads(letter))
+
+    def depth(self, queues: Iterable[str], priorities: Iterable[int]) -> int:
+        """How many messages wait in these queues."""
+        names = [
+            queue if not priority else f"{queue}\x06\x16{priority}"
+            for queue in queues
+            for priority in priorities
+        ]
+
+        def count() -> int:
+            with self._redis.pipeline(transaction=False) as pipe:
+                for name in names:
+                    pipe.llen(name)
+                return sum(pipe.execute())
+
+        return self.patiently(count)
+
+    @contextmanager
+    def exclusive(self, asset_ids: Iterable[str]) -> Iterator[None]:
+        """Hold these contents alone among all workers; a holder that dies loses them with time."""
+        keys = [f"anymodal:lock:{asset_id}" for asset_id in sorted(set(asset_ids))]
+        token = uuid.uuid4().hex
+        deadline = time.monotonic() + _LONGEST_COMMIT_S
+
+        def take() -> bool:
+            held_ms = int(self.lease_s * 1000)
+            return not keys or bool(self._redis.eval(lua.LOCK, len(keys), *keys, token, held_ms))
+
+        while not self.patiently(take):
+            if time.monotonic() > deadline:
+                raise BrokerError("Another worker holds a content too long.", "Try again.")
+            time.sleep(0.05)
+        try:
+            with repeating(take, self.lease_s / 4):
+                yield
+        finally:
+            if keys:
+                self.patiently(lambda: self._redis.eval(lua.UNLOCK, len(keys), *keys, token))
+
+    def patiently(self, call: Callable[[], T]) -> T:
+        """Repeat a call that changes nothing when repeated, until the broker is back.
+
+        Raises:
+            BrokerError: it stays away for longer than ``patience_s``.
+        """
+        from redis.exceptions import ConnectionError as Away
+        from redis.exceptions import RedisError, TimeoutError
+
+        deadline = time.monotonic() + self._patience_s
+        pause_s = 0.1
+        while True:
+            try:
+                return call()
+            except RedisError as error:
+                if not isinstance(error, Away | TimeoutError) or time.monotonic() > deadline:
+                    raise BrokerError(
+                        f"The broker fails: {error}.", "Start it again; the jobs in it go on."
+                    ) from error
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, 2.0)
+
+    def _view(self, job_id: str) -> JobView | None:
+        def read() -> Any:
+            with self._redis.pipeline() as pipe:
+                pipe.hgetall(self._key(job_id))
+                pipe.hlen(self._key(job_id, "open"))
+                pipe.zcard(self._key(job_id, "lease"))
+                pipe.hlen(self._key(job_id, "failed"))
+                return pipe.execute()
+
+        facts, n_open, n_leased, n_failed = self.patiently(read)
+        return JobView.read(job_id, facts, n_open, n_leased, n_failed) if facts else None
+
+    def _run(self, script: str, job_id: str, *arguments: Any) -> Any:
+        return self.patiently(lambda: self._script(script, job_id, *arguments))
+
+    def _script(self, script: str, job_id: str, *arguments: Any) -> Any:
+        keys = self._keys(job_id)
+        return self._redis.eval(script, len(keys), *keys, job_id, self._ttl_s, *arguments)
+
+    def _keys(self, job_id: str) -> list[str]:
+        return [self._key(job_id), *(self._key(job_id, part) for part in _PARTS), _RUNNING]
+
+    @staticmethod
+    def _key(job_id: str, part: str = "") -> str:
+        return f"anymodal:job:{job_id}:{part}".rstrip(":")

@@ -1,0 +1,132 @@
+"""What must happen at once in Redis, as Lua; `workers.board` gives keys and arguments.
+
+A shard of a job is in ``open`` until it is finished. A ``lease`` says until when a worker is
+trusted to be at it, or, after a failure that may heal, when it is to be tried again.
+"""
+
+from __future__ import annotations
+
+_NOW = "local t = redis.call('TIME'); local now = t[1] + t[2] / 1e6\n"
+
+# Keys everywhere: job, open, lease, tries, begun, failed, running (the set of unfinished jobs).
+_CLOSE = """
+local function settle()
+  if redis.call('HGET', KEYS[1], 'planned') == '1' and redis.call('HLEN', KEYS[2]) == 0 then
+    redis.call('HSET', KEYS[1], 'state', 'done', 'finished', now)
+    redis.call('SREM', KEYS[7], ARGV[1])
+  end
+  redis.call('HSET', KEYS[1], 'updated', now)
+  for i = 1, 6 do redis.call('EXPIRE', KEYS[i], ARGV[2]) end
+end
+"""
+
+# job id, ttl, shard, payload, files: 1 if the job still wants it. Repeating it changes nothing.
+ADD = f"""{_NOW}
+local state = redis.call('HGET', KEYS[1], 'state')
+if state ~= 'planning' and state ~= 'running' then return 0 end
+if redis.call('HSETNX', KEYS[2], ARGV[3], ARGV[4]) == 1 then
+  redis.call('HINCRBY', KEYS[1], 'files', ARGV[5])
+end
+redis.call('HSET', KEYS[1], 'planner', now, 'updated', now)
+for i = 1, 6 do redis.call('EXPIRE', KEYS[i], ARGV[2]) end
+return 1
+"""
+
+# job id, ttl: every shard has been added.
+PLANNED = f"""{_NOW}{_CLOSE}
+if redis.call('HGET', KEYS[1], 'state') ~= 'planning' then return 0 end
+redis.call('HSET', KEYS[1], 'planned', 1, 'state', 'running')
+settle()
+return 1
+"""
+
+# job id, ttl, shard, lease seconds: payload, times taken and not given back, failures; nothing
+# if done or held.
+CLAIM = f"""{_NOW}
+local payload = redis.call('HGET', KEYS[2], ARGV[3])
+if not payload then return false end
+local lease = redis.call('ZSCORE', KEYS[3], ARGV[3])
+if lease and tonumber(lease) > now then return false end
+redis.call('ZADD', KEYS[3], now + ARGV[4], ARGV[3])
+local failures = redis.call('HGET', KEYS[4], ARGV[3] .. ':failures') or '0'
+return {{payload, redis.call('HINCRBY', KEYS[4], ARGV[3], 1), failures}}
+"""
+
+# job id, ttl, shard, lease seconds: 0 if the shard is no longer open (cancelled, or done).
+BEAT = f"""{_NOW}
+if redis.call('HEXISTS', KEYS[2], ARGV[3]) == 0 then return 0 end
+redis.call('ZADD', KEYS[3], now + ARGV[4], ARGV[3])
+return 1
+"""
+
+# job id, ttl, shard, wait seconds, whether forgiven: try again after the wait.
+RELEASE = f"""{_NOW}
+if redis.call('HEXISTS', KEYS[2], ARGV[3]) == 0 then return 0 end
+redis.call('ZADD', KEYS[3], now + ARGV[4], ARGV[3])
+redis.call('HINCRBY', KEYS[4], ARGV[3], -1)
+if ARGV[5] == '0' then redis.call('HINCRBY', KEYS[4], ARGV[3] .. ':failures', 1) end
+return 1
+"""
+
+# job id, ttl, shard, counts, failures, parts (each a JSON object): counted once, whoever is first.
+FINISH = f"""{_NOW}{_CLOSE}
+if redis.call('HDEL', KEYS[2], ARGV[3]) == 0 then return 0 end
+redis.call('ZREM', KEYS[3], ARGV[3])
+redis.call('HDEL', KEYS[4], ARGV[3], ARGV[3] .. ':failures')
+redis.call('HDEL', KEYS[5], ARGV[3])
+for name, value in pairs(cjson.decode(ARGV[4])) do
+  redis.call('HINCRBYFLOAT', KEYS[1], name, value)
+end
+for uri, why in pairs(cjson.decode(ARGV[5])) do redis.call('HSET', KEYS[6], uri, why) end
+for part, payload in pairs(cjson.decode(ARGV[6])) do redis.call('HSET', KEYS[2], part, payload) end
+settle()
+return 1
+"""
+
+# job id, ttl, shard: shards whose time is over; each is given to one caller only.
+DUE = f"""{_NOW}
+local due = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now)
+for _, shard in ipairs(due) do redis.call('ZREM', KEYS[3], shard) end
+return due
+"""
+
+# job id, ttl: drop what is not begun; what is running ends without being counted.
+CANCEL = f"""{_NOW}
+local state = redis.call('HGET', KEYS[1], 'state')
+if state ~= 'planning' and state ~= 'running' then return 0 end
+redis.call('HSET', KEYS[1], 'state', 'cancelled', 'finished', now, 'updated', now)
+redis.call('DEL', KEYS[2], KEYS[3], KEYS[4], KEYS[5])
+redis.call('SREM', KEYS[7], ARGV[1])
+return 1
+"""
+
+# job id, ttl, shard, payload, uris (JSON list): turn dead letters into a shard again.
+REVIVE = f"""{_NOW}
+for _, uri in ipairs(cjson.decode(ARGV[5])) do redis.call('HDEL', KEYS[6], uri) end
+redis.call('HSET', KEYS[2], ARGV[3], ARGV[4])
+if redis.call('HGET', KEYS[1], 'state') == 'done' then
+  redis.call('HSET', KEYS[1], 'state', 'running')
+  redis.call('HDEL', KEYS[1], 'finished')
+end
+redis.call('HSET', KEYS[1], 'updated', now)
+redis.call('SADD', KEYS[7], ARGV[1])
+for i = 1, 6 do redis.call('EXPIRE', KEYS[i], ARGV[2]) end
+return 1
+"""
+
+# keys: one per content; token, milliseconds: all locks or none.
+LOCK = """
+for _, key in ipairs(KEYS) do
+  local holder = redis.call('GET', key)
+  if holder and holder ~= ARGV[1] then return 0 end
+end
+for _, key in ipairs(KEYS) do redis.call('SET', key, ARGV[1], 'PX', ARGV[2]) end
+return 1
+"""
+
+UNLOCK = """
+for _, key in ipairs(KEYS) do
+  if redis.call('GET', key) == ARGV[1] then redis.call('DEL', key) end
+end
+return 1
+"""

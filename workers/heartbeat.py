@@ -1,0 +1,34 @@
+"""Do something every few moments, beside the work of a block."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def repeating(beat: Callable[[], object], every_s: float) -> Iterator[None]:
+    """Call ``beat`` every ``every_s`` seconds in a thread until the block ends.
+
+    What it raises is logged: a broker that is away for a moment does not end the work.
+    """
+    ended = Event()
+
+    def run() -> None:
+        while not ended.wait(every_s):
+            try:
+                beat()
+            except Exception as error:  # noqa: BLE001 (see above)
+                logger.debug("no heartbeat: %s", error)
+
+    thread = Thread(target=run, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

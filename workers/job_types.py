@@ -1,0 +1,151 @@
+"""Shards, dead letters, and how a job stands."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from ingest.types import Failure
+
+DeadLetter: TypeAlias = Failure
+"""A file that was set aside: it cannot be ingested as it is."""
+
+_PLANNER_SILENT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Files that one task ingests together."""
+
+    cost: str
+    """The cost class, which names the queue."""
+    paths: list[str]
+    priority: int = 3
+    """0 is served first."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A shard that was taken."""
+
+    shard: Shard
+    crashes: int = 0
+    """How often a worker took it and was never heard of again."""
+    failures: int = 0
+    """How often it was given back with an error that counts."""
+
+
+@dataclass(frozen=True)
+class JobView:
+    """A job at one moment. Times are seconds since 1970, the clocks those of the broker."""
+
+    job_id: str
+    state: str
+    """``planning``, ``running``, ``done`` or ``cancelled``."""
+    created: float
+    updated: float
+    finished: float | None
+    planner_seen: float
+    priority: str
+    paths: list[str]
+    n_files: int
+    ingested: int
+    unchanged: int
+    failed: int
+    n_bytes: int
+    open_shards: int
+    shards_at_work: int
+    segments: Mapping[str, int] = field(default_factory=dict)
+    stage_s: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def n_done(self) -> int:
+        """Files that were looked at."""
+        return self.ingested + self.unchanged + self.failed
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen by itself."""
+        return self.state in ("done", "cancelled")
+
+    @property
+    def planner_lost(self) -> bool:
+        """Whether the process that finds the files has fallen silent before it was through."""
+        return self.state == "planning" and time.time() - self.planner_seen > _PLANNER_SILENT_S
+
+    @property
+    def seconds(self) -> float:
+        """From its beginning to its end, or to now."""
+        return max((self.finished or time.time()) - self.created, 1e-3)
+
+    @property
+    def left_s(self) -> float | None:
+        """The rest at the rate so far; None before the first file or while files are found."""
+        if self.ended or self.state == "planning" or not self.n_done:
+            return None
+        return self.seconds / self.n_done * max(self.n_files - self.n_done, 0)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "id": self.job_id,
+            "state": self.state,
+            "planner_lost": self.planner_lost,
+            "priority": self.priority,
+            "paths": self.paths,
+            "created": round(self.created, 3),
+            "finished": round(self.finished, 3) if self.finished else None,
+            "seconds": round(self.seconds, 3),
+            "left_s": round(self.left_s, 1) if self.left_s is not None else None,
+            "files": self.n_files,
+            "ingested": self.ingested,
+            "unchanged": self.unchanged,
+            "failed": self.failed,
+            "bytes": self.n_bytes,
+            "open_shards": self.open_shards,
+            "shards_at_work": self.shards_at_work,
+            "segments": dict(sorted(self.segments.items())),
+            "segments_per_s": {
+                kind: round(n / self.seconds, 2) for kind, n in sorted(self.segments.items())
+            },
+            "stage_s": dict(self.stage_s),
+        }
+
+    @classmethod
+    def read(
+        cls, job_id: str, facts: Mapping[str, str], n_open: int, n_leased: int, n_failed: int
+    ) -> JobView:
+        """From the hash that `workers.board` keeps."""
+
+        def number(name: str) -> float:
+            return float(facts.get(name, 0))
+
+        def group(prefix: str) -> dict[str, float]:
+            return {
+                name.removeprefix(prefix): float(value)
+                for name, value in facts.items()
+                if name.startswith(prefix)
+            }
+
+        return cls(
+            job_id,
+            facts.get("state", "cancelled"),
+            number("created"),
+            number("updated"),
+            number("finished") or None,
+            number("planner"),
+            facts.get("priority", "normal"),
+            json.loads(facts.get("paths", "[]")),
+            int(number("files")),
+            int(number("ingested")),
+            int(number("unchanged")),
+            n_failed,
+            int(number("bytes")),
+            n_open,
+            n_leased,
+            {kind: int(n) for kind, n in group("segments:").items()},
+            {stage: round(s, 4) for stage, s in group("stage:").items()},
+        )

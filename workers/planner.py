@@ -1,0 +1,101 @@
+"""Find a job's files and feed its shards to the queues, no faster than they are worked off."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+
+from workers.board import JobBoard
+from workers.job_types import Shard
+from workers.queues import PRIORITIES, queue_name, shards
+
+Publish = Callable[[str, str, Shard], None]
+_FULL_PAUSE_S = 0.2
+_RETRY_FILES = 16
+
+
+def plan(
+    board: JobBoard,
+    job_id: str,
+    files: Iterable[str],
+    publish: Publish,
+    *,
+    shard_files: int,
+    queue_shards: int,
+    stopped: Callable[[], bool] = lambda: False,
+) -> None:
+    """Open and send a shard after another; the list of files is never held.
+
+    While ``queue_shards`` messages wait in a queue, nothing more is sent to it. Ends early when
+    the job is cancelled or ``stopped`` says so.
+    """
+    priority = PRIORITIES[board.view(job_id).priority]
+    run = uuid.uuid4().hex[:4]  # a second plan of the same job names its shards differently
+    for number, (cost, paths) in enumerate(shards(files, shard_files)):
+        while _is_full(board, cost, queue_shards) and not stopped():
+            board.planning(job_id)
+            time.sleep(_FULL_PAUSE_S)
+        shard_id, shard = f"{run}-{number}", Shard(cost, paths, priority)
+        if stopped() or not board.add(job_id, shard_id, shard):
+            return
+        publish(job_id, shard_id, shard)
+    board.planned(job_id)
+
+
+def replay(board: JobBoard, job_id: str, publish: Publish) -> int:
+    """Send the dead letters of a job again; how many."""
+    priority = PRIORITIES[board.view(job_id).priority]
+    run = uuid.uuid4().hex[:4]
+    letters = [letter.uri for letter in board.dead_letters(job_id)]
+    for number, (cost, paths) in enumerate(shards(letters, _RETRY_FILES)):
+        shard_id, shard = f"retry-{run}-{number}", Shard(cost, paths, priority)
+        board.revive(job_id, shard_id, shard, paths)
+        publish(job_id, shard_id, shard)
+    return len(letters)
+
+
+def _is_full(board: JobBoard, cost: str, queue_shards: int) -> bool:
+    return board.depth([queue_name(cost)], PRIORITIES.values()) >= queue_shards
+
+
+def files_of(paths: Sequence[str]) -> Iterable[str]:
+    """All files under these paths, streamed."""
+    from ingest import discover
+
+    return (str(path) for path in discover(paths))
+
+
+def start_planner(job_id: str) -> None:
+    """Plan a job in a process of its own, which outlives this one."""
+    subprocess.Popen(
+        [sys.executable, "-m", "workers.planner", job_id],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def main(job_id: str) -> None:
+    """Plan a job that is on the board."""
+    from workers.config import Settings
+    from workers.messages import publish, shared_board
+
+    settings = Settings()
+    board = shared_board()
+    plan(
+        board,
+        job_id,
+        files_of(board.view(job_id).paths),
+        publish,
+        shard_files=settings.shard_files,
+        queue_shards=settings.queue_shards,
+    )
+
+
+if __name__ == "__main__":
+    main(*islice(sys.argv, 1, 2))

@@ -1,0 +1,76 @@
+"""What a worker's processes do besides tasks: sweep, warm up, say that they stop."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from celery import bootsteps
+from celery.signals import worker_process_init, worker_shutting_down
+
+from workers import stopping
+from workers.app import app
+from workers.config import Settings
+
+logger = logging.getLogger(__name__)
+
+
+class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery is not typed
+    """Sweeps (`workers.sweep`) from the main process's timer."""
+
+    requires = ("celery.worker.components:Timer",)
+
+    def __init__(self, worker: Any, **_: Any) -> None:
+        self._timer: Any = None
+        self._sweeper: Any = None
+        super().__init__(worker)
+
+    def start(self, worker: Any) -> None:
+        """Begin; the embedded worker has no broker to sweep."""
+        from workers.sweep import EVERY_S, Sweeper
+
+        if Settings().broker.startswith("memory:"):
+            return
+        from workers.messages import impatient_board, publish_now
+
+        self._sweeper = Sweeper(impatient_board(), publish_now)
+        self._timer = worker.timer.call_repeatedly(EVERY_S, self._sweep)
+
+    def stop(self, worker: Any) -> None:  # noqa: ARG002
+        """End."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _sweep(self) -> None:
+        try:
+            self._sweeper.sweep()
+        except Exception as error:  # noqa: BLE001 (the broker is away; the next sweep tries again)
+            logger.debug("no sweep: %s", error)
+
+
+def _announce_stop(**_: Any) -> None:
+    stopping.announce()
+
+
+def _warm_up(**_: Any) -> None:
+    """Load the model, once per process and after the fork, and bound the memory from here on.
+
+    A fixed bound below what the model needs would replace the process after every task.
+    """
+    from billiard.compat import mem_rss
+    from billiard.process import current_process
+
+    from workers import resources
+
+    try:
+        resources.shared_encoder()
+    except Exception:
+        logger.exception("The model cannot be loaded; each task will say so")
+    body = getattr(current_process(), "_target", None)
+    if body is not None:
+        body.max_memory_per_child = mem_rss() + Settings().child_growth_mb * 1024
+
+
+app.steps["worker"].add(SweepStep)
+worker_shutting_down.connect(_announce_stop, weak=False)
+worker_process_init.connect(_warm_up, weak=False)
