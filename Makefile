@@ -3,7 +3,7 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3,$(shell command -v $(p) 2>/
 BIN := .venv/bin
 CODE := ingest encoder search workers tests examples benchmarks scripts
 
-.PHONY: demo test check format bundle bench-throughput bench-ingest bench-quant bench-dsre clean
+.PHONY: demo test check format bundle bench-throughput bench-ingest bench-quant bench-dsre fault-rounds clean
 
 # From nothing to cross-modal hits: installs, fetches the offline model, ingests, searches.
 demo: .venv/installed
@@ -35,6 +35,10 @@ bench-ingest: .venv/installed
 bench-quant: .venv-bench/installed
 	.venv-bench/bin/anymodal bundle fetch
 	.venv-bench/bin/python -m benchmarks.quant
+
+# Jobs with kill -9 in their middle: 20 rounds of 300 files.
+fault-rounds: .venv/tested
+	$(BIN)/python -m tests.faults.rounds 20 300
 
 bench-dsre: .venv/installed
 	$(BIN)/python -m benchmarks.dsre

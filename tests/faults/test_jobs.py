@@ -1,0 +1,79 @@
+"""Jobs over Redis and a Milvus server while things die: nothing lost, nothing twice."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.cluster import Cluster, wait_for
+from tests.faults.rounds import KINDS, check, make_media, play, running
+from workers.board import JobBoard
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with running(tmp_path_factory.mktemp("cluster") / "parts") as cluster:
+        yield cluster
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kill_9_in_the_middle_loses_nothing(cluster: Cluster, tmp_path: Path, kind: str) -> None:
+    played = play(cluster, tmp_path / "media", kind, n_files=60, seed=KINDS.index(kind))
+    assert played.ingested + played.failed == 60
+
+
+def test_dead_letters_are_listed_and_replayed(cluster: Cluster, tmp_path: Path) -> None:
+    media = tmp_path / "media"
+    make_media(media, 24, seed=50)
+    job_id = json.loads(cluster.ingest(media, "--detach").communicate(timeout=60)[0])["job"]
+    board = JobBoard(cluster.broker)
+    wait_for(lambda: board.view(job_id).ended, 60, "the job")
+    shown = cluster.anymodal("jobs", "show", job_id, "--failed")
+    assert [Path(f["uri"]).name for f in shown["failures"]] == ["0007.png"]
+    assert shown["failures"][0]["error"] == "CorruptMediaError"
+
+    # Mended, it is ingested by the retry; the job is done again, its counts right.
+    (media / "0007.png").write_bytes((media / "0003.png").read_bytes())
+    assert cluster.anymodal("jobs", "retry", job_id)["retried"] == 1
+    wait_for(lambda: board.view(job_id).ended, 60, "the retry")
+    job = board.view(job_id)
+    assert (job.state, job.n_done, job.failed) == ("done", 24, 0)
+    assert job_id in [job["id"] for job in cluster.anymodal("jobs")["jobs"]]
+
+
+def test_a_cancelled_job_stops_and_can_be_taken_up_again(cluster: Cluster, tmp_path: Path) -> None:
+    media = tmp_path / "media"
+    make_media(media, 120, seed=60)
+    job_id = json.loads(cluster.ingest(media, "--detach").communicate(timeout=60)[0])["job"]
+    board = JobBoard(cluster.broker)
+    wait_for(lambda: board.view(job_id).n_done > 0, 60, "the first files")
+    assert cluster.anymodal("jobs", "cancel", job_id)["cancelled"]
+    job = board.view(job_id)
+    assert (job.state, job.open_shards) == ("cancelled", 0)
+    assert job.n_done < 120
+
+    assert cluster.anymodal("jobs", "retry", job_id)["planned_anew"]
+    wait_for(lambda: board.view(job_id).ended, 60, "the second plan")
+    job = board.view(job_id)
+    assert (job.state, job.n_files, job.n_done, job.failed) == ("done", 120, 120, 6)
+
+
+def test_sigterm_finishes_the_shard_under_way(cluster: Cluster, tmp_path: Path) -> None:
+    media = tmp_path / "media"
+    make_media(media, 60, seed=70)
+    process = cluster.ingest(media, "--json")
+    board = JobBoard(cluster.broker)
+    wait_for(lambda: any(not job.ended and job.n_done for job in board.jobs()), 60, "the start")
+    job = next(job for job in board.jobs() if not job.ended)
+    worker = cluster.workers[0]
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.process.wait(30) == 0
+    assert not board.leased(job.job_id)
+    worker.start()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    check(cluster, media, json.loads(out))
