@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from workers.board import JobBoard
 from workers.job_types import Shard
@@ -55,5 +56,6 @@ class Sweeper:
         again = [shard_id for shard_id in shard_ids if shard_id in shards]
         for shard_id in again:
             logger.info("shard %s of job %s is sent again", shard_id, job_id)
-            self._publish(job_id, shard_id, shards[shard_id])
+            # Before what has not been tried yet: it has waited already.
+            self._publish(job_id, shard_id, replace(shards[shard_id], priority=0))
         return len(again)

@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,7 +99,13 @@ def play(cluster: Cluster, folder: Path, kind: str, n_files: int, seed: int) -> 
     assert (job.state, job.n_done, job.open_shards) == ("done", n_files, 0)
     wall_s = time.monotonic() - started
     return Round(
-        kind, n_files, job.ingested, job.failed, killed_at, redelivered_s, round(wall_s, 1)
+        kind,
+        n_files,
+        job.ingested + job.unchanged,
+        job.failed,
+        killed_at,
+        redelivered_s,
+        round(wall_s, 1),
     )
 
 
@@ -141,8 +147,10 @@ def check(cluster: Cluster, folder: Path, report: dict[str, Any]) -> None:
     """Each content and segment once, no asset half there, the right dead letters, right counts."""
     broken, contents = expected(folder)
     assert {Path(f["uri"]).name for f in report["failures"]} == broken
-    assert report["unchanged"] == 0
-    assert report["ingested"] == sum(len(names) for names in contents.values())
+    n_good = sum(map(len, contents.values()))
+    assert report["ingested"] + report["unchanged"] == n_good
+    # A copy in another shard than the file that was first finds its content stored.
+    assert report["ingested"] >= len(contents)
     store = open_store(cluster.store, SPACE.fingerprint, DIM)
     try:
         rows = [r for r in store.scan() if r.locations[0].startswith(str(folder))]
@@ -194,12 +202,16 @@ def main(n_rounds: int, n_files: int) -> None:
     """Print one line of a Markdown table for each round."""
     say("round", "killed", "files", "ingested", "set aside", "at file", "taken up s", "wall s")
     say(*["---"] * 8)
-    with tempfile.TemporaryDirectory() as name, running(Path(name) / "cluster") as cluster:
+    with tempfile.TemporaryDirectory() as name, _cluster(Path(name)) as cluster:
         for number in range(n_rounds):
             kind = KINDS[number % len(KINDS)]
             r = play(cluster, Path(name) / f"media{number}", kind, n_files, seed=number)
             taken = "" if r.redelivered_s is None else r.redelivered_s
             say(number, kind, r.n_files, r.ingested, r.failed, r.killed_at_file, taken, r.wall_s)
+
+
+def _cluster(folder: Path) -> AbstractContextManager[Cluster]:
+    return running(folder / "cluster", ANYMODAL_SHARD_FILES="16")
 
 
 def say(*cells: object) -> None:
