@@ -11,12 +11,14 @@ import click
 _COMMANDS = {
     "bundle": "Fetch and check the offline model.",
     "delete": "Remove files, folders or assets from the store.",
+    "doctor": "Say what runs where, and what does not.",
     "dsre": "Fit the gate that makes long texts cheaper.",
     "export-onnx": "Write a quantized tower for another runtime.",
     "ingest": "Make files and folders searchable.",
     "jobs": "Show, retry and cancel jobs on a broker.",
     "quantize": "Store a tower in few bits, chosen by measurement.",
     "search": "Find text, images, sound and moments of video.",
+    "up": "Share an embedded store among processes of this machine.",
     "worker": "Run tasks that others send to a broker.",
 }
 

@@ -33,8 +33,12 @@ _running: dict[Path, _Running] = {}
 _lock = Lock()
 
 
-def start_lite(folder: Path) -> str:
+def start_lite(folder: Path, port: int = 0) -> str:
     """Start, or join, the server of this folder; its address. Call `stop_lite` once for each.
+
+    Args:
+        folder: the store.
+        port: 0 for any that is free.
 
     Raises:
         StoreBusyError: another process holds the folder.
@@ -45,7 +49,7 @@ def start_lite(folder: Path) -> str:
         running = _running.get(folder)
         # After a fork the parent's server is listed here but does not run here.
         if running is None or running.pid != os.getpid():
-            running = _running[folder] = _start(folder)
+            running = _running[folder] = _start(folder, port)
         running.users += 1
         return f"http://127.0.0.1:{running.port}"
 
@@ -63,7 +67,7 @@ def stop_lite(folder: Path) -> None:
             _stop(running)
 
 
-def _start(folder: Path) -> _Running:
+def _start(folder: Path, port: int) -> _Running:
     _check_folder(folder)
     # Otherwise gRPC's core reports each closed connection on stderr; it reads this on import.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
@@ -71,19 +75,19 @@ def _start(folder: Path) -> _Running:
     from milvus_lite.exceptions import DataDirLockedError
 
     try:
-        server, database, port = start_server_in_thread(str(folder), max_workers=1)
+        server, database, bound = start_server_in_thread(str(folder), port=port, max_workers=1)
         (folder / _HOLDER).write_text(str(os.getpid()))
     except DataDirLockedError as error:
         raise StoreBusyError(
             f"The store {folder} is in use by {_holder(folder)}.",
-            remedy="Wait until it ends, choose another --store, or run a Milvus server and use "
-            "--store http://HOST:19530, which serves many processes.",
+            remedy="Wait until it ends; or run `anymodal up` first, which shares the folder; or "
+            "run a Milvus server and use --store http://HOST:19530, which serves many machines.",
         ) from error
     except OSError as error:
         raise StoreError(
             f"The store {folder} cannot be opened: {error}.", remedy="Choose another --store."
         ) from error
-    return _Running(server, database, port, os.getpid())
+    return _Running(server, database, bound, os.getpid())
 
 
 def _check_folder(folder: Path) -> None:

@@ -28,6 +28,7 @@ from search.store.schema import (
     segments_collection,
     uri_key,
 )
+from search.store.shared import served
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
 T = TypeVar("T")
@@ -43,7 +44,8 @@ class MilvusStore:
     """A `VectorStore` on Milvus. Safe to use from threads; open it after a fork.
 
     Args:
-        target: a folder for Milvus Lite (one process at a time), or a server's URI.
+        target: a folder for Milvus Lite (one process at a time, unless `anymodal up` shares it),
+            or a server's URI.
         space_fingerprint: of `encoder.space.Space`; part of the collections' names.
         embed_dim: the size of an embedding.
         prefix: begins the collections' names, so that several stores can share a server.
@@ -71,14 +73,16 @@ class MilvusStore:
         self._embed_dim = embed_dim
         self._segments = segments_collection(embed_dim)
         self._strong_until_s = 0.0
-        self._folder = target if isinstance(target, Path) else None
-        uri = start_lite(self._folder) if self._folder else str(target)
+        folder = target if isinstance(target, Path) else None
+        server = served(folder) if folder else None
+        self._folder = None if server else folder
+        uri = server.uri if server else start_lite(folder) if folder else str(target)
         try:
             self._link = MilvusLink(
                 uri,
                 timeout_s=timeout_s,
                 connect_timeout_s=connect_timeout_s,
-                shown=str(self._folder or ""),
+                shown=str(folder or ""),
             )
             self._names = prepare_collections(
                 self._link,

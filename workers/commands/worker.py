@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import click
 
@@ -63,9 +64,12 @@ def worker(
 
 def _pool(concurrency: int, autoscale: str | None) -> list[str]:
     """An embedded store admits one process, so one task at a time runs in this one."""
+    from search.store.open import store_target
+    from search.store.shared import served
     from workers.config import Settings
 
-    if not (Settings().store or "").startswith(("http://", "https://")):
+    target = store_target(Settings().store)
+    if isinstance(target, Path) and not served(target):
         return ["--pool=solo"]
     size = f"--autoscale={autoscale}" if autoscale else f"--concurrency={concurrency}"
     return ["--pool=prefork", size]

@@ -1,0 +1,81 @@
+"""``anymodal up``."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from workers.commands.options import apply_options, store_option
+
+_READY_S = 60.0
+_STEADY_S = 30.0
+_MOST_STARTS = 5
+
+
+@click.command()
+@store_option
+@click.option("--port", default=0, help="Where to listen, on this machine only. [any free port]")
+def up(store: str | None, port: int) -> None:
+    """Serve the store folder, so that several commands and workers can use it at once.
+
+    Runs until it is stopped, and starts the server again should it die. Others find it by the
+    folder: they need no other option than the same --store.
+    """
+    apply_options(store)
+    from encoder.errors import InputError
+    from search.errors import StoreBusyError
+    from search.store.open import store_target
+    from search.store.shared import served
+    from workers.config import Settings
+
+    folder = store_target(Settings().store)
+    if not isinstance(folder, Path):
+        raise InputError("--store", got=f"{folder}, a server", wanted="a folder")
+    if found := served(folder):
+        raise StoreBusyError(
+            f"The store {folder} is served already, by process {found.pid} at {found.uri}.",
+            remedy="Nothing is left to do: use the same --store.",
+        )
+    signal.signal(signal.SIGTERM, _raise_exit)
+    _supervise(folder, port)
+
+
+def _supervise(folder: Path, port: int) -> None:
+    """Start the server whenever it is not there, but not for ever in a row."""
+    starts = 0
+    while starts < _MOST_STARTS:
+        began = time.monotonic()
+        child = subprocess.Popen(
+            [sys.executable, "-m", "search.store.shared", str(folder), str(port)]
+        )
+        try:
+            _announce(folder, child)
+            child.wait()
+        finally:
+            child.terminate()
+            child.wait()
+        starts = 1 if time.monotonic() - began > _STEADY_S else starts + 1
+        click.echo(f"The server ended with {child.returncode}; it is started again.", err=True)
+        time.sleep(min(starts, 5))
+    raise click.ClickException(f"The server of {folder} does not stay up; see above.")
+
+
+def _announce(folder: Path, child: subprocess.Popen[bytes]) -> None:
+    from search.store.shared import served
+
+    deadline = time.monotonic() + _READY_S
+    while child.poll() is None and time.monotonic() < deadline:
+        found = served(folder)
+        if found and found.pid == child.pid:
+            click.echo(f"{folder} is served at {found.uri} by process {found.pid}")
+            return
+        time.sleep(0.05)
+
+
+def _raise_exit(*_: object) -> None:
+    raise SystemExit(0)

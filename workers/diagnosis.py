@@ -1,0 +1,121 @@
+"""What `anymodal doctor` finds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from encoder.errors import AnymodalError
+from workers.config import Settings
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is known about a part: ``text`` for people, ``facts`` for programs."""
+
+    part: str
+    ok: bool
+    text: str
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def diagnose() -> list[Finding]:
+    """Look at each part; one that fails does not hide the others."""
+    return [_look(part, look) for part, look in _PARTS.items()]
+
+
+def _look(part: str, look: Callable[[], tuple[str, dict[str, Any]]]) -> Finding:
+    try:
+        text, facts = look()
+    except AnymodalError as error:
+        return Finding(part, False, str(error))
+    return Finding(part, True, text, facts)
+
+
+def _model() -> tuple[str, dict[str, Any]]:
+    from encoder.config import EncoderConfig
+    from workers import resources
+
+    space = resources.shared_encoder().space
+    name = EncoderConfig().model
+    facts = {
+        "model": name,
+        "space": space.fingerprint,
+        "embed_dim": space.embed_dim,
+        "identity": dict(space.identity),
+    }
+    return f"{name}: space {space.fingerprint}, {space.embed_dim} dimensions", facts
+
+
+def _store() -> tuple[str, dict[str, Any]]:
+    from search.store.milvus_link import without_password
+    from search.store.open import store_target
+    from search.store.shared import served
+    from workers import resources
+
+    asked = Settings().store
+    target = None if asked == "memory:" else store_target(asked)
+    server = served(target) if isinstance(target, Path) else None
+    shown = without_password(str(target or asked))
+    if isinstance(target, Path) and not target.exists():
+        return f"{shown}: nothing stored yet", {"store": shown, "assets": 0}
+    try:
+        n_assets = sum(1 for _ in resources.shared_store().scan())
+    finally:
+        resources.forget_store()
+    how = f", served at {server.uri} by process {server.pid}" if server else ""
+    facts = {"store": shown, "assets": n_assets, "served_at": server.uri if server else None}
+    return f"{shown}{how}: {n_assets} assets of this space", facts
+
+
+def _broker() -> tuple[str, dict[str, Any]]:
+    from search.store.milvus_link import without_password
+    from workers.broker import check_broker
+    from workers.messages import shared_board
+    from workers.queues import CLASSES, PRIORITIES, queue_name
+
+    url = Settings().broker
+    if url.startswith("memory:"):
+        return "none: `anymodal ingest` works in its own process", {"broker": None}
+    check_broker()
+    waiting = {
+        kind: shared_board().depth([queue_name(kind)], PRIORITIES.values()) for kind in CLASSES
+    }
+    running = shared_board().running()
+    shown = without_password(url)
+    queues = ", ".join(f"{n} {kind}" for kind, n in waiting.items())
+    facts = {"broker": shown, "waiting_shards": waiting, "running_jobs": running}
+    return f"{shown}: {len(running)} jobs running; shards waiting: {queues}", facts
+
+
+def _workers() -> tuple[str, dict[str, Any]]:
+    from workers.app import app
+    from workers.broker import BrokerError, check_broker
+
+    if Settings().broker.startswith("memory:"):
+        return "none needed", {"workers": []}
+    check_broker()
+    names = sorted(name for answer in app.control.ping(timeout=2.0) for name in answer)
+    if not names:
+        raise BrokerError("No worker answers.", "Start one: anymodal worker --broker URL.")
+    return ", ".join(names), {"workers": names}
+
+
+def _process() -> tuple[str, dict[str, Any]]:
+    from importlib.metadata import version
+
+    cpus = len(os.sched_getaffinity(0))
+    facts = {"version": version("anymodal"), "cpus": cpus}
+    return f"anymodal {facts['version']}, {cpus} CPUs", facts
+
+
+_PARTS: dict[str, Callable[[], tuple[str, dict[str, Any]]]] = {
+    "anymodal": _process,
+    "model": _model,
+    "store": _store,
+    "broker": _broker,
+    "workers": _workers,
+}
