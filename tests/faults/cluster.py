@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,15 @@ BIN = Path(sys.executable).parent
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    """Below the range from which the system numbers clients.
+
+    From within it, a client that tries to reach a server that was killed may be given the very
+    port, be connected to itself, and keep the server from coming back.
+    """
+    while True:
+        port = random.randint(15_000, 30_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def wait_for(what: Callable[[], bool], seconds: float, name: str) -> None:

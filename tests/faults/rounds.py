@@ -141,6 +141,7 @@ def _wait_until_up(cluster: Cluster, part: Part) -> None:
         wait_for(lambda: answers(cluster.redis_port), 30, "Redis")
     if part is cluster.milvus:
         wait_for(lambda: answers(cluster.milvus_port), 60, "Milvus")
+    assert part.process.poll() is None, part.log()
 
 
 def check(cluster: Cluster, folder: Path, report: dict[str, Any]) -> None:

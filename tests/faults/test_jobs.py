@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.faults.cluster import Cluster, wait_for
+from tests.faults.cluster import Cluster, answers, wait_for
 from tests.faults.rounds import KINDS, check, make_media, play, running
 from workers.board import JobBoard
 
@@ -77,3 +78,25 @@ def test_sigterm_finishes_the_shard_under_way(cluster: Cluster, tmp_path: Path) 
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     check(cluster, media, json.loads(out))
+
+
+def test_a_worker_comes_back_after_the_broker_was_away_while_idle(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    cluster.redis.kill()
+    time.sleep(2)
+    cluster.redis.start()
+    wait_for(lambda: answers(cluster.redis_port), 30, "Redis")
+    media = tmp_path / "media"
+    make_media(media, 24, seed=80)
+    out, err = cluster.ingest(media, "--json").communicate(timeout=120)
+    check(cluster, media, json.loads(out or err))
+
+
+def test_four_workers_share_a_job(tmp_path: Path) -> None:
+    media = tmp_path / "media"
+    make_media(media, 120, seed=90)
+    with running(tmp_path / "cluster", workers=4) as cluster:
+        out, err = cluster.ingest(media, "--json").communicate(timeout=180)
+        check(cluster, media, json.loads(out or err))
+        assert all("succeeded" in worker.log() for worker in cluster.workers)
