@@ -28,8 +28,8 @@ def decide(error: Exception, attempt: int, jitter: float) -> Again | GiveUp:
     """Whether to repeat a shard that failed as a whole.
 
     A store or broker that is away is waited for, however long it takes, and burns no try. What
-    may heal otherwise is tried `MAX_RETRIES` times. What cannot (a corrupt file, another space,
-    a fault of the program) is set aside at once.
+    may heal otherwise, and what nobody foresaw, is tried `MAX_RETRIES` times. What cannot (a
+    corrupt file, another space) is set aside at once.
 
     Args:
         error: what was raised.
@@ -43,7 +43,8 @@ def decide(error: Exception, attempt: int, jitter: float) -> Again | GiveUp:
     """
     if isinstance(error, StoreUnavailableError | StoreBusyError):
         return Again(min(30.0, delay_s(attempt - 1, jitter)), forgiven=True)
-    if not may_heal(error) or attempt > MAX_RETRIES:
+    known_hopeless = isinstance(error, AnymodalError) and not may_heal(error)
+    if known_hopeless or attempt > MAX_RETRIES:
         return GiveUp()
     return Again(delay_s(attempt - 1, jitter))
 

@@ -147,7 +147,10 @@ def _wait_until_up(cluster: Cluster, part: Part) -> None:
 def check(cluster: Cluster, folder: Path, report: dict[str, Any]) -> None:
     """Each content and segment once, no asset half there, the right dead letters, right counts."""
     broken, contents = expected(folder)
-    assert {Path(f["uri"]).name for f in report["failures"]} == broken
+    failures = {Path(f["uri"]).name: f for f in report["failures"]}
+    wrong = [failure for name, failure in failures.items() if name not in broken]
+    assert not wrong, wrong[0]
+    assert set(failures) == broken
     n_good = sum(map(len, contents.values()))
     assert report["ingested"] + report["unchanged"] == n_good
     # A copy in another shard than the file that was first finds its content stored.
