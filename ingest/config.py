@@ -68,3 +68,19 @@ class IngestConfig(BaseSettings):
 
     max_frames: int = Field(default=20_000, ge=1)
     """The most frames kept of a film."""
+
+    max_image_frames: int = Field(default=10_000, ge=1)
+    """The most frames (GIF, WebP, PNG, AVIF) or pages (TIFF) in a picture file."""
+
+    max_streams: int = Field(default=64, ge=1)
+    """The most streams (pictures, sound, subtitles, attachments) in a sound or video file."""
+
+    max_pdf_pages: int = Field(default=20_000, ge=1)
+    """The most pages of a PDF."""
+
+    max_decode_s: float = Field(default=60.0, gt=0)
+    """How much longer than it plays a file may take to be decoded; waits for others not counted."""
+
+    roots: tuple[str, ...] = ()
+    """Folders that files must lie in, links followed; empty for anywhere. JSON in the environment:
+    ``["/data", "/srv/media"]``."""

@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from encoder.errors import MediaError
+from ingest.types import Failure
 
-def discover(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path]:
+logger = logging.getLogger(__name__)
+
+OnRefused = Callable[[Failure], None]
+
+
+def discover(
+    paths: Iterable[str | os.PathLike[str]], on_refused: OnRefused | None = None
+) -> Iterator[Path]:
     """The files to ingest, streamed, in the order of names.
 
     A path that is named is given back even if it is missing, hidden or a link, so that
-    `ingest.identify` tells what is wrong with it. Within a folder, hidden entries, links and
-    what is no regular file (pipes, devices, sockets) are left out: a link inside the folder
-    leads to a file that is found anyway, one to the outside was not asked for.
+    `ingest.identify` tells what is wrong with it; so are pipes, devices and sockets within a
+    folder. Hidden entries and links to what lies in the folder are left out: that is found anyway.
+    A link that leads out of the folder was not asked for and is refused.
+
+    Args:
+        paths: files and folders.
+        on_refused: told of each link that leads out; by default it is logged as a warning.
     """
     for path in paths:
         root = Path(path).expanduser()
         if root.is_dir():
-            yield from _walk(root)
+            yield from _walk(root, on_refused or _log)
         else:
             yield root
 
 
-def _walk(root: Path) -> Iterator[Path]:
+def _walk(root: Path, on_refused: OnRefused) -> Iterator[Path]:
     # A stack, not recursion: folders may be nested deeper than Python's calls.
     waiting = [root]
+    inside = root.resolve()
     while waiting:
         folder = waiting.pop()
         try:
@@ -33,7 +48,38 @@ def _walk(root: Path) -> Iterator[Path]:
         except OSError:
             yield folder  # `identify` reports it as a folder that cannot be read
             continue
-        shown = [entry for entry in entries if not entry.name.startswith(".")]
-        yield from (Path(e.path) for e in shown if e.is_file(follow_symlinks=False))
-        folders = [Path(e.path) for e in shown if e.is_dir(follow_symlinks=False)]
+        folders = []
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_symlink():
+                _check_link(Path(entry.path), inside, on_refused)
+            elif entry.is_dir(follow_symlinks=False):
+                folders.append(Path(entry.path))
+            else:
+                yield Path(entry.path)
         waiting.extend(reversed(folders))
+
+
+def _check_link(link: Path, inside: Path, on_refused: OnRefused) -> None:
+    try:
+        target = link.resolve()
+    except (OSError, RuntimeError):  # links in a circle lead nowhere
+        return
+    if not target.is_relative_to(inside):
+        error = MediaError(
+            f"{link} is a link that leads out of the folder, to {target}.",
+            remedy="Name the file or folder that it leads to.",
+        )
+        on_refused(failure(link, error))
+
+
+def failure(path: str | os.PathLike[str], error: MediaError) -> Failure:
+    """Tell about a file that was set aside; names that are not UTF-8 are escaped."""
+    uri = os.fsencode(path).decode(errors="backslashreplace")
+    reason = str(error).encode(errors="backslashreplace").decode()
+    return Failure(uri, type(error).__name__, reason)
+
+
+def _log(refused: Failure) -> None:
+    logger.warning("set aside %s: %s", refused.error, refused.reason)

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from encoder.errors import MediaError
-from encoder.media.container import probe
 from encoder.media.source import opened
-from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Modality
 from ingest.config import IngestConfig
-from ingest.decode import DECODERS
-from ingest.limits import check
-from ingest.sniff import HEAD_BYTES, Kind, sniff
+from ingest.decode.header import read_header
+from ingest.sniff import HEAD_BYTES, sniff
 from ingest.types import Asset
 
 _ID_BYTES = 16  # as unlikely to collide as a UUID, half as long as the whole hash
 _CHUNK_BYTES = 2**20
-_BYTE_LIMITS = {TEXT: "max_text_bytes", IMAGE: "max_image_bytes"}
 
 
 def identify(path: Path, config: IngestConfig) -> Asset:
@@ -27,31 +22,20 @@ def identify(path: Path, config: IngestConfig) -> Asset:
     Links are followed. ``uri`` is the absolute path.
 
     Raises:
-        MediaError: missing, unreadable, empty, of an unknown kind, or over a limit.
+        MediaError: missing, unreadable, empty, outside the roots, of an unknown kind, or over a
+            limit.
     """
     path = _resolved(path)
+    _check_roots(path, config)
     with opened(path) as file:
         size_bytes = file.seek(0, 2)
         file.seek(0)
-        kind = _settle(sniff(file.read(HEAD_BYTES), str(path)), path)
-        check(str(path), _BYTE_LIMITS.get(kind.modality, "max_media_bytes"), size_bytes, config)
-        metadata = DECODERS[kind.modality].describe(path, kind.media_type, config)
+        kind = sniff(file.read(HEAD_BYTES), str(path))
+        header = read_header(path, kind, size_bytes, config)
         asset_id = _content_hash(file)
-    return Asset(asset_id, str(path), kind.modality, kind.media_type, size_bytes, metadata)
-
-
-@dataclass(frozen=True)
-class _Settled:
-    media_type: str
-    modality: Modality
-
-
-def _settle(kind: Kind, path: Path) -> _Settled:
-    """Where the first bytes leave open whether there are moving pictures, ask the header."""
-    if kind.modality is not None:
-        return _Settled(kind.media_type, kind.modality)
-    modality = VIDEO if probe(path).has_video else AUDIO
-    return _Settled(f"{modality}/{kind.media_type.partition('/')[2]}", modality)
+    return Asset(
+        asset_id, str(path), header.modality, header.media_type, size_bytes, header.metadata
+    )
 
 
 def _resolved(path: Path) -> Path:
@@ -69,6 +53,16 @@ def _resolved(path: Path) -> Path:
             remedy="Check that it exists and that you may read it.",
         ) from error
     return resolved
+
+
+def _check_roots(path: Path, config: IngestConfig) -> None:
+    """Look at the path after links and ``..`` are resolved: only that tells where it leads."""
+    roots = [Path(root).expanduser().resolve() for root in config.roots]
+    if roots and not any(path.is_relative_to(root) for root in roots):
+        raise MediaError(
+            f"{path} lies outside of the folders that may be read.",
+            remedy="Move it there, or add its folder to ANYMODAL_INGEST__ROOTS.",
+        )
 
 
 def _content_hash(file: BinaryIO) -> str:

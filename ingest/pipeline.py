@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from encoder.errors import MediaError, UnsupportedMediaError
+from ingest.clock import Clock, timed
 from ingest.config import IngestConfig
 from ingest.decode import DECODERS
-from ingest.discover import discover
+from ingest.discover import discover, failure
 from ingest.identify import identify
 from ingest.types import Asset, Failure, Segment
 
@@ -31,7 +32,8 @@ def segments(asset: Asset, config: IngestConfig) -> Iterator[Segment]:
             f"{asset.uri}: no decoder for the modality {asset.modality!r}.",
             remedy="Add one to ingest.decode.DECODERS.",
         )
-    return decoder.segments(asset, Path(asset.uri), config)
+    clock = Clock(asset.uri, config, float(asset.metadata.get("duration_s", 0)))
+    return timed(decoder.segments(asset, Path(asset.uri), config), clock)
 
 
 def ingest(
@@ -49,17 +51,12 @@ def ingest(
     """
     config = config or IngestConfig()
     paths = [source] if isinstance(source, str | os.PathLike) else source
-    for path in discover(paths):
+    tell = on_failure or _log
+    for path in discover(paths, tell):
         try:
             yield from segments(identify(path, config), config)
         except MediaError as error:
-            (on_failure or _log)(failure(path, error))
-
-
-def failure(path: PathLike, error: MediaError) -> Failure:
-    """Tell about a file that was set aside; names that are not UTF-8 are escaped."""
-    uri = os.fsencode(path).decode(errors="backslashreplace")
-    return Failure(uri, type(error).__name__, str(error))
+            tell(failure(path, error))
 
 
 def _log(failure: Failure) -> None:

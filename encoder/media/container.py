@@ -16,6 +16,7 @@ _DEMUXERS = (
     "avi,mpeg,mpegvideo,mpegts,flv,asf"
 )
 _MAX_BAD_PACKETS = 200
+_TITLE_CHARS = 200
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class StreamFacts:
     """What a container's header says. Zero or None: not there, or not told.
 
     ``sound_start_s`` is when the sound track sets in, relative to the start of the file.
-    A cover picture of a song does not count as video.
+    A cover picture of a song does not count as video. ``n_streams`` counts all kinds.
     """
 
     duration_s: float | None
@@ -33,6 +34,7 @@ class StreamFacts:
     height: int = 0
     sound_start_s: float = 0.0
     title: str = ""
+    n_streams: int = 1
 
 
 def probe(source: Source) -> StreamFacts:
@@ -55,7 +57,8 @@ def probe(source: Source) -> StreamFacts:
             width=video.codec_context.width if video else 0,
             height=video.codec_context.height if video else 0,
             sound_start_s=_start_s(container, sound),
-            title=container.metadata.get("title", "").strip(),
+            title=" ".join(container.metadata.get("title", "").split())[:_TITLE_CHARS],
+            n_streams=len(container.streams),
         )
 
 

@@ -35,13 +35,14 @@ class ImageFacts:
     """What a picture's header says, before it is decoded.
 
     ``width`` and ``height`` are as seen (after the EXIF turn); ``decoded_pixels`` is how many
-    must be held in memory to read it.
+    must be held in memory to read it. ``n_frames`` counts an animation's frames or a TIFF's pages.
     """
 
     media_type: str
     width: int
     height: int
     decoded_pixels: int
+    n_frames: int = 1
 
 
 def image_facts(source: Source, short_side: int = SHORT_SIDE) -> ImageFacts:
@@ -52,7 +53,10 @@ def image_facts(source: Source, short_side: int = SHORT_SIDE) -> ImageFacts:
             width, height = height, width
         media_type = image.get_format_mimetype() or "image/unknown"
         image.draft("RGB", (short_side, short_side))
-        return ImageFacts(media_type, width, height, image.size[0] * image.size[1])
+        decoded_pixels = image.size[0] * image.size[1]
+        # Last, since counting a GIF's frames moves to its end (blocks are skipped, not decoded).
+        n_frames = getattr(image, "n_frames", 1)
+        return ImageFacts(media_type, width, height, decoded_pixels, n_frames)
 
 
 def load_image(

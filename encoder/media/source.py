@@ -41,21 +41,46 @@ def opened(source: Source) -> Iterator[BinaryIO]:
         yield source
 
 
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe (FIFO)",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+}
+
+
 def _open_regular(path: str) -> BinaryIO:
     try:
-        # A pipe or a device would block or never end, so look before opening.
-        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 (path may be any PathLike)
-            raise MediaError(
-                f"{path} is a folder, pipe or device, not a file.",
-                remedy="Name a regular file.",
-            )
-        return cast(BinaryIO, open(path, "rb"))  # noqa: PTH123 (closed by the caller)
+        # Opening a device may already do something, so look before.
+        _check_regular(path, os.stat(path))  # noqa: PTH116 (path may be any PathLike)
+        return cast(BinaryIO, open(path, "rb", opener=_open_checked))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise MediaError(
             f"{path} cannot be read: {reason}.",
             remedy="Check that it exists and that you may read it.",
         ) from error
+
+
+def _open_checked(path: str, flags: int) -> int:
+    # A pipe may have taken the file's place since the look: do not wait for a writer.
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    try:
+        _check_regular(path, os.fstat(descriptor))
+    except MediaError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_regular(path: str, facts: os.stat_result) -> None:
+    kind = stat.S_IFMT(facts.st_mode)
+    if kind != stat.S_IFREG:
+        raise MediaError(
+            f"{path} is {_KINDS.get(kind, 'something special')}, not a file.",
+            remedy="Name a regular file.",
+        )
 
 
 @contextmanager

@@ -10,14 +10,18 @@ from numpy.typing import NDArray
 
 from encoder.errors import CorruptMediaError
 from encoder.media.container import decode_frames, open_container, probe, video_stream
-from encoder.media.image import SHORT_SIDE, fit_short_side
+from encoder.media.image import MAX_PIXELS, SHORT_SIDE, fit_short_side
 from encoder.media.sound import load_sound
 from encoder.media.source import Source, name_of
 from encoder.types import Clip
 
 
 def stream_frames(
-    source: Source, every_s: float = 0.5, short_side: int = SHORT_SIDE, n_threads: int = 1
+    source: Source,
+    every_s: float = 0.5,
+    short_side: int = SHORT_SIDE,
+    n_threads: int = 1,
+    max_pixels: int = MAX_PIXELS,
 ) -> Iterator[tuple[float, NDArray[np.uint8]]]:
     """Decode the first video stream; yield one frame per ``every_s`` seconds, upright.
 
@@ -26,6 +30,7 @@ def stream_frames(
         every_s: the least distance of frames; 0 for all of them.
         short_side: scale down so that the shorter side is at most this.
         n_threads: how many threads decode; 0 lets FFmpeg choose.
+        max_pixels: frames of more pixels count as damaged, also where they grow in mid-stream.
 
     Yields:
         seconds since the start of the file, and the frame, uint8 RGB [height, width, 3].
@@ -40,6 +45,8 @@ def stream_frames(
                 f"{name_of(source)} has no pictures.", remedy="Name a file with a video stream."
             )
         _set_up(stream, n_threads, skip=every_s > 0)
+        # FFmpeg's decoders look at it before they allocate a frame.
+        stream.codec_context.options = {"max_pixels": str(max_pixels)}
         start_s, due_s = (container.start_time or 0) / 1e6, 0.0
         size: tuple[int, int] | None = None
         for frame in decode_frames(source, container, stream):

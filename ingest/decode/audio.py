@@ -17,7 +17,7 @@ from ingest.types import Asset, Segment
 def describe(path: Path, media_type: str, config: IngestConfig) -> Mapping[str, str]:  # noqa: ARG001
     """Title (as tagged, else the file's stem) and duration_s."""
     facts = probe(path)
-    check(str(path), "max_duration_s", facts.duration_s or 0.0, config)
+    check_container(str(path), facts, config)
     return container_metadata(facts, path)
 
 
@@ -39,6 +39,12 @@ def sound_segments(
         check(str(path), "max_duration_s", end_s, config)
         sound = Waveform(samples, SAMPLING_RATE)
         yield Segment(asset.asset_id, AUDIO, index, sound, start_s=start_s, end_s=end_s)
+
+
+def check_container(uri: str, facts: StreamFacts, config: IngestConfig) -> None:
+    """Hold a header's duration and number of streams against the limits."""
+    check(uri, "max_duration_s", facts.duration_s or 0.0, config)
+    check(uri, "max_streams", facts.n_streams, config)
 
 
 def container_metadata(facts: StreamFacts, path: Path) -> dict[str, str]:

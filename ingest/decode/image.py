@@ -16,6 +16,7 @@ def describe(path: Path, media_type: str, config: IngestConfig) -> Mapping[str, 
     """Title (the file's stem), width and height as seen."""
     facts = image_facts(path, config.image_short_side)
     check(str(path), "max_pixels", facts.decoded_pixels, config)
+    check(str(path), "max_image_frames", facts.n_frames, config)
     return {"title": path.stem, "width": str(facts.width), "height": str(facts.height)}
 
 

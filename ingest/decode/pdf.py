@@ -27,10 +27,11 @@ def pdf_text(path: Path, max_chars: int) -> str:
     return "\n\n".join(text for text in pages if text)
 
 
-def pdf_title(path: Path) -> str:
-    """The title in the document's properties, or nothing."""
+def pdf_facts(path: Path) -> tuple[str, int]:
+    """The title in the document's properties, or nothing; and how many pages it has."""
     with _document(path) as document:
-        return " ".join(document.get_metadata_value("Title").split())[:200]
+        title = " ".join(document.get_metadata_value("Title").split())[:200]
+        return title, len(document)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from encoder.types import TEXT
 from ingest.config import IngestConfig
 from ingest.decode.charset import decode_bytes
 from ingest.decode.html import html_text, html_title
-from ingest.decode.pdf import pdf_text, pdf_title
+from ingest.decode.pdf import pdf_facts, pdf_text
 from ingest.limits import check
 from ingest.split import split_text
 from ingest.types import Asset, Segment
@@ -19,13 +19,14 @@ from ingest.types import Asset, Segment
 _TITLE_BYTES = 65_536
 
 
-def describe(path: Path, media_type: str, config: IngestConfig) -> Mapping[str, str]:  # noqa: ARG001
+def describe(path: Path, media_type: str, config: IngestConfig) -> Mapping[str, str]:
     """Title: what the page or document calls itself, else the file's stem."""
     title = ""
     if media_type == "text/html":
         title = html_title(_read(path, _TITLE_BYTES), str(path))
     elif media_type == "application/pdf":
-        title = pdf_title(path)
+        title, n_pages = pdf_facts(path)
+        check(str(path), "max_pdf_pages", n_pages, config)
     return {"title": title or path.stem}
 
 

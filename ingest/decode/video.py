@@ -13,7 +13,7 @@ from encoder.media.video import stream_frames
 from encoder.types import IMAGE
 from ingest.ahead import ahead
 from ingest.config import IngestConfig
-from ingest.decode.audio import container_metadata, sound_segments
+from ingest.decode.audio import check_container, container_metadata, sound_segments
 from ingest.dedup import keep_frames
 from ingest.limits import check
 from ingest.types import Asset, Segment
@@ -27,7 +27,7 @@ _AHEAD = 4
 def describe(path: Path, media_type: str, config: IngestConfig) -> Mapping[str, str]:  # noqa: ARG001
     """Title, duration_s, width and height."""
     facts = probe(path)
-    check(str(path), "max_duration_s", facts.duration_s or 0.0, config)
+    check_container(str(path), facts, config)
     check(str(path), "max_pixels", facts.width * facts.height, config)
     size = {"width": str(facts.width), "height": str(facts.height)}
     return container_metadata(facts, path) | size
@@ -59,7 +59,11 @@ def _frame_segments(
     asset: Asset, path: Path, config: IngestConfig, facts: StreamFacts
 ) -> Iterator[Segment]:
     frames = stream_frames(
-        path, config.frame_every_s, config.image_short_side, config.video_threads
+        path,
+        config.frame_every_s,
+        config.image_short_side,
+        config.video_threads,
+        config.max_pixels,
     )
     for index, frame in enumerate(keep_frames(frames, facts.duration_s or 0.0, config)):
         check(str(path), "max_duration_s", frame.start_s, config)

@@ -1,7 +1,10 @@
 import os
+import socket
 from pathlib import Path
 
-from ingest import discover
+import pytest
+
+from ingest import Failure, discover, ingest
 
 
 def tree(root: Path, *names: str) -> None:
@@ -26,21 +29,37 @@ def test_hidden_entries_are_left_out_but_may_be_named(tmp_path: Path) -> None:
     assert list(discover([tmp_path / ".hidden"])) == [tmp_path / ".hidden"]
 
 
-def test_links_are_not_followed_unless_named(tmp_path: Path) -> None:
+def test_links_are_not_followed_unless_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     tree(tmp_path, "in/a.txt", "out/secret.txt")
     inside = tmp_path / "in"
     (inside / "again.txt").symlink_to(inside / "a.txt")
     (inside / "loop").symlink_to(inside)
     (inside / "leak").symlink_to(tmp_path / "out")
     (inside / "broken").symlink_to("nowhere")
+    refused: list[Failure] = []
+    assert [path.name for path in discover([inside], refused.append)] == ["a.txt"]
+    assert [Path(failure.uri).name for failure in refused] == ["leak"]
+    assert f"leads out of the folder, to {tmp_path / 'out'}." in refused[0].reason
     assert found(inside) == ["a.txt"]
+    assert "leads out of the folder" in caplog.text
     assert [path.name for path in discover([inside / "leak"])] == ["secret.txt"]
 
 
-def test_pipes_are_left_out(tmp_path: Path) -> None:
+def test_pipes_and_sockets_are_refused_with_their_reason(tmp_path: Path) -> None:
     tree(tmp_path, "a.txt")
     os.mkfifo(tmp_path / "pipe")
-    assert found(tmp_path) == ["a.txt"]
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "sock"))
+        refused: list[Failure] = []
+        segments = list(ingest([tmp_path, "/dev/null"], on_failure=refused.append))
+    assert [segment.content for segment in segments] == ["x"]
+    reasons = {Path(failure.uri).name: failure.reason for failure in refused}
+    assert reasons.keys() == {"pipe", "sock", "null"}
+    assert "is a named pipe (FIFO), not a file" in reasons["pipe"]
+    assert "is a socket, not a file" in reasons["sock"]
+    assert "is a character device, not a file" in reasons["null"]
 
 
 def test_named_paths_are_given_back_as_they_are(tmp_path: Path) -> None:

@@ -116,12 +116,12 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
         "missing": "No such file",
         "broken": "No such file",
         "circle": "cannot be read",
-        "pipe": "pipe or device",
+        "pipe": "named pipe",
         "folder": "is a folder",
     }.items():
         with pytest.raises(MediaError, match=rf"{name}.*{reason}|{reason}"):
             identify(tmp_path / name, CONFIG)
-    with pytest.raises(MediaError, match="pipe or device"):
+    with pytest.raises(MediaError, match="character device"):
         identify(Path("/dev/zero"), CONFIG)
 
 

@@ -1,0 +1,64 @@
+"""The time that decoding one file may take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from encoder.errors import MediaLimitError
+
+if TYPE_CHECKING:
+    from ingest.config import IngestConfig
+    from ingest.types import Segment
+
+
+class Clock:
+    """Counts the seconds spent on one file: at most ``max_decode_s`` more than it plays.
+
+    Args:
+        uri: which file, for messages.
+        config: holds the limit.
+        plays_s: how long it plays, as far as the header tells.
+    """
+
+    def __init__(self, uri: str, config: IngestConfig, plays_s: float = 0.0) -> None:
+        self._uri = uri
+        self._config = config
+        self._plays_s = plays_s
+        self._spent_s = 0.0
+
+    @property
+    def left_s(self) -> float:
+        """What is left, negative once the time is up."""
+        return self._config.max_decode_s + self._plays_s - self._spent_s
+
+    def spend(self, seconds: float) -> None:
+        """Count seconds.
+
+        Raises:
+            MediaLimitError: the time is up.
+        """
+        self._spent_s += seconds
+        if self.left_s < 0:
+            raise MediaLimitError(
+                f"{self._uri} was not decoded in {self._spent_s:,.1f} s; max_decode_s is "
+                f"{self._config.max_decode_s:g} s, and it plays {self._plays_s:,.0f} s.",
+                remedy="Raise IngestConfig.max_decode_s or ANYMODAL_INGEST__MAX_DECODE_S.",
+            )
+
+    def has_played(self, seconds: float) -> None:
+        """Headers may know no length: what has come grants as much time."""
+        self._plays_s = max(self._plays_s, seconds)
+
+
+def timed(segments: Iterator[Segment], clock: Clock) -> Iterator[Segment]:
+    """The same segments; the seconds that each took to come are spent on the clock."""
+    while True:
+        started = perf_counter()
+        segment = next(segments, None)
+        if segment is None:
+            return
+        clock.has_played(segment.end_s or 0.0)
+        clock.spend(perf_counter() - started)
+        yield segment
