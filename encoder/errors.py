@@ -8,6 +8,7 @@
     │   ├── UnsupportedMediaError its kind is not known
     │   ├── CorruptMediaError     it claims a format and does not hold it
     │   └── MediaLimitError       it is larger than a limit allows
+    ├── DecoderProcessError       a process that decodes cannot start    (ingest.errors)
     └── StoreError                the vector store cannot do its work    (search.errors)
 
 Each message names the value, the place and the remedy.

@@ -49,7 +49,7 @@ class Clock:
 
     def has_played(self, seconds: float) -> None:
         """Headers may know no length: what has come grants as much time."""
-        self._plays_s = max(self._plays_s, seconds)
+        self._plays_s = max(self._plays_s, min(seconds, self._config.max_duration_s))
 
 
 def timed(segments: Iterator[Segment], clock: Clock) -> Iterator[Segment]:

@@ -81,6 +81,12 @@ class IngestConfig(BaseSettings):
     max_decode_s: float = Field(default=60.0, gt=0)
     """How much longer than it plays a file may take to be decoded; waits for others not counted."""
 
+    isolate: bool = False
+    """Decode in child processes with limits of their own. The workers do unless told not to."""
+
+    max_memory_bytes: int = Field(default=2 * 2**30, ge=1)
+    """The most address space of a child process that decodes."""
+
     roots: tuple[str, ...] = ()
     """Folders that files must lie in, links followed; empty for anywhere. JSON in the environment:
     ``["/data", "/srv/media"]``."""

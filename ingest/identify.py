@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 from encoder.errors import MediaError
 from encoder.media.source import opened
+from ingest import isolate
 from ingest.config import IngestConfig
 from ingest.decode.header import read_header
 from ingest.sniff import HEAD_BYTES, sniff
@@ -31,7 +32,8 @@ def identify(path: Path, config: IngestConfig) -> Asset:
         size_bytes = file.seek(0, 2)
         file.seek(0)
         kind = sniff(file.read(HEAD_BYTES), str(path))
-        header = read_header(path, kind, size_bytes, config)
+        read = isolate.read_header if config.isolate else read_header
+        header = read(path, kind, size_bytes, config)
         asset_id = _content_hash(file)
     return Asset(
         asset_id, str(path), header.modality, header.media_type, size_bytes, header.metadata

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from encoder.errors import MediaError, UnsupportedMediaError
+from ingest import isolate
 from ingest.clock import Clock, timed
 from ingest.config import IngestConfig
 from ingest.decode import DECODERS
@@ -32,6 +33,8 @@ def segments(asset: Asset, config: IngestConfig) -> Iterator[Segment]:
             f"{asset.uri}: no decoder for the modality {asset.modality!r}.",
             remedy="Add one to ingest.decode.DECODERS.",
         )
+    if config.isolate and asset.modality in isolate.MODALITIES:
+        return isolate.segments(asset, config)
     clock = Clock(asset.uri, config, float(asset.metadata.get("duration_s", 0)))
     return timed(decoder.segments(asset, Path(asset.uri), config), clock)
 

@@ -13,6 +13,7 @@ from workers.config import Settings
 
 if TYPE_CHECKING:
     from encoder import MultiModalEncoder
+    from ingest.config import IngestConfig
     from search.store.base import VectorStore
     from workers.reports import IngestReport
 
@@ -32,11 +33,25 @@ def shared_store() -> VectorStore:
         return _store(encoder)
 
 
+@cache
+def ingest_config() -> IngestConfig:
+    """How files are decoded: in child processes, unless ``ANYMODAL_INGEST__ISOLATE=false``."""
+    from ingest.config import IngestConfig
+
+    config = IngestConfig()
+    asked_for = "isolate" in config.model_fields_set
+    return config if asked_for else config.model_copy(update={"isolate": True})
+
+
 def close() -> None:
-    """Close the store, if it was opened, and forget both."""
+    """Close the store, if it was opened, end the decoders, and forget all."""
+    from ingest import isolate
+
+    isolate.close()
     forget_store()
     with _lock:
         _encoder.cache_clear()
+        ingest_config.cache_clear()
 
 
 def forget_store() -> None:
@@ -67,6 +82,7 @@ def ingest_shared(paths: Sequence[str], begun: Callable[[Sequence[str]], set[str
     job = IngestJob(
         shared_encoder(),
         shared_store(),
+        ingest_config(),
         batch_segments=settings.batch_segments,
         decode_threads=settings.decode_threads,
         exclusive=shared_board().exclusive,

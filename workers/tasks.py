@@ -21,6 +21,7 @@ def ingest_shard(self: Any, paths: list[str]) -> dict[str, Any]:
         job = IngestJob(
             resources.shared_encoder(),
             resources.shared_store(),
+            resources.ingest_config(),
             batch_segments=settings.batch_segments,
             decode_threads=settings.decode_threads,
         )

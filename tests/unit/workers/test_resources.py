@@ -39,3 +39,16 @@ def test_serving_is_fast_unless_the_environment_says_otherwise(
 
     assert resources.shared_encoder().space.fingerprint == wanted
     assert resources.shared_encoder() is resources.shared_encoder()
+
+
+@pytest.mark.parametrize(("said", "isolate"), [(None, True), ("false", False), ("true", True)])
+def test_workers_decode_in_processes_unless_told_not_to(
+    monkeypatch: pytest.MonkeyPatch, said: str | None, isolate: bool
+) -> None:
+    monkeypatch.setenv("ANYMODAL_INGEST__MAX_PIXELS", "99")
+    if said:
+        monkeypatch.setenv("ANYMODAL_INGEST__ISOLATE", said)
+    resources.close()
+    config = resources.ingest_config()
+    resources.close()
+    assert (config.isolate, config.max_pixels) == (isolate, 99)

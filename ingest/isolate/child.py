@@ -1,0 +1,121 @@
+"""What runs in a decoder process: ``python -m ingest.isolate.child READ_FD WRITE_FD BYTES``."""
+
+from __future__ import annotations
+
+import os
+import resource
+import select
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from encoder.errors import CorruptMediaError, MediaError, MediaLimitError
+from encoder.types import Modality
+from ingest.config import IngestConfig
+from ingest.decode.header import Header, read_header
+from ingest.isolate import wire
+from ingest.isolate.channel import Channel, Message
+from ingest.pipeline import segments
+from ingest.sniff import Kind
+
+_MAX_FILES_OPEN = 32
+_MAX_REQUEST_BYTES = 2**20
+
+
+def main() -> None:
+    """Answer requests until the other end is closed."""
+    read_fd, write_fd, memory_bytes = (int(value) for value in sys.argv[1:])
+    _load_decoders()
+    _set_limits(memory_bytes)
+    Thread(target=_leave_with_parent, args=(read_fd,), daemon=True).start()
+    channel = Channel(read_fd, write_fd, _MAX_REQUEST_BYTES)
+    channel.send(Message({"ready": True}))
+    while True:
+        try:
+            request = channel.receive()
+        except EOFError:
+            return
+        _grant_cpu(request.head["cpu_s"])
+        for answer in _answers(request.head):
+            channel.send(answer)
+
+
+def _load_decoders() -> None:
+    """Before the limits, since each library opens many files and asks for much address space."""
+    import av  # noqa: F401
+    import charset_normalizer  # noqa: F401
+    import PIL.Image
+    import pypdfium2  # noqa: F401
+    import selectolax.lexbor  # noqa: F401
+    import semantic_text_splitter  # noqa: F401
+
+    PIL.Image.init()
+
+
+def _set_limits(memory_bytes: int) -> None:
+    for limit, value in (
+        (resource.RLIMIT_AS, memory_bytes),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_NOFILE, _MAX_FILES_OPEN),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(limit, (value, value))
+
+
+def _grant_cpu(seconds: float) -> None:
+    """Beyond what is used already; the kernel ends the process after that."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    until = int(used.ru_utime + used.ru_stime + seconds) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (until, resource.RLIM_INFINITY))
+
+
+def _leave_with_parent(read_fd: int) -> None:
+    """A killed parent cannot end this process, and a decoder may be busy for long."""
+    poll = select.poll()
+    poll.register(read_fd, 0)  # only that the other end was closed
+    poll.poll()
+    os._exit(1)
+
+
+def _answers(request: Mapping[str, Any]) -> Iterator[Message]:
+    try:
+        config = IngestConfig(**request["config"])
+        if "asset" in request:
+            asset = wire.asset_from_json(request["asset"])
+            yield from map(wire.segment_to_message, segments(asset, config))
+            yield Message({"end": True})
+        else:
+            yield wire.header_to_message(_header(request, config))
+    except MediaError as error:
+        yield wire.error_to_message(error)
+    except MemoryError:
+        yield wire.error_to_message(_too_much_memory(request))
+    except Exception as error:  # noqa: BLE001  whatever a decoder raises on hostile bytes
+        yield wire.error_to_message(_undecodable(request, error))
+
+
+def _too_much_memory(request: Mapping[str, Any]) -> MediaError:
+    return MediaLimitError(
+        f"{request['uri']} needs more memory to be decoded than "
+        f"max_memory_bytes, {request['config']['max_memory_bytes']:,}.",
+        remedy="Raise ANYMODAL_INGEST__MAX_MEMORY_BYTES, or split it or scale it down.",
+    )
+
+
+def _undecodable(request: Mapping[str, Any], error: Exception) -> MediaError:
+    return CorruptMediaError(
+        f"{request['uri']} cannot be decoded ({type(error).__name__}: {error}).",
+        remedy="Check that it opens elsewhere; if it does not, fetch or export it again.",
+    )
+
+
+def _header(request: Mapping[str, Any], config: IngestConfig) -> Header:
+    modality = request["modality"]
+    kind = Kind(request["media_type"], Modality(modality) if modality else None)
+    return read_header(Path(request["uri"]), kind, request["size_bytes"], config)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""Decoder processes that are used again: starting one takes as long as a hundred pictures."""
+
+from __future__ import annotations
+
+import atexit
+import os
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+
+from encoder.types import AUDIO, IMAGE, TEXT, VIDEO
+from ingest.clock import Clock
+from ingest.config import IngestConfig
+from ingest.decode.header import Header
+from ingest.isolate import wire
+from ingest.isolate.process import DecoderProcess
+from ingest.sniff import Kind
+from ingest.types import Asset, Segment
+
+MODALITIES = frozenset({TEXT, IMAGE, AUDIO, VIDEO})
+"""What a child decodes; a decoder that was added lives in this process only."""
+
+_FILES_PER_PROCESS = 1000
+"""Decoders leak; after as many files a fresh process takes over."""
+
+
+class Pool:
+    """Idle processes, started when there is none; there are as many as threads that decode."""
+
+    def __init__(self) -> None:
+        self._idle: list[DecoderProcess] = []
+        self._lock = Lock()
+
+    @contextmanager
+    def lent(self, memory_bytes: int) -> Iterator[DecoderProcess]:
+        """A process for one file. One that is not done with it afterwards is ended."""
+        process = self._take(memory_bytes) or DecoderProcess(memory_bytes)
+        try:
+            yield process
+        finally:
+            if process.is_busy or process.n_files >= _FILES_PER_PROCESS:
+                process.end()
+            else:
+                with self._lock:
+                    self._idle.append(process)
+
+    def close(self) -> None:
+        """End the idle processes."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for process in idle:
+            process.end()
+
+    def forget(self) -> None:
+        """In a forked process: start anew, the processes are the parent's."""
+        self._lock = Lock()
+        idle, self._idle = self._idle, []
+        for process in idle:
+            process.forget()
+
+    def _take(self, memory_bytes: int) -> DecoderProcess | None:
+        while True:
+            with self._lock:
+                fitting = [p for p in self._idle if p.memory_bytes == memory_bytes]
+                if not fitting:
+                    return None
+                self._idle.remove(fitting[-1])
+            if fitting[-1].is_alive:
+                return fitting[-1]
+            fitting[-1].end()
+
+
+_pool = Pool()
+close = _pool.close
+atexit.register(_pool.close)
+os.register_at_fork(after_in_child=_pool.forget)
+
+
+def read_header(path: Path, kind: Kind, size_bytes: int, config: IngestConfig) -> Header:
+    """As `ingest.decode.header.read_header`, in a decoder process."""
+    request = {
+        "uri": str(path),
+        "media_type": kind.media_type,
+        "modality": kind.modality,
+        "size_bytes": size_bytes,
+        "config": wire.config_to_json(config),
+        "cpu_s": 2 * config.max_decode_s,
+    }
+    clock = Clock(str(path), config)
+    with _pool.lent(config.max_memory_bytes) as process:
+        (header,) = process.ask(request, clock, wire.header_from_message)
+    return header
+
+
+def segments(asset: Asset, config: IngestConfig) -> Generator[Segment, None, None]:
+    """As `ingest.segments`, in a decoder process."""
+    plays_s = float(asset.metadata.get("duration_s", 0))
+    unknown = asset.modality in (AUDIO, VIDEO) and not plays_s
+    request = {
+        "uri": asset.uri,
+        "asset": wire.asset_to_json(asset),
+        "config": wire.config_to_json(config),
+        # Twice, for two streams are decoded at once. It is a fence behind the clock.
+        "cpu_s": 2 * (config.max_decode_s + (config.max_duration_s if unknown else plays_s)),
+    }
+    clock = Clock(asset.uri, config, plays_s)
+    with _pool.lent(config.max_memory_bytes) as process:
+        yield from process.ask(
+            request, clock, lambda answer: wire.segment_from_message(answer, asset.asset_id)
+        )

@@ -1,0 +1,154 @@
+"""A decoder process, seen from outside."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from time import perf_counter
+from typing import Any, TypeVar
+
+from encoder.errors import CorruptMediaError, MediaError, MediaLimitError
+from ingest.clock import Clock
+from ingest.errors import DecoderProcessError
+from ingest.isolate import wire
+from ingest.isolate.channel import Channel, Message
+
+T = TypeVar("T")
+
+_START_TIMEOUT_S = 120.0
+_END_TIMEOUT_S = 10.0
+# Not the rest: passwords of brokers and stores are in the environment too.
+_ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "TZ")
+_LIBRARIES = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
+
+
+class DecoderProcess:
+    """Decodes one file at a time, within limits that the kernel holds.
+
+    Args:
+        memory_bytes: the most address space.
+
+    Raises:
+        DecoderProcessError: it does not start.
+    """
+
+    def __init__(self, memory_bytes: int) -> None:
+        self.memory_bytes = memory_bytes
+        self.n_files = 0
+        self.is_busy = True
+        requests, to_child = os.pipe()
+        from_child, answers = os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", __package__ + ".child"]
+                + [str(number) for number in (requests, answers, memory_bytes)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=(requests, answers),
+                env=_environment(),
+                start_new_session=True,  # Ctrl-C is for the parent
+            )
+        finally:
+            os.close(requests)
+            os.close(answers)
+        self._channel = Channel(from_child, to_child, memory_bytes)
+        self._wait_until_ready()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    def ask(
+        self, request: Mapping[str, Any], clock: Clock, parse: Callable[[Message], T]
+    ) -> Iterator[T]:
+        """Send a request about the file ``request["uri"]``; yield the answers, parsed.
+
+        Raises:
+            MediaError: what the child says, or how it ended.
+        """
+        self.is_busy = True
+        self.n_files += 1
+        uri = request["uri"]
+        try:
+            self._channel.send(Message(request))
+            while "end" not in (answer := self._receive(clock)).head:
+                if "error" in answer.head:
+                    self.is_busy = False
+                    raise wire.error_from_message(answer)
+                yield parse(answer)
+                if "header" in answer.head:
+                    break
+        except (EOFError, BrokenPipeError) as error:
+            raise self._obituary(uri) from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise CorruptMediaError(
+                f"{uri}: its decoder answered nonsense ({error}).",
+                remedy="The file may be hostile. If you trust it, export it again.",
+            ) from error
+        self.is_busy = False
+
+    def end(self) -> None:
+        """Kill it and let go of all that it held."""
+        self._process.kill()
+        self._process.wait(_END_TIMEOUT_S)
+        self._channel.close()
+
+    def forget(self) -> None:
+        """In a forked process: it belongs to the parent."""
+        self._process.returncode = 0  # else it would be waited for
+        self._channel.close()
+
+    def _receive(self, clock: Clock) -> Message:
+        started = perf_counter()
+        try:
+            answer = self._channel.receive(max(0.0, clock.left_s))
+        except TimeoutError:
+            # A hair more than what is left, so that the clock tells that the time is up.
+            clock.spend(max(perf_counter() - started, clock.left_s + 1e-3))
+            raise
+        clock.has_played(answer.head.get("segment", {}).get("end_s") or 0.0)
+        clock.spend(perf_counter() - started)
+        return answer
+
+    def _wait_until_ready(self) -> None:
+        try:
+            self._channel.receive(_START_TIMEOUT_S)
+        except (EOFError, TimeoutError, ValueError) as error:
+            self.end()
+            raise DecoderProcessError(
+                f"A process that decodes files ended with {self._process.returncode} as it "
+                "started.",
+                remedy="See its messages above, or set ANYMODAL_INGEST__ISOLATE=false.",
+            ) from error
+        self.is_busy = False
+
+    def _obituary(self, uri: str) -> MediaError:
+        try:
+            code = self._process.wait(_END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:  # it has closed its pipes and lives on
+            code = 0
+        if code == -signal.SIGXCPU:
+            return MediaLimitError(
+                f"{uri}: its decoder used up its processor time.",
+                remedy="Raise ANYMODAL_INGEST__MAX_DECODE_S if you trust the file.",
+            )
+        if code == -signal.SIGKILL:
+            return MediaLimitError(
+                f"{uri}: its decoder was killed, most likely for want of memory.",
+                remedy="If it opens elsewhere, split it or scale it down.",
+            )
+        name = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+        return CorruptMediaError(
+            f"{uri}: its decoder crashed ({name}).",
+            remedy="The file is damaged or hostile. If you trust it, export it again.",
+        )
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    # The child imports what this process imports, however it was started.
+    return {**kept, **_LIBRARIES, "PYTHONPATH": os.pathsep.join(sys.path), "LANG": "C.UTF-8"}

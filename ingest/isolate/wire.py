@@ -1,0 +1,98 @@
+"""Requests and answers as messages. Pure functions; what a child sends is not trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from encoder.errors import CorruptMediaError, MediaError, MediaLimitError, UnsupportedMediaError
+from encoder.types import Modality, Waveform
+from ingest.config import IngestConfig
+from ingest.decode.header import Header
+from ingest.isolate.channel import Message
+from ingest.types import Asset, Segment
+
+_ERRORS = {
+    kind.__name__: kind
+    for kind in (MediaError, CorruptMediaError, MediaLimitError, UnsupportedMediaError)
+}
+_DTYPES = ("uint8", "float32")
+_PLACES = ("index", "start_s", "end_s", "char_start", "char_end", "snippet")
+
+
+def asset_to_json(asset: Asset) -> dict[str, Any]:
+    """Plain values."""
+    return asdict(asset)
+
+
+def asset_from_json(facts: Mapping[str, Any]) -> Asset:
+    """The inverse of `asset_to_json`."""
+    return Asset(**{**facts, "modality": Modality(facts["modality"])})
+
+
+def config_to_json(config: IngestConfig) -> dict[str, Any]:
+    """Every field, so that the child's environment decides nothing; the child does not isolate."""
+    return {**config.model_dump(mode="json"), "isolate": False}
+
+
+def header_to_message(header: Header) -> Message:
+    """An answer that holds a header."""
+    return Message({"header": asdict(header)})
+
+
+def header_from_message(message: Message) -> Header:
+    """The inverse. Raises KeyError, TypeError or ValueError on nonsense."""
+    facts = message.head["header"]
+    metadata = {str(name): str(value) for name, value in facts["metadata"].items()}
+    return Header(Modality(facts["modality"]), str(facts["media_type"]), metadata)
+
+
+def segment_to_message(segment: Segment) -> Message:
+    """An answer that holds a segment: its content is text, an array or a sound."""
+    content = segment.content
+    head: dict[str, Any] = {name: getattr(segment, name) for name in _PLACES}
+    head["modality"] = segment.modality
+    if isinstance(content, str):
+        return Message({"segment": head}, content.encode("utf-8", "surrogatepass"))
+    if isinstance(content, Waveform):
+        head["sampling_rate"] = content.sampling_rate
+        content = content.samples
+    head |= {"dtype": str(content.dtype), "shape": content.shape}
+    return Message({"segment": head}, np.ascontiguousarray(content).data.cast("B"))
+
+
+def segment_from_message(message: Message, asset_id: str) -> Segment:
+    """The inverse. Raises KeyError, TypeError or ValueError on nonsense."""
+    head = message.head["segment"]
+    content = _content(head, message.payload)
+    places = {name: head[name] for name in _PLACES}
+    return Segment(asset_id, Modality(head["modality"]), content=content, **places)
+
+
+def _content(head: Mapping[str, Any], payload: bytes | bytearray | memoryview) -> Any:
+    if "dtype" not in head:
+        return bytes(payload).decode("utf-8", "surrogatepass")
+    shape = tuple(int(size) for size in head["shape"])
+    if head["dtype"] not in _DTYPES or min(shape, default=0) < 0:
+        raise ValueError(f"An array of {head['dtype']}.")
+    dtype = np.dtype(head["dtype"])
+    if prod(shape) * dtype.itemsize != len(payload):
+        raise ValueError(f"{len(payload)} bytes for the shape {shape}.")
+    array = np.frombuffer(payload, dtype).reshape(shape)
+    return Waveform(array, int(head["sampling_rate"])) if "sampling_rate" in head else array
+
+
+def error_to_message(error: MediaError) -> Message:
+    """An answer that holds the reason why there is no other."""
+    kind = type(error).__name__ if type(error).__name__ in _ERRORS else "MediaError"
+    return Message({"error": kind, "problem": error.problem, "remedy": error.remedy})
+
+
+def error_from_message(message: Message) -> MediaError:
+    """The inverse. Raises KeyError on nonsense."""
+    kind = _ERRORS[message.head["error"]]
+    return kind(str(message.head["problem"]), remedy=str(message.head["remedy"]))
