@@ -81,12 +81,12 @@ def load_image(
         image.draft("RGB", (short_side, short_side))
         _check_pixels(source, image.size[0] * image.size[1], max_pixels)
         image.load()
-        return rgb_array(image, short_side)
+        return _finished(image, short_side)
 
 
 def rgb_array(image: Image, short_side: int = SHORT_SIDE) -> NDArray[np.uint8]:
     """A Pillow image of any mode as `load_image` returns it: upright, over white, scaled down."""
-    return np.asarray(_over_white(_shrink(_upright(image.copy()), short_side)))
+    return _finished(image.copy(), short_side)
 
 
 def resize(
@@ -139,6 +139,11 @@ def _check_pixels(source: Source, pixels: int, max_pixels: int) -> None:
         )
 
 
+def _finished(image: Image, short_side: int) -> NDArray[np.uint8]:
+    """Without a copy of the whole: one of 64 million pixels is a quarter of a gigabyte."""
+    return np.asarray(_over_white(_shrink(_upright(image), short_side)))
+
+
 def _upright(image: Image) -> Image:
     from PIL import ImageOps
 
@@ -166,7 +171,7 @@ def _eight_bits(image: Image) -> Image:
         return Image.fromarray(_to_uint8(np.asarray(image)))
     if image.has_transparency_data:
         return image.convert("RGBA")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _to_uint8(values: NDArray[np.generic]) -> NDArray[np.uint8]:
