@@ -87,6 +87,18 @@ class IngestConfig(BaseSettings):
     max_memory_bytes: int = Field(default=2 * 2**30, ge=1)
     """The most address space of a child process that decodes."""
 
+    url_hosts: tuple[str, ...] = ()
+    """Hosts whose URLs may be fetched, ``.example.org`` with all names below it; none at first."""
+
+    url_networks: tuple[str, ...] = ()
+    """Networks that are not public and may be fetched from nevertheless, as ``10.1.0.0/16``."""
+
+    max_url_bytes: int = Field(default=2 * 2**30, ge=1)
+    """The largest file that is fetched."""
+
+    max_url_s: float = Field(default=600.0, gt=0)
+    """The longest that fetching a file may take."""
+
     roots: tuple[str, ...] = ()
     """Folders that files must lie in, links followed; empty for anywhere. JSON in the environment:
     ``["/data", "/srv/media"]``."""

@@ -36,7 +36,7 @@ def segments(asset: Asset, config: IngestConfig) -> Iterator[Segment]:
     if config.isolate and asset.modality in isolate.MODALITIES:
         return isolate.segments(asset, config)
     clock = Clock(asset.uri, config, float(asset.metadata.get("duration_s", 0)))
-    return timed(decoder.segments(asset, Path(asset.uri), config), clock)
+    return timed(decoder.segments(asset, Path(asset.path or asset.uri), config), clock)
 
 
 def ingest(

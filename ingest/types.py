@@ -14,7 +14,8 @@ class Asset:
     """One file's content.
 
     ``asset_id`` is the hash of the content, so that a moved or copied file is the same asset.
-    ``modality`` is that of the whole file (a film is ``video``).
+    ``modality`` is that of the whole file (a film is ``video``). ``path`` is where the content can
+    be read while it is ingested, if that is not ``uri``: a file that was fetched.
     """
 
     asset_id: str
@@ -23,6 +24,7 @@ class Asset:
     media_type: str
     size_bytes: int
     metadata: Mapping[str, str] = field(default_factory=dict)
+    path: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar
@@ -16,6 +17,7 @@ from encoder.errors import AnymodalError, MediaError
 from encoder.types import Embeddings, Item, Modality
 from ingest import identify, segments
 from ingest.config import IngestConfig
+from ingest.remote import identify_url, is_url
 from ingest.types import Asset, Segment
 from search.store.base import VectorStore
 from search.store.schema import segment_id
@@ -73,25 +75,31 @@ class IngestJob:
             StoreError: the store failed; nothing that it did not acknowledge counts as ingested.
         """
         report = IngestReport()
-        with _timed(report, "identify"):
-            located = self._identify(paths, report)
-        with _timed(report, "lookup"):
-            stored = self.store.assets(list(located))
-            new = [copies[0] for asset_id, copies in located.items() if asset_id not in stored]
-            ours = begun([asset.asset_id for asset in new]) if begun else set()
-        rows, finished = self._encode(new, report)
+        with TemporaryDirectory(prefix="anymodal-") as fetched:
+            with _timed(report, "identify"):
+                located = self._identify(paths, Path(fetched), report)
+            with _timed(report, "lookup"):
+                stored = self.store.assets(list(located))
+                new = [copies[0] for asset_id, copies in located.items() if asset_id not in stored]
+                ours = begun([asset.asset_id for asset in new]) if begun else set()
+            rows, finished = self._encode(new, report)
         with _timed(report, "store"):
             self._commit(located, stored, rows, finished, report)
         for asset_id in ours & set(stored):
             _count_ingested_before(report, stored[asset_id], located[asset_id])
         return report
 
-    def _identify(self, paths: Sequence[str], report: IngestReport) -> dict[str, list[Asset]]:
+    def _identify(
+        self, paths: Sequence[str], fetched: Path, report: IngestReport
+    ) -> dict[str, list[Asset]]:
         """Assets by id: one content may lie at several of the paths."""
         located: dict[str, list[Asset]] = defaultdict(list)
         for path in paths:
             try:
-                asset = identify(Path(path), self.config)
+                if is_url(path):
+                    asset = identify_url(path, fetched, self.config)
+                else:
+                    asset = identify(Path(path), self.config)
             except MediaError as error:
                 report.fail(path, error)
             else:

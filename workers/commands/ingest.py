@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from contextlib import ExitStack
-from pathlib import Path
+from itertools import chain
 from threading import Event
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from workers.commands.options import (
+    PathOrUrl,
     apply_options,
     broker_option,
     json_option,
@@ -26,7 +28,14 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.argument("paths", nargs=-1, required=True, type=PathOrUrl())
+@click.option(
+    "--allow-url",
+    "hosts",
+    multiple=True,
+    metavar="HOST",
+    help="Fetch URLs of this host (.example.org: and of all below it). May be repeated.",
+)
 @store_option
 @broker_option
 @model_option
@@ -40,7 +49,8 @@ if TYPE_CHECKING:
     help="Which of several jobs on a broker goes first.",
 )
 def ingest(
-    paths: tuple[Path, ...],
+    paths: tuple[str, ...],
+    hosts: tuple[str, ...],
     store: str | None,
     broker: str | None,
     model: str | None,
@@ -48,14 +58,15 @@ def ingest(
     detach: bool,
     priority: str,
 ) -> None:
-    """Make the files and folders PATHS searchable.
+    """Make the files, folders and (with --allow-url) URLs PATHS searchable.
 
     What is stored already is not encoded again; a changed file replaces what it held before. A
     file that cannot be decoded is reported and set aside. Ctrl-C finishes the files under way;
     the same command goes on where it stopped. With --broker the files are a job that workers
     share; see `anymodal jobs`.
     """
-    apply_options(store, broker, model)
+    url_hosts = json.dumps(hosts) if hosts else None
+    apply_options(store, broker, model, url_hosts)
     from workers.config import Settings
     from workers.output import console, print_json, report_lines, wants_json
     from workers.reports import IngestReport
@@ -91,16 +102,19 @@ def ingest(
         raise SystemExit(1)
 
 
-def _run(paths: tuple[Path, ...], settings: Settings, report: IngestReport, stop: Event) -> None:
+def _run(paths: tuple[str, ...], settings: Settings, report: IngestReport, stop: Event) -> None:
     from ingest import discover
+    from ingest.remote import is_url
     from workers import resources
     from workers.dispatch import run_shards
     from workers.embedded import embedded_worker
     from workers.jobs import in_chunks
     from workers.output import progress_bar
 
-    n_files = sum(1 for _ in discover(paths))
-    shards = in_chunks((str(path) for path in discover(paths)), settings.shard_files)
+    urls = [path for path in paths if is_url(path)]
+    local = [path for path in paths if not is_url(path)]
+    n_files = len(urls) + sum(1 for _ in discover(local, lambda _: None))
+    shards = in_chunks(chain(urls, map(str, discover(local))), settings.shard_files)
     with ExitStack() as stack:
         resources.shared_store()  # errors of model and store come before the first task
         stack.callback(resources.close)

@@ -10,6 +10,19 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class PathOrUrl(click.Path):
+    """An existing path, or a URL, which is looked at when it is fetched."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Let URLs pass."""
+        from ingest.remote import is_url
+
+        return value if is_url(value) else super().convert(value, param, ctx)
+
+
 def store_option(command: F) -> F:
     """``--store``."""
     return click.option(
@@ -46,9 +59,12 @@ def json_option(command: F) -> F:
 
 
 def apply_options(
-    store: str | None = None, broker: str | None = None, model: str | None = None
+    store: str | None = None,
+    broker: str | None = None,
+    model: str | None = None,
+    url_hosts: str | None = None,
 ) -> None:
     """Put the options where this process and its children look (`workers.config.Settings`)."""
     from workers.config import Settings
 
-    Settings.set(store=store, broker=broker, encoder__model=model)
+    Settings.set(store=store, broker=broker, encoder__model=model, ingest__url_hosts=url_hosts)

@@ -1,0 +1,111 @@
+"""Which URLs may be fetched, and to which addresses they may lead."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from dataclasses import dataclass
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from encoder.errors import MediaError
+
+_PORTS = {"http": 80, "https": 443}
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class Target(NamedTuple):
+    """A URL in its parts; ``path`` with the query."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+
+@dataclass(frozen=True)
+class UrlPolicy:
+    """What may be fetched.
+
+    Args:
+        hosts: names that are allowed, such as ``example.org``; ``.example.org`` allows all names
+            below it. Empty allows nothing.
+        networks: private networks that are allowed nevertheless, such as ``10.1.0.0/16``.
+        max_redirects: each is checked like the first URL.
+    """
+
+    hosts: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    max_redirects: int = 5
+
+    def target(self, url: str) -> Target:
+        """Take a URL apart.
+
+        Raises:
+            MediaError: it is malformed, neither http nor https, or its host is not allowed.
+        """
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise MediaError(f"{url!r} is no URL: {error}.", remedy="Correct it.") from error
+        host = (parts.hostname or "").rstrip(".").lower()
+        if parts.scheme not in _PORTS or not host or parts.username is not None:
+            raise MediaError(
+                f"{url!r} is no plain http or https URL.",
+                remedy="Use http://host/path or https://host/path, without a password.",
+            )
+        if not any(_matches(host, allowed.lower()) for allowed in self.hosts):
+            raise MediaError(
+                f"{url}: the host {host} is not allowed.",
+                remedy=f"Add --allow-url {host} or name it in ANYMODAL_INGEST__URL_HOSTS.",
+            )
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        return Target(parts.scheme, host, port or _PORTS[parts.scheme], path)
+
+    def addresses(self, url: str, target: Target) -> list[str]:
+        """Resolve a host; every address must be a public one (or in ``networks``).
+
+        A name with one bad address among good ones is refused: that is how names are rebound.
+
+        Raises:
+            MediaError: it has no address, or one that is not allowed.
+        """
+        try:
+            found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise MediaError(
+                f"{url}: the host {target.host} is not known ({error}).", remedy="Check its name."
+            ) from error
+        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        for address in addresses:
+            self._check(url, target, ipaddress.ip_address(address.partition("%")[0]))
+        return addresses
+
+    def _check(self, url: str, target: Target, address: Address) -> None:
+        real = _unwrapped(address)
+        allowed = any(
+            real in ipaddress.ip_network(network)
+            for network in self.networks
+            if ipaddress.ip_network(network).version == real.version
+        )
+        if not allowed and (not real.is_global or real.is_multicast):
+            raise MediaError(
+                f"{url}: the host {target.host} leads to {address}, which is no public address.",
+                remedy="Name its network in ANYMODAL_INGEST__URL_NETWORKS if you trust it.",
+            )
+
+
+def _matches(host: str, allowed: str) -> bool:
+    return host.endswith(allowed) if allowed.startswith(".") else host == allowed
+
+
+def _unwrapped(address: Address) -> Address:
+    """The IPv4 address within an IPv6 address that only carries it."""
+    if isinstance(address, ipaddress.IPv6Address):
+        if address in _NAT64:
+            return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        return address.ipv4_mapped or address.sixtofour or address
+    return address
