@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import select
 import sys
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -81,7 +83,7 @@ def _leave_with_parent(read_fd: int) -> None:
 
 def _answers(request: Mapping[str, Any]) -> Iterator[Message]:
     try:
-        config = IngestConfig(**request["config"])
+        config = _config(json.dumps(request["config"]))
         if "asset" in request:
             asset = wire.asset_from_json(request["asset"])
             yield from map(wire.segment_to_message, segments(asset, config))
@@ -94,6 +96,12 @@ def _answers(request: Mapping[str, Any]) -> Iterator[Message]:
         yield wire.error_to_message(_too_much_memory(request))
     except Exception as error:  # noqa: BLE001  whatever a decoder raises on hostile bytes
         yield wire.error_to_message(_undecodable(request, error))
+
+
+@lru_cache(maxsize=1)
+def _config(text: str) -> IngestConfig:
+    """Reading settings takes longer than splitting a short text, and they hardly ever change."""
+    return IngestConfig(**json.loads(text))
 
 
 def _too_much_memory(request: Mapping[str, Any]) -> MediaError:
