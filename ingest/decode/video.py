@@ -36,7 +36,7 @@ def describe(path: Path, media_type: str, config: IngestConfig) -> Mapping[str, 
 def segments(asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
     """Frames (modality image) and sound windows (audio), in order of time."""
     facts = probe(path)
-    tracks = [_frame_segments(asset, path, config, facts)]
+    tracks = [frame_segments(asset, path, config, facts)]
     if facts.has_sound:
         tracks.append(_heard(asset, path, config, facts))
     running = [ahead(track, _AHEAD) for track in tracks]
@@ -55,9 +55,10 @@ def _heard(asset: Asset, path: Path, config: IngestConfig, facts: StreamFacts) -
         logger.warning("sound track left out: %s", error)
 
 
-def _frame_segments(
+def frame_segments(
     asset: Asset, path: Path, config: IngestConfig, facts: StreamFacts
 ) -> Iterator[Segment]:
+    """The kept frames of a film; each stands for the time until the next."""
     frames = stream_frames(
         path,
         config.frame_every_s,
