@@ -19,9 +19,6 @@ _SUBMODULES = {
     "simplify solvers stats",
     "matplotlib": "animation axes collections colors dates figure patches pyplot text ticker "
     "transforms",
-    "sklearn": "cluster covariance decomposition ensemble feature_extraction.text impute "
-    "linear_model manifold metrics model_selection naive_bayes neighbors pipeline preprocessing "
-    "svm tree",
     "scipy": "stats signal optimize linalg sparse special spatial ndimage interpolate integrate "
     "fft cluster.hierarchy",
     "sklearn": "cluster covariance cross_decomposition decomposition ensemble feature_extraction "

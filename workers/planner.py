@@ -7,11 +7,16 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
+from itertools import chain, islice
+from typing import TYPE_CHECKING
 
 from workers.board import JobBoard
 from workers.job_types import Shard
 from workers.queues import PRIORITIES, queue_name, shards
+
+if TYPE_CHECKING:
+    from ingest.discover import OnRefused
+    from ingest.types import Failure
 
 Publish = Callable[[str, str, Shard], None]
 _FULL_PAUSE_S = 0.2
@@ -62,11 +67,21 @@ def _is_full(board: JobBoard, cost: str, queue_shards: int) -> bool:
     return board.depth([queue_name(cost)], PRIORITIES.values()) >= queue_shards
 
 
-def files_of(paths: Sequence[str]) -> Iterable[str]:
-    """All files under these paths, streamed."""
-    from ingest import discover
+def files_of(paths: Sequence[str], *, silent: bool = False) -> Iterable[str]:
+    """All files under these paths, streamed; URLs, which lie under nothing, come first.
 
-    return (str(path) for path in discover(paths))
+    Links that lead out of a folder are told of, unless ``silent``.
+    """
+    from ingest import discover
+    from ingest.remote import is_url
+
+    local = [path for path in paths if not is_url(path)]
+    refused: OnRefused | None = _ignore if silent else None
+    return chain(filter(is_url, paths), map(str, discover(local, refused)))
+
+
+def _ignore(_: Failure) -> None:
+    """Tell nobody."""
 
 
 def start_planner(job_id: str) -> None:

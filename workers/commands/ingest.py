@@ -6,7 +6,6 @@ import json
 import os
 import signal
 from contextlib import ExitStack
-from itertools import chain
 from threading import Event
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -103,18 +102,15 @@ def ingest(
 
 
 def _run(paths: tuple[str, ...], settings: Settings, report: IngestReport, stop: Event) -> None:
-    from ingest import discover
-    from ingest.remote import is_url
     from workers import resources
     from workers.dispatch import run_shards
     from workers.embedded import embedded_worker
     from workers.jobs import in_chunks
     from workers.output import progress_bar
+    from workers.planner import files_of
 
-    urls = [path for path in paths if is_url(path)]
-    local = [path for path in paths if not is_url(path)]
-    n_files = len(urls) + sum(1 for _ in discover(local, lambda _: None))
-    shards = in_chunks(chain(urls, map(str, discover(local))), settings.shard_files)
+    n_files = sum(1 for _ in files_of(paths, silent=True))
+    shards = in_chunks(files_of(paths), settings.shard_files)
     with ExitStack() as stack:
         resources.shared_store()  # errors of model and store come before the first task
         stack.callback(resources.close)
@@ -130,7 +126,7 @@ def _run(paths: tuple[str, ...], settings: Settings, report: IngestReport, stop:
         run_shards(shards, max_in_flight=4, on_report=show, stopped=stop.is_set)
 
 
-def _detach(paths: tuple[Path, ...], priority: str, as_json: bool) -> None:
+def _detach(paths: tuple[str, ...], priority: str, as_json: bool) -> None:
     from workers.broker import check_broker
     from workers.messages import shared_board
     from workers.output import print_json, wants_json
@@ -145,7 +141,7 @@ def _detach(paths: tuple[Path, ...], priority: str, as_json: bool) -> None:
         click.echo(job_id)
 
 
-def _run_job(paths: tuple[Path, ...], priority: str, report: IngestReport, stop: Event) -> str:
+def _run_job(paths: tuple[str, ...], priority: str, report: IngestReport, stop: Event) -> str:
     """Plan a job here and watch until it has ended; its id."""
     from workers.broker import check_broker, n_workers
     from workers.messages import shared_board
@@ -160,9 +156,12 @@ def _run_job(paths: tuple[Path, ...], priority: str, report: IngestReport, stop:
     return job_id
 
 
-def _absolute(paths: tuple[Path, ...]) -> list[str]:
+def _absolute(paths: tuple[str, ...]) -> list[str]:
     """A worker may stand in another folder."""
-    return [os.path.abspath(path) for path in paths]  # noqa: PTH100 (`resolve` follows links)
+    from ingest.remote import is_url
+
+    # `Path.resolve` would follow links
+    return [path if is_url(path) else os.path.abspath(path) for path in paths]  # noqa: PTH100
 
 
 def _stop_on_interrupt() -> Event:
