@@ -18,7 +18,7 @@ _COLUMNS = (
     Column("change, points", "top1_change", "+.1f", 100),
 )
 _NEAR, _EIGHTH, _TUNED = "Quantizer, 6.1×", "Quantizer, 8×", "Quantizer, 8×, tuned"
-_TUNE_STEPS = 250
+_TUNE_STEPS = 80
 _TOP1 = {"top1_change": Bar(at_least=-0.8)}
 _BARS = {
     _NEAR: {

@@ -14,10 +14,12 @@ from torch import nn
 from benchmarks.peers import ROUNDING, load
 from benchmarks.quant.subjects import Subject
 from encoder.quant.export import float_twin
+from encoder.quant.folding import folded
 from encoder.quant.layers import find_layers
 from encoder.quant.quantized import QuantizedModel, model_nbytes
 from encoder.quant.quantizer import Quantizer
 from encoder.quant.schemes import FP32, INT4, SCALE_BYTES, Scheme
+from encoder.quant.tuning import tune
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +49,7 @@ def mixed(subject: Subject, budget: str, *, refit: bool = False, tune_steps: int
         subject: half of its data fits, half ranks the layers.
         budget: as `Quantizer.apply` takes it.
         refit: once the schemes are chosen, round again on all calibration data.
-        tune_steps: of `Quantizer.tune` after that, on ``subject.more``.
+        tune_steps: of `encoder.quant.tuning` after that, on ``subject.more``.
     """
     quantizer = Quantizer(
         subject.model,
@@ -60,8 +62,17 @@ def mixed(subject: Subject, budget: str, *, refit: bool = False, tune_steps: int
         quantizer = Quantizer(subject.model, subject.everything, objective=subject.objective)
         quantized = quantizer.apply(quantized.schemes)
     if tune_steps:
-        quantized = quantizer.tune(subject.more(), n_steps=tune_steps)
+        quantized = _tuned(subject, quantized, tune_steps)
     return _way(quantized)
+
+
+def _tuned(subject: Subject, quantized: QuantizedModel, n_steps: int) -> QuantizedModel:
+    """As `Quantizer.tune`, but kept in any case: what judges here is neither half of the data."""
+    base, _ = folded(subject.model, subject.data.score[0])
+    module = tune(
+        base, quantized.module, subject.more(), objective=subject.objective, n_steps=n_steps
+    )
+    return QuantizedModel(module, quantized.facts)
 
 
 def uniform(subject: Subject, scheme: str, rounding: str) -> Way:
