@@ -23,7 +23,7 @@ from encoder.towers.text import MAX_TOKENS, load_tokenizer
 from encoder.types import Embeddings
 
 TAUS = (0.6, 0.7, 0.75, 0.8)
-_LIBRARIES = ("scipy", "librosa", "sklearn")
+_LIBRARIES = ("scipy", "librosa")
 _LOSS = Bar(at_most=0.3)
 
 

@@ -1,4 +1,4 @@
-"""Gates that come with the package, by ``scripts/fit_text_gate.py`` and ``fit_chunks.py``."""
+"""Gates that come with the package, by ``scripts/distill_text_gate.py`` and ``fit_chunks.py``."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Calibration of a small network; the real one is calibrated by ``scripts/fit_text_gate.py``."""
+"""Calibration of a small network; the real one is judged by ``benchmarks.dsre``."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from encoder.models.precision import Precision
 from encoder.models.sparsity import Sparsity
 
 SHORT = ["rain", "A red car on a wet road", "the council voted on the budget " * 12]
-N_LONG = 80
+N_LONG = 600
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_a_search_in_manuals_finds_what_it_found(
 ) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # old names within the library
-        documents = documented("librosa")
+        documents = documented("scipy", "librosa")
     documents = sorted(documents, key=lambda one: len(one.body))[-N_LONG:]
     queries = encode(dense, [one.title for one in documents])
     bodies = [one.body for one in documents]
@@ -69,7 +69,7 @@ def test_a_search_in_manuals_finds_what_it_found(
     plain = encode(dense, bodies)
     result = sparse.encode_multimodal(text=bodies, return_stats=True)
     assert result.text is not None
-    assert (plain * result.text).sum(1).mean() > 0.98
+    assert (plain * result.text).sum(1).mean() > 0.96
     loss = compare(search(queries, plain, right), search(queries, result.text, right))
     assert loss.ndcg <= 0.01
     stats = result.stats
@@ -77,7 +77,7 @@ def test_a_search_in_manuals_finds_what_it_found(
     assert (stats.tokens == 256).all()
     assert stats.kept.shape == (N_LONG, 6)
     assert (np.diff(stats.kept, axis=1) <= 0).all()
-    assert 0.15 < stats.flops_saved < 0.5
+    assert 0.3 < stats.flops_saved < 0.6
 
 
 def test_stats_are_in_the_order_of_the_texts(sparse: MultiModalEncoder) -> None:
