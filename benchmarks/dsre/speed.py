@@ -79,9 +79,8 @@ def minilm(settings: Settings) -> None:
     from encoder.networks.bert import load_sentence_bert
 
     gate = shipped_gate()
-    runs = all_runs(
-        load_sentence_bert(text_folder()), open_minilm((DENSE, SPARSE, DENSE8, SPARSE8))
-    )
+    sessions = open_minilm((DENSE, SPARSE, DENSE8, SPARSE8))
+    runs = all_runs(load_sentence_bert(text_folder()), gate, sessions)
     bars = Bars(_DISTILLED if is_distilled(gate) else _TRAINING_FREE, Bar(at_least=2.6))
     texts = long_texts(text_folder())
     body = _measure(settings, runs, texts, bars, {1: 15, 16: 7})
@@ -90,7 +89,7 @@ def minilm(settings: Settings) -> None:
 
 def is_distilled(gate: GateFile) -> bool:
     """Whether the gate brings weights that were tuned with it."""
-    return bool(getattr(gate, "deltas", None))
+    return bool(gate.deltas)
 
 
 def twelve(settings: Settings) -> None:
