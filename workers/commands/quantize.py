@@ -24,8 +24,15 @@ _path = click.Path(exists=True, path_type=Path)
 @click.option("--max-loss", type=float, help="The smallest whose measured loss is at most this.")
 @click.option("--keep", multiple=True, metavar="LAYER=SCHEME", help="Pins layers: _fc=fp16.")
 @click.option("--calibration", type=_path, help="Texts, pictures or sounds to calibrate with.")
-@click.option("--items", type=int, default=256, show_default=True, help="Of it, at most.")
-@click.option("--tune-steps", type=int, default=0, help="Train the result towards the original.")
+@click.option(
+    "--items", type=click.IntRange(min=2), default=256, show_default=True, help="Of it, at most."
+)
+@click.option(
+    "--tune-steps",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Train the result towards the original.",
+)
 @click.option("--fast", is_flag=True, help="Estimate sensitivity (Fisher) instead of measuring.")
 @click.option("--json", "as_json", is_flag=True, help="JSON, as a pipe gets anyway.")
 def quantize(

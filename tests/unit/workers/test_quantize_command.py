@@ -75,3 +75,10 @@ def test_a_pin_is_layer_and_scheme(tmp_path: Path) -> None:
     ran = CliRunner().invoke(anymodal, ["quantize", "--keep", "word", "--out", str(tmp_path)])
     assert ran.exit_code == 2
     assert "is not LAYER=SCHEME" in ran.output
+
+
+@pytest.mark.parametrize("option", [("--items", "1"), ("--tune-steps", "-1")])
+def test_numbers_that_make_no_sense_are_refused(tmp_path: Path, option: tuple[str, str]) -> None:
+    ran = CliRunner().invoke(anymodal, ["quantize", *option, "--out", str(tmp_path)])
+    assert ran.exit_code == 2
+    assert option[0] in ran.output
