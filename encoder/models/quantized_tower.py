@@ -23,6 +23,7 @@ from encoder.models.wheels import sha256_of
 if TYPE_CHECKING:
     from encoder.quant.export import ExportReport
     from encoder.quant.quantized import QuantizedModel
+    from encoder.quant.report import SensitivityReport
 
 MANIFEST = "manifest.json"
 ONNX = "model.onnx"
@@ -106,10 +107,8 @@ def quantize_tower(
     quantized = quantizer.apply(config, **limits)
     if tune_steps:
         quantized = quantizer.tune(n_steps=tune_steps)
-    if report := quantizer.report:
-        report.save(folder / SENSITIVITY)
-        if find_spec("matplotlib"):
-            report.plot((folder / SENSITIVITY).with_suffix(".png"))
+    if quantizer.report:
+        _keep(quantizer.report, folder / SENSITIVITY)
     quantized.save(folder)
     export = quantizer.export_onnx(
         folder / ONNX, example=network.example, dynamic_axes=network.dynamic_axes
@@ -117,6 +116,13 @@ def quantize_tower(
     manifest = {"model": model, "tower": tower, "sha256": sha256_of(folder / ONNX)}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
     return QuantizedTower(folder, quantized, export)
+
+
+def _keep(report: SensitivityReport, path: Path) -> None:
+    """What was measured, and a picture of it where there is something to draw with."""
+    report.save(path)
+    if find_spec("matplotlib"):
+        report.plot(path.with_suffix(".png"))
 
 
 def export_tower(

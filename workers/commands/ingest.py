@@ -67,7 +67,6 @@ def ingest(
     url_hosts = json.dumps(hosts) if hosts else None
     apply_options(store, broker, model, url_hosts)
     from workers.config import Settings
-    from workers.output import console, print_json, report_lines, wants_json
     from workers.reports import IngestReport
 
     embedded = Settings().broker.startswith("memory:")
@@ -84,8 +83,20 @@ def ingest(
         _run(paths, Settings(), report, stop)
     else:
         job_id = _run_job(paths, priority, report, stop)
-    interrupted = stop.is_set()
-    wall_s = perf_counter() - started
+    _tell(report, perf_counter() - started, job_id, stop.is_set(), as_json)
+    if stop.is_set():
+        again = f"anymodal jobs retry {job_id}" if job_id else "the same command"
+        click.echo(f"Interrupted: {again} ingests the rest.", err=True)
+        raise SystemExit(130)
+    if report.failures and not (report.ingested or report.unchanged):
+        raise SystemExit(1)
+
+
+def _tell(
+    report: IngestReport, wall_s: float, job_id: str | None, interrupted: bool, as_json: bool
+) -> None:
+    from workers.output import console, print_json, report_lines, wants_json
+
     if wants_json(as_json):
         facts = {"wall_s": round(wall_s, 3), "interrupted": interrupted}
         job = {"job": job_id} if job_id else {}
@@ -93,12 +104,6 @@ def ingest(
     else:
         for line in report_lines(report, wall_s):
             console().print(line, soft_wrap=True)
-    if interrupted:
-        again = f"anymodal jobs retry {job_id}" if job_id else "the same command"
-        click.echo(f"Interrupted: {again} ingests the rest.", err=True)
-        raise SystemExit(130)
-    if report.failures and not (report.ingested or report.unchanged):
-        raise SystemExit(1)
 
 
 def _run(paths: tuple[str, ...], settings: Settings, report: IngestReport, stop: Event) -> None:
