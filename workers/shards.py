@@ -103,7 +103,7 @@ class ShardRun:
                     error, waits if _is_away(error) else claim.failures + 1, random.random()
                 )
                 if isinstance(what, retry.GiveUp):
-                    return self._set_aside(job_id, shard_id, claim.shard, error)
+                    return self._give_up(job_id, shard_id, claim.shard, error)
                 logger.warning("shard %s of job %s waits: %s", shard_id, job_id, error)
                 can_wait = what.forgiven and time.monotonic() + what.delay_s < deadline
                 if not can_wait or not self._pause(what.delay_s):
@@ -123,7 +123,13 @@ class ShardRun:
                 return not stopping.announced()
         return False
 
-    def _divide(self, job_id: str, shard_id: str, shard: Shard, error: AnymodalError) -> str:
+    def _give_up(self, job_id: str, shard_id: str, shard: Shard, error: Exception) -> str:
+        """An error of ours says that no file is to blame; of any other one of them may be."""
+        if isinstance(error, AnymodalError):
+            return self._set_aside(job_id, shard_id, shard, error)
+        return self._divide(job_id, shard_id, shard, error)
+
+    def _divide(self, job_id: str, shard_id: str, shard: Shard, error: Exception) -> str:
         """Find the file that is to blame: files one by one, and one alone is set aside."""
         if len(shard.paths) == 1:
             return self._set_aside(job_id, shard_id, shard, error)

@@ -94,6 +94,23 @@ def test_an_error_of_the_store_is_tried_again_later(board: JobBoard, job: str) -
     assert board.view(job).failed == 2
 
 
+def test_what_nobody_foresaw_costs_only_the_file_that_causes_it(board: JobBoard, job: str) -> None:
+    def work(paths: Sequence[str], begun: Callable[[Sequence[str]], set[str]]) -> IngestReport:
+        begun(paths)
+        if "/a.txt" in paths:
+            raise ValueError("a decoder's own")
+        return IngestReport(ingested=len(paths))
+
+    run = replace(run_of(board, Work()), ingest=work)
+    while not board.view(job).ended:
+        for shard_id in board.open_shards(job):
+            board._redis.delete(f"anymodal:job:{job}:lease")  # its wait is over
+            run.run(job, shard_id)
+    view = board.view(job)
+    assert (view.state, view.ingested, view.failed) == ("done", 1, 1)
+    assert [(one.uri, one.error) for one in board.dead_letters(job)] == [("/a.txt", "ValueError")]
+
+
 def test_a_shard_that_kills_its_process_is_divided_and_the_culprit_found(
     board: JobBoard, job: str
 ) -> None:
