@@ -9,7 +9,10 @@
     │   ├── CorruptMediaError     it claims a format and does not hold it
     │   └── MediaLimitError       it is larger than a limit allows
     ├── DecoderProcessError       a process that decodes cannot start    (ingest.errors)
-    └── StoreError                the vector store cannot do its work    (search.errors)
+    ├── StoreError                the vector store cannot do its work    (search.errors)
+    ├── NotFoundError             what a query names is not stored       (search.errors)
+    ├── TimeLimitError            a search took longer than allowed      (search.errors)
+    └── CancelledError            nobody waits for the answer any more   (search.errors)
 
 Each message names the value, the place and the remedy.
 """

@@ -3,8 +3,22 @@
 >>> from search import Query, SearchEngine, open_store
 """
 
+from search.deadline import Deadline
 from search.engine import ItemEncoder, SearchEngine
 from search.store.open import open_store
-from search.types import Hit, Query, SearchResult, as_json
+from search.types import Explanation, Hit, Moment, Query, SearchResult, Term, TermScore, as_json
 
-__all__ = ["Hit", "ItemEncoder", "Query", "SearchEngine", "SearchResult", "as_json", "open_store"]
+__all__ = [
+    "Deadline",
+    "Explanation",
+    "Hit",
+    "ItemEncoder",
+    "Moment",
+    "Query",
+    "SearchEngine",
+    "SearchResult",
+    "Term",
+    "TermScore",
+    "as_json",
+    "open_store",
+]

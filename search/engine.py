@@ -11,11 +11,14 @@ import numpy as np
 from encoder.registry import registered_modalities
 from encoder.space import Space
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings, Item, Modality
-from search.fusion import Candidate, best_of_each_asset, fuse_queries, rank
-from search.latency import LatencyTracker, StageTimer
+from search.deadline import Deadline
+from search.fusion import Candidate, fuse_queries, rank
+from search.grouping import Group, by_asset
+from search.latency import LatencyTracker
 from search.planner import Plan, plan, widened
+from search.progress import Progress
 from search.store.base import VectorStore
-from search.types import AssetRow, Hit, Query, ScoredSegment, SearchResult
+from search.types import AssetRow, Hit, Moment, Query, ScoredSegment, SearchResult, Term
 
 Found = Mapping[Modality, Sequence[ScoredSegment]]
 
@@ -47,46 +50,52 @@ class SearchEngine:
         )
         self.latency = LatencyTracker()
 
-    def search(self, query: Query) -> SearchResult:
+    def search(self, query: Query, deadline: Deadline | None = None) -> SearchResult:
         """The best segment of each of the best assets.
 
         The stages in ``latency_s`` are ``plan``, ``encode_<modality>``, ``search``, ``fuse``,
         ``fetch`` and ``total``.
 
+        Args:
+            query: see `search.types.Query`.
+            deadline: looked at between the stages.
+
         Raises:
             InputError: the query cannot be answered as it is.
             StoreError: the store cannot do its work.
+            TimeLimitError, CancelledError: as ``deadline`` says.
         """
-        timer = StageTimer()
-        with timer.stage("plan"):
+        progress = Progress(deadline)
+        with progress.stage("plan"):
             planned = plan(query, self._known)
-        embedding = self._encode(query.items, timer)
-        hits = self._find(embedding, planned, timer)
-        result = SearchResult(hits, timer.latency_s())
+        embedding = self._encode(query.terms, progress)
+        hits = self._find(embedding, planned, progress)
+        result = SearchResult(hits, progress.timer.latency_s())
         self.latency.record(result.latency_s)
         return result
 
-    def _encode(self, items: Sequence[Item], timer: StageTimer) -> Embeddings:
-        """One embedding [embed_dim] for all items; each modality is timed."""
+    def _encode(self, terms: Sequence[Term], progress: Progress) -> Embeddings:
+        """One embedding [embed_dim] for all terms; each modality is timed."""
+        items = [term.item for term in terms if term.item]
         rows = np.empty((len(items), self._encoder.space.embed_dim), np.float32)
         for modality in dict.fromkeys(item.modality for item in items):
             places = [place for place, item in enumerate(items) if item.modality == modality]
-            with timer.stage(f"encode_{modality}"):
+            with progress.stage(f"encode_{modality}"):
                 rows[places] = self._encoder.encode_items([items[place] for place in places])
-        with timer.stage("fuse"):
-            return fuse_queries(rows)
+        with progress.stage("fuse"):
+            return fuse_queries(rows, [term.weight for term in terms])
 
-    def _find(self, embedding: Embeddings, planned: Plan, timer: StageTimer) -> list[Hit]:
+    def _find(self, embedding: Embeddings, planned: Plan, progress: Progress) -> list[Hit]:
         """Search wider while the segments of few assets crowd out the rest."""
         wider: Plan | None = planned
         hits: list[Hit] = []
         while wider is not None:
-            with timer.stage("search"):
+            with progress.stage("search"):
                 found = self._search(embedding, wider)
-            with timer.stage("fuse"):
-                best = best_of_each_asset(rank(found, self._encoder.space))
-            with timer.stage("fetch"):
-                hits = self._fetch(best, wider.limit)
+            with progress.stage("fuse"):
+                groups = by_asset(rank(found, self._encoder.space), wider.moments)
+            with progress.stage("fetch"):
+                hits = self._fetch(groups, wider.limit)
             full = any(len(segments) >= wider.candidates for segments in found.values())
             wider = widened(wider) if full and len(hits) < wider.limit else None
         return hits
@@ -100,28 +109,48 @@ class SearchEngine:
         with ThreadPoolExecutor(len(planned.modalities), thread_name_prefix="search") as pool:
             return dict(zip(planned.modalities, pool.map(nearest, planned.modalities), strict=True))
 
-    def _fetch(self, best: Sequence[Candidate], limit: int) -> list[Hit]:
+    def _fetch(self, groups: Sequence[Group], limit: int) -> list[Hit]:
         """Hits of the assets that are committed; an asset in the making is not found yet."""
         hits: list[Hit] = []
-        for start in range(0, len(best), limit):
-            part = best[start : start + limit]
-            rows = self._store.assets([candidate.segment.asset_id for candidate in part])
+        for start in range(0, len(groups), limit):
+            part = groups[start : start + limit]
+            rows = self._store.assets([group.best.segment.asset_id for group in part])
             hits += [
-                _hit(candidate, rows[candidate.segment.asset_id])
-                for candidate in part
-                if candidate.segment.asset_id in rows
+                _hit(group, rows[group.best.segment.asset_id])
+                for group in part
+                if group.best.segment.asset_id in rows
             ]
             if len(hits) >= limit:
                 break
         return hits[:limit]
 
 
-def _hit(candidate: Candidate, asset: AssetRow) -> Hit:
-    segment = candidate.segment
+def _hit(group: Group, asset: AssetRow) -> Hit:
+    segment = group.best.segment
+    duration = asset.metadata.get("duration_s")
     return Hit(
         asset_id=segment.asset_id,
         segment_id=segment.segment_id,
         uri=next(iter(asset.locations), ""),
+        modality=segment.modality,
+        score=group.best.score,
+        start_s=segment.start_s,
+        end_s=segment.end_s,
+        char_start=segment.char_start,
+        char_end=segment.char_end,
+        snippet=segment.snippet,
+        title=str(asset.metadata.get("title", "")),
+        media_type=asset.media_type,
+        duration_s=float(duration) if duration else None,
+        metadata=dict(asset.metadata),
+        moments=[_moment(candidate) for candidate in group.moments],
+    )
+
+
+def _moment(candidate: Candidate) -> Moment:
+    segment = candidate.segment
+    return Moment(
+        segment_id=segment.segment_id,
         modality=segment.modality,
         score=candidate.score,
         start_s=segment.start_s,

@@ -21,3 +21,17 @@ class StoreBusyError(StoreError):
 
 class SpaceMismatchError(StoreError):
     """The collection belongs to another embedding space."""
+
+
+class NotFoundError(AnymodalError):
+    """What a query names is not stored."""
+
+
+class TimeLimitError(AnymodalError):
+    """A search took longer than its caller would wait; the same call may be faster later."""
+
+    retryable = True
+
+
+class CancelledError(AnymodalError):
+    """Nobody waits for the answer any more."""

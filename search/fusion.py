@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,11 +55,3 @@ def rank(found: Mapping[Modality, Sequence[ScoredSegment]], space: Space) -> lis
         scores = space.calibrate(modality, cosines).tolist()
         candidates += map(Candidate, segments, scores)
     return sorted(candidates, key=lambda c: (-c.score, c.segment.segment_id))
-
-
-def best_of_each_asset(ranked: Iterable[Candidate]) -> list[Candidate]:
-    """The first candidate of each asset, in order: of a film, its best moment."""
-    best: dict[str, Candidate] = {}
-    for candidate in ranked:
-        best.setdefault(candidate.segment.asset_id, candidate)
-    return list(best.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,24 +12,137 @@ from numpy.typing import NDArray
 from encoder.types import Item, Modality
 
 
+class Filter(Protocol):
+    """A tree of conditions on assets."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """One thing to search with: an item, or what is stored already ("more like this").
+
+    Args:
+        item: content to encode.
+        asset_id: a stored asset, instead of ``item``; it is left out of the hits.
+        weight: how much it pulls; a negative one pushes away. Not 0, -10 to 10.
+    """
+
+    item: Item | None = None
+    asset_id: str = ""
+    weight: float = 1.0
+
+
 @dataclass(frozen=True)
 class Query:
     """A search by one or more items, which are fused into one query embedding.
 
     Args:
-        items: what to search with; at least one.
+        items: what to search with: items, or terms with weights; at least one that pulls.
         modalities: the kinds of segment wanted; empty for all.
         limit: the most hits to return, 1 to 1,000.
+        filter: conditions that an asset has to meet.
+        quotas: so many hits of each kind of segment, if there are so many, instead of one mixed
+            list of ``limit`` hits.
+        score_threshold: the lowest calibrated score of a hit.
+        group_by: ``asset``: one hit for each asset, at its best segment; ``segment``: each segment
+            is a hit.
+        moments: how many further segments of its asset a hit has with it, best first, 0 to 20.
+        diversity: 0 for the best hits, up to 1 for hits that are least alike.
+        lexical: also match words (BM25); None: where the query has a text and the store can.
+        consistency: ``session``: what this process wrote is seen; ``strong``: what anyone wrote.
+        cursor: the ``next_cursor`` of the page before.
+        explain: say how each score came about.
     """
 
-    items: Sequence[Item]
+    items: Sequence[Item | Term]
     modalities: Sequence[Modality] = ()
     limit: int = 10
+    filter: Filter | None = None
+    quotas: Mapping[Modality, int] = field(default_factory=dict)
+    score_threshold: float | None = None
+    group_by: Literal["asset", "segment"] = "asset"
+    moments: int = 3
+    diversity: float = 0.0
+    lexical: bool | None = None
+    consistency: Literal["session", "strong"] = "session"
+    cursor: str = ""
+    explain: bool = False
+
+    @property
+    def terms(self) -> list[Term]:
+        """The items as terms."""
+        return [item if isinstance(item, Term) else Term(item) for item in self.items]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A further segment of a hit's asset, and its calibrated score.
+
+    ``matches`` are ranges ``[start, end)`` in ``snippet`` where words of the query stand.
+    """
+
+    segment_id: str
+    modality: Modality
+    score: float
+    start_s: float | None = None
+    end_s: float | None = None
+    char_start: int | None = None
+    char_end: int | None = None
+    snippet: str = ""
+    matches: Sequence[tuple[int, int]] = ()
+
+
+@dataclass(frozen=True)
+class TermScore:
+    """What one term of the query gives a hit.
+
+    Args:
+        term: its place in ``query.items``.
+        modality: of its item; ``asset`` for a stored asset.
+        weight: as asked for.
+        cosine: between the term and the hit's segment.
+        score: the cosine, calibrated for the segment's modality.
+    """
+
+    term: int
+    modality: str
+    weight: float
+    cosine: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """How a hit came to its place.
+
+    Args:
+        terms: what each term of the query gives.
+        cosine: between the fused query and the segment.
+        dense_score: the cosine, calibrated for the segment's modality.
+        dense_rank: the segment's place among those of its modality by cosine, from 1; None if
+            only its words were found.
+        lexical_score: BM25; None if no word of the query was found in it.
+        lexical_rank: the segment's place among those that words find, from 1.
+        score: what it is ranked by.
+        rank: its place in the whole ranking before pages are cut, from 1.
+    """
+
+    terms: Sequence[TermScore]
+    cosine: float
+    dense_score: float
+    dense_rank: int | None
+    lexical_score: float | None
+    lexical_rank: int | None
+    score: float
+    rank: int
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A segment found. ``score`` is calibrated: comparable across modalities, best first."""
+    """A segment found. ``score`` is calibrated: comparable across modalities, best first.
+
+    ``title``, ``media_type``, ``metadata`` and ``duration_s`` are the asset's; ``matches`` are
+    ranges ``[start, end)`` in ``snippet`` where words of the query stand.
+    """
 
     asset_id: str
     segment_id: str
@@ -41,22 +154,42 @@ class Hit:
     char_start: int | None = None
     char_end: int | None = None
     snippet: str = ""
+    matches: Sequence[tuple[int, int]] = ()
+    title: str = ""
+    media_type: str = ""
+    duration_s: float | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    moments: Sequence[Moment] = ()
+    explanation: Explanation | None = None
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """Hits, best first, and the seconds of each stage with their ``total``."""
+    """Hits, best first, and the seconds of each stage with their ``total``.
+
+    ``next_cursor`` asks for the page after this one; empty if this is the last. ``explain`` says
+    what the query became, if it asked for that.
+    """
 
     hits: Sequence[Hit]
     latency_s: Mapping[str, float]
+    next_cursor: str = ""
+    explain: Mapping[str, Any] | None = None
 
 
 def as_json(result: SearchResult) -> dict[str, Any]:
     """The result as plain lists, dictionaries, strings and numbers, for `json.dumps`."""
     return {
-        "hits": [{**asdict(hit), "modality": str(hit.modality)} for hit in result.hits],
+        "hits": [asdict(hit, dict_factory=_plain) for hit in result.hits],
+        "next_cursor": result.next_cursor,
+        "explain": result.explain,
         "latency_s": dict(result.latency_s),
     }
+
+
+def _plain(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Modalities become bare strings."""
+    return {key: str(value) if isinstance(value, str) else value for key, value in pairs}
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from encoder.space import Calibration, Space
 from encoder.types import AUDIO, IMAGE, TEXT
-from search.fusion import best_of_each_asset, fuse_queries, rank
+from search.fusion import fuse_queries, rank
+from search.grouping import by_asset
 from search.types import ScoredSegment
 
 SPACE = Space(4, {}, {IMAGE: Calibration(0.2, 0.1), TEXT: Calibration(0.1, 0.2)})
@@ -47,7 +48,11 @@ def test_ranking_keeps_all_and_falls(found: list[ScoredSegment]) -> None:
 @given(segments)
 def test_each_asset_appears_once_with_its_best(found: list[ScoredSegment]) -> None:
     ranked = rank(by_modality(found), SPACE)
-    best = best_of_each_asset(ranked)
+    groups = by_asset(ranked, len(found))
+    assert sorted(c.segment.segment_id for g in groups for c in (g.best, *g.moments)) == sorted(
+        s.segment_id for s in found
+    )
+    best = [group.best for group in groups]
     assert len({c.segment.asset_id for c in best}) == len(best)
     assert {c.segment.asset_id for c in best} == {s.asset_id for s in found}
     for candidate in best:

@@ -9,7 +9,8 @@ import pytest
 from encoder.errors import InputError
 from encoder.space import Calibration, Space, l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings, Item, Modality
-from search import Query, SearchEngine, as_json
+from search import Deadline, Query, SearchEngine, Term, as_json
+from search.errors import CancelledError
 from search.store.memory import MemoryStore
 from search.store.schema import segment_id
 from search.types import AssetRow, SegmentRow
@@ -90,10 +91,29 @@ def test_several_items_are_fused_and_each_modality_is_encoded_once(store: Memory
     assert encoder.calls == [[TEXT, TEXT], [IMAGE]]
 
 
+def test_a_term_that_is_not_wanted_pushes_away(store: MemoryStore) -> None:
+    add(store, "both", IMAGE, axis(0, 1))
+    add(store, "one", IMAGE, axis(0))
+    engine = SearchEngine(DirectionEncoder(), store)
+    beach, people = Item(TEXT, axis(0)), Item(TEXT, axis(1))
+    assert uris(engine, Query([beach, Term(people, weight=0.9)])) == ["/both", "/one"]
+    assert uris(engine, Query([beach, Term(people, weight=-0.5)])) == ["/one", "/both"]
+
+
+def test_a_search_ends_when_it_is_cancelled(store: MemoryStore) -> None:
+    deadline = Deadline()
+    deadline.cancel()
+    encoder = DirectionEncoder()
+    with pytest.raises(CancelledError):
+        SearchEngine(encoder, store).search(Query([Item(TEXT, axis(0))]), deadline)
+    assert encoder.calls == []
+
+
 def test_a_film_is_one_hit_at_its_best_moment(store: MemoryStore) -> None:
     add(store, "film", VIDEO, *[axis(0) + k * axis(1) for k in (3.0, 0.1, 2.0)])
     hits = SearchEngine(DirectionEncoder(), store).search(Query([Item(TEXT, axis(0))])).hits
     assert [(hit.asset_id, hit.start_s) for hit in hits] == [("film", 1.0)]
+    assert [moment.start_s for moment in hits[0].moments] == [2.0, 0.0]
 
 
 def test_a_long_film_does_not_crowd_out_the_rest(store: MemoryStore) -> None:
@@ -139,9 +159,17 @@ def test_the_json_is_the_contract(store: MemoryStore) -> None:
             "char_start": None,
             "char_end": None,
             "snippet": "",
+            "matches": [],
+            "title": "",
+            "media_type": "x/y",
+            "duration_s": None,
+            "metadata": {},
+            "moments": [],
+            "explanation": None,
         }
     ]
     assert answer["latency_s"]["total"] > 0
+    assert (answer["next_cursor"], answer["explain"]) == ("", None)
 
 
 def test_an_empty_store_gives_no_hits(store: MemoryStore) -> None:
@@ -156,6 +184,7 @@ def test_a_query_that_cannot_be_answered_is_refused(store: MemoryStore) -> None:
         Query([Item(TEXT, axis(0))], limit=0),
         Query([Item(TEXT, axis(0))], [Modality("smell")]),
         Query([Item(TEXT, axis(0)), Item(TEXT, -axis(0))]),
+        Query([Item(TEXT, axis(0))], explain=True),
     ):
         with pytest.raises(InputError):
             engine.search(query)

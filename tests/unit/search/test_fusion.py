@@ -6,14 +6,14 @@ import pytest
 from encoder.errors import InputError
 from encoder.space import Calibration, Space
 from encoder.types import AUDIO, IMAGE, TEXT, Modality
-from search.fusion import best_of_each_asset, fuse_queries, rank
+from search.fusion import fuse_queries, rank
 from search.types import ScoredSegment
 
 SPACE = Space(2, {}, {IMAGE: Calibration(0.5, 0.1), TEXT: Calibration(0.1, 0.2)})
 
 
-def found(segment_id: str, cosine: float, modality: Modality, asset_id: str = "") -> ScoredSegment:
-    return ScoredSegment(segment_id, asset_id or segment_id, modality, cosine)
+def found(segment_id: str, cosine: float, modality: Modality) -> ScoredSegment:
+    return ScoredSegment(segment_id, segment_id, modality, cosine)
 
 
 def test_the_mean_of_two_directions_lies_between_them() -> None:
@@ -55,11 +55,5 @@ def test_ties_are_broken_by_the_segment_id() -> None:
     assert [c.segment.segment_id for c in ranked] == ["a", "b", "c"]
 
 
-def test_an_asset_keeps_its_best_moment() -> None:
-    moments = [found("m1", 0.2, IMAGE, "film"), found("m2", 0.9, IMAGE, "film")]
-    ranked = rank({IMAGE: [*moments, found("p", 0.5, IMAGE, "picture")]}, SPACE)
-    assert [c.segment.segment_id for c in best_of_each_asset(ranked)] == ["m2", "p"]
-
-
 def test_nothing_found_ranks_to_nothing() -> None:
-    assert best_of_each_asset(rank({IMAGE: [], TEXT: []}, SPACE)) == []
+    assert rank({IMAGE: [], TEXT: []}, SPACE) == []

@@ -7,7 +7,7 @@ import pytest
 from encoder.errors import InputError
 from encoder.types import AUDIO, IMAGE, TEXT, Item, Modality
 from search.planner import plan, widened
-from search.types import Query
+from search.types import Query, Term
 
 KNOWN = {TEXT, IMAGE, AUDIO}
 ITEM = Item(TEXT, "a cat")
@@ -52,3 +52,27 @@ def test_a_query_without_items_is_refused() -> None:
 def test_an_unknown_modality_is_refused_with_the_known_ones() -> None:
     with pytest.raises(InputError, match=r"'smell'.*audio, image, text"):
         plan(Query([ITEM], [Modality("smell")]), KNOWN)
+
+
+@pytest.mark.parametrize("weight", [0, 10.5, -11, float("nan"), float("inf")])
+def test_a_weight_out_of_range_is_refused(weight: float) -> None:
+    with pytest.raises(InputError, match=r"query\.items\[1\]\.weight: got .* -10 to 10, not 0"):
+        plan(Query([ITEM, Term(ITEM, weight=weight)]), KNOWN)
+
+
+def test_a_term_is_an_item_or_an_asset() -> None:
+    with pytest.raises(InputError, match=r"query\.items\[0\]: got neither"):
+        plan(Query([Term()]), KNOWN)
+    with pytest.raises(InputError, match=r"query\.items\[0\]: got both"):
+        plan(Query([Term(ITEM, "a1")]), KNOWN)
+
+
+def test_something_has_to_be_wanted() -> None:
+    with pytest.raises(InputError, match="only negative weights"):
+        plan(Query([Term(ITEM, weight=-1)]), KNOWN)
+
+
+@pytest.mark.parametrize("moments", [-1, 21, True, 1.0])
+def test_a_number_of_moments_out_of_range_is_refused(moments: Any) -> None:
+    with pytest.raises(InputError, match=r"query\.moments: got .* 0 to 20"):
+        plan(Query([ITEM], moments=moments), KNOWN)

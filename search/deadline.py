@@ -1,0 +1,65 @@
+"""When a search has to stop: its time is over, or nobody waits for the answer any more."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from threading import Event
+from time import monotonic
+
+from encoder.errors import InputError
+from search.errors import CancelledError, TimeLimitError
+
+
+class Deadline:
+    """A time limit that can also be cancelled, from any thread.
+
+    Args:
+        seconds: from now on; None for no limit, only `cancel`.
+
+    Raises:
+        InputError: not a number above 0.
+
+    >>> deadline = Deadline(30)
+    >>> deadline.check()
+    >>> deadline.cancel()
+    >>> deadline.check()
+    Traceback (most recent call last):
+        ...
+    search.errors.CancelledError: The search was cancelled.
+    """
+
+    def __init__(
+        self, seconds: float | None = None, *, clock: Callable[[], float] = monotonic
+    ) -> None:
+        if seconds is not None and not (seconds > 0 and math.isfinite(seconds)):
+            raise InputError("deadline", got=f"{seconds} s", wanted="a number of seconds above 0")
+        self._seconds = seconds
+        self._clock = clock
+        self._started = clock()
+        self._cancelled = Event()
+
+    def cancel(self) -> None:
+        """Let the next `check` raise."""
+        self._cancelled.set()
+
+    def left_s(self) -> float | None:
+        """Seconds left, 0 at least; None without a limit."""
+        if self._seconds is None:
+            return None
+        return max(0.0, self._started + self._seconds - self._clock())
+
+    def check(self) -> None:
+        """Go on, or not.
+
+        Raises:
+            CancelledError: `cancel` was called.
+            TimeLimitError: the time is over.
+        """
+        if self._cancelled.is_set():
+            raise CancelledError("The search was cancelled.")
+        if self.left_s() == 0.0:
+            raise TimeLimitError(
+                f"The search took longer than {self._seconds:g} s.",
+                remedy="Allow more time, or ask for less (limit, modalities).",
+            )
