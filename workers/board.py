@@ -88,7 +88,7 @@ class JobBoard:
         self.patiently(write)
 
     def add(self, job_id: str, shard_id: str, shard: Shard) -> bool:
-        """Open a shard; False if the job is cancelled or gone."""
+        """Open a shard; False if the job is being cancelled, has ended or is gone."""
         payload = json.dumps(asdict(shard))
         return bool(self._run(lua.ADD, job_id, shard_id, payload, len(shard.paths)))
 
@@ -101,14 +101,14 @@ class JobBoard:
         self._run(lua.PLANNED, job_id)
 
     def claim(self, job_id: str, shard_id: str) -> Claim | None:
-        """Take a shard; None if it is done, cancelled or held."""
+        """Take a shard; None if it is done, dropped or held."""
         found = self._run(lua.CLAIM, job_id, shard_id, self.lease_s)
         if not found:
             return None
         return Claim(Shard(**json.loads(found[0])), int(found[1]) - 1, int(found[2]))
 
     def beat(self, job_id: str, shard_id: str) -> bool:
-        """Keep the lease; False if the shard is no longer wanted. Does not wait for the broker."""
+        """Keep the lease; False if the shard is no longer open. Does not wait for the broker."""
         return bool(self._script(lua.BEAT, job_id, shard_id, self.lease_s))
 
     def release(self, job_id: str, shard_id: str, wait_s: float, *, forgive: bool = False) -> None:
@@ -146,7 +146,11 @@ class JobBoard:
         return self.patiently(note)
 
     def cancel(self, job_id: str) -> bool:
-        """Drop what is not begun; False if the job had ended."""
+        """Drop what is not begun; False if the job had ended.
+
+        The job is ``cancelling`` until what is under way is finished and counted, then
+        ``cancelled``.
+        """
         self.view(job_id)
         return bool(self._run(lua.CANCEL, job_id))
 

@@ -1,7 +1,8 @@
 """What must happen at once in Redis, as Lua; `workers.board` gives keys and arguments.
 
 A shard of a job is in ``open`` until it is finished. A ``lease`` says until when a worker is
-trusted to be at it, or, after a failure that may heal, when it is to be tried again.
+trusted to be at it, or, after a failure that may heal, when it is to be tried again; it is the
+former if ``tries`` says that the shard is held.
 """
 
 from __future__ import annotations
@@ -10,13 +11,35 @@ _NOW = "local t = redis.call('TIME'); local now = t[1] + t[2] / 1e6\n"
 
 # Keys everywhere: job, open, lease, tries, begun, failed, running (the set of unfinished jobs).
 _CLOSE = """
+local function cancelling() return redis.call('HGET', KEYS[1], 'state') == 'cancelling' end
+
+local function close(shard)
+  redis.call('ZREM', KEYS[3], shard)
+  redis.call('HDEL', KEYS[4], shard, shard .. ':failures', shard .. ':held')
+  redis.call('HDEL', KEYS[5], shard)
+  return redis.call('HDEL', KEYS[2], shard)
+end
+
 local function settle()
-  if redis.call('HGET', KEYS[1], 'planned') == '1' and redis.call('HLEN', KEYS[2]) == 0 then
-    redis.call('HSET', KEYS[1], 'state', 'done', 'finished', now)
-    redis.call('SREM', KEYS[7], ARGV[1])
+  if redis.call('HLEN', KEYS[2]) == 0 then
+    local ended = nil
+    if cancelling() then ended = 'cancelled'
+    elseif redis.call('HGET', KEYS[1], 'planned') == '1' then ended = 'done' end
+    if ended then
+      redis.call('HSET', KEYS[1], 'state', ended, 'finished', now)
+      redis.call('SREM', KEYS[7], ARGV[1])
+    end
   end
   redis.call('HSET', KEYS[1], 'updated', now)
   for i = 1, 6 do redis.call('EXPIRE', KEYS[i], ARGV[2]) end
+end
+
+-- A cancelled job wants those shards only of which something may be stored already.
+local function unwanted(shard)
+  if not cancelling() or redis.call('HEXISTS', KEYS[5], shard) == 1 then return false end
+  close(shard)
+  settle()
+  return true
 end
 """
 
@@ -41,18 +64,20 @@ return 1
 """
 
 # job id, ttl, shard, lease seconds: payload, times taken and not given back, failures; nothing
-# if done or held.
-CLAIM = f"""{_NOW}
+# if done, held or no longer wanted.
+CLAIM = f"""{_NOW}{_CLOSE}
 local payload = redis.call('HGET', KEYS[2], ARGV[3])
 if not payload then return false end
 local lease = redis.call('ZSCORE', KEYS[3], ARGV[3])
 if lease and tonumber(lease) > now then return false end
+if unwanted(ARGV[3]) then return false end
 redis.call('ZADD', KEYS[3], now + ARGV[4], ARGV[3])
+redis.call('HSET', KEYS[4], ARGV[3] .. ':held', 1)
 local failures = redis.call('HGET', KEYS[4], ARGV[3] .. ':failures') or '0'
 return {{payload, redis.call('HINCRBY', KEYS[4], ARGV[3], 1), failures}}
 """
 
-# job id, ttl, shard, lease seconds: 0 if the shard is no longer open (cancelled, or done).
+# job id, ttl, shard, lease seconds: 0 if the shard is no longer open.
 BEAT = f"""{_NOW}
 if redis.call('HEXISTS', KEYS[2], ARGV[3]) == 0 then return 0 end
 redis.call('ZADD', KEYS[3], now + ARGV[4], ARGV[3])
@@ -60,9 +85,11 @@ return 1
 """
 
 # job id, ttl, shard, wait seconds, whether forgiven: try again after the wait.
-RELEASE = f"""{_NOW}
+RELEASE = f"""{_NOW}{_CLOSE}
 if redis.call('HEXISTS', KEYS[2], ARGV[3]) == 0 then return 0 end
+if unwanted(ARGV[3]) then return 1 end
 redis.call('ZADD', KEYS[3], now + ARGV[4], ARGV[3])
+redis.call('HDEL', KEYS[4], ARGV[3] .. ':held')
 redis.call('HINCRBY', KEYS[4], ARGV[3], -1)
 if ARGV[5] == '0' then redis.call('HINCRBY', KEYS[4], ARGV[3] .. ':failures', 1) end
 return 1
@@ -70,15 +97,13 @@ return 1
 
 # job id, ttl, shard, counts, failures, parts (each a JSON object): counted once, whoever is first.
 FINISH = f"""{_NOW}{_CLOSE}
-if redis.call('HDEL', KEYS[2], ARGV[3]) == 0 then return 0 end
-redis.call('ZREM', KEYS[3], ARGV[3])
-redis.call('HDEL', KEYS[4], ARGV[3], ARGV[3] .. ':failures')
-redis.call('HDEL', KEYS[5], ARGV[3])
+if close(ARGV[3]) == 0 then return 0 end
 for name, value in pairs(cjson.decode(ARGV[4])) do
   redis.call('HINCRBYFLOAT', KEYS[1], name, value)
 end
 for uri, why in pairs(cjson.decode(ARGV[5])) do redis.call('HSET', KEYS[6], uri, why) end
-for part, payload in pairs(cjson.decode(ARGV[6])) do redis.call('HSET', KEYS[2], part, payload) end
+local parts = cancelling() and {{}} or cjson.decode(ARGV[6])
+for part, payload in pairs(parts) do redis.call('HSET', KEYS[2], part, payload) end
 settle()
 return 1
 """
@@ -90,13 +115,16 @@ for _, shard in ipairs(due) do redis.call('ZREM', KEYS[3], shard) end
 return due
 """
 
-# job id, ttl: drop what is not begun; what is running ends without being counted.
-CANCEL = f"""{_NOW}
+# job id, ttl: drop what is not begun; what is under way is finished and counted. 0 if it had ended.
+CANCEL = f"""{_NOW}{_CLOSE}
 local state = redis.call('HGET', KEYS[1], 'state')
-if state ~= 'planning' and state ~= 'running' then return 0 end
-redis.call('HSET', KEYS[1], 'state', 'cancelled', 'finished', now, 'updated', now)
-redis.call('DEL', KEYS[2], KEYS[3], KEYS[4], KEYS[5])
-redis.call('SREM', KEYS[7], ARGV[1])
+if state == 'done' or state == 'cancelled' then return 0 end
+redis.call('HSET', KEYS[1], 'state', 'cancelling')
+for _, shard in ipairs(redis.call('HKEYS', KEYS[2])) do
+  local held = redis.call('HEXISTS', KEYS[4], shard .. ':held') == 1
+  if not held and redis.call('HEXISTS', KEYS[5], shard) == 0 then close(shard) end
+end
+settle()
 return 1
 """
 

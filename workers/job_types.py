@@ -44,7 +44,8 @@ class JobView:
 
     job_id: str
     state: str
-    """``planning``, ``running``, ``done`` or ``cancelled``."""
+    """``planning``, ``running``, ``done``, ``cancelling`` (what is under way is finished and
+    counted) or ``cancelled``."""
     created: float
     updated: float
     finished: float | None
@@ -83,8 +84,8 @@ class JobView:
 
     @property
     def left_s(self) -> float | None:
-        """The rest at the rate so far; None before the first file or while files are found."""
-        if self.ended or self.state == "planning" or not self.n_done:
+        """The rest at the rate so far; None unless all files are found and some are done."""
+        if self.state != "running" or not self.n_done:
             return None
         return self.seconds / self.n_done * max(self.n_files - self.n_done, 0)
 

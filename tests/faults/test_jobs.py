@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from search.store.open import open_store
 from tests.faults.cluster import Cluster, answers, wait_for
 from tests.faults.rounds import KINDS, check, make_media, play, running
+from tests.faults.tiny_worker import DIM, SPACE
 from workers.board import JobBoard
 
 
@@ -53,14 +55,23 @@ def test_a_cancelled_job_stops_and_can_be_taken_up_again(cluster: Cluster, tmp_p
     board = JobBoard(cluster.broker)
     wait_for(lambda: board.view(job_id).n_done > 0, 60, "the first files")
     assert cluster.anymodal("jobs", "cancel", job_id)["cancelled"]
+    wait_for(lambda: board.view(job_id).ended, 60, "the shards under way")
     job = board.view(job_id)
     assert (job.state, job.open_shards) == ("cancelled", 0)
     assert job.n_done < 120
+    assert job.ingested + job.unchanged == n_stored(cluster, media)
 
     assert cluster.anymodal("jobs", "retry", job_id)["planned_anew"]
     wait_for(lambda: board.view(job_id).ended, 60, "the second plan")
     job = board.view(job_id)
     assert (job.state, job.n_files, job.n_done, job.failed) == ("done", 120, 120, 6)
+
+
+def n_stored(cluster: Cluster, media: Path) -> int:
+    store = open_store(cluster.store, SPACE.fingerprint, DIM)
+    uris = [uri for row in store.scan() for uri in row.locations]
+    store.close()
+    return sum(uri.startswith(str(media)) for uri in uris)
 
 
 def test_sigterm_finishes_the_shard_under_way(cluster: Cluster, tmp_path: Path) -> None:

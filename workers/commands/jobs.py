@@ -70,7 +70,7 @@ def retry(job_id: str, broker: str | None, as_json: bool) -> None:
 
     check_broker()
     job = _board().view(job_id)
-    if job.planner_lost or job.state == "cancelled":
+    if job.planner_lost or job.state in ("cancelling", "cancelled"):
         _board().restart(job_id, job.paths, priority=job.priority)
         start_planner(job_id)
         done: dict[str, object] = {"id": job_id, "planned_anew": True}
@@ -90,7 +90,7 @@ def retry(job_id: str, broker: str | None, as_json: bool) -> None:
 @broker_option
 @json_option
 def cancel(job_id: str, broker: str | None, as_json: bool) -> None:
-    """Drop what the job ID has not begun. What was stored stays."""
+    """Drop what the job ID has not begun; what is under way is finished. What was stored stays."""
     apply_options(broker=broker)
     from workers.output import print_json, wants_json
 

@@ -171,16 +171,52 @@ def test_names_that_are_not_utf8_travel(board: JobBoard) -> None:
     assert board.view(job_id).failed == 1
 
 
-def test_a_cancelled_job_takes_and_counts_no_more(board: JobBoard) -> None:
-    job_id, [(_, first, _), (_, second, _)] = planned(board, "/a.txt", "/b.txt", shard_files=1)
-    board.claim(job_id, first)
+def test_a_cancelled_job_counts_what_was_under_way_and_takes_no_more(board: JobBoard) -> None:
+    names = ("/a.txt", "/b.txt", "/c.txt", "/d.txt")
+    job_id, sent = planned(board, *names, shard_files=1)
+    at_work, stored, waits, queued = [shard_id for _, shard_id, _ in sent]
+    for shard_id in (at_work, stored, waits):
+        board.claim(job_id, shard_id)
+    board.begun(job_id, stored, ["x"])
+    for shard_id in (stored, waits):  # the store failed; of one, something may be there
+        board.release(job_id, shard_id, 0.0)
     assert board.cancel(job_id)
-    assert not board.beat(job_id, first)
-    assert not board.finish(job_id, first, ingested(1))
-    assert board.claim(job_id, second) is None
-    assert not board.add(job_id, "more", Shard("text", ["/c.txt"]))
+    assert not board.add(job_id, "more", Shard("text", ["/e.txt"]))
+    assert sorted(board.open_shards(job_id)) == [at_work, stored]
+    assert board.claim(job_id, queued) is None
+    assert (board.view(job_id).state, board.running()) == ("cancelling", [job_id])
+
+    assert board.beat(job_id, at_work)
+    assert board.finish(job_id, at_work, ingested(1))
+    assert board.claim(job_id, stored)
+    assert board.finish(job_id, stored, ingested(1))
+    job = board.view(job_id)
+    assert (job.state, job.ended, job.ingested, job.n_files) == ("cancelled", True, 2, 4)
+    assert board.running() == []
     assert not board.cancel(job_id)
+
+
+def test_a_cancelled_job_ends_though_its_worker_died(board: JobBoard) -> None:
+    job_id, [(_, dead, _), (_, unfit, _)] = planned(board, "/a.txt", "/b.txt", shard_files=1)
+    board.claim(job_id, dead)
+    board.claim(job_id, unfit)
+    assert board.cancel(job_id)
+    board.release(job_id, unfit, 30.0, forgive=True)  # nothing of it is stored: not tried again
+    assert sorted(board.open_shards(job_id)) == [dead]
+    time.sleep(0.4)
+    assert board.due(job_id) == [dead]
+    assert board.claim(job_id, dead) is None  # nor is this
     assert board.view(job_id).state == "cancelled"
+
+
+def test_a_cancelled_job_is_not_divided(board: JobBoard) -> None:
+    job_id, [(_, shard_id, shard)] = planned(board, "/a.txt", "/b.txt")
+    board.claim(job_id, shard_id)
+    board.cancel(job_id)
+    assert board.finish(
+        job_id, shard_id, IngestReport(), {"part": replace(shard, paths=["/a.txt"])}
+    )
+    assert (board.view(job_id).state, board.open_shards(job_id)) == ("cancelled", {})
 
 
 def test_the_planner_waits_while_the_queue_is_deep(
