@@ -141,7 +141,7 @@ def _hit(group: Group, asset: AssetRow) -> Hit:
         snippet=segment.snippet,
         title=str(asset.metadata.get("title", "")),
         media_type=asset.media_type,
-        duration_s=float(duration) if duration else None,
+        duration_s=float(duration) if isinstance(duration, int | float) else None,
         metadata=dict(asset.metadata),
         moments=[_moment(candidate) for candidate in group.moments],
     )

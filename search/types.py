@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encoder.types import Item, Modality
+from search.filters import Filter
 
-
-class Filter(Protocol):
-    """A tree of conditions on assets."""
+JsonValue: TypeAlias = (
+    "bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
+)
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,9 @@ def _plain(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 class AssetRow:
     """The commit row of an asset: it is ingested once this is stored.
 
-    ``locations`` are all the URIs at which the content was seen.
+    ``locations`` are all the URIs at which the content was seen. ``metadata`` keeps the types of
+    its values; filters know ``title``, ``language`` (text), ``tags`` (a list of texts),
+    ``duration_s``, ``width``, ``height`` and ``modified`` (numbers; seconds since 1970).
     """
 
     asset_id: str
@@ -205,12 +208,12 @@ class AssetRow:
     size_bytes: int
     n_segments: int
     locations: Sequence[str]
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
 class SegmentRow:
-    """A segment with its embedding, float32 [embed_dim]."""
+    """A segment with its embedding, float32 [embed_dim]; ``snippet`` is its whole text, if any."""
 
     segment_id: str
     asset_id: str

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Collection, Iterator, Sequence
+from typing import Literal, Protocol, TypeAlias
 
 from encoder.types import Embeddings, Modality
+from search.filters import Filter
 from search.types import AssetRow, ScoredSegment, SegmentRow
+
+Consistency: TypeAlias = Literal["session", "strong"]
+"""How new an answer is: with what this store object wrote, or with what anyone wrote."""
 
 
 class VectorStore(Protocol):
@@ -25,9 +29,35 @@ class VectorStore(Protocol):
         ...
 
     def search(
-        self, queries: Embeddings, modality: Modality, limit: int
+        self,
+        queries: Embeddings,
+        modality: Modality,
+        limit: int,
+        *,
+        asset_ids: Collection[str] | None = None,
+        consistency: Consistency = "session",
     ) -> list[list[ScoredSegment]]:
-        """The nearest segments of one modality for each query [n, embed_dim], best first."""
+        """The nearest segments of one modality for each query [n, embed_dim], best first.
+
+        Args:
+            queries: [n, embed_dim].
+            modality: the kind of segment.
+            limit: the most segments for each query.
+            asset_ids: only segments of these assets; all that there are, up to the limit.
+            consistency: see `Consistency`.
+        """
+        ...
+
+    def embeddings(self, asset_id: str) -> list[SegmentRow]:
+        """All segments of one asset with their embeddings, by modality and index."""
+        ...
+
+    def select(self, filter: Filter, *, limit: int | None = None) -> Iterator[str]:
+        """The ids of all assets for which a filter holds, streamed in their order."""
+        ...
+
+    def count(self, filter: Filter | None = None) -> int:
+        """How many assets there are; with a filter, how many it finds at most. Cheap."""
         ...
 
     def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
@@ -40,6 +70,14 @@ class VectorStore(Protocol):
 
     def scan(self) -> Iterator[AssetRow]:
         """All commit rows, streamed."""
+        ...
+
+    def ping(self) -> None:
+        """Return if the store answers.
+
+        Raises:
+            StoreError: it does not.
+        """
         ...
 
     def close(self) -> None:

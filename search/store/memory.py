@@ -5,13 +5,16 @@ Good for tests, where it is the oracle of the other stores, and for small one-of
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from itertools import islice
 from operator import attrgetter
 from threading import RLock
 
 import numpy as np
 
 from encoder.types import Embeddings, Modality
+from search.filters import Filter, matches
+from search.store.base import Consistency
 from search.store.schema import checked_asset, checked_queries, checked_segment
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
@@ -41,12 +44,23 @@ class MemoryStore:
             self._segments = {k: v for k, v in self._segments.items() if v.asset_id not in gone}
 
     def search(
-        self, queries: Embeddings, modality: Modality, limit: int
+        self,
+        queries: Embeddings,
+        modality: Modality,
+        limit: int,
+        *,
+        asset_ids: Collection[str] | None = None,
+        consistency: Consistency = "session",  # noqa: ARG002 (all see all at once here)
     ) -> list[list[ScoredSegment]]:
         """The nearest segments of one modality for each query, best first; ties by id."""
         queries = checked_queries(queries, self._embed_dim)
+        wanted = None if asset_ids is None else set(asset_ids)
         with self._lock:
-            rows = [row for row in self._segments.values() if row.modality == modality]
+            rows = [
+                row
+                for row in self._segments.values()
+                if row.modality == modality and (wanted is None or row.asset_id in wanted)
+            ]
         if not rows:
             return [[] for _ in queries]
         rows.sort(key=attrgetter("segment_id"))
@@ -74,6 +88,23 @@ class MemoryStore:
         with self._lock:
             rows = sorted(self._assets.values(), key=attrgetter("asset_id"))
         yield from rows
+
+    def embeddings(self, asset_id: str) -> list[SegmentRow]:
+        """All segments of one asset with their embeddings, by modality and index."""
+        with self._lock:
+            rows = [row for row in self._segments.values() if row.asset_id == asset_id]
+        return sorted(rows, key=attrgetter("modality", "index"))
+
+    def select(self, filter: Filter, *, limit: int | None = None) -> Iterator[str]:
+        """The ids of all assets for which a filter holds, in their order."""
+        return islice((row.asset_id for row in self.scan() if matches(filter, row)), limit)
+
+    def count(self, filter: Filter | None = None) -> int:
+        """How many assets there are, or a filter finds."""
+        return sum(filter is None or matches(filter, row) for row in self.scan())
+
+    def ping(self) -> None:
+        """It always answers."""
 
     def close(self) -> None:
         """Nothing to release."""

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import heapq
 import time
+from collections.abc import Collection as Ids
 from collections.abc import Iterator, Sequence
+from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
 from encoder.types import Embeddings, Modality
 from search.errors import StoreError
-from search.filters import among
+from search.filters import Filter, matches
+from search.filters.expressions import among, equals
+from search.store.base import Consistency
 from search.store.lite import start_lite, stop_lite
 from search.store.milvus_link import MilvusLink
 from search.store.milvus_setup import METRIC, prepare_collections
@@ -24,6 +30,7 @@ from search.store.schema import (
     checked_segment,
     locations_to_dicts,
     scored_from_dict,
+    segment_from_dict,
     segment_to_dict,
     segments_collection,
     uri_key,
@@ -36,7 +43,8 @@ T = TypeVar("T")
 _ROWS_PER_CALL = 500
 _IDS_PER_CALL = 200
 _QUERIES_PER_CALL = 64
-_ASSETS_PER_PAGE = 1000
+_ROWS_PER_PAGE = 1000
+_IDS_PER_SEARCH = 2000
 _SETTLE_S = 5.0
 
 
@@ -130,27 +138,67 @@ class MilvusStore:
                 self._flush(kind)
 
     def search(
-        self, queries: Embeddings, modality: Modality, limit: int
+        self,
+        queries: Embeddings,
+        modality: Modality,
+        limit: int,
+        *,
+        asset_ids: Ids[str] | None = None,
+        consistency: Consistency = "session",
     ) -> list[list[ScoredSegment]]:
         """The nearest segments of one modality for each query, best first; ties by id."""
         rows = checked_queries(queries, self._embed_dim)
+        found: list[list[ScoredSegment]] = [[] for _ in rows]
         if not self._has_partition(modality):
-            return [[] for _ in rows]
-        found: list[list[ScoredSegment]] = []
-        for start in range(0, len(rows), _QUERIES_PER_CALL):
-            answers = self._link.call(
-                "search",
-                self._name(self._segments),
-                data=list(rows[start : start + _QUERIES_PER_CALL]),
-                anns_field=self._segments.vector,
-                partition_names=[str(modality)],
-                limit=limit,
-                output_fields=self._segments.scalars,
-                search_params={"metric_type": METRIC, "params": {"ef": max(64, 2 * limit)}},
-                consistency_level=self._consistency(),
-            )
-            found += [_ranked(answer) for answer in answers]
+            return found
+        level = self._consistency(consistency)
+        for expression in _among_assets(asset_ids):
+            for start in range(0, len(rows), _QUERIES_PER_CALL):
+                part = rows[start : start + _QUERIES_PER_CALL]
+                answers = self._nearest(part, modality, limit, expression, level)
+                for place, answer in enumerate(answers, start):
+                    both = heapq.merge(found[place], _ranked(answer), key=_rank)
+                    found[place] = list(islice(both, limit))
         return found
+
+    def _nearest(
+        self, rows: Embeddings, modality: Modality, limit: int, expression: str, level: str
+    ) -> list[Any]:
+        answers: list[Any] = self._link.call(
+            "search",
+            self._name(self._segments),
+            data=list(rows),
+            anns_field=self._segments.vector,
+            partition_names=[str(modality)],
+            filter=expression,
+            limit=limit,
+            output_fields=self._segments.scalars,
+            search_params={"metric_type": METRIC, "params": {"ef": max(64, 2 * limit)}},
+            consistency_level=level,
+        )
+        return answers
+
+    def embeddings(self, asset_id: str) -> list[SegmentRow]:
+        """All segments of one asset with their embeddings, by modality and index."""
+        fields = [*self._segments.scalars, self._segments.vector]
+        found = self._pages(self._segments, equals("asset_id", asset_id), fields)
+        return sorted(map(segment_from_dict, found), key=attrgetter("modality", "index"))
+
+    def select(self, filter: Filter, *, limit: int | None = None) -> Iterator[str]:
+        """The ids of all assets for which a filter holds, streamed in their order."""
+        return islice((row.asset_id for row in self.scan() if matches(filter, row)), limit)
+
+    def count(self, filter: Filter | None = None) -> int:
+        """How many assets there are; with a filter, how many it finds at most."""
+        return self._count(ASSETS, "") if filter is None else sum(1 for _ in self.select(filter))
+
+    def ping(self) -> None:
+        """Return if the store answers.
+
+        Raises:
+            StoreError: it does not.
+        """
+        self._link.call("describe_collection", self._name(ASSETS))
 
     def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
         """The commit rows of these ids; those that are not stored are missing."""
@@ -174,22 +222,7 @@ class MilvusStore:
 
     def scan(self) -> Iterator[AssetRow]:
         """All commit rows, streamed in the order of their ids."""
-        pages = self._link.call(
-            "query_iterator",
-            self._name(ASSETS),
-            batch_size=_ASSETS_PER_PAGE,
-            output_fields=ASSETS.scalars,
-            consistency_level="Strong",
-        )
-        try:
-            while True:
-                with self._link.translated("scan"):
-                    page = pages.next()
-                if not page:
-                    return
-                yield from map(asset_from_dict, page)
-        finally:
-            pages.close()
+        return map(asset_from_dict, self._pages(ASSETS, "", ASSETS.scalars))
 
     def close(self) -> None:
         """Release files and connections; calling it twice is allowed."""
@@ -203,13 +236,46 @@ class MilvusStore:
     def _name(self, kind: Collection) -> str:
         return self._names[kind.kind]
 
-    def _consistency(self) -> str:
+    def _pages(
+        self, kind: Collection, expression: str, fields: Sequence[str]
+    ) -> Iterator[dict[str, Any]]:
+        """All rows for which an expression holds, in the order of their keys."""
+        pages = self._link.call(
+            "query_iterator",
+            self._name(kind),
+            batch_size=_ROWS_PER_PAGE,
+            filter=expression,
+            output_fields=list(fields),
+            consistency_level="Strong",
+        )
+        try:
+            while True:
+                with self._link.translated("query"):
+                    page = pages.next()
+                if not page:
+                    return
+                yield from page
+        finally:
+            pages.close()
+
+    def _count(self, kind: Collection, expression: str) -> int:
+        (row,) = self._link.call(
+            "query",
+            self._name(kind),
+            filter=expression,
+            output_fields=["count(*)"],
+            consistency_level=self._consistency(),
+        )
+        return int(row["count(*)"])
+
+    def _consistency(self, asked: Consistency = "session") -> str:
         """Enough to see what this process wrote.
 
         "Strong" waits for the server's next time tick: 200 ms in every read, measured. "Session"
         does not, but a server (2.3) tells no time for deletes, so it would not wait for those.
         """
-        return "Strong" if time.monotonic() < self._strong_until_s else "Session"
+        strong = asked == "strong" or time.monotonic() < self._strong_until_s
+        return "Strong" if strong else "Session"
 
     def _list_partitions(self) -> frozenset[str]:
         return frozenset(self._link.call("list_partitions", self._name(self._segments)))
@@ -262,7 +328,20 @@ class MilvusStore:
 def _ranked(hits: Sequence[Any]) -> list[ScoredSegment]:
     """One query's answer; equal cosines in the order of the ids, whatever the index did."""
     found = [scored_from_dict(hit["entity"], float(hit["distance"])) for hit in hits]
-    return sorted(found, key=lambda hit: (-hit.cosine, hit.segment_id))
+    return sorted(found, key=_rank)
+
+
+def _rank(hit: ScoredSegment) -> tuple[float, str]:
+    return -hit.cosine, hit.segment_id
+
+
+def _among_assets(asset_ids: Ids[str] | None) -> Iterator[str]:
+    """Expressions that together mean these assets; long lists would not fit into one call."""
+    if asset_ids is None:
+        yield ""
+        return
+    for chunk in _chunks(sorted(set(asset_ids)), _IDS_PER_SEARCH):
+        yield among("asset_id", chunk)
 
 
 def _chunks(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,14 +26,17 @@ import numpy as np
 from encoder.errors import InputError
 from encoder.space import l2_normalize
 from encoder.types import Embeddings, Modality
+from search.filters.tree import MAX_NUMBER
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MISSING = -1
 MAX_SNIPPET_BYTES = 4096
 MAX_LOCATIONS = 4096
 MAX_METADATA_BYTES = 65_000
 MAX_URI_BYTES = 8192
+MAX_FOLDERS = 4096
+MANY_FOLDERS = "*"
 
 _KEY_BYTES = 128
 _PROPERTY = "anymodal."
@@ -106,6 +110,11 @@ ASSETS = Collection(
                 "max_length": MAX_URI_BYTES,
             },
         ),
+        Field(
+            "folders",
+            "ARRAY",
+            {"element_type": "VARCHAR", "max_capacity": MAX_FOLDERS, "max_length": _KEY_BYTES},
+        ),
         Field("metadata", "JSON"),
         Field("dummy", "FLOAT_VECTOR", {"dim": len(_DUMMY_VECTOR)}),
     ],
@@ -172,7 +181,7 @@ def _digest(*parts: str) -> str:
 
 
 def checked_segment(row: SegmentRow, embed_dim: int) -> SegmentRow:
-    """The row as a store keeps it: of unit length, and a long snippet, a mere preview, is cut.
+    """The row as a store keeps it: of unit length, and a text that is too long is cut.
 
     Raises:
         InputError: the embedding has another size, or is not finite.
@@ -210,7 +219,7 @@ def checked_asset(row: AssetRow) -> AssetRow:
         )
     for uri in row.locations:
         _check_text(f"uri of {where}", uri, MAX_URI_BYTES)
-    metadata = {key: _cut(value, MAX_METADATA_BYTES) for key, value in row.metadata.items()}
+    metadata = _checked_json(f"metadata of {where}", dict(row.metadata))
     _check_text(f"metadata of {where}", json.dumps(metadata), MAX_METADATA_BYTES)
     return replace(row, locations=list(row.locations), metadata=metadata)
 
@@ -238,6 +247,22 @@ def _check_text(argument: str, text: str, max_bytes: int) -> None:
         raise InputError(argument, got=f"{n_bytes} bytes", wanted=f"{max_bytes} bytes at most")
 
 
+def _checked_json(argument: str, value: Any) -> Any:
+    """The value as it returns from JSON: lists, dictionaries, and numbers that are exact there."""
+    if isinstance(value, Mapping):
+        return {str(key): _checked_json(argument, part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_checked_json(argument, part) for part in value]
+    if isinstance(value, str):
+        return _cut(value, MAX_METADATA_BYTES)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int | float) and math.isfinite(value):
+        # Whole numbers beyond 2**53 are compared as doubles here and as integers there.
+        return value if abs(value) <= MAX_NUMBER else float(value)
+    raise InputError(argument, got=repr(value), wanted="what JSON can hold, finite numbers")
+
+
 def _cut(text: str, max_bytes: int) -> str:
     """At most so many bytes of valid UTF-8."""
     return text.encode(errors="replace")[:max_bytes].decode(errors="ignore")
@@ -257,6 +282,22 @@ def segment_to_dict(row: SegmentRow) -> dict[str, Any]:
         "snippet": row.snippet,
         "embedding": row.embedding,
     }
+
+
+def segment_from_dict(row: Mapping[str, Any]) -> SegmentRow:
+    """A segment that a query found, with its embedding."""
+    return SegmentRow(
+        segment_id=row["segment_id"],
+        asset_id=row["asset_id"],
+        modality=Modality(row["modality"]),
+        index=row["index"],
+        embedding=np.asarray(row["embedding"], np.float32),
+        start_s=_loaded(row["start_s"]),
+        end_s=_loaded(row["end_s"]),
+        char_start=_loaded(row["char_start"]),
+        char_end=_loaded(row["char_end"]),
+        snippet=row["snippet"],
+    )
 
 
 def scored_from_dict(row: Mapping[str, Any], cosine: float) -> ScoredSegment:
@@ -283,6 +324,7 @@ def asset_to_dict(row: AssetRow) -> dict[str, Any]:
         "size_bytes": row.size_bytes,
         "n_segments": row.n_segments,
         "locations": list(row.locations),
+        "folders": folder_keys(row.locations),
         "metadata": dict(row.metadata),
         "dummy": _DUMMY_VECTOR,
     }
@@ -300,6 +342,16 @@ def asset_from_dict(row: Mapping[str, Any]) -> AssetRow:
         locations=list(row["locations"]),
         metadata=json.loads(metadata) if isinstance(metadata, str | bytes) else dict(metadata),
     )
+
+
+def folder_keys(uris: Sequence[str]) -> list[str]:
+    """Keys of all folders around these URIs, by which a path's prefix is found.
+
+    An array holds `MAX_FOLDERS`; of an asset in more of them only `MANY_FOLDERS` is said.
+    """
+    ends = ((uri, at + 1) for uri in uris for at, char in enumerate(uri) if char == "/")
+    folders = dict.fromkeys(uri[:end] for uri, end in ends)
+    return [uri_key(f) for f in folders] if len(folders) <= MAX_FOLDERS else [MANY_FOLDERS]
 
 
 def locations_to_dicts(row: AssetRow) -> list[dict[str, Any]]:

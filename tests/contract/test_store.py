@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
+
 import numpy as np
 import pytest
 
 from encoder.errors import InputError
+from encoder.space import l2_normalize
 from encoder.types import IMAGE, TEXT, VIDEO
 from search.store.base import VectorStore
 from search.store.memory import MemoryStore
 from search.store.schema import MAX_SNIPPET_BYTES
-from search.types import AssetRow, SegmentRow
+from search.types import AssetRow, JsonValue, SegmentRow
 from tests.contract.rows import (
     DIM,
     assert_same_answers,
@@ -48,9 +51,15 @@ def test_an_empty_store_answers_nothing(store: VectorStore) -> None:
 
 
 def test_an_asset_returns_as_it_was_written(store: VectorStore) -> None:
-    row = AssetRow(
-        "a1", VIDEO, "video/mp4", 2**40, 0, ["/b/ü 'x'.mp4", '/a/"y"\\n.mp4'], {"k\"'": "v\\\n"}
-    )
+    metadata: dict[str, JsonValue] = {
+        "k\"'": "v\\\n",
+        "duration_s": 12.5,
+        "width": 320,
+        "tags": ["sea", "été"],
+        "camera": {"model": None, "flash": False},
+    }
+    locations = ["/b/ü 'x'.mp4", '/a/"y"\\n.mp4']
+    row = AssetRow("a1", VIDEO, "video/mp4", 2**40, 0, locations, metadata)
     store.write([row], [])
     assert store.assets(["a1", "a2"]) == {"a1": row}
     assert list(store.scan()) == [row]
@@ -149,6 +158,50 @@ def test_rows_that_cannot_be_kept_are_refused_whole(store: VectorStore) -> None:
         store.write([asset("a", *[f"/{n}" for n in range(5000)])], [good])
     assert list(store.scan()) == []
     assert store.search(vectors(1), IMAGE, 5) == [[]]
+
+
+def test_numbers_that_json_does_not_hold_are_refused(store: VectorStore) -> None:
+    with pytest.raises(InputError, match="metadata of asset a"):
+        store.write([replace(asset("a", "/a"), metadata={"x": {"y": [float("nan")]}})], [])
+    store.write([replace(asset("a", "/a"), metadata={"x": 2**53 + 1})], [])
+    assert store.assets(["a"])["a"].metadata == {"x": float(2**53)}
+
+
+def test_a_search_among_assets_finds_all_that_they_have(store: VectorStore) -> None:
+    assets, segments = corpus(60)
+    store.write(assets, segments)
+    queries = vectors(2, seed=5)
+    wanted = {assets[1].asset_id, assets[4].asset_id, "unknown"}
+    for hits in store.search(queries, IMAGE, 50, asset_ids=wanted):
+        assert {hit.asset_id for hit in hits} == wanted - {"unknown"}
+        assert len(hits) == 6
+    assert store.search(queries, IMAGE, 50, asset_ids=[]) == [[], []]
+    (all_hits,) = store.search(queries[:1], IMAGE, 30)
+    every = [row.asset_id for row in assets] + [f"unknown{n}" for n in range(5000)]
+    assert store.search(queries[:1], IMAGE, 30, asset_ids=every) == [all_hits]
+
+
+def test_embeddings_of_an_asset_return_as_they_were_written(store: VectorStore) -> None:
+    rows = [segment("a", n, vectors(1, seed=n)[0], IMAGE if n % 2 else TEXT) for n in range(12)]
+    store.write([asset("a", "/a"), asset("b", "/b")], [*rows, segment("b", 0, vectors(1)[0])])
+    found = store.embeddings("a")
+    wanted = sorted(rows, key=lambda row: (row.modality, row.index))
+    assert [asdict(row) | {"embedding": 0} for row in found] == [
+        asdict(row) | {"embedding": 0} for row in wanted
+    ]
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one.embedding, l2_normalize(other.embedding), atol=1e-6)
+    assert store.embeddings("unknown") == []
+
+
+def test_what_another_wrote_is_seen_when_asked(store: VectorStore) -> None:
+    store.write([asset("a", "/a")], [segment("a", 0, vectors(1)[0])])
+    (hit,) = store.search(vectors(1), IMAGE, 5, consistency="strong")[0]
+    assert hit.asset_id == "a"
+
+
+def test_a_store_that_answers_says_so(store: VectorStore) -> None:
+    store.ping()
 
 
 def test_queries_of_another_size_are_refused(store: VectorStore) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from milvus_lite.search.filter.tokens import TokenKind, tokenize
 
 from encoder.errors import InputError
-from search.filters import among, equals, quote
+from search.filters.expressions import among, equals, quote
 
 values = st.text(st.characters(exclude_categories=["Cs"]))
 

@@ -1,0 +1,12 @@
+"""Filters: which assets a search may find. A tree, its JSON language, its meaning. Pure.
+
+>>> from search.filters import parse_filter
+>>> parse_filter({"field": "duration_s", "gte": 5})
+Compare(field='duration_s', operator=<Operator.GTE: 'gte'>, value=5)
+"""
+
+from search.filters.match import matches
+from search.filters.parse import parse_filter
+from search.filters.tree import And, Compare, Filter, Not, Operator, Or
+
+__all__ = ["And", "Compare", "Filter", "Not", "Operator", "Or", "matches", "parse_filter"]

@@ -1,0 +1,106 @@
+"""The JSON language of filters. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from encoder.errors import InputError
+from search.filters.tree import And, Compare, Filter, Kind, Not, Operator, Or, Scalar, kind_of
+
+MAX_DEPTH = 16
+MAX_CONDITIONS = 256
+
+
+def parse_filter(data: Any, where: str = "filter") -> Filter:
+    """A filter from plain JSON values.
+
+    Args:
+        data: ``{"and": [...]}``, ``{"or": [...]}``, ``{"not": {...}}``, or one field with one or
+            more operators, which must all hold: ``{"field": "duration_s", "gte": 5, "lt": 60}``.
+        where: what messages call ``data``.
+
+    >>> parse_filter({"not": {"field": "modified", "lt": "2026-01-01"}})
+    Not(part=Compare(field='modified', operator=<Operator.LT: 'lt'>, value=1767225600.0))
+
+    Raises:
+        InputError: not a filter; the message says where and what was wanted.
+    """
+    return _Parser().parse(data, where, 0)
+
+
+class _Parser:
+    """Counts the conditions of one filter."""
+
+    def __init__(self) -> None:
+        self._n_conditions = 0
+
+    def parse(self, data: Any, where: str, depth: int) -> Filter:
+        if depth > MAX_DEPTH:
+            raise InputError(where, got="a deeper nesting", wanted=f"{MAX_DEPTH} levels at most")
+        if not isinstance(data, Mapping):
+            raise InputError(where, got=_kind(data), wanted="an object")
+        match list(data):
+            case ["and"]:
+                return And(self._parse_all(data["and"], f"{where}.and", depth + 1))
+            case ["or"]:
+                return Or(self._parse_all(data["or"], f"{where}.or", depth + 1))
+            case ["not"]:
+                return Not(self.parse(data["not"], f"{where}.not", depth + 1))
+        return self._parse_field(data, where)
+
+    def _parse_all(self, data: Any, where: str, depth: int) -> tuple[Filter, ...]:
+        if not isinstance(data, Sequence) or isinstance(data, str) or not data:
+            raise InputError(where, got=_kind(data), wanted="a list of at least one condition")
+        return tuple(
+            self.parse(part, f"{where}[{place}]", depth) for place, part in enumerate(data)
+        )
+
+    def _parse_field(self, data: Mapping[str, Any], where: str) -> Filter:
+        operators = [str(name) for name in data if name != "field"]
+        field = data.get("field")
+        if not isinstance(field, str) or not operators:
+            raise InputError(
+                where,
+                got=f"the keys {', '.join(map(str, data)) or '(none)'}",
+                wanted='{"and": […]}, {"or": […]}, {"not": {…}}, or {"field": NAME, OPERATOR: …}',
+            )
+        parts = tuple(self._parse_comparison(field, name, data[name], where) for name in operators)
+        return parts[0] if len(parts) == 1 else And(parts)
+
+    def _parse_comparison(self, field: str, name: str, value: Any, where: str) -> Compare:
+        self._n_conditions += 1
+        if self._n_conditions > MAX_CONDITIONS:
+            raise InputError(
+                where, got="more conditions", wanted=f"{MAX_CONDITIONS} conditions at most"
+            )
+        if name not in list(Operator):
+            raise InputError(where, got=f"the operator {name!r}", wanted=", ".join(Operator))
+        try:
+            return Compare(field, Operator(name), _value(value, kind_of(field)))
+        except InputError as error:
+            place = f"{where}.{error.argument}"
+            raise InputError(place, got=error.got, wanted=error.wanted) from None
+
+
+def _value(data: Any, kind: Kind) -> Any:
+    """Lists as tuples, dates as seconds; whether they fit is for `Compare` to say."""
+    if isinstance(data, Sequence) and not isinstance(data, str):
+        return tuple(_value(one, kind) for one in data)
+    return _seconds(data) if kind is Kind.TIME else data
+
+
+def _seconds(data: Any) -> Scalar:
+    """Seconds since 1970 of an ISO date or time; without a zone it is UTC."""
+    if not isinstance(data, str):
+        return data  # type: ignore[no-any-return]
+    try:
+        time = datetime.fromisoformat(data)
+    except ValueError:
+        return data
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+
+
+def _kind(data: Any) -> str:
+    return "an empty list" if data == [] else f"a {type(data).__name__}"
