@@ -35,3 +35,9 @@ class TimeLimitError(AnymodalError):
 
 class CancelledError(AnymodalError):
     """Nobody waits for the answer any more."""
+
+
+class OverloadedError(AnymodalError):
+    """Too much is asked at once; the same call may succeed a moment later."""
+
+    retryable = True

@@ -18,6 +18,7 @@ _COMMANDS = {
     "jobs": "Show, retry and cancel jobs on a broker.",
     "quantize": "Store a tower in few bits, chosen by measurement.",
     "search": "Find text, images, sound and moments of video.",
+    "serve": "Serve the search API and its page.",
     "up": "Share an embedded store among processes of this machine.",
     "worker": "Run tasks that others send to a broker.",
 }

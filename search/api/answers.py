@@ -1,0 +1,103 @@
+"""From results to plain JSON values, without a path of the server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from search.types import AssetRow, Hit, Moment, SearchResult
+
+
+def search_answer(result: SearchResult) -> dict[str, Any]:
+    """As `search.api.models.SearchAnswer`, but for the latency, which is known last."""
+    return {
+        "hits": [hit_json(hit) for hit in result.hits],
+        "next_cursor": result.next_cursor,
+        "explain": result.explain,
+    }
+
+
+def hit_json(hit: Hit) -> dict[str, Any]:
+    """As `search.api.models.HitOut`."""
+    at = f"?t={hit.start_s:g}" if hit.start_s is not None else ""
+    return {
+        **_described(hit.asset_id, hit.uri, hit.media_type, hit.metadata),
+        **_moment(hit),
+        "moments": [_moment(moment) for moment in hit.moments],
+        "explanation": asdict(hit.explanation) if hit.explanation else None,
+        **_urls(hit.asset_id, at),
+    }
+
+
+def _moment(found: Hit | Moment) -> dict[str, Any]:
+    return {
+        "segment_id": found.segment_id,
+        "modality": str(found.modality),
+        "score": found.score,
+        "start_s": found.start_s,
+        "end_s": found.end_s,
+        "char_start": found.char_start,
+        "char_end": found.char_end,
+        "snippet": found.snippet,
+        "matches": found.matches,
+    }
+
+
+def asset_json(asset: AssetRow) -> dict[str, Any]:
+    """As `search.api.models.AssetOut`."""
+    return {
+        **_described(
+            asset.asset_id, next(iter(asset.locations), ""), asset.media_type, asset.metadata
+        ),
+        "modality": str(asset.modality),
+        "size_bytes": asset.size_bytes,
+        "n_segments": asset.n_segments,
+        **_urls(asset.asset_id),
+    }
+
+
+def file_name(uri: str) -> str:
+    """The last part of a path or URL.
+
+    >>> file_name("/srv/photos/a.jpg"), file_name("https://example.org/talks/b.mp3?x=1")
+    ('a.jpg', 'b.mp3')
+    """
+    path = re.sub(r"[?#].*", "", uri) if re.match(r"https?://", uri) else uri
+    return path.rstrip("/").rsplit("/", 1)[-1]
+
+
+def latency_ms(latency_s: Mapping[str, float]) -> dict[str, float]:
+    """Milliseconds, to the microsecond."""
+    return {stage: round(seconds * 1000, 3) for stage, seconds in latency_s.items()}
+
+
+def server_timing(latency_s: Mapping[str, float]) -> str:
+    """The header ``Server-Timing``.
+
+    >>> server_timing({"search": 0.0123, "total": 0.02})
+    'search;dur=12.3, total;dur=20'
+    """
+    return ", ".join(f"{name};dur={ms:.10g}" for name, ms in latency_ms(latency_s).items())
+
+
+def _described(
+    asset_id: str, uri: str, media_type: str, metadata: Mapping[str, Any]
+) -> dict[str, Any]:
+    name = file_name(uri)
+    duration_s = metadata.get("duration_s")
+    return {
+        "asset_id": asset_id,
+        "name": name,
+        "media_type": media_type,
+        "title": metadata.get("title") or name,
+        "duration_s": float(duration_s) if duration_s else None,
+        "tags": metadata.get("tags", []),
+        "metadata": metadata,
+    }
+
+
+def _urls(asset_id: str, at: str = "") -> dict[str, str]:
+    home = f"/v1/assets/{asset_id}"
+    return {"content_url": f"{home}/content", "thumbnail_url": f"{home}/thumbnail{at}"}

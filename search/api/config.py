@@ -1,0 +1,40 @@
+"""Settings of the HTTP API."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ApiConfig(BaseSettings):
+    """How the API serves; each field is also ``ANYMODAL_API__<FIELD>``.
+
+    >>> ApiConfig(port=9000).threads
+    32
+    """
+
+    model_config = SettingsConfigDict(env_prefix="ANYMODAL_API__", frozen=True, extra="forbid")
+
+    host: str = "127.0.0.1"
+    """The address to listen at."""
+
+    port: int = Field(default=8080, ge=0, le=65_535)
+    """The port to listen at; 0 for any that is free."""
+
+    threads: int = Field(default=32, ge=1)
+    """How many requests are worked at side by side; most of that time they wait for the store."""
+
+    queue: int = Field(default=64, ge=0)
+    """How many more may wait; beyond that the answer is 503."""
+
+    timeout_s: float = Field(default=30.0, gt=0)
+    """The longest that one request may take; then the answer is 504."""
+
+    max_body_bytes: int = Field(default=48 * 2**20, ge=1)
+    """The largest body of a request that is no upload."""
+
+    max_query_bytes: int = Field(default=32 * 2**20, ge=1)
+    """The largest picture, sound or film to search with."""
+
+    max_query_s: float = Field(default=60.0, gt=0)
+    """The longest sound or film to search with."""

@@ -1,0 +1,101 @@
+"""Errors as answers: a status, what is wrong, and what would have been right."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from encoder.errors import (
+    AnymodalError,
+    InputError,
+    MediaError,
+    MediaLimitError,
+    UnsupportedMediaError,
+)
+from search.errors import CancelledError, NotFoundError, OverloadedError, StoreError, TimeLimitError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI, Request
+    from fastapi.responses import JSONResponse
+
+logger = logging.getLogger(__name__)
+
+_STATUS: tuple[tuple[type[Exception], int], ...] = (  # the first that fits
+    (NotFoundError, 404),
+    (InputError, 422),
+    (MediaLimitError, 413),
+    (UnsupportedMediaError, 415),
+    (MediaError, 422),
+    (CancelledError, 499),  # nobody will read it
+    (TimeLimitError, 504),
+    (OverloadedError, 503),
+)
+_RETRY_AFTER_S = 1
+_NOT_FIELDS = ("body", "path", "str", "FilePart")  # steps of pydantic that no request holds
+
+
+def status_of(error: Exception) -> int:
+    """The HTTP status of an error of the tree; 500 for what nobody foresaw."""
+    for kind, status in _STATUS:
+        if isinstance(error, kind):
+            return status
+    return 503 if isinstance(error, AnymodalError) and error.retryable else 500
+
+
+def body_of(error: Exception) -> dict[str, Any]:
+    """What the client is told. Of errors within the server no more than that they happened."""
+    if status_of(error) == 500 or not isinstance(error, AnymodalError):
+        return _body("InternalError", "The server failed.", "Its log tells why.")
+    problem = error.problem
+    if isinstance(error, StoreError):
+        problem = "The vector store does not answer."  # its message holds addresses
+    field = error.argument if isinstance(error, InputError) else None
+    return _body(type(error).__name__, problem, error.remedy, field)
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Turn every error into `body_of` it."""
+    from fastapi.exceptions import RequestValidationError
+    from starlette.exceptions import HTTPException
+
+    app.add_exception_handler(AnymodalError, _on_error)
+    app.add_exception_handler(Exception, _on_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+
+
+async def _on_error(_: Request, error: Exception) -> JSONResponse:
+    status = status_of(error)
+    if status == 500:
+        logger.error("A request failed", exc_info=error)
+    headers = {"Retry-After": str(_RETRY_AFTER_S)} if status == 503 else {}
+    return _answer(status, body_of(error), headers)
+
+
+async def _on_invalid(_: Request, error: Exception) -> JSONResponse:
+    first = error.errors()[0]  # type: ignore[attr-defined]
+    return _answer(422, invalid_body(first))
+
+
+async def _on_http(_: Request, error: Exception) -> JSONResponse:
+    status = error.status_code  # type: ignore[attr-defined]
+    detail = str(error.detail)  # type: ignore[attr-defined]
+    return _answer(status, _body("HTTPError", f"{detail}.", ""), error.headers)  # type: ignore[attr-defined]
+
+
+def invalid_body(fault: Any) -> dict[str, Any]:
+    """The answer to one fault that pydantic found."""
+    place = [part for part in fault["loc"] if part not in _NOT_FIELDS]
+    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
+    name = field.removeprefix(".")
+    return _body("InputError", f"{name or 'body'}: {fault['msg']}.", "See /docs.", name or None)
+
+
+def _answer(status: int, body: dict[str, Any], headers: Any = None) -> JSONResponse:
+    from fastapi.responses import JSONResponse
+
+    return JSONResponse(body, status, headers)
+
+
+def _body(kind: str, message: str, remedy: str, field: str | None = None) -> dict[str, Any]:
+    return {"error": {"type": kind, "message": message, "remedy": remedy, "field": field}}

@@ -1,0 +1,155 @@
+"""Requests and answers, as OpenAPI describes them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+MAX_TERMS = 32
+MAX_TEXT_CHARS = 20_000
+
+Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS)]
+
+
+class Strict(BaseModel):
+    """A request: what is not known is refused, so that a typing error is not overlooked."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class FilePart(Strict):
+    """A part of a multipart request, by its name."""
+
+    file: str
+
+
+Media = str | FilePart
+
+
+class TermIn(Strict):
+    """One thing to search with: exactly one of text, image, audio, video and asset_id."""
+
+    text: Text | None = None
+    image: Media | None = Field(None, description="Base64, a data: URI, or {file: part name}.")
+    audio: Media | None = None
+    video: Media | None = None
+    asset_id: str | None = Field(None, description="What is stored: more like this.")
+    weight: float = Field(1.0, ge=-10, le=10, description="Not 0; negative pushes away.")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> TermIn:
+        kinds = ("text", "image", "audio", "video", "asset_id")
+        given = [kind for kind in kinds if getattr(self, kind) is not None]
+        if len(given) != 1:
+            raise ValueError(f"exactly one of {', '.join(kinds)} is wanted, got {len(given)}")
+        if self.weight == 0:
+            raise ValueError("a weight of 0 says nothing")
+        return self
+
+
+def _as_terms(query: object) -> object:
+    """A plain string is one term of text."""
+    return [{"text": query}] if isinstance(query, str) else query
+
+
+class SearchRequest(Strict):
+    """What to find, and how."""
+
+    query: Annotated[
+        list[TermIn],
+        Field(min_length=1, max_length=MAX_TERMS),
+        BeforeValidator(_as_terms, json_schema_input_type=Text | list[TermIn]),
+    ]
+    modalities: list[str] = Field([], max_length=16, description="Kinds wanted; empty: all.")
+    limit: int = Field(10, ge=1, le=1000)
+    filter: dict[str, Any] | None = None
+    quotas: dict[str, Annotated[int, Field(ge=1, le=1000)]] = {}
+    score_threshold: float | None = None
+    group_by: Literal["asset", "segment"] = "asset"
+    moments: int = Field(3, ge=0, le=20, description="Further segments of each asset.")
+    diversity: float = Field(0.0, ge=0, le=1)
+    lexical: bool | None = None
+    consistency: Literal["session", "strong"] = "session"
+    cursor: str = Field("", max_length=4096)
+    explain: bool = False
+
+
+class MomentOut(BaseModel):
+    """A further segment of a hit's asset."""
+
+    segment_id: str
+    modality: str
+    score: float
+    start_s: float | None = None
+    end_s: float | None = None
+    char_start: int | None = None
+    char_end: int | None = None
+    snippet: str = ""
+    matches: list[tuple[int, int]] = Field([], description="Where in the snippet words match.")
+
+
+class HitOut(MomentOut):
+    """What was found. Scores compare across modalities; the best come first."""
+
+    asset_id: str
+    name: str = Field(description="The file's name.")
+    media_type: str
+    title: str
+    duration_s: float | None = None
+    tags: list[str] = []
+    metadata: dict[str, Any] = {}
+    moments: list[MomentOut] = []
+    explanation: dict[str, Any] | None = None
+    content_url: str
+    thumbnail_url: str
+
+
+class SearchAnswer(BaseModel):
+    """Hits, and the milliseconds of each stage with their total."""
+
+    hits: list[HitOut]
+    next_cursor: str
+    explain: dict[str, Any] | None = None
+    latency_ms: dict[str, float]
+
+
+class Fault(BaseModel):
+    """What is wrong, and what to do."""
+
+    type: str
+    message: str
+    remedy: str
+    field: str | None = None
+
+
+class ErrorAnswer(BaseModel):
+    """Every answer that is not 2xx."""
+
+    error: Fault
+
+
+class AssetOut(BaseModel):
+    """A file that is stored."""
+
+    asset_id: str
+    name: str
+    modality: str
+    media_type: str
+    size_bytes: int
+    n_segments: int
+    title: str
+    metadata: dict[str, Any]
+    content_url: str
+    thumbnail_url: str
+
+
+class StageOut(BaseModel):
+    """Milliseconds of one stage within a window of time."""
+
+    n: int
+    p50_ms: float
+    p90_ms: float
+    p95_ms: float
+    p99_ms: float
+    max_ms: float

@@ -1,0 +1,29 @@
+"""The parts that the API's endpoints work with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from search.engine import ItemEncoder, SearchEngine
+from search.latency import LatencyTracker
+from search.store.base import VectorStore
+
+if TYPE_CHECKING:
+    from search.api.config import ApiConfig
+    from search.api.ports import Decoder
+    from search.api.workbench import Workbench
+
+
+@dataclass(frozen=True)
+class Services:
+    """One per process; opened before the first request and closed after the last."""
+
+    config: ApiConfig
+    engine: SearchEngine
+    encoder: ItemEncoder
+    store: VectorStore
+    decoder: Decoder
+    workbench: Workbench
+    latency: LatencyTracker
+    model: str = ""

@@ -1,0 +1,78 @@
+"""The API over a real server, with the real bundle, on a store in memory."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+from time import sleep
+
+import httpx
+import pytest
+
+from search.api.app import create_app
+from search.api.config import ApiConfig
+from search.api.services import Services
+
+
+@contextmanager
+def served(parts: Services) -> Iterator[httpx.Client]:
+    """Serve in a thread, at a free port."""
+    import uvicorn
+
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(parts), port=0, log_level="warning", access_log=False)
+    )
+    thread = Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+        yield client
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the files are."""
+    return tmp_path_factory.mktemp("media")
+
+
+@pytest.fixture(scope="module")
+def parts(
+    folder: Path, bundle_home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Services]:
+    """The services over a few files."""
+    import numpy as np
+    import soundfile
+    from PIL import Image
+
+    from workers import resources
+    from workers.jobs import IngestJob
+    from workers.serve import services
+
+    assert bundle_home.is_dir()
+    (folder / "bread.txt").write_text("Knead the dough, then bake the loaf in a hot oven.")
+    (folder / "page.html").write_text("<html><body><p>A rocket in orbit.</p></body></html>")
+    rows, columns = np.mgrid[0:240, 0:320]
+    sky = np.dstack([rows / 2, rows / 1.5, 255 - columns / 4]).astype(np.uint8)
+    Image.fromarray(sky).save(folder / "sky.jpg")
+    tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(6 * 16_000) / 16_000)
+    soundfile.write(folder / "tone.wav", tone, 16_000)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ANYMODAL_STORE", "memory:")
+        patch.setenv("ANYMODAL_DATA", str(tmp_path_factory.mktemp("data")))
+        with services(ApiConfig()) as made:
+            job = IngestJob(resources.shared_encoder(), made.store, resources.ingest_config())
+            report = job.run([str(path) for path in sorted(folder.iterdir())])
+            assert report.ingested == 4
+            yield made
+
+
+@pytest.fixture(scope="module")
+def client(parts: Services) -> Iterator[httpx.Client]:
+    """A client of the running server."""
+    with served(parts) as client:
+        yield client

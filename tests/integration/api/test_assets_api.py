@@ -1,0 +1,42 @@
+"""Assets and their files over HTTP."""
+
+from pathlib import Path
+
+import httpx
+
+
+def id_of(client: httpx.Client, name: str) -> str:
+    hits = client.post("/v1/search", json={"query": "anything"}).json()["hits"]
+    return next(hit["asset_id"] for hit in hits if hit["name"] == name)
+
+
+def test_an_asset_is_described(client: httpx.Client) -> None:
+    asset = client.get(f"/v1/assets/{id_of(client, 'tone.wav')}").json()
+    assert asset["media_type"] == "audio/wav"
+    assert asset["n_segments"] == 2
+    assert client.get(asset["content_url"]).headers["content-type"] == "audio/wav"
+
+
+def test_content_comes_in_ranges(client: httpx.Client, folder: Path) -> None:
+    url = f"/v1/assets/{id_of(client, 'sky.jpg')}/content"
+    part = client.get(url, headers={"Range": "bytes=10-19"})
+    assert part.status_code == 206
+    assert part.content == (folder / "sky.jpg").read_bytes()[10:20]
+
+
+def test_html_is_never_sent_as_html(client: httpx.Client) -> None:
+    page = client.get(f"/v1/assets/{id_of(client, 'page.html')}/content")
+    assert page.headers["content-type"] == "text/plain; charset=utf-8"
+    assert "sandbox" in page.headers["content-security-policy"]
+
+
+def test_an_unknown_asset_is_not_found(client: httpx.Client) -> None:
+    for path in ("/v1/assets/00ff", "/v1/assets/00ff/content"):
+        answer = client.get(path)
+        assert answer.status_code == 404
+        assert answer.json()["error"]["type"] == "NotFoundError"
+
+
+def test_the_server_says_how_it_is(client: httpx.Client) -> None:
+    for path in ("/healthz", "/readyz", "/v1/info", "/v1/latency", "/openapi.json", "/"):
+        assert client.get(path).status_code == 200, path

@@ -1,0 +1,82 @@
+"""Query media, decoded in ingest's child processes and within limits of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+import numpy as np
+
+from encoder.errors import MediaError, UnsupportedMediaError
+from encoder.types import AUDIO, IMAGE, Clip, Item, Modality, Waveform
+from ingest import Asset, IngestConfig, Segment, identify, segments
+
+
+@dataclass(frozen=True)
+class QueryDecoder:
+    """Implements `search.api.ports.Decoder`. Safe to use from threads.
+
+    Args:
+        config: how files are decoded.
+        max_frames: how many frames of a film are kept.
+    """
+
+    config: IngestConfig
+    max_frames: int = 16
+
+    def decode(self, modality: Modality, data: bytes, label: str) -> Item:
+        """A whole picture, sound or film in memory; ``label`` stands for its name.
+
+        Raises:
+            MediaError: not of this modality, corrupt, or over a limit.
+        """
+        # A file, since a decoder process is given a name and not a gigabyte over a pipe.
+        with NamedTemporaryFile(prefix="anymodal-query-") as file:
+            file.write(data)
+            file.flush()
+            try:
+                asset = identify(Path(file.name), self.config)
+                _check_kind(asset, modality, label)
+                return Item(modality, self._content(asset))
+            except MediaError as error:
+                problem = error.problem.replace(file.name, label)
+                raise type(error)(problem, remedy=error.remedy) from None
+
+    def _content(self, asset: Asset) -> Any:
+        parts = list(segments(asset, self.config))
+        if asset.modality == IMAGE:
+            return parts[0].content
+        sounds = [part.content for part in parts if part.modality == AUDIO]
+        sound = _joined(sounds) if sounds else None
+        if asset.modality == AUDIO:
+            return sound
+        return Clip(
+            _some([part for part in parts if part.modality == IMAGE], self.max_frames), sound
+        )
+
+
+def _check_kind(asset: Asset, modality: Modality, label: str) -> None:
+    if asset.modality != modality:
+        raise UnsupportedMediaError(
+            f"{label} holds {asset.modality} ({asset.media_type}).",
+            remedy=f"Send {modality} there, or this as what it is.",
+        )
+
+
+def _joined(windows: Sequence[Waveform]) -> Waveform:
+    samples = np.concatenate([window.samples for window in windows])
+    return Waveform(samples, windows[0].sampling_rate)
+
+
+def _some(frames: Sequence[Segment], most: int) -> Any:
+    picked = np.linspace(0, len(frames) - 1, min(most, len(frames))).round().astype(int)
+    return np.stack([frames[n].content for n in picked])
+
+
+def query_config(config: IngestConfig, *, max_bytes: int, max_s: float) -> IngestConfig:
+    """Limits for media that someone waits for. The files are our own, so any folder is right."""
+    limits = {"max_image_bytes": max_bytes, "max_media_bytes": max_bytes, "max_duration_s": max_s}
+    return config.model_copy(update={**limits, "max_decode_s": 10.0, "roots": ()})
