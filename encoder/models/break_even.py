@@ -6,20 +6,26 @@ different vectors on different machines.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from time import process_time
+from typing import TypeAlias
 
 import numpy as np
 
 from encoder.dsre.gatefile import GateFile
 from encoder.errors import InputError, ModelError
 from encoder.models.sparsity import SPARSE_INT8
-from encoder.models.text_gate import write
 from encoder.runtime.base import Session
+
+Run: TypeAlias = Callable[[Sequence[int]], None]
+"""Runs a network on the token ids of one text."""
+Runs: TypeAlias = Callable[[GateFile], AbstractContextManager[tuple[Run, Run]]]
+"""The dense network and the one with the gate, for as long as they are timed."""
 
 _STEP = 32
 _N_TEXTS, _N_ROUNDS = 4, 9
@@ -27,19 +33,18 @@ _N_TEXTS, _N_ROUNDS = 4, 9
 
 def raise_to_break_even(
     gate: GateFile,
-    weights: Path,
+    runs: Runs,
     texts: Sequence[Sequence[int]],
     *,
     report: Callable[[str], None] | None = None,
 ) -> GateFile:
     """Raise a gate's shortest length to where it costs no time any more.
 
-    Never lowered: no judgement has seen shorter texts. int8 is timed, on one thread; in float32,
-    where there is more to save, a gate pays earlier.
+    Never lowered: no judgement has seen shorter texts.
 
     Args:
         gate: fitted to the network.
-        weights: the text part of the bundle.
+        runs: opens what is timed, on one thread.
         texts: token ids; the longest ones are timed, cut to each length.
         report: is told the times in a line.
 
@@ -56,10 +61,11 @@ def raise_to_break_even(
     if not lengths:
         wanted = f"{_N_TEXTS} with {gate.settings.min_tokens} tokens or more"
         raise InputError("texts", got=f"{len(texts)} texts, too short", wanted=wanted)
-    speedups = _time(gate, weights, longest, lengths)
+    with runs(gate) as (dense, sparse):
+        speedups = {n: _speedup(dense, sparse, [one[:n] for one in longest]) for n in lengths}
     told = ", ".join(f"{length}: {speedup:.2f}" for length, speedup in speedups.items())
     if report:
-        report(f"int8, dense time over sparse time, by tokens: {told}")
+        report(f"Dense time over sparse time, by tokens: {told}")
     facts = {**gate.facts, "break_even": {str(n): round(x, 3) for n, x in speedups.items()}}
     settings = replace(gate.settings, min_tokens=break_even(speedups))
     return replace(gate, settings=settings, facts=facts)
@@ -90,9 +96,15 @@ def break_even(speedups: Mapping[int, float]) -> int:
     return found
 
 
-def _time(
-    gate: GateFile, weights: Path, texts: Sequence[Sequence[int]], lengths: Sequence[int]
-) -> dict[int, float]:
+@contextmanager
+def bundle_runs(weights: Path, gate: GateFile) -> Iterator[tuple[Run, Run]]:
+    """The bundle's text network in int8; in float32 a gate pays earlier, as there is more to save.
+
+    Args:
+        weights: the text part of the bundle.
+        gate: fitted to it.
+    """
+    from encoder.models.text_gate import write
     from encoder.networks.bert import load_sentence_bert
     from encoder.runtime.onnx import OnnxSession
 
@@ -100,18 +112,25 @@ def _time(
         write(load_sentence_bert(weights), gate, Path(scratch) / SPARSE_INT8)
         dense = OnnxSession(weights / "model.int8.onnx", n_threads=1)
         sparse = OnnxSession(Path(scratch) / SPARSE_INT8, n_threads=1)
-        return {n: _speedup(dense, sparse, [one[:n] for one in texts]) for n in lengths}
+        yield _runner(dense), _runner(sparse)
 
 
-def _speedup(dense: Session, sparse: Session, texts: Sequence[Sequence[int]]) -> float:
+def _runner(session: Session) -> Run:
+    def run(ids: Sequence[int]) -> None:
+        mask = np.ones((1, len(ids)), np.float32)
+        session.run({"input_ids": np.asarray([ids], np.int64), "mask": mask})
+
+    return run
+
+
+def _speedup(dense: Run, sparse: Run, texts: Sequence[Sequence[int]]) -> float:
     """The median over rounds in which both run all texts, after a first one to warm up."""
     ratios = [_seconds(dense, texts) / _seconds(sparse, texts) for _ in range(_N_ROUNDS + 1)]
     return median(ratios[1:])
 
 
-def _seconds(session: Session, texts: Sequence[Sequence[int]]) -> float:
+def _seconds(run: Run, texts: Sequence[Sequence[int]]) -> float:
     start = process_time()
     for ids in texts:
-        mask = np.ones((1, len(ids)), np.float32)
-        session.run({"input_ids": np.asarray([ids], np.int64), "mask": mask})
+        run(ids)
     return process_time() - start

@@ -19,13 +19,17 @@ import numpy as np
 from encoder.errors import ModelError
 from encoder.models.base import Model
 from encoder.models.hub_files import check_files, fetch, hash_files
+from encoder.models.hub_gate import text_network
 from encoder.space import Space
 from encoder.towers import hub as towers
 from encoder.towers.base import Tower
+from encoder.towers.hub_merging import MergingForward
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Modality
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+    from encoder.dsre.gatefile import GateFile
 
 _TOWERS_VERSION = "1"
 """Goes up when `encoder.towers.hub` gives other vectors for the same model and content."""
@@ -41,6 +45,7 @@ def load(
     revision: str | None,
     device: str | None,
     windows: bool | str = False,
+    gate: GateFile | None = None,
 ) -> Model:
     """Load a model, in float32.
 
@@ -54,11 +59,30 @@ def load(
         device: a torch device; None takes a GPU if there is one.
         windows: True for attention that costs what it sees in local layers; ``auto`` where the
             model has such layers. The vectors stay the same, see `encoder.dsre.windowed`.
+        gate: merges tokens of long texts, which gives other vectors.
 
     Raises:
         ModelError: not found, not reachable, not a model with one vector per item, needs code
             or pickles of its own, has no local layers to put windows on, or the extra ``hub`` is
             not installed.
+    """
+    identity, joint, text_prompt, media_prompt = open_joint(path_or_name, revision, device)
+    if windows:
+        _use_windows(path_or_name, joint.model, required=windows is True)
+    if gate is not None:
+        joint.forward = MergingForward(text_network(path_or_name, joint.model, text_prompt), gate)
+        identity |= {"dsre": gate.identity}
+    by_modality = _towers(joint, text_prompt, media_prompt)
+    return Model(Space(_embed_dim(by_modality), identity), by_modality)
+
+
+def open_joint(
+    path_or_name: str, revision: str | None, device: str | None
+) -> tuple[dict[str, str], towers.JointEncoder, str, str]:
+    """What a model is known by, the model, and its prompts for text and for other content.
+
+    Raises:
+        ModelError: see `load`.
     """
     _require_extra()
     folder = Path(path_or_name)
@@ -69,16 +93,13 @@ def load(
         where = {"model": path_or_name, "revision": folder.name}
     check_files(path_or_name, folder)
     joint = towers.JointEncoder(path_or_name, _open(path_or_name, folder, device))
-    if windows:
-        _use_windows(path_or_name, joint.model, required=windows is True)
     text_prompt, media_prompt = prompts(joint.model.prompts, joint.model.default_prompt_name)
-    by_modality = _towers(joint, text_prompt, media_prompt)
     identity = {
         **(where or {"weights": hash_files(folder)}),
         "towers": f"hub-{_TOWERS_VERSION}",
         "prompt": text_prompt,
     }
-    return Model(Space(_embed_dim(by_modality), identity), by_modality)
+    return identity, joint, text_prompt, media_prompt
 
 
 def prompts(known: Mapping[str, str], default: str | None) -> tuple[str, str]:
@@ -137,8 +158,9 @@ def _use_windows(name: str, model: SentenceTransformer, *, required: bool) -> No
 
     if not use_windows(model) and required:
         raise ModelError(
-            f"enable_dsre=True: {name} has neither a calibrated gate nor ModernBERT's windows.",
-            remedy='Leave enable_dsre out or "auto": it runs dense; or use bundle:default.',
+            f"enable_dsre=True: {name} brings no gate, and it has none of ModernBERT's windows.",
+            remedy='Leave enable_dsre out or "auto": it runs dense; or fit a gate with `anymodal '
+            "dsre calibrate --model` and name its file.",
         )
 
 

@@ -72,13 +72,7 @@ class Sparsity:
             )
         if wish is True or wish == "auto":
             return cls(GateFile.load(TEXT_GATE))
-        path = Path(wish).expanduser()
-        if not path.is_file():
-            raise ModelError(
-                f"enable_dsre={wish!r} is neither a known setting nor a file.",
-                remedy='Use True, False, "auto", or a file made by `anymodal dsre calibrate`.',
-            )
-        return cls(GateFile.load(path))
+        return cls(gate_from(wish))
 
     @property
     def identity(self) -> str:
@@ -141,6 +135,21 @@ class Sparsity:
 
         shape = shape_of(bundle / "text")
         return SparseNetwork(open_plain, open_profiled, self.gate.settings, shape)
+
+
+def gate_from(wish: str) -> GateFile:
+    """The gate in a file.
+
+    Raises:
+        ModelError: there is no such file, or it is damaged.
+    """
+    path = Path(wish).expanduser()
+    if not path.is_file():
+        raise ModelError(
+            f"enable_dsre={wish!r} is neither a known setting nor a file.",
+            remedy='Use True, False, "auto", or a file made by `anymodal dsre calibrate`.',
+        )
+    return GateFile.load(path)
 
 
 def shape_of(folder: Path) -> Shape:

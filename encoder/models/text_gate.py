@@ -1,8 +1,10 @@
-"""The token gate of the bundle's text network: fit one, build networks with it."""
+"""The token gate of a model's text network: fit one, build the bundle's networks with it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -12,11 +14,29 @@ from encoder.models.sparsity import SPARSE_INT8, SPARSE_RECIPE
 from encoder.towers.text import MAX_TOKENS, load_tokenizer
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from encoder.dsre.documents import Document
     from encoder.dsre.gatefile import GateFile
     from encoder.dsre.judge import Tokenize
+    from encoder.dsre.network import Pooling
+    from encoder.dsre.settings import Preset
     from encoder.dsre.tuning import Plan
+    from encoder.models.break_even import Runs
     from encoder.networks.bert import SentenceBert
+
+_DEEP = 10
+"""As many layers take the thresholds that were measured on twelve, fewer those measured on six."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Subject:
+    """What a gate is fitted to."""
+
+    dense: nn.Module
+    tokenize: Tokenize
+    runs: Runs
+    pooling: Pooling = "mean"
 
 
 def calibrate_text(
@@ -30,17 +50,27 @@ def calibrate_text(
 
     Its shortest length is then raised to where it pays, see `encoder.models.break_even`.
 
+    Args:
+        model: ``bundle:default``, or a BERT-like sentence encoder, ``hf:org/name@revision`` or
+            ``dir:path``.
+        documents: see there.
+        max_loss: see there.
+        report: see there.
+
     Raises:
-        ModelError: another model than ``bundle:default``, or no gate loses so little, or it
-            never saves time.
+        ModelError: a model that takes no gate, or no gate loses so little, or it never saves
+            time.
         InputError: too few documents.
     """
     from encoder.dsre.calibrate import calibrate
 
     documents = list(documents)
-    dense, tokenize = _open(model)
-    gate = calibrate(dense, tokenize, documents, max_loss=max_loss, report=report)
-    return _raised(gate, tokenize, documents, report)
+    on = _open(model)
+    gate = calibrate(
+        on.dense, on.tokenize, documents, max_loss=max_loss, pooling=on.pooling,
+        preset=_preset(on.dense), report=report,
+    )  # fmt: skip
+    return _raised(gate, on, documents, report)
 
 
 def distill_text(
@@ -56,60 +86,73 @@ def distill_text(
     """Train a gate for a model's text tower; see `encoder.dsre.distill.distill`.
 
     Args:
-        model: only ``bundle:default``.
+        model: see `calibrate_text`.
         documents: see there.
         plan: see there.
         more: other texts to train with.
         max_loss: see there.
-        max_tokens: where texts are cut; the tower itself cuts at `MAX_TOKENS`.
+        max_tokens: where the bundle's texts are cut; the tower itself cuts at `MAX_TOKENS`.
         report: see there.
 
     Raises:
-        ModelError: another model than ``bundle:default``, or the gate loses too much.
+        ModelError: a model that takes no gate, or the gate loses too much.
         InputError: too few documents.
     """
     from encoder.dsre.distill import distill
 
     documents = list(documents)
-    dense, tokenize = _open(model, max_tokens)
+    on = _open(model, max_tokens)
     gate = distill(
-        dense, tokenize, documents,
-        plan=plan, more=tokenize(more), max_loss=max_loss, report=report,
+        on.dense, on.tokenize, documents, plan=plan, more=on.tokenize(more),
+        max_loss=max_loss, pooling=on.pooling, report=report,
     )  # fmt: skip
-    return _raised(gate, tokenize, documents, report)
+    return _raised(gate, on, documents, report)
 
 
 def _raised(
     gate: GateFile,
-    tokenize: Tokenize,
+    on: _Subject,
     documents: Sequence[Document],
     report: Callable[[str], None] | None,
 ) -> GateFile:
     """The gate from the length on at which it pays."""
-    from encoder.models import bundle
     from encoder.models.break_even import raise_to_break_even
 
-    bodies = tokenize([document.body for document in documents])
-    return raise_to_break_even(gate, bundle.location() / "text", bodies, report=report)
+    bodies = on.tokenize([document.body for document in documents])
+    return raise_to_break_even(gate, on.runs, bodies, report=report)
 
 
-def _open(model: str, max_tokens: int = MAX_TOKENS) -> tuple[SentenceBert, Tokenize]:
-    """The text network and its tokenizer."""
+def _preset(dense: nn.Module) -> Preset:
+    """The thresholds to begin with: deep networks look alike earlier."""
+    from encoder.dsre.adapters import blocks_of
+
+    return "I1" if blocks_of(dense).shape.n_layers < _DEEP else "J1"
+
+
+def _open(model: str, max_tokens: int = MAX_TOKENS) -> _Subject:
+    if model == "bundle:default":
+        return _open_bundle(max_tokens)
+    from encoder.models.hub_gate import runs, text_network, tokenizer_of
+    from encoder.models.resolve import open_hub
+
+    opened, prompt = open_hub(model, device="cpu")
+    network = text_network(model, opened, prompt)
+    tokenize = tokenizer_of(opened, prompt)
+    return _Subject(network.transformer, tokenize, partial(runs, network), network.pooling)
+
+
+def _open_bundle(max_tokens: int) -> _Subject:
     from encoder.models import bundle
+    from encoder.models.break_even import bundle_runs
     from encoder.networks.bert import load_sentence_bert
 
-    if model != "bundle:default":
-        raise ModelError(
-            f"A gate can be fitted to bundle:default, not to {model}.",
-            remedy="For a torch model of your own use encoder.dsre.calibrate.calibrate.",
-        )
     folder = bundle.location() / "text"
     tokenizer = load_tokenizer(folder / "tokenizer.json", max_tokens=max_tokens)
 
     def tokenize(texts: Sequence[str]) -> list[list[int]]:
         return [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
 
-    return load_sentence_bert(folder), tokenize
+    return _Subject(load_sentence_bert(folder), tokenize, partial(bundle_runs, folder))
 
 
 def write(model: SentenceBert, gate: GateFile, target: Path) -> None:

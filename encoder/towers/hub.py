@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -33,11 +33,14 @@ class JointEncoder:
     Args:
         name: how errors call it.
         model: on its device, in float32.
+
+    ``forward`` turns features into embeddings; it is the model unless something stands before it.
     """
 
     def __init__(self, name: str, model: SentenceTransformer) -> None:
         self.name = name
         self.model = model
+        self.forward: Callable[..., Any] = model
         self._lock = Lock()  # fast tokenizers keep their padding as state
 
     def embed(self, modality: str, values: Sequence[Any], prompt: str) -> Embeddings:
@@ -84,7 +87,7 @@ class JointEncoder:
                 # the sound tower are never long.
                 features["is_longer"] = torch.zeros_like(features["is_longer"])
             features = batch_to_device(features, self.model.device)
-            vectors = self.model(features, task="document")["sentence_embedding"]
+            vectors = self.forward(features, task="document")["sentence_embedding"]
         rows: NDArray[np.float32] = vectors.float().cpu().numpy()
         return rows
 

@@ -17,7 +17,10 @@ def dsre() -> None:
 
 
 _model = click.option(
-    "--model", default="bundle:default", show_default=True, help="Whose text tower."
+    "--model",
+    default="bundle:default",
+    show_default=True,
+    help="Whose text tower: the bundle, or a BERT-like hf:org/name or dir:path.",
 )
 _texts = click.option(
     "--texts",

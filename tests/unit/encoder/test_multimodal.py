@@ -136,6 +136,6 @@ def test_a_registered_modality_is_one_more_argument(
     assert "depth" in encoder.modalities
 
 
-def test_a_hub_model_has_no_gate() -> None:
-    with pytest.raises(ModelError, match=r"hf:org/name has no calibrated gate.*runs dense"):
+def test_a_gate_of_a_hub_model_is_a_file() -> None:
+    with pytest.raises(ModelError, match="neither a known setting nor a file"):
         MultiModalEncoder("hf:org/name", enable_dsre="gate.npz")

@@ -72,8 +72,8 @@ def test_too_few_texts_or_another_model(tmp_path: Path, verb: str) -> None:
     with pytest.raises(InputError, match="0 text files"):
         dsre(verb, "--texts", str(tmp_path), "--out", out)
     (tmp_path / "a.txt").write_text("A title of it\n" + "A sentence that goes on. " * 30)
-    with pytest.raises(ModelError, match="not to hf:org/name"):
-        dsre(verb, "--model", "hf:org/name", "--texts", str(tmp_path), "--out", out)
+    with pytest.raises(ModelError, match="'bert:x' is of no known kind"):
+        dsre(verb, "--model", "bert:x", "--texts", str(tmp_path), "--out", out)
     assert not (tmp_path / "gate.npz").exists()
 
 

@@ -101,6 +101,6 @@ def test_a_hub_model_takes_windows_and_keeps_its_space(tmp_path: Path) -> None:
 
 def test_a_hub_model_without_local_layers_says_so(tmp_path: Path) -> None:
     save_sentence_encoder(tmp_path)
-    with pytest.raises(ModelError, match="neither a calibrated gate nor ModernBERT"):
+    with pytest.raises(ModelError, match="brings no gate, and it has none of ModernBERT"):
         MultiModalEncoder(f"dir:{tmp_path}", device="cpu", enable_dsre=True)
     assert MultiModalEncoder(f"dir:{tmp_path}", device="cpu", enable_dsre="auto")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from encoder.dsre.gatefile import GateFile
 from encoder.errors import InputError, ModelError
-from encoder.models.break_even import break_even, raise_to_break_even
+from encoder.models.break_even import Runs, break_even, bundle_runs, raise_to_break_even
 from encoder.models.gates import TEXT_GATE
 
 
@@ -31,14 +32,19 @@ def test_a_gate_that_never_pays() -> None:
         break_even({128: 1.2, 160: 0.9})
 
 
-def test_a_gate_keeps_all_but_its_shortest_length(bundle_home: Path) -> None:
+@pytest.fixture
+def runs(bundle_home: Path) -> Runs:
+    return partial(bundle_runs, bundle_home / "text")
+
+
+def test_a_gate_keeps_all_but_its_shortest_length(runs: Runs) -> None:
     gate = GateFile.load(TEXT_GATE)
     # merges all that it may, so there is no doubt that it pays
     greedy = replace(gate.settings, thresholds=(0.0,) * 6, protection=0.0, min_tokens=448)
     gate = replace(gate, settings=greedy)
     texts = np.random.default_rng(0).integers(2000, 2100, (4, 500)).tolist()
     lines: list[str] = []
-    raised = raise_to_break_even(gate, bundle_home / "text", texts, report=lines.append)
+    raised = raise_to_break_even(gate, runs, texts, report=lines.append)
     assert raised.settings.min_tokens in (448, 480)
     assert replace(raised.settings, min_tokens=448) == gate.settings
     assert list(raised.facts["break_even"]) == ["448", "480"]
@@ -46,8 +52,8 @@ def test_a_gate_keeps_all_but_its_shortest_length(bundle_home: Path) -> None:
     assert "448: " in lines[0]
 
 
-def test_texts_too_short_to_be_timed(bundle_home: Path) -> None:
+def test_texts_too_short_to_be_timed(runs: Runs) -> None:
     with pytest.raises(InputError, match="128 tokens or more"):
-        raise_to_break_even(GateFile.load(TEXT_GATE), bundle_home / "text", [[1] * 90] * 9)
+        raise_to_break_even(GateFile.load(TEXT_GATE), runs, [[1] * 90] * 9)
     with pytest.raises(InputError, match="0 texts"):
-        raise_to_break_even(GateFile.load(TEXT_GATE), bundle_home / "text", [])
+        raise_to_break_even(GateFile.load(TEXT_GATE), runs, [])

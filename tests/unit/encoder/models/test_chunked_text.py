@@ -93,7 +93,7 @@ def test_other_keys_and_no_gate(tmp_path: Path) -> None:
         Sparsity.parse({"chunks": 0.7, "tau": 1}, Precision())
     with pytest.raises(InputError, match="no gate"):
         Sparsity.parse({"chunks": 0.7, "gate": False}, Precision())
-    with pytest.raises(ModelError, match="no calibrated gate"):
+    with pytest.raises(ModelError, match="no chunk gate"):
         MultiModalEncoder(f"dir:{tmp_path}", enable_dsre={"chunks": 0.7})
 
 

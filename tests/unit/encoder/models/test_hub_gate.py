@@ -1,0 +1,147 @@
+"""A hub model with a gate: the bundle's text network in the layout of a hub, its real weights."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import transformers
+from click.testing import CliRunner
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Normalize, Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling
+
+from encoder import MultiModalEncoder
+from encoder.dsre.gatefile import GateFile
+from encoder.dsre.idf import token_rarity
+from encoder.dsre.settings import GateSettings, thresholds
+from encoder.errors import ModelError
+from encoder.models import hub
+from encoder.models.hub_gate import text_network
+from encoder.towers.text import load_tokenizer
+from tests.unit.encoder.models import tiny
+from workers.cli import anymodal
+
+ARTICLE = " ".join(
+    f"Ferry number {n} left the harbour, and the gulls of the old town went with it as far as the "
+    f"lighthouse, where the {word} begins."
+    for n, word in enumerate("sea open water storm fog night island channel strait ice".split())
+)
+SHORT = "A ferry leaves the harbour."
+
+
+def save(bundle: Path, folder: Path, pooling: str = "mean", *, prompt: str = "") -> Path:
+    """The bundle's MiniLM as sentence-transformers stores it."""
+    bert = folder / "bert"
+    bert.mkdir(parents=True)
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(bundle / "text" / name, bert)
+    fast = transformers.PreTrainedTokenizerFast(
+        tokenizer_file=str(bundle / "text" / "tokenizer.json"),
+        pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]",
+        model_max_length=256,
+    )  # fmt: skip
+    fast.save_pretrained(bert)
+    pooled = Pooling(384, pooling, include_prompt=not prompt)
+    model = SentenceTransformer(
+        modules=[Transformer(str(bert)), pooled, Normalize()],
+        prompts={"document": prompt} if prompt else None,
+    )
+    model.save_pretrained(str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def gate(bundle_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    tokenizer = load_tokenizer(bundle_home / "text" / "tokenizer.json", max_tokens=256)
+    rarity = token_rarity([tokenizer.encode(ARTICLE).ids], 30522)
+    path = tmp_path_factory.mktemp("gate") / "gate.npz"
+    GateFile(rarity, GateSettings(thresholds("I1", 6))).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(bundle_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save(bundle_home, tmp_path_factory.mktemp("hub") / "model")
+
+
+def test_it_merges_as_the_bundle_does(folder: Path, gate: Path) -> None:
+    own = MultiModalEncoder(enable_dsre=str(gate))
+    other = MultiModalEncoder(f"dir:{folder}", enable_dsre=str(gate), device="cpu")
+    texts = [ARTICLE, SHORT, ARTICLE[: len(ARTICLE) // 2 + 200], SHORT * 3]
+    wanted = own.encode_multimodal(text=texts, return_stats=True)
+    got = other.encode_multimodal(text=texts, return_stats=True)
+    assert got.text is not None
+    assert wanted.text is not None
+    assert (got.text * wanted.text).sum(1).min() > 0.9999
+    assert got.stats is not None
+    assert wanted.stats is not None
+    assert got.stats.tokens.tolist() == wanted.stats.tokens.tolist()
+    assert got.stats.kept.tolist() == wanted.stats.kept.tolist()
+    assert got.stats.flops_saved == pytest.approx(wanted.stats.flops_saved)
+    assert got.stats.flops_saved > 0.1
+    assert (got.stats.gate_ms > 0).tolist() == [True, False, True, False]
+
+
+def test_short_texts_are_those_of_the_dense_model(folder: Path, gate: Path) -> None:
+    dense = MultiModalEncoder(f"dir:{folder}", device="cpu")
+    merging = MultiModalEncoder(f"dir:{folder}", enable_dsre=str(gate), device="cpu")
+    assert dense.space.fingerprint != merging.space.fingerprint
+    assert merging.space.identity["dsre"] == GateFile.load(gate).identity
+    short = [model.encode_multimodal(text=SHORT).text for model in (dense, merging)]
+    np.testing.assert_array_equal(*short)
+    long = [model.encode_multimodal(text=ARTICLE).text for model in (dense, merging)]
+    assert 0.95 < float(np.dot(*long)) < 0.99999
+
+
+def test_texts_give_a_gate_that_the_model_takes(bundle_home: Path, tmp_path: Path) -> None:
+    model = f"dir:{save(bundle_home, tmp_path / 'model', 'cls')}"
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    rng = np.random.default_rng(0)
+    things = "boat harbour bread oven tax council violin string glacier river".split()
+    for i in range(230):
+        a, b = rng.choice(things, 2, replace=False)
+        body = " ".join(f"The {rng.choice([a, b, 'man'])} was seen at {n}." for n in range(30))
+        (texts / f"{i}.txt").write_text(f"About the {a} and the {b}, number {i}\n\n{body}")
+    out = tmp_path / "gate.npz"
+    options = ["--model", model, "--texts", str(texts), "--max-loss", "0.9", "--out", str(out)]
+    ran = CliRunner().invoke(anymodal, ["dsre", "calibrate", *options], catch_exceptions=False)
+    assert json.loads(ran.stdout)["identity"] == GateFile.load(out).identity
+    encoder = MultiModalEncoder(model, enable_dsre=str(out), device="cpu")
+    stats = encoder.encode_multimodal(text=ARTICLE, return_stats=True).stats
+    assert stats is not None
+    assert stats.flops_saved > 0.1
+
+
+def test_a_gate_of_another_network(tmp_path: Path, gate: Path) -> None:
+    model = tiny.save("sentence", tmp_path / "tiny")
+    with pytest.raises(ModelError, match="for 6 layers and 30522 tokens"):
+        MultiModalEncoder(f"dir:{model}", enable_dsre=str(gate), device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [("static", "no encoder of texts with a pooling"), ("clip", "no encoder of texts")],
+)
+def test_models_that_take_no_gate(kind: str, why: str, tmp_path: Path, gate: Path) -> None:
+    with pytest.raises(ModelError, match=why):
+        MultiModalEncoder(f"dir:{tiny.save(kind, tmp_path)}", enable_dsre=str(gate), device="cpu")
+
+
+def test_poolings_that_a_gate_does_not_know(bundle_home: Path, tmp_path: Path) -> None:
+    for place, (pooling, prompt, why) in enumerate(
+        [("max", "", "pools by 'max'"), ("mean", "passage: ", "leaves its prompt out")]
+    ):
+        model = save(bundle_home, tmp_path / str(place), pooling, prompt=prompt)
+        joint = hub.open_joint(str(model), None, "cpu")
+        with pytest.raises(ModelError, match=why):
+            text_network("it", joint[1].model, joint[2])
+
+
+def test_chunks_are_for_the_bundle(folder: Path) -> None:
+    with pytest.raises(ModelError, match="no chunk gate"):
+        MultiModalEncoder(f"dir:{folder}", enable_dsre={"chunks": 0.75})
