@@ -8,7 +8,7 @@
 from ingest.config import IngestConfig
 from ingest.discover import discover
 from ingest.identify import identify
-from ingest.pipeline import ingest, segments
+from ingest.pipeline import ingest, picture, segments
 from ingest.types import Asset, Failure, Segment
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "discover",
     "identify",
     "ingest",
+    "picture",
     "segments",
 ]

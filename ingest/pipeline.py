@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from encoder.errors import MediaError, UnsupportedMediaError
+from encoder.types import IMAGE, VIDEO
 from ingest import isolate
 from ingest.clock import Clock, timed
 from ingest.config import IngestConfig
 from ingest.decode import DECODERS
+from ingest.decode.video import frame_at
 from ingest.discover import discover, failure
 from ingest.identify import identify
 from ingest.types import Asset, Failure, Segment
@@ -37,6 +39,24 @@ def segments(asset: Asset, config: IngestConfig) -> Iterator[Segment]:
         return isolate.segments(asset, config)
     clock = Clock(asset.uri, config, float(asset.metadata.get("duration_s", 0)))
     return timed(decoder.segments(asset, Path(asset.path or asset.uri), config), clock)
+
+
+def picture(asset: Asset, at_s: float, config: IngestConfig) -> Segment:
+    """A picture, or of a film the frame that is seen at a time.
+
+    Raises:
+        MediaError: it cannot be decoded, or shows nothing.
+    """
+    if asset.modality == IMAGE:
+        return next(segments(asset, config))
+    if asset.modality != VIDEO:
+        raise UnsupportedMediaError(
+            f"{asset.uri} is {asset.modality}, which shows nothing.",
+            remedy="Ask for a picture of an image or a video.",
+        )
+    if config.isolate:
+        return isolate.frame(asset, at_s, config)
+    return frame_at(asset, Path(asset.path or asset.uri), at_s, config)
 
 
 def ingest(

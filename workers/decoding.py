@@ -12,7 +12,7 @@ import numpy as np
 
 from encoder.errors import MediaError, UnsupportedMediaError
 from encoder.types import AUDIO, IMAGE, Clip, Item, Modality, Waveform
-from ingest import Asset, IngestConfig, Segment, identify, segments
+from ingest import Asset, IngestConfig, Segment, identify, picture, segments
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,13 @@ class QueryDecoder:
     """Implements `search.api.ports.Decoder`. Safe to use from threads.
 
     Args:
-        config: how files are decoded.
+        config: how query media are decoded.
+        files: how stored files are decoded.
         max_frames: how many frames of a film are kept.
     """
 
     config: IngestConfig
+    files: IngestConfig
     max_frames: int = 16
 
     def decode(self, modality: Modality, data: bytes, label: str) -> Item:
@@ -42,8 +44,22 @@ class QueryDecoder:
                 _check_kind(asset, modality, label)
                 return Item(modality, self._content(asset))
             except MediaError as error:
-                problem = error.problem.replace(file.name, label)
-                raise type(error)(problem, remedy=error.remedy) from None
+                raise _renamed(error, file.name, label) from None
+
+    def picture(self, path: Path, modality: Modality, at_s: float, size: int) -> bytes:
+        """A small WebP of a picture, or of a film at a time.
+
+        Raises:
+            MediaError: it cannot be decoded.
+        """
+        from encoder.media.image import webp_bytes
+
+        asset = Asset(path.name, str(path), modality, "", 0)
+        try:
+            rgb = picture(asset, at_s, self.files).content
+        except MediaError as error:
+            raise _renamed(error, str(path), path.name) from None
+        return webp_bytes(rgb, size)
 
     def _content(self, asset: Asset) -> Any:
         parts = list(segments(asset, self.config))
@@ -56,6 +72,11 @@ class QueryDecoder:
         return Clip(
             _some([part for part in parts if part.modality == IMAGE], self.max_frames), sound
         )
+
+
+def _renamed(error: MediaError, path: str, name: str) -> MediaError:
+    """The same error, without the path of this server."""
+    return type(error)(error.problem.replace(path, name), remedy=error.remedy)
 
 
 def _check_kind(asset: Asset, modality: Modality, label: str) -> None:

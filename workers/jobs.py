@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
 from time import perf_counter
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from encoder.errors import AnymodalError, MediaError
 from encoder.types import Embeddings, Item, Modality
@@ -47,6 +47,11 @@ def in_chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
         yield chunk
 
 
+def no_facts(_path: str) -> Mapping[str, Any]:
+    """Nothing but the file speaks for itself."""
+    return {}
+
+
 @dataclass
 class IngestJob:
     """Ingests files with one encoder into one store.
@@ -60,6 +65,8 @@ class IngestJob:
     batch_segments: int = 64
     decode_threads: int = 2
     exclusive: Callable[[Iterable[str]], AbstractContextManager[None]] = commit_alone
+    facts_of: Callable[[str], Mapping[str, Any]] = no_facts
+    """What is known of a file besides what it says itself: tags and metadata of an upload."""
 
     def run(
         self, paths: Sequence[str], begun: Callable[[Sequence[str]], set[str]] | None = None
@@ -213,6 +220,8 @@ class IngestJob:
                 if asset_id not in stored and asset_id not in finished:
                     continue
                 row = _merged(copies, current.get(asset_id), len(rows[asset_id]))
+                facts = {name: fact for c in copies for name, fact in self.facts_of(c.uri).items()}
+                row = replace(row, metadata={**row.metadata, **facts}) if facts else row
                 if row != current.get(asset_id):
                     writes.append(row)
                 _count(report, asset_id in stored, copies, rows[asset_id])

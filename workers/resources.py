@@ -77,6 +77,7 @@ def ingest_shared(paths: Sequence[str], begun: Callable[[Sequence[str]], set[str
     """Ingest files with the process's model into its store, as one of several workers."""
     from workers.jobs import IngestJob
     from workers.messages import shared_board
+    from workers.upload_folder import shared_uploads
 
     settings = Settings()
     job = IngestJob(
@@ -86,6 +87,7 @@ def ingest_shared(paths: Sequence[str], begun: Callable[[Sequence[str]], set[str
         batch_segments=settings.batch_segments,
         decode_threads=settings.decode_threads,
         exclusive=shared_board().exclusive,
+        facts_of=shared_uploads().facts_of,
     )
     try:
         return job.run(paths, begun)

@@ -9,6 +9,7 @@ from workers import resources, retry
 from workers.app import app
 from workers.config import Settings
 from workers.messages import publish, shared_board
+from workers.upload_folder import shared_uploads
 
 
 @app.task(bind=True, name="anymodal.ingest_shard", max_retries=retry.MAX_RETRIES)
@@ -24,6 +25,7 @@ def ingest_shard(self: Any, paths: list[str]) -> dict[str, Any]:
             resources.ingest_config(),
             batch_segments=settings.batch_segments,
             decode_threads=settings.decode_threads,
+            facts_of=shared_uploads().facts_of,
         )
         return job.run(paths).as_json()
     except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -87,6 +88,17 @@ def load_image(
 def rgb_array(image: Image, short_side: int = SHORT_SIDE) -> NDArray[np.uint8]:
     """A Pillow image of any mode as `load_image` returns it: upright, over white, scaled down."""
     return _finished(image.copy(), short_side)
+
+
+def webp_bytes(rgb: NDArray[np.uint8], size: int) -> bytes:
+    """A picture [h, w, 3] as a WebP file whose longer side is at most ``size`` pixels."""
+    from PIL import Image
+
+    picture = Image.fromarray(rgb)
+    picture.thumbnail((size, size), Image.Resampling.BICUBIC)
+    file = io.BytesIO()
+    picture.save(file, "WEBP", quality=80, method=2)
+    return file.getvalue()
 
 
 def resize(

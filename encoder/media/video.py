@@ -22,6 +22,7 @@ def stream_frames(
     short_side: int = SHORT_SIDE,
     n_threads: int = 1,
     max_pixels: int = MAX_PIXELS,
+    from_s: float = 0.0,
 ) -> Iterator[tuple[float, NDArray[np.uint8]]]:
     """Decode the first video stream; yield one frame per ``every_s`` seconds, upright.
 
@@ -31,6 +32,7 @@ def stream_frames(
         short_side: scale down so that the shorter side is at most this.
         n_threads: how many threads decode; 0 lets FFmpeg choose.
         max_pixels: frames of more pixels count as damaged, also where they grow in mid-stream.
+        from_s: begin here, without decoding much of what comes before.
 
     Yields:
         seconds since the start of the file, and the frame, uint8 RGB [height, width, 3].
@@ -47,7 +49,9 @@ def stream_frames(
         _set_up(stream, n_threads, skip=every_s > 0)
         # FFmpeg's decoders look at it before they allocate a frame.
         stream.codec_context.options = {"max_pixels": str(max_pixels)}
-        start_s, due_s = (container.start_time or 0) / 1e6, 0.0
+        start_s, due_s = (container.start_time or 0) / 1e6, from_s
+        if from_s:
+            container.seek(int((start_s + from_s) * 1e6))  # to the key frame before
         size: tuple[int, int] | None = None
         for frame in decode_frames(source, container, stream):
             time_s = max(0.0, (frame.time or 0.0) - start_s)

@@ -55,6 +55,17 @@ def _heard(asset: Asset, path: Path, config: IngestConfig, facts: StreamFacts) -
         logger.warning("sound track left out: %s", error)
 
 
+def frame_at(asset: Asset, path: Path, at_s: float, config: IngestConfig) -> Segment:
+    """The frame that is seen at a time; the last one or so where the film has ended by then."""
+    facts = probe(path)
+    check(str(path), "max_pixels", facts.width * facts.height, config)
+    from_s = max(0.0, min(at_s, (facts.duration_s or at_s) - 1.0))
+    frames = stream_frames(path, 0, config.image_short_side, 1, config.max_pixels, from_s)
+    for time_s, rgb in frames:
+        return Segment(asset.asset_id, IMAGE, 0, rgb, start_s=time_s)
+    raise CorruptMediaError(f"{path} has no picture there.", remedy="Ask for an earlier time.")
+
+
 def frame_segments(
     asset: Asset, path: Path, config: IngestConfig, facts: StreamFacts
 ) -> Iterator[Segment]:

@@ -17,6 +17,7 @@ from encoder.errors import CorruptMediaError, MediaError, MediaLimitError
 from encoder.types import Modality
 from ingest.config import IngestConfig
 from ingest.decode.header import Header, read_header
+from ingest.decode.video import frame_at
 from ingest.isolate import wire
 from ingest.isolate.channel import Channel, Message
 from ingest.pipeline import segments
@@ -86,7 +87,12 @@ def _answers(request: Mapping[str, Any]) -> Iterator[Message]:
         config = _config(json.dumps(request["config"]))
         if "asset" in request:
             asset = wire.asset_from_json(request["asset"])
-            yield from map(wire.segment_to_message, segments(asset, config))
+            if "at_s" in request:
+                path = Path(asset.path or asset.uri)
+                found = iter([frame_at(asset, path, request["at_s"], config)])
+            else:
+                found = segments(asset, config)
+            yield from map(wire.segment_to_message, found)
             yield Message({"end": True})
         else:
             yield wire.header_to_message(_header(request, config))

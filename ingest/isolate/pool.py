@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -93,11 +93,24 @@ def read_header(path: Path, kind: Kind, size_bytes: int, config: IngestConfig) -
     return header
 
 
+def frame(asset: Asset, at_s: float, config: IngestConfig) -> Segment:
+    """As `ingest.decode.video.frame_at`, in a decoder process."""
+    (found,) = _ask_for_segments(asset, {"at_s": at_s}, config)
+    return found
+
+
 def segments(asset: Asset, config: IngestConfig) -> Generator[Segment, None, None]:
     """As `ingest.segments`, in a decoder process."""
+    return _ask_for_segments(asset, {}, config)
+
+
+def _ask_for_segments(
+    asset: Asset, what: Mapping[str, float], config: IngestConfig
+) -> Generator[Segment, None, None]:
     plays_s = float(asset.metadata.get("duration_s", 0))
     unknown = asset.modality in (AUDIO, VIDEO) and not plays_s
     request = {
+        **what,
         "uri": asset.uri,
         "asset": wire.asset_to_json(asset),
         "config": wire.config_to_json(config),

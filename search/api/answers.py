@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from search.api.ports import JobStatus
 from search.types import AssetRow, Hit, Moment, SearchResult
 
 
@@ -55,6 +56,23 @@ def asset_json(asset: AssetRow) -> dict[str, Any]:
         "size_bytes": asset.size_bytes,
         "n_segments": asset.n_segments,
         **_urls(asset.asset_id),
+    }
+
+
+def job_json(status: JobStatus) -> dict[str, Any]:
+    """As `search.api.models.JobOut`."""
+    return {
+        "id": status.job_id,
+        "state": status.state,
+        "files": status.n_files,
+        "ingested": status.ingested,
+        "unchanged": status.unchanged,
+        "failed": status.failed,
+        "segments": dict(status.segments),
+        "failures": [asdict(refused) for refused in status.failures],
+        "seconds": round(status.seconds, 3),
+        "left_s": status.left_s,
+        "asset_ids": list(status.asset_ids),
     }
 
 

@@ -21,12 +21,12 @@ def create_app(services: Services) -> FastAPI:
     from fastapi import FastAPI
     from fastapi.staticfiles import StaticFiles
 
-    from search.api.routers import assets, health, latency, search
+    from search.api.routers import assets, health, jobs, latency, search, uploads
 
     app = FastAPI(title="anymodal", version=version("anymodal"))
     app.state.services = services
     add_error_handlers(app)
-    for part in (search, assets, latency, health):
+    for part in (search, uploads, assets, jobs, latency, health):
         app.include_router(part.router)
     app.mount("/", StaticFiles(directory=_PAGE, html=True, check_dir=False), name="page")
     return app

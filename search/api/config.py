@@ -30,8 +30,17 @@ class ApiConfig(BaseSettings):
     timeout_s: float = Field(default=30.0, gt=0)
     """The longest that one request may take; then the answer is 504."""
 
+    thumbnail_cache_bytes: int = Field(default=32 * 2**20, ge=0)
+    """How much memory thumbnails may take that were made before."""
+
     max_body_bytes: int = Field(default=48 * 2**20, ge=1)
     """The largest body of a request that is no upload."""
+
+    max_upload_bytes: int = Field(default=8 * 2**30, ge=1)
+    """The largest upload: all files of one request together."""
+
+    max_upload_files: int = Field(default=1000, ge=1)
+    """The most files in one upload."""
 
     max_query_bytes: int = Field(default=32 * 2**20, ge=1)
     """The largest picture, sound or film to search with."""

@@ -56,6 +56,11 @@ def content_headers(asset: AssetRow, path: Path) -> dict[str, str]:
     }
 
 
+def picture_headers() -> dict[str, str]:
+    """Headers of a thumbnail: the id in its address is a hash, so it never changes."""
+    return {"Cache-Control": "private, max-age=86400, immutable"}
+
+
 def _is_unchanged(path: Path, size_bytes: int) -> bool:
     try:
         facts = path.stat()

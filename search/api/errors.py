@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING, Any
 
 from encoder.errors import (
@@ -11,6 +12,13 @@ from encoder.errors import (
     MediaError,
     MediaLimitError,
     UnsupportedMediaError,
+)
+from search.api.refusal import (
+    ContentTypeError,
+    ForbiddenError,
+    RateLimitError,
+    TooLargeError,
+    UnauthorizedError,
 )
 from search.errors import CancelledError, NotFoundError, OverloadedError, StoreError, TimeLimitError
 
@@ -27,6 +35,11 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (  # the first that fits
     (UnsupportedMediaError, 415),
     (MediaError, 422),
     (CancelledError, 499),  # nobody will read it
+    (TooLargeError, 413),
+    (ContentTypeError, 415),
+    (UnauthorizedError, 401),
+    (ForbiddenError, 403),
+    (RateLimitError, 429),
     (TimeLimitError, 504),
     (OverloadedError, 503),
 )
@@ -46,11 +59,12 @@ def body_of(error: Exception) -> dict[str, Any]:
     """What the client is told. Of errors within the server no more than that they happened."""
     if status_of(error) == 500 or not isinstance(error, AnymodalError):
         return _body("InternalError", "The server failed.", "Its log tells why.")
-    problem = error.problem
-    if isinstance(error, StoreError):
-        problem = "The vector store does not answer."  # its message holds addresses
+    kind = type(error).__name__
+    if status_of(error) == 503 and not isinstance(error, OverloadedError):  # it holds addresses
+        part = "vector store" if isinstance(error, StoreError) else "broker"
+        return _body(kind, f"The {part} does not answer.", "Try again later.")
     field = error.argument if isinstance(error, InputError) else None
-    return _body(type(error).__name__, problem, error.remedy, field)
+    return _body(kind, error.problem, error.remedy, field)
 
 
 def add_error_handlers(app: FastAPI) -> None:
@@ -68,8 +82,12 @@ async def _on_error(_: Request, error: Exception) -> JSONResponse:
     status = status_of(error)
     if status == 500:
         logger.error("A request failed", exc_info=error)
-    headers = {"Retry-After": str(_RETRY_AFTER_S)} if status == 503 else {}
+    headers = {"Retry-After": str(_retry_after_s(error))} if status in (429, 503) else {}
     return _answer(status, body_of(error), headers)
+
+
+def _retry_after_s(error: Exception) -> int:
+    return math.ceil(error.wait_s) if isinstance(error, RateLimitError) else _RETRY_AFTER_S
 
 
 async def _on_invalid(_: Request, error: Exception) -> JSONResponse:

@@ -139,6 +139,8 @@ class AssetOut(BaseModel):
     size_bytes: int
     n_segments: int
     title: str
+    duration_s: float | None
+    tags: list[str]
     metadata: dict[str, Any]
     content_url: str
     thumbnail_url: str
@@ -153,3 +155,53 @@ class StageOut(BaseModel):
     p95_ms: float
     p99_ms: float
     max_ms: float
+
+
+class AssetsAnswer(BaseModel):
+    """A page of assets, in the order of their ids."""
+
+    assets: list[AssetOut]
+    next_cursor: str
+
+
+class RefusedOut(BaseModel):
+    """A file that was set aside."""
+
+    name: str
+    error: str
+    reason: str
+
+
+class JobOut(BaseModel):
+    """How an ingest stands."""
+
+    id: str
+    state: Literal["planning", "running", "done", "cancelled"]
+    files: int
+    ingested: int
+    unchanged: int
+    failed: int
+    segments: dict[str, int]
+    failures: list[RefusedOut]
+    seconds: float
+    left_s: float | None
+    asset_ids: list[str] = Field(description="Of uploads: the assets that they become.")
+
+
+class JobsAnswer(BaseModel):
+    """The last jobs, newest first."""
+
+    jobs: list[JobOut]
+
+
+class UploadAnswer(BaseModel):
+    """The job that makes uploads searchable."""
+
+    job: JobOut
+
+
+class Cancelled(BaseModel):
+    """Whether there was anything left to drop."""
+
+    id: str
+    cancelled: bool

@@ -2,18 +2,94 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from encoder.types import Item, Modality
 
 
 class Decoder(Protocol):
-    """Turns the bytes of a file into what can be encoded."""
+    """Decodes files that nobody trusts."""
 
     def decode(self, modality: Modality, data: bytes, label: str) -> Item:
-        """Decode a picture, sound or film; ``label`` names it in errors.
+        """A picture, sound or film as an item to encode; ``label`` names it in errors.
 
         Raises:
             MediaError: it is not of this modality, corrupt, or over a limit.
         """
+        ...
+
+    def picture(self, path: Path, modality: Modality, at_s: float, size: int) -> bytes:
+        """A small WebP of a picture, or of a film at a time.
+
+        Args:
+            path: the file.
+            modality: ``image`` or ``video``.
+            at_s: seconds from the film's start.
+            size: the longer side, in pixels.
+
+        Raises:
+            MediaError: it cannot be decoded.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A file that was set aside."""
+
+    name: str
+    error: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """How an ingest stands; ``state`` is ``planning``, ``running``, ``done`` or ``cancelled``."""
+
+    job_id: str
+    state: str
+    n_files: int
+    ingested: int
+    unchanged: int
+    failed: int
+    seconds: float
+    left_s: float | None = None
+    segments: Mapping[str, int] = field(default_factory=dict)
+    failures: Sequence[Refused] = ()
+    asset_ids: Sequence[str] = ()
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.state in ("done", "cancelled")
+
+
+class Jobs(Protocol):
+    """Makes files searchable, some time after it was asked to."""
+
+    def submit(self, paths: Sequence[Path]) -> str:
+        """Begin; the job's id."""
+        ...
+
+    def status(self, job_id: str) -> JobStatus:
+        """How a job stands.
+
+        Raises:
+            NotFoundError: there is no such job.
+        """
+        ...
+
+    def recent(self) -> Sequence[JobStatus]:
+        """The last jobs, newest first, without their failures."""
+        ...
+
+    def cancel(self, job_id: str) -> bool:
+        """Drop what is not begun; False if the job had ended. Raises NotFoundError."""
+        ...
+
+    def ping(self) -> None:
+        """Return if jobs can be taken; raises `AnymodalError` if not."""
         ...

@@ -11,6 +11,7 @@ from encoder.errors import InputError
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Item, Modality
 from search.api.models import FilePart, SearchRequest, TermIn
 from search.api.ports import Decoder
+from search.filters import parse_filter
 from search.types import Query, Term
 
 _DATA_URI = re.compile(r"data:[\w.+-]*/?[\w.+-]*(;[\w=.+-]+)*;base64,")
@@ -23,13 +24,11 @@ def query_of(request: SearchRequest, decoder: Decoder, files: Mapping[str, bytes
         InputError: not Base64, or a part that is not there.
         MediaError: media that cannot be decoded.
     """
-    if request.filter is not None:
-        raise InputError("filter", got="one", wanted="none: filters are not there yet")
     return Query(
         [_term(term, f"query[{n}]", decoder, files) for n, term in enumerate(request.query)],
         [Modality(name) for name in request.modalities],
         request.limit,
-        None,
+        None if request.filter is None else parse_filter(request.filter),
         {Modality(name): n for name, n in request.quotas.items()},
         request.score_threshold,
         request.group_by,

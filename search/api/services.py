@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from threading import Event
 from typing import TYPE_CHECKING
 
 from search.engine import ItemEncoder, SearchEngine
 from search.latency import LatencyTracker
+from search.lru import ByteCache
 from search.store.base import VectorStore
+from search.uploads import UploadFolder
 
 if TYPE_CHECKING:
     from search.api.config import ApiConfig
-    from search.api.ports import Decoder
+    from search.api.ports import Decoder, Jobs
     from search.api.workbench import Workbench
 
 
@@ -26,4 +29,8 @@ class Services:
     decoder: Decoder
     workbench: Workbench
     latency: LatencyTracker
+    uploads: UploadFolder
+    jobs: Jobs
+    thumbnails: ByteCache[bytes]
+    stopping: Event
     model: str = ""

@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+import json
+from itertools import islice
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import FileResponse
 
+from encoder.errors import InputError
+from encoder.types import IMAGE, VIDEO
 from search.api.answers import asset_json
-from search.api.contents import content_headers, content_type, file_of
+from search.api.contents import content_headers, content_type, file_of, picture_headers
 from search.api.depends import Parts, refusals
-from search.api.models import AssetOut
+from search.api.models import AssetOut, AssetsAnswer
 from search.api.services import Services
 from search.api.workbench import Turn
 from search.errors import NotFoundError
+from search.filters import Compare, Filter, Operator, parse_filter
 from search.types import AssetRow
 
 router = APIRouter(tags=["assets"])
+
+AssetId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]
+Cursor = Annotated[str, Query(pattern=r"^[A-Za-z0-9_.-]{0,128}$")]
+
+_EVERYTHING = Compare("size_bytes", Operator.GTE, 0)
+
+
+@router.get(
+    "/v1/assets",
+    operation_id="list_assets",
+    response_model=AssetsAnswer,
+    responses=refusals(422, 503, 504),
+)
+async def list_assets(
+    services: Parts,
+    filter: Annotated[str, Query(max_length=20_000, description="JSON, as in a search.")] = "",
+    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+    cursor: Cursor = "",
+) -> dict[str, object]:
+    """Assets in the order of their ids, page by page."""
+    wanted = _filter(filter)
+    return await services.workbench.run(lambda _: _page(services, wanted, limit, cursor))
 
 
 @router.get(
@@ -23,18 +52,40 @@ router = APIRouter(tags=["assets"])
     response_model=AssetOut,
     responses=refusals(404, 422, 503, 504),
 )
-async def get_asset(asset_id: str, services: Parts) -> dict[str, object]:
+async def get_asset(asset_id: AssetId, services: Parts) -> dict[str, object]:
     """One asset."""
     return await services.workbench.run(lambda _: asset_json(_asset(services, asset_id)))
+
+
+@router.delete(
+    "/v1/assets/{asset_id}",
+    operation_id="delete_asset",
+    status_code=204,
+    responses=refusals(404, 422, 503, 504),
+)
+async def delete_asset(asset_id: AssetId, services: Parts) -> Response:
+    """Forget an asset, and remove its file if it was uploaded; other files stay on the disk."""
+
+    def delete(_: Turn) -> None:
+        services.store.delete([_asset(services, asset_id).asset_id])
+        services.uploads.remove(asset_id)
+
+    await services.workbench.run(delete)
+    return Response(status_code=204)
 
 
 @router.get(
     "/v1/assets/{asset_id}/content",
     operation_id="get_content",
     response_class=FileResponse,
-    responses=refusals(404, 422, 503, 504),
+    responses={
+        200: {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}},
+        206: {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}},
+        416: {"content": {"text/plain": {"schema": {"type": "string"}}}},
+        **refusals(404, 422, 503, 504),
+    },
 )
-async def get_content(asset_id: str, services: Parts) -> FileResponse:
+async def get_content(asset_id: AssetId, services: Parts) -> FileResponse:
     """The file itself; ranges are answered, so that players can seek."""
 
     def find(_: Turn) -> FileResponse:
@@ -46,8 +97,57 @@ async def get_content(asset_id: str, services: Parts) -> FileResponse:
     return await services.workbench.run(find)
 
 
+@router.get(
+    "/v1/assets/{asset_id}/thumbnail",
+    operation_id="get_thumbnail",
+    response_class=Response,
+    responses={
+        200: {"content": {"image/webp": {"schema": {"type": "string", "format": "binary"}}}},
+        **refusals(404, 413, 415, 422, 503, 504),
+    },
+)
+async def get_thumbnail(
+    asset_id: AssetId,
+    services: Parts,
+    t: Annotated[float, Query(ge=0, le=1e6, description="Seconds into a film.")] = 0.0,
+    size: Annotated[int, Query(ge=16, le=1024, description="The longer side in pixels.")] = 320,
+) -> Response:
+    """A small WebP of a picture, or of a film at a time; sounds and texts have none (404)."""
+
+    def make(_: Turn) -> bytes:
+        asset = _asset(services, asset_id)
+        if asset.modality not in (IMAGE, VIDEO):
+            raise NotFoundError(f"{asset_id} is {asset.modality}, which has no picture.")
+        return services.thumbnails.get(
+            (asset_id, t, size),
+            lambda: services.decoder.picture(file_of(asset), asset.modality, t, size),
+        )
+
+    picture = await services.workbench.run(make)
+    return Response(picture, media_type="image/webp", headers=picture_headers())
+
+
 def _asset(services: Services, asset_id: str) -> AssetRow:
     found = services.store.assets([asset_id])
     if asset_id not in found:
         raise NotFoundError(f"There is no asset {asset_id!r}.", "Take an id from a search.")
     return found[asset_id]
+
+
+def _filter(text: str) -> Filter:
+    if not text:
+        return _EVERYTHING
+    try:
+        return parse_filter(json.loads(text))
+    except (json.JSONDecodeError, RecursionError):
+        raise InputError("filter", got="text that is not JSON", wanted="a filter") from None
+
+
+def _page(services: Services, wanted: Filter, limit: int, cursor: str) -> dict[str, object]:
+    later = (asset_id for asset_id in services.store.select(wanted) if asset_id > cursor)
+    ids = list(islice(later, limit + 1))
+    rows = services.store.assets(ids[:limit])
+    return {
+        "assets": [asset_json(rows[asset_id]) for asset_id in ids[:limit] if asset_id in rows],
+        "next_cursor": ids[limit - 1] if len(ids) > limit else "",
+    }

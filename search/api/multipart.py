@@ -1,0 +1,120 @@
+"""Multipart bodies as a stream of parts, so that a file of any size passes through little memory.
+
+Starlette's own parser spools files in the temporary folder, which is memory on many systems.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from encoder.errors import InputError
+
+_MAX_NAME_CHARS = 1000
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part begins: a field, or with ``filename`` a file."""
+
+    name: str
+    filename: str | None
+
+
+Event = Part | bytes | None
+"""A part begins, some of its bytes, or (None) it ends."""
+
+
+async def events(content_type: str, stream: AsyncIterable[bytes]) -> AsyncIterator[Event]:
+    """Parse a body as it comes.
+
+    Raises:
+        InputError: not a multipart body.
+    """
+    from python_multipart.exceptions import FormParserError
+    from python_multipart.multipart import MultipartParser, parse_options_header
+
+    _, options = parse_options_header(content_type)
+    if b"boundary" not in options:
+        raise _malformed("no boundary")
+    found = _Found()
+    try:
+        parser = MultipartParser(options[b"boundary"], found.callbacks())
+        async for chunk in stream:
+            parser.write(chunk)
+            for event in found.taken():
+                yield event
+        parser.finalize()
+    except FormParserError as error:
+        raise _malformed(str(error)) from None
+    if not found.ended:
+        raise _malformed("a body that breaks off")
+
+
+class _Found:
+    """Collects what the parser calls back about."""
+
+    def __init__(self) -> None:
+        self.ended = False
+        self._events: list[Event] = []
+        self._header = b""
+        self._disposition = b""
+        self._value = b""
+
+    def taken(self) -> list[Event]:
+        """What came since the last call."""
+        events, self._events = self._events, []
+        return events
+
+    def callbacks(self) -> Any:
+        """For `python_multipart.MultipartParser`."""
+        return {
+            "on_part_begin": self._begin,
+            "on_header_field": self._add_header,
+            "on_header_value": self._add_value,
+            "on_header_end": self._end_header,
+            "on_headers_finished": self._begin_content,
+            "on_part_data": self._add_data,
+            "on_part_end": lambda: self._events.append(None),
+            "on_end": self._end,
+        }
+
+    def _begin(self) -> None:
+        self._disposition = b""
+
+    def _add_header(self, data: bytes, start: int, end: int) -> None:
+        self._header += data[start:end]
+
+    def _add_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _end_header(self) -> None:
+        if self._header.lower() == b"content-disposition":
+            self._disposition = self._value
+        self._header = self._value = b""
+
+    def _begin_content(self) -> None:
+        from python_multipart.multipart import parse_options_header
+
+        _, options = parse_options_header(self._disposition)
+        if b"name" not in options:
+            raise _malformed("a part without a name")
+        filename = options.get(b"filename")
+        self._events.append(
+            Part(_text(options[b"name"]), None if filename is None else _text(filename))
+        )
+
+    def _add_data(self, data: bytes, start: int, end: int) -> None:
+        self._events.append(bytes(data[start:end]))
+
+    def _end(self) -> None:
+        self.ended = True
+
+
+def _text(data: bytes) -> str:
+    return data.decode(errors="replace")[:_MAX_NAME_CHARS]
+
+
+def _malformed(got: str) -> InputError:
+    return InputError("body", got=got, wanted="multipart/form-data")

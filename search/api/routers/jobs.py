@@ -1,0 +1,108 @@
+"""Ingest jobs: ``/v1/jobs``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from time import monotonic
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request
+from fastapi.responses import StreamingResponse
+from pydantic_core import to_json
+
+from search.api.answers import job_json
+from search.api.depends import Parts, refusals
+from search.api.models import Cancelled, JobOut, JobsAnswer
+from search.api.ports import JobStatus
+from search.api.services import Services
+
+router = APIRouter(tags=["jobs"])
+
+JobId = Annotated[str, Path(max_length=64)]
+
+_POLL_S = 0.5
+_ALIVE_S = 15.0
+
+
+@router.get(
+    "/v1/jobs", operation_id="list_jobs", response_model=JobsAnswer, responses=refusals(503, 504)
+)
+async def list_jobs(services: Parts) -> dict[str, object]:
+    """The last jobs, newest first."""
+    found = await services.workbench.run(lambda _: services.jobs.recent())
+    return {"jobs": [job_json(status) for status in found]}
+
+
+@router.get(
+    "/v1/jobs/{job_id}",
+    operation_id="get_job",
+    response_model=JobOut,
+    responses=refusals(404, 422, 503, 504),
+)
+async def get_job(job_id: JobId, services: Parts) -> dict[str, object]:
+    """How a job stands, and which files were set aside and why."""
+    return job_json(await _status(services, job_id))
+
+
+@router.delete(
+    "/v1/jobs/{job_id}",
+    operation_id="cancel_job",
+    response_model=Cancelled,
+    responses=refusals(404, 422, 503, 504),
+)
+async def cancel_job(job_id: JobId, services: Parts) -> dict[str, object]:
+    """Drop what a job has not begun. What was stored stays."""
+    done = await services.workbench.run(lambda _: services.jobs.cancel(job_id))
+    return {"id": job_id, "cancelled": done}
+
+
+@router.get(
+    "/v1/jobs/{job_id}/events",
+    operation_id="follow_job",
+    response_class=StreamingResponse,
+    responses={
+        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        **refusals(404, 422, 503, 504),
+    },
+)
+async def follow_job(job_id: JobId, request: Request, services: Parts) -> StreamingResponse:
+    """Server-sent events: ``progress`` at each change and ``end``, each with the job as JSON."""
+    first = await _status(services, job_id)
+    return StreamingResponse(
+        _events(first, request, services),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+async def _events(status: JobStatus, request: Request, services: Services) -> AsyncIterator[bytes]:
+    """Until the job ends, the client leaves or the server stops."""
+    yield _event("progress", status)
+    told, told_at = _counts(status), monotonic()
+    while not (status.ended or services.stopping.is_set() or await request.is_disconnected()):
+        await asyncio.sleep(_POLL_S)
+        status = await _status(services, status.job_id)
+        if _counts(status) != told:
+            yield _event("progress", status)
+        elif monotonic() - told_at > _ALIVE_S:
+            yield b": still here\n\n"
+        else:
+            continue
+        told, told_at = _counts(status), monotonic()
+    if status.ended:
+        yield _event("end", status)
+
+
+async def _status(services: Services, job_id: str) -> JobStatus:
+    return await services.workbench.run(lambda _: services.jobs.status(job_id))
+
+
+def _counts(status: JobStatus) -> tuple[object, ...]:
+    """What changes only when something has happened."""
+    segments = sum(status.segments.values())
+    return status.state, status.ingested, status.unchanged, status.failed, segments
+
+
+def _event(name: str, status: JobStatus) -> bytes:
+    return b"event: %s\ndata: %s\n\n" % (name.encode(), to_json(job_json(status)))

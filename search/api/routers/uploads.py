@@ -1,0 +1,107 @@
+"""``POST /v1/assets``: files in, a job out."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic_core import to_json
+
+from search.api.answers import job_json
+from search.api.depends import Parts, refusals
+from search.api.models import UploadAnswer
+from search.api.multipart import events
+from search.api.ports import JobStatus
+from search.api.receiving import Receiving
+from search.api.refusal import ContentTypeError
+from search.api.services import Services
+
+router = APIRouter(tags=["assets"])
+
+_POLL_S = 0.2
+_BODY = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["file"],
+                "properties": {
+                    "file": {
+                        "type": "array",
+                        "minItems": 1,
+                        "items": {"type": "string", "format": "binary"},
+                        "description": "Files; the parts may have any name.",
+                    },
+                    "tags": {"type": "array", "items": {"type": "string"}},
+                    "metadata": {"type": "string", "description": "A JSON object."},
+                    "wait": {"type": "string", "enum": ["true", "false"]},
+                },
+                "additionalProperties": False,
+            }
+        }
+    },
+}
+
+
+@router.post(
+    "/v1/assets",
+    operation_id="upload_assets",
+    status_code=202,
+    response_model=UploadAnswer,
+    responses={
+        200: {"model": UploadAnswer, "description": "With `wait`: the job has ended."},
+        **refusals(413, 415, 422, 503, 504),
+    },
+    openapi_extra={"requestBody": _BODY},
+)
+async def upload_assets(
+    request: Request,
+    services: Parts,
+    wait: Annotated[bool, Query(description="Answer when the files are searchable.")] = False,
+) -> Response:
+    """Store files and make them searchable; the answer names the job that does it.
+
+    Tags and metadata count for all files of the upload, and filters know them.
+    """
+    kind = request.headers.get("content-type", "")
+    if not kind.lower().startswith("multipart/form-data"):
+        raise ContentTypeError(f"The body is {kind or 'of no type'}.", "Send multipart/form-data.")
+    receiving = Receiving(services.uploads, services.config)
+    try:
+        await receiving.read(events(kind, request.stream()))
+        paths = await receiving.keep()
+    finally:
+        await receiving.drop()
+    job_id = await services.workbench.run(lambda _: services.jobs.submit(paths))
+    status = await _status(services, job_id)
+    if wait or receiving.fields.get("wait", [""])[-1] == "true":
+        status = await _ended(services, status)
+    return _answer(status)
+
+
+async def _ended(services: Services, status: JobStatus) -> JobStatus:
+    """The job at its end, or as it stands when the request's time is over."""
+    try:
+        async with asyncio.timeout(services.config.timeout_s):
+            while not (status.ended or services.stopping.is_set()):
+                await asyncio.sleep(_POLL_S)
+                status = await _status(services, status.job_id)
+    except TimeoutError:
+        pass
+    return status
+
+
+async def _status(services: Services, job_id: str) -> JobStatus:
+    return await services.workbench.run(lambda _: services.jobs.status(job_id))
+
+
+def _answer(status: JobStatus) -> Response:
+    body: dict[str, Any] = {"job": job_json(status)}
+    return Response(
+        to_json(body),
+        200 if status.ended else 202,
+        {"Location": f"/v1/jobs/{status.job_id}"},
+        "application/json",
+    )

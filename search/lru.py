@@ -1,0 +1,48 @@
+"""A cache bounded in bytes: what was used longest ago goes first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from threading import Lock
+from typing import Generic, TypeVar
+
+from cachetools import LRUCache
+
+V = TypeVar("V")
+
+
+class ByteCache(Generic[V]):
+    """Keeps values by key. Safe to use from threads.
+
+    Args:
+        max_bytes: the most that all values together may take; 0 keeps nothing.
+        size: the bytes of one value.
+    """
+
+    def __init__(self, max_bytes: int, size: Callable[[V], int]) -> None:
+        self._values: LRUCache[Hashable, V] = LRUCache(max_bytes, size)
+        self._size = size
+        self._max_bytes = max_bytes
+        self._lock = Lock()
+        self.hits = 0
+        self.misses = 0
+
+    def get(self, key: Hashable, make: Callable[[], V]) -> V:
+        """The value of a key, made now if it is not kept."""
+        found = self.find(key)
+        return self.keep(key, make()) if found is None else found
+
+    def find(self, key: Hashable) -> V | None:
+        """The value of a key, if it is kept."""
+        with self._lock:
+            found = self._values.get(key)
+            self.hits += found is not None
+            self.misses += found is None
+            return found
+
+    def keep(self, key: Hashable, value: V) -> V:
+        """Keep a value, unless it is larger than the whole cache; the value."""
+        if self._size(value) <= self._max_bytes:
+            with self._lock:
+                self._values[key] = value
+        return value

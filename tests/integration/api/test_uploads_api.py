@@ -1,0 +1,152 @@
+"""Files over HTTP: in, followed, found, seen, removed."""
+
+import io
+import json
+from pathlib import Path
+
+import av
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from search.api.services import Services
+
+
+def upload(client: httpx.Client, *files: tuple[str, bytes], **fields: object) -> httpx.Response:
+    parts = [("file", (name, data)) for name, data in files]
+    return client.post("/v1/assets", files=parts, data=fields)
+
+
+def test_an_upload_becomes_searchable(client: httpx.Client, parts: Services) -> None:
+    text = b"The lighthouse keeper counts the ships at dusk."
+    fields = {"tags": ["sea", "night"], "metadata": '{"license": "CC0"}', "wait": "true"}
+    answer = upload(client, ("../../evil/keeper.txt", text), **fields)
+    assert answer.status_code == 200, answer.text
+    job = answer.json()["job"]
+    assert (job["state"], job["ingested"], job["failed"]) == ("done", 1, 0)
+    (asset_id,) = job["asset_ids"]
+    home = parts.uploads.home_of(asset_id)
+    assert (home / "keeper.txt").read_bytes() == text
+
+    wanted = {"field": "metadata.license", "eq": "CC0"}
+    listed = client.get("/v1/assets", params={"filter": json.dumps(wanted)}).json()["assets"]
+    assert [asset["asset_id"] for asset in listed] == [asset_id]
+    found = client.post("/v1/search", json={"query": "ships in the evening"}).json()
+    assert found["hits"][0]["name"] == "keeper.txt"
+    assert listed[0]["tags"] == ["sea", "night"]
+
+    assert client.delete(f"/v1/assets/{asset_id}").status_code == 204
+    assert not home.exists()
+    assert client.get(f"/v1/assets/{asset_id}").status_code == 404
+    assert client.delete(f"/v1/assets/{asset_id}").status_code == 404
+
+
+def test_new_tags_of_a_known_content_are_taken(client: httpx.Client) -> None:
+    first = upload(client, ("a.txt", b"Two otters at play."), tags="old", wait="true").json()
+    again = upload(client, ("a.txt", b"Two otters at play."), tags="new", wait="true").json()
+    assert again["job"]["unchanged"] == 1
+    (asset_id,) = again["job"]["asset_ids"]
+    assert first["job"]["asset_ids"] == [asset_id]
+    assert client.get(f"/v1/assets/{asset_id}").json()["tags"] == ["new"]
+    client.delete(f"/v1/assets/{asset_id}")
+
+
+def test_a_job_is_followed_to_its_end(client: httpx.Client, parts: Services) -> None:
+    files = [(f"{n}.txt", f"Note {n} about the tide.".encode()) for n in range(5)]
+    answer = upload(client, *files, ("broken.png", b"\x89PNG\r\n\x1a\n" + b"\0" * 40))
+    assert answer.status_code == 202
+    job_id = answer.json()["job"]["id"]
+    with client.stream("GET", f"/v1/jobs/{job_id}/events") as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        lines = [line for line in stream.iter_lines() if line]
+    assert lines[0] == "event: progress"
+    assert lines[-2] == "event: end"
+    job = json.loads(lines[-1].removeprefix("data: "))
+    assert (job["ingested"], job["failed"]) == (5, 1)
+    assert job["failures"][0]["name"] == "broken.png"
+    assert str(parts.uploads.folder) not in lines[-1]
+    assert job["id"] in [known["id"] for known in client.get("/v1/jobs").json()["jobs"]]
+    assert client.get(f"/v1/jobs/{job_id}").json()["state"] == "done"
+    assert client.delete(f"/v1/jobs/{job_id}").json() == {"id": job_id, "cancelled": False}
+    for asset_id in job["asset_ids"]:
+        client.delete(f"/v1/assets/{asset_id}")
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs/unknown", "/v1/jobs/unknown/events"])
+def test_an_unknown_job_is_not_found(client: httpx.Client, path: str) -> None:
+    assert client.get(path).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"metadata": "{"}, "metadata"),
+        ({"metadata": "[1]"}, "metadata"),
+        ({"metadata": '{"duration_s": 1}'}, "metadata"),
+        ({"metadata": '{"title": 1}'}, "metadata.title"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_a_wrong_field_leaves_nothing_behind(
+    client: httpx.Client, parts: Services, fields: dict[str, str], field: str
+) -> None:
+    answer = upload(client, ("a.txt", b"x"), **fields)
+    assert answer.status_code == 422
+    assert answer.json()["error"]["field"] == field
+    assert list((parts.uploads.folder / "incoming").iterdir()) == []
+
+
+def test_what_is_no_multipart_is_refused(client: httpx.Client) -> None:
+    assert client.post("/v1/assets", json={}).status_code == 415
+    kind = {"content-type": "multipart/form-data; boundary=x"}
+    assert client.post("/v1/assets", content=b"--x\r\n", headers=kind).status_code == 422
+    assert client.post("/v1/assets", content=b"nonsense", headers=kind).status_code == 422
+    assert client.post("/v1/assets", data={"tags": "a"}).status_code == 415
+
+
+def film(path: Path) -> bytes:
+    """Two seconds: first red, then blue."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for n in range(20):
+            rgb = np.zeros((48, 64, 3), np.uint8)
+            rgb[:, :, 0 if n < 10 else 2] = 255
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb)))
+        container.mux(stream.encode())
+    return path.read_bytes()
+
+
+def test_thumbnails_of_pictures_and_films(client: httpx.Client, tmp_path: Path) -> None:
+    answer = upload(client, ("film.mp4", film(tmp_path / "film.mp4")), wait="true").json()
+    (asset_id,) = answer["job"]["asset_ids"]
+    url = f"/v1/assets/{asset_id}/thumbnail"
+    colours = []
+    for t in (0.0, 1.5, 99.0):
+        picture = client.get(url, params={"t": t, "size": 32})
+        assert picture.headers["content-type"] == "image/webp"
+        image = Image.open(io.BytesIO(picture.content))
+        assert image.size == (32, 24)
+        red, _, blue = image.getpixel((16, 12))
+        colours.append("red" if red > blue else "blue")
+    assert colours == ["red", "blue", "blue"]
+    client.delete(f"/v1/assets/{asset_id}")
+
+    hits = client.post("/v1/search", json={"query": "anything"}).json()["hits"]
+    by_name = {hit["name"]: hit for hit in hits}
+    assert client.get(by_name["sky.jpg"]["thumbnail_url"]).status_code == 200
+    assert client.get(by_name["tone.wav"]["thumbnail_url"]).status_code == 404
+
+
+def test_assets_are_listed_page_by_page(client: httpx.Client) -> None:
+    whole = [asset["asset_id"] for asset in client.get("/v1/assets").json()["assets"]]
+    assert len(whole) == 4
+    paged, cursor = [], ""
+    while True:
+        page = client.get("/v1/assets", params={"limit": 3, "cursor": cursor}).json()
+        paged += [asset["asset_id"] for asset in page["assets"]]
+        cursor = page["next_cursor"]
+        if not cursor:
+            break
+    assert paged == whole == sorted(whole)

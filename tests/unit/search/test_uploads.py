@@ -1,0 +1,51 @@
+"""Uploads on the disk."""
+
+from pathlib import Path
+
+import pytest
+
+from ingest import IngestConfig, identify
+from search.uploads import UploadFolder, safe_name
+
+
+def test_an_upload_has_the_id_that_ingest_gives_it(tmp_path: Path) -> None:
+    uploads = UploadFolder(tmp_path)
+    upload = uploads.begin("a.txt")
+    upload.write(b"half ")
+    upload.write(b"and half")
+    path = upload.keep({"tags": ["x"]})
+    upload.drop()
+    assert path.read_bytes() == b"half and half"
+    asset_id = identify(path, IngestConfig()).asset_id
+    assert uploads.owner_of(str(path)) == asset_id
+    assert uploads.facts_of(str(path)) == {"tags": ["x"]}
+    assert list(uploads.files()) == [(asset_id, path)]
+    uploads.remove(asset_id)
+    assert list(uploads.files()) == []
+
+
+def test_what_is_dropped_is_gone(tmp_path: Path) -> None:
+    upload = UploadFolder(tmp_path).begin("a.txt")
+    upload.write(b"half")
+    upload.drop()
+    assert list((tmp_path / "incoming").iterdir()) == []
+
+
+def test_files_elsewhere_are_not_ours(tmp_path: Path) -> None:
+    uploads = UploadFolder(tmp_path / "uploads")
+    other = tmp_path / ("a" * 32) / "x.txt"
+    assert uploads.owner_of(str(other)) is None
+    assert uploads.facts_of(str(other)) == {}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "/", "a/../b", "\0", "x" * 5000 + ".txt", ".note.json", "é" * 300, "\ud800"],
+)
+def test_every_name_becomes_one_that_a_file_may_have(tmp_path: Path, name: str) -> None:
+    safe = safe_name(name)
+    path = tmp_path / safe
+    path.write_bytes(b"")
+    assert path.parent == tmp_path
+    assert [found.name for found in tmp_path.iterdir()] == [safe]
+    assert not safe.startswith(".")

@@ -1,0 +1,125 @@
+"""The API's jobs without a broker: this process does them, with its embedded worker."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event, Lock
+
+from search.api.ports import JobStatus
+from search.errors import NotFoundError
+from search.uploads import UploadFolder
+from workers.config import Settings
+from workers.dispatch import run_shards
+from workers.job_status import MOST_FAILURES, asset_ids, refused
+from workers.queues import shards
+from workers.reports import IngestReport
+
+_MOST_JOBS = 1000
+_AT_ONCE = 2
+
+
+@dataclass
+class _Job:
+    job_id: str
+    files: list[str]
+    report: IngestReport = field(default_factory=IngestReport)
+    cancelled: Event = field(default_factory=Event)
+    started: float = field(default_factory=time.time)
+    ended: float | None = None
+
+    def status(self, uploads: UploadFolder, *, failures: bool) -> JobStatus:
+        """A copy, taken while nothing is added."""
+        report = self.report
+        seconds = (self.ended or time.time()) - self.started
+        n_left = len(self.files) - report.n_files
+        known = bool(report.n_files) and not self.ended
+        state = "cancelled" if self.cancelled.is_set() else "done" if self.ended else "running"
+        return JobStatus(
+            self.job_id,
+            state,
+            len(self.files),
+            report.ingested,
+            report.unchanged,
+            len(report.failures),
+            seconds,
+            seconds / report.n_files * n_left if known else None,
+            dict(report.segments),
+            refused(report.failures[:MOST_FAILURES]) if failures else (),
+            asset_ids(self.files, uploads),
+        )
+
+
+class LocalJobs:
+    """Implements `search.api.ports.Jobs`; `workers.embedded` must run. Safe to use from threads.
+
+    What it knows ends with the process. Files that wait by then are found again by `resume`.
+    """
+
+    def __init__(self, uploads: UploadFolder) -> None:
+        self._uploads = uploads
+        self._jobs: OrderedDict[str, _Job] = OrderedDict()
+        self._lock = Lock()
+        self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="jobs")
+
+    def submit(self, paths: Sequence[Path]) -> str:
+        """Begin, or wait for the jobs before."""
+        job = _Job(uuid.uuid4().hex[:12], [str(path) for path in paths])
+        with self._lock:
+            self._jobs[job.job_id] = job
+            if len(self._jobs) > _MOST_JOBS:
+                self._jobs.popitem(last=False)
+        self._pool.submit(self._run, job)
+        return job.job_id
+
+    def status(self, job_id: str) -> JobStatus:
+        """How a job stands. Raises NotFoundError."""
+        with self._lock:
+            return self._job(job_id).status(self._uploads, failures=True)
+
+    def recent(self) -> Sequence[JobStatus]:
+        """The last 100 jobs."""
+        with self._lock:
+            newest = list(reversed(self._jobs.values()))[:100]
+            return [job.status(self._uploads, failures=False) for job in newest]
+
+    def cancel(self, job_id: str) -> bool:
+        """Drop what is not begun. Raises NotFoundError."""
+        with self._lock:
+            job = self._job(job_id)
+            if job.ended or job.cancelled.is_set():
+                return False
+            job.cancelled.set()
+            return True
+
+    def ping(self) -> None:
+        """There is nothing between this process and its worker."""
+
+    def close(self) -> None:
+        """Begin nothing more, and wait for what is under way."""
+        with self._lock:
+            for job in self._jobs.values():
+                if not job.ended:
+                    job.cancelled.set()
+        self._pool.shutdown(cancel_futures=True)
+
+    def _run(self, job: _Job) -> None:
+        def add(report: IngestReport) -> None:
+            with self._lock:
+                job.report.add(report)
+
+        groups = (paths for _, paths in shards(job.files, Settings().shard_files))
+        try:
+            run_shards(groups, max_in_flight=4, on_report=add, stopped=job.cancelled.is_set)
+        finally:
+            job.ended = time.time()
+
+    def _job(self, job_id: str) -> _Job:
+        if job_id not in self._jobs:
+            raise NotFoundError(f"There is no job {job_id!r}.", "See GET /v1/jobs.")
+        return self._jobs[job_id]
