@@ -14,15 +14,26 @@ import numpy as np
 
 from encoder.batching import bucket_by_length, scatter
 from encoder.config import EncoderConfig
-from encoder.errors import InputError
+from encoder.errors import InputError, ModelError
 from encoder.inputs import AudioFormat, Batch, read_argument
 from encoder.models.resolve import load_model
 from encoder.registry import registered_modalities
 from encoder.space import Space, l2_normalize
 from encoder.towers import video as video_tower
 from encoder.towers.base import Tower
+from encoder.towers.listening import is_listening, listening, tell
 from encoder.towers.text_stats import TextStats, counting, is_counted, join, pass_on
-from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings, Item, Modality
+from encoder.types import (
+    AUDIO,
+    IMAGE,
+    TEXT,
+    VIDEO,
+    Embeddings,
+    Item,
+    Modality,
+    Utterance,
+    Waveform,
+)
 
 # Tokenizing, resizing and spectrograms release the GIL for most of their time.
 _PREPARE_THREADS = 2
@@ -211,6 +222,18 @@ class MultiModalEncoder:
         ]
         return scatter(parts, len(items), self.embed_dim)
 
+    def transcribe(self, sound: Waveform) -> list[Utterance]:
+        """What is surely said in a sound, sentence by sentence; nothing where nobody speaks.
+
+        Raises:
+            ModelError: the model hears no words (those of a hub do not).
+        """
+        if self._model.transcribe is None:
+            raise ModelError(
+                "This model does not write down what is said.", remedy="Use bundle:default."
+            )
+        return self._model.transcribe(sound)
+
     def _encode_batches(self, batches: Mapping[Modality, Batch]) -> dict[Modality, Embeddings]:
         flat = [item for batch in batches.values() for item in batch.items]
         rows = iter(self.encode_items(flat))
@@ -228,11 +251,14 @@ class MultiModalEncoder:
             max_items=self._config.batch_items,
             max_tokens=self._config.batch_tokens,
         )
-        with counting(is_counted()) as counts:
+        with counting(is_counted()) as counts, listening(is_listening()) as heard:
             parts = [(rows, tower.forward([prepared[i] for i in rows])) for rows in batches]
+        order = np.argsort([i for rows, _ in parts for i in rows])
         # what is said in sounds is counted too, and of no interest here
         if modality == TEXT and (stats := join(counts)):
-            pass_on(stats.take(np.argsort([i for rows, _ in parts for i in rows])))
+            pass_on(stats.take(order))
+        for spans in [heard[i] for i in order] if heard else ():
+            tell(spans)
         return scatter(parts, len(contents), self.embed_dim)
 
     def _encode_video(self, content: Any) -> Embeddings:

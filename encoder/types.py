@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,22 @@ class Waveform:
     def duration_s(self) -> float:
         """Length in seconds."""
         return len(self.samples) / self.sampling_rate
+
+
+class Utterance(NamedTuple):
+    """Something said, and when, in seconds."""
+
+    start_s: float
+    end_s: float
+    text: str
+
+    def moved(self, by_s: float) -> Utterance:
+        """The same, so much later.
+
+        >>> Utterance(1.0, 2.0, "yes").moved(60.0)
+        Utterance(start_s=61.0, end_s=62.0, text='yes')
+        """
+        return Utterance(self.start_s + by_s, self.end_s + by_s, self.text)
 
 
 @dataclass(frozen=True, eq=False)

@@ -55,8 +55,12 @@ def write_film(
     sound_codec: str | None = "aac",
     seconds: float = 6.0,
     size: tuple[int, int] = (320, 240),
+    samples: NDArray[np.float32] | None = None,
 ) -> Path:
-    """A tone, and a still of another colour every two seconds, 10 frames per second."""
+    """A still of another colour every two seconds, 10 frames per second, and a tone.
+
+    With ``samples`` (mono, 48 kHz), these are heard instead.
+    """
     import av
 
     with av.open(str(path), "w") as container:
@@ -72,7 +76,8 @@ def write_film(
             container.mux(video.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
         container.mux(video.encode())
         if sound:
-            _encode_sound(container, sound, tone(seconds, 48_000), 48_000)
+            heard = tone(seconds, 48_000) if samples is None else samples
+            _encode_sound(container, sound, heard, 48_000)
     return path
 
 

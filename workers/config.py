@@ -32,6 +32,9 @@ class Settings(BaseSettings):
     decode_threads: int = Field(default=2, ge=1)
     """How many files one task decodes side by side."""
 
+    transcripts: bool = True
+    """Whether what is said in sounds and films is stored as text, with its time."""
+
     task_timeout_s: int = Field(default=3600, ge=10)
     """The longest that a task may run before it is ended; its files are then tried one by one."""
 

@@ -10,20 +10,18 @@ from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from encoder.errors import AnymodalError, MediaError
-from encoder.types import Embeddings, Item, Modality
+from encoder.errors import MediaError
 from ingest import identify, segments
 from ingest.config import IngestConfig
 from ingest.remote import identify_url, is_url
-from ingest.types import Asset, Segment
+from ingest.types import Asset
 from search.store.base import VectorStore
-from search.store.schema import segment_id
 from search.types import AssetRow, SegmentRow
+from workers.encoding import Encoding
 from workers.reports import IngestReport
-from workers.streams import Decoded, decode_side_by_side
+from workers.streams import decode_side_by_side
 
 if TYPE_CHECKING:
     from encoder import MultiModalEncoder
@@ -57,6 +55,7 @@ class IngestJob:
     """Ingests files with one encoder into one store.
 
     Safe to repeat: what is stored already is not encoded again, and every write is an upsert.
+    With ``transcripts``, what is said in sounds and films is stored as text with its time.
     """
 
     encoder: MultiModalEncoder
@@ -64,6 +63,7 @@ class IngestJob:
     config: IngestConfig = field(default_factory=IngestConfig)
     batch_segments: int = 64
     decode_threads: int = 2
+    transcripts: bool = True
     exclusive: Callable[[Iterable[str]], AbstractContextManager[None]] = commit_alone
     facts_of: Callable[[str], Mapping[str, Any]] = no_facts
     """What is known of a file besides what it says itself: tags and metadata of an upload."""
@@ -83,14 +83,14 @@ class IngestJob:
         """
         report = IngestReport()
         with TemporaryDirectory(prefix="anymodal-") as fetched:
-            with _timed(report, "identify"):
+            with report.timed("identify"):
                 located = self._identify(paths, Path(fetched), report)
-            with _timed(report, "lookup"):
+            with report.timed("lookup"):
                 stored = self.store.assets(list(located))
                 new = [copies[0] for asset_id, copies in located.items() if asset_id not in stored]
                 ours = begun([asset.asset_id for asset in new]) if begun else set()
             rows, finished = self._encode(new, report)
-        with _timed(report, "store"):
+        with report.timed("store"):
             self._commit(located, stored, rows, finished, report)
         for asset_id in ours & set(stored):
             _count_ingested_before(report, stored[asset_id], located[asset_id])
@@ -117,9 +117,7 @@ class IngestJob:
         self, assets: Sequence[Asset], report: IngestReport
     ) -> tuple[dict[str, list[SegmentRow]], set[str]]:
         """Rows by asset, and the assets of which every segment was decoded and encoded."""
-        rows: dict[str, list[SegmentRow]] = defaultdict(list)
-        failed: set[str] = set()
-        finished: set[str] = set()
+        encoding = Encoding(self.encoder, report, transcripts=self.transcripts)
         stream = decode_side_by_side(
             assets,
             lambda asset: segments(asset, self.config),
@@ -127,79 +125,8 @@ class IngestJob:
             max_waiting=self.batch_segments,
         )
         for steps in in_chunks(stream, self.batch_segments):
-            for step in steps:
-                self._note_end(step, finished, failed, report)
-            batch = [step for step in steps if step.segment and step.asset.asset_id not in failed]
-            self._encode_batch(batch, rows, failed, report)
-        return rows, finished - failed
-
-    def _note_end(
-        self, step: Decoded, finished: set[str], failed: set[str], report: IngestReport
-    ) -> None:
-        if step.segment is not None:
-            return
-        report.spend("decode", step.busy_s)
-        if step.error is None:
-            finished.add(step.asset.asset_id)
-        else:
-            failed.add(step.asset.asset_id)
-            report.fail(step.asset.uri, step.error)
-
-    def _encode_batch(
-        self,
-        batch: Sequence[Decoded],
-        rows: dict[str, list[SegmentRow]],
-        failed: set[str],
-        report: IngestReport,
-    ) -> None:
-        by_modality: dict[Modality, list[tuple[Asset, Segment]]] = defaultdict(list)
-        for step in batch:
-            if step.segment:
-                by_modality[step.segment.modality].append((step.asset, step.segment))
-        for modality, pairs in by_modality.items():
-            with _timed(report, f"encode_{modality}"):
-                for asset, row in self._encode_pairs(pairs, failed, report):
-                    rows[asset.asset_id].append(row)
-
-    def _encode_pairs(
-        self, pairs: Sequence[tuple[Asset, Segment]], failed: set[str], report: IngestReport
-    ) -> Iterator[tuple[Asset, SegmentRow]]:
-        """Encode together; if that fails, one by one, so that one bad item harms only its asset."""
-        try:
-            embeddings = self.encoder.encode_items([_item(segment) for _, segment in pairs])
-        except AnymodalError as error:
-            if len(pairs) == 1:
-                asset = pairs[0][0]
-                if asset.asset_id not in failed:
-                    report.fail(asset.uri, error)
-                failed.add(asset.asset_id)
-                return
-            for pair in pairs:
-                yield from self._encode_pairs([pair], failed, report)
-        else:
-            yield from self._rows(pairs, embeddings)
-
-    def _rows(
-        self, pairs: Sequence[tuple[Asset, Segment]], embeddings: Embeddings
-    ) -> Iterator[tuple[Asset, SegmentRow]]:
-        fingerprint = self.encoder.space.fingerprint
-        for (asset, s), embedding in zip(pairs, embeddings, strict=True):
-            key = segment_id(s.asset_id, s.modality, s.index, fingerprint)
-            yield (
-                asset,
-                SegmentRow(
-                    key,
-                    s.asset_id,
-                    s.modality,
-                    s.index,
-                    embedding,
-                    start_s=s.start_s,
-                    end_s=s.end_s,
-                    char_start=s.char_start,
-                    char_end=s.char_end,
-                    snippet=s.snippet,
-                ),
-            )
+            encoding.take(steps)
+        return encoding.rows, encoding.finished
 
     def _commit(
         self,
@@ -264,10 +191,6 @@ def release(store: VectorStore, uris: dict[str, str | None] | dict[str, str]) ->
     return len(changed)
 
 
-def _item(segment: Segment) -> Item:
-    return Item(segment.modality, segment.content)
-
-
 def _merged(copies: Sequence[Asset], current: AssetRow | None, n_segments: int) -> AssetRow:
     """The commit row of a content: as stored, with the locations of these copies added."""
     uris = [copy.uri for copy in copies]
@@ -303,12 +226,3 @@ def _count(
     report.ingested += len(copies)
     report.n_bytes += sum(copy.size_bytes for copy in copies)
     report.segments.update(str(row.modality) for row in rows)
-
-
-@contextmanager
-def _timed(report: IngestReport, stage: str) -> Iterator[None]:
-    started = perf_counter()
-    try:
-        yield
-    finally:
-        report.spend(stage, perf_counter() - started)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from time import perf_counter
 from typing import Any
 
 from ingest.types import Failure
@@ -36,6 +38,15 @@ class IngestReport:
     def spend(self, stage: str, seconds: float) -> None:
         """Add seconds to a stage."""
         self.stage_s[stage] = self.stage_s.get(stage, 0.0) + seconds
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the seconds of the block to a stage."""
+        started = perf_counter()
+        try:
+            yield
+        finally:
+            self.spend(stage, perf_counter() - started)
 
     def add(self, other: IngestReport) -> None:
         """Add another shard's report to this one."""

@@ -86,6 +86,7 @@ def ingest_shared(paths: Sequence[str], begun: Callable[[Sequence[str]], set[str
         ingest_config(),
         batch_segments=settings.batch_segments,
         decode_threads=settings.decode_threads,
+        transcripts=settings.transcripts,
         exclusive=shared_board().exclusive,
         facts_of=shared_uploads().facts_of,
     )

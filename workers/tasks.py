@@ -26,6 +26,7 @@ def ingest_shard(self: Any, paths: list[str]) -> dict[str, Any]:
             batch_segments=settings.batch_segments,
             decode_threads=settings.decode_threads,
             facts_of=shared_uploads().facts_of,
+            transcripts=settings.transcripts,
         )
         return job.run(paths).as_json()
     except Exception as error:

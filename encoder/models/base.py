@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from encoder.space import Space
 from encoder.towers.base import Tower
-from encoder.types import Modality
+from encoder.types import Modality, Utterance, Waveform
 
 
 @dataclass(frozen=True)
@@ -16,3 +16,5 @@ class Model:
 
     space: Space
     towers: Mapping[Modality, Tower]
+    transcribe: Callable[[Waveform], list[Utterance]] | None = None
+    """What is said in a sound, where the model can hear words."""

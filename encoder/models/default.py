@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ from encoder.towers.base import Tower
 from encoder.towers.lazy import LazyTower
 from encoder.towers.sparse_text import SparseTextTower
 from encoder.types import AUDIO, IMAGE, TEXT, Modality
+
+if TYPE_CHECKING:
+    from encoder.towers.audio import AudioTower
 
 TABLES = Path(__file__).parent / "tables"
 _CALIBRATION = "calibration.json"
@@ -61,20 +65,25 @@ def load(
     def load_image() -> Tower:
         return image.ImageTower(precision.open(folder, "image", n_threads), _image_labels())
 
-    def load_audio() -> Tower:
+    def load_audio() -> AudioTower:
         from encoder.towers import audio
 
         session = precision.open(folder, "audio", n_threads)
         return audio.load(folder, text_tower, n_threads=n_threads, session=session)
 
     text_tower = LazyTower(load_text)
+    audio_tower = LazyTower(load_audio)
     towers: dict[Modality, Tower] = {
         TEXT: text_tower,
         IMAGE: LazyTower(load_image),
-        AUDIO: LazyTower(load_audio),
+        AUDIO: audio_tower,
     }
     identity = _identity(precision, sparsity)
-    return Model(space=Space(_EMBED_DIM, identity, _calibration()), towers=towers)
+    return Model(
+        space=Space(_EMBED_DIM, identity, _calibration()),
+        towers=towers,
+        transcribe=lambda sound: audio_tower.tower.transcribe(sound),
+    )
 
 
 def _image_labels() -> NDArray[np.float16]:

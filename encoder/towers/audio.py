@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from encoder.runtime.base import Session
 from encoder.space import l2_normalize
 from encoder.towers.base import Prepared, Tower
+from encoder.towers.listening import tell
 from encoder.towers.logmel import HOP, SAMPLING_RATE, mel_power, resample, scale
 from encoder.towers.sound_labels import (
     SoundLabels,
@@ -20,9 +21,9 @@ from encoder.towers.sound_labels import (
     sound_features,
     ucs_probabilities,
 )
-from encoder.towers.speech import FEATURE_DIM, Speech, Utterance
+from encoder.towers.speech import FEATURE_DIM, Speech
 from encoder.towers.speech import SAMPLING_RATE as SPEECH_RATE
-from encoder.types import Embeddings, Spectrogram, Waveform
+from encoder.types import Embeddings, Spectrogram, Utterance, Waveform
 
 Blocks: TypeAlias = NDArray[np.void]
 """A prepared sound: a structured array [n_blocks], see `AudioTower.prepare`."""
@@ -61,7 +62,8 @@ class AudioTower:
 
         ``mel`` float32 [100, 96]: about 2.3 s of the scaled log-mel spectrogram;
         ``samples`` float32 [n]: one part of the sound at 16 kHz, and ``n_samples`` how many of
-        them there are (none for a spectrogram).
+        them there are (none for a spectrogram);
+        ``start_s`` float64: when the first of them sounds.
 
         Silence at both ends is left out.
 
@@ -73,14 +75,14 @@ class AudioTower:
         heard = np.zeros(0, np.float32)
         if isinstance(content, Waveform):
             heard = resample(content, SPEECH_RATE)[at_speech_rate(start) : at_speech_rate(end)]
-        return pack(cut(power[start:end]), heard)
+        return pack(cut(power[start:end]), heard, at_speech_rate(start) / SPEECH_RATE)
 
     def forward(self, batch: Sequence[Prepared]) -> Embeddings:
         """See `encoder.towers.base.Tower.forward`."""
         return np.stack([self._embed(cast(Blocks, item)) for item in batch])
 
     def transcribe(self, sound: Waveform) -> list[Utterance]:
-        """What is said in a sound and when; see `Speech.transcribe`."""
+        """What is said in a sound and when, sentence by sentence; see `Speech.transcribe`."""
         return self._speech.transcribe(resample(sound, SPEECH_RATE))
 
     def hear(self, item: Blocks) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -100,7 +102,9 @@ class AudioTower:
         head = self._labels.head
         named = point(head.probabilities(features), head.embeddings)
         place = l2_normalize(point(ucs, self._labels.ucs) + named)
-        if said := " ".join(part.text for part in self._speech.transcribe(unpack_samples(item))):
+        spans = self._speech.spans(unpack_samples(item))
+        tell([span.moved(float(item["start_s"][0])) for span in spans])
+        if said := " ".join(span.text for span in spans if span.text):
             place += _SAID_WEIGHT * self._text_tower.forward([self._text_tower.prepare(said)])[0]
         return l2_normalize(place)
 
@@ -138,11 +142,12 @@ def cut(power: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.stack([scale(heard[start : start + BLOCK_FRAMES]) for start in starts])
 
 
-def pack(blocks: NDArray[np.float32], samples: NDArray[np.float32]) -> Blocks:
+def pack(blocks: NDArray[np.float32], samples: NDArray[np.float32], start_s: float = 0.0) -> Blocks:
     """Put blocks [n, 100, 96] and all samples into one structured array [n]."""
     n_each = -(-len(samples) // len(blocks))
     fields = [("mel", np.float32, blocks.shape[1:]), ("samples", np.float32, (n_each,))]
-    packed = np.zeros(len(blocks), [*fields, ("n_samples", np.int64)])
+    packed = np.zeros(len(blocks), [*fields, ("n_samples", np.int64), ("start_s", np.float64)])
+    packed["start_s"] = start_s
     packed["mel"] = blocks
     padded = np.pad(samples, (0, n_each * len(blocks) - len(samples)))
     packed["samples"] = padded.reshape(len(blocks), n_each)

@@ -7,16 +7,17 @@ of 30 s; shorter ones are enough for it if two seconds of silence follow, in a f
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encoder.errors import ModelError
+from encoder.types import Utterance
 
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
@@ -29,6 +30,7 @@ FEATURE_DIM = 3 * 384
 _LEAD_S = 0.3
 _PAUSE_S = 2.0
 _PAUSES = (int(_LEAD_S * SAMPLING_RATE), int(_PAUSE_S * SAMPLING_RATE))
+_MARK_S = 0.02
 _LONGEST_UTTERANCE_S = 26.0
 # Attention is quadratic in time: three windows of 10 s cost half of one of 30 s.
 _WINDOW_S = 10.0
@@ -40,14 +42,6 @@ _MAX_NO_SPEECH = 0.5
 _TOKENS_PER_S = 8
 
 Samples = NDArray[np.float32]
-
-
-class Utterance(NamedTuple):
-    """Something said, and when."""
-
-    start_s: float
-    end_s: float
-    text: str
 
 
 class Speech:
@@ -76,30 +70,68 @@ class Speech:
         return np.concatenate([states.mean(axis=0), states.max(axis=0), states.std(axis=0)])
 
     def transcribe(self, samples: Samples) -> list[Utterance]:
-        """What is surely said, in English; empty for sound without speech.
+        """What is surely said, sentence by sentence, in English; empty for sound without speech.
 
         Args:
             samples: mono sound at 16 kHz, float32 [n].
         """
-        heard = [self._hear(samples[start:end], start) for start, end in speech_spans(samples)]
-        return [utterance for utterance in heard if utterance]
+        sentences: list[Utterance] = []
+        for start, end in speech_spans(samples):
+            result = self._generate(samples[start:end], self._tokenizer.sot_sequence)
+            if self._is_sure(result):
+                said = self._sentences(result.sequences_ids[0], (end - start) / SAMPLING_RATE)
+                sentences += [one.moved(start / SAMPLING_RATE) for one in said]
+        return sentences
 
-    def _hear(self, samples: Samples, start: int) -> Utterance | None:
-        result = self._model.model.generate(
-            self._mel(
-                np.pad(samples, (int(_LEAD_S * SAMPLING_RATE), int(_PAUSE_S * SAMPLING_RATE)))
-            ),
-            [[*self._tokenizer.sot_sequence, self._tokenizer.no_timestamps]],
+    def spans(self, samples: Samples) -> list[Utterance]:
+        """Each span in which somebody speaks, with all its words, or none if they are unsure.
+
+        What a sound's embedding holds: without Whisper's times, the words are a little surer.
+
+        Args:
+            samples: mono sound at 16 kHz, float32 [n].
+        """
+        return [
+            Utterance(start / SAMPLING_RATE, end / SAMPLING_RATE, self._words(samples[start:end]))
+            for start, end in speech_spans(samples)
+        ]
+
+    def _words(self, samples: Samples) -> str:
+        tokenizer = self._tokenizer
+        result = self._generate(samples, [*tokenizer.sot_sequence, tokenizer.no_timestamps])
+        if not self._is_sure(result):
+            return ""
+        return str(tokenizer.decode(result.sequences_ids[0])).strip()
+
+    def _generate(self, samples: Samples, prompt: Sequence[int]) -> Any:
+        return self._model.model.generate(
+            self._mel(np.pad(samples, _PAUSES)),
+            [list(prompt)],
             beam_size=1,
             max_length=8 + int(_TOKENS_PER_S * len(samples) / SAMPLING_RATE),
             return_scores=True,
             return_no_speech_prob=True,
         )[0]
+
+    def _is_sure(self, result: Any) -> bool:
         is_sure = result.scores[0] > _MIN_LOG_PROBABILITY and result.no_speech_prob < _MAX_NO_SPEECH
-        text = self._tokenizer.decode(result.sequences_ids[0]).strip()
-        if not (is_sure and is_varied(text)):
-            return None
-        return Utterance(start / SAMPLING_RATE, (start + len(samples)) / SAMPLING_RATE, text)
+        return bool(is_sure) and is_varied(self._tokenizer.decode(result.sequences_ids[0]))
+
+    def _sentences(self, tokens: Sequence[int], length_s: float) -> list[Utterance]:
+        """Cut at Whisper's marks of time, which count from the pause before the speech."""
+        first_mark = self._tokenizer.timestamp_begin
+        sentences: list[Utterance] = []
+        start_s, words = 0.0, list[int]()
+        for token in [*tokens, first_mark + round((length_s + _LEAD_S) / _MARK_S)]:
+            if token < first_mark:
+                words.append(token)
+                continue
+            time_s = min(max((token - first_mark) * _MARK_S - _LEAD_S, 0.0), length_s)
+            text = self._tokenizer.decode(words).strip()
+            if text and time_s > start_s:  # else it goes on guessing in the pause behind
+                sentences.append(Utterance(round(start_s, 2), round(time_s, 2), text))
+            start_s, words = time_s, []
+        return sentences
 
     def _encode(self, samples: Samples) -> NDArray[np.float32]:
         """States of the encoder for at most 30 s of sound, float32 [n_frames, 384]."""

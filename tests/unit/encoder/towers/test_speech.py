@@ -11,6 +11,7 @@ from encoder.errors import ModelError
 from encoder.models.bundle import cache_home
 from encoder.towers import audio, speech, text
 from encoder.towers.audio import AudioTower
+from encoder.towers.listening import listening
 from encoder.types import Waveform
 from examples.speech import Speaker
 
@@ -38,6 +39,32 @@ def test_a_sentence_is_written_down_with_its_time(tower: AudioTower, said: Wavef
     assert utterance.start_s == pytest.approx(PAUSE_S, abs=0.7)
     assert utterance.start_s < utterance.end_s <= said.duration_s + 0.1
     assert [utterance] == tower.transcribe(said)
+
+
+def test_each_sentence_has_its_own_time(tower: AudioTower, said: Waveform) -> None:
+    other = Speaker(cache_home()).say(
+        "The telescope discovered a planet which is twice as large as our own."
+    )
+    samples = np.concatenate([said.samples, np.zeros(said.sampling_rate // 2, np.float32), other])
+    first, second = tower.transcribe(Waveform(samples, said.sampling_rate))
+    assert "castle" in first.text
+    assert "planet" in second.text
+    assert first.end_s == pytest.approx(said.duration_s, abs=0.7)
+    assert second.start_s == pytest.approx(said.duration_s + 0.5, abs=0.7)
+    assert second.end_s <= len(samples) / said.sampling_rate + 0.1
+
+
+def test_what_is_heard_is_told_without_changing_a_vector(tower: AudioTower, said: Waveform) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
+    batch = [tower.prepare(said), tower.prepare(Waveform(noise, 16_000))]
+    unheard = tower.forward(batch)
+    with listening() as heard:
+        np.testing.assert_array_equal(tower.forward(batch), unheard)
+    (span,), nothing = heard
+    assert nothing == []
+    assert "castle" in span.text.lower()
+    # The embedding leaves the silence before the speech out; the time counts from the beginning.
+    assert span.start_s == pytest.approx(PAUSE_S, abs=0.7)
 
 
 def test_a_spoken_sentence_lies_near_its_text(

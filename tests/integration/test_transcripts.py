@@ -1,0 +1,83 @@
+"""Words find the second at which they are said, in a recording and in a film."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from encoder.models.bundle import cache_home
+from examples.speech import Speaker
+from tests.integration.conftest import Run
+from tests.media import write_film
+
+RATE = 48_000
+# Said after so many seconds; the first one and the last one run across the borders of windows.
+SAID = {
+    3.0: "The museum will be closed on Monday while the paintings are being restored.",
+    12.0: "My grandmother taught me how to play the violin when I was six years old.",
+}
+
+
+@pytest.fixture(scope="module")
+def talk(bundle_home: Path) -> NDArray[np.float32]:
+    """Twenty seconds of a soft hum with two sentences in it."""
+    assert bundle_home.is_dir()
+    speaker = Speaker(cache_home())
+    track = np.random.default_rng(0).normal(0, 0.001, 20 * RATE).astype(np.float32)
+    for start_s, sentence in SAID.items():
+        samples = soxr.resample(speaker.say(sentence), speaker.sampling_rate, RATE)
+        track[round(start_s * RATE) :][: len(samples)] += samples
+    return track
+
+
+def moment(anymodal: Run, *query: str) -> dict[str, Any]:
+    hit: dict[str, Any] = anymodal("search", *query, "--limit", 1)["hits"][0]
+    return hit
+
+
+def test_words_find_the_second_in_a_recording(
+    anymodal: Run, talk: NDArray[np.float32], tmp_path: Path
+) -> None:
+    soundfile.write(tmp_path / "talk.flac", talk, RATE)
+    (tmp_path / "note.txt").write_text("The ferry leaves at nine.")
+    report = anymodal("ingest", tmp_path / "talk.flac", tmp_path / "note.txt")
+    assert report["segments"] == {"audio": 4, "text": 3}
+    assert {"transcribe", "encode_text"} <= set(report["stage_s"])
+
+    for start_s, query, word in (
+        (3.0, "when is the museum closed?", "paintings"),
+        (12.0, "who taught her to play the violin?", "grandmother"),
+    ):
+        hit = moment(anymodal, query, "--modality", "text")
+        assert Path(hit["uri"]).name == "talk.flac"
+        assert (hit["modality"], word in hit["snippet"]) == ("text", True)
+        assert hit["start_s"] == pytest.approx(start_s, abs=0.8)
+        assert hit["start_s"] + 2 < hit["end_s"] < start_s + 7
+
+    assert anymodal("ingest", tmp_path)["unchanged"] == 2
+
+
+def test_a_film_is_found_by_what_is_said_in_it(
+    anymodal: Run, talk: NDArray[np.float32], tmp_path: Path
+) -> None:
+    write_film(tmp_path / "film.mp4", seconds=20.0, samples=talk)
+    report = anymodal("ingest", tmp_path / "film.mp4")
+    assert report["segments"]["text"] == 2
+    hit = moment(anymodal, "playing the violin at the age of six", "--modality", "text")
+    assert Path(hit["uri"]).name == "film.mp4"
+    assert hit["start_s"] == pytest.approx(12.0, abs=0.8)
+    assert "grandmother" in hit["snippet"]
+
+
+def test_transcripts_can_be_left_out(
+    anymodal: Run, talk: NDArray[np.float32], tmp_path: Path
+) -> None:
+    soundfile.write(tmp_path / "talk.wav", talk[: 6 * RATE], RATE)
+    report = anymodal("ingest", tmp_path / "talk.wav", ANYMODAL_TRANSCRIPTS="false")
+    assert report["segments"] == {"audio": 2}

@@ -1,0 +1,130 @@
+"""From decoded segments to the rows of a store, batch by batch."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.errors import AnymodalError
+from encoder.towers.listening import listening
+from encoder.types import AUDIO, TEXT, Item, Modality, Utterance
+from ingest.types import Asset, Segment
+from search.store.schema import segment_id
+from search.types import SegmentRow
+from workers.reports import IngestReport
+from workers.streams import Decoded
+from workers.transcripts import Transcript
+
+if TYPE_CHECKING:
+    from encoder import MultiModalEncoder
+
+Pair = tuple[Asset, Segment]
+
+
+class Encoding:
+    """The rows of several assets in the making.
+
+    Args:
+        encoder: embeds the segments.
+        report: takes the failures and the seconds of each stage.
+        transcripts: also make text segments of what is said.
+    """
+
+    def __init__(
+        self, encoder: MultiModalEncoder, report: IngestReport, *, transcripts: bool = True
+    ) -> None:
+        self.rows: dict[str, list[SegmentRow]] = defaultdict(list)
+        self.finished: set[str] = set()
+        """The assets of which every segment was decoded and encoded."""
+        self._encoder = encoder
+        self._report = report
+        self._wants_transcripts = transcripts
+        self._failed: set[str] = set()
+        self._transcripts: dict[str, Transcript] = {}
+
+    def take(self, steps: Sequence[Decoded]) -> None:
+        """Encode the segments among these steps together; an asset's steps come in order."""
+        for step in steps:
+            if step.error is not None:
+                self._fail(step.asset, step.error)
+        by_modality: dict[Modality, list[Pair]] = defaultdict(list)
+        for step in steps:
+            if step.segment and step.asset.asset_id not in self._failed:
+                by_modality[step.segment.modality].append((step.asset, step.segment))
+        for modality, pairs in by_modality.items():
+            self._encode(modality, pairs)
+        self._end([step for step in steps if step.segment is None])
+
+    def _end(self, steps: Sequence[Decoded]) -> None:
+        for step in steps:
+            self._report.spend("decode", step.busy_s)
+        ended = [step.asset for step in steps if step.asset.asset_id not in self._failed]
+        with self._report.timed("transcribe"):
+            said = [pair for asset in ended for pair in self._said(asset)]
+        if said:
+            self._encode(TEXT, said)
+        self.finished |= {asset.asset_id for asset in ended} - self._failed
+
+    def _said(self, asset: Asset) -> Iterator[Pair]:
+        """What was said, as text segments with their times."""
+        transcript = self._transcripts.pop(asset.asset_id, None)
+        sentences = transcript.end() if transcript else []
+        for index, (start_s, end_s, text) in enumerate(sentences):
+            segment = Segment(
+                asset.asset_id, TEXT, index, text, start_s=start_s, end_s=end_s, snippet=text
+            )
+            yield asset, segment
+
+    def _encode(self, modality: Modality, pairs: Sequence[Pair]) -> None:
+        """Encode together; if that fails, one by one, so that one bad item harms only its asset."""
+        items = [Item(segment.modality, segment.content) for _, segment in pairs]
+        wanted = self._wants_transcripts and modality == AUDIO
+        try:
+            with self._report.timed(f"encode_{modality}"), listening(wanted) as heard:
+                embeddings = self._encoder.encode_items(items)
+        except AnymodalError as error:
+            if len(pairs) == 1:
+                self._fail(pairs[0][0], error)
+                return
+            for pair in pairs:
+                self._encode(modality, [pair])
+            return
+        fingerprint = self._encoder.space.fingerprint
+        for (asset, segment), embedding in zip(pairs, embeddings, strict=True):
+            self.rows[asset.asset_id].append(_row(segment, embedding, fingerprint))
+        if heard:
+            self._note(pairs, heard)
+
+    def _note(self, pairs: Sequence[Pair], heard: Sequence[Sequence[Utterance]]) -> None:
+        """Hand each window and what was heard in it to the transcript of its asset."""
+        with self._report.timed("transcribe"):
+            for (asset, segment), spans in zip(pairs, heard, strict=True):
+                transcript = self._transcripts.setdefault(
+                    asset.asset_id, Transcript(self._encoder.transcribe)
+                )
+                transcript.add(segment.content, segment.start_s or 0.0, spans)
+
+    def _fail(self, asset: Asset, error: Exception) -> None:
+        if asset.asset_id not in self._failed:
+            self._report.fail(asset.uri, error)
+        self._failed.add(asset.asset_id)
+        self._transcripts.pop(asset.asset_id, None)
+
+
+def _row(segment: Segment, embedding: NDArray[np.float32], fingerprint: str) -> SegmentRow:
+    return SegmentRow(
+        segment_id(segment.asset_id, segment.modality, segment.index, fingerprint),
+        segment.asset_id,
+        segment.modality,
+        segment.index,
+        embedding,
+        start_s=segment.start_s,
+        end_s=segment.end_s,
+        char_start=segment.char_start,
+        char_end=segment.char_end,
+        snippet=segment.snippet,
+    )
