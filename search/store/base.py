@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from encoder.types import Embeddings, Modality
 from search.filters import Filter
@@ -52,6 +52,10 @@ class VectorStore(Protocol):
         """All segments of one asset with their embeddings, by modality and index."""
         ...
 
+    def vectors(self, segment_ids: Sequence[str]) -> dict[str, Embeddings]:
+        """The embeddings [embed_dim] of these segments; those that are not stored are missing."""
+        ...
+
     def select(self, filter: Filter, *, limit: int | None = None) -> Iterator[str]:
         """The ids of all assets for which a filter holds, streamed in their order."""
         ...
@@ -82,4 +86,24 @@ class VectorStore(Protocol):
 
     def close(self) -> None:
         """Release files and connections; calling it twice is allowed."""
+        ...
+
+
+@runtime_checkable
+class LexicalIndex(Protocol):
+    """A store that also finds words."""
+
+    def lexical(
+        self, text: str, limit: int, *, asset_ids: Collection[str] | None = None
+    ) -> list[ScoredSegment]:
+        """The segments whose text holds words of ``text``, best first, ties by id.
+
+        Args:
+            text: what is looked for, in plain words.
+            limit: the most segments.
+            asset_ids: only segments of these assets.
+
+        Returns:
+            Segments of any modality; ``cosine`` holds their BM25 score, which is above 0.
+        """
         ...

@@ -95,6 +95,11 @@ class MemoryStore:
             rows = [row for row in self._segments.values() if row.asset_id == asset_id]
         return sorted(rows, key=attrgetter("modality", "index"))
 
+    def vectors(self, segment_ids: Sequence[str]) -> dict[str, Embeddings]:
+        """The embeddings [embed_dim] of these segments; those that are not stored are missing."""
+        with self._lock:
+            return {k: self._segments[k].embedding for k in segment_ids if k in self._segments}
+
     def select(self, filter: Filter, *, limit: int | None = None) -> Iterator[str]:
         """The ids of all assets for which a filter holds, in their order."""
         return islice((row.asset_id for row in self.scan() if matches(filter, row)), limit)

@@ -11,6 +11,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from encoder.types import Embeddings, Modality
 from search.errors import StoreError
 from search.filters import Filter, matches
@@ -184,6 +186,15 @@ class MilvusStore:
         found = self._pages(self._segments, equals("asset_id", asset_id), fields)
         return sorted(map(segment_from_dict, found), key=attrgetter("modality", "index"))
 
+    def vectors(self, segment_ids: Sequence[str]) -> dict[str, Embeddings]:
+        """The embeddings [embed_dim] of these segments; those that are not stored are missing."""
+        ids = list(dict.fromkeys(segment_ids))
+        fields = [self._segments.key, self._segments.vector]
+        return {
+            row[self._segments.key]: np.asarray(row[self._segments.vector], np.float32)
+            for row in self._query(self._segments, self._segments.key, ids, fields)
+        }
+
     def select(self, filter: Filter, *, limit: int | None = None) -> Iterator[str]:
         """The ids of all assets for which a filter holds, streamed in their order."""
         return islice((row.asset_id for row in self.scan() if matches(filter, row)), limit)
@@ -312,14 +323,21 @@ class MilvusStore:
         if self._link.is_lite:
             self._link.call("flush", self._name(kind))
 
-    def _query(self, kind: Collection, field: str, values: Sequence[str]) -> list[dict[str, Any]]:
+    def _query(
+        self,
+        kind: Collection,
+        field: str,
+        values: Sequence[str],
+        wanted: Sequence[str] | None = None,
+    ) -> list[dict[str, Any]]:
+        """The rows whose ``field`` has one of these values, with the fields that are wanted."""
         rows: list[dict[str, Any]] = []
         for chunk in _chunks(values, _IDS_PER_CALL):
             rows += self._link.call(
                 "query",
                 self._name(kind),
                 filter=among(field, chunk),
-                output_fields=kind.scalars,
+                output_fields=list(wanted or kind.scalars),
                 consistency_level=self._consistency(),
             )
         return rows

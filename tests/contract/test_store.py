@@ -78,6 +78,17 @@ def test_a_segment_returns_as_it_was_written(store: VectorStore) -> None:
     assert first.cosine == pytest.approx(1.0, abs=1e-5)
 
 
+def test_embeddings_are_found_by_segment(store: VectorStore) -> None:
+    rows = [segment("a", index, row) for index, row in enumerate(vectors(3))]
+    store.write([asset("a", "/a")], rows)
+    found = store.vectors([rows[2].segment_id, rows[0].segment_id, "unknown"])
+    assert set(found) == {rows[0].segment_id, rows[2].segment_id}
+    np.testing.assert_allclose(
+        found[rows[2].segment_id], l2_normalize(rows[2].embedding), atol=1e-6
+    )
+    assert store.vectors([]) == {}
+
+
 def test_a_long_snippet_is_cut_to_whole_characters(store: VectorStore) -> None:
     row = segment("a", 0, vectors(1)[0])
     long = SegmentRow(row.segment_id, "a", IMAGE, 0, row.embedding, snippet="x" + "é" * 9000)
