@@ -4,8 +4,9 @@
 """
 
 from search.deadline import Deadline
-from search.engine import ItemEncoder, SearchEngine
+from search.engine import SearchEngine
 from search.store.open import open_store
+from search.terms import ItemEncoder
 from search.types import Explanation, Hit, Moment, Query, SearchResult, Term, TermScore, as_json
 
 __all__ = [

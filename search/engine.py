@@ -1,45 +1,53 @@
-"""Plan, encode, search, fuse, fetch."""
+"""Plan, encode, search, fuse, fetch: a query becomes hits."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 
 from encoder.registry import registered_modalities
-from encoder.space import Space
-from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings, Item, Modality
+from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings
+from search.candidates import Finder, Pool
 from search.deadline import Deadline
-from search.fusion import Candidate, fuse_queries, rank
-from search.grouping import Group, by_asset
+from search.diversity import diversify
+from search.explain import explain_hit
+from search.fusion import FusedQuery, fuse_terms
+from search.grouping import Group
 from search.latency import LatencyTracker
-from search.planner import Plan, plan, widened
+from search.pages import Page, read_page
+from search.planner import Plan, check, plan
+from search.presentation import hit_of
 from search.progress import Progress
 from search.store.base import VectorStore
-from search.types import AssetRow, Hit, Moment, Query, ScoredSegment, SearchResult, Term
+from search.terms import ItemEncoder, embed_terms
+from search.types import Explanation, Hit, Query, SearchResult
 
-Found = Mapping[Modality, Sequence[ScoredSegment]]
+_THREADS = 16
+# So many of the hits before count when a page is to differ from them.
+_MAX_REMEMBERED = 200
 
 
-class ItemEncoder(Protocol):
-    """What encodes queries; `encoder.MultiModalEncoder` does."""
+@dataclass(frozen=True, eq=False)
+class _Request:
+    """A query with its embeddings."""
 
-    @property
-    def space(self) -> Space:
-        """The space in which the store's embeddings lie."""
-        ...
-
-    def encode_items(self, items: Sequence[Item]) -> Embeddings:
-        """Mixed items to unit rows [len(items), embed_dim], in their order."""
-        ...
+    query: Query
+    plan: Plan
+    page: Page
+    term_embeddings: Embeddings
+    fused: FusedQuery
+    progress: Progress
 
 
 class SearchEngine:
     """Answers queries of any modality. Safe to use from threads, as far as its parts are.
 
-    ``latency`` holds the stages of the last searches.
+    Make it in the process that uses it, after a fork. ``latency`` holds the stages of the last
+    searches. One set of threads serves all requests.
     """
 
     def __init__(self, encoder: ItemEncoder, store: VectorStore) -> None:
@@ -48,13 +56,19 @@ class SearchEngine:
         self._known = frozenset(
             {TEXT, IMAGE, AUDIO, VIDEO, *encoder.space.calibration, *registered_modalities()}
         )
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="search")
         self.latency = LatencyTracker()
 
-    def search(self, query: Query, deadline: Deadline | None = None) -> SearchResult:
-        """The best segment of each of the best assets.
+    def close(self) -> None:
+        """End the threads; encoder and store stay open. Calling it twice is allowed."""
+        self._threads.shutdown()
 
-        The stages in ``latency_s`` are ``plan``, ``encode_<modality>``, ``search``, ``fuse``,
-        ``fetch`` and ``total``.
+    def search(self, query: Query, deadline: Deadline | None = None) -> SearchResult:
+        """The best hits for a query.
+
+        The stages in ``latency_s`` are ``plan``, ``encode_<modality>`` (``encode_asset`` for what
+        is stored), ``search``, ``lexical``, ``filter``, ``fuse``, ``fetch``, ``explain`` and
+        ``total``; those that were not needed are missing.
 
         Args:
             query: see `search.types.Query`.
@@ -62,100 +76,98 @@ class SearchEngine:
 
         Raises:
             InputError: the query cannot be answered as it is.
+            NotFoundError: it names an asset that is not stored.
             StoreError: the store cannot do its work.
             TimeLimitError, CancelledError: as ``deadline`` says.
         """
-        progress = Progress(deadline)
-        with progress.stage("plan"):
-            planned = plan(query, self._known)
-        embedding = self._encode(query.terms, progress)
-        hits = self._find(embedding, planned, progress)
-        result = SearchResult(hits, progress.timer.latency_s())
+        request = self._prepare(query, Progress(deadline))
+        finder = self._finder(request)
+        pools = finder.find()
+        groups = [group for pool in pools for group in self._choose(pool, request)]
+        if not query.diversity:
+            groups.sort(key=lambda group: (-group.best.score, group.best.segment.segment_id))
+        hits = self._hits(groups, finder, request)
+        follows = any(len(pool.groups) > pool.share.limit for pool in pools)
+        cursor = request.page.cursor(group.key for group in groups) if follows else ""
+        explained = finder.explain() if query.explain else None
+        result = SearchResult(hits, request.progress.timer.latency_s(), cursor, explained)
         self.latency.record(result.latency_s)
         return result
 
-    def _encode(self, terms: Sequence[Term], progress: Progress) -> Embeddings:
-        """One embedding [embed_dim] for all terms; each modality is timed."""
-        items = [term.item for term in terms if term.item]
-        rows = np.empty((len(items), self._encoder.space.embed_dim), np.float32)
-        for modality in dict.fromkeys(item.modality for item in items):
-            places = [place for place, item in enumerate(items) if item.modality == modality]
-            with progress.stage(f"encode_{modality}"):
-                rows[places] = self._encoder.encode_items([items[place] for place in places])
-        with progress.stage("fuse"):
-            return fuse_queries(rows, [term.weight for term in terms])
+    def _prepare(self, query: Query, progress: Progress) -> _Request:
+        with progress.stage("plan"):
+            check(query, self._known)
+        embeddings = embed_terms(query.terms, self._encoder, self._store, progress)
+        with progress.stage("plan"):
+            fused = fuse_terms(embeddings, [term.weight for term in query.terms])
+            page = read_page(query, fused.direction)
+            planned = plan(query, self._known, len(page.shown))
+        return _Request(query, planned, page, embeddings, fused, progress)
 
-    def _find(self, embedding: Embeddings, planned: Plan, progress: Progress) -> list[Hit]:
-        """Search wider while the segments of few assets crowd out the rest."""
-        wider: Plan | None = planned
-        hits: list[Hit] = []
-        while wider is not None:
-            with progress.stage("search"):
-                found = self._search(embedding, wider)
-            with progress.stage("fuse"):
-                groups = by_asset(rank(found, self._encoder.space), wider.moments)
-            with progress.stage("fetch"):
-                hits = self._fetch(groups, wider.limit)
-            full = any(len(segments) >= wider.candidates for segments in found.values())
-            wider = widened(wider) if full and len(hits) < wider.limit else None
-        return hits
+    def _finder(self, request: _Request) -> Finder:
+        own = {term.asset_id for term in request.query.terms if term.asset_id}
+        return Finder(
+            store=self._store,
+            space=self._encoder.space,
+            query=request.query,
+            plan=request.plan,
+            fused=request.fused,
+            progress=request.progress,
+            executor=self._threads,
+            is_out=own.__contains__,
+            has_shown=request.page.has_shown,
+        )
 
-    def _search(self, embedding: Embeddings, planned: Plan) -> Found:
-        """Side by side: on a server 4 modalities take 20 ms and not 29; on Lite it is all one."""
+    def _choose(self, pool: Pool, request: _Request) -> list[Group]:
+        """The hits of a share: the best, or the best that are unlike each other."""
+        limit, diversity = pool.share.limit, request.query.diversity
+        if not diversity or not pool.groups:
+            return pool.groups[:limit]
+        shown = pool.shown[:_MAX_REMEMBERED]
+        groups = sorted([*pool.groups, *shown], key=lambda group: -group.best.score)
+        known = {group.key for group in shown}
+        with request.progress.stage("fetch"):
+            embeddings = self._vectors(groups)
+        with request.progress.stage("fuse"):
+            order = diversify(
+                [group.best.score for group in groups],
+                embeddings,
+                limit,
+                diversity,
+                [place for place, group in enumerate(groups) if group.key in known],
+            )
+        return [groups[place] for place in order]
 
-        def nearest(modality: Modality) -> Sequence[ScoredSegment]:
-            return self._store.search(embedding[None], modality, planned.candidates)[0]
+    def _vectors(self, groups: Sequence[Group]) -> Embeddings:
+        """Rows [len(groups), embed_dim]; what was deleted in between is a row of zeros."""
+        ids = [group.best.segment.segment_id for group in groups]
+        found = self._store.vectors(ids)
+        nothing = np.zeros(self._encoder.space.embed_dim, np.float32)
+        return np.stack([found.get(segment_id, nothing) for segment_id in ids])
 
-        with ThreadPoolExecutor(len(planned.modalities), thread_name_prefix="search") as pool:
-            return dict(zip(planned.modalities, pool.map(nearest, planned.modalities), strict=True))
-
-    def _fetch(self, groups: Sequence[Group], limit: int) -> list[Hit]:
-        """Hits of the assets that are committed; an asset in the making is not found yet."""
-        hits: list[Hit] = []
-        for start in range(0, len(groups), limit):
-            part = groups[start : start + limit]
-            rows = self._store.assets([group.best.segment.asset_id for group in part])
-            hits += [
-                _hit(group, rows[group.best.segment.asset_id])
-                for group in part
-                if group.best.segment.asset_id in rows
+    def _hits(self, groups: Sequence[Group], finder: Finder, request: _Request) -> list[Hit]:
+        explanations = self._explain(groups, request) if request.query.explain else []
+        with request.progress.stage("fetch"):
+            return [
+                hit_of(group, finder.row(group), request.plan.words, explanation)
+                for group, explanation in zip_longest(groups, explanations)
             ]
-            if len(hits) >= limit:
-                break
-        return hits[:limit]
 
-
-def _hit(group: Group, asset: AssetRow) -> Hit:
-    segment = group.best.segment
-    duration = asset.metadata.get("duration_s")
-    return Hit(
-        asset_id=segment.asset_id,
-        segment_id=segment.segment_id,
-        uri=next(iter(asset.locations), ""),
-        modality=segment.modality,
-        score=group.best.score,
-        start_s=segment.start_s,
-        end_s=segment.end_s,
-        char_start=segment.char_start,
-        char_end=segment.char_end,
-        snippet=segment.snippet,
-        title=str(asset.metadata.get("title", "")),
-        media_type=asset.media_type,
-        duration_s=float(duration) if isinstance(duration, int | float) else None,
-        metadata=dict(asset.metadata),
-        moments=[_moment(candidate) for candidate in group.moments],
-    )
-
-
-def _moment(candidate: Candidate) -> Moment:
-    segment = candidate.segment
-    return Moment(
-        segment_id=segment.segment_id,
-        modality=segment.modality,
-        score=candidate.score,
-        start_s=segment.start_s,
-        end_s=segment.end_s,
-        char_start=segment.char_start,
-        char_end=segment.char_end,
-        snippet=segment.snippet,
-    )
+    def _explain(self, groups: Sequence[Group], request: _Request) -> list[Explanation]:
+        if not groups:
+            return []
+        with request.progress.stage("explain"):
+            return [
+                explain_hit(
+                    group.best,
+                    rank,
+                    embedding,
+                    request.query.terms,
+                    request.term_embeddings,
+                    request.fused,
+                    self._encoder.space,
+                )
+                for rank, (group, embedding) in enumerate(
+                    zip(groups, self._vectors(groups), strict=True), len(request.page.shown) + 1
+                )
+            ]

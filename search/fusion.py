@@ -1,57 +1,175 @@
-"""Fuses query embeddings into one, and lists of several modalities into one. Pure."""
+"""Fuses the terms of a query into one vector, and lists of several modalities into one. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from encoder.errors import InputError
-from encoder.space import Space, l2_normalize
+from encoder.space import Calibration, Space, l2_normalize
 from encoder.types import Embeddings, Modality
 from search.types import ScoredSegment
+
+# Embeddings of one content differ by rounding, of others by far more.
+_IDENTICAL = 1 - 1e-5
+# What the best match of words weighs, in units of calibrated scores; see docs/search.md.
+_WORDS_WEIGHT = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class FusedQuery:
+    """All terms of a query in one vector, so that one search finds what all of them together rank.
+
+    Args:
+        direction: of unit length, float32 [embed_dim]; what the store is asked for.
+        length: of the vector before it was scaled to unit length.
+        weight: 1, less what the negative terms weigh.
+    """
+
+    direction: Embeddings
+    length: float = 1.0
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A segment with its calibrated score, which compares across modalities."""
+    """A segment with its score, which compares across modalities.
+
+    Args:
+        segment: with its raw cosine to the fused query.
+        score: what it is ranked by.
+        dense_score: the calibrated score of its cosine; None if only words found it.
+        dense_rank: its place by cosine within its modality, from 1; likewise.
+        lexical_score: BM25, if words of the query were found in it.
+        lexical_rank: its place among what words found, from 1.
+    """
 
     segment: ScoredSegment
     score: float
+    dense_score: float | None = None
+    dense_rank: int | None = None
+    lexical_score: float | None = None
+    lexical_rank: int | None = None
 
 
-def fuse_queries(embeddings: Embeddings, weights: Sequence[float] | None = None) -> Embeddings:
-    """The direction between several queries: L2 of the weighted mean of their unit rows.
+def fuse_terms(embeddings: Embeddings, weights: Sequence[float]) -> FusedQuery:
+    """The direction between what is wanted, away from what is not.
+
+    What is wanted makes one unit vector p, the weighted mean of the positive terms' rows; each
+    negative term n_j is taken off it, r_j times, r_j being its weight by the sum of the positive
+    ones. The cosine to p - Σ r_j n_j, times its length, is the cosine to p less r_j times that to
+    each n_j, so that one search ranks by the difference.
 
     Args:
-        embeddings: [n, embed_dim].
-        weights: one per row; all alike if None. Negative ones push away.
-
-    Returns:
-        float32 [embed_dim], of unit length.
+        embeddings: unit rows [n, embed_dim].
+        weights: one per row, at least one of them positive.
 
     Raises:
-        InputError: the rows cancel each other out, or the weights do not match.
+        InputError: the terms cancel each other out.
     """
-    shares = np.ones(len(embeddings)) if weights is None else np.asarray(weights, np.float64)
-    if shares.shape != (len(embeddings),):
-        raise InputError(
-            "weights", got=f"shape {shares.shape}", wanted=f"one per item, ({len(embeddings)},)"
-        )
-    mixed = shares @ l2_normalize(embeddings).astype(np.float64)
-    if np.linalg.norm(mixed) < 1e-6 * max(1.0, float(np.abs(shares).sum())):
+    rows = l2_normalize(embeddings).astype(np.float64)
+    pulls = np.maximum(np.asarray(weights, np.float64), 0.0)
+    pushes = (pulls - np.asarray(weights)) / pulls.sum()
+    wanted = pulls @ rows
+    _check_direction(wanted, pulls.sum())
+    fused = wanted / np.linalg.norm(wanted) - pushes @ rows
+    _check_direction(fused, 1.0)
+    length = float(np.linalg.norm(fused))
+    return FusedQuery(l2_normalize(fused), length, float(1.0 - pushes.sum()))
+
+
+def _check_direction(vector: NDArray[np.float64], scale: float) -> None:
+    if np.linalg.norm(vector) < 1e-6 * scale:
         raise InputError(
             "query.items", got="items that cancel each other out", wanted="a direction to search in"
         )
-    return l2_normalize(mixed)
 
 
-def rank(found: Mapping[Modality, Sequence[ScoredSegment]], space: Space) -> list[Candidate]:
-    """One list from those of the modalities: calibrated scores, best first, ties by segment id."""
-    candidates: list[Candidate] = []
-    for modality, segments in found.items():
-        cosines = np.array([segment.cosine for segment in segments], np.float64)
-        scores = space.calibrate(modality, cosines).tolist()
-        candidates += map(Candidate, segments, scores)
-    return sorted(candidates, key=lambda c: (-c.score, c.segment.segment_id))
+def score_cosines(
+    modality: Modality, cosines: NDArray[np.float64], query: FusedQuery, space: Space
+) -> NDArray[np.float64]:
+    """Scores of cosines [n] to the fused query, which compare across modalities.
+
+    Of a query without negative terms it is the calibrated cosine. A negative term takes off its
+    weight times *its* calibrated cosine: were the difference calibrated as if it were a cosine,
+    each modality's list would shift by another amount. A content that is the query's own gets the
+    highest score that any modality has, so that it ranks first also in a mixed list.
+    """
+    mu = space.calibration.get(modality, Calibration()).mu
+    shifted = query.length * cosines + (1 - query.weight) * mu
+    calibrated = space.calibrate(modality, shifted)
+    return np.where(cosines >= _IDENTICAL, _highest_score(space), calibrated)
+
+
+def score_segments(
+    modality: Modality, segments: Sequence[ScoredSegment], query: FusedQuery, space: Space
+) -> list[Candidate]:
+    """The segments of one modality with their scores, best first."""
+    cosines = np.array([segment.cosine for segment in segments], np.float64)
+    scores = score_cosines(modality, cosines, query, space).tolist()
+    pairs = zip(scores, segments, strict=True)
+    ordered = sorted(pairs, key=lambda pair: (-pair[0], pair[1].segment_id))
+    return [
+        Candidate(segment, score, dense_score=score, dense_rank=place)
+        for place, (score, segment) in enumerate(ordered, 1)
+    ]
+
+
+def _highest_score(space: Space) -> float:
+    """That of a cosine of 1, in the modality where it is the highest."""
+    constants = (Calibration(), *space.calibration.values())
+    return max(float(calibration.apply(np.ones(1))[0]) for calibration in constants)
+
+
+def rank(lists: Mapping[Modality, Sequence[Candidate]]) -> list[Candidate]:
+    """One list from those of the modalities, best first, ties by segment id."""
+    together = [candidate for candidates in lists.values() for candidate in candidates]
+    return sorted(together, key=lambda c: (-c.score, c.segment.segment_id))
+
+
+def with_words(
+    dense: Sequence[Candidate], lexical: Sequence[ScoredSegment], weight: float = _WORDS_WEIGHT
+) -> list[Candidate]:
+    """Let the words found re-rank the segments of one modality, within its share of a mixed list.
+
+    To the calibrated score comes ``weight`` times BM25, scaled by its highest (a convex
+    combination; Bruch, Gai and Ingber, TOIS 2023). In this order, the first segment gets the score
+    that the first one had before, the second that of the second, and so on: words decide which
+    texts stand where texts stand, and no picture or sound moves. What is identical to the query
+    stays in front.
+
+    Args:
+        dense: scored segments of one modality, best first.
+        lexical: segments of the same modality that words found, best first, with BM25 as cosine.
+        weight: of the best match of words.
+
+    Returns:
+        As many candidates as ``dense`` has, of both lists.
+    """
+    if not dense or not lexical:
+        return list(dense)
+    found = {segment.segment_id: (place, segment) for place, segment in enumerate(lexical, 1)}
+    highest = max(segment.cosine for segment in lexical) or 1.0
+    lowest = dense[-1].score
+    known = {candidate.segment.segment_id for candidate in dense}
+    both = [*dense, *(Candidate(s, lowest) for s in lexical if s.segment_id not in known)]
+
+    def with_match(candidate: Candidate) -> Candidate:
+        place, segment = found.get(candidate.segment.segment_id, (None, None))
+        if segment is None:
+            return candidate
+        return replace(candidate, lexical_rank=place, lexical_score=segment.cosine)
+
+    def order(candidate: Candidate) -> tuple[bool, float, str]:
+        gain = weight * (candidate.lexical_score or 0.0) / highest
+        is_other = candidate.dense_rank is None or candidate.segment.cosine < _IDENTICAL
+        return is_other, -candidate.score - gain, candidate.segment.segment_id
+
+    ordered = sorted(map(with_match, both), key=order)
+    return [
+        replace(candidate, score=slot.score)
+        for candidate, slot in zip(ordered, dense, strict=False)
+    ]

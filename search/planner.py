@@ -1,22 +1,40 @@
-"""From a query to a plan: which kinds of segment to search, and how many of each. Pure."""
+"""From a query to a plan: which kinds of segment to search, how many of each. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from encoder.errors import InputError
-from encoder.types import Modality
+from encoder.types import TEXT, Modality
 from search.types import Query, Term
 
 MAX_LIMIT = 1000
 MAX_MOMENTS = 20
 MAX_WEIGHT = 10.0
+# Milvus answers at most 16,384 rows to one search.
+MAX_CANDIDATES = 16_384
+
 _OVER_FETCH = 4
 _MIN_CANDIDATES = 32
 _GROWTH = 4
-# Milvus answers at most 16,384 rows to one search.
-_MAX_CANDIDATES = 16_384
+_MIN_POOL = 50
+_MAX_POOL = 400
+
+
+@dataclass(frozen=True)
+class Share:
+    """A part of the hits that is ranked on its own: all of them, or those of one modality.
+
+    Args:
+        modalities: the kinds of segment.
+        limit: the most hits to return.
+        pool: how many to choose them from; more than ``limit``, so that a next page is known of.
+    """
+
+    modalities: tuple[Modality, ...]
+    limit: int
+    pool: int
 
 
 @dataclass(frozen=True)
@@ -24,93 +42,120 @@ class Plan:
     """What to ask of the store.
 
     Args:
-        modalities: the kinds of segment, each searched on its own.
-        candidates: how many segments of each kind; more than hits are wanted, since the
+        shares: one mixed list, or one for each quota.
+        candidates: how many segments of each kind at first; more than hits are wanted, since the
             segments of one asset make one hit.
-        limit: the most hits to return.
-        moments: how many further segments of its asset come with each hit.
+        words: the texts of the terms that pull; what BM25 looks for, and snippets show.
+        lexical: whether to look for words; None: if the store can.
     """
 
-    modalities: tuple[Modality, ...]
+    shares: tuple[Share, ...]
     candidates: int
-    limit: int
-    moments: int
+    words: tuple[str, ...]
+    lexical: bool | None
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """All kinds of segment, each searched on its own."""
+        return tuple(sorted({kind for share in self.shares for kind in share.modalities}))
 
 
-def plan(query: Query, known: Collection[Modality]) -> Plan:
+def plan(query: Query, known: Collection[Modality], n_shown: int = 0) -> Plan:
     """Plan a query.
 
     Args:
         query: see `search.types.Query`.
         known: the modalities that the space has; all are searched if the query names none.
+        n_shown: how many hits were on the pages before.
 
     Raises:
-        InputError: no items, a limit out of range, or a modality that is not known.
+        InputError: the query cannot be answered as it is; names the field.
     """
-    if not query.items:
-        raise InputError("query.items", got="none", wanted="at least one item to search with")
+    check(query, known)
+    if query.quotas:
+        quotas = sorted((kind, n) for kind, n in query.quotas.items() if n)
+        shares = tuple(_share((kind,), n, query.diversity) for kind, n in quotas)
+    else:
+        kinds = tuple(sorted(set(query.modalities or known)))
+        shares = (_share(kinds, query.limit, query.diversity),)
+    most = max(share.pool for share in shares) + n_shown
+    words = tuple(
+        str(term.item.content)
+        for term in query.terms
+        if term.item and term.item.modality == TEXT and term.weight > 0
+    )
+    lexical = query.lexical if words else False
+    return Plan(shares, _bounded(_OVER_FETCH * most), words, lexical)
+
+
+def widened(candidates: int) -> int | None:
+    """More candidates, for when there were too few hits among them; None beyond the most."""
+    return _bounded(_GROWTH * candidates) if candidates < MAX_CANDIDATES else None
+
+
+def _bounded(candidates: int) -> int:
+    return min(max(_MIN_CANDIDATES, candidates), MAX_CANDIDATES)
+
+
+def _share(modalities: tuple[Modality, ...], limit: int, diversity: float) -> Share:
+    pool = min(max(_OVER_FETCH * limit, _MIN_POOL), _MAX_POOL) if diversity else 0
+    return Share(modalities, limit, max(pool, limit + 1))
+
+
+def check(query: Query, known: Collection[Modality]) -> None:
+    """Look at every field.
+
+    Raises:
+        InputError: names the field, what it holds and what is wanted.
+    """
     _check_terms(query.terms)
-    _check_limit(query.limit)
-    _check_moments(query.moments)
-    _refuse_unfinished(query)
-    for modality in query.modalities:
-        if modality not in known:
-            raise InputError(
-                "query.modalities", got=repr(str(modality)), wanted=", ".join(sorted(known))
-            )
-    candidates = max(_MIN_CANDIDATES, _OVER_FETCH * query.limit)
-    wanted = tuple(sorted(set(query.modalities or known)))
-    return Plan(wanted, candidates, query.limit, query.moments)
-
-
-def widened(plan: Plan) -> Plan | None:
-    """A plan with more candidates, for when grouping left too few hits; None at the most."""
-    candidates = min(_GROWTH * plan.candidates, _MAX_CANDIDATES)
-    return replace(plan, candidates=candidates) if candidates > plan.candidates else None
-
-
-def _check_limit(limit: int) -> None:
-    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT:
-        raise InputError("query.limit", got=repr(limit), wanted=f"a whole number, 1 to {MAX_LIMIT}")
+    _check_whole("limit", query.limit, 1, MAX_LIMIT)
+    _check_whole("moments", query.moments, 0, MAX_MOMENTS)
+    _check_kinds("modalities", query.modalities, known)
+    _check_kinds("quotas", query.quotas, query.modalities or known)
+    for kind, n in query.quotas.items():
+        _check_whole(f"quotas[{str(kind)!r}]", n, 0, MAX_LIMIT)
+    if query.quotas and not 1 <= sum(query.quotas.values()) <= MAX_LIMIT:
+        total = sum(query.quotas.values())
+        raise _wrong("quotas", f"{total} hits in all", f"1 to {MAX_LIMIT} hits in all")
+    if not 0 <= query.diversity <= 1:  # also refuses NaN
+        raise _wrong("diversity", repr(query.diversity), "a number from 0 to 1")
+    threshold = query.score_threshold
+    if threshold is not None and not abs(threshold) < float("inf"):
+        raise _wrong("score_threshold", repr(threshold), "a finite number")
+    _check_choice("group_by", query.group_by, ("asset", "segment"))
+    _check_choice("consistency", query.consistency, ("session", "strong"))
 
 
 def _check_terms(terms: Sequence[Term]) -> None:
+    if not terms:
+        raise _wrong("items", "none", "at least one item to search with")
     for place, term in enumerate(terms):
-        where = f"query.items[{place}]"
         if (term.item is None) == (term.asset_id == ""):
             got = "neither" if term.item is None else "both"
-            raise InputError(where, got=got, wanted="an item or an asset_id")
+            raise _wrong(f"items[{place}]", got, "an item or an asset_id")
         if not 0 < abs(term.weight) <= MAX_WEIGHT:  # also refuses NaN
-            raise InputError(
-                f"{where}.weight",
-                got=repr(term.weight),
-                wanted=f"a number from -{MAX_WEIGHT:g} to {MAX_WEIGHT:g}, not 0",
-            )
+            wanted = f"a number from -{MAX_WEIGHT:g} to {MAX_WEIGHT:g}, not 0"
+            raise _wrong(f"items[{place}].weight", repr(term.weight), wanted)
     if all(term.weight < 0 for term in terms):
-        raise InputError(
-            "query.items", got="only negative weights", wanted="at least one that is positive"
-        )
+        raise _wrong("items", "only negative weights", "at least one that is positive")
 
 
-def _check_moments(moments: int) -> None:
-    if isinstance(moments, bool) or not isinstance(moments, int) or not 0 <= moments <= MAX_MOMENTS:
-        wanted = f"a whole number, 0 to {MAX_MOMENTS}"
-        raise InputError("query.moments", got=repr(moments), wanted=wanted)
+def _check_kinds(name: str, kinds: Collection[Modality], known: Collection[Modality]) -> None:
+    for kind in kinds:
+        if kind not in known:
+            raise _wrong(name, repr(str(kind)), ", ".join(sorted(known)))
 
 
-def _refuse_unfinished(query: Query) -> None:
-    plain = Query(query.items)
-    for name in ("filter", "quotas", "score_threshold", "group_by", "diversity", "consistency"):
-        _refuse_unless_default(query, plain, name)
-    for name in ("lexical", "cursor", "explain"):
-        _refuse_unless_default(query, plain, name)
-    if any(term.asset_id for term in query.terms):
-        raise InputError("query.items", got="an asset_id", wanted="items; ids come later")
+def _check_whole(name: str, value: object, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise _wrong(name, repr(value), f"a whole number, {low} to {high}")
 
 
-def _refuse_unless_default(query: Query, plain: Query, name: str) -> None:
-    default, got = getattr(plain, name), getattr(query, name)
-    if got != default:
-        raise InputError(
-            f"query.{name}", got=repr(got), wanted=f"{default!r}; it cannot do more yet"
-        )
+def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise _wrong(name, repr(value), " or ".join(map(repr, choices)))
+
+
+def _wrong(name: str, got: str, wanted: str) -> InputError:
+    return InputError(f"query.{name}", got=got, wanted=wanted)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from threading import Event
 from typing import TYPE_CHECKING
 
-from search.engine import ItemEncoder, SearchEngine
+from search.engine import SearchEngine
 from search.latency import LatencyTracker
 from search.lru import ByteCache
 from search.store.base import VectorStore
+from search.terms import ItemEncoder
 from search.uploads import UploadFolder
 
 if TYPE_CHECKING:

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from encoder.types import IMAGE
+from encoder.types import AUDIO, IMAGE
 from search.fusion import Candidate
-from search.grouping import by_asset
+from search.grouping import by_asset, by_segment
 from search.types import ScoredSegment
 
 
@@ -19,14 +19,25 @@ RANKED = [
 
 
 def test_an_asset_is_at_its_best_moment_with_its_next_best() -> None:
-    film, picture = by_asset(RANKED, 1)
+    film, picture = by_asset(RANKED, [IMAGE], 1)
     assert (film.best, film.moments) == (RANKED[0], [RANKED[1]])
     assert (picture.best, picture.moments) == (RANKED[2], [])
 
 
 def test_no_moments_are_kept_if_none_are_wanted() -> None:
-    assert [group.moments for group in by_asset(RANKED, 0)] == [[], []]
+    assert [group.moments for group in by_asset(RANKED, [IMAGE], 0)] == [[], []]
+
+
+def test_of_one_kind_the_best_is_a_hit_and_others_are_moments() -> None:
+    sound = Candidate(ScoredSegment("s", "film", AUDIO, 0.1), 0.1)
+    (film,) = by_asset([*RANKED, sound], [AUDIO], 2)
+    assert (film.key, film.best, film.moments) == ("film", sound, RANKED[:2])
+
+
+def test_each_segment_can_be_a_hit() -> None:
+    assert [group.key for group in by_segment(RANKED, [IMAGE])] == ["m2", "m1", "p", "m3"]
+    assert by_segment(RANKED, [AUDIO]) == []
 
 
 def test_nothing_makes_no_groups() -> None:
-    assert by_asset([], 3) == []
+    assert by_asset([], [IMAGE], 3) == []

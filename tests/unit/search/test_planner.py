@@ -24,18 +24,42 @@ def test_named_modalities_are_searched_once_each() -> None:
 @pytest.mark.parametrize("limit", [1, 10, 1000])
 def test_more_candidates_than_hits_are_asked_for(limit: int) -> None:
     planned = plan(Query([ITEM], limit=limit), KNOWN)
-    assert planned.limit == limit
+    assert planned.shares[0].limit == limit
     assert 4 * limit <= planned.candidates <= 16_384
 
 
 def test_widening_grows_and_ends() -> None:
-    planned = plan(Query([ITEM], limit=1000), KNOWN)
-    sizes = []
-    step: Any = planned
-    while step := widened(step):
-        sizes.append(step.candidates)
+    sizes = [plan(Query([ITEM], limit=1000), KNOWN).candidates]
+    while (size := widened(sizes[-1])) is not None:
+        sizes.append(size)
     assert sizes == sorted(set(sizes))
     assert sizes[-1] == 16_384
+
+
+def test_what_was_shown_before_is_searched_past() -> None:
+    first, later = (plan(Query([ITEM]), KNOWN, n_shown).candidates for n_shown in (0, 500))
+    assert later >= first + 4 * 500 - 44
+
+
+def test_quotas_make_a_list_of_each_kind() -> None:
+    planned = plan(Query([ITEM], quotas={IMAGE: 3, AUDIO: 5, TEXT: 0}), KNOWN)
+    assert [(s.modalities, s.limit, s.pool) for s in planned.shares] == [
+        ((AUDIO,), 5, 6),
+        ((IMAGE,), 3, 4),
+    ]
+    assert planned.modalities == (AUDIO, IMAGE)
+
+
+def test_unlike_hits_are_chosen_from_more() -> None:
+    (share,) = plan(Query([ITEM], limit=20, diversity=0.5), KNOWN).shares
+    assert share.pool == 80
+
+
+def test_words_are_those_of_the_texts_that_pull() -> None:
+    terms = [ITEM, Term(Item(TEXT, "a dog"), weight=-1), Item(IMAGE, None), Term(asset_id="a")]
+    planned = plan(Query(terms), KNOWN)
+    assert (planned.words, planned.lexical) == (("a cat",), None)
+    assert plan(Query([Item(IMAGE, None)], lexical=True), KNOWN).lexical is False
 
 
 @pytest.mark.parametrize("limit", [0, -1, 1001, True, 2.0, None])
@@ -76,3 +100,27 @@ def test_something_has_to_be_wanted() -> None:
 def test_a_number_of_moments_out_of_range_is_refused(moments: Any) -> None:
     with pytest.raises(InputError, match=r"query\.moments: got .* 0 to 20"):
         plan(Query([ITEM], moments=moments), KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "wanted"),
+    [
+        ("quotas", {IMAGE: -1}, r"quotas\['image'\]: got -1"),
+        ("quotas", {IMAGE: 0}, "quotas: got 0 hits in all"),
+        ("quotas", {IMAGE: 600, TEXT: 600}, "quotas: got 1200 hits in all"),
+        ("quotas", {Modality("smell"): 1}, "quotas: got 'smell'"),
+        ("diversity", 1.5, "diversity: got 1.5"),
+        ("diversity", float("nan"), "diversity: got nan"),
+        ("score_threshold", float("inf"), "score_threshold: got inf"),
+        ("group_by", "film", "group_by: got 'film'.*'asset' or 'segment'"),
+        ("consistency", "eventual", "consistency: got 'eventual'"),
+    ],
+)
+def test_a_field_out_of_range_is_refused(field: str, value: Any, wanted: str) -> None:
+    with pytest.raises(InputError, match=rf"query\.{wanted}"):
+        plan(Query([ITEM], **{field: value}), KNOWN)
+
+
+def test_a_quota_for_a_kind_that_is_not_wanted_is_refused() -> None:
+    with pytest.raises(InputError, match=r"query\.quotas: got 'image'"):
+        plan(Query([ITEM], [TEXT], quotas={IMAGE: 1}), KNOWN)

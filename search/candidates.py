@@ -1,0 +1,265 @@
+"""Finds the candidates of a query: as many as are wanted, if there are so many, and the best.
+
+The store answers with the nearest segments of one modality. That is not yet the best hits: one
+film may crowd out the rest, a filter may refuse most, an asset may not be committed, and what
+lies beyond the end of one modality's list may be better than what another's holds. So the search
+grows until the wanted hits score no worse than anything that was not seen.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any
+
+from encoder.space import Space
+from encoder.types import Modality
+from search.explain import explain_query
+from search.filters import matches
+from search.fusion import Candidate, FusedQuery, rank, score_segments, with_words
+from search.grouping import Group, by_asset, by_segment
+from search.planner import MAX_CANDIDATES, Plan, Share, widened
+from search.progress import Progress
+from search.store.base import LexicalIndex, VectorStore
+from search.types import AssetRow, Query, ScoredSegment
+
+# So many asset ids may go with a search; beyond that, hits are checked one by one.
+MAX_JOINED = 2000
+_ROWS_PER_CALL = 200
+# More than all pages of a query can show.
+_MAX_KEPT = 16_384
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """The best hits of a share, committed and as the filter wants them, and their commit rows.
+
+    ``shown`` are those that were on pages before.
+    """
+
+    share: Share
+    groups: list[Group]
+    shown: list[Group]
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What was found so far.
+
+    Args:
+        ranked: all candidates, best first.
+        horizon: by modality, the score that no segment beyond the list exceeds; a modality of
+            which everything was seen has none.
+    """
+
+    ranked: list[Candidate]
+    horizon: Mapping[Modality, float]
+
+
+@dataclass(eq=False)
+class Finder:
+    """One search for candidates.
+
+    Args:
+        is_out: whether an asset is left out of the hits.
+        has_shown: whether the group of this key was on a page before.
+    """
+
+    store: VectorStore
+    space: Space
+    query: Query
+    plan: Plan
+    fused: FusedQuery
+    progress: Progress
+    executor: Executor
+    is_out: Callable[[str], bool]
+    has_shown: Callable[[str], bool]
+    _rows: dict[str, AssetRow | None] = field(default_factory=dict)
+    _n_seen: dict[Modality, int] = field(default_factory=dict)
+
+    def find(self) -> list[Pool]:
+        """The pool of each share."""
+        n: int | None = self.plan.candidates
+        asset_ids: Collection[str] | None = None
+        while n is not None:
+            seen = self._search(n, asset_ids)
+            pools = self._pools(seen)
+            if all(self._is_full(pool, seen.horizon) for pool in pools):
+                return pools
+            if asset_ids is None and self.query.filter is not None:
+                asset_ids = self._joined()
+                n = n if asset_ids is not None else widened(n)
+            else:
+                n = widened(n)
+        return self._pools(self._search_all(asset_ids))
+
+    def row(self, group: Group) -> AssetRow:
+        """The commit row of a group that `find` returned."""
+        row = self._rows[group.asset_id]
+        assert row is not None
+        return row
+
+    def explain(self) -> dict[str, Any]:
+        """What the query became; see `search.explain`."""
+        return explain_query(self.query, self.plan, self.space, self._n_seen)
+
+    def _joined(self) -> list[str] | None:
+        """The assets that the filter selects, if they are few."""
+        assert self.query.filter is not None
+        with self.progress.stage("filter"):
+            selected = self.store.select(self.query.filter, limit=MAX_JOINED + 1)
+            asset_ids = list(selected)
+        return asset_ids if len(asset_ids) <= MAX_JOINED else None
+
+    def _is_full(self, pool: Pool, horizon: Mapping[Modality, float]) -> bool:
+        """Whether nothing unseen could be among the wanted."""
+        unseen = max((horizon[m] for m in pool.share.modalities if m in horizon), default=None)
+        if unseen is None:
+            return True
+        threshold = self.query.score_threshold
+        if threshold is not None and unseen < threshold:
+            return True
+        wanted = pool.groups[: pool.share.pool]
+        return len(wanted) == pool.share.pool and wanted[-1].best.score >= unseen
+
+    def _search(self, n: int, asset_ids: Collection[str] | None) -> Seen:
+        with self.progress.stage("search"):
+            found = self._nearest(n, asset_ids)
+        words = self._lexical(n, asset_ids)
+        with self.progress.stage("fuse"):
+            return self._fused(found, words, n)
+
+    def _nearest(
+        self, n: int, asset_ids: Collection[str] | None
+    ) -> dict[Modality, list[ScoredSegment]]:
+        """Side by side: on a server 4 modalities take 20 ms and not 29; on Lite it is all one."""
+        direction = self.fused.direction[None]
+
+        def nearest(modality: Modality) -> list[ScoredSegment]:
+            return self.store.search(
+                direction,
+                modality,
+                n,
+                asset_ids=asset_ids,
+                consistency=self.query.consistency,
+            )[0]
+
+        kinds = self.plan.modalities
+        answers = map(nearest, kinds) if len(kinds) == 1 else self.executor.map(nearest, kinds)
+        return dict(zip(kinds, answers, strict=True))
+
+    def _lexical(self, n: int, asset_ids: Collection[str] | None) -> list[ScoredSegment]:
+        """What the query's words find, if they are to be looked for."""
+        if self.plan.lexical is False or not isinstance(self.store, LexicalIndex):
+            return []
+        with self.progress.stage("lexical"):
+            return self.store.lexical(" ".join(self.plan.words), n, asset_ids=asset_ids)
+
+    def _fused(
+        self,
+        found: Mapping[Modality, Sequence[ScoredSegment]],
+        words: Sequence[ScoredSegment],
+        n: int | None,
+    ) -> Seen:
+        """One ranking of what was found; a list of fewer than ``n`` segments is all there is."""
+        lists: dict[Modality, list[Candidate]] = {}
+        horizon: dict[Modality, float] = {}
+        for modality, segments in found.items():
+            self._n_seen[modality] = len(segments)
+            scored = score_segments(modality, segments, self.fused, self.space)
+            if n is not None and len(segments) >= n:
+                horizon[modality] = scored[-1].score
+            lists[modality] = with_words(scored, [w for w in words if w.modality == modality])
+        return Seen(rank(lists), horizon)
+
+    def _pools(self, seen: Seen) -> list[Pool]:
+        with self.progress.stage("fetch"):
+            return [self._pool(share, seen) for share in self.plan.shares]
+
+    def _pool(self, share: Share, seen: Seen) -> Pool:
+        groups = self._groups(share, seen.ranked)
+        fresh = [group for group in groups if not self.has_shown(group.key)]
+        shown = [group for group in groups if self.has_shown(group.key)]
+        return Pool(share, self._verified(fresh, share.pool), shown)
+
+    def _groups(self, share: Share, ranked: Sequence[Candidate]) -> list[Group]:
+        if self.query.group_by == "segment":
+            groups = by_segment(ranked, share.modalities)
+        else:
+            groups = by_asset(ranked, share.modalities, self.query.moments)
+        lowest = self.query.score_threshold
+        kept = [
+            group
+            for group in groups
+            if not self.is_out(group.asset_id) and (lowest is None or group.best.score >= lowest)
+        ]
+        if self.query.quotas:  # an asset may be found once in each of them
+            kept = [replace(group, key=f"{share.modalities[0]} {group.key}") for group in kept]
+        return kept
+
+    def _verified(self, groups: Sequence[Group], wanted: int) -> list[Group]:
+        """Those whose asset is committed, and as the filter wants it; ``wanted`` at most."""
+        kept: list[Group] = []
+        start, size = 0, wanted
+        while start < len(groups) and len(kept) < wanted:
+            part = groups[start : start + size]
+            self._load([group.asset_id for group in part])
+            kept += [group for group in part if self._is_wanted(self._rows[group.asset_id])]
+            start, size = start + size, _ROWS_PER_CALL
+        return kept[:wanted]
+
+    def _load(self, asset_ids: Sequence[str]) -> None:
+        new = [asset_id for asset_id in dict.fromkeys(asset_ids) if asset_id not in self._rows]
+        if new:
+            found = self.store.assets(new)
+            self._rows.update((asset_id, found.get(asset_id)) for asset_id in new)
+
+    def _is_wanted(self, row: AssetRow | None) -> bool:
+        filter = self.query.filter
+        return row is not None and (filter is None or matches(filter, row))
+
+    def _search_all(self, asset_ids: Collection[str] | None) -> Seen:
+        """Ask for some assets at a time until all were seen: slow, exact, hardly ever needed."""
+        found: dict[Modality, list[ScoredSegment]] = {kind: [] for kind in self.plan.modalities}
+        ids = iter(self._all_ids() if asset_ids is None else asset_ids)
+        while chunk := list(islice(ids, MAX_JOINED)):
+            for kind, segments in self._nearest_of(chunk).items():
+                found[kind] = self._best(found[kind] + segments)
+        words = self._lexical(MAX_CANDIDATES, asset_ids)
+        with self.progress.stage("fuse"):
+            return self._fused(found, words, None)
+
+    def _all_ids(self) -> Iterator[str]:
+        if self.query.filter is not None:
+            return self.store.select(self.query.filter)
+        return (row.asset_id for row in self.store.scan())
+
+    def _nearest_of(self, asset_ids: Sequence[str]) -> dict[Modality, list[ScoredSegment]]:
+        """At least the best segment of each asset; halved until none crowds others out."""
+        with self.progress.stage("search"):
+            found = self._nearest(MAX_CANDIDATES, asset_ids)
+        crowded = any(len(segments) >= MAX_CANDIDATES for segments in found.values())
+        if not crowded or len(asset_ids) == 1:
+            return found
+        middle = len(asset_ids) // 2
+        halves = [self._nearest_of(asset_ids[:middle]), self._nearest_of(asset_ids[middle:])]
+        return {kind: [s for half in halves for s in half[kind]] for kind in found}
+
+    def _best(self, segments: Sequence[ScoredSegment]) -> list[ScoredSegment]:
+        """As many as could become hits and their moments."""
+        ordered = sorted(segments, key=lambda s: (-s.cosine, s.segment_id))
+        if self.query.group_by == "segment":
+            return ordered[:_MAX_KEPT]
+        kept = Counter[str]()
+        best = []
+        for segment in ordered:
+            is_new = segment.asset_id not in kept
+            if kept[segment.asset_id] <= self.query.moments and not (
+                is_new and len(kept) > _MAX_KEPT
+            ):
+                kept[segment.asset_id] += 1
+                best.append(segment)
+        return best

@@ -1,0 +1,127 @@
+"""Where a page ends and the next one begins: an opaque cursor. Pure.
+
+A cursor names what was shown before, by short hashes, and the next page leaves that out. So
+pages never repeat and never skip, whatever was ingested, deleted or found late by an approximate
+index in between; a place in a ranking could promise neither, since the ranking changes. It costs
+8 characters for each hit shown. The cursor also carries a digest of the query, and refuses to go
+on with another one.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.errors import InputError
+from encoder.types import Embeddings
+from search.types import Query
+
+MAX_SHOWN = 10_000
+
+_VERSION = b"\x01"
+_DIGEST_BYTES = 8
+_KEY_BYTES = 6
+_SIGNED_DIMS = 32
+# Encoding the same content in another batch moves an embedding by less than one step.
+_STEP = 1 / 512
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the pages before have shown."""
+
+    digest: bytes
+    signature: bytes
+    shown: frozenset[bytes] = field(default_factory=frozenset)
+
+    def has_shown(self, key: str) -> bool:
+        """Whether a hit of this key was on a page before."""
+        return bool(self.shown) and _short(key) in self.shown
+
+    def cursor(self, keys: Iterable[str]) -> str:
+        """The cursor of the page after this one, which shows ``keys``; empty if none may follow."""
+        shown = self.shown.union(map(_short, keys))
+        if len(shown) > MAX_SHOWN:
+            return ""
+        packed = b"".join([_VERSION, self.digest, self.signature, *sorted(shown)])
+        return base64.urlsafe_b64encode(packed).decode().rstrip("=")
+
+
+def read_page(query: Query, direction: Embeddings) -> Page:
+    """The page that ``query.cursor`` asks for; the first one without a cursor.
+
+    Args:
+        query: what is asked now; all but ``limit``, ``moments``, ``consistency`` and ``explain``
+            has to be as before.
+        direction: of the query, float32 [embed_dim].
+
+    Raises:
+        InputError: no cursor, or that of another query.
+    """
+    first = Page(_digest(query), _signature(direction))
+    if not query.cursor:
+        return first
+    head = len(_VERSION) + _DIGEST_BYTES
+    body = head + len(first.signature)
+    packed = _unpack(query.cursor)
+    if packed[:1] != _VERSION or len(packed) < body or (len(packed) - body) % _KEY_BYTES:
+        raise _refused(query.cursor, "which is no cursor")
+    if packed[1:head] != first.digest or not _alike(packed[head:body], first.signature):
+        raise _refused(query.cursor, "which belongs to another query")
+    keys = (packed[i : i + _KEY_BYTES] for i in range(body, len(packed), _KEY_BYTES))
+    return Page(first.digest, first.signature, frozenset(keys))
+
+
+def _refused(cursor: str, why: str) -> InputError:
+    shown = cursor if len(cursor) <= 40 else f"{cursor[:40]}…"
+    return InputError(
+        "query.cursor",
+        got=f"{shown!r}, {why}",
+        wanted="the next_cursor of the page before, with the same query",
+    )
+
+
+def _unpack(cursor: str) -> bytes:
+    try:
+        return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise _refused(cursor, "which is no cursor") from None
+
+
+def _short(key: str) -> bytes:
+    """Two of 10,000 hits share one with a probability of 2e-7."""
+    return hashlib.sha256(key.encode()).digest()[:_KEY_BYTES]
+
+
+def _digest(query: Query) -> bytes:
+    """Over all that decides which hits there are and in which order, but for the items."""
+    facts = (
+        [(term.asset_id, float(term.weight)) for term in query.terms],
+        sorted(set(query.modalities)),
+        query.filter,
+        sorted(query.quotas.items()),
+        query.score_threshold,
+        query.group_by,
+        query.diversity,
+        query.lexical,
+    )
+    return hashlib.sha256(repr(facts).encode()).digest()[:_DIGEST_BYTES]
+
+
+def _signature(direction: Embeddings) -> bytes:
+    """The items, as far as the search knows them: some numbers of their direction, rounded."""
+    steps = np.clip(np.rint(direction[:_SIGNED_DIMS] / _STEP), -127, 127)
+    return bytes(steps.astype(np.int8).tobytes())
+
+
+def _alike(one: bytes, other: bytes) -> bool:
+    def steps(packed: bytes) -> NDArray[np.int16]:
+        return np.frombuffer(packed, np.int8).astype(np.int16)
+
+    return bool(np.abs(steps(one) - steps(other)).max(initial=0) <= 1)

@@ -1,0 +1,283 @@
+"""The engine against the definition: every segment scored, term by term, in plain loops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from encoder.errors import InputError
+from encoder.space import Calibration, Space, l2_normalize
+from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Modality
+from search import Hit, Query, SearchEngine, Term
+from search.filters import matches, parse_filter
+from search.store.memory import MemoryStore
+from search.types import AssetRow, SegmentRow
+
+DIM = 6
+KINDS = (TEXT, IMAGE, AUDIO)
+SPACE = Space(
+    DIM,
+    {},
+    {TEXT: Calibration(0.1, 0.2), IMAGE: Calibration(0.2, 0.1), AUDIO: Calibration(0.3, 0.15)},
+)
+
+
+class Vectors:
+    """Takes contents that are vectors already."""
+
+    space = SPACE
+
+    def encode_items(self, items: Sequence[Item]) -> Embeddings:
+        return l2_normalize(np.stack([item.content for item in items]))
+
+
+@dataclass
+class Corpus:
+    assets: list[AssetRow]
+    segments: list[SegmentRow]
+    committed: set[str]
+
+    def store(self) -> MemoryStore:
+        store = MemoryStore(DIM)
+        store.write([a for a in self.assets if a.asset_id in self.committed], self.segments)
+        return store
+
+
+def make_corpus(seed: int, n_assets: int, crowd: int, prefix: str = "a") -> Corpus:
+    """Assets of a few segments of mixed kinds; one has a crowd of them that are nearly alike."""
+    rng = np.random.default_rng(seed)
+    assets, segments, committed = [], [], set()
+    for number in range(n_assets):
+        name = f"{prefix}{number:02}"
+        centre = rng.normal(size=DIM)
+        n_segments = crowd if number == 0 else int(rng.integers(1, 4))
+        for index in range(n_segments):
+            kind = KINDS[0] if number == 0 else KINDS[int(rng.integers(3))]
+            spread = 0.05 if number == 0 else 1.0
+            row = l2_normalize((centre + spread * rng.normal(size=DIM))[None])[0]
+            segments.append(SegmentRow(f"{name}-{index:03}", name, kind, index, row))
+        metadata = {"tags": [["red"], ["red", "blue"], []][number % 3], "n": number}
+        assets.append(
+            AssetRow(name, KINDS[number % 3], "x/y", 1, n_segments, [f"/{name}"], metadata)
+        )
+        if rng.random() < 0.85:
+            committed.add(name)
+    return Corpus(assets, segments, committed)
+
+
+FILTERS = [
+    None,
+    {"field": "tags", "contains": "red"},
+    {"field": "metadata.n", "lt": 3},
+    {"and": [{"field": "tags", "contains": "blue"}, {"not": {"field": "modality", "eq": "text"}}]},
+    {"field": "metadata.n", "gte": 1000},
+]
+
+
+@st.composite
+def queries(draw: st.DrawFn, corpus: Corpus, reach: str) -> Query:
+    rng = np.random.default_rng(draw(st.integers(0, 999)))
+    weights = draw(st.lists(st.sampled_from([1.0, 2.5, -0.4]), max_size=2))
+    terms = [Term(Item(TEXT, rng.normal(size=DIM)), weight=w) for w in [1.0, *weights]]
+    if corpus.committed and draw(st.booleans()):
+        terms.append(Term(asset_id=draw(st.sampled_from(sorted(corpus.committed)))))
+    filter = draw(st.sampled_from(FILTERS))
+    return Query(
+        terms,
+        modalities=draw(st.sampled_from([(), (IMAGE,), (TEXT, AUDIO)])),
+        limit=draw(st.integers(3, 8)),
+        filter=filter and parse_filter(filter),
+        score_threshold=draw(st.sampled_from([None, None, -1.0, 2.0])),
+        # One search cannot return more segments of one asset than MAX_CANDIDATES.
+        group_by=draw(st.sampled_from(["asset"] if reach == "narrow" else ["asset", "segment"])),
+        moments=draw(st.integers(0, 2)),
+    )
+
+
+def calibrated(kind: Modality, cosine: float) -> float:
+    constants = SPACE.calibration[kind]
+    return (cosine - constants.mu) / constants.c
+
+
+def embedding_of(term: Term, corpus: Corpus) -> Embeddings:
+    if term.item:
+        return l2_normalize(term.item.content[None])[0]
+    rows: dict[str, list[Embeddings]] = {}
+    for segment in corpus.segments:
+        if segment.asset_id == term.asset_id:
+            rows.setdefault(segment.modality, []).append(segment.embedding)
+    means = [l2_normalize(np.mean(part, axis=0)[None])[0] for part in rows.values()]
+    return l2_normalize(np.sum(means, axis=0)[None])[0]
+
+
+def score_by(query: Query, corpus: Corpus) -> Callable[[SegmentRow], float]:
+    """The definition of a score."""
+    pulls = [(t.weight, embedding_of(t, corpus)) for t in query.terms if t.weight > 0]
+    total = sum(weight for weight, _ in pulls)
+    mean = sum(weight * row for weight, row in pulls)
+    wanted = mean / np.linalg.norm(mean)
+    pushes = [(t.weight / total, embedding_of(t, corpus)) for t in query.terms if t.weight < 0]
+
+    def score(segment: SegmentRow) -> float:
+        cosine = float(wanted @ segment.embedding)
+        if not pushes and cosine > 1 - 1e-5:
+            return max(calibrated(kind, 1.0) for kind in KINDS)
+        return calibrated(segment.modality, cosine) + sum(
+            w * calibrated(segment.modality, float(row @ segment.embedding)) for w, row in pushes
+        )
+
+    return score
+
+
+Ranking = list[tuple[float, SegmentRow]]
+
+
+def ranking(query: Query, corpus: Corpus, kinds: Sequence[Modality]) -> Ranking:
+    """All hits there are, best first."""
+    rows = {row.asset_id: row for row in corpus.assets if row.asset_id in corpus.committed}
+    score = score_by(query, corpus)
+    out = {term.asset_id for term in query.terms}
+    scored = sorted(
+        (
+            (score(segment), segment)
+            for segment in corpus.segments
+            if segment.modality in kinds
+            and segment.asset_id in rows
+            and segment.asset_id not in out
+            and (query.filter is None or matches(query.filter, rows[segment.asset_id]))
+        ),
+        key=lambda pair: (-pair[0], pair[1].segment_id),
+    )
+    lowest = query.score_threshold
+    if lowest is not None:
+        scored = [pair for pair in scored if pair[0] >= lowest]
+    if query.group_by == "segment":
+        return scored
+    best: dict[str, tuple[float, SegmentRow]] = {}
+    for pair in scored:
+        best.setdefault(pair[1].asset_id, pair)
+    return list(best.values())
+
+
+def all_pages(engine: SearchEngine, query: Query) -> Iterator[Sequence[Hit]]:
+    while True:
+        result = engine.search(query)
+        yield result.hits
+        if not result.next_cursor:
+            return
+        query = replace(query, cursor=result.next_cursor)
+
+
+def assert_same(hits: Sequence[Hit], wanted: Ranking) -> None:
+    assert [hit.segment_id for hit in hits] == [segment.segment_id for _, segment in wanted]
+    got = [hit.score for hit in hits]
+    np.testing.assert_allclose(got, [score for score, _ in wanted], atol=1e-4)
+
+
+@pytest.fixture(params=["wide", "narrow"])
+def reach(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Once as it is, and once with bounds so small that every way of growing is taken."""
+    if request.param == "wide":
+        yield request.param
+        return
+    with (
+        patch("search.planner.MAX_CANDIDATES", 16),
+        patch("search.candidates.MAX_CANDIDATES", 16),
+        patch("search.candidates.MAX_JOINED", 4),
+        patch("search.planner._MIN_CANDIDATES", 1),
+        patch("search.planner._OVER_FETCH", 1),
+    ):
+        yield request.param
+
+
+CORPORA = [make_corpus(1, 16, 24), make_corpus(2, 3, 1), make_corpus(3, 0, 0)]
+many = settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+@many
+@given(corpus=st.sampled_from(CORPORA), data=st.data())
+def test_pages_are_the_whole_ranking(reach: str, corpus: Corpus, data: st.DataObject) -> None:
+    query = data.draw(queries(corpus, reach))
+    engine = SearchEngine(Vectors(), corpus.store())
+    pages = list(all_pages(engine, query))
+    assert all(len(page) == query.limit for page in pages[:-1])
+    assert len(pages[-1]) <= query.limit
+    wanted = ranking(query, corpus, query.modalities or KINDS)
+    assert_same([hit for page in pages for hit in page], wanted)
+    engine.close()
+
+
+@many
+@given(corpus=st.sampled_from(CORPORA), data=st.data())
+def test_a_quota_is_filled_by_the_best_of_its_kind(
+    reach: str, corpus: Corpus, data: st.DataObject
+) -> None:
+    query = data.draw(queries(corpus, reach))
+    quotas = data.draw(st.dictionaries(st.sampled_from(KINDS), st.integers(1, 5), min_size=1))
+    query = replace(query, modalities=(), quotas=quotas)
+    engine = SearchEngine(Vectors(), corpus.store())
+    pages = list(all_pages(engine, query))
+    for kind, n in quotas.items():
+        by_page = [[hit for hit in page if hit.modality == kind] for page in pages]
+        wanted = ranking(query, corpus, [kind])
+        assert [len(hits) for hits in by_page] == [
+            max(0, min(n, len(wanted) - n * number)) for number in range(len(pages))
+        ]
+        assert_same([hit for hits in by_page for hit in hits], wanted)
+    engine.close()
+
+
+@many
+@given(data=st.data())
+def test_what_arrives_between_pages_repeats_nothing(reach: str, data: st.DataObject) -> None:
+    corpus = CORPORA[0]
+    query = data.draw(queries(corpus, reach))
+    diversity = data.draw(st.sampled_from([0.0, 0.4]))
+    query = replace(query, diversity=diversity)
+    store = corpus.store()
+    engine = SearchEngine(Vectors(), store)
+    seen: list[str] = []
+    for number, page in enumerate(all_pages(engine, query)):
+        seen += [hit.asset_id if query.group_by == "asset" else hit.segment_id for hit in page]
+        if number < 3:
+            more = make_corpus(data.draw(st.integers(50, 60)), 5, 3, prefix=f"new{number}")
+            store.write(more.assets, more.segments)
+    assert len(seen) == len(set(seen))
+    wanted = ranking(query, corpus, query.modalities or KINDS)
+    old = {s.asset_id if query.group_by == "asset" else s.segment_id for _, s in wanted}
+    assert old <= set(seen)
+    engine.close()
+
+
+@many
+@given(data=st.data())
+def test_diverse_pages_hold_every_hit_once(reach: str, data: st.DataObject) -> None:
+    corpus = CORPORA[0]
+    query = replace(
+        data.draw(queries(corpus, reach)), diversity=data.draw(st.sampled_from([0.2, 1.0]))
+    )
+    engine = SearchEngine(Vectors(), corpus.store())
+    hits = [hit.segment_id for page in all_pages(engine, query) for hit in page]
+    wanted = ranking(query, corpus, query.modalities or KINDS)
+    assert sorted(hits) == sorted(segment.segment_id for _, segment in wanted)
+    engine.close()
+
+
+@many
+@given(st.text(max_size=60))
+def test_what_is_no_cursor_is_refused(text: str) -> None:
+    engine = SearchEngine(Vectors(), CORPORA[1].store())
+    query = Query([Item(TEXT, np.ones(DIM))], cursor=text or "x")
+    with pytest.raises(InputError, match=r"query\.cursor"):
+        engine.search(query)
+    engine.close()
