@@ -36,6 +36,7 @@ def celery_config(settings: Settings) -> dict[str, object]:
         "task_reject_on_worker_lost": True,
         "task_soft_time_limit": settings.task_timeout_s - 5,
         "task_time_limit": settings.task_timeout_s,
+        "task_annotations": {"anymodal.run_shard": {"rate_limit": settings.rate_limit}},
         "worker_prefetch_multiplier": 1,
         # A shard goes on while the broker is away: its lease, not its message, says whose it is.
         "worker_cancel_long_running_tasks_on_connection_loss": False,

@@ -47,6 +47,10 @@ class Settings(BaseSettings):
     job_ttl_s: int = Field(default=7 * 86400, ge=60)
     """How long a job and its dead letters are kept after their last change."""
 
+    rate_limit: str | None = Field(default=None, pattern=r"^\d+(\.\d+)?/[smh]$")
+    """The most shards that one worker begins, as ``10/s``, ``100/m`` or ``500/h``: for a store or
+    a disk that others use too."""
+
     shutdown_s: float = Field(default=60.0, ge=0)
     """How long a worker that is to stop may go on with the shard under way."""
 

@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from search.store.open import open_store
 from tests.faults.cluster import Cluster, answers, wait_for
 from tests.faults.rounds import KINDS, check, make_media, play, running
 from tests.faults.tiny_worker import DIM, SPACE
 from workers.board import JobBoard
+from workers.config import Settings
 
 
 @pytest.fixture(scope="module")
@@ -111,3 +113,22 @@ def test_four_workers_share_a_job(tmp_path: Path) -> None:
         out, err = cluster.ingest(media, "--json").communicate(timeout=180)
         check(cluster, media, json.loads(out or err))
         assert all("succeeded" in worker.log() for worker in cluster.workers)
+
+
+def test_a_worker_begins_no_more_shards_than_its_limit(tmp_path: Path) -> None:
+    media = tmp_path / "media"
+    media.mkdir()
+    for number in range(12):
+        (media / f"{number}.txt").write_text(f"The {number} of many short notes.")
+    limits = {"ANYMODAL_RATE_LIMIT": "2/s", "ANYMODAL_SHARD_FILES": "1"}
+    with running(tmp_path / "cluster", **limits) as cluster:
+        out, err = cluster.ingest(media, "--json").communicate(timeout=120)
+        facts = json.loads(out or err)
+        assert facts["ingested"] == 12
+        # 12 shards, of which the first ones may begin at once
+        assert cluster.anymodal("jobs", "show", facts["job"])["seconds"] > 4
+
+
+def test_a_rate_that_celery_does_not_know() -> None:
+    with pytest.raises(ValidationError, match="rate_limit"):
+        Settings(rate_limit="fast")
