@@ -57,7 +57,7 @@ def ask_all(screen: Console) -> list[DemoQuery]:
     missed = []
     try:
         for query in QUERIES:
-            result = engine.search(Query(items_of(query), query.modalities, limit=3))
+            result = engine.search(Query(items_of(query), query.modalities, limit=3, moments=0))
             show(screen, query, result)
             if not any(is_expected(query, hit) for hit in result.hits):
                 missed.append(query)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.types import Hit
+from search.types import Explanation, Hit, Moment, SearchResult
 from workers.job_types import JobView
 from workers.reports import IngestReport
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.progress import Progress
     from rich.table import Table
+    from rich.text import Text
 
 
 def wants_json(as_json: bool) -> bool:
@@ -35,7 +36,7 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False)
 
 
-def place_of(hit: Hit) -> str:
+def place_of(hit: Hit | Moment) -> str:
     """The time or the characters of a hit, for people.
 
     >>> from encoder.types import AUDIO
@@ -51,7 +52,7 @@ def place_of(hit: Hit) -> str:
 
 
 def hits_table(hits: Sequence[Hit], title: str = "") -> Table:
-    """Hits as a table, best first."""
+    """Hits as a table, best first, each with its moments under it."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -62,11 +63,58 @@ def hits_table(hits: Sequence[Hit], title: str = "") -> Table:
     table.add_column("text", ratio=1, overflow="ellipsis", no_wrap=True)
     for hit in hits:
         name = Path(hit.uri).name or hit.uri
-        snippet = " ".join(hit.snippet.split())
-        table.add_row(
-            f"{hit.score:.2f}", str(hit.modality), escape(name), place_of(hit), escape(snippet)
-        )
+        parts: list[Hit | Moment] = [hit, *hit.moments]
+        for part in parts:
+            table.add_row(
+                f"{part.score:.2f}",
+                str(part.modality),
+                escape(name) if part is hit else "",
+                place_of(part),
+                _marked(part),
+                style="" if part is hit else "dim",
+            )
     return table
+
+
+def _marked(hit: Hit | Moment) -> Text:
+    """The snippet in one line, the words that match in bold."""
+    from rich.text import Text
+
+    text = Text("".join(" " if letter.isspace() else letter for letter in hit.snippet))
+    for start, end in hit.matches:
+        text.stylize("bold", start, end)
+    return text
+
+
+def result_lines(result: SearchResult) -> Iterator[RenderableType]:
+    """A search's answer for people."""
+    if not result.hits:
+        yield "Nothing found."
+        return
+    yield hits_table(result.hits)
+    for hit in result.hits:
+        if hit.explanation:
+            yield _explained(hit.explanation)
+    if result.next_cursor:
+        yield f"[dim]More: --page {result.next_cursor}[/]"
+
+
+def _explained(why: Explanation) -> str:
+    """How one score came about, in one line of rich markup.
+
+    >>> from search.types import TermScore
+    >>> term = TermScore(0, "text", 1.0, 0.42, 2.5)
+    >>> _explained(Explanation([term], 0.42, 2.5, 1, 7.1, 2, 2.5, 1))
+    '1. score 2.50: text ×1 cosine 0.420 → 2.50; by cosine place 1, by words place 2 (BM25 7.1)'
+    """
+    terms = ", ".join(
+        f"{term.modality} ×{term.weight:g} cosine {term.cosine:.3f} → {term.score:.2f}"
+        for term in why.terms
+    )
+    places = [f"by cosine place {why.dense_rank}"] if why.dense_rank else []
+    if why.lexical_score is not None:
+        places.append(f"by words place {why.lexical_rank} (BM25 {why.lexical_score:.1f})")
+    return f"{why.rank}. score {why.score:.2f}: {terms}; {', '.join(places)}"
 
 
 def latency_line(latency_s: Mapping[str, float]) -> str:

@@ -15,6 +15,13 @@ CONTRACT = {
     "char_start",
     "char_end",
     "snippet",
+    "matches",
+    "title",
+    "media_type",
+    "duration_s",
+    "metadata",
+    "moments",
+    "explanation",
 }
 
 
@@ -75,7 +82,7 @@ def test_a_copy_is_the_same_asset_at_two_places(anymodal: Run, media: Path) -> N
 
 
 def test_errors_are_one_line_and_say_what_to_do(anymodal: Run, tmp_path: Path) -> None:
-    assert "--image, --audio or --video" in anymodal("search", fails=2)
+    assert "--image, --audio, --video or --like" in anymodal("search", fails=2)
     assert "limit" in anymodal("search", "x", "--limit", 0, fails=2)
     assert "smell" in anymodal("search", "x", "--modality", "smell", fails=2)
     assert "bundle:default" in anymodal("search", "x", "--model", "smell", fails=1)

@@ -1,0 +1,92 @@
+"""All that ``anymodal search`` can be asked for; the command runs in this process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from encoder.errors import AnymodalError
+from tests.integration.conftest import Run
+from workers.cli import anymodal as command
+
+Ask = Callable[..., Any]
+
+
+@pytest.fixture
+def ask(anymodal: Run, media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
+    """Ask for something; the parsed JSON. Errors of the tree are raised."""
+    anymodal("ingest", media)
+    monkeypatch.setenv("ANYMODAL_STORE", str(tmp_path / "store"))
+
+    def run(*words: object) -> Any:
+        done = CliRunner().invoke(command, ["search", *map(str, words)], standalone_mode=False)
+        if done.exception:
+            raise done.exception
+        return json.loads(done.stdout)
+
+    return run
+
+
+def names(result: Any) -> list[str]:
+    return [Path(hit["uri"]).name for hit in result["hits"]]
+
+
+def test_every_way_to_ask(ask: Ask, media: Path) -> None:
+    stored = ask("--like", media / "checks.png", "--limit", 20)
+    assert "checks.png" not in names(stored)
+    assert "gradient.jpg" in names(stored)
+    asset_id = ask("--image", media / "checks.png", "--limit", 1)["hits"][0]["asset_id"]
+    assert names(ask("--like", asset_id, "--limit", 20)) == names(stored)
+    unknown = media.parent / "new.txt"
+    unknown.write_text("Bake a loaf of bread.")
+    assert names(ask("--like", unknown, "--modality", "text"))[0] == "bread.txt"
+
+    quotas = ask("bread", "--quota", "image=2", "--quota", "audio=1", "--explain")
+    assert sorted(hit["modality"] for hit in quotas["hits"]) == ["audio", "image", "image"]
+    assert quotas["hits"][0]["explanation"]["rank"] == 1
+    assert quotas["explain"]["terms"] == [{"term": 0, "modality": "text", "weight": 1.0}]
+
+    plain = ("--filter", "media_type=text/plain", "--path", media / "texts")
+    within = ask("bake", "bread", *plain)
+    assert names(within) == ["bread.txt"]
+    found = within["hits"][0]
+    assert [found["snippet"][start:end] for start, end in found["matches"]] == ["bake"]
+    assert names(ask("bread", "--filter", '{"field": "modality", "eq": "audio"}', "--limit", 2))
+    assert names(ask("bread", "--tag", "none")) == []
+    assert names(ask("bread", "--threshold", 100)) == []
+    assert len(ask("bread", "--segments", "--diversity", 0.5, "--limit", 7)["hits"]) == 7
+
+    near, far = (names(ask("baking", *more)) for more in ((), ("--not", "bread^3")))
+    assert far.index("bread.txt") > near.index("bread.txt") == 0
+    mixed = ask("--text", "orbit^2", "--text", "bread^0.5", "--modality", "text", "--strong")
+    assert names(mixed) == ["space.md", "bread.txt"]
+
+    first = ask("bread", "--limit", 4)
+    second = ask("bread", "--limit", 4, "--page", first["next_cursor"])
+    assert len({*names(first), *names(second)}) == 6
+    assert second["next_cursor"] == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["x", "--quota", "image"], "KIND=NUMBER"),
+        (["x", "--filter", "tags"], "FIELD=VALUE"),
+        (["x", "--filter", "{"], "--filter.*JSON"),
+        (["x", "--filter", "smell=bad"], "smell"),
+    ],
+)
+@pytest.mark.usefixtures("bundle_home")
+def test_what_cannot_be_understood_is_refused(
+    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANYMODAL_STORE", str(tmp_path / "store"))
+    done = CliRunner().invoke(command, ["search", *words], standalone_mode=False)
+    assert isinstance(done.exception, AnymodalError)
+    with pytest.raises(AnymodalError, match=message):
+        raise done.exception
