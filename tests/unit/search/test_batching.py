@@ -1,0 +1,153 @@
+"""Micro-batches: together what comes together, and nobody harmed by another's item."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, Event
+
+import numpy as np
+import pytest
+
+from encoder.errors import InputError
+from encoder.space import Space
+from encoder.types import IMAGE, TEXT, Embeddings, Item, Modality
+from search.batching import BatchingEncoder
+from search.embedding_cache import CachedEncoder, content_digest
+
+SPACE = Space(4, {"model": "letters"})
+
+
+class Letters:
+    """Encodes a text by its first letter; waits for ``gate`` and refuses "bad"."""
+
+    space = SPACE
+
+    def __init__(self) -> None:
+        self.calls: list[list[str]] = []
+        self.gate = Event()
+        self.gate.set()
+        self.begun = Event()
+
+    def encode_items(self, items: Sequence[Item]) -> Embeddings:
+        texts = [str(item.content) for item in items]
+        self.calls.append(texts)
+        self.begun.set()
+        self.gate.wait()
+        if "bad" in texts:
+            raise InputError("text", got="bad", wanted="good")
+        return np.array([[ord(text[0]), 0, 0, 0] for text in texts], np.float32)
+
+
+def text(value: str, modality: Modality = TEXT) -> Item:
+    return Item(modality, value)
+
+
+def test_one_alone_does_not_wait() -> None:
+    letters = Letters()
+    encoder = BatchingEncoder(letters, wait_s=3600)
+    assert encoder.encode_items([text("a")])[0, 0] == ord("a")
+    assert encoder.encode_items([text("b")])[0, 0] == ord("b")
+    assert letters.calls == [["a"], ["b"]]
+
+
+def run_together(encoder: BatchingEncoder, letters: Letters, words: list[str]) -> list[object]:
+    """Hold up a first call until all others wait behind it."""
+    letters.gate.clear()
+
+    def encode(word: str) -> object:
+        try:
+            return encoder.encode_items([text(word)])[0, 0]
+        except InputError as error:
+            return error
+
+    with ThreadPoolExecutor(len(words) + 1) as pool:
+        first = pool.submit(encode, "first")
+        letters.begun.wait()
+        others = [pool.submit(encode, word) for word in words]
+        lane = encoder._lanes[TEXT]
+        while len(lane._waiting) < len(words):
+            Event().wait(0.001)
+        letters.gate.set()
+        assert first.result() == ord("f")
+        return [other.result() for other in others]
+
+
+def test_those_who_wait_are_encoded_together() -> None:
+    letters, sizes = Letters(), []
+    encoder = BatchingEncoder(letters, observe=lambda modality, n: sizes.append((modality, n)))
+    assert run_together(encoder, letters, list("abcdefg")) == [ord(x) for x in "abcdefg"]
+    assert sorted(map(len, letters.calls)) == [1, 7]
+    assert sizes == [(TEXT, 1), (TEXT, 7)]
+
+
+def test_a_batch_has_a_bound() -> None:
+    letters = Letters()
+    encoder = BatchingEncoder(letters, max_items=3, wait_s=0.0)
+    assert run_together(encoder, letters, list("abcdefg")) == [ord(x) for x in "abcdefg"]
+    assert max(map(len, letters.calls)) == 3
+
+
+def test_a_bad_item_harms_only_its_own_call() -> None:
+    letters = Letters()
+    encoder = BatchingEncoder(letters)
+    good, bad, fine = run_together(encoder, letters, ["good", "bad", "fine"])
+    assert (good, fine) == (ord("g"), ord("f"))
+    assert isinstance(bad, InputError)
+    assert encoder.encode_items([text("after")])[0, 0] == ord("a")
+
+
+def test_modalities_do_not_wait_for_each_other() -> None:
+    letters = Letters()
+    encoder = BatchingEncoder(letters)
+    rows = encoder.encode_items([text("a"), text("b", IMAGE), text("c")])
+    assert rows[:, 0].tolist() == [ord("a"), ord("b"), ord("c")]
+    assert letters.calls == [["a", "c"], ["b"]]
+
+
+def test_many_threads_all_get_their_own_rows() -> None:
+    letters = Letters()
+    encoder, barrier = BatchingEncoder(letters, max_items=8, wait_s=0.001), Barrier(16)
+
+    def many(number: int) -> bool:
+        barrier.wait()
+        letter = chr(ord("a") + number)
+        return all(encoder.encode_items([text(letter)])[0, 0] == ord(letter) for _ in range(50))
+
+    with ThreadPoolExecutor(16) as pool:
+        assert all(pool.map(many, range(16)))
+
+
+def test_what_is_remembered_is_not_encoded_again() -> None:
+    letters = Letters()
+    encoder = CachedEncoder(letters, 10_000)
+    encoder.encode_items([text("a")])
+    rows = encoder.encode_items([text("a"), text("b")])
+    assert rows[:, 0].tolist() == [ord("a"), ord("b")]
+    assert letters.calls == [["a"], ["b"]]
+    assert (encoder.cache.hits, encoder.cache.misses) == (1, 2)
+
+
+def test_memory_has_a_bound() -> None:
+    letters = Letters()
+    encoder = CachedEncoder(letters, 2000)
+    for number in range(100):
+        encoder.encode_items([text(f"{number}")])
+    encoder.encode_items([text("99")])
+    encoder.encode_items([text("0")])
+    assert len(letters.calls) == 101
+    nothing = CachedEncoder(letters, 0)
+    nothing.encode_items([text("x")])
+    assert nothing.cache.find("x") is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("ab", "ba"),
+        (np.zeros((2, 3), np.uint8), np.zeros((3, 2), np.uint8)),
+        (np.zeros(4, np.uint8), np.zeros(1, np.float32)),
+        ("", np.zeros(0, np.uint8)),
+    ],
+)
+def test_different_content_has_different_digests(one: object, other: object) -> None:
+    assert content_digest(one) != content_digest(other)
+    assert content_digest(one) == content_digest(one)
