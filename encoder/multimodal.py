@@ -234,6 +234,14 @@ class MultiModalEncoder:
             )
         return self._model.transcribe(sound)
 
+    def count_tokens(self, text: str) -> int:
+        """How many tokens of a text the model reads; what lies beyond its window is left out.
+
+        Raises:
+            InputError: this model has no tower for text.
+        """
+        return len(self._tower(TEXT).prepare(text))
+
     def _encode_batches(self, batches: Mapping[Modality, Batch]) -> dict[Modality, Embeddings]:
         flat = [item for batch in batches.values() for item in batch.items]
         rows = iter(self.encode_items(flat))

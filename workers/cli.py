@@ -16,6 +16,7 @@ _COMMANDS = {
     "export-onnx": "Write a quantized tower for another runtime.",
     "ingest": "Make files and folders searchable.",
     "jobs": "Show, retry and cancel jobs on a broker.",
+    "keys": "Make, list and revoke keys of the search API.",
     "quantize": "Store a tower in few bits, chosen by measurement.",
     "search": "Find text, images, sound and moments of video.",
     "serve": "Serve the search API and its page.",

@@ -75,9 +75,9 @@ def reopen_store() -> None:
 
 def ingest_shared(paths: Sequence[str], begun: Callable[[Sequence[str]], set[str]]) -> IngestReport:
     """Ingest files with the process's model into its store, as one of several workers."""
+    from workers.data_folder import shared_uploads
     from workers.jobs import IngestJob
     from workers.messages import shared_board
-    from workers.upload_folder import shared_uploads
 
     settings = Settings()
     job = IngestJob(

@@ -5,21 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from threading import Event
+from typing import TYPE_CHECKING
 
-from encoder.types import TEXT, Item
+import numpy as np
+
+from encoder.media.image import webp_bytes
+from encoder.types import AUDIO, IMAGE, TEXT, Item, Waveform
+from search.api.auth import access_for
 from search.api.config import ApiConfig
+from search.api.keys import KeyRing
+from search.api.metrics import Metrics
 from search.api.services import Services
 from search.api.workbench import Workbench
-from search.engine import SearchEngine
+from search.batching import BatchingEncoder
+from search.embedding_cache import CachedEncoder
+from search.engine import ItemEncoder, SearchEngine
 from search.latency import LatencyTracker
 from search.lru import ByteCache
 from search.uploads import UploadFolder
 from workers import resources
 from workers.config import Settings
+from workers.data_folder import keys_path, shared_uploads
 from workers.decoding import QueryDecoder, query_config
 from workers.local_jobs import LocalJobs
 from workers.shared_jobs import SharedJobs
-from workers.upload_folder import shared_uploads
+
+if TYPE_CHECKING:
+    from encoder import MultiModalEncoder
 
 
 @contextmanager
@@ -27,30 +39,71 @@ def services(config: ApiConfig) -> Iterator[Services]:
     """Open model and store once for this process, warm; close them afterwards."""
     from encoder.config import EncoderConfig
 
+    access = access_for(config, KeyRing(keys_path(config)))
+    metrics = Metrics()
     with ExitStack() as stack:
         stack.callback(resources.close)
-        encoder, store = resources.shared_encoder(), resources.shared_store()
-        encoder.encode_items([Item(TEXT, "warm")])
+        model, store = resources.shared_encoder(), resources.shared_store()
+        encoder = query_encoder(model, config, metrics)
         files = resources.ingest_config()
         limits = query_config(files, max_bytes=config.max_query_bytes, max_s=config.max_query_s)
+        decoder = QueryDecoder(limits, files)
+        warm_up(model, decoder)
         uploads = shared_uploads()
         jobs = stack.enter_context(_jobs(uploads))
         workbench = Workbench(config.threads, config.queue, config.timeout_s)
         stack.callback(workbench.close)
+        metrics.watch("anymodal_requests_taken", "Requests at work or waiting.", workbench.taken)
         yield Services(
-            config,
-            SearchEngine(encoder, store),
-            encoder,
-            store,
-            QueryDecoder(limits, files),
-            workbench,
-            LatencyTracker(),
-            uploads,
-            jobs,
-            ByteCache(config.thumbnail_cache_bytes, len),
-            Event(),
-            EncoderConfig().model,
+            config=config,
+            access=access,
+            engine=SearchEngine(encoder, store),
+            encoder=encoder,
+            store=store,
+            decoder=decoder,
+            workbench=workbench,
+            latency=LatencyTracker(),
+            metrics=metrics,
+            uploads=uploads,
+            jobs=jobs,
+            thumbnails=ByteCache(config.thumbnail_cache_bytes, len),
+            stopping=Event(),
+            count_tokens=model.count_tokens,
+            warm=lambda: warm_up(model, None),
+            modalities=sorted(map(str, model.modalities)),
+            model=EncoderConfig().model,
         )
+
+
+def query_encoder(encoder: ItemEncoder, config: ApiConfig, metrics: Metrics) -> CachedEncoder:
+    """Encodes queries: from memory, or together with those that come at the same time."""
+    batching = BatchingEncoder(
+        encoder,
+        max_items=config.batch_items,
+        wait_s=config.batch_wait_ms / 1000,
+        observe=metrics.encoded,
+    )
+    cached = CachedEncoder(batching, config.embedding_cache_bytes)
+    metrics.watch(
+        "anymodal_query_cache_hits", "Queries whose embedding was known.", lambda: cached.cache.hits
+    )
+    metrics.watch(
+        "anymodal_query_cache_misses", "Queries that were encoded.", lambda: cached.cache.misses
+    )
+    return cached
+
+
+def warm_up(encoder: MultiModalEncoder, decoder: QueryDecoder | None) -> None:
+    """Load what the first query would wait for; without a decoder, the model alone says a word."""
+    encoder.encode_items([Item(TEXT, "ready")])
+    if decoder is None:
+        return
+    black = np.zeros((64, 64, 3), np.uint8)
+    items = [Item(IMAGE, black), Item(AUDIO, Waveform(np.zeros(44_100, np.float32), 44_100))]
+    for item in items:
+        if item.modality in encoder.modalities:
+            encoder.encode_items([item])
+    decoder.decode(IMAGE, webp_bytes(black, 64), "warm-up")
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from typing import Any
 from workers import resources, retry
 from workers.app import app
 from workers.config import Settings
+from workers.data_folder import shared_uploads
 from workers.messages import publish, shared_board
-from workers.upload_folder import shared_uploads
 
 
 @app.task(bind=True, name="anymodal.ingest_shard", max_retries=retry.MAX_RETRIES)

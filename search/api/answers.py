@@ -11,20 +11,21 @@ from search.api.ports import JobStatus
 from search.types import AssetRow, Hit, Moment, SearchResult
 
 
-def search_answer(result: SearchResult) -> dict[str, Any]:
+def search_answer(result: SearchResult, *, with_uri: bool = False) -> dict[str, Any]:
     """As `search.api.models.SearchAnswer`, but for the latency, which is known last."""
     return {
-        "hits": [hit_json(hit) for hit in result.hits],
+        "hits": [hit_json(hit, with_uri=with_uri) for hit in result.hits],
         "next_cursor": result.next_cursor,
         "explain": result.explain,
     }
 
 
-def hit_json(hit: Hit) -> dict[str, Any]:
+def hit_json(hit: Hit, *, with_uri: bool = False) -> dict[str, Any]:
     """As `search.api.models.HitOut`."""
     at = f"?t={hit.start_s:g}" if hit.start_s is not None else ""
     return {
         **_described(hit.asset_id, hit.uri, hit.media_type, hit.metadata),
+        "uri": hit.uri if with_uri else None,
         **_moment(hit),
         "moments": [_moment(moment) for moment in hit.moments],
         "explanation": asdict(hit.explanation) if hit.explanation else None,

@@ -20,13 +20,36 @@ def create_app(services: Services) -> FastAPI:
 
     from fastapi import FastAPI
     from fastapi.staticfiles import StaticFiles
+    from starlette.middleware.cors import CORSMiddleware
 
-    from search.api.routers import assets, health, jobs, latency, search, uploads
+    from search.api.edge import Edge
+    from search.api.openapi import described
+    from search.api.routers import (
+        assets,
+        embeddings,
+        health,
+        jobs,
+        latency,
+        search,
+        session,
+        uploads,
+    )
 
-    app = FastAPI(title="anymodal", version=version("anymodal"))
+    # The pages that FastAPI makes of the description load scripts from elsewhere.
+    app = FastAPI(title="anymodal", version=version("anymodal"), docs_url=None, redoc_url=None)
     app.state.services = services
+    app.openapi = lambda: described(app)  # type: ignore[method-assign]
     add_error_handlers(app)
-    for part in (search, uploads, assets, jobs, latency, health):
+    for part in (session, search, embeddings, uploads, assets, jobs, latency, health):
         app.include_router(part.router)
+    if services.config.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=services.config.cors_origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type"],
+            expose_headers=["Server-Timing", "X-Request-ID", "Retry-After"],
+        )
+    app.add_middleware(Edge, config=services.config, metrics=services.metrics)
     app.mount("/", StaticFiles(directory=_PAGE, html=True, check_dir=False), name="page")
     return app

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -21,6 +23,21 @@ class ApiConfig(BaseSettings):
     port: int = Field(default=8080, ge=0, le=65_535)
     """The port to listen at; 0 for any that is free."""
 
+    require_key: bool = False
+    """Ask for a key also where only this machine can ask."""
+
+    allow_no_key: bool = False
+    """Let all ask who reach the address, without a key."""
+
+    keys_file: Path | None = None
+    """Where the keys are kept; by default ``keys.json`` beside the store's folder."""
+
+    allowed_hosts: tuple[str, ...] = ()
+    """Names that requests may ask for; those of this machine on the loopback device, else any."""
+
+    cors_origins: tuple[str, ...] = ()
+    """Sites whose pages may use the API, such as ``https://example.org``; none at first."""
+
     threads: int = Field(default=32, ge=1)
     """How many requests are worked at side by side; most of that time they wait for the store."""
 
@@ -29,6 +46,24 @@ class ApiConfig(BaseSettings):
 
     timeout_s: float = Field(default=30.0, gt=0)
     """The longest that one request may take; then the answer is 504."""
+
+    batch_items: int = Field(default=32, ge=1)
+    """The most queries that are encoded at once."""
+
+    batch_wait_ms: float = Field(default=2.0, ge=0)
+    """The longest that queries wait for company, and only while there is some."""
+
+    embedding_cache_bytes: int = Field(default=64 * 2**20, ge=0)
+    """How much memory the embeddings of past queries may take."""
+
+    slo_p95_ms: float = Field(default=60.0, gt=0)
+    """What 95 of 100 searches should take at most; ``/v1/latency`` says whether they do."""
+
+    slow_query_ms: float = Field(default=1000.0, gt=0)
+    """Searches that take longer are logged with all their stages."""
+
+    open_metrics: bool = False
+    """Show ``/metrics`` without a key also where one is needed."""
 
     thumbnail_cache_bytes: int = Field(default=32 * 2**20, ge=0)
     """How much memory thumbnails may take that were made before."""

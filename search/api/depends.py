@@ -26,5 +26,5 @@ async def disconnected(request: Request) -> None:
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """For ``responses=``: these statuses answer with an error."""
-    return {status: {"model": ErrorAnswer} for status in statuses}
+    """For ``responses=``: these statuses answer with an error, and those of keys and hosts."""
+    return {status: {"model": ErrorAnswer} for status in sorted({401, 403, 429, *statuses})}

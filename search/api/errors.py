@@ -67,23 +67,33 @@ def body_of(error: Exception) -> dict[str, Any]:
     return _body(kind, error.problem, error.remedy, field)
 
 
+def error_answer(error: Exception) -> JSONResponse:
+    """The whole answer to an error."""
+    status = status_of(error)
+    headers = {}
+    if status in (429, 503):
+        headers["Retry-After"] = str(_retry_after_s(error))
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return _answer(status, body_of(error), headers)
+
+
 def add_error_handlers(app: FastAPI) -> None:
-    """Turn every error into `body_of` it."""
+    """Turn errors into answers; what nobody foresaw is for `search.api.edge`."""
     from fastapi.exceptions import RequestValidationError
+    from pydantic import ValidationError
     from starlette.exceptions import HTTPException
 
     app.add_exception_handler(AnymodalError, _on_error)
-    app.add_exception_handler(Exception, _on_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(ValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
 
 
 async def _on_error(_: Request, error: Exception) -> JSONResponse:
-    status = status_of(error)
-    if status == 500:
+    if status_of(error) == 500:
         logger.error("A request failed", exc_info=error)
-    headers = {"Retry-After": str(_retry_after_s(error))} if status in (429, 503) else {}
-    return _answer(status, body_of(error), headers)
+    return error_answer(error)
 
 
 def _retry_after_s(error: Exception) -> int:
@@ -106,7 +116,9 @@ def invalid_body(fault: Any) -> dict[str, Any]:
     place = [part for part in fault["loc"] if part not in _NOT_FIELDS]
     field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
     name = field.removeprefix(".")
-    return _body("InputError", f"{name or 'body'}: {fault['msg']}.", "See /docs.", name or None)
+    return _body(
+        "InputError", f"{name or 'body'}: {fault['msg']}.", "See /openapi.json.", name or None
+    )
 
 
 def _answer(status: int, body: dict[str, Any], headers: Any = None) -> JSONResponse:

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 MAX_TERMS = 32
+MAX_INPUTS = 256
+_KINDS = ("text", "image", "audio", "video", "asset_id")
 MAX_TEXT_CHARS = 20_000
 
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS)]
@@ -39,13 +41,17 @@ class TermIn(Strict):
 
     @model_validator(mode="after")
     def _one_kind(self) -> TermIn:
-        kinds = ("text", "image", "audio", "video", "asset_id")
-        given = [kind for kind in kinds if getattr(self, kind) is not None]
+        given = [kind for kind in _KINDS if getattr(self, kind) is not None]
         if len(given) != 1:
-            raise ValueError(f"exactly one of {', '.join(kinds)} is wanted, got {len(given)}")
+            raise ValueError(f"exactly one of {', '.join(_KINDS)} is wanted, got {len(given)}")
         if self.weight == 0:
             raise ValueError("a weight of 0 says nothing")
         return self
+
+    @property
+    def kind(self) -> str:
+        """What it is; ``asset`` for one that is stored."""
+        return next(k for k in _KINDS if getattr(self, k) is not None).removesuffix("_id")
 
 
 def _as_terms(query: object) -> object:
@@ -94,6 +100,7 @@ class HitOut(MomentOut):
 
     asset_id: str
     name: str = Field(description="The file's name.")
+    uri: str | None = Field(None, description="Where it lies; only for keys with scope admin.")
     media_type: str
     title: str
     duration_s: float | None = None
@@ -144,6 +151,15 @@ class AssetOut(BaseModel):
     metadata: dict[str, Any]
     content_url: str
     thumbnail_url: str
+
+
+class SloOut(BaseModel):
+    """Whether searches are as fast as they should be."""
+
+    p95_ms: float
+    window: str
+    measured_p95_ms: float | None
+    ok: bool
 
 
 class StageOut(BaseModel):
@@ -205,3 +221,113 @@ class Cancelled(BaseModel):
 
     id: str
     cancelled: bool
+
+
+Windows = dict[str, dict[str, StageOut]]
+
+
+class LatencyAnswer(BaseModel):
+    """By window (`1m`, `5m`, `60m`) and stage; and the same by kind of query."""
+
+    windows: Windows
+    by_modality: dict[str, Windows]
+    slo: SloOut
+
+
+class InputIn(Strict):
+    """One thing to embed: exactly one of text, image, audio and video."""
+
+    text: Text | None = None
+    image: str | None = Field(None, description="Base64 or a data: URI.")
+    audio: str | None = None
+    video: str | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> InputIn:
+        given = [kind for kind in ("text", "image", "audio", "video") if getattr(self, kind)]
+        if len(given) != 1:
+            raise ValueError(f"exactly one of text, image, audio, video, got {len(given)}")
+        return self
+
+
+def _as_inputs(given: object) -> object:
+    """Strings are texts."""
+    several = given if isinstance(given, list) else [given]
+    return [{"text": one} if isinstance(one, str) else one for one in several]
+
+
+class EmbeddingsRequest(Strict):
+    """As OpenAI's, but for inputs that are no text."""
+
+    input: Annotated[
+        list[InputIn],
+        Field(min_length=1, max_length=MAX_INPUTS),
+        BeforeValidator(_as_inputs, json_schema_input_type=Text | InputIn | list[Text | InputIn]),
+    ]
+    model: str | None = Field(None, max_length=1000)
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: int | None = Field(None, description="What the model has, or left out.")
+    user: str | None = Field(None, max_length=1000, description="Not used.")
+
+
+class EmbeddingOut(BaseModel):
+    """A unit vector; as Base64: little-endian float32."""
+
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str
+
+
+class UsageOut(BaseModel):
+    """Tokens of text; pictures, sounds and films have none."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingsAnswer(BaseModel):
+    """As OpenAI's."""
+
+    object: Literal["list"]
+    data: list[EmbeddingOut]
+    model: str
+    usage: UsageOut
+
+
+class CheckOut(BaseModel):
+    """Whether a part of the server answers."""
+
+    ok: bool
+    error: str | None = None
+
+
+class ReadyAnswer(BaseModel):
+    """Whether the server can work, and which part cannot."""
+
+    status: Literal["ready", "unavailable"]
+    checks: dict[str, CheckOut]
+
+
+class AliveAnswer(BaseModel):
+    """The process answers."""
+
+    status: Literal["ok"]
+
+
+class SpaceOut(BaseModel):
+    """The embedding space."""
+
+    fingerprint: str
+    embed_dim: int
+    identity: dict[str, str]
+
+
+class InfoAnswer(BaseModel):
+    """What is served."""
+
+    version: str
+    model: str
+    space: SpaceOut
+    modalities: list[str]
+    assets: int
+    versions: dict[str, str]

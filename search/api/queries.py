@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from encoder.errors import InputError
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Item, Modality
-from search.api.models import FilePart, SearchRequest, TermIn
+from search.api.models import FilePart, InputIn, SearchRequest, TermIn
 from search.api.ports import Decoder
 from search.filters import parse_filter
 from search.types import Query, Term
@@ -44,10 +44,18 @@ def query_of(request: SearchRequest, decoder: Decoder, files: Mapping[str, bytes
 def _term(term: TermIn, label: str, decoder: Decoder, files: Mapping[str, bytes]) -> Term:
     if term.asset_id is not None:
         return Term(asset_id=term.asset_id, weight=term.weight)
-    return Term(_item(term, label, decoder, files), weight=term.weight)
+    return Term(item_of(term, label, decoder, files), weight=term.weight)
 
 
-def _item(term: TermIn, label: str, decoder: Decoder, files: Mapping[str, bytes]) -> Item:
+def item_of(
+    term: TermIn | InputIn, label: str, decoder: Decoder, files: Mapping[str, bytes]
+) -> Item:
+    """What a term holds, decoded.
+
+    Raises:
+        InputError: not Base64, or a part that is not there.
+        MediaError: media that cannot be decoded.
+    """
     if term.text is not None:
         if not term.text.strip():
             raise InputError(f"{label}.text", got="an empty text", wanted="a visible character")

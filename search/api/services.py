@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Event
 from typing import TYPE_CHECKING
@@ -14,7 +15,9 @@ from search.terms import ItemEncoder
 from search.uploads import UploadFolder
 
 if TYPE_CHECKING:
+    from search.api.auth import Access
     from search.api.config import ApiConfig
+    from search.api.metrics import Metrics
     from search.api.ports import Decoder, Jobs
     from search.api.workbench import Workbench
 
@@ -24,14 +27,19 @@ class Services:
     """One per process; opened before the first request and closed after the last."""
 
     config: ApiConfig
+    access: Access
     engine: SearchEngine
     encoder: ItemEncoder
     store: VectorStore
     decoder: Decoder
     workbench: Workbench
     latency: LatencyTracker
+    metrics: Metrics
     uploads: UploadFolder
     jobs: Jobs
     thumbnails: ByteCache[bytes]
     stopping: Event
+    count_tokens: Callable[[str], int]
+    warm: Callable[[], None]
+    modalities: list[str]
     model: str = ""

@@ -81,6 +81,10 @@ class Workbench:
             if watch:
                 watch.cancel()
 
+    def taken(self) -> int:
+        """How much is at work or waiting."""
+        return self._n_taken
+
     def close(self) -> None:
         """End the threads; what waits is dropped, what runs is waited for."""
         self._pool.shutdown(cancel_futures=True)

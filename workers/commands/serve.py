@@ -12,11 +12,21 @@ from workers.commands.options import apply_options, broker_option, model_option,
 @click.option(
     "--port", type=click.IntRange(0, 65_535), help="The port. [env ANYMODAL_API__PORT, 8080]"
 )
+@click.option(
+    "--allow-no-key",
+    is_flag=True,
+    help="Let all ask who reach the address; by default only this machine may without a key.",
+)
 @store_option
 @broker_option
 @model_option
 def serve(
-    host: str | None, port: int | None, store: str | None, broker: str | None, model: str | None
+    host: str | None,
+    port: int | None,
+    allow_no_key: bool,
+    store: str | None,
+    broker: str | None,
+    model: str | None,
 ) -> None:
     """Serve the search API and its page until SIGTERM or Ctrl-C."""
     apply_options(store, broker, model)
@@ -25,7 +35,7 @@ def serve(
     from search.api.serving import serve as serve_app
     from workers.serve import services
 
-    given = {"host": host, "port": port}
+    given = {"host": host, "port": port, "allow_no_key": allow_no_key or None}
     config = ApiConfig().model_copy(update={k: v for k, v in given.items() if v is not None})
     with services(config) as parts:
         click.echo(f"Listening at http://{config.host}:{config.port}", err=True)

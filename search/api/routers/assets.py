@@ -12,6 +12,7 @@ from fastapi.responses import FileResponse
 from encoder.errors import InputError
 from encoder.types import IMAGE, VIDEO
 from search.api.answers import asset_json
+from search.api.auth import READ, WRITE
 from search.api.contents import content_headers, content_type, file_of, picture_headers
 from search.api.depends import Parts, refusals
 from search.api.models import AssetOut, AssetsAnswer
@@ -32,6 +33,7 @@ _EVERYTHING = Compare("size_bytes", Operator.GTE, 0)
 @router.get(
     "/v1/assets",
     operation_id="list_assets",
+    dependencies=READ,
     response_model=AssetsAnswer,
     responses=refusals(422, 503, 504),
 )
@@ -49,6 +51,7 @@ async def list_assets(
 @router.get(
     "/v1/assets/{asset_id}",
     operation_id="get_asset",
+    dependencies=READ,
     response_model=AssetOut,
     responses=refusals(404, 422, 503, 504),
 )
@@ -60,13 +63,14 @@ async def get_asset(asset_id: AssetId, services: Parts) -> dict[str, object]:
 @router.delete(
     "/v1/assets/{asset_id}",
     operation_id="delete_asset",
+    dependencies=WRITE,
     status_code=204,
     responses=refusals(404, 422, 503, 504),
 )
 async def delete_asset(asset_id: AssetId, services: Parts) -> Response:
     """Forget an asset, and remove its file if it was uploaded; other files stay on the disk."""
 
-    def delete(_: Turn) -> None:
+    def delete(_turn: Turn) -> None:
         services.store.delete([_asset(services, asset_id).asset_id])
         services.uploads.remove(asset_id)
 
@@ -77,6 +81,7 @@ async def delete_asset(asset_id: AssetId, services: Parts) -> Response:
 @router.get(
     "/v1/assets/{asset_id}/content",
     operation_id="get_content",
+    dependencies=READ,
     response_class=FileResponse,
     responses={
         200: {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}},
@@ -100,6 +105,7 @@ async def get_content(asset_id: AssetId, services: Parts) -> FileResponse:
 @router.get(
     "/v1/assets/{asset_id}/thumbnail",
     operation_id="get_thumbnail",
+    dependencies=READ,
     response_class=Response,
     responses={
         200: {"content": {"image/webp": {"schema": {"type": "string", "format": "binary"}}}},

@@ -2,32 +2,70 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import APIRouter
+from anyio import to_thread
+from fastapi import APIRouter, Response
 
+from search.api.auth import READ
 from search.api.depends import Parts, refusals
+from search.api.models import AliveAnswer, InfoAnswer, ReadyAnswer
+from search.api.services import Services
 
 router = APIRouter(tags=["health"])
 
+_PATIENCE_S = 5.0
 
-@router.get("/healthz", operation_id="healthz")
+
+@router.get("/healthz", operation_id="healthz", response_model=AliveAnswer)
 async def healthz() -> dict[str, str]:
     """The process answers."""
     return {"status": "ok"}
 
 
-@router.get("/readyz", operation_id="readyz", responses=refusals(503))
-async def readyz(services: Parts) -> dict[str, str]:
-    """The store answers."""
-    await services.workbench.run(lambda _: services.store.assets(["ready"]))
-    return {"status": "ok"}
+@router.get(
+    "/readyz",
+    operation_id="readyz",
+    response_model=ReadyAnswer,
+    responses={503: {"model": ReadyAnswer, "description": "Some part does not answer."}},
+)
+async def readyz(services: Parts, response: Response) -> dict[str, Any]:
+    """Store, jobs and model answer; 503 says which does not."""
+    parts = {"store": services.store.ping, "jobs": services.jobs.ping, "model": services.warm}
+    results = await asyncio.gather(*map(_check, parts.values()))
+    checks = dict(zip(parts, results, strict=True))
+    is_ready = all(check["ok"] for check in results) and not services.stopping.is_set()
+    response.status_code = 200 if is_ready else 503
+    return {"status": "ready" if is_ready else "unavailable", "checks": checks}
 
 
-@router.get("/v1/info", operation_id="info")
+@router.get(
+    "/v1/info",
+    operation_id="info",
+    dependencies=READ,
+    response_model=InfoAnswer,
+    responses=refusals(503, 504),
+)
 async def info(services: Parts) -> dict[str, Any]:
-    """The model, its space, and versions."""
+    """The model, its space, how much is stored, and versions."""
+    return await services.workbench.run(lambda _: _info(services))
+
+
+async def _check(ping: Callable[[], object]) -> dict[str, Any]:
+    """Not on the workbench: a server that is busy is not dead."""
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            await to_thread.run_sync(ping, abandon_on_cancel=True)
+    except Exception as error:  # noqa: BLE001  whatever it is, that part does not answer
+        return {"ok": False, "error": type(error).__name__}
+    return {"ok": True}
+
+
+def _info(services: Services) -> dict[str, Any]:
     space = services.encoder.space
     return {
         "version": version("anymodal"),
@@ -37,5 +75,10 @@ async def info(services: Parts) -> dict[str, Any]:
             "embed_dim": space.embed_dim,
             "identity": dict(space.identity),
         },
-        "modalities": sorted(space.calibration),
+        "modalities": services.modalities,
+        "assets": services.store.count(),
+        "versions": {
+            "python": sys.version.split()[0],
+            **{name: version(name) for name in ("torch", "onnxruntime", "pymilvus", "fastapi")},
+        },
     }

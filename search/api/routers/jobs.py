@@ -12,6 +12,7 @@ from fastapi.responses import StreamingResponse
 from pydantic_core import to_json
 
 from search.api.answers import job_json
+from search.api.auth import READ, WRITE
 from search.api.depends import Parts, refusals
 from search.api.models import Cancelled, JobOut, JobsAnswer
 from search.api.ports import JobStatus
@@ -26,7 +27,11 @@ _ALIVE_S = 15.0
 
 
 @router.get(
-    "/v1/jobs", operation_id="list_jobs", response_model=JobsAnswer, responses=refusals(503, 504)
+    "/v1/jobs",
+    operation_id="list_jobs",
+    dependencies=READ,
+    response_model=JobsAnswer,
+    responses=refusals(503, 504),
 )
 async def list_jobs(services: Parts) -> dict[str, object]:
     """The last jobs, newest first."""
@@ -37,6 +42,7 @@ async def list_jobs(services: Parts) -> dict[str, object]:
 @router.get(
     "/v1/jobs/{job_id}",
     operation_id="get_job",
+    dependencies=READ,
     response_model=JobOut,
     responses=refusals(404, 422, 503, 504),
 )
@@ -48,18 +54,20 @@ async def get_job(job_id: JobId, services: Parts) -> dict[str, object]:
 @router.delete(
     "/v1/jobs/{job_id}",
     operation_id="cancel_job",
+    dependencies=WRITE,
     response_model=Cancelled,
     responses=refusals(404, 422, 503, 504),
 )
 async def cancel_job(job_id: JobId, services: Parts) -> dict[str, object]:
     """Drop what a job has not begun. What was stored stays."""
-    done = await services.workbench.run(lambda _: services.jobs.cancel(job_id))
+    done = await services.workbench.run(lambda _turn: services.jobs.cancel(job_id))
     return {"id": job_id, "cancelled": done}
 
 
 @router.get(
     "/v1/jobs/{job_id}/events",
     operation_id="follow_job",
+    dependencies=READ,
     response_class=StreamingResponse,
     responses={
         200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},

@@ -1,28 +1,83 @@
-"""``GET /v1/latency``."""
+"""``GET /v1/latency`` and ``/metrics``."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
-from search.api.depends import Parts
+from search.api.auth import METRICS, READ
+from search.api.depends import Parts, refusals
+from search.api.metrics import CONTENT_TYPE
+from search.api.models import LatencyAnswer
+from search.api.services import Services
+from search.latency import ALL, TOTAL, Percentiles
 
 router = APIRouter(tags=["latency"])
 
+WINDOWS_S = {"1m": 60.0, "5m": 300.0, "60m": 3600.0}
+SLO_WINDOW = "5m"
 
-@router.get("/v1/latency", operation_id="latency")
+
+@router.get(
+    "/v1/latency",
+    operation_id="latency",
+    dependencies=READ,
+    response_model=LatencyAnswer,
+    responses=refusals(503, 504),
+)
 async def latency(services: Parts) -> dict[str, Any]:
-    """Percentiles of each stage, over the last 1, 5 and 60 minutes."""
-    stages = {
+    """Percentiles of each stage over the last 1, 5 and 60 minutes, also by kind of query.
+
+    A query of several kinds counts as `mixed`, one by stored assets as `asset`.
+    """
+    return await services.workbench.run(lambda _: _latency(services))
+
+
+@router.get(
+    "/metrics",
+    operation_id="metrics",
+    dependencies=METRICS,
+    response_class=Response,
+    responses={
+        200: {"content": {"text/plain": {"schema": {"type": "string"}}}},
+        **refusals(),
+    },
+)
+async def metrics(services: Parts) -> Response:
+    """For Prometheus."""
+    return Response(services.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
+
+def _latency(services: Services) -> dict[str, Any]:
+    found = {name: services.latency.by_modality(window_s) for name, window_s in WINDOWS_S.items()}
+    slo_s = services.config.slo_p95_ms / 1000
+    measured = found[SLO_WINDOW].get(ALL, {}).get(TOTAL)
+    kinds = {kind for window in found.values() for kind in window} - {ALL}
+    return {
+        "windows": {name: _stages(window.get(ALL, {})) for name, window in found.items()},
+        "by_modality": {
+            kind: {name: _stages(window.get(kind, {})) for name, window in found.items()}
+            for kind in sorted(kinds)
+        },
+        "slo": {
+            "p95_ms": services.config.slo_p95_ms,
+            "window": SLO_WINDOW,
+            "measured_p95_ms": round(measured.p95_s * 1000, 3) if measured else None,
+            "ok": measured is None or measured.p95_s <= slo_s,
+        },
+    }
+
+
+def _stages(stages: dict[str, Percentiles]) -> dict[str, dict[str, float]]:
+    return {
         stage: {
             "n": p.n,
-            "p50_ms": p.p50_s * 1000,
-            "p90_ms": p.p90_s * 1000,
-            "p95_ms": p.p95_s * 1000,
-            "p99_ms": p.p99_s * 1000,
-            "max_ms": p.max_s * 1000,
+            "p50_ms": round(p.p50_s * 1000, 3),
+            "p90_ms": round(p.p90_s * 1000, 3),
+            "p95_ms": round(p.p95_s * 1000, 3),
+            "p99_ms": round(p.p99_s * 1000, 3),
+            "max_ms": round(p.max_s * 1000, 3),
         }
-        for stage, p in services.latency.percentiles().items()
+        for stage, p in stages.items()
     }
-    return {"windows": {"60m": stages}, "by_modality": {}, "slo": {"p95_ms": None, "ok": True}}

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic_core import to_json
 
 from search.api.answers import job_json
+from search.api.auth import WRITE
 from search.api.depends import Parts, refusals
 from search.api.models import UploadAnswer
 from search.api.multipart import events
@@ -48,6 +49,7 @@ _BODY = {
 @router.post(
     "/v1/assets",
     operation_id="upload_assets",
+    dependencies=WRITE,
     status_code=202,
     response_model=UploadAnswer,
     responses={

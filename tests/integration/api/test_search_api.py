@@ -1,11 +1,16 @@
 """Search over HTTP: in text, pictures and sound."""
 
 import base64
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+
+from search.api.services import Services
+from tests.integration.api.conftest import served
 
 BROKEN = b"\x89PNG\r\n\x1a\n" + b"\0" * 40
 
@@ -70,3 +75,50 @@ def test_no_path_of_the_server_is_told(client: httpx.Client, folder: Path) -> No
     answer = client.post("/v1/search", json={"query": "anything"})
     assert len(answer.json()["hits"]) == 4
     assert str(folder) not in answer.text
+
+
+def test_a_form_with_files(client: httpx.Client, folder: Path) -> None:
+    picture = ("sky.jpg", (folder / "sky.jpg").read_bytes())
+    plain = client.post("/v1/search", files={"image": picture}, data={"modalities": '["image"]'})
+    assert plain.status_code == 200, plain.text
+    assert plain.json()["hits"][0]["name"] == "sky.jpg"
+    request = json.dumps(
+        {"query": [{"image": {"file": "mine"}}, {"text": "sky", "weight": 0.5}], "limit": 2}
+    )
+    named = client.post("/v1/search", files={"mine": picture}, data={"request": request})
+    assert named.status_code == 200, named.text
+    assert len(named.json()["hits"]) == 2
+    wrong = json.dumps({"query": [{"image": {"file": "yours"}}]})
+    missing = client.post("/v1/search", files={"mine": picture}, data={"request": wrong})
+    assert missing.status_code == 422
+    assert missing.json()["error"]["field"] == "query[0].image.file"
+    both = client.post("/v1/search", files=[("image", picture)] * 2, data={"text": "sky"})
+    assert both.status_code == 200, both.text
+
+
+def test_latency_is_told_by_stage_and_by_kind_of_query(client: httpx.Client) -> None:
+    found(client, query="fog")
+    latency = client.get("/v1/latency").json()
+    for window in ("1m", "5m", "60m"):
+        total = latency["windows"][window]["total"]
+        assert total["n"] >= 1
+        assert total["p50_ms"] <= total["p99_ms"] <= total["max_ms"]
+        assert latency["by_modality"]["text"][window]["encode_text"]["n"] >= 1
+    assert latency["slo"]["measured_p95_ms"] > 0
+    metrics = client.get("/metrics")
+    assert metrics.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert 'anymodal_query_stage_seconds_count{modality="text",stage="total"}' in metrics.text
+    assert 'anymodal_http_requests_total{endpoint="search",status="200"}' in metrics.text
+
+
+def test_a_slow_search_is_logged_without_its_words(
+    parts: Services, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = parts.config.model_copy(update={"slow_query_ms": 0.001})
+    with served(replace(parts, config=config)) as client:
+        answer = client.post("/v1/search", json={"query": "my secret wish"})
+    (line,) = [r.getMessage() for r in caplog.records if r.name == "anymodal.slow"]
+    facts = json.loads(line)
+    assert facts["request_id"] == answer.headers["x-request-id"]
+    assert facts["latency_ms"] == answer.json()["latency_ms"]
+    assert "secret" not in line

@@ -1,0 +1,165 @@
+"""What holds for every request and every answer, whatever the endpoint."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+from collections.abc import Mapping
+from time import perf_counter
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from encoder.errors import AnymodalError
+from search.api.auth import is_loopback
+from search.api.config import ApiConfig
+from search.api.errors import error_answer
+from search.api.metrics import Metrics
+from search.api.refusal import ForbiddenError, TooLargeError
+
+logger = logging.getLogger(__name__)
+
+_UPLOAD = ("POST", "/v1/assets")
+_UPLOAD_FRAME_BYTES = 2**20  # what multipart adds to the files
+_CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "media-src 'self' blob:; connect-src 'self'; font-src 'self'; manifest-src 'self'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+_HEADERS: Mapping[str, str] = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": _PAGE_POLICY,
+}
+_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+Refusal: TypeAlias = AnymodalError | None
+
+
+class Edge:
+    """ASGI middleware: request ids, safe headers, limits of bodies, and whose pages may ask.
+
+    On the loopback device the ``Host`` must be one of this machine: else a page of a stranger,
+    whose name is made to resolve to 127.0.0.1, could read what is here.
+    """
+
+    def __init__(self, app: ASGIApp, config: ApiConfig, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._config = config
+        local = {"localhost", "127.0.0.1", "::1", config.host} if is_loopback(config.host) else ()
+        self._hosts = frozenset({*local, *config.allowed_hosts})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        request_id = _request_id(headers)
+        scope.setdefault("state", {})["request_id"] = request_id
+        began, status, started = perf_counter(), 499, False
+
+        async def send_safely(message: Message) -> None:
+            nonlocal started, status
+            if message["type"] == "http.response.start":
+                started, status = True, message["status"]
+                _decorate(message, request_id)
+            await send(message)
+
+        limit = self._max_bytes(scope)
+        try:
+            if refusal := self._refusal(scope, headers, limit):
+                raise refusal
+            await self._app(scope, _counted(receive, limit), send_safely)
+        except Exception as error:
+            if started:
+                raise
+            if not isinstance(error, AnymodalError):
+                logger.exception("request %s failed", request_id)
+            await error_answer(error)(scope, receive, send_safely)
+        finally:
+            self._metrics.answered(_endpoint(scope), status, perf_counter() - began)
+
+    def _max_bytes(self, scope: Scope) -> int:
+        if (scope["method"], scope["path"]) == _UPLOAD:
+            return self._config.max_upload_bytes + _UPLOAD_FRAME_BYTES
+        return self._config.max_body_bytes
+
+    def _refusal(self, scope: Scope, headers: Headers, limit: int) -> Refusal:
+        host = headers.get("host", "")
+        if self._hosts and _host_name(host) not in self._hosts:
+            return ForbiddenError(
+                f"The host {host[:200]!r} is not served.",
+                "Ask for localhost, or add it to ANYMODAL_API__ALLOWED_HOSTS.",
+            )
+        if scope["method"] in _CHANGES and self._is_foreign(headers, host):
+            return ForbiddenError(
+                "The request comes from another site's page.",
+                "Add that site to ANYMODAL_API__CORS_ORIGINS if you trust it.",
+            )
+        length = headers.get("content-length", "0")
+        if length.isdecimal() and int(length) > limit:
+            return _too_large(limit)
+        return None
+
+    def _is_foreign(self, headers: Headers, host: str) -> bool:
+        origin = headers.get("origin")
+        if origin is None:
+            return headers.get("sec-fetch-site") == "cross-site"
+        return origin not in self._config.cors_origins and urlsplit(origin).netloc != host
+
+
+def _endpoint(scope: Scope) -> str:
+    """The endpoint's name; paths hold ids, of which there is no end."""
+    return getattr(scope.get("route"), "operation_id", None) or "other"
+
+
+def _counted(receive: Receive, limit: int) -> Receive:
+    """Bodies may come without a length, or with a wrong one."""
+    n_bytes = 0
+
+    async def receive_counted() -> Message:
+        nonlocal n_bytes
+        message = await receive()
+        n_bytes += len(message.get("body", b""))
+        if n_bytes > limit:
+            raise _too_large(limit)
+        return message
+
+    return receive_counted
+
+
+def _too_large(limit: int) -> TooLargeError:
+    return TooLargeError(f"The body is larger than {limit:,} bytes.", "Send less at once.")
+
+
+def _host_name(host: str) -> str:
+    """The name without the port.
+
+    >>> _host_name("localhost:8080"), _host_name("[::1]:8080")
+    ('localhost', '::1')
+    """
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _request_id(headers: Headers) -> str:
+    """The client's own, if it is a plain one, so that both logs tell of one thing."""
+    sent = headers.get("x-request-id", "")
+    return sent if _ID.fullmatch(sent) else secrets.token_hex(8)
+
+
+def _decorate(message: Message, request_id: str) -> None:
+    headers: Any = MutableHeaders(scope=message)
+    headers["X-Request-ID"] = request_id
+    for name, value in _HEADERS.items():
+        headers.setdefault(name, value)

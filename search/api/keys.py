@@ -1,0 +1,160 @@
+"""API keys: made once, shown once, kept as hashes in a file."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from filelock import FileLock
+
+from encoder.errors import InputError
+
+SCOPES = ("read", "write", "admin")
+"""read: search and look; write: upload and delete; admin: all, and paths of the server."""
+
+_PREFIX = "am"
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """A key as it is kept. ``digest`` is SHA-256 of a secret of 256 random bits, which no list of
+    likely passwords holds, so that no slow hash is needed."""
+
+    key_id: str
+    name: str
+    scopes: tuple[str, ...]
+    per_minute: int
+    created: float
+    digest: str
+    revoked: float | None = None
+
+    def allows(self, scope: str) -> bool:
+        """Whether it may do what needs this scope."""
+        return scope in self.scopes or "admin" in self.scopes
+
+
+class KeyRing:
+    """The keys in a file, which is read again when it changes. Safe to use from threads.
+
+    Args:
+        path: made when the first key is.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = Lock()
+        self._keys: dict[str, ApiKey] = {}
+        self._stamp: tuple[int, int] | None = None
+
+    def create(self, name: str, scopes: Sequence[str], per_minute: int) -> tuple[ApiKey, str]:
+        """A new key, and the token that a client sends; only here is it ever seen.
+
+        Raises:
+            InputError: a scope that is not known.
+        """
+        for scope in scopes:
+            if scope not in SCOPES:
+                raise InputError("scope", got=repr(scope), wanted=", ".join(SCOPES))
+        key_id, secret = secrets.token_hex(4), secrets.token_urlsafe(32)
+        key = ApiKey(key_id, name, tuple(scopes), per_minute, time.time(), _digest(secret))
+        with self._written() as keys:
+            keys[key_id] = key
+        return key, f"{_PREFIX}_{key_id}_{secret}"
+
+    def revoke(self, key_id: str) -> ApiKey:
+        """Let a key open nothing any more, from its next request on.
+
+        Raises:
+            InputError: there is no such key.
+        """
+        with self._written() as keys:
+            if key_id not in keys:
+                raise InputError("ID", got=repr(key_id), wanted="one of `anymodal keys list`")
+            keys[key_id] = replace(keys[key_id], revoked=keys[key_id].revoked or time.time())
+            return keys[key_id]
+
+    def all(self) -> list[ApiKey]:
+        """All keys, also those that were revoked."""
+        with self._lock:
+            self._refresh()
+            return list(self._keys.values())
+
+    def find(self, token: str) -> ApiKey | None:
+        """The key of a token, unless it is wrong or was revoked; compared in constant time."""
+        prefix, _, rest = token.partition("_")
+        key_id, _, secret = rest.partition("_")
+        with self._lock:
+            self._refresh()
+            key = self._keys.get(key_id)
+        expected = key.digest if key else _digest("")
+        is_right = hmac.compare_digest(_digest(secret), expected) and prefix == _PREFIX
+        return key if key and is_right and key.revoked is None else None
+
+    def _refresh(self) -> None:
+        try:
+            facts = self.path.stat()
+        except FileNotFoundError:
+            self._keys, self._stamp = {}, None
+            return
+        stamp = (facts.st_mtime_ns, facts.st_ino)
+        if stamp != self._stamp:
+            self._keys, self._stamp = _read(self.path), stamp
+
+    def _written(self) -> _Written:
+        return _Written(self.path)
+
+
+class _Written:
+    """The keys for a change, one process at a time; written whole or not at all."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._file_lock = FileLock(path.with_suffix(".lock"))
+
+    def __enter__(self) -> dict[str, ApiKey]:
+        self._file_lock.acquire()
+        self._keys = _read(self._path) if self._path.exists() else {}
+        return self._keys
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        try:
+            if kind is None:
+                partial = self._path.with_suffix(f".{os.getpid()}")
+                with open(partial, "w", opener=_private) as file:
+                    json.dump([asdict(key) for key in self._keys.values()], file, indent=1)
+                partial.replace(self._path)
+        finally:
+            self._file_lock.release()
+
+
+def _read(path: Path) -> dict[str, ApiKey]:
+    keys = [ApiKey(**{**facts, "scopes": tuple(facts["scopes"])}) for facts in _json(path)]
+    return {key.key_id: key for key in keys}
+
+
+def _json(path: Path) -> list[dict[str, Any]]:
+    try:
+        found: list[dict[str, Any]] = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise InputError(
+            "keys file", got=f"{path}, which is not JSON", wanted="what `anymodal keys` wrote"
+        ) from error
+    return found
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode(errors="replace")).hexdigest()

@@ -1,0 +1,98 @@
+"""Keys, scopes and rates, without a server."""
+
+from pathlib import Path
+
+import pytest
+
+from encoder.errors import InputError
+from search.api.auth import Access, Bucket, access_for
+from search.api.config import ApiConfig
+from search.api.keys import KeyRing
+from search.api.refusal import ForbiddenError, RateLimitError, UnauthorizedError
+
+
+@pytest.fixture
+def ring(tmp_path: Path) -> KeyRing:
+    return KeyRing(tmp_path / "keys.json")
+
+
+def test_only_a_hash_is_kept(ring: KeyRing) -> None:
+    key, token = ring.create("page", ["read"], 60)
+    assert token.split("_", 2)[2] not in ring.path.read_text()
+    assert ring.path.stat().st_mode & 0o077 == 0
+    assert KeyRing(ring.path).find(token) == key
+
+
+def test_a_revoked_key_opens_nothing_also_in_a_running_server(ring: KeyRing) -> None:
+    key, token = ring.create("page", ["read"], 60)
+    running = KeyRing(ring.path)
+    assert running.find(token)
+    ring.revoke(key.key_id)
+    assert running.find(token) is None
+    assert running.all()[0].revoked
+
+
+def test_wrong_tokens_open_nothing(ring: KeyRing) -> None:
+    _, token = ring.create("page", ["read"], 60)
+    for wrong in ("", "am", "am_", token[:-1], token + "x", token.replace("am_", "xx_"), "é" * 9):
+        assert ring.find(wrong) is None
+
+
+def test_unknown_scopes_and_keys_are_refused(ring: KeyRing) -> None:
+    with pytest.raises(InputError, match="read, write, admin"):
+        ring.create("page", ["root"], 60)
+    with pytest.raises(InputError, match="keys list"):
+        ring.revoke("nobody")
+
+
+def test_scopes(ring: KeyRing) -> None:
+    access = Access(ring, required=True)
+    tokens = {scope: ring.create(scope, [scope], 6000)[1] for scope in ("read", "write", "admin")}
+    access.check(tokens["read"], "read")
+    assert "admin" in access.check(tokens["admin"], "write")
+    with pytest.raises(ForbiddenError):
+        access.check(tokens["read"], "write")
+    with pytest.raises(UnauthorizedError):
+        access.check(None, "read")
+
+
+def test_a_wrong_key_is_refused_also_where_none_is_needed(ring: KeyRing) -> None:
+    access = Access(ring, required=False)
+    assert access.check(None, "write") == {"read", "write"}
+    with pytest.raises(UnauthorizedError):
+        access.check("am_x_y", "read")
+    with pytest.raises(ForbiddenError):
+        access.check(None, "admin")
+
+
+def test_a_key_may_ask_so_often(ring: KeyRing) -> None:
+    access = Access(ring, required=True)
+    _, token = ring.create("page", ["read"], 12)
+    for _ in range(2):
+        access.check(token, "read")
+    with pytest.raises(RateLimitError) as refused:
+        access.check(token, "read")
+    assert 0 < refused.value.wait_s <= 5
+
+
+def test_a_bucket_fills_again() -> None:
+    now = [0.0]
+    bucket = Bucket(60, clock=lambda: now[0])
+    assert [bucket.take() for _ in range(11)] == [0.0] * 10 + [1.0]
+    now[0] += 1.5
+    assert bucket.take() == 0.0
+    now[0] += 3600
+    assert [bucket.take() for _ in range(11)] == [0.0] * 10 + [1.0]
+
+
+def test_an_open_address_needs_a_key_before_it_is_served(ring: KeyRing) -> None:
+    assert not access_for(ApiConfig(), ring).required
+    assert not access_for(ApiConfig(host="0.0.0.0", allow_no_key=True), ring).required
+    with pytest.raises(InputError, match="keys create"):
+        access_for(ApiConfig(host="0.0.0.0"), ring)
+    key, _ = ring.create("page", ["read"], 60)
+    assert access_for(ApiConfig(host="0.0.0.0"), ring).required
+    assert access_for(ApiConfig(require_key=True), ring).required
+    ring.revoke(key.key_id)
+    with pytest.raises(InputError):
+        access_for(ApiConfig(host="0.0.0.0"), ring)
