@@ -13,7 +13,7 @@ import numpy as np
 from encoder.errors import AnymodalError
 from encoder.space import Space
 from encoder.types import Embeddings, Item, Modality
-from search.engine import ItemEncoder
+from search.terms import ItemEncoder
 
 Observe = Callable[[Modality, int], None]
 

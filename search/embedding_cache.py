@@ -10,8 +10,8 @@ import numpy as np
 
 from encoder.space import Space
 from encoder.types import Clip, Embeddings, Item, Spectrogram, Waveform
-from search.engine import ItemEncoder
 from search.lru import ByteCache
+from search.terms import ItemEncoder
 
 _OVERHEAD_BYTES = 512  # of a key and of Python's objects
 

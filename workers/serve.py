@@ -19,9 +19,10 @@ from search.api.services import Services
 from search.api.workbench import Workbench
 from search.batching import BatchingEncoder
 from search.embedding_cache import CachedEncoder
-from search.engine import ItemEncoder, SearchEngine
+from search.engine import SearchEngine
 from search.latency import LatencyTracker
 from search.lru import ByteCache
+from search.terms import ItemEncoder
 from search.uploads import UploadFolder
 from workers import resources
 from workers.config import Settings
