@@ -5,8 +5,20 @@
 Compare(field='duration_s', operator=<Operator.GTE: 'gte'>, value=5)
 """
 
+from search.filters.compile import Compiled, compile_filter
 from search.filters.match import matches
 from search.filters.parse import parse_filter
 from search.filters.tree import And, Compare, Filter, Not, Operator, Or
 
-__all__ = ["And", "Compare", "Filter", "Not", "Operator", "Or", "matches", "parse_filter"]
+__all__ = [
+    "And",
+    "Compare",
+    "Compiled",
+    "Filter",
+    "Not",
+    "Operator",
+    "Or",
+    "compile_filter",
+    "matches",
+    "parse_filter",
+]

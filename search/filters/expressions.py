@@ -34,6 +34,15 @@ def equals(field: str, value: str) -> str:
     return f"{_name(field)} == {quote(value)}"
 
 
+def beyond(field: str, value: str) -> str:
+    """Rows whose ``field`` comes after ``value``.
+
+    >>> beyond("asset_id", "a")
+    'asset_id > "a"'
+    """
+    return f"{_name(field)} > {quote(value)}"
+
+
 def among(field: str, values: Sequence[str]) -> str:
     """Rows whose ``field`` is one of ``values``, at least one.
 

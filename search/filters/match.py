@@ -22,7 +22,9 @@ from search.filters.tree import (
 if TYPE_CHECKING:
     from search.types import AssetRow  # which holds filters itself, in its queries
 
-_COLUMNS = frozenset({"modality", "media_type", "size_bytes"})
+COLUMNS = frozenset({"modality", "media_type", "size_bytes"})
+"""What every asset has; all other fields may be missing."""
+
 _ORDER = {
     Operator.GT: operator.gt,
     Operator.GTE: operator.ge,
@@ -59,7 +61,7 @@ def _compare(asked: Compare, row: AssetRow) -> bool:
 
 def _lookup(field: str, row: AssetRow) -> Any:
     """The value of a field; None if it is missing."""
-    if field in _COLUMNS:
+    if field in COLUMNS:
         return getattr(row, field)
     value: Any = row.metadata
     for key in metadata_keys(field):
@@ -79,12 +81,17 @@ def _holds(asked: Compare, stored: Any) -> bool:
         return not any(_same(stored, value) for value in asked.values)
     if asked.operator in ORDER:
         return _is_ordered(stored, wanted) and bool(_ORDER[asked.operator](stored, wanted))
+    if asked.operator is Operator.PREFIX:
+        return isinstance(stored, str) and stored.startswith(str(wanted))
+    return _contains(stored, wanted, kind_of(asked.field))
+
+
+def _contains(stored: Any, wanted: Any, kind: Kind) -> bool:
+    """A text has a part, or a list an element."""
     if isinstance(stored, str):
-        is_part = stored.startswith if asked.operator is Operator.PREFIX else stored.__contains__
-        return isinstance(wanted, str) and is_part(wanted)
-    if asked.operator is Operator.CONTAINS and isinstance(stored, Sequence):
-        return any(_same(part, wanted) for part in stored)
-    return False
+        return kind is not Kind.TEXTS and isinstance(wanted, str) and wanted in stored
+    is_list = isinstance(stored, Sequence) and kind is not Kind.TEXT
+    return is_list and any(_same(part, wanted) for part in stored)
 
 
 def _compare_paths(asked: Compare, locations: Sequence[str]) -> bool:

@@ -56,8 +56,22 @@ class VectorStore(Protocol):
         """The embeddings [embed_dim] of these segments; those that are not stored are missing."""
         ...
 
-    def select(self, filter: Filter, *, limit: int | None = None) -> Iterator[str]:
-        """The ids of all assets for which a filter holds, streamed in their order."""
+    def select(
+        self,
+        filter: Filter | None,
+        *,
+        limit: int | None = None,
+        after: str = "",
+        consistency: Consistency = "session",
+    ) -> Iterator[str]:
+        """The ids of all assets for which a filter holds, streamed in their order.
+
+        Args:
+            filter: None for all assets.
+            limit: the most ids.
+            after: only ids beyond this one, as for the next page.
+            consistency: see `Consistency`.
+        """
         ...
 
     def count(self, filter: Filter | None = None) -> int:

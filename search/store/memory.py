@@ -100,9 +100,17 @@ class MemoryStore:
         with self._lock:
             return {k: self._segments[k].embedding for k in segment_ids if k in self._segments}
 
-    def select(self, filter: Filter, *, limit: int | None = None) -> Iterator[str]:
+    def select(
+        self,
+        filter: Filter | None,
+        *,
+        limit: int | None = None,
+        after: str = "",
+        consistency: Consistency = "session",  # noqa: ARG002 (all see all at once here)
+    ) -> Iterator[str]:
         """The ids of all assets for which a filter holds, in their order."""
-        return islice((row.asset_id for row in self.scan() if matches(filter, row)), limit)
+        found = (row for row in self.scan() if filter is None or matches(filter, row))
+        return islice((row.asset_id for row in found if row.asset_id > after), limit)
 
     def count(self, filter: Filter | None = None) -> int:
         """How many assets there are, or a filter finds."""

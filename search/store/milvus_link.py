@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,7 +37,10 @@ class MilvusLink:
         self._pid = os.getpid()
         self._client: Any = self._connect(uri, connect_timeout_s)
         # Lite may also be served to several processes (`milvus-lite server`).
-        self.is_lite = str(self.call("get_server_version")).startswith("milvus_lite")
+        version = str(self.call("get_server_version"))
+        self.is_lite = version.startswith("milvus_lite")
+        # Milvus 2.3 has patterns such as "ab%" only.
+        self.knows_infix = self.is_lite or _release(version) >= (2, 4)
 
     def call(self, method: str, *args: Any, **options: Any) -> Any:
         """Call a method of `pymilvus.MilvusClient`, with the time limit.
@@ -119,6 +123,12 @@ def without_password(uri: str) -> str:
     """
     parts = urlsplit(uri)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """(2, 3) of "v2.3.5-lite"; (0,) of what is no release, such as a commit."""
+    found = re.match(r"v?(\d+)\.(\d+)", version)
+    return (int(found[1]), int(found[2])) if found else (0,)
 
 
 def _reason(error: Exception) -> str:

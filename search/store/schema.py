@@ -26,6 +26,7 @@ import numpy as np
 from encoder.errors import InputError
 from encoder.space import l2_normalize
 from encoder.types import Embeddings, Modality
+from search.filters.folders import MAX_FOLDERS, folder_keys
 from search.filters.tree import MAX_NUMBER
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
@@ -35,8 +36,6 @@ MAX_SNIPPET_BYTES = 4096
 MAX_LOCATIONS = 4096
 MAX_METADATA_BYTES = 65_000
 MAX_URI_BYTES = 8192
-MAX_FOLDERS = 4096
-MANY_FOLDERS = "*"
 
 _KEY_BYTES = 128
 _PROPERTY = "anymodal."
@@ -54,12 +53,16 @@ class Field:
 
 @dataclass(frozen=True)
 class Collection:
-    """A kind of collection: its fields (the first is the key), and those that are indexed."""
+    """A kind of collection: its fields (the first is the key), and those that are indexed.
+
+    Fields that are ``unread`` are there for expressions only.
+    """
 
     kind: str
     fields: Sequence[Field]
     vector: str
     indexed: Sequence[str]
+    unread: Sequence[str] = ()
 
     @property
     def key(self) -> str:
@@ -68,8 +71,8 @@ class Collection:
 
     @property
     def scalars(self) -> list[str]:
-        """All fields but the vector: what a query asks for."""
-        return [f.name for f in self.fields if f.name != self.vector]
+        """What a query asks for: all fields but the vector and what is unread."""
+        return [f.name for f in self.fields if f.name not in (self.vector, *self.unread)]
 
 
 def _text(name: str, n_bytes: int) -> Field:
@@ -120,6 +123,7 @@ ASSETS = Collection(
     ],
     "dummy",
     [],
+    unread=["folders"],
 )
 
 LOCATIONS = Collection(
@@ -342,16 +346,6 @@ def asset_from_dict(row: Mapping[str, Any]) -> AssetRow:
         locations=list(row["locations"]),
         metadata=json.loads(metadata) if isinstance(metadata, str | bytes) else dict(metadata),
     )
-
-
-def folder_keys(uris: Sequence[str]) -> list[str]:
-    """Keys of all folders around these URIs, by which a path's prefix is found.
-
-    An array holds `MAX_FOLDERS`; of an asset in more of them only `MANY_FOLDERS` is said.
-    """
-    ends = ((uri, at + 1) for uri in uris for at, char in enumerate(uri) if char == "/")
-    folders = dict.fromkeys(uri[:end] for uri, end in ends)
-    return [uri_key(f) for f in folders] if len(folders) <= MAX_FOLDERS else [MANY_FOLDERS]
 
 
 def locations_to_dicts(row: AssetRow) -> list[dict[str, Any]]:

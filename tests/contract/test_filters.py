@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from encoder.types import IMAGE, TEXT
@@ -31,7 +33,15 @@ ROWS = [
         ['/data/it\'s "q".txt'],
         {"language": "en", "modified": 1767225600.0, "camera": {"flash": True, "iso": "100"}},
     ),
-    AssetRow("a4", TEXT, "text/plain", 0, 0, ["/d"], {"language": None, "tags": [], "width": "9"}),
+    AssetRow(
+        "a4",
+        TEXT,
+        "text/plain",
+        0,
+        0,
+        ["/d"],
+        {"language": None, "tags": [], "width": "9", "mixed": [-1, 2.0, 3, True, "x%_y", None]},
+    ),
 ]
 
 FILTERS = [
@@ -61,6 +71,16 @@ FILTERS = [
     ({"field": "metadata.camera.iso", "eq": 100}, ""),
     ({"field": "metadata.camera.iso", "in": ["100", 100]}, "a3"),
     ({"field": "metadata.camera", "exists": True}, "a3"),
+    ({"field": "metadata.mixed", "contains": -1}, "a4"),
+    ({"field": "metadata.mixed", "contains": 1}, ""),
+    ({"field": "metadata.mixed", "contains": 2}, "a4"),
+    ({"field": "metadata.mixed", "contains": 3.0}, "a4"),
+    ({"field": "metadata.mixed", "contains": 2.5}, ""),
+    ({"field": "metadata.mixed", "contains": True}, "a4"),
+    ({"field": "metadata.mixed", "contains": "x%_y"}, "a4"),
+    ({"field": "metadata.mixed.0", "exists": True}, ""),
+    ({"field": "title", "contains": "eac"}, "a1"),
+    ({"field": "title", "contains": "%"}, ""),
     ({"or": [{"field": "title", "eq": "b"}, {"field": "title", "gt": "Be", "lt": "C"}]}, "a1 a2"),
     (
         {
@@ -79,6 +99,31 @@ FILTERS = [
 def test_the_oracle_finds_what_is_meant(data: object, wanted: str) -> None:
     found = [row.asset_id for row in ROWS if matches(parse_filter(data), row)]
     assert " ".join(found) == wanted
+
+
+def test_a_selection_goes_on_where_it_ended(store: VectorStore) -> None:
+    store.write([replace(ROWS[0], asset_id=f"a{number:04}") for number in range(2100)], [])
+    some = parse_filter({"or": [{"field": "size_bytes", "lt": 5}, {"field": "width", "gt": 600}]})
+    for filter in (some, None):
+        every = list(store.select(filter))
+        assert every == [f"a{number:04}" for number in range(2100)]
+        assert list(store.select(filter, limit=3, after="a0010")) == ["a0011", "a0012", "a0013"]
+        assert list(store.select(filter, limit=1500, consistency="strong")) == every[:1500]
+        assert list(store.select(filter, after="a2098")) == ["a2099"]
+
+
+def test_an_asset_in_more_folders_than_are_kept_is_found(store: VectorStore) -> None:
+    uris = [f"/{n}/{n}/x" for n in range(3000)]
+    store.write([replace(ROWS[0], locations=uris), replace(ROWS[1], locations=["/1/y"])], [])
+    assert list(store.select(parse_filter({"field": "path", "prefix": "/1/"}))) == ["a1", "a2"]
+    assert list(store.select(parse_filter({"field": "path", "prefix": "/2999/2"}))) == ["a1"]
+
+
+def test_more_assets_than_one_answer_holds_are_selected(store: VectorStore) -> None:
+    rows = [replace(ROWS[1], asset_id=f"a{number:05}") for number in range(17_000)]
+    store.write(rows, [])
+    images = parse_filter({"field": "modality", "eq": "image"})
+    assert list(store.select(images)) == [row.asset_id for row in rows]
 
 
 def test_every_store_selects_what_the_oracle_finds(store: VectorStore) -> None:

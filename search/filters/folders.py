@@ -1,0 +1,35 @@
+"""Folders as keys: how a path's beginning is asked of a store that cannot search in arrays. Pure.
+
+An asset keeps a key for every folder around each of its locations. All assets under a folder have
+its key; whether a longer prefix holds is seen in their locations.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+MAX_FOLDERS = 4096
+MANY_FOLDERS = "*"
+"""Instead of the keys of an asset in more than `MAX_FOLDERS` folders: it may be anywhere."""
+
+
+def folder_keys(uris: Sequence[str]) -> list[str]:
+    """The keys of all folders around these URIs, or only `MANY_FOLDERS`."""
+    ends = ((uri, at + 1) for uri in uris for at, char in enumerate(uri) if char == "/")
+    folders = dict.fromkeys(uri[:end] for uri, end in ends)
+    return [_key(f) for f in folders] if len(folders) <= MAX_FOLDERS else [MANY_FOLDERS]
+
+
+def folder_key(prefix: str) -> str | None:
+    """The key that all have whose path begins like this; None if there is no folder in it.
+
+    >>> folder_key("/data/pho") == folder_key("/data/") != folder_key("/dat")
+    True
+    """
+    folder = prefix[: prefix.rfind("/") + 1]
+    return _key(folder) if folder else None
+
+
+def _key(folder: str) -> str:
+    return hashlib.sha256(folder.encode()).hexdigest()[:32]
