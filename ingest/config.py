@@ -21,9 +21,6 @@ class IngestConfig(BaseSettings):
     text_overlap_chars: int = Field(default=120, ge=0)
     """The most that two neighbouring text segments share."""
 
-    snippet_chars: int = Field(default=240, ge=1)
-    """How much of a text segment is kept to be shown."""
-
     audio_window_s: float = Field(default=5.0, gt=0)
     """The length of a sound segment."""
 

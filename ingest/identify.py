@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import BinaryIO
 
@@ -35,9 +36,8 @@ def identify(path: Path, config: IngestConfig) -> Asset:
         read = isolate.read_header if config.isolate else read_header
         header = read(path, kind, size_bytes, config)
         asset_id = _content_hash(file)
-    return Asset(
-        asset_id, str(path), header.modality, header.media_type, size_bytes, header.metadata
-    )
+        metadata = {**header.metadata, "modified": round(os.fstat(file.fileno()).st_mtime, 3)}
+    return Asset(asset_id, str(path), header.modality, header.media_type, size_bytes, metadata)
 
 
 def _resolved(path: Path) -> Path:

@@ -37,7 +37,7 @@ def segments(asset: Asset, config: IngestConfig) -> Iterator[Segment]:
         )
     if config.isolate and asset.modality in isolate.MODALITIES:
         return isolate.segments(asset, config)
-    clock = Clock(asset.uri, config, float(asset.metadata.get("duration_s", 0)))
+    clock = Clock(asset.uri, config, asset.duration_s)
     return timed(decoder.segments(asset, Path(asset.path or asset.uri), config), clock)
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from encoder.types import Modality
+
+Fact: TypeAlias = str | int | float
+"""What is known of a file: a title is text, a duration is a number."""
 
 
 @dataclass(frozen=True)
@@ -16,6 +19,10 @@ class Asset:
     ``asset_id`` is the hash of the content, so that a moved or copied file is the same asset.
     ``modality`` is that of the whole file (a film is ``video``). ``path`` is where the content can
     be read while it is ingested, if that is not ``uri``: a file that was fetched.
+
+    ``metadata`` has a ``title`` and ``modified``, when the file was last changed (seconds since
+    1970); pictures and films have ``width`` and ``height``, sounds and films ``duration_s``, if
+    their header tells it.
     """
 
     asset_id: str
@@ -23,8 +30,13 @@ class Asset:
     modality: Modality
     media_type: str
     size_bytes: int
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, Fact] = field(default_factory=dict)
     path: str = ""
+
+    @property
+    def duration_s(self) -> float:
+        """How long it plays; 0 if the header does not tell."""
+        return float(self.metadata.get("duration_s", 0))
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from encoder.errors import AnymodalError
 from encoder.towers.listening import listening
 from encoder.types import AUDIO, TEXT, Item, Modality, Utterance
+from ingest.language import SAMPLE_CHARS, language_of
 from ingest.types import Asset, Segment
 from search.store.schema import segment_id
 from search.types import SegmentRow
@@ -45,6 +46,11 @@ class Encoding:
         self._wants_transcripts = transcripts
         self._failed: set[str] = set()
         self._transcripts: dict[str, Transcript] = {}
+        self._samples: dict[str, str] = defaultdict(str)
+
+    def language_of(self, asset_id: str) -> str:
+        """In which language its texts are, or what is said in it; nothing if that is not clear."""
+        return language_of(self._samples[asset_id]) if asset_id in self._samples else ""
 
     def take(self, steps: Sequence[Decoded]) -> None:
         """Encode the segments among these steps together; an asset's steps come in order."""
@@ -96,6 +102,8 @@ class Encoding:
         fingerprint = self._encoder.space.fingerprint
         for (asset, segment), embedding in zip(pairs, embeddings, strict=True):
             self.rows[asset.asset_id].append(_row(segment, embedding, fingerprint))
+            if modality == TEXT and len(self._samples[asset.asset_id]) < SAMPLE_CHARS:
+                self._samples[asset.asset_id] += segment.content + "\n"
         if heard:
             self._note(pairs, heard)
 

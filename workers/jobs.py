@@ -19,6 +19,7 @@ from ingest.remote import identify_url, is_url
 from ingest.types import Asset
 from search.store.base import VectorStore
 from search.types import AssetRow, SegmentRow
+from workers.commit_row import commit_row
 from workers.encoding import Encoding
 from workers.reports import IngestReport
 from workers.streams import decode_side_by_side
@@ -89,9 +90,9 @@ class IngestJob:
                 stored = self.store.assets(list(located))
                 new = [copies[0] for asset_id, copies in located.items() if asset_id not in stored]
                 ours = begun([asset.asset_id for asset in new]) if begun else set()
-            rows, finished = self._encode(new, report)
+            encoding = self._encode(new, report)
         with report.timed("store"):
-            self._commit(located, stored, rows, finished, report)
+            self._commit(located, stored, encoding, report)
         for asset_id in ours & set(stored):
             _count_ingested_before(report, stored[asset_id], located[asset_id])
         return report
@@ -113,10 +114,7 @@ class IngestJob:
                 located[asset.asset_id].append(asset)
         return located
 
-    def _encode(
-        self, assets: Sequence[Asset], report: IngestReport
-    ) -> tuple[dict[str, list[SegmentRow]], set[str]]:
-        """Rows by asset, and the assets of which every segment was decoded and encoded."""
+    def _encode(self, assets: Sequence[Asset], report: IngestReport) -> Encoding:
         encoding = Encoding(self.encoder, report, transcripts=self.transcripts)
         stream = decode_side_by_side(
             assets,
@@ -126,17 +124,17 @@ class IngestJob:
         )
         for steps in in_chunks(stream, self.batch_segments):
             encoding.take(steps)
-        return encoding.rows, encoding.finished
+        return encoding
 
     def _commit(
         self,
         located: dict[str, list[Asset]],
         stored: dict[str, AssetRow],
-        rows: dict[str, list[SegmentRow]],
-        finished: set[str],
+        encoding: Encoding,
         report: IngestReport,
     ) -> None:
         """Write segments, then commit rows; then take back what these files held before."""
+        rows, finished = encoding.rows, encoding.finished
         uris = [copy.uri for copies in located.values() for copy in copies]
         before = self.store.assets_at(uris).values()
         touched = {*located, *(row.asset_id for rows_here in before for row in rows_here)}
@@ -146,9 +144,14 @@ class IngestJob:
             for asset_id, copies in located.items():
                 if asset_id not in stored and asset_id not in finished:
                     continue
-                row = _merged(copies, current.get(asset_id), len(rows[asset_id]))
                 facts = {name: fact for c in copies for name, fact in self.facts_of(c.uri).items()}
-                row = replace(row, metadata={**row.metadata, **facts}) if facts else row
+                row = commit_row(
+                    copies,
+                    current.get(asset_id),
+                    n_segments=len(rows[asset_id]),
+                    language=encoding.language_of(asset_id),
+                    labels=facts,
+                )
                 if row != current.get(asset_id):
                     writes.append(row)
                 _count(report, asset_id in stored, copies, rows[asset_id])
@@ -189,24 +192,6 @@ def release(store: VectorStore, uris: dict[str, str | None] | dict[str, str]) ->
     if orphans:
         store.delete(orphans)
     return len(changed)
-
-
-def _merged(copies: Sequence[Asset], current: AssetRow | None, n_segments: int) -> AssetRow:
-    """The commit row of a content: as stored, with the locations of these copies added."""
-    uris = [copy.uri for copy in copies]
-    if current is not None:
-        known = list(current.locations)
-        return replace(current, locations=list(dict.fromkeys([*known, *uris])))
-    first = copies[0]
-    return AssetRow(
-        first.asset_id,
-        first.modality,
-        first.media_type,
-        first.size_bytes,
-        n_segments,
-        list(dict.fromkeys(uris)),
-        dict(first.metadata),
-    )
 
 
 def _count_ingested_before(report: IngestReport, row: AssetRow, copies: Sequence[Asset]) -> None:

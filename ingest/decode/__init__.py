@@ -9,7 +9,7 @@ from typing import Protocol
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Modality
 from ingest.config import IngestConfig
 from ingest.decode import audio, image, text, video
-from ingest.types import Asset, Segment
+from ingest.types import Asset, Fact, Segment
 
 
 class Decoder(Protocol):
@@ -18,7 +18,7 @@ class Decoder(Protocol):
     Both raise `encoder.errors.MediaError` and look at the file's content only.
     """
 
-    def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, str]:
+    def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:
         """Check the header against the limits; return metadata such as title, width, duration_s."""
         ...
 

@@ -11,10 +11,10 @@ from encoder.types import AUDIO, Waveform
 from ingest.config import IngestConfig
 from ingest.limits import check
 from ingest.split import split_sound
-from ingest.types import Asset, Segment
+from ingest.types import Asset, Fact, Segment
 
 
-def describe(path: Path, media_type: str, config: IngestConfig) -> Mapping[str, str]:  # noqa: ARG001
+def describe(path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG001
     """Title (as tagged, else the file's stem) and duration_s."""
     facts = probe(path)
     check_container(str(path), facts, config)
@@ -47,9 +47,9 @@ def check_container(uri: str, facts: StreamFacts, config: IngestConfig) -> None:
     check(uri, "max_streams", facts.n_streams, config)
 
 
-def container_metadata(facts: StreamFacts, path: Path) -> dict[str, str]:
+def container_metadata(facts: StreamFacts, path: Path) -> dict[str, Fact]:
     """Title, and duration_s where the header tells it."""
-    metadata = {"title": facts.title or path.stem}
+    metadata: dict[str, Fact] = {"title": facts.title or path.stem}
     if facts.duration_s:
-        metadata["duration_s"] = f"{facts.duration_s:.3f}"
+        metadata["duration_s"] = round(facts.duration_s, 3)
     return metadata

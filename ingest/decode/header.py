@@ -12,6 +12,7 @@ from ingest.config import IngestConfig
 from ingest.decode import DECODERS
 from ingest.limits import check
 from ingest.sniff import Kind
+from ingest.types import Fact
 
 _BYTE_LIMITS = {TEXT: "max_text_bytes", IMAGE: "max_image_bytes"}
 
@@ -22,7 +23,7 @@ class Header:
 
     modality: Modality
     media_type: str
-    metadata: Mapping[str, str]
+    metadata: Mapping[str, Fact]
 
 
 def read_header(path: Path, kind: Kind, size_bytes: int, config: IngestConfig) -> Header:

@@ -14,12 +14,12 @@ from ingest.decode.html import html_text, html_title
 from ingest.decode.pdf import pdf_facts, pdf_text
 from ingest.limits import check
 from ingest.split import split_text
-from ingest.types import Asset, Segment
+from ingest.types import Asset, Fact, Segment
 
 _TITLE_BYTES = 65_536
 
 
-def describe(path: Path, media_type: str, config: IngestConfig) -> Mapping[str, str]:
+def describe(path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:
     """Title: what the page or document calls itself, else the file's stem."""
     title = ""
     if media_type == "text/html":
@@ -50,7 +50,7 @@ def segments(asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment
             window,
             char_start=start,
             char_end=end,
-            snippet=window[: config.snippet_chars],
+            snippet=window,
         )
 
 

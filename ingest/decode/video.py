@@ -16,7 +16,7 @@ from ingest.config import IngestConfig
 from ingest.decode.audio import check_container, container_metadata, sound_segments
 from ingest.dedup import keep_frames
 from ingest.limits import check
-from ingest.types import Asset, Segment
+from ingest.types import Asset, Fact, Segment
 
 logger = logging.getLogger(__name__)
 
@@ -24,12 +24,12 @@ _AHEAD = 4
 """How many frames and sound windows may wait: a few megabytes."""
 
 
-def describe(path: Path, media_type: str, config: IngestConfig) -> Mapping[str, str]:  # noqa: ARG001
+def describe(path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG001
     """Title, duration_s, width and height."""
     facts = probe(path)
     check_container(str(path), facts, config)
     check(str(path), "max_pixels", facts.width * facts.height, config)
-    size = {"width": str(facts.width), "height": str(facts.height)}
+    size: dict[str, Fact] = {"width": facts.width, "height": facts.height}
     return container_metadata(facts, path) | size
 
 

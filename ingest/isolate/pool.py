@@ -107,7 +107,7 @@ def segments(asset: Asset, config: IngestConfig) -> Generator[Segment, None, Non
 def _ask_for_segments(
     asset: Asset, what: Mapping[str, float], config: IngestConfig
 ) -> Generator[Segment, None, None]:
-    plays_s = float(asset.metadata.get("duration_s", 0))
+    plays_s = asset.duration_s
     unknown = asset.modality in (AUDIO, VIDEO) and not plays_s
     request = {
         **what,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from math import prod
+from math import isfinite, prod
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from encoder.types import Modality, Waveform
 from ingest.config import IngestConfig
 from ingest.decode.header import Header
 from ingest.isolate.channel import Message
-from ingest.types import Asset, Segment
+from ingest.types import Asset, Fact, Segment
 
 _ERRORS = {
     kind.__name__: kind
@@ -47,8 +47,16 @@ def header_to_message(header: Header) -> Message:
 def header_from_message(message: Message) -> Header:
     """The inverse. Raises KeyError, TypeError or ValueError on nonsense."""
     facts = message.head["header"]
-    metadata = {str(name): str(value) for name, value in facts["metadata"].items()}
+    metadata = {str(name): _fact(value) for name, value in facts["metadata"].items()}
     return Header(Modality(facts["modality"]), str(facts["media_type"]), metadata)
+
+
+def _fact(value: Any) -> Fact:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value):
+        return value
+    raise ValueError(f"Metadata of {type(value).__name__}.")
 
 
 def segment_to_message(segment: Segment) -> Message:

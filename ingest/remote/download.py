@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import os
 import re
 import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from tempfile import mkdtemp
 from time import monotonic
@@ -67,6 +69,7 @@ def download(url: str, folder: Path, config: IngestConfig) -> Path:
                     remedy="Check that it can be fetched without a login.",
                 )
             _save(answer, file, url, config, deadline)
+            _date(file, answer.getheader("Last-Modified"))
             return file
     raise MediaError(
         f"{url} is redirected more than {policy.max_redirects} times.",
@@ -115,6 +118,15 @@ def _save(
         f"{config.max_url_bytes:,} bytes.",
         remedy="Raise ANYMODAL_INGEST__MAX_URL_BYTES.",
     )
+
+
+def _date(file: Path, last_modified: str | None) -> None:
+    """Give a file the time of change that its server tells, if any: else it was changed now."""
+    try:
+        changed_s = parsedate_to_datetime(last_modified or "").timestamp()
+        os.utime(file, (changed_s, changed_s))
+    except (ValueError, OverflowError, OSError):
+        return
 
 
 class _Pinned(http.client.HTTPConnection):

@@ -18,6 +18,7 @@ from PIL import Image
 from encoder.errors import MediaLimitError
 from encoder.types import Modality, Waveform
 from ingest import Failure, IngestConfig, Segment, identify, ingest, isolate, segments
+from ingest.decode.header import Header
 from ingest.isolate import pool, wire
 from ingest.isolate.channel import Channel, Message
 from ingest.isolate.process import DecoderProcess
@@ -257,6 +258,18 @@ def test_a_message_travels_and_nonsense_is_told() -> None:
     with pytest.raises(ValueError, match="1,001 bytes"):
         channel.receive(5)
     channel.close()
+
+
+def test_a_header_travels_with_the_types_of_its_metadata() -> None:
+    header = Header(Modality("audio"), "audio/flac", {"title": "Sea", "duration_s": 2.5, "n": 3})
+    assert wire.header_from_message(wire.header_to_message(header)) == header
+
+
+@pytest.mark.parametrize("lie", [None, True, ["x"], float("nan"), float("inf"), {"a": 1}])
+def test_metadata_are_texts_and_numbers(lie: object) -> None:
+    facts = {"modality": "audio", "media_type": "audio/flac", "metadata": {"duration_s": lie}}
+    with pytest.raises(ValueError, match="Metadata of"):
+        wire.header_from_message(Message({"header": facts}))
 
 
 @pytest.mark.parametrize(

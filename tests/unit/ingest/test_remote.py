@@ -25,6 +25,12 @@ class Handler(BaseHTTPRequestHandler):
     def _text(self, _: str) -> None:
         self._answer(200, b"The ferry leaves at nine.")
 
+    def _dated(self, _: str) -> None:
+        self.send_response(200)
+        self.send_header("Last-Modified", "Wed, 21 Oct 2015 07:28:00 GMT")
+        self.end_headers()
+        self.wfile.write(b"The ferry left.")
+
     def _to(self, where: str) -> None:
         self.send_response(302)
         self.send_header("Location", where)
@@ -99,6 +105,12 @@ def test_a_url_becomes_an_asset(url: Callable[..., str], tmp_path: Path) -> None
     assert (asset.uri, asset.media_type) == (there, "text/plain")
     assert asset.metadata["title"] == "ferry"
     assert [s.content for s in segments(asset, config)] == ["The ferry leaves at nine."]
+
+
+def test_a_server_tells_when_a_file_was_changed(url: Callable[..., str], tmp_path: Path) -> None:
+    assert identify_url(url("dated/"), tmp_path, ALLOWED).metadata["modified"] == 1_445_412_480
+    began = time.time()
+    assert float(identify_url(url("text/"), tmp_path, ALLOWED).metadata["modified"]) >= began - 2
 
 
 def test_nothing_is_fetched_unless_it_is_allowed(

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,24 @@ def test_a_long_text_has_several_segments_and_one_commit_row(
     report = job.run(write(tmp_path, long="The sea was calm that day. " * 200))
     (row,) = store.scan()
     assert row.n_segments == report.segments["text"] > 3
+
+
+def test_what_is_known_of_a_file_is_stored_with_its_types(
+    job: IngestJob, store: MemoryStore, tmp_path: Path
+) -> None:
+    (path,) = write(tmp_path, a="Die Kinder bauen eine Burg aus Sand, und der Hund schaut zu.")
+    picture = tmp_path / "red.png"
+    Image.new("RGB", (400, 300), "red").save(picture)
+    job.run([path, str(picture)])
+    rows = {row.metadata["title"]: row.metadata for row in store.scan()}
+    assert rows["a"]["language"] == "de"
+    assert (rows["red"]["width"], rows["red"]["height"]) == (400, 300)
+    assert "language" not in rows["red"]
+
+    os.utime(path, (2e9, 2e9))  # touched: nothing is encoded again, and the row knows
+    report = job.run([path])
+    assert (report.unchanged, report.segments.total()) == (1, 0)
+    assert {row.metadata["title"]: row.metadata["modified"] for row in store.scan()}["a"] == 2e9
 
 
 def test_a_changed_file_replaces_what_it_held(

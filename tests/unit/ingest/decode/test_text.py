@@ -37,7 +37,7 @@ def test_offsets_lead_to_the_windows(tmp_path: Path, name: str, data: bytes) -> 
         assert segment.asset_id == asset.asset_id
         assert segment.modality == "text"
         assert segment.content == text[segment.char_start : segment.char_end]
-        assert segment.snippet == segment.content[:240]
+        assert segment.snippet == segment.content
         assert len(segment.content) <= 800
         assert segment.start_s is None
 
@@ -84,7 +84,6 @@ def test_long_texts_are_refused(tmp_path: Path) -> None:
 
 def test_window_sizes_are_settings(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(SENTENCES)
-    config = IngestConfig(text_window_chars=100, text_overlap_chars=0, snippet_chars=10)
+    config = IngestConfig(text_window_chars=100, text_overlap_chars=0)
     found = decode(tmp_path / "a.txt", config)
     assert max(len(segment.content) for segment in found) <= 100
-    assert {len(segment.snippet) for segment in found} == {10}
