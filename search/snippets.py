@@ -7,11 +7,14 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 SNIPPET_CHARS = 240
 
 # Chinese and Japanese write no blanks: each of their characters counts as a word.
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+")
+_SIGN = r"[\u3040-\u30ff\u3400-\u9fff]"
+_LETTER = r"[^\W\u3040-\u30ff\u3400-\u9fff]"
+_WORD = re.compile(rf"{_SIGN}|(?<!{_LETTER}){_LETTER}+")
 _ENDING = re.compile(r"(?<=\w{3})(?:ies|es|s|ed|ing|ly|y|e)$")
 _FUNCTION_WORDS = frozenset(
     "a an and are as at be but by for from had has have he her his i in into is it its me my no "
@@ -51,10 +54,8 @@ def snippet(text: str, queries: Iterable[str], max_chars: int = SNIPPET_CHARS) -
     >>> snippet("The ferry leaves at nine, and the harbour sleeps.", ["ferries"], 20)
     Snippet(text='The ferry leaves at…', matches=((4, 9),))
     """
-    wanted = _wanted(queries)
-    words = list(_words(text))
-    found = [word for word in words if word.stem in wanted]
-    start, end = _window(len(text), words, found, max_chars)
+    found = _matches(text, _wanted(queries))
+    start, end = _window(text, found, max_chars)
     head, tail = "…" if start else "", "…" if end < len(text) else ""
     shift = len(head) - start
     inside = [word for word in found if word.start >= start and word.end <= end]
@@ -68,32 +69,43 @@ def _wanted(queries: Iterable[str]) -> Collection[str]:
     return {_stem(word) for word in words - _FUNCTION_WORDS or words}
 
 
-def _words(text: str) -> Iterator[_Word]:
-    for match in _WORD.finditer(text):
-        yield _Word(match.start(), match.end(), _stem(match[0]))
+def _matches(text: str, wanted: Collection[str]) -> list[_Word]:
+    """The words of a text whose stem is wanted. Looks closely only at those that may be it."""
+    if not wanted:
+        return []
+    words = (_Word(m.start(), m.end(), _stem(m[0])) for m in _candidates(text, wanted))
+    return [word for word in words if word.stem in wanted]
 
 
+def _candidates(text: str, wanted: Collection[str]) -> Iterator[re.Match[str]]:
+    """A stem begins its word, unless accents were taken off."""
+    if not text.isascii():
+        return _WORD.finditer(text)
+    stems = "|".join(sorted(map(re.escape, wanted)))
+    return re.finditer(rf"(?<!\w)(?:{stems})\w*", text, re.IGNORECASE)
+
+
+@lru_cache(10_000)
 def _stem(word: str) -> str:
     letters = unicodedata.normalize("NFKD", word.casefold())
     bare = "".join(letter for letter in letters if not unicodedata.combining(letter))
     return _ENDING.sub("", bare)
 
 
-def _window(
-    n_chars: int, words: Sequence[_Word], found: Sequence[_Word], max_chars: int
-) -> tuple[int, int]:
+def _window(text: str, found: Sequence[_Word], max_chars: int) -> tuple[int, int]:
     """Where to cut: between words, unless a single word is longer than the window."""
-    if n_chars <= max_chars:
-        return 0, n_chars
+    if len(text) <= max_chars:
+        return 0, len(text)
     first, last = _best_span(found, max_chars)
     # A third of what is left over goes before the first match: people read on from it.
-    earliest = max(0, min(first - (max_chars - (last - first)) // 3, n_chars - max_chars))
-    starts = [word.start for word in words if earliest <= word.start <= first]
-    start = 0 if earliest == 0 else min(starts, default=first)
-    ends = [word.end for word in words if last <= word.end <= start + max_chars]
-    if n_chars <= start + max_chars:
-        return start, n_chars
-    return start, max(ends, default=max(last, min(n_chars, start + max_chars)))
+    earliest = max(0, min(first - (max_chars - (last - first)) // 3, len(text) - max_chars))
+    word = _WORD.search(text, earliest) if earliest else None
+    start = min(word.start(), first) if word else min(earliest, first)
+    if len(text) <= start + max_chars:
+        return start, len(text)
+    ends = [word.end() for word in _WORD.finditer(text, last, start + max_chars + 1)]
+    fitting = [end for end in ends if end <= start + max_chars]
+    return start, max(fitting, default=max(last, start + max_chars) if first == last else last)
 
 
 def _best_span(found: Sequence[_Word], max_chars: int) -> tuple[int, int]:
