@@ -64,11 +64,13 @@ class Finder:
     """One search for candidates.
 
     Args:
+        index: what finds words, if the store can.
         is_out: whether an asset is left out of the hits.
         has_shown: whether the group of this key was on a page before.
     """
 
     store: VectorStore
+    index: LexicalIndex | None
     space: Space
     query: Query
     plan: Plan
@@ -104,7 +106,7 @@ class Finder:
 
     def explain(self) -> dict[str, Any]:
         """What the query became; see `search.explain`."""
-        return explain_query(self.query, self.plan, self.space, self._n_seen)
+        return explain_query(self.query, self.plan, self.space, self._n_seen, self._words())
 
     def _joined(self) -> list[str] | None:
         """The assets that the filter selects, if they are few."""
@@ -153,10 +155,15 @@ class Finder:
 
     def _lexical(self, n: int, asset_ids: Collection[str] | None) -> list[ScoredSegment]:
         """What the query's words find, if they are to be looked for."""
-        if self.plan.lexical is False or not isinstance(self.store, LexicalIndex):
+        if self.index is None or not self._words():
             return []
         with self.progress.stage("lexical"):
-            return self.store.lexical(" ".join(self.plan.words), n, asset_ids=asset_ids)
+            return self.index.lexical(self._words(), n, asset_ids=asset_ids)
+
+    def _words(self) -> str:
+        """What to look for in words; empty if that is not wanted, or the store cannot."""
+        is_wanted = self.index is not None and self.plan.lexical is not False
+        return " ".join(self.plan.words) if is_wanted else ""
 
     def _fused(
         self,

@@ -22,7 +22,7 @@ from search.pages import Page, read_page
 from search.planner import Plan, check, plan
 from search.presentation import hit_of
 from search.progress import Progress
-from search.store.base import VectorStore
+from search.store.base import LexicalIndex, VectorStore
 from search.terms import ItemEncoder, embed_terms
 from search.types import Explanation, Hit, Query, SearchResult
 
@@ -53,6 +53,7 @@ class SearchEngine:
     def __init__(self, encoder: ItemEncoder, store: VectorStore) -> None:
         self._encoder = encoder
         self._store = store
+        self._index = store if isinstance(store, LexicalIndex) else None
         self._known = frozenset(
             {TEXT, IMAGE, AUDIO, VIDEO, *encoder.space.calibration, *registered_modalities()}
         )
@@ -108,6 +109,7 @@ class SearchEngine:
         own = {term.asset_id for term in request.query.terms if term.asset_id}
         return Finder(
             store=self._store,
+            index=self._index,
             space=self._encoder.space,
             query=request.query,
             plan=request.plan,

@@ -54,7 +54,7 @@ def explain_hit(
 
 
 def explain_query(
-    query: Query, plan: Plan, space: Space, found: Mapping[Modality, int]
+    query: Query, plan: Plan, space: Space, found: Mapping[Modality, int], words: str
 ) -> dict[str, Any]:
     """What a query became, as plain values.
 
@@ -63,8 +63,10 @@ def explain_query(
         plan: as it was understood.
         space: its calibration is named.
         found: how many segments of each modality were looked at.
+        words: what BM25 looked for; empty if it did not.
     """
     return {
+        "words": words,
         "terms": [
             {"term": place, "modality": _kind(term), "weight": float(term.weight)}
             for place, term in enumerate(query.terms)

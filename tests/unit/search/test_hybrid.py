@@ -1,0 +1,160 @@
+"""Words and vectors together, more like this, and reasons, over a store of a few rows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from encoder.space import Calibration, Space, l2_normalize
+from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Modality
+from search import Query, SearchEngine, Term
+from search.errors import NotFoundError
+from search.store.memory import MemoryStore
+from search.types import AssetRow, ScoredSegment, SegmentRow
+
+DIM = 4
+
+
+class NorthEncoder:
+    """Every text and picture points north."""
+
+    space = Space(DIM, {}, {TEXT: Calibration(0.1, 0.2), IMAGE: Calibration(0.2, 0.1)})
+
+    def encode_items(self, items: Sequence[Item]) -> Embeddings:
+        return np.tile(north(0.0), (len(items), 1))
+
+
+class WordStore(MemoryStore):
+    """Counts the words that a text shares with what is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(DIM)
+        self.asked: list[str] = []
+
+    def lexical(
+        self, text: str, limit: int, *, asset_ids: Collection[str] | None = None
+    ) -> list[ScoredSegment]:
+        self.asked.append(text)
+        rows = self.search(north(0.0)[None], TEXT, 1000, asset_ids=asset_ids)[0]
+        words = set(text.lower().split())
+        scored = [replace(r, cosine=float(len(words & set(r.snippet.split())))) for r in rows]
+        found = [row for row in scored if row.cosine]
+        return sorted(found, key=lambda row: (-row.cosine, row.segment_id))[:limit]
+
+
+def north(turned: float, axis: int = 1) -> Embeddings:
+    row = np.zeros((1, DIM), np.float32)
+    row[0, 0], row[0, axis] = 1.0, turned
+    return l2_normalize(row)[0]
+
+
+@pytest.fixture
+def store() -> WordStore:
+    store = WordStore()
+    add(store, "near", TEXT, north(0.8), "a boat on the water")
+    add(store, "words", TEXT, north(2.0), "error e4711 of the pump")
+    add(store, "far", TEXT, north(3.0), "nothing of the kind")
+    add(store, "picture", IMAGE, north(1.0))
+    add(store, "other", IMAGE, north(4.0))
+    return store
+
+
+def add(store: MemoryStore, name: str, kind: Modality, row: Embeddings, text: str = "") -> None:
+    segment = SegmentRow(f"{name}-0", name, kind, 0, row, snippet=text)
+    store.write([AssetRow(name, kind, "x/y", 1, 1, [f"/{name}"])], [segment])
+
+
+def found(store: MemoryStore, query: Query) -> list[str]:
+    return [hit.asset_id for hit in SearchEngine(NorthEncoder(), store).search(query).hits]
+
+
+PUMP = Query([Item(TEXT, "pump error E4711")])
+
+
+def test_words_lift_a_text_to_the_first_place_of_texts_and_move_no_picture(
+    store: WordStore,
+) -> None:
+    dense = found(store, replace(PUMP, lexical=False))
+    hybrid = found(store, PUMP)
+    assert dense == ["picture", "near", "words", "far", "other"]
+    assert hybrid == ["picture", "words", "near", "far", "other"]
+    assert store.asked == ["pump error E4711"]
+
+
+def test_only_what_pulls_is_looked_for_in_words(store: WordStore) -> None:
+    terms = [Term(Item(TEXT, "pump")), Term(Item(TEXT, "boat"), weight=-0.2), Item(IMAGE, None)]
+    found(store, Query(terms))
+    assert store.asked == ["pump"]
+    found(store, Query([Item(IMAGE, None)]))
+    assert store.asked == ["pump"]
+
+
+def test_a_store_without_words_answers_by_vectors() -> None:
+    plain = MemoryStore(DIM)
+    add(plain, "near", TEXT, north(0.5), "pump error")
+    assert found(plain, replace(PUMP, lexical=True)) == ["near"]
+
+
+def test_words_say_where_they_were_found(store: WordStore) -> None:
+    result = SearchEngine(NorthEncoder(), store).search(replace(PUMP, explain=True))
+    hit = result.hits[1]
+    assert [hit.snippet[start:end] for start, end in hit.matches] == ["error", "e4711", "pump"]
+    why = hit.explanation
+    assert why is not None
+    assert (why.dense_rank, why.lexical_rank, why.lexical_score, why.rank) == (2, 1, 3.0, 2)
+    assert why.dense_score == pytest.approx((1 / np.sqrt(5) - 0.1) / 0.2, abs=1e-5)
+    assert why.score == hit.score > why.dense_score
+    assert result.explain is not None
+    assert result.explain["modalities"]["image"] == {"candidates": 2, "mu": 0.2, "c": 0.1}
+    assert result.explain["words"] == "pump error E4711"
+
+
+def test_each_term_is_explained(store: WordStore) -> None:
+    terms = [Item(TEXT, "a"), Term(asset_id="picture", weight=-0.5)]
+    query = Query(terms, [IMAGE], explain=True)
+    (hit,) = SearchEngine(NorthEncoder(), store).search(query).hits
+    assert hit.explanation is not None
+    text, asset = hit.explanation.terms
+    assert (text.term, text.modality, text.weight) == (0, "text", 1.0)
+    assert (asset.term, asset.modality, asset.weight) == (1, "asset", -0.5)
+    assert text.cosine == pytest.approx(float(north(0.0) @ north(4.0)), abs=1e-5)
+    assert asset.cosine == pytest.approx(float(north(1.0) @ north(4.0)), abs=1e-5)
+    assert asset.score == pytest.approx((asset.cosine - 0.2) / 0.1, abs=1e-4)
+    assert hit.score == pytest.approx(text.score - 0.5 * asset.score, abs=1e-4)
+
+
+def test_more_like_what_is_stored_leaves_it_out(store: WordStore) -> None:
+    assert found(store, Query([Term(asset_id="words")])) == ["other", "picture", "far", "near"]
+
+
+def test_an_asset_of_several_kinds_is_what_they_have_in_common(store: WordStore) -> None:
+    rows = [
+        SegmentRow(f"film-{index}", "film", kind, index, row)
+        for index, (kind, row) in enumerate(
+            [(IMAGE, north(9.0)), (IMAGE, north(9.0)), (AUDIO, north(9.0, axis=2))]
+        )
+    ]
+    store.write([AssetRow("film", IMAGE, "x/y", 1, 3, ["/film"])], rows)
+    add(store, "both", AUDIO, l2_normalize(north(9.0) + north(9.0, axis=2)[None])[0])
+    assert found(store, Query([Term(asset_id="film")], limit=1)) == ["both"]
+
+
+@pytest.mark.parametrize("name", ["unknown", "half"])
+def test_more_like_what_is_not_stored_is_refused(store: WordStore, name: str) -> None:
+    store.write([], [SegmentRow("half-0", "half", IMAGE, 0, north(1.0))])
+    with pytest.raises(NotFoundError, match=f"'{name}' is not stored"):
+        found(store, Query([Term(asset_id=name)]))
+
+
+def test_what_was_deleted_is_found_no_more(store: WordStore) -> None:
+    store.delete(["near", "picture"])
+    assert found(store, PUMP) == ["words", "far", "other"]
+
+
+def test_the_same_content_comes_first_of_all_kinds(store: WordStore) -> None:
+    add(store, "same", TEXT, north(0.0))
+    add(store, "close", IMAGE, north(0.5))
+    assert found(store, replace(PUMP, limit=2)) == ["same", "close"]
