@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from threading import Lock
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,14 @@ from encoder.batching import bucket_by_length, scatter
 from encoder.config import EncoderConfig
 from encoder.errors import InputError, ModelError
 from encoder.inputs import AudioFormat, Batch, read_argument
+from encoder.models.base import Model
 from encoder.models.resolve import load_model
+from encoder.observer import EncoderObserver
 from encoder.registry import registered_modalities
 from encoder.space import Space, l2_normalize
 from encoder.towers import video as video_tower
 from encoder.towers.base import Tower
+from encoder.towers.lazy import LazyTower
 from encoder.towers.listening import is_listening, listening, tell
 from encoder.towers.text_stats import TextStats, counting, is_counted, join, pass_on
 from encoder.types import (
@@ -113,6 +117,7 @@ class MultiModalEncoder:
             that a short trial finds the fastest here, the same vectors; or a folder made by
             ``anymodal quantize``. Hub models take None and ``auto``, and run as they are.
         config: all other settings; the arguments above win over it.
+        observer: hears of what is loaded and encoded, as to count it.
 
     Raises:
         ModelError: the model cannot be found or loaded, or not with this quantization or gate.
@@ -131,9 +136,12 @@ class MultiModalEncoder:
         enable_dsre: bool | str | Mapping[str, Any] | None = None,
         quantization: str | None = None,
         config: EncoderConfig | None = None,
+        observer: EncoderObserver | None = None,
     ) -> None:
         self._config = config or EncoderConfig()
+        self._observer = observer
         spec = model or self._config.model
+        started = perf_counter()
         self._model = load_model(
             spec,
             device=device or self._config.device,
@@ -141,6 +149,9 @@ class MultiModalEncoder:
             quantization=quantization or self._config.quantization,
             enable_dsre=self._config.enable_dsre if enable_dsre is None else enable_dsre,
         )
+        if observer:
+            observer.loaded("model", perf_counter() - started)
+            _observe_towers(self._model, observer)
         self._plugins: dict[Modality, Tower] = {}
         self._lock = Lock()
 
@@ -254,13 +265,18 @@ class MultiModalEncoder:
         tower = self._tower(modality)
         with ThreadPoolExecutor(_PREPARE_THREADS) as threads:
             prepared = list(threads.map(tower.prepare, contents))
+        lengths = [len(p) for p in prepared]
         batches = bucket_by_length(
-            [len(p) for p in prepared],
+            lengths,
             max_items=self._config.batch_items,
             max_tokens=self._config.batch_tokens,
         )
+        parts = []
         with counting(is_counted()) as counts, listening(is_listening()) as heard:
-            parts = [(rows, tower.forward([prepared[i] for i in rows])) for rows in batches]
+            for rows in batches:
+                parts.append((rows, tower.forward([prepared[i] for i in rows])))
+                if self._observer:
+                    self._observer.encoded(modality, [lengths[i] for i in rows])
         order = np.argsort([i for rows, _ in parts for i in rows])
         # what is said in sounds is counted too, and of no interest here
         if modality == TEXT and (stats := join(counts)):
@@ -288,3 +304,9 @@ class MultiModalEncoder:
             )
         with self._lock:
             return self._plugins.setdefault(modality, factory(self._model))
+
+
+def _observe_towers(model: Model, observer: EncoderObserver) -> None:
+    for modality, tower in model.towers.items():
+        if isinstance(tower, LazyTower):
+            tower.on_load = partial(observer.loaded, modality)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from threading import Lock
+from time import perf_counter
 from typing import Any, Generic, TypeVar
 
 from encoder.towers.base import Prepared, Tower
@@ -17,9 +18,11 @@ class LazyTower(Generic[T]):
 
     So a query by text does not wait for the sound models, nor hold them in memory. A load
     that fails raises its error to the caller and is tried again by the next one.
+    ``on_load`` hears of the seconds that it took.
     """
 
     def __init__(self, load: Callable[[], T]) -> None:
+        self.on_load: Callable[[float], None] | None = None
         self._load = load
         self._lock = Lock()
         self._tower: T | None = None
@@ -30,8 +33,15 @@ class LazyTower(Generic[T]):
         if self._tower is None:
             with self._lock:
                 if self._tower is None:
-                    self._tower = self._load()
+                    self._tower = self._timed_load()
         return self._tower
+
+    def _timed_load(self) -> T:
+        started = perf_counter()
+        tower = self._load()
+        if self.on_load:
+            self.on_load(perf_counter() - started)
+        return tower
 
     def prepare(self, content: Any) -> Prepared:
         """See `Tower.prepare`."""

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from encoder import InputError, Item, ModelError, MultiModalEncoder
 from encoder import registry as modality_registry
+from encoder.config import EncoderConfig
 from encoder.models.base import Model
 from encoder.space import l2_normalize
 from encoder.types import TEXT, Embeddings, Modality, Waveform
@@ -139,3 +140,34 @@ def test_a_registered_modality_is_one_more_argument(
 def test_a_gate_of_a_hub_model_is_a_file() -> None:
     with pytest.raises(ModelError, match="neither a known setting nor a file"):
         MultiModalEncoder("hf:org/name", enable_dsre="gate.npz")
+
+
+class Heard:
+    """An observer that writes down what it hears."""
+
+    def __init__(self) -> None:
+        self.loads: list[str] = []
+        self.batches: list[tuple[str, list[int]]] = []
+
+    def loaded(self, part: str, seconds: float) -> None:
+        assert seconds > 0
+        self.loads.append(part)
+
+    def encoded(self, modality: str, lengths: Sequence[int]) -> None:
+        self.batches.append((modality, list(lengths)))
+
+
+@pytest.mark.usefixtures("bundle_home")
+def test_an_observer_hears_of_loads_and_batches() -> None:
+    heard = Heard()
+    encoder = MultiModalEncoder(config=EncoderConfig(batch_items=2), observer=heard)
+    assert heard.loads == ["model"]
+    encoder.encode_multimodal(text=["a", "a red car stands here", "a red car"], image=IMAGE)
+    encoder.encode_multimodal(text="again")
+    assert heard.loads == ["model", "text", "image"]
+    assert [lengths for modality, lengths in heard.batches if modality == "text"] == [
+        [3, 5],  # with the first and the last token of a sentence
+        [7],
+        [3],
+    ]
+    assert [len(lengths) for modality, lengths in heard.batches if modality == "image"] == [1]

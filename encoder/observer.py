@@ -1,0 +1,18 @@
+"""Who wants to count what an encoder does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+
+class EncoderObserver(Protocol):
+    """Hears of each load and each batch, in the thread that did it; it should be quick."""
+
+    def loaded(self, part: str, seconds: float) -> None:
+        """A part was loaded: ``model`` as a whole, or the tower of a modality on its first use."""
+        ...
+
+    def encoded(self, modality: str, lengths: Sequence[int]) -> None:
+        """A batch ran; the lengths of its items without padding (of text: its tokens)."""
+        ...
