@@ -159,9 +159,12 @@ class JobBoard:
         payload = json.dumps(asdict(shard))
         self._run(lua.REVIVE, job_id, shard_id, payload, json.dumps(list(letters)))
 
-    def due(self, job_id: str) -> list[str]:
-        """Shards whose worker fell silent or whose wait is over; each goes to one caller."""
-        return list(self._script(lua.DUE, job_id, ""))
+    def due(self, job_id: str) -> dict[str, bool]:
+        """Shards whose time is over, each given to one caller.
+
+        True: its worker fell silent. False: its wait for the next try has ended.
+        """
+        return {shard: bool(held) for shard, held in self._script(lua.DUE, job_id, "")}
 
     def open_shards(self, job_id: str) -> dict[str, Shard]:
         """All that is not finished."""
@@ -180,6 +183,11 @@ class JobBoard:
     def running(self) -> list[str]:
         """The ids of jobs that have not ended."""
         return sorted(self._redis.smembers(_RUNNING))
+
+    def unfinished(self) -> list[JobView]:
+        """How the jobs stand that have not ended."""
+        running = self.patiently(lambda: self._redis.smembers(_RUNNING))
+        return [view for view in map(self._view, sorted(running)) if view]
 
     def sweeping(self, for_s: float) -> bool:
         """Whether this caller is the one to sweep now."""

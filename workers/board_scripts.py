@@ -108,10 +108,14 @@ settle()
 return 1
 """
 
-# job id, ttl, shard: shards whose time is over; each is given to one caller only.
+# job id, ttl, shard: shards whose time is over, and whether they were held; each is given to one
+# caller only.
 DUE = f"""{_NOW}
-local due = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now)
-for _, shard in ipairs(due) do redis.call('ZREM', KEYS[3], shard) end
+local due = {{}}
+for place, shard in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now)) do
+  redis.call('ZREM', KEYS[3], shard)
+  due[place] = {{shard, redis.call('HEXISTS', KEYS[4], shard .. ':held')}}
+end
 return due
 """
 

@@ -58,6 +58,12 @@ class Settings(BaseSettings):
     """How much more memory than after its start a worker's process may have used before it is
     replaced, between two tasks."""
 
+    metrics_port: int | None = Field(default=None, ge=1, le=65535)
+    """Where a worker answers Prometheus; None: nowhere."""
+
+    metrics_host: str = "127.0.0.1"
+    """The device on which it does; the figures name no file, and there is no password."""
+
     @staticmethod
     def set(**options: str | None) -> None:
         """Write options into the environment; None leaves a value as it is."""

@@ -19,9 +19,11 @@ from ingest.remote import identify_url, is_url
 from ingest.types import Asset
 from search.store.base import VectorStore
 from search.types import AssetRow, SegmentRow
+from workers import metrics
 from workers.commit_row import commit_row
 from workers.encoding import Encoding
 from workers.reports import IngestReport
+from workers.stages import WatchedReport
 from workers.streams import decode_side_by_side
 
 if TYPE_CHECKING:
@@ -82,7 +84,7 @@ class IngestJob:
         Raises:
             StoreError: the store failed; nothing that it did not acknowledge counts as ingested.
         """
-        report = IngestReport()
+        report = WatchedReport()
         with TemporaryDirectory(prefix="anymodal-") as fetched:
             with report.timed("identify"):
                 located = self._identify(paths, Path(fetched), report)
@@ -157,7 +159,8 @@ class IngestJob:
                 _count(report, asset_id in stored, copies, rows[asset_id])
             new_rows = [r for asset_id in finished for r in rows[asset_id]]
             if writes:
-                self.store.write(writes, new_rows)
+                with metrics.STORE_WRITE_S.time():
+                    self.store.write(writes, new_rows)
             # A file whose new content failed keeps what it held before until that is committed.
             here = {
                 copy.uri: asset_id

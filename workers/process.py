@@ -8,7 +8,7 @@ from typing import Any
 from celery import bootsteps
 from celery.signals import worker_process_init, worker_shutting_down
 
-from workers import stopping
+from workers import exposition, stopping
 from workers.app import app
 from workers.config import Settings
 
@@ -52,6 +52,14 @@ def _announce_stop(**_: Any) -> None:
     stopping.announce()
 
 
+def _count_alone(**_: Any) -> None:
+    """Begin a child's own figures."""
+    from workers import metrics
+
+    exposition.leave_to_main()
+    metrics.forget_predecessor()
+
+
 def _warm_up(**_: Any) -> None:
     """Load the model, once per process and after the fork, and bound the memory from here on.
 
@@ -73,4 +81,5 @@ def _warm_up(**_: Any) -> None:
 
 app.steps["worker"].add(SweepStep)
 worker_shutting_down.connect(_announce_stop, weak=False)
+worker_process_init.connect(_count_alone, weak=False)  # first: loading the model is counted
 worker_process_init.connect(_warm_up, weak=False)

@@ -101,6 +101,7 @@ def ingest_shared(paths: Sequence[str], begun: Callable[[Sequence[str]], set[str
 def _encoder() -> MultiModalEncoder:
     from encoder import MultiModalEncoder
     from encoder.config import EncoderConfig
+    from workers.metrics import CountedEncoder
 
     config = EncoderConfig()
     # Serving defaults to what is fast; ANYMODAL_ENCODER__QUANTIZATION=none asks for float32,
@@ -110,6 +111,7 @@ def _encoder() -> MultiModalEncoder:
         quantization=None if "quantization" in asked_for else "auto",
         enable_dsre=None if "enable_dsre" in asked_for else "auto",
         config=config,
+        observer=CountedEncoder(),
     )
 
 

@@ -15,7 +15,7 @@ from billiard.exceptions import SoftTimeLimitExceeded
 
 from encoder.errors import AnymodalError
 from search.errors import StoreError
-from workers import retry, stopping
+from workers import metrics, retry, stopping
 from workers.board import JobBoard
 from workers.heartbeat import repeating
 from workers.job_types import Claim, Shard
@@ -73,7 +73,8 @@ class ShardRun:
             return "left"
         if claim.crashes >= retry.MAX_CRASHES:
             return self._divide(job_id, shard_id, claim.shard, _crashed(claim.crashes))
-        with repeating(self._beat(job_id, shard_id), self.board.lease_s / _BEATS_PER_LEASE):
+        beating = repeating(self._beat(job_id, shard_id), self.board.lease_s / _BEATS_PER_LEASE)
+        with beating, metrics.SHARD_S.labels(claim.shard.cost).time():
             return self._try(job_id, shard_id, claim)
 
     def out_of_time(self, job_id: str, shard_id: str, shard: Shard, limit_s: float) -> str:
@@ -93,7 +94,7 @@ class ShardRun:
         while True:
             try:
                 report = self.ingest(claim.shard.paths, begun)
-                counted = self.board.finish(job_id, shard_id, report)
+                counted = self._finish(job_id, shard_id, report)
                 return "done" if counted else "left"
             except SoftTimeLimitExceeded:
                 raise
@@ -146,8 +147,14 @@ class ShardRun:
         report = IngestReport()
         for path in shard.paths:
             report.fail(path, error)
-        self.board.finish(job_id, shard_id, report)
+        self._finish(job_id, shard_id, report)
         return "set aside"
+
+    def _finish(self, job_id: str, shard_id: str, report: IngestReport) -> bool:
+        counted = self.board.finish(job_id, shard_id, report)
+        if counted:
+            metrics.count(report)
+        return counted
 
     def _beat(self, job_id: str, shard_id: str) -> Callable[[], None]:
         stop_at: float | None = None

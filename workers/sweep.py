@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
+from workers import metrics
 from workers.board import JobBoard
 from workers.job_types import Shard
 from workers.queues import CLASSES, PRIORITIES, queue_name
@@ -34,11 +35,18 @@ class Sweeper:
         if not self._board.sweeping(EVERY_S * 0.9):
             return 0
         jobs = self._board.running()
-        sent = sum(self._send(job_id, self._board.due(job_id)) for job_id in jobs)
+        sent = sum(self._send_due(job_id) for job_id in jobs)
         if not jobs or self._board.depth(map(queue_name, CLASSES), PRIORITIES.values()):
             self._seen.clear()
             return sent
-        return sent + sum(self._send(job_id, self._lost(job_id)) for job_id in jobs)
+        lost = {job_id: self._lost(job_id) for job_id in jobs}
+        return sent + sum(self._send(job_id, lost[job_id], "message_lost") for job_id in jobs)
+
+    def _send_due(self, job_id: str) -> int:
+        due = self._board.due(job_id)
+        silent = [shard_id for shard_id, held in due.items() if held]
+        waited = [shard_id for shard_id, held in due.items() if not held]
+        return self._send(job_id, silent, "lease_ended") + self._send(job_id, waited, "wait_over")
 
     def _lost(self, job_id: str) -> list[str]:
         idle = set(self._board.open_shards(job_id)) - self._board.leased(job_id)
@@ -49,13 +57,14 @@ class Sweeper:
             del self._seen[job_id, shard]
         return lost
 
-    def _send(self, job_id: str, shard_ids: list[str]) -> int:
+    def _send(self, job_id: str, shard_ids: list[str], reason: str) -> int:
         if not shard_ids:
             return 0
         shards = self._board.open_shards(job_id)
         again = [shard_id for shard_id in shard_ids if shard_id in shards]
         for shard_id in again:
-            logger.info("shard %s of job %s is sent again", shard_id, job_id)
+            logger.info("shard %s of job %s is sent again: %s", shard_id, job_id, reason)
+            metrics.RESENT.labels(reason).inc()
             # Before what has not been tried yet: it has waited already.
             self._publish(job_id, shard_id, replace(shards[shard_id], priority=0))
         return len(again)

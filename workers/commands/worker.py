@@ -24,6 +24,16 @@ from workers.queues import CLASSES, queue_name
     show_default=True,
     help="The kinds of file to work on.",
 )
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(1, 65535),
+    help="Answer Prometheus on this port. [env ANYMODAL_METRICS_PORT]",
+)
+@click.option(
+    "--metrics-host",
+    metavar="ADDRESS",
+    help="The device for that. [default: 127.0.0.1, env ANYMODAL_METRICS_HOST]",
+)
 @click.option("--loglevel", default="INFO", show_default=True)
 def worker(
     broker: str | None,
@@ -32,6 +42,8 @@ def worker(
     concurrency: int,
     autoscale: str | None,
     queues: str,
+    metrics_port: int | None,
+    metrics_host: str | None,
     loglevel: str,
 ) -> None:
     """Take tasks from a broker until stopped.
@@ -43,23 +55,27 @@ def worker(
     from encoder.errors import InputError
     from workers.app import app
     from workers.config import Settings
+    from workers.exposition import serving
+
+    port = str(metrics_port) if metrics_port else None
+    Settings.set(metrics_port=port, metrics_host=metrics_host)
 
     if Settings().broker.startswith("memory:"):
         raise InputError(
             "--broker", got="the in-process broker", wanted="a shared one: redis://host:6379/0"
         )
-    from workers import process  # noqa: F401 (adds the sweeper and the signals)
+    words = [
+        "worker",
+        *_pool(concurrency, autoscale),
+        f"--queues={_queue_names(queues)}",
+        f"--loglevel={loglevel}",
+        f"--hostname=anymodal-{os.getpid()}@%h",  # several on one machine need several names
+        "--without-mingle",
+    ]
+    with serving(Settings()):
+        from workers import process  # noqa: F401 (adds the sweeper and the signals)
 
-    app.worker_main(
-        [
-            "worker",
-            *_pool(concurrency, autoscale),
-            f"--queues={_queue_names(queues)}",
-            f"--loglevel={loglevel}",
-            f"--hostname=anymodal-{os.getpid()}@%h",  # several on one machine need several names
-            "--without-mingle",
-        ]
-    )
+        app.worker_main(words)
 
 
 def _pool(concurrency: int, autoscale: str | None) -> list[str]:

@@ -107,7 +107,7 @@ def test_a_beat_keeps_the_shard(board: JobBoard) -> None:
     for _ in range(3):
         time.sleep(0.2)
         assert board.beat(job_id, shard_id)
-    assert board.due(job_id) == []
+    assert board.due(job_id) == {}
 
 
 def test_a_lost_message_is_sent_again_but_not_one_that_waits(board: JobBoard) -> None:
@@ -135,7 +135,7 @@ def test_what_is_released_waits_and_may_be_forgiven(board: JobBoard) -> None:
     board.release(job_id, shard_id, 0.2, forgive=True)
     assert board.claim(job_id, shard_id) is None
     time.sleep(0.3)
-    assert board.due(job_id) == [shard_id]
+    assert board.due(job_id) == {shard_id: False}
     assert board.claim(job_id, shard_id) == Claim(shard)
 
 
@@ -204,7 +204,7 @@ def test_a_cancelled_job_ends_though_its_worker_died(board: JobBoard) -> None:
     board.release(job_id, unfit, 30.0, forgive=True)  # nothing of it is stored: not tried again
     assert sorted(board.open_shards(job_id)) == [dead]
     time.sleep(0.4)
-    assert board.due(job_id) == [dead]
+    assert board.due(job_id) == {dead: True}
     assert board.claim(job_id, dead) is None  # nor is this
     assert board.view(job_id).state == "cancelled"
 

@@ -1,0 +1,138 @@
+"""What Prometheus reads from a prefork worker agrees with what the job counted."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.mmap_dict import MmapedDict
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.faults.cluster import Cluster, free_port, wait_for
+from tests.faults.rounds import make_media, running
+from workers.board import JobBoard
+
+PORT = free_port()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    with running(
+        tmp_path / "cluster", ANYMODAL_METRICS_PORT=str(PORT), TMPDIR=str(tmp_path)
+    ) as cluster:
+        yield cluster
+
+
+class Scrape:
+    """All samples of one answer."""
+
+    def __init__(self) -> None:
+        with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/metrics", timeout=30) as answer:
+            families = text_string_to_metric_families(answer.read().decode())
+            self.samples = [sample for family in families for sample in family.samples]
+
+    def total(self, name: str, **labels: str) -> float:
+        """The sum over all samples with these labels."""
+        return sum(
+            s.value for s in self.samples if s.name == name and labels.items() <= s.labels.items()
+        )
+
+    def by(self, name: str, label: str) -> dict[str, float]:
+        return {s.labels[label]: s.value for s in self.samples if s.name == name and s.value}
+
+
+def test_figures_agree_with_the_jobs_across_children_and_deaths(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    make_media(tmp_path / "first", 60, seed=1)
+    out, err = cluster.ingest(tmp_path / "first", "--json").communicate(timeout=120)
+    first = json.loads(out or err)
+    scrape = at_rest()
+    agree(scrape, first)
+    assert {path.stem for path in tmp_path.glob("anymodal-metrics-*/counter_child*.db")} == {
+        "counter_child0",
+        "counter_child1",
+    }
+    assert all(counted(tmp_path, child) > 0 for child in (0, 1))
+    for stage, seconds in first["stage_s"].items():
+        spent_s = scrape.total("anymodal_stage_seconds_sum", stage=stage)
+        assert spent_s == pytest.approx(seconds, abs=0.01)
+    outcomes = scrape.by("anymodal_tasks_total", "outcome")
+    worked_on = sum(n for outcome, n in outcomes.items() if outcome != "left")
+    assert scrape.total("anymodal_shard_seconds_count") == worked_on
+    assert scrape.total("anymodal_store_write_seconds_count") >= outcomes["done"]
+    assert scrape.total("anymodal_jobs") == 0
+
+    make_media(tmp_path / "second", 120, seed=2)
+    process = cluster.ingest(tmp_path / "second", "--json")
+    kill_at_work(cluster)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    scrape = at_rest()
+    agree(scrape, first, json.loads(out))
+    assert scrape.total("anymodal_shards_resent_total", reason="lease_ended") == 1
+    # The process that came in the place of the dead one goes on with its figures.
+    assert len(list(tmp_path.glob("anymodal-metrics-*/counter_*.db"))) == 3
+
+    # Without a broker, what workers counted is told all the same.
+    assert scrape.total("anymodal_broker_up") == 1
+    cluster.redis.kill()
+    without = Scrape()
+    assert without.total("anymodal_broker_up") == 0
+    agree(without, first, json.loads(out))
+
+
+def at_rest() -> Scrape:
+    """A job has ended when its last shard is counted, a moment before the task has."""
+    wait_for(lambda: Scrape().total("anymodal_tasks_active") == 0, 30, "the end of all tasks")
+    return Scrape()
+
+
+def agree(scrape: Scrape, *reports: dict[str, Any]) -> None:
+    """What was scraped is the sum of the jobs' reports."""
+    outcomes = ("ingested", "unchanged", "failed")
+    wanted = {name: sum(r[name] for r in reports) for name in outcomes}
+    assert scrape.by("anymodal_files_total", "outcome") == {k: n for k, n in wanted.items() if n}
+    assert scrape.total("anymodal_ingested_bytes_total") == sum(r["bytes"] for r in reports)
+    segments = sum((Counter(r["segments"]) for r in reports), Counter())
+    assert scrape.by("anymodal_segments_total", "modality") == segments
+    errors = Counter(letter["error"] for r in reports for letter in r["failures"])
+    assert scrape.by("anymodal_dead_letters_total", "error") == errors
+
+
+def counted(folder: Path, child: int) -> float:
+    """How many tasks a child noted by itself."""
+    [path] = folder.glob(f"anymodal-metrics-*/counter_child{child}.db")
+    values = MmapedDict.read_all_values_from_file(str(path))
+    return sum(value for key, value, *_ in values if "anymodal_tasks_total" in key)
+
+
+def kill_at_work(cluster: Cluster) -> None:
+    """Kill -9 a child that holds a shard: hold both still, look, and if not, let them go on."""
+    board = JobBoard(cluster.broker)
+    children = cluster.workers[0].children()
+    while True:
+        wait_for(lambda: any(board.leased(job) for job in board.running()), 60, "the first shards")
+        signal_all(children, signal.SIGSTOP)
+        [job_id] = board.running()
+        at_work = len(board.leased(job_id)) == 2
+        if at_work:
+            assert Scrape().total("anymodal_tasks_active") == 2
+            os.kill(children.pop(), signal.SIGKILL)
+        signal_all(children, signal.SIGCONT)
+        if at_work:
+            return
+        time.sleep(0.05)
+
+
+def signal_all(pids: list[int], number: int) -> None:
+    for pid in pids:
+        os.kill(pid, number)
