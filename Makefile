@@ -3,7 +3,7 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3,$(shell command -v $(p) 2>/
 BIN := .venv/bin
 CODE := ingest encoder search workers tests examples benchmarks scripts
 
-.PHONY: demo test check format bundle bench-throughput bench-ingest bench-quant bench-dsre fault-rounds clean
+.PHONY: demo test test-milvus check format bundle bench-throughput bench-ingest bench-quant bench-dsre fault-rounds clean
 
 # From nothing to cross-modal hits: installs, fetches the offline model, ingests, searches.
 demo: .venv/installed
@@ -13,6 +13,11 @@ demo: .venv/installed
 # Everything that CI checks.
 test: check bundle
 	$(BIN)/pytest
+	$(MAKE) test-milvus
+
+# The tests that need the genuine Milvus server, which has an environment of its own.
+test-milvus: .venv/tested bundle .venv-milvus/installed
+	$(BIN)/pytest -m milvus
 
 check: .venv/tested
 	$(BIN)/ruff check $(CODE)
@@ -62,5 +67,10 @@ bundle: .venv/installed
 	.venv-bench/bin/python -m pip install --quiet --editable . --group bench-quant
 	touch $@
 
+.venv-milvus/installed: Makefile
+	test -x .venv-milvus/bin/python || $(PYTHON) -m venv .venv-milvus
+	.venv-milvus/bin/python -m pip install --quiet milvus==2.3.5
+	touch $@
+
 clean:
-	rm -rf .venv .venv-bench .demo dist
+	rm -rf .venv .venv-bench .venv-milvus .demo dist

@@ -2,14 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
+from benchmarks.milvus_server import MilvusServer
 from encoder.models import bundle
+
+_SERVER = pytest.StashKey[MilvusServer]()
 
 
 @pytest.fixture(scope="session")
 def bundle_home() -> Path:
     """The real bundle's folder; fetched once, into the user's own cache."""
     return bundle.fetch()
+
+
+@pytest.fixture(scope="session")
+def milvus_server(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[MilvusServer]:
+    """The genuine Milvus server, for tests that are marked with ``milvus``."""
+    with MilvusServer(tmp_path_factory.mktemp("milvus")) as server:
+        pytestconfig.stash[_SERVER] = server
+        yield server
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the server printed where a test of it failed."""
+    report = yield
+    server = item.config.stash.get(_SERVER, None)
+    if report.failed and server and item.get_closest_marker("milvus"):
+        report.sections.append(("Milvus", server.log()))
+    return report

@@ -2,59 +2,90 @@
 
 from __future__ import annotations
 
-import os
+import subprocess
+import sys
+import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pymilvus import MilvusClient
 
+from benchmarks.milvus_server import MilvusServer
 from search.store.base import VectorStore
 from search.store.open import open_store
+from search.store.shared import Served, served
 from tests.contract.rows import DIM, SPACE
 
-SERVER = os.environ.get("ANYMODAL_TEST_MILVUS", "")
-DURABLE = ["lite", *(["server"] if SERVER else [])]
-OpenAgain = Callable[..., VectorStore]
+ROOT = Path(__file__).parents[2]
+DURABLE = ["lite", "lite_server", pytest.param("milvus_server", marks=pytest.mark.milvus)]
+
+
+@pytest.fixture(scope="session")
+def lite_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A Milvus Lite that another process serves, as `anymodal up` does."""
+    folder = tmp_path_factory.mktemp("shared") / "store"
+    words = [sys.executable, "-m", "search.store.shared", str(folder), "0"]
+    process = subprocess.Popen(words, cwd=ROOT)
+    while not (server := served(folder)):
+        assert process.poll() is None
+        time.sleep(0.05)
+    yield server
+    process.terminate()
+    assert process.wait(30) == 0
+
+
+class Opener:
+    """Opens one and the same new store, and cleans up."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._prefix = f"t{uuid.uuid4().hex[:8]}"
+        self._opened: list[VectorStore] = []
+
+    def __call__(self, space: str = SPACE, **options: bool) -> VectorStore:
+        """Close what was opened before and open the store; options override."""
+        self.close()
+        self._opened.append(open_store(self._uri, space, DIM, prefix=self._prefix, **options))
+        return self._opened[-1]
+
+    def close(self) -> None:
+        for store in self._opened:
+            store.close()
+
+    def drop(self) -> None:
+        """Leave nothing on a server."""
+        self.close()
+        if not self._uri.startswith("http"):
+            return
+        client = MilvusClient(self._uri, timeout=10, dedicated=True)
+        for name in client.list_collections(timeout=10):
+            if name.startswith(self._prefix):
+                client.drop_collection(name, timeout=10)
+        client.close()
 
 
 @pytest.fixture(params=DURABLE)
-def open_again(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenAgain]:
-    """Closes what it opened before and opens the same durable store; options override."""
-    prefix = f"t{uuid.uuid4().hex[:8]}"
-    uri = SERVER if request.param == "server" else str(tmp_path / "store")
-    opened: list[VectorStore] = []
-
-    def again(space: str = SPACE, **options: bool) -> VectorStore:
-        for store in opened:
-            store.close()
-        opened.append(open_store(uri, space, DIM, prefix=prefix, **options))
-        return opened[-1]
-
-    yield again
-    for store in opened:
-        store.close()
-    if request.param == "server":
-        _drop(prefix)
+def open_again(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
+    """Opens a new, durable store, and opens it again."""
+    opener = Opener(_uri(request, tmp_path))
+    yield opener
+    opener.drop()
 
 
 @pytest.fixture(params=["memory", *DURABLE])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStore]:
     """A new, empty store."""
-    prefix = f"t{uuid.uuid4().hex[:8]}"
-    uri = {"memory": "memory:", "server": SERVER}.get(request.param, str(tmp_path / "store"))
-    store = open_store(uri, SPACE, DIM, prefix=prefix)
-    yield store
-    store.close()
-    if request.param == "server":
-        _drop(prefix)
+    opener = Opener(_uri(request, tmp_path))
+    yield opener()
+    opener.drop()
 
 
-def _drop(prefix: str) -> None:
-    from pymilvus import MilvusClient
-
-    client = MilvusClient(SERVER, timeout=10)
-    for name in client.list_collections(timeout=10):
-        if name.startswith(prefix):
-            client.drop_collection(name, timeout=10)
-    client.close()
+def _uri(request: pytest.FixtureRequest, folder: Path) -> str:
+    if request.param == "memory":
+        return "memory:"
+    if request.param == "lite":
+        return str(folder / "store")
+    server: Served | MilvusServer = request.getfixturevalue(request.param)
+    return server.uri

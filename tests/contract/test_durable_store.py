@@ -7,13 +7,13 @@ import pytest
 
 from search.errors import SpaceMismatchError, StoreError
 from search.store.memory import MemoryStore
-from tests.contract.conftest import OpenAgain
+from tests.contract.conftest import Opener
 from tests.contract.rows import DIM, SPACE, assert_same_answers, asset, corpus, segment, vectors
 
 OTHER_SPACE = "fedcba9876543210"
 
 
-def test_reopening_gives_the_same_answers(open_again: OpenAgain) -> None:
+def test_reopening_gives_the_same_answers(open_again: Opener) -> None:
     oracle = MemoryStore(DIM)
     assets, segments = corpus(30)
     for each in (open_again(), oracle):
@@ -24,7 +24,7 @@ def test_reopening_gives_the_same_answers(open_again: OpenAgain) -> None:
     assert list(again.scan()) == list(oracle.scan())
 
 
-def test_a_closed_store_says_so(open_again: OpenAgain) -> None:
+def test_a_closed_store_says_so(open_again: Opener) -> None:
     store = open_again()
     store.close()
     store.close()
@@ -32,14 +32,14 @@ def test_a_closed_store_says_so(open_again: OpenAgain) -> None:
         store.assets(["a"])
 
 
-def test_another_space_is_refused_with_the_remedy(open_again: OpenAgain) -> None:
+def test_another_space_is_refused_with_the_remedy(open_again: Opener) -> None:
     open_again().write([asset("a", "/a")], [segment("a", 0, vectors(1)[0])])
     with pytest.raises(SpaceMismatchError, match=f"{SPACE}.*{OTHER_SPACE}.*another --store"):
         open_again(OTHER_SPACE)
     assert list(open_again().assets(["a"])) == ["a"]
 
 
-def test_a_new_space_lies_beside_the_old_one(open_again: OpenAgain) -> None:
+def test_a_new_space_lies_beside_the_old_one(open_again: Opener) -> None:
     open_again().write([asset("a", "/a")], [])
     new = open_again(OTHER_SPACE, new_space=True)
     assert list(new.scan()) == []
@@ -48,7 +48,7 @@ def test_a_new_space_lies_beside_the_old_one(open_again: OpenAgain) -> None:
     assert [row.asset_id for row in open_again().scan()] == ["a"]
 
 
-def test_many_pages_are_scanned_in_order(open_again: OpenAgain) -> None:
+def test_many_pages_are_scanned_in_order(open_again: Opener) -> None:
     store = open_again()
     store.write([asset(f"a{number:05}", f"/{number}") for number in range(2500)], [])
     found = [row.asset_id for row in store.scan()]

@@ -13,6 +13,8 @@ import pytest
 import soundfile
 from PIL import Image
 
+from benchmarks.milvus_server import MilvusServer
+
 ANYMODAL = Path(sys.executable).with_name("anymodal")
 Run = Callable[..., Any]
 
@@ -42,12 +44,21 @@ def media(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def anymodal(tmp_path: Path, bundle_home: Path) -> Run:
+def store_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A folder for Milvus Lite; with the parameter ``milvus_server``, the genuine server."""
+    if getattr(request, "param", "folder") == "folder":
+        return str(tmp_path / "store")
+    server: MilvusServer = request.getfixturevalue(request.param)
+    return server.uri
+
+
+@pytest.fixture
+def anymodal(store_uri: str, bundle_home: Path) -> Run:
     """Run the command line; the parsed JSON, or with ``fails=code`` what went to stderr."""
     assert bundle_home.is_dir()
     environment = {
         **os.environ,
-        "ANYMODAL_STORE": str(tmp_path / "store"),
+        "ANYMODAL_STORE": store_uri,
         "OMP_NUM_THREADS": "2",
     }
 

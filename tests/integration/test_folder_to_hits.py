@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.integration.conftest import Run
 
 CONTRACT = {
@@ -29,6 +31,11 @@ def names(result: dict[str, list[dict[str, str]]]) -> list[str]:
     return [Path(hit["uri"]).name for hit in result["hits"]]
 
 
+@pytest.mark.parametrize(
+    "store_uri",
+    ["folder", pytest.param("milvus_server", marks=pytest.mark.milvus)],
+    indirect=True,
+)
 def test_from_a_folder_to_hits_and_back(anymodal: Run, media: Path) -> None:
     first = anymodal("ingest", media)
     assert first["ingested"] == 6

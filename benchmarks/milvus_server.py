@@ -1,0 +1,190 @@
+"""The genuine Milvus server, of the wheel that ships its binary: start, wait, kill, start again.
+
+Milvus 2.3.5 is the last one on PyPI. It lives in an environment of its own, `.venv-milvus`
+(``make .venv-milvus/installed``), since its pins exclude today's pymilvus. The binary is run
+directly: the wheel's own launcher tries whether ports are free in a way that fails for half a
+minute after a kill, unpacks 250 MB for each data folder, and knows no way to move the ports of
+the embedded etcd, without which a second server on the machine does not start.
+"""
+
+from __future__ import annotations
+
+import lzma
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+HOME = Path(__file__).parents[1] / ".venv-milvus"
+_ROLES = ("rootCoord", "proxy", "queryCoord", "queryNode", "indexNode", "dataCoord", "dataNode")
+_SESSION_TTL_S = 5
+_READY_S = 120.0
+_TAIL_LINES = 40
+
+
+def free_port() -> int:
+    """Below the range from which the system numbers clients.
+
+    From within it, a client that tries to reach a server that was killed may be given the very
+    port, be connected to itself, and keep the server from coming back.
+    """
+    while True:
+        port = random.randint(15_000, 30_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
+class MilvusServer:
+    """A server on one data folder. It keeps its ports, so that clients find it after a restart.
+
+    It listens on all interfaces, without a password: for tests and measurements only.
+
+    Args:
+        folder: data, configuration and log; what is there already is served again.
+
+    Raises:
+        FileNotFoundError: the wheel is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+        self.log_file = self.folder / "milvus.log"
+        (self.folder / "configs").mkdir(parents=True, exist_ok=True)
+        port = _configure(self.folder)
+        self.uri = f"http://127.0.0.1:{port}"
+        self._metrics_port = free_port()
+        self._program = _unpacked()
+
+    def start(self) -> None:
+        """Start it in a session of its own; see `wait_until_ready`."""
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                [self._program / "milvus", "run", "standalone"],
+                cwd=self.folder,
+                env={
+                    **os.environ,
+                    "DEPLOY_MODE": "STANDALONE",
+                    "LD_LIBRARY_PATH": str(self._program),
+                    "METRICS_PORT": str(self._metrics_port),
+                    "MILVUS_RUN_DIR": str(self.folder / "run"),
+                },
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def wait_until_ready(self, timeout_s: float = _READY_S) -> None:
+        """Wait until it answers, and say what it printed if it does not.
+
+        Raises:
+            RuntimeError: it ended, or was not ready in time.
+        """
+        from search.errors import StoreUnavailableError
+        from search.store.milvus_link import MilvusLink
+
+        deadline = time.monotonic() + timeout_s
+        while self.process.poll() is None and time.monotonic() < deadline:
+            with suppress(StoreUnavailableError):
+                MilvusLink(self.uri, timeout_s=5, connect_timeout_s=1).close()
+                return
+        code = self.process.poll()
+        became = "is not ready" if code is None else f"ended with {code}"
+        raise RuntimeError(f"Milvus {became}. The end of {self.log_file}:\n{self.log()}")
+
+    def kill(self) -> None:
+        """Kill -9; a server that is asked to end takes more than 20 seconds, and keeps no more."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(30)
+
+    def log(self) -> str:
+        """The end of what it printed."""
+        return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-_TAIL_LINES:])
+
+    def __enter__(self) -> MilvusServer:
+        self.start()
+        self.wait_until_ready()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+
+def _wheel() -> Path:
+    found = sorted(HOME.glob("lib/python3*/site-packages/milvus/data"))
+    if not found:
+        raise FileNotFoundError(f"No Milvus server in {HOME}: run `make {HOME.name}/installed`.")
+    return found[0]
+
+
+def _unpacked() -> Path:
+    """The folder with the binary and its libraries, unpacked once."""
+    folder = HOME / "milvus"
+    for packed in sorted(_wheel().glob("bin/*.lzma")):
+        file = folder / packed.stem
+        if not file.exists():
+            folder.mkdir(exist_ok=True)
+            partial = file.with_suffix(f".{os.getpid()}")
+            partial.write_bytes(lzma.decompress(packed.read_bytes()))
+            partial.chmod(0o755)
+            partial.replace(file)  # whole or not at all
+    return folder
+
+
+def _configure(folder: Path) -> int:
+    """Write the configuration, with ports of its own, unless there is one; the proxy's port."""
+    import yaml
+
+    file = folder / "configs" / "milvus.yaml"
+    if not file.exists():
+        etcd = folder / "configs" / "etcd.yaml"
+        etcd.write_text(yaml.safe_dump(_etcd_settings()))
+        file.write_text(yaml.safe_dump(_settings(folder, etcd)))
+        (file.parent / "glog.conf").write_bytes((_wheel() / "glog.conf").read_bytes())
+    return int(yaml.safe_load(file.read_text())["proxy"]["port"])
+
+
+def _settings(folder: Path, etcd: Path) -> dict[str, Any]:
+    """The wheel's template, filled in."""
+    import yaml
+
+    values = {
+        "etcd_log_level": "warn",
+        "etcd_log_path": "stdout",
+        "etcd_data_dir": folder / "data" / "etcd",
+        "local_storage_dir": folder / "data",
+        "rocksmq_data_dir": folder / "data" / "rocksmq",
+        "system_log_path": '""',  # its log goes to its output only
+    }
+
+    def value(match: re.Match[str]) -> str:
+        return str(free_port() if match[1].endswith("_port") else values.get(match[1], match[2]))
+
+    template = (_wheel() / "config.yaml.template").read_text()
+    text = re.sub(r"\{\{\s*(\w+)(?:\(\w+\))?(?::\s*(.*?))?\s*\}\}", value, template)
+    settings: dict[str, Any] = yaml.safe_load(text)
+    for role in _ROLES:
+        settings[role]["ip"] = "127.0.0.1"
+    settings["etcd"]["config"] = {"path": str(etcd)}
+    settings["log"]["level"] = "warn"
+    # After a kill, a new server waits until the sessions of the dead one have expired.
+    settings["common"]["session"]["ttl"] = _SESSION_TTL_S
+    return settings
+
+
+def _etcd_settings() -> dict[str, str]:
+    client, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
+    return {
+        "name": "milvus",
+        "listen-client-urls": client,
+        "advertise-client-urls": client,
+        "listen-peer-urls": peer,
+        "initial-advertise-peer-urls": peer,
+        "initial-cluster": f"milvus={peer}",
+    }
