@@ -41,9 +41,10 @@ bench-quant: .venv-bench/installed
 	.venv-bench/bin/anymodal bundle fetch
 	.venv-bench/bin/python -m benchmarks.quant
 
-# Jobs with kill -9 in their middle: 20 rounds of 300 files.
-fault-rounds: .venv/tested
-	$(BIN)/python -m tests.faults.rounds 20 300
+# Jobs with kill -9 in their middle: 20 rounds of 300 files; with MILVUS=server on a genuine one.
+MILVUS ?= lite
+fault-rounds: .venv/tested $(if $(filter server,$(MILVUS)),.venv-milvus/installed)
+	$(BIN)/python -m tests.faults.rounds 20 300 $(MILVUS)
 
 bench-dsre: .venv/installed
 	$(BIN)/python -m benchmarks.dsre

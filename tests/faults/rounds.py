@@ -1,6 +1,7 @@
 """A job of mixed files, something killed in the middle, and what must be true at its end.
 
-``python -m tests.faults.rounds 20 300`` plays 20 rounds of 300 files and prints a table.
+``python -m tests.faults.rounds 20 300 server`` plays 20 rounds of 300 files on the genuine Milvus
+server, or with ``lite`` on Milvus Lite over gRPC, and prints a table.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numpy as np
 import soundfile
 from PIL import Image
 
+from benchmarks.milvus_server import MilvusServer
 from encoder.types import AUDIO, IMAGE, TEXT
 from search.store.open import open_store
 from search.store.schema import segment_id
@@ -136,11 +138,11 @@ def _untouched(board: JobBoard, job_id: str) -> set[str]:
     return {shard for shard in board.open_shards(job_id) if tries.get(shard, 0) < 2}
 
 
-def _wait_until_up(cluster: Cluster, part: Part) -> None:
+def _wait_until_up(cluster: Cluster, part: Part | MilvusServer) -> None:
     if part is cluster.redis:
         wait_for(lambda: answers(cluster.redis_port), 30, "Redis")
     if part is cluster.milvus:
-        wait_for(lambda: answers(cluster.milvus_port), 60, "Milvus")
+        cluster.milvus.wait_until_ready()
     assert part.process.poll() is None, part.log()
 
 
@@ -155,7 +157,7 @@ def check(cluster: Cluster, folder: Path, report: dict[str, Any]) -> None:
     assert report["ingested"] + report["unchanged"] == n_good
     # A copy in another shard than the file that was first finds its content stored.
     assert report["ingested"] >= len(contents)
-    store = open_store(cluster.store, SPACE.fingerprint, DIM)
+    store = open_store(cluster.milvus.uri, SPACE.fingerprint, DIM)
     try:
         rows = [r for r in store.scan() if r.locations[0].startswith(str(folder))]
         assert len(rows) == len(contents)
@@ -202,11 +204,11 @@ def running(folder: Path, **options: Any) -> Iterator[Cluster]:
         cluster.close()
 
 
-def main(n_rounds: int, n_files: int) -> None:
+def main(n_rounds: int, n_files: int, milvus: str) -> None:
     """Print one line of a Markdown table for each round."""
     say("round", "killed", "files", "ingested", "set aside", "at file", "taken up s", "wall s")
     say(*["---"] * 8)
-    with tempfile.TemporaryDirectory() as name, _cluster(Path(name)) as cluster:
+    with tempfile.TemporaryDirectory() as name, _cluster(Path(name), milvus) as cluster:
         for number in range(n_rounds):
             kind = KINDS[number % len(KINDS)]
             r = play(cluster, Path(name) / f"media{number}", kind, n_files, seed=number)
@@ -214,8 +216,8 @@ def main(n_rounds: int, n_files: int) -> None:
             say(number, kind, r.n_files, r.ingested, r.failed, r.killed_at_file, taken, r.wall_s)
 
 
-def _cluster(folder: Path) -> AbstractContextManager[Cluster]:
-    return running(folder / "cluster", ANYMODAL_SHARD_FILES="16")
+def _cluster(folder: Path, milvus: str) -> AbstractContextManager[Cluster]:
+    return running(folder / "cluster", milvus=milvus, ANYMODAL_SHARD_FILES="16")
 
 
 def say(*cells: object) -> None:
@@ -225,4 +227,4 @@ def say(*cells: object) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

@@ -70,7 +70,7 @@ def test_a_cancelled_job_stops_and_can_be_taken_up_again(cluster: Cluster, tmp_p
 
 
 def n_stored(cluster: Cluster, media: Path) -> int:
-    store = open_store(cluster.store, SPACE.fingerprint, DIM)
+    store = open_store(cluster.milvus.uri, SPACE.fingerprint, DIM)
     uris = [uri for row in store.scan() for uri in row.locations]
     store.close()
     return sum(uri.startswith(str(media)) for uri in uris)
