@@ -7,7 +7,8 @@
     ├── MediaError                a file cannot be decoded
     │   ├── UnsupportedMediaError its kind is not known
     │   ├── CorruptMediaError     it claims a format and does not hold it
-    │   └── MediaLimitError       it is larger than a limit allows
+    │   ├── MediaLimitError       it is larger than a limit allows
+    │   └── RefusedLinkError      a link that leads out of its folder  (ingest.errors)
     ├── DecoderProcessError       a process that decodes cannot start    (ingest.errors)
     ├── StoreError                the vector store cannot do its work    (search.errors)
     ├── NotFoundError             what a query names is not stored       (search.errors)

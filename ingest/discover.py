@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from encoder.errors import MediaError
+from ingest.errors import RefusedLinkError
 from ingest.types import Failure
 
 logger = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ def _check_link(link: Path, inside: Path, on_refused: OnRefused) -> None:
     except (OSError, RuntimeError):  # links in a circle lead nowhere
         return
     if not target.is_relative_to(inside):
-        error = MediaError(
+        error = RefusedLinkError(
             f"{link} is a link that leads out of the folder, to {target}.",
             remedy="Name the file or folder that it leads to.",
         )

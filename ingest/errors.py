@@ -1,11 +1,15 @@
-"""Errors of ingest that are not the file's fault; see the tree in `encoder.errors`."""
+"""Errors of ingest that are not the content's fault; see the tree in `encoder.errors`."""
 
 from __future__ import annotations
 
-from encoder.errors import AnymodalError
+from encoder.errors import AnymodalError, MediaError
 
 
 class DecoderProcessError(AnymodalError):
     """The process that decodes files cannot be started."""
 
     retryable = True
+
+
+class RefusedLinkError(MediaError):
+    """A link within a folder leads out of it."""

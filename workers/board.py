@@ -19,7 +19,7 @@ from ingest.types import Failure
 from workers import board_scripts as lua
 from workers.broker import BrokerError
 from workers.heartbeat import repeating
-from workers.job_types import Claim, DeadLetter, JobView, Shard
+from workers.job_types import Claim, DeadLetter, JobView, Labels, Shard
 from workers.reports import IngestReport
 
 T = TypeVar("T")
@@ -58,13 +58,15 @@ class JobBoard:
         self.lease_s = lease_s
         self._patience_s = patience_s
 
-    def create(self, paths: Sequence[str], *, priority: str = "normal") -> str:
-        """A new job over these files and folders; its id."""
+    def create(
+        self, paths: Sequence[str], *, priority: str = "normal", labels: Labels | None = None
+    ) -> str:
+        """A new job over these files and folders, which get these labels; its id."""
         job_id = uuid.uuid4().hex[:12]
-        self.restart(job_id, paths, priority=priority)
+        self.restart(job_id, paths, priority=priority, labels=labels or {})
         return job_id
 
-    def restart(self, job_id: str, paths: Sequence[str], *, priority: str) -> None:
+    def restart(self, job_id: str, paths: Sequence[str], *, priority: str, labels: Labels) -> None:
         """Plan a job from its beginning; what is stored already will be counted as unchanged."""
         now = time.time()
         facts = {
@@ -74,6 +76,7 @@ class JobBoard:
             "planner": now,
             "priority": priority,
             "paths": json.dumps(list(paths)),
+            "labels": json.dumps(dict(labels)),
         }
 
         def write() -> None:
@@ -91,6 +94,10 @@ class JobBoard:
         """Open a shard; False if the job is being cancelled, has ended or is gone."""
         payload = json.dumps(asdict(shard))
         return bool(self._run(lua.ADD, job_id, shard_id, payload, len(shard.paths)))
+
+    def refuse(self, job_id: str, failure: Failure) -> None:
+        """Set a file aside that no shard will hold."""
+        self._run(lua.REFUSE, job_id, failure.uri, json.dumps(asdict(failure)))
 
     def planning(self, job_id: str) -> None:
         """Say that the planner lives, while it waits for the queues."""

@@ -55,6 +55,17 @@ for i = 1, 6 do redis.call('EXPIRE', KEYS[i], ARGV[2]) end
 return 1
 """
 
+# job id, ttl, uri, why: a dead letter that was in no shard. Repeating it changes nothing.
+REFUSE = f"""{_NOW}
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+if redis.call('HSET', KEYS[6], ARGV[3], ARGV[4]) == 1 then
+  redis.call('HINCRBY', KEYS[1], 'files', 1)
+end
+redis.call('HSET', KEYS[1], 'updated', now)
+for i = 1, 6 do redis.call('EXPIRE', KEYS[i], ARGV[2]) end
+return 1
+"""
+
 # job id, ttl: every shard has been added.
 PLANNED = f"""{_NOW}{_CLOSE}
 if redis.call('HGET', KEYS[1], 'state') ~= 'planning' then return 0 end

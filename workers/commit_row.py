@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ingest.types import Asset
-from search.types import AssetRow, JsonValue
-
-Labels = Mapping[str, JsonValue]
-"""Tags and metadata that a user gives to files, by the names of `AssetRow.metadata`."""
+from search.types import AssetRow
+from workers.job_types import Labels
 
 
 def commit_row(

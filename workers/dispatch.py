@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from workers.job_types import Labels
 from workers.reports import IngestReport
 from workers.tasks import ingest_shard
 
@@ -18,8 +19,9 @@ def run_shards(
     max_in_flight: int,
     on_report: Callable[[IngestReport], None],
     stopped: Callable[[], bool],
+    labels: Labels | None = None,
 ) -> IngestReport:
-    """Ingest all shards; ``on_report`` hears of each as it ends.
+    """Ingest all shards, with these labels; ``on_report`` hears of each as it ends.
 
     At most ``max_in_flight`` shards wait or run, so the plan is never held in memory. Once
     ``stopped`` says so, no more are fed, and those under way are waited for.
@@ -39,7 +41,7 @@ def run_shards(
         collect(max_in_flight - 1)
         if stopped():
             break
-        waiting[ingest_shard.delay(shard)] = shard
+        waiting[ingest_shard.delay(shard, dict(labels or {}))] = shard
     collect(0)
     return total
 

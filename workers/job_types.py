@@ -9,6 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from ingest.types import Failure
+from search.types import JsonValue
+
+Labels: TypeAlias = Mapping[str, JsonValue]
+"""Tags and metadata that a user gives to files, by the names of `AssetRow.metadata`."""
 
 DeadLetter: TypeAlias = Failure
 """A file that was set aside: it cannot be ingested as it is."""
@@ -25,6 +29,7 @@ class Shard:
     paths: list[str]
     priority: int = 3
     """0 is served first."""
+    labels: Labels = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ class JobView:
     shards_at_work: int
     segments: Mapping[str, int] = field(default_factory=dict)
     stage_s: Mapping[str, float] = field(default_factory=dict)
+    labels: Labels = field(default_factory=dict)
 
     @property
     def n_done(self) -> int:
@@ -97,6 +103,7 @@ class JobView:
             "planner_lost": self.planner_lost,
             "priority": self.priority,
             "paths": self.paths,
+            "labels": dict(self.labels),
             "created": round(self.created, 3),
             "finished": round(self.finished, 3) if self.finished else None,
             "seconds": round(self.seconds, 3),
@@ -149,4 +156,5 @@ class JobView:
             n_leased,
             {kind: int(n) for kind, n in group("segments:").items()},
             {stage: round(s, 4) for stage, s in group("stage:").items()},
+            json.loads(facts.get("labels", "{}")),
         )

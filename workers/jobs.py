@@ -22,6 +22,7 @@ from search.types import AssetRow, SegmentRow
 from workers import metrics
 from workers.commit_row import commit_row
 from workers.encoding import Encoding
+from workers.job_types import Labels
 from workers.reports import IngestReport
 from workers.stages import WatchedReport
 from workers.streams import decode_side_by_side
@@ -72,7 +73,10 @@ class IngestJob:
     """What is known of a file besides what it says itself: tags and metadata of an upload."""
 
     def run(
-        self, paths: Sequence[str], begun: Callable[[Sequence[str]], set[str]] | None = None
+        self,
+        paths: Sequence[str],
+        begun: Callable[[Sequence[str]], set[str]] | None = None,
+        labels: Labels | None = None,
     ) -> IngestReport:
         """Ingest these files; those that cannot be decoded are in the report, the rest goes on.
 
@@ -80,6 +84,7 @@ class IngestJob:
             paths: the files.
             begun: learns of the contents that are new, before they are stored, and returns those
                 of an earlier try at the same files: what that one stored counts as ingested.
+            labels: tags and metadata for these files, also for those that are stored already.
 
         Raises:
             StoreError: the store failed; nothing that it did not acknowledge counts as ingested.
@@ -94,7 +99,7 @@ class IngestJob:
                 ours = begun([asset.asset_id for asset in new]) if begun else set()
             encoding = self._encode(new, report)
         with report.timed("store"):
-            self._commit(located, stored, encoding, report)
+            self._commit(located, stored, encoding, labels or {}, report)
         for asset_id in ours & set(stored):
             _count_ingested_before(report, stored[asset_id], located[asset_id])
         return report
@@ -133,6 +138,7 @@ class IngestJob:
         located: dict[str, list[Asset]],
         stored: dict[str, AssetRow],
         encoding: Encoding,
+        labels: Labels,
         report: IngestReport,
     ) -> None:
         """Write segments, then commit rows; then take back what these files held before."""
@@ -152,7 +158,7 @@ class IngestJob:
                     current.get(asset_id),
                     n_segments=len(rows[asset_id]),
                     language=encoding.language_of(asset_id),
-                    labels=facts,
+                    labels={**labels, **facts},
                 )
                 if row != current.get(asset_id):
                     writes.append(row)

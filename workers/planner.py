@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
+from ingest.errors import RefusedLinkError
 from workers.board import JobBoard
 from workers.feed import Feed, Publish
 from workers.job_types import Shard
@@ -17,7 +18,6 @@ from workers.queues import PRIORITIES, shards
 
 if TYPE_CHECKING:
     from ingest.discover import OnRefused
-    from ingest.types import Failure
 
 _FULL_PAUSE_S = 0.2
 _HELD_BACK_FILES = 10_000
@@ -42,11 +42,12 @@ def plan(
     are held back, no more files are looked for. Ends early when the job is cancelled or
     ``stopped`` says so.
     """
-    priority = PRIORITIES[board.view(job_id).priority]
+    job = board.view(job_id)
     run = uuid.uuid4().hex[:4]  # a second plan of the same job names its shards differently
     feed = Feed(board, job_id, publish, queue_shards=queue_shards, most_files=_HELD_BACK_FILES)
     for number, (cost, paths) in enumerate(shards(files, shard_files)):
-        feed.add(f"{run}-{number}", Shard(cost, paths, priority))
+        shard = Shard(cost, paths, PRIORITIES[job.priority], job.labels)
+        feed.add(f"{run}-{number}", shard)
         if not _send(board, job_id, feed, lambda: not feed.is_full, stopped):
             return
     if _send(board, job_id, feed, lambda: feed.is_empty, stopped):
@@ -70,32 +71,44 @@ def _send(
 
 
 def replay(board: JobBoard, job_id: str, publish: Publish) -> int:
-    """Send the dead letters of a job again; how many."""
-    priority = PRIORITIES[board.view(job_id).priority]
+    """Send the dead letters of a job again; how many.
+
+    A link that led out of a folder stays one: sent by its name, it would be followed.
+    """
+    job = board.view(job_id)
     run = uuid.uuid4().hex[:4]
-    letters = [letter.uri for letter in board.dead_letters(job_id)]
+    letters = [
+        letter.uri
+        for letter in board.dead_letters(job_id)
+        if letter.error != RefusedLinkError.__name__
+    ]
     for number, (cost, paths) in enumerate(shards(letters, _RETRY_FILES)):
-        shard_id, shard = f"retry-{run}-{number}", Shard(cost, paths, priority)
+        shard_id, shard = (
+            f"retry-{run}-{number}",
+            Shard(cost, paths, PRIORITIES[job.priority], job.labels),
+        )
         board.revive(job_id, shard_id, shard, paths)
         publish(job_id, shard_id, shard)
     return len(letters)
 
 
-def files_of(paths: Sequence[str], *, silent: bool = False) -> Iterable[str]:
+def files_of(paths: Sequence[str], on_refused: OnRefused) -> Iterable[str]:
     """All files under these paths, streamed; URLs, which lie under nothing, come first.
 
-    Links that lead out of a folder are told of, unless ``silent``.
+    Args:
+        paths: files, folders and URLs.
+        on_refused: told of links that lead out of a folder.
     """
     from ingest import discover
     from ingest.remote import is_url
 
     local = [path for path in paths if not is_url(path)]
-    refused: OnRefused | None = _ignore if silent else None
-    return chain(filter(is_url, paths), map(str, discover(local, refused)))
+    return chain(filter(is_url, paths), map(str, discover(local, on_refused)))
 
 
-def _ignore(_: Failure) -> None:
-    """Tell nobody."""
+def files_of_job(board: JobBoard, job_id: str) -> Iterable[str]:
+    """The files of a job; links that lead out of its folders become dead letters."""
+    return files_of(board.view(job_id).paths, lambda refused: board.refuse(job_id, refused))
 
 
 def start_planner(job_id: str) -> None:
@@ -119,7 +132,7 @@ def main(job_id: str) -> None:
     plan(
         board,
         job_id,
-        files_of(board.view(job_id).paths),
+        files_of_job(board, job_id),
         publish,
         shard_files=settings.shard_files,
         queue_shards=settings.queue_shards,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from encoder import MultiModalEncoder
     from ingest.config import IngestConfig
     from search.store.base import VectorStore
+    from workers.job_types import Labels
     from workers.reports import IngestReport
 
 _lock = Lock()
@@ -73,7 +74,9 @@ def reopen_store() -> None:
     shared_store()
 
 
-def ingest_shared(paths: Sequence[str], begun: Callable[[Sequence[str]], set[str]]) -> IngestReport:
+def ingest_shared(
+    paths: Sequence[str], begun: Callable[[Sequence[str]], set[str]], labels: Labels
+) -> IngestReport:
     """Ingest files with the process's model into its store, as one of several workers."""
     from workers.data_folder import shared_uploads
     from workers.jobs import IngestJob
@@ -91,7 +94,7 @@ def ingest_shared(paths: Sequence[str], begun: Callable[[Sequence[str]], set[str
         facts_of=shared_uploads().facts_of,
     )
     try:
-        return job.run(paths, begun)
+        return job.run(paths, begun, labels)
     except StoreError:
         forget_store()
         raise

@@ -18,7 +18,7 @@ from search.errors import StoreError
 from workers import metrics, retry, stopping
 from workers.board import JobBoard
 from workers.heartbeat import repeating
-from workers.job_types import Claim, Shard
+from workers.job_types import Claim, Labels, Shard
 from workers.reports import IngestReport
 
 logger = logging.getLogger(__name__)
@@ -38,9 +38,9 @@ class Ingest(Protocol):
     """What ingests files; `workers.jobs.IngestJob.run` over the process's model and store."""
 
     def __call__(
-        self, paths: Sequence[str], begun: Callable[[Sequence[str]], set[str]]
+        self, paths: Sequence[str], begun: Callable[[Sequence[str]], set[str]], labels: Labels
     ) -> IngestReport:
-        """Ingest these files; ``begun`` learns of contents before they are stored."""
+        """Ingest files with these labels; ``begun`` learns of contents before they are stored."""
         ...
 
 
@@ -93,7 +93,7 @@ class ShardRun:
         waits = 0
         while True:
             try:
-                report = self.ingest(claim.shard.paths, begun)
+                report = self.ingest(claim.shard.paths, begun, claim.shard.labels)
                 counted = self._finish(job_id, shard_id, report)
                 return "done" if counted else "left"
             except SoftTimeLimitExceeded:

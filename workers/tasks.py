@@ -13,7 +13,9 @@ from workers.messages import publish, shared_board
 
 
 @app.task(bind=True, name="anymodal.ingest_shard", max_retries=retry.MAX_RETRIES)
-def ingest_shard(self: Any, paths: list[str]) -> dict[str, Any]:
+def ingest_shard(
+    self: Any, paths: list[str], labels: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Ingest these files; the report as JSON (`workers.reports.IngestReport`)."""
     from workers.jobs import IngestJob
 
@@ -28,7 +30,7 @@ def ingest_shard(self: Any, paths: list[str]) -> dict[str, Any]:
             facts_of=shared_uploads().facts_of,
             transcripts=settings.transcripts,
         )
-        return job.run(paths).as_json()
+        return job.run(paths, labels=labels).as_json()
     except Exception as error:
         if not retry.may_heal(error):
             raise

@@ -12,7 +12,7 @@ from workers.config import Settings
 from workers.job_types import JobView
 from workers.messages import publish
 from workers.output import job_note, progress_bar
-from workers.planner import files_of, plan
+from workers.planner import files_of_job, plan
 from workers.reports import IngestReport
 
 _POLL_S = 0.2
@@ -24,7 +24,7 @@ def plan_and_watch(board: JobBoard, job_id: str, stopped: Callable[[], bool]) ->
     Once ``stopped`` says so, the job is cancelled: what workers are at is finished by them.
     """
     settings = Settings()
-    files = files_of(board.view(job_id).paths)
+    files = files_of_job(board, job_id)
     with ThreadPoolExecutor(1, thread_name_prefix="planner") as pool, progress_bar() as bar:
         task = bar.add_task("ingest", total=None, note="")
         planning = pool.submit(

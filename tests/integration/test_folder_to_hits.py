@@ -88,6 +88,28 @@ def test_a_copy_is_the_same_asset_at_two_places(anymodal: Run, media: Path) -> N
     assert names(kept) == ["bread.txt"]
 
 
+def test_tags_and_metadata_can_be_given_later_and_a_link_is_told(
+    anymodal: Run, media: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "secret.txt").write_text("The key lies under the mat.")
+    (media / "texts" / "leak.txt").symlink_to(tmp_path / "secret.txt")
+    first = anymodal("ingest", media / "texts", "--tag", "old", "--metadata", "year=1999")
+    assert (first["ingested"], first["failed"]) == (2, 1)
+    assert [f["error"] for f in first["failures"]] == ["RefusedLinkError"]
+
+    again = anymodal("ingest", media / "texts", "--tag", "kitchen", "--metadata", "by=Ada")
+    assert (again["unchanged"], again["segments"]) == (2, {})
+    metadata = anymodal("search", "bread", "--limit", 1)["hits"][0]["metadata"]
+    assert {name: metadata[name] for name in ("tags", "year", "by", "language", "title")} == {
+        "tags": ["kitchen"],
+        "year": 1999,
+        "by": "Ada",
+        "language": "en",
+        "title": "bread",
+    }
+    assert "width" in anymodal("ingest", media, "--metadata", "width=1", fails=2)
+
+
 def test_errors_are_one_line_and_say_what_to_do(anymodal: Run, tmp_path: Path) -> None:
     assert "--image, --audio, --video or --like" in anymodal("search", fails=2)
     assert "limit" in anymodal("search", "x", "--limit", 0, fails=2)

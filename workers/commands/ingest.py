@@ -23,6 +23,7 @@ from workers.commands.options import (
 
 if TYPE_CHECKING:
     from workers.config import Settings
+    from workers.job_types import Labels
     from workers.reports import IngestReport
 
 
@@ -34,6 +35,13 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="HOST",
     help="Fetch URLs of this host (.example.org: and of all below it). May be repeated.",
+)
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Tag the files. Repeatable.")
+@click.option(
+    "--metadata",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Note a text, number or other JSON with the files. Repeatable.",
 )
 @store_option
 @broker_option
@@ -50,6 +58,8 @@ if TYPE_CHECKING:
 def ingest(
     paths: tuple[str, ...],
     hosts: tuple[str, ...],
+    tags: tuple[str, ...],
+    metadata: tuple[str, ...],
     store: str | None,
     broker: str | None,
     model: str | None,
@@ -59,7 +69,8 @@ def ingest(
 ) -> None:
     """Make the files, folders and (with --allow-url) URLs PATHS searchable.
 
-    What is stored already is not encoded again; a changed file replaces what it held before. A
+    What is stored already is not encoded again, but gets the tags and metadata that are given
+    here, in place of its former ones; a changed file replaces what it held before. A
     file that cannot be decoded is reported and set aside. Ctrl-C finishes the files under way;
     the same command goes on where it stopped. With --broker the files are a job that workers
     share; see `anymodal jobs`.
@@ -67,22 +78,24 @@ def ingest(
     url_hosts = json.dumps(hosts) if hosts else None
     apply_options(store, broker, model, url_hosts)
     from workers.config import Settings
+    from workers.labels import read_labels
     from workers.reports import IngestReport
 
+    labels = read_labels(tags, metadata)
     embedded = Settings().broker.startswith("memory:")
     if detach and embedded:
         raise click.UsageError("--detach needs --broker: without one, this process does the work.")
     if detach:
-        _detach(paths, priority, as_json)
+        _detach(paths, priority, labels, as_json)
         return
     report = IngestReport()
     started = perf_counter()
     stop = _stop_on_interrupt()
     job_id = None
     if embedded:
-        _run(paths, Settings(), report, stop)
+        _run(paths, Settings(), labels, report, stop)
     else:
-        job_id = _run_job(paths, priority, report, stop)
+        job_id = _run_job(paths, priority, labels, report, stop)
     _tell(report, perf_counter() - started, job_id, stop.is_set(), as_json)
     if stop.is_set():
         again = f"anymodal jobs retry {job_id}" if job_id else "the same command"
@@ -106,7 +119,9 @@ def _tell(
             console().print(line, soft_wrap=True)
 
 
-def _run(paths: tuple[str, ...], settings: Settings, report: IngestReport, stop: Event) -> None:
+def _run(
+    paths: tuple[str, ...], settings: Settings, labels: Labels, report: IngestReport, stop: Event
+) -> None:
     from workers import resources
     from workers.dispatch import run_shards
     from workers.embedded import embedded_worker
@@ -114,8 +129,8 @@ def _run(paths: tuple[str, ...], settings: Settings, report: IngestReport, stop:
     from workers.output import progress_bar
     from workers.planner import files_of
 
-    n_files = sum(1 for _ in files_of(paths, silent=True))
-    shards = in_chunks(files_of(paths), settings.shard_files)
+    n_files = sum(1 for _ in files_of(paths, lambda _: None))
+    shards = in_chunks(files_of(paths, report.failures.append), settings.shard_files)
     with ExitStack() as stack:
         resources.shared_store()  # errors of model and store come before the first task
         stack.callback(resources.close)
@@ -128,17 +143,17 @@ def _run(paths: tuple[str, ...], settings: Settings, report: IngestReport, stop:
             note = f"{len(report.failures)} set aside" if report.failures else ""
             bar.update(task, advance=shard.n_files, note=note)
 
-        run_shards(shards, max_in_flight=4, on_report=show, stopped=stop.is_set)
+        run_shards(shards, max_in_flight=4, on_report=show, stopped=stop.is_set, labels=labels)
 
 
-def _detach(paths: tuple[str, ...], priority: str, as_json: bool) -> None:
+def _detach(paths: tuple[str, ...], priority: str, labels: Labels, as_json: bool) -> None:
     from workers.broker import check_broker
     from workers.messages import shared_board
     from workers.output import print_json, wants_json
     from workers.planner import start_planner
 
     check_broker()
-    job_id = shared_board().create(_absolute(paths), priority=priority)
+    job_id = shared_board().create(_absolute(paths), priority=priority, labels=labels)
     start_planner(job_id)
     if wants_json(as_json):
         print_json({"job": job_id})
@@ -146,7 +161,9 @@ def _detach(paths: tuple[str, ...], priority: str, as_json: bool) -> None:
         click.echo(job_id)
 
 
-def _run_job(paths: tuple[str, ...], priority: str, report: IngestReport, stop: Event) -> str:
+def _run_job(
+    paths: tuple[str, ...], priority: str, labels: Labels, report: IngestReport, stop: Event
+) -> str:
     """Plan a job here and watch until it has ended; its id."""
     from workers.broker import check_broker, n_workers
     from workers.messages import shared_board
@@ -156,7 +173,7 @@ def _run_job(paths: tuple[str, ...], priority: str, report: IngestReport, stop: 
     if not n_workers():
         click.echo("No worker answers yet. Start one: anymodal worker --broker URL", err=True)
     board = shared_board()
-    job_id = board.create(_absolute(paths), priority=priority)
+    job_id = board.create(_absolute(paths), priority=priority, labels=labels)
     report.add(plan_and_watch(board, job_id, stop.is_set))
     return job_id
 

@@ -71,7 +71,7 @@ def retry(job_id: str, broker: str | None, as_json: bool) -> None:
     check_broker()
     job = _board().view(job_id)
     if job.planner_lost or job.state in ("cancelling", "cancelled"):
-        _board().restart(job_id, job.paths, priority=job.priority)
+        _board().restart(job_id, job.paths, priority=job.priority, labels=job.labels)
         start_planner(job_id)
         done: dict[str, object] = {"id": job_id, "planned_anew": True}
         line = f"{job_id}: planned anew"

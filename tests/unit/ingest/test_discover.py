@@ -41,6 +41,7 @@ def test_links_are_not_followed_unless_named(
     refused: list[Failure] = []
     assert [path.name for path in discover([inside], refused.append)] == ["a.txt"]
     assert [Path(failure.uri).name for failure in refused] == ["leak"]
+    assert refused[0].error == "RefusedLinkError"
     assert f"leads out of the folder, to {tmp_path / 'out'}." in refused[0].reason
     assert found(inside) == ["a.txt"]
     assert "leads out of the folder" in caplog.text

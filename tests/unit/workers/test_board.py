@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from encoder.errors import CorruptMediaError, InputError
 from workers import planner
 from workers.board import JobBoard
 from workers.job_types import Claim, Shard
-from workers.planner import plan, replay
+from workers.planner import files_of_job, plan, replay
 from workers.queues import queue_name
 from workers.reports import IngestReport
 from workers.sweep import Sweeper
@@ -157,6 +158,57 @@ def test_dead_letters_are_kept_and_sent_again(board: JobBoard) -> None:
     board.claim(job_id, again)
     board.finish(job_id, again, ingested(1))
     assert (board.view(job_id).state, board.view(job_id).n_done) == ("done", 2)
+
+
+def test_labels_reach_every_shard_also_when_it_is_sent_again(board: JobBoard) -> None:
+    labels = {"tags": ["sea"], "year": 1999}
+    job_id = board.create(["/data"], labels=labels)
+    sent: Sent = []
+    plan(
+        board,
+        job_id,
+        ["/a.txt", "/b.mp4"],
+        lambda *message: sent.append(message),
+        shard_files=16,
+        queue_shards=64,
+    )
+    assert [shard.labels for _, _, shard in sent] == [labels] * 2
+    for _, shard_id, _ in sent:
+        claim = board.claim(job_id, shard_id)
+        assert claim
+        assert claim.shard.labels == labels
+        report = IngestReport()
+        report.fail(claim.shard.paths[0], CorruptMediaError("no", "Mend it."))
+        board.finish(job_id, shard_id, report)
+    sent.clear()
+    replay(board, job_id, lambda *message: sent.append(message))
+    assert [shard.labels for _, _, shard in sent] == [labels] * 2
+    assert board.view(job_id).as_json()["labels"] == labels
+
+
+def test_a_refused_link_is_a_dead_letter_that_is_not_followed_later(
+    board: JobBoard, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").write_text("x")
+    (tmp_path / "secret.txt").write_text("x")
+    (tmp_path / "in" / "leak.txt").symlink_to(tmp_path / "secret.txt")
+    job_id = board.create([str(tmp_path / "in")])
+    sent: Sent = []
+    files = files_of_job(board, job_id)
+    plan(
+        board, job_id, files, lambda *message: sent.append(message), shard_files=16, queue_shards=64
+    )
+    [(_, shard_id, shard)] = sent
+    assert [Path(path).name for path in shard.paths] == ["a.txt"]
+    board.claim(job_id, shard_id)
+    board.finish(job_id, shard_id, ingested(1))
+    job = board.view(job_id)
+    assert (job.state, job.n_files, job.n_done, job.failed) == ("done", 2, 2, 1)
+    [letter] = board.dead_letters(job_id)
+    assert (Path(letter.uri).name, letter.error) == ("leak.txt", "RefusedLinkError")
+    assert replay(board, job_id, lambda *message: sent.append(message)) == 0
+    assert board.view(job_id).failed == 1
 
 
 def test_names_that_are_not_utf8_travel(board: JobBoard) -> None:

