@@ -94,10 +94,19 @@ class Cluster:
         folder: data and logs.
         workers: how many.
         milvus: ``"lite"`` over gRPC, or ``"server"``, the genuine one.
+        command: starts a worker.
         env: settings of the workers and commands.
     """
 
-    def __init__(self, folder: Path, *, workers: int = 1, milvus: str = "lite", **env: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        workers: int = 1,
+        milvus: str = "lite",
+        command: Sequence[object] = (sys.executable, "-m", "tests.faults.tiny_worker"),
+        **env: str,
+    ) -> None:
         self.folder = folder
         (folder / "valkey").mkdir(parents=True)
         self.redis_port = free_port()
@@ -123,7 +132,7 @@ class Cluster:
         self.milvus.wait_until_ready()
         self.workers = [
             Part(
-                [sys.executable, "-m", "tests.faults.tiny_worker", "--concurrency=2"],
+                [*command, "--concurrency=2"],
                 folder / f"worker{number}.log",
                 **self.env,
             )

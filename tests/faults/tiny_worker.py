@@ -1,6 +1,7 @@
 """`anymodal worker` with a model that costs milliseconds: ``python -m tests.faults.tiny_worker``.
 
-Everything else is the real thing. The vectors depend on the content alone, as a model's do.
+Everything else is the real thing. The vectors depend on the content alone, as a model's do. Texts
+can ask for trouble: ``wait while PATH exists``, ``keep 100 MB``.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import time
 from collections.abc import Sequence
 from functools import cache
 from hashlib import blake2b
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from encoder.space import Space, l2_normalize
 from encoder.types import Embeddings, Item, Waveform
@@ -31,11 +34,25 @@ def _content(item: Item) -> bytes:
     return np.ascontiguousarray(item.content).tobytes()
 
 
+_kept: list[NDArray[np.uint8]] = []
+
+
+def _make_trouble(content: object) -> None:
+    words = content.split() if isinstance(content, str) else []
+    if words[:2] == ["wait", "while"]:
+        while Path(words[2]).exists():
+            time.sleep(0.05)
+    if words[:1] == ["keep"]:
+        _kept.append(np.ones(int(words[1]) * 10**6, np.uint8))
+
+
 class TinyEncoder:
     space = SPACE
 
     def encode_items(self, items: Sequence[Item]) -> Embeddings:
         time.sleep(SECONDS_PER_ITEM * len(items))
+        for item in items:
+            _make_trouble(item.content)
         seeds = [int.from_bytes(blake2b(_content(item), digest_size=8).digest()) for item in items]
         return l2_normalize(np.stack([np.random.default_rng(s).normal(size=DIM) for s in seeds]))
 

@@ -1,0 +1,42 @@
+"""Ingest a folder in this process and tell how its memory goes: ``long_run FOLDER STORE``.
+
+The real encoder, decoders and job; the store is a server, so that its rows are not in this process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from encoder import MultiModalEncoder
+from ingest import IngestConfig
+from search.store.open import open_store
+from workers.jobs import IngestJob, in_chunks
+from workers.reports import IngestReport
+
+_SHARD_FILES = 50
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+def resident_mb() -> float:
+    """Memory of this process that is neither swapped out nor a file's."""
+    _, resident, shared = map(int, Path("/proc/self/statm").read_text().split()[:3])
+    return (resident - shared) * _PAGE_BYTES / 1e6
+
+
+def main(folder: str, store_uri: str) -> None:
+    encoder = MultiModalEncoder(quantization="int8")
+    store = open_store(store_uri, encoder.space.fingerprint, encoder.embed_dim)
+    job = IngestJob(encoder, store, IngestConfig(isolate=True))
+    total, memory_mb = IngestReport(), []
+    for paths in in_chunks(sorted(map(str, Path(folder).iterdir())), _SHARD_FILES):
+        total.add(job.run(paths))
+        memory_mb.append(round(resident_mb(), 1))
+    store.close()
+    sys.stdout.write(json.dumps({"report": total.as_json(), "memory_mb": memory_mb}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
