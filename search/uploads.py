@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import time
 import unicodedata
 import uuid
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from typing import Any
 _ID_BYTES = 16
 _NOTE = ".note.json"
 _MAX_NAME_BYTES = 180
+_STALE_S = 86_400
 
 
 class UploadFolder:
@@ -63,6 +65,12 @@ class UploadFolder:
             for path in home.iterdir():
                 if path.name != _NOTE:
                     yield home.name, path
+
+    def sweep(self) -> None:
+        """Remove what came in part and was then left lying, more than a day ago."""
+        for partial in self.folder.glob("incoming/*"):
+            if partial.stat().st_mtime < time.time() - _STALE_S:
+                partial.unlink(missing_ok=True)
 
     def remove(self, asset_id: str) -> None:
         """Remove an upload, if there is one."""

@@ -13,15 +13,18 @@ from threading import Event, Lock
 
 from search.api.ports import JobStatus
 from search.errors import NotFoundError
+from search.store.base import VectorStore
 from search.uploads import UploadFolder
 from workers.config import Settings
 from workers.dispatch import run_shards
 from workers.job_status import MOST_FAILURES, asset_ids, refused
+from workers.jobs import in_chunks
 from workers.queues import shards
 from workers.reports import IngestReport
 
 _MOST_JOBS = 1000
 _AT_ONCE = 2
+_LOOKUP = 500
 
 
 @dataclass
@@ -76,6 +79,15 @@ class LocalJobs:
                 self._jobs.popitem(last=False)
         self._pool.submit(self._run, job)
         return job.job_id
+
+    def resume(self, store: VectorStore) -> str | None:
+        """Take up the uploads that an earlier process did not get to; the job's id, if any."""
+        files = list(self._uploads.files())
+        left: list[Path] = []
+        for chunk in in_chunks(files, _LOOKUP):
+            stored = store.assets([asset_id for asset_id, _ in chunk])
+            left += [path for asset_id, path in chunk if asset_id not in stored]
+        return self.submit(left) if left else None
 
     def status(self, job_id: str) -> JobStatus:
         """How a job stands. Raises NotFoundError."""

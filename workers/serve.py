@@ -51,7 +51,10 @@ def services(config: ApiConfig) -> Iterator[Services]:
         decoder = QueryDecoder(limits, files)
         warm_up(model, decoder)
         uploads = shared_uploads()
+        uploads.sweep()
         jobs = stack.enter_context(_jobs(uploads))
+        if isinstance(jobs, LocalJobs):
+            jobs.resume(store)
         workbench = Workbench(config.threads, config.queue, config.timeout_s)
         stack.callback(workbench.close)
         metrics.watch("anymodal_requests_taken", "Requests at work or waiting.", workbench.taken)

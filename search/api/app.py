@@ -51,5 +51,6 @@ def create_app(services: Services) -> FastAPI:
             expose_headers=["Server-Timing", "X-Request-ID", "Retry-After"],
         )
     app.add_middleware(Edge, config=services.config, metrics=services.metrics)
-    app.mount("/", StaticFiles(directory=_PAGE, html=True, check_dir=False), name="page")
+    # Not mounted: a mount at / would answer for endpoints that are asked in a wrong way.
+    app.router.default = StaticFiles(directory=_PAGE, html=True)
     return app

@@ -44,6 +44,9 @@ class ApiConfig(BaseSettings):
     queue: int = Field(default=64, ge=0)
     """How many more may wait; beyond that the answer is 503."""
 
+    stop_s: float = Field(default=20.0, ge=1)
+    """How long a server that is to stop may go on with the requests under way."""
+
     timeout_s: float = Field(default=30.0, gt=0)
     """The longest that one request may take; then the answer is 504."""
 

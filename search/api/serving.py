@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import socket
+from collections.abc import Callable
+from threading import Event
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -9,19 +13,51 @@ if TYPE_CHECKING:
 
     from search.api.config import ApiConfig
 
-_STOP_S = 20
 
+def serve(
+    app: FastAPI, config: ApiConfig, stopping: Event, on_listening: Callable[[str], None]
+) -> None:
+    """Serve until SIGTERM or SIGINT; for the main thread.
 
-def serve(app: FastAPI, config: ApiConfig) -> None:
-    """Serve until SIGTERM or SIGINT; what is under way is finished, for 20 seconds at most."""
+    From then on nothing new is taken, event streams end, and what is under way is finished, for
+    ``config.stop_s`` seconds at most.
+
+    Args:
+        app: see `search.api.app.create_app`.
+        config: says where.
+        stopping: set as soon as the server is to stop.
+        on_listening: told of the address, once it answers there.
+
+    Raises:
+        OSError: the address is taken, or is not one of this machine.
+    """
     import uvicorn
 
-    uvicorn.run(
-        app,
-        host=config.host,
-        port=config.port,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=_STOP_S,
+    def stop(*_: object) -> None:
+        stopping.set()
+        server.should_exit = True
+
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=max(1, round(config.stop_s)),
+        )
     )
+    # uvicorn installs its own handlers for as long as it runs, and afterwards sends itself the
+    # signals again that it has caught: they must then find handlers that do not end the process.
+    for kind in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(kind, stop)
+    server.handle_exit = stop  # type: ignore[assignment, method-assign]
+    with _bound(config.host, config.port) as listener:
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        on_listening(f"http://{host}:{listener.getsockname()[1]}")
+        server.run(sockets=[listener])
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket that listens, so that who is told of it can connect before uvicorn is up."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=2048)

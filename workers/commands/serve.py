@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from threading import Timer
+
 import click
 
 from workers.commands.options import apply_options, broker_option, model_option, store_option
@@ -10,7 +13,9 @@ from workers.commands.options import apply_options, broker_option, model_option,
 @click.command()
 @click.option("--host", help="The address to listen at. [env ANYMODAL_API__HOST, 127.0.0.1]")
 @click.option(
-    "--port", type=click.IntRange(0, 65_535), help="The port. [env ANYMODAL_API__PORT, 8080]"
+    "--port",
+    type=click.IntRange(0, 65_535),
+    help="The port; 0 for any that is free. [env ANYMODAL_API__PORT, 8080]",
 )
 @click.option(
     "--allow-no-key",
@@ -28,8 +33,12 @@ def serve(
     broker: str | None,
     model: str | None,
 ) -> None:
-    """Serve the search API and its page until SIGTERM or Ctrl-C."""
+    """Serve the search API and its page until SIGTERM or Ctrl-C.
+
+    Uploads are ingested by the workers of --broker, or by this process if none is given.
+    """
     apply_options(store, broker, model)
+    from encoder.errors import InputError
     from search.api.app import create_app
     from search.api.config import ApiConfig
     from search.api.serving import serve as serve_app
@@ -38,5 +47,24 @@ def serve(
     given = {"host": host, "port": port, "allow_no_key": allow_no_key or None}
     config = ApiConfig().model_copy(update={k: v for k, v in given.items() if v is not None})
     with services(config) as parts:
-        click.echo(f"Listening at http://{config.host}:{config.port}", err=True)
-        serve_app(create_app(parts), config)
+        try:
+            serve_app(create_app(parts), config, parts.stopping, _announce)
+        except OSError as error:
+            where = f"{config.host}:{config.port}"
+            raise InputError(
+                "--host, --port",
+                got=f"{where} ({error.strerror})",
+                wanted="an address that is free",
+            ) from error
+        _leave_within(config.stop_s)
+
+
+def _announce(address: str) -> None:
+    click.echo(f"Listening at {address}", err=True)
+
+
+def _leave_within(seconds: float) -> None:
+    """A film that is being ingested may take long; it is taken up again by the next start."""
+    timer = Timer(seconds, os._exit, [0])
+    timer.daemon = True
+    timer.start()

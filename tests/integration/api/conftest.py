@@ -22,7 +22,7 @@ def served(parts: Services) -> Iterator[httpx.Client]:
     server = uvicorn.Server(
         uvicorn.Config(create_app(parts), port=0, log_level="warning", access_log=False)
     )
-    thread = Thread(target=server.run)
+    thread = Thread(target=server.run, name="server")
     thread.start()
     while not server.started:
         assert thread.is_alive()

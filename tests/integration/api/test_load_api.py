@@ -1,0 +1,156 @@
+"""Under load: the loop goes on, too much is refused, what nobody waits for stops."""
+
+import asyncio
+import base64
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from threading import Event, Thread
+from threading import enumerate as threads
+
+import httpx
+import pytest
+
+from encoder.errors import AnymodalError
+from search.api.services import Services
+from search.api.workbench import Workbench
+from search.deadline import Deadline
+from search.errors import CancelledError, TimeLimitError
+from search.types import Query, SearchResult
+from tests.integration.api.conftest import served
+
+SEARCH = {"query": "rain"}
+
+
+class Stuck:
+    """An engine that works until it is released or its deadline says no."""
+
+    def __init__(self) -> None:
+        self.begun, self.released = Event(), Event()
+        self.ended_by: list[AnymodalError] = []
+        self.ended = Event()
+
+    def search(self, _: Query, deadline: Deadline) -> SearchResult:
+        self.begun.set()
+        while not self.released.wait(0.005):
+            try:
+                deadline.check()
+            except AnymodalError as error:
+                self.ended_by.append(error)
+                self.ended.set()
+                raise
+        return SearchResult([], {"total": 0.0})
+
+
+@contextmanager
+def stuck(
+    parts: Services, threads: int = 4, queue: int = 4, timeout_s: float = 60.0
+) -> Iterator[tuple[httpx.Client, Stuck]]:
+    engine, workbench = Stuck(), Workbench(threads, queue, timeout_s)
+    changed = replace(parts, engine=engine, workbench=workbench)  # type: ignore[arg-type]
+    with served(changed) as client:
+        yield client, engine
+        engine.released.set()
+    workbench.close()
+
+
+def test_the_loop_goes_on_while_all_threads_are_stuck(parts: Services) -> None:
+    with stuck(parts) as (client, engine), ThreadPoolExecutor(4) as pool:
+        waiting = [pool.submit(client.post, "/v1/search", json=SEARCH) for _ in range(4)]
+        engine.begun.wait()
+        assert client.get("/healthz").status_code == 200
+        assert client.get("/readyz").status_code == 200
+        engine.released.set()
+        assert [answer.result().status_code for answer in waiting] == [200] * 4
+
+
+def test_what_cannot_wait_is_told_to_come_back(parts: Services) -> None:
+    with stuck(parts, threads=1, queue=1) as (client, engine), ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(client.post, "/v1/search", json=SEARCH) for _ in range(8)]
+        refused = _first_done(asked, 6)
+        assert {answer.status_code for answer in refused} == {503}
+        assert {answer.headers["retry-after"] for answer in refused} == {"1"}
+        assert refused[0].json()["error"]["type"] == "OverloadedError"
+        engine.released.set()
+        assert sorted(one.result().status_code for one in asked) == [200] * 2 + [503] * 6
+
+
+def _first_done(asked: list, n: int) -> list[httpx.Response]:  # type: ignore[type-arg]
+    from concurrent.futures import as_completed
+
+    done = as_completed(asked)
+    return [next(done).result() for _ in range(n)]
+
+
+def test_a_search_that_takes_too_long_is_ended(parts: Services) -> None:
+    with stuck(parts, timeout_s=0.2) as (client, engine):
+        answer = client.post("/v1/search", json=SEARCH)
+        assert answer.status_code == 504
+        assert answer.json()["error"]["type"] == "TimeLimitError"
+        assert engine.ended.wait(30)
+        assert isinstance(engine.ended_by[0], TimeLimitError | CancelledError)
+
+
+def test_a_client_that_leaves_ends_its_search(parts: Services) -> None:
+    with stuck(parts) as (client, engine):
+        with pytest.raises(httpx.ReadTimeout):
+            client.post("/v1/search", json=SEARCH, timeout=0.3)
+        assert engine.ended.wait(30)
+        assert isinstance(engine.ended_by[0], CancelledError)
+
+
+@contextmanager
+def watched(loop_thread: int) -> Iterator[set[str]]:
+    """The files in which the loop's thread was seen, looked at every few milliseconds."""
+    seen: set[str] = set()
+    stop = Event()
+
+    def watch() -> None:
+        while not stop.wait(0.002):
+            frame = sys._current_frames().get(loop_thread)
+            while frame is not None:
+                seen.add(frame.f_code.co_filename)
+                frame = frame.f_back
+
+    watchdog = Thread(target=watch)
+    watchdog.start()
+    try:
+        yield seen
+    finally:
+        stop.set()
+        watchdog.join()
+
+
+def test_no_work_is_done_in_the_loops_thread(parts: Services, folder: Path) -> None:
+    """Not by the clock, which a busy machine would upset: by where the thread is seen."""
+    picture = base64.b64encode((folder / "sky.jpg").read_bytes()).decode()
+    before = set(threads())
+    with served(parts) as client:
+        (loop_thread,) = [t for t in set(threads()) - before if t.name == "server"]
+        calls: list[Callable[[], httpx.Response]] = [
+            lambda: client.post("/v1/search", json={"query": "a dog in the rain " * 200}),
+            lambda: client.post("/v1/search", json={"query": [{"image": picture}]}),
+            lambda: client.post("/v1/embeddings", json={"input": ["rain"] * 50}),
+            lambda: client.post("/v1/assets", files={"file": ("a.bin", b"x" * 3_000_000)}),
+            lambda: client.get("/v1/assets"),
+            lambda: client.get("/v1/latency"),
+            lambda: client.get("/readyz"),
+        ]
+        with watched(loop_thread.ident or 0) as seen, ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda call: call(), calls * 4))
+    assert {answer.status_code for answer in answers} <= {200, 202}
+    assert any("uvicorn" in name or asyncio.__name__ in name for name in seen)
+    root = str(Path(__file__).parents[3])
+    own = {name.removeprefix(f"{root}/") for name in seen if name.startswith(f"{root}/")}
+    working = (
+        "encoder/",
+        "ingest/",
+        "workers/",
+        "search/engine",
+        "search/store/",
+        "search/latency",
+    )
+    assert [name for name in own if name.startswith(working)] == []

@@ -1,0 +1,92 @@
+"""``anymodal serve`` as a process: it starts, serves, and stops in good order."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+
+import httpx
+import pytest
+
+ANYMODAL = Path(sys.executable).with_name("anymodal")
+
+
+@contextmanager
+def serving(
+    tmp_path: Path, *options: str, **extra: str
+) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
+    """A server at a free port, with its data in a folder of the test."""
+    environment = {**os.environ, "ANYMODAL_DATA": str(tmp_path / "data"), **extra}
+    process = subprocess.Popen(
+        [str(ANYMODAL), "serve", "--port", "0", *options],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None
+        address = ""
+        for line in process.stderr:
+            if line.startswith("Listening at "):
+                address = line.split()[-1]
+                break
+        assert address, "the server did not start"
+        with httpx.Client(base_url=address, timeout=120) as client:
+            yield process, client
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+@pytest.mark.usefixtures("bundle_home")
+def test_sigterm_ends_streams_and_finishes_what_is_under_way(tmp_path: Path) -> None:
+    with serving(tmp_path) as (process, client):
+        files = [("file", (f"{n}.txt", f"Note {n}.".encode() * 500)) for n in range(200)]
+        job = client.post("/v1/assets", files=files).json()["job"]
+        lines: list[str] = []
+
+        def follow() -> None:
+            with client.stream("GET", f"/v1/jobs/{job['id']}/events") as stream:
+                lines.extend(stream.iter_lines())
+
+        follower = Thread(target=follow)
+        follower.start()
+        while not lines and follower.is_alive():
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        follower.join(120)
+        assert not follower.is_alive()
+        assert process.wait(120) == 0
+    with serving(tmp_path) as (process, client):  # what was not begun is taken up again
+        while len(client.get("/v1/assets", params={"limit": 1000}).json()["assets"]) < 200:
+            time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(120) == 0
+
+
+@pytest.mark.usefixtures("bundle_home")
+def test_other_machines_need_a_key(tmp_path: Path) -> None:
+    data = {"ANYMODAL_DATA": str(tmp_path / "data")}
+    words = [str(ANYMODAL), "serve", "--host", "0.0.0.0", "--port", "0"]
+    refused = subprocess.run(
+        words, env={**os.environ, **data}, capture_output=True, text=True, check=False
+    )
+    assert refused.returncode == 2
+    assert "anymodal keys create" in refused.stderr
+    create = [str(ANYMODAL), "keys", "create", "page", "--scope", "read"]
+    made = subprocess.run(
+        create, env={**os.environ, **data}, capture_output=True, text=True, check=True
+    )
+    key = json.loads(made.stdout)["key"]
+    with serving(tmp_path, "--host", "0.0.0.0") as (_, client):
+        port = client.base_url.port
+        local = f"http://127.0.0.1:{port}/v1/info"
+        assert httpx.get(local).status_code == 401
+        assert httpx.get(local, headers={"Authorization": f"Bearer {key}"}).status_code == 200
