@@ -48,7 +48,7 @@ def serving(
 @pytest.mark.usefixtures("bundle_home")
 def test_sigterm_ends_streams_and_finishes_what_is_under_way(tmp_path: Path) -> None:
     with serving(tmp_path) as (process, client):
-        files = [("file", (f"{n}.txt", f"Note {n}.".encode() * 500)) for n in range(200)]
+        files = [("file", (f"{n}.txt", f"Note {n}.".encode() * 500)) for n in range(60)]
         job = client.post("/v1/assets", files=files).json()["job"]
         lines: list[str] = []
 
@@ -65,7 +65,7 @@ def test_sigterm_ends_streams_and_finishes_what_is_under_way(tmp_path: Path) -> 
         assert not follower.is_alive()
         assert process.wait(120) == 0
     with serving(tmp_path) as (process, client):  # what was not begun is taken up again
-        while len(client.get("/v1/assets", params={"limit": 1000}).json()["assets"]) < 200:
+        while len(client.get("/v1/assets", params={"limit": 1000}).json()["assets"]) < 60:
             time.sleep(0.2)
         process.send_signal(signal.SIGINT)
         assert process.wait(120) == 0
