@@ -20,7 +20,9 @@ def check_broker(timeout_s: float = 5.0) -> None:
     """
     from kombu.exceptions import OperationalError
 
-    url = app.conf.broker_url
+    from search.store.milvus_link import without_password
+
+    url = without_password(app.conf.broker_url)
     try:
         with app.connection_for_write(connect_timeout=timeout_s) as connection:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=timeout_s)

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
 
 
 class Settings(BaseSettings):
     """Where things are; each field is also ``ANYMODAL_<FIELD>``.
 
     The command line writes its options into the environment (`Settings.set`), so that a worker's
-    children see the same values.
+    children see the same values. What the environment leaves open is read from the file
+    ``anymodal_<field>`` in ``ANYMODAL_SECRETS`` (``/run/secrets``, where containers find them), so
+    that a password need not stand in the environment.
     """
 
     model_config = SettingsConfigDict(env_prefix="ANYMODAL_", frozen=True, extra="ignore")
@@ -63,6 +71,21 @@ class Settings(BaseSettings):
 
     metrics_host: str = "127.0.0.1"
     """The device on which it does; the figures name no file, and there is no password."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (not used: no .env is read)
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (replaced: see below)
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, the environment, then the secret files of this moment."""
+        folder = Path(os.environ.get("ANYMODAL_SECRETS", "/run/secrets"))
+        if not folder.is_dir():
+            return init_settings, env_settings
+        return init_settings, env_settings, SecretsSettingsSource(settings_cls, folder)
 
     @staticmethod
     def set(**options: str | None) -> None:
