@@ -3,7 +3,7 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3,$(shell command -v $(p) 2>/
 BIN := .venv/bin
 CODE := ingest encoder search workers tests examples benchmarks scripts
 
-.PHONY: demo test test-milvus check format bundle bench-throughput bench-ingest bench-quant bench-dsre fault-rounds clean
+.PHONY: demo test test-milvus check format bundle bench-throughput bench-ingest bench-quant bench-dsre fault-rounds compose-check compose-lock clean
 
 # From nothing to cross-modal hits: installs, fetches the offline model, ingests, searches.
 demo: .venv/installed
@@ -48,6 +48,24 @@ fault-rounds: .venv/tested $(if $(filter server,$(MILVUS)),.venv-milvus/installe
 
 bench-dsre: .venv/installed
 	$(BIN)/python -m benchmarks.dsre
+
+# The files of compose/, read by the tools they are for (Debian's docker-compose and prometheus).
+COMPOSE_FILES := -f compose/compose.yaml -f compose/compose.override.example.yaml
+compose-check: .venv/tested
+	docker-compose -f compose/compose.yaml --env-file compose/.env.example --profile '*' config --quiet
+	docker-compose $(COMPOSE_FILES) --profile '*' config --quiet
+	$(BIN)/hadolint compose/Dockerfile
+	promtool check config compose/prometheus/prometheus.yml
+	promtool test rules compose/prometheus/alerts_test.yml
+
+# Pins, with hashes, for the image. UV_FIND_LINKS or UV_INDEX name a place that has torch+cpu.
+LOCK := $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate
+LOCK_FOR := --python-platform x86_64-manylinux_2_28
+compose-lock: .venv/tested
+	$(LOCK) $(LOCK_FOR) pyproject.toml --constraint compose/torch.lock --no-emit-package torch \
+	    --output-file compose/requirements.lock
+	$(LOCK) $(LOCK_FOR) pyproject.toml --extra hub --output-file compose/gpu.lock
+	echo hatchling | $(LOCK) - --output-file compose/build.lock
 
 bundle: .venv/installed
 	$(BIN)/anymodal bundle fetch

@@ -1,0 +1,16 @@
+#!/bin/sh
+# Makes the passwords, once; what is there already stays.
+set -eu
+cd "$(dirname "$0")"
+mkdir -p secrets media
+chmod 700 secrets
+
+random() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
+
+# The folder is closed to others; the files are not, since the containers' users have to read them.
+keep() { [ -s "secrets/$1" ] || printf '%s\n' "$2" >"secrets/$1"; }
+
+keep redis_auth "requirepass $(random)"
+keep anymodal_broker "redis://:$(cut -d' ' -f2 secrets/redis_auth)@redis:6379/0"
+keep grafana_password "$(random)"
+chmod 444 secrets/*

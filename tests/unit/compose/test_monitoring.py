@@ -1,0 +1,110 @@
+"""Alerts and dashboard speak of figures that there are, and the handbook explains each alert."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from search.api.metrics import Metrics
+from tests.unit.compose.files import COMPOSE, OURS, ROOT, SERVICES
+from workers import broker_metrics, metrics
+
+ALERTS = yaml.safe_load((COMPOSE / "prometheus" / "alerts.yml").read_text())
+RULES: list[dict[str, Any]] = [rule for group in ALERTS["groups"] for rule in group["rules"]]
+DASHBOARD = json.loads((COMPOSE / "grafana" / "dashboards" / "anymodal.json").read_text())
+PANELS: list[dict[str, Any]] = DASHBOARD["panels"]
+CHARTS = [panel for panel in PANELS if panel["type"] != "row"]
+PROVISIONING = COMPOSE / "grafana" / "provisioning"
+
+
+def names() -> set[str]:
+    """What Prometheus gets to see of each metric."""
+    assert broker_metrics  # describes its own when imported
+    suffixes = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("_sum", "_count")}
+    kinds = {about.name: about.kind for about in metrics.DESCRIPTIONS}
+    kinds |= dict(re.findall(r"^# TYPE (\S+) (\S+)$", Metrics().text().decode(), re.MULTILINE))
+    return {name + suffix for name, kind in kinds.items() for suffix in suffixes.get(kind, ("",))}
+
+
+def expressions() -> Iterator[str]:
+    """All questions to Prometheus."""
+    yield from (rule["expr"] for rule in RULES)
+    yield from (target["expr"] for chart in CHARTS for target in chart["targets"])
+
+
+def test_every_figure_exists() -> None:
+    asked = {name for text in expressions() for name in re.findall(r"anymodal_\w+", text)}
+    assert asked
+    assert asked <= names()
+
+
+def test_the_dashboard_shows_what_operators_ask_first() -> None:
+    titles = " ".join(chart["title"] for chart in CHARTS)
+    for asked in ("Stage latency", "Queue depth", "Throughput", "Dead letters"):
+        assert asked in titles
+
+
+def test_the_dashboard_is_whole() -> None:
+    assert len({panel["id"] for panel in PANELS}) == len(PANELS)
+    assert DASHBOARD["uid"]
+    assert DASHBOARD["schemaVersion"] >= 39
+    for chart in CHARTS:
+        assert chart["title"]
+        assert chart["fieldConfig"]["defaults"]["unit"]
+        assert chart["datasource"] == {"type": "prometheus", "uid": "prometheus"}
+        assert len({target["refId"] for target in chart["targets"]}) == len(chart["targets"])
+    cells = [
+        (x, y)
+        for panel in PANELS
+        for place in [panel["gridPos"]]
+        for x in range(place["x"], place["x"] + place["w"])
+        for y in range(place["y"], place["y"] + place["h"])
+    ]
+    assert len(cells) == len(set(cells)), "panels overlap"
+    assert max(x for x, _ in cells) < 24
+
+
+def test_grafana_finds_the_dashboard_and_its_source() -> None:
+    (source,) = yaml.safe_load((PROVISIONING / "datasources" / "prometheus.yaml").read_text())[
+        "datasources"
+    ]
+    assert source["uid"] == "prometheus"
+    assert source["url"] == "http://prometheus:9090"
+    (provider,) = yaml.safe_load((PROVISIONING / "dashboards" / "anymodal.yaml").read_text())[
+        "providers"
+    ]
+    mounts = [str(volume).split(":") for volume in SERVICES["grafana"]["volumes"]]
+    assert ["./grafana/dashboards", provider["options"]["path"], "ro"] in mounts
+    assert ["./grafana/provisioning", "/etc/grafana/provisioning", "ro"] in mounts
+
+
+def test_prometheus_asks_every_role_at_its_port() -> None:
+    config = yaml.safe_load((COMPOSE / "prometheus" / "prometheus.yml").read_text())
+    found = {}
+    for job in config["scrape_configs"]:
+        for names_of in job.get("dns_sd_configs", []):
+            found |= dict.fromkeys(names_of["names"], str(names_of["port"]))
+    workers = {name: s for name, s in OURS.items() if s["command"][0] == "worker"}
+    asked = {name: s["environment"]["ANYMODAL_METRICS_PORT"] for name, s in workers.items()}
+    assert found | asked == found
+
+
+def test_every_alert_is_tested() -> None:
+    tests = yaml.safe_load((COMPOSE / "prometheus" / "alerts_test.yml").read_text())["tests"]
+    raised = {
+        check["alertname"]
+        for test in tests
+        for check in test.get("alert_rule_test", [])
+        if check["exp_alerts"]
+    }
+    assert raised == {rule["alert"] for rule in RULES}
+
+
+def test_the_handbook_explains_every_alert() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    explained = re.findall(r"^\| `(\w+)` \| (critical|warning) \|", page, re.MULTILINE)
+    assert explained == [(rule["alert"], rule["labels"]["severity"]) for rule in RULES]

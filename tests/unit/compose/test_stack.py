@@ -1,0 +1,212 @@
+"""What an operator may rely on in compose.yaml, without a container."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+import click
+import pytest
+import yaml
+from pydantic_settings import BaseSettings
+
+from encoder.config import EncoderConfig
+from ingest.config import IngestConfig
+from search.api.config import ApiConfig
+from tests.unit.compose.files import (
+    COMPOSE,
+    DOCKERFILE,
+    OURS,
+    SERVICES,
+    STACK,
+    VARIABLE,
+    filled,
+    seconds,
+    size_bytes,
+)
+from workers.cli import anymodal
+from workers.config import Settings
+from workers.queues import CLASSES
+
+ALL = pytest.mark.parametrize("name", SERVICES)
+OUR = pytest.mark.parametrize("name", OURS)
+
+
+def test_the_roles_are_there() -> None:
+    assert {"api", "worker-text", "worker-media", "redis", "milvus"} <= {
+        name for name, service in SERVICES.items() if "profiles" not in service
+    }
+    assert SERVICES["prometheus"]["profiles"] == SERVICES["grafana"]["profiles"] == ["monitoring"]
+    assert SERVICES["worker-gpu"]["profiles"] == ["gpu"]
+
+
+@ALL
+def test_a_service_may_do_nothing_that_it_need_not(name: str) -> None:
+    service = SERVICES[name]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert not {"privileged", "cap_add", "pid", "ipc", "network_mode", "devices"} & set(service)
+    sources = [str(volume).split(":")[0] for volume in service.get("volumes", [])]
+    assert not [source for source in sources if filled(source).startswith("/")]
+
+
+@ALL
+def test_the_root_is_read_only(name: str) -> None:
+    # Milvus writes beside its programs; nobody else does.
+    assert SERVICES[name]["read_only"] is (name != "milvus")
+
+
+@ALL
+def test_nobody_is_root(name: str) -> None:
+    if name in OURS:
+        assert re.search(r"^USER (?!0|root)\S+$", DOCKERFILE, re.MULTILINE)
+        assert "user" not in SERVICES[name]
+    elif name != "milvus":  # its 2.6 image cannot start otherwise
+        assert str(SERVICES[name]["user"]).split(":")[0] not in ("", "0", "root")
+
+
+@ALL
+def test_the_image_is_pinned(name: str) -> None:
+    tag = filled(SERVICES[name]["image"]).rpartition(":")[2]
+    assert re.search(r"\d+\.\d+\.\d+", tag)
+
+
+@ALL
+def test_it_starts_again_and_its_log_is_rotated(name: str) -> None:
+    assert SERVICES[name]["restart"] == "unless-stopped"
+    assert {"max-size", "max-file"} <= set(SERVICES[name]["logging"]["options"])
+
+
+@ALL
+def test_its_appetite_is_limited(name: str) -> None:
+    limits = SERVICES[name]["deploy"]["resources"]["limits"]
+    assert float(filled(str(limits["cpus"]))) > 0
+    assert size_bytes(limits["memory"]) >= 512 * 2**20
+
+
+@ALL
+def test_its_health_is_known(name: str) -> None:
+    if name not in OURS:
+        assert {"test", "interval", "timeout", "start_period"} <= set(SERVICES[name]["healthcheck"])
+        return
+    assert 'CMD ["python", "-m", "workers.health"]' in DOCKERFILE
+    environment, command = SERVICES[name]["environment"], SERVICES[name]["command"]
+    if name == "api":
+        (at,) = re.findall(r"ANYMODAL_HEALTH_URL=(\S+)", DOCKERFILE)
+        assert at == f"http://127.0.0.1:{command[command.index('--port') + 1]}/readyz"
+    else:
+        at = f"http://127.0.0.1:{environment['ANYMODAL_METRICS_PORT']}/metrics"
+        assert environment["ANYMODAL_HEALTH_URL"] == at
+
+
+@ALL
+def test_who_depends_on_it_waits_for_its_health(name: str) -> None:
+    for depends in SERVICES[name].get("depends_on", {}).values():
+        assert depends == {"condition": "service_healthy"}
+
+
+def test_only_the_api_is_published_and_that_on_the_loopback_device() -> None:
+    assert [name for name, service in SERVICES.items() if "ports" in service] == ["api"]
+    assert filled(SERVICES["api"]["ports"][0]) == "127.0.0.1:8080:8080"
+    assert STACK["networks"]["inside"] == {"internal": True}
+    outside = [name for name, service in SERVICES.items() if service["networks"] != ["inside"]]
+    assert outside == ["api"]
+
+
+def test_stopping_is_graceful() -> None:
+    for name, service in OURS.items():
+        grace_s = seconds(service["stop_grace_period"])
+        if name == "api":
+            assert grace_s > ApiConfig.model_fields["timeout_s"].default
+        else:
+            assert grace_s > float(service["environment"]["ANYMODAL_SHUTDOWN_S"])
+    assert all("stop_grace_period" in service for service in SERVICES.values())
+
+
+def test_every_kind_of_file_has_a_worker() -> None:
+    queues = [SERVICES[name]["command"] for name in ("worker-text", "worker-media")]
+    named = [kind for c in queues for kind in c[c.index("--queues") + 1].split(",")]
+    assert sorted(named) == sorted(CLASSES)
+
+
+def test_redis_never_throws_a_job_away() -> None:
+    lines = (COMPOSE / "redis" / "redis.conf").read_text().splitlines()
+    settings = dict(line.split(maxsplit=1) for line in lines if line and line[0] != "#")
+    assert settings["appendonly"] == "yes"
+    assert settings["maxmemory-policy"] == "noeviction"
+    limit = SERVICES["redis"]["deploy"]["resources"]["limits"]["memory"]
+    assert size_bytes(settings["maxmemory"]) < size_bytes(limit)
+
+
+SETTINGS: dict[str, type[BaseSettings]] = {
+    "ANYMODAL_ENCODER__": EncoderConfig,
+    "ANYMODAL_INGEST__": IngestConfig,
+    "ANYMODAL_API__": ApiConfig,
+    "ANYMODAL_": Settings,
+}
+
+
+@OUR
+def test_its_variables_are_settings(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = {k: filled(str(v)) for k, v in SERVICES[name]["environment"].items()}
+    environment.pop("ANYMODAL_HEALTH_URL", None)  # the Dockerfile's
+    for key, value in environment.items():
+        monkeypatch.setenv(key, value)
+        prefix = next(prefix for prefix in SETTINGS if key.startswith(prefix))
+        field = key.removeprefix(prefix).lower()
+        assert field in SETTINGS[prefix].model_fields
+    for settings in SETTINGS.values():
+        settings()
+
+
+@OUR
+def test_its_command_exists(name: str) -> None:
+    words = [filled(word) for word in SERVICES[name]["command"]]
+    assert 'ENTRYPOINT ["anymodal"]' in DOCKERFILE
+    command = anymodal.get_command(click.Context(anymodal), words[0])
+    assert command is not None
+    command.make_context(words[0], words[1:])
+
+
+def test_secrets_are_files_that_the_script_makes(tmp_path: Path) -> None:
+    folder = tmp_path / "compose"
+    copytree(COMPOSE, folder, ignore=lambda *_: {"secrets"})
+
+    def made() -> dict[str, str]:
+        subprocess.run([folder / "secrets.sh"], check=True)
+        return {path.name: path.read_text().strip() for path in (folder / "secrets").iterdir()}
+
+    first = made()
+    assert made() == first
+    files = {str(secret["file"]) for secret in STACK["secrets"].values()}
+    assert files == {f"./secrets/{name}" for name in first}
+    word, password = first["redis_auth"].split()
+    assert word == "requirepass"
+    assert first["anymodal_broker"] == f"redis://:{password}@redis:6379/0"
+    assert len(password) >= 32
+    assert (folder / "secrets").stat().st_mode & 0o077 == 0
+
+
+def test_no_password_stands_in_the_files() -> None:
+    for service in SERVICES.values():
+        for key in service.get("environment", {}):
+            assert key.endswith("__FILE") or not re.search("PASSWORD|SECRET|TOKEN|BROKER", key)
+
+
+def test_the_example_of_variables_is_complete_and_tells_the_defaults() -> None:
+    used = dict(VARIABLE.findall((COMPOSE / "compose.yaml").read_text()))
+    lines = (COMPOSE / ".env.example").read_text().splitlines()
+    told = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    assert told == used
+
+
+def test_the_example_of_an_override_names_what_exists() -> None:
+    override: dict[str, Any] = yaml.safe_load(
+        (COMPOSE / "compose.override.example.yaml").read_text()
+    )
+    assert set(override["services"]) <= set(SERVICES)
+    published = [s["ports"] for s in override["services"].values() if "ports" in s]
+    assert all(port.startswith("127.0.0.1:") for ports in published for port in ports)

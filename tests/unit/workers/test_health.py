@@ -1,0 +1,66 @@
+"""What a container's health check tells."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+
+import pytest
+
+from workers.health import problem_at
+
+ANSWERS = {
+    "/readyz": (200, '{"status":"ok"}'),
+    "/down": (503, '{"error":{}}'),
+    "/metrics": (200, "# HELP anymodal_broker_up 1 if it answers\nanymodal_broker_up 1.0\n"),
+    "/alone": (200, "# HELP anymodal_broker_up 1 if it answers\nanymodal_broker_up 0.0\n"),
+}
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        code, body = ANSWERS[self.path]
+        self.send_response(code)
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("path", ["/readyz", "/metrics"])
+def test_ready(url: str, path: str) -> None:
+    assert problem_at(url + path) == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "why"), [("/down", "503"), ("/alone", "the broker does not answer")]
+)
+def test_not_ready(url: str, path: str, why: str) -> None:
+    assert why in problem_at(url + path)
+
+
+def test_nobody_there() -> None:
+    assert "127.0.0.1:1" in problem_at("http://127.0.0.1:1/readyz")
+
+
+@pytest.mark.parametrize(("path", "code"), [("/readyz", 0), ("/down", 1)])
+def test_the_exit_code_tells(url: str, path: str, code: int) -> None:
+    environment = {"ANYMODAL_HEALTH_URL": url + path}
+    program = [sys.executable, "-m", "workers.health"]
+    ran = subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == code
+    assert bool(ran.stderr) == bool(code)
