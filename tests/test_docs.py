@@ -60,7 +60,8 @@ def test_commands_of_the_docs_exist_with_their_options(words: list[str]) -> None
         found = command.get_command(click.Context(command), words[0])
         assert found, f"no command {words[0]!r}"
         command, words = found, words[1:]
-    known = {flag for parameter in command.params for flag in parameter.opts} | {"--help"}
+    flags = (p.opts + p.secondary_opts for p in command.params)
+    known = {flag for names in flags for flag in names} | {"--help"}
     used = {word.split("=")[0] for word in words if word.startswith("--")}
     assert used <= known
 

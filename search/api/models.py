@@ -77,7 +77,7 @@ class SearchRequest(Strict):
     diversity: float = Field(0.0, ge=0, le=1)
     lexical: bool | None = None
     consistency: Literal["session", "strong"] = "session"
-    cursor: str = Field("", max_length=4096)
+    cursor: str = Field("", max_length=100_000)
     explain: bool = False
 
 
