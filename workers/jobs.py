@@ -17,6 +17,7 @@ from ingest import identify, segments
 from ingest.config import IngestConfig
 from ingest.remote import identify_url, is_url
 from ingest.types import Asset
+from search.errors import StoreError
 from search.store.base import VectorStore
 from search.types import AssetRow, SegmentRow
 from workers import metrics
@@ -141,13 +142,24 @@ class IngestJob:
         labels: Labels,
         report: IngestReport,
     ) -> None:
-        """Write segments, then commit rows; then take back what these files held before."""
+        """Write segments, then commit rows; then take back what these files held before.
+
+        Raises:
+            StoreError: content that was stored, and so not encoded, was deleted meanwhile.
+        """
         rows, finished = encoding.rows, encoding.finished
         uris = [copy.uri for copies in located.values() for copy in copies]
         before = self.store.assets_at(uris).values()
         touched = {*located, *(row.asset_id for rows_here in before for row in rows_here)}
         with self.exclusive(touched):
+            self.store.catch_up()
             current = self.store.assets(list(located))
+            if gone := stored.keys() - current.keys():
+                uri = located[min(gone)][0].uri
+                raise StoreError(
+                    f"What {uri} holds was deleted from the store while this was underway.",
+                    remedy="Run the ingest again.",
+                )
             writes = []
             for asset_id, copies in located.items():
                 if asset_id not in stored and asset_id not in finished:

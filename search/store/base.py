@@ -10,7 +10,8 @@ from search.filters import Filter
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
 Consistency: TypeAlias = Literal["session", "strong"]
-"""How new an answer is: with what this store object wrote, or with what anyone wrote."""
+"""How new an answer is: with what this store object wrote and, of others, what is older than
+5 s; or with what anyone wrote."""
 
 
 class VectorStore(Protocol):
@@ -26,6 +27,13 @@ class VectorStore(Protocol):
 
     def delete(self, asset_ids: Sequence[str]) -> None:
         """Remove commit rows first, then the segments; unknown ids are ignored."""
+        ...
+
+    def catch_up(self) -> None:
+        """Have the next reads of this object see all that anyone has written until now.
+
+        Cheaper than "strong" reads: a server needs 200 ms for each of these, and here only once.
+        """
         ...
 
     def search(

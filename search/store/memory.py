@@ -43,6 +43,9 @@ class MemoryStore:
             self._assets = {k: v for k, v in self._assets.items() if k not in gone}
             self._segments = {k: v for k, v in self._segments.items() if v.asset_id not in gone}
 
+    def catch_up(self) -> None:
+        """Every read sees everything."""
+
     def search(
         self,
         queries: Embeddings,

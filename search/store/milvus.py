@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import heapq
-import time
 from collections.abc import Collection as Ids
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from operator import attrgetter, itemgetter
 from pathlib import Path
@@ -48,7 +47,6 @@ _QUERIES_PER_CALL = 64
 _ROWS_PER_PAGE = 1000
 _MAX_ROWS = 16_384  # that Milvus answers to one query
 _IDS_PER_SEARCH = 2000
-_SETTLE_S = 5.0
 
 
 class MilvusStore:
@@ -83,7 +81,6 @@ class MilvusStore:
     ) -> None:
         self._embed_dim = embed_dim
         self._segments = segments_collection(embed_dim)
-        self._strong_until_s = 0.0
         folder = target if isinstance(target, Path) else None
         server = served(folder) if folder else None
         self._folder = None if server else folder
@@ -131,14 +128,19 @@ class MilvusStore:
             self._flush(LOCATIONS)
             self._upsert(ASSETS, [asset_to_dict(asset) for asset in checked])
             self._flush(ASSETS)
+        self._link.catch_up()
 
     def delete(self, asset_ids: Sequence[str]) -> None:
         """Remove commit rows first, then the segments; unknown ids are ignored."""
         for ids in _chunks(list(dict.fromkeys(asset_ids)), _IDS_PER_CALL):
             for kind in (ASSETS, self._segments, LOCATIONS):
                 self._link.call("delete", self._name(kind), filter=among("asset_id", ids))
-                self._strong_until_s = time.monotonic() + _SETTLE_S
                 self._flush(kind)
+        self._link.catch_up()
+
+    def catch_up(self) -> None:
+        """Have the next reads see all that anyone has written until now."""
+        self._link.catch_up()
 
     def search(
         self,
@@ -154,18 +156,23 @@ class MilvusStore:
         found: list[list[ScoredSegment]] = [[] for _ in rows]
         if not self._has_partition(modality):
             return found
-        level = self._consistency(consistency)
+        fresh = self._freshness(consistency)
         for expression in _among_assets(asset_ids):
             for start in range(0, len(rows), _QUERIES_PER_CALL):
                 part = rows[start : start + _QUERIES_PER_CALL]
-                answers = self._nearest(part, modality, limit, expression, level)
+                answers = self._nearest(part, modality, limit, expression, fresh)
                 for place, answer in enumerate(answers, start):
                     both = heapq.merge(found[place], _ranked(answer), key=_rank)
                     found[place] = list(islice(both, limit))
         return found
 
     def _nearest(
-        self, rows: Embeddings, modality: Modality, limit: int, expression: str, level: str
+        self,
+        rows: Embeddings,
+        modality: Modality,
+        limit: int,
+        expression: str,
+        fresh: Mapping[str, Any],
     ) -> list[Any]:
         answers: list[Any] = self._link.call(
             "search",
@@ -177,16 +184,14 @@ class MilvusStore:
             limit=limit,
             output_fields=self._segments.scalars,
             search_params={"metric_type": METRIC, "params": {"ef": max(64, 2 * limit)}},
-            consistency_level=level,
+            **fresh,
         )
         return answers
 
     def embeddings(self, asset_id: str) -> list[SegmentRow]:
         """All segments of one asset with their embeddings, by modality and index."""
         fields = [*self._segments.scalars, self._segments.vector]
-        found = self._rows(
-            self._segments, equals("asset_id", asset_id), fields, self._consistency()
-        )
+        found = self._rows(self._segments, equals("asset_id", asset_id), fields, self._freshness())
         return sorted(map(segment_from_dict, found), key=attrgetter("modality", "index"))
 
     def vectors(self, segment_ids: Sequence[str]) -> dict[str, Embeddings]:
@@ -214,7 +219,7 @@ class MilvusStore:
             ASSETS,
             " and ".join(part for part in parts if part),
             fields,
-            self._consistency(consistency),
+            self._freshness(consistency),
             limit,
         )
         if filter is not None and not compiled.exact:
@@ -228,7 +233,7 @@ class MilvusStore:
             self._name(ASSETS),
             filter=self._compiled(filter).expression,
             output_fields=["count(*)"],
-            consistency_level=self._consistency(),
+            **self._freshness(),
         )
         return int(row["count(*)"])
 
@@ -262,7 +267,9 @@ class MilvusStore:
 
     def scan(self) -> Iterator[AssetRow]:
         """All commit rows, streamed in the order of their ids."""
-        return map(asset_from_dict, self._pages(ASSETS, "", ASSETS.scalars, "Strong"))
+        return map(
+            asset_from_dict, self._pages(ASSETS, "", ASSETS.scalars, self._freshness("strong"))
+        )
 
     def close(self) -> None:
         """Release files and connections; calling it twice is allowed."""
@@ -286,7 +293,7 @@ class MilvusStore:
         kind: Collection,
         expression: str,
         fields: Sequence[str],
-        level: str,
+        fresh: Mapping[str, Any],
         limit: int | None = None,
     ) -> Iterator[dict[str, Any]]:
         """All rows for which an expression holds, in the order of their keys.
@@ -301,15 +308,15 @@ class MilvusStore:
                 filter=expression,
                 limit=_MAX_ROWS,
                 output_fields=list(fields),
-                consistency_level=level,
+                **fresh,
             )
             if len(rows) < _MAX_ROWS:
                 yield from sorted(rows, key=itemgetter(kind.key))
                 return
-        yield from self._pages(kind, expression, fields, level)
+        yield from self._pages(kind, expression, fields, fresh)
 
     def _pages(
-        self, kind: Collection, expression: str, fields: Sequence[str], level: str
+        self, kind: Collection, expression: str, fields: Sequence[str], fresh: Mapping[str, Any]
     ) -> Iterator[dict[str, Any]]:
         """All rows for which an expression holds, in the order of their keys."""
         pages = self._link.call(
@@ -318,7 +325,7 @@ class MilvusStore:
             batch_size=_ROWS_PER_PAGE,
             filter=expression,
             output_fields=list(fields),
-            consistency_level=level,
+            **fresh,
         )
         try:
             while True:
@@ -330,14 +337,9 @@ class MilvusStore:
         finally:
             pages.close()
 
-    def _consistency(self, asked: Consistency = "session") -> str:
-        """Enough to see what this process wrote.
-
-        "Strong" waits for the server's next time tick: 200 ms in every read, measured. "Session"
-        does not, but a server (2.3) tells no time for deletes, so it would not wait for those.
-        """
-        strong = asked == "strong" or time.monotonic() < self._strong_until_s
-        return "Strong" if strong else "Session"
+    def _freshness(self, asked: Consistency = "session") -> dict[str, Any]:
+        """Options of a read by which it sees what this store object wrote, or what anyone wrote."""
+        return {"consistency_level": "Strong"} if asked == "strong" else self._link.freshness()
 
     def _list_partitions(self) -> frozenset[str]:
         return frozenset(self._link.call("list_partitions", self._name(self._segments)))
@@ -389,7 +391,7 @@ class MilvusStore:
                 self._name(kind),
                 filter=among(field, chunk),
                 output_fields=list(wanted or kind.scalars),
-                consistency_level=self._consistency(),
+                **self._freshness(),
             )
         return rows
 

@@ -47,6 +47,10 @@ class Opener:
     def __call__(self, space: str = SPACE, **options: bool) -> VectorStore:
         """Close what was opened before and open the store; options override."""
         self.close()
+        return self.beside(space, **options)
+
+    def beside(self, space: str = SPACE, **options: bool) -> VectorStore:
+        """Open the store once more, as another process does."""
         self._opened.append(open_store(self._uri, space, DIM, prefix=self._prefix, **options))
         return self._opened[-1]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from encoder.types import IMAGE
 from search.errors import SpaceMismatchError, StoreError
 from search.store.memory import MemoryStore
 from tests.contract.conftest import Opener
@@ -54,3 +55,17 @@ def test_many_pages_are_scanned_in_order(open_again: Opener) -> None:
     found = [row.asset_id for row in store.scan()]
     assert found == [f"a{number:05}" for number in range(2500)]
     assert np.unique(found).size == 2500
+
+
+def test_what_others_write_and_delete_is_seen_after_catching_up(open_again: Opener) -> None:
+    one, other = open_again(), open_again.beside()
+    for number, vector in enumerate(vectors(5)):
+        name = f"a{number}"
+        one.write([asset(name, "/x")], [segment(name, 0, vector)])
+        other.catch_up()
+        assert list(other.assets([name])) == [name]
+        assert [hit.asset_id for hit in other.search(vector[None], IMAGE, 1)[0]] == [name]
+        one.delete([name])
+        other.catch_up()
+        assert other.assets([name]) == other.assets_at(["/x"]) == {}
+        assert other.search(vector[None], IMAGE, 5) == [[]]

@@ -1,4 +1,6 @@
 import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +10,12 @@ from PIL import Image
 from encoder import MultiModalEncoder
 from encoder.errors import InputError
 from encoder.types import TEXT, Embeddings, Item
-from search.errors import StoreUnavailableError
+from search.errors import StoreError, StoreUnavailableError
 from search.store.memory import MemoryStore
 from search.types import AssetRow, SegmentRow
 from workers.jobs import IngestJob, in_chunks
 from workers.removal import remove
+from workers.retry import may_heal
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +180,24 @@ def test_what_was_not_acknowledged_is_not_ingested(
     with pytest.raises(StoreUnavailableError):
         IngestJob(encoder, store).run(write(tmp_path, a="One."))
     assert list(store.scan()) == []
+
+
+def test_content_that_another_deletes_meanwhile_is_not_half_there(
+    encoder: MultiModalEncoder, store: MemoryStore, tmp_path: Path
+) -> None:
+    paths = write(tmp_path, a="One.")
+    IngestJob(encoder, store).run(paths)
+
+    @contextmanager
+    def after_another(asset_ids: Iterable[str]) -> Iterator[None]:
+        store.delete(list(asset_ids))
+        yield
+
+    with pytest.raises(StoreError, match=r"a\.txt.*deleted") as caught:
+        IngestJob(encoder, store, exclusive=after_another).run(paths)
+    assert may_heal(caught.value)
+    assert list(store.scan()) == []
+    assert IngestJob(encoder, store).run(paths).ingested == 1
 
 
 def test_removal_by_id_file_and_folder(job: IngestJob, store: MemoryStore, tmp_path: Path) -> None:
