@@ -20,6 +20,7 @@ from workers import board_scripts as lua
 from workers.broker import BrokerError
 from workers.heartbeat import repeating
 from workers.job_types import Claim, DeadLetter, JobView, Labels, Shard
+from workers.logs import clean
 from workers.reports import IngestReport
 
 T = TypeVar("T")
@@ -50,7 +51,7 @@ class JobBoard:
         import redis
 
         if not url.startswith(("redis://", "rediss://", "unix://")):
-            raise InputError("--broker", got=repr(url), wanted="redis://host:6379/0")
+            raise InputError("--broker", got=repr(clean(url)), wanted="redis://host:6379/0")
         self._redis: Any = redis.Redis.from_url(
             url, decode_responses=True, socket_timeout=10, socket_connect_timeout=5
         )
@@ -112,7 +113,8 @@ class JobBoard:
         found = self._run(lua.CLAIM, job_id, shard_id, self.lease_s)
         if not found:
             return None
-        return Claim(Shard(**json.loads(found[0])), int(found[1]) - 1, int(found[2]))
+        payload, taken, failures, taken_over = found
+        return Claim(Shard(**json.loads(payload)), taken - 1, int(failures), bool(taken_over))
 
     def beat(self, job_id: str, shard_id: str) -> bool:
         """Keep the lease; False if the shard is no longer open. Does not wait for the broker."""

@@ -74,8 +74,8 @@ settle()
 return 1
 """
 
-# job id, ttl, shard, lease seconds: payload, times taken and not given back, failures; nothing
-# if done, held or no longer wanted.
+# job id, ttl, shard, lease seconds: payload, times taken and not given back, failures, whether it
+# is taken over from a holder that fell silent; nothing if done, held or no longer wanted.
 CLAIM = f"""{_NOW}{_CLOSE}
 local payload = redis.call('HGET', KEYS[2], ARGV[3])
 if not payload then return false end
@@ -83,9 +83,9 @@ local lease = redis.call('ZSCORE', KEYS[3], ARGV[3])
 if lease and tonumber(lease) > now then return false end
 if unwanted(ARGV[3]) then return false end
 redis.call('ZADD', KEYS[3], now + ARGV[4], ARGV[3])
-redis.call('HSET', KEYS[4], ARGV[3] .. ':held', 1)
+local taken_over = 1 - redis.call('HSET', KEYS[4], ARGV[3] .. ':held', 1)
 local failures = redis.call('HGET', KEYS[4], ARGV[3] .. ':failures') or '0'
-return {{payload, redis.call('HINCRBY', KEYS[4], ARGV[3], 1), failures}}
+return {{payload, redis.call('HINCRBY', KEYS[4], ARGV[3], 1), failures, taken_over}}
 """
 
 # job id, ttl, shard, lease seconds: 0 if the shard is no longer open.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from encoder.errors import AnymodalError
 from workers.app import app
+from workers.logs import clean
 
 
 class BrokerError(AnymodalError):
@@ -28,7 +29,7 @@ def check_broker(timeout_s: float = 5.0) -> None:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=timeout_s)
     except (OperationalError, OSError) as error:
         raise BrokerError(
-            f"The broker {url} does not answer: {error}.",
+            f"The broker {url} does not answer: {clean(str(error))}.",
             "Start it, or leave --broker out to do the work in this process.",
         ) from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import (
@@ -65,6 +66,9 @@ class Settings(BaseSettings):
     child_growth_mb: int = Field(default=2048, ge=1)
     """How much more memory than after its start a worker's process may have used before it is
     replaced, between two tasks."""
+
+    log_format: Literal["text", "json"] = "text"
+    """How a worker writes its log."""
 
     metrics_port: int | None = Field(default=None, ge=1, le=65535)
     """Where a worker answers Prometheus; None: nowhere."""

@@ -16,6 +16,7 @@ from ingest.language import SAMPLE_CHARS, language_of
 from ingest.types import Asset, Segment
 from search.store.schema import segment_id
 from search.types import SegmentRow
+from workers.logs import about
 from workers.reports import IngestReport
 from workers.streams import Decoded
 from workers.transcripts import Transcript
@@ -118,7 +119,8 @@ class Encoding:
 
     def _fail(self, asset: Asset, error: Exception) -> None:
         if asset.asset_id not in self._failed:
-            self._report.fail(asset.uri, error)
+            with about(asset_id=asset.asset_id):
+                self._report.fail(asset.uri, error)
         self._failed.add(asset.asset_id)
         self._transcripts.pop(asset.asset_id, None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from threading import Event, Thread
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ def repeating(beat: Callable[[], object], every_s: float) -> Iterator[None]:
             except Exception as error:  # noqa: BLE001 (see above)
                 logger.debug("no heartbeat: %s", error)
 
-    thread = Thread(target=run, name="heartbeat", daemon=True)
+    thread = Thread(target=copy_context().run, args=(run,), name="heartbeat", daemon=True)
     thread.start()
     try:
         yield

@@ -41,6 +41,8 @@ class Claim:
     """How often a worker took it and was never heard of again."""
     failures: int = 0
     """How often it was given back with an error that counts."""
+    taken_over: bool = False
+    """Whether the worker that held it fell silent."""
 
 
 @dataclass(frozen=True)

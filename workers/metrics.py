@@ -86,11 +86,15 @@ ACTIVE = Gauge(
 SHARD_S = _histogram(
     "anymodal_shard_seconds", ["cost"], "How long a shard was worked on, by its cost class."
 )
+LOST = _counter(
+    "anymodal_leases_lost_total",
+    [],
+    "Shards that this worker took over from one that died, or fell silent, while it held them.",
+)
 RESENT = _counter(
     "anymodal_shards_resent_total",
     ["reason"],
-    "Shards that this worker's sweeper sent again: lease_ended (their worker died), wait_over, "
-    "message_lost.",
+    "Shards that this worker's sweeper sent again: lease_ended, wait_over, message_lost.",
 )
 FILES = _counter(
     "anymodal_files_total", ["outcome"], "Files counted into jobs: ingested, unchanged, failed."

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from celery import bootsteps
-from celery.signals import worker_process_init, worker_shutting_down
+from celery.signals import (
+    setup_logging,
+    task_postrun,
+    task_prerun,
+    worker_process_init,
+    worker_shutting_down,
+)
 
-from workers import exposition, stopping
+from workers import exposition, logs, stopping
 from workers.app import app
 from workers.config import Settings
 
@@ -52,6 +59,23 @@ def _announce_stop(**_: Any) -> None:
     stopping.announce()
 
 
+def _keep_logs(**_: Any) -> None:
+    """The command has set up logging; Celery shall not. The pool's logger joins the others."""
+    from billiard.util import get_logger
+
+    pool = get_logger()
+    pool.propagate = True
+    pool.setLevel(logging.ERROR)
+
+
+def _begin_task(task_id: str, args: Sequence[Any], **_: Any) -> None:
+    logs.begin_task(task_id, args)
+
+
+def _end_task(**_: Any) -> None:
+    logs.end_task()
+
+
 def _count_alone(**_: Any) -> None:
     """Begin a child's own figures."""
     from workers import metrics
@@ -80,6 +104,9 @@ def _warm_up(**_: Any) -> None:
 
 
 app.steps["worker"].add(SweepStep)
+setup_logging.connect(_keep_logs, weak=False)
+task_prerun.connect(_begin_task, weak=False)
+task_postrun.connect(_end_task, weak=False)  # after Celery has told how the task ended
 worker_shutting_down.connect(_announce_stop, weak=False)
 worker_process_init.connect(_count_alone, weak=False)  # first: loading the model is counted
 worker_process_init.connect(_warm_up, weak=False)

@@ -71,6 +71,8 @@ class ShardRun:
         claim = self.board.claim(job_id, shard_id)
         if claim is None:
             return "left"
+        if claim.taken_over:
+            metrics.LOST.inc()
         if claim.crashes >= retry.MAX_CRASHES:
             return self._divide(job_id, shard_id, claim.shard, _crashed(claim.crashes))
         beating = repeating(self._beat(job_id, shard_id), self.board.lease_s / _BEATS_PER_LEASE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from queue import Empty, Full, Queue
 from threading import Event
@@ -11,6 +12,7 @@ from time import perf_counter
 
 from encoder.errors import MediaError
 from ingest.types import Asset, Segment
+from workers.logs import about
 
 Decode = Callable[[Asset], Iterable[Segment]]
 _POLL_S = 0.1
@@ -37,7 +39,10 @@ def decode_side_by_side(
     queue: Queue[Decoded] = Queue(max_waiting)
     stop = Event()
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
-        futures = [pool.submit(_decode_into, queue, stop, asset, decode) for asset in assets]
+        futures = [
+            pool.submit(copy_context().run, _decode_into, queue, stop, asset, decode)
+            for asset in assets
+        ]
         n_open = len(assets)
         try:
             while n_open:
@@ -58,10 +63,11 @@ def _decode_into(queue: Queue[Decoded], stop: Event, asset: Asset, decode: Decod
     waited_s = 0.0
     last = Decoded(asset)
     try:
-        for segment in decode(asset):
-            waited_s += _put(queue, stop, Decoded(asset, segment))
-            if stop.is_set():
-                return
+        with about(asset_id=asset.asset_id):
+            for segment in decode(asset):
+                waited_s += _put(queue, stop, Decoded(asset, segment))
+                if stop.is_set():
+                    return
     except MediaError as error:
         last = Decoded(asset, error=error)
     busy_s = perf_counter() - started - waited_s

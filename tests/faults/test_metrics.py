@@ -1,9 +1,10 @@
-"""What Prometheus reads from a prefork worker agrees with what the job counted."""
+"""What a prefork worker tells Prometheus and its log agrees with what the job counted."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 import urllib.request
@@ -21,13 +22,13 @@ from tests.faults.rounds import make_media, running
 from workers.board import JobBoard
 
 PORT = free_port()
+GRPC = re.compile(r"[IWEF]\d{4} [\d:.]+ +\d+ \w+\.cc:\d+\]")  # writes to stderr by itself, in C
 
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    with running(
-        tmp_path / "cluster", ANYMODAL_METRICS_PORT=str(PORT), TMPDIR=str(tmp_path)
-    ) as cluster:
+    told = {"ANYMODAL_METRICS_PORT": str(PORT), "ANYMODAL_LOG_FORMAT": "json"}
+    with running(tmp_path / "cluster", TMPDIR=str(tmp_path), **told) as cluster:
         yield cluster
 
 
@@ -78,7 +79,7 @@ def test_figures_agree_with_the_jobs_across_children_and_deaths(
     assert process.returncode == 0, err
     scrape = at_rest()
     agree(scrape, first, json.loads(out))
-    assert scrape.total("anymodal_shards_resent_total", reason="lease_ended") == 1
+    assert scrape.total("anymodal_leases_lost_total") == 1
     # The process that came in the place of the dead one goes on with its figures.
     assert len(list(tmp_path.glob("anymodal-metrics-*/counter_*.db"))) == 3
 
@@ -88,6 +89,26 @@ def test_figures_agree_with_the_jobs_across_children_and_deaths(
     without = Scrape()
     assert without.total("anymodal_broker_up") == 0
     agree(without, first, json.loads(out))
+    logged_as_told(cluster, [first, json.loads(out)])
+
+
+def logged_as_told(cluster: Cluster, reports: list[dict[str, Any]]) -> None:
+    """Every line is JSON; each dead letter has its line, with all ids; so has the end of a task."""
+    written = cluster.workers[0].log().splitlines()
+    lines = [json.loads(line) for line in written if not GRPC.match(line)]
+    assert all({"time", "level", "logger", "message"} <= line.keys() for line in lines)
+    jobs = {report["job"] for report in reports}
+    aside = [line for line in lines if line["message"].startswith("set aside")]
+    letters = [letter for report in reports for letter in report["failures"]]
+    for letter in letters:
+        assert any(letter["uri"] in line["message"] for line in aside)
+    for line in aside:
+        assert line["job_id"] in jobs
+        assert {"shard_id", "task_id"} <= line.keys()
+    ended = [line for line in lines if " succeeded in " in line["message"]]
+    assert {line["job_id"] for line in ended} == jobs
+    received = [line for line in lines if line["message"].endswith(" received")]
+    assert {line["task_id"] for line in ended} <= {line["task_id"] for line in received}
 
 
 def at_rest() -> Scrape:
@@ -123,7 +144,8 @@ def kill_at_work(cluster: Cluster) -> None:
         wait_for(lambda: any(board.leased(job) for job in board.running()), 60, "the first shards")
         signal_all(children, signal.SIGSTOP)
         [job_id] = board.running()
-        at_work = len(board.leased(job_id)) == 2
+        tries = board._redis.hgetall(f"anymodal:job:{job_id}:tries")
+        at_work = sum(f"{shard}:held" in tries for shard in board.leased(job_id)) == 2
         if at_work:
             assert Scrape().total("anymodal_tasks_active") == 2
             os.kill(children.pop(), signal.SIGKILL)

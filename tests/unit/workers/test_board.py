@@ -99,7 +99,7 @@ def test_a_silent_worker_loses_its_shard_to_one_sweeper(board: JobBoard, url: st
     for sweeper in sweepers:
         sweeper.sweep()
     assert sent == [(job_id, shard_id, replace(shard, priority=0))]
-    assert board.claim(job_id, shard_id) == Claim(shard, crashes=1)
+    assert board.claim(job_id, shard_id) == Claim(shard, crashes=1, taken_over=True)
 
 
 def test_a_beat_keeps_the_shard(board: JobBoard) -> None:
