@@ -3,7 +3,7 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3,$(shell command -v $(p) 2>/
 BIN := .venv/bin
 CODE := ingest encoder search workers tests examples benchmarks scripts
 
-.PHONY: demo test test-milvus check format bundle bench-throughput bench-ingest bench-quant bench-dsre fault-rounds compose-check compose-lock clean
+.PHONY: demo test test-milvus check format bundle bench-throughput bench-api bench-ingest bench-jobs bench-quant bench-dsre fault-rounds compose-check compose-lock clean
 
 # From nothing to cross-modal hits: installs, fetches the offline model, ingests, searches.
 demo: .venv/installed
@@ -35,6 +35,13 @@ bench-throughput: .venv/installed
 
 bench-ingest: .venv/installed
 	$(BIN)/python -m benchmarks.ingest
+
+bench-jobs: .venv/tested
+	$(BIN)/python -m benchmarks.jobs
+
+# On a genuine Milvus server with 20,000 segments, and on Milvus Lite.
+bench-api: .venv/tested bundle .venv-milvus/installed
+	$(BIN)/python -m benchmarks.api
 
 # Beside others' libraries, which live in an environment of their own.
 bench-quant: .venv-bench/installed

@@ -63,7 +63,7 @@ def load(
         return sparsity.chunk(SparseTextTower(tokenizer, session, sparse), folder)
 
     def load_image() -> Tower:
-        return image.ImageTower(precision.open(folder, "image", n_threads), _image_labels())
+        return image.ImageTower(precision.open(folder, "image", n_threads), image_labels())
 
     def load_audio() -> AudioTower:
         from encoder.towers import audio
@@ -86,7 +86,8 @@ def load(
     )
 
 
-def _image_labels() -> NDArray[np.float16]:
+def image_labels() -> NDArray[np.float16]:
+    """The places of the image network's classes in the space, [n_classes, embed_dim]."""
     with np.load(TABLES / "image_labels.npz", allow_pickle=False) as tables:
         labels: NDArray[np.float16] = tables["embeddings"]
     return labels

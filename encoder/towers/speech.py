@@ -50,11 +50,15 @@ class Speech:
     Args:
         folder: holds ``model.bin``, ``config.json``, ``tokenizer.json`` and ``vocabulary.txt``.
         n_threads: threads of one run; None for every core.
+        compute_type: CTranslate2's name for the numbers that it computes with.
     """
 
-    def __init__(self, folder: Path, *, n_threads: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, n_threads: int | None = None, compute_type: str = "int8"
+    ) -> None:
         self._folder = folder
         self._n_threads = n_threads
+        self._compute_type = compute_type
         self._lock = Lock()
 
     def features(self, samples: Samples) -> NDArray[np.float32]:
@@ -161,7 +165,10 @@ class Speech:
                 remedy="Run `anymodal bundle fetch`.",
             )
         return WhisperModel(
-            str(self._folder), device="cpu", compute_type="int8", cpu_threads=self._n_threads or 0
+            str(self._folder),
+            device="cpu",
+            compute_type=self._compute_type,
+            cpu_threads=self._n_threads or 0,
         )
 
     @cached_property

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from encoder.errors import InputError, ModelError
-from encoder.models.default import _image_labels
+from encoder.models.default import image_labels
 from encoder.networks.efficientnet_lite import Block, BlockSize, SamePadConv
 from encoder.quant.static import (
     activation_ranges,
@@ -367,7 +367,7 @@ def test_the_bundles_image_tower_agrees(draw: Callable[[], Image], bundle_home: 
     picture = np.asarray(draw().convert("RGB"))
     names = ("model.onnx", "model.int8.onnx")
     towers = [
-        ImageTower(OnnxSession(bundle_home / "image" / name), _image_labels()) for name in names
+        ImageTower(OnnxSession(bundle_home / "image" / name), image_labels()) for name in names
     ]
 
     embeddings = [tower.forward([tower.prepare(picture)])[0] for tower in towers]

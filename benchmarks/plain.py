@@ -1,0 +1,72 @@
+"""What a script without a pipeline does: one item after the other, float32 in torch, one insert
+for each. The decoders are the pipeline's own, and Whisper runs in float32 on its runtime.
+
+``python -m benchmarks.plain FOLDER STORE`` prints its seconds and counts as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from time import perf_counter
+
+from encoder.models.base import Model
+from encoder.models.default import load
+from encoder.runtime.torch import TorchSession
+from encoder.towers.audio import AudioTower
+from encoder.towers.image import ImageTower
+from encoder.towers.sound_labels import load_sound_labels
+from encoder.towers.speech import Speech
+from encoder.towers.text import TextTower, load_tokenizer
+from encoder.types import AUDIO, IMAGE, TEXT
+
+
+def torch_model() -> Model:
+    """The bundle's towers in torch, float32; the space is that of ``MultiModalEncoder()``."""
+    from encoder.models.bundle import location
+    from encoder.models.default import image_labels
+    from encoder.models.networks import load_network
+
+    folder = location()
+    sessions = {
+        name: TorchSession(load_network("bundle:default", name).module)
+        for name in ("text", "image", "audio")
+    }
+    text = TextTower(load_tokenizer(folder / "text" / "tokenizer.json"), sessions["text"])
+    speech = Speech(folder / "speech", compute_type="float32")
+    towers = {
+        TEXT: text,
+        IMAGE: ImageTower(sessions["image"], image_labels()),
+        AUDIO: AudioTower(sessions["audio"], speech, load_sound_labels(), text),
+    }
+    return Model(load().space, towers)
+
+
+def ingest(folder: Path, store: str) -> dict[str, object]:
+    """Encode and insert each segment of each file, in order."""
+    from pymilvus import DataType, MilvusClient
+
+    from ingest import IngestConfig, identify, segments
+
+    model, config = torch_model(), IngestConfig()
+    client = MilvusClient(store)
+    schema = MilvusClient.create_schema(auto_id=True)
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("path", DataType.VARCHAR, max_length=1024)
+    schema.add_field("embedding", DataType.FLOAT_VECTOR, dim=model.space.embed_dim)
+    client.create_collection("plain", schema=schema)
+    counts: Counter[str] = Counter()
+    started = perf_counter()
+    for path in sorted(folder.iterdir()):
+        for segment in segments(identify(path, config), config):
+            tower = model.towers[segment.modality]
+            embedding = tower.forward([tower.prepare(segment.content)])[0]
+            client.insert("plain", {"path": str(path), "embedding": embedding.tolist()})
+            counts[str(segment.modality)] += 1
+    return {"wall_s": perf_counter() - started, "segments": dict(counts)}
+
+
+if __name__ == "__main__":
+    print(json.dumps(ingest(Path(sys.argv[1]), sys.argv[2])))
