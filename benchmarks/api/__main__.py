@@ -1,0 +1,21 @@
+"""Measure the parts that are named, or all: ``python -m benchmarks.api [PART ...] [--quick]``.
+
+A genuine Milvus server holds 20,000 mixed segments; everything else runs in processes of its own on
+the same two cores. Each part writes its section of ``RESULTS.md``.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks.parts import run
+
+PARTS = {
+    "latency": "benchmarks.api.latency:main",
+    "throughput": "benchmarks.api.throughput:main",
+    "ingest": "benchmarks.api.beside_ingest:main",
+    "tracking": "benchmarks.api.tracking:main",
+}
+
+if __name__ == "__main__":
+    sys.exit(run("api", PARTS, __doc__))

@@ -1,0 +1,50 @@
+"""`anymodal serve` as it would be without what it is measured for: ``python -m
+benchmarks.api.baseline``. Float32 in torch, each query encoded by itself, nothing remembered.
+
+Its vectors are close to those of the store, and it is asked for its time only.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from benchmarks.plain import torch_model
+from encoder import MultiModalEncoder
+from encoder.types import Embeddings, Item
+from workers import resources
+from workers.cli import anymodal
+
+SETTINGS = {
+    "ANYMODAL_API__BATCH_ITEMS": "1",
+    "ANYMODAL_API__BATCH_WAIT_MS": "0",
+    "ANYMODAL_API__EMBEDDING_CACHE_BYTES": "0",
+}
+
+
+class TorchEncoder(MultiModalEncoder):
+    """In the space of the served encoder, by the towers in torch."""
+
+    def __init__(self) -> None:
+        super().__init__(quantization="auto", enable_dsre="auto")
+        self._torch = torch_model()
+
+    def encode_items(self, items: Sequence[Item]) -> Embeddings:
+        """See `MultiModalEncoder.encode_items`."""
+
+        def encode(item: Item) -> Any:
+            tower = self._torch.towers[item.modality]
+            return tower.forward([tower.prepare(item.content)])[0]
+
+        return np.stack([encode(item) for item in items])
+
+
+if __name__ == "__main__":
+    os.environ.update(SETTINGS)
+    resources._encoder = cache(TorchEncoder)
+    anymodal.main(["serve", *sys.argv[1:]])

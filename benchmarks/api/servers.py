@@ -1,0 +1,55 @@
+"""Servers and stores in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from benchmarks.milvus_server import free_port
+
+_READY_S = 180.0
+
+
+@contextmanager
+def serving(store: str, log: Path, *, baseline: bool = False, **env: str) -> Iterator[int]:
+    """`anymodal serve` on a store, or the baseline, until the block ends; gives its port.
+
+    Raises:
+        RuntimeError: it does not become ready; says what it printed.
+    """
+    port = free_port()
+    command = (
+        [sys.executable, "-m", "benchmarks.api.baseline"]
+        if baseline
+        else [str(Path(sys.executable).with_name("anymodal")), "serve"]
+    )
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*command, "--port", str(port), "--store", store],
+            env={**os.environ, **env},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        _wait(process, port, log)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + _READY_S
+    while time.monotonic() < deadline and process.poll() is None:
+        with suppress(urllib.error.URLError, OSError):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5).close()
+            return
+        time.sleep(0.2)
+    raise RuntimeError(f"The server is not ready:\n{log.read_text(errors='replace')}")

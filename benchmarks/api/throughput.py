@@ -1,0 +1,54 @@
+"""How much more sixteen clients get than one, and whether every request is answered."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks.api import queries
+from benchmarks.api.load import Load, ask
+from benchmarks.api.servers import serving
+from benchmarks.api.stores import filled_server
+from benchmarks.results import table
+from benchmarks.sections import Bar, Settings, report, tell
+
+_CLIENTS = 16
+_MORE, _ERRORS = Bar(at_least=2.5), Bar(at_most=0)
+
+
+def main(settings: Settings) -> None:
+    """One client, sixteen, one again; then report."""
+    n_many, n_one = settings.items(20_000, 320), settings.items(600, 40)
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        store = stack.enter_context(filled_server(settings))
+        port = stack.enter_context(serving(store, Path(name) / "log"))
+        bodies = queries.texts()
+        ask(port, bodies, 50, 4)
+        tell("one client")
+        before = ask(port, bodies, n_one)
+        tell(f"{_CLIENTS} clients")
+        many = ask(port, bodies, n_many, _CLIENTS)
+        tell("one client again")
+        after = ask(port, bodies, n_one)
+    alone = (before.per_s + after.per_s) / 2
+    rows = [_row("1", before), _row(f"{_CLIENTS}", many), _row("1, afterwards", after)]
+    n_errors = len(before.errors) + len(many.errors) + len(after.errors)
+    bars = [
+        [f"{_CLIENTS} clients, times one", _MORE.beside(many.per_s / alone, ".2f")],
+        [f"errors in {n_many + 2 * n_one:,} requests", _ERRORS.beside(n_errors, ".0f")],
+    ]
+    intro = (
+        "Text queries, no two alike; each client sends the next one when it has its answer. "
+        "Clients, server and Milvus share the cores."
+    )
+    headings = ("clients", "answers/s", "p50, ms", "p95, ms", "p99, ms")
+    report(
+        settings, "Search API: throughput", intro, table(headings, rows),
+        table(("bar", "seen"), bars), *many.errors[:3],
+    )  # fmt: skip
+
+
+def _row(clients: str, load: Load) -> tuple[str, ...]:
+    times = (f"{load.percentile(q):.1f}" for q in (50, 95, 99))
+    return clients, f"{load.per_s:.1f}", *times

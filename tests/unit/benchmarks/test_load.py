@@ -1,0 +1,110 @@
+"""What the benchmarks of jobs and of the API are made of."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from benchmarks import jobs, segments
+from benchmarks.api import load, queries
+from encoder import MultiModalEncoder
+from encoder.types import AUDIO, IMAGE, TEXT
+from examples.samples import make_samples
+from search.store.memory import MemoryStore
+
+
+def content(body: bytes, kind: str) -> bytes:
+    return base64.b64decode(json.loads(body)["query"][0][kind])
+
+
+def test_no_two_queries_are_alike(tmp_path: Path) -> None:
+    make_samples(tmp_path)
+    texts = list(islice(queries.texts(), 300))
+    assert len(set(texts)) == 300
+    images = list(islice(queries.images(tmp_path), 5))
+    assert len(set(images)) == 5
+    assert Image.open(io.BytesIO(content(images[0], "image"))).size == (480, 360)
+    sounds = list(islice(queries.sounds(tmp_path), 2))
+    samples, rate = soundfile.read(io.BytesIO(content(sounds[0], "audio")))
+    assert len(samples) / rate == 5
+    assert len(set(sounds)) == 2
+
+
+class Answers(BaseHTTPRequestHandler):
+    """Finds something for every query but those for ``nothing``, and fails at ``worse``."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        asked = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        hits = [] if asked == "nothing" else [1]
+        answer = json.dumps({"hits": hits}).encode()
+        self.send_response(500 if asked == "worse" else 200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    server.daemon_threads = True
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server.server_port
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_every_request_is_an_answer_or_an_error(port: int) -> None:
+    bodies = [b"nothing" if i % 10 == 3 else b"worse" if i % 10 == 7 else b"x" for i in range(100)]
+    found = load.ask(port, iter(bodies), 50, 4)
+    assert len(found.ms) == 40
+    assert sorted(error.split(":")[0] for error in found.errors) == ["500"] * 5 + ["no hits"] * 5
+    left = [3]
+
+    def goes_on() -> bool:
+        left[0] -= 1
+        return left[0] >= 0
+
+    assert len(load.ask_while(port, iter([b"x"] * 9), goes_on).ms) == 3
+
+
+def test_what_no_tower_ran_in_is_overhead() -> None:
+    job = {"seconds": 10.0, "stage_s": {"encode_text": 3.0, "encode_audio": 5.5, "store": 1.0}}
+    assert jobs.overhead(job) == pytest.approx(15)
+    assert jobs.rate({"segments": {"text": 30, "image": 10}, "wall_s": 8.0}) == 5
+
+
+def test_segments_are_mixed_and_the_same_each_time(bundle_home: Path) -> None:
+    assert bundle_home.is_dir()
+    encoder = MultiModalEncoder(quantization="int8")
+    stores = [MemoryStore(encoder.embed_dim) for _ in range(2)]
+    written = [segments.fill(store, encoder, 80) for store in stores]
+    assert written[0] == written[1] == 48 + 20 + 12
+    rows = [list(store.scan()) for store in stores]
+    assert rows[0] == rows[1]
+    assert [sum(row.modality == kind for row in rows[0]) for kind in (TEXT, IMAGE, AUDIO)] == [
+        12,
+        20,
+        4,
+    ]
+    query = np.ones((1, encoder.embed_dim), np.float32)
+    found = [store.search(query, TEXT, 10)[0] for store in stores]
+    assert found[0] == found[1]
+    assert found[0][0].snippet
