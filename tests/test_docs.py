@@ -1,14 +1,19 @@
 """The documentation is true: its Python runs, its commands exist, its links lead somewhere."""
 
 import doctest
+import os
 import re
 import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from pkgutil import walk_packages
 
 import click
 import pytest
+from PIL import Image
 
 from encoder import registry
 from workers.cli import anymodal
@@ -46,8 +51,8 @@ def test_python_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
 def commands(page: Path) -> list[list[str]]:
     lines = "\n".join(blocks(page, "(?:bash|console|sh)")).replace("\\\n", " ").splitlines()
-    words = [shlex.split(line.removeprefix("$ "), comments=True) for line in lines]
-    return [line[1:] for line in words if line and Path(line[0]).name == "anymodal"]
+    ours = [line for line in lines if re.match(r"(\$ )?(\S*/)?anymodal\b", line)]
+    return [shlex.split(line.removeprefix("$ "), comments=True)[1:] for line in ours]
 
 
 COMMANDS = [pytest.param(c, id=f"{p.name}: {' '.join(c)}") for p in PAGES for c in commands(p)]
@@ -64,6 +69,45 @@ def test_commands_of_the_docs_exist_with_their_options(words: list[str]) -> None
     known = {flag for names in flags for flag in names} | {"--help"}
     used = {word.split("=")[0] for word in words if word.startswith("--")}
     assert used <= known
+
+
+def requests(page: Path) -> str:
+    """The lines of a page that ask a running server, as one script."""
+    lines = "\n".join(blocks(page, "bash")).splitlines()
+    kept, inside = [], False
+    for line in lines:
+        inside = line.startswith("curl ") or (inside and not line.startswith("anymodal "))
+        kept += [line] if inside else []
+    return "\n".join(kept)
+
+
+@pytest.fixture(scope="module")
+def server(bundle_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an `anymodal serve` of its own."""
+    assert bundle_home.is_dir()
+    words = [str(Path(sys.executable).with_name("anymodal")), "serve", "--port", "0"]
+    data = {"ANYMODAL_DATA": str(tmp_path_factory.mktemp("data"))}
+    with subprocess.Popen(
+        words, env={**os.environ, **data}, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr
+        said = next(line for line in process.stderr if line.startswith("Listening at "))
+        yield said.split("//")[1].strip()
+        process.terminate()
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if requests(p)], ids=lambda p: p.name)
+def test_requests_of_the_docs_are_answered(page: Path, server: str, tmp_path: Path) -> None:
+    Image.new("RGB", (64, 48), "teal").save(tmp_path / "photo.jpg")
+    (tmp_path / "note.txt").write_text("The ferry leaves at nine.")
+    script = (
+        requests(page).replace("localhost:8080", server).replace("curl ", "curl --fail-with-body ")
+    )
+    ran = subprocess.run(
+        ["bash", "-euc", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stdout[-500:] + ran.stderr
+    assert '"failed":1' not in ran.stdout
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
