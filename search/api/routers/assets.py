@@ -39,7 +39,7 @@ _EVERYTHING = Compare("size_bytes", Operator.GTE, 0)
 )
 async def list_assets(
     services: Parts,
-    filter: Annotated[str, Query(max_length=20_000, description="JSON, as in a search.")] = "",
+    filter: Annotated[str, Query(max_length=4000, description="JSON, as in a search.")] = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     cursor: Cursor = "",
 ) -> dict[str, object]:
