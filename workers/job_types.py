@@ -30,6 +30,8 @@ class Shard:
     priority: int = 3
     """0 is served first."""
     labels: Labels = field(default_factory=dict)
+    trace: dict[str, str] = field(default_factory=dict)
+    """The job's span (`workers.tracing.carrier`), to which those of the shard belong."""
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,7 @@ def _send(job_id: str, shard_id: str, shard: Shard, patience_s: float) -> None:
                 (job_id, shard_id),
                 queue=queue_name(shard.cost),
                 priority=shard.priority,
+                headers=shard.trace,
                 retry=False,
                 ignore_result=True,
             )

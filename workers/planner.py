@@ -11,6 +11,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from ingest.errors import RefusedLinkError
+from workers import tracing
 from workers.board import JobBoard
 from workers.feed import Feed, Publish
 from workers.job_types import Shard
@@ -42,11 +43,24 @@ def plan(
     are held back, no more files are looked for. Ends early when the job is cancelled or
     ``stopped`` says so.
     """
+    with tracing.span("job", job_id=job_id):
+        _plan(board, job_id, files, publish, shard_files, queue_shards, stopped)
+
+
+def _plan(
+    board: JobBoard,
+    job_id: str,
+    files: Iterable[str],
+    publish: Publish,
+    shard_files: int,
+    queue_shards: int,
+    stopped: Callable[[], bool],
+) -> None:
     job = board.view(job_id)
     run = uuid.uuid4().hex[:4]  # a second plan of the same job names its shards differently
     feed = Feed(board, job_id, publish, queue_shards=queue_shards, most_files=_HELD_BACK_FILES)
     for number, (cost, paths) in enumerate(shards(files, shard_files)):
-        shard = Shard(cost, paths, PRIORITIES[job.priority], job.labels)
+        shard = Shard(cost, paths, PRIORITIES[job.priority], job.labels, tracing.carrier())
         feed.add(f"{run}-{number}", shard)
         if not _send(board, job_id, feed, lambda: not feed.is_full, stopped):
             return
@@ -82,13 +96,12 @@ def replay(board: JobBoard, job_id: str, publish: Publish) -> int:
         for letter in board.dead_letters(job_id)
         if letter.error != RefusedLinkError.__name__
     ]
-    for number, (cost, paths) in enumerate(shards(letters, _RETRY_FILES)):
-        shard_id, shard = (
-            f"retry-{run}-{number}",
-            Shard(cost, paths, PRIORITIES[job.priority], job.labels),
-        )
-        board.revive(job_id, shard_id, shard, paths)
-        publish(job_id, shard_id, shard)
+    with tracing.span("retry", job_id=job_id):
+        for number, (cost, paths) in enumerate(shards(letters, _RETRY_FILES)):
+            shard_id = f"retry-{run}-{number}"
+            shard = Shard(cost, paths, PRIORITIES[job.priority], job.labels, tracing.carrier())
+            board.revive(job_id, shard_id, shard, paths)
+            publish(job_id, shard_id, shard)
     return len(letters)
 
 
@@ -127,6 +140,7 @@ def main(job_id: str) -> None:
     from workers.config import Settings
     from workers.messages import publish, shared_board
 
+    tracing.start()
     settings = Settings()
     board = shared_board()
     plan(

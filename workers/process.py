@@ -12,10 +12,11 @@ from celery.signals import (
     task_postrun,
     task_prerun,
     worker_process_init,
+    worker_process_shutdown,
     worker_shutting_down,
 )
 
-from workers import exposition, logs, stopping
+from workers import exposition, logs, stopping, tracing
 from workers.app import app
 from workers.config import Settings
 
@@ -76,6 +77,14 @@ def _end_task(**_: Any) -> None:
     logs.end_task()
 
 
+def _trace(**_: Any) -> None:
+    tracing.start()
+
+
+def _end_trace(**_: Any) -> None:
+    tracing.stop()
+
+
 def _count_alone(**_: Any) -> None:
     """Begin a child's own figures."""
     from workers import metrics
@@ -109,4 +118,6 @@ task_prerun.connect(_begin_task, weak=False)
 task_postrun.connect(_end_task, weak=False)  # after Celery has told how the task ended
 worker_shutting_down.connect(_announce_stop, weak=False)
 worker_process_init.connect(_count_alone, weak=False)  # first: loading the model is counted
+worker_process_init.connect(_trace, weak=False)
+worker_process_shutdown.connect(_end_trace, weak=False)
 worker_process_init.connect(_warm_up, weak=False)

@@ -13,6 +13,7 @@ from time import perf_counter
 from encoder.errors import MediaError
 from ingest.types import Asset, Segment
 from workers.logs import about
+from workers.tracing import span
 
 Decode = Callable[[Asset], Iterable[Segment]]
 _POLL_S = 0.1
@@ -63,7 +64,7 @@ def _decode_into(queue: Queue[Decoded], stop: Event, asset: Asset, decode: Decod
     waited_s = 0.0
     last = Decoded(asset)
     try:
-        with about(asset_id=asset.asset_id):
+        with about(asset_id=asset.asset_id), span("decode", asset_id=asset.asset_id):
             for segment in decode(asset):
                 waited_s += _put(queue, stop, Decoded(asset, segment))
                 if stop.is_set():

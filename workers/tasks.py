@@ -38,12 +38,12 @@ def ingest_shard(
         raise self.retry(exc=error, countdown=wait_s) from error
 
 
-@app.task(name="anymodal.run_shard", ignore_result=True)
-def run_shard(job_id: str, shard_id: str) -> str:
+@app.task(bind=True, name="anymodal.run_shard", ignore_result=True)
+def run_shard(self: Any, job_id: str, shard_id: str) -> str:
     """Run one shard of a job; what became of it, in a word (`workers.shards`)."""
     from billiard.exceptions import SoftTimeLimitExceeded
 
-    from workers import metrics
+    from workers import metrics, tracing
     from workers.shards import ShardRun
 
     settings = Settings()
@@ -56,7 +56,8 @@ def run_shard(job_id: str, shard_id: str) -> str:
         pause_s=settings.task_timeout_s / 2,
         shutdown_s=settings.shutdown_s,
     )
-    with metrics.task() as counted:
+    parent = tracing.received(self.request)
+    with metrics.task() as counted, tracing.span("shard", parent, job_id=job_id, shard_id=shard_id):
         try:
             counted.outcome = run.run(job_id, shard_id)
         except SoftTimeLimitExceeded:

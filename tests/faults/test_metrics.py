@@ -1,4 +1,4 @@
-"""What a prefork worker tells Prometheus and its log agrees with what the job counted."""
+"""What a prefork worker tells Prometheus, its log and OpenTelemetry agrees with the job."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.faults.cluster import Cluster, free_port, wait_for
+from tests.faults.collector import Collector, collecting
 from tests.faults.rounds import make_media, running
 from workers.board import JobBoard
 
@@ -26,8 +28,19 @@ GRPC = re.compile(r"[IWEF]\d{4} [\d:.]+ +\d+ \w+\.cc:\d+\]")  # writes to stderr
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    told = {"ANYMODAL_METRICS_PORT": str(PORT), "ANYMODAL_LOG_FORMAT": "json"}
+def collector() -> Iterator[Collector]:
+    with collecting() as collector:
+        yield collector
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, collector: Collector) -> Iterator[Cluster]:
+    told = {
+        "ANYMODAL_METRICS_PORT": str(PORT),
+        "ANYMODAL_LOG_FORMAT": "json",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+        "OTEL_BSP_SCHEDULE_DELAY": "200",
+    }
     with running(tmp_path / "cluster", TMPDIR=str(tmp_path), **told) as cluster:
         yield cluster
 
@@ -51,7 +64,7 @@ class Scrape:
 
 
 def test_figures_agree_with_the_jobs_across_children_and_deaths(
-    cluster: Cluster, tmp_path: Path
+    cluster: Cluster, collector: Collector, tmp_path: Path
 ) -> None:
     make_media(tmp_path / "first", 60, seed=1)
     out, err = cluster.ingest(tmp_path / "first", "--json").communicate(timeout=120)
@@ -71,6 +84,7 @@ def test_figures_agree_with_the_jobs_across_children_and_deaths(
     assert scrape.total("anymodal_shard_seconds_count") == worked_on
     assert scrape.total("anymodal_store_write_seconds_count") >= outcomes["done"]
     assert scrape.total("anymodal_jobs") == 0
+    traced(collector, n_files=60, n_tasks=int(sum(outcomes.values())))
 
     make_media(tmp_path / "second", 120, seed=2)
     process = cluster.ingest(tmp_path / "second", "--json")
@@ -109,6 +123,24 @@ def logged_as_told(cluster: Cluster, reports: list[dict[str, Any]]) -> None:
     assert {line["job_id"] for line in ended} == jobs
     received = [line for line in lines if line["message"].endswith(" received")]
     assert {line["task_id"] for line in ended} <= {line["task_id"] for line in received}
+
+
+def traced(collector: Collector, n_files: int, n_tasks: int) -> None:
+    """One trace: the job's span, below it the shards', below these their stages'."""
+
+    def named(name: str) -> list[Span]:
+        return [one for one in list(collector.spans) if one.name == f"anymodal.{name}"]
+
+    wait_for(lambda: bool(named("job")) and len(named("shard")) == n_tasks, 30, "the spans")
+    [job] = named("job")
+    assert {one.trace_id for one in collector.spans} == {job.trace_id}
+    shards = named("shard")
+    assert {one.parent_span_id for one in shards} == {job.span_id}
+    assert len(named("decode")) <= n_files
+    for stage in ("identify", "lookup", "decode", "encode_text", "store"):
+        assert named(stage)
+        assert {one.parent_span_id for one in named(stage)} <= {one.span_id for one in shards}
+    assert collector.services == {"anymodal"}
 
 
 def at_rest() -> Scrape:

@@ -165,11 +165,13 @@ def _run_job(
     paths: tuple[str, ...], priority: str, labels: Labels, report: IngestReport, stop: Event
 ) -> str:
     """Plan a job here and watch until it has ended; its id."""
+    from workers import tracing
     from workers.broker import check_broker, n_workers
     from workers.messages import shared_board
     from workers.watch import plan_and_watch
 
     check_broker()
+    tracing.start()
     if not n_workers():
         click.echo("No worker answers yet. Start one: anymodal worker --broker URL", err=True)
     board = shared_board()

@@ -1,0 +1,109 @@
+"""OpenTelemetry spans, if ``anymodal[otel]`` is installed; they go where ``OTEL_*`` says."""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from importlib.metadata import EntryPoints, entry_points
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
+
+logger = logging.getLogger(__name__)
+
+_ASKED_BY = (
+    "OTEL_TRACES_EXPORTER",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+)
+
+
+def start() -> None:
+    """Begin to send this process's spans; nothing happens unless a variable asks for it.
+
+    After a fork, since a thread does the sending.
+    """
+    if not any(os.environ.get(name) for name in _ASKED_BY):
+        return
+    try:
+        from opentelemetry import trace
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ImportError:
+        logger.warning("No spans are sent: pip install 'anymodal[otel]'")
+        return
+    os.environ.setdefault("OTEL_SERVICE_NAME", "anymodal")
+    provider = TracerProvider(resource=Resource.create())
+    for name in filter(None, os.environ.get("OTEL_TRACES_EXPORTER", "otlp").split(",")):
+        for exporter in _exporters(name.strip()):
+            provider.add_span_processor(BatchSpanProcessor(exporter.load()()))
+    trace.set_tracer_provider(provider)
+
+
+def _exporters(name: str) -> EntryPoints:
+    """Those of a name that are installed; of several protocols, the one over HTTP."""
+    known = {"otlp": "otlp_proto_http"}.get(name, name)
+    found = entry_points(group="opentelemetry_traces_exporter", name=known)
+    if not found and name != "none":
+        logger.warning("No spans are sent to %r, which OTEL_TRACES_EXPORTER asks for", name)
+    return found
+
+
+def stop() -> None:
+    """Send what is left, as a pool's process must that ends."""
+    if _tracer() is not None:
+        from opentelemetry import trace
+
+        end = getattr(trace.get_tracer_provider(), "shutdown", None)
+        if end:
+            end()
+
+
+def span(
+    name: str, parent: dict[str, str] | None = None, **attributes: str
+) -> AbstractContextManager[object]:
+    """A span around a block, within the current one, or within that of a `carrier`."""
+    tracer = _tracer()
+    if tracer is None:
+        return nullcontext()
+    from opentelemetry import propagate
+
+    return tracer.start_as_current_span(
+        f"anymodal.{name}",
+        propagate.extract(parent) if parent else None,
+        attributes={f"anymodal.{key}": value for key, value in attributes.items()},
+    )
+
+
+def carrier() -> dict[str, str]:
+    """The current span, as headers of a message; empty if there is none."""
+    headers: dict[str, str] = {}
+    if _tracer() is not None:
+        from opentelemetry import propagate
+
+        propagate.inject(headers)
+    return headers
+
+
+def received(request: Any) -> dict[str, str]:
+    """The same headers, from a Celery task's request."""
+    if _tracer() is None:
+        return {}
+    from opentelemetry import propagate
+
+    fields = propagate.get_global_textmap().fields
+    values = {field: getattr(request, field, None) for field in fields}
+    return {field: value for field, value in values.items() if isinstance(value, str)}
+
+
+@cache
+def _tracer() -> Tracer | None:
+    try:
+        from opentelemetry import trace
+    except ImportError:
+        return None
+    return trace.get_tracer("anymodal")
