@@ -110,10 +110,8 @@ class Finder:
 
     def _joined(self) -> list[str] | None:
         """The assets that the filter selects, if they are few."""
-        assert self.query.filter is not None
         with self.progress.stage("filter"):
-            selected = self.store.select(self.query.filter, limit=MAX_JOINED + 1)
-            asset_ids = list(selected)
+            asset_ids = list(self._selected(MAX_JOINED + 1))
         return asset_ids if len(asset_ids) <= MAX_JOINED else None
 
     def _is_full(self, pool: Pool, horizon: Mapping[Modality, float]) -> bool:
@@ -231,7 +229,7 @@ class Finder:
     def _search_all(self, asset_ids: Collection[str] | None) -> Seen:
         """Ask for some assets at a time until all were seen: slow, exact, hardly ever needed."""
         found: dict[Modality, list[ScoredSegment]] = {kind: [] for kind in self.plan.modalities}
-        ids = iter(self._all_ids() if asset_ids is None else asset_ids)
+        ids = iter(self._selected() if asset_ids is None else asset_ids)
         while chunk := list(islice(ids, MAX_JOINED)):
             for kind, segments in self._nearest_of(chunk).items():
                 found[kind] = self._best(found[kind] + segments)
@@ -239,10 +237,9 @@ class Finder:
         with self.progress.stage("fuse"):
             return self._fused(found, words, None)
 
-    def _all_ids(self) -> Iterator[str]:
-        if self.query.filter is not None:
-            return self.store.select(self.query.filter)
-        return (row.asset_id for row in self.store.scan())
+    def _selected(self, limit: int | None = None) -> Iterator[str]:
+        """The assets for which the filter holds; all without one."""
+        return self.store.select(self.query.filter, limit=limit, consistency=self.query.consistency)
 
     def _nearest_of(self, asset_ids: Sequence[str]) -> dict[Modality, list[ScoredSegment]]:
         """At least the best segment of each asset; halved until none crowds others out."""
