@@ -198,6 +198,14 @@ class JobBoard:
         running = self.patiently(lambda: self._redis.smembers(_RUNNING))
         return [view for view in map(self._view, sorted(running)) if view]
 
+    def ping(self) -> None:
+        """Return if the broker answers.
+
+        Raises:
+            BrokerError: it does not, for longer than ``patience_s``.
+        """
+        self.patiently(self._redis.ping)
+
     def sweeping(self, for_s: float) -> bool:
         """Whether this caller is the one to sweep now."""
         return bool(self._redis.set("anymodal:sweep", "1", nx=True, px=int(for_s * 1000)))

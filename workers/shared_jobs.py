@@ -56,7 +56,7 @@ class SharedJobs:
 
     def ping(self) -> None:
         """Raises BrokerError where the broker does not answer."""
-        self._board.running()
+        self._board.ping()
 
     def close(self) -> None:
         """Wait for the planners; a job whose planner is cut off is planned anew by a retry."""

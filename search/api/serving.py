@@ -40,7 +40,7 @@ def serve(
     server = uvicorn.Server(
         uvicorn.Config(
             app,
-            log_level="warning",
+            log_config=None,  # as all other records of this process
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=max(1, round(config.stop_s)),

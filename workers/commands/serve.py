@@ -42,8 +42,12 @@ def serve(
     from search.api.app import create_app
     from search.api.config import ApiConfig
     from search.api.serving import serve as serve_app
+    from workers import logs
+    from workers.config import Settings
     from workers.serve import services
 
+    settings = Settings()
+    logs.set_up(settings.log_format, "WARNING", [settings.broker, settings.store or ""])
     given = {"host": host, "port": port, "allow_no_key": allow_no_key or None}
     config = ApiConfig().model_copy(update={k: v for k, v in given.items() if v is not None})
     with services(config) as parts:
