@@ -11,13 +11,27 @@ demo: .venv/installed
 	$(BIN)/python -m examples.demo
 
 # Everything that CI checks.
-test: check bundle
+test: check bundle chromium
 	$(BIN)/pytest
 	$(MAKE) test-milvus
 
 # The tests that need the genuine Milvus server, which has an environment of its own.
 test-milvus: .venv/tested bundle .venv-milvus/installed
 	$(BIN)/pytest -m milvus
+
+.PHONY: chromium screenshots
+# Debian's Chromium, in which the page is tested.
+chromium:
+	@command -v chromium >/dev/null || { \
+	  if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+	    echo "The page is tested in Chromium. Install it first: sudo apt-get install chromium" >&2; exit 1; \
+	  fi; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	    apt-get install -qq --yes --no-install-recommends chromium fonts-inter-variable >/dev/null; }
+
+# The pictures of the page in docs/images, taken by its tests.
+screenshots: .venv/tested bundle chromium
+	$(BIN)/pytest tests/browser/test_screenshots.py --screenshots
 
 check: .venv/tested
 	$(BIN)/ruff check $(CODE)

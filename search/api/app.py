@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.api.errors import add_error_handlers
@@ -11,19 +10,17 @@ from search.api.services import Services
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-_PAGE = Path(__file__).parent.parent / "web"
-
 
 def create_app(services: Services) -> FastAPI:
     """The ASGI application over these parts; who made them closes them."""
     from importlib.metadata import version
 
     from fastapi import FastAPI
-    from fastapi.staticfiles import StaticFiles
     from starlette.middleware.cors import CORSMiddleware
 
     from search.api.edge import Edge
     from search.api.openapi import described
+    from search.api.page import page
     from search.api.routers import (
         assets,
         embeddings,
@@ -52,5 +49,5 @@ def create_app(services: Services) -> FastAPI:
         )
     app.add_middleware(Edge, config=services.config, metrics=services.metrics)
     # Not mounted: a mount at / would answer for endpoints that are asked in a wrong way.
-    app.router.default = StaticFiles(directory=_PAGE, html=True)
+    app.router.default = page()
     return app

@@ -1,0 +1,132 @@
+// The HTTP API of this server; no other host is ever asked.
+
+import { sendForm } from "./upload_request.js";
+
+const KEY = "anymodal.key";
+
+/** What the server refused, with its remedy. `retryAfterS` is set where it says when to return. */
+export class ApiError extends Error {
+  constructor(status, body, retryAfterS = null) {
+    super(body.message || `The server answered ${status}.`);
+    this.status = status;
+    this.type = body.type || "Error";
+    this.remedy = body.remedy || "";
+    this.field = body.field || "";
+    this.retryAfterS = retryAfterS;
+  }
+}
+
+let askForKey = () => Promise.resolve(null);
+
+/** Who is asked for an API key after a 401: an async function that gives a key or null. */
+export function onKeyNeeded(ask) {
+  askForKey = ask;
+}
+
+/** The API key of this tab, or an empty string. */
+export const apiKey = () => sessionStorage.getItem(KEY) ?? "";
+
+/** Headers that tell who asks. */
+export const keyHeaders = () => (apiKey() ? { Authorization: `Bearer ${apiKey()}` } : {});
+
+/** An address of this server, wherever the page is mounted. */
+export const address = (path) => new URL(path, document.baseURI).href;
+
+/**
+ * Send a request; the answer, whose status is a success.
+ * A 401 asks for a key and tries again.
+ */
+export async function request(path, { headers = {}, ...options } = {}) {
+  for (;;) {
+    const answer = await reach(path, { ...options, headers: { ...headers, ...keyHeaders() } });
+    if (answer.ok) return answer;
+    const error = toError(answer.status, await answer.text(), answer.headers.get("Retry-After"));
+    if (answer.status !== 401 || !(await newKey(error))) throw error;
+  }
+}
+
+async function reach(path, options) {
+  try {
+    return await fetch(address(path), options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw unreachable();
+  }
+}
+
+const unreachable = () =>
+  new ApiError(0, {
+    type: "NetworkError",
+    message: "The server does not answer.",
+    remedy: "Check that `anymodal serve` is running, then try again.",
+  });
+
+function toError(status, text, retryAfter) {
+  let body = {};
+  try {
+    body = JSON.parse(text).error ?? {};
+  } catch {
+    // A proxy's error page: the status has to do.
+  }
+  return new ApiError(status, body, retryAfter === null ? null : Number(retryAfter));
+}
+
+async function newKey(error) {
+  const key = await askForKey(error, Boolean(apiKey()));
+  if (!key) return false;
+  sessionStorage.setItem(KEY, key);
+  await openSession();
+  return true;
+}
+
+/**
+ * Exchange the key of this tab, if it has one, for a cookie that opens what is looked at only:
+ * pictures and players cannot send a key themselves.
+ */
+export async function openSession() {
+  if (!apiKey()) return;
+  try {
+    await fetch(address("v1/session"), { method: "POST", headers: keyHeaders() });
+  } catch {
+    // The next request says that the server does not answer.
+  }
+}
+
+const json = async (path, options) => (await request(path, options)).json();
+
+/** Search. `files` are blobs by part name, which the request refers to. */
+export function search(query, files, signal) {
+  if (!files.size) {
+    return json("v1/search", {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(query),
+      signal,
+    });
+  }
+  const form = new FormData();
+  form.set("request", JSON.stringify(query));
+  for (const [name, blob] of files) form.set(name, blob, blob.name || name);
+  return json("v1/search", { method: "POST", body: form, signal });
+}
+
+export const getAsset = (id) => json(`v1/assets/${encodeURIComponent(id)}`);
+export const listAssets = (limit, filter, cursor) =>
+  json(`v1/assets?${new URLSearchParams({ limit, cursor, ...(filter && { filter: JSON.stringify(filter) }) })}`);
+export const deleteAsset = (id) => request(`v1/assets/${encodeURIComponent(id)}`, { method: "DELETE" });
+export const listJobs = () => json("v1/jobs");
+export const cancelJob = (id) => json(`v1/jobs/${encodeURIComponent(id)}`, { method: "DELETE" });
+export const getLatency = () => json("v1/latency");
+
+/** Upload files; the job. `onSent(fraction)` tells how much has left. */
+export async function upload(files, { tags, onSent }) {
+  const form = new FormData();
+  for (const file of files) form.append("files", file, file.name);
+  for (const tag of tags) form.append("tags", tag);
+  for (;;) {
+    const { status, text, retryAfter } = await sendForm(address("v1/assets"), form, keyHeaders(), onSent);
+    if (status >= 200 && status < 300) return JSON.parse(text).job;
+    const error = status ? toError(status, text, retryAfter) : unreachable();
+    if (status !== 401 || !(await newKey(error))) throw error;
+  }
+}

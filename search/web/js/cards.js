@@ -1,0 +1,150 @@
+// One hit as a card. What fills its stage depends on the kind of file.
+
+import { address } from "./api.js";
+import { button, el, icon, styled } from "./dom.js";
+import { clock } from "./format.js";
+import { excerpt, marked } from "./highlight.js";
+import { kindName, kindOf } from "./kinds.js";
+import { beginning, picture, whenSeen } from "./media_elements.js";
+import { timedMoments, timeline } from "./moments.js";
+import { playAt, player } from "./player.js";
+import { drawWaveform, strip } from "./waveform.js";
+
+const EXCERPT_CHARS = 330;
+const QUOTE_CHARS = 90;
+/** Sharp also on screens with two pixels for one, at the usual width of a card. */
+const CARD_PIXELS = devicePixelRatio > 1.5 ? 800 : 480;
+
+/** Text with the query's words marked. */
+export function markedText(text, words) {
+  return marked(text, words).map((piece) => (piece.marked ? el("mark", {}, piece.text) : piece.text));
+}
+
+/**
+ * An article for a hit.
+ *
+ * @param hit as /v1/search gives it
+ * @param context {words: to mark, best: the best score of the search, place, onLike, link}
+ */
+export function card(hit, context) {
+  const kind = kindOf(hit.media_type);
+  const titleId = `hit-${hit.segment_id}`;
+  const stage = STAGES[kind](hit, context);
+  return el(
+    "article",
+    {
+      class: `hit ${kind}`,
+      tabindex: "0",
+      "aria-labelledby": titleId,
+      "aria-posinset": context.place,
+      "aria-setsize": "-1",
+      data: { asset: hit.asset_id, kind },
+    },
+    stage,
+    el(
+      "div",
+      { class: "about" },
+      el("h3", { id: titleId }, el("a", { href: context.link, class: "open" }, hit.title || hit.name)),
+      el("p", { class: "facts" }, facts(hit, kind)),
+      hit.score == null ? null : scoreBar(hit.score, context.best),
+      button("tool like", icon("like"), context.onLike, {
+        "aria-label": `More like ${hit.title || hit.name}`,
+        title: "More like this (m)",
+      }),
+    ),
+  );
+}
+
+function facts(hit, kind) {
+  const parts = [el("span", { class: "kind", data: { modality: kind } }, kindName(kind))];
+  if (hit.duration_s) parts.push(clock(hit.duration_s));
+  if (hit.title && hit.name && hit.title !== hit.name) parts.push(hit.name);
+  for (const tag of hit.tags ?? []) parts.push(`#${tag}`);
+  return parts.flatMap((part, n) => (n ? [" · ", part] : [part]));
+}
+
+function scoreBar(score, best) {
+  const label = `Score ${score.toFixed(2)}`;
+  const inner = styled(el("span"), { "--share": Math.min(1, Math.max(0.03, score / Math.max(best, 1))) });
+  return el("span", { class: "score", role: "img", "aria-label": label, title: `${label}, comparable across kinds` }, inner);
+}
+
+const STAGES = { image: imageStage, video: videoStage, audio: audioStage, text: textStage };
+
+/** All stages are of one height: what is seen, and below it the moments, if it has some. */
+const stageOf = (screen, moments) => el("div", { class: "stage" }, screen, moments);
+const screenOf = (...content) => el("div", { class: "screen" }, content);
+
+function imageStage(hit) {
+  return stageOf(screenOf(thumbnail(hit, thumbnailAt(hit))));
+}
+
+/** A thumbnail, or the kind's sign where the server has none. */
+function thumbnail(hit, path) {
+  return picture(path, "", (image) => image.replaceWith(el("span", { class: "blank" }, icon(kindOf(hit.media_type)))));
+}
+
+function videoStage(hit, { words }) {
+  const start = hit.start_s ?? 0;
+  const image = thumbnail(hit, thumbnailAt(hit, start));
+  const play = (seconds) => {
+    const film = screen.querySelector("video") ?? player("video", hit.content_url, seconds, hit.title);
+    if (!film.isConnected) screen.replaceChildren(film);
+    playAt(film, seconds);
+  };
+  const screen = screenOf(image, quote(hit, words), playButton(start, () => play(start)));
+  const onPeek = (moment) => (image.src = address(thumbnailAt(hit, moment?.start_s ?? start)));
+  return stageOf(screen, moments(hit, play, onPeek));
+}
+
+/** The address of a thumbnail: of a film, the frame at a second. */
+export function thumbnailAt(hit, seconds, size = CARD_PIXELS) {
+  const [path, query] = hit.thumbnail_url.split("?");
+  const parameters = new URLSearchParams(query);
+  if (seconds != null) parameters.set("t", String(seconds));
+  parameters.set("size", String(size));
+  return `${path}?${parameters}`;
+}
+
+function audioStage(hit, { words }) {
+  const start = hit.start_s ?? 0;
+  const wave = strip(hit);
+  const play = (seconds) => {
+    const sound = screen.querySelector("audio") ?? player("audio", hit.content_url, seconds, hit.title);
+    if (!sound.isConnected) {
+      screen.querySelector(".play").hidden = true;
+      screen.append(sound);
+    }
+    playAt(sound, seconds);
+  };
+  const screen = screenOf(wave, quote(hit, words), playButton(start, () => play(start)));
+  whenSeen(screen, () => drawWaveform(wave, hit));
+  return stageOf(screen, moments(hit, play));
+}
+
+const playButton = (start, onClick) =>
+  button("play", [icon("play"), el("span", {}, clock(start))], onClick, { "aria-label": `Play from ${clock(start)}` });
+
+/** What is said in a film or sound at the best of its moments where something is said. */
+function quote(hit, words) {
+  const said = [hit, ...(hit.moments ?? [])].find((moment) => moment.modality === "text" && moment.snippet);
+  return said ? el("p", { class: "quote" }, markedText(`“${excerpt(said.snippet, words, QUOTE_CHARS)}”`, words)) : null;
+}
+
+function moments(hit, play, onPeek) {
+  return timedMoments(hit).length ? timeline(hit, { onPick: (moment) => play(moment.start_s), onPeek }) : null;
+}
+
+function textStage(hit, { words }) {
+  const screen = screenOf(el("span", { class: "blank" }, icon("text")));
+  const write = (text) => screen.replaceChildren(el("p", { class: "prose" }, markedText(excerpt(text, words, EXCERPT_CHARS), words)));
+  if (hit.snippet) {
+    write(hit.snippet);
+  } else if (["text/plain", "text/markdown"].includes(hit.media_type)) {
+    whenSeen(screen, async () => {
+      const text = await beginning(hit.content_url);
+      if (text.trim()) write(text);
+    });
+  }
+  return stageOf(screen);
+}

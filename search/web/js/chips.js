@@ -1,0 +1,121 @@
+// The terms of a query as chips: weight, more or less of it, remove; all by keyboard too.
+
+import { button, byId, el, icon } from "./dom.js";
+import { kindName } from "./kinds.js";
+import { kept } from "./media_store.js";
+import { current, update } from "./state.js";
+
+const list = byId("chips");
+const input = byId("words");
+const pictures = new Map();
+const names = new Map();
+const WEIGHTS = [0.25, 0.5, 1, 2, 4];
+
+/** Name an asset that is searched with, so that its chip can say more than its id. */
+export function nameAsset(id, name) {
+  names.set(id, name);
+}
+
+/** Draw the chips of a state. */
+export function showChips({ terms }) {
+  const open = list.querySelector(".chip-menu:popover-open");
+  open?.hidePopover();
+  list.replaceChildren(...terms.map(chip));
+  list.hidden = !terms.length;
+}
+
+/** Add a term. */
+export function addTerm(term) {
+  update({ view: "search", terms: [...current().terms, { weight: 1, ...term }], open: null });
+}
+
+const replaceTerm = (place, changes) =>
+  update({ terms: current().terms.map((term, n) => (n === place ? { ...term, ...changes } : term)) });
+
+function removeTerm(place) {
+  update({ terms: current().terms.filter((_, n) => n !== place) });
+  const left = list.querySelectorAll(".chip");
+  (left[Math.min(place, left.length - 1)] ?? input).focus();
+}
+
+function chip(term, place) {
+  const id = `chip-menu-${place}`;
+  const label = el("span", { class: "label" });
+  const face = el("span", { class: "face" });
+  nameChip(term, label, face);
+  const weight = Math.abs(term.weight);
+  return el(
+    "li",
+    { class: term.weight < 0 ? "less" : null },
+    el(
+      "button",
+      {
+        type: "button",
+        class: "chip",
+        popovertarget: id,
+        "aria-haspopup": "dialog",
+        title: "Weight, more or less of it, remove",
+        on: { keydown: (event) => onKey(event, place) },
+      },
+      term.weight < 0 ? el("span", { class: "sign" }, el("span", { class: "unseen" }, "without "), "−") : null,
+      face,
+      label,
+      weight === 1 ? null : el("span", { class: "weight" }, `×${weight}`),
+    ),
+    button("remove", icon("close"), () => removeTerm(place), { "aria-label": "Remove this term", tabindex: "-1" }),
+    menu(id, term, place),
+  );
+}
+
+async function nameChip({ kind, value }, label, face) {
+  if (kind === "text") {
+    label.textContent = value;
+    return;
+  }
+  face.append(icon(kind === "asset" ? "like" : kind));
+  if (kind === "asset") {
+    label.textContent = `like ${names.get(value) ?? `${value.slice(0, 8)}…`}`;
+    return;
+  }
+  const blob = await kept(value);
+  label.textContent = blob ? blob.name || kindName(kind) : `${kindName(kind)} that is not on this device`;
+  if (blob && kind === "image") {
+    if (!pictures.has(value)) pictures.set(value, URL.createObjectURL(blob));
+    face.replaceChildren(el("img", { src: pictures.get(value), alt: "" }));
+  }
+}
+
+function menu(id, term, place) {
+  const weight = Math.abs(term.weight);
+  const sign = Math.sign(term.weight);
+  const choice = (name, changes, pressed) =>
+    button("choice", name, () => replaceTerm(place, changes), { "aria-pressed": String(pressed) });
+  return el(
+    "div",
+    { id, popover: "auto", class: "chip-menu", role: "dialog", "aria-label": "Term" },
+    el("div", { class: "segmented" }, choice("More of it", { weight }, sign > 0), choice("Less of it", { weight: -weight }, sign < 0)),
+    el("p", {}, "Weight"),
+    el("div", { class: "segmented" }, WEIGHTS.map((one) => choice(`×${one}`, { weight: sign * one }, one === weight))),
+    button("plain", "Remove", () => removeTerm(place)),
+  );
+}
+
+function onKey(event, place) {
+  const all = [...list.querySelectorAll(".chip")];
+  if (event.key === "Delete" || event.key === "Backspace") {
+    event.preventDefault();
+    removeTerm(place);
+  } else if (event.key === "ArrowLeft") {
+    all[place - 1]?.focus();
+  } else if (event.key === "ArrowRight") {
+    (all[place + 1] ?? input).focus();
+  }
+}
+
+/** From the beginning of the words, Left and Backspace lead back to the last chip. */
+input.addEventListener("keydown", (event) => {
+  const atStart = input.selectionStart === 0 && input.selectionEnd === 0;
+  if (atStart && (event.key === "Backspace" || event.key === "ArrowLeft")) {
+    [...list.querySelectorAll(".chip")].at(-1)?.focus();
+  }
+});

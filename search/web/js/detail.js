@@ -1,0 +1,227 @@
+// One file in full: a large preview at the moment found, its moments, what is known about it.
+
+import { address, deleteAsset, getAsset } from "./api.js";
+import { markedText, thumbnailAt } from "./cards.js";
+import { button, byId, el, icon } from "./dom.js";
+import { explanation } from "./explanation.js";
+import { bytes, clock, day } from "./format.js";
+import { kindName, kindOf } from "./kinds.js";
+import { picture } from "./media_elements.js";
+import { kindOfMoment, timedMoments, timeline } from "./moments.js";
+import { showError } from "./notice.js";
+import { pauseAll, playAt, player } from "./player.js";
+import { explained, markedWords, moreLike, searchAgain, shownHits, toHit } from "./search.js";
+import { current, update } from "./state.js";
+import { drawWaveform, strip } from "./waveform.js";
+
+const dialog = byId("detail");
+const HIDDEN_FACTS = ["title", "tags", "duration_s", "width", "height", "modified"];
+let shownId = null;
+
+/** Open, change or close the dialog as a state says. */
+export async function showDetail({ open, at }) {
+  if (open === shownId) return;
+  shownId = open;
+  pauseAll();
+  if (!open) {
+    dialog.close();
+    return;
+  }
+  const hit = shownHits().find((one) => one.asset_id === open);
+  fill(hit ?? { asset_id: open, loading: true }, at);
+  if (!dialog.open) dialog.showModal();
+  try {
+    const asset = await getAsset(open);
+    if (shownId === open) fill({ ...toHit(asset), ...hit, metadata: asset.metadata ?? hit?.metadata, size_bytes: asset.size_bytes }, at, Boolean(hit));
+  } catch (error) {
+    const problem = el("div");
+    if (shownId === open && !hit) dialog.replaceChildren(closeButton(), problem, el("h2", { id: "detail-title", class: "unseen" }, "Not found"));
+    if (shownId === open && !hit) showError(problem, error);
+  }
+}
+
+/** Listen to what closes and turns the pages of the dialog. */
+export function startDetail() {
+  dialog.addEventListener("close", () => {
+    if (current().open) leave();
+  });
+  dialog.addEventListener("click", (event) => {
+    if (event.target === dialog) dialog.close();
+  });
+  dialog.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (step && !event.target.matches("video, audio, input")) turn(step);
+  });
+}
+
+/** Back to the results. */
+function leave() {
+  const card = document.querySelector(`.hit[data-asset="${CSS.escape(current().open)}"]`);
+  update({ open: null, at: null });
+  card?.focus();
+}
+
+function turn(step) {
+  const hits = shownHits();
+  const next = hits[hits.findIndex((hit) => hit.asset_id === shownId) + step];
+  if (next) update({ open: next.asset_id, at: next.start_s }, { push: false });
+}
+
+const closeButton = () => button("tool close", icon("close"), () => dialog.close(), { "aria-label": "Close", autofocus: true });
+
+function fill(hit, at, again = false) {
+  if (hit.loading) {
+    dialog.replaceChildren(closeButton(), el("h2", { id: "detail-title" }, "…"));
+    return;
+  }
+  const side = aside(hit);
+  if (again) {
+    // The preview is there already, and may be playing.
+    dialog.querySelector(".facts-pane").replaceWith(side);
+    return;
+  }
+  const pane = preview(hit, at ?? hit.start_s ?? 0);
+  dialog.replaceChildren(...[closeButton(), pager(-1), pager(1), el("div", { class: "detail" }, pane, side)].filter(Boolean));
+}
+
+function pager(step) {
+  const hits = shownHits();
+  const at = hits.findIndex((hit) => hit.asset_id === shownId);
+  const name = step < 0 ? "Previous result" : "Next result";
+  if (at < 0 || !hits[at + step]) return null;
+  return button(`tool pager ${step < 0 ? "before" : "after"}`, icon(step < 0 ? "left" : "right"), () => turn(step), { "aria-label": name, title: name });
+}
+
+function preview(hit, startS) {
+  const kind = kindOf(hit.media_type);
+  const pane = el("div", { class: `preview ${kind}` });
+  if (kind === "image") pane.append(fullPicture(hit));
+  else if (kind === "text") pane.append(fullText(hit));
+  else pane.append(...playable(hit, kind, startS));
+  return pane;
+}
+
+/** The thumbnail at once, and the file itself where the browser can show it. */
+function fullPicture(hit) {
+  const image = picture(thumbnailAt(hit, null, 1024), hit.title || hit.name);
+  const { width, height } = hit.metadata ?? {};
+  if (width && height) {
+    image.setAttribute("width", width);
+    image.setAttribute("height", height);
+  }
+  if (/jpeg|png|webp|gif|avif|bmp/.test(hit.media_type)) image.src = address(hit.content_url);
+  return image;
+}
+
+function fullText(hit) {
+  const words = markedWords();
+  const parts = [hit, ...(hit.moments ?? [])].filter((part) => part.snippet).sort((a, b) => (a.char_start ?? 0) - (b.char_start ?? 0));
+  return el(
+    "div",
+    { class: "prose", tabindex: "0", role: "region", "aria-label": "Text" },
+    parts.map((part) => el("p", { class: part.segment_id === hit.segment_id ? "best" : null }, markedText(part.snippet, words))),
+  );
+}
+
+function playable(hit, kind, startS) {
+  const element = player(kind, hit.content_url, startS, hit.title || hit.name);
+  if (kind === "video") element.poster = address(thumbnailAt(hit, startS, 1024));
+  const wave = kind === "audio" ? strip(hit) : null;
+  if (wave) drawWaveform(wave, hit);
+  const line = timedMoments(hit).length ? timeline(hit, { onPick: (moment) => playAt(element, moment.start_s) }) : null;
+  return [wave, element, line].filter(Boolean);
+}
+
+function aside(hit) {
+  const kind = kindOf(hit.media_type);
+  return el(
+    "div",
+    { class: "facts-pane" },
+    el("h2", { id: "detail-title" }, hit.title || hit.name),
+    el("p", { class: "facts" }, el("span", { class: "kind", data: { modality: kind } }, kindName(kind)), hit.duration_s ? ` · ${clock(hit.duration_s)}` : ""),
+    el(
+      "div",
+      { class: "row" },
+      button("small", [icon("like"), "More like this"], () => moreLike(hit)),
+      el("a", { class: "small", href: address(hit.content_url), download: hit.name }, icon("download"), "Download"),
+      removeButton(hit),
+    ),
+    momentList(hit),
+    hit.score == null ? null : why(hit),
+    knownFacts(hit),
+  );
+}
+
+function momentList(hit) {
+  const moments = timedMoments(hit);
+  if (!moments.length) return null;
+  return el(
+    "div",
+    { class: "moments" },
+    el("h3", {}, moments.length === 1 ? "Moment" : "Moments"),
+    el(
+      "ol",
+      {},
+      moments.map((moment) =>
+        el(
+          "li",
+          { class: moment.segment_id === hit.segment_id ? "best" : null },
+          button("time", clock(moment.start_s), () => playAt(dialog.querySelector("video, audio"), moment.start_s), { "aria-label": `Play from ${clock(moment.start_s)}` }),
+          el("span", { class: "kind", data: { modality: moment.modality } }, kindOfMoment(moment)),
+          moment.snippet ? el("span", { class: "said" }, markedText(moment.snippet, markedWords())) : null,
+        ),
+      ),
+    ),
+  );
+}
+
+function why(hit) {
+  const body = el("div");
+  const box = el("details", { class: "why" }, el("summary", {}, `Score ${hit.score.toFixed(2)}: how it came about`), body);
+  box.addEventListener("toggle", async () => {
+    if (!box.open || body.childElementCount) return;
+    try {
+      body.replaceChildren(explanation(await explained(hit)));
+    } catch (error) {
+      showError(body, error);
+    }
+  });
+  return box;
+}
+
+function knownFacts(hit) {
+  const metadata = hit.metadata ?? {};
+  const facts = [
+    ["File", hit.name],
+    ["Type", hit.media_type],
+    ["Size", hit.size_bytes ? bytes(hit.size_bytes) : ""],
+    ["Pixels", metadata.width && metadata.height ? `${metadata.width} × ${metadata.height}` : ""],
+    ["Changed", metadata.modified ? day(metadata.modified) : ""],
+    ["Tags", (hit.tags ?? []).join(", ")],
+    ...Object.entries(metadata)
+      .filter(([name]) => !HIDDEN_FACTS.includes(name))
+      .map(([name, value]) => [name, typeof value === "object" ? JSON.stringify(value) : String(value)]),
+  ].filter(([, value]) => value);
+  return el("dl", { class: "known" }, facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+}
+
+/** Asks a second time before it removes. */
+function removeButton(hit) {
+  const remove = button("small quiet", [icon("trash"), "Remove"], async () => {
+    if (!remove.classList.contains("sure")) {
+      remove.classList.add("sure");
+      remove.replaceChildren(icon("trash"), "Remove from the library?");
+      return;
+    }
+    try {
+      await deleteAsset(hit.asset_id);
+      dialog.close();
+      await searchAgain();
+    } catch (error) {
+      const problem = el("div");
+      remove.after(problem);
+      showError(problem, error);
+    }
+  });
+  return remove;
+}

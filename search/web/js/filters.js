@@ -1,0 +1,76 @@
+// The filter form: what is in the state is in its fields, and the other way round.
+
+import { byId, debounced } from "./dom.js";
+import { countFilters, toFilter } from "./filter_tree.js";
+import { current, NO_FILTERS, update } from "./state.js";
+
+const panel = byId("filters");
+const opener = byId("filters-button");
+const problem = byId("filters-problem");
+const fields = () => [...panel.querySelectorAll("[name]")];
+const kindBoxes = [...byId("kinds").querySelectorAll("input")];
+
+/** Listen to the form. */
+export function startFilters() {
+  opener.addEventListener("click", () => toggleFilters());
+  panel.addEventListener("input", debounced(take, 350));
+  byId("filters-clear").addEventListener("click", () => {
+    update({ form: { ...NO_FILTERS }, kinds: [] });
+    opener.focus();
+  });
+  for (const box of kindBoxes) {
+    box.addEventListener("change", () =>
+      update({ kinds: kindBoxes.filter((one) => one.checked).map((one) => one.value) }),
+    );
+  }
+}
+
+/** Show or hide the panel. */
+export function toggleFilters(open = panel.hidden) {
+  panel.hidden = !open;
+  opener.setAttribute("aria-expanded", String(open));
+  if (open) fields()[0].focus();
+}
+
+/** Hide the panel; false if it is hidden already. */
+export function closeFilters() {
+  if (panel.hidden) return false;
+  toggleFilters(false);
+  opener.focus();
+  return true;
+}
+
+/** Draw the form of a state. */
+export function showFilters({ form, kinds }) {
+  for (const field of fields()) {
+    const value = String(form[field.name]);
+    if (field.value !== value && field !== document.activeElement) field.value = value;
+  }
+  for (const box of kindBoxes) box.checked = kinds.includes(box.value);
+  byId("threshold-out").textContent = form.threshold ? form.threshold.toFixed(1) : "off";
+  byId("diversity-out").textContent = form.diversity ? `${Math.round(form.diversity * 100)} %` : "off";
+  const count = countFilters(form);
+  byId("filters-count").textContent = count;
+  byId("filters-count").hidden = !count;
+}
+
+function take() {
+  const form = { ...current().form };
+  for (const field of fields()) {
+    form[field.name] = field.type === "range" ? Number(field.value) : field.value;
+  }
+  const reason = fault(form);
+  problem.textContent = reason;
+  problem.hidden = !reason;
+  panel.elements?.filter?.setAttribute("aria-invalid", String(Boolean(reason)));
+  if (!reason) update({ form }, { push: false });
+}
+
+function fault(form) {
+  try {
+    toFilter({ kinds: [], form });
+    return "";
+  } catch (error) {
+    return `The filter is no JSON yet: ${error.message}`;
+  }
+}

@@ -1,0 +1,38 @@
+// Numbers as people read them.
+
+/** Seconds as 1:05 or 1:02:05. */
+export function clock(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  const two = (n) => String(n).padStart(2, "0");
+  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
+  return hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
+}
+
+/** Milliseconds with two or three significant digits and their unit. */
+export function millis(ms) {
+  if (ms >= 9999.5) return `${(ms / 1000).toFixed(0)} s`;
+  if (ms >= 999.5) return `${(ms / 1000).toFixed(1)} s`;
+  if (ms >= 9.95) return `${Math.round(ms)} ms`;
+  return `${ms.toFixed(ms >= 0.995 ? 1 : 2)} ms`;
+}
+
+/** Bytes with a binary unit. */
+export function bytes(n) {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let step = 0;
+  while (n >= 1024 && step < units.length - 1) {
+    n /= 1024;
+    step += 1;
+  }
+  return `${step && n < 10 ? n.toFixed(1) : Math.round(n)} ${units[step]}`;
+}
+
+/** Epoch seconds as a day, in the reader's own language. */
+export function day(epochSeconds) {
+  return new Date(epochSeconds * 1000).toLocaleDateString(undefined, { dateStyle: "medium" });
+}
+
+/** "1 result", "2 results". */
+export function counted(n, one, many = `${one}s`) {
+  return `${n.toLocaleString()} ${n === 1 ? one : many}`;
+}

@@ -1,0 +1,56 @@
+// The feed of results: filled, extended, walked with the arrow keys.
+
+import { card } from "./cards.js";
+import { byId } from "./dom.js";
+
+const feed = byId("hits");
+
+/** Replace all results. `link(hit)` and `onLike(hit)` are what a card leads to. */
+export function showHits(hits, context) {
+  feed.replaceChildren(...cards(hits, context, 1));
+}
+
+/** Add a further page; the first new card. */
+export function addHits(hits, context) {
+  const added = cards(hits, context, feed.children.length + 1);
+  feed.append(...added);
+  return added[0];
+}
+
+function cards(hits, { words, best, link, onLike }, first) {
+  return hits.map((hit, n) =>
+    card(hit, { words, best, place: first + n, link: link(hit), onLike: () => onLike(hit) }),
+  );
+}
+
+/** Show that a search is under way. */
+export function setBusy(busy) {
+  feed.setAttribute("aria-busy", String(busy));
+}
+
+/** The card that has, or holds, the focus. */
+export const focusedCard = () => document.activeElement?.closest?.(".hit") ?? null;
+
+/** Go to the first card; false if there is none. */
+export function focusFirst() {
+  feed.firstElementChild?.focus();
+  return Boolean(feed.firstElementChild);
+}
+
+/** Move the focus from card to card by an arrow key; false at the feed's edge. */
+export function moveFocus(key) {
+  const all = [...feed.children];
+  const at = all.indexOf(focusedCard());
+  if (at < 0) return false;
+  const target = { ArrowRight: at + 1, ArrowLeft: at - 1, ArrowDown: at + columns(all), ArrowUp: at - columns(all), Home: 0, End: all.length - 1 }[key];
+  if (!all[target]) return false;
+  all[target].focus();
+  all[target].scrollIntoView({ block: "nearest" });
+  return true;
+}
+
+/** How many cards stand side by side. */
+function columns(all) {
+  const below = all.findIndex((one) => one.offsetTop > all[0].offsetTop);
+  return below < 0 ? all.length : below;
+}

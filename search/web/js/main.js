@@ -1,0 +1,175 @@
+// Wires the parts of the page together.
+
+import { onKeyNeeded, openSession } from "./api.js";
+import { addTerm } from "./chips.js";
+import { showDetail, startDetail } from "./detail.js";
+import { byId, say } from "./dom.js";
+import { startDrop } from "./drop.js";
+import { closeFilters, showFilters, startFilters, toggleFilters } from "./filters.js";
+import { focusedCard, focusFirst, moveFocus } from "./hits.js";
+import { askForKey } from "./keys.js";
+import { queryKind } from "./kinds.js";
+import { showLatency } from "./latency.js";
+import { keep } from "./media_store.js";
+import { showError } from "./notice.js";
+import { splitNegatives } from "./query.js";
+import { cancelRecording, toggleRecording } from "./recorder.js";
+import { searchAgain, showMore, showSearch, toggleWaterfall } from "./search.js";
+import { startShortcuts } from "./shortcuts.js";
+import { current, onState, update } from "./state.js";
+import { addFiles, showJobs, startUploads } from "./uploads.js";
+
+const words = byId("words");
+const VIEWS = ["search", "add", "latency"];
+
+function show(state, before) {
+  document.body.dataset.view = state.view;
+  for (const view of VIEWS) byId(`view-${view}`).hidden = view !== state.view;
+  for (const link of document.querySelectorAll(".views a")) {
+    if (link.dataset.nav === state.view) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  document.title = [state.words, "anymodal"].filter(Boolean).join(" · ");
+  // What is being typed stays, unless another search is shown.
+  if (state.words !== before?.words) words.value = state.words;
+  showFilters(state);
+  if (state.view === "search") showSearch(state).then(() => showDetail(state));
+  if (state.view !== before?.view) {
+    showLatency(state.view === "latency");
+    if (state.view === "add") showJobs();
+    if (before) say(document.querySelector(".views [aria-current]").textContent);
+  }
+}
+
+async function searchWith(files) {
+  const known = files.map((file) => ({ file, kind: queryKind(file) })).filter(({ kind }) => kind);
+  if (known.length < files.length) {
+    problem("Only pictures, sounds and films can be searched with.", "Paste words into the search box instead, or add the file to the library.");
+  }
+  for (const { file, kind } of known) addTerm({ kind, value: await keep(file) });
+}
+
+function problem(message, remedy = "") {
+  showError(byId("notice"), { message, remedy });
+}
+
+function submit() {
+  const { words: text, without } = splitNegatives(words.value);
+  words.value = text;
+  const terms = [...current().terms, ...without.map((value) => ({ kind: "text", value, weight: -1 }))];
+  update({ view: "search", words: text, terms, open: null });
+}
+
+function goTo(view) {
+  update({ view, open: null });
+}
+
+function startComposer() {
+  byId("composer").addEventListener("submit", (event) => {
+    event.preventDefault();
+    submit();
+  });
+  words.addEventListener("search", () => {
+    if (!words.value && current().words) submit();
+  });
+  byId("pick").addEventListener("click", () => byId("query-file").click());
+  byId("query-file").addEventListener("change", async () => {
+    await searchWith([...byId("query-file").files]);
+    byId("query-file").value = "";
+  });
+  byId("record").addEventListener("click", record);
+  byId("recording-stop").addEventListener("click", record);
+  byId("recording-cancel").addEventListener("click", cancelRecording);
+  for (const example of document.querySelectorAll(".example")) {
+    example.addEventListener("click", () => {
+      words.value = example.textContent;
+      submit();
+    });
+  }
+}
+
+const record = () => toggleRecording((file) => searchWith([file]), problem);
+
+function startLinks() {
+  document.addEventListener("click", (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+    const link = event.target.closest?.("[data-nav], .hit a.open");
+    if (!link) return;
+    event.preventDefault();
+    if (link.dataset.nav) {
+      const home = link.classList.contains("wordmark");
+      update({ view: link.dataset.nav, open: null, ...(home && { words: "", terms: [] }) });
+      if (home) words.value = "";
+    } else {
+      openCard(link.closest(".hit"));
+    }
+  });
+}
+
+function openCard(card) {
+  const link = new URL(card.querySelector("a.open").href);
+  const at = link.searchParams.get("at");
+  update({ open: card.dataset.asset, at: at === null ? null : Number(at) });
+}
+
+function onCard(act) {
+  return () => {
+    const card = focusedCard();
+    return card ? act(card) : false;
+  };
+}
+
+const KEYS = {
+  "/": () => {
+    goTo("search");
+    words.focus();
+    words.select();
+  },
+  Enter: (event) => (event.target.classList?.contains("hit") ? openCard(event.target) : false),
+  Escape: (event) => {
+    if (document.querySelector("dialog[open], :popover-open")) return false;
+    if (cancelRecording() || closeFilters()) return true;
+    if (event.target === words && focusFirst()) return true;
+    document.activeElement?.blur();
+    return true;
+  },
+  p: onCard((card) => card.querySelector(".play, .moment")?.click()),
+  m: onCard((card) => card.querySelector(".like").click()),
+  r: () => void record(),
+  f: () => toggleFilters(),
+  w: () => toggleWaterfall(),
+  s: () => goTo("search"),
+  a: () => goTo("add"),
+  l: () => goTo("latency"),
+  t: () => switchTheme(),
+};
+for (const key of ["ArrowDown", "ArrowUp", "ArrowLeft", "ArrowRight", "Home", "End"]) {
+  KEYS[key] = (event) => (event.target.matches?.("button, input") ? false : focusedCard() ? moveFocus(key) : key === "ArrowDown" && focusFirst());
+}
+
+function switchTheme() {
+  const chosen = document.documentElement.dataset.theme;
+  const dark = chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  const theme = dark ? "light" : "dark";
+  document.documentElement.dataset.theme = theme;
+  localStorage.setItem("theme", theme);
+  say(theme);
+}
+
+onKeyNeeded(askForKey);
+await openSession();
+onState(show);
+startComposer();
+startLinks();
+startFilters();
+startDetail();
+startUploads((job) => job.ingested && searchAgain());
+startDrop({ onSearch: searchWith, onAdd: addFiles, adds: () => current().view === "add" });
+startShortcuts(KEYS);
+byId("more").addEventListener("click", showMore);
+byId("timing").addEventListener("click", toggleWaterfall);
+byId("theme-button").addEventListener("click", switchTheme);
+words.addEventListener("keydown", (event) => {
+  if (event.key === "ArrowDown" && focusFirst()) event.preventDefault();
+});
+show(current());

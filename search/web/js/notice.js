@@ -1,0 +1,35 @@
+// What went wrong and what to do about it; and what to do where there is nothing to show.
+
+import { button, el } from "./dom.js";
+
+/** Show an error of the API with its remedy. `onRetry` tries again. */
+export function showError(target, error, onRetry) {
+  const wait = error.retryAfterS ? ` The server asks to wait ${Math.ceil(error.retryAfterS)} s.` : "";
+  show(
+    target,
+    "problem",
+    el("strong", {}, error.message),
+    error.remedy || wait ? el("p", {}, `${error.remedy ?? ""}${wait}`) : null,
+    error.field ? el("p", { class: "hint" }, "Field: ", el("code", {}, error.field)) : null,
+    onRetry ? button("small", "Try again", onRetry) : null,
+  );
+  target.setAttribute("role", "alert");
+}
+
+/** Say what to do where there is nothing to show. */
+export function showEmpty(target, title, ...content) {
+  target.removeAttribute("role");
+  show(target, "empty", el("strong", {}, title), ...content);
+}
+
+/** Take it away. */
+export function clearNotice(target) {
+  target.hidden = true;
+  target.replaceChildren();
+}
+
+function show(target, kind, ...content) {
+  target.className = `notice ${kind}`;
+  target.replaceChildren(...content.filter(Boolean));
+  target.hidden = false;
+}

@@ -1,0 +1,51 @@
+// From the state of the page to the body of a search. No document here, only values.
+
+import { toFilter } from "./filter_tree.js";
+
+export const PAGE = 24;
+
+/** Take -words and -"several words" out of a text: {words, without}. */
+export function splitNegatives(text) {
+  const without = [];
+  const words = text.replace(/(^|\s)-(?:"([^"]+)"|([\p{L}\p{N}][^\s]*))/gu, (_, space, quoted, word) => {
+    without.push(quoted ?? word);
+    return space;
+  });
+  return { words: words.replace(/\s+/g, " ").trim(), without };
+}
+
+/** Whether there is anything to search with; what is pushed away does not suffice. */
+export const asks = ({ words, terms }) => Boolean(words.trim()) || terms.some((term) => term.weight > 0);
+
+/** Media that a state needs, as their ids. */
+export const mediaOf = ({ terms }) =>
+  terms.filter((term) => !["text", "asset"].includes(term.kind)).map((term) => term.value);
+
+/**
+ * The body of POST /v1/search; media are referred to by their id as part name.
+ * Throws a SyntaxError where the free filter is no JSON.
+ */
+export function toRequest(state, cursor = "") {
+  const { form } = state;
+  const body = {
+    query: [
+      ...(state.words.trim() ? [{ text: state.words.trim() }] : []),
+      ...state.terms.map(toTerm),
+    ],
+    limit: PAGE,
+    moments: 12,
+  };
+  const filter = toFilter(state);
+  if (filter) body.filter = filter;
+  if (form.match) body.modalities = [form.match];
+  if (form.threshold) body.score_threshold = form.threshold;
+  if (form.diversity) body.diversity = form.diversity;
+  if (form.lexical === "off") body.lexical = false;
+  if (cursor) body.cursor = cursor;
+  return body;
+}
+
+function toTerm({ kind, value, weight }) {
+  const content = { text: { text: value }, asset: { asset_id: value } }[kind] ?? { [kind]: { file: value } };
+  return weight === 1 ? content : { ...content, weight };
+}

@@ -1,0 +1,213 @@
+// The search view: from the state to results, with the time they took.
+
+import { ApiError, listAssets, search } from "./api.js";
+import { nameAsset, showChips } from "./chips.js";
+import { button, byId, el, say } from "./dom.js";
+import { counted, millis } from "./format.js";
+import { wordsOf } from "./highlight.js";
+import { addHits, setBusy, showHits } from "./hits.js";
+import { asks, mediaOf, PAGE, toRequest } from "./query.js";
+import { kept } from "./media_store.js";
+import { clearNotice, showEmpty, showError } from "./notice.js";
+import { current, format, NO_FILTERS, update } from "./state.js";
+import { waterfall } from "./waterfall.js";
+import { pauseAll } from "./player.js";
+
+const REMEMBERED = 8;
+const notice = byId("notice");
+const more = byId("more");
+const timing = byId("timing");
+const chart = byId("waterfall");
+
+/** Results of the last searches by what was asked, so that Back is immediate. */
+const remembered = new Map();
+let shown = { key: null, hits: [], cursor: "" };
+let running = null;
+
+const keyOf = ({ words, terms, kinds, form }) => JSON.stringify([words, terms, kinds, form]);
+
+/** The hits on the page, in their order. */
+export const shownHits = () => shown.hits;
+
+/** The words that are marked in texts. */
+export const markedWords = ({ words, terms } = current()) =>
+  wordsOf([words, ...terms.filter((term) => term.kind === "text" && term.weight > 0).map((term) => term.value)]);
+
+/** Show what a state asks for, if it is not shown already. */
+export async function showSearch(state) {
+  showChips(state);
+  const key = keyOf(state);
+  if (key === shown.key) return;
+  running?.abort();
+  running = new AbortController();
+  pauseAll();
+  shown = { key, hits: [], cursor: "" };
+  const known = remembered.get(key);
+  if (known) showResult(known);
+  else await load(state, key, running.signal);
+}
+
+/** Search again, as after an error. */
+export function searchAgain() {
+  remembered.clear();
+  shown.key = null;
+  return showSearch(current());
+}
+
+async function load(state, key, signal) {
+  setBusy(true);
+  try {
+    const result = await pageOf(state, "", signal);
+    if (signal.aborted) return;
+    remember(key, result);
+    showResult(result);
+  } catch (error) {
+    if (error.name === "AbortError" || signal.aborted) return;
+    clearResults();
+    showError(notice, error, searchAgain);
+  } finally {
+    if (!signal.aborted) setBusy(false);
+  }
+}
+
+/** A page of what is found; without a question, of what there is. */
+async function pageOf(state, cursor, signal) {
+  if (asks(state)) return ask(state, cursor, signal);
+  const { assets, next_cursor } = await listAssets(PAGE, toRequest(state).filter, cursor);
+  return { hits: assets.map(toHit), asked: false, next_cursor };
+}
+
+async function ask(state, cursor, signal, changes = {}) {
+  const files = await filesOf(state);
+  const began = performance.now();
+  const answer = await search({ ...toRequest(state, cursor), ...changes }, files, signal);
+  return { ...answer, asked: true, roundTripMs: performance.now() - began };
+}
+
+async function filesOf(state) {
+  const files = new Map();
+  for (const id of mediaOf(state)) {
+    const blob = await kept(id);
+    if (!blob) {
+      throw new ApiError(0, {
+        message: "A picture, sound or film of this search is not on this device.",
+        remedy: "A link cannot carry it. Remove its term above, and drop the file here again.",
+      });
+    }
+    files.set(id, blob);
+  }
+  return files;
+}
+
+/** An asset as a hit without a score. */
+export const toHit = (asset) => ({ snippet: "", moments: [], start_s: null, ...asset, segment_id: asset.asset_id });
+
+/** The same question, to know how the score of a hit came about; null if it is no longer found. */
+export async function explained(hit) {
+  const place = shown.hits.findIndex((one) => one.asset_id === hit.asset_id);
+  const limit = Math.max(PAGE, place + 1);
+  const { hits } = await ask(current(), "", undefined, { explain: true, limit });
+  return hits.find((one) => one.asset_id === hit.asset_id)?.explanation ?? null;
+}
+
+/** The next page of the same question. */
+export async function showMore() {
+  const { key, cursor } = shown;
+  more.disabled = true;
+  try {
+    const page = await pageOf(current(), cursor, running.signal);
+    if (key !== shown.key) return;
+    const fresh = page.hits.filter((hit) => !shown.hits.some((one) => one.segment_id === hit.segment_id));
+    shown.hits = [...shown.hits, ...fresh];
+    shown.cursor = page.next_cursor;
+    remember(key, { ...remembered.get(key), hits: shown.hits, next_cursor: page.next_cursor });
+    addHits(fresh, context(shown.hits))?.focus();
+    showSummary({ ...remembered.get(key) });
+  } catch (error) {
+    if (error.name !== "AbortError") showError(notice, error, showMore);
+  } finally {
+    more.disabled = false;
+  }
+}
+
+function remember(key, result) {
+  remembered.delete(key);
+  remembered.set(key, result);
+  if (remembered.size > REMEMBERED) remembered.delete(remembered.keys().next().value);
+}
+
+function showResult(result) {
+  shown.hits = result.hits;
+  shown.cursor = result.next_cursor ?? "";
+  clearNotice(notice);
+  showHits(result.hits, context(result.hits));
+  showSummary(result);
+  if (!result.hits.length) showNothing(result.asked);
+}
+
+function context(hits) {
+  return {
+    words: markedWords(),
+    best: Math.max(0, ...hits.map((hit) => hit.score ?? 0)),
+    link: (hit) => format({ ...current(), open: hit.asset_id, at: hit.start_s }),
+    onLike: moreLike,
+  };
+}
+
+/** Search for what is like a hit; filters stay. */
+export function moreLike(hit) {
+  nameAsset(hit.asset_id, hit.title || hit.name);
+  byId("words").value = "";
+  update({ view: "search", words: "", terms: [{ kind: "asset", value: hit.asset_id, weight: 1 }], open: null });
+  scrollTo({ top: 0 });
+}
+
+function showSummary({ hits, asked, latency_ms: latency, roundTripMs, next_cursor: next }) {
+  const count = `${counted(hits.length, "result")}${next ? ", and more" : ""}`;
+  document.documentElement.classList.toggle("asked", Boolean(asked));
+  byId("summary").hidden = !hits.length && !asked;
+  byId("summary-text").textContent = asked ? count : "In the library";
+  more.hidden = !next;
+  timing.hidden = !latency;
+  if (!latency) {
+    chart.hidden = true;
+    return;
+  }
+  timing.textContent = millis(latency.total ?? roundTripMs);
+  timing.setAttribute("aria-label", `${timing.textContent}; show where the time went`);
+  timing.setAttribute("aria-expanded", String(!chart.hidden));
+  chart.replaceChildren(waterfall(latency, roundTripMs));
+  say(`${count} in ${timing.textContent}`);
+}
+
+/** Show or hide where the time went; false where there is nothing to show. */
+export function toggleWaterfall() {
+  if (timing.hidden) return false;
+  chart.hidden = !chart.hidden;
+  timing.setAttribute("aria-expanded", String(!chart.hidden));
+  return true;
+}
+
+function clearResults() {
+  showHits([], context([]));
+  byId("summary").hidden = true;
+  chart.hidden = true;
+  more.hidden = true;
+}
+
+function showNothing(asked) {
+  const { kinds, form } = current();
+  const filtered = kinds.length || Object.keys(NO_FILTERS).some((name) => form[name] !== NO_FILTERS[name]);
+  if (filtered) {
+    showEmpty(
+      notice,
+      "Nothing is left by the filters.",
+      el("p", {}, "Widen them, lower the least score, or search without them."),
+      button("small", "Clear the filters", () => update({ kinds: [], form: { ...NO_FILTERS } })),
+    );
+  } else if (asked) {
+    showEmpty(notice, "Nothing was found.", el("p", {}, "Say it in other words, or add files to search in."), el("a", { href: "?view=add", class: "small", "data-nav": "add" }, "Add files"));
+  } else {
+    showEmpty(notice, "The library is empty.", el("p", {}, "Drop files anywhere on this page, and search them seconds later."), el("a", { href: "?view=add", class: "small", "data-nav": "add" }, "Add files"));
+  }
+}

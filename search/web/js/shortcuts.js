@@ -1,0 +1,56 @@
+// Keys. Single letters can be switched off, for those who speak to their computer.
+
+import { button, byId, el } from "./dom.js";
+
+const OFF = "shortcuts.off";
+const dialog = byId("help");
+
+/** [keys as shown, what they do] */
+const LIST = [
+  [["/"], "Go to the search box"],
+  [["Enter"], "Search; on a result, open it"],
+  [["↑", "↓", "←", "→"], "Walk through the results"],
+  [["p"], "Play the result from the moment found"],
+  [["m"], "More like the result"],
+  [["r"], "Record a sound, and search with it"],
+  [["f"], "Filters"],
+  [["w"], "Where the time of the search went"],
+  [["s"], "Search"],
+  [["a"], "Add files"],
+  [["l"], "Latency"],
+  [["t"], "Light or dark"],
+  [["Esc"], "Close, or leave the search box"],
+  [["?"], "This list"],
+];
+
+const lettersOff = () => localStorage.getItem(OFF) === "1";
+
+/** `actions` by key; one that gives false has not used the key. */
+export function startShortcuts(actions) {
+  byId("help-button").addEventListener("click", showHelp);
+  addEventListener("keydown", (event) => {
+    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (isTyping(event.target) && event.key !== "Escape") return;
+    if (event.key.length === 1 && event.key !== "/" && event.key !== "?" && lettersOff()) return;
+    if (document.querySelector("dialog[open]") && event.key !== "Escape") return;
+    const action = event.key === "?" ? showHelp : actions[event.key];
+    if (action && action(event) !== false) event.preventDefault();
+  });
+}
+
+function isTyping(target) {
+  return target.matches?.("input:not([type=checkbox]):not([type=range]), textarea, select, audio, video") ?? false;
+}
+
+function showHelp() {
+  const letters = el("input", { type: "checkbox", on: { change: (event) => localStorage.setItem(OFF, event.target.checked ? "" : "1") } });
+  letters.checked = !lettersOff();
+  dialog.replaceChildren(
+    el("h2", { id: "help-title" }, "Keyboard"),
+    el("dl", { class: "keys" }, LIST.map(([keys, what]) => el("div", {}, el("dt", {}, keys.map((key) => el("kbd", {}, key))), el("dd", {}, what)))),
+    el("p", { class: "hint" }, "In the search box, -word leaves out what is like the word; Backspace at its beginning goes to the terms."),
+    el("label", { class: "check" }, letters, " Single letters are shortcuts"),
+    el("div", { class: "row" }, button("go", "Close", () => dialog.close())),
+  );
+  dialog.showModal();
+}

@@ -1,0 +1,160 @@
+// The Add view: files go up, their jobs are watched until everything can be found.
+
+import { cancelJob, listJobs, upload } from "./api.js";
+import { button, byId, el, say, styled } from "./dom.js";
+import { events } from "./events.js";
+import { list as words } from "./filter_tree.js";
+import { bytes, clock, counted } from "./format.js";
+import { showError } from "./notice.js";
+import { update } from "./state.js";
+
+const jobs = byId("jobs");
+const MOST_FILES = 500;
+const watched = new Set();
+const FINISHED = new Set(["done", "cancelled"]);
+let onFinished = () => {};
+
+/** Listen to the view's buttons; `finished` is called when a job has ended. */
+export function startUploads(finished) {
+  onFinished = finished;
+  for (const [opener, input] of [["choose-files", "add-files"], ["choose-folder", "add-folder"]]) {
+    byId(opener).addEventListener("click", () => byId(input).click());
+    byId(input).addEventListener("change", () => {
+      addFiles([...byId(input).files]);
+      byId(input).value = "";
+    });
+  }
+}
+
+/** Show the jobs that the server knows. */
+export async function showJobs() {
+  try {
+    const { jobs: known } = await listJobs();
+    for (const job of known) {
+      if (document.getElementById(`job-${job.id}`)) continue;
+      const row = el("div", { class: "job", role: "listitem" });
+      jobs.append(row);
+      show(row, job);
+    }
+  } catch (error) {
+    if (!jobs.childElementCount) showError(el("div"), error);
+  }
+  byId("jobs-empty").hidden = jobs.childElementCount > 0;
+}
+
+/** Upload files and watch their jobs; many files go in parts. */
+export async function addFiles(files) {
+  if (!files.length) return;
+  update({ view: "add", open: null });
+  for (let from = 0; from < files.length; from += MOST_FILES) await addPart(files.slice(from, from + MOST_FILES));
+}
+
+async function addPart(files) {
+  const row = entry();
+  const size = files.reduce((sum, file) => sum + file.size, 0);
+  const title = files.length === 1 ? files[0].name : counted(files.length, "file");
+  draw(row, { title, state: `sending ${bytes(size)}`, share: 0 });
+  try {
+    const job = await upload(files, {
+      tags: words(byId("add-tags").value),
+      onSent: (fraction) => draw(row, { title, state: fraction < 1 ? `sending ${bytes(size)}` : "sent; waiting for its turn", share: fraction }),
+    });
+    row.dataset.title = title;
+    show(row, job);
+  } catch (error) {
+    row.replaceChildren(el("h2", {}, title), el("div"));
+    showError(row.lastElementChild, error, () => {
+      row.remove();
+      addPart(files);
+    });
+  }
+}
+
+function entry() {
+  const row = el("div", { class: "job", role: "listitem" });
+  jobs.prepend(row);
+  byId("jobs-empty").hidden = true;
+  return row;
+}
+
+function show(row, job) {
+  // The server may have listed it before it told its id to who sent it.
+  const listed = document.getElementById(`job-${job.id}`);
+  if (listed !== row) listed?.remove();
+  row.id = `job-${job.id}`;
+  drawJob(row, job);
+  if (!FINISHED.has(job.state)) watch(row, job.id);
+}
+
+async function watch(row, id) {
+  if (watched.has(id)) return;
+  watched.add(id);
+  try {
+    for await (const { event, data } of events(`v1/jobs/${encodeURIComponent(id)}/events`)) {
+      const job = JSON.parse(data);
+      drawJob(row, job);
+      if (event === "end" || FINISHED.has(job.state)) {
+        say(summaryOf(job));
+        onFinished(job);
+        break;
+      }
+    }
+  } catch (error) {
+    const problem = el("div");
+    row.append(problem);
+    showError(problem, error, () => {
+      problem.remove();
+      watch(row, id);
+    });
+  } finally {
+    watched.delete(id);
+  }
+}
+
+const doneOf = (job) => (job.ingested ?? 0) + (job.unchanged ?? 0) + (job.failed ?? job.failures?.length ?? 0);
+
+function summaryOf(job) {
+  const parts = [
+    job.ingested && `${job.ingested.toLocaleString()} added`,
+    job.unchanged && `${job.unchanged.toLocaleString()} there already`,
+    job.failed && `${job.failed.toLocaleString()} set aside`,
+  ].filter(Boolean);
+  return parts.join(", ") || "nothing added";
+}
+
+function drawJob(row, job) {
+  const ended = FINISHED.has(job.state);
+  const running = job.left_s ? `about ${clock(job.left_s)} left` : job.state;
+  const segments = Object.entries(job.segments ?? {}).map(([name, n]) => counted(n, `${name} segment`));
+  draw(row, {
+    title: row.dataset.title ?? counted(job.files ?? 0, "file"),
+    state: ended ? `${summaryOf(job)}${job.state === "cancelled" ? ", cancelled" : ""}` : running,
+    share: ended ? 1 : doneOf(job) / Math.max(1, job.files ?? 1),
+    ended,
+    detail: [...segments, job.seconds ? clock(job.seconds) : null].filter(Boolean).join(" · "),
+    failures: job.failures ?? [],
+    action: ended ? null : button("plain", "Cancel", () => cancelJob(job.id)),
+  });
+}
+
+function draw(row, { title, state, share, ended = false, detail = "", failures = [], action = null }) {
+  const open = row.querySelector("details")?.open ?? failures.length <= 3;
+  row.classList.toggle("ended", ended);
+  row.classList.toggle("faulty", failures.length > 0);
+  row.replaceChildren(
+    el("div", { class: "job-head" }, el("h2", {}, title), el("span", { class: "job-state" }, state), action),
+    styled(
+      el("div", { class: "progress", role: "progressbar", "aria-label": title, "aria-valuemin": "0", "aria-valuemax": "100", "aria-valuenow": Math.round(share * 100) }, el("span")),
+      { "--share": share },
+    ),
+    detail ? el("p", { class: "hint" }, detail) : "",
+    failures.length
+      ? el(
+          "details",
+          { open },
+          el("summary", {}, `${counted(failures.length, "file")} set aside`),
+          el("ul", { class: "failures" }, failures.map((one) => el("li", {}, el("strong", {}, one.name), ` ${one.reason}`))),
+        )
+      : "",
+  );
+}

@@ -1,0 +1,42 @@
+// Where the time of one query went: a bar per stage, one after the other.
+
+import { el, svg } from "./dom.js";
+import { millis } from "./format.js";
+
+const ORDER = ["queue", "decode", "plan", "encode", "search", "lexical", "fuse", "fetch", "serialize"];
+
+/** Stages in the order in which they run, with where each begins, in ms; "network" is the rest. */
+export function stagesOf(latency, roundTripMs) {
+  const { total, ...stages } = latency;
+  const place = (name) => (ORDER.indexOf(name.split("_")[0]) + 1 || ORDER.length + 1) * 100;
+  const rows = Object.entries(stages).sort(([a], [b]) => place(a) - place(b));
+  let at = 0;
+  const placed = rows.map(([name, ms]) => ({ name, ms, from: (at += ms) - ms }));
+  const server = Math.max(total ?? at, at);
+  if (server - at > 0.05) placed.push({ name: "other", ms: server - at, from: at });
+  if (roundTripMs > server) placed.push({ name: "network", ms: roundTripMs - server, from: server });
+  return placed;
+}
+
+/** What a stage is called. */
+export const stageName = (name) => name.replace(/^encode_(\w+)$/, "encode $1").replaceAll("_", " ");
+
+/** The chart as a list: name, bar, milliseconds. */
+export function waterfall(latency, roundTripMs) {
+  const stages = stagesOf(latency, roundTripMs);
+  const end = Math.max(...stages.map(({ from, ms }) => from + ms), 0.001);
+  const rows = stages.map(({ name, ms, from }) =>
+    el(
+      "li",
+      {},
+      el("span", { class: "name" }, stageName(name)),
+      svg(
+        "svg",
+        { width: "100%", height: 14, "aria-hidden": "true" },
+        svg("rect", { x: `${(from / end) * 100}%`, y: 1, width: `${Math.max((ms / end) * 100, 0.25)}%`, height: 12, rx: 2, "data-stage": name.split("_")[0] }),
+      ),
+      el("span", { class: "value" }, millis(ms)),
+    ),
+  );
+  return el("ol", { "aria-label": "Time of each stage of this query" }, rows);
+}

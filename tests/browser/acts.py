@@ -1,0 +1,93 @@
+"""What a person does in the page, and what they see."""
+
+from __future__ import annotations
+
+import base64
+import mimetypes
+from collections.abc import Sequence
+from pathlib import Path
+
+from playwright.sync_api import JSHandle, Locator, Page, ViewportSize, expect
+
+DESKTOP: ViewportSize = {"width": 1440, "height": 900}
+
+
+def search(page: Page, words: str) -> None:
+    """Type words and wait for the results."""
+    page.goto("/")
+    page.get_by_role("searchbox").fill(words)
+    page.get_by_role("searchbox").press("Enter")
+    results(page)
+
+
+def results(page: Page) -> None:
+    """Wait for the answer to a question."""
+    expect(page.locator("html")).to_have_class("asked")
+    expect(page.get_by_role("feed")).to_have_attribute("aria-busy", "false")
+    expect(page.locator("#summary-text")).to_contain_text("result")
+
+
+def until(page: Page, condition: str) -> None:
+    """Wait until a JavaScript expression holds. (Playwright's own wait is no match for the CSP.)"""
+    for _ in range(600):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"not within 30 s: {condition}")
+
+
+def hits(page: Page) -> Locator:
+    """The cards."""
+    return page.get_by_role("feed").get_by_role("article")
+
+
+def titles(page: Page) -> list[str]:
+    """The cards' titles, best first."""
+    return hits(page).locator("h3").all_text_contents()
+
+
+def kinds(page: Page) -> set[str]:
+    """The kinds of file among the cards."""
+    return set(hits(page).evaluate_all("cards => cards.map(card => card.dataset.kind)"))
+
+
+def drop(page: Page, where: str, files: Sequence[Path]) -> None:
+    """Drag files over the page and let go of them over ``where``: search or add."""
+    data = _transfer(page, files)
+    page.locator("body").dispatch_event("dragenter", {"dataTransfer": data})
+    target = page.locator(f"[data-drop={where}]")
+    expect(target).to_be_visible()
+    target.dispatch_event("dragover", {"dataTransfer": data})
+    target.dispatch_event("drop", {"dataTransfer": data})
+
+
+def paste(page: Page, files: Sequence[Path]) -> None:
+    """Paste files."""
+    page.evaluate(
+        """data => document.body.dispatchEvent(
+            new ClipboardEvent("paste", {clipboardData: data, bubbles: true}))""",
+        _transfer(page, files),
+    )
+
+
+def _transfer(page: Page, files: Sequence[Path]) -> JSHandle:
+    """A DataTransfer that holds the files."""
+    described = [
+        {
+            "name": file.name,
+            "type": mimetypes.guess_type(file.name)[0] or "",
+            "bytes": base64.b64encode(file.read_bytes()).decode(),
+        }
+        for file in files
+    ]
+    return page.evaluate_handle(
+        """files => {
+            const data = new DataTransfer();
+            for (const {name, type, bytes} of files) {
+                const content = Uint8Array.from(atob(bytes), (char) => char.charCodeAt(0));
+                data.items.add(new File([content], name, {type}));
+            }
+            return data;
+        }""",
+        described,
+    )

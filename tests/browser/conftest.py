@@ -1,0 +1,75 @@
+"""The page in Debian's Chromium, against `anymodal serve` with the real bundle."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.browser.acts import DESKTOP
+from tests.browser.library import make_library, recorded_sound
+from tests.browser.server import Server, serving
+from tests.browser.watch import Watch
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--screenshots`` writes docs/images."""
+    parser.addoption("--screenshots", action="store_true", help="write docs/images")
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of texts, pictures, sounds and a film with three scenes."""
+    return make_library(tmp_path_factory.mktemp("library"))
+
+
+@pytest.fixture(scope="session")
+def server(
+    library: Path, bundle_home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A server over the library, which wants no key."""
+    assert bundle_home.is_dir()
+    with serving(tmp_path_factory.mktemp("served"), library) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def chromium(library: Path) -> Iterator[Browser]:
+    """Chromium, whose microphone hears a clock tick."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next(filter(None, map(shutil.which, names)), None)
+    assert found, "the page is tested in Chromium; `make chromium` installs it"
+    arguments = [
+        "--no-sandbox",
+        "--autoplay-policy=no-user-gesture-required",
+        "--use-fake-ui-for-media-stream",
+        "--use-fake-device-for-media-stream",
+        f"--use-file-for-fake-audio-capture={recorded_sound(library)}",
+    ]
+    expect.set_options(timeout=30_000)  # a busy machine is no fault of the page
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def expected() -> list[str]:
+    """Parts of the console's messages that a test provokes, to be filled by it."""
+    return []
+
+
+@pytest.fixture
+def page(chromium: Browser, server: Server, expected: list[str]) -> Iterator[Page]:
+    """A fresh tab on the page; afterwards nothing may have gone wrong in it."""
+    context = chromium.new_context(
+        base_url=server.url, viewport=DESKTOP, locale="en-GB", permissions=["microphone"]
+    )
+    page = context.new_page()
+    page.set_default_timeout(30_000)
+    with Watch(page, server.url, expected):
+        yield page
+    context.close()

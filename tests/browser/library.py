@@ -1,0 +1,49 @@
+"""What there is to find: some of the demo's samples."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from examples.samples import make_samples
+
+INGESTED = (
+    "bread.md",
+    "coffee.txt",
+    "storms.txt",
+    "clocks.html",
+    "cat.png",
+    "coffee.png",
+    "motorcycle.png",
+    "wall-clock.png",
+    "clock-ticking.flac",
+    "rocket-launch.mp3",
+    "speech-train.wav",
+    "film.mp4",
+)
+"""The files of the library; the other samples stay outside, to search with and to add."""
+
+
+def make_library(home: Path) -> Path:
+    """Make the samples in ``home``/samples and copy the library's to ``home``/library."""
+    make_samples(home / "samples")
+    library = home / "library"
+    library.mkdir()
+    for name in INGESTED:
+        shutil.copy(home / "samples" / name, library / name)
+    return library
+
+
+def sample(library: Path, name: str) -> Path:
+    """A sample, whether it is in the library or not."""
+    return library.parent / "samples" / name
+
+
+def recorded_sound(library: Path) -> Path:
+    """A clock's ticking as the WAV that the fake microphone plays."""
+    import soundfile
+
+    path = library.parent / "microphone.wav"
+    samples, rate = soundfile.read(sample(library, "clock-ticking.flac"))
+    soundfile.write(path, samples, rate, subtype="PCM_16")
+    return path

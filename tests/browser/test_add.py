@@ -1,0 +1,55 @@
+"""Adding files: by drop and by choice, with progress, reasons and tags."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.acts import drop, hits, search, titles
+from tests.browser.library import sample
+
+
+def test_dropped_files_can_be_found_seconds_later(
+    page: Page, library: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 40)
+    page.goto("/?view=add")
+    page.get_by_label("Tags for what you add").fill("kitchen, new")
+    drop(page, "add", [sample(library, "traffic-light.gif"), broken])
+    job = page.locator(".job").first
+    expect(job.get_by_role("progressbar")).to_be_visible()
+    expect(job).to_contain_text("1 added, 1 set aside", timeout=60_000)
+    expect(job.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "100")
+    expect(job.locator(".failures")).to_contain_text("broken.png")
+
+    page.keyboard.press("s")
+    search(page, "a traffic light")
+    assert titles(page)[0] == "traffic-light"
+    page.get_by_role("button", name="Filters").click()
+    page.get_by_label("Tags", exact=True).fill("kitchen")
+    expect(hits(page)).to_have_count(1)
+    expect(hits(page).first).to_contain_text("#kitchen")
+
+    page.locator(".hit a.open").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Remove").click()
+    dialog.get_by_role("button", name="Remove from the library?").click()
+    expect(dialog).to_be_hidden()
+    expect(page.locator("#notice")).to_contain_text("Nothing is left by the filters")
+
+
+def test_a_file_dropped_on_the_search_view_is_added_or_searched_with(
+    page: Page, tmp_path: Path
+) -> None:
+    note = tmp_path / "lighthouse.txt"
+    note.write_text("The lighthouse keeper counts the ships that pass at night.")
+    page.goto("/")
+    drop(page, "add", [note])
+    expect(page.locator(".job").first).to_contain_text("1 added", timeout=60_000)
+    search(page, "the keeper of a lighthouse")
+    assert "lighthouse" in titles(page)[0]
+
+    drop(page, "search", [note])
+    expect(page.get_by_role("alert")).to_contain_text("Only pictures, sounds and films")

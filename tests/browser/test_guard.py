@@ -1,0 +1,110 @@
+"""A server that wants a key, and whose aim for latency cannot be met."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.acts import DESKTOP, drop, hits, search, titles, until
+from tests.browser.library import sample
+from tests.browser.server import ANYMODAL, Server, environment, serving
+from tests.browser.watch import Watch
+
+STRICT = {
+    "ANYMODAL_STORE": "memory:",
+    "ANYMODAL_API__REQUIRE_KEY": "true",
+    "ANYMODAL_API__SLO_P95_MS": "0.001",
+}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the strict server keeps what it has."""
+    return tmp_path_factory.mktemp("strict")
+
+
+@pytest.fixture(scope="module")
+def key(home: Path) -> str:
+    """A key that may search and add."""
+    words = [ANYMODAL, "keys", "create", "browser", "--scope", "read", "--scope", "write"]
+    made = subprocess.run(
+        words, env=environment(home, **STRICT), cwd=home, check=True, capture_output=True
+    )
+    return str(json.loads(made.stdout)["key"])
+
+
+@pytest.fixture(scope="module")
+def strict(home: Path, key: str, bundle_home: Path) -> Iterator[Server]:
+    """The strict server, with nothing in it."""
+    assert key
+    assert bundle_home.is_dir()
+    with serving(home, **STRICT) as server:
+        yield server
+
+
+@pytest.fixture
+def locked(chromium: Browser, strict: Server) -> Iterator[Page]:
+    """A fresh tab on the strict server."""
+    context = chromium.new_context(base_url=strict.url, viewport=DESKTOP, locale="en-GB")
+    page = context.new_page()
+    with Watch(page, strict.url, ["status of 401"]):
+        yield page
+    context.close()
+
+
+def test_a_key_is_asked_for_once_and_opens_pictures_too(
+    locked: Page, key: str, library: Path
+) -> None:
+    locked.goto("/")
+    dialog = locked.get_by_role("dialog", name="wants an API key")
+    dialog.get_by_role("textbox", name="API key").fill("not-a-key")
+    dialog.get_by_role("button", name="Use this key").click()
+    expect(dialog).to_contain_text("not accepted")
+    dialog.get_by_role("textbox", name="API key").fill(key)
+    dialog.get_by_role("button", name="Use this key").click()
+    expect(locked.locator("#notice")).to_contain_text("The library is empty")
+
+    drop(locked, "add", [sample(library, "cat.png")])
+    expect(locked.locator(".job").first).to_contain_text("1 added", timeout=60_000)
+    search(locked, "a small furry pet")
+    assert titles(locked) == ["cat"]
+    until(locked, "document.querySelector('.hit img').naturalWidth > 0")
+    assert locked.evaluate("Object.keys(localStorage).join()") == ""
+    assert key not in locked.content()
+
+    locked.reload()
+    expect(hits(locked)).to_have_count(1)
+    expect(dialog).to_be_hidden()
+
+
+def test_without_a_key_the_page_says_what_to_do(locked: Page) -> None:
+    locked.goto("/")
+    locked.get_by_role("dialog").get_by_role("button", name="Not now").click()
+    notice = locked.get_by_role("alert").filter(has_text=re.compile("key"))
+    expect(notice).to_be_visible()
+    expect(notice.get_by_role("button", name="Try again")).to_be_visible()
+
+
+def test_a_missed_aim_is_red(locked: Page, key: str) -> None:
+    locked.goto("/?q=anything")
+    locked.get_by_role("textbox", name="API key").fill(key)
+    locked.keyboard.press("Enter")
+    expect(locked.locator("#timing")).to_be_visible()
+    locked.keyboard.press("l")
+    slo = locked.locator("#slo")
+    expect(slo).to_contain_text("The aim is missed")
+    red, green, blue = slo.evaluate(
+        """slo => {
+            const pen = document.createElement("canvas").getContext("2d");
+            pen.fillStyle = getComputedStyle(slo).backgroundColor;
+            pen.fillRect(0, 0, 1, 1);
+            return [...pen.getImageData(0, 0, 1, 1).data].slice(0, 3);
+        }"""
+    )
+    assert red > 2 * max(green, blue)

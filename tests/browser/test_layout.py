@@ -1,0 +1,145 @@
+"""Phone to 4k, light and dark, for everybody, and light on the network."""
+
+from __future__ import annotations
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.browser.acts import hits, results, search
+
+VIEWS = {
+    "library": "/",
+    "results": "/?q=a ticking clock&term=text:-0.5:bread",
+    "add": "/?view=add",
+    "latency": "/?view=latency",
+}
+WIDER = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+
+
+def show(page: Page, view: str) -> None:
+    page.goto(VIEWS[view])
+    ready = {"add": "#dropzone", "latency": "#latency-body > *"}.get(view, ".hit")
+    expect(page.locator(ready).first).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1440, 3840])
+def test_nothing_is_wider_than_the_screen(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 844})
+    for view in VIEWS:
+        show(page, view)
+        assert not page.evaluate(WIDER), view
+    show(page, "results")
+    page.get_by_role("button", name="Filters").click()
+    assert not page.evaluate(WIDER)
+    page.keyboard.press("Escape")
+    page.locator(".hit a.open").first.click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    assert not page.evaluate(WIDER)
+    assert page.locator("#detail").evaluate("box => box.scrollWidth <= box.clientWidth")
+
+
+def test_more_columns_on_wider_screens(page: Page) -> None:
+    columns = []
+    for width in (390, 1440, 3840):
+        page.set_viewport_size({"width": width, "height": 1000})
+        show(page, "results")
+        columns.append(
+            page.locator("#hits").evaluate(
+                "grid => getComputedStyle(grid).gridTemplateColumns.split(' ').length"
+            )
+        )
+    assert columns[0] == 1
+    assert 3 <= columns[1] < columns[2]
+
+
+def brightness(page: Page) -> float:
+    """Of the ground, 0 to 1: what is really painted."""
+    color: float = page.evaluate(
+        """() => {
+            const pen = document.createElement("canvas").getContext("2d");
+            pen.fillStyle = getComputedStyle(document.body).backgroundColor;
+            pen.fillRect(0, 0, 1, 1);
+            return pen.getImageData(0, 0, 1, 1).data.slice(0, 3).reduce((a, b) => a + b) / 765;
+        }"""
+    )
+    return color
+
+
+def test_dark_by_the_system_or_by_choice(page: Page) -> None:
+    page.goto("/")
+    assert brightness(page) > 0.9
+    page.emulate_media(color_scheme="dark")
+    assert brightness(page) < 0.2
+    page.get_by_role("button", name="light and dark").click()
+    assert brightness(page) > 0.9
+    page.reload()
+    assert brightness(page) > 0.9
+    page.keyboard.press("t")
+    assert brightness(page) < 0.2
+
+
+def test_nothing_moves_for_those_who_ask_for_it(page: Page) -> None:
+    page.emulate_media(reduced_motion="reduce")
+    page.goto("/")
+    moving = "all => all.filter(one => getComputedStyle(one).transitionDuration != '0s').length"
+    assert page.locator("body *").evaluate_all(moving) == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("view", [*VIEWS, "detail", "filters", "help"])
+def test_accessible_by_the_rules_of_axe(page: Page, view: str, scheme: str) -> None:
+    page.emulate_media(
+        color_scheme="dark" if scheme == "dark" else "light", reduced_motion="reduce"
+    )
+    show(page, view if view in VIEWS else "results")
+    if view == "detail":
+        page.locator(".hit a.open").first.click()
+        expect(page.get_by_role("dialog").locator(".known")).to_be_visible()
+    elif view == "filters":
+        page.get_by_role("button", name="Filters").click()
+    elif view == "help":
+        page.keyboard.press("?")
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+
+
+def test_the_first_load_is_small_and_nothing_shifts(page: Page) -> None:
+    page.add_init_script(
+        """window.shifted = 0;
+        new PerformanceObserver((list) => {
+            for (const entry of list.getEntries()) shifted += entry.value;
+        }).observe({type: "layout-shift", buffered: true});"""
+    )
+    page.goto("/?q=a ticking clock")
+    results(page)
+    page.wait_for_load_state("networkidle")
+    assert page.evaluate("shifted") < 0.05
+    sizes = page.evaluate(
+        """performance.getEntries()
+            .filter((one) => one.encodedBodySize && !/[/]v1[/]/.test(one.name))
+            .map((one) => one.encodedBodySize)"""
+    )
+    assert 10 < len(sizes) < 60
+    assert sum(sizes) < 150_000
+
+
+def test_what_is_far_below_is_loaded_when_it_is_reached(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 400})
+    search(page, "a ticking clock")
+    expect(hits(page).last).to_be_attached()
+    assert all(
+        hits(page).locator("img").evaluate_all("all => all.map(one => one.loading == 'lazy')")
+    )
+
+
+def test_the_page_lets_nothing_from_elsewhere_in(page: Page) -> None:
+    answer = page.goto("/")
+    assert answer is not None
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "script-src 'self'" in policy
+    assert "unsafe" not in policy
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cache-control"] == "no-cache"
+    assert page.locator("[style], style, script:not([src])").count() == 0

@@ -1,0 +1,87 @@
+"""Searching with pictures, sounds, what is stored, and what is not wanted."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.acts import drop, hits, paste, results, search, titles
+from tests.browser.library import sample
+
+
+def test_a_dropped_picture_finds_sounds(page: Page, library: Path) -> None:
+    page.goto("/")
+    drop(page, "search", [sample(library, "wall-clock.png")])
+    results(page)
+    assert titles(page)[0] == "wall-clock"  # identical content ranks first
+    expect(page.locator(".chip img")).to_be_visible()
+    page.get_by_role("checkbox", name="Sounds").check()
+    expect(page).to_have_url(re.compile("in=audio"))
+    results(page)
+    expect(hits(page).first.locator("h3")).to_have_text("clock-ticking")
+
+    page.reload()  # the picture is kept in this browser
+    results(page)
+    assert titles(page)[0] == "clock-ticking"
+
+
+def test_a_pasted_picture_and_words_together(page: Page, library: Path) -> None:
+    search(page, "an engine roars")
+    paste(page, [sample(library, "motorcycle.png")])
+    expect(page.locator(".chip")).to_have_count(1)
+    results(page)
+    expect(hits(page).first.locator("h3")).to_have_text("motorcycle")
+
+
+def test_a_chosen_sound_is_searched_with(page: Page, library: Path) -> None:
+    page.goto("/")
+    page.set_input_files("#query-file", sample(library, "rocket-launch.mp3"))
+    results(page)
+    assert titles(page)[0] == "rocket-launch"
+
+
+def test_a_recorded_sound_is_searched_with(page: Page) -> None:
+    page.goto("/")
+    page.get_by_role("button", name="Record a sound").click()
+    expect(page.locator("#recording-time")).to_have_text("0:03")
+    page.get_by_role("button", name="Search with it").click()
+    expect(page.locator(".chip")).to_contain_text("recording")
+    results(page)
+    assert "clock-ticking" in titles(page)[:3]  # what the microphone heard
+
+
+def test_more_like_this_leaves_itself_out(page: Page) -> None:
+    search(page, "a hot drink in a cup")
+    card = hits(page).filter(has=page.get_by_role("link", name="coffee", exact=True)).first
+    kind = card.get_attribute("data-kind")
+    card.get_by_role("button", name="More like coffee").click()
+    expect(page.locator(".chip")).to_have_text("like coffee")
+    results(page)
+    expect(page.get_by_role("searchbox")).to_have_value("")
+    other = "text" if kind == "image" else "image"
+    assert titles(page)[0] == "coffee"
+    expect(hits(page).first).to_have_attribute("data-kind", other)
+
+
+def test_a_negative_term_pushes_away(page: Page) -> None:
+    search(page, "coffee")
+    assert "coffee" in titles(page)[0]
+    page.get_by_role("searchbox").fill("something warm -coffee")
+    page.get_by_role("searchbox").press("Enter")
+    chip = page.locator(".chips li")
+    expect(chip).to_have_class("less")
+    expect(page.get_by_role("searchbox")).to_have_value("something warm")
+    results(page)
+    assert "coffee" not in titles(page)[0]
+
+    page.locator(".chip").click()
+    page.get_by_role("button", name="More of it").click()
+    expect(chip).not_to_have_class("less")
+    results(page)
+    assert "coffee" in titles(page)[0]
+    page.locator(".chip").click()
+    page.get_by_role("button", name="×4").click()
+    expect(page.locator(".chip")).to_contain_text("×4")
+    assert "term=text%3A4%3Acoffee" in page.url

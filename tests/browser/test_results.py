@@ -1,0 +1,82 @@
+"""What is done with results: narrowed, continued, shared, looked at in full."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from playwright.sync_api import Page, Route, expect
+
+from tests.browser.acts import hits, kinds, results, search, titles, until
+
+
+def test_filters_narrow_and_are_in_the_address(page: Page) -> None:
+    search(page, "a clock")
+    assert kinds(page) == {"text", "image", "audio", "video"}
+    page.get_by_role("checkbox", name="Pictures").check()
+    expect(page).to_have_url(re.compile("in=image"))
+    results(page)
+    assert kinds(page) == {"image"}
+
+    page.get_by_role("button", name="Filters").click()
+    page.get_by_label("Name or path has").fill("wall-")
+    expect(hits(page)).to_have_count(1)
+    assert titles(page) == ["wall-clock"]
+    page.get_by_label("Any field, as JSON").fill('{"field": "width", "lt"')
+    expect(page.locator("#filters-problem")).to_contain_text("no JSON")
+    page.get_by_label("Any field, as JSON").fill('{"field": "width", "lt": 1}')
+    expect(page.locator("#notice")).to_contain_text("Nothing is left by the filters")
+    page.get_by_role("button", name="Clear the filters").click()
+    results(page)
+    assert kinds(page) == {"text", "image", "audio", "video"}
+
+
+def test_back_and_a_shared_link_lead_to_the_same_results(page: Page) -> None:
+    search(page, "a ticking clock")
+    before = titles(page)
+    page.get_by_role("searchbox").fill("bread")
+    page.get_by_role("searchbox").press("Enter")
+    expect(page).to_have_url(re.compile("q=bread"))
+    results(page)
+    page.go_back()
+    expect(page.get_by_role("searchbox")).to_have_value("a ticking clock")
+    assert titles(page) == before
+    page.goto(page.url)
+    results(page)
+    assert titles(page) == before
+
+
+def test_further_pages_follow_without_a_hit_twice(page: Page) -> None:
+    def five(route: Route) -> None:
+        asked = json.loads(route.request.post_data or "{}")
+        route.continue_(post_data=json.dumps({**asked, "limit": 5}))
+
+    page.route("**/v1/search", five)
+    search(page, "a clock")
+    expect(hits(page)).to_have_count(5)
+    page.get_by_role("button", name="Show more").click()
+    expect(hits(page)).to_have_count(10)
+    expect(hits(page).nth(5)).to_be_focused()
+    addresses = hits(page).evaluate_all("cards => cards.map(card => card.dataset.asset)")
+    assert len(set(addresses)) == 10
+
+
+def test_a_hit_in_full_with_its_moments_and_how_its_score_came_about(page: Page) -> None:
+    search(page, "a rocket takes off into space")
+    page.locator(".hit.video a.open").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("heading", level=2)).to_have_text("film")
+    video = dialog.locator("video")
+    until(page, "document.querySelector('dialog video').currentTime >= 5")
+    dialog.get_by_role("button", name="Play from").last.click()
+    expect(video).to_have_js_property("paused", False)
+    dialog.get_by_text("how it came about").click()
+    expect(dialog.locator(".why")).to_contain_text(re.compile("cosine|rank|raw", re.IGNORECASE))
+    expect(dialog).to_contain_text("video/mp4")
+    shared = page.url
+
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    assert "open=" not in page.url
+    page.goto(shared)
+    expect(page.get_by_role("dialog").locator("video")).to_be_visible()

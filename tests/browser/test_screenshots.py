@@ -1,0 +1,71 @@
+"""The pictures of the page in docs/images: `make screenshots` writes them anew."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from tests.browser.acts import hits, paste, results, search, until
+from tests.browser.library import sample
+
+IMAGES = Path(__file__).parent.parent.parent / "docs" / "images"
+MAX_BYTES = 120_000
+SHOWN = """[...document.images].every(
+    (one) => one.complete || one.getBoundingClientRect().top > innerHeight)"""
+
+
+@pytest.fixture
+def images(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Where pictures go: nowhere that stays, unless they are asked for."""
+    return IMAGES if request.config.getoption("--screenshots", default=False) else tmp_path
+
+
+def take(page: Page, path: Path) -> None:
+    """A WebP of what is to be seen, once all pictures are there and nothing moves."""
+    until(page, SHOWN)
+    page.wait_for_load_state("networkidle")
+    path.parent.mkdir(exist_ok=True)
+    png = page.screenshot(animations="disabled", caret="hide")
+    Image.open(io.BytesIO(png)).save(path, quality=82, method=6)
+    assert 5_000 < path.stat().st_size < MAX_BYTES
+
+
+def test_desktop(page: Page, images: Path, library: Path) -> None:
+    search(page, "a rocket takes off into space")
+    take(page, images / "page-light.webp")
+
+    page.emulate_media(color_scheme="dark")
+    search(page, "at what time does it leave?")
+    paste(page, [sample(library, "wall-clock.png")])
+    expect(page.locator(".chip img")).to_be_visible()
+    results(page)
+    page.locator("#timing").click()
+    take(page, images / "page-dark.webp")
+
+
+def test_detail(page: Page, images: Path) -> None:
+    search(page, "a rocket takes off into space")
+    page.locator(".hit.video a.open").click()
+    until(page, "document.querySelector('dialog video').readyState >= 2")
+    page.get_by_role("dialog").get_by_text("how it came about").click()
+    expect(page.locator(".why")).to_contain_text("cosine")
+    take(page, images / "page-detail.webp")
+
+
+def test_phone(page: Page, images: Path) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    search(page, "a ticking clock")
+    take(page, images / "page-phone.webp")
+
+
+def test_latency(page: Page, images: Path) -> None:
+    for words in ("bread", "a hot drink in a cup", "thunder", "a ticking clock"):
+        search(page, words)
+        expect(hits(page).first).to_be_visible()
+    page.goto("/?view=latency")
+    expect(page.locator(".trend")).to_be_visible()
+    take(page, images / "page-latency.webp")

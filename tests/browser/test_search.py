@@ -1,0 +1,69 @@
+"""Searching with words: what comes back, from where it plays, how long it took."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.acts import hits, search, until
+
+
+def test_words_find_pictures_and_texts_with_the_match_marked(page: Page) -> None:
+    search(page, "how to bake bread")
+    first = hits(page).first
+    expect(first.locator("h3")).to_contain_text(re.compile("bread", re.IGNORECASE))
+    expect(first.locator("mark").first).to_have_text(re.compile("bread|bak", re.IGNORECASE))
+    assert "q=how+to+bake+bread" in page.url
+
+    search(page, "a small furry pet with whiskers")
+    expect(hits(page).first.locator("h3")).to_have_text("cat")
+    picture = hits(page).first.locator("img")
+    expect(picture).to_have_js_property("complete", True)
+    assert picture.evaluate("image => image.naturalWidth") > 0
+
+
+def test_the_film_plays_from_the_moment_found(page: Page) -> None:
+    search(page, "a rocket takes off into space")
+    film = page.locator(".hit.video")
+    play = film.get_by_role("button", name="Play from").first
+    minutes, seconds = re.findall(r"\d+", play.inner_text())
+    start = int(minutes) * 60 + int(seconds)
+    assert 5 <= start <= 15  # in the second of three scenes
+    play.click()
+    video = film.locator("video")
+    expect(video).to_have_js_property("paused", False)
+    until(page, f"document.querySelector('.hit.video video').currentTime >= {start}")
+    assert video.evaluate("video => video.currentTime") < start + 5
+    assert video.evaluate("video => video.videoWidth") > 0
+
+    film.locator(".moment").first.click()
+    until(page, "document.querySelector('.hit.video video').currentTime < 5")
+
+
+def test_a_sound_shows_its_loudness_and_plays(page: Page) -> None:
+    search(page, "the ticking of a clock")
+    sound = page.locator(".hit.audio").filter(has_text="clock-ticking")
+    sound.scroll_into_view_if_needed()
+    tall = "bars => new Set(bars.map(bar => bar.getAttribute('height'))).size"
+    until(page, f"({tall})([...document.querySelectorAll('.hit.audio rect')].slice(0, 72)) > 3")
+    sound.get_by_role("button", name="Play from").first.click()
+    expect(sound.locator("audio")).to_have_js_property("paused", False)
+
+
+def test_where_the_time_went(page: Page) -> None:
+    search(page, "bread")
+    page.locator("#timing").click()
+    chart = page.get_by_role("list", name="Time of each stage")
+    for stage in ("encode text", "search", "fuse", "fetch"):
+        expect(chart).to_contain_text(stage)
+    bars = chart.locator("rect").evaluate_all("bars => bars.map(bar => bar.getBBox().x)")
+    assert bars == sorted(bars)
+
+
+def test_an_error_says_what_to_do(page: Page, expected: list[str]) -> None:
+    expected.append("status of 422")
+    page.goto('/?q=x&filter={"field":"smell","eq":1}')
+    notice = page.get_by_role("alert").filter(has_text="smell")
+    expect(notice).to_be_visible()
+    expect(notice.get_by_role("button", name="Try again")).to_be_visible()

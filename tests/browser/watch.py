@@ -1,0 +1,42 @@
+"""What must never happen in the page: errors in its console, requests to other hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from playwright.sync_api import ConsoleMessage, Page, Request
+
+
+class Watch:
+    """Notes what goes wrong in a tab, and fails when it is left.
+
+    Args:
+        page: the tab.
+        url: the only server that may be asked.
+        expected: parts of messages that a test provokes.
+    """
+
+    def __init__(self, page: Page, url: str, expected: Sequence[str]) -> None:
+        self.expected = expected
+        self._url = url
+        self._wrong: list[str] = []
+        page.on("console", self._on_console)
+        page.on("pageerror", lambda error: self._wrong.append(f"error: {error}"))
+        page.on("request", self._on_request)
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            wrong = [text for text in self._wrong if not any(e in text for e in self.expected)]
+            if wrong:
+                raise AssertionError("\n".join(wrong))
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self._wrong.append(f"{message.type}: {message.text}")
+
+    def _on_request(self, request: Request) -> None:
+        if not request.url.startswith((self._url, f"blob:{self._url}", "data:")):
+            self._wrong.append(f"request: {request.url}")
