@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
@@ -126,11 +127,14 @@ class Finder:
         return len(wanted) == pool.share.pool and wanted[-1].best.score >= unseen
 
     def _search(self, n: int, asset_ids: Collection[str] | None) -> Seen:
+        """Vectors and words side by side; the stage ``lexical`` is what words take longer."""
+        words = self.executor.submit(self._lexical, n, asset_ids) if self._words() else None
         with self.progress.stage("search"):
             found = self._nearest(n, asset_ids)
-        words = self._lexical(n, asset_ids)
+        with self.progress.stage("lexical") if words else nullcontext():
+            lexical = words.result() if words else []
         with self.progress.stage("fuse"):
-            return self._fused(found, words, n)
+            return self._fused(found, lexical, n)
 
     def _nearest(
         self, n: int, asset_ids: Collection[str] | None
@@ -155,8 +159,7 @@ class Finder:
         """What the query's words find, if they are to be looked for."""
         if self.index is None or not self._words():
             return []
-        with self.progress.stage("lexical"):
-            return self.index.lexical(self._words(), n, asset_ids=asset_ids)
+        return self.index.lexical(self._words(), n, asset_ids=asset_ids)
 
     def _words(self) -> str:
         """What to look for in words; empty if that is not wanted, or the store cannot."""
@@ -233,7 +236,8 @@ class Finder:
         while chunk := list(islice(ids, MAX_JOINED)):
             for kind, segments in self._nearest_of(chunk).items():
                 found[kind] = self._best(found[kind] + segments)
-        words = self._lexical(MAX_CANDIDATES, asset_ids)
+        with self.progress.stage("lexical"):
+            words = self._lexical(MAX_CANDIDATES, asset_ids)
         with self.progress.stage("fuse"):
             return self._fused(found, words, None)
 

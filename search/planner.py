@@ -46,7 +46,7 @@ class Plan:
         candidates: how many segments of each kind at first; more than hits are wanted, since the
             segments of one asset make one hit.
         words: the texts of the terms that pull; what BM25 looks for, and snippets show.
-        lexical: whether to look for words; None: if the store can.
+        lexical: whether to look for words, which only texts have; None: if the store can.
     """
 
     shares: tuple[Share, ...]
@@ -84,7 +84,8 @@ def plan(query: Query, known: Collection[Modality], n_shown: int = 0) -> Plan:
         for term in query.terms
         if term.item and term.item.modality == TEXT and term.weight > 0
     )
-    lexical = query.lexical if words else False
+    has_texts = any(TEXT in share.modalities for share in shares)
+    lexical = query.lexical if words and has_texts else False
     return Plan(shares, _bounded(_OVER_FETCH * most), words, lexical)
 
 

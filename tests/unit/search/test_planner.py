@@ -60,6 +60,7 @@ def test_words_are_those_of_the_texts_that_pull() -> None:
     planned = plan(Query(terms), KNOWN)
     assert (planned.words, planned.lexical) == (("a cat",), None)
     assert plan(Query([Item(IMAGE, None)], lexical=True), KNOWN).lexical is False
+    assert plan(Query([ITEM], [IMAGE]), KNOWN).lexical is False
 
 
 @pytest.mark.parametrize("limit", [0, -1, 1001, True, 2.0, None])
