@@ -51,13 +51,13 @@ def serve(
     for kind in (signal.SIGTERM, signal.SIGINT):
         signal.signal(kind, stop)
     server.handle_exit = stop  # type: ignore[assignment, method-assign]
-    with _bound(config.host, config.port) as listener:
+    with listening_socket(config.host, config.port) as listener:
         host = f"[{config.host}]" if ":" in config.host else config.host
         on_listening(f"http://{host}:{listener.getsockname()[1]}")
         server.run(sockets=[listener])
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def listening_socket(host: str, port: int) -> socket.socket:
     """A socket that listens, so that who is told of it can connect before uvicorn is up."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=2048)
