@@ -8,6 +8,11 @@ from importlib import import_module
 
 import click
 
+# numpy's BLAS keeps its threads spinning after each small product, on the cores that the models
+# need: two sounds that were encoded side by side took as long as one after the other. It is read
+# when numpy is imported, and children inherit it.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 _COMMANDS = {
     "bundle": "Fetch and check the offline model.",
     "delete": "Remove files, folders or assets from the store.",
