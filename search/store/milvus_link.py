@@ -17,6 +17,7 @@ from search.errors import StoreError, StoreUnavailableError
 _PAUSE_S = 0.2
 # How far behind a "Bounded" read may be is the server's setting: 5 s by default.
 _SETTLE_S = 15.0
+_NOT_LOADED = 101  # Milvus's code, which pymilvus does not name
 
 
 class MilvusLink:
@@ -179,6 +180,7 @@ def _is_temporary(error: Exception) -> bool:
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         grpc.StatusCode.ABORTED,
         ErrorCode.RATE_LIMIT,
+        _NOT_LOADED,  # yet, after a restart: a server loads by itself, Lite once it is opened anew
     }
     code = error.code() if isinstance(error, grpc.RpcError) else getattr(error, "code", None)
     if code in temporary or isinstance(error, ConnectError | MilvusUnavailableException):

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from encoder.types import IMAGE
-from search.errors import SpaceMismatchError, StoreError
+from search.errors import SpaceMismatchError, StoreError, StoreUnavailableError
 from search.store.memory import MemoryStore
+from search.store.milvus import MilvusStore
+from search.store.schema import ASSETS
 from tests.contract.conftest import Opener
 from tests.contract.rows import DIM, SPACE, assert_same_answers, asset, corpus, segment, vectors
 
@@ -69,3 +71,13 @@ def test_what_others_write_and_delete_is_seen_after_catching_up(open_again: Open
         other.catch_up()
         assert other.assets([name]) == other.assets_at(["/x"]) == {}
         assert other.search(vector[None], IMAGE, 5) == [[]]
+
+
+def test_a_server_that_has_not_loaded_its_rows_yet_is_waited_for(open_again: Opener) -> None:
+    store = open_again()
+    store.write([asset("a", "/a")], [])
+    assert isinstance(store, MilvusStore)
+    store._link.call("release_collection", store._name(ASSETS))
+    with pytest.raises(StoreUnavailableError):
+        store.assets(["a"])
+    assert list(open_again().assets(["a"])) == ["a"]
