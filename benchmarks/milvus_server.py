@@ -23,7 +23,7 @@ from typing import Any
 
 HOME = Path(__file__).parents[1] / ".venv-milvus"
 _ROLES = ("rootCoord", "proxy", "queryCoord", "queryNode", "indexNode", "dataCoord", "dataNode")
-_SESSION_TTL_S = 5
+_SESSION_TTL_S = 15
 _READY_S = 120.0
 _TAIL_LINES = 40
 
@@ -173,7 +173,8 @@ def _settings(folder: Path, etcd: Path) -> dict[str, Any]:
         settings[role]["ip"] = "127.0.0.1"
     settings["etcd"]["config"] = {"path": str(etcd)}
     settings["log"]["level"] = "warn"
-    # After a kill, a new server waits until the sessions of the dead one have expired.
+    # After a kill, a new server waits until the sessions of the dead one have expired. The default
+    # is 30 s; with 5 s, a server on a busy machine took itself for dead.
     settings["common"]["session"]["ttl"] = _SESSION_TTL_S
     return settings
 
