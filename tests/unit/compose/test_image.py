@@ -14,14 +14,19 @@ from tests.unit.compose.files import COMPOSE, DOCKERFILE, ROOT, pins
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
-def locked() -> dict[str, str]:
-    return pins("requirements.lock") | pins("torch.lock")
+LOCKED = {
+    "cpu": pins("requirements.lock") | pins("torch.lock"),
+    "gpu": pins("gpu.lock"),
+}
+ASKED = [("cpu", asked) for asked in PROJECT["dependencies"]] + [
+    ("gpu", asked) for asked in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["hub"]
+]
 
 
-@pytest.mark.parametrize("asked", PROJECT["dependencies"])
-def test_the_lock_holds_what_the_project_asks_for(asked: str) -> None:
+@pytest.mark.parametrize(("device", "asked"), ASKED)
+def test_the_lock_holds_what_the_project_asks_for(device: str, asked: str) -> None:
     requirement = Requirement(asked)
-    version = locked().get(canonicalize_name(requirement.name))
+    version = LOCKED[device].get(canonicalize_name(requirement.name))
     assert version, f"{requirement.name} is not locked: make compose-lock"
     assert version in requirement.specifier, f"{asked} has {version}: make compose-lock"
 
