@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 from encoder.errors import CorruptMediaError
 from encoder.media.source import Source, decoding, name_of, opened
@@ -16,6 +16,9 @@ _DEMUXERS = (
     "avi,mpeg,mpegvideo,mpegts,flv,asf"
 )
 _MAX_BAD_PACKETS = 200
+# Within plain samples FFmpeg looks for other formats, in the first 5 MB of them by default: 12 ms
+# for a sound of five seconds. 64 KB of them show as much.
+_WAV_PROBE_BYTES = 65_536
 _TITLE_CHARS = 200
 
 
@@ -70,8 +73,17 @@ def open_container(source: Source) -> Iterator[Any]:
     with opened(source) as file, decoding(source, "sound or video"):
         # A file object, not a path: a name such as "concat:a|b" must not be read as a URL.
         options = {"format_whitelist": _DEMUXERS, "protocol_whitelist": ""}
+        if _is_wav(file):
+            options["probesize"] = str(_WAV_PROBE_BYTES)
         with av.open(file, options=options, metadata_errors="replace") as container:
             yield container
+
+
+def _is_wav(file: BinaryIO) -> bool:
+    at = file.tell()
+    head = file.read(12)
+    file.seek(at)
+    return head[:4] in (b"RIFF", b"RF64") and head[8:] == b"WAVE"
 
 
 def video_stream(container: Any) -> Any | None:

@@ -1,3 +1,4 @@
+import io
 from pathlib import Path
 
 import numpy as np
@@ -147,3 +148,21 @@ def test_long_sound_is_not_loaded_whole(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", tone(3), 44_100)
     with pytest.raises(MediaLimitError, match="max_duration_s, 2"):
         load_sound(tmp_path / "a.wav", max_duration_s=2)
+
+
+class CountingFile(io.BytesIO):
+    """A file that knows how much was read of it."""
+
+    n_read = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        self.n_read += len(data)
+        return data
+
+
+def test_the_header_of_a_wav_is_known_from_its_beginning(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(30), 44_100)
+    file = CountingFile((tmp_path / "a.wav").read_bytes())
+    assert probe(file).duration_s == pytest.approx(30)
+    assert file.n_read < len(file.getvalue()) / 5
