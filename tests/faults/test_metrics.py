@@ -18,7 +18,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.faults.cluster import Cluster, free_port, wait_for
+from benchmarks.milvus_server import free_port
+from tests.faults.cluster import Cluster, wait_for
 from tests.faults.collector import Collector, collecting
 from tests.faults.rounds import make_media, running
 from workers.board import JobBoard

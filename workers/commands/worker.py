@@ -71,7 +71,6 @@ def worker(
 
     port = str(metrics_port) if metrics_port else None
     Settings.set(metrics_port=port, metrics_host=metrics_host, log_format=log_format)
-
     if Settings().broker.startswith("memory:"):
         raise InputError(
             "--broker", got="the in-process broker", wanted="a shared one: redis://host:6379/0"
