@@ -109,14 +109,19 @@ def _index(link: MilvusLink, name: str, kind: Collection) -> None:
     from pymilvus import MilvusClient
 
     present = set(link.call("list_indexes", name))
-    params = MilvusClient.prepare_index_params()
-    missing = [field for field in [kind.vector, *kind.indexed] if field not in present]
-    for field in missing:
+    for field in [kind.vector, *kind.indexed]:
+        if field in present:
+            continue
+        params = MilvusClient.prepare_index_params()
         options = _index_of(field == kind.vector, kind.kind, is_lite=link.is_lite)
         params.add_index(field, index_name=field, **options)
-    if missing:
-        # Not waiting: pymilvus would sleep for half a second per index; loading waits anyway.
-        link.call("create_index", name, params, sync=False)
+        try:
+            # Not waiting: pymilvus would sleep for half a second per index; loading waits anyway.
+            link.call("create_index", name, params, sync=False)
+        except StoreError:
+            # Another process may open the new store too, and was first.
+            if field not in link.call("list_indexes", name):
+                raise
 
 
 def _index_of(is_vector: bool, kind: str, *, is_lite: bool) -> dict[str, Any]:

@@ -6,11 +6,13 @@ import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
 
 from search.errors import StoreUnavailableError
+from search.store.base import VectorStore
 from search.store.open import open_store
 from tests.contract.rows import DIM, SPACE, asset
 
@@ -79,5 +81,23 @@ def test_a_server_that_goes_away_is_unavailable_and_returns(tmp_path: Path) -> N
     again = open_store(f"http://127.0.0.1:{port}", SPACE, DIM)
     assert list(again.assets(["a"])) == ["a"]
     again.close()
+    server.stop(0).wait()
+    database.close()
+
+
+def test_several_may_open_a_new_store_at_once(tmp_path: Path) -> None:
+    port = free_port()
+    server, database = serve(tmp_path / "store", port)
+    start = Barrier(4)
+
+    def opened(_: int) -> VectorStore:
+        start.wait()
+        return open_store(f"http://127.0.0.1:{port}", SPACE, DIM)
+
+    with ThreadPoolExecutor(4) as pool:
+        stores = list(pool.map(opened, range(4)))
+    for store in stores:
+        assert store.assets(["a"]) == {}
+        store.close()
     server.stop(0).wait()
     database.close()
