@@ -122,7 +122,7 @@ class LexicalIndex(Protocol):
 
         Args:
             text: what is looked for, in plain words.
-            limit: the most segments.
+            limit: the most segments; 1,000 at most are found.
             asset_ids: only segments of these assets.
 
         Returns:

@@ -12,8 +12,9 @@ from threading import RLock
 
 import numpy as np
 
-from encoder.types import Embeddings, Modality
+from encoder.types import TEXT, Embeddings, Modality
 from search.filters import Filter, matches
+from search.lexical.index import Text, WordIndex
 from search.store.base import Consistency
 from search.store.schema import checked_asset, checked_queries, checked_segment
 from search.types import AssetRow, ScoredSegment, SegmentRow
@@ -26,6 +27,7 @@ class MemoryStore:
         self._embed_dim = embed_dim
         self._assets: dict[str, AssetRow] = {}
         self._segments: dict[str, SegmentRow] = {}
+        self._words: WordIndex | None = None
         self._lock = RLock()
 
     def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
@@ -35,6 +37,8 @@ class MemoryStore:
         with self._lock:
             self._segments.update((row.segment_id, row) for row in new_segments)
             self._assets.update((row.asset_id, row) for row in new_assets)
+            if self._words is not None:
+                self._words.add(map(_text, new_segments))
 
     def delete(self, asset_ids: Sequence[str]) -> None:
         """Remove commit rows first, then the segments; unknown ids are ignored."""
@@ -42,6 +46,8 @@ class MemoryStore:
         with self._lock:
             self._assets = {k: v for k, v in self._assets.items() if k not in gone}
             self._segments = {k: v for k, v in self._segments.items() if v.asset_id not in gone}
+            if self._words is not None:
+                self._words.remove(gone)
 
     def catch_up(self) -> None:
         """Every read sees everything."""
@@ -103,6 +109,17 @@ class MemoryStore:
         with self._lock:
             return {k: self._segments[k].embedding for k in segment_ids if k in self._segments}
 
+    def lexical(
+        self, text: str, limit: int, *, asset_ids: Collection[str] | None = None
+    ) -> list[ScoredSegment]:
+        """The segments whose text holds words of ``text``, best first; ``cosine`` is BM25."""
+        with self._lock:
+            if self._words is None:
+                self._words = WordIndex(in_memory=True)
+                self._words.add(map(_text, self._segments.values()))
+            found = self._words.find(text, limit, asset_ids)
+            return [_scored(self._segments[segment_id], score) for segment_id, score in found]
+
     def select(
         self,
         filter: Filter | None,
@@ -124,6 +141,10 @@ class MemoryStore:
 
     def close(self) -> None:
         """Nothing to release."""
+
+
+def _text(row: SegmentRow) -> Text:
+    return Text(row.segment_id, row.asset_id, row.snippet if row.modality == TEXT else "")
 
 
 def _scored(row: SegmentRow, cosine: float) -> ScoredSegment:

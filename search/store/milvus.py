@@ -6,24 +6,26 @@ import heapq
 from collections.abc import Collection as Ids
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from encoder.types import Embeddings, Modality
 from search.errors import StoreError
 from search.filters import Compiled, Filter, compile_filter, matches
-from search.filters.expressions import among, beyond, equals
+from search.filters.expressions import beyond, equals
+from search.lexical import words
 from search.store.base import Consistency
 from search.store.lite import start_lite, stop_lite
 from search.store.milvus_link import MilvusLink
+from search.store.milvus_rows import MilvusRows, among_assets
 from search.store.milvus_setup import METRIC, prepare_collections
 from search.store.schema import (
     ASSETS,
     LOCATIONS,
-    Collection,
+    WORDS,
     asset_from_dict,
     asset_to_dict,
     checked_asset,
@@ -37,16 +39,11 @@ from search.store.schema import (
     uri_key,
 )
 from search.store.shared import served
+from search.store.words import MilvusWords, MirroredWords, Words
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
-T = TypeVar("T")
-
-_ROWS_PER_CALL = 500
-_IDS_PER_CALL = 200
 _QUERIES_PER_CALL = 64
-_ROWS_PER_PAGE = 1000
-_MAX_ROWS = 16_384  # that Milvus answers to one query
-_IDS_PER_SEARCH = 2000
+_MAX_FOUND_BY_WORDS = 1000
 
 
 class MilvusStore:
@@ -92,13 +89,20 @@ class MilvusStore:
                 connect_timeout_s=connect_timeout_s,
                 shown=str(folder or ""),
             )
-            self._names = prepare_collections(
+            kinds = [self._segments, LOCATIONS, ASSETS]
+            names = prepare_collections(
                 self._link,
-                [self._segments, LOCATIONS, ASSETS],
+                [*kinds, WORDS] if self._link.knows_bm25 else kinds,
                 prefix=prefix,
                 fingerprint=space_fingerprint,
                 embed_dim=embed_dim,
                 new_space=new_space,
+            )
+            self._rows = MilvusRows(self._link, names)
+            self._words: Words = (
+                MilvusWords(self._link, self._rows)
+                if self._link.knows_bm25
+                else MirroredWords(self._rows, self._segments)
             )
             self._partitions = self._list_partitions()
         except BaseException:
@@ -112,30 +116,30 @@ class MilvusStore:
             InputError: a row that cannot be stored; nothing is written.
             StoreError: not acknowledged. Assets of this call count as not ingested.
         """
+        stored = [checked_segment(row, self._embed_dim) for row in segments]
         by_modality: dict[str, list[dict[str, Any]]] = {}
-        for row in segments:
-            stored = segment_to_dict(checked_segment(row, self._embed_dim))
-            by_modality.setdefault(stored["modality"], []).append(stored)
+        for row in stored:
+            by_modality.setdefault(str(row.modality), []).append(segment_to_dict(row))
         checked = [checked_asset(asset) for asset in assets]
         locations = [row for asset in checked for row in locations_to_dicts(asset)]
         for modality, rows in by_modality.items():
             self._ensure_partition(modality)
-            self._upsert(self._segments, rows, partition_name=modality)
+            self._rows.upsert(self._segments, rows, partition_name=modality)
         if segments:
-            self._flush(self._segments)
+            self._rows.flush(self._segments)
+            self._words.added(stored)
         if assets:
-            self._upsert(LOCATIONS, locations)
-            self._flush(LOCATIONS)
-            self._upsert(ASSETS, [asset_to_dict(asset) for asset in checked])
-            self._flush(ASSETS)
+            self._rows.upsert(LOCATIONS, locations)
+            self._rows.flush(LOCATIONS)
+            self._rows.upsert(ASSETS, [asset_to_dict(asset) for asset in checked])
+            self._rows.flush(ASSETS)
         self._link.catch_up()
 
     def delete(self, asset_ids: Sequence[str]) -> None:
         """Remove commit rows first, then the segments; unknown ids are ignored."""
-        for ids in _chunks(list(dict.fromkeys(asset_ids)), _IDS_PER_CALL):
-            for kind in (ASSETS, self._segments, LOCATIONS):
-                self._link.call("delete", self._name(kind), filter=among("asset_id", ids))
-                self._flush(kind)
+        self._rows.delete([ASSETS, self._segments], asset_ids)
+        self._words.removed(asset_ids)
+        self._rows.delete([LOCATIONS], asset_ids)
         self._link.catch_up()
 
     def catch_up(self) -> None:
@@ -156,8 +160,8 @@ class MilvusStore:
         found: list[list[ScoredSegment]] = [[] for _ in rows]
         if not self._has_partition(modality):
             return found
-        fresh = self._freshness(consistency)
-        for expression in _among_assets(asset_ids):
+        fresh = self._rows.fresh(consistency)
+        for expression in among_assets(asset_ids):
             for start in range(0, len(rows), _QUERIES_PER_CALL):
                 part = rows[start : start + _QUERIES_PER_CALL]
                 answers = self._nearest(part, modality, limit, expression, fresh)
@@ -176,7 +180,7 @@ class MilvusStore:
     ) -> list[Any]:
         answers: list[Any] = self._link.call(
             "search",
-            self._name(self._segments),
+            self._rows.name(self._segments),
             data=list(rows),
             anns_field=self._segments.vector,
             partition_names=[str(modality)],
@@ -191,7 +195,9 @@ class MilvusStore:
     def embeddings(self, asset_id: str) -> list[SegmentRow]:
         """All segments of one asset with their embeddings, by modality and index."""
         fields = [*self._segments.scalars, self._segments.vector]
-        found = self._rows(self._segments, equals("asset_id", asset_id), fields, self._freshness())
+        found = self._rows.where(
+            self._segments, equals("asset_id", asset_id), fields, self._rows.fresh()
+        )
         return sorted(map(segment_from_dict, found), key=attrgetter("modality", "index"))
 
     def vectors(self, segment_ids: Sequence[str]) -> dict[str, Embeddings]:
@@ -200,8 +206,30 @@ class MilvusStore:
         fields = [self._segments.key, self._segments.vector]
         return {
             row[self._segments.key]: np.asarray(row[self._segments.vector], np.float32)
-            for row in self._query(self._segments, self._segments.key, ids, fields)
+            for row in self._rows.of(self._segments, self._segments.key, ids, fields)
         }
+
+    def lexical(
+        self, text: str, limit: int, *, asset_ids: Ids[str] | None = None
+    ) -> list[ScoredSegment]:
+        """The segments whose text holds words of ``text``, 1,000 at most; ``cosine`` is BM25."""
+        wanted = frozenset(words(text))
+        limit = asked = min(limit, _MAX_FOUND_BY_WORDS)
+        while True:
+            found = self._words.find(text, asked, asset_ids)
+            kept = self._that_hold(wanted, dict(found))
+            if len(kept) >= limit or len(found) < asked or asked > _MAX_FOUND_BY_WORDS:
+                return kept[:limit]
+            asked *= 4
+
+    def _that_hold(
+        self, wanted: frozenset[str], scores: Mapping[str, float]
+    ) -> list[ScoredSegment]:
+        """Those of these segments that are stored and hold one of the words, best first."""
+        rows = self._rows.of(self._segments, self._segments.key, list(scores))
+        kept = [row for row in rows if not wanted.isdisjoint(words(row["snippet"]))]
+        found = [scored_from_dict(row, scores[row[self._segments.key]]) for row in kept]
+        return sorted(found, key=_rank)
 
     def select(
         self,
@@ -215,11 +243,11 @@ class MilvusStore:
         compiled = self._compiled(filter)
         parts = [compiled.expression, after and beyond("asset_id", after)]
         fields = ["asset_id"] if compiled.exact else ASSETS.scalars
-        rows = self._rows(
+        rows = self._rows.where(
             ASSETS,
             " and ".join(part for part in parts if part),
             fields,
-            self._freshness(consistency),
+            self._rows.fresh(consistency),
             limit,
         )
         if filter is not None and not compiled.exact:
@@ -228,14 +256,7 @@ class MilvusStore:
 
     def count(self, filter: Filter | None = None) -> int:
         """How many assets there are; with a filter, how many it finds at most."""
-        (row,) = self._link.call(
-            "query",
-            self._name(ASSETS),
-            filter=self._compiled(filter).expression,
-            output_fields=["count(*)"],
-            **self._freshness(),
-        )
-        return int(row["count(*)"])
+        return self._rows.count(ASSETS, self._compiled(filter).expression)
 
     def ping(self) -> None:
         """Return if the store answers.
@@ -243,11 +264,11 @@ class MilvusStore:
         Raises:
             StoreError: it does not.
         """
-        self._link.call("describe_collection", self._name(ASSETS))
+        self._link.call("describe_collection", self._rows.name(ASSETS))
 
     def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
         """The commit rows of these ids; those that are not stored are missing."""
-        rows = self._query(ASSETS, "asset_id", list(dict.fromkeys(asset_ids)))
+        rows = self._rows.of(ASSETS, "asset_id", list(dict.fromkeys(asset_ids)))
         return {row["asset_id"]: asset_from_dict(row) for row in rows}
 
     def assets_at(self, uris: Sequence[str]) -> dict[str, list[AssetRow]]:
@@ -255,7 +276,7 @@ class MilvusStore:
         wanted = {uri_key(uri): uri for uri in uris}
         links = [
             (row["uri_key"], row["asset_id"])
-            for row in self._query(LOCATIONS, "uri_key", list(wanted))
+            for row in self._rows.of(LOCATIONS, "uri_key", list(wanted))
         ]
         known = self.assets([asset_id for _, asset_id in links])
         found: dict[str, list[AssetRow]] = {}
@@ -268,11 +289,15 @@ class MilvusStore:
     def scan(self) -> Iterator[AssetRow]:
         """All commit rows, streamed in the order of their ids."""
         return map(
-            asset_from_dict, self._pages(ASSETS, "", ASSETS.scalars, self._freshness("strong"))
+            asset_from_dict,
+            self._rows.pages(ASSETS, "", ASSETS.scalars, self._rows.fresh("strong")),
         )
 
     def close(self) -> None:
         """Release files and connections; calling it twice is allowed."""
+        words = getattr(self, "_words", None)
+        if words is not None:
+            words.close()
         link = getattr(self, "_link", None)
         if link is not None:
             link.close()
@@ -280,69 +305,13 @@ class MilvusStore:
         if folder is not None:
             stop_lite(folder)
 
-    def _name(self, kind: Collection) -> str:
-        return self._names[kind.kind]
-
     def _compiled(self, filter: Filter | None) -> Compiled:
         if filter is None:
             return Compiled("", True)
         return compile_filter(filter, infix=self._link.knows_infix)
 
-    def _rows(
-        self,
-        kind: Collection,
-        expression: str,
-        fields: Sequence[str],
-        fresh: Mapping[str, Any],
-        limit: int | None = None,
-    ) -> Iterator[dict[str, Any]]:
-        """All rows for which an expression holds, in the order of their keys.
-
-        By one call, if they fit: pages take three calls before the first row, and Milvus 2.3 has
-        them wait for its next time tick.
-        """
-        if limit is None or limit > _ROWS_PER_PAGE:
-            rows: list[dict[str, Any]] = self._link.call(
-                "query",
-                self._name(kind),
-                filter=expression,
-                limit=_MAX_ROWS,
-                output_fields=list(fields),
-                **fresh,
-            )
-            if len(rows) < _MAX_ROWS:
-                yield from sorted(rows, key=itemgetter(kind.key))
-                return
-        yield from self._pages(kind, expression, fields, fresh)
-
-    def _pages(
-        self, kind: Collection, expression: str, fields: Sequence[str], fresh: Mapping[str, Any]
-    ) -> Iterator[dict[str, Any]]:
-        """All rows for which an expression holds, in the order of their keys."""
-        pages = self._link.call(
-            "query_iterator",
-            self._name(kind),
-            batch_size=_ROWS_PER_PAGE,
-            filter=expression,
-            output_fields=list(fields),
-            **fresh,
-        )
-        try:
-            while True:
-                with self._link.translated("query"):
-                    page = pages.next()
-                if not page:
-                    return
-                yield from page
-        finally:
-            pages.close()
-
-    def _freshness(self, asked: Consistency = "session") -> dict[str, Any]:
-        """Options of a read by which it sees what this store object wrote, or what anyone wrote."""
-        return {"consistency_level": "Strong"} if asked == "strong" else self._link.freshness()
-
     def _list_partitions(self) -> frozenset[str]:
-        return frozenset(self._link.call("list_partitions", self._name(self._segments)))
+        return frozenset(self._link.call("list_partitions", self._rows.name(self._segments)))
 
     def _has_partition(self, modality: str) -> bool:
         """Whether any segment of this modality was written; another process may have been first."""
@@ -355,45 +324,11 @@ class MilvusStore:
         if self._has_partition(modality):
             return
         try:
-            self._link.call("create_partition", self._name(self._segments), modality)
+            self._link.call("create_partition", self._rows.name(self._segments), modality)
         except StoreError:
             # Another process, or another thread, was first.
             if not self._has_partition(modality):
                 raise
-
-    def _upsert(self, kind: Collection, rows: Sequence[dict[str, Any]], **options: str) -> None:
-        for chunk in _chunks(rows, _ROWS_PER_CALL):
-            answer = self._link.call("upsert", self._name(kind), list(chunk), **options)
-            if answer["upsert_count"] != len(chunk):
-                raise StoreError(
-                    f"The store {self._link.shown} acknowledged {answer['upsert_count']} of "
-                    f"{len(chunk)} rows of {self._name(kind)}.",
-                    remedy="Run the ingest again: what was not acknowledged does not count.",
-                )
-
-    def _flush(self, kind: Collection) -> None:
-        """Lite searches rows that are not flushed far slower; a server limits flushes."""
-        if self._link.is_lite:
-            self._link.call("flush", self._name(kind))
-
-    def _query(
-        self,
-        kind: Collection,
-        field: str,
-        values: Sequence[str],
-        wanted: Sequence[str] | None = None,
-    ) -> list[dict[str, Any]]:
-        """The rows whose ``field`` has one of these values, with the fields that are wanted."""
-        rows: list[dict[str, Any]] = []
-        for chunk in _chunks(values, _IDS_PER_CALL):
-            rows += self._link.call(
-                "query",
-                self._name(kind),
-                filter=among(field, chunk),
-                output_fields=list(wanted or kind.scalars),
-                **self._freshness(),
-            )
-        return rows
 
 
 def _ranked(hits: Sequence[Any]) -> list[ScoredSegment]:
@@ -404,17 +339,3 @@ def _ranked(hits: Sequence[Any]) -> list[ScoredSegment]:
 
 def _rank(hit: ScoredSegment) -> tuple[float, str]:
     return -hit.cosine, hit.segment_id
-
-
-def _among_assets(asset_ids: Ids[str] | None) -> Iterator[str]:
-    """Expressions that together mean these assets; long lists would not fit into one call."""
-    if asset_ids is None:
-        yield ""
-        return
-    for chunk in _chunks(sorted(set(asset_ids)), _IDS_PER_SEARCH):
-        yield among("asset_id", chunk)
-
-
-def _chunks(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    for start in range(0, len(values), size):
-        yield values[start : start + size]

@@ -1,9 +1,10 @@
 """What a store keeps: collections, fields, keys, and rows as plain dictionaries. Pure.
 
-Three collections per embedding space, named ``<prefix>_<fingerprint>_<kind>``:
+Collections per embedding space, named ``<prefix>_<fingerprint>_<kind>``:
 
 - ``segments``: one row per embedding, in one partition per modality;
 - ``assets``: the commit rows, by asset id;
+- ``words``: the words of texts, where Milvus itself knows BM25;
 - ``locations``: an index from a URI to assets. It may hold more than is true (a URI that an
   asset has left): the commit row decides. Lookup by an array field is no alternative: neither
   Milvus Lite nor Milvus 2.3 indexes arrays.
@@ -28,6 +29,7 @@ from encoder.space import l2_normalize
 from encoder.types import Embeddings, Modality
 from search.filters.folders import MAX_FOLDERS, folder_keys
 from search.filters.tree import MAX_NUMBER
+from search.lexical import words
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
 SCHEMA_VERSION = 2
@@ -36,6 +38,7 @@ MAX_SNIPPET_BYTES = 4096
 MAX_LOCATIONS = 4096
 MAX_METADATA_BYTES = 65_000
 MAX_URI_BYTES = 8192
+MAX_WORDS_BYTES = 65_535
 
 _KEY_BYTES = 128
 _PROPERTY = "anymodal."
@@ -55,7 +58,8 @@ class Field:
 class Collection:
     """A kind of collection: its fields (the first is the key), and those that are indexed.
 
-    Fields that are ``unread`` are there for expressions only.
+    Fields that are ``unread`` are there for expressions only. If the vector is made by the store,
+    by BM25, ``bm25_of`` is the field with the words.
     """
 
     kind: str
@@ -63,6 +67,7 @@ class Collection:
     vector: str
     indexed: Sequence[str]
     unread: Sequence[str] = ()
+    bm25_of: str = ""
 
     @property
     def key(self) -> str:
@@ -136,6 +141,21 @@ LOCATIONS = Collection(
     ],
     "dummy",
     ["uri_key", "asset_id"],
+)
+
+
+WORDS = Collection(
+    "words",
+    [
+        _text("segment_id", _KEY_BYTES),
+        _text("asset_id", _KEY_BYTES),
+        _text("words", MAX_WORDS_BYTES),
+        Field("bm25", "SPARSE_FLOAT_VECTOR"),
+    ],
+    "bm25",
+    ["asset_id"],
+    unread=["words"],
+    bm25_of="words",
 )
 
 
@@ -286,6 +306,11 @@ def segment_to_dict(row: SegmentRow) -> dict[str, Any]:
         "snippet": row.snippet,
         "embedding": row.embedding,
     }
+
+
+def words_of(text: str) -> str:
+    """The words of a text, as they are stored in ``words``."""
+    return _cut(" ".join(words(text)), MAX_WORDS_BYTES)
 
 
 def segment_from_dict(row: Mapping[str, Any]) -> SegmentRow:

@@ -136,7 +136,8 @@ def test_each_stage_is_timed_and_tracked(store: MemoryStore) -> None:
     add(store, "picture", IMAGE, axis(0))
     engine = SearchEngine(DirectionEncoder(), store)
     result = engine.search(Query([Item(TEXT, axis(0)), Item(AUDIO, axis(0))]))
-    stages = ["plan", "encode_text", "encode_audio", "search", "fuse", "fetch", "total"]
+    encoding = ["encode_text", "encode_audio"]
+    stages = ["plan", *encoding, "search", "lexical", "fuse", "fetch", "total"]
     assert list(result.latency_s) == stages
     parts = sum(seconds for stage, seconds in result.latency_s.items() if stage != "total")
     assert 0 < parts <= result.latency_s["total"]

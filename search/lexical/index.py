@@ -1,0 +1,104 @@
+"""BM25 over texts, in this process: Tantivy, in files of a temporary folder.
+
+Tantivy adds and removes documents as they come, keeps its index out of memory and finds the best
+without scoring all; bm25s, SQLite's FTS5 and rank-bm25 each lack one of these.
+"""
+
+from __future__ import annotations
+
+import shutil
+import weakref
+from collections.abc import Collection, Iterable
+from tempfile import mkdtemp
+from threading import Lock
+from typing import TYPE_CHECKING, NamedTuple
+
+from search.lexical.analysis import words
+
+if TYPE_CHECKING:
+    import tantivy
+
+_HEAP_BYTES = 15_000_000
+
+
+class Text(NamedTuple):
+    """The text of a segment."""
+
+    segment_id: str
+    asset_id: str
+    text: str
+
+
+class WordIndex:
+    """Finds texts by their words. Safe to use from threads; not after a fork.
+
+    Args:
+        in_memory: keep the index there, instead of in files that end with the object.
+    """
+
+    def __init__(self, *, in_memory: bool = False) -> None:
+        import tantivy
+
+        builder = tantivy.SchemaBuilder()
+        builder.add_text_field(
+            "segment_id", stored=True, tokenizer_name="raw", index_option="basic"
+        )
+        builder.add_text_field("asset_id", tokenizer_name="raw", index_option="basic")
+        builder.add_text_field("words", tokenizer_name="whitespace", index_option="freq")
+        self._schema = builder.build()
+        folder = None if in_memory else mkdtemp(prefix="anymodal-words-")
+        self._index = tantivy.Index(self._schema, path=folder)
+        self.close = weakref.finalize(self, shutil.rmtree, folder or "", ignore_errors=True)
+        self._writer = self._index.writer(heap_size=_HEAP_BYTES, num_threads=1)
+        self._lock = Lock()
+        self._is_changed = False
+
+    def add(self, texts: Iterable[Text]) -> None:
+        """Index texts; each replaces the one of its segment, and an empty one removes it."""
+        import tantivy
+
+        with self._lock:
+            for text in texts:
+                self._writer.delete_documents_by_term("segment_id", text.segment_id)
+                found = " ".join(words(text.text))
+                if found:
+                    document = tantivy.Document(
+                        segment_id=text.segment_id, asset_id=text.asset_id, words=found
+                    )
+                    self._writer.add_document(document)
+                self._is_changed = True
+
+    def remove(self, asset_ids: Iterable[str]) -> None:
+        """Forget all texts of these assets."""
+        with self._lock:
+            for asset_id in asset_ids:
+                self._writer.delete_documents_by_term("asset_id", asset_id)
+                self._is_changed = True
+
+    def find(
+        self, text: str, limit: int, asset_ids: Collection[str] | None = None
+    ) -> list[tuple[str, float]]:
+        """Ids of the segments that hold a word of ``text`` with their BM25, best first."""
+        from tantivy import Occur, Query
+
+        wanted = dict.fromkeys(words(text))
+        if not wanted or limit < 1 or (asset_ids is not None and not asset_ids):
+            return []
+        terms = [(Occur.Should, Query.term_query(self._schema, "words", word)) for word in wanted]
+        query = Query.boolean_query(terms)
+        if asset_ids is not None:
+            among = Query.term_set_query(self._schema, "asset_id", list(asset_ids))
+            inside = Query.const_score_query(among, 0.0)
+            query = Query.boolean_query([(Occur.Must, query), (Occur.Must, inside)])
+        searcher = self._searcher()
+        hits = searcher.search(query, limit, count=False).hits
+        found = [(str(searcher.doc(at).get_first("segment_id")), score) for score, at in hits]
+        return sorted(found, key=lambda hit: (-hit[1], hit[0]))
+
+    def _searcher(self) -> tantivy.Searcher:
+        with self._lock:
+            if self._is_changed:
+                self._writer.commit()
+                self._index.reload()
+                self._is_changed = False
+            return self._index.searcher()

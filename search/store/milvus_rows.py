@@ -1,0 +1,164 @@
+"""Rows of Milvus's collections, in calls of a size that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection as Ids
+from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
+from typing import Any, TypeVar
+
+from search.errors import StoreError
+from search.filters.expressions import among
+from search.store.base import Consistency
+from search.store.milvus_link import MilvusLink
+from search.store.schema import Collection
+
+T = TypeVar("T")
+
+_ROWS_PER_CALL = 500
+_IDS_PER_CALL = 200
+_ROWS_PER_PAGE = 1000
+_MAX_ROWS = 16_384  # that Milvus answers to one query
+_IDS_PER_SEARCH = 2000
+
+
+class MilvusRows:
+    """Reads and writes rows. Safe to use from threads.
+
+    Args:
+        link: the connection.
+        names: the collections' names, by kind.
+    """
+
+    def __init__(self, link: MilvusLink, names: Mapping[str, str]) -> None:
+        self._link = link
+        self._names = names
+
+    def name(self, kind: Collection) -> str:
+        """The name of a collection."""
+        return self._names[kind.kind]
+
+    def fresh(self, asked: Consistency = "session") -> dict[str, Any]:
+        """Options of a read by which it sees what this store object wrote, or what anyone wrote."""
+        return {"consistency_level": "Strong"} if asked == "strong" else self._link.freshness()
+
+    def upsert(self, kind: Collection, rows: Sequence[dict[str, Any]], **options: str) -> None:
+        """Write rows; each replaces the one with its key.
+
+        Raises:
+            StoreError: not all were acknowledged.
+        """
+        for chunk in chunks(rows, _ROWS_PER_CALL):
+            answer = self._link.call("upsert", self.name(kind), list(chunk), **options)
+            if answer["upsert_count"] != len(chunk):
+                raise StoreError(
+                    f"The store {self._link.shown} acknowledged {answer['upsert_count']} of "
+                    f"{len(chunk)} rows of {self.name(kind)}.",
+                    remedy="Run the ingest again: what was not acknowledged does not count.",
+                )
+
+    def flush(self, kind: Collection) -> None:
+        """Lite searches rows that are not flushed far slower; a server limits flushes."""
+        if self._link.is_lite:
+            self._link.call("flush", self.name(kind))
+
+    def delete(self, kinds: Sequence[Collection], asset_ids: Sequence[str]) -> None:
+        """Remove all rows of these assets, from one collection after the other."""
+        for ids in chunks(list(dict.fromkeys(asset_ids)), _IDS_PER_CALL):
+            for kind in kinds:
+                self._link.call("delete", self.name(kind), filter=among("asset_id", ids))
+                self.flush(kind)
+
+    def of(
+        self,
+        kind: Collection,
+        field: str,
+        values: Sequence[str],
+        wanted: Sequence[str] | None = None,
+    ) -> list[dict[str, Any]]:
+        """The rows whose ``field`` has one of these values, with the fields that are wanted."""
+        rows: list[dict[str, Any]] = []
+        for chunk in chunks(values, _IDS_PER_CALL):
+            rows += self._link.call(
+                "query",
+                self.name(kind),
+                filter=among(field, chunk),
+                output_fields=list(wanted or kind.scalars),
+                **self.fresh(),
+            )
+        return rows
+
+    def count(self, kind: Collection, expression: str = "") -> int:
+        """How many rows there are for which an expression holds."""
+        (row,) = self._link.call(
+            "query",
+            self.name(kind),
+            filter=expression,
+            output_fields=["count(*)"],
+            **self.fresh(),
+        )
+        return int(row["count(*)"])
+
+    def where(
+        self,
+        kind: Collection,
+        expression: str,
+        fields: Sequence[str],
+        fresh: Mapping[str, Any],
+        limit: int | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """All rows for which an expression holds, in the order of their keys.
+
+        By one call, if they fit: pages take three calls before the first row, and Milvus 2.3 has
+        them wait for its next time tick. ``limit`` says how many will be taken, if that is known.
+        """
+        if limit is None or limit > _ROWS_PER_PAGE:
+            rows: list[dict[str, Any]] = self._link.call(
+                "query",
+                self.name(kind),
+                filter=expression,
+                limit=_MAX_ROWS,
+                output_fields=list(fields),
+                **fresh,
+            )
+            if len(rows) < _MAX_ROWS:
+                yield from sorted(rows, key=itemgetter(kind.key))
+                return
+        yield from self.pages(kind, expression, fields, fresh)
+
+    def pages(
+        self, kind: Collection, expression: str, fields: Sequence[str], fresh: Mapping[str, Any]
+    ) -> Iterator[dict[str, Any]]:
+        """The same, page by page."""
+        pages = self._link.call(
+            "query_iterator",
+            self.name(kind),
+            batch_size=_ROWS_PER_PAGE,
+            filter=expression,
+            output_fields=list(fields),
+            **fresh,
+        )
+        try:
+            while True:
+                with self._link.translated("query"):
+                    page = pages.next()
+                if not page:
+                    return
+                yield from page
+        finally:
+            pages.close()
+
+
+def chunks(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """The values in parts of this size."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+def among_assets(asset_ids: Ids[str] | None) -> Iterator[str]:
+    """Expressions that together mean these assets; long lists would not fit into one call."""
+    if asset_ids is None:
+        yield ""
+        return
+    for chunk in chunks(sorted(set(asset_ids)), _IDS_PER_SEARCH):
+        yield among("asset_id", chunk)

@@ -1,0 +1,145 @@
+"""Words find the same texts in every store, however it looks for them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from encoder.types import AUDIO, TEXT
+from search.store.base import LexicalIndex, VectorStore
+from search.store.memory import MemoryStore
+from search.types import SegmentRow
+from tests.contract.conftest import Opener
+from tests.contract.rows import DIM, asset, names, segment, vectors
+
+TEXTS = {
+    "ferry": "The ferry to the islands leaves at nine. The crossing takes two hours.",
+    "ferries": "The islands are reached by air, too: the flight takes twenty minutes.",
+    "soup": "Leek and potato soup: cut the leek, boil the potatoes, add cream.",
+    "cafe": "Le café de la gare ouvre à six heures.",
+    "kyoto": "京都の桜は四月に咲きます。",
+    "tokyo": "東京の地下鉄は朝とても混んでいます。",
+    "pump": "Replace the gasket HX-4711 of the pump every 2000 hours of operation.",
+    "note": "The 'quoted' \"text\" {with} [brackets] || true \\ and more.",
+}
+
+
+def text(name: str, content: str, index: int = 0) -> SegmentRow:
+    row = segment(name, index, vectors(1, seed=index)[0], TEXT)
+    return replace(row, snippet=content)
+
+
+@pytest.fixture
+def filled(store: VectorStore) -> VectorStore:
+    rows = [text(name, content) for name, content in TEXTS.items()]
+    store.write([asset(name, f"/{name}", modality=TEXT) for name in TEXTS], rows)
+    return store
+
+
+def found(store: VectorStore, query: str, limit: int = 10, **options: list[str]) -> list[str]:
+    assert isinstance(store, LexicalIndex)
+    hits = store.lexical(query, limit, **options)
+    assert all(hit.cosine > 0 for hit in hits)
+    assert hits == sorted(hits, key=lambda hit: (-hit.cosine, hit.segment_id))
+    return [hit.asset_id for hit in hits]
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted"),
+    [
+        ("when does the ferry leave", "ferry"),
+        ("FERRY", "ferry"),
+        ("potatoes with leek", "soup"),
+        ("cafe a la gare", "cafe"),
+        ("CAFÉ", "cafe"),
+        ("京都の桜", "kyoto"),
+        ("地下鉄", "tokyo"),
+        ("hx 4711", "pump"),
+        ('"brackets] || true', "note"),
+    ],
+)
+def test_the_text_that_is_meant_comes_first(filled: VectorStore, query: str, wanted: str) -> None:
+    assert found(filled, query)[0] == wanted
+
+
+def test_the_first_hits_are_those_of_the_oracle(filled: VectorStore) -> None:
+    oracle = MemoryStore(DIM)
+    oracle.write([], [text(name, content) for name, content in TEXTS.items()])
+    for query in ["the ferry to the islands", "takes two hours", "東京の桜", "leek pump"]:
+        wanted = found(oracle, query)
+        assert found(filled, query, limit=3) == wanted[:3]
+        assert set(found(filled, query)) == set(wanted)
+
+
+def test_what_holds_none_of_the_words_is_not_found(filled: VectorStore) -> None:
+    for query in ["zeppelin", "", " ?! \n", "龍", 'asset_id != ""']:
+        assert found(filled, query) == []
+    assert found(filled, "ferry islands", limit=1) == found(filled, "ferry islands")[:1]
+
+
+def test_only_given_assets_are_looked_at(filled: VectorStore) -> None:
+    assert found(filled, "the", asset_ids=["soup", "pump", "unknown"]) == found(
+        filled, "the", asset_ids=["pump", "soup"]
+    )
+    assert set(found(filled, "the", asset_ids=["soup", "pump"])) == {"soup", "pump"}
+    assert found(filled, "the", asset_ids=[]) == []
+
+
+def test_what_was_deleted_is_not_found(filled: VectorStore) -> None:
+    assert found(filled, "ferry") == ["ferry"]
+    filled.delete(["ferry", "unknown"])
+    assert found(filled, "ferry") == []
+    assert "ferry" not in found(filled, "the islands")
+
+
+def test_what_was_written_is_found_at_once_and_by_its_last_text(filled: VectorStore) -> None:
+    assert found(filled, "ferry")
+    filled.write([asset("new", "/new", modality=TEXT)], [text("new", "A zeppelin over the alps")])
+    assert found(filled, "zeppelin") == ["new"]
+    filled.write([], [text("new", "A balloon over the alps")])
+    assert found(filled, "zeppelin") == []
+    assert found(filled, "balloon") == ["new"]
+    filled.write([], [text("new", "")])
+    assert found(filled, "balloon") == []
+
+
+def test_what_another_process_changes_is_found_in_the_end(open_again: Opener) -> None:
+    mine, other = open_again(), open_again.beside()
+    mine.write([asset("a", "/a", modality=TEXT)], [text("a", "A zeppelin over the alps")])
+    assert found(mine, "zeppelin") == ["a"]
+    other.write([asset("b", "/b", modality=TEXT)], [text("b", "Another zeppelin")])
+    wait_until(lambda: set(found(mine, "zeppelin")) == {"a", "b"})
+    other.delete(["a"])
+    wait_until(lambda: found(mine, "zeppelin") == ["b"])
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    while not holds():  # pytest's time limit ends it
+        time.sleep(0.5)
+
+
+def test_a_hit_is_the_segment_as_it_was_written(store: VectorStore) -> None:
+    rows = [
+        replace(text("talk", content, index), start_s=float(index), end_s=index + 1.5)
+        for index, content in enumerate(["We sail at dawn.", "The sail is torn.", "Good night."])
+    ]
+    sound = replace(segment("talk", 9, vectors(1)[0], AUDIO), snippet="sail")
+    store.write([asset("talk", "/talk", modality=AUDIO)], [*rows, sound])
+    assert isinstance(store, LexicalIndex)
+    hits = store.lexical("sail", 5)
+    assert {hit.segment_id for hit in hits} == {row.segment_id for row in rows[:2]}
+    first = next(hit for hit in hits if hit.segment_id == rows[0].segment_id)
+    assert (first.modality, first.start_s, first.end_s) == (TEXT, 0.0, 1.5)
+    assert first.snippet == "We sail at dawn."
+
+
+def test_texts_of_many_words_in_many_segments_are_found(store: VectorStore) -> None:
+    rows = [text("book", f"page{n} " + "word " * 800, n) for n in range(90)]
+    rows.append(text("book", " ".join("ﷺ" * 1300) + " needle", 90))
+    store.write([asset("book", "/book", modality=TEXT)], rows)
+    assert isinstance(store, LexicalIndex)
+    assert names(store.lexical("page23", 5)) == [rows[23].segment_id]
+    assert len(store.lexical("word", 80)) == 80
