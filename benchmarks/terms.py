@@ -63,8 +63,7 @@ def load(samples: Path) -> Media:
     encoder = MultiModalEncoder(quantization="auto")
     wnids = WNIDS.read_text("ascii").split()
     pictures = quality_media.samples(samples)
-    with PARAPHRASES.open(encoding="utf-8", newline="") as file:
-        asked = list(csv.DictReader(file, delimiter="\t"))
+    asked = _paraphrases()
     return Media(
         encoder.space,
         embed_texts(encoder, DESCRIPTIONS.read_text("utf-8").splitlines()),
@@ -73,6 +72,16 @@ def load(samples: Path) -> Media:
         embed_texts(encoder, [row["text"] for row in asked]),
         np.array([wnids.index(row["wnid"]) for row in asked]),
     )
+
+
+def paraphrases() -> list[str]:
+    """The queries, in the order of `Media.queries`."""
+    return [row["text"] for row in _paraphrases()]
+
+
+def _paraphrases() -> list[dict[str, str]]:
+    with PARAPHRASES.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
 
 
 def as_search_does(asked: Asked, rows: Embeddings, kind: Modality, space: Space) -> Scores:

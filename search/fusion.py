@@ -15,7 +15,7 @@ from search.types import ScoredSegment
 
 # Embeddings of one content differ by rounding, of others by far more.
 _IDENTICAL = 1 - 1e-5
-# What the best match of words weighs, in units of calibrated scores; see docs/search.md.
+# What the best match of words weighs, in units of calibrated scores; see benchmarks/hybrid.py.
 _WORDS_WEIGHT = 2.0
 
 
