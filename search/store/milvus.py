@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from encoder.types import Embeddings, Modality
-from search.errors import StoreError
 from search.filters import Compiled, Filter, compile_filter, matches
 from search.filters.expressions import beyond, equals
 from search.lexical import words
 from search.store.base import Consistency
 from search.store.lite import start_lite, stop_lite
 from search.store.milvus_link import MilvusLink
-from search.store.milvus_rows import MilvusRows, among_assets
+from search.store.milvus_partitions import Partitions
+from search.store.milvus_rows import MilvusRows, among_assets, chunks
 from search.store.milvus_setup import METRIC, prepare_collections
 from search.store.schema import (
     ASSETS,
@@ -40,6 +40,7 @@ from search.store.schema import (
 )
 from search.store.shared import served
 from search.store.words import MilvusWords, MirroredWords, Words
+from search.together import Together
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
 _QUERIES_PER_CALL = 64
@@ -104,7 +105,12 @@ class MilvusStore:
                 if self._link.knows_bm25
                 else MirroredWords(self._rows, self._segments)
             )
-            self._partitions = self._list_partitions()
+            self._nearest_together: Together[tuple[Modality, int], Embeddings, list[ScoredSegment]]
+            self._nearest_together = Together(
+                lambda key, rows: self._nearest(rows, *key), max_items=_QUERIES_PER_CALL
+            )
+            self._partitions = Partitions(self._link, self._rows.name(self._segments))
+            self._link.catch_up()  # a process sees what another wrote before it began
         except BaseException:
             self.close()
             raise
@@ -123,7 +129,7 @@ class MilvusStore:
         checked = [checked_asset(asset) for asset in assets]
         locations = [row for asset in checked for row in locations_to_dicts(asset)]
         for modality, rows in by_modality.items():
-            self._ensure_partition(modality)
+            self._partitions.ensure(modality)
             self._rows.upsert(self._segments, rows, partition_name=modality)
         if segments:
             self._rows.flush(self._segments)
@@ -145,6 +151,7 @@ class MilvusStore:
     def catch_up(self) -> None:
         """Have the next reads see all that anyone has written until now."""
         self._link.catch_up()
+        self._partitions.forget()
 
     def search(
         self,
@@ -155,42 +162,47 @@ class MilvusStore:
         asset_ids: Ids[str] | None = None,
         consistency: Consistency = "session",
     ) -> list[list[ScoredSegment]]:
-        """The nearest segments of one modality for each query, best first; ties by id."""
+        """The nearest segments of one modality for each query, best first; ties by id.
+
+        What several threads search at the same time among all assets is one call.
+        """
         rows = checked_queries(queries, self._embed_dim)
+        if not self._partitions.has(modality, look=consistency == "strong"):
+            return [[] for _ in rows]
+        if asset_ids is None and consistency == "session":
+            return list(self._nearest_together((modality, limit), list(rows)))
         found: list[list[ScoredSegment]] = [[] for _ in rows]
-        if not self._has_partition(modality):
-            return found
         fresh = self._rows.fresh(consistency)
         for expression in among_assets(asset_ids):
-            for start in range(0, len(rows), _QUERIES_PER_CALL):
-                part = rows[start : start + _QUERIES_PER_CALL]
-                answers = self._nearest(part, modality, limit, expression, fresh)
-                for place, answer in enumerate(answers, start):
-                    both = heapq.merge(found[place], _ranked(answer), key=_rank)
-                    found[place] = list(islice(both, limit))
+            answers = self._nearest(rows, modality, limit, expression, fresh)
+            for place, answer in enumerate(answers):
+                found[place] = list(islice(heapq.merge(found[place], answer, key=_rank), limit))
         return found
 
     def _nearest(
         self,
-        rows: Embeddings,
+        rows: Sequence[Embeddings] | Embeddings,
         modality: Modality,
         limit: int,
-        expression: str,
-        fresh: Mapping[str, Any],
-    ) -> list[Any]:
-        answers: list[Any] = self._link.call(
-            "search",
-            self._rows.name(self._segments),
-            data=list(rows),
-            anns_field=self._segments.vector,
-            partition_names=[str(modality)],
-            filter=expression,
-            limit=limit,
-            output_fields=self._segments.scalars,
-            search_params={"metric_type": METRIC, "params": {"ef": max(64, 2 * limit)}},
-            **fresh,
-        )
-        return answers
+        expression: str = "",
+        fresh: Mapping[str, Any] | None = None,
+    ) -> list[list[ScoredSegment]]:
+        found: list[list[ScoredSegment]] = []
+        for part in chunks(list(rows), _QUERIES_PER_CALL):
+            answers = self._link.call(
+                "search",
+                self._rows.name(self._segments),
+                data=list(part),
+                anns_field=self._segments.vector,
+                partition_names=[str(modality)],
+                filter=expression,
+                limit=limit,
+                output_fields=self._segments.scalars,
+                search_params={"metric_type": METRIC, "params": {"ef": max(64, 2 * limit)}},
+                **(self._rows.fresh() if fresh is None else fresh),
+            )
+            found += map(_ranked, answers)
+        return found
 
     def embeddings(self, asset_id: str) -> list[SegmentRow]:
         """All segments of one asset with their embeddings, by modality and index."""
@@ -309,26 +321,6 @@ class MilvusStore:
         if filter is None:
             return Compiled("", True)
         return compile_filter(filter, infix=self._link.knows_infix)
-
-    def _list_partitions(self) -> frozenset[str]:
-        return frozenset(self._link.call("list_partitions", self._rows.name(self._segments)))
-
-    def _has_partition(self, modality: str) -> bool:
-        """Whether any segment of this modality was written; another process may have been first."""
-        if modality not in self._partitions:
-            self._partitions = self._list_partitions()
-        return modality in self._partitions
-
-    def _ensure_partition(self, modality: str) -> None:
-        """A search walks only its own partition: on Lite, that is all its time."""
-        if self._has_partition(modality):
-            return
-        try:
-            self._link.call("create_partition", self._rows.name(self._segments), modality)
-        except StoreError:
-            # Another process, or another thread, was first.
-            if not self._has_partition(modality):
-                raise
 
 
 def _ranked(hits: Sequence[Any]) -> list[ScoredSegment]:

@@ -12,8 +12,11 @@ from search.filters.expressions import among
 from search.store.base import Consistency
 from search.store.milvus_link import MilvusLink
 from search.store.schema import Collection
+from search.together import Together
 
 T = TypeVar("T")
+Rows = list[dict[str, Any]]
+_Lookup = tuple[str, str, tuple[str, ...]]  # a collection, its field, the fields wanted
 
 _ROWS_PER_CALL = 500
 _IDS_PER_CALL = 200
@@ -33,6 +36,9 @@ class MilvusRows:
     def __init__(self, link: MilvusLink, names: Mapping[str, str]) -> None:
         self._link = link
         self._names = names
+        self._lookups: Together[_Lookup, str, Rows] = Together(
+            self._look_up, max_items=_IDS_PER_CALL
+        )
 
     def name(self, kind: Collection) -> str:
         """The name of a collection."""
@@ -76,17 +82,32 @@ class MilvusRows:
         values: Sequence[str],
         wanted: Sequence[str] | None = None,
     ) -> list[dict[str, Any]]:
-        """The rows whose ``field`` has one of these values, with the fields that are wanted."""
-        rows: list[dict[str, Any]] = []
-        for chunk in chunks(values, _IDS_PER_CALL):
-            rows += self._link.call(
-                "query",
-                self.name(kind),
-                filter=among(field, chunk),
-                output_fields=list(wanted or kind.scalars),
-                **self.fresh(),
-            )
-        return rows
+        """The rows whose ``field`` has one of these values, with the fields that are wanted.
+
+        What several threads look up at the same time is one call.
+        """
+        fields = tuple(dict.fromkeys([field, *(wanted or kind.scalars)]))
+        unique = list(dict.fromkeys(values))
+        found: Rows = []
+        for chunk in chunks(unique, _IDS_PER_CALL):
+            for rows in self._lookups((self.name(kind), field, fields), chunk):
+                found += rows
+        return found
+
+    def _look_up(self, lookup: _Lookup, values: Sequence[str]) -> list[Rows]:
+        """The rows of each value."""
+        name, field, fields = lookup
+        rows: Rows = self._link.call(
+            "query",
+            name,
+            filter=among(field, list(dict.fromkeys(values))),
+            output_fields=list(fields),
+            **self.fresh(),
+        )
+        by_value: dict[str, Rows] = {}
+        for row in rows:
+            by_value.setdefault(row[field], []).append(row)
+        return [by_value.get(value, []) for value in values]
 
     def count(self, kind: Collection, expression: str = "") -> int:
         """How many rows there are for which an expression holds."""

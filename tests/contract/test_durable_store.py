@@ -77,7 +77,7 @@ def test_a_server_that_has_not_loaded_its_rows_yet_is_waited_for(open_again: Ope
     store = open_again()
     store.write([asset("a", "/a")], [])
     assert isinstance(store, MilvusStore)
-    store._link.call("release_collection", store._name(ASSETS))
+    store._link.call("release_collection", store._rows.name(ASSETS))
     with pytest.raises(StoreUnavailableError):
         store.assets(["a"])
     assert list(open_again().assets(["a"])) == ["a"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -220,3 +221,17 @@ def test_queries_of_another_size_are_refused(store: VectorStore) -> None:
         store.search(np.ones((1, DIM + 1), np.float32), IMAGE, 5)
     with pytest.raises(InputError, match="NaN"):
         store.search(np.full((1, DIM), np.nan, np.float32), IMAGE, 5)
+
+
+def test_many_threads_get_the_answers_that_one_gets(store: VectorStore) -> None:
+    assets, segments = corpus(20, 3)
+    store.write(assets, segments)
+    queries, ids = vectors(24), [row.asset_id for row in assets]
+
+    def ask(number: int) -> object:
+        hits = store.search(queries[number : number + 1], (TEXT, IMAGE)[number % 2], 3 + number % 3)
+        return hits, store.assets(ids[number % 7 : number % 7 + 3])
+
+    alone = [ask(number) for number in range(24)]
+    with ThreadPoolExecutor(12) as pool:
+        assert list(pool.map(ask, range(24))) == alone

@@ -63,8 +63,7 @@ def run_together(encoder: BatchingEncoder, letters: Letters, words: list[str]) -
         first = pool.submit(encode, "first")
         letters.begun.wait()
         others = [pool.submit(encode, word) for word in words]
-        lane = encoder._lanes[TEXT]
-        while len(lane._waiting) < len(words):
+        while encoder.n_waiting(TEXT) < len(words):
             Event().wait(0.001)
         letters.gate.set()
         assert first.result() == ord("f")
