@@ -83,9 +83,9 @@ compose-check: .venv/tested
 LOCK := $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate
 LOCK_FOR := --python-platform x86_64-manylinux_2_28
 compose-lock: .venv/tested
-	$(LOCK) $(LOCK_FOR) pyproject.toml --constraint compose/torch.lock --no-emit-package torch \
+	$(LOCK) $(LOCK_FOR) pyproject.toml --extra otel --constraint compose/torch.lock --no-emit-package torch \
 	    --output-file compose/requirements.lock
-	$(LOCK) $(LOCK_FOR) pyproject.toml --extra hub --output-file compose/gpu.lock
+	$(LOCK) $(LOCK_FOR) pyproject.toml --extra hub --extra otel --output-file compose/gpu.lock
 	echo hatchling | $(LOCK) - --output-file compose/build.lock
 
 bundle: .venv/installed

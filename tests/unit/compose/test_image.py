@@ -18,9 +18,9 @@ LOCKED = {
     "cpu": pins("requirements.lock") | pins("torch.lock"),
     "gpu": pins("gpu.lock"),
 }
-ASKED = [("cpu", asked) for asked in PROJECT["dependencies"]] + [
-    ("gpu", asked) for asked in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["hub"]
-]
+EXTRAS = PROJECT["optional-dependencies"]
+BOTH = PROJECT["dependencies"] + EXTRAS["otel"]
+ASKED = [("cpu", asked) for asked in BOTH] + [("gpu", asked) for asked in BOTH + EXTRAS["hub"]]
 
 
 @pytest.mark.parametrize(("device", "asked"), ASKED)

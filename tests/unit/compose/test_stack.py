@@ -11,6 +11,7 @@ from typing import Any
 import click
 import pytest
 import yaml
+from opentelemetry.sdk import environment_variables
 from pydantic_settings import BaseSettings
 
 from encoder.config import EncoderConfig
@@ -151,7 +152,8 @@ SETTINGS: dict[str, type[BaseSettings]] = {
 
 @OUR
 def test_its_variables_are_settings(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    environment = {k: filled(str(v)) for k, v in SERVICES[name]["environment"].items()}
+    given = SERVICES[name]["environment"]
+    environment = {k: filled(str(v)) for k, v in given.items() if v is not None}
     environment.pop("ANYMODAL_HEALTH_URL", None)  # the Dockerfile's
     environment.pop("OMP_NUM_THREADS")  # for the libraries
     for key, value in environment.items():
@@ -161,6 +163,18 @@ def test_its_variables_are_settings(name: str, monkeypatch: pytest.MonkeyPatch) 
         assert field in SETTINGS[prefix].model_fields
     for settings in SETTINGS.values():
         settings()
+
+
+@OUR
+def test_traces_and_logs_are_for_machines(name: str) -> None:
+    environment = SERVICES[name]["environment"]
+    assert environment["ANYMODAL_LOG_FORMAT"] == "json"
+    passed_on = {key for key, value in environment.items() if value is None}
+    known = {n for n, value in vars(environment_variables).items() if n == value}
+    assert passed_on <= known
+    told = re.findall(r"^# (OTEL_\w+)=", (COMPOSE / ".env.example").read_text(), re.MULTILINE)
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT" in told
+    assert set(told) <= passed_on
 
 
 @OUR
