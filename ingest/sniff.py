@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from encoder.errors import CorruptMediaError, UnsupportedMediaError
-from encoder.types import IMAGE, TEXT, Modality
+from encoder.types import AUDIO, IMAGE, TEXT, Modality
 
 HEAD_BYTES = 8192
 """How much of a file `sniff` wants to see."""
@@ -28,6 +28,8 @@ _STREAMS = frozenset(
         *(f"video/{name}" for name in ("avi", "mpeg", "mp2t", "x-flv", "x-ms-asf", "3gpp")),
     }
 )
+_SOUND_ONLY = "audio/wav"
+"""The one container that has no place for pictures, so that nobody need look."""
 _ALIASES = {
     "application/ogg": "audio/ogg",
     "application/x-matroska": "video/x-matroska",
@@ -93,7 +95,7 @@ def sniff(head: bytes, uri: str) -> Kind:
         if media_type in _IMAGES:
             return Kind(media_type, IMAGE)
         if media_type in _STREAMS:
-            return Kind(media_type, None)
+            return Kind(media_type, AUDIO if media_type == _SOUND_ONLY else None)
     raise _unsupported(uri, signatures[0] if signatures else "not known")
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -20,6 +22,9 @@ T = TypeVar("T")
 
 _START_TIMEOUT_S = 120.0
 _END_TIMEOUT_S = 10.0
+# A picture or some seconds of sound; by default a pipe takes 64 KB, and each part costs a change
+# of process.
+_PIPE_BYTES = 2**20
 # Not the rest: passwords of brokers and stores are in the environment too.
 _ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "TZ")
 _LIBRARIES = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
@@ -41,6 +46,8 @@ class DecoderProcess:
         self.is_busy = True
         requests, to_child = os.pipe()
         from_child, answers = os.pipe()
+        with suppress(OSError):  # the system may grant less
+            fcntl.fcntl(from_child, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", __package__ + ".child"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import lru_cache
 from math import isfinite, prod
 from typing import Any
 
@@ -34,7 +35,8 @@ def asset_from_json(facts: Mapping[str, Any]) -> Asset:
     return Asset(**{**facts, "modality": Modality(facts["modality"])})
 
 
-def config_to_json(config: IngestConfig) -> dict[str, Any]:
+@lru_cache(maxsize=8)
+def config_to_json(config: IngestConfig) -> Mapping[str, Any]:
     """Every field, so that the child's environment decides nothing; the child does not isolate."""
     return {**config.model_dump(mode="json"), "isolate": False}
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from encoder.errors import CorruptMediaError, UnsupportedMediaError
-from encoder.types import IMAGE, TEXT, Modality
+from encoder.types import AUDIO, IMAGE, TEXT, Modality
 from ingest.sniff import HEAD_BYTES, sniff
 
 
@@ -57,7 +57,7 @@ def test_a_character_cut_at_the_end_of_the_head_is_text() -> None:
         (b"BM\x36\0\0\0\0\0\0\0\x36\0\0\0", "image/bmp", IMAGE),
         (b"II*\0\x08\0\0\0", "image/tiff", IMAGE),
         (b"MM\0*\0\0\0\x08", "image/tiff", IMAGE),
-        (b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0", "audio/wav", None),
+        (b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0", "audio/wav", AUDIO),
         (b"fLaC\0\0\0\x22\x10\0", "audio/flac", None),
         (b"ID3\x04\0\0\0\0\0\x23TSSE\0\0", "audio/mpeg", None),
         (b"\xff\xfb\x90\xc4\0\0", "audio/mpeg", None),
