@@ -136,8 +136,13 @@ def run_plain(media: Path, scratch: Path) -> dict[str, Any]:
 
 
 def overhead(job: Mapping[str, Any]) -> float:
-    """The share of a job's time, in percent, in which no tower ran."""
-    towers = sum(s for stage, s in job["stage_s"].items() if stage.startswith("encode_"))
+    """The share of a job's time, in percent, in which no tower ran.
+
+    What is said across two windows is written down by the speech tower in a stage of its own.
+    """
+    towers = sum(
+        s for stage, s in job["stage_s"].items() if stage.startswith(("encode_", "transcribe"))
+    )
     return float(100 * (1 - towers / job["seconds"]))
 
 

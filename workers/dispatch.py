@@ -11,12 +11,14 @@ from workers.reports import IngestReport
 from workers.tasks import ingest_shard
 
 _POLL_S = 0.05
+MAX_IN_FLIGHT = 3
+"""Two for the threads of the embedded worker, one that is ready when they are."""
 
 
 def run_shards(
     shards: Iterable[list[str]],
     *,
-    max_in_flight: int,
+    max_in_flight: int = MAX_IN_FLIGHT,
     on_report: Callable[[IngestReport], None],
     stopped: Callable[[], bool],
     labels: Labels | None = None,

@@ -127,7 +127,7 @@ class LocalJobs:
 
         groups = (paths for _, paths in shards(job.files, Settings().shard_files))
         try:
-            run_shards(groups, max_in_flight=4, on_report=add, stopped=job.cancelled.is_set)
+            run_shards(groups, on_report=add, stopped=job.cancelled.is_set)
         finally:
             job.ended = time.time()
 

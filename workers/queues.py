@@ -9,7 +9,7 @@ CLASSES = ("text", "image", "audio", "video")
 PRIORITIES = {"interactive": 0, "normal": 3, "bulk": 6}
 """By name; a lower number is served first."""
 
-_SHARE = {"text": 1, "image": 1, "audio": 4, "video": 16}
+_SHARE = {"text": 1, "image": 1, "audio": 8, "video": 64}
 """A shard holds this many times fewer files than one of texts."""
 
 

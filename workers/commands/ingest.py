@@ -125,12 +125,13 @@ def _run(
     from workers import resources
     from workers.dispatch import run_shards
     from workers.embedded import embedded_worker
-    from workers.jobs import in_chunks
     from workers.output import progress_bar
     from workers.planner import files_of
+    from workers.queues import shards
 
     n_files = sum(1 for _ in files_of(paths, lambda _: None))
-    shards = in_chunks(files_of(paths, report.failures.append), settings.shard_files)
+    files = files_of(paths, report.failures.append)
+    groups = (group for _, group in shards(files, settings.shard_files))
     with ExitStack() as stack:
         resources.shared_store()  # errors of model and store come before the first task
         stack.callback(resources.close)
@@ -143,7 +144,7 @@ def _run(
             note = f"{len(report.failures)} set aside" if report.failures else ""
             bar.update(task, advance=shard.n_files, note=note)
 
-        run_shards(shards, max_in_flight=4, on_report=show, stopped=stop.is_set, labels=labels)
+        run_shards(groups, on_report=show, stopped=stop.is_set, labels=labels)
 
 
 def _detach(paths: tuple[str, ...], priority: str, labels: Labels, as_json: bool) -> None:
