@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     replaced, between two tasks."""
 
     log_format: Literal["text", "json"] = "text"
-    """How a worker writes its log."""
+    """How a worker or a server writes its log."""
 
     metrics_port: int | None = Field(default=None, ge=1, le=65535)
     """Where a worker answers Prometheus; None: nowhere."""

@@ -1,4 +1,4 @@
-"""Logs of a worker: one line a record, as text or as JSON, with the ids of what was under way."""
+"""Logs of a worker or a server: a line a record, text or JSON, with ids of what was under way."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from urllib.parse import unquote, urlsplit
 
-FIELDS = ("job_id", "shard_id", "task_id", "asset_id")
+from search.request_id import current_request_id
+
+FIELDS = ("request_id", "job_id", "shard_id", "task_id", "asset_id")
 
 _under_way: ContextVar[dict[str, str] | None] = ContextVar("under_way", default=None)
 _CREDENTIALS = re.compile(r"(\w+://)[^/\s@]*@")
@@ -33,7 +35,8 @@ class AddIds(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let all pass."""
-        ids = dict(_under_way.get() or {})
+        ids = {"request_id": request_id} if (request_id := current_request_id()) else {}
+        ids |= _under_way.get() or {}
         data = getattr(record, "data", None)  # so Celery's main process tells of a task
         if isinstance(data, dict) and "id" in data:
             ids.setdefault("task_id", str(data["id"]))

@@ -19,6 +19,7 @@ from search.api.config import ApiConfig
 from search.api.errors import error_answer
 from search.api.metrics import Metrics
 from search.api.refusal import ForbiddenError, TooLargeError
+from search.request_id import serving
 
 logger = logging.getLogger(__name__)
 
@@ -61,9 +62,13 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        request_id = _request_id(headers)
+        request_id = _request_id(Headers(scope=scope))
         scope.setdefault("state", {})["request_id"] = request_id
+        with serving(request_id):
+            await self._serve(scope, receive, send, request_id)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        headers = Headers(scope=scope)
         began, status, started = perf_counter(), 499, False
 
         async def send_safely(message: Message) -> None:
@@ -85,7 +90,13 @@ class Edge:
                 logger.exception("request %s failed", request_id)
             await error_answer(error)(scope, receive, send_safely)
         finally:
-            self._metrics.answered(_endpoint(scope), status, perf_counter() - began)
+            self._answered(scope, status, perf_counter() - began)
+
+    def _answered(self, scope: Scope, status: int, seconds: float) -> None:
+        """By the endpoint's name: what was asked for is private."""
+        endpoint = _endpoint(scope)
+        self._metrics.answered(endpoint, status, seconds)
+        logger.info("%s %s %d in %.1f ms", scope["method"], endpoint, status, seconds * 1000)
 
     def _max_bytes(self, scope: Scope) -> int:
         if (scope["method"], scope["path"]) == _UPLOAD:

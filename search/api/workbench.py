@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from threading import Lock
 from time import perf_counter
@@ -58,7 +59,8 @@ class Workbench:
         """
         self._take()
         deadline, asked = Deadline(self._timeout_s), perf_counter()
-        future = self._pool.submit(lambda: work(Turn(deadline, perf_counter() - asked)))
+        begin = copy_context().run  # so that what the work logs carries the request's id
+        future = self._pool.submit(begin, lambda: work(Turn(deadline, perf_counter() - asked)))
         future.add_done_callback(self._give_back)
         result = asyncio.wrap_future(future)
         watch = asyncio.ensure_future(gone()) if gone else None

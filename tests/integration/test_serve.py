@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -36,8 +37,8 @@ def serving(
         assert process.stderr is not None
         address = ""
         for line in process.stderr:
-            if line.startswith("Listening at "):
-                address = line.split()[-1]
+            if found := re.search(r"Listening at (http:[^\s\"]+)", line):
+                address = found[1]
                 break
         assert address, "the server did not start"
         with httpx.Client(base_url=address, timeout=120) as client:
@@ -132,3 +133,17 @@ def test_workers_do_what_a_server_with_a_broker_is_sent(tmp_path: Path) -> None:
         finally:
             worker.kill()
             store.kill()
+
+
+@pytest.mark.usefixtures("bundle_home")
+def test_every_line_of_the_log_is_json_with_the_id_of_its_request(tmp_path: Path) -> None:
+    options = ["--log-format", "json", "--loglevel", "INFO"]
+    with serving(tmp_path, *options, ANYMODAL_API__SLOW_QUERY_MS="0.001") as (process, client):
+        client.post("/v1/search", json={"query": "tide"}, headers={"X-Request-ID": "mine-1"})
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr is not None
+        records = [json.loads(line) for line in process.stderr]
+        assert process.wait(120) == 0
+    mine = {r["logger"]: r["message"] for r in records if r.get("request_id") == "mine-1"}
+    assert re.fullmatch(r"POST search 200 in [\d.]+ ms", mine["search.api.edge"])
+    assert "latency_ms" in mine["anymodal.slow"]

@@ -58,6 +58,21 @@ def json_option(command: F) -> F:
     )(command)
 
 
+def log_format_option(command: F) -> F:
+    """``--log-format``."""
+    return click.option(
+        "--log-format",
+        type=click.Choice(["text", "json"]),
+        help="How to write the log, one line a record. [default: text, env ANYMODAL_LOG_FORMAT]",
+    )(command)
+
+
+def log_level_option(default: str) -> Callable[[F], F]:
+    """``--loglevel``."""
+    levels = click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False)
+    return click.option("--loglevel", type=levels, default=default, show_default=True)
+
+
 def apply_options(
     store: str | None = None,
     broker: str | None = None,

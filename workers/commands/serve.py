@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from threading import Timer
 
 import click
 
-from workers.commands.options import apply_options, broker_option, model_option, store_option
+from workers.commands.options import (
+    apply_options,
+    broker_option,
+    log_format_option,
+    log_level_option,
+    model_option,
+    store_option,
+)
+
+logger = logging.getLogger(__name__)
 
 
 @click.command()
@@ -25,6 +35,8 @@ from workers.commands.options import apply_options, broker_option, model_option,
 @store_option
 @broker_option
 @model_option
+@log_format_option
+@log_level_option("WARNING")
 def serve(
     host: str | None,
     port: int | None,
@@ -32,6 +44,8 @@ def serve(
     store: str | None,
     broker: str | None,
     model: str | None,
+    log_format: str | None,
+    loglevel: str,
 ) -> None:
     """Serve the search API and its page until SIGTERM or Ctrl-C.
 
@@ -46,8 +60,9 @@ def serve(
     from workers.config import Settings
     from workers.serve import services
 
+    Settings.set(log_format=log_format)
     settings = Settings()
-    logs.set_up(settings.log_format, "WARNING", [settings.broker, settings.store or ""])
+    logs.set_up(settings.log_format, loglevel, [settings.broker, settings.store or ""])
     given = {"host": host, "port": port, "allow_no_key": allow_no_key or None}
     config = ApiConfig().model_copy(update={k: v for k, v in given.items() if v is not None})
     with services(config) as parts:
@@ -64,7 +79,14 @@ def serve(
 
 
 def _announce(address: str) -> None:
-    click.echo(f"Listening at {address}", err=True)
+    """Whatever is logged: who starts a server wants to know this."""
+    from workers.config import Settings
+
+    if Settings().log_format == "json":
+        logger.setLevel(logging.INFO)
+        logger.info("Listening at %s", address)
+    else:
+        click.echo(f"Listening at {address}", err=True)
 
 
 def _leave_within(seconds: float) -> None:

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import click
 
-from workers.commands.options import apply_options, broker_option, model_option, store_option
+from workers.commands.options import (
+    apply_options,
+    broker_option,
+    log_format_option,
+    log_level_option,
+    model_option,
+    store_option,
+)
 from workers.queues import CLASSES, queue_name
 
 
@@ -34,17 +41,8 @@ from workers.queues import CLASSES, queue_name
     metavar="ADDRESS",
     help="The device for that. [default: 127.0.0.1, env ANYMODAL_METRICS_HOST]",
 )
-@click.option(
-    "--log-format",
-    type=click.Choice(["text", "json"]),
-    help="How to write the log, one line a record. [default: text, env ANYMODAL_LOG_FORMAT]",
-)
-@click.option(
-    "--loglevel",
-    type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False),
-    default="INFO",
-    show_default=True,
-)
+@log_format_option
+@log_level_option("INFO")
 def worker(
     broker: str | None,
     store: str | None,

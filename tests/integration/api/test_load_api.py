@@ -19,6 +19,7 @@ from search.api.services import Services
 from search.api.workbench import Workbench
 from search.deadline import Deadline
 from search.errors import CancelledError, TimeLimitError
+from search.request_id import current_request_id, serving
 from search.types import Query, SearchResult
 from tests.integration.api.conftest import served
 
@@ -154,3 +155,13 @@ def test_no_work_is_done_in_the_loops_thread(parts: Services, folder: Path) -> N
         "search/latency",
     )
     assert [name for name in own if name.startswith(working)] == []
+
+
+def test_what_work_logs_knows_whose_request_it_is() -> None:
+    async def work() -> str:
+        with serving("mine-1"):
+            return await workbench.run(lambda _: current_request_id())
+
+    workbench = Workbench(1, 1, 30.0)
+    assert asyncio.run(work()) == "mine-1"
+    workbench.close()
