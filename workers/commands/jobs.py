@@ -95,10 +95,14 @@ def cancel(job_id: str, broker: str | None, as_json: bool) -> None:
     from workers.output import print_json, wants_json
 
     was_running = _board().cancel(job_id)
+    state = _board().view(job_id).state
     if wants_json(as_json):
-        print_json({"id": job_id, "cancelled": was_running})
+        print_json({"id": job_id, "cancelled": was_running, "state": state})
+    elif not was_running:
+        click.echo(f"{job_id}: had ended already")
     else:
-        click.echo(f"{job_id}: " + ("cancelled" if was_running else "had ended already"))
+        under_way = ", until what is under way is finished" if state == "cancelling" else ""
+        click.echo(f"{job_id}: {state}{under_way}")
 
 
 def _board() -> JobBoard:
