@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import cache
+from collections.abc import Collection
+from functools import cache, lru_cache
 
 _MAX_WORD_CHARS = 64
+_PLAIN = re.compile(r"[^\W_]+")
 _ACCENTS = re.compile("[\u0300-\u036f]")
 _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
@@ -28,9 +30,47 @@ def words(text: str) -> list[str]:
     >>> words("東京都")
     ['東', '東京', '京', '京都', '都']
     """
-    bare = _ACCENTS.sub("", unicodedata.normalize("NFKD", text.casefold()))
+    folded = _folded(text)
+    if _is_plain(folded):
+        return [word[:_MAX_WORD_CHARS] for word in _PLAIN.findall(folded)]
+    return _specially(folded)
+
+
+def holds(text: str, wanted: Collection[str]) -> bool:
+    """Whether one of these words is among the words of a text; much faster than to list them.
+
+    >>> holds("Le CAFÉ n°2", ["tea", "cafe"]), holds("cafeteria", ["cafe"])
+    (True, False)
+    """
+    folded = _folded(text)
+    if _is_plain(folded) and max(map(len, wanted), default=0) < _MAX_WORD_CHARS:
+        return bool(wanted) and _any_of(frozenset(wanted)).search(folded) is not None
+    return not set(wanted).isdisjoint(words(text))
+
+
+@lru_cache(64)
+def _any_of(wanted: frozenset[str]) -> re.Pattern[str]:
+    return re.compile(rf"(?<![^\W_])(?:{'|'.join(map(re.escape, sorted(wanted)))})(?![^\W_])")
+
+
+def _folded(text: str) -> str:
+    """Without case, accents, and forms that only look different."""
+    folded = text.casefold()
+    if text.isascii():
+        return folded
+    bare = _ACCENTS.sub("", unicodedata.normalize("NFKD", folded))
+    return unicodedata.normalize("NFC", bare).casefold()
+
+
+def _is_plain(folded: str) -> bool:
+    """Whether words are what `re` takes for words."""
+    return folded.isascii() or not _special().search("".join(set(folded)))
+
+
+def _specially(folded: str) -> list[str]:
+    """Words of a text with marks or without spaces; five times slower."""
     found: list[str] = []
-    for match in _pattern().finditer(unicodedata.normalize("NFC", bare).casefold()):
+    for match in _pattern().finditer(folded):
         if match.lastgroup == "run":
             run = match[0]
             for at in range(len(run)):
@@ -41,14 +81,24 @@ def words(text: str) -> list[str]:
 
 
 @cache
+def _special() -> re.Pattern[str]:
+    return re.compile(f"[{_UNSPACED}{_marks()}]")
+
+
+@cache
 def _pattern() -> re.Pattern[str]:
     """Letters and digits with the marks that belong to them, as vowels do in Hindi.
 
     To `re`, marks are no part of a word.
     """
+    return re.compile(f"(?P<run>[{_UNSPACED}]+)|(?:(?![{_UNSPACED}])(?:[^\\W_]|[{_marks()}]))+")
+
+
+@cache
+def _marks() -> str:
+    """All marks, as ranges of a pattern."""
     marks = [code for code in range(0x110000) if unicodedata.category(chr(code))[0] == "M"]
-    ends = [code for code in marks if code + 1 not in set(marks)] if marks else []
     inside = set(marks)
+    ends = [code for code in marks if code + 1 not in inside]
     starts = [code for code in marks if code - 1 not in inside]
-    ranges = "".join(f"{chr(a)}-{chr(b)}" for a, b in zip(starts, ends, strict=True))
-    return re.compile(f"(?P<run>[{_UNSPACED}]+)|(?:(?![{_UNSPACED}])(?:[^\\W_]|[{ranges}]))+")
+    return "".join(f"{chr(a)}-{chr(b)}" for a, b in zip(starts, ends, strict=True))

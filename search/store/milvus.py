@@ -15,7 +15,7 @@ import numpy as np
 from encoder.types import Embeddings, Modality
 from search.filters import Compiled, Filter, compile_filter, matches
 from search.filters.expressions import beyond, equals
-from search.lexical import words
+from search.lexical import holds, words
 from search.store.base import Consistency
 from search.store.lite import start_lite, stop_lite
 from search.store.milvus_link import MilvusLink
@@ -239,7 +239,7 @@ class MilvusStore:
     ) -> list[ScoredSegment]:
         """Those of these segments that are stored and hold one of the words, best first."""
         rows = self._rows.of(self._segments, self._segments.key, list(scores))
-        kept = [row for row in rows if not wanted.isdisjoint(words(row["snippet"]))]
+        kept = [row for row in rows if holds(row["snippet"], wanted)]
         found = [scored_from_dict(row, scores[row[self._segments.key]]) for row in kept]
         return sorted(found, key=_rank)
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from search.lexical import words
+from search.lexical import holds, words
 
 
 @pytest.mark.parametrize(
@@ -24,3 +26,15 @@ from search.lexical import words
 def test_words_of_any_language(text: str, wanted: list[str]) -> None:
     assert words(text) == wanted
     assert words(" ".join(wanted)) == wanted or "東" in text or "ไ" in text
+
+
+@given(st.text())
+def test_what_lets_words_be_found_faster_changes_none(text: str) -> None:
+    assert words(f"{text} 東") == [*words(text), "東"]
+
+
+@given(st.text(), st.text("ab é東_-"), st.text("ab é東_-"))
+def test_a_text_holds_what_is_among_its_words(any_text: str, some: str, other: str) -> None:
+    for text, wanted in [(any_text, words(some)), (some, words(other)), (some, words(some))]:
+        assert holds(text, wanted) == (not set(wanted).isdisjoint(words(text)))
+    assert not holds(any_text, [])
