@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 _ID_BYTES = 16
+_ID = re.compile(r"[0-9a-f]{32}")
 _NOTE = ".note.json"
 _MAX_NAME_BYTES = 180
 _STALE_S = 86_400
@@ -46,7 +47,7 @@ class UploadFolder:
     def owner_of(self, path: str) -> str | None:
         """The asset id of an uploaded file; None for a file that lies elsewhere."""
         folder = Path(path).parent
-        is_ours = re.fullmatch(r"[0-9a-f]{32}", folder.name) and folder == self.home_of(folder.name)
+        is_ours = _ID.fullmatch(folder.name) and folder == self.home_of(folder.name)
         return folder.name if is_ours else None
 
     def facts_of(self, path: str) -> Mapping[str, Any]:
@@ -72,9 +73,13 @@ class UploadFolder:
             if partial.stat().st_mtime < time.time() - _STALE_S:
                 partial.unlink(missing_ok=True)
 
-    def remove(self, asset_id: str) -> None:
-        """Remove an upload, if there is one."""
-        shutil.rmtree(self.home_of(asset_id), ignore_errors=True)
+    def remove(self, asset_id: str) -> bool:
+        """Remove an upload; whether there was one."""
+        home = self.home_of(asset_id)
+        if not (_ID.fullmatch(asset_id) and home.is_dir()):
+            return False
+        shutil.rmtree(home, ignore_errors=True)
+        return True
 
 
 class Upload:

@@ -15,6 +15,7 @@ from search.api.ports import JobStatus
 from search.errors import NotFoundError
 from search.store.base import VectorStore
 from search.uploads import UploadFolder
+from workers import resources
 from workers.config import Settings
 from workers.dispatch import run_shards
 from workers.job_status import MOST_FAILURES, asset_ids, refused
@@ -25,6 +26,8 @@ from workers.reports import IngestReport
 _MOST_JOBS = 1000
 _AT_ONCE = 2
 _LOOKUP = 500
+_FOR_GOOD = ("UnsupportedMediaError", "CorruptMediaError", "MediaLimitError")
+"""Errors of a file that no second try would take."""
 
 
 @dataclass
@@ -32,7 +35,8 @@ class _Job:
     job_id: str
     files: list[str]
     report: IngestReport = field(default_factory=IngestReport)
-    cancelled: Event = field(default_factory=Event)
+    stopped: Event = field(default_factory=Event)
+    is_cancelled: bool = False
     started: float = field(default_factory=time.time)
     ended: float | None = None
 
@@ -42,10 +46,10 @@ class _Job:
         seconds = (self.ended or time.time()) - self.started
         n_left = len(self.files) - report.n_files
         known = bool(report.n_files) and not self.ended
-        state = "cancelled" if self.cancelled.is_set() else "done" if self.ended else "running"
+        states = ("cancelling", "cancelled") if self.stopped.is_set() else ("running", "done")
         return JobStatus(
             self.job_id,
-            state,
+            states[bool(self.ended)],
             len(self.files),
             report.ingested,
             report.unchanged,
@@ -61,7 +65,8 @@ class _Job:
 class LocalJobs:
     """Implements `search.api.ports.Jobs`; `workers.embedded` must run. Safe to use from threads.
 
-    What it knows ends with the process. Files that wait by then are found again by `resume`.
+    What it knows ends with the process. Files that wait by then are found again by `resume`; those
+    that were refused or cancelled are removed, so that it does not find them.
     """
 
     def __init__(self, uploads: UploadFolder) -> None:
@@ -104,9 +109,10 @@ class LocalJobs:
         """Drop what is not begun. Raises NotFoundError."""
         with self._lock:
             job = self._job(job_id)
-            if job.ended or job.cancelled.is_set():
+            if job.ended or job.stopped.is_set():
                 return False
-            job.cancelled.set()
+            job.is_cancelled = True
+            job.stopped.set()
             return True
 
     def ping(self) -> None:
@@ -117,7 +123,7 @@ class LocalJobs:
         with self._lock:
             for job in self._jobs.values():
                 if not job.ended:
-                    job.cancelled.set()
+                    job.stopped.set()
         self._pool.shutdown(cancel_futures=True)
 
     def _run(self, job: _Job) -> None:
@@ -127,9 +133,23 @@ class LocalJobs:
 
         groups = (paths for _, paths in shards(job.files, Settings().shard_files))
         try:
-            run_shards(groups, on_report=add, stopped=job.cancelled.is_set)
+            run_shards(groups, on_report=add, stopped=job.stopped.is_set)
+            self._remove_unwanted(job)
         finally:
             job.ended = time.time()
+
+    def _remove_unwanted(self, job: _Job) -> None:
+        """Remove the uploads that were refused for good, or that a person has cancelled."""
+        files = {x.uri for x in job.report.failures if x.error in _FOR_GOOD}
+        if job.is_cancelled:
+            files.update(job.files)
+        with self._lock:
+            others = [other for other in self._jobs.values() if other is not job]
+            files.difference_update(*(other.files for other in others if not other.ended))
+        for chunk in in_chunks(asset_ids(files, self._uploads), _LOOKUP):
+            stored = resources.shared_store().assets(chunk)
+            for asset_id in set(chunk) - set(stored):
+                self._uploads.remove(asset_id)
 
     def _job(self, job_id: str) -> _Job:
         if job_id not in self._jobs:

@@ -73,6 +73,43 @@ def test_a_job_is_followed_to_its_end(client: httpx.Client, parts: Services) -> 
         client.delete(f"/v1/assets/{asset_id}")
 
 
+def test_what_was_refused_or_cancelled_does_not_stay_on_the_disk(
+    client: httpx.Client, parts: Services
+) -> None:
+    broken = upload(client, ("broken.png", b"\x89PNG\r\n\x1a\n" + b"\0" * 40), wait="true").json()
+    assert broken["job"]["failed"] == 1
+    notes = [(f"{n}.txt", f"Number {n} of what nobody wants.".encode()) for n in range(400)]
+    job_id = upload(client, *notes).json()["job"]["id"]
+    assert client.delete(f"/v1/jobs/{job_id}").json()["cancelled"]
+    with client.stream("GET", f"/v1/jobs/{job_id}/events") as stream:
+        events = list(stream.iter_lines())
+    assert "event: end" in events
+    job = client.get(f"/v1/jobs/{job_id}").json()
+    assert job["state"] == "cancelled"
+    kept = {asset_id for asset_id, _ in parts.uploads.files()}
+    assert not kept & set(broken["job"]["asset_ids"])
+    listed = client.get("/v1/assets", params={"limit": 1000}).json()["assets"]
+    assert kept <= {asset["asset_id"] for asset in listed}
+    parts.store.delete(list(kept))
+    for asset_id in kept:
+        parts.uploads.remove(asset_id)
+
+
+def test_an_upload_that_became_no_asset_can_be_removed(
+    client: httpx.Client, parts: Services
+) -> None:
+    arriving = parts.uploads.begin("note.txt")
+    arriving.write(b"Sent, but never ingested.")
+    home = arriving.keep({}).parent
+    assert client.delete(f"/v1/assets/{home.name}").status_code == 204
+    assert not home.exists()
+    outside = parts.uploads.folder.parent / "other"
+    outside.mkdir()
+    assert client.delete("/v1/assets/%2E%2E").status_code in (404, 405)
+    assert not parts.uploads.remove("..")
+    assert outside.is_dir()
+
+
 @pytest.mark.parametrize("path", ["/v1/jobs/unknown", "/v1/jobs/unknown/events"])
 def test_an_unknown_job_is_not_found(client: httpx.Client, path: str) -> None:
     assert client.get(path).status_code == 404
