@@ -139,7 +139,7 @@ class Needs:
         """Notes the scopes of who asks in ``request.state.scopes``."""
         access: Access = request.app.state.services.access
         token = sent.credentials if sent else None
-        if token is None and request.method == "GET":
+        if token is None and request.method in ("GET", "HEAD"):
             token = request.cookies.get(COOKIE)
         request.state.scopes = access.check(token, self._scope)
 

@@ -6,7 +6,7 @@ import json
 from itertools import islice
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 
 from encoder.errors import InputError
@@ -68,16 +68,22 @@ async def get_asset(asset_id: AssetId, services: Parts) -> dict[str, object]:
     responses=refusals(404, 422, 503, 504),
 )
 async def delete_asset(asset_id: AssetId, services: Parts) -> Response:
-    """Forget an asset, and remove its file if it was uploaded; other files stay on the disk."""
+    """Forget an asset, and remove its file if it was uploaded; other files stay on the disk.
+
+    Also removes an upload that did not become an asset.
+    """
 
     def delete(_turn: Turn) -> None:
-        services.store.delete([_asset(services, asset_id).asset_id])
-        services.uploads.remove(asset_id)
+        if stored := services.store.assets([asset_id]):
+            services.store.delete(list(stored))
+        if not (services.uploads.remove(asset_id) or stored):
+            raise _unknown(asset_id)
 
     await services.workbench.run(delete)
     return Response(status_code=204)
 
 
+@router.head("/v1/assets/{asset_id}/content", dependencies=READ, include_in_schema=False)
 @router.get(
     "/v1/assets/{asset_id}/content",
     operation_id="get_content",
@@ -86,17 +92,20 @@ async def delete_asset(asset_id: AssetId, services: Parts) -> Response:
     responses={
         200: {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}},
         206: {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}},
+        304: {"description": "The client has it: `If-None-Match` names its `ETag`."},
         416: {"content": {"text/plain": {"schema": {"type": "string"}}}},
         **refusals(404, 422, 503, 504),
     },
 )
-async def get_content(asset_id: AssetId, services: Parts) -> FileResponse:
+async def get_content(asset_id: AssetId, services: Parts, request: Request) -> Response:
     """The file itself; ranges are answered, so that players can seek."""
 
-    def find(_: Turn) -> FileResponse:
+    def find(_: Turn) -> Response:
         asset = _asset(services, asset_id)
         path = file_of(asset)
         headers = content_headers(asset, path)
+        if headers["ETag"] in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
         return FileResponse(path, media_type=content_type(asset.media_type), headers=headers)
 
     return await services.workbench.run(find)
@@ -136,8 +145,12 @@ async def get_thumbnail(
 def _asset(services: Services, asset_id: str) -> AssetRow:
     found = services.store.assets([asset_id])
     if asset_id not in found:
-        raise NotFoundError(f"There is no asset {asset_id!r}.", "Take an id from a search.")
+        raise _unknown(asset_id)
     return found[asset_id]
+
+
+def _unknown(asset_id: str) -> NotFoundError:
+    return NotFoundError(f"There is no asset {asset_id!r}.", "Take an id from a search.")
 
 
 def _filter(text: str) -> Filter:

@@ -24,6 +24,22 @@ def test_content_comes_in_ranges(client: httpx.Client, folder: Path) -> None:
     assert part.content == (folder / "sky.jpg").read_bytes()[10:20]
 
 
+def test_content_that_a_client_has_is_not_sent_again(client: httpx.Client, folder: Path) -> None:
+    url = f"/v1/assets/{id_of(client, 'sky.jpg')}/content"
+    head = client.head(url)
+    assert head.content == b""
+    assert int(head.headers["content-length"]) == (folder / "sky.jpg").stat().st_size
+    again = client.get(url, headers={"If-None-Match": head.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert client.get(url, headers={"If-None-Match": '"other"'}).status_code == 200
+
+
+def test_monitors_may_ask_for_the_head_alone(client: httpx.Client) -> None:
+    for path in ("/healthz", "/readyz", "/"):
+        answer = client.head(path)
+        assert (answer.status_code, answer.content) == (200, b""), path
+
+
 def test_html_is_never_sent_as_html(client: httpx.Client) -> None:
     page = client.get(f"/v1/assets/{id_of(client, 'page.html')}/content")
     assert page.headers["content-type"] == "text/plain; charset=utf-8"
