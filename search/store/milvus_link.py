@@ -17,6 +17,7 @@ from search.errors import StoreError, StoreUnavailableError
 _PAUSE_S = 0.2
 # How far behind a "Bounded" read may be is the server's setting: 5 s by default.
 _SETTLE_S = 15.0
+_loading = Lock()
 _NOT_LOADED = 101  # Milvus's code, which pymilvus does not name
 
 
@@ -116,19 +117,14 @@ class MilvusLink:
 
     def _connect(self, uri: str, connect_timeout_s: float) -> Any:
         """Our own loop: a server that is starting accepts connections and refuses calls."""
-        os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-        from pymilvus import MilvusClient
-
-        if "PYMILVUS_LOG_LEVEL" not in os.environ:
-            # It prints to stderr what it raises as well, and that an old server is old.
-            logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+        open_client = load_client()
         deadline = time.monotonic() + connect_timeout_s
         while True:
             left_s = max(deadline - time.monotonic(), _PAUSE_S)
             client = None
             try:
                 with self.translated("connect"):
-                    client = MilvusClient(uri, timeout=left_s, dedicated=True)
+                    client = open_client(uri, timeout=left_s, dedicated=True)
                     client.list_collections(timeout=left_s)
                     return client
             except StoreUnavailableError:
@@ -145,6 +141,22 @@ class MilvusLink:
                 message, remedy="Is the server running and reachable? The call may be repeated."
             )
         return StoreError(message)
+
+
+def load_client() -> Any:
+    """`pymilvus.MilvusClient`, which many threads may use from the first call on."""
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    from pymilvus import MilvusClient
+    from pymilvus.client.utils import SciPyHelper
+
+    if "PYMILVUS_LOG_LEVEL" not in os.environ:
+        # It prints to stderr what it raises as well, and that an old server is old.
+        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+    with _loading:
+        # At its first search it runs scipy.sparse anew, under no lock: of several first searches
+        # at once, all but one may fail.
+        SciPyHelper.is_spmatrix(None)
+    return MilvusClient
 
 
 def without_password(uri: str) -> str:

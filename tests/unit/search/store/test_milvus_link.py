@@ -1,0 +1,22 @@
+"""The client of Milvus."""
+
+import subprocess
+import sys
+
+FIRST_SEARCH = """
+from importlib.machinery import SourceFileLoader
+from search.store.milvus_link import load_client
+
+load_client()
+from pymilvus.client.entity_helper import entity_is_sparse_matrix
+
+SourceFileLoader.exec_module = lambda _, module: print("loads", module.__name__)
+print(entity_is_sparse_matrix([[0.5, 0.5]]))
+"""
+
+
+def test_the_first_search_of_a_process_loads_nothing_more() -> None:
+    """It would do so in several threads at once, each in the others' way."""
+    words = [sys.executable, "-c", FIRST_SEARCH]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.stdout == "False\n", done.stderr
