@@ -19,6 +19,9 @@ _PAUSE_S = 0.2
 _SETTLE_S = 15.0
 _loading = Lock()
 _NOT_LOADED = 101  # Milvus's code, which pymilvus does not name
+# pymilvus pings every 10 s, also when nothing is asked. A Lite server takes that for an attack in
+# some minutes ("too_many_pings") and closes the connection. Every call has a time limit of its own.
+_GRPC_OPTIONS = {"grpc.keepalive_time_ms": 600_000, "grpc.keepalive_permit_without_calls": 0}
 
 
 class MilvusLink:
@@ -124,7 +127,9 @@ class MilvusLink:
             client = None
             try:
                 with self.translated("connect"):
-                    client = open_client(uri, timeout=left_s, dedicated=True)
+                    client = open_client(
+                        uri, timeout=left_s, dedicated=True, grpc_options=_GRPC_OPTIONS
+                    )
                     client.list_collections(timeout=left_s)
                     return client
             except StoreUnavailableError:
