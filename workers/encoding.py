@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,9 +65,23 @@ class Encoding:
         for step in steps:
             if step.segment and step.asset.asset_id not in self._failed:
                 by_modality[step.segment.modality].append((step.asset, step.segment))
-        for modality, pairs in by_modality.items():
-            self._encode(modality, pairs)
+        self._encode_side_by_side(by_modality)
         self._end([step for step in steps if step.segment is None])
+
+    def _encode_side_by_side(self, by_modality: Mapping[Modality, Sequence[Pair]]) -> None:
+        """A film's frames and its sound have networks of their own, and use for two cores."""
+        n_threads = min(len(by_modality), len(os.sched_getaffinity(0)))
+        if n_threads < 2:
+            for modality, pairs in by_modality.items():
+                self._encode(modality, pairs)
+            return
+        with ThreadPoolExecutor(n_threads, thread_name_prefix="encode") as pool:
+            ended = [
+                pool.submit(copy_context().run, self._encode, modality, pairs)
+                for modality, pairs in by_modality.items()
+            ]
+        for future in ended:
+            future.result()
 
     def _end(self, steps: Sequence[Decoded]) -> None:
         for step in steps:

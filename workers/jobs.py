@@ -124,13 +124,13 @@ class IngestJob:
 
     def _encode(self, assets: Sequence[Asset], report: IngestReport) -> Encoding:
         encoding = Encoding(self.encoder, report, transcripts=self.transcripts)
-        stream = decode_side_by_side(
+        batches = decode_side_by_side(
             assets,
             lambda asset: segments(asset, self.config),
             threads=self.decode_threads,
             max_waiting=self.batch_segments,
         )
-        for steps in in_chunks(stream, self.batch_segments):
+        for steps in batches:
             encoding.take(steps)
         return encoding
 

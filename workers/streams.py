@@ -1,4 +1,4 @@
-"""Decode several assets side by side into one bounded stream."""
+"""Decode several assets side by side into one bounded stream of batches."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from workers.tracing import span
 
 Decode = Callable[[Asset], Iterable[Segment]]
 _POLL_S = 0.1
+_LEAST_STEPS = 16
+"""Fewer texts would not fill a run of their network."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +33,20 @@ class Decoded:
 
 def decode_side_by_side(
     assets: Sequence[Asset], decode: Decode, *, threads: int, max_waiting: int
-) -> Iterator[Decoded]:
-    """Decode assets in threads; at most ``max_waiting`` segments wait, so memory stays flat.
+) -> Iterator[list[Decoded]]:
+    """Decode assets in threads, ahead of whoever takes the batches.
 
     Each asset ends with a `Decoded` that holds no segment. An exception that is no `MediaError`
     is raised here.
+
+    Args:
+        assets: what to decode.
+        decode: an asset's segments.
+        threads: how many assets are decoded at a time.
+        max_waiting: how many steps may wait, so that memory stays flat, and the most in a batch.
+
+    Yields:
+        what has come, a few steps at least: a long film is not waited for to its end.
     """
     queue: Queue[Decoded] = Queue(max_waiting)
     stop = Event()
@@ -47,13 +58,18 @@ def decode_side_by_side(
         n_open = len(assets)
         try:
             while n_open:
-                try:
-                    step = queue.get(timeout=_POLL_S)
-                except Empty:
-                    _raise_crash(futures)
-                    continue
-                n_open -= step.segment is None
-                yield step
+                batch: list[Decoded] = []
+                while n_open and len(batch) < max_waiting:
+                    try:
+                        step = queue.get(len(batch) < _LEAST_STEPS, _POLL_S)
+                    except Empty:
+                        if len(batch) >= _LEAST_STEPS:
+                            break
+                        _raise_crash(futures)
+                        continue
+                    n_open -= step.segment is None
+                    batch.append(step)
+                yield batch
         finally:
             # The consumer may leave early (an error, Ctrl-C): release threads that wait to put.
             stop.set()

@@ -1,7 +1,8 @@
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from encoder.types import TEXT, Embeddings, Item
 from search.errors import StoreError, StoreUnavailableError
 from search.store.memory import MemoryStore
 from search.types import AssetRow, SegmentRow
+from tests.media import write_film
 from workers.jobs import IngestJob, in_chunks
 from workers.removal import remove
 from workers.retry import may_heal
@@ -221,3 +223,29 @@ def test_vectors_do_not_depend_on_the_batch(encoder: MultiModalEncoder, tmp_path
         rows = sorted(store._segments.values(), key=lambda row: row.segment_id)
         vectors.append(np.stack([row.embedding for row in rows]))
     assert (vectors[0] * vectors[1]).sum(axis=1).min() > 0.9999
+
+
+class Meeting(MultiModalEncoder):
+    """Begins with two modalities at a time, or never."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun: set[str] = set()
+        self.both = Barrier(2, timeout=60)
+
+    def encode_items(self, items: Sequence[Item]) -> Embeddings:
+        modality = str(items[0].modality)
+        if modality not in self.begun:
+            self.begun.add(modality)
+            self.both.wait()
+        return super().encode_items(items)
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+def test_frames_and_sound_of_a_film_are_encoded_side_by_side(
+    store: MemoryStore, tmp_path: Path
+) -> None:
+    film = write_film(tmp_path / "film.mp4")
+    report = IngestJob(Meeting(), store, transcripts=False).run([str(film)])
+    assert report.failures == []
+    assert set(report.segments) == {"image", "audio"}

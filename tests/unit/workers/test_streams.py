@@ -22,7 +22,10 @@ def decode(asset: Asset) -> Iterator[Segment]:
 
 def test_every_asset_ends_once_and_keeps_its_order() -> None:
     names = ["a", "bad", "b", "c"]
-    steps = list(decode_side_by_side([asset(n) for n in names], decode, threads=3, max_waiting=2))
+    assets = [asset(name) for name in names]
+    batches = list(decode_side_by_side(assets, decode, threads=3, max_waiting=2))
+    steps = [step for batch in batches for step in batch]
+    assert max(map(len, batches)) <= 2
 
     ends = {s.asset.asset_id: s.error for s in steps if s.segment is None}
     assert set(ends) == set(names)
@@ -48,3 +51,19 @@ def test_a_bug_in_a_decoder_is_raised() -> None:
 
     with pytest.raises(ZeroDivisionError):
         list(decode_side_by_side([asset("a")], crash, threads=1, max_waiting=1))
+
+
+def test_what_has_come_is_given_before_the_end_of_a_long_film() -> None:
+    goes_on = threading.Event()
+
+    def film(asset: Asset) -> Iterator[Segment]:
+        for index in range(40):
+            if index == 20:
+                assert goes_on.wait(60)
+            yield Segment(asset.asset_id, TEXT, index, "x")
+
+    batches = decode_side_by_side([asset("a")], film, threads=1, max_waiting=64)
+    first = next(batches)
+    assert 16 <= len(first) <= 20
+    goes_on.set()
+    assert sum(map(len, batches)) == 41 - len(first)
