@@ -63,10 +63,11 @@ class SparseTextTower(TextTower):
 
     def forward(self, batch: Sequence[Prepared]) -> Embeddings:
         """See `encoder.towers.base.Tower.forward`."""
-        n_tokens = np.array([len(ids) for ids in batch])
-        long = n_tokens >= self._network.settings.min_tokens
-        if not long.any() and not is_counted():
+        shortest_long = self._network.settings.min_tokens
+        if not is_counted() and max(map(len, batch)) < shortest_long:
             return super().forward(batch)
+        n_tokens = np.array([len(ids) for ids in batch])
+        long = n_tokens >= shortest_long
         shape = self._network.shape
         kept = np.repeat(n_tokens[:, None], shape.n_layers, 1)
         rows = np.zeros((len(batch), shape.hidden_dim), np.float32)
