@@ -3,7 +3,7 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3,$(shell command -v $(p) 2>/
 BIN := .venv/bin
 CODE := ingest encoder search workers tests examples benchmarks scripts
 
-.PHONY: demo test test-milvus check format bundle bench-throughput bench-api bench-ingest bench-jobs bench-quant bench-dsre fault-rounds compose-check compose-lock clean
+.PHONY: demo test test-milvus check format bundle bench-throughput bench-api bench-ingest bench-film bench-jobs bench-quant bench-dsre fault-rounds compose-check compose-lock clean
 
 # From nothing to cross-modal hits: installs, fetches the offline model, ingests, searches.
 demo: .venv/installed
@@ -49,6 +49,9 @@ bench-throughput: .venv/installed
 
 bench-ingest: .venv/installed
 	$(BIN)/python -m benchmarks.ingest
+
+bench-film: .venv/installed
+	$(BIN)/python -m benchmarks.film
 
 bench-jobs: .venv/tested
 	$(BIN)/python -m benchmarks.jobs

@@ -19,14 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
-from benchmarks.film import film_gains, make_film
 from benchmarks.results import table, write_section
 from encoder.media import load_image, load_sound
 from examples.samples import make_samples
 
 _WORDS = "river mountain engine bread harvest violin storm galaxy lantern harbour market".split()
 _N_TEXTS, _N_IMAGES, _N_SOUNDS = 500, 350, 149
-_N_SCENES = 15
 
 
 def make_corpus(folder: Path, samples: Path) -> None:
@@ -68,7 +66,6 @@ def main() -> None:
         samples = Path(scratch) / "samples"
         make_samples(samples)
         make_corpus(media, samples)
-        gains = film_gains(make_film(Path(scratch) / "film.mp4", samples, _N_SCENES))
         first, again = (_ingest(media, Path(scratch) / "store") for _ in range(2))
     memory_mb = getrusage(RUSAGE_CHILDREN).ru_maxrss / 1024
     rows = [[stage, f"{seconds:.1f}"] for stage, seconds in first["stage_s"].items()]
@@ -78,15 +75,6 @@ def main() -> None:
         f"{first['ingested'] + first['unchanged']} files, {sum(first['segments'].values())} "
         f"segments, embedded store, peak memory {memory_mb:.0f} MB (bar: < 1,200 MB). Stages are "
         "sums over threads.\n\n" + table(["stage", "s"], rows)
-    )
-    film_rows = [
-        [what, f"{gain.serial_s:.2f}", f"{gain.parallel_s:.2f}", f"**{gain.times:.2f}**"]
-        for what, gain in gains.items()
-    ]
-    body += (
-        f"\n\nA film of {_N_SCENES} scenes, its frames and its sound one after the other and "
-        "side by side (least of three):\n\n"
-        + table(["a film", "in turn s", "side by side s", "gain"], film_rows)
     )
     write_section("A thousand mixed files", "make bench-ingest", body)
     print(body)
