@@ -17,6 +17,10 @@ def test_stages_and_kinds_of_query_over_windows(page: Page) -> None:
         expect(row).to_contain_text("ms")
     by_kind = page.get_by_role("figure").filter(has_text="By kind of query")
     expect(by_kind.get_by_role("rowheader", name="text")).to_be_visible()
+    names = stages.get_by_role("rowheader").all_text_contents()
+    order = ["queue", "decode", "plan", "encode text", "search", "lexical", "fuse", "fetch"]
+    assert [name for name in names if name in order] == order  # as they run
+    expect(stages.locator(".ticks")).to_contain_text("1 ms")
     bars = stages.locator("rect").evaluate_all("bars => bars.map(bar => bar.getBBox().width)")
     assert min(bars) > 0
 

@@ -3,13 +3,20 @@
 import { el, svg } from "./dom.js";
 import { millis } from "./format.js";
 
-const ORDER = ["queue", "decode", "plan", "encode", "search", "lexical", "fuse", "fetch", "serialize"];
+const ORDER = ["queue", "decode", "plan", "encode", "search", "lexical", "filter", "fuse", "fetch", "explain", "serialize"];
+
+const place = (name) => (ORDER.indexOf(familyOf(name)) + 1 || ORDER.length + 1) * 100;
+
+/** Compares the names of two stages by when they run. */
+export const byOrder = (a, b) => place(a) - place(b);
+
+/** What stages of one colour have in common: encode_text and encode_image are "encode". */
+export const familyOf = (name) => name.split("_")[0];
 
 /** Stages in the order in which they run, with where each begins, in ms; "network" is the rest. */
 export function stagesOf(latency, roundTripMs) {
   const { total, ...stages } = latency;
-  const place = (name) => (ORDER.indexOf(name.split("_")[0]) + 1 || ORDER.length + 1) * 100;
-  const rows = Object.entries(stages).sort(([a], [b]) => place(a) - place(b));
+  const rows = Object.entries(stages).sort(([a], [b]) => byOrder(a, b));
   let at = 0;
   const placed = rows.map(([name, ms]) => ({ name, ms, from: (at += ms) - ms }));
   const server = Math.max(total ?? at, at);
@@ -33,7 +40,7 @@ export function waterfall(latency, roundTripMs) {
       svg(
         "svg",
         { width: "100%", height: 14, "aria-hidden": "true" },
-        svg("rect", { x: `${(from / end) * 100}%`, y: 1, width: `${Math.max((ms / end) * 100, 0.25)}%`, height: 12, rx: 2, "data-stage": name.split("_")[0] }),
+        svg("rect", { x: `${(from / end) * 100}%`, y: 1, width: `${Math.max((ms / end) * 100, 0.25)}%`, height: 12, rx: 2, "data-stage": familyOf(name) }),
       ),
       el("span", { class: "value" }, millis(ms)),
     ),
