@@ -83,6 +83,28 @@ def test_words_are_marked_by_their_stem_and_shown_around_the_first(page: Page) -
     assert len(shown) < 120
 
 
+def test_a_film_is_shown_where_the_scene_of_what_is_said_has_begun(page: Page) -> None:
+    said = {"modality": "text", "start_s": 6, "end_s": 10}
+    assert call(page, "cards", "shownAt", said) == 8
+    assert call(page, "cards", "shownAt", {**said, "modality": "image"}) == 6
+    assert call(page, "cards", "shownAt", {"modality": "audio", "start_s": None}) == 0
+
+
+def test_terms_of_an_explanation_have_names(page: Page) -> None:
+    address = "?q=a b&term=text:-0.5:red&term=image:1:0a&term=asset:2:0b"
+    state = call(page, "state", "parse", address)
+    names = ["“a b”", "“red”", "the picture", "what is stored"]
+    assert call(page, "query", "termNames", state) == names
+    assert len(call(page, "query", "toRequest", state)["query"]) == len(names)
+
+
+def test_the_powers_of_ten_are_named_on_an_axis_of_times(page: Page) -> None:
+    assert call(page, "scale", "decades", 350) == [0.1, 1, 10, 100]
+    assert call(page, "scale", "decades", 101) == [0.1, 1, 10]  # 100 would touch the end
+    rounded = [call(page, "scale", "roundUp", n) for n in (0.3, 1, 63, 186, 501)]
+    assert rounded == pytest.approx([0.5, 1, 100, 200, 1000])
+
+
 def test_stages_of_a_waterfall_follow_each_other(page: Page) -> None:
     latency = {"search": 5, "queue": 1, "encode_text": 3, "total": 10}
     stages = call(page, "waterfall", "stagesOf", latency, 12)

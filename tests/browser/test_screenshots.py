@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 
-from tests.browser.acts import hits, paste, results, search, until
+from tests.browser.acts import paste, results, search, until
 from tests.browser.library import sample
+from tests.browser.server import Server
 
 IMAGES = Path(__file__).parent.parent.parent / "docs" / "images"
 MAX_BYTES = 120_000
+PHONE: ViewportSize = {"width": 390, "height": 844}
 SHOWN = """[...document.images].every(
     (one) => one.complete || one.getBoundingClientRect().top > innerHeight)"""
 
@@ -28,6 +31,7 @@ def take(page: Page, path: Path) -> None:
     """A WebP of what is to be seen, once all pictures are there and nothing moves."""
     until(page, SHOWN)
     page.wait_for_load_state("networkidle")
+    page.evaluate("document.documentElement.style.scrollbarGutter = 'auto'")  # a picture has none
     path.parent.mkdir(exist_ok=True)
     png = page.screenshot(animations="disabled", caret="hide")
     Image.open(io.BytesIO(png)).save(path, quality=82, method=6)
@@ -35,7 +39,9 @@ def take(page: Page, path: Path) -> None:
 
 
 def test_desktop(page: Page, images: Path, library: Path) -> None:
-    search(page, "a rocket takes off into space")
+    search(page, "a ticking clock")
+    page.locator(".hit").nth(1).hover()
+    page.locator("#words").blur()
     take(page, images / "page-light.webp")
 
     page.emulate_media(color_scheme="dark")
@@ -52,20 +58,28 @@ def test_detail(page: Page, images: Path) -> None:
     page.locator(".hit.video a.open").click()
     until(page, "document.querySelector('dialog video').readyState >= 2")
     page.get_by_role("dialog").get_by_text("how it came about").click()
-    expect(page.locator(".why")).to_contain_text("cosine")
+    expect(page.locator(".why")).to_contain_text("Cosine")
+    page.wait_for_timeout(1_000)  # until the player no longer says that it loads
     take(page, images / "page-detail.webp")
 
 
-def test_phone(page: Page, images: Path) -> None:
-    page.set_viewport_size({"width": 390, "height": 844})
+def test_phone(chromium: Browser, server: Server, images: Path) -> None:
+    context = chromium.new_context(
+        base_url=server.url, viewport=PHONE, device_scale_factor=2, is_mobile=True, has_touch=True
+    )
+    page = context.new_page()
     search(page, "a ticking clock")
+    page.locator("#words").blur()
     take(page, images / "page-phone.webp")
+    context.close()
 
 
-def test_latency(page: Page, images: Path) -> None:
-    for words in ("bread", "a hot drink in a cup", "thunder", "a ticking clock"):
-        search(page, words)
-        expect(hits(page).first).to_be_visible()
+def test_latency(page: Page, images: Path, library: Path) -> None:
+    picture = base64.b64encode(sample(library, "cat.png").read_bytes()).decode()
+    for n in range(60):
+        query = [{"text": f"a picture of {n} birds"}] if n % 5 else [{"image": picture}]
+        assert page.request.post("/v1/search", data={"query": query}).ok
     page.goto("/?view=latency")
     expect(page.locator(".trend")).to_be_visible()
+    page.wait_for_timeout(8_000)  # for a line that is more than two points
     take(page, images / "page-latency.webp")

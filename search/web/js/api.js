@@ -114,6 +114,7 @@ export const getAsset = (id) => json(`v1/assets/${encodeURIComponent(id)}`);
 export const listAssets = (limit, filter, cursor) =>
   json(`v1/assets?${new URLSearchParams({ limit, cursor, ...(filter && { filter: JSON.stringify(filter) }) })}`);
 export const deleteAsset = (id) => request(`v1/assets/${encodeURIComponent(id)}`, { method: "DELETE" });
+export const getJob = (id) => json(`v1/jobs/${encodeURIComponent(id)}`);
 export const listJobs = () => json("v1/jobs");
 export const cancelJob = (id) => json(`v1/jobs/${encodeURIComponent(id)}`, { method: "DELETE" });
 export const getLatency = () => json("v1/latency");

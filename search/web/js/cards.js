@@ -86,15 +86,23 @@ function thumbnail(hit, path) {
 
 function videoStage(hit, { words }) {
   const start = hit.start_s ?? 0;
-  const image = thumbnail(hit, thumbnailAt(hit, start));
+  const image = thumbnail(hit, thumbnailAt(hit, shownAt(hit)));
   const play = (seconds) => {
     const film = screen.querySelector("video") ?? player("video", hit.content_url, seconds, hit.title);
     if (!film.isConnected) screen.replaceChildren(film);
     playAt(film, seconds);
   };
   const screen = screenOf(image, quote(hit, words), playButton(start, () => play(start)));
-  const onPeek = (moment) => (image.src = address(thumbnailAt(hit, moment?.start_s ?? start)));
+  const onPeek = (moment) => (image.src = address(thumbnailAt(hit, shownAt(moment ?? hit))));
   return stageOf(screen, moments(hit, play, onPeek));
+}
+
+/**
+ * The second of a film that stands for a moment: a picture's own, and the middle of what is said or
+ * heard, when its scene has begun.
+ */
+export function shownAt({ modality, start_s: from, end_s: to }) {
+  return modality === "image" || to == null ? (from ?? 0) : (from + to) / 2;
 }
 
 /** The address of a thumbnail: of a film, the frame at a second. */

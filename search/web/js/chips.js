@@ -3,6 +3,7 @@
 import { button, byId, el, icon } from "./dom.js";
 import { kindName } from "./kinds.js";
 import { kept } from "./media_store.js";
+import { LESS } from "./query.js";
 import { current, update } from "./state.js";
 
 const list = byId("chips");
@@ -60,7 +61,7 @@ function chip(term, place) {
       term.weight < 0 ? el("span", { class: "sign" }, el("span", { class: "unseen" }, "without "), "−") : null,
       face,
       label,
-      weight === 1 ? null : el("span", { class: "weight" }, `×${weight}`),
+      [1, LESS].includes(term.weight) ? null : el("span", { class: "weight" }, `×${weight}`),
     ),
     button("remove", icon("close"), () => removeTerm(place), { "aria-label": "Remove this term", tabindex: "-1" }),
     menu(id, term, place),
@@ -93,7 +94,7 @@ function menu(id, term, place) {
   return el(
     "div",
     { id, popover: "auto", class: "chip-menu", role: "dialog", "aria-label": "Term" },
-    el("div", { class: "segmented" }, choice("More of it", { weight }, sign > 0), choice("Less of it", { weight: -weight }, sign < 0)),
+    el("div", { class: "segmented" }, choice("More of it", { weight: sign > 0 ? weight : 1 }, sign > 0), choice("Less of it", { weight: sign < 0 ? -weight : LESS }, sign < 0)),
     el("p", {}, "Weight"),
     el("div", { class: "segmented" }, WEIGHTS.map((one) => choice(`×${one}`, { weight: sign * one }, one === weight))),
     button("plain", "Remove", () => removeTerm(place)),

@@ -5,11 +5,13 @@ import { markedText, thumbnailAt } from "./cards.js";
 import { button, byId, el, icon } from "./dom.js";
 import { explanation } from "./explanation.js";
 import { bytes, clock, day } from "./format.js";
+import { withoutMarks } from "./highlight.js";
 import { kindName, kindOf } from "./kinds.js";
 import { picture } from "./media_elements.js";
 import { kindOfMoment, timedMoments, timeline } from "./moments.js";
 import { showError } from "./notice.js";
 import { pauseAll, playAt, player } from "./player.js";
+import { termNames } from "./query.js";
 import { explained, markedWords, moreLike, searchAgain, shownHits, toHit } from "./search.js";
 import { current, update } from "./state.js";
 import { drawWaveform, strip } from "./waveform.js";
@@ -74,14 +76,13 @@ function fill(hit, at, again = false) {
     dialog.replaceChildren(closeButton(), el("h2", { id: "detail-title" }, "…"));
     return;
   }
-  const side = aside(hit);
   if (again) {
-    // The preview is there already, and may be playing.
-    dialog.querySelector(".facts-pane").replaceWith(side);
+    // The rest is there already: it may be playing, be open, or be asking whether one is sure.
+    dialog.querySelector(".facts-pane > .known").replaceWith(knownFacts(hit));
     return;
   }
   const pane = preview(hit, at ?? hit.start_s ?? 0);
-  dialog.replaceChildren(...[closeButton(), pager(-1), pager(1), el("div", { class: "detail" }, pane, side)].filter(Boolean));
+  dialog.replaceChildren(...[closeButton(), pager(-1), pager(1), el("div", { class: "detail" }, pane, aside(hit))].filter(Boolean));
 }
 
 function pager(step) {
@@ -119,7 +120,7 @@ function fullText(hit) {
   return el(
     "div",
     { class: "prose", tabindex: "0", role: "region", "aria-label": "Text" },
-    parts.map((part) => el("p", { class: part.segment_id === hit.segment_id ? "best" : null }, markedText(part.snippet, words))),
+    parts.map((part) => el("p", { class: part.segment_id === hit.segment_id ? "best" : null }, markedText(withoutMarks(part.snippet), words))),
   );
 }
 
@@ -181,7 +182,7 @@ function why(hit) {
   box.addEventListener("toggle", async () => {
     if (!box.open || body.childElementCount) return;
     try {
-      body.replaceChildren(explanation(await explained(hit)));
+      body.replaceChildren(explanation(await explained(hit), termNames(current())));
     } catch (error) {
       showError(body, error);
     }

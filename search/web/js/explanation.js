@@ -2,20 +2,42 @@
 
 import { el } from "./dom.js";
 
-/** A table or list of an explanation; a sentence where there is none. */
-export function explanation(value) {
+const NAMES = {
+  terms: "Terms",
+  term: "Term",
+  modality: "Kind",
+  weight: "Weight",
+  cosine: "Cosine",
+  score: "Score",
+  dense_score: "By meaning",
+  dense_rank: "Place by meaning",
+  lexical_score: "By words (BM25)",
+  lexical_rank: "Place by words",
+  rank: "Place in all",
+};
+
+/**
+ * A table or list of an explanation; a sentence where there is none.
+ *
+ * @param terms what the terms are called, in the order of the request
+ */
+export function explanation(value, terms = []) {
   if (value == null) return el("p", { class: "hint" }, "This result is no longer among those found.");
-  return node(value);
+  const rows = value.terms?.map((row) => ({ ...row, term: terms[row.term] ?? row.term }));
+  return node(rows ? { ...value, terms: rows } : value);
 }
 
 function node(value) {
   if (Array.isArray(value)) {
     return value.every(isRecord) && value.length ? table(value) : el("span", {}, value.map(plain).join(", "));
   }
-  if (isRecord(value)) {
-    return el("dl", { class: "known" }, Object.entries(value).filter(([, one]) => one != null).map(([name, one]) => el("div", {}, el("dt", {}, label(name)), el("dd", {}, isRecord(one) || Array.isArray(one) ? node(one) : plain(one)))));
-  }
+  if (isRecord(value)) return el("dl", { class: "known" }, Object.entries(value).filter(([, one]) => one != null).map(fact));
   return el("span", {}, plain(value));
+}
+
+function fact([name, value]) {
+  const isTable = Array.isArray(value) && value.every(isRecord);
+  return el("div", { class: isTable ? "whole" : null }, el("dt", {}, label(name)), el("dd", {}, isRecord(value) || Array.isArray(value) ? node(value) : plain(value)));
 }
 
 function table(rows) {
@@ -33,10 +55,10 @@ function table(rows) {
 }
 
 const isRecord = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
-const label = (name) => name.replaceAll("_", " ");
+const label = (name) => NAMES[name] ?? name.replaceAll("_", " ");
 
 function plain(value) {
   if (value == null) return "–";
-  if (typeof value === "number") return Number.isInteger(value) ? String(value) : value.toFixed(3);
+  if (typeof value === "number") return Number.isInteger(value) ? String(value) : value.toFixed(2);
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }

@@ -32,10 +32,13 @@ function stem(word) {
   return bare.length >= SHORTEST ? bare : word;
 }
 
+/** A text without the marks of Markdown's headings. */
+export const withoutMarks = (text) => text.replace(/^[ \t]*#+[ \t]+/gm, "");
+
 /** About `length` characters of a text around its first marked word, cut between words. */
 export function excerpt(text, words, length) {
-  // Paragraphs begin on a line of their own; the marks of Markdown's headings go.
-  const paragraphs = text.replace(/^[ \t]*#+[ \t]+/gm, "").trim().split(/\n\s*\n/);
+  // Paragraphs begin on a line of their own.
+  const paragraphs = withoutMarks(text).trim().split(/\n\s*\n/);
   const flat = paragraphs.map((one) => one.replace(/\s+/g, " ")).join("\n");
   if (flat.length <= length) return flat;
   let at = 0;

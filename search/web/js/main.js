@@ -12,7 +12,7 @@ import { queryKind } from "./kinds.js";
 import { showLatency } from "./latency.js";
 import { keep } from "./media_store.js";
 import { showError } from "./notice.js";
-import { splitNegatives } from "./query.js";
+import { LESS, splitNegatives } from "./query.js";
 import { cancelRecording, toggleRecording } from "./recorder.js";
 import { searchAgain, showMore, showSearch, toggleWaterfall } from "./search.js";
 import { startShortcuts } from "./shortcuts.js";
@@ -56,7 +56,7 @@ function problem(message, remedy = "") {
 function submit() {
   const { words: text, without } = splitNegatives(words.value);
   words.value = text;
-  const terms = [...current().terms, ...without.map((value) => ({ kind: "text", value, weight: -1 }))];
+  const terms = [...current().terms, ...without.map((value) => ({ kind: "text", value, weight: LESS }))];
   update({ view: "search", words: text, terms, open: null });
 }
 

@@ -10,7 +10,8 @@ export function showError(target, error, onRetry) {
     "problem",
     el("strong", {}, error.message),
     error.remedy || wait ? el("p", {}, `${error.remedy ?? ""}${wait}`) : null,
-    error.field ? el("p", { class: "hint" }, "Field: ", el("code", {}, error.field)) : null,
+    // Most messages begin with it.
+    error.field && !error.message.startsWith(error.field) ? el("p", { class: "hint" }, "Field: ", el("code", {}, error.field)) : null,
     onRetry ? button("small", "Try again", onRetry) : null,
   );
   target.setAttribute("role", "alert");

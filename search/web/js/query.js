@@ -3,6 +3,8 @@
 import { toFilter } from "./filter_tree.js";
 
 export const PAGE = 24;
+/** How much a term that is not wanted weighs: more ruins the list (docs/search.md). */
+export const LESS = -0.5;
 
 /** Take -words and -"several words" out of a text: {words, without}. */
 export function splitNegatives(text) {
@@ -44,6 +46,14 @@ export function toRequest(state, cursor = "") {
   if (cursor) body.cursor = cursor;
   return body;
 }
+
+const KINDS = { image: "the picture", audio: "the sound", video: "the film", asset: "what is stored" };
+
+/** What the terms of a request are called, in its order. */
+export const termNames = ({ words, terms }) => [
+  ...(words.trim() ? [`“${words.trim()}”`] : []),
+  ...terms.map(({ kind, value }) => (kind === "text" ? `“${value}”` : KINDS[kind])),
+];
 
 function toTerm({ kind, value, weight }) {
   const content = { text: { text: value }, asset: { asset_id: value } }[kind] ?? { [kind]: { file: value } };

@@ -1,10 +1,10 @@
 // The Add view: files go up, their jobs are watched until everything can be found.
 
-import { cancelJob, listJobs, upload } from "./api.js";
+import { cancelJob, getJob, listJobs, upload } from "./api.js";
 import { button, byId, el, say, styled } from "./dom.js";
 import { events } from "./events.js";
 import { list as words } from "./filter_tree.js";
-import { bytes, clock, counted } from "./format.js";
+import { bytes, clock, counted, millis } from "./format.js";
 import { showError } from "./notice.js";
 import { update } from "./state.js";
 
@@ -35,6 +35,8 @@ export async function showJobs() {
       const row = el("div", { class: "job", role: "listitem" });
       jobs.append(row);
       show(row, job);
+      // The list counts what was set aside; the job itself tells why.
+      if (job.failed && FINISHED.has(job.state)) getJob(job.id).then((whole) => drawJob(row, whole), () => {});
     }
   } catch (error) {
     if (!jobs.childElementCount) showError(el("div"), error);
@@ -131,7 +133,7 @@ function drawJob(row, job) {
     state: ended ? `${summaryOf(job)}${job.state === "cancelled" ? ", cancelled" : ""}` : running,
     share: ended ? 1 : doneOf(job) / Math.max(1, job.files ?? 1),
     ended,
-    detail: [...segments, job.seconds ? clock(job.seconds) : null].filter(Boolean).join(" · "),
+    detail: [...segments, job.seconds ? millis(job.seconds * 1000) : null].filter(Boolean).join(" · "),
     failures: job.failures ?? [],
     action: ended ? null : button("plain", "Cancel", () => cancelJob(job.id)),
   });
