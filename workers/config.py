@@ -32,7 +32,7 @@ class Settings(BaseSettings):
     broker: str = "memory://"
     """``memory://`` runs the tasks in this process; ``redis://host:6379/0`` shares them."""
 
-    shard_files: int = Field(default=64, ge=1)
+    shard_files: int = Field(default=96, ge=1)
     """How many texts or pictures one task takes, and how many times fewer sounds and films
     (`workers.queues`): a second of work or so, beside which writing to the store is little."""
 

@@ -14,7 +14,7 @@ _SHARE = {"text": 1, "image": 1, "audio": 8, "video": 64}
 """A shard holds this many times fewer files than one of texts."""
 
 _FULL_BYTES = {"text": 2 * 2**20, "image": 256 * 2**20, "audio": 16 * 2**20, "video": 1}
-"""With this much, it is full however few files it holds: a book is more work than 64 notes, and
+"""With this much, it is full however few files it holds: a book is more work than 96 notes, and
 what is made of a shard is held in memory until it is stored."""
 
 

@@ -5,9 +5,9 @@ from workers.queues import shards
 
 
 def test_a_shard_is_about_a_second_of_work_whatever_its_kind() -> None:
-    names = [f"{n}.{suffix}" for n in range(128) for suffix in ("txt", "jpg", "wav", "mp4")]
+    names = [f"{n}.{suffix}" for n in range(192) for suffix in ("txt", "jpg", "wav", "mp4")]
     sizes = {(cost, len(paths)) for cost, paths in shards(names, Settings().shard_files)}
-    assert sizes == {("text", 64), ("image", 64), ("audio", 8), ("video", 1)}
+    assert sizes == {("text", 96), ("image", 96), ("audio", 12), ("video", 1)}
 
 
 def test_small_shards_hold_one_file_at_least() -> None:
