@@ -63,8 +63,19 @@ def body_of(error: Exception) -> dict[str, Any]:
     if status_of(error) == 503 and not isinstance(error, OverloadedError):  # it holds addresses
         part = "vector store" if isinstance(error, StoreError) else "broker"
         return _body(kind, f"The {part} does not answer.", "Try again later.")
-    field = error.argument if isinstance(error, InputError) else None
-    return _body(kind, error.problem, error.remedy, field)
+    if not isinstance(error, InputError):
+        return _body(kind, error.problem, error.remedy)
+    field = as_sent(error.argument)
+    return _body(kind, field + error.problem.removeprefix(error.argument), error.remedy, field)
+
+
+def as_sent(argument: str) -> str:
+    """What a client calls a part of `search.types.Query`, whose fields stand beside its terms.
+
+    >>> as_sent("query.cursor"), as_sent("query.items"), as_sent("query[0].image")
+    ('cursor', 'query', 'query[0].image')
+    """
+    return "query" if argument == "query.items" else argument.removeprefix("query.")
 
 
 def error_answer(error: Exception) -> JSONResponse:
@@ -108,7 +119,7 @@ async def _on_invalid(_: Request, error: Exception) -> JSONResponse:
 async def _on_http(_: Request, error: Exception) -> JSONResponse:
     status = error.status_code  # type: ignore[attr-defined]
     detail = str(error.detail)  # type: ignore[attr-defined]
-    return _answer(status, _body("HTTPError", f"{detail}.", ""), error.headers)  # type: ignore[attr-defined]
+    return _answer(status, _body("HTTPError", f"{detail}.", "See /openapi.json."), error.headers)  # type: ignore[attr-defined]
 
 
 def invalid_body(fault: Any) -> dict[str, Any]:
@@ -116,9 +127,8 @@ def invalid_body(fault: Any) -> dict[str, Any]:
     place = [part for part in fault["loc"] if part not in _NOT_FIELDS]
     field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
     name = field.removeprefix(".")
-    return _body(
-        "InputError", f"{name or 'body'}: {fault['msg']}.", "See /openapi.json.", name or None
-    )
+    what = fault["msg"].removeprefix("Value error, ")
+    return _body("InputError", f"{name or 'body'}: {what}.", "See /openapi.json.", name or None)
 
 
 def _answer(status: int, body: dict[str, Any], headers: Any = None) -> JSONResponse:

@@ -49,7 +49,7 @@ def test_every_answer_is_as_described(
 
         @given(case=operation.as_strategy(generation_mode=mode))
         @settings(
-            max_examples=10,
+            max_examples=30,
             deadline=None,
             derandomize=True,
             database=None,

@@ -55,7 +55,10 @@ def test_media_find_themselves(client: httpx.Client, folder: Path, kind: str, na
         ({"query": [{"image": base64.b64encode(BROKEN).decode()}]}, 422, None),
         ({"query": [{"image": base64.b64encode(b"plain text").decode()}]}, 415, None),
         ({"query": "a", "limit": 0}, 422, "limit"),
-        ({"query": "a", "modalities": ["smell"]}, 422, "query.modalities"),
+        ({"query": "a", "modalities": ["smell"]}, 422, "modalities"),
+        ({"query": "a", "cursor": "zzz"}, 422, "cursor"),
+        ({"query": [{"text": "a", "weight": -1}]}, 422, "query"),
+        ({"query": [{"text": "a", "weight": 0}]}, 422, "query[0]"),
         ({"query": "a", "colour": "red"}, 422, "colour"),
     ],
 )
@@ -67,6 +70,8 @@ def test_a_wrong_request_is_told_what_is_wrong(
     fault = answer.json()["error"]
     if field:
         assert fault["field"] == field
+        assert fault["message"].startswith(f"{field}: ")
+    assert "Value error" not in fault["message"]
     assert fault["message"]
     assert "/tmp" not in answer.text
 
