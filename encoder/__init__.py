@@ -7,6 +7,7 @@
 (384,)
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from encoder.errors import AnymodalError, InputError, ModelError
@@ -28,6 +29,9 @@ __all__ = [
     "Quantizer",
     "Waveform",
 ]
+
+# ONNX Runtime reports to its maker since 1.32, beginning when it is imported. ``0`` lets it.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def __getattr__(name: str) -> Any:
