@@ -17,7 +17,7 @@ from encoder.dsre.settings import GateSettings
 from encoder.runtime.base import Array, Session
 from encoder.space import l2_normalize
 from encoder.towers.base import Prepared
-from encoder.towers.text import TOKENS_PER_RUN, TextTower, pad
+from encoder.towers.text import TextTower, equal_runs, pad
 from encoder.towers.text_stats import TextStats, is_counted, pass_on
 from encoder.types import Embeddings
 
@@ -83,8 +83,7 @@ class SparseTextTower(TextTower):
     def _merge(
         self, batch: Sequence[Prepared]
     ) -> tuple[Embeddings, NDArray[np.int64], NDArray[np.float64]]:
-        n_rows = max(1, TOKENS_PER_RUN // max(len(ids) for ids in batch))
-        runs = [batch[i : i + n_rows] for i in range(0, len(batch), n_rows)]
+        runs = list(equal_runs(batch))
         if is_counted():
             found, gate_ms = self._run_timed(runs)
         else:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,13 +46,26 @@ class TextTower:
 
     def forward(self, batch: Sequence[Prepared]) -> Embeddings:
         """See `encoder.towers.base.Tower.forward`."""
-        n_rows = max(1, TOKENS_PER_RUN // max(len(ids) for ids in batch))
-        runs = [self._pool(batch[i : i + n_rows]) for i in range(0, len(batch), n_rows)]
-        return l2_normalize(np.concatenate(runs))
+        return l2_normalize(np.concatenate([self._pool(run) for run in equal_runs(batch)]))
 
     def _pool(self, batch: Sequence[Prepared]) -> NDArray[np.float32]:
         input_ids, mask = pad(batch)
         return self._session.run({"input_ids": input_ids, "mask": mask})[0]
+
+
+def equal_runs(batch: Sequence[Prepared]) -> Iterator[Sequence[Prepared]]:
+    """Neighbours of one length, as many as fit into a run.
+
+    Beside a longer text, a text is computed with a mask, another order of additions, and in int8
+    other roundings: cosines of .9983 to .9999 with its vector alone. Without padding they are 1,
+    and texts alone take a twelfth longer than padded ones.
+
+    >>> [len(run) for run in equal_runs([[1, 2], [3, 4], [5, 6, 7]])]
+    [2, 1]
+    """
+    for length, rows in groupby(batch, key=len):
+        same, n_rows = list(rows), max(1, TOKENS_PER_RUN // length)
+        yield from (same[i : i + n_rows] for i in range(0, len(same), n_rows))
 
 
 def pad(batch: Sequence[Prepared]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from encoder import MultiModalEncoder
 from encoder.errors import ModelError
 from encoder.towers import text
 
@@ -56,3 +57,17 @@ def test_pad_masks_what_is_missing() -> None:
 def test_missing_tokenizer_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"tokenizer\.json is not a tokenizer.*bundle verify"):
         text.load_tokenizer(tmp_path / "tokenizer.json")
+
+
+@pytest.mark.parametrize("enable_dsre", [False, "auto"])
+def test_a_vector_does_not_depend_on_neighbours(bundle_home: Path, enable_dsre: bool | str) -> None:
+    assert bundle_home.is_dir()
+    encoder = MultiModalEncoder(quantization="int8", enable_dsre=enable_dsre)
+    words = "river mountain engine bread harvest violin storm galaxy lantern harbour market"
+    texts = [f"{n} " + " ".join(words.split()[: 1 + n % 9]) for n in range(24)]
+    texts += [f"{n} " + f"{words} " * (8 + n % 3) for n in range(6)]
+    together = encoder.encode_multimodal(text=texts).text
+    alone = [encoder.encode_multimodal(text=text).text for text in texts]
+    assert together is not None
+    cosines = [float(one @ other) for one, other in zip(together, alone, strict=True)]
+    assert min(cosines) > 0.99999
