@@ -78,6 +78,7 @@ COMPOSE_FILES := -f compose/compose.yaml -f compose/compose.override.example.yam
 compose-check: .venv/tested
 	docker-compose -f compose/compose.yaml --env-file compose/.env.example --profile '*' config --quiet
 	docker-compose $(COMPOSE_FILES) --profile '*' config --quiet
+	docker-compose -f compose/compose.yaml -f compose/compose.proxy.yaml config --quiet
 	$(BIN)/hadolint compose/Dockerfile
 	promtool check config compose/prometheus/prometheus.yml
 	promtool test rules compose/prometheus/alerts_test.yml
