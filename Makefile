@@ -3,7 +3,7 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3,$(shell command -v $(p) 2>/
 BIN := .venv/bin
 CODE := ingest encoder search workers tests examples benchmarks scripts
 
-.PHONY: demo test test-milvus check format bundle bench-throughput bench-api bench-ingest bench-film bench-jobs bench-quant bench-dsre fault-rounds compose-check compose-lock clean
+.PHONY: demo test test-milvus check format bundle bench-throughput bench-api bench-ingest bench-film bench-jobs bench-quant bench-dsre fault-rounds compose-check compose-test compose-lock clean
 
 # From nothing to cross-modal hits: installs, fetches the offline model, ingests, searches.
 demo: .venv/installed
@@ -83,6 +83,11 @@ compose-check: .venv/tested
 	promtool check config compose/prometheus/prometheus.yml
 	promtool test rules compose/prometheus/alerts_test.yml
 
+# The stack in podman, where there is no Docker: apt-get install podman runc docker-compose debootstrap
+# netavark aardvark-dns catatonit. Images are made from Debian and PyPI, and stay in .compose-test.
+compose-test: .venv/tested bundle
+	$(BIN)/pytest -m compose tests/compose
+
 # Pins, with hashes, for the image. UV_FIND_LINKS or UV_INDEX name a place that has torch+cpu.
 LOCK := $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate
 LOCK_FOR := --python-platform x86_64-manylinux_2_28
@@ -117,4 +122,4 @@ bundle: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv .venv-bench .venv-milvus .demo dist
+	rm -rf .venv .venv-bench .venv-milvus .compose-test .demo dist
