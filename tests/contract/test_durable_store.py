@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import cast
+
 import numpy as np
 import pytest
 
 from encoder.types import IMAGE
+from search.api.job_status import job_status
+from search.api.ports import Jobs, JobStatus
 from search.errors import SpaceMismatchError, StoreError, StoreUnavailableError
+from search.store.base import VectorStore
 from search.store.memory import MemoryStore
 from search.store.milvus import MilvusStore
 from search.store.schema import ASSETS
@@ -81,3 +87,23 @@ def test_a_server_that_has_not_loaded_its_rows_yet_is_waited_for(open_again: Ope
     with pytest.raises(StoreUnavailableError):
         store.assets(["a"])
     assert list(open_again().assets(["a"])) == ["a"]
+
+
+@dataclass
+class EndedJobs:
+    """Jobs that another process ends, just when it is asked how they stand."""
+
+    store: VectorStore
+
+    def status(self, job_id: str) -> JobStatus:
+        self.store.write([asset(job_id, "/x")], [segment(job_id, 0, vectors(1)[0])])
+        return JobStatus(job_id, "done", 1, 1, 0, 0, 1.0)
+
+
+def test_who_hears_that_a_job_ended_finds_its_files(open_again: Opener) -> None:
+    one, other = open_again(), open_again.beside()
+    for number in range(5):
+        name = f"a{number}"
+        job_status(cast("Jobs", EndedJobs(other)), one, name)
+        assert list(one.assets([name])) == [name]
+        assert name in {hit.asset_id for hit in one.search(vectors(1), IMAGE, 10)[0]}

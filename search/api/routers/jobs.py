@@ -14,6 +14,7 @@ from pydantic_core import to_json
 from search.api.answers import job_json
 from search.api.auth import READ, WRITE
 from search.api.depends import Parts, refusals
+from search.api.job_status import job_status
 from search.api.models import Cancelled, JobOut, JobsAnswer
 from search.api.ports import JobStatus
 from search.api.services import Services
@@ -103,7 +104,7 @@ async def _events(status: JobStatus, request: Request, services: Services) -> As
 
 
 async def _status(services: Services, job_id: str) -> JobStatus:
-    return await services.workbench.run(lambda _: services.jobs.status(job_id))
+    return await services.workbench.run(lambda _: job_status(services.jobs, services.store, job_id))
 
 
 def _counts(status: JobStatus) -> tuple[object, ...]:

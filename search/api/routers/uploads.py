@@ -11,6 +11,7 @@ from pydantic_core import to_json
 from search.api.answers import job_json
 from search.api.auth import WRITE
 from search.api.depends import Parts, refusals
+from search.api.job_status import job_status
 from search.api.models import UploadAnswer
 from search.api.multipart import events
 from search.api.ports import JobStatus
@@ -96,7 +97,7 @@ async def _ended(services: Services, status: JobStatus) -> JobStatus:
 
 
 async def _status(services: Services, job_id: str) -> JobStatus:
-    return await services.workbench.run(lambda _: services.jobs.status(job_id))
+    return await services.workbench.run(lambda _: job_status(services.jobs, services.store, job_id))
 
 
 def _answer(status: JobStatus) -> Response:
