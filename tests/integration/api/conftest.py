@@ -50,6 +50,7 @@ def parts(
     from PIL import Image
 
     from workers import resources
+    from workers.data_folder import shared_uploads
     from workers.jobs import IngestJob
     from workers.serve import services
 
@@ -64,6 +65,7 @@ def parts(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ANYMODAL_STORE", "memory:")
         patch.setenv("ANYMODAL_DATA", str(tmp_path_factory.mktemp("data")))
+        shared_uploads.cache_clear()  # else what was uploaded to the module before is taken up
         with services(ApiConfig()) as made:
             job = IngestJob(resources.shared_encoder(), made.store, resources.ingest_config())
             report = job.run([str(path) for path in sorted(folder.iterdir())])

@@ -35,6 +35,15 @@ def exporter(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
     provider.shutdown()
 
 
+@pytest.fixture
+def no_connections() -> Iterator[None]:
+    """Forget connections to the broker of another test, before and after."""
+    app._after_fork()
+    yield
+    app._after_fork()
+
+
+@pytest.mark.usefixtures("no_connections")
 def test_a_shard_carries_its_jobs_span_through_the_board_and_the_message(
     exporter: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
