@@ -11,21 +11,20 @@ from workers.reports import IngestReport
 from workers.tasks import ingest_shard
 
 _POLL_S = 0.05
-MAX_IN_FLIGHT = 3
+_MAX_IN_FLIGHT = 3
 """Two for the threads of the embedded worker, one that is ready when they are."""
 
 
 def run_shards(
     shards: Iterable[list[str]],
     *,
-    max_in_flight: int = MAX_IN_FLIGHT,
     on_report: Callable[[IngestReport], None],
     stopped: Callable[[], bool],
     labels: Labels | None = None,
 ) -> IngestReport:
     """Ingest all shards, with these labels; ``on_report`` hears of each as it ends.
 
-    At most ``max_in_flight`` shards wait or run, so the plan is never held in memory. Once
+    At most three shards wait or run, so the plan is never held in memory. Once
     ``stopped`` says so, no more are fed, and those under way are waited for.
     """
     total = IngestReport()
@@ -40,7 +39,7 @@ def run_shards(
             time.sleep(_POLL_S)
 
     for shard in shards:
-        collect(max_in_flight - 1)
+        collect(_MAX_IN_FLIGHT - 1)
         if stopped():
             break
         waiting[ingest_shard.delay(shard, dict(labels or {}))] = shard

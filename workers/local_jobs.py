@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Lock
 
+from encoder.errors import CorruptMediaError, MediaLimitError, UnsupportedMediaError
 from search.api.ports import JobStatus
 from search.errors import NotFoundError
 from search.store.base import VectorStore
@@ -26,7 +27,7 @@ from workers.reports import IngestReport
 _MOST_JOBS = 1000
 _AT_ONCE = 2
 _LOOKUP = 500
-_FOR_GOOD = ("UnsupportedMediaError", "CorruptMediaError", "MediaLimitError")
+_FOR_GOOD = {kind.__name__ for kind in (UnsupportedMediaError, CorruptMediaError, MediaLimitError)}
 """Errors of a file that no second try would take."""
 
 
