@@ -6,10 +6,6 @@ from collections.abc import Sequence
 
 from playwright.sync_api import ConsoleMessage, Page, Request
 
-# A container that starts beside the browser breaks its connections; a test that needs what was lost
-# fails by what it does not see.
-NO_FAULT = "ERR_NETWORK_CHANGED"
-
 
 class Watch:
     """Notes what goes wrong in a tab, and fails when it is left.
@@ -33,8 +29,7 @@ class Watch:
 
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is None:
-            known = [*self.expected, NO_FAULT]
-            wrong = [text for text in self._wrong if not any(e in text for e in known)]
+            wrong = [text for text in self._wrong if not any(e in text for e in self.expected)]
             if wrong:
                 raise AssertionError("\n".join(wrong))
 
