@@ -36,6 +36,13 @@ def cache_home() -> Path:
     return Path.home() / ".cache" / "anymodal"
 
 
+def machine_cache() -> Path:
+    """Where is kept what this machine found or made: ``ANYMODAL_CACHE``, else `cache_home`."""
+    if cache := os.environ.get("ANYMODAL_CACHE"):
+        return Path(cache).expanduser()
+    return cache_home()
+
+
 def bundle_folder(home: Path | None = None) -> Path:
     """Where the bundle lies or would lie; nothing is checked."""
     return (home or cache_home()) / "bundle" / _VERSION

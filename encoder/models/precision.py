@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from encoder.errors import ModelError
-from encoder.models.bundle import cache_home
+from encoder.models.bundle import machine_cache
 from encoder.models.prepare import IMAGE_RANGES, TEXT_INT8_RECIPE
 
 if TYPE_CHECKING:
@@ -74,16 +74,29 @@ class Precision:
         Raises:
             ModelError: it cannot be run.
         """
-        from encoder.runtime.onnx import OnnxSession
-
         if part in self.folders:
-            return OnnxSession(self.folders[part] / FLOAT, n_threads=n_threads, settings=_EXACT)
+            return open_shared(self.folders[part] / FLOAT, n_threads, _EXACT)
         int8 = bundle / part / INT8
         if not (self.int8 and int8.exists()):
-            return OnnxSession(bundle / part / FLOAT, n_threads=n_threads)
+            return open_shared(bundle / part / FLOAT, n_threads)
         if not self.trial:
-            return OnnxSession(int8, n_threads=n_threads)
+            return open_shared(int8, n_threads)
         return _fastest(int8, part, n_threads)
+
+
+def open_shared(
+    path: Path, n_threads: int | None, settings: Mapping[str, str] | None = None
+) -> Session:
+    """Open a network of whose weights this machine's processes hold one copy.
+
+    Raises:
+        ModelError: it cannot be run.
+    """
+    from encoder.runtime.onnx import OnnxSession
+
+    return OnnxSession(
+        path, n_threads=n_threads, settings=settings, shared_in=machine_cache() / "shared"
+    )
 
 
 def _int8_identity() -> str:
@@ -115,12 +128,9 @@ def _fastest(path: Path, part: str, n_threads: int | None) -> Session:
     import onnxruntime
 
     from encoder.runtime import openvino
-    from encoder.runtime.onnx import OnnxSession
     from encoder.runtime.trial import cpu_model, fastest_session
 
-    candidates: dict[str, Factory] = {
-        "onnxruntime": partial(OnnxSession, path, n_threads=n_threads)
-    }
+    candidates: dict[str, Factory] = {"onnxruntime": partial(open_shared, path, n_threads)}
     facts = {
         "network": _known_hash(path),
         "cpu": cpu_model(),
@@ -131,7 +141,7 @@ def _fastest(path: Path, part: str, n_threads: int | None) -> Session:
         candidates["openvino"] = partial(openvino.OpenVinoSession, path, n_threads=n_threads)
         facts["openvino"] = openvino.version()
     return fastest_session(
-        candidates, _examples(part), facts=facts, memory=cache_home() / "runtimes.json"
+        candidates, _examples(part), facts=facts, memory=machine_cache() / "runtimes.json"
     )
 
 

@@ -124,9 +124,9 @@ class Sparsity:
             return build(bundle / "text", self.gate, name)
 
         def open_plain() -> Session:
-            from encoder.runtime.onnx import OnnxSession
+            from encoder.models.precision import open_shared
 
-            return OnnxSession(path(), n_threads=n_threads)
+            return open_shared(path(), n_threads)
 
         def open_profiled() -> ProfiledSession:
             from encoder.runtime.onnx_profile import ProfiledSession

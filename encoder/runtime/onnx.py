@@ -23,6 +23,8 @@ class OnnxSession:
         providers: ONNX Runtime's execution providers, best first.
         settings: further session configuration, by ONNX Runtime's keys.
         profile_to: how the file begins that tells how long each operator took; None for none.
+        shared_in: the folder of copies whose weights all processes share, see
+            `encoder.runtime.shared`; None: this process holds its own. For the CPU only.
 
     Raises:
         ModelError: the file is missing or is not a network that ONNX Runtime can run.
@@ -36,17 +38,24 @@ class OnnxSession:
         providers: Sequence[str] = ("CPUExecutionProvider",),
         settings: Mapping[str, str] | None = None,
         profile_to: Path | None = None,
+        shared_in: Path | None = None,
     ) -> None:
         import onnxruntime
 
-        options = session_options(n_threads)
-        for key, value in (settings or {}).items():
-            options.add_session_config_entry(key, value)
-        if profile_to:
-            options.enable_profiling, options.profile_file_prefix = True, str(profile_to)
+        from encoder.runtime.shared import open_shared
+
+        def options() -> onnxruntime.SessionOptions:
+            made = session_options(n_threads)
+            for key, value in (settings or {}).items():
+                made.add_session_config_entry(key, value)
+            if profile_to:
+                made.enable_profiling, made.profile_file_prefix = True, str(profile_to)
+            return made
+
+        shared = open_shared(path, shared_in, options, settings or {}) if shared_in else None
         try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=list(providers)
+            self._session = shared or onnxruntime.InferenceSession(
+                str(path), options(), providers=list(providers)
             )
         # ONNX Runtime's errors share no base of their own below Exception
         except Exception as error:

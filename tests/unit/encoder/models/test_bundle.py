@@ -210,3 +210,12 @@ def test_cache_home_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_real_bundle_is_whole(bundle_home: Path) -> None:
     assert bundle.verify() == bundle_home == bundle.location()
+
+
+def test_what_a_machine_makes_may_lie_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANYMODAL_HOME", "/a")
+    monkeypatch.delenv("ANYMODAL_CACHE", raising=False)
+    assert bundle.machine_cache() == Path("/a")
+    monkeypatch.setenv("ANYMODAL_CACHE", "/c")
+    assert bundle.machine_cache() == Path("/c")
+    assert bundle.cache_home() == Path("/a")

@@ -1,0 +1,164 @@
+"""One copy of a network's weights per machine, which all processes map.
+
+ONNX Runtime reads a network into memory of its own, and packs the weights anew for its kernels: so
+does each process. Here the network is written once more as it runs on this machine, optimized and
+with packed weights in a file beside it. Such a file is mapped instead of read, and the kernel keeps
+its pages once, however many processes use them.
+
+A copy is made on first use, appears in one rename, and may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import platform
+import shutil
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession, SessionOptions
+
+Options: TypeAlias = "Callable[[], SessionOptions]"
+
+NETWORK, WEIGHTS = "network.onnx", "weights.bin"
+"""Files of a copy."""
+
+_CHECKSUMS = "checksums.json"
+_SCRATCH = "tmp-"
+_SMALLEST_BYTES = 1024
+_LOCK_TIMEOUT_S = 60.0
+_UNUSED_S = 30 * 86400.0
+
+_log = logging.getLogger(__name__)
+
+
+def open_shared(
+    source: Path, folder: Path, options: Options, settings: Mapping[str, str]
+) -> InferenceSession | None:
+    """Open the copy of a network, on the CPU; None if that cannot be done.
+
+    Several processes may call this at once: one makes the copy, the others wait for it.
+
+    Args:
+        source: the ``.onnx`` file.
+        folder: where the copies are.
+        options: makes the session's options; a copy is not optimized again.
+        settings: what of the options changes how the network is optimized.
+    """
+    from onnxruntime import GraphOptimizationLevel
+
+    try:
+        copy = folder / copy_name(source, settings)
+        if not _is_whole(copy):
+            _make_once(source, copy, options)
+        final = options()
+        final.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL
+        return _open(copy / NETWORK, final)
+    # ONNX Runtime's errors share no base below Exception, and the plain file does as well
+    except Exception as error:  # noqa: BLE001
+        _log.warning("The weights of %s are not shared with other processes: %s", source, error)
+        return None
+
+
+def copy_name(source: Path, settings: Mapping[str, str]) -> str:
+    """Of all that a copy depends on: the network, the settings, ONNX Runtime and the processor."""
+    import onnxruntime
+
+    with source.open("rb") as file:
+        network = hashlib.file_digest(file, "sha256").hexdigest()
+    facts = [
+        network,
+        sorted(settings.items()),
+        onnxruntime.__version__,
+        onnxruntime.get_build_info(),
+        _instruction_sets(),
+    ]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+def _instruction_sets() -> str:
+    """What the processor can do, by which ONNX Runtime chooses its kernels."""
+    with suppress(OSError), Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
+        for line in lines:
+            if line.startswith(("flags", "Features")):
+                return line.strip()
+    return f"{platform.machine()} {platform.processor()}"
+
+
+def _open(path: Path, options: SessionOptions) -> InferenceSession:
+    from onnxruntime import InferenceSession
+
+    return InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def _make_once(source: Path, copy: Path, options: Options) -> None:
+    from filelock import FileLock
+
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(copy.parent / ".lock", timeout=_LOCK_TIMEOUT_S):
+        if _is_whole(copy):  # another process was first
+            return
+        _sweep(copy.parent)
+        scratch = Path(mkdtemp(prefix=_SCRATCH, dir=copy.parent))
+        try:
+            _write(source, scratch / "new", options())
+            if copy.exists():
+                copy.rename(scratch / "damaged")
+            (scratch / "new").rename(copy)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _write(source: Path, copy: Path, options: SessionOptions) -> None:
+    copy.mkdir()
+    options.optimized_model_filepath = str(copy / NETWORK)
+    for key, value in {
+        "optimized_model_external_initializers_file_name": WEIGHTS,
+        "optimized_model_external_initializers_min_size_in_bytes": str(_SMALLEST_BYTES),
+        "save_external_prepacked_constant_initializers": "1",
+    }.items():
+        options.add_session_config_entry(f"session.{key}", value)
+    _open(source, options)
+    sums = {path.name: _checksum(path) for path in copy.iterdir()}
+    (copy / _CHECKSUMS).write_text(json.dumps(sums), "utf-8")
+    for path in copy.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def _is_whole(copy: Path) -> bool:
+    """Whether every byte is as it was written; notes that the copy is in use."""
+    try:
+        sums = json.loads((copy / _CHECKSUMS).read_text("utf-8"))
+        if any(_checksum(copy / name) != crc32 for name, crc32 in sums.items()):
+            return False
+    except (OSError, ValueError):
+        return False
+    with suppress(OSError):  # a read-only folder is as good
+        os.utime(copy)
+    return True
+
+
+def _checksum(path: Path) -> int:
+    crc32 = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            crc32 = zlib.crc32(block, crc32)
+    return crc32
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left, and copies that nobody opens; needs the lock."""
+    oldest = time.time() - _UNUSED_S
+    for path in folder.iterdir():
+        if path.is_dir() and (path.name.startswith(_SCRATCH) or path.stat().st_mtime < oldest):
+            shutil.rmtree(path, ignore_errors=True)
