@@ -117,6 +117,14 @@ def test_only_the_api_is_published_and_that_on_the_loopback_device() -> None:
     assert outside == ["api"]
 
 
+@OUR
+def test_all_processes_map_one_copy_of_the_weights(name: str) -> None:
+    (cache,) = re.findall(r"ANYMODAL_CACHE=(\S+)", DOCKERFILE)
+    assert f"cache:{cache}" in SERVICES[name]["volumes"]
+    # a new volume belongs to whom the image's folder belongs to
+    assert re.search(rf"--owner anymodal [^&]*{cache}\n", DOCKERFILE)
+
+
 def test_stopping_is_graceful() -> None:
     for name, service in OURS.items():
         grace_s = seconds(service["stop_grace_period"])
