@@ -4,7 +4,7 @@ import ctypes
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -20,6 +20,7 @@ from encoder.models.precision import Precision
 from encoder.runtime.base import Array
 from encoder.runtime.onnx import OnnxSession
 from encoder.runtime.shared import NETWORK, WEIGHTS, copy_name
+from tests.smaps import mapped_kb
 
 on_linux = pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="reads /proc")
 
@@ -115,19 +116,6 @@ def processes(n: int, body: Callable[..., None], *args: object) -> Iterator[list
             process.kill()
 
 
-def mapped_kb(pid: int, name: str) -> Mapping[str, int]:
-    """Sums over the mappings of files of this name, of ``/proc/PID/smaps``."""
-    sums: dict[str, int] = {}
-    is_ours = False
-    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
-        words = line.split()
-        if not words[0].endswith(":"):
-            is_ours = words[-1].endswith(name)
-        elif is_ours and words[-1] == "kB":
-            sums[words[0][:-1]] = sums.get(words[0][:-1], 0) + int(words[1])
-    return sums
-
-
 @on_linux
 def test_two_processes_share_the_pages_of_the_weights(
     bundle_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -142,7 +130,8 @@ def test_two_processes_share_the_pages_of_the_weights(
             shared = found["Shared_Clean"] + found["Shared_Dirty"]
             assert found["Rss"] > 15_000  # the text network's layers have 11 MB, packed
             assert shared > 0.95 * found["Rss"]
-            assert found["Anonymous"] == found["Private_Dirty"] == 0
+            assert found["Anonymous"] == 0
+            assert found["Private_Dirty"] < 0.05 * found["Rss"]
 
 
 def own_memory(path: Path, shared_in: Path | None, say: Connection, _: object) -> None:
