@@ -14,7 +14,6 @@ import hashlib
 import json
 import logging
 import os
-import platform
 import shutil
 import time
 import zlib
@@ -73,6 +72,8 @@ def copy_name(source: Path, settings: Mapping[str, str]) -> str:
     """Of all that a copy depends on: the network, the settings, ONNX Runtime and the processor."""
     import onnxruntime
 
+    from encoder.runtime.trial import instruction_sets
+
     with source.open("rb") as file:
         network = hashlib.file_digest(file, "sha256").hexdigest()
     facts = [
@@ -80,18 +81,9 @@ def copy_name(source: Path, settings: Mapping[str, str]) -> str:
         sorted(settings.items()),
         onnxruntime.__version__,
         onnxruntime.get_build_info(),
-        _instruction_sets(),
+        instruction_sets(),
     ]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
-
-
-def _instruction_sets() -> str:
-    """What the processor can do, by which ONNX Runtime chooses its kernels."""
-    with suppress(OSError), Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
-        for line in lines:
-            if line.startswith(("flags", "Features")):
-                return line.strip()
-    return f"{platform.machine()} {platform.processor()}"
 
 
 def _open(path: Path, options: SessionOptions) -> InferenceSession:
@@ -131,17 +123,17 @@ def _write(source: Path, copy: Path, options: SessionOptions) -> None:
     sums = {path.name: _checksum(path) for path in copy.iterdir()}
     (copy / _CHECKSUMS).write_text(json.dumps(sums), "utf-8")
     for path in copy.iterdir():
-        with path.open("rb") as file:
+        with path.open("rb+") as file:  # only who may write can flush everywhere
             os.fsync(file.fileno())
 
 
 def _is_whole(copy: Path) -> bool:
     """Whether every byte is as it was written; notes that the copy is in use."""
     try:
-        sums = json.loads((copy / _CHECKSUMS).read_text("utf-8"))
-        if any(_checksum(copy / name) != crc32 for name, crc32 in sums.items()):
+        sums = dict(json.loads((copy / _CHECKSUMS).read_text("utf-8")))
+        if NETWORK not in sums or any(_checksum(copy / name) != sums[name] for name in sums):
             return False
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError):
         return False
     with suppress(OSError):  # a read-only folder is as good
         os.utime(copy)

@@ -141,6 +141,15 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
+def instruction_sets() -> str:
+    """What the processor can do, by which runtimes choose their kernels."""
+    with suppress(OSError), Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
+        for line in lines:
+            if line.startswith(("flags", "Features")):
+                return line.partition(":")[2].strip()
+    return f"{platform.machine()} {platform.processor()}"
+
+
 def _row_cosine(a: Array, b: Array) -> float:
     if not a.size:
         return 0.0

@@ -196,11 +196,17 @@ def lose_the_network(copy: Path) -> None:
     (copy / NETWORK).unlink()
 
 
-def lose_the_checksums(copy: Path) -> None:
-    (copy / "checksums.json").write_text("{")
+def told(text: str) -> Callable[[Path], None]:
+    def damage(copy: Path) -> None:
+        (copy / "checksums.json").write_text(text)
+
+    return damage
 
 
-@pytest.mark.parametrize("damage", [flip_a_bit, cut_short, lose_the_network, lose_the_checksums])
+@pytest.mark.parametrize(
+    "damage",
+    [flip_a_bit, cut_short, lose_the_network, told("{"), told("{}"), told("[]"), told("1")],
+)
 def test_a_damaged_copy_is_replaced(
     damage: Callable[[Path], None], tiny: Path, tmp_path: Path
 ) -> None:
