@@ -1,4 +1,4 @@
-"""How well text finds sounds, and speech its text.
+"""How well text finds sounds, and speech its text; the sound network in float32 and in int8.
 
     python -m benchmarks.quality_sound --clips FOLDER [--bundle-home HOME]
 
@@ -7,7 +7,8 @@ bark"), as ESC-10 has (K. J. Piczak, "ESC: Dataset for Environmental Sound Class
 CC BY). No clip of it was used for fitting; but two choices were made with its result in sight (how
 descriptions are joined, and the temperature of the categories: together worth .03 of the first
 row). The sound head's settings were chosen on sounds of sources that it had not seen, after a
-first look at a grid of them on this evaluation. The sentences are
+first look at a grid of them on this evaluation. What runs in int8, and in which ranges, was
+chosen on other sounds (``scripts/fit_activation_ranges.py``). The sentences are
 ``benchmarks/data/spoken_sentences.txt``, spoken by eSpeak NG, which is fetched.
 """
 
@@ -20,6 +21,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +29,8 @@ from numpy.typing import NDArray
 from benchmarks.results import table, write_section
 from encoder.media.sound import load_sound
 from encoder.models import bundle
+from encoder.models.precision import FLOAT, INT8
+from encoder.runtime.onnx import OnnxSession
 from encoder.space import l2_normalize
 from encoder.towers import audio, text
 from encoder.towers.audio import AudioTower
@@ -36,6 +40,9 @@ from encoder.types import Embeddings, Waveform
 
 SENTENCES = Path(__file__).parent / "data" / "spoken_sentences.txt"
 _VOICES = ("en-us", "en-gb", "en-us+f3")
+
+Towers: TypeAlias = Mapping[str, AudioTower]
+"""By the precision of the sound network; the rest of them is the same."""
 
 
 def average_precision(scores: NDArray[np.floating], relevant: NDArray[np.bool_]) -> float:
@@ -74,19 +81,27 @@ def sound_views(tower: AudioTower, sounds: Sequence[Waveform]) -> Mapping[str, E
     return {**views, "categories and sound head": l2_normalize(both)}
 
 
-def measure_clips(tower: AudioTower, text_tower: Tower, folder: Path) -> str:
-    """Text to sound, as a Markdown table."""
+def measure_clips(towers: Towers, text_tower: Tower, folder: Path) -> str:
+    """Text to sound in each precision, as a Markdown table."""
     folders = sorted(each for each in folder.iterdir() if each.is_dir())
     names = [re.sub(r"^\d+ - ", "", each.name) for each in folders]
     clips = [(k, path) for k, each in enumerate(folders) for path in sorted(each.iterdir())]
     sounds = [load_sound(path) for _, path in clips]
     classes = np.array([k for k, _ in clips])
     queries = embed_texts(text_tower, names)
+    views = {precision: sound_views(tower, sounds) for precision, tower in towers.items()}
     rows = []
-    for view, embeddings in sound_views(tower, sounds).items():
-        found = mean_average_precision(queries, embeddings, classes)
-        rows.append([view, f"{np.mean(found):.3f}", *(f"{each:.2f}" for each in found)])
-    return f"mAP of {len(sounds)} clips:\n\n{table(['part', 'mAP', *names], rows)}"
+    for part in views["float32"]:
+        for precision, of in views.items():
+            found = mean_average_precision(queries, of[part], classes)
+            figures = [f"{np.mean(found):.3f}", *(f"{each:.2f}" for each in found)]
+            rows.append([part, precision, *figures])
+    cosines = (views["float32"]["all"] * views["int8"]["all"]).sum(axis=1)
+    return (
+        f"mAP of {len(sounds)} clips:\n\n{table(['part', 'network', 'mAP', *names], rows)}\n\n"
+        f"Cosine of a clip's embedding in int8 to float32: {cosines.mean():.4f} on average, "
+        f"{np.quantile(cosines, 0.05):.4f} at 5 %, {cosines.min():.4f} at least."
+    )
 
 
 def measure_speech(tower: AudioTower, text_tower: Tower, distractors: Sequence[str]) -> str:
@@ -112,22 +127,45 @@ def sound_names() -> list[str]:
         return [str(name) for name in labels["head_names"]]
 
 
-def measure_time(tower: AudioTower, n_runs: int = 12) -> str:
-    """Milliseconds for five seconds of noise and for five seconds of tones, one thread."""
+def measure_time(towers: Towers, n_runs: int = 30) -> str:
+    """Milliseconds for five seconds of noise, one thread; the precisions take turns."""
     rng = np.random.default_rng(0)
     noise = Waveform(rng.normal(0, 0.1, 5 * 44_100).astype(np.float32), 44_100)
     rows = []
     for name, sound in (("44.1 kHz", noise), ("16 kHz", replace(noise, sampling_rate=16_000))):
         cut = Waveform(sound.samples[: 5 * sound.sampling_rate], sound.sampling_rate)
-        tower.forward([tower.prepare(cut)])
-        took = []
-        for _ in range(n_runs):
-            start = time.perf_counter()
-            tower.forward([tower.prepare(cut)])
-            took.append(1e3 * (time.perf_counter() - start))
-        rows.append(f"{name} {np.median(took):.0f} ms (best {min(took):.0f})")
+        took = np.array(
+            [[_time_ms(tower, cut) for tower in towers.values()] for _ in range(n_runs)]
+        )
+        took = took[1:]  # the first loads what is lazy
+        ratios = took[:, 0] / took[:, 1]
+        times = (f"{np.median(of):.0f} (best {of.min():.0f})" for of in took.T)
+        low, middle, high = np.quantile(ratios, (0.1, 0.5, 0.9))
+        rows.append([name, *times, f"{middle:.2f} ({low:.2f}–{high:.2f})"])
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    return f"Five seconds of noise, one thread: {', '.join(rows)}. Peak memory {peak_mb:.0f} MB."
+    headings = ["sound", *(f"{precision}, ms" for precision in towers), "times as fast"]
+    return (
+        f"Five seconds of noise to an embedding, one thread for each network:\n\n"
+        f"{table(headings, rows)}\n\nPeak memory with both {peak_mb:.0f} MB."
+    )
+
+
+def _time_ms(tower: AudioTower, sound: Waveform) -> float:
+    start = time.perf_counter()
+    tower.forward([tower.prepare(sound)])
+    return 1e3 * (time.perf_counter() - start)
+
+
+def load_towers(folder: Path, text_tower: Tower) -> Towers:
+    """The audio tower of a bundle's folder in both precisions."""
+    files = {"float32": FLOAT, "int8": INT8}
+    sessions = {
+        name: OnnxSession(folder / "audio" / file, n_threads=1) for name, file in files.items()
+    }
+    return {
+        name: audio.load(folder, text_tower, n_threads=1, session=session)
+        for name, session in sessions.items()
+    }
 
 
 def main() -> None:
@@ -138,13 +176,13 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = bundle.location(arguments.bundle_home)
     text_tower = text.load(folder / "text", n_threads=1)
-    tower = audio.load(folder, text_tower, n_threads=1)
+    towers = load_towers(folder, text_tower)
+    said = [
+        f"{name}: {measure_speech(tower, text_tower, sound_names())}"
+        for name, tower in towers.items()
+    ]
     body = "\n\n".join(
-        [
-            measure_time(tower),
-            measure_clips(tower, text_tower, arguments.clips),
-            measure_speech(tower, text_tower, sound_names()),
-        ]
+        [measure_time(towers), measure_clips(towers, text_tower, arguments.clips), *said]
     )
     print(body)
     write_section("Sound", "python -m benchmarks.quality_sound --clips ESC-10", body)

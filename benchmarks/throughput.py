@@ -1,7 +1,7 @@
 """Steady throughput of the encoder on one core, and the memory of the process.
 
-Each modality runs in a process of its own that is pinned to one core: a warm-up, then rounds of
-one batch each; the median round counts. Run by ``make bench-throughput``.
+Each modality runs in float32 and in int8, each in a process of its own that is pinned to one core:
+a warm-up, then rounds of one batch each; the median round counts. Run by ``make bench-throughput``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from encoder.types import AUDIO, IMAGE, TEXT, Item, Waveform
 _ROUNDS = 7
 _BATCH = 32
 BARS = {"text": 60.0, "image": 25.0, "audio": 6.0}
+PRECISIONS = {"float32": None, "int8": "int8"}
 
 
 def texts() -> list[Item]:
@@ -46,13 +47,13 @@ def sounds() -> list[Item]:
 CONTENT: dict[str, Callable[[], list[Item]]] = {"text": texts, "image": images, "audio": sounds}
 
 
-def measure(modality: str) -> tuple[float, float]:
+def measure(modality: str, precision: str) -> tuple[float, float]:
     """Items per second (median round) and the peak memory in MB, of this process."""
     from resource import RUSAGE_SELF, getrusage
 
     from encoder import MultiModalEncoder
 
-    encoder, items = MultiModalEncoder(), CONTENT[modality]()
+    encoder, items = MultiModalEncoder(quantization=PRECISIONS[precision]), CONTENT[modality]()
     encoder.encode_items(items)
     rounds_s = []
     for _ in range(_ROUNDS):
@@ -68,16 +69,18 @@ def main() -> None:
 
     rows = []
     for modality, bar in BARS.items():
-        ran = subprocess.run(
-            [sys.executable, "-m", "benchmarks.throughput", modality],
-            capture_output=True,
-            text=True,
-            check=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        rate, memory_mb = map(float, ran.stdout.split())
-        rows.append([modality, f"{rate:.1f}", f"≥ {bar:g}", f"{memory_mb:.0f}"])
-    body = table(["modality", "items/s", "bar", "peak memory of the process, MB"], rows)
+        for precision in PRECISIONS:
+            ran = subprocess.run(
+                [sys.executable, "-m", "benchmarks.throughput", modality, precision],
+                capture_output=True,
+                text=True,
+                check=True,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+            )
+            rate, memory_mb = map(float, ran.stdout.split())
+            rows.append([modality, precision, f"{rate:.1f}", f"≥ {bar:g}", f"{memory_mb:.0f}"])
+    headings = ["modality", "precision", "items/s", "bar", "peak memory of the process, MB"]
+    body = table(headings, rows)
     write_section("Throughput on one core", "make bench-throughput", body)
     print(body)
 
@@ -85,6 +88,6 @@ def main() -> None:
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-        print(*measure(sys.argv[1]))
+        print(*measure(*sys.argv[1:]))
     else:
         main()

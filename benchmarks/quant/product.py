@@ -16,7 +16,8 @@ from benchmarks.peers.base import BuildRun, Inputs, Run
 from benchmarks.peers.onnxruntime import write_onnx
 from encoder.models.bundle import location
 from encoder.models.precision import Precision
-from encoder.quant.static import activation_ranges, quantize_static
+from encoder.quant.ranges import activation_ranges
+from encoder.quant.static import quantize_static
 from encoder.runtime.base import Session
 from encoder.runtime.onnx import OnnxSession
 
@@ -35,7 +36,7 @@ def static_int8(model: nn.Module, calibration: Sequence[Inputs]) -> Run:
     with tempfile.TemporaryDirectory() as scratch:
         source, target = Path(scratch) / "model.onnx", Path(scratch) / "int8.onnx"
         write_onnx(model, calibration[0], source)
-        examples = ({name: x.numpy() for name, x in inputs.items()} for inputs in calibration)
+        examples = [{name: x.numpy() for name, x in inputs.items()} for inputs in calibration]
         quantize_static(source, target, activation_ranges(source, examples))
         return _running(OnnxSession(target, n_threads=1))
 

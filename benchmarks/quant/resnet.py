@@ -138,14 +138,15 @@ def _sizes() -> tuple[list[list[str]], str]:
 
 def _prepare(folder: Path) -> None:
     """Write the float32 file, unless it is there, and the int8 file that the processes run."""
-    from encoder.quant.static import activation_ranges, quantize_static
+    from encoder.quant.ranges import activation_ranges
+    from encoder.quant.static import quantize_static
 
     if not (folder / _FLOAT).exists():
         tell("export")
         folder.mkdir(parents=True, exist_ok=True)
         _export(folder)
     tell("int8")
-    ranges = activation_ranges(folder / _FLOAT, examples(8))
+    ranges = activation_ranges(folder / _FLOAT, list(examples(8)))
     quantize_static(folder / _FLOAT, folder / _INT8, ranges)
 
 

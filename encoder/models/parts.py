@@ -78,7 +78,7 @@ AUDIO_PART = Part(
     licence="CC-BY-4.0",
     members={"aisfx/models/checkpoint.pth": "weights.pth"},
     prepare="encoder.models.prepare:prepare_audio",
-    recipe=2,
+    recipe=3,
 )
 
 SPEECH_PART = Part(

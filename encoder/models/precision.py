@@ -14,7 +14,7 @@ import numpy as np
 
 from encoder.errors import ModelError
 from encoder.models.bundle import machine_cache
-from encoder.models.prepare import IMAGE_RANGES, TEXT_INT8_RECIPE
+from encoder.models.prepare import AUDIO_FLOAT, AUDIO_RANGES, IMAGE_RANGES, TEXT_INT8_RECIPE
 
 if TYPE_CHECKING:
     from encoder.runtime.base import Session
@@ -100,8 +100,11 @@ def open_shared(
 
 
 def _int8_identity() -> str:
-    ranges = hashlib.sha256(IMAGE_RANGES.read_bytes()).hexdigest()
-    return f"int8 text:{TEXT_INT8_RECIPE} image-ranges:{ranges[:16]}"
+    """What decides the numbers of each tower in int8."""
+    image = hashlib.sha256(IMAGE_RANGES.read_bytes())
+    audio = hashlib.sha256(" ".join(AUDIO_FLOAT).encode() + AUDIO_RANGES.read_bytes())
+    ranges = f"image-ranges:{image.hexdigest()[:16]} audio-ranges:{audio.hexdigest()[:16]}"
+    return f"int8 text:{TEXT_INT8_RECIPE} {ranges}"
 
 
 def _checked(folder: Path) -> tuple[str, str]:
@@ -152,7 +155,7 @@ def _known_hash(path: Path) -> str:
 
 
 def _examples(part: str) -> Sequence[Inputs]:
-    """Typical inputs: a short and a long text, or a picture."""
+    """Typical inputs: a short and a long text, a sound of 7 s, or a picture."""
     rng = np.random.default_rng(0)
     if part == "text":
         return [
@@ -162,6 +165,8 @@ def _examples(part: str) -> Sequence[Inputs]:
             }
             for length in (32, 128)
         ]
+    if part == "audio":
+        return [{"blocks": rng.random((3, 100, 96), np.float32)}]
     from encoder.towers.image import SIDE
 
     return [{"pixels": rng.uniform(-1, 1, (1, 3, SIDE, SIDE)).astype(np.float32)}]

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from encoder.errors import InputError
+
 if TYPE_CHECKING:
     import onnx
 
@@ -70,25 +72,36 @@ def constants(model: onnx.ModelProto) -> dict[str, NDArray[np.generic]]:
 
 
 def find_activations(
-    model: onnx.ModelProto, op_types: Collection[str]
+    model: onnx.ModelProto, op_types: Collection[str], keep: Collection[str] = ()
 ) -> tuple[list[Activation], set[str]]:
     """What operators of these types read and write.
 
+    Args:
+        model: of `load_folded`.
+        op_types: of the operators.
+        keep: layers that stay float, by their activations' names or what these begin with:
+            ``head`` is ``head.0`` and ``head.0/Add`` too.
+
     Returns:
-        The activations, and the names of nodes that must stay float: a Clip that can be left out
-        once its output is integer has constant bounds with zero between them; others cannot.
+        The activations, and the names of nodes that must stay float: those of ``keep``, and a
+        Clip that cannot be left out once its output is integer, as it can with constant bounds
+        that have zero between them.
+
+    Raises:
+        InputError: a layer to keep is not there.
     """
     values = constants(model)
+    names = _names(model, values)
+    kept = _kept(model, names, keep)
     wanted = _float_tensors(model) & {
         tensor
         for node in model.graph.node
-        if node.op_type in op_types
+        if node.op_type in op_types and node.name not in kept
         for tensor in (*node.input, *node.output)
     }
     bounds = {node.name: _bounds(node, values) for node in model.graph.node}
-    unfit = {name for name, (low, high) in bounds.items() if not low <= 0 <= high}
+    unfit = kept | {name for name, (low, high) in bounds.items() if not low <= 0 <= high}
     found = {}
-    names = _names(model, values)
     for tensor in names:
         if tensor in wanted:
             found[tensor] = Activation(names[tensor], tensor)
@@ -100,6 +113,22 @@ def find_activations(
                 before.name, node.output[0], before.tensor, low, high
             )
     return list(found.values()), unfit
+
+
+def _kept(model: onnx.ModelProto, names: Mapping[str, str], keep: Collection[str]) -> set[str]:
+    """The nodes of the layers to keep."""
+    found: set[str] = set()
+    for layer in keep:
+        starts = (f"{layer}.", f"{layer}/", f"{layer}#")
+        nodes = {
+            node.name
+            for node in model.graph.node
+            if names[node.output[0]] == layer or names[node.output[0]].startswith(starts)
+        }
+        if not nodes:
+            raise InputError("keep", got=repr(layer), wanted="a layer of the network")
+        found |= nodes
+    return found
 
 
 def _fusable(model: onnx.ModelProto) -> list[onnx.NodeProto]:

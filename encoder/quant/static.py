@@ -14,15 +14,14 @@ every CPU, and finer than the usual seven bits (64 for the greatest). Depthwise 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.errors import InputError, ModelError
+from encoder.errors import InputError
 from encoder.quant.activations import (
     WEIGHTED,
     Activation,
@@ -30,59 +29,20 @@ from encoder.quant.activations import (
     find_activations,
     load_folded,
 )
+from encoder.quant.ranges import OP_TYPES, Range
 from encoder.runtime.base import Array
 
 if TYPE_CHECKING:
     import onnx
     from onnxruntime.quantization.calibrate import TensorsData
 
-Range: TypeAlias = tuple[float, float]
-"""Least and greatest value, with zero between them."""
-
-OP_TYPES = (
-    *WEIGHTED,
-    *("Add", "Clip", "Relu", "Concat", "MaxPool", "AveragePool", "GlobalAveragePool"),
-    *("Flatten", "Reshape", "Pad"),
-)
-"""What computes in integers; all else stays float."""
-
 _INT8_MAX = 127
 _PAIR_MAX = 127.99  # 128, less what float rounding may add
 
 
-def activation_ranges(source: Path, examples: Iterable[Mapping[str, Array]]) -> dict[str, Range]:
-    """Measure the least and the greatest value of each activation (min-max).
-
-    On EfficientNet-Lite2 the 99.99 and 99.999 percentiles and ranges of least squared error were
-    no closer to float on held-out pictures; the 99.9 percentile was far worse.
-
-    Args:
-        source: a float32 ONNX file.
-        examples: inputs by name; a hundred typical ones are enough.
-
-    Returns:
-        Ranges by names that another export of the same network shares
-        (`encoder.quant.activations`).
-
-    Raises:
-        InputError: there are no examples.
-        ModelError: an activation is not finite.
-    """
-    model = load_folded(source)
-    activations, _ = find_activations(model, OP_TYPES)
-    ranges: dict[str, Range] = {}
-    for tensors in _observe(model, activations, examples):
-        for activation in activations:
-            known = ranges.get(activation.name, (0.0, 0.0))
-            ranges[activation.name] = _widened(
-                known, tensors[activation.tensor], activation, source
-            )
-    if not ranges:
-        raise InputError("examples", got="none", wanted="inputs of the network, by name")
-    return ranges
-
-
-def quantize_static(source: Path, target: Path, ranges: Mapping[str, Range]) -> None:
+def quantize_static(
+    source: Path, target: Path, ranges: Mapping[str, Range], *, keep: Collection[str] = ()
+) -> None:
     """Write the int8 form of a convolutional network.
 
     The outputs of fully connected layers, such as logits, stay float32.
@@ -91,15 +51,16 @@ def quantize_static(source: Path, target: Path, ranges: Mapping[str, Range]) -> 
         source: a float32 ONNX file.
         target: the ``.onnx`` file to write; its inputs and outputs are those of ``source``.
         ranges: of `activation_ranges`, of this network or another export of it.
+        keep: layers that stay float, see `find_activations`.
 
     Raises:
-        InputError: a range is missing, not finite or reversed.
+        InputError: a range is missing, not finite or reversed; a layer to keep is not there.
     """
     from onnxruntime.quantization import QuantType
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
     model = load_folded(source)
-    activations, unfit = find_activations(model, OP_TYPES)
+    activations, unfit = find_activations(model, OP_TYPES, keep)
     quantizer = QDQQuantizer(
         model,
         per_channel=True,
@@ -122,7 +83,7 @@ def quantize_static(source: Path, target: Path, ranges: Mapping[str, Range]) -> 
 def logit_agreement(
     reference: Path, quantized: Path, examples: Iterable[Mapping[str, Array]]
 ) -> float:
-    """The least cosine, over examples, of the centred first outputs [n, n_classes] of two files.
+    """The least cosine, over examples, of the centred outputs [n, n_classes] of two files.
 
     Centred, since softmax does not see what all classes share.
     """
@@ -131,8 +92,9 @@ def logit_agreement(
     sessions = OnnxSession(reference), OnnxSession(quantized)
     least = 1.0
     for inputs in examples:
-        a, b = (_unit_rows(session.run(inputs)[0]) for session in sessions)
-        least = min(least, float((a * b).sum(axis=1).min()))
+        for outputs in zip(*(session.run(inputs) for session in sessions), strict=True):
+            a, b = map(_unit_rows, outputs)
+            least = min(least, float((a * b).sum(axis=1).min()))
     return least
 
 
@@ -216,38 +178,3 @@ def _range_of(activation: Activation, ranges: Mapping[str, Range]) -> Range:
         )
     low, high = min(low, 0.0), max(high, 0.0)
     return max(low, activation.low), min(high, activation.high)
-
-
-def _observe(
-    model: onnx.ModelProto,
-    activations: list[Activation],
-    examples: Iterable[Mapping[str, Array]],
-) -> Iterator[dict[str, Array]]:
-    """Run the examples; inputs and every activation of each by tensor name."""
-    import onnx
-
-    from encoder.runtime.onnx import OnnxSession
-
-    observed = onnx.ModelProto()
-    observed.CopyFrom(model)
-    outputs = observed.graph.output
-    known = {value.name for value in (*observed.graph.input, *outputs)}
-    values = {value.name: value for value in observed.graph.value_info}
-    outputs.extend(values[a.tensor] for a in activations if a.tensor not in known)
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "observed.onnx"
-        onnx.save(observed, path)
-        session = OnnxSession(path)
-    names = [value.name for value in outputs]
-    for inputs in examples:
-        yield {**inputs, **dict(zip(names, session.run(inputs), strict=True))}
-
-
-def _widened(known: Range, array: Array, activation: Activation, source: Path) -> Range:
-    low, high = float(array.min()), float(array.max())
-    if not math.isfinite(low) or not math.isfinite(high):
-        raise ModelError(
-            f"{source}: {activation.name} is not finite on an example.",
-            remedy="Look for NaN in the example and in the weights.",
-        )
-    return min(known[0], low), max(known[1], high)

@@ -21,12 +21,8 @@ from torch.nn import functional
 from encoder.errors import InputError, ModelError
 from encoder.models.default import image_labels
 from encoder.networks.efficientnet_lite import Block, BlockSize, SamePadConv
-from encoder.quant.static import (
-    activation_ranges,
-    logit_agreement,
-    quantize_static,
-    weight_scales,
-)
+from encoder.quant.ranges import activation_ranges, quantiles
+from encoder.quant.static import logit_agreement, quantize_static, weight_scales
 from encoder.runtime.export import export_onnx
 from encoder.runtime.onnx import OnnxSession
 from encoder.towers.image import ImageTower
@@ -112,6 +108,28 @@ def test_every_layer_computes_in_integers(
     assert not run.keys() & {"Conv", "Gemm", "Clip", "Relu", "Pad", "BatchNormalization"}
 
 
+def test_layers_to_keep_compute_in_float(source: Path, tmp_path: Path) -> None:
+    keep = ("stem", "down", "head")
+    measured = activation_ranges(source, noise(4, seed=3), keep=keep)
+    target = tmp_path / "int8.onnx"
+
+    quantize_static(source, target, measured, keep=keep)
+
+    n_convs = sum(node.op_type == "Conv" for node in onnx.load(source).graph.node)
+    run = optimized(target)
+    assert run["QLinearConv"] == n_convs - 4  # the stem, and the three of a block
+    assert "QGemm" not in run
+    assert not measured.keys() & {"head", "down._depthwise_conv"}
+    assert logit_agreement(source, target, noise(8, seed=4)) > 0.99
+
+
+def test_a_layer_to_keep_must_be_there(
+    source: Path, ranges: dict[str, tuple[float, float]], tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"keep.*'ste'.*a layer of the network"):
+        quantize_static(source, tmp_path / "int8.onnx", ranges, keep=["ste"])
+
+
 def test_the_same_file_comes_out_twice(
     source: Path, ranges: dict[str, tuple[float, float]], tmp_path: Path
 ) -> None:
@@ -127,6 +145,27 @@ def test_ranges_are_named_after_weights(ranges: dict[str, tuple[float, float]]) 
     assert {"pixels", "stem", "same._project_conv", "same._project_conv/Add", "head"} <= set(ranges)
     low, high = ranges["stem"]
     assert low == 0 < high <= 6
+
+
+def test_a_share_of_the_values_may_lie_beyond(source: Path) -> None:
+    examples = noise(4, seed=3)
+    every = np.sort(np.concatenate([each["pixels"].ravel() for each in examples]))
+
+    low, high = activation_ranges(source, examples, beyond=0.01)["pixels"]
+
+    step = float(every[-1] - every[0]) / 1000
+    assert low == pytest.approx(np.quantile(every, 0.01), abs=step)
+    assert high == pytest.approx(np.quantile(every, 0.99), abs=step)
+
+
+@pytest.mark.parametrize(
+    ("beyond", "wanted"),
+    [(0.0, (-2.0, 6.0)), (0.1, (-1.0, 5.0)), (0.25, (-1.0, 4.0)), (0.4, (0.0, 3.0))],
+)
+def test_quantiles_cut_both_ends_but_not_zero(beyond: float, wanted: tuple[float, float]) -> None:
+    counts = np.array([1, 2, 1, 1, 1, 2, 1, 1])
+
+    assert quantiles(counts, (-2.0, 6.0), beyond) == wanted
 
 
 def test_stored_ranges_fit_another_export(
