@@ -37,6 +37,7 @@ FILES = {
     "image/model.onnx": PICTURES,
     "image/model.int8.onnx": PICTURES,
     "audio/model.onnx": SOUNDS,
+    "audio/model.int8.onnx": SOUNDS,
 }
 INPUT = {"x": rng.normal(size=(2, 64)).astype(np.float32)}
 
