@@ -54,6 +54,8 @@ def snippet(text: str, queries: Iterable[str], max_chars: int = SNIPPET_CHARS) -
     >>> snippet("The ferry leaves at nine, and the harbour sleeps.", ["ferries"], 20)
     Snippet(text='The ferry leaves at…', matches=((4, 9),))
     """
+    if not text:
+        return Snippet("")
     found = _matches(text, _wanted(queries))
     start, end = _window(text, found, max_chars)
     head, tail = "…" if start else "", "…" if end < len(text) else ""

@@ -10,7 +10,8 @@ from search.api.models import ErrorAnswer
 from search.api.services import Services
 
 
-def _services(request: Request) -> Services:
+# Not a plain function: FastAPI would run that in a thread, for every request.
+async def _services(request: Request) -> Services:
     services: Services = request.app.state.services
     return services
 
