@@ -123,7 +123,7 @@ def by_words(corpus: Corpus) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [("words alone", *figures(corpus.ranks(alone)))]
     for weight in WEIGHTS:
         pairs = zip(dense, words, strict=True)
-        lists = [ids_of(with_words(near, found, weight)) for near, found in pairs]
+        lists = [ids_of(with_words(near, found, weight=weight)) for near, found in pairs]
         name = f"weight {weight:g}" if weight else "vectors alone"
         rows.append((name, *figures(corpus.ranks(lists))))
     return rows
@@ -144,7 +144,7 @@ def mixed(corpus: Corpus, weight: float) -> list[tuple[str, ...]]:
     lists: dict[str, list[list[str]]] = {}
     for texts, pictures, words in found:
         dense = ids_of(rank({TEXT: texts, IMAGE: pictures}))
-        ours = ids_of(rank({TEXT: with_words(texts, words, weight), IMAGE: pictures}))
+        ours = ids_of(rank({TEXT: with_words(texts, words, weight=weight), IMAGE: pictures}))
         fused = reciprocal_ranks([dense, [segment.segment_id for segment in words]])
         lists.setdefault("vectors alone", []).append(dense)
         lists.setdefault("with words, as `search` does", []).append(ours)

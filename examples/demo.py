@@ -52,7 +52,12 @@ def main() -> int:
 def ask_all(screen: Console) -> list[DemoQuery]:
     """Ask every query; those that missed what they should find."""
     encoder = MultiModalEncoder(quantization="auto", enable_dsre="auto")
-    store = open_store(str(STORE), encoder.space.fingerprint, encoder.embed_dim)
+    store = open_store(
+        str(STORE),
+        encoder.space.fingerprint,
+        encoder.embed_dim,
+        calibration=encoder.space.calibration,
+    )
     engine = SearchEngine(encoder, store)
     missed = []
     try:

@@ -104,6 +104,14 @@ def score_cosines(
     return np.where(cosines >= _IDENTICAL, _highest_score(space), calibrated)
 
 
+def identical_is_above(score: float, modality: Modality, query: FusedQuery, space: Space) -> bool:
+    """Whether a list that is ranked by calibrated cosines, and ends at ``score``, holds a segment
+    of this modality that is identical to the query, if there is one."""
+    mu = space.calibration.get(modality, Calibration()).mu
+    own = query.length + (1 - query.weight) * mu
+    return float(space.calibrate(modality, np.array([own]))[0]) > score
+
+
 def score_segments(
     modality: Modality, segments: Sequence[ScoredSegment], query: FusedQuery, space: Space
 ) -> list[Candidate]:
@@ -131,7 +139,10 @@ def rank(lists: Mapping[Modality, Sequence[Candidate]]) -> list[Candidate]:
 
 
 def with_words(
-    dense: Sequence[Candidate], lexical: Sequence[ScoredSegment], weight: float = _WORDS_WEIGHT
+    dense: Sequence[Candidate],
+    lexical: Sequence[ScoredSegment],
+    unseen: float | None = None,
+    weight: float = _WORDS_WEIGHT,
 ) -> list[Candidate]:
     """Let the words found re-rank the segments of one modality, within its share of a mixed list.
 
@@ -144,6 +155,8 @@ def with_words(
     Args:
         dense: scored segments of one modality, best first.
         lexical: segments of the same modality that words found, best first, with BM25 as cosine.
+        unseen: the score that what only words found is taken to have; None for the last of
+            ``dense``.
         weight: of the best match of words.
 
     Returns:
@@ -153,7 +166,7 @@ def with_words(
         return list(dense)
     found = {segment.segment_id: (place, segment) for place, segment in enumerate(lexical, 1)}
     highest = max(segment.cosine for segment in lexical) or 1.0
-    lowest = dense[-1].score
+    lowest = dense[-1].score if unseen is None else unseen
     known = {candidate.segment.segment_id for candidate in dense}
     both = [*dense, *(Candidate(s, lowest) for s in lexical if s.segment_id not in known)]
 

@@ -123,4 +123,6 @@ def _store(encoder: MultiModalEncoder) -> VectorStore:
     from search.store.open import open_store
 
     space = encoder.space
-    return open_store(Settings().store, space.fingerprint, space.embed_dim)
+    return open_store(
+        Settings().store, space.fingerprint, space.embed_dim, calibration=space.calibration
+    )

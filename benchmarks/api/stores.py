@@ -60,17 +60,19 @@ def _mark(folder: Path) -> Path:
 
 def _is_filled(folder: Path) -> bool:
     mark = _mark(folder)
-    return mark.is_file() and json.loads(mark.read_text())["space"] == _space()
+    return mark.is_file() and json.loads(mark.read_text()).get("made") == _made()
 
 
 def _note_filled(folder: Path) -> None:
-    _mark(folder).write_text(json.dumps({"space": _space()}))
+    _mark(folder).write_text(json.dumps({"made": _made()}))
 
 
-def _space() -> str:
+def _made() -> str:
+    """What another store would not fit."""
+    from search.store.schema import SCHEMA_VERSION
     from workers import resources
 
-    return resources.shared_encoder().space.fingerprint
+    return f"{resources.shared_encoder().space.fingerprint} schema {SCHEMA_VERSION}"
 
 
 def _fill(store: str, n_segments: int) -> None:
@@ -80,7 +82,12 @@ def _fill(store: str, n_segments: int) -> None:
 
     tell(f"filling {store}")
     encoder = resources.shared_encoder()
-    opened = open_store(store, encoder.space.fingerprint, encoder.embed_dim)
+    opened = open_store(
+        store,
+        encoder.space.fingerprint,
+        encoder.embed_dim,
+        calibration=encoder.space.calibration,
+    )
     try:
         tell(f"{fill(opened, encoder, n_segments)} segments")
     finally:

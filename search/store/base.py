@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
+from encoder.space import Calibration
 from encoder.types import Embeddings, Modality
 from search.filters import Filter
 from search.types import AssetRow, ScoredSegment, SegmentRow
@@ -20,6 +21,11 @@ class VectorStore(Protocol):
     Every write is an upsert on a deterministic key. A call that returns has been acknowledged;
     what was written is seen by the next read of the same store object. Errors are `StoreError`.
     """
+
+    @property
+    def calibration(self) -> Mapping[Modality, Calibration]:
+        """By what `search_mixed` ranks: that of the space as the store was made."""
+        ...
 
     def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
         """Store segments first, then the assets' commit rows."""
@@ -51,6 +57,28 @@ class VectorStore(Protocol):
             queries: [n, embed_dim].
             modality: the kind of segment.
             limit: the most segments for each query.
+            asset_ids: only segments of these assets; all that there are, up to the limit.
+            consistency: see `Consistency`.
+        """
+        ...
+
+    def search_mixed(
+        self,
+        query: Embeddings,
+        modalities: Collection[Modality],
+        limit: int,
+        *,
+        shift: float = 1.0,
+        asset_ids: Collection[str] | None = None,
+        consistency: Consistency = "session",
+    ) -> list[ScoredSegment]:
+        """The best segments of several modalities in one list, by their calibrated scores.
+
+        Args:
+            query: a unit vector [embed_dim].
+            modalities: the kinds of segment.
+            limit: the most segments.
+            shift: ranks by ``(cosine - shift * mu) / c``, with the constants of `calibration`.
             asset_ids: only segments of these assets; all that there are, up to the limit.
             consistency: see `Consistency`.
         """

@@ -5,26 +5,31 @@ Good for tests, where it is the oracle of the other stores, and for small one-of
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from threading import RLock
 
 import numpy as np
 
+from encoder.space import Calibration
 from encoder.types import TEXT, Embeddings, Modality
 from search.filters import Filter, matches
 from search.lexical.index import Text, WordIndex
 from search.store.base import Consistency
-from search.store.schema import checked_asset, checked_queries, checked_segment
+from search.store.calibrated import products_of
+from search.store.checks import checked_asset, checked_queries, checked_segment
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
 
 class MemoryStore:
     """A `VectorStore` that lasts as long as the object. Safe to use from threads."""
 
-    def __init__(self, embed_dim: int) -> None:
+    def __init__(
+        self, embed_dim: int, calibration: Mapping[Modality, Calibration] | None = None
+    ) -> None:
         self._embed_dim = embed_dim
+        self.calibration = dict(calibration or {})
         self._assets: dict[str, AssetRow] = {}
         self._segments: dict[str, SegmentRow] = {}
         self._words: WordIndex | None = None
@@ -79,6 +84,31 @@ class MemoryStore:
             [_scored(rows[column], float(cosines[i, column])) for column in columns]
             for i, columns in enumerate(order)
         ]
+
+    def search_mixed(
+        self,
+        query: Embeddings,
+        modalities: Collection[Modality],
+        limit: int,
+        *,
+        shift: float = 1.0,
+        asset_ids: Collection[str] | None = None,
+        consistency: Consistency = "session",
+    ) -> list[ScoredSegment]:
+        """The best segments of several modalities, by their calibrated scores; ties by id."""
+        ranked: list[tuple[float, str, ScoredSegment]] = []
+        for kind in set(modalities):
+            found = self.search(
+                query[None], kind, limit, asset_ids=asset_ids, consistency=consistency
+            )[0]
+            cosines = np.array([segment.cosine for segment in found], np.float32)
+            scores = products_of(cosines, shift, kind, self.calibration).tolist()
+            ranked += [
+                (-score, segment.segment_id, segment)
+                for score, segment in zip(scores, found, strict=True)
+            ]
+        ranked.sort(key=itemgetter(0, 1))
+        return [segment for _, _, segment in ranked[:limit]]
 
     def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
         """The commit rows of these ids; those that are not stored are missing."""

@@ -8,15 +8,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
+from encoder.space import Calibration
 from encoder.types import Embeddings, Modality
 from search.filters import Compiled, Filter, compile_filter, matches
 from search.filters.expressions import beyond, equals
 from search.lexical import holds, words
 from search.store.base import Consistency
+from search.store.calibrated import Constants, cosine_of, from_stored, to_asked
+from search.store.checks import checked_asset, checked_queries, checked_segment
 from search.store.lite import start_lite, stop_lite
 from search.store.milvus_link import MilvusLink
 from search.store.milvus_partitions import Partitions
@@ -28,20 +31,21 @@ from search.store.schema import (
     WORDS,
     asset_from_dict,
     asset_to_dict,
-    checked_asset,
-    checked_queries,
-    checked_segment,
     locations_to_dicts,
     scored_from_dict,
     segment_from_dict,
     segment_to_dict,
     segments_collection,
     uri_key,
+    written_constants,
 )
 from search.store.shared import served
 from search.store.words import MilvusWords, MirroredWords, Words
 from search.together import Together
 from search.types import AssetRow, ScoredSegment, SegmentRow
+
+Found: TypeAlias = tuple[float, ScoredSegment]
+"""The inner product by which a segment is ranked, and the segment."""
 
 _QUERIES_PER_CALL = 64
 _MAX_FOUND_BY_WORDS = 1000
@@ -55,6 +59,7 @@ class MilvusStore:
             or a server's URI.
         space_fingerprint: of `encoder.space.Space`; part of the collections' names.
         embed_dim: the size of an embedding.
+        calibration: of the space, for a store that is new; another keeps what it was made with.
         prefix: begins the collections' names, so that several stores can share a server.
         timeout_s: the longest that one call may take.
         connect_timeout_s: the longest to wait for the server to answer at all.
@@ -72,6 +77,7 @@ class MilvusStore:
         space_fingerprint: str,
         embed_dim: int,
         *,
+        calibration: Mapping[Modality, Calibration] | None = None,
         prefix: str = "anymodal",
         timeout_s: float = 30.0,
         connect_timeout_s: float = 10.0,
@@ -97,15 +103,17 @@ class MilvusStore:
                 prefix=prefix,
                 fingerprint=space_fingerprint,
                 embed_dim=embed_dim,
+                calibration=calibration or {},
                 new_space=new_space,
             )
             self._rows = MilvusRows(self._link, names)
+            self.calibration = self._written_constants()
             self._words: Words = (
                 MilvusWords(self._link, self._rows)
                 if self._link.knows_bm25
                 else MirroredWords(self._rows, self._segments)
             )
-            self._nearest_together: Together[tuple[Modality, int], Embeddings, list[ScoredSegment]]
+            self._nearest_together: Together[tuple[tuple[str, ...], int], Embeddings, list[Found]]
             self._nearest_together = Together(
                 lambda key, rows: self._nearest(rows, *key), max_items=_QUERIES_PER_CALL
             )
@@ -114,6 +122,10 @@ class MilvusStore:
         except BaseException:
             self.close()
             raise
+
+    def _written_constants(self) -> Constants:
+        about = self._link.call("describe_collection", self._rows.name(self._segments))
+        return written_constants(about["properties"])
 
     def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
         """Store segments first, then the assets' commit rows; each replaces its former row.
@@ -125,7 +137,9 @@ class MilvusStore:
         stored = [checked_segment(row, self._embed_dim) for row in segments]
         by_modality: dict[str, list[dict[str, Any]]] = {}
         for row in stored:
-            by_modality.setdefault(str(row.modality), []).append(segment_to_dict(row))
+            by_modality.setdefault(str(row.modality), []).append(
+                segment_to_dict(row, self.calibration)
+            )
         checked = [checked_asset(asset) for asset in assets]
         locations = [row for asset in checked for row in locations_to_dicts(asset)]
         for modality, rows in by_modality.items():
@@ -166,15 +180,44 @@ class MilvusStore:
 
         What several threads search at the same time among all assets is one call.
         """
-        rows = checked_queries(queries, self._embed_dim)
-        if not self._partitions.has(modality, look=consistency == "strong"):
+        rows = to_asked(checked_queries(queries, self._embed_dim), 0.0)
+        found = self._search(rows, [modality], limit, asset_ids, consistency)
+        return [[segment for _, segment in answer] for answer in found]
+
+    def search_mixed(
+        self,
+        query: Embeddings,
+        modalities: Ids[Modality],
+        limit: int,
+        *,
+        shift: float = 1.0,
+        asset_ids: Ids[str] | None = None,
+        consistency: Consistency = "session",
+    ) -> list[ScoredSegment]:
+        """The best segments of several modalities, by their calibrated scores; ties by id."""
+        rows = to_asked(checked_queries(query[None], self._embed_dim), shift)
+        (found,) = self._search(rows, sorted(set(modalities)), limit, asset_ids, consistency)
+        return [segment for _, segment in found]
+
+    def _search(
+        self,
+        rows: Embeddings,
+        modalities: Sequence[Modality],
+        limit: int,
+        asset_ids: Ids[str] | None,
+        consistency: Consistency,
+    ) -> list[list[Found]]:
+        """See `search`; ``rows`` are what `to_asked` made."""
+        look = consistency == "strong"
+        parts = tuple(str(m) for m in modalities if self._partitions.has(m, look=look))
+        if not parts:
             return [[] for _ in rows]
         if asset_ids is None and consistency == "session":
-            return list(self._nearest_together((modality, limit), list(rows)))
-        found: list[list[ScoredSegment]] = [[] for _ in rows]
+            return list(self._nearest_together((parts, limit), list(rows)))
+        found: list[list[Found]] = [[] for _ in rows]
         fresh = self._rows.fresh(consistency)
         for expression in among_assets(asset_ids):
-            answers = self._nearest(rows, modality, limit, expression, fresh)
+            answers = self._nearest(rows, parts, limit, expression, fresh)
             for place, answer in enumerate(answers):
                 found[place] = list(islice(heapq.merge(found[place], answer, key=_rank), limit))
         return found
@@ -182,26 +225,27 @@ class MilvusStore:
     def _nearest(
         self,
         rows: Sequence[Embeddings] | Embeddings,
-        modality: Modality,
+        parts: Sequence[str],
         limit: int,
         expression: str = "",
         fresh: Mapping[str, Any] | None = None,
-    ) -> list[list[ScoredSegment]]:
-        found: list[list[ScoredSegment]] = []
+    ) -> list[list[Found]]:
+        found: list[list[Found]] = []
         for part in chunks(list(rows), _QUERIES_PER_CALL):
             answers = self._link.call(
                 "search",
                 self._rows.name(self._segments),
                 data=list(part),
                 anns_field=self._segments.vector,
-                partition_names=[str(modality)],
+                partition_names=list(parts),
                 filter=expression,
                 limit=limit,
                 output_fields=self._segments.scalars,
                 search_params={"metric_type": METRIC, "params": {"ef": max(64, 2 * limit)}},
                 **(self._rows.fresh() if fresh is None else fresh),
             )
-            found += map(_ranked, answers)
+            for row, hits in zip(part, answers, strict=True):
+                found.append(_ranked(hits, float(row[-1]), self.calibration))
         return found
 
     def embeddings(self, asset_id: str) -> list[SegmentRow]:
@@ -210,14 +254,19 @@ class MilvusStore:
         found = self._rows.where(
             self._segments, equals("asset_id", asset_id), fields, self._rows.fresh()
         )
-        return sorted(map(segment_from_dict, found), key=attrgetter("modality", "index"))
+        segments = [segment_from_dict(row, self.calibration) for row in found]
+        return sorted(segments, key=attrgetter("modality", "index"))
 
     def vectors(self, segment_ids: Sequence[str]) -> dict[str, Embeddings]:
         """The embeddings [embed_dim] of these segments; those that are not stored are missing."""
         ids = list(dict.fromkeys(segment_ids))
-        fields = [self._segments.key, self._segments.vector]
+        fields = [self._segments.key, "modality", self._segments.vector]
         return {
-            row[self._segments.key]: np.asarray(row[self._segments.vector], np.float32)
+            row[self._segments.key]: from_stored(
+                np.asarray(row[self._segments.vector], np.float32),
+                Modality(row["modality"]),
+                self.calibration,
+            )
             for row in self._rows.of(self._segments, self._segments.key, ids, fields)
         }
 
@@ -241,7 +290,7 @@ class MilvusStore:
         rows = self._rows.of(self._segments, self._segments.key, list(scores))
         kept = [row for row in rows if holds(row["snippet"], wanted)]
         found = [scored_from_dict(row, scores[row[self._segments.key]]) for row in kept]
-        return sorted(found, key=_rank)
+        return sorted(found, key=lambda hit: (-hit.cosine, hit.segment_id))
 
     def select(
         self,
@@ -323,11 +372,15 @@ class MilvusStore:
         return compile_filter(filter, infix=self._link.knows_infix)
 
 
-def _ranked(hits: Sequence[Any]) -> list[ScoredSegment]:
-    """One query's answer; equal cosines in the order of the ids, whatever the index did."""
-    found = [scored_from_dict(hit["entity"], float(hit["distance"])) for hit in hits]
+def _ranked(hits: Sequence[Any], shift: float, constants: Constants) -> list[Found]:
+    """One query's answer; equal products in the order of the ids, whatever the index did."""
+    found = []
+    for hit in hits:
+        row, product = hit["entity"], float(hit["distance"])
+        cosine = cosine_of(product, shift, Modality(row["modality"]), constants)
+        found.append((product, scored_from_dict(row, cosine)))
     return sorted(found, key=_rank)
 
 
-def _rank(hit: ScoredSegment) -> tuple[float, str]:
-    return -hit.cosine, hit.segment_id
+def _rank(found: Found) -> tuple[float, str]:
+    return -found[0], found[1].segment_id

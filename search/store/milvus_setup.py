@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from search.errors import SpaceMismatchError, StoreError
+from search.store.calibrated import Constants
 from search.store.milvus_link import MilvusLink
 from search.store.schema import (
     SCHEMA_VERSION,
@@ -17,7 +18,7 @@ from search.store.schema import (
     written_version,
 )
 
-# Of unit rows this is the cosine; Lite would compute all norms anew for every query.
+# What is stored is made for it: see `search.store.calibrated`.
 METRIC = "IP"
 _HNSW = {"M": 16, "efConstruction": 200}
 
@@ -29,6 +30,7 @@ def prepare_collections(
     prefix: str,
     fingerprint: str,
     embed_dim: int,
+    calibration: Constants,
     new_space: bool,
 ) -> dict[str, str]:
     """Create what is missing, index and load it; the collections' names by kind.
@@ -45,7 +47,7 @@ def prepare_collections(
     for kind in kinds:
         name = names[kind.kind] = collection_name(prefix, fingerprint, kind.kind)
         if name not in present:
-            _create(link, name, kind, properties(fingerprint, embed_dim))
+            _create(link, name, kind, properties(fingerprint, embed_dim, calibration))
         _check_version(link, name)
         _index(link, name, kind)
         # Also after reopening: Lite forgets it. Side by side: a server takes 3 seconds for each.

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from encoder.errors import InputError
+from encoder.space import Calibration
+from encoder.types import Modality
 from search.store.base import VectorStore
 
 
@@ -15,6 +18,7 @@ def open_store(
     space_fingerprint: str,
     embed_dim: int,
     *,
+    calibration: Mapping[Modality, Calibration] | None = None,
     prefix: str = "anymodal",
     timeout_s: float = 30.0,
     connect_timeout_s: float = 10.0,
@@ -27,6 +31,7 @@ def open_store(
             ``http://[user:password@]host:19530`` for a server; ``memory:`` for nothing durable.
         space_fingerprint: of `encoder.space.Space`.
         embed_dim: the size of an embedding.
+        calibration: of the space; with it, one search finds the best of all modalities.
         prefix: begins the collections' names.
         timeout_s: the longest that one call may take.
         connect_timeout_s: the longest to wait for a server to answer at all.
@@ -41,13 +46,14 @@ def open_store(
     if uri == "memory:":
         from search.store.memory import MemoryStore
 
-        return MemoryStore(embed_dim)
+        return MemoryStore(embed_dim, calibration)
     from search.store.milvus import MilvusStore
 
     return MilvusStore(
         store_target(uri),
         space_fingerprint,
         embed_dim,
+        calibration=calibration,
         prefix=prefix,
         timeout_s=timeout_s,
         connect_timeout_s=connect_timeout_s,

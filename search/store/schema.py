@@ -16,23 +16,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from encoder.errors import InputError
-from encoder.space import l2_normalize
-from encoder.types import Embeddings, Modality
+from encoder.types import Modality
 from search.filters.folders import MAX_FOLDERS, folder_keys
-from search.filters.tree import MAX_NUMBER
-from search.lexical import words
+from search.store import calibrated
+from search.store.calibrated import Constants
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 MISSING = -1
 MAX_SNIPPET_BYTES = 4096
 MAX_LOCATIONS = 4096
@@ -85,7 +81,7 @@ def _text(name: str, n_bytes: int) -> Field:
 
 
 def segments_collection(embed_dim: int) -> Collection:
-    """Segments with embeddings of this size."""
+    """Segments with embeddings of this size, kept as `search.store.calibrated` says."""
     fields = [
         _text("segment_id", _KEY_BYTES),
         _text("asset_id", _KEY_BYTES),
@@ -96,7 +92,7 @@ def segments_collection(embed_dim: int) -> Collection:
         Field("char_start", "INT64"),
         Field("char_end", "INT64"),
         _text("snippet", MAX_SNIPPET_BYTES),
-        Field("embedding", "FLOAT_VECTOR", {"dim": embed_dim}),
+        Field("embedding", "FLOAT_VECTOR", {"dim": embed_dim + 1}),
     ]
     return Collection("segments", fields, "embedding", ["asset_id"])
 
@@ -178,15 +174,25 @@ def spaces_among(names: Sequence[str], prefix: str) -> list[str]:
     return sorted(match[1] for name in names if (match := pattern.fullmatch(name)))
 
 
-def properties(fingerprint: str, embed_dim: int) -> dict[str, str]:
-    """What is written beside a collection, for `written_version` and for people."""
-    facts = {"schema": SCHEMA_VERSION, "space": fingerprint, "embed_dim": embed_dim}
+def properties(fingerprint: str, embed_dim: int, constants: Constants) -> dict[str, str]:
+    """What is written beside a collection, for those who open it and for people."""
+    facts = {
+        "schema": SCHEMA_VERSION,
+        "space": fingerprint,
+        "embed_dim": embed_dim,
+        "calibration": calibrated.written(constants),
+    }
     return {_PROPERTY + name: str(value) for name, value in facts.items()}
 
 
 def written_version(properties: Mapping[str, str]) -> str:
     """The schema version by which a collection was made, from its properties."""
     return properties.get(_PROPERTY + "schema", "unknown")
+
+
+def written_constants(properties: Mapping[str, str]) -> Constants:
+    """The calibration with which a collection's vectors were written, from its properties."""
+    return calibrated.read(properties[_PROPERTY + "calibration"])
 
 
 def segment_id(asset_id: str, modality: str, index: int, fingerprint: str) -> str:
@@ -204,95 +210,7 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
-def checked_segment(row: SegmentRow, embed_dim: int) -> SegmentRow:
-    """The row as a store keeps it: of unit length, and a text that is too long is cut.
-
-    Raises:
-        InputError: the embedding has another size, or is not finite.
-    """
-    embedding = np.asarray(row.embedding, np.float32)
-    if embedding.shape != (embed_dim,):
-        raise InputError(
-            f"embedding of {row.segment_id}",
-            got=f"shape {embedding.shape}",
-            wanted=f"shape ({embed_dim},)",
-        )
-    if not np.isfinite(embedding).all():
-        raise InputError(
-            f"embedding of {row.segment_id}", got="NaN or infinity", wanted="finite numbers"
-        )
-    unit = l2_normalize(embedding)
-    return replace(row, embedding=unit, snippet=_cut(row.snippet, MAX_SNIPPET_BYTES))
-
-
-def checked_asset(row: AssetRow) -> AssetRow:
-    """The row as a store keeps it.
-
-    Raises:
-        InputError: it holds more than fits, or text that is not Unicode.
-    """
-    where = f"asset {row.asset_id}"
-    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,128}", row.asset_id):
-        # pymilvus pages through the keys without quoting them.
-        raise InputError("asset_id", got=repr(row.asset_id), wanted="letters, digits, _ . -")
-    if len(row.locations) > MAX_LOCATIONS:
-        raise InputError(
-            f"locations of {where}",
-            got=f"{len(row.locations)} locations",
-            wanted=f"{MAX_LOCATIONS} at most (one content in so many places)",
-        )
-    for uri in row.locations:
-        _check_text(f"uri of {where}", uri, MAX_URI_BYTES)
-    metadata = _checked_json(f"metadata of {where}", dict(row.metadata))
-    _check_text(f"metadata of {where}", json.dumps(metadata), MAX_METADATA_BYTES)
-    return replace(row, locations=list(row.locations), metadata=metadata)
-
-
-def checked_queries(queries: Embeddings, embed_dim: int) -> Embeddings:
-    """Query rows [n, embed_dim] as float32 of unit length, so that products are cosines.
-
-    Raises:
-        InputError: another shape, or not finite.
-    """
-    rows = np.asarray(queries, np.float32)
-    if rows.ndim != 2 or rows.shape[1] != embed_dim:
-        raise InputError("queries", got=f"shape {rows.shape}", wanted=f"shape (n, {embed_dim})")
-    if not np.isfinite(rows).all():
-        raise InputError("queries", got="NaN or infinity", wanted="finite numbers")
-    return l2_normalize(rows)
-
-
-def _check_text(argument: str, text: str, max_bytes: int) -> None:
-    try:
-        n_bytes = len(text.encode())
-    except UnicodeEncodeError:
-        raise InputError(argument, got=repr(text), wanted="a name in valid UTF-8") from None
-    if n_bytes > max_bytes:
-        raise InputError(argument, got=f"{n_bytes} bytes", wanted=f"{max_bytes} bytes at most")
-
-
-def _checked_json(argument: str, value: Any) -> Any:
-    """The value as it returns from JSON: lists, dictionaries, and numbers that are exact there."""
-    if isinstance(value, Mapping):
-        return {str(key): _checked_json(argument, part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_checked_json(argument, part) for part in value]
-    if isinstance(value, str):
-        return _cut(value, MAX_METADATA_BYTES)
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, int | float) and math.isfinite(value):
-        # Whole numbers beyond 2**53 are compared as doubles here and as integers there.
-        return value if abs(value) <= MAX_NUMBER else float(value)
-    raise InputError(argument, got=repr(value), wanted="what JSON can hold, finite numbers")
-
-
-def _cut(text: str, max_bytes: int) -> str:
-    """At most so many bytes of valid UTF-8."""
-    return text.encode(errors="replace")[:max_bytes].decode(errors="ignore")
-
-
-def segment_to_dict(row: SegmentRow) -> dict[str, Any]:
+def segment_to_dict(row: SegmentRow, constants: Constants) -> dict[str, Any]:
     """A checked segment as a row of Milvus."""
     return {
         "segment_id": row.segment_id,
@@ -304,23 +222,19 @@ def segment_to_dict(row: SegmentRow) -> dict[str, Any]:
         "char_start": int(_stored(row.char_start)),
         "char_end": int(_stored(row.char_end)),
         "snippet": row.snippet,
-        "embedding": row.embedding,
+        "embedding": calibrated.to_stored(row.embedding, row.modality, constants),
     }
 
 
-def words_of(text: str) -> str:
-    """The words of a text, as they are stored in ``words``."""
-    return _cut(" ".join(words(text)), MAX_WORDS_BYTES)
-
-
-def segment_from_dict(row: Mapping[str, Any]) -> SegmentRow:
+def segment_from_dict(row: Mapping[str, Any], constants: Constants) -> SegmentRow:
     """A segment that a query found, with its embedding."""
+    modality = Modality(row["modality"])
     return SegmentRow(
         segment_id=row["segment_id"],
         asset_id=row["asset_id"],
-        modality=Modality(row["modality"]),
+        modality=modality,
         index=row["index"],
-        embedding=np.asarray(row["embedding"], np.float32),
+        embedding=calibrated.from_stored(row["embedding"], modality, constants),
         start_s=_loaded(row["start_s"]),
         end_s=_loaded(row["end_s"]),
         char_start=_loaded(row["char_start"]),

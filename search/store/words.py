@@ -13,9 +13,10 @@ from search.errors import StoreError
 from search.filters.expressions import among
 from search.lexical import WordIndex, words
 from search.lexical.index import Text
+from search.store.checks import words_of
 from search.store.milvus_link import MilvusLink
 from search.store.milvus_rows import MilvusRows, among_assets, chunks
-from search.store.schema import ASSETS, WORDS, Collection, words_of
+from search.store.schema import ASSETS, WORDS, Collection
 from search.types import SegmentRow
 
 Found = list[tuple[str, float]]

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pymilvus import MilvusClient
@@ -16,7 +17,7 @@ from benchmarks.milvus_server import MilvusServer
 from search.store.base import VectorStore
 from search.store.open import open_store
 from search.store.shared import Served, served
-from tests.contract.rows import DIM, SPACE
+from tests.contract.rows import CALIBRATION, DIM, SPACE
 
 ROOT = Path(__file__).parents[2]
 DURABLE = ["lite", "lite_server", pytest.param("milvus_server", marks=pytest.mark.milvus)]
@@ -44,13 +45,14 @@ class Opener:
         self._prefix = f"t{uuid.uuid4().hex[:8]}"
         self._opened: list[VectorStore] = []
 
-    def __call__(self, space: str = SPACE, **options: bool) -> VectorStore:
+    def __call__(self, space: str = SPACE, **options: Any) -> VectorStore:
         """Close what was opened before and open the store; options override."""
         self.close()
         return self.beside(space, **options)
 
-    def beside(self, space: str = SPACE, **options: bool) -> VectorStore:
+    def beside(self, space: str = SPACE, **options: Any) -> VectorStore:
         """Open the store once more, as another process does."""
+        options = {"calibration": CALIBRATION, **options}
         self._opened.append(open_store(self._uri, space, DIM, prefix=self._prefix, **options))
         return self._opened[-1]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from encoder.space import Calibration
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings, Modality
 from search.store.base import VectorStore
 from search.store.schema import segment_id
@@ -11,6 +12,7 @@ from search.types import AssetRow, ScoredSegment, SegmentRow
 
 DIM = 16
 SPACE = "0123456789abcdef"
+CALIBRATION = {TEXT: Calibration(0.06, 0.155), IMAGE: Calibration(-0.2, 2.0)}
 
 
 def vectors(n: int, seed: int = 0) -> Embeddings:
@@ -57,6 +59,15 @@ def assert_same_answers(store: VectorStore, oracle: VectorStore, limit: int = 20
             np.testing.assert_allclose(cosines[0], cosines[1], atol=1e-5)
             assert names(one) == names(other)
             assert [_place(hit) for hit in one] == [_place(hit) for hit in other]
+    for query, shift, kinds in zip(queries, (1, 0, -2.5, 3, 1), _MIXTURES, strict=True):
+        one, other = (s.search_mixed(query, kinds, limit, shift=shift) for s in (store, oracle))
+        np.testing.assert_allclose(
+            [hit.cosine for hit in one], [hit.cosine for hit in other], atol=1e-5
+        )
+        assert names(one) == names(other)
+
+
+_MIXTURES = [{TEXT, IMAGE, AUDIO, VIDEO}, [TEXT, AUDIO], [AUDIO, IMAGE], [IMAGE, TEXT], [VIDEO]]
 
 
 def _place(hit: ScoredSegment) -> tuple[object, ...]:

@@ -8,6 +8,7 @@ from typing import cast
 import numpy as np
 import pytest
 
+from encoder.space import Calibration
 from encoder.types import IMAGE
 from search.api.job_status import job_status
 from search.api.ports import Jobs, JobStatus
@@ -17,13 +18,22 @@ from search.store.memory import MemoryStore
 from search.store.milvus import MilvusStore
 from search.store.schema import ASSETS
 from tests.contract.conftest import Opener
-from tests.contract.rows import DIM, SPACE, assert_same_answers, asset, corpus, segment, vectors
+from tests.contract.rows import (
+    CALIBRATION,
+    DIM,
+    SPACE,
+    assert_same_answers,
+    asset,
+    corpus,
+    segment,
+    vectors,
+)
 
 OTHER_SPACE = "fedcba9876543210"
 
 
 def test_reopening_gives_the_same_answers(open_again: Opener) -> None:
-    oracle = MemoryStore(DIM)
+    oracle = MemoryStore(DIM, CALIBRATION)
     assets, segments = corpus(30)
     for each in (open_again(), oracle):
         each.write(assets, segments)
@@ -31,6 +41,17 @@ def test_reopening_gives_the_same_answers(open_again: Opener) -> None:
     again = open_again()
     assert_same_answers(again, oracle)
     assert list(again.scan()) == list(oracle.scan())
+
+
+def test_a_store_keeps_the_calibration_that_it_was_made_with(open_again: Opener) -> None:
+    oracle = MemoryStore(DIM, CALIBRATION)
+    assets, segments = corpus(9)
+    for each in (open_again(), oracle):
+        each.write(assets, segments)
+    again = open_again(calibration={IMAGE: Calibration(0.5, 0.5)})
+    assert again.calibration == CALIBRATION
+    again.write([], segments[:5])
+    assert_same_answers(again, oracle)
 
 
 def test_a_closed_store_says_so(open_again: Opener) -> None:

@@ -10,12 +10,13 @@ import pytest
 
 from encoder.errors import InputError
 from encoder.space import l2_normalize
-from encoder.types import IMAGE, TEXT, VIDEO
+from encoder.types import AUDIO, IMAGE, TEXT, VIDEO
 from search.store.base import VectorStore
 from search.store.memory import MemoryStore
 from search.store.schema import MAX_SNIPPET_BYTES
 from search.types import AssetRow, JsonValue, SegmentRow
 from tests.contract.rows import (
+    CALIBRATION,
     DIM,
     assert_same_answers,
     asset,
@@ -27,7 +28,7 @@ from tests.contract.rows import (
 
 
 def test_answers_like_the_oracle_through_writes_deletes_and_rewrites(store: VectorStore) -> None:
-    oracle = MemoryStore(DIM)
+    oracle = MemoryStore(DIM, CALIBRATION)
     steps = np.random.default_rng(7)
     for seed in range(3):
         assets, segments = corpus(15, seed)
@@ -177,6 +178,21 @@ def test_numbers_that_json_does_not_hold_are_refused(store: VectorStore) -> None
         store.write([replace(asset("a", "/a"), metadata={"x": {"y": [float("nan")]}})], [])
     store.write([replace(asset("a", "/a"), metadata={"x": 2**53 + 1})], [])
     assert store.assets(["a"])["a"].metadata == {"x": float(2**53)}
+
+
+def test_a_mixed_search_among_assets_finds_all_that_they_have(store: VectorStore) -> None:
+    assets, segments = corpus(60)
+    store.write(assets, segments)
+    query, kinds = vectors(1, seed=5)[0], [TEXT, IMAGE, AUDIO]
+    wanted = {assets[0].asset_id, assets[4].asset_id, "unknown"}
+    hits = store.search_mixed(query, kinds, 50, asset_ids=wanted)
+    assert {hit.asset_id for hit in hits} == wanted - {"unknown"}
+    assert {hit.modality for hit in hits} == {TEXT, IMAGE}
+    assert len(hits) == 6
+    assert store.search_mixed(query, kinds, 50, asset_ids=[]) == []
+    all_hits = store.search_mixed(query, kinds, 30, consistency="strong")
+    every = [row.asset_id for row in assets] + [f"unknown{n}" for n in range(5000)]
+    assert store.search_mixed(query, kinds, 30, asset_ids=every) == all_hits
 
 
 def test_a_search_among_assets_finds_all_that_they_have(store: VectorStore) -> None:

@@ -43,8 +43,9 @@ class Corpus:
     segments: list[SegmentRow]
     committed: set[str]
 
-    def store(self) -> MemoryStore:
-        store = MemoryStore(DIM)
+    def store(self, mixes: bool = True) -> MemoryStore:
+        """One that ranks all kinds in one search, or one that was made with other constants."""
+        store = MemoryStore(DIM, SPACE.calibration if mixes else {})
         store.write([a for a in self.assets if a.asset_id in self.committed], self.segments)
         return store
 
@@ -208,7 +209,7 @@ many = settings(
 @given(corpus=st.sampled_from(CORPORA), data=st.data())
 def test_pages_are_the_whole_ranking(reach: str, corpus: Corpus, data: st.DataObject) -> None:
     query = data.draw(queries(corpus, reach))
-    engine = SearchEngine(Vectors(), corpus.store())
+    engine = SearchEngine(Vectors(), corpus.store(data.draw(st.booleans())))
     pages = list(all_pages(engine, query))
     assert all(len(page) == query.limit for page in pages[:-1])
     assert len(pages[-1]) <= query.limit
@@ -244,7 +245,7 @@ def test_what_arrives_between_pages_repeats_nothing(reach: str, data: st.DataObj
     query = data.draw(queries(corpus, reach))
     diversity = data.draw(st.sampled_from([0.0, 0.4]))
     query = replace(query, diversity=diversity)
-    store = corpus.store()
+    store = corpus.store(data.draw(st.booleans()))
     engine = SearchEngine(Vectors(), store)
     seen: list[str] = []
     for number, page in enumerate(all_pages(engine, query)):
@@ -266,7 +267,7 @@ def test_diverse_pages_hold_every_hit_once(reach: str, data: st.DataObject) -> N
     query = replace(
         data.draw(queries(corpus, reach)), diversity=data.draw(st.sampled_from([0.2, 1.0]))
     )
-    engine = SearchEngine(Vectors(), corpus.store())
+    engine = SearchEngine(Vectors(), corpus.store(data.draw(st.booleans())))
     hits = [hit.segment_id for page in all_pages(engine, query) for hit in page]
     wanted = ranking(query, corpus, query.modalities or KINDS)
     assert sorted(hits) == sorted(segment.segment_id for _, segment in wanted)

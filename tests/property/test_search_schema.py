@@ -3,19 +3,23 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoder.types import IMAGE
+from encoder.space import Calibration, l2_normalize
+from encoder.types import IMAGE, Modality
+from search.store.calibrated import cosine_of, from_stored, to_asked, to_stored
+from search.store.checks import checked_asset, checked_segment
 from search.store.schema import (
     asset_from_dict,
     asset_to_dict,
-    checked_asset,
-    checked_segment,
     locations_to_dicts,
+    properties,
     scored_from_dict,
     segment_id,
     segment_to_dict,
+    written_constants,
 )
 from search.types import AssetRow, SegmentRow
 
@@ -30,7 +34,7 @@ def test_a_segment_survives_the_way_through_the_store(
     start_s: float | None, end_s: float | None, first: int | None, last: int | None, snippet: str
 ) -> None:
     row = SegmentRow("s", "a", IMAGE, 3, np.ones(2), start_s, end_s, first, last, snippet)
-    stored = segment_to_dict(checked_segment(row, 2))
+    stored = segment_to_dict(checked_segment(row, 2), {})
     scored = scored_from_dict(stored, 0.5)
     back = (scored.start_s, scored.end_s, scored.char_start, scored.char_end, scored.snippet)
     assert back == (start_s, end_s, first, last, snippet)
@@ -53,3 +57,25 @@ def test_only_the_same_segment_has_the_same_key(
     one: tuple[str, str, int, str], other: tuple[str, str, int, str]
 ) -> None:
     assert (segment_id(*one) == segment_id(*other)) == (one == other)
+
+
+constants = st.builds(Calibration, st.floats(-0.9, 0.9), st.floats(0.05, 5))
+
+
+@given(constants, st.integers(0, 999), st.floats(-10, 10))
+def test_a_product_with_what_is_stored_is_a_calibrated_score(
+    one: Calibration, seed: int, shift: float
+) -> None:
+    query, target = l2_normalize(np.random.default_rng(seed).normal(size=(2, 8)))
+    row = to_stored(target, IMAGE, {IMAGE: one})
+    product = float(to_asked(query[None], shift)[0] @ row)
+    cosine = float(query @ target)
+    assert product * one.c == pytest.approx(cosine - shift * one.mu, abs=1e-4)
+    assert cosine_of(product, shift, IMAGE, {IMAGE: one}) == pytest.approx(cosine, abs=1e-4)
+    np.testing.assert_allclose(from_stored(row, IMAGE, {IMAGE: one}), target, atol=1e-6)
+
+
+@given(st.dictionaries(st.sampled_from(["text", "image", "depth_map"]), constants))
+def test_constants_are_read_as_they_were_written(by_name: dict[str, Calibration]) -> None:
+    by_kind = {Modality(name): one for name, one in by_name.items()}
+    assert written_constants(properties("0" * 16, 8, by_kind)) == by_kind

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -30,8 +30,8 @@ class NorthEncoder:
 class WordStore(MemoryStore):
     """Counts the words that a text shares with what is asked for."""
 
-    def __init__(self) -> None:
-        super().__init__(DIM)
+    def __init__(self, calibration: Mapping[Modality, Calibration]) -> None:
+        super().__init__(DIM, calibration)
         self.asked: list[str] = []
 
     def lexical(
@@ -51,9 +51,10 @@ def north(turned: float, axis: int = 1) -> Embeddings:
     return l2_normalize(row)[0]
 
 
-@pytest.fixture
-def store() -> WordStore:
-    store = WordStore()
+@pytest.fixture(params=[True, False], ids=["mixed", "each"])
+def store(request: pytest.FixtureRequest) -> WordStore:
+    """One that finds all kinds by one search, and one that was made with other constants."""
+    store = WordStore(NorthEncoder.space.calibration if request.param else {})
     add(store, "near", TEXT, north(0.8), "a boat on the water")
     add(store, "words", TEXT, north(2.0), "error e4711 of the pump")
     add(store, "far", TEXT, north(3.0), "nothing of the kind")
@@ -158,3 +159,18 @@ def test_the_same_content_comes_first_of_all_kinds(store: WordStore) -> None:
     add(store, "same", TEXT, north(0.0))
     add(store, "close", IMAGE, north(0.5))
     assert found(store, replace(PUMP, limit=2)) == ["same", "close"]
+
+
+def test_what_is_identical_comes_first_though_a_mixed_list_may_not_hold_it() -> None:
+    """A picture's highest score is 4.5 here, and the texts that fill the list all have more."""
+    store = MemoryStore(DIM, BlindToPictures.space.calibration)
+    for number in range(60):
+        add(store, f"text{number}", TEXT, north(0.1 + number / 1000))
+    add(store, "same", IMAGE, north(0.0))
+    engine = SearchEngine(BlindToPictures(), store)
+    hits = engine.search(Query([Item(IMAGE, None)], limit=2)).hits
+    assert [hit.asset_id for hit in hits] == ["same", "text0"]
+
+
+class BlindToPictures(NorthEncoder):
+    space = Space(DIM, {}, {TEXT: Calibration(0.0, 0.1), IMAGE: Calibration(0.1, 0.2)})

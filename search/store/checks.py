@@ -1,0 +1,119 @@
+"""What a store takes, checked and cut to what it can keep, whichever store it is. Pure."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from encoder.errors import InputError
+from encoder.space import l2_normalize
+from encoder.types import Embeddings
+from search.filters.tree import MAX_NUMBER
+from search.lexical import words
+from search.store.schema import (
+    MAX_LOCATIONS,
+    MAX_METADATA_BYTES,
+    MAX_SNIPPET_BYTES,
+    MAX_URI_BYTES,
+    MAX_WORDS_BYTES,
+)
+from search.types import AssetRow, SegmentRow
+
+
+def words_of(text: str) -> str:
+    """The words of a text, as they are stored in ``words``."""
+    return _cut(" ".join(words(text)), MAX_WORDS_BYTES)
+
+
+def checked_segment(row: SegmentRow, embed_dim: int) -> SegmentRow:
+    """The row as a store keeps it: of unit length, and a text that is too long is cut.
+
+    Raises:
+        InputError: the embedding has another size, or is not finite.
+    """
+    embedding = np.asarray(row.embedding, np.float32)
+    if embedding.shape != (embed_dim,):
+        raise InputError(
+            f"embedding of {row.segment_id}",
+            got=f"shape {embedding.shape}",
+            wanted=f"shape ({embed_dim},)",
+        )
+    if not np.isfinite(embedding).all():
+        raise InputError(
+            f"embedding of {row.segment_id}", got="NaN or infinity", wanted="finite numbers"
+        )
+    unit = l2_normalize(embedding)
+    return replace(row, embedding=unit, snippet=_cut(row.snippet, MAX_SNIPPET_BYTES))
+
+
+def checked_asset(row: AssetRow) -> AssetRow:
+    """The row as a store keeps it.
+
+    Raises:
+        InputError: it holds more than fits, or text that is not Unicode.
+    """
+    where = f"asset {row.asset_id}"
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,128}", row.asset_id):
+        # pymilvus pages through the keys without quoting them.
+        raise InputError("asset_id", got=repr(row.asset_id), wanted="letters, digits, _ . -")
+    if len(row.locations) > MAX_LOCATIONS:
+        raise InputError(
+            f"locations of {where}",
+            got=f"{len(row.locations)} locations",
+            wanted=f"{MAX_LOCATIONS} at most (one content in so many places)",
+        )
+    for uri in row.locations:
+        _check_text(f"uri of {where}", uri, MAX_URI_BYTES)
+    metadata = _checked_json(f"metadata of {where}", dict(row.metadata))
+    _check_text(f"metadata of {where}", json.dumps(metadata), MAX_METADATA_BYTES)
+    return replace(row, locations=list(row.locations), metadata=metadata)
+
+
+def checked_queries(queries: Embeddings, embed_dim: int) -> Embeddings:
+    """Query rows [n, embed_dim] as float32 of unit length, so that products are cosines.
+
+    Raises:
+        InputError: another shape, or not finite.
+    """
+    rows = np.asarray(queries, np.float32)
+    if rows.ndim != 2 or rows.shape[1] != embed_dim:
+        raise InputError("queries", got=f"shape {rows.shape}", wanted=f"shape (n, {embed_dim})")
+    if not np.isfinite(rows).all():
+        raise InputError("queries", got="NaN or infinity", wanted="finite numbers")
+    return l2_normalize(rows)
+
+
+def _check_text(argument: str, text: str, max_bytes: int) -> None:
+    try:
+        n_bytes = len(text.encode())
+    except UnicodeEncodeError:
+        raise InputError(argument, got=repr(text), wanted="a name in valid UTF-8") from None
+    if n_bytes > max_bytes:
+        raise InputError(argument, got=f"{n_bytes} bytes", wanted=f"{max_bytes} bytes at most")
+
+
+def _checked_json(argument: str, value: Any) -> Any:
+    """The value as it returns from JSON: lists, dictionaries, and numbers that are exact there."""
+    if isinstance(value, Mapping):
+        return {str(key): _checked_json(argument, part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_checked_json(argument, part) for part in value]
+    if isinstance(value, str):
+        return _cut(value, MAX_METADATA_BYTES)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int | float) and math.isfinite(value):
+        # Whole numbers beyond 2**53 are compared as doubles here and as integers there.
+        return value if abs(value) <= MAX_NUMBER else float(value)
+    raise InputError(argument, got=repr(value), wanted="what JSON can hold, finite numbers")
+
+
+def _cut(text: str, max_bytes: int) -> str:
+    """At most so many bytes of valid UTF-8."""
+    return text.encode(errors="replace")[:max_bytes].decode(errors="ignore")
