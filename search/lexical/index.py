@@ -22,11 +22,20 @@ _HEAP_BYTES = 15_000_000
 
 
 class Text(NamedTuple):
-    """The text of a segment."""
+    """The text of a segment; ``note`` is kept beside it and comes back with what is found."""
 
     segment_id: str
     asset_id: str
     text: str
+    note: bytes = b""
+
+
+class FoundText(NamedTuple):
+    """A segment that holds a word that was looked for, and its BM25."""
+
+    segment_id: str
+    score: float
+    note: bytes
 
 
 class WordIndex:
@@ -44,6 +53,7 @@ class WordIndex:
             "segment_id", stored=True, tokenizer_name="raw", index_option="basic"
         )
         builder.add_text_field("asset_id", tokenizer_name="raw", index_option="basic")
+        builder.add_bytes_field("note", stored=True)
         builder.add_text_field("words", tokenizer_name="whitespace", index_option="freq")
         self._schema = builder.build()
         folder = None if in_memory else mkdtemp(prefix="anymodal-words-")
@@ -63,7 +73,10 @@ class WordIndex:
                 found = " ".join(words(text.text))
                 if found:
                     document = tantivy.Document(
-                        segment_id=text.segment_id, asset_id=text.asset_id, words=found
+                        segment_id=text.segment_id,
+                        asset_id=text.asset_id,
+                        note=text.note,
+                        words=found,
                     )
                     self._writer.add_document(document)
                 self._is_changed = True
@@ -77,8 +90,8 @@ class WordIndex:
 
     def find(
         self, text: str, limit: int, asset_ids: Collection[str] | None = None
-    ) -> list[tuple[str, float]]:
-        """Ids of the segments that hold a word of ``text`` with their BM25, best first."""
+    ) -> list[FoundText]:
+        """The segments that hold a word of ``text``, best first, ties by id."""
         from tantivy import Occur, Query
 
         wanted = dict.fromkeys(words(text))
@@ -92,8 +105,8 @@ class WordIndex:
             query = Query.boolean_query([(Occur.Must, query), (Occur.Must, inside)])
         searcher = self._searcher()
         hits = searcher.search(query, limit, count=False).hits
-        found = [(str(searcher.doc(at).get_first("segment_id")), score) for score, at in hits]
-        return sorted(found, key=lambda hit: (-hit[1], hit[0]))
+        found = [_found(searcher.doc(at), score) for score, at in hits]
+        return sorted(found, key=lambda hit: (-hit.score, hit.segment_id))
 
     def _searcher(self) -> tantivy.Searcher:
         with self._lock:
@@ -102,3 +115,8 @@ class WordIndex:
                 self._index.reload()
                 self._is_changed = False
             return self._index.searcher()
+
+
+def _found(document: tantivy.Document, score: float) -> FoundText:
+    segment_id, note = document.get_first("segment_id"), document.get_first("note")
+    return FoundText(str(segment_id), score, note or b"")

@@ -148,7 +148,7 @@ class MemoryStore:
                 self._words = WordIndex(in_memory=True)
                 self._words.add(map(_text, self._segments.values()))
             found = self._words.find(text, limit, asset_ids)
-            return [_scored(self._segments[segment_id], score) for segment_id, score in found]
+            return [_scored(self._segments[one.segment_id], one.score) for one in found]
 
     def select(
         self,

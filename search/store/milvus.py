@@ -16,7 +16,6 @@ from encoder.space import Calibration
 from encoder.types import Embeddings, Modality
 from search.filters import Compiled, Filter, compile_filter, matches
 from search.filters.expressions import beyond, equals
-from search.lexical import holds, words
 from search.store.base import Consistency
 from search.store.calibrated import Constants, cosine_of, from_stored, to_asked
 from search.store.checks import checked_asset, checked_queries, checked_segment
@@ -25,6 +24,7 @@ from search.store.milvus_link import MilvusLink
 from search.store.milvus_partitions import Partitions
 from search.store.milvus_rows import MilvusRows, among_assets, chunks
 from search.store.milvus_setup import METRIC, prepare_collections
+from search.store.mirrored_words import MirroredWords
 from search.store.schema import (
     ASSETS,
     LOCATIONS,
@@ -40,7 +40,7 @@ from search.store.schema import (
     written_constants,
 )
 from search.store.shared import served
-from search.store.words import MilvusWords, MirroredWords, Words
+from search.store.words import MilvusWords, Words
 from search.together import Together
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
@@ -48,7 +48,6 @@ Found: TypeAlias = tuple[float, ScoredSegment]
 """The inner product by which a segment is ranked, and the segment."""
 
 _QUERIES_PER_CALL = 64
-_MAX_FOUND_BY_WORDS = 1000
 
 
 class MilvusStore:
@@ -109,7 +108,7 @@ class MilvusStore:
             self._rows = MilvusRows(self._link, names)
             self.calibration = self._written_constants()
             self._words: Words = (
-                MilvusWords(self._link, self._rows)
+                MilvusWords(self._link, self._rows, self._segments)
                 if self._link.knows_bm25
                 else MirroredWords(self._rows, self._segments)
             )
@@ -274,23 +273,7 @@ class MilvusStore:
         self, text: str, limit: int, *, asset_ids: Ids[str] | None = None
     ) -> list[ScoredSegment]:
         """The segments whose text holds words of ``text``, 1,000 at most; ``cosine`` is BM25."""
-        wanted = frozenset(words(text))
-        limit = asked = min(limit, _MAX_FOUND_BY_WORDS)
-        while True:
-            found = self._words.find(text, asked, asset_ids)
-            kept = self._that_hold(wanted, dict(found))
-            if len(kept) >= limit or len(found) < asked or asked > _MAX_FOUND_BY_WORDS:
-                return kept[:limit]
-            asked *= 4
-
-    def _that_hold(
-        self, wanted: frozenset[str], scores: Mapping[str, float]
-    ) -> list[ScoredSegment]:
-        """Those of these segments that are stored and hold one of the words, best first."""
-        rows = self._rows.of(self._segments, self._segments.key, list(scores))
-        kept = [row for row in rows if holds(row["snippet"], wanted)]
-        found = [scored_from_dict(row, scores[row[self._segments.key]]) for row in kept]
-        return sorted(found, key=lambda hit: (-hit.cosine, hit.segment_id))
+        return self._words.find(text, limit, asset_ids)
 
     def select(
         self,

@@ -24,6 +24,7 @@ from typing import Any
 from encoder.errors import InputError
 from encoder.types import Modality
 from search.filters.folders import MAX_FOLDERS, folder_keys
+from search.lexical.index import FoundText, Text
 from search.store import calibrated
 from search.store.calibrated import Constants
 from search.types import AssetRow, ScoredSegment, SegmentRow
@@ -212,6 +213,12 @@ def _digest(*parts: str) -> str:
 
 def segment_to_dict(row: SegmentRow, constants: Constants) -> dict[str, Any]:
     """A checked segment as a row of Milvus."""
+    embedding = calibrated.to_stored(row.embedding, row.modality, constants)
+    return {**scalars_of(row), "embedding": embedding}
+
+
+def scalars_of(row: SegmentRow) -> dict[str, Any]:
+    """A checked segment as a row of Milvus, without its embedding."""
     return {
         "segment_id": row.segment_id,
         "asset_id": row.asset_id,
@@ -222,7 +229,6 @@ def segment_to_dict(row: SegmentRow, constants: Constants) -> dict[str, Any]:
         "char_start": int(_stored(row.char_start)),
         "char_end": int(_stored(row.char_end)),
         "snippet": row.snippet,
-        "embedding": calibrated.to_stored(row.embedding, row.modality, constants),
     }
 
 
@@ -256,6 +262,17 @@ def scored_from_dict(row: Mapping[str, Any], cosine: float) -> ScoredSegment:
         char_end=_loaded(row["char_end"]),
         snippet=row["snippet"],
     )
+
+
+def text_of(row: Mapping[str, Any]) -> Text:
+    """A row of Milvus for a `WordIndex`, which keeps all of it."""
+    note = json.dumps(dict(row)).encode()
+    return Text(row["segment_id"], row["asset_id"], row["snippet"], note)
+
+
+def scored_from_text(found: FoundText) -> ScoredSegment:
+    """The row that a `WordIndex` kept; ``cosine`` is BM25."""
+    return scored_from_dict(json.loads(found.note), found.score)
 
 
 def asset_to_dict(row: AssetRow) -> dict[str, Any]:

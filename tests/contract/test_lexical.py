@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from encoder.types import AUDIO, TEXT
+from search.store import mirrored_words
 from search.store.base import LexicalIndex, VectorStore
 from search.store.memory import MemoryStore
 from search.types import SegmentRow
@@ -114,6 +115,21 @@ def test_what_another_process_changes_is_found_in_the_end(open_again: Opener) ->
     wait_until(lambda: set(found(mine, "zeppelin")) == {"a", "b"})
     other.delete(["a"])
     wait_until(lambda: found(mine, "zeppelin") == ["b"])
+
+
+def test_texts_that_another_process_takes_out_of_an_asset_are_forgotten(
+    open_again: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirrored_words, "REFRESH_S", 0.1)
+    monkeypatch.setattr(mirrored_words, "FULL_REFRESH_S", 0.1)
+    mine, other = open_again(), open_again.beside()
+    rows = [text("a", "A zeppelin over the alps", 0), text("a", "A balloon over the alps", 1)]
+    mine.write([asset("a", "/a", modality=TEXT, n_segments=2)], rows)
+    assert found(mine, "zeppelin") == found(mine, "balloon") == ["a"]
+    other.delete(["a"])
+    other.write([asset("a", "/a", modality=TEXT)], rows[:1])
+    wait_until(lambda: not found(mine, "balloon"))
+    assert found(mine, "zeppelin") == ["a"]
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
