@@ -23,7 +23,7 @@ from encoder.observer import EncoderObserver
 from encoder.registry import registered_modalities
 from encoder.space import Space, l2_normalize
 from encoder.towers import video as video_tower
-from encoder.towers.base import Tower
+from encoder.towers.base import Prepared, Tower
 from encoder.towers.lazy import LazyTower
 from encoder.towers.listening import is_listening, listening, tell
 from encoder.towers.text_stats import TextStats, counting, is_counted, join, pass_on
@@ -263,8 +263,7 @@ class MultiModalEncoder:
         if modality == VIDEO and VIDEO not in self._model.towers:
             return np.stack([self._encode_video(content) for content in contents])
         tower = self._tower(modality)
-        with ThreadPoolExecutor(_PREPARE_THREADS) as threads:
-            prepared = list(threads.map(tower.prepare, contents))
+        prepared = _prepare(tower, contents)
         lengths = [len(p) for p in prepared]
         batches = bucket_by_length(
             lengths,
@@ -304,6 +303,14 @@ class MultiModalEncoder:
             )
         with self._lock:
             return self._plugins.setdefault(modality, factory(self._model))
+
+
+def _prepare(tower: Tower, contents: Sequence[Any]) -> list[Prepared]:
+    """Side by side; for one, as a query is, a thread takes longer to start than a text to split."""
+    if len(contents) == 1:
+        return [tower.prepare(contents[0])]
+    with ThreadPoolExecutor(_PREPARE_THREADS) as threads:
+        return list(threads.map(tower.prepare, contents))
 
 
 def _observe_towers(model: Model, observer: EncoderObserver) -> None:
