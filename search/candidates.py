@@ -31,8 +31,9 @@ from search.fusion import (
 from search.grouping import Group, by_asset, by_segment
 from search.planner import MAX_CANDIDATES, Plan, Share, widened
 from search.progress import Progress
-from search.store.base import LexicalIndex, VectorStore
+from search.store.base import VectorStore
 from search.types import AssetRow, Query, ScoredSegment
+from search.word_search import WordSearch
 
 # So many asset ids may go with a search; beyond that, hits are checked one by one.
 MAX_JOINED = 2000
@@ -85,17 +86,17 @@ class Finder:
     """One search for candidates.
 
     Args:
-        index: what finds words, if the store can.
+        words: those of the query.
         is_out: whether an asset is left out of the hits.
         has_shown: whether the group of this key was on a page before.
     """
 
     store: VectorStore
-    index: LexicalIndex | None
     space: Space
     query: Query
     plan: Plan
     fused: FusedQuery
+    words: WordSearch
     progress: Progress
     executor: Executor
     is_out: Callable[[str], bool]
@@ -127,7 +128,7 @@ class Finder:
 
     def explain(self) -> dict[str, Any]:
         """What the query became; see `search.explain`."""
-        return explain_query(self.query, self.plan, self.space, self._n_seen, self._words())
+        return explain_query(self.query, self.plan, self.space, self._n_seen, self.words.text)
 
     def _joined(self) -> list[str] | None:
         """The assets that the filter selects, if they are few."""
@@ -148,7 +149,7 @@ class Finder:
 
     def _search(self, n: int, asset_ids: Collection[str] | None) -> Seen:
         """Vectors and words side by side; the stage ``lexical`` is what words take longer."""
-        words = self.executor.submit(self._lexical, n, asset_ids) if self._words() else None
+        words = self.words.look(n, asset_ids)
         with self.progress.stage("search"):
             found = self._mixed(n, asset_ids) if self._can_mix() else self._each(n, asset_ids)
         with self.progress.stage("lexical") if words else nullcontext():
@@ -216,17 +217,6 @@ class Finder:
 
         answers = map(nearest, kinds) if len(kinds) == 1 else self.executor.map(nearest, kinds)
         return dict(zip(kinds, answers, strict=True))
-
-    def _lexical(self, n: int, asset_ids: Collection[str] | None) -> list[ScoredSegment]:
-        """What the query's words find, if they are to be looked for."""
-        if self.index is None or not self._words():
-            return []
-        return self.index.lexical(self._words(), n, asset_ids=asset_ids)
-
-    def _words(self) -> str:
-        """What to look for in words; empty if that is not wanted, or the store cannot."""
-        is_wanted = self.index is not None and self.plan.lexical is not False
-        return " ".join(self.plan.words) if is_wanted else ""
 
     def _fused(
         self,
@@ -302,10 +292,11 @@ class Finder:
         while chunk := list(islice(ids, MAX_JOINED)):
             for kind, segments in self._nearest_of(chunk).items():
                 found[kind] = self._best(found[kind] + segments)
-        with self.progress.stage("lexical"):
-            words = self._lexical(MAX_CANDIDATES, asset_ids)
+        words = self.words.look(MAX_CANDIDATES, asset_ids)
+        with self.progress.stage("lexical") if words else nullcontext():
+            lexical = words.result() if words else []
         with self.progress.stage("fuse"):
-            return self._fused(_Found(found), words, None)
+            return self._fused(_Found(found), lexical, None)
 
     def _selected(self, limit: int | None = None) -> Iterator[str]:
         """The assets for which the filter holds; all without one."""

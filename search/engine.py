@@ -19,12 +19,13 @@ from search.fusion import FusedQuery, fuse_terms
 from search.grouping import Group
 from search.latency import LatencyTracker
 from search.pages import Page, read_page
-from search.planner import Plan, check, plan
+from search.planner import Plan, plan
 from search.presentation import hit_of
 from search.progress import Progress
 from search.store.base import LexicalIndex, VectorStore
 from search.terms import ItemEncoder, embed_terms
 from search.types import Explanation, Hit, Query, SearchResult
+from search.word_search import WordSearch
 
 _THREADS = 16
 # So many of the hits before count when a page is to differ from them.
@@ -40,6 +41,7 @@ class _Request:
     page: Page
     term_embeddings: Embeddings
     fused: FusedQuery
+    words: WordSearch
     progress: Progress
 
 
@@ -97,23 +99,24 @@ class SearchEngine:
 
     def _prepare(self, query: Query, progress: Progress) -> _Request:
         with progress.stage("plan"):
-            check(query, self._known)
+            planned = plan(query, self._known)
+            words = WordSearch(self._index, planned, self._threads)
         embeddings = embed_terms(query.terms, self._encoder, self._store, progress)
         with progress.stage("plan"):
             fused = fuse_terms(embeddings, [term.weight for term in query.terms])
             page = read_page(query, fused.direction)
-            planned = plan(query, self._known, len(page.shown))
-        return _Request(query, planned, page, embeddings, fused, progress)
+            planned = planned.beyond(len(page.shown))
+        return _Request(query, planned, page, embeddings, fused, words, progress)
 
     def _finder(self, request: _Request) -> Finder:
         own = {term.asset_id for term in request.query.terms if term.asset_id}
         return Finder(
             store=self._store,
-            index=self._index,
             space=self._encoder.space,
             query=request.query,
             plan=request.plan,
             fused=request.fused,
+            words=request.words,
             progress=request.progress,
             executor=self._threads,
             is_out=own.__contains__,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from encoder.errors import InputError
 from encoder.types import TEXT, Modality
@@ -59,14 +59,18 @@ class Plan:
         """All kinds of segment, each searched on its own."""
         return tuple(sorted({kind for share in self.shares for kind in share.modalities}))
 
+    def beyond(self, n_shown: int) -> Plan:
+        """The same, after pages that showed so many hits."""
+        most = max(share.pool for share in self.shares) + n_shown
+        return replace(self, candidates=_bounded(_OVER_FETCH * most))
 
-def plan(query: Query, known: Collection[Modality], n_shown: int = 0) -> Plan:
+
+def plan(query: Query, known: Collection[Modality]) -> Plan:
     """Plan a query.
 
     Args:
         query: see `search.types.Query`.
         known: the modalities that the space has; all are searched if the query names none.
-        n_shown: how many hits were on the pages before.
 
     Raises:
         InputError: the query cannot be answered as it is; names the field.
@@ -78,7 +82,7 @@ def plan(query: Query, known: Collection[Modality], n_shown: int = 0) -> Plan:
     else:
         kinds = tuple(sorted(set(query.modalities or known)))
         shares = (_share(kinds, query.limit, query.diversity),)
-    most = max(share.pool for share in shares) + n_shown
+    most = max(share.pool for share in shares)
     words = tuple(
         str(term.item.content)
         for term in query.terms

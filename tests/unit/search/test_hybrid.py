@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from threading import Event
 
 import numpy as np
 import pytest
@@ -33,11 +34,13 @@ class WordStore(MemoryStore):
     def __init__(self, calibration: Mapping[Modality, Calibration]) -> None:
         super().__init__(DIM, calibration)
         self.asked: list[str] = []
+        self.has_asked = Event()
 
     def lexical(
         self, text: str, limit: int, *, asset_ids: Collection[str] | None = None
     ) -> list[ScoredSegment]:
         self.asked.append(text)
+        self.has_asked.set()
         rows = self.search(north(0.0)[None], TEXT, 1000, asset_ids=asset_ids)[0]
         words = set(text.lower().split())
         scored = [replace(r, cosine=float(len(words & set(r.snippet.split())))) for r in rows]
@@ -174,3 +177,17 @@ def test_what_is_identical_comes_first_though_a_mixed_list_may_not_hold_it() -> 
 
 class BlindToPictures(NorthEncoder):
     space = Space(DIM, {}, {TEXT: Calibration(0.0, 0.1), IMAGE: Calibration(0.1, 0.2)})
+
+
+def test_words_are_looked_for_before_the_query_is_encoded(store: WordStore) -> None:
+    seen: list[list[str]] = []
+
+    class Slow(NorthEncoder):
+        def encode_items(self, items: Sequence[Item]) -> Embeddings:
+            store.has_asked.wait(30)
+            seen.append(list(store.asked))
+            return super().encode_items(items)
+
+    SearchEngine(Slow(), store).search(PUMP)
+    assert seen == [["pump error E4711"]]
+    assert store.asked == ["pump error E4711"]  # and not once more

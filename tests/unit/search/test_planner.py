@@ -37,7 +37,8 @@ def test_widening_grows_and_ends() -> None:
 
 
 def test_what_was_shown_before_is_searched_past() -> None:
-    first, later = (plan(Query([ITEM]), KNOWN, n_shown).candidates for n_shown in (0, 500))
+    first = plan(Query([ITEM]), KNOWN).candidates
+    later = plan(Query([ITEM]), KNOWN).beyond(500).candidates
     assert later >= first + 4 * 500 - 44
 
 
