@@ -41,6 +41,7 @@ from encoder.types import (
 
 # Tokenizing, resizing and spectrograms release the GIL for most of their time.
 _PREPARE_THREADS = 2
+_SHORT_CHARS = 5000
 
 
 @dataclass(frozen=True, eq=False)
@@ -306,11 +307,20 @@ class MultiModalEncoder:
 
 
 def _prepare(tower: Tower, contents: Sequence[Any]) -> list[Prepared]:
-    """Side by side; for one, as a query is, a thread takes longer to start than a text to split."""
-    if len(contents) == 1:
-        return [tower.prepare(contents[0])]
+    """Side by side, unless threads take longer to start than the work takes: few short texts do.
+
+    In a server whose threads all want the interpreter, each start waits for milliseconds.
+    """
+    if len(contents) == 1 or _is_short(contents):
+        return [tower.prepare(content) for content in contents]
     with ThreadPoolExecutor(_PREPARE_THREADS) as threads:
         return list(threads.map(tower.prepare, contents))
+
+
+def _is_short(contents: Sequence[Any]) -> bool:
+    """Whether these are texts of a few thousand characters in all."""
+    texts = [content for content in contents if isinstance(content, str)]
+    return len(texts) == len(contents) and sum(map(len, texts)) <= _SHORT_CHARS
 
 
 def _observe_towers(model: Model, observer: EncoderObserver) -> None:

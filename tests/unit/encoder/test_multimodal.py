@@ -1,3 +1,4 @@
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,24 @@ def test_a_text_has_one_vector_in_any_batch(encoder: MultiModalEncoder, texts: l
     together = encoder.encode_multimodal(text=texts)["text"]
     alone = np.stack([encoder.encode_multimodal(text=text)["text"] for text in texts])
     assert (together * alone).sum(axis=1).min() > 0.9999
+
+
+def test_threads_are_started_only_where_they_help(
+    encoder: MultiModalEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Queries come in small batches, and a busy server waits for each thread that it starts."""
+    started: list[threading.Thread] = []
+    start = threading.Thread.start
+
+    def noted_start(thread: threading.Thread) -> None:
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", noted_start)
+    encoder.encode_multimodal(text=["a red car", "rain on a tin roof"])
+    assert not started
+    encoder.encode_multimodal(text=["a red car " * 300, "rain on a tin roof " * 300])
+    assert started
 
 
 def test_different_inputs_have_different_vectors(encoder: MultiModalEncoder) -> None:
