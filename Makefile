@@ -84,7 +84,7 @@ compose-check: .venv/tested
 	promtool test rules compose/prometheus/alerts_test.yml
 
 # The stack in podman, where there is no Docker: apt-get install podman runc docker-compose debootstrap
-# netavark aardvark-dns catatonit. Images are made from Debian and PyPI, and stay in .compose-test.
+# netavark nftables aardvark-dns catatonit. Images are made from Debian and PyPI, and stay in .compose-test.
 compose-test: .venv/tested bundle
 	$(BIN)/pytest -m compose tests/compose
 
