@@ -9,6 +9,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from search.errors import StoreError
+from workers.allocator import share_pools
 from workers.config import Settings
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ def _encoder() -> MultiModalEncoder:
     from encoder.config import EncoderConfig
     from workers.metrics import CountedEncoder
 
+    share_pools()
     config = EncoderConfig()
     # Serving defaults to what is fast; ANYMODAL_ENCODER__QUANTIZATION=none asks for float32,
     # ANYMODAL_ENCODER__ENABLE_DSRE=false for all tokens.

@@ -14,6 +14,7 @@ from pathlib import Path
 from encoder import MultiModalEncoder
 from ingest import IngestConfig
 from search.store.open import open_store
+from workers.allocator import share_pools
 from workers.jobs import IngestJob, in_chunks
 from workers.reports import IngestReport
 
@@ -33,6 +34,7 @@ def resident_mb() -> float:
 
 
 def main(folder: str, store_uri: str) -> None:
+    share_pools()  # as `workers.resources` does
     encoder = MultiModalEncoder(quantization="int8")
     store = open_store(store_uri, encoder.space.fingerprint, encoder.embed_dim)
     job = IngestJob(encoder, store, IngestConfig(isolate=True))
