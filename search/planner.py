@@ -56,7 +56,7 @@ class Plan:
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
-        """All kinds of segment, each searched on its own."""
+        """All kinds of segment that are searched."""
         return tuple(sorted({kind for share in self.shares for kind in share.modalities}))
 
     def beyond(self, n_shown: int) -> Plan:

@@ -20,11 +20,11 @@ from search.store.schema import (
     scored_from_text,
     text_of,
 )
+from search.store.words import MAX_FOUND
 from search.types import ScoredSegment, SegmentRow
 
 REFRESH_S = 5.0
 FULL_REFRESH_S = 60.0
-_MAX_FOUND = 1000
 _SLOWDOWN = 20
 _ASSETS_PER_READ = 200
 
@@ -63,7 +63,7 @@ class MirroredWords:
 
     def find(self, text: str, limit: int, asset_ids: Ids[str] | None) -> list[ScoredSegment]:
         """See `Words.find`."""
-        found = self._refreshed().find(text, min(limit, _MAX_FOUND), asset_ids)
+        found = self._refreshed().find(text, min(limit, MAX_FOUND), asset_ids)
         return [scored_from_text(one) for one in found]
 
     def close(self) -> None:

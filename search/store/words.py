@@ -14,7 +14,8 @@ from search.store.milvus_rows import MilvusRows, among_assets
 from search.store.schema import WORDS, Collection, scored_from_dict
 from search.types import ScoredSegment, SegmentRow
 
-_MAX_FOUND = 1000
+MAX_FOUND = 1000
+"""The most segments that one look for words finds."""
 
 
 class Words(Protocol):
@@ -70,11 +71,11 @@ class MilvusWords:
     def find(self, text: str, limit: int, asset_ids: Ids[str] | None) -> list[ScoredSegment]:
         """See `Words.find`."""
         wanted = frozenset(words(text))
-        limit = asked = min(limit, _MAX_FOUND)
+        limit = asked = min(limit, MAX_FOUND)
         while True:
             scores = self._scores(text, asked, asset_ids)
             kept = self._that_hold(wanted, scores)
-            if len(kept) >= limit or len(scores) < asked or asked > _MAX_FOUND:
+            if len(kept) >= limit or len(scores) < asked or asked > MAX_FOUND:
                 return kept[:limit]
             asked *= 4
 
