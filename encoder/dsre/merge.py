@@ -151,8 +151,8 @@ def _places(real: Tensor, merged: Tensor) -> tuple[Tensor, Tensor]:
 def _even_length(n_kept: Tensor, length: int) -> int:
     half: int = torch.div(n_kept.max() + 1, 2, rounding_mode="trunc").item()  # type: ignore[assignment]
     # what an exporter cannot know of a length that depends on the data
-    torch._check(half >= 1)  # type: ignore[no-untyped-call]
-    torch._check(2 * half <= length)  # type: ignore[no-untyped-call]
+    torch._check(half >= 1)
+    torch._check(2 * half <= length)
     return 2 * half
 
 

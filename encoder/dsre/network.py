@@ -84,7 +84,7 @@ class SparseEncoder(nn.Module):
         if torch.compiler.is_exporting():
             merged = Tokens(*MERGE(*tokens, floor, threshold, active))
             # else the exporter asks whether this length is 1
-            torch._check(merged.sizes.shape[1] >= 2)  # type: ignore[no-untyped-call]
+            torch._check(merged.sizes.shape[1] >= 2)
             return merged
         return merge_tokens(tokens, floor, threshold) if bool(active) else tokens
 

@@ -170,7 +170,7 @@ class Student:
             sparse, _ = torch.func.functional_call(self.network, self._weights(), _padded(texts))
         loss = objective(sparse.float(), dense, anchors, self._plan.anchors_weight)
         self._optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(self._parameters, _LONGEST_GRADIENT)
         self._optimizer.step()
         return float(loss.detach())

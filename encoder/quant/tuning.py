@@ -88,7 +88,7 @@ def tune(
             wanted = run(original, batch).clone()  # out of inference mode
             loss = divergence(objective, wanted, forward(student, batch).float())
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             schedule.step()
             advance(f"{loss.item():.3g}")
