@@ -1,4 +1,4 @@
-"""Do in one go what several threads want at the same time."""
+"""Do in one go what several threads, or requests of a round, want at the same time."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from time import monotonic
 from typing import Generic, TypeVar
 
 from encoder.errors import AnymodalError
+from search.rounds import meet
 
 Key = TypeVar("Key", bound=Hashable)
 Item = TypeVar("Item")
@@ -17,7 +18,7 @@ Result = TypeVar("Result")
 
 @dataclass(eq=False)
 class _Call(Generic[Item, Result]):
-    """What one thread wants, and what becomes of it."""
+    """What one request wants, and what becomes of it."""
 
     items: Sequence[Item]
     woken: Event = field(default_factory=Event)
@@ -54,7 +55,11 @@ class Together(Generic[Key, Item, Result]):
 
     def __call__(self, key: Key, items: Sequence[Item]) -> Sequence[Result]:
         """A result for each item; raises what ``do`` raises."""
-        return self._lane(key).run(items)
+        call = _Call[Item, Result](items)
+        meet(self._lane(key), call)
+        if call.error is not None:
+            raise call.error
+        return call.results
 
     def n_waiting(self, key: Key) -> int:
         """How many calls wait for the batch of this key that runs."""
@@ -87,23 +92,21 @@ class _Lane(Generic[Item, Result]):
     def n_waiting(self) -> int:
         return len(self._waiting)
 
-    def run(self, items: Sequence[Item]) -> Sequence[Result]:
-        call = _Call[Item, Result](items)
+    def run_all(self, calls: Sequence[_Call[Item, Result]]) -> None:
+        """Have these calls done, which one thread makes."""
         with self._changed:
-            self._waiting.append(call)
-            call.leads = not self._busy
+            self._waiting += calls
+            calls[0].leads = not self._busy
             self._busy = True
             self._changed.notify_all()
-        if not call.leads:
-            call.woken.wait()
-        if call.leads:
-            self._lead()
-        if call.error is not None:
-            raise call.error
-        return call.results
+        for call in calls:
+            if not call.leads:
+                call.woken.wait()
+            if call.leads:
+                self._lead()
 
     def _lead(self) -> None:
-        """Do a batch; the caller's own call is its first."""
+        """Do a batch; one of the caller's own calls is its first."""
         batch: list[_Call[Item, Result]] = []
         try:
             batch = self._gather()

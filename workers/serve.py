@@ -22,6 +22,7 @@ from search.embedding_cache import CachedEncoder
 from search.engine import SearchEngine
 from search.latency import LatencyTracker
 from search.lru import ByteCache
+from search.rounds import RoundExecutor
 from search.terms import ItemEncoder
 from search.uploads import UploadFolder
 from workers import resources
@@ -55,7 +56,10 @@ def services(config: ApiConfig) -> Iterator[Services]:
         jobs = stack.enter_context(_jobs(uploads))
         if isinstance(jobs, LocalJobs):
             jobs.resume(store)
-        workbench = Workbench(config.threads, config.queue, config.timeout_s)
+        short = RoundExecutor(
+            max_requests=config.batch_items, wait_s=config.batch_wait_ms / 1000, name="short"
+        )
+        workbench = Workbench(config.threads, config.queue, config.timeout_s, short)
         stack.callback(workbench.close)
         metrics.watch("anymodal_requests_taken", "Requests at work or waiting.", workbench.taken)
         yield Services(

@@ -15,6 +15,7 @@ from search.api.multipart import Part, events
 from search.api.refusal import ContentTypeError
 
 _REF = "#/components/schemas/{model}"
+_SMALL_BYTES = 8192
 _MEDIA = ("image", "audio", "video")
 
 
@@ -25,6 +26,11 @@ class SearchBody:
     json: bytes
     fields: dict[str, list[str]]
     files: dict[str, bytes]
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it is read in less time than it takes to hand it to a thread."""
+        return 0 < len(self.json) <= _SMALL_BYTES
 
     def request(self) -> SearchRequest:
         """The request that it holds; a form's fields may also make one without ``request``.

@@ -39,7 +39,7 @@ class ApiConfig(BaseSettings):
     """Sites whose pages may use the API, such as ``https://example.org``; none at first."""
 
     threads: int = Field(default=32, ge=1)
-    """How many requests are worked at side by side; most of that time they wait for the store."""
+    """How many requests are worked at side by side, each in a thread; short ones share another."""
 
     queue: int = Field(default=64, ge=0)
     """How many more may wait; beyond that the answer is 503."""
@@ -51,10 +51,10 @@ class ApiConfig(BaseSettings):
     """The longest that one request may take; then the answer is 504."""
 
     batch_items: int = Field(default=32, ge=1)
-    """The most queries that are encoded at once."""
+    """The most queries that are encoded, and the most short ones that are searched, at once."""
 
     batch_wait_ms: float = Field(default=2.0, ge=0)
-    """The longest that queries wait for company, and only while there is some."""
+    """The longest that queries wait for the next one to come, and only while there is company."""
 
     embedding_cache_bytes: int = Field(default=64 * 2**20, ge=0)
     """How much memory the embeddings of past queries may take."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
 from threading import Lock
@@ -32,10 +32,12 @@ class Workbench:
         threads: how much is worked at side by side.
         queue: how much more may wait.
         timeout_s: the longest that the caller waits, in the queue and at work.
+        short: runs short requests; closed together with this.
     """
 
-    def __init__(self, threads: int, queue: int, timeout_s: float) -> None:
+    def __init__(self, threads: int, queue: int, timeout_s: float, short: Executor) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="api")
+        self._short = short
         self._most = threads + queue
         self._timeout_s = timeout_s
         self._n_taken = 0
@@ -45,12 +47,15 @@ class Workbench:
         self,
         work: Callable[[Turn], T],
         gone: Callable[[], Awaitable[object]] | None = None,
+        *,
+        is_short: bool = False,
     ) -> T:
         """The result of ``work``.
 
         Args:
             work: told of its turn; it should `check` the turn's deadline.
             gone: returns once nobody waits for the result any more; then the work is cancelled.
+            is_short: whether it is one for the executor of short requests.
 
         Raises:
             OverloadedError: too much waits already.
@@ -60,7 +65,8 @@ class Workbench:
         self._take()
         deadline, asked = Deadline(self._timeout_s), perf_counter()
         begin = copy_context().run  # so that what the work logs carries the request's id
-        future = self._pool.submit(begin, lambda: work(Turn(deadline, perf_counter() - asked)))
+        pool = self._short if is_short else self._pool
+        future = pool.submit(begin, lambda: work(Turn(deadline, perf_counter() - asked)))
         future.add_done_callback(self._give_back)
         result = asyncio.wrap_future(future)
         watch = asyncio.ensure_future(gone()) if gone else None
@@ -89,6 +95,7 @@ class Workbench:
 
     def close(self) -> None:
         """End the threads; what waits is dropped, what runs is waited for."""
+        self._short.shutdown(cancel_futures=True)
         self._pool.shutdown(cancel_futures=True)
 
     def _take(self) -> None:

@@ -11,6 +11,7 @@ import pytest
 from encoder.errors import InputError
 from encoder.space import l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO
+from search.rounds import RoundExecutor
 from search.store.base import VectorStore
 from search.store.memory import MemoryStore
 from search.store.schema import MAX_SNIPPET_BYTES
@@ -239,15 +240,20 @@ def test_queries_of_another_size_are_refused(store: VectorStore) -> None:
         store.search(np.full((1, DIM), np.nan, np.float32), IMAGE, 5)
 
 
-def test_many_threads_get_the_answers_that_one_gets(store: VectorStore) -> None:
+def test_many_at_once_get_the_answers_that_one_gets(store: VectorStore) -> None:
     assets, segments = corpus(20, 3)
     store.write(assets, segments)
     queries, ids = vectors(24), [row.asset_id for row in assets]
 
-    def ask(number: int) -> object:
-        hits = store.search(queries[number : number + 1], (TEXT, IMAGE)[number % 2], 3 + number % 3)
-        return hits, store.assets(ids[number % 7 : number % 7 + 3])
+    def ask(number: int) -> tuple[list[str], list[float], object]:
+        query, kind = queries[number : number + 1], (TEXT, IMAGE)[number % 2]
+        (hits,) = store.search(query, kind, 3 + number % 3)
+        found = store.assets(ids[number % 7 : number % 7 + 3])
+        return [hit.segment_id for hit in hits], [hit.cosine for hit in hits], found
 
-    alone = [ask(number) for number in range(24)]
+    # Searched together, cosines differ in their last bit.
+    alone = [(hits, pytest.approx(cosines), found) for hits, cosines, found in map(ask, range(24))]
     with ThreadPoolExecutor(12) as pool:
         assert list(pool.map(ask, range(24))) == alone
+    with RoundExecutor(max_requests=12, wait_s=0.1, name="rounds") as rounds:
+        assert list(rounds.map(ask, range(24))) == alone

@@ -9,8 +9,8 @@ from search.api.answers import latency_ms, search_answer, server_timing
 from search.api.auth import READ
 from search.api.bodies import SearchBody, read_search, search_body
 from search.api.depends import Parts, disconnected, refusals
-from search.api.models import SearchAnswer
-from search.api.queries import query_of
+from search.api.models import SearchAnswer, SearchRequest
+from search.api.queries import is_short, query_of
 from search.api.services import Services
 from search.api.tracking import track
 from search.api.workbench import Turn
@@ -30,20 +30,27 @@ router = APIRouter(tags=["search"])
 async def search(request: Request, services: Parts) -> Response:
     """Find what is nearest to texts, pictures, sounds, films and stored assets together."""
     body = await read_search(request)
+    small = body.request() if body.is_small else None
     answer, latency_s = await services.workbench.run(
-        lambda turn: _answer(services, request, body, turn), lambda: disconnected(request)
+        lambda turn: _answer(services, request, small, body, turn),
+        lambda: disconnected(request),
+        is_short=small is not None and is_short(small),
     )
     headers = {"Server-Timing": server_timing(latency_s)}
     return Response(answer, headers=headers, media_type="application/json")
 
 
 def _answer(
-    services: Services, request: Request, body: SearchBody, turn: Turn
+    services: Services,
+    request: Request,
+    small: SearchRequest | None,
+    body: SearchBody,
+    turn: Turn,
 ) -> tuple[bytes, dict[str, float]]:
     """The answer as JSON, and the seconds of its stages."""
     timer = StageTimer()
     with timer.stage("decode"):
-        asked = body.request()
+        asked = small or body.request()
         query = query_of(asked, services.decoder, body.files)
     result = services.engine.search(query, turn.deadline)
     with timer.stage("serialize"):

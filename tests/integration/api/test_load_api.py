@@ -20,6 +20,7 @@ from search.api.workbench import Workbench
 from search.deadline import Deadline
 from search.errors import CancelledError, TimeLimitError
 from search.request_id import current_request_id, serving
+from search.rounds import RoundExecutor
 from search.types import Query, SearchResult
 from tests.integration.api.conftest import served
 
@@ -46,11 +47,15 @@ class Stuck:
         return SearchResult([], {"total": 0.0})
 
 
+def rounds() -> RoundExecutor:
+    return RoundExecutor(max_requests=8, wait_s=0.002, name="short")
+
+
 @contextmanager
 def stuck(
     parts: Services, threads: int = 4, queue: int = 4, timeout_s: float = 60.0
 ) -> Iterator[tuple[httpx.Client, Stuck]]:
-    engine, workbench = Stuck(), Workbench(threads, queue, timeout_s)
+    engine, workbench = Stuck(), Workbench(threads, queue, timeout_s, rounds())
     changed = replace(parts, engine=engine, workbench=workbench)  # type: ignore[arg-type]
     with served(changed) as client:
         yield client, engine
@@ -162,7 +167,32 @@ def test_what_work_logs_knows_whose_request_it_is() -> None:
         with serving("mine-1"):
             return await workbench.run(lambda _: current_request_id())
 
-    workbench = Workbench(1, 1, 30.0)
+    workbench = Workbench(1, 1, 30.0, rounds())
     with ThreadPoolExecutor(1) as pool:  # a test in a browser leaves a loop in this thread
         assert pool.submit(asyncio.run, work()).result() == "mine-1"
     workbench.close()
+
+
+def test_short_queries_that_come_together_find_what_each_finds_alone(parts: Services) -> None:
+    words = "bread rocket sky tone dough orbit oven loaf".split()
+    with served(parts) as client:
+
+        def found(word: str) -> list[tuple[str, float]]:
+            answer = client.post("/v1/search", json={"query": f"a {word}"}).raise_for_status()
+            return [(hit["segment_id"], round(hit["score"], 5)) for hit in answer.json()["hits"]]
+
+        alone = [found(word) for word in words]
+        with ThreadPoolExecutor(8) as pool:
+            for _ in range(10):
+                assert list(pool.map(found, words)) == alone
+
+
+def test_a_bad_short_query_harms_none_beside_it(parts: Services) -> None:
+    bodies = [
+        {"query": "bread"},
+        {"query": [{"text": " "}]},
+        {"query": "rain", "modalities": ["x"]},
+    ]
+    with served(parts) as client, ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda body: client.post("/v1/search", json=body), bodies * 10))
+    assert [answer.status_code for answer in answers] == [200, 422, 422] * 10
