@@ -15,6 +15,10 @@ Embeddings: TypeAlias = NDArray[np.float32]
 """Rows of unit length in the shared space, float32, [n, embed_dim]."""
 
 
+# Compiled here: a search makes a hundred of them.
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+
+
 class Modality(str):
     """The kind of a piece of content: lower-case letters, digits and ``_``.
 
@@ -27,7 +31,7 @@ class Modality(str):
     __slots__ = ()
 
     def __new__(cls, name: str) -> Modality:
-        if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", name):
+        if not _NAME.fullmatch(name):
             raise InputError(
                 "modality", got=repr(name), wanted="a name such as 'text' (a-z, 0-9, _; 32 at most)"
             )
