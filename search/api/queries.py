@@ -24,7 +24,8 @@ _SHORT_LIMIT = 100
 def is_short(request: SearchRequest) -> bool:
     """Whether its search takes milliseconds, and waits only where it can be done with others.
 
-    Media are decoded, filters may read many assets, and unlike hits are compared with each other.
+    Media are decoded, filters may read many assets, unlike hits are compared with each other, and
+    a read that sees all that anyone wrote waits for the store.
 
     >>> is_short(SearchRequest(query="a red boat")), is_short(SearchRequest(query="a", limit=500))
     (True, False)
@@ -33,6 +34,7 @@ def is_short(request: SearchRequest) -> bool:
     plain = request.filter is None and not (request.quotas or request.diversity or request.explain)
     return (
         plain
+        and request.consistency == "session"
         and len(texts) == len(request.query)
         and sum(map(len, texts)) <= _SHORT_CHARS
         and request.limit <= _SHORT_LIMIT
