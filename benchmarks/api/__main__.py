@@ -13,8 +13,8 @@ from benchmarks.parts import run
 PARTS = {
     "latency": "benchmarks.api.latency:main",
     "throughput": "benchmarks.api.throughput:main",
-    "ingest": "benchmarks.api.beside_ingest:main",
     "tracking": "benchmarks.api.tracking:main",
+    "ingest": "benchmarks.api.beside_ingest:main",
 }
 
 if __name__ == "__main__":

@@ -33,7 +33,8 @@ def main(settings: Settings) -> None:
         if settings.quick:
             for path in sorted(media.iterdir())[40:]:
                 path.unlink()
-        store = stack.enter_context(filled_server(settings))
+        n_files = len(list(media.iterdir()))
+        store = stack.enter_context(filled_server(settings, is_kept=False))
         port = stack.enter_context(serving(store, scratch / "log"))
         bodies = queries.texts()
         ask(port, bodies, 50)
@@ -49,6 +50,8 @@ def main(settings: Settings) -> None:
         )  # fmt: skip
         busy = ask_while(port, bodies, lambda: ingest.poll() is None)
         facts = json.loads(ingest.communicate()[0])
+    if facts["ingested"] != n_files:
+        raise RuntimeError(f"{facts['ingested']} of {n_files} files were ingested: {facts}")
     errors = [*idle.errors, *busy.errors]
     rows = [
         (name, len(load.ms), *(f"{load.percentile(q):.1f}" for q in (50, 95, 99)))

@@ -17,8 +17,13 @@ _INDEX_S = 300.0
 
 
 @contextmanager
-def filled_server(settings: Settings) -> Iterator[str]:
-    """A genuine Milvus server with the segments under HNSW; its address."""
+def filled_server(settings: Settings, *, is_kept: bool = True) -> Iterator[str]:
+    """A genuine Milvus server with the segments under HNSW; its address.
+
+    Args:
+        settings: of the benchmark.
+        is_kept: whether the next who asks finds it as it is then; else it is filled anew.
+    """
     folder = settings.cache / f"milvus-{_n_segments(settings)}"
     with _fresh(folder), MilvusServer(folder) as server:
         if not _is_filled(folder):
@@ -27,6 +32,8 @@ def filled_server(settings: Settings) -> Iterator[str]:
             _note_filled(folder)
         else:
             _load(server.uri)
+        if not is_kept:
+            _mark(folder).unlink()
         yield server.uri
 
 
