@@ -41,6 +41,8 @@ class FoundText(NamedTuple):
 class WordIndex:
     """Finds texts by their words. Safe to use from threads; not after a fork.
 
+    What was added or removed counts from the next `commit` on.
+
     Args:
         in_memory: keep the index there, instead of in files that end with the object.
     """
@@ -60,24 +62,17 @@ class WordIndex:
         self._index = tantivy.Index(self._schema, path=folder)
         self.close = weakref.finalize(self, shutil.rmtree, folder or "", ignore_errors=True)
         self._writer = self._index.writer(heap_size=_HEAP_BYTES, num_threads=1)
+        self._searcher = self._index.searcher()
         self._lock = Lock()
         self._is_changed = False
 
     def add(self, texts: Iterable[Text]) -> None:
         """Index texts; each replaces the one of its segment, and an empty one removes it."""
-        import tantivy
-
+        documents = [(text.segment_id, _document(text)) for text in texts]
         with self._lock:
-            for text in texts:
-                self._writer.delete_documents_by_term("segment_id", text.segment_id)
-                found = " ".join(words(text.text))
-                if found:
-                    document = tantivy.Document(
-                        segment_id=text.segment_id,
-                        asset_id=text.asset_id,
-                        note=text.note,
-                        words=found,
-                    )
+            for segment_id, document in documents:
+                self._writer.delete_documents_by_term("segment_id", segment_id)
+                if document is not None:
                     self._writer.add_document(document)
                 self._is_changed = True
 
@@ -87,6 +82,15 @@ class WordIndex:
             for asset_id in asset_ids:
                 self._writer.delete_documents_by_term("asset_id", asset_id)
                 self._is_changed = True
+
+    def commit(self) -> None:
+        """Have searches see what was added and removed; those that run are not held up."""
+        with self._lock:
+            if self._is_changed:
+                self._writer.commit()
+                self._index.reload()
+                self._searcher = self._index.searcher()
+                self._is_changed = False
 
     def find(
         self, text: str, limit: int, asset_ids: Collection[str] | None = None
@@ -103,18 +107,22 @@ class WordIndex:
             among = Query.term_set_query(self._schema, "asset_id", list(asset_ids))
             inside = Query.const_score_query(among, 0.0)
             query = Query.boolean_query([(Occur.Must, query), (Occur.Must, inside)])
-        searcher = self._searcher()
+        searcher = self._searcher
         hits = searcher.search(query, limit, count=False).hits
         found = [_found(searcher.doc(at), score) for score, at in hits]
         return sorted(found, key=lambda hit: (-hit.score, hit.segment_id))
 
-    def _searcher(self) -> tantivy.Searcher:
-        with self._lock:
-            if self._is_changed:
-                self._writer.commit()
-                self._index.reload()
-                self._is_changed = False
-            return self._index.searcher()
+
+def _document(text: Text) -> tantivy.Document | None:
+    """What is indexed; None of a text without words."""
+    import tantivy
+
+    found = " ".join(words(text.text))
+    if not found:
+        return None
+    return tantivy.Document(
+        segment_id=text.segment_id, asset_id=text.asset_id, note=text.note, words=found
+    )
 
 
 def _found(document: tantivy.Document, score: float) -> FoundText:

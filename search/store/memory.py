@@ -147,6 +147,7 @@ class MemoryStore:
             if self._words is None:
                 self._words = WordIndex(in_memory=True)
                 self._words.add(map(_text, self._segments.values()))
+            self._words.commit()
             found = self._words.find(text, limit, asset_ids)
             return [_scored(self._segments[one.segment_id], one.score) for one in found]
 

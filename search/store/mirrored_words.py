@@ -55,11 +55,13 @@ class MirroredWords:
             texts = [text_of(scalars_of(row)) for row in segments if row.modality == TEXT]
             self._own.update(text.asset_id for text in texts)
             self._index.add(texts)
+            self._index.commit()
 
     def removed(self, asset_ids: Sequence[str]) -> None:
         """Forget the texts of assets that this store object deleted."""
         if self._index is not None:
             self._index.remove(asset_ids)
+            self._index.commit()
 
     def find(self, text: str, limit: int, asset_ids: Ids[str] | None) -> list[ScoredSegment]:
         """See `Words.find`."""
@@ -109,7 +111,9 @@ class MirroredWords:
             changed = {one for one, size in now.items() if self._known.get(one) != size}
             gone = self._known.keys() - now.keys() | changed & self._known.keys()
             index.remove(gone - own - self._own)
-            index.add(self._texts(sorted(changed)))
+            for texts in self._texts(sorted(changed)):
+                index.add(texts)
+            index.commit()
             self._known = now
             self._next_full_s = time.monotonic() + FULL_REFRESH_S
         ended_s = time.monotonic()
@@ -121,10 +125,11 @@ class MirroredWords:
         rows = self._rows.where(ASSETS, "", fields, self._rows.fresh())
         return {row["asset_id"]: row["n_segments"] for row in rows}
 
-    def _texts(self, asset_ids: Sequence[str]) -> Iterator[Text]:
+    def _texts(self, asset_ids: Sequence[str]) -> Iterator[list[Text]]:
+        """The texts of these assets, of some at a time."""
         fields = self._segments.scalars
         is_text = f'modality == "{TEXT}"'
         for ids in chunks(asset_ids, _ASSETS_PER_READ):
             expression = f"{is_text} and {among('asset_id', ids)}"
-            for row in self._rows.where(self._segments, expression, fields, self._rows.fresh()):
-                yield text_of(row)
+            rows = self._rows.where(self._segments, expression, fields, self._rows.fresh())
+            yield [text_of(row) for row in rows]

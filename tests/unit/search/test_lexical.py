@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.lexical import holds, words
+from search.lexical import WordIndex, holds, words
+from search.lexical.index import Text
 
 
 @pytest.mark.parametrize(
@@ -38,3 +43,25 @@ def test_a_text_holds_what_is_among_its_words(any_text: str, some: str, other: s
     for text, wanted in [(any_text, words(some)), (some, words(other)), (some, words(some))]:
         assert holds(text, wanted) == (not set(wanted).isdisjoint(words(text)))
     assert not holds(any_text, [])
+
+
+def test_texts_are_found_while_others_are_read_to_be_added() -> None:
+    index = WordIndex(in_memory=True)
+    index.add([Text("one", "a", "a zeppelin")])
+    index.commit()
+    reading, found = Event(), Event()
+
+    def texts() -> Iterator[Text]:
+        yield Text("two", "b", "another zeppelin")
+        reading.set()
+        assert found.wait(10)
+
+    with ThreadPoolExecutor(1) as pool:
+        adding = pool.submit(index.add, texts())
+        assert reading.wait(10)
+        assert [hit.segment_id for hit in index.find("zeppelin", 5)] == ["one"]
+        found.set()
+        adding.result()
+    assert len(index.find("zeppelin", 5)) == 1
+    index.commit()
+    assert len(index.find("zeppelin", 5)) == 2
