@@ -42,7 +42,7 @@ def main(settings: Settings) -> None:
         idle = ask(port, bodies, settings.items(1000, 40))
         tell("ingest")
         ingest = subprocess.Popen(
-            ["nice", "-n", "10", Path(sys.executable).with_name("anymodal"), "ingest", media,
+            ["chrt", "--idle", "0", Path(sys.executable).with_name("anymodal"), "ingest", media,
              "--store", store, "--json"],
             env={**os.environ, "ANYMODAL_ENCODER__N_THREADS": "1"},
             stdout=subprocess.PIPE,
@@ -61,7 +61,7 @@ def main(settings: Settings) -> None:
     intro = (
         f"Text queries of one client while nothing else runs, and while {facts['ingested']} mixed "
         f"files are ingested into the same store in {facts['wall_s']:.0f} s, by one thread of each "
-        f"network under `nice -n 10`. {len(errors)} errors."
+        f"network under `chrt --idle 0`. {len(errors)} errors."
     )
     headings = ("", "answers", "p50, ms", "p95, ms", "p99, ms")
     bar = table(
