@@ -27,16 +27,22 @@ _SESSION_TTL_S = 15
 _READY_S = 120.0
 _TAIL_LINES = 40
 
+_given_ports: set[int] = set()
+
 
 def free_port() -> int:
-    """Below the range from which the system numbers clients.
+    """A port at which nothing listens, and which no caller in this process was given before.
 
-    From within it, a client that tries to reach a server that was killed may be given the very
-    port, be connected to itself, and keep the server from coming back.
+    It is below the range from which the system numbers clients: from within it, a client that tries
+    to reach a server that was killed may be given the very port, be connected to itself, and keep
+    the server from coming back.
     """
     while True:
         port = random.randint(15_000, 30_000)
+        if port in _given_ports:
+            continue
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            _given_ports.add(port)
             return port
 
 
