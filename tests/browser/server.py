@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,8 @@ from pathlib import Path
 from time import monotonic, sleep
 
 import httpx
+
+from benchmarks.milvus_server import free_port
 
 ANYMODAL = Path(sys.executable).with_name("anymodal")
 _READY_S = 120
@@ -38,7 +39,7 @@ def serving(home: Path, library: Path | None = None, **extra: str) -> Iterator[S
     if library is not None:
         ingest = [ANYMODAL, "ingest", library]
         subprocess.run(ingest, env=env, cwd=home, check=True, capture_output=True)
-    url = f"http://127.0.0.1:{_free_port()}"
+    url = f"http://127.0.0.1:{free_port()}"
     log = home / "serve.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -68,10 +69,3 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> 
             pass
         sleep(0.2)
     raise AssertionError(f"not ready within {_READY_S} s: {log.read_text()}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

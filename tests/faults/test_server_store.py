@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.milvus_server import free_port
 from search.errors import StoreUnavailableError
 from search.store.base import VectorStore
 from search.store.open import open_store
@@ -22,11 +23,6 @@ def silent_port() -> Iterator[int]:
     """A port that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def serve(folder: Path, port: int) -> tuple[Any, Any]:
