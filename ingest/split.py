@@ -37,9 +37,10 @@ def split_text(text: str, window: int, overlap: int, *, markdown: bool = False) 
         window, overlap=min(overlap, window // 2)
     )
     spans = [
-        Span(block.start + start, block.start + start + len(chunk))
+        _trimmed(chunk, block.start + start)
         for block in _blocks(text)
         for start, chunk in splitter.chunk_indices(text[block.start : block.end])
+        if chunk.strip()
     ]
     return _join_short(spans, window)
 
@@ -76,6 +77,12 @@ def _blocks(text: str) -> Iterator[Span]:
         end = next((i for mark in "\n ." if (i := text.rfind(mark, start, limit)) > start), -1) + 1
         yield Span(start, start := end or limit)
     yield Span(start, len(text))
+
+
+def _trimmed(chunk: str, start: int) -> Span:
+    """Without the white space at its edges, which Markdown's splitter leaves in front."""
+    first = start + len(chunk) - len(chunk.lstrip())
+    return Span(first, first + len(chunk.strip()))
 
 
 def _join_short(spans: list[Span], window: int) -> list[Span]:

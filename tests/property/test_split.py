@@ -30,6 +30,8 @@ sentences = st.lists(
 )
 @example(text="", window=50, overlap=10, markdown=False)
 @example(text=" \n ", window=50, overlap=10, markdown=True)
+@example(text="\x1f", window=50, overlap=0, markdown=False)
+@example(text="x" * 90 + " \n0 # Heading\n A cat sat.", window=103, overlap=11, markdown=True)
 @example(text="word " * 9_000, window=200, overlap=30, markdown=False)
 def test_text_windows_cover_the_text_within_bounds(
     text: str, window: int, overlap: int, markdown: bool
