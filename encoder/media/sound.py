@@ -42,12 +42,18 @@ def stream_sound(
             raise CorruptMediaError(
                 f"{name_of(source)} has no sound track.", remedy="Name a file with sound."
             )
+        n_samples = 0
         frames = decode_frames(source, container, stream)
         for rate, run in groupby(frames, key=lambda frame: int(frame.sample_rate)):
             _check_rate(source, rate)
             chunks = _gathered(map(_mono, run), rate // 2)
             for samples in _resampled(chunks, rate, sampling_rate):
+                n_samples += len(samples)
                 yield _checked(source, samples)
+        if not n_samples:  # of less than 2 ms resampling may leave nothing
+            raise CorruptMediaError(
+                f"{name_of(source)} holds no sound.", remedy="Name a file with sound."
+            )
 
 
 def load_sound(
@@ -67,10 +73,6 @@ def load_sound(
                 remedy="Cut it, raise max_duration_s, or use stream_sound.",
             )
         chunks.append(chunk)
-    if not n_samples:
-        raise CorruptMediaError(
-            f"{name_of(source)} holds no sound.", remedy="Name a file with sound."
-        )
     return Waveform(np.concatenate(chunks), sampling_rate)
 
 

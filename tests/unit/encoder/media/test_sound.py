@@ -112,6 +112,12 @@ def test_a_stream_is_the_whole_in_chunks(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.concatenate(chunks), load_sound(tmp_path / "a.wav").samples)
 
 
+def test_what_resampling_leaves_nothing_of_is_no_sound(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(1, 16_000)[:10], 16_000)
+    with pytest.raises(CorruptMediaError, match=r"a\.wav holds no sound"):
+        list(stream_sound(tmp_path / "a.wav"))
+
+
 def test_the_sound_of_a_film(tmp_path: Path) -> None:
     check_tone(write_film(tmp_path / "a.mkv"), 6.0)
 
