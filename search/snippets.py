@@ -8,12 +8,14 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 SNIPPET_CHARS = 240
 
 # Chinese and Japanese write no blanks: each of their characters counts as a word.
 _SIGN = r"[\u3040-\u30ff\u3400-\u9fff]"
 _LETTER = r"[^\W\u3040-\u30ff\u3400-\u9fff]"
+_OTHER_LETTER = re.compile(r"[^\W\x00-\x7f]")  # other than those of English
 _WORD = re.compile(rf"{_SIGN}|(?<!{_LETTER}){_LETTER}+")
 _ENDING = re.compile(r"(?<=\w{3})(?:ies|es|s|ed|ing|ly|y|e)$")
 _FUNCTION_WORDS = frozenset(
@@ -31,8 +33,7 @@ class Snippet:
     matches: tuple[tuple[int, int], ...] = ()
 
 
-@dataclass(frozen=True)
-class _Word:
+class _Word(NamedTuple):
     start: int
     end: int
     stem: str
@@ -56,7 +57,7 @@ def snippet(text: str, queries: Iterable[str], max_chars: int = SNIPPET_CHARS) -
     """
     if not text:
         return Snippet("")
-    found = _matches(text, _wanted(queries))
+    found = _matches(text, _wanted(tuple(queries)))
     start, end = _window(text, found, max_chars)
     head, tail = "…" if start else "", "…" if end < len(text) else ""
     shift = len(head) - start
@@ -65,26 +66,40 @@ def snippet(text: str, queries: Iterable[str], max_chars: int = SNIPPET_CHARS) -
     return Snippet(head + text[start:end] + tail, ranges)
 
 
-def _wanted(queries: Iterable[str]) -> Collection[str]:
+@lru_cache(64)  # all hits of a query ask for the same
+def _wanted(queries: tuple[str, ...]) -> Collection[str]:
     """The stems of the words that count."""
     words = {match[0].casefold() for query in queries for match in _WORD.finditer(query)}
     return {_stem(word) for word in words - _FUNCTION_WORDS or words}
 
 
 def _matches(text: str, wanted: Collection[str]) -> list[_Word]:
-    """The words of a text whose stem is wanted. Looks closely only at those that may be it."""
-    if not wanted:
-        return []
-    words = (_Word(m.start(), m.end(), _stem(m[0])) for m in _candidates(text, wanted))
+    """The words of a text whose stem is wanted."""
+    words = (_Word(start, end, _stem(text[start:end])) for start, end in _candidates(text, wanted))
     return [word for word in words if word.stem in wanted]
 
 
-def _candidates(text: str, wanted: Collection[str]) -> Iterator[re.Match[str]]:
-    """A stem begins its word, unless accents were taken off."""
-    if not text.isascii():
-        return _WORD.finditer(text)
-    stems = "|".join(sorted(map(re.escape, wanted)))
-    return re.finditer(rf"(?<!\w)(?:{stems})\w*", text, re.IGNORECASE)
+def _candidates(text: str, wanted: Collection[str]) -> Iterable[tuple[int, int]]:
+    """Where words stand that may match: a stem begins its word, unless accents were taken off."""
+    if not text.isascii() and _OTHER_LETTER.search(text):
+        return (word.span() for word in _WORD.finditer(text))
+    lowered = text.lower()
+    starts = {start for stem in wanted for start in _starts(lowered, stem)}
+    return ((start, _word_end(text, start)) for start in sorted(starts))
+
+
+def _starts(text: str, stem: str) -> Iterator[int]:
+    """Where words of a text begin with a stem; far faster than an expression finds them."""
+    at = text.find(stem)
+    while at >= 0:
+        if not at or not (text[at - 1].isalnum() or text[at - 1] == "_"):
+            yield at
+        at = text.find(stem, at + 1)
+
+
+def _word_end(text: str, start: int) -> int:
+    word = _WORD.match(text, start)
+    return word.end() if word else start
 
 
 @lru_cache(10_000)

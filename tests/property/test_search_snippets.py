@@ -29,3 +29,12 @@ def test_if_a_word_that_fits_matches_it_is_shown(text: str, query: str, max_char
     all_matches = snippet(text, [query], len(text) + 1).matches
     if any(end - start <= max_chars for start, end in all_matches):
         assert snippet(text, [query], max_chars).matches
+
+
+english = st.text(st.sampled_from("abseyABSEY _-’“.\n1"), max_size=80)
+
+
+@given(english, english)
+def test_english_is_marked_as_if_it_stood_beside_another_language(text: str, query: str) -> None:
+    alone = snippet(text, [query], 1000).matches
+    assert alone == snippet(text + " ж", [query], 1000).matches
