@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +35,7 @@ class FusedQuery:
     weight: float = 1.0
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A segment with its score, which compares across modalities.
 
     Args:
@@ -116,6 +116,8 @@ def score_segments(
     modality: Modality, segments: Sequence[ScoredSegment], query: FusedQuery, space: Space
 ) -> list[Candidate]:
     """The segments of one modality with their scores, best first."""
+    if not segments:
+        return []
     cosines = np.array([segment.cosine for segment in segments], np.float64)
     scores = score_cosines(modality, cosines, query, space).tolist()
     pairs = zip(scores, segments, strict=True)
@@ -129,7 +131,7 @@ def score_segments(
 def _highest_score(space: Space) -> float:
     """That of a cosine of 1, in the modality where it is the highest."""
     constants = (Calibration(), *space.calibration.values())
-    return max(float(calibration.apply(np.ones(1))[0]) for calibration in constants)
+    return max((1 - calibration.mu) / calibration.c for calibration in constants)
 
 
 def rank(lists: Mapping[Modality, Sequence[Candidate]]) -> list[Candidate]:
@@ -174,7 +176,7 @@ def with_words(
         place, segment = found.get(candidate.segment.segment_id, (None, None))
         if segment is None:
             return candidate
-        return replace(candidate, lexical_rank=place, lexical_score=segment.cosine)
+        return candidate._replace(lexical_rank=place, lexical_score=segment.cosine)
 
     def order(candidate: Candidate) -> tuple[bool, float, str]:
         gain = weight * (candidate.lexical_score or 0.0) / highest
@@ -183,6 +185,6 @@ def with_words(
 
     ordered = sorted(map(with_match, both), key=order)
     return [
-        replace(candidate, score=slot.score)
+        candidate._replace(score=slot.score)
         for candidate, slot in zip(ordered, dense, strict=False)
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -227,9 +227,11 @@ class SegmentRow:
     snippet: str = ""
 
 
-@dataclass(frozen=True)
-class ScoredSegment:
-    """A row that a store found, without its embedding, and its raw cosine to the query."""
+class ScoredSegment(NamedTuple):
+    """A row that a store found, without its embedding, and its raw cosine to the query.
+
+    A search makes a hundred of them: a named tuple takes a quarter of a frozen dataclass's time.
+    """
 
     segment_id: str
     asset_id: str

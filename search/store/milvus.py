@@ -32,6 +32,7 @@ from search.store.schema import (
     asset_from_dict,
     asset_to_dict,
     locations_to_dicts,
+    modality_of,
     scored_from_dict,
     segment_from_dict,
     segment_to_dict,
@@ -263,7 +264,7 @@ class MilvusStore:
         return {
             row[self._segments.key]: from_stored(
                 np.asarray(row[self._segments.vector], np.float32),
-                Modality(row["modality"]),
+                modality_of(row),
                 self.calibration,
             )
             for row in self._rows.of(self._segments, self._segments.key, ids, fields)
@@ -360,7 +361,7 @@ def _ranked(hits: Sequence[Any], shift: float, constants: Constants) -> list[Fou
     found = []
     for hit in hits:
         row, product = hit["entity"], float(hit["distance"])
-        cosine = cosine_of(product, shift, Modality(row["modality"]), constants)
+        cosine = cosine_of(product, shift, modality_of(row), constants)
         found.append((product, scored_from_dict(row, cosine)))
     return sorted(found, key=_rank)
 

@@ -19,6 +19,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from encoder.errors import InputError
@@ -40,6 +41,7 @@ MAX_WORDS_BYTES = 65_535
 _KEY_BYTES = 128
 _PROPERTY = "anymodal."
 _DUMMY_VECTOR = [1.0, 0.0]  # Milvus wants a vector in every collection
+_checked_once = lru_cache(64)(Modality)
 
 
 @dataclass(frozen=True)
@@ -234,7 +236,7 @@ def scalars_of(row: SegmentRow) -> dict[str, Any]:
 
 def segment_from_dict(row: Mapping[str, Any], constants: Constants) -> SegmentRow:
     """A segment that a query found, with its embedding."""
-    modality = Modality(row["modality"])
+    modality = modality_of(row)
     return SegmentRow(
         segment_id=row["segment_id"],
         asset_id=row["asset_id"],
@@ -249,12 +251,17 @@ def segment_from_dict(row: Mapping[str, Any], constants: Constants) -> SegmentRo
     )
 
 
+def modality_of(row: Mapping[str, Any]) -> Modality:
+    """Of a segment or an asset."""
+    return _checked_once(row["modality"])
+
+
 def scored_from_dict(row: Mapping[str, Any], cosine: float) -> ScoredSegment:
     """A row that a search found."""
     return ScoredSegment(
         segment_id=row["segment_id"],
         asset_id=row["asset_id"],
-        modality=Modality(row["modality"]),
+        modality=modality_of(row),
         cosine=cosine,
         start_s=_loaded(row["start_s"]),
         end_s=_loaded(row["end_s"]),
@@ -295,7 +302,7 @@ def asset_from_dict(row: Mapping[str, Any]) -> AssetRow:
     metadata = row["metadata"]
     return AssetRow(
         asset_id=row["asset_id"],
-        modality=Modality(row["modality"]),
+        modality=modality_of(row),
         media_type=row["media_type"],
         size_bytes=row["size_bytes"],
         n_segments=row["n_segments"],

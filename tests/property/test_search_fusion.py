@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -118,7 +116,7 @@ def test_words_move_nothing_outside_their_modality(
     texts = [s for s in found if s.modality == TEXT]
     dense = score_segments(TEXT, texts, QUERY, SPACE)
     lexical = sorted(
-        (replace(w, modality=TEXT, cosine=abs(w.cosine) + 0.1) for w in words),
+        (w._replace(modality=TEXT, cosine=abs(w.cosine) + 0.1) for w in words),
         key=lambda w: -w.cosine,
     )
     fused = with_words(dense, lexical)

@@ -43,7 +43,7 @@ class WordStore(MemoryStore):
         self.has_asked.set()
         rows = self.search(north(0.0)[None], TEXT, 1000, asset_ids=asset_ids)[0]
         words = set(text.lower().split())
-        scored = [replace(r, cosine=float(len(words & set(r.snippet.split())))) for r in rows]
+        scored = [r._replace(cosine=float(len(words & set(r.snippet.split())))) for r in rows]
         found = [row for row in scored if row.cosine]
         return sorted(found, key=lambda row: (-row.cosine, row.segment_id))[:limit]
 
