@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import marshal
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from functools import lru_cache
 from typing import Any
 
 from encoder.errors import InputError
-from encoder.types import Modality
+from encoder.types import TEXT, Modality
 from search.filters.folders import MAX_FOLDERS, folder_keys
 from search.lexical.index import FoundText, Text
 from search.store import calibrated
@@ -272,14 +273,19 @@ def scored_from_dict(row: Mapping[str, Any], cosine: float) -> ScoredSegment:
 
 
 def text_of(row: Mapping[str, Any]) -> Text:
-    """A row of Milvus for a `WordIndex`, which keeps all of it."""
-    note = json.dumps(dict(row)).encode()
-    return Text(row["segment_id"], row["asset_id"], row["snippet"], note)
+    """A text's row of Milvus for a `WordIndex`, which keeps all of it.
+
+    In the form that Python reads fastest: the index ends with the process that made it.
+    """
+    segment_id, asset_id, _, _, *place = scored_from_dict(row, 0.0)
+    note = marshal.dumps((asset_id, *place))
+    return Text(segment_id, asset_id, row["snippet"], note)
 
 
 def scored_from_text(found: FoundText) -> ScoredSegment:
     """The row that a `WordIndex` kept; ``cosine`` is BM25."""
-    return scored_from_dict(json.loads(found.note), found.score)
+    asset_id, *place = marshal.loads(found.note)
+    return ScoredSegment(found.segment_id, asset_id, TEXT, found.score, *place)
 
 
 def asset_to_dict(row: AssetRow) -> dict[str, Any]:
