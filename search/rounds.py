@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Condition, Thread
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar
 
@@ -48,13 +48,25 @@ class _Task(Generic[Result]):
     """What was submitted."""
 
     work: Callable[[], Result]
-    future: Future[Result]
+    ended: Callable[[], None]
+    future: Future[Result] = field(default_factory=Future)
 
     def run(self) -> None:
         try:
-            self.future.set_result(self.work())
+            result = self.work()
         except BaseException as error:  # noqa: BLE001 - who waits for the result raises it
+            self.ended()
             self.future.set_exception(error)
+        else:
+            self.ended()
+            self.future.set_result(result)
+
+    def begin(self) -> bool:
+        """Whether it is still wanted."""
+        wanted = self.future.set_running_or_notify_cancel()
+        if not wanted:
+            self.ended()
+        return wanted
 
 
 def _run_round(tasks: Sequence[_Task[Any]]) -> None:
@@ -73,8 +85,9 @@ def _run_round(tasks: Sequence[_Task[Any]]) -> None:
 class RoundExecutor(Executor):
     """Runs what is submitted in rounds, one after the other, in one thread.
 
-    A lone request begins at once. After a round of several, the next one waits for as many again,
-    for they tend to come back together, but no longer than until none has come for ``wait_s``.
+    A lone request begins at once. Else a round waits for as many as were unanswered at one time
+    since the last one began, for who was answered tends to come back: so two groups that take turns
+    become one. It waits no longer than until none has come for ``wait_s``.
 
     It is for short requests that block only where they `meet`: what one of them does alone, the
     others of its round wait for.
@@ -91,7 +104,7 @@ class RoundExecutor(Executor):
         self._waiting: deque[_Task[Any]] = deque()
         self._changed = Condition()
         self._is_closed = False
-        self._company = 1
+        self._n_open = self._company = 0
         self._thread = Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -103,11 +116,13 @@ class RoundExecutor(Executor):
         Raises:
             RuntimeError: the executor was shut down.
         """
-        task = _Task(lambda: fn(*args, **kwargs), Future[Result]())
+        task = _Task(lambda: fn(*args, **kwargs), self._ended)
         with self._changed:
             if self._is_closed:
                 raise RuntimeError("The executor was shut down.")
             self._waiting.append(task)
+            self._n_open += 1
+            self._company = max(self._company, min(self._n_open, self._max_requests))
             self._changed.notify()
         return task.future
 
@@ -123,7 +138,7 @@ class RoundExecutor(Executor):
 
     def _run(self) -> None:
         while tasks := self._gather():
-            _run_round([task for task in tasks if task.future.set_running_or_notify_cancel()])
+            _run_round([task for task in tasks if task.begin()])
 
     def _gather(self) -> list[_Task[Any]]:
         """The next round; none when all is done and no more will come."""
@@ -131,8 +146,13 @@ class RoundExecutor(Executor):
             self._changed.wait_for(lambda: self._waiting or self._is_closed)
             while self._misses_some() and self._changed.wait(self._wait_s):
                 pass
-            self._company = min(len(self._waiting), self._max_requests)
-            return [self._waiting.popleft() for _ in range(self._company)]
+            self._company = min(self._n_open, self._max_requests)
+            n_taken = min(len(self._waiting), self._max_requests)
+            return [self._waiting.popleft() for _ in range(n_taken)]
+
+    def _ended(self) -> None:
+        with self._changed:
+            self._n_open -= 1
 
     def _misses_some(self) -> bool:
         return len(self._waiting) < self._company and not self._is_closed

@@ -37,13 +37,14 @@ def executor() -> Iterator[RoundExecutor]:
 
 
 def in_one_round(executor: RoundExecutor, works: Sequence[Callable[[], object]]) -> list[Future]:  # type: ignore[type-arg]
-    """Have them wait behind a request that is at work."""
+    """Have them wait behind a request that is at work; who made that comes back."""
     begun, gate = Event(), Event()
     first = executor.submit(lambda: (begun.set(), gate.wait(30)))
     assert begun.wait(30)
     futures = [executor.submit(work) for work in works]
     gate.set()
     assert first.result(30)
+    executor.submit(lambda: None)
     return futures
 
 
@@ -79,13 +80,15 @@ def test_a_round_may_hold_more_than_one_call_can_take(executor: RoundExecutor) -
     assert add.calls == [[0, 1], [2, 3], [4]]
 
 
-def test_rounds_and_threads_share_what_they_want(executor: RoundExecutor) -> None:
+def test_rounds_and_threads_share_what_they_want() -> None:
+    executor = RoundExecutor(max_requests=8, wait_s=0.001, name="rounds")
     add = Adder(max_items=3)
     with ThreadPoolExecutor(8) as pool:
         for _ in range(50):
             threads = [pool.submit(add, n) for n in range(8)]
             rounds = [executor.submit(add, n) for n in range(8)]
             assert [one.result(30) for one in threads + rounds] == [[n + 1] for n in range(8)] * 2
+    executor.shutdown()
 
 
 def test_an_error_reaches_its_own_request_only(executor: RoundExecutor) -> None:
@@ -136,10 +139,23 @@ def test_after_company_the_next_round_waits_for_it(executor: RoundExecutor) -> N
     add = Adder()
     for future in in_one_round(executor, [lambda: add(1), lambda: add(2)]):
         future.result(30)
-    first = executor.submit(add, 3)  # a minute passes before it would go alone
-    second = executor.submit(add, 4)
-    assert [first.result(30), second.result(30)] == [[4], [5]]
-    assert add.calls == [[1, 2], [3, 4]]
+    # a minute passes before fewer than the three would go
+    again = [executor.submit(add, n) for n in (3, 4, 5)]
+    assert [future.result(30) for future in again] == [[4], [5], [6]]
+    assert add.calls == [[1, 2], [3, 4, 5]]
+
+
+def test_groups_that_take_turns_become_one(executor: RoundExecutor) -> None:
+    add = Adder()
+    begun, gate = Event(), Event()
+    first = executor.submit(lambda: (begun.set(), gate.wait(30)))
+    assert begun.wait(30)
+    waits = executor.submit(add, 1)
+    gate.set()
+    assert first.result(30)
+    returns = executor.submit(add, 2)
+    assert [waits.result(30), returns.result(30)] == [[2], [3]]
+    assert add.calls == [[1, 2]]
 
 
 def test_company_that_does_not_come_is_not_waited_for() -> None:
@@ -168,11 +184,13 @@ def test_all_is_done_in_one_thread(executor: RoundExecutor) -> None:
 def test_what_was_cancelled_is_not_begun(executor: RoundExecutor) -> None:
     began: list[int] = []
     begun, gate = Event(), Event()
-    executor.submit(lambda: (begun.set(), gate.wait(30)))
+    first = executor.submit(lambda: (begun.set(), gate.wait(30)))
     assert begun.wait(30)
     dropped, kept = (executor.submit(began.append, n) for n in (1, 2))
     assert dropped.cancel()
     gate.set()
+    assert first.result(30)
+    executor.submit(lambda: None)
     kept.result(30)
     assert began == [2]
 
