@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from encoder.models import default
@@ -53,3 +54,13 @@ def test_fingerprint_follows_the_tables_not_the_calibration(
     with (tables / "image_labels.npz").open("ab") as file:
         file.write(b"!")
     assert load_model("bundle:default").space.fingerprint != before
+
+
+@pytest.mark.usefixtures("bundle_home")
+def test_texts_have_the_same_vectors_however_many_threads_there_are() -> None:
+    texts = ["a red boat", "a red boat in the harbour, " * 20]  # in one thread, and in two
+    found = []
+    for n_threads in (1, 2):
+        tower = load_model("bundle:default", n_threads=n_threads, quantization="int8").towers[TEXT]
+        found.append(np.concatenate([tower.forward([tower.prepare(text)]) for text in texts]))
+    np.testing.assert_array_equal(*found)
