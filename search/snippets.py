@@ -70,7 +70,7 @@ def snippet(text: str, queries: Iterable[str], max_chars: int = SNIPPET_CHARS) -
 def _wanted(queries: tuple[str, ...]) -> Collection[str]:
     """The stems of the words that count."""
     words = {match[0].casefold() for query in queries for match in _WORD.finditer(query)}
-    return {_stem(word) for word in words - _FUNCTION_WORDS or words}
+    return {stem for word in words - _FUNCTION_WORDS or words if (stem := _stem(word))}
 
 
 def _matches(text: str, wanted: Collection[str]) -> list[_Word]:
@@ -85,7 +85,8 @@ def _candidates(text: str, wanted: Collection[str]) -> Iterable[tuple[int, int]]
         return (word.span() for word in _WORD.finditer(text))
     lowered = text.lower()
     starts = {start for stem in wanted for start in _starts(lowered, stem)}
-    return ((start, _word_end(text, start)) for start in sorted(starts))
+    words = (_WORD.match(text, start) for start in sorted(starts))
+    return (word.span() for word in words if word)
 
 
 def _starts(text: str, stem: str) -> Iterator[int]:
@@ -95,11 +96,6 @@ def _starts(text: str, stem: str) -> Iterator[int]:
         if not at or not (text[at - 1].isalnum() or text[at - 1] == "_"):
             yield at
         at = text.find(stem, at + 1)
-
-
-def _word_end(text: str, start: int) -> int:
-    word = _WORD.match(text, start)
-    return word.end() if word else start
 
 
 @lru_cache(10_000)

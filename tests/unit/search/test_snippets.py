@@ -32,6 +32,10 @@ def test_without_a_match_the_beginning_is_shown() -> None:
     assert snippet(TEXT, [], 32).matches == ()
 
 
+def test_a_sign_that_only_changes_others_is_no_word() -> None:
+    assert marked("A boat.", "\uff9e") == []  # the halfwidth voiced sound mark
+
+
 def test_function_words_are_marked_only_if_nothing_else_is_asked_for() -> None:
     assert marked("To be or not to be, the question.", "the question") == ["question"]
     assert marked("To be, the question.", "to be") == ["To", "be"]
