@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,14 +92,11 @@ def load(
 
 
 def _text_session(folder: Path, precision: Precision, n_threads: int | None) -> Session:
-    """In int8 the network; short texts run in one thread of it."""
-
-    def open_with(threads: int | None) -> Session:
-        return precision.open(folder, "text", threads)
-
+    """The text network; in int8 one thread takes the short texts."""
+    session = precision.open(folder, "text", n_threads)
     if not precision.int8 or n_threads == 1:
-        return open_with(n_threads)
-    return SmallRuns(partial(open_with, 1), partial(open_with, n_threads), _ONE_THREAD_TOKENS)
+        return session
+    return SmallRuns(precision.open(folder, "text", 1), session, _ONE_THREAD_TOKENS)
 
 
 def image_labels() -> NDArray[np.float16]:
