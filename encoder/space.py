@@ -6,11 +6,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encoder.types import Embeddings, Modality
+
+Cosines = TypeVar("Cosines", float, NDArray[np.float64])
 
 
 @dataclass(frozen=True)
@@ -24,8 +27,8 @@ class Calibration:
     mu: float = 0.0
     c: float = 1.0
 
-    def apply(self, cosines: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Calibrate cosines of any shape; the shape stays."""
+    def apply(self, cosines: Cosines) -> Cosines:
+        """Calibrate a cosine, or an array of any shape, which stays."""
         return (cosines - self.mu) / self.c
 
 

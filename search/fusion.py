@@ -131,7 +131,7 @@ def score_segments(
 def _highest_score(space: Space) -> float:
     """That of a cosine of 1, in the modality where it is the highest."""
     constants = (Calibration(), *space.calibration.values())
-    return max((1 - calibration.mu) / calibration.c for calibration in constants)
+    return max(calibration.apply(1.0) for calibration in constants)
 
 
 def rank(lists: Mapping[Modality, Sequence[Candidate]]) -> list[Candidate]:
