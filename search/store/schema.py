@@ -277,9 +277,9 @@ def text_of(row: Mapping[str, Any]) -> Text:
 
     In the form that Python reads fastest: the index ends with the process that made it.
     """
-    segment_id, asset_id, _, _, *place = scored_from_dict(row, 0.0)
+    _, asset_id, _, _, *place = scored_from_dict(row, 0.0)
     note = marshal.dumps((asset_id, *place))
-    return Text(segment_id, asset_id, row["snippet"], note)
+    return Text(row["segment_id"], asset_id, row["snippet"], note)
 
 
 def scored_from_text(found: FoundText) -> ScoredSegment:
