@@ -6,6 +6,7 @@ of 30 s; shorter ones are enough for it if two seconds of silence follow, in a f
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -40,6 +41,9 @@ _MIN_LOG_PROBABILITY = -1.0
 _MAX_NO_SPEECH = 0.5
 # Speech has about 4 tokens a second; a model caught in a loop has no end.
 _TOKENS_PER_S = 8
+# CTranslate2 convolves by oneDNN, which compiles code for each length of sound, in a millisecond,
+# and keeps 1024 pieces of it: 250 MB after 450 lengths of up to 10 s.
+_MAX_KEPT = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 Samples = NDArray[np.float32]
 
@@ -164,6 +168,7 @@ class Speech:
                 f"There is no Whisper model in {self._folder}.",
                 remedy="Run `anymodal bundle fetch`.",
             )
+        os.environ.setdefault(*_MAX_KEPT)  # read when the first run begins
         return WhisperModel(
             str(self._folder),
             device="cpu",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -95,3 +97,31 @@ def test_windows_are_equal_and_short(n_samples: int, lengths: list[int]) -> None
 def test_a_missing_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no Whisper model in"):
         speech.Speech(tmp_path).features(np.zeros(16_000, np.float32))
+
+
+def test_memory_does_not_grow_with_the_number_of_lengths(bundle_home: Path) -> None:
+    """In a process of its own, which holds nothing that another test could free."""
+    script = """
+import ctypes, sys
+import numpy as np
+from pathlib import Path
+from encoder.towers.speech import Speech
+
+class Allocated(ctypes.Structure):  # struct mallinfo2
+    _fields_ = [(f"field_{i}", ctypes.c_size_t) for i in range(10)]
+
+mallinfo2 = ctypes.CDLL(None).mallinfo2
+mallinfo2.restype = Allocated
+in_use_mb = lambda: (mallinfo2().field_4 + mallinfo2().field_7) / 1e6  # hblkhd, uordblks
+
+speech = Speech(Path(sys.argv[1]), n_threads=1)
+sound = np.random.default_rng(0).normal(0, 0.1, 64_000).astype(np.float32)
+speech.features(sound)
+before_mb = in_use_mb()
+for n_samples in range(16_000, 64_000, 320):
+    speech.features(sound[:n_samples])
+print(in_use_mb() - before_mb)
+"""
+    command = [sys.executable, "-c", script, str(bundle_home / "speech")]
+    grown_mb = float(subprocess.check_output(command, text=True))
+    assert grown_mb < 20  # 64 if the code for each length is kept
