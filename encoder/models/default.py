@@ -15,8 +15,6 @@ from encoder.models.bundle import location
 from encoder.models.parts import PARTS
 from encoder.models.precision import Precision
 from encoder.models.sparsity import Sparsity, Wish
-from encoder.runtime.base import Session
-from encoder.runtime.small_runs import SmallRuns
 from encoder.space import Calibration, Space
 from encoder.towers import image, text
 from encoder.towers.base import Tower
@@ -30,9 +28,6 @@ if TYPE_CHECKING:
 TABLES = Path(__file__).parent / "tables"
 _CALIBRATION = "calibration.json"
 _EMBED_DIM = 384
-# In int8 on two cores: 13 tokens take 1.7 ms in one thread and 1.9 in two, 64 take 4.0 and 4.3, 128
-# take 6.7 and 5.7. In float32 a second thread helps from 32 on.
-_ONE_THREAD_TOKENS = 96
 
 
 def load(
@@ -60,7 +55,7 @@ def load(
     sparsity = Sparsity.parse(enable_dsre, precision)
 
     def load_text() -> Tower:
-        session = _text_session(folder, precision, n_threads)
+        session = precision.open(folder, "text", n_threads)
         tokenizer = text.load_tokenizer(folder / "text" / "tokenizer.json")
         if sparsity is None:
             return text.TextTower(tokenizer, session)
@@ -89,14 +84,6 @@ def load(
         towers=towers,
         transcribe=lambda sound: audio_tower.tower.transcribe(sound),
     )
-
-
-def _text_session(folder: Path, precision: Precision, n_threads: int | None) -> Session:
-    """The text network; in int8 one thread takes the short texts."""
-    session = precision.open(folder, "text", n_threads)
-    if not precision.int8 or n_threads == 1:
-        return session
-    return SmallRuns(precision.open(folder, "text", 1), session, _ONE_THREAD_TOKENS)
 
 
 def image_labels() -> NDArray[np.float16]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -124,9 +125,9 @@ class Sparsity:
             return build(bundle / "text", self.gate, name)
 
         def open_plain() -> Session:
-            from encoder.models.precision import open_shared
+            from encoder.models.precision import open_shared, side_by_side
 
-            return open_shared(path(), n_threads)
+            return side_by_side(partial(open_shared, path()), n_threads)
 
         def open_profiled() -> ProfiledSession:
             from encoder.runtime.onnx_profile import ProfiledSession

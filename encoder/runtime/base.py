@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -24,3 +24,19 @@ class Session(Protocol):
             The outputs, in the network's order.
         """
         ...
+
+
+@runtime_checkable
+class ManyRuns(Session, Protocol):
+    """A session that knows a faster way for several runs than one after the other."""
+
+    def run_all(self, inputs: Sequence[Mapping[str, Array]]) -> list[list[Array]]:
+        """The outputs of each of the inputs, in their order."""
+        ...
+
+
+def run_all(session: Session, inputs: Sequence[Mapping[str, Array]]) -> list[list[Array]]:
+    """The outputs of each of the inputs, in their order, in the session's fastest way."""
+    if isinstance(session, ManyRuns):
+        return session.run_all(inputs)
+    return [session.run(one) for one in inputs]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.media.image import resize
-from encoder.runtime.base import Session
+from encoder.runtime.base import Session, run_all
 from encoder.space import l2_normalize
 from encoder.towers.base import Prepared
 from encoder.types import Embeddings
@@ -64,8 +64,9 @@ class ImageTower:
 
     def forward(self, batch: Sequence[Prepared]) -> Embeddings:
         """See `encoder.towers.base.Tower.forward`."""
-        # One by one: on a CPU a stack of pictures only leaves the cache (25 ms each against 36).
-        logits = np.concatenate([self._session.run({"pixels": p[None]})[0] for p in batch])
+        # Each on its own: on a CPU a stack of pictures only leaves the cache (36 ms each, not 25).
+        found = run_all(self._session, [{"pixels": pixels[None]} for pixels in batch])
+        logits = np.concatenate([scores for scores, *_ in found])
         return conse(logits, self._labels, self._settings)
 
 

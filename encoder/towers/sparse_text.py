@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from encoder.dsre.cost import Shape, dense_flops, sparse_flops
 from encoder.dsre.export import FUNCTION
 from encoder.dsre.settings import GateSettings
-from encoder.runtime.base import Array, Session
+from encoder.runtime.base import Array, Session, run_all
 from encoder.space import l2_normalize
 from encoder.towers.base import Prepared
-from encoder.towers.text import TextTower, equal_runs, pad
+from encoder.towers.text import TextTower, equal_runs, inputs_of
 from encoder.towers.text_stats import TextStats, is_counted, pass_on
 from encoder.types import Embeddings
 
@@ -87,7 +87,8 @@ class SparseTextTower(TextTower):
         if is_counted():
             found, gate_ms = self._run_timed(runs)
         else:
-            found, gate_ms = [_run(self._sparse, run) for run in runs], [0.0] * len(runs)
+            found = run_all(self._sparse, [inputs_of(run) for run in runs])
+            gate_ms = [0.0] * len(runs)
         pooled, kept = (np.concatenate(part) for part in zip(*found, strict=True))
         shares = [np.full(len(run), ms / len(run)) for run, ms in zip(runs, gate_ms, strict=True)]
         return l2_normalize(pooled), kept.astype(np.int64), np.concatenate(shares)
@@ -97,8 +98,8 @@ class SparseTextTower(TextTower):
     ) -> tuple[list[list[Array]], list[float]]:
         """Run in a session of its own, since a profile is written when its session ends."""
         session = self._network.open_profiled()
-        _run(session, runs[0])  # the first run is slower
-        found = [_run(session, run) for run in runs]
+        session.run(inputs_of(runs[0]))  # the first run is slower
+        found = [session.run(inputs_of(run)) for run in runs]
         return found, session.close(FUNCTION)[1:]
 
     def _count(
@@ -111,8 +112,3 @@ class SparseTextTower(TextTower):
         # where nothing may merge, nothing is compared
         short = n_tokens < settings.min_tokens
         return TextStats(n_tokens, kept, dense, np.where(short, dense, sparse), gate_ms)
-
-
-def _run(session: Session, batch: Sequence[Prepared]) -> list[Array]:
-    input_ids, mask = pad(batch)
-    return session.run({"input_ids": input_ids, "mask": mask})
