@@ -186,7 +186,6 @@ class Finder:
             n,
             shift=self._shift(),
             asset_ids=asset_ids,
-            consistency=self.query.consistency,
         )
         found = {kind: [one for one in mixed if one.modality == kind] for kind in kinds}
         if len(mixed) < n:
@@ -207,13 +206,7 @@ class Finder:
         direction = self.fused.direction[None]
 
         def nearest(modality: Modality) -> list[ScoredSegment]:
-            return self.store.search(
-                direction,
-                modality,
-                n,
-                asset_ids=asset_ids,
-                consistency=self.query.consistency,
-            )[0]
+            return self.store.search(direction, modality, n, asset_ids=asset_ids)[0]
 
         answers = map(nearest, kinds) if len(kinds) == 1 else self.executor.map(nearest, kinds)
         return dict(zip(kinds, answers, strict=True))
@@ -300,7 +293,7 @@ class Finder:
 
     def _selected(self, limit: int | None = None) -> Iterator[str]:
         """The assets for which the filter holds; all without one."""
-        return self.store.select(self.query.filter, limit=limit, consistency=self.query.consistency)
+        return self.store.select(self.query.filter, limit=limit)
 
     def _nearest_of(self, asset_ids: Sequence[str]) -> dict[Modality, list[ScoredSegment]]:
         """At least the best segment of each asset; halved until none crowds others out."""

@@ -100,6 +100,10 @@ class SearchEngine:
     def _prepare(self, query: Query, progress: Progress) -> _Request:
         with progress.stage("plan"):
             planned = plan(query, self._known)
+        if query.consistency == "strong":
+            with progress.stage("search"):
+                self._store.catch_up()
+        with progress.stage("plan"):
             words = WordSearch(self._index, planned, self._threads)
         embeddings = embed_terms(query.terms, self._encoder, self._store, progress)
         with progress.stage("plan"):

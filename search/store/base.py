@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from encoder.space import Calibration
 from encoder.types import Embeddings, Modality
 from search.filters import Filter
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
-Consistency: TypeAlias = Literal["session", "strong"]
-"""How new an answer is: with what this store object wrote and, of others, what is older than
-5 s; or with what anyone wrote."""
-
 
 class VectorStore(Protocol):
     """Keeps segments and the commit rows of their assets, for one embedding space.
 
     Every write is an upsert on a deterministic key. A call that returns has been acknowledged;
-    what was written is seen by the next read of the same store object. Errors are `StoreError`.
+    what was written is seen by the next read of the same store object, and what another wrote by
+    reads after `catch_up`, or after 5 s. Errors are `StoreError`.
     """
 
     @property
@@ -38,7 +35,7 @@ class VectorStore(Protocol):
     def catch_up(self) -> None:
         """Have the next reads of this object see all that anyone has written until now.
 
-        Cheaper than "strong" reads: a server needs 200 ms for each of these, and here only once.
+        On a server the first of them waits for its next time tick, up to 200 ms.
         """
         ...
 
@@ -49,7 +46,6 @@ class VectorStore(Protocol):
         limit: int,
         *,
         asset_ids: Collection[str] | None = None,
-        consistency: Consistency = "session",
     ) -> list[list[ScoredSegment]]:
         """The nearest segments of one modality for each query [n, embed_dim], best first.
 
@@ -58,7 +54,6 @@ class VectorStore(Protocol):
             modality: the kind of segment.
             limit: the most segments for each query.
             asset_ids: only segments of these assets; all that there are, up to the limit.
-            consistency: see `Consistency`.
         """
         ...
 
@@ -70,7 +65,6 @@ class VectorStore(Protocol):
         *,
         shift: float = 1.0,
         asset_ids: Collection[str] | None = None,
-        consistency: Consistency = "session",
     ) -> list[ScoredSegment]:
         """The best segments of several modalities in one list, by their calibrated scores.
 
@@ -80,7 +74,6 @@ class VectorStore(Protocol):
             limit: the most segments.
             shift: ranks by ``(cosine - shift * mu) / c``, with the constants of `calibration`.
             asset_ids: only segments of these assets; all that there are, up to the limit.
-            consistency: see `Consistency`.
         """
         ...
 
@@ -98,7 +91,6 @@ class VectorStore(Protocol):
         *,
         limit: int | None = None,
         after: str = "",
-        consistency: Consistency = "session",
     ) -> Iterator[str]:
         """The ids of all assets for which a filter holds, streamed in their order.
 
@@ -106,7 +98,6 @@ class VectorStore(Protocol):
             filter: None for all assets.
             limit: the most ids.
             after: only ids beyond this one, as for the next page.
-            consistency: see `Consistency`.
         """
         ...
 

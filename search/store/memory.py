@@ -16,7 +16,6 @@ from encoder.space import Calibration
 from encoder.types import TEXT, Embeddings, Modality
 from search.filters import Filter, matches
 from search.lexical.index import Text, WordIndex
-from search.store.base import Consistency
 from search.store.calibrated import products_of
 from search.store.checks import checked_asset, checked_queries, checked_segment
 from search.types import AssetRow, ScoredSegment, SegmentRow
@@ -64,7 +63,6 @@ class MemoryStore:
         limit: int,
         *,
         asset_ids: Collection[str] | None = None,
-        consistency: Consistency = "session",  # noqa: ARG002 (all see all at once here)
     ) -> list[list[ScoredSegment]]:
         """The nearest segments of one modality for each query, best first; ties by id."""
         queries = checked_queries(queries, self._embed_dim)
@@ -93,14 +91,11 @@ class MemoryStore:
         *,
         shift: float = 1.0,
         asset_ids: Collection[str] | None = None,
-        consistency: Consistency = "session",
     ) -> list[ScoredSegment]:
         """The best segments of several modalities, by their calibrated scores; ties by id."""
         ranked: list[tuple[float, str, ScoredSegment]] = []
         for kind in set(modalities):
-            found = self.search(
-                query[None], kind, limit, asset_ids=asset_ids, consistency=consistency
-            )[0]
+            found = self.search(query[None], kind, limit, asset_ids=asset_ids)[0]
             cosines = np.array([segment.cosine for segment in found], np.float32)
             scores = products_of(cosines, shift, kind, self.calibration).tolist()
             ranked += [
@@ -157,7 +152,6 @@ class MemoryStore:
         *,
         limit: int | None = None,
         after: str = "",
-        consistency: Consistency = "session",  # noqa: ARG002 (all see all at once here)
     ) -> Iterator[str]:
         """The ids of all assets for which a filter holds, in their order."""
         found = (row for row in self.scan() if filter is None or matches(filter, row))

@@ -16,7 +16,6 @@ from encoder.space import Calibration
 from encoder.types import Embeddings, Modality
 from search.filters import Compiled, Filter, compile_filter, matches
 from search.filters.expressions import beyond, equals
-from search.store.base import Consistency
 from search.store.calibrated import Constants, cosine_of, from_stored, to_asked
 from search.store.checks import checked_asset, checked_queries, checked_segment
 from search.store.lite import start_lite, stop_lite
@@ -174,14 +173,13 @@ class MilvusStore:
         limit: int,
         *,
         asset_ids: Ids[str] | None = None,
-        consistency: Consistency = "session",
     ) -> list[list[ScoredSegment]]:
         """The nearest segments of one modality for each query, best first; ties by id.
 
         What several threads search at the same time among all assets is one call.
         """
         rows = to_asked(checked_queries(queries, self._embed_dim), 0.0)
-        found = self._search(rows, [modality], limit, asset_ids, consistency)
+        found = self._search(rows, [modality], limit, asset_ids)
         return [[segment for _, segment in answer] for answer in found]
 
     def search_mixed(
@@ -192,11 +190,10 @@ class MilvusStore:
         *,
         shift: float = 1.0,
         asset_ids: Ids[str] | None = None,
-        consistency: Consistency = "session",
     ) -> list[ScoredSegment]:
         """The best segments of several modalities, by their calibrated scores; ties by id."""
         rows = to_asked(checked_queries(query[None], self._embed_dim), shift)
-        (found,) = self._search(rows, sorted(set(modalities)), limit, asset_ids, consistency)
+        (found,) = self._search(rows, sorted(set(modalities)), limit, asset_ids)
         return [segment for _, segment in found]
 
     def _search(
@@ -205,19 +202,16 @@ class MilvusStore:
         modalities: Sequence[Modality],
         limit: int,
         asset_ids: Ids[str] | None,
-        consistency: Consistency,
     ) -> list[list[Found]]:
         """See `search`; ``rows`` are what `to_asked` made."""
-        look = consistency == "strong"
-        parts = tuple(str(m) for m in modalities if self._partitions.has(m, look=look))
+        parts = tuple(str(m) for m in modalities if self._partitions.has(m, look=False))
         if not parts:
             return [[] for _ in rows]
-        if asset_ids is None and consistency == "session":
+        if asset_ids is None:
             return list(self._nearest_together((parts, limit), list(rows)))
         found: list[list[Found]] = [[] for _ in rows]
-        fresh = self._rows.fresh(consistency)
         for expression in among_assets(asset_ids):
-            answers = self._nearest(rows, parts, limit, expression, fresh)
+            answers = self._nearest(rows, parts, limit, expression)
             for place, answer in enumerate(answers):
                 found[place] = list(islice(heapq.merge(found[place], answer, key=_rank), limit))
         return found
@@ -228,7 +222,6 @@ class MilvusStore:
         parts: Sequence[str],
         limit: int,
         expression: str = "",
-        fresh: Mapping[str, Any] | None = None,
     ) -> list[list[Found]]:
         found: list[list[Found]] = []
         for part in chunks(list(rows), _QUERIES_PER_CALL):
@@ -242,7 +235,7 @@ class MilvusStore:
                 limit=limit,
                 output_fields=self._segments.scalars,
                 search_params={"metric_type": METRIC, "params": {"ef": max(64, 2 * limit)}},
-                **(self._rows.fresh() if fresh is None else fresh),
+                **self._rows.fresh(),
             )
             for row, hits in zip(part, answers, strict=True):
                 found.append(_ranked(hits, float(row[-1]), self.calibration))
@@ -251,9 +244,7 @@ class MilvusStore:
     def embeddings(self, asset_id: str) -> list[SegmentRow]:
         """All segments of one asset with their embeddings, by modality and index."""
         fields = [*self._segments.scalars, self._segments.vector]
-        found = self._rows.where(
-            self._segments, equals("asset_id", asset_id), fields, self._rows.fresh()
-        )
+        found = self._rows.where(self._segments, equals("asset_id", asset_id), fields)
         segments = [segment_from_dict(row, self.calibration) for row in found]
         return sorted(segments, key=attrgetter("modality", "index"))
 
@@ -282,7 +273,6 @@ class MilvusStore:
         *,
         limit: int | None = None,
         after: str = "",
-        consistency: Consistency = "session",
     ) -> Iterator[str]:
         """The ids of all assets for which a filter holds, streamed in their order."""
         compiled = self._compiled(filter)
@@ -292,7 +282,6 @@ class MilvusStore:
             ASSETS,
             " and ".join(part for part in parts if part),
             fields,
-            self._rows.fresh(consistency),
             limit,
         )
         if filter is not None and not compiled.exact:
@@ -333,10 +322,8 @@ class MilvusStore:
 
     def scan(self) -> Iterator[AssetRow]:
         """All commit rows, streamed in the order of their ids."""
-        return map(
-            asset_from_dict,
-            self._rows.pages(ASSETS, "", ASSETS.scalars, self._rows.fresh("strong")),
-        )
+        self._link.catch_up()
+        return map(asset_from_dict, self._rows.pages(ASSETS, "", ASSETS.scalars))
 
     def close(self) -> None:
         """Release files and connections; calling it twice is allowed."""

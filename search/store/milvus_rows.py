@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 from search.errors import StoreError
 from search.filters.expressions import among
-from search.store.base import Consistency
 from search.store.milvus_link import MilvusLink
 from search.store.schema import Collection
 from search.together import Together
@@ -44,9 +43,9 @@ class MilvusRows:
         """The name of a collection."""
         return self._names[kind.kind]
 
-    def fresh(self, asked: Consistency = "session") -> dict[str, Any]:
-        """Options of a read by which it sees what this store object wrote, or what anyone wrote."""
-        return {"consistency_level": "Strong"} if asked == "strong" else self._link.freshness()
+    def fresh(self) -> dict[str, Any]:
+        """Options of a read, see `MilvusLink.freshness`."""
+        return self._link.freshness()
 
     def upsert(self, kind: Collection, rows: Sequence[dict[str, Any]], **options: str) -> None:
         """Write rows; each replaces the one with its key.
@@ -125,7 +124,6 @@ class MilvusRows:
         kind: Collection,
         expression: str,
         fields: Sequence[str],
-        fresh: Mapping[str, Any],
         limit: int | None = None,
     ) -> Iterator[dict[str, Any]]:
         """All rows for which an expression holds, in the order of their keys.
@@ -140,15 +138,15 @@ class MilvusRows:
                 filter=expression,
                 limit=_MAX_ROWS,
                 output_fields=list(fields),
-                **fresh,
+                **self.fresh(),
             )
             if len(rows) < _MAX_ROWS:
                 yield from sorted(rows, key=itemgetter(kind.key))
                 return
-        yield from self.pages(kind, expression, fields, fresh)
+        yield from self.pages(kind, expression, fields)
 
     def pages(
-        self, kind: Collection, expression: str, fields: Sequence[str], fresh: Mapping[str, Any]
+        self, kind: Collection, expression: str, fields: Sequence[str]
     ) -> Iterator[dict[str, Any]]:
         """The same, page by page."""
         pages = self._link.call(
@@ -157,7 +155,7 @@ class MilvusRows:
             batch_size=_ROWS_PER_PAGE,
             filter=expression,
             output_fields=list(fields),
-            **fresh,
+            **self.fresh(),
         )
         try:
             while True:

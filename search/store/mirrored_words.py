@@ -122,7 +122,7 @@ class MirroredWords:
     def _sizes(self) -> dict[str, int]:
         """Each asset's number of segments."""
         fields = ["asset_id", "n_segments"]
-        rows = self._rows.where(ASSETS, "", fields, self._rows.fresh())
+        rows = self._rows.where(ASSETS, "", fields)
         return {row["asset_id"]: row["n_segments"] for row in rows}
 
     def _texts(self, asset_ids: Sequence[str]) -> Iterator[list[Text]]:
@@ -131,5 +131,5 @@ class MirroredWords:
         is_text = f'modality == "{TEXT}"'
         for ids in chunks(asset_ids, _ASSETS_PER_READ):
             expression = f"{is_text} and {among('asset_id', ids)}"
-            rows = self._rows.where(self._segments, expression, fields, self._rows.fresh())
+            rows = self._rows.where(self._segments, expression, fields)
             yield [text_of(row) for row in rows]

@@ -108,7 +108,7 @@ def test_a_selection_goes_on_where_it_ended(store: VectorStore) -> None:
         every = list(store.select(filter))
         assert every == [f"a{number:04}" for number in range(2100)]
         assert list(store.select(filter, limit=3, after="a0010")) == ["a0011", "a0012", "a0013"]
-        assert list(store.select(filter, limit=1500, consistency="strong")) == every[:1500]
+        assert list(store.select(filter, limit=1500)) == every[:1500]
         assert list(store.select(filter, after="a2098")) == ["a2099"]
 
 

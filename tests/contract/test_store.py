@@ -191,7 +191,7 @@ def test_a_mixed_search_among_assets_finds_all_that_they_have(store: VectorStore
     assert {hit.modality for hit in hits} == {TEXT, IMAGE}
     assert len(hits) == 6
     assert store.search_mixed(query, kinds, 50, asset_ids=[]) == []
-    all_hits = store.search_mixed(query, kinds, 30, consistency="strong")
+    all_hits = store.search_mixed(query, kinds, 30)
     every = [row.asset_id for row in assets] + [f"unknown{n}" for n in range(5000)]
     assert store.search_mixed(query, kinds, 30, asset_ids=every) == all_hits
 
@@ -221,12 +221,6 @@ def test_embeddings_of_an_asset_return_as_they_were_written(store: VectorStore) 
     for one, other in zip(found, wanted, strict=True):
         np.testing.assert_allclose(one.embedding, l2_normalize(other.embedding), atol=1e-6)
     assert store.embeddings("unknown") == []
-
-
-def test_what_another_wrote_is_seen_when_asked(store: VectorStore) -> None:
-    store.write([asset("a", "/a")], [segment("a", 0, vectors(1)[0])])
-    (hit,) = store.search(vectors(1), IMAGE, 5, consistency="strong")[0]
-    assert hit.asset_id == "a"
 
 
 def test_a_store_that_answers_says_so(store: VectorStore) -> None:

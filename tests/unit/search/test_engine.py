@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -188,3 +189,33 @@ def test_a_query_that_cannot_be_answered_is_refused(store: MemoryStore) -> None:
     ):
         with pytest.raises(InputError):
             engine.search(query)
+
+
+class LaggingStore(MemoryStore):
+    """Sees what another wrote once it has caught up."""
+
+    def __init__(self) -> None:
+        super().__init__(DIM)
+        self.others = MemoryStore(DIM)
+
+    def catch_up(self) -> None:
+        for row in self.others.scan():
+            self.write([row], self.others.embeddings(row.asset_id))
+
+
+@pytest.mark.parametrize(("consistency", "found"), [("session", []), ("strong", ["/a"])])
+def test_a_strong_query_catches_up_first(
+    consistency: Literal["session", "strong"], found: list[str]
+) -> None:
+    store = LaggingStore()
+    add(store.others, "a", TEXT, axis(0))
+    engine = SearchEngine(DirectionEncoder(), store)
+    assert uris(engine, Query([Item(TEXT, axis(0))], consistency=consistency)) == found
+
+
+def test_a_strong_query_starts_from_an_asset_that_another_just_wrote() -> None:
+    store = LaggingStore()
+    add(store.others, "a", TEXT, axis(0))
+    add(store.others, "b", TEXT, axis(0) + axis(1))
+    engine = SearchEngine(DirectionEncoder(), store)
+    assert uris(engine, Query([Term(asset_id="a")], consistency="strong")) == ["/b"]
