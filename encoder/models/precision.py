@@ -30,7 +30,8 @@ _ON_OPENVINO = ("image",)
 """The text network is made of ONNX Runtime's operators, which OpenVINO does not compute alike."""
 
 _SIDE_BY_SIDE = ("text", "image")
-"""Parts of which several items are several runs; a sound is one, of blocks."""
+"""Parts of which several items are several runs; a sound is one, of blocks. On ONNX Runtime only:
+OpenVINO has one stream, in which runs go one after the other."""
 
 _ONE_THREAD_TOKENS = 96
 """In int8 on two cores: 13 tokens take 1.7 ms in one thread and 1.9 in two, 64 take 4.0 and 4.3,
@@ -83,20 +84,24 @@ class Precision:
         Raises:
             ModelError: it cannot be run.
         """
-        small = _ONE_THREAD_TOKENS if part == "text" and self.int8 else 0
-        if part not in _SIDE_BY_SIDE:
-            return self._open(bundle, part, n_threads)
-        return side_by_side(lambda n: self._open(bundle, part, n), n_threads, small)
-
-    def _open(self, bundle: Path, part: str, n_threads: int | None) -> Session:
         if part in self.folders:
-            return open_shared(self.folders[part] / FLOAT, n_threads, _EXACT)
+            return _on_onnxruntime(self.folders[part] / FLOAT, part, n_threads, _EXACT)
         int8 = bundle / part / INT8
         if not (self.int8 and int8.exists()):
-            return open_shared(bundle / part / FLOAT, n_threads)
+            return _on_onnxruntime(bundle / part / FLOAT, part, n_threads)
         if not self.trial:
-            return open_shared(int8, n_threads)
+            return _on_onnxruntime(int8, part, n_threads)
         return _fastest(int8, part, n_threads)
+
+
+def _on_onnxruntime(
+    path: Path, part: str, n_threads: int | None, settings: Mapping[str, str] | None = None
+) -> Session:
+    open_with = partial(open_shared, path, settings=settings)
+    if part not in _SIDE_BY_SIDE:
+        return open_with(n_threads)
+    is_int8_text = part == "text" and path.name == INT8
+    return side_by_side(open_with, n_threads, _ONE_THREAD_TOKENS if is_int8_text else 0)
 
 
 def side_by_side(
@@ -157,7 +162,9 @@ def _fastest(path: Path, part: str, n_threads: int | None) -> Session:
     from encoder.runtime import openvino
     from encoder.runtime.trial import cpu_model, fastest_session
 
-    candidates: dict[str, Factory] = {"onnxruntime": partial(open_shared, path, n_threads)}
+    candidates: dict[str, Factory] = {
+        "onnxruntime": partial(_on_onnxruntime, path, part, n_threads)
+    }
     facts = {
         "network": _known_hash(path),
         "cpu": cpu_model(),

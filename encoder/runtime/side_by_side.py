@@ -8,7 +8,8 @@ from functools import cached_property
 
 from encoder.runtime.base import Array, Session
 
-# Of its share of the cores, a run that is divided makes so much: a thread sleeps between its parts.
+# How well a run divided in two uses both cores: 128 tokens .64, 256 tokens .72, pictures .69. Its
+# threads sleep between its parts.
 _DIVIDED = 0.7
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from encoder.models import default
 from encoder.models.resolve import load_model
-from encoder.types import AUDIO, IMAGE, TEXT
+from encoder.types import AUDIO, IMAGE, TEXT, Modality
 
 
 @pytest.mark.usefixtures("bundle_home")
@@ -57,10 +57,18 @@ def test_fingerprint_follows_the_tables_not_the_calibration(
 
 
 @pytest.mark.usefixtures("bundle_home")
-def test_texts_have_the_same_vectors_however_many_threads_there_are() -> None:
-    texts = ["a red boat", "a red boat in the harbour, " * 20]  # in one thread, and in two
+@pytest.mark.parametrize("modality", [TEXT, IMAGE])
+def test_vectors_are_the_same_in_one_thread_in_two_and_side_by_side(modality: Modality) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (3, 50, 60, 3), np.uint8)
+    contents = {
+        TEXT: ["a red boat", "a boat in the red harbour", "a red boat in the harbour, " * 20],
+        IMAGE: list(noise),
+    }[modality]
     found = []
     for n_threads in (1, 2):
-        tower = load_model("bundle:default", n_threads=n_threads, quantization="int8").towers[TEXT]
-        found.append(np.concatenate([tower.forward([tower.prepare(text)]) for text in texts]))
-    np.testing.assert_array_equal(*found)
+        tower = load_model("bundle:default", n_threads=n_threads, quantization="int8").towers
+        prepared = [tower[modality].prepare(content) for content in contents]
+        found.append(np.concatenate([tower[modality].forward([one]) for one in prepared]))
+        found.append(tower[modality].forward(prepared))
+    for other in found[1:]:
+        np.testing.assert_array_equal(found[0], other)
