@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import APIResponse, Browser, Page, Route, expect
 
 from tests.browser.acts import DESKTOP, drop, hits, search, titles, until
 from tests.browser.library import sample
@@ -80,6 +80,33 @@ def test_a_key_is_asked_for_once_and_opens_pictures_too(
 
     locked.reload()
     expect(hits(locked)).to_have_count(1)
+    expect(dialog).to_be_hidden()
+
+
+def test_a_refusal_that_comes_late_does_not_ask_for_a_key_again(locked: Page, key: str) -> None:
+    asked: list[Route] = []
+    held: list[tuple[Route, APIResponse]] = []
+
+    def hold_the_second(route: Route) -> None:
+        asked.append(route)
+        if len(asked) == 2:
+            held.append((route, route.fetch()))
+        else:
+            route.continue_()
+
+    locked.route("**/v1/latency", hold_the_second)
+    locked.goto("/?view=latency")  # which asks every few seconds, also while a key is asked for
+    dialog = locked.get_by_role("dialog", name="wants an API key")
+    expect(dialog).to_be_visible()
+    while not held:
+        locked.wait_for_timeout(100)
+    dialog.get_by_role("textbox", name="API key").fill(key)
+    dialog.get_by_role("button", name="Use this key").click()
+    expect(locked.locator("#slo")).not_to_be_empty()
+    (route, refusal) = held[0]
+    assert refusal.status == 401
+    with locked.expect_response(lambda answer: answer.url.endswith("/v1/latency") and answer.ok):
+        route.fulfill(response=refusal)
     expect(dialog).to_be_hidden()
 
 

@@ -38,10 +38,11 @@ export const address = (path) => new URL(path, document.baseURI).href;
  */
 export async function request(path, { headers = {}, ...options } = {}) {
   for (;;) {
+    const sent = apiKey();
     const answer = await reach(path, { ...options, headers: { ...headers, ...keyHeaders() } });
     if (answer.ok) return answer;
     const error = toError(answer.status, await answer.text(), answer.headers.get("Retry-After"));
-    if (answer.status !== 401 || !(await newKey(error))) throw error;
+    if (answer.status !== 401 || !(await hasOtherKey(sent, error))) throw error;
   }
 }
 
@@ -71,7 +72,9 @@ function toError(status, text, retryAfter) {
   return new ApiError(status, body, retryAfter === null ? null : Number(retryAfter));
 }
 
-async function newKey(error) {
+/** Whether there is another key than the one that was refused; asks, unless it was given meanwhile. */
+async function hasOtherKey(refused, error) {
+  if (apiKey() !== refused) return true;
   const key = await askForKey(error, Boolean(apiKey()));
   if (!key) return false;
   sessionStorage.setItem(KEY, key);
@@ -125,9 +128,10 @@ export async function upload(files, { tags, onSent }) {
   for (const file of files) form.append("files", file, file.name);
   for (const tag of tags) form.append("tags", tag);
   for (;;) {
+    const sent = apiKey();
     const { status, text, retryAfter } = await sendForm(address("v1/assets"), form, keyHeaders(), onSent);
     if (status >= 200 && status < 300) return JSON.parse(text).job;
     const error = status ? toError(status, text, retryAfter) : unreachable();
-    if (status !== 401 || !(await newKey(error))) throw error;
+    if (status !== 401 || !(await hasOtherKey(sent, error))) throw error;
   }
 }
