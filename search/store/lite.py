@@ -17,6 +17,7 @@ from typing import Any
 from search.errors import StoreBusyError, StoreError
 
 _HOLDER = "holder.pid"
+_NOBODY = 2**30  # above the largest number of a process
 _STOP_S = 5
 
 
@@ -64,7 +65,7 @@ def stop_lite(folder: Path) -> None:
         running.users -= 1
         if running.users <= 0:
             del _running[folder]
-            _stop(running)
+            _stop(folder, running)
 
 
 def _start(folder: Path, port: int) -> _Running:
@@ -74,8 +75,11 @@ def _start(folder: Path, port: int) -> _Running:
     from milvus_lite.adapter.grpc.server import start_server_in_thread
     from milvus_lite.exceptions import DataDirLockedError
 
+    was_left = (folder / _HOLDER).exists()
     try:
         server, database, bound = start_server_in_thread(str(folder), port=port, max_workers=1)
+        if was_left:
+            _drop_indexes(folder)
         (folder / _HOLDER).write_text(str(os.getpid()))
     except DataDirLockedError as error:
         raise StoreBusyError(
@@ -106,25 +110,46 @@ def _check_folder(folder: Path) -> None:
         )
 
 
+def _drop_indexes(folder: Path) -> None:
+    """Have Lite make its indexes anew when it loads the rows.
+
+    It writes them in place, so that a process that was killed may leave one half written; Lite
+    would fail to load it each time.
+    """
+    for kind in ("*.idx", "*.sidx"):
+        for path in folder.rglob(kind):
+            path.unlink()
+
+
 def _holder(folder: Path) -> str:
     """Who holds the folder, as well as it is known."""
+    pid = _holder_pid(folder)
     try:
-        pid = int((folder / _HOLDER).read_text())
         os.kill(pid, 0)
-    except (OSError, ValueError):
+    except OSError:
         return "another process"
     return "this process's parent" if pid == os.getppid() else f"process {pid}"
 
 
-def _stop(running: _Running) -> None:
+def _holder_pid(folder: Path) -> int:
+    """The last process that opened the folder and did not close it; one that cannot be, if none."""
+    try:
+        return int((folder / _HOLDER).read_text())
+    except (OSError, ValueError):
+        return _NOBODY
+
+
+def _stop(folder: Path, running: _Running) -> None:
     running.server.stop(grace=_STOP_S).wait()
     running.database.close()
+    if _holder_pid(folder) == os.getpid():  # nobody else holds it already
+        (folder / _HOLDER).unlink()
 
 
 @atexit.register
 def _stop_all() -> None:
     with _lock:
-        for running in _running.values():
+        for folder, running in _running.items():
             if running.pid == os.getpid():
-                _stop(running)
+                _stop(folder, running)
         _running.clear()

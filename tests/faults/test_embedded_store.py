@@ -104,6 +104,32 @@ def test_what_was_acknowledged_survives_kill_9(folder: Path, acknowledged: int) 
     store.close()
 
 
+def test_an_index_that_was_half_written_is_made_anew(folder: Path) -> None:
+    writer = start_writer(folder, 5)
+    assert writer.stdout is not None
+    while writer.stdout.readline() != "all\n":
+        pass
+    kill(writer)
+    indexes = [*folder.rglob("*.idx"), *folder.rglob("*.sidx")]
+    assert {path.suffix for path in indexes} == {".idx", ".sidx"}
+    for path in indexes:
+        path.write_bytes(path.read_bytes()[:-1])
+    for _ in range(2):
+        store = open_store(str(folder), SPACE, DIM)
+        assert [found_segments(store, row.asset_id) for row in store.scan()] == [20] * 5
+        assert list(store.assets_at(["/asset3"])) == ["/asset3"]
+        store.close()
+
+
+def test_indexes_are_kept_where_the_store_was_closed(store: VectorStore, folder: Path) -> None:
+    store.write([asset("a", "/a")], [segment("a", 0, vectors(1)[0])])
+    store.close()
+    made = {path: path.stat().st_mtime_ns for path in folder.rglob("*.idx")}
+    assert made
+    open_store(str(folder), SPACE, DIM).close()
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.idx")} == made
+
+
 def test_threads_of_one_process_share_the_store(store: VectorStore, folder: Path) -> None:
     def write_and_read(number: int) -> bool:
         name = f"asset{number}"
