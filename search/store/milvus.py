@@ -323,7 +323,7 @@ class MilvusStore:
     def scan(self) -> Iterator[AssetRow]:
         """All commit rows, streamed in the order of their ids."""
         self._link.catch_up()
-        return map(asset_from_dict, self._rows.pages(ASSETS, "", ASSETS.scalars))
+        yield from map(asset_from_dict, self._rows.pages(ASSETS, "", ASSETS.scalars))
 
     def close(self) -> None:
         """Release files and connections; calling it twice is allowed."""
