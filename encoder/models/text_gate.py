@@ -183,7 +183,6 @@ def build(weights: Path, gate: GateFile, name: str) -> Path:
     from filelock import FileLock
 
     from encoder.models import bundle
-    from encoder.networks.bert import load_sentence_bert
 
     folder = bundle.cache_home() / "dsre" / f"{gate.identity.partition(':')[2]}-{SPARSE_RECIPE}"
     target = folder / name
@@ -193,6 +192,8 @@ def build(weights: Path, gate: GateFile, name: str) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"), TemporaryDirectory(dir=folder) as scratch:
             if not target.exists():
+                from encoder.networks.bert import load_sentence_bert  # and torch
+
                 made = Path(scratch) / name
                 write(load_sentence_bert(weights), gate, made)
                 made.replace(target)

@@ -1,0 +1,194 @@
+"""What serves runs where torch cannot be imported: it is for preparing models only."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+import soundfile
+import soxr
+
+from encoder.models.bundle import cache_home
+from examples.speech import Speaker
+from tests.media import tone, write_film
+
+BLOCKED = (
+    "torch", "torchvision", "triton", "transformers", "sentence_transformers", "onnxscript",
+    "sympy", "librosa", "numba", "sklearn",
+)  # fmt: skip
+LONG = "A ferry left the harbour at dawn, and the gulls went with it. " * 20
+SAID = "The train to London leaves from platform nine at half past six."
+
+ANYMODAL = ("-c", "from workers.cli import main; main()")
+
+# Notes each attempt: one that is caught would load torch where it is installed.
+FINDER = """
+import sys
+
+BLOCKED, LOG = {blocked!r}, {log!r}
+
+class Refuse:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] in BLOCKED:
+            note("refused", name)
+            raise ModuleNotFoundError("No module named " + repr(name), name=name)
+
+def note(*words):
+    with open(LOG, "a") as file:
+        print(*words, file=file)
+
+sys.meta_path.insert(0, Refuse)
+note("began", *sys.orig_argv[1:])
+"""
+
+
+@pytest.fixture(scope="module")
+def prepared() -> None:
+    """Whatever ``anymodal bundle fetch`` makes."""
+    subprocess.run([sys.executable, *ANYMODAL, "bundle", "fetch"], check=True)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """Where each process says that it began, and what it was refused."""
+    return tmp_path / "log"
+
+
+@pytest.fixture
+def python(prepared: None, tmp_path: Path, log: Path) -> Path:  # noqa: ARG001
+    """An interpreter with all that this one has, less what is `BLOCKED`; so are its children.
+
+    An environment of its own, since what a child inherits of variables is its parent's affair.
+    """
+    home = tmp_path / "venv"
+    venv.create(home, symlinks=True)
+    (packages,) = home.glob("lib/python*/site-packages")
+    (packages / "refuse.py").write_text(FINDER.format(blocked=BLOCKED, log=str(log)))
+    ours = [path for path in sys.path if path.endswith("site-packages")]
+    lines = ["import refuse", *(f"import site; site.addsitedir({path!r})" for path in ours)]
+    (packages / "refuse.pth").write_text("\n".join(lines) + "\n")
+    return home / "bin" / "python"
+
+
+@pytest.fixture
+def media(tmp_path: Path) -> Path:
+    """A long text, a picture, a spoken sentence and a film in which it is heard."""
+    from PIL import Image
+
+    folder = tmp_path / "media"
+    folder.mkdir()
+    (folder / "ferry.txt").write_text(LONG)
+    Image.new("RGB", (320, 240), (200, 30, 30)).save(folder / "red.png")
+    speaker = Speaker(cache_home())
+    said = soxr.resample(speaker.say(SAID), speaker.sampling_rate, 48_000)
+    soundfile.write(folder / "train.wav", said, 48_000)
+    soundfile.write(folder / "tone.flac", tone(3.0), 44_100)
+    write_film(folder / "film.mp4", seconds=6.0, samples=said)
+    return folder
+
+
+def lines(log: Path, kind: str) -> list[str]:
+    return [line for line in log.read_text().splitlines() if line.startswith(kind)]
+
+
+def run(python: Path, *words: object) -> str:
+    done = subprocess.run(
+        [str(python), *map(str, words)], capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+ENCODE = """
+import json, sys
+from pathlib import Path
+from encoder import MultiModalEncoder
+from encoder.media.sound import load_sound
+
+folder, text = Path(sys.argv[1]), sys.argv[2]
+encoder = MultiModalEncoder(quantization="auto", enable_dsre="auto")
+plain = encoder.encode_multimodal(text=text)
+told = encoder.encode_multimodal(text=text, return_stats=True)
+other = encoder.encode_multimodal(
+    image=folder / "red.png", audio=[folder / "train.wav", folder / "tone.flac"],
+    video=folder / "film.mp4",
+)
+print(json.dumps({
+    "merged": int(told.stats.tokens[0] - told.stats.kept[0, -1]),
+    "same": bool((plain.text == told.text).all()),
+    "shapes": [list(other[name].shape) for name in ("image", "audio", "video")],
+    "said": [one.text for one in encoder.transcribe(load_sound(folder / "train.wav"))],
+}))
+"""
+
+
+def test_every_modality_is_encoded(python: Path, media: Path, log: Path) -> None:
+    found = json.loads(run(python, "-c", ENCODE, media, LONG))
+    assert found["merged"] > 50
+    assert found["same"]
+    assert found["shapes"] == [[384], [2, 384], [384]]
+    assert "London" in " ".join(found["said"])
+    assert lines(log, "refused") == []
+
+
+def test_a_folder_is_ingested_and_searched(
+    python: Path, media: Path, log: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    report = json.loads(run(python, *ANYMODAL, "ingest", media, "--store", store))
+    assert (report["ingested"], report["failures"]) == (5, [])
+    assert set(report["segments"]) == {"text", "image", "audio"}
+    for query, name in (
+        ("gulls in the harbour", "ferry.txt"),
+        ("--image=" + str(media / "red.png"), "red.png"),
+        ("--audio=" + str(media / "tone.flac"), "tone.flac"),
+    ):
+        found = json.loads(run(python, *ANYMODAL, "search", query, "--store", store))
+        assert Path(found["hits"][0]["uri"]).name == name
+    assert any("ingest.isolate" in line for line in lines(log, "began"))
+    assert lines(log, "refused") == []
+
+
+@contextmanager
+def serving(python: Path, data: Path) -> Iterator[httpx.Client]:
+    process = subprocess.Popen(
+        [str(python), *ANYMODAL, "serve", "--port", "0"],
+        env={**os.environ, "ANYMODAL_DATA": str(data)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None
+        said = (re.search(r"Listening at (http:[^\s\"]+)", line) for line in process.stderr)
+        address = next(found[1] for found in said if found)
+        with httpx.Client(base_url=address, timeout=120) as client:
+            yield client
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_server_takes_files_and_answers(
+    python: Path, media: Path, log: Path, tmp_path: Path
+) -> None:
+    with serving(python, tmp_path / "data") as client:
+        files = [("file", (path.name, path.read_bytes())) for path in media.iterdir()]
+        job = client.post("/v1/assets", files=files).json()["job"]
+        with client.stream("GET", f"/v1/jobs/{job['id']}/events") as events:
+            *_, last = (line for line in events.iter_lines() if line.startswith("data:"))
+        assert json.loads(last.removeprefix("data:"))["ingested"] == len(files)
+        vectors = client.post("/v1/embeddings", json={"input": [LONG, "rain"]}).json()["data"]
+        assert [len(row["embedding"]) for row in vectors] == [384, 384]
+        found = client.post("/v1/search", json={"query": "gulls in the harbour"}).json()
+        assert found["hits"][0]["title"] == "ferry"
+    assert lines(log, "refused") == []
