@@ -1,12 +1,30 @@
-"""The Celery app: ``celery -A workers.app worker`` or ``anymodal worker``."""
+"""The Celery app, which ``anymodal worker`` runs."""
 
 from __future__ import annotations
 
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
 from celery import Celery
+from celery.loaders.app import AppLoader
 from kombu import Queue
 
 from workers.config import Settings
 from workers.queues import CLASSES, PRIORITIES, queue_name
+
+
+class SafeLoader(AppLoader):  # type: ignore[misc]  # Celery is not typed
+    """Imports what is installed; Celery's own puts the current folder first, whatever is in it."""
+
+    def import_from_cwd(
+        self,
+        module: str,
+        imp: Any = None,  # noqa: ARG002
+        package: str | None = None,
+    ) -> ModuleType:
+        """A module, but not from there."""
+        return import_module(module, package)
 
 
 def celery_config(settings: Settings) -> dict[str, object]:
@@ -47,5 +65,5 @@ def celery_config(settings: Settings) -> dict[str, object]:
     }
 
 
-app = Celery("anymodal", include=["workers.tasks"])
+app = Celery("anymodal", loader=SafeLoader, include=["workers.tasks"])
 app.add_defaults(lambda: celery_config(Settings()))

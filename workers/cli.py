@@ -12,6 +12,9 @@ import click
 # need: two sounds that were encoded side by side took as long as one after the other. It is read
 # when numpy is imported, and children inherit it.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Whatever a library starts (pools, trackers of shared memory): a `struct.py` beside the user's
+# data is data.
+os.environ["PYTHONSAFEPATH"] = "1"
 
 _COMMANDS = {
     "bundle": "Fetch and check the offline model.",

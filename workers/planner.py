@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
+from encoder import children
 from ingest.errors import RefusedLinkError
 from workers import tracing
 from workers.board import JobBoard
@@ -127,7 +128,8 @@ def files_of_job(board: JobBoard, job_id: str) -> Iterable[str]:
 def start_planner(job_id: str) -> None:
     """Plan a job in a process of its own, which outlives this one."""
     subprocess.Popen(
-        [sys.executable, "-m", "workers.planner", job_id],
+        children.python("workers.planner", job_id),
+        env=children.environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

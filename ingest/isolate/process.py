@@ -6,12 +6,12 @@ import fcntl
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from time import perf_counter
 from typing import Any, TypeVar
 
+from encoder import children
 from encoder.errors import CorruptMediaError, MediaError, MediaLimitError
 from ingest.clock import Clock
 from ingest.errors import DecoderProcessError
@@ -50,8 +50,7 @@ class DecoderProcess:
             fcntl.fcntl(from_child, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", __package__ + ".child"]
-                + [str(number) for number in (requests, answers, memory_bytes)],
+                children.python(__package__ + ".child", requests, answers, memory_bytes),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=(requests, answers),
@@ -158,4 +157,4 @@ class DecoderProcess:
 def _environment() -> dict[str, str]:
     kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     # The child imports what this process imports, however it was started.
-    return {**kept, **_LIBRARIES, "PYTHONPATH": os.pathsep.join(sys.path), "LANG": "C.UTF-8"}
+    return {**kept, **_LIBRARIES, "PYTHONPATH": children.import_path(), "LANG": "C.UTF-8"}

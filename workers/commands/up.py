@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import click
 
+from encoder import children
 from workers.commands.options import apply_options, store_option
 
 _READY_S = 60.0
@@ -51,7 +51,7 @@ def _supervise(folder: Path, port: int) -> None:
     while starts < _MOST_STARTS:
         began = time.monotonic()
         child = subprocess.Popen(
-            [sys.executable, "-m", "search.store.shared", str(folder), str(port)]
+            children.python("search.store.shared", folder, port), env=children.environment()
         )
         try:
             _announce(folder, child)
