@@ -32,10 +32,18 @@ def discover(
     """
     for path in paths:
         root = Path(path).expanduser()
-        if root.is_dir():
+        if _is_folder(root):
             yield from _walk(root, on_refused or _log)
         else:
             yield root
+
+
+def _is_folder(path: Path) -> bool:
+    """False also for what may not be looked at: `identify` tells why."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def _walk(root: Path, on_refused: OnRefused) -> Iterator[Path]:

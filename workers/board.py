@@ -27,9 +27,14 @@ T = TypeVar("T")
 
 _JOBS = "anymodal:jobs"
 _RUNNING = "anymodal:jobs:running"
+_WORKERS = "anymodal:workers"
 _PARTS = ("open", "lease", "tries", "begun", "failed")
 _LONGEST_COMMIT_S = 300
 _MOST_JOBS = 1000
+_START_S = 30.0
+"""How long a planner may take to start: a Python with Celery, on a machine that is busy."""
+_ABSENT_S = 15.0
+"""A worker that has not looked for jobs without a planner for so long is not counted on."""
 
 
 class JobBoard:
@@ -67,14 +72,32 @@ class JobBoard:
         self.restart(job_id, paths, priority=priority, labels=labels or {})
         return job_id
 
-    def restart(self, job_id: str, paths: Sequence[str], *, priority: str, labels: Labels) -> None:
-        """Plan a job from its beginning; what is stored already will be counted as unchanged."""
-        now = time.time()
+    def restart(
+        self,
+        job_id: str,
+        paths: Sequence[str],
+        *,
+        priority: str,
+        labels: Labels,
+        start_s: float = _START_S,
+    ) -> None:
+        """Plan a job from its beginning; what is stored already will be counted as unchanged.
+
+        Args:
+            job_id: its id.
+            paths: what it is about.
+            priority: of its shards.
+            labels: of its files.
+            start_s: how long a planner may take to begin before a worker plans the job.
+        """
+        seconds, micros = self.patiently(self._redis.time)
+        now = seconds + micros / 1e6
         facts = {
             "state": "planning",
             "created": now,
             "updated": now,
-            "planner": now,
+            "planner": "",
+            "planner_until": now + start_s,
             "priority": priority,
             "paths": json.dumps(list(paths)),
             "labels": json.dumps(dict(labels)),
@@ -91,22 +114,59 @@ class JobBoard:
 
         self.patiently(write)
 
-    def add(self, job_id: str, shard_id: str, shard: Shard) -> bool:
-        """Open a shard; False if the job is being cancelled, has ended or is gone."""
+    def add(self, job_id: str, shard_id: str, shard: Shard, planner: str) -> bool:
+        """Open a shard; False if the job wants no more, or no more from this planner."""
         payload = json.dumps(asdict(shard))
-        return bool(self._run(lua.ADD, job_id, shard_id, payload, len(shard.paths)))
+        last = json.dumps(shard.paths[-1])
+        facts = (shard_id, payload, len(shard.paths), planner, shard.cost, last)
+        return bool(self._run(lua.ADD, job_id, *facts))
 
     def refuse(self, job_id: str, failure: Failure) -> None:
         """Set a file aside that no shard will hold."""
         self._run(lua.REFUSE, job_id, failure.uri, json.dumps(asdict(failure)))
 
-    def planning(self, job_id: str) -> None:
-        """Say that the planner lives, while it waits for the queues."""
-        self.patiently(lambda: self._redis.hset(self._key(job_id), "planner", time.time()))
+    def begin_planning(self, job_id: str, planner: str) -> bool:
+        """Become the job's planner; False if another one is, or nothing is left to plan."""
+        return bool(self._run(lua.PLAN, job_id, planner, self.lease_s))
 
-    def planned(self, job_id: str) -> None:
+    def planning(self, job_id: str, planner: str) -> bool:
+        """Keep the lease; False if the job is no longer this planner's."""
+        return bool(self._run(lua.PLANNING, job_id, planner, self.lease_s))
+
+    def planned(self, job_id: str, planner: str) -> None:
         """Say that all shards were added."""
-        self._run(lua.PLANNED, job_id)
+        self._run(lua.PLANNED, job_id, planner)
+
+    def leave_planning(self, job_id: str, planner: str) -> None:
+        """Leave the rest of the job to another planner."""
+        self._run(lua.LEAVE, job_id, planner)
+
+    def fail_planning(self, job_id: str, planner: str, reason: str) -> None:
+        """Say why the rest cannot be planned; the job fails once what was added is done."""
+        self._run(lua.FAIL, job_id, planner, reason)
+
+    def cursors(self, job_id: str) -> dict[str, str]:
+        """The last file of each cost class that was added."""
+        facts = self.patiently(lambda: self._redis.hgetall(self._key(job_id)))
+        return {
+            name.removeprefix("cursor:"): json.loads(path)
+            for name, path in facts.items()
+            if name.startswith("cursor:")
+        }
+
+    def orphans(self, worker: str) -> list[str]:
+        """The jobs whose planner fell silent, told to a worker that may plan them."""
+        keys = (_RUNNING, _WORKERS)
+        found = self._redis.eval(lua.ORPHANS, 2, *keys, worker, _ABSENT_S, self._key("") + ":")
+        return sorted(found)
+
+    def hand_over(self, job_id: str) -> bool:
+        """Keep a job without a planner for one that is being started; False if it has one."""
+        return bool(self._run(lua.HAND_OVER, job_id, _START_S))
+
+    def decline(self, job_id: str, worker: str, reason: str) -> None:
+        """Say why this worker cannot plan a job; it fails if all who are there say so."""
+        self._run(lua.DECLINE, job_id, worker, reason, _WORKERS, 2 * self.lease_s)
 
     def claim(self, job_id: str, shard_id: str) -> Claim | None:
         """Take a shard; None if it is done, dropped or held."""
@@ -306,10 +366,12 @@ class JobBoard:
                 pipe.hlen(self._key(job_id, "open"))
                 pipe.zcard(self._key(job_id, "lease"))
                 pipe.hlen(self._key(job_id, "failed"))
+                pipe.time()
                 return pipe.execute()
 
-        facts, n_open, n_leased, n_failed = self.patiently(read)
-        return JobView.read(job_id, facts, n_open, n_leased, n_failed) if facts else None
+        facts, n_open, n_leased, n_failed, (seconds, micros) = self.patiently(read)
+        now = seconds + micros / 1e6
+        return JobView.read(job_id, facts, now, n_open, n_leased, n_failed) if facts else None
 
     def _run(self, script: str, job_id: str, *arguments: Any) -> Any:
         return self.patiently(lambda: self._script(script, job_id, *arguments))

@@ -24,6 +24,7 @@ local function settle()
   if redis.call('HLEN', KEYS[2]) == 0 then
     local ended = nil
     if cancelling() then ended = 'cancelled'
+    elseif redis.call('HEXISTS', KEYS[1], 'reason') == 1 then ended = 'failed'
     elseif redis.call('HGET', KEYS[1], 'planned') == '1' then ended = 'done' end
     if ended then
       redis.call('HSET', KEYS[1], 'state', ended, 'finished', now)
@@ -43,14 +44,94 @@ local function unwanted(shard)
 end
 """
 
-# job id, ttl, shard, payload, files: 1 if the job still wants it. Repeating it changes nothing.
-ADD = f"""{_NOW}
-local state = redis.call('HGET', KEYS[1], 'state')
-if state ~= 'planning' and state ~= 'running' then return 0 end
+# A planner has a token. Whoever comes first is the planner of a job that has none, and anyone of
+# one whose lease is over; the planner before, should it live on, finds that the job is not its own.
+_PLANNER = """
+local function is_planner(token)
+  return redis.call('HGET', KEYS[1], 'state') == 'planning'
+    and redis.call('HGET', KEYS[1], 'planner') == token
+end
+
+local function lease_is_over()
+  return tonumber(redis.call('HGET', KEYS[1], 'planner_until') or '0') <= now
+end
+"""
+
+# job id, ttl, token, lease seconds: 1 if this planner has the job now.
+PLAN = f"""{_NOW}{_PLANNER}
+if redis.call('HGET', KEYS[1], 'state') ~= 'planning' then return 0 end
+local planner = redis.call('HGET', KEYS[1], 'planner')
+if planner ~= '' and planner ~= ARGV[3] and not lease_is_over() then return 0 end
+redis.call('HSET', KEYS[1], 'planner', ARGV[3], 'planner_until', now + ARGV[4])
+return 1
+"""
+
+# job id, ttl, token, lease seconds: 0 if the job is no longer this planner's.
+PLANNING = f"""{_NOW}{_PLANNER}
+if not is_planner(ARGV[3]) then return 0 end
+redis.call('HSET', KEYS[1], 'planner_until', now + ARGV[4])
+return 1
+"""
+
+# job id, ttl, token: the job is anyone's at once.
+LEAVE = f"""{_NOW}{_PLANNER}
+if not is_planner(ARGV[3]) then return 0 end
+redis.call('HSET', KEYS[1], 'planner', '', 'planner_until', now)
+return 1
+"""
+
+# job id, ttl, seconds: keep the job for a planner that is being started; 0 if it has a planner.
+HAND_OVER = f"""{_NOW}{_PLANNER}
+if redis.call('HGET', KEYS[1], 'state') ~= 'planning' or not lease_is_over() then return 0 end
+redis.call('HSET', KEYS[1], 'planner', '', 'planner_until', now + ARGV[3])
+return 1
+"""
+
+# keys: the running jobs, the workers that may plan; the name of one, after how many seconds without
+# a word it is not counted on, the beginning of a job's key: jobs whose planner is lost.
+ORPHANS = f"""{_NOW}
+redis.call('ZADD', KEYS[2], now, ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - ARGV[2])
+local orphans = {{}}
+for _, job in ipairs(redis.call('SMEMBERS', KEYS[1])) do
+  local facts = redis.call('HMGET', ARGV[3] .. job, 'state', 'planner_until')
+  if facts[1] == 'planning' and tonumber(facts[2] or '0') <= now then
+    table.insert(orphans, job)
+  end
+end
+return orphans
+"""
+
+# job id, ttl, name, why, the key of the workers that may plan, seconds: this one cannot plan the
+# job. If none can for so long, it ends as failed, once what was planned is done.
+DECLINE = f"""{_NOW}{_CLOSE}{_PLANNER}
+if redis.call('HGET', KEYS[1], 'state') ~= 'planning' or not lease_is_over() then return 0 end
+redis.call('HSET', KEYS[1], 'declined:' .. ARGV[3], ARGV[4])
+for _, name in ipairs(redis.call('ZRANGE', ARGV[5], 0, -1)) do
+  if redis.call('HEXISTS', KEYS[1], 'declined:' .. name) == 0 then return 0 end
+end
+if now - redis.call('HGET', KEYS[1], 'planner_until') < tonumber(ARGV[6]) then return 0 end
+redis.call('HSET', KEYS[1], 'reason', ARGV[4], 'state', 'running')
+settle()
+return 1
+"""
+
+# job id, ttl, token, why: the planner cannot go on, and nor could another.
+FAIL = f"""{_NOW}{_CLOSE}{_PLANNER}
+if not is_planner(ARGV[3]) then return 0 end
+redis.call('HSET', KEYS[1], 'reason', ARGV[4], 'state', 'running')
+settle()
+return 1
+"""
+
+# job id, ttl, shard, payload, files, token, cost class, the last file: 1 if the job still wants it
+# from this planner. Repeating it changes nothing. The file is where the next planner goes on.
+ADD = f"""{_NOW}{_PLANNER}
+if not is_planner(ARGV[6]) then return 0 end
 if redis.call('HSETNX', KEYS[2], ARGV[3], ARGV[4]) == 1 then
   redis.call('HINCRBY', KEYS[1], 'files', ARGV[5])
 end
-redis.call('HSET', KEYS[1], 'planner', now, 'updated', now)
+redis.call('HSET', KEYS[1], 'cursor:' .. ARGV[7], ARGV[8], 'updated', now)
 for i = 1, 6 do redis.call('EXPIRE', KEYS[i], ARGV[2]) end
 return 1
 """
@@ -66,9 +147,9 @@ for i = 1, 6 do redis.call('EXPIRE', KEYS[i], ARGV[2]) end
 return 1
 """
 
-# job id, ttl: every shard has been added.
-PLANNED = f"""{_NOW}{_CLOSE}
-if redis.call('HGET', KEYS[1], 'state') ~= 'planning' then return 0 end
+# job id, ttl, token: every shard has been added.
+PLANNED = f"""{_NOW}{_CLOSE}{_PLANNER}
+if not is_planner(ARGV[3]) then return 0 end
 redis.call('HSET', KEYS[1], 'planned', 1, 'state', 'running')
 settle()
 return 1
@@ -133,7 +214,7 @@ return due
 # job id, ttl: drop what is not begun; what is under way is finished and counted. 0 if it had ended.
 CANCEL = f"""{_NOW}{_CLOSE}
 local state = redis.call('HGET', KEYS[1], 'state')
-if state == 'done' or state == 'cancelled' then return 0 end
+if state == 'done' or state == 'cancelled' or state == 'failed' then return 0 end
 redis.call('HSET', KEYS[1], 'state', 'cancelling')
 for _, shard in ipairs(redis.call('HKEYS', KEYS[2])) do
   local held = redis.call('HEXISTS', KEYS[4], shard .. ':held') == 1
@@ -147,7 +228,8 @@ return 1
 REVIVE = f"""{_NOW}
 for _, uri in ipairs(cjson.decode(ARGV[5])) do redis.call('HDEL', KEYS[6], uri) end
 redis.call('HSET', KEYS[2], ARGV[3], ARGV[4])
-if redis.call('HGET', KEYS[1], 'state') == 'done' then
+local state = redis.call('HGET', KEYS[1], 'state')
+if state == 'done' or state == 'failed' then
   redis.call('HSET', KEYS[1], 'state', 'running')
   redis.call('HDEL', KEYS[1], 'finished')
 end

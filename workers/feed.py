@@ -18,6 +18,7 @@ class Feed:
     Args:
         board: where shards are opened.
         job_id: the job.
+        planner: who plans it.
         publish: sends a shard's message.
         queue_shards: how many messages may wait in a queue.
         most_files: how many files of a class are held back before the planner must wait.
@@ -27,6 +28,7 @@ class Feed:
         self,
         board: JobBoard,
         job_id: str,
+        planner: str,
         publish: Publish,
         *,
         queue_shards: int,
@@ -34,6 +36,7 @@ class Feed:
     ) -> None:
         self._board = board
         self._job_id = job_id
+        self._planner = planner
         self._publish = publish
         self._queue_shards = queue_shards
         self._most_files = most_files
@@ -56,14 +59,14 @@ class Feed:
         self._n_files[shard.cost] += len(shard.paths)
 
     def send(self) -> bool:
-        """Send what the queues have room for; False once the job wants no more."""
+        """Send what the queues have room for; False once the job wants no more of this planner."""
         return all(self._send(cost) for cost, waiting in self._waiting.items() if waiting)
 
     def _send(self, cost: str) -> bool:
         waiting = self._waiting[cost]
         room = self._queue_shards - self._board.depth([queue_name(cost)], PRIORITIES.values())
         for shard_id, shard in [waiting.popleft() for _ in range(min(room, len(waiting)))]:
-            if not self._board.add(self._job_id, shard_id, shard):
+            if not self._board.add(self._job_id, shard_id, shard, self._planner):
                 return False
             self._n_files[cost] -= len(shard.paths)
             self._publish(self._job_id, shard_id, shard)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -16,8 +15,6 @@ Labels: TypeAlias = Mapping[str, JsonValue]
 
 DeadLetter: TypeAlias = Failure
 """A file that was set aside: it cannot be ingested as it is."""
-
-_PLANNER_SILENT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -54,11 +51,15 @@ class JobView:
     job_id: str
     state: str
     """``planning``, ``running``, ``done``, ``cancelling`` (what is under way is finished and
-    counted) or ``cancelled``."""
+    counted), ``cancelled`` or ``failed`` (nobody can find the rest of its files)."""
+    now: float
     created: float
     updated: float
     finished: float | None
-    planner_seen: float
+    planner: str
+    """Who finds the files; nothing before one has begun."""
+    planner_until: float
+    """Until when the planner is trusted to be alive."""
     priority: str
     paths: list[str]
     n_files: int
@@ -71,6 +72,10 @@ class JobView:
     segments: Mapping[str, int] = field(default_factory=dict)
     stage_s: Mapping[str, float] = field(default_factory=dict)
     labels: Labels = field(default_factory=dict)
+    reason: str = ""
+    """Why it failed."""
+    declined: Mapping[str, str] = field(default_factory=dict)
+    """The workers that cannot plan it, and why."""
 
     @property
     def n_done(self) -> int:
@@ -80,17 +85,17 @@ class JobView:
     @property
     def ended(self) -> bool:
         """Whether nothing more will happen by itself."""
-        return self.state in ("done", "cancelled")
+        return self.state in ("done", "cancelled", "failed")
 
     @property
     def planner_lost(self) -> bool:
         """Whether the process that finds the files has fallen silent before it was through."""
-        return self.state == "planning" and time.time() - self.planner_seen > _PLANNER_SILENT_S
+        return self.state == "planning" and self.now >= self.planner_until
 
     @property
     def seconds(self) -> float:
         """From its beginning to its end, or to now."""
-        return max((self.finished or time.time()) - self.created, 1e-3)
+        return max((self.finished or self.now) - self.created, 1e-3)
 
     @property
     def left_s(self) -> float | None:
@@ -105,6 +110,8 @@ class JobView:
             "id": self.job_id,
             "state": self.state,
             "planner_lost": self.planner_lost,
+            "declined": dict(self.declined) if self.planner_lost else {},
+            "reason": self.reason,
             "priority": self.priority,
             "paths": self.paths,
             "labels": dict(self.labels),
@@ -128,16 +135,22 @@ class JobView:
 
     @classmethod
     def read(
-        cls, job_id: str, facts: Mapping[str, str], n_open: int, n_leased: int, n_failed: int
+        cls,
+        job_id: str,
+        facts: Mapping[str, str],
+        now: float,
+        n_open: int,
+        n_leased: int,
+        n_failed: int,
     ) -> JobView:
         """From the hash that `workers.board` keeps."""
 
         def number(name: str) -> float:
             return float(facts.get(name, 0))
 
-        def group(prefix: str) -> dict[str, float]:
+        def group(prefix: str) -> dict[str, str]:
             return {
-                name.removeprefix(prefix): float(value)
+                name.removeprefix(prefix): value
                 for name, value in facts.items()
                 if name.startswith(prefix)
             }
@@ -145,10 +158,12 @@ class JobView:
         return cls(
             job_id,
             facts.get("state", "cancelled"),
+            now,
             number("created"),
             number("updated"),
             number("finished") or None,
-            number("planner"),
+            facts.get("planner", ""),
+            number("planner_until"),
             facts.get("priority", "normal"),
             json.loads(facts.get("paths", "[]")),
             int(number("files")),
@@ -158,7 +173,9 @@ class JobView:
             int(number("bytes")),
             n_open,
             n_leased,
-            {kind: int(n) for kind, n in group("segments:").items()},
-            {stage: round(s, 4) for stage, s in group("stage:").items()},
+            {kind: int(float(n)) for kind, n in group("segments:").items()},
+            {stage: round(float(s), 4) for stage, s in group("stage:").items()},
             json.loads(facts.get("labels", "{}")),
+            facts.get("reason", ""),
+            group("declined:"),
         )

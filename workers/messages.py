@@ -24,7 +24,9 @@ def shared_board() -> JobBoard:
 def impatient_board() -> JobBoard:
     """The same, but a broker that is away is an error at once."""
     settings = Settings()
-    return JobBoard(settings.broker, ttl_s=settings.job_ttl_s, patience_s=0.0)
+    return JobBoard(
+        settings.broker, ttl_s=settings.job_ttl_s, lease_s=settings.lease_s, patience_s=0.0
+    )
 
 
 def publish(job_id: str, shard_id: str, shard: Shard) -> None:

@@ -167,7 +167,7 @@ def job_lines(job: JobView) -> list[str]:
     from rich.markup import escape
 
     rates = ", ".join(f"{kind} {n / job.seconds:.1f}/s" for kind, n in job.segments.items())
-    lost = " (its planner is gone: anymodal jobs retry)" if job.planner_lost else ""
+    lost = " (its planner is gone: a worker goes on)" if job.planner_lost else ""
     left = f", {_clock(job.left_s)} left" if job.left_s is not None else ""
     return [
         f"[bold]{job.job_id}[/] {job.state}{lost}: {escape(', '.join(job.paths))}",
@@ -175,7 +175,19 @@ def job_lines(job: JobView) -> list[str]:
         f"ingested, {job.unchanged} unchanged, {job.failed} set aside",
         f"{job.n_bytes / 1e6:.1f} MB, segments: {rates or 'none'}",
         f"[dim]{job.open_shards} shards open, {job.shards_at_work} of them at work[/]",
+        *_planning_lines(job),
     ]
+
+
+def _planning_lines(job: JobView) -> list[str]:
+    """Why nobody finds the rest of the files."""
+    from rich.markup import escape
+
+    declined = job.declined if job.planner_lost else {}
+    lines = [
+        f"[yellow]{escape(name)} cannot plan it: {escape(why)}[/]" for name, why in declined.items()
+    ]
+    return [*lines, f"[red]failed: {escape(job.reason)}[/]"] if job.reason else lines
 
 
 def job_note(job: JobView) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
@@ -14,9 +16,11 @@ from encoder import children
 from ingest.errors import RefusedLinkError
 from workers import tracing
 from workers.board import JobBoard
+from workers.broker import BrokerError
 from workers.feed import Feed, Publish
+from workers.heartbeat import repeating
 from workers.job_types import Shard
-from workers.queues import PRIORITIES, shards
+from workers.queues import PRIORITIES, cost_class, shards
 
 if TYPE_CHECKING:
     from ingest.discover import OnRefused
@@ -39,18 +43,33 @@ def plan(
 ) -> None:
     """Open and send a shard after another; the list of files is never held.
 
+    Where a planner before was broken off, this one goes on. Does nothing if another one is at it,
+    and ends early when one has taken the job over: this process was stopped for a while.
+
     While ``queue_shards`` messages wait in a queue, nothing more is sent to it: what is found for
     it meanwhile is held back, and the other queues go on. Once ``_HELD_BACK_FILES`` of a class
-    are held back, no more files are looked for. Ends early when the job is cancelled or
-    ``stopped`` says so.
+    are held back, no more files are looked for. Ends early when the job is cancelled; or when
+    ``stopped`` says so, and the rest is for another planner.
     """
-    with tracing.span("job", job_id=job_id):
-        _plan(board, job_id, files, publish, shard_files, queue_shards, stopped)
+    planner = f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    if not board.begin_planning(job_id, planner):
+        return
+    keep_lease = repeating(lambda: board.planning(job_id, planner), board.lease_s / 4)
+    with tracing.span("job", job_id=job_id), keep_lease:
+        try:
+            _plan(board, job_id, planner, files, publish, shard_files, queue_shards, stopped)
+        except BrokerError:  # it is away for longer than anyone waits
+            raise
+        except Exception as error:
+            board.fail_planning(job_id, planner, f"Its files cannot be found: {error}")
+            raise
+        board.leave_planning(job_id, planner)  # unless all is planned
 
 
 def _plan(
     board: JobBoard,
     job_id: str,
+    planner: str,
     files: Iterable[str],
     publish: Publish,
     shard_files: int,
@@ -59,30 +78,57 @@ def _plan(
 ) -> None:
     job = board.view(job_id)
     run = uuid.uuid4().hex[:4]  # a second plan of the same job names its shards differently
-    feed = Feed(board, job_id, publish, queue_shards=queue_shards, most_files=_HELD_BACK_FILES)
-    for number, (cost, paths) in enumerate(shards(files, shard_files)):
+    feed = Feed(
+        board, job_id, planner, publish, queue_shards=queue_shards, most_files=_HELD_BACK_FILES
+    )
+
+    def wanted() -> bool:
+        return not stopped() and board.planning(job_id, planner)
+
+    left = beyond(files, board.cursors(job_id), lambda: files_of_job(board, job_id))
+    for number, (cost, paths) in enumerate(shards(left, shard_files)):
         shard = Shard(cost, paths, PRIORITIES[job.priority], job.labels, tracing.carrier())
         feed.add(f"{run}-{number}", shard)
-        if not _send(board, job_id, feed, lambda: not feed.is_full, stopped):
+        if stopped() or not _send(feed, lambda: not feed.is_full, wanted):
             return
-    if _send(board, job_id, feed, lambda: feed.is_empty, stopped):
-        board.planned(job_id)
+    if _send(feed, lambda: feed.is_empty, wanted):
+        board.planned(job_id, planner)
 
 
-def _send(
-    board: JobBoard,
-    job_id: str,
-    feed: Feed,
-    enough: Callable[[], bool],
-    stopped: Callable[[], bool],
-) -> bool:
-    """Send until ``enough`` is sent; False if the job wants no more or is stopped."""
-    while not stopped() and feed.send():
+def _send(feed: Feed, enough: Callable[[], bool], wanted: Callable[[], bool]) -> bool:
+    """Send until ``enough`` is sent; False if no more is wanted."""
+    while feed.send():
         if enough():
             return True
-        board.planning(job_id)
         time.sleep(_FULL_PAUSE_S)
+        if not wanted():
+            break
     return False
+
+
+def beyond(
+    files: Iterable[str], cursors: Mapping[str, str], again: Callable[[], Iterable[str]]
+) -> Iterator[str]:
+    """The files that a planner before did not get to.
+
+    Each cost class is added in the order in which its files are found, so what comes after the
+    last that was added is left. If that one is gone, nobody knows: its class is planned from its
+    beginning, and what is stored counts as unchanged.
+
+    Args:
+        files: all files.
+        cursors: the last file of each class that was added.
+        again: finds the files once more.
+    """
+    sought = dict(cursors)
+    for path in files:
+        cost = cost_class(path)
+        if cost not in sought:
+            yield path
+        elif path == sought[cost]:
+            del sought[cost]
+    if sought:
+        yield from (path for path in again() if cost_class(path) in sought)
 
 
 def replay(board: JobBoard, job_id: str, publish: Publish) -> int:
@@ -125,9 +171,9 @@ def files_of_job(board: JobBoard, job_id: str) -> Iterable[str]:
     return files_of(board.view(job_id).paths, lambda refused: board.refuse(job_id, refused))
 
 
-def start_planner(job_id: str) -> None:
+def start_planner(job_id: str) -> subprocess.Popen[bytes]:
     """Plan a job in a process of its own, which outlives this one."""
-    subprocess.Popen(
+    return subprocess.Popen(
         children.python("workers.planner", job_id),
         env=children.environment(),
         stdin=subprocess.DEVNULL,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from celery import bootsteps
@@ -24,13 +24,13 @@ logger = logging.getLogger(__name__)
 
 
 class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery is not typed
-    """Sweeps (`workers.sweep`) from the main process's timer."""
+    """Sweeps, and looks for jobs without a planner, from the main process's timer."""
 
     requires = ("celery.worker.components:Timer",)
 
     def __init__(self, worker: Any, **_: Any) -> None:
         self._timer: Any = None
-        self._sweeper: Any = None
+        self._duties: list[Callable[[], object]] = []
         super().__init__(worker)
 
     def start(self, worker: Any) -> None:
@@ -40,8 +40,10 @@ class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery is not
         if Settings().broker.startswith("memory:"):
             return
         from workers.messages import impatient_board, publish_now
+        from workers.takeover import Takeover
 
-        self._sweeper = Sweeper(impatient_board(), publish_now)
+        board = impatient_board()
+        self._duties = [Sweeper(board, publish_now).sweep, Takeover(board).look]
         self._timer = worker.timer.call_repeatedly(EVERY_S, self._sweep)
 
     def stop(self, worker: Any) -> None:  # noqa: ARG002
@@ -51,7 +53,8 @@ class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery is not
 
     def _sweep(self) -> None:
         try:
-            self._sweeper.sweep()
+            for duty in self._duties:
+                duty()
         except Exception as error:  # noqa: BLE001 (the broker is away; the next sweep tries again)
             logger.debug("no sweep: %s", error)
 

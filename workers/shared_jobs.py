@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
+from threading import Event
 
 from encoder.errors import InputError
 from search.api.ports import JobStatus
@@ -32,6 +33,7 @@ class SharedJobs:
         self._board = board
         self._uploads = uploads
         self._planners = ThreadPoolExecutor(4, thread_name_prefix="planner")
+        self._closing = Event()
 
     def submit(self, paths: Sequence[Path]) -> str:
         """Put a job on the board and feed its shards to the queues."""
@@ -59,7 +61,8 @@ class SharedJobs:
         self._board.ping()
 
     def close(self) -> None:
-        """Wait for the planners; a job whose planner is cut off is planned anew by a retry."""
+        """Stop the planners; workers go on with what they leave."""
+        self._closing.set()
         self._planners.shutdown(cancel_futures=True)
 
     def _view(self, job_id: str) -> JobView:
@@ -79,4 +82,5 @@ class SharedJobs:
             publish,
             shard_files=settings.shard_files,
             queue_shards=settings.queue_shards,
+            stopped=self._closing.is_set,
         )

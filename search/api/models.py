@@ -192,7 +192,7 @@ class JobOut(BaseModel):
     """How an ingest stands."""
 
     id: str
-    state: Literal["planning", "running", "done", "cancelling", "cancelled"]
+    state: Literal["planning", "running", "done", "cancelling", "cancelled", "failed"]
     files: int
     ingested: int
     unchanged: int

@@ -49,8 +49,8 @@ class Refused:
 class JobStatus:
     """How an ingest stands.
 
-    ``state`` is ``planning``, ``running``, ``done``, ``cancelling`` (what is under way is finished)
-    or ``cancelled``.
+    ``state`` is ``planning``, ``running``, ``done``, ``cancelling`` (what is under way ends first),
+    ``cancelled`` or ``failed`` (nobody can find the rest of its files).
     """
 
     job_id: str
@@ -68,7 +68,7 @@ class JobStatus:
     @property
     def ended(self) -> bool:
         """Whether nothing more will happen."""
-        return self.state in ("done", "cancelled")
+        return self.state in ("done", "cancelled", "failed")
 
 
 class Jobs(Protocol):

@@ -101,7 +101,18 @@ def ingest(
         again = f"anymodal jobs retry {job_id}" if job_id else "the same command"
         click.echo(f"Interrupted: {again} ingests the rest.", err=True)
         raise SystemExit(130)
+    if job_id:
+        _check_job(job_id)
     if report.failures and not (report.ingested or report.unchanged):
+        raise SystemExit(1)
+
+
+def _check_job(job_id: str) -> None:
+    """Say why a job failed, and end with 1."""
+    from workers.messages import shared_board
+
+    if reason := shared_board().view(job_id).reason:
+        click.echo(f"Error: {reason}. Then: anymodal jobs retry {job_id}", err=True)
         raise SystemExit(1)
 
 

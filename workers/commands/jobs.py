@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +13,7 @@ from workers.commands.options import apply_options, broker_option, json_option
 
 if TYPE_CHECKING:
     from workers.board import JobBoard
-    from workers.job_types import DeadLetter
+    from workers.job_types import DeadLetter, JobView
 
 
 @click.group(invoke_without_command=True)
@@ -59,30 +60,70 @@ def show(job_id: str, failed: bool, broker: str | None, as_json: bool) -> None:
 def retry(job_id: str, broker: str | None, as_json: bool) -> None:
     """Try again what the job ID set aside.
 
-    If its planning was broken off, or it was cancelled, it is planned anew: what is stored
-    already is not encoded again.
+    If its planner died, another one goes on where it stopped. A job that was cancelled, or that
+    failed, is planned anew: what is stored already is not encoded again.
     """
     apply_options(broker=broker)
     from workers.broker import check_broker
     from workers.messages import publish
     from workers.output import print_json, wants_json
-    from workers.planner import replay, start_planner
+    from workers.planner import replay
 
     check_broker()
     job = _board().view(job_id)
-    if job.planner_lost or job.state in ("cancelling", "cancelled"):
-        _board().restart(job_id, job.paths, priority=job.priority, labels=job.labels)
-        start_planner(job_id)
+    if job.state in ("cancelling", "cancelled", "failed"):
+        by = _plan_anew(job)
         done: dict[str, object] = {"id": job_id, "planned_anew": True}
-        line = f"{job_id}: planned anew"
+        lines = [f"{job_id}: planned anew{by}"]
     else:
+        by = _plan_on(job)
         n_files = replay(_board(), job_id, publish)
-        done = {"id": job_id, "retried": n_files}
-        line = f"{job_id}: {n_files} files are tried again"
+        done = {"id": job_id, "retried": n_files, "planned_on": bool(by)}
+        lines = [f"{job_id}: its planner was gone; the rest is planned{by}"] if by else []
+        lines += [f"{job_id}: {n_files} files are tried again"] if n_files or not by else []
     if wants_json(as_json):
         print_json(done)
     else:
-        click.echo(line)
+        click.echo("\n".join(lines))
+
+
+def _plan_anew(job: JobView) -> str:
+    """Plan a job from its beginning; by whom."""
+    from workers.planner import start_planner
+    from workers.takeover import unseen_path
+
+    restart = partial(
+        _board().restart, job.job_id, job.paths, priority=job.priority, labels=job.labels
+    )
+    if unseen := unseen_path(job.paths):
+        restart(start_s=0.0)
+        return _by_a_worker(unseen)
+    restart()
+    start_planner(job.job_id)
+    return ""
+
+
+def _plan_on(job: JobView) -> str:
+    """See to the rest of a job whose planner is gone; by whom, or nothing if it is not gone."""
+    from workers.planner import start_planner
+    from workers.takeover import lost_its_planner, unseen_path
+
+    def say(seen: JobView) -> None:
+        wait_s = seen.planner_until - seen.now
+        click.echo(f"{seen.job_id}: waiting up to {wait_s:.0f} s for its planner.", err=True)
+
+    if not lost_its_planner(_board(), job.job_id, say):
+        return ""
+    if unseen := unseen_path(job.paths):
+        return _by_a_worker(unseen)
+    if _board().hand_over(job.job_id):
+        start_planner(job.job_id)
+        return " from here"
+    return " by a worker"
+
+
+def _by_a_worker(unseen: str) -> str:
+    return f" by a worker that sees {unseen}, which is not on this machine"
 
 
 @jobs.command()

@@ -11,7 +11,7 @@ import { update } from "./state.js";
 const jobs = byId("jobs");
 const MOST_FILES = 500;
 const watched = new Set();
-const FINISHED = new Set(["done", "cancelled"]);
+const FINISHED = new Set(["done", "cancelled", "failed"]);
 let onFinished = () => {};
 
 /** Listen to the view's buttons; `finished` is called when a job has ended. */
@@ -130,7 +130,7 @@ function drawJob(row, job) {
   const segments = Object.entries(job.segments ?? {}).map(([name, n]) => counted(n, `${name} segment`));
   draw(row, {
     title: row.dataset.title ?? counted(job.files ?? 0, "file"),
-    state: ended ? `${summaryOf(job)}${job.state === "cancelled" ? ", cancelled" : ""}` : running,
+    state: ended ? `${summaryOf(job)}${job.state === "done" ? "" : `, ${job.state}`}` : running,
     share: ended ? 1 : doneOf(job) / Math.max(1, job.files ?? 1),
     ended,
     detail: [...segments, job.seconds ? millis(job.seconds * 1000) : null].filter(Boolean).join(" · "),

@@ -233,7 +233,7 @@ def test_a_cancelled_job_counts_what_was_under_way_and_takes_no_more(board: JobB
     for shard_id in (stored, waits):  # the store failed; of one, something may be there
         board.release(job_id, shard_id, 0.0)
     assert board.cancel(job_id)
-    assert not board.add(job_id, "more", Shard("text", ["/e.txt"]))
+    assert not board.add(job_id, "more", Shard("text", ["/e.txt"]), "")
     assert sorted(board.open_shards(job_id)) == [at_work, stored]
     assert board.claim(job_id, queued) is None
     assert (board.view(job_id).state, board.running()) == ("cancelling", [job_id])

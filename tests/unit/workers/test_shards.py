@@ -26,8 +26,9 @@ def board() -> Iterator[JobBoard]:
 @pytest.fixture
 def job(board: JobBoard) -> str:
     job_id = board.create(["/data"])
-    board.add(job_id, "s", Shard("text", ["/a.txt", "/b.txt"]))
-    board.planned(job_id)
+    board.begin_planning(job_id, "p")
+    board.add(job_id, "s", Shard("text", ["/a.txt", "/b.txt"]), "p")
+    board.planned(job_id, "p")
     return job_id
 
 

@@ -1,0 +1,109 @@
+"""The process that finds a job's files is killed or stopped: a worker finds the rest."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.cluster import Cluster, wait_for
+from tests.faults.rounds import check, make_media, running
+from workers.board import JobBoard
+from workers.watch import report_of
+
+N_FILES = 48
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    few = {"ANYMODAL_SHARD_FILES": "2", "ANYMODAL_QUEUE_SHARDS": "2"}  # planning takes a while
+    with running(tmp_path_factory.mktemp("cluster") / "parts", **few) as cluster:
+        yield cluster
+
+
+def begin(cluster: Cluster, board: JobBoard, media: Path, seed: int) -> tuple[str, int]:
+    """A job in the middle of its planning, and the number of the process that plans it."""
+    make_media(media, N_FILES, seed)
+    job_id = json.loads(cluster.ingest(media, "--detach").communicate(timeout=60)[0])["job"]
+    wait_for(lambda: board.view(job_id).n_done >= 4, 60, "the first files")
+    job = board.view(job_id)
+    assert job.state == "planning"
+    return job_id, int(job.planner.split("-")[-2])
+
+
+def end(cluster: Cluster, board: JobBoard, media: Path, job_id: str) -> None:
+    wait_for(lambda: board.view(job_id).ended, 90, "the job")
+    job = board.view(job_id)
+    assert (job.state, job.n_files, job.n_done) == ("done", N_FILES, N_FILES)
+    check(cluster, media, report_of(job, board).as_json())
+
+
+def test_a_worker_goes_on_where_a_planner_was_killed(cluster: Cluster, tmp_path: Path) -> None:
+    board = JobBoard(cluster.broker)
+    job_id, planner = begin(cluster, board, tmp_path / "media", 1)
+    os.kill(planner, signal.SIGKILL)
+    end(cluster, board, tmp_path / "media", job_id)
+
+
+def test_a_planner_that_was_stopped_for_a_while_leaves_the_job(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    board = JobBoard(cluster.broker)
+    job_id, planner = begin(cluster, board, tmp_path / "media", 2)
+    os.kill(planner, signal.SIGSTOP)
+    try:
+        first = board.view(job_id).planner
+        wait_for(lambda: board.view(job_id).planner not in (first, ""), 60, "the takeover")
+    finally:
+        os.kill(planner, signal.SIGCONT)
+    wait_for(lambda: not Path(f"/proc/{planner}").exists(), 60, "the end of the first planner")
+    end(cluster, board, tmp_path / "media", job_id)
+
+
+def test_a_retry_within_the_lease_waits_and_goes_on(cluster: Cluster, tmp_path: Path) -> None:
+    board = JobBoard(cluster.broker)
+    for worker in cluster.workers:
+        worker.process.send_signal(signal.SIGSTOP)  # so that none is first
+    try:
+        media = tmp_path / "media"
+        make_media(media, N_FILES, 3)
+        job_id = json.loads(cluster.ingest(media, "--detach").communicate(timeout=60)[0])["job"]
+        wait_for(lambda: board.view(job_id).n_files > 0, 60, "the first shards")
+        os.kill(int(board.view(job_id).planner.split("-")[-2]), signal.SIGKILL)
+        assert not board.view(job_id).planner_lost  # its lease goes on
+        assert cluster.anymodal("jobs", "retry", job_id)["planned_on"]
+        wait_for(lambda: board.view(job_id).planner != "", 60, "the next planner")
+    finally:
+        for worker in cluster.workers:
+            worker.process.send_signal(signal.SIGCONT)
+    end(cluster, board, media, job_id)
+
+
+def test_a_retry_leaves_a_planner_that_lives_alone(cluster: Cluster, tmp_path: Path) -> None:
+    board = JobBoard(cluster.broker)
+    job_id, _ = begin(cluster, board, tmp_path / "media", 4)
+    planner = board.view(job_id).planner
+    answer = cluster.anymodal("jobs", "retry", job_id)
+    assert not answer["planned_on"]
+    assert board.view(job_id).planner == planner
+    end(cluster, board, tmp_path / "media", job_id)
+
+
+def test_a_job_whose_command_is_killed_is_done_all_the_same(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    board = JobBoard(cluster.broker)
+    make_media(tmp_path / "media", N_FILES, 5)
+    before = {job.job_id for job in board.jobs()}
+    process = cluster.ingest(tmp_path / "media", "--json")
+    wait_for(lambda: any(j.job_id not in before and j.n_done for j in board.jobs()), 60, "a start")
+    job_id = next(job.job_id for job in board.jobs() if job.job_id not in before)
+    process.kill()
+    process.communicate(timeout=30)
+    time.sleep(0.1)
+    end(cluster, board, tmp_path / "media", job_id)

