@@ -6,17 +6,17 @@ import re
 from dataclasses import dataclass
 
 from encoder.errors import CorruptMediaError, UnsupportedMediaError
+from encoder.media.brands import picture_brand
+from encoder.media.formats import IMAGE_TYPES, PICTURES
 from encoder.types import AUDIO, IMAGE, TEXT, Modality
 
 HEAD_BYTES = 8192
 """How much of a file `sniff` wants to see."""
 
 _SUPPORTED = (
-    "text, Markdown, HTML, PDF, JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, "
-    "WAV, FLAC, MP3, Ogg, Opus, AAC, M4A, AIFF, MP4, MOV, Matroska, WebM, AVI, MPEG"
-)
-_IMAGES = frozenset(
-    f"image/{name}" for name in ("jpeg", "png", "webp", "gif", "bmp", "tiff", "avif", "x-icon")
+    "text, Markdown, HTML, PDF, "
+    + ", ".join(picture.name for picture in PICTURES if picture.media_types)
+    + ", WAV, FLAC, MP3, Ogg, Opus, AAC, M4A, AIFF, MP4, MOV, Matroska, WebM, AVI, MPEG"
 )
 _STREAMS = frozenset(
     {
@@ -66,7 +66,10 @@ _NOT_PROSE = {
 
 @dataclass(frozen=True)
 class Kind:
-    """What the first bytes tell. Without ``modality``: sound or video, the header knows."""
+    """What the first bytes tell.
+
+    Without ``modality`` the header knows: sound or video, or a picture or a sequence of them.
+    """
 
     media_type: str
     modality: Modality | None
@@ -90,9 +93,12 @@ def sniff(head: bytes, uri: str) -> Kind:
     # Text goes first: "BMW" and "ID3 tags" start like a bitmap and a song. Media hold zero bytes.
     if _is_text(head):
         return _text_kind(head, uri)
+    if brand := picture_brand(head):
+        media_type, may_move = brand
+        return Kind(media_type, None if may_move else IMAGE)
     signatures = _mpeg_signatures(head) + _signatures(head)
     for media_type in signatures:
-        if media_type in _IMAGES:
+        if media_type in IMAGE_TYPES:
             return Kind(media_type, IMAGE)
         if media_type in _STREAMS:
             return Kind(media_type, AUDIO if media_type == _SOUND_ONLY else None)

@@ -131,3 +131,33 @@ def streamless_mp4() -> bytes:
 
     movie = bytes(12) + (1000).to_bytes(4, "big") + bytes(84)
     return box(b"ftyp", b"isom\0\0\2\0isomiso2mp41") + box(b"moov", box(b"mvhd", movie))
+
+
+def write_heic(
+    path: Path, rgb: NDArray[np.uint8], orientation: int = 1, tile_px: int | None = None
+) -> Path:
+    """A HEIC whose pixels are to be turned by ``orientation`` (EXIF's numbers).
+
+    With ``tile_px`` it is cut into square tiles of this side, as phones write it.
+    """
+    import pillow_heif
+    from PIL import Image
+
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = pillow_heif.from_pillow(Image.fromarray(rgb))
+    file[0].info["exif"] = exif.tobytes()  # makes the encoder write the turn into the container
+    file.save(path, quality=90, tile_size=tile_px)
+    return path
+
+
+def write_heic_sequence(path: Path, seconds: float = 6.0) -> Path:
+    """The pictures of `write_film` as a HEIC sequence: HEVC in a track, without a still."""
+    write_film(path.with_suffix(".mp4"), "libx265", None, seconds=seconds)
+    film = path.with_suffix(".mp4").rename(path).read_bytes()
+    brands = {b"ftypisom\0\0\2\0isomiso2mp41": b"ftyphevc\0\0\0\0hevcmsf1iso8", b"vide": b"pict"}
+    for old, new in brands.items():
+        assert old in film
+        film = film.replace(old, new)
+    path.write_bytes(film)
+    return path

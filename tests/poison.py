@@ -14,7 +14,15 @@ import numpy as np
 import soundfile
 from PIL import Image, PngImagePlugin
 
-from tests.media import picture, streamless_mp4, tone, write_film, write_pdf, write_sound
+from tests.media import (
+    picture,
+    streamless_mp4,
+    tone,
+    write_film,
+    write_heic,
+    write_pdf,
+    write_sound,
+)
 
 FINE = "fine"
 CORRUPT = "CorruptMediaError"
@@ -43,6 +51,8 @@ def _cut_off(folder: Path) -> Iterator[tuple[str, str]]:
     for suffix in ("jpg", "png", "webp", "gif", "bmp", "tiff", "avif"):
         _halve(_png(folder, f"half.{suffix}"))
         yield f"half.{suffix}", CORRUPT
+    _halve(write_heic(folder / "half.heic", picture(800, 600), tile_px=256))
+    yield "half.heic", CORRUPT
     soundfile.write(folder / "half.flac", tone(3), 44_100)
     _halve(folder / "half.flac")
     yield "half.flac", FINE  # what is there can be heard

@@ -65,6 +65,15 @@ def probe(source: Source) -> StreamFacts:
         )
 
 
+def has_moving_pictures(source: Source) -> bool:
+    """Whether a file that may be a still picture holds a track of them; False if it is damaged."""
+    try:
+        with open_container(source) as container:
+            return video_stream(container) is not None
+    except CorruptMediaError:
+        return False
+
+
 @contextmanager
 def open_container(source: Source) -> Iterator[Any]:
     """An ``av`` input container that can reach nothing but the source's own bytes."""
@@ -89,7 +98,8 @@ def _is_wav(file: BinaryIO) -> bool:
 def video_stream(container: Any) -> Any | None:
     """The first stream of moving pictures, or None."""
     streams = container.streams.video
-    return next((s for s in streams if not _is_cover(s) and s.codec_context), None)
+    moving = (s for s in streams if not _is_cover(s) and not _is_still(s))
+    return next((s for s in moving if s.codec_context), None)
 
 
 def sound_stream(container: Any) -> Any | None:
@@ -130,6 +140,11 @@ def _is_cover(stream: Any) -> bool:
     from av.stream import Disposition
 
     return bool(stream.disposition & Disposition.attached_pic)
+
+
+def _is_still(stream: Any) -> bool:
+    """A picture (or a tile of one) of a HEIF or AVIF file, which FFmpeg gives as a stream too."""
+    return stream.frames == 1 and stream.duration is None
 
 
 def _duration_s(container: Any, stream: Any) -> float | None:

@@ -6,20 +6,19 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encoder.errors import CorruptMediaError, MediaLimitError
+from encoder.media.formats import PILLOW_FORMATS
 from encoder.media.source import Source, decoding, name_of, opened
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageFile import ImageFile
-
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "ICO")
-"""What is read. Pillow knows more, some of which start other programs (EPS: Ghostscript)."""
 
 SHORT_SIDE = 512
 """Pictures are scaled down to this shorter side: twice what the image towers look at."""
@@ -35,7 +34,7 @@ _SIDEWAYS = frozenset({5, 6, 7, 8})
 class ImageFacts:
     """What a picture's header says, before it is decoded.
 
-    ``width`` and ``height`` are as seen (after the EXIF turn); ``decoded_pixels`` is how many
+    ``width`` and ``height`` are as seen (upright); ``decoded_pixels`` is how many
     must be held in memory to read it. ``n_frames`` counts an animation's frames or a TIFF's pages.
     """
 
@@ -50,7 +49,7 @@ def image_facts(source: Source, short_side: int = SHORT_SIDE) -> ImageFacts:
     """Read the header only. Raises `MediaError` where there is no picture."""
     with _open(source) as image:
         width, height = image.size
-        if image.getexif().get(_ORIENTATION) in _SIDEWAYS:
+        if _orientation(image) in _SIDEWAYS:
             width, height = height, width
         media_type = image.get_format_mimetype() or "image/unknown"
         image.draft("RGB", (short_side, short_side))
@@ -123,18 +122,34 @@ def fit_short_side(width: int, height: int, short_side: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
+@cache
+def register_heif() -> None:
+    """Let Pillow open HEIF, once per process."""
+    from pi_heif import register_heif_opener
+    from PIL import Image
+
+    Image.init()
+    if "HEIF" not in Image.OPEN:  # else the application has chosen a plugin already
+        register_heif_opener(
+            thumbnails=False, depth_images=False, aux_images=False, decode_threads=1
+        )
+
+
 @contextmanager
 def _open(source: Source) -> Iterator[ImageFile]:
     from PIL import Image, UnidentifiedImageError
 
     with opened(source) as file, decoding(source, "a picture"):
+        if file.read(8)[4:] == b"ftyp":
+            register_heif()
+        file.seek(0)
         try:
-            with Image.open(file, formats=FORMATS) as image:
+            with Image.open(file, formats=PILLOW_FORMATS) as image:
                 yield image
         except UnidentifiedImageError as error:
             raise CorruptMediaError(
-                f"{name_of(source)} is no picture of a known format.",
-                remedy=f"Use one of {', '.join(FORMATS)}.",
+                f"{name_of(source)} is no picture of a known format, or its header is damaged.",
+                remedy=f"Use one of {', '.join(PILLOW_FORMATS)}.",
             ) from error
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise MediaLimitError(
@@ -160,9 +175,20 @@ def _upright(image: Image) -> Image:
     from PIL import ImageOps
 
     # Without a turn `exif_transpose` would copy every picture.
-    if image.getexif().get(_ORIENTATION, 1) == 1:
-        return image
-    return ImageOps.exif_transpose(image)
+    return image if _orientation(image) == 1 else ImageOps.exif_transpose(image)
+
+
+def _orientation(image: Image) -> int:
+    """How the pixels lie, in EXIF's numbers.
+
+    libheif gives the pixels of HEIF upright, and Pillow's AVIF tells the turn that the container
+    asks for as EXIF. By the standard nothing else counts in either, XMP least of all.
+    """
+    if image.format == "HEIF":
+        return 1
+    if image.format == "AVIF":
+        image.info.pop("xmp", None)
+    return int(image.getexif().get(_ORIENTATION, 1))
 
 
 def _shrink(image: Image, short_side: int) -> Image:

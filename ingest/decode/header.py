@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from encoder.media.container import probe
+from encoder.media.container import has_moving_pictures, probe
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Modality
 from ingest.config import IngestConfig
 from ingest.decode import DECODERS
@@ -50,5 +50,8 @@ def _settle(kind: Kind, path: Path) -> tuple[Modality, str]:
     """Where the first bytes leave open whether there are moving pictures, ask the header."""
     if kind.modality is not None:
         return kind.modality, kind.media_type
-    modality = VIDEO if probe(path).has_video else AUDIO
+    if kind.media_type.startswith("image/"):
+        modality = VIDEO if has_moving_pictures(path) else IMAGE
+    else:
+        modality = VIDEO if probe(path).has_video else AUDIO
     return modality, f"{modality}/{kind.media_type.partition('/')[2]}"

@@ -54,7 +54,10 @@ def _load_decoders() -> None:
     import selectolax.lexbor  # noqa: F401
     import semantic_text_splitter  # noqa: F401
 
+    from encoder.media.image import register_heif
+
     PIL.Image.init()
+    register_heif()
 
 
 def _set_limits(memory_bytes: int) -> None:

@@ -7,13 +7,12 @@ import stat
 from pathlib import Path
 from urllib.parse import quote
 
+from encoder.media.formats import IMAGE_TYPES
 from search.api.answers import file_name
 from search.errors import NotFoundError
 from search.types import AssetRow
 
-_SHOWN = re.compile(
-    r"image/(jpeg|png|webp|gif|bmp|tiff|avif|x-icon)|text/plain|audio/[\w.+-]+|video/[\w.+-]+"
-)
+_PLAYED = re.compile(r"(audio|video)/[\w.+-]+")
 _READ_AS_TEXT = frozenset({"text/html", "text/markdown", "text/plain"})
 
 
@@ -41,7 +40,8 @@ def content_type(media_type: str) -> str:
     """
     if media_type in _READ_AS_TEXT:
         return "text/plain; charset=utf-8"
-    return media_type if _SHOWN.fullmatch(media_type) else "application/octet-stream"
+    known = media_type in IMAGE_TYPES or _PLAYED.fullmatch(media_type)
+    return media_type if known else "application/octet-stream"
 
 
 def content_headers(asset: AssetRow, path: Path) -> dict[str, str]:

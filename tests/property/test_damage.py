@@ -11,7 +11,7 @@ from PIL import Image
 
 from encoder.errors import MediaError
 from ingest import IngestConfig, Segment, identify, segments
-from tests.media import picture, tone, write_film, write_pdf, write_sound
+from tests.media import picture, tone, write_film, write_heic, write_pdf, write_sound
 
 KINDS = [
     "jpg",
@@ -19,6 +19,8 @@ KINDS = [
     "webp",
     "gif",
     "tiff",
+    "avif",
+    "heic",
     "wav",
     "mp3",
     "ogg",
@@ -38,8 +40,10 @@ def wholes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 def make(path: Path) -> Path:
     kind = path.suffix[1:]
-    if kind in ("jpg", "png", "webp", "gif", "tiff"):
+    if kind in ("jpg", "png", "webp", "gif", "tiff", "avif"):
         Image.fromarray(picture(60, 40)).save(path)
+    elif kind == "heic":
+        write_heic(path, picture(96, 96), 6, 64)
     elif kind in ("wav", "mp3", "ogg"):
         soundfile.write(path, tone(0.5, 16_000), 16_000)
     elif kind == "m4a":

@@ -82,7 +82,10 @@ async function nameChip({ kind, value }, label, face) {
   label.textContent = blob ? blob.name || kindName(kind) : `${kindName(kind)} that is not on this device`;
   if (blob && kind === "image") {
     if (!pictures.has(value)) pictures.set(value, URL.createObjectURL(blob));
-    face.replaceChildren(el("img", { src: pictures.get(value), alt: "" }));
+    const shown = el("img", { src: pictures.get(value), alt: "" });
+    // Most browsers cannot show HEIC and TIFF, which the server reads.
+    shown.addEventListener("error", () => shown.replaceWith(icon(kind)));
+    face.replaceChildren(shown);
   }
 }
 

@@ -21,7 +21,7 @@ export function queryKind(file) {
 }
 
 const SUFFIXES = {
-  image: ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"],
+  image: ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "heif", "hif"],
   audio: ["wav", "flac", "mp3", "ogg", "opus", "aac", "m4a", "aiff"],
-  video: ["mp4", "mov", "mkv", "webm", "avi", "mpeg", "mpg"],
+  video: ["mp4", "mov", "mkv", "webm", "avi", "mpeg", "mpg", "heics", "avifs"],
 };

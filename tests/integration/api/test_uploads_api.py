@@ -1,5 +1,6 @@
 """Files over HTTP: in, followed, found, seen, removed."""
 
+import base64
 import io
 import json
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from search.api.services import Services
+from tests.media import picture, write_heic
 
 
 def upload(client: httpx.Client, *files: tuple[str, bytes], **fields: object) -> httpx.Response:
@@ -174,6 +176,25 @@ def test_thumbnails_of_pictures_and_films(client: httpx.Client, tmp_path: Path) 
     by_name = {hit["name"]: hit for hit in hits}
     assert client.get(by_name["sky.jpg"]["thumbnail_url"]).status_code == 200
     assert client.get(by_name["tone.wav"]["thumbnail_url"]).status_code == 404
+
+
+def test_a_phone_s_heic_is_found_shown_and_searched_with(
+    client: httpx.Client, tmp_path: Path
+) -> None:
+    data = write_heic(tmp_path / "IMG_1.HEIC", picture(1024, 768), 6, 256).read_bytes()
+    job = upload(client, ("IMG_1.HEIC", data), wait="true").json()["job"]
+    assert (job["state"], job["ingested"]) == ("done", 1)
+    (asset_id,) = job["asset_ids"]
+    found = client.post("/v1/search", files={"image": ("q.heic", data, "image/heic")}).json()
+    best = found["hits"][0]
+    assert (best["asset_id"], best["media_type"]) == (asset_id, "image/heic")
+    sent = {"query": [{"image": base64.b64encode(data).decode()}]}
+    assert client.post("/v1/search", json=sent).json()["hits"][0]["asset_id"] == asset_id
+    seen = client.get(f"/v1/assets/{asset_id}/thumbnail", params={"size": 64})
+    assert Image.open(io.BytesIO(seen.content)).size == (48, 64)
+    content = client.get(f"/v1/assets/{asset_id}/content")
+    assert (content.headers["content-type"], content.content) == ("image/heic", data)
+    client.delete(f"/v1/assets/{asset_id}")
 
 
 def test_assets_are_listed_page_by_page(client: httpx.Client) -> None:
