@@ -48,12 +48,14 @@ def ingest_config() -> IngestConfig:
 def close() -> None:
     """Close the store, if it was opened, end the decoders, and forget all."""
     from ingest import isolate
+    from workers.data_folder import shared_uploads
 
     isolate.close()
     forget_store()
     with _lock:
         _encoder.cache_clear()
         ingest_config.cache_clear()
+    shared_uploads.cache_clear()
 
 
 def forget_store() -> None:

@@ -25,16 +25,19 @@ from search.latency import LatencyTracker
 from search.lru import ByteCache
 from search.rounds import RoundExecutor
 from search.terms import ItemEncoder
-from search.uploads import UploadFolder
+from search.uploads import UploadFolder, adoption
 from workers import resources
 from workers.config import Settings
 from workers.data_folder import keys_path, shared_uploads
 from workers.decoding import QueryDecoder, query_config
+from workers.jobs import commit_alone
 from workers.local_jobs import LocalJobs
+from workers.messages import shared_board
 from workers.shared_jobs import SharedJobs
 
 if TYPE_CHECKING:
     from encoder import MultiModalEncoder
+    from search.store.base import VectorStore
 
 
 @contextmanager
@@ -54,7 +57,9 @@ def services(config: ApiConfig) -> Iterator[Services]:
         warm_up(model, decoder)
         uploads = shared_uploads()
         uploads.sweep()
+        adoption.sweep(uploads.root)
         jobs = stack.enter_context(_jobs(uploads))
+        _adopt(uploads, store)
         if isinstance(jobs, LocalJobs):
             jobs.resume(store)
         short = RoundExecutor(
@@ -83,6 +88,14 @@ def services(config: ApiConfig) -> Iterator[Services]:
             modalities=sorted(map(str, model.modalities)),
             model=EncoderConfig().model,
         )
+
+
+def _adopt(uploads: UploadFolder, store: VectorStore) -> None:
+    """On a broker, what was uploaded and is not stored yet is a job there."""
+    if Settings().broker.startswith("memory:"):
+        adoption.adopt(uploads, store, commit_alone, unfinished=True)
+    else:
+        adoption.adopt(uploads, store, shared_board().exclusive, unfinished=False)
 
 
 @contextmanager

@@ -113,8 +113,8 @@ class VectorStore(Protocol):
         """The commit rows of the assets seen at each of these URIs."""
         ...
 
-    def scan(self) -> Iterator[AssetRow]:
-        """All commit rows, streamed."""
+    def scan(self, filter: Filter | None = None) -> Iterator[AssetRow]:
+        """All commit rows for which a filter holds, streamed in the order of their ids."""
         ...
 
     def ping(self) -> None:

@@ -117,11 +117,11 @@ class MemoryStore:
         found = {uri: [row for row in rows if uri in row.locations] for uri in uris}
         return {uri: rows for uri, rows in found.items() if rows}
 
-    def scan(self) -> Iterator[AssetRow]:
-        """All commit rows, streamed in the order of their ids."""
+    def scan(self, filter: Filter | None = None) -> Iterator[AssetRow]:
+        """All commit rows for which a filter holds, streamed in the order of their ids."""
         with self._lock:
             rows = sorted(self._assets.values(), key=attrgetter("asset_id"))
-        yield from rows
+        yield from (row for row in rows if filter is None or matches(filter, row))
 
     def embeddings(self, asset_id: str) -> list[SegmentRow]:
         """All segments of one asset with their embeddings, by modality and index."""
@@ -154,12 +154,11 @@ class MemoryStore:
         after: str = "",
     ) -> Iterator[str]:
         """The ids of all assets for which a filter holds, in their order."""
-        found = (row for row in self.scan() if filter is None or matches(filter, row))
-        return islice((row.asset_id for row in found if row.asset_id > after), limit)
+        return islice((row.asset_id for row in self.scan(filter) if row.asset_id > after), limit)
 
     def count(self, filter: Filter | None = None) -> int:
         """How many assets there are, or a filter finds."""
-        return sum(filter is None or matches(filter, row) for row in self.scan())
+        return sum(1 for _ in self.scan(filter))
 
     def ping(self) -> None:
         """It always answers."""

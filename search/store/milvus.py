@@ -320,10 +320,13 @@ class MilvusStore:
                 found.setdefault(wanted[key], []).append(row)
         return found
 
-    def scan(self) -> Iterator[AssetRow]:
-        """All commit rows, streamed in the order of their ids."""
+    def scan(self, filter: Filter | None = None) -> Iterator[AssetRow]:
+        """All commit rows for which a filter holds, streamed in the order of their ids."""
         self._link.catch_up()
-        yield from map(asset_from_dict, self._rows.pages(ASSETS, "", ASSETS.scalars))
+        expression = self._compiled(filter).expression
+        for row in map(asset_from_dict, self._rows.pages(ASSETS, expression, ASSETS.scalars)):
+            if filter is None or matches(filter, row):
+                yield row
 
     def close(self) -> None:
         """Release files and connections; calling it twice is allowed."""

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from encoder.errors import InputError
 from encoder.space import Calibration
@@ -75,6 +76,20 @@ def store_target(uri: str | None) -> Path | str:
     if not uri or scheme:
         raise InputError("store", got=repr(uri), wanted="a folder, http://HOST:19530, or memory:")
     return Path(uri).expanduser().absolute()
+
+
+def store_name(uri: str | None) -> str:
+    """What a store is, however it was spelled: a folder's real path, or a server's database.
+
+    >>> store_name("http://me:secret@Host:19530"), store_name("https://host/films")
+    ('http://host:19530/default', 'https://host:443/films')
+    """
+    target = store_target(uri)
+    if isinstance(target, Path):
+        return str(target.resolve())
+    parts = urlsplit(target)
+    port = parts.port or (443 if parts.scheme == "https" else 19530)
+    return f"{parts.scheme}://{parts.hostname}:{port}/{parts.path.strip('/') or 'default'}"
 
 
 def default_folder() -> Path:

@@ -15,15 +15,18 @@ from workers.commands.options import apply_options, json_option, model_option, s
 def delete(targets: tuple[str, ...], store: str | None, model: str | None, as_json: bool) -> None:
     """Remove files, whole folders (also those gone from the disk) or asset ids from the store.
 
-    The files themselves stay. An asset that lies at other places too is kept for those.
+    The files themselves stay, but for those that were uploaded to this store. An asset that lies
+    at other places too is kept for those.
     """
     apply_options(store, model=model)
     from workers import resources
+    from workers.data_folder import shared_uploads
     from workers.output import print_json, wants_json
     from workers.removal import remove
 
     try:
-        removed = {target: remove(resources.shared_store(), target) for target in targets}
+        store_, uploads = resources.shared_store(), shared_uploads()
+        removed = {target: remove(store_, target, uploads) for target in targets}
     finally:
         resources.close()
     if wants_json(as_json):
