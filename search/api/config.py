@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, IPvAnyNetwork
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_LOOPBACK_4, _LOOPBACK_6 = ip_network("127.0.0.0/8"), ip_network("::1")
 
 
 class ApiConfig(BaseSettings):
@@ -37,6 +40,32 @@ class ApiConfig(BaseSettings):
 
     cors_origins: tuple[str, ...] = ()
     """Sites whose pages may use the API, such as ``https://example.org``; none at first."""
+
+    proxies: tuple[IPvAnyNetwork, ...] = (_LOOPBACK_4, _LOOPBACK_6)
+    """Addresses and networks of the proxies in front: their ``X-Forwarded-For`` and
+    ``X-Forwarded-Proto`` are believed, and ``max_connections_per_address`` does not hold for them.
+    """
+
+    max_connections: int = Field(default=1000, ge=1)
+    """The most connections; beyond that, one that holds its place for nothing makes room."""
+
+    max_connections_per_address: int = Field(default=256, ge=1)
+    """The most connections of one address, or of one IPv6 network of 64 bits."""
+
+    head_s: float = Field(default=10.0, gt=0)
+    """The longest that the head of a request may take."""
+
+    body_s: float = Field(default=20.0, gt=0)
+    """Over so many seconds the rate of a body is measured."""
+
+    write_s: float = Field(default=60.0, gt=0)
+    """Over so many seconds the rate is measured at which a client takes an answer."""
+
+    min_bytes_per_s: int = Field(default=500, ge=1)
+    """The lowest rate of a body, and of an answer that the client does not take at once."""
+
+    keep_alive_s: int = Field(default=15, ge=1)
+    """How long a connection may wait for its next request."""
 
     threads: int = Field(default=32, ge=1)
     """How many requests are worked at side by side, each in a thread; short ones share another."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
 from time import perf_counter
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from encoder.errors import AnymodalError
@@ -22,6 +24,8 @@ from search.api.refusal import ForbiddenError, TooLargeError
 from search.request_id import serving
 
 logger = logging.getLogger(__name__)
+
+_LEFT = 499  # nginx's number for a client that hung up
 
 _UPLOAD = ("POST", "/v1/assets")
 _UPLOAD_FRAME_BYTES = 2**20  # what multipart adds to the files
@@ -68,29 +72,18 @@ class Edge:
             await self._serve(scope, receive, send, request_id)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
-        headers = Headers(scope=scope)
-        began, status, started = perf_counter(), 499, False
-
-        async def send_safely(message: Message) -> None:
-            nonlocal started, status
-            if message["type"] == "http.response.start":
-                started, status = True, message["status"]
-                _decorate(message, request_id)
-            await send(message)
-
+        headers, began = Headers(scope=scope), perf_counter()
+        answer = _Answer(send, request_id, scope["state"])
         limit = self._max_bytes(scope)
         try:
             if refusal := self._refusal(scope, headers, limit):
                 raise refusal
-            await self._app(scope, _counted(receive, limit), send_safely)
-        except Exception as error:
-            if started:
-                raise
-            if not isinstance(error, AnymodalError):
-                logger.exception("request %s failed", request_id)
-            await error_answer(error)(scope, receive, send_safely)
+            await self._app(scope, _counted(receive, limit), answer.send)
+        except Exception as error:  # noqa: BLE001  answered or raised by _fail
+            if not _has_left(error):
+                await _fail(error, answer, scope, receive)
         finally:
-            self._answered(scope, status, perf_counter() - began)
+            self._answered(scope, answer.outcome, perf_counter() - began)
 
     def _answered(self, scope: Scope, status: int, seconds: float) -> None:
         """By the endpoint's name: what was asked for is private."""
@@ -125,6 +118,56 @@ class Edge:
         if origin is None:
             return headers.get("sec-fetch-site") == "cross-site"
         return origin not in self._config.cors_origins and urlsplit(origin).netloc != host
+
+
+class _Answer:
+    """An answer on its way, and what became of it."""
+
+    def __init__(self, send: Send, request_id: str, state: MutableMapping[str, Any]) -> None:
+        self._send, self._request_id, self._state = send, request_id, state
+        self.started = self._complete = False
+        self.status = _LEFT
+
+    async def send(self, message: Message) -> None:
+        """Pass it on, with the headers that each answer has.
+
+        Raises:
+            ClientDisconnect: the client has left; else a whole file would be read for nobody.
+        """
+        if self._state.get("hung_up"):
+            raise ClientDisconnect
+        if message["type"] == "http.response.start":
+            self.started, self.status = True, message["status"]
+            _decorate(message, self._request_id)
+        await self._send(message)
+        is_last = message["type"] == "http.response.body" and not message.get("more_body")
+        self._complete = self._complete or is_last
+
+    @property
+    def outcome(self) -> int:
+        """The status to count: 499 for a client that left, 408 for one that was too slow."""
+        if self._complete:
+            return self.status
+        cut: int | None = self._state.get("cut")
+        return cut or (_LEFT if self._state.get("hung_up") else self.status)
+
+
+def _has_left(error: Exception) -> bool:
+    """Whether an error says no more than that the client has left."""
+    if isinstance(error, ExceptionGroup):
+        return all(map(_has_left, error.exceptions))
+    return isinstance(error, ClientDisconnect)
+
+
+async def _fail(error: Exception, answer: _Answer, scope: Scope, receive: Receive) -> None:
+    """Answer with an error, if nothing was answered yet."""
+    if answer.started:
+        answer.status = 500
+        raise error
+    if not isinstance(error, AnymodalError):
+        logger.exception("request %s failed", scope["state"]["request_id"])
+    with suppress(ClientDisconnect):
+        await error_answer(error)(scope, receive, answer.send)
 
 
 def _endpoint(scope: Scope) -> str:

@@ -16,8 +16,10 @@ from encoder.errors import (
 from search.api.refusal import (
     ContentTypeError,
     ForbiddenError,
+    HeadTooLargeError,
     RateLimitError,
     TooLargeError,
+    TooSlowError,
     UnauthorizedError,
 )
 from search.errors import CancelledError, NotFoundError, OverloadedError, StoreError, TimeLimitError
@@ -35,7 +37,9 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (  # the first that fits
     (UnsupportedMediaError, 415),
     (MediaError, 422),
     (CancelledError, 499),  # nobody will read it
+    (TooSlowError, 408),
     (TooLargeError, 413),
+    (HeadTooLargeError, 431),
     (ContentTypeError, 415),
     (UnauthorizedError, 401),
     (ForbiddenError, 403),

@@ -45,6 +45,16 @@ class Metrics:
             buckets=ITEMS,
         )
 
+        self._connections = Gauge(
+            "anymodal_http_connections", "Connections that are held.", registry=self._registry
+        )
+        self._cut = Counter(
+            "anymodal_http_connections_cut_total",
+            "Connections that were ended or refused: slow, or too many in all or of an address.",
+            ["reason"],
+            registry=self._registry,
+        )
+
     def encoded(self, modality: str, n_items: int) -> None:
         """Count a batch of queries."""
         self._batches.labels(modality).observe(n_items)
@@ -58,6 +68,12 @@ class Metrics:
         """Count a request."""
         self._requests.labels(endpoint, status).inc()
         self._seconds.labels(endpoint).observe(seconds)
+
+    def connected(self, change: int, cut: str) -> None:
+        """Count a connection that comes (1) or goes (-1), and why it was cut if it was."""
+        self._connections.inc(change)
+        if cut:
+            self._cut.labels(cut).inc()
 
     def watch(self, name: str, meaning: str, value: Callable[[], float]) -> None:
         """Show a number that something else keeps."""

@@ -9,6 +9,14 @@ class TooLargeError(AnymodalError):
     """The body is larger than it may be."""
 
 
+class HeadTooLargeError(AnymodalError):
+    """The head of a request is larger than it may be."""
+
+
+class TooSlowError(AnymodalError):
+    """The client kept the server waiting, or took nothing of the answer."""
+
+
 class ContentTypeError(AnymodalError):
     """The body is of a kind that is not read here."""
 

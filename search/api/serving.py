@@ -5,10 +5,12 @@ from __future__ import annotations
 import signal
 import socket
 from collections.abc import Callable
+from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import uvicorn
     from fastapi import FastAPI
 
     from search.api.config import ApiConfig
@@ -31,21 +33,12 @@ def serve(
     Raises:
         OSError: the address is taken, or is not one of this machine.
     """
-    import uvicorn
 
     def stop(*_: object) -> None:
         stopping.set()
         server.should_exit = True
 
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            log_config=None,  # as all other records of this process
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=max(1, round(config.stop_s)),
-        )
-    )
+    server = server_for(app, config)
     # uvicorn installs its own handlers for as long as it runs, and afterwards sends itself the
     # signals again that it has caught: they must then find handlers that do not end the process.
     for kind in (signal.SIGTERM, signal.SIGINT):
@@ -55,6 +48,37 @@ def serve(
         host = f"[{config.host}]" if ":" in config.host else config.host
         on_listening(f"http://{host}:{listener.getsockname()[1]}")
         server.run(sockets=[listener])
+
+
+def server_for(app: FastAPI, config: ApiConfig) -> uvicorn.Server:
+    """uvicorn, whose connections are guarded, and which is not started yet."""
+    import uvicorn
+
+    from search.api.wire.guard import Guard
+    from search.api.wire.open_files import allow_open_files
+    from search.api.wire.pace import Limits
+    from search.api.wire.protocol import GuardedProtocol
+
+    guard = Guard(
+        allow_open_files(config.max_connections),
+        config.max_connections_per_address,
+        config.proxies,
+        app.state.services.metrics.connected,
+    )
+    limits = Limits(config.head_s, config.body_s, config.write_s, config.min_bytes_per_s)
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            http=partial(GuardedProtocol, guard, limits),  # type: ignore[arg-type]
+            ws="none",
+            log_config=None,  # as all other records of this process
+            access_log=False,
+            server_header=False,
+            forwarded_allow_ips=[str(proxy) for proxy in config.proxies],
+            timeout_keep_alive=config.keep_alive_s,
+            timeout_graceful_shutdown=max(1, round(config.stop_s)),
+        )
+    )
 
 
 def listening_socket(host: str, port: int) -> socket.socket:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from threading import Thread
 from time import sleep
@@ -12,26 +13,26 @@ import pytest
 from search.api.app import create_app
 from search.api.config import ApiConfig
 from search.api.services import Services
+from search.api.serving import listening_socket, server_for
 
 
 @contextmanager
 def served(parts: Services) -> Iterator[httpx.Client]:
     """Serve in a thread, at a free port."""
-    import uvicorn
-
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(parts), port=0, log_level="warning", access_log=False)
-    )
-    thread = Thread(target=server.run, name="server")
+    server = server_for(create_app(parts), parts.config)
+    listener = listening_socket("127.0.0.1", 0)
+    thread = Thread(target=server.run, kwargs={"sockets": [listener]}, name="server")
     thread.start()
     while not server.started:
         assert thread.is_alive()
         sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-        yield client
-    server.should_exit = True
-    thread.join()
+    port = listener.getsockname()[1]
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +79,17 @@ def client(parts: Services) -> Iterator[httpx.Client]:
     """A client of the running server."""
     with served(parts) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def big_asset(client: httpx.Client) -> Iterator[str]:
+    """The id of a picture larger than all that sockets hold."""
+    from PIL import Image
+
+    picture = BytesIO()
+    Image.new("RGB", (3000, 2500), "navy").save(picture, "BMP")
+    files = [("file", ("big.bmp", picture.getvalue()))]
+    answer = client.post("/v1/assets", files=files, params={"wait": True})
+    (asset_id,) = answer.json()["job"]["asset_ids"]
+    yield asset_id
+    client.delete(f"/v1/assets/{asset_id}")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
+from ipaddress import ip_address
 from typing import Any
 
 import yaml
 
+from search.api.config import ApiConfig
 from tests.unit.compose.files import COMPOSE, SERVICES, size_bytes
 
 
@@ -32,6 +36,22 @@ def test_the_proxy_may_do_nothing_that_it_need_not() -> None:
     assert proxy["user"] not in ("root", "0")
     assert size_bytes(proxy["deploy"]["resources"]["limits"]["memory"]) > 0
     assert proxy["depends_on"] == {"api": {"condition": "service_healthy"}}
+
+
+def test_the_proxy_is_known_to_the_api_and_caps_its_clients() -> None:
+    """Else all of its clients would share what one address may have."""
+    proxies = json.loads(ADDED["api"]["environment"]["ANYMODAL_API__PROXIES"])
+    networks = ApiConfig.model_validate({"proxies": proxies}).proxies
+    for inside in ("10.1.2.3", "172.20.0.3", "192.168.16.5"):
+        assert any(ip_address(inside) in network for network in networks)
+    conf = (COMPOSE / "proxy" / "nginx.conf").read_text()
+    assert "proxy_set_header X-Forwarded-Proto $scheme;" in conf
+    assert "proxy_set_header X-Forwarded-For $remote_addr;" in conf
+    assert re.search(r"limit_conn addresses \d+;", conf)
+    for timeout in ("client_header_timeout", "client_body_timeout", "send_timeout"):
+        assert re.search(rf"{timeout} \d+s;", conf)
+    (kept,) = re.findall(r"keepalive_timeout (\d+)s;", conf)
+    assert int(kept) < ApiConfig().keep_alive_s
 
 
 def test_the_proxy_reads_what_is_mounted() -> None:

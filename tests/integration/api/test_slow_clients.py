@@ -1,0 +1,190 @@
+"""Half requests, slow ones, and too many: the server goes on for those who ask as they should."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from time import sleep
+
+import httpx
+import pytest
+
+from search.api.auth import Access
+from search.api.config import ApiConfig
+from search.api.keys import KeyRing
+from search.api.metrics import Metrics
+from search.api.services import Services
+from tests.integration.api.conftest import served
+from tests.integration.api.wire import (
+    HALF_HEAD,
+    SILENCE,
+    bearer,
+    connect,
+    half_body,
+    heard,
+    held,
+    request,
+    until,
+)
+
+N_HALF = 1200
+SPREAD = [f"127.0.{1 + n // 200}.{1 + n % 200}" for n in range(N_HALF)]
+SAME = ["127.0.0.1"] * N_HALF
+SEARCH = {"query": "rain"}
+
+
+@contextmanager
+def limited(
+    parts: Services, ring: KeyRing | None = None, **limits: object
+) -> Iterator[tuple[httpx.Client, Metrics]]:
+    """A server with these limits, which asks for a key of the ring."""
+    metrics, config = Metrics(), ApiConfig.model_validate(limits)
+    access = Access(ring, required=True) if ring else parts.access
+    with served(replace(parts, config=config, metrics=metrics, access=access)) as client:
+        yield client, metrics
+
+
+@pytest.fixture
+def ring(tmp_path: Path) -> KeyRing:
+    """Keys of this test."""
+    return KeyRing(tmp_path / "keys.json")
+
+
+@pytest.fixture
+def key(ring: KeyRing) -> str:
+    """A key that may read."""
+    return ring.create("good", ["read"], 60_000)[1]
+
+
+SAID: dict[str, Callable[[str], bytes]] = {
+    "silence": lambda _: SILENCE,
+    "head": lambda _: HALF_HEAD,
+    "body": half_body,
+    "refused": lambda _: half_body(),
+}
+
+
+@pytest.mark.parametrize("said", SAID.values(), ids=SAID)
+@pytest.mark.parametrize(("sources", "proxies"), [(SPREAD, ["127.0.0.0/8"]), (SAME, [])])
+def test_half_requests_do_not_keep_a_keyedclient_out(
+    parts: Services,
+    ring: KeyRing,
+    key: str,
+    said: Callable[[str], bytes],
+    sources: list[str],
+    proxies: list[str],
+) -> None:
+    with (
+        limited(parts, ring, proxies=proxies, batch_wait_ms=0) as (client, _),
+        held(client, said(key), sources),
+    ):
+        for timeout_s in [60, *[1] * 20]:  # the first waits until the server has seen them all
+            with httpx.Client(base_url=client.base_url, timeout=timeout_s) as good:
+                answer = good.post("/v1/search", json=SEARCH, headers=bearer(key))
+            assert answer.status_code == 200, answer.text
+
+
+def test_a_head_that_does_not_come_is_given_up(parts: Services) -> None:
+    with (
+        limited(parts, head_s=0.5) as (client, metrics),
+        connect(client, HALF_HEAD) as half,
+        connect(client) as silent,
+        connect(client, request("GET", "/healthz")) as second,
+    ):
+        assert second.recv(65536).startswith(b"HTTP/1.1 200")
+        second.sendall(HALF_HEAD)
+        for late in (half, silent, second):
+            assert heard(late).startswith(b"HTTP/1.1 408")
+        assert client.get("/healthz").status_code == 200
+        assert 'cut_total{reason="slow"} 3.0' in metrics.text().decode()
+
+
+def test_a_trickle_is_cut_and_counted_as_408(
+    parts: Services, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    with limited(parts, body_s=1, head_s=60) as (client, metrics), connect(client) as slow:
+        slow.sendall(half_body())
+        for _ in range(60):
+            try:
+                slow.sendall(b"x")
+            except OSError:
+                break
+            sleep(0.1)
+        answer = heard(slow)
+        assert answer.startswith(b"HTTP/1.1 408") or not answer  # the reset may come first
+        until(lambda: 'endpoint="search",status="408"' in metrics.text().decode())
+    assert "Traceback" not in caplog.text
+    assert "search 408 in" in caplog.text
+
+
+def test_a_slow_upload_that_moves_is_taken(parts: Services) -> None:
+    def slowly() -> Iterator[bytes]:
+        yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="slow.txt"\r\n\r\n'
+        for _ in range(30):
+            sleep(0.1)
+            yield b"a line of a text that takes its time, as on a bad line\n" * 3
+        yield b"\r\n--b--\r\n"
+
+    kind = {"Content-Type": "multipart/form-data; boundary=b"}
+    with limited(parts, body_s=1, head_s=1) as (client, _):
+        answer = client.post("/v1/assets", content=slowly(), headers=kind)
+        assert answer.status_code == 202, answer.text
+
+
+def test_aclient_that_takes_nothing_of_its_answer_is_cut(parts: Services, big_asset: str) -> None:
+    with (
+        limited(parts, write_s=1) as (client, metrics),
+        connect(client, request("GET", f"/v1/assets/{big_asset}/content")),
+    ):
+        until(lambda: 'endpoint="get_content",status="408"' in metrics.text().decode())
+
+
+def test_who_waits_for_the_server_is_not_slow(parts: Services) -> None:
+    with limited(parts, head_s=0.5, body_s=0.5, write_s=0.5) as (client, _):
+        sent = client.post("/v1/assets", files=[("file", ("a.txt", b"A text."))])
+        job_id = sent.json()["job"]["id"]
+        with client.stream("GET", f"/v1/jobs/{job_id}/events") as answer:
+            assert "event: end" in "".join(answer.iter_text())
+
+
+def test_a_head_without_an_end_is_refused(parts: Services) -> None:
+    with limited(parts) as (client, _), connect(client, HALF_HEAD) as endless:
+        try:
+            for _ in range(100):
+                endless.sendall(b"x" * 8192)
+        except OSError:
+            pass
+        answer = heard(endless)
+        assert answer.startswith(b"HTTP/1.1 431") or not answer
+        assert client.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("limits", "status", "reason"),
+    [
+        ({"max_connections": 3}, 503, "full"),
+        ({"max_connections_per_address": 3, "proxies": []}, 429, "address"),
+    ],
+)
+def test_beyond_what_is_at_workclients_are_told_to_come_back(
+    parts: Services, limits: dict[str, object], status: int, reason: str
+) -> None:
+    """Those at work are bodies that come: no place is held for nothing."""
+    with limited(parts, **limits) as (client, metrics), ExitStack() as stack:
+        busy = [stack.enter_context(connect(client, half_body())) for _ in range(3)]
+        until(lambda: "anymodal_http_connections 3.0" in metrics.text().decode())
+        refusals = []
+        for _ in range(50):
+            for one in busy:
+                one.sendall(b"x")
+            with connect(client, request("GET", "/healthz")) as late:
+                refusals.append(heard(late))
+        assert all(answer.startswith(b"HTTP/1.1 %d" % status) for answer in refusals)
+        assert b"retry-after: 1" in refusals[0]
+        assert f'cut_total{{reason="{reason}"}} 50.0' in metrics.text().decode()
+        for one in busy:
+            one.sendall(b"x")
+        assert "anymodal_http_connections 3.0" in metrics.text().decode()

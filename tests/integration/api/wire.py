@@ -1,0 +1,78 @@
+"""Clients that misbehave: plain sockets, over loopback only."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from time import sleep
+
+import httpx
+
+SILENCE = b""
+HALF_HEAD = b"POST /v1/search HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Half: "
+
+
+def half_body(key: str = "") -> bytes:
+    """A search whose body is not whole."""
+    head = {"Content-Type": "application/json", "Content-Length": "100000"}
+    return request("POST", "/v1/search", head | bearer(key)) + b'{"query": "'
+
+
+def bearer(key: str) -> dict[str, str]:
+    """The header that tells who asks; none without a key."""
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def address(client: httpx.Client) -> tuple[str, int]:
+    """Where the server of a client is."""
+    assert client.base_url.port
+    return client.base_url.host, client.base_url.port
+
+
+def connect(client: httpx.Client, said: bytes = b"", source: str = "127.0.0.1") -> socket.socket:
+    """A connection from a loopback address, after its first bytes."""
+    connection = socket.create_connection(address(client), timeout=30, source_address=(source, 0))
+    connection.sendall(said)
+    return connection
+
+
+@contextmanager
+def held(client: httpx.Client, said: bytes, sources: list[str]) -> Iterator[list[socket.socket]]:
+    """Connections that say this much and no more, one from each source."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(connect(client, said, source)) for source in sources]
+
+
+def heard(connection: socket.socket) -> bytes:
+    """All that the server says until it ends the connection."""
+    parts = []
+    try:
+        while part := connection.recv(65536):
+            parts.append(part)
+    except ConnectionResetError:
+        pass
+    return b"".join(parts)
+
+
+def request(method: str, path: str, headers: Mapping[str, str] | None = None) -> bytes:
+    """The head of a request."""
+    lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1"]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def hang_up(connection: socket.socket) -> None:
+    """Leave without a word more: the other side gets a reset."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait until it holds, which takes no time to speak of."""
+    for _ in range(600):
+        if holds():
+            return
+        sleep(0.05)
+    raise AssertionError("not within 30 s")
