@@ -11,6 +11,7 @@ from encoder.types import TEXT
 from ingest.config import IngestConfig
 from ingest.decode.charset import decode_bytes
 from ingest.decode.html import html_text, html_title
+from ingest.decode.numbers import Span, parts
 from ingest.decode.pdf import pdf_facts, pdf_text
 from ingest.limits import check
 from ingest.split import split_text
@@ -31,7 +32,7 @@ def describe(path: Path, media_type: str, config: IngestConfig) -> Mapping[str, 
 
 
 def segments(asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
-    """Windows with their offsets into the decoded text."""
+    """Windows with their offsets into the decoded text; numbers are told of, not spelled out."""
     text = read_text(path, asset.media_type, config)
     check(str(path), "max_text_chars", len(text), config)
     if not text.strip():
@@ -39,10 +40,8 @@ def segments(asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment
             f"{path} holds no text.",
             remedy="If it holds scanned pages, run text recognition (OCR) over it first.",
         )
-    markdown = asset.media_type == "text/markdown"
-    spans = split_text(text, config.text_window_chars, config.text_overlap_chars, markdown=markdown)
-    for index, (start, end) in enumerate(spans):
-        window = text[start:end]
+    for index, (start, end, told) in enumerate(_windows(asset, path, text, config)):
+        window = told or text[start:end]
         yield Segment(
             asset.asset_id,
             TEXT,
@@ -52,6 +51,20 @@ def segments(asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment
             char_end=end,
             snippet=window,
         )
+
+
+def _windows(asset: Asset, path: Path, text: str, config: IngestConfig) -> Iterator[Span]:
+    """Windows of prose, and each table or list of numbers as one."""
+    markdown = asset.media_type == "text/markdown"
+    window, overlap = config.text_window_chars, config.text_overlap_chars
+    for part in parts(text, str(asset.metadata.get("title") or path.stem)):
+        if part.table:
+            yield part
+            continue
+        for start, end in split_text(
+            text[part.start : part.end], window, overlap, markdown=markdown
+        ):
+            yield Span(part.start + start, part.start + end)
 
 
 def read_text(path: Path, media_type: str, config: IngestConfig) -> str:

@@ -1,0 +1,202 @@
+"""Numbers within text: point clouds, coordinate lists and tables, which are not to be read."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+_PIECE_CHARS = 1_000
+"""Longer lines are looked at in pieces of this length, so that one line may be a whole list."""
+
+_LEAST_NUMBERS = 100
+_LEAST_NUMBERS_OF_A_FILE = 12
+"""From how many numbers on a stretch is no prose: in any text, and where it is most of the text."""
+
+_LEAST_NUMBER_SHARE = 0.5
+_MOST_LETTER_SHARE = 0.45
+"""A line of numbers: so many of its words are numbers, so few of its characters letters."""
+
+_FEW_LETTERS = 0.15
+_WORDS_PER_LINE = 0.25
+"""With more letters it must be most of the file and repeat its words, as labels do: the names in a
+list of places are there to be found."""
+
+_OTHER_LINES = 0.1
+"""The share of other lines within a stretch, such as comments and the groups of a mesh."""
+
+_HEADER_CHARS = 500
+_ROW_CHARS = 100
+_ROWS = 3
+
+_SEPARATORS = re.compile(r"[\s,;|:()\[\]{}<>\"'=#*/_]+")
+_NUMBER = re.compile(
+    r"[-+±~$€£¥−]?(?=[\d.])[\d.\-+−]*\d[\d.\-+−]*(?:[eEdD][-+]?\d+)?[%€°fFLuUTZ]?"
+    r"|0x[\da-f.p+\-]+|[-+]?(?:nan|inf(?:inity)?)",
+    re.IGNORECASE,
+)
+# Letters of all scripts with their accents and vowel signs, which are no letters to Unicode.
+_LETTER = re.compile(r"[a-zA-Z]|[^\x00-\x7f\d−–—±×·°€£¥…]")
+_VISIBLE = re.compile(r"\w")
+_WORD = re.compile(r"[^\W\d_]{2,}")
+
+
+class Span(NamedTuple):
+    """A stretch of a text, ``start`` to ``end`` (exclusive); ``table`` tells of its numbers."""
+
+    start: int
+    end: int
+    table: str = ""
+
+
+class _Line(NamedTuple):
+    start: int
+    end: int
+    n_numbers: int = 0
+    n_letters: int = 0  # of what is no number
+    n_visible: int = 0
+    is_prose: bool = False
+    goes_on: bool = False  # a further piece of a long line
+    words: tuple[str, ...] = ()
+
+
+@dataclass
+class _Run:
+    """Lines of numbers and the few others between them; ``first`` counts lines."""
+
+    first: int
+    n_lines: int = 0
+    n_numbers: int = 0
+    n_letters: int = 0
+    n_visible: int = 0
+    n_other: int = 0
+    last: int = 0
+    in_row: int = 0
+    columns: Counter[int] = field(default_factory=Counter)
+    words: set[str] = field(default_factory=set)
+
+    def take(self, at: int, line: _Line) -> None:
+        self.n_lines += 1
+        self.n_numbers += line.n_numbers
+        self.n_letters += line.n_letters
+        self.n_visible += line.n_visible
+        if line.goes_on:
+            self.columns[self.in_row] -= 1
+        self.in_row = line.n_numbers + (self.in_row if line.goes_on else 0)
+        self.columns[self.in_row] += 1
+        self.words.update(line.words)
+        self.last = at
+
+
+def parts(text: str, name: str) -> Iterator[Span]:
+    """A text in its stretches of prose and of numbers, in order; mostly it is one of prose.
+
+    A table is told by ``name``, its header, its shape and its first rows; a list of numbers by its
+    name and shape. What stands before it in a few lines is taken as its header and told in whole.
+
+    >>> [span.table for span in parts("1 2 3\\n4 5 6\\n7 8 9\\n1 2 3\\n", "points")]
+    ['points: 4 × 3 numbers']
+    """
+    lines = list(_lines(text))
+    start = 0
+    for run in _runs(lines):
+        begin, end = lines[run.first].start, lines[run.last].end
+        if not _is_data(text, run, begin, end):
+            continue
+        header_at = _header_start(text, start, begin)
+        if _VISIBLE.search(text, start, header_at):
+            yield Span(start, header_at)
+        header = text[header_at:begin].strip()
+        yield Span(header_at, end, _described(text, name, header, run, lines))
+        start = end
+    if start == 0 or _VISIBLE.search(text, start):
+        yield Span(start, len(text))
+
+
+def _lines(text: str) -> Iterator[_Line]:
+    start = 0
+    while start < len(text):
+        end = text.find("\n", start) + 1 or len(text)
+        if end - start > _PIECE_CHARS:
+            limit = start + _PIECE_CHARS
+            end = max(text.rfind(mark, start, limit) for mark in " ,;\t") + 1 or limit
+        goes_on = start > 0 and text[start - 1] != "\n"
+        yield _line(text[start:end], start, goes_on)
+        start = end
+
+
+def _line(line: str, start: int, goes_on: bool) -> _Line:
+    """Prose, numbers, or nothing but white space and marks."""
+    words = [word for word in _SEPARATORS.split(line) if word.strip(".-+−–—&~")]
+    others = [word for word in words if not _NUMBER.fullmatch(word)]
+    n_visible, n_letters = sum(map(len, words)), sum(len(_LETTER.findall(word)) for word in others)
+    n_numbers = len(words) - len(others)
+    is_prose = (
+        n_numbers < _LEAST_NUMBER_SHARE * len(words) or n_letters > _MOST_LETTER_SHARE * n_visible
+    )
+    kept = () if is_prose else tuple(word for word in others if _WORD.search(word))
+    end = start + len(line)
+    return _Line(start, end, n_numbers, n_letters, n_visible, is_prose, goes_on, kept)
+
+
+def _runs(lines: list[_Line]) -> Iterator[_Run]:
+    run: _Run | None = None
+    for at, line in enumerate(lines):
+        if line.n_numbers and not line.is_prose:
+            run = run or _Run(at)
+            run.take(at, line)
+        elif line.is_prose and run:
+            run.n_other += 1
+            if run.n_other > _OTHER_LINES * run.n_lines:
+                yield run
+                run = None
+    if run:
+        yield run
+
+
+def _is_data(text: str, run: _Run, begin: int, end: int) -> bool:
+    most_of_it = 2 * (end - begin) >= len(text.strip())
+    if run.n_numbers < (_LEAST_NUMBERS_OF_A_FILE if most_of_it else _LEAST_NUMBERS):
+        # A single number may be a long one.
+        return end - begin >= 8 * _LEAST_NUMBERS and most_of_it
+    if run.n_letters <= _FEW_LETTERS * run.n_visible:
+        return True
+    return most_of_it and len(run.words) <= max(3, _WORDS_PER_LINE * run.n_lines)
+
+
+def _header_start(text: str, start: int, begin: int) -> int:
+    """Where the header begins: with all that is left before the numbers, or with its last line."""
+    if begin - start <= _HEADER_CHARS:
+        return start
+    last_line = text.rfind("\n", start, begin - 1) + 1
+    is_short = start < last_line and begin - last_line <= _HEADER_CHARS
+    return last_line if is_short else begin
+
+
+def _described(text: str, name: str, header: str, run: _Run, lines: list[_Line]) -> str:
+    begin, end = lines[run.first].start, lines[run.last].end
+    first = text[begin : min(end, begin + 20 * _PIECE_CHARS)].splitlines()
+    rows = [row for line in first if (row := line.strip())][:_ROWS]
+    has_columns = bool(header) and _n_cells(header.splitlines()[-1]) == _n_cells(rows[0])
+    if not has_columns and not run.words:
+        rows = []
+    told = [f"{name}: {_shape(run)}", header, *map(_shortened, rows)]
+    return "\n".join(part for part in told if part)
+
+
+def _shape(run: _Run) -> str:
+    columns, n_rows = run.columns.most_common(1)[0]
+    if n_rows > 1 and columns > 1 and n_rows >= 0.9 * run.columns.total():
+        return f"{n_rows:,} × {columns} numbers"
+    return f"{run.n_numbers:,} numbers"
+
+
+def _n_cells(line: str) -> int:
+    mark = max(",;\t|", key=line.count)
+    return line.count(mark) + 1 if mark in line else len(line.split())
+
+
+def _shortened(row: str) -> str:
+    return row if len(row) <= _ROW_CHARS else f"{row[:_ROW_CHARS]} …"
