@@ -9,6 +9,7 @@
     │   ├── CorruptMediaError     it claims a format and does not hold it
     │   ├── MediaLimitError       it is larger than a limit allows
     │   └── RefusedLinkError      a link that leads out of its folder  (ingest.errors)
+    ├── DiskError                 a disk is full, read-only or closed to this user
     ├── DecoderProcessError       a process that decodes cannot start    (ingest.errors)
     ├── StoreError                the vector store cannot do its work    (search.errors)
     ├── NotFoundError             what a query names is not stored       (search.errors)
@@ -70,6 +71,10 @@ class ModelError(AnymodalError):
 
 class BundleError(ModelError):
     """The offline bundle is missing, corrupt or cannot be fetched."""
+
+
+class DiskError(AnymodalError):
+    """A disk is full, read-only, or may not be written to; nothing more can be stored there."""
 
 
 class MediaError(AnymodalError):

@@ -180,9 +180,14 @@ class JobBoard:
         """Keep the lease; False if the shard is no longer open. Does not wait for the broker."""
         return bool(self._script(lua.BEAT, job_id, shard_id, self.lease_s))
 
-    def release(self, job_id: str, shard_id: str, wait_s: float, *, forgive: bool = False) -> None:
-        """Give a shard back, to be tried again; ``forgive``: this try shall not count."""
-        self._run(lua.RELEASE, job_id, shard_id, wait_s, int(forgive))
+    def release(
+        self, job_id: str, shard_id: str, wait_s: float, *, forgive: bool = False, why: str = ""
+    ) -> None:
+        """Give a shard back, to be tried again; ``forgive``: this try shall not count.
+
+        ``why`` is shown with the job until a shard of it is done.
+        """
+        self._run(lua.RELEASE, job_id, shard_id, wait_s, int(forgive), why)
 
     def finish(
         self,

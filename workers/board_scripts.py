@@ -176,7 +176,7 @@ redis.call('ZADD', KEYS[3], now + ARGV[4], ARGV[3])
 return 1
 """
 
-# job id, ttl, shard, wait seconds, whether forgiven: try again after the wait.
+# job id, ttl, shard, wait seconds, whether forgiven, why: try again after the wait.
 RELEASE = f"""{_NOW}{_CLOSE}
 if redis.call('HEXISTS', KEYS[2], ARGV[3]) == 0 then return 0 end
 if unwanted(ARGV[3]) then return 1 end
@@ -184,12 +184,14 @@ redis.call('ZADD', KEYS[3], now + ARGV[4], ARGV[3])
 redis.call('HDEL', KEYS[4], ARGV[3] .. ':held')
 redis.call('HINCRBY', KEYS[4], ARGV[3], -1)
 if ARGV[5] == '0' then redis.call('HINCRBY', KEYS[4], ARGV[3] .. ':failures', 1) end
+if ARGV[6] ~= '' then redis.call('HSET', KEYS[1], 'waits_for', ARGV[6]) end
 return 1
 """
 
 # job id, ttl, shard, counts, failures, parts (each a JSON object): counted once, whoever is first.
 FINISH = f"""{_NOW}{_CLOSE}
 if close(ARGV[3]) == 0 then return 0 end
+redis.call('HDEL', KEYS[1], 'waits_for')
 for name, value in pairs(cjson.decode(ARGV[4])) do
   redis.call('HINCRBYFLOAT', KEYS[1], name, value)
 end

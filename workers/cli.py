@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from encoder.errors import AnymodalError
 
 # numpy's BLAS keeps its threads spinning after each small product, on the cores that the models
 # need: two sounds that were encoded side by side took as long as one after the other. It is read
@@ -62,6 +66,7 @@ def anymodal() -> None:
 
 def main() -> None:
     """Run the command line; errors of the tree become one line and an exit code."""
+    from encoder.disk import disk_error
     from encoder.errors import AnymodalError, InputError
 
     try:
@@ -74,8 +79,7 @@ def main() -> None:
     except AnymodalError as error:
         if os.environ.get("ANYMODAL_DEBUG"):
             raise
-        click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
-        click.echo(str(error), err=True)
+        _say(error)
         code = 2 if isinstance(error, InputError) else 1
     except BrokenPipeError:
         # The reader of our output has gone, as `head` does; Python would complain once more.
@@ -83,4 +87,15 @@ def main() -> None:
         code = 0
     except KeyboardInterrupt:
         code = 130
+    except OSError as error:
+        refused = disk_error(error, error.filename or "A file")
+        if refused is None or os.environ.get("ANYMODAL_DEBUG"):
+            raise
+        _say(refused)
+        code = 1
     sys.exit(code)
+
+
+def _say(error: AnymodalError) -> None:
+    click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
+    click.echo(str(error), err=True)

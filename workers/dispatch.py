@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from encoder.errors import DiskError
 from workers.job_types import Labels
 from workers.reports import IngestReport
 from workers.tasks import ingest_shard
@@ -26,31 +27,48 @@ def run_shards(
 
     At most three shards wait or run, so the plan is never held in memory. Once
     ``stopped`` says so, no more are fed, and those under way are waited for.
+
+    Raises:
+        DiskError: nothing more can be stored; those under way were waited for.
     """
     total = IngestReport()
     waiting: dict[Any, list[str]] = {}
+    refused: list[DiskError] = []
 
     def collect(at_most: int) -> None:
         while len(waiting) > at_most:
             for result in [r for r in waiting if r.ready()]:
-                report = _report_of(result, waiting.pop(result))
+                try:
+                    report = _report_of(result, waiting.pop(result))
+                except DiskError as error:
+                    refused.append(error)
+                    continue
                 total.add(report)
                 on_report(report)
             time.sleep(_POLL_S)
 
     for shard in shards:
         collect(_MAX_IN_FLIGHT - 1)
-        if stopped():
+        if stopped() or refused:
             break
         waiting[ingest_shard.delay(shard, dict(labels or {}))] = shard
     collect(0)
+    if refused:
+        raise refused[0]
     return total
 
 
 def _report_of(result: Any, shard: list[str]) -> IngestReport:
-    """A shard whose task failed as a whole is reported file by file: nothing is lost silently."""
+    """A shard whose task failed as a whole is reported file by file: nothing is lost silently.
+
+    Raises:
+        DiskError: by which it failed: so will all that come after.
+    """
     try:
         report = IngestReport.from_json(result.get(timeout=10, disable_sync_subtasks=False))
+    except DiskError:
+        result.forget()
+        raise
     except Exception as error:  # noqa: BLE001  whatever the task raised
         report = IngestReport()
         for path in shard:

@@ -76,6 +76,8 @@ class JobView:
     """Why it failed."""
     declined: Mapping[str, str] = field(default_factory=dict)
     """The workers that cannot plan it, and why."""
+    waits_for: str = ""
+    """Why the last shard was given back: a disk that is full."""
 
     @property
     def n_done(self) -> int:
@@ -112,6 +114,7 @@ class JobView:
             "planner_lost": self.planner_lost,
             "declined": dict(self.declined) if self.planner_lost else {},
             "reason": self.reason,
+            "waits_for": self.waits_for,
             "priority": self.priority,
             "paths": self.paths,
             "labels": dict(self.labels),
@@ -178,4 +181,5 @@ class JobView:
             json.loads(facts.get("labels", "{}")),
             facts.get("reason", ""),
             group("declined:"),
+            facts.get("waits_for", ""),
         )

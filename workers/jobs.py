@@ -8,10 +8,10 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from encoder.disk import temporary_folder
 from encoder.errors import MediaError
 from ingest import identify, segments
 from ingest.config import IngestConfig
@@ -55,6 +55,16 @@ def no_facts(_path: str) -> Mapping[str, Any]:
     return {}
 
 
+@contextmanager
+def _place_to_fetch(paths: Sequence[str]) -> Iterator[Path]:
+    """A temporary folder for what comes from URLs; none is made where there are none."""
+    if not any(map(is_url, paths)):
+        yield Path()
+        return
+    with temporary_folder("anymodal-") as folder:
+        yield folder
+
+
 @dataclass
 class IngestJob:
     """Ingests files with one encoder into one store.
@@ -89,11 +99,13 @@ class IngestJob:
 
         Raises:
             StoreError: the store failed; nothing that it did not acknowledge counts as ingested.
+            DiskError: the disk of the store, or of temporary files, is full or may not be written.
         """
         report = WatchedReport()
-        with TemporaryDirectory(prefix="anymodal-") as fetched:
+        self.store.check_writable()  # before the work that would be in vain
+        with _place_to_fetch(paths) as fetched:
             with report.timed("identify"):
-                located = self._identify(paths, Path(fetched), report)
+                located = self._identify(paths, fetched, report)
             with report.timed("lookup"):
                 stored = self.store.assets(list(located))
                 new = [copies[0] for asset_id, copies in located.items() if asset_id not in stored]

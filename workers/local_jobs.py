@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections import OrderedDict
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Lock
 
-from encoder.errors import CorruptMediaError, MediaLimitError, UnsupportedMediaError
+from encoder.errors import CorruptMediaError, DiskError, MediaLimitError, UnsupportedMediaError
 from search.api.ports import JobStatus
 from search.errors import NotFoundError
 from search.store.base import VectorStore
@@ -23,6 +24,8 @@ from workers.job_status import MOST_FAILURES, asset_ids, refused
 from workers.jobs import in_chunks
 from workers.queues import shards
 from workers.reports import IngestReport
+
+logger = logging.getLogger(__name__)
 
 _MOST_JOBS = 1000
 _AT_ONCE = 2
@@ -136,8 +139,26 @@ class LocalJobs:
         try:
             run_shards(groups, on_report=add, stopped=job.stopped.is_set)
             self._remove_unwanted(job)
+        except DiskError as error:
+            logger.error("job %s ends early: %s", job.job_id, error)
+            self._fail_rest(job)
         finally:
             job.ended = time.time()
+
+    def _fail_rest(self, job: _Job) -> None:
+        """Tell of each upload that the disk had no room for; it is kept for the next start."""
+        error = DiskError(
+            "The server's disk takes no more.",
+            remedy="The file is kept; it is ingested once the server starts with room again.",
+        )
+        told = {failure.uri for failure in job.report.failures}
+        left = [file for file in job.files if file not in told]
+        for chunk in in_chunks(left, _LOOKUP):
+            stored = resources.shared_store().assets(asset_ids(chunk, self._uploads))
+            with self._lock:
+                for file in chunk:
+                    if self._uploads.owner_of(file) not in stored:
+                        job.report.fail(file, error)
 
     def _remove_unwanted(self, job: _Job) -> None:
         """Remove the uploads that were refused for good, or that a person has cancelled."""

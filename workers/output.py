@@ -180,13 +180,15 @@ def job_lines(job: JobView) -> list[str]:
 
 
 def _planning_lines(job: JobView) -> list[str]:
-    """Why nobody finds the rest of the files."""
+    """Why it does not go on."""
     from rich.markup import escape
 
     declined = job.declined if job.planner_lost else {}
     lines = [
         f"[yellow]{escape(name)} cannot plan it: {escape(why)}[/]" for name, why in declined.items()
     ]
+    if job.waits_for and not job.ended:
+        lines.append(f"[yellow]waiting: {escape(job.waits_for)}[/]")
     return [*lines, f"[red]failed: {escape(job.reason)}[/]"] if job.reason else lines
 
 
@@ -195,6 +197,7 @@ def job_note(job: JobView) -> str:
     parts = [f"{kind} {n / job.seconds:.1f}/s" for kind, n in sorted(job.segments.items())]
     parts += [f"{job.n_bytes / 1e6:.0f} MB"]
     parts += [f"{job.failed} set aside"] if job.failed else []
+    parts += [f"waiting: {job.waits_for}"] if job.waits_for else []
     return " · ".join(parts)
 
 

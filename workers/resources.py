@@ -8,6 +8,7 @@ from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from encoder.errors import DiskError
 from search.errors import StoreError
 from workers.allocator import share_pools
 from workers.config import Settings
@@ -98,7 +99,7 @@ def ingest_shared(
     )
     try:
         return job.run(paths, begun, labels)
-    except StoreError:
+    except (StoreError, DiskError):
         forget_store()
         raise
 

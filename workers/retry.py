@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from encoder.errors import AnymodalError, MediaError
+from encoder.errors import AnymodalError, DiskError, MediaError
 from search.errors import SpaceMismatchError, StoreBusyError, StoreError, StoreUnavailableError
 
 MAX_RETRIES = 5
 MAX_CRASHES = 3
+_DISK_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class GiveUp:
 def decide(error: Exception, attempt: int, jitter: float) -> Again | GiveUp:
     """Whether to repeat a shard that failed as a whole.
 
-    A store or broker that is away is waited for, however long it takes, and burns no try. What
+    A store or broker that is away is waited for, however long it takes, and burns no try; so is a
+    disk on which there is no room. What
     may heal otherwise, and what nobody foresaw, is tried `MAX_RETRIES` times. What cannot (a
     corrupt file, another space) is set aside at once.
 
@@ -43,6 +45,8 @@ def decide(error: Exception, attempt: int, jitter: float) -> Again | GiveUp:
     """
     if isinstance(error, StoreUnavailableError | StoreBusyError):
         return Again(min(30.0, delay_s(attempt - 1, jitter)), forgiven=True)
+    if isinstance(error, DiskError):
+        return Again(_DISK_S * (1 + jitter), forgiven=True)
     known_hopeless = isinstance(error, AnymodalError) and not may_heal(error)
     if known_hopeless or attempt > MAX_RETRIES:
         return GiveUp()

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
-from encoder.errors import AnymodalError
+from encoder.errors import AnymodalError, DiskError
 from search.errors import StoreError
 from workers import metrics, retry, stopping
 from workers.board import JobBoard
@@ -108,6 +108,9 @@ class ShardRun:
                 if isinstance(what, retry.GiveUp):
                     return self._give_up(job_id, shard_id, claim.shard, error)
                 logger.warning("shard %s of job %s waits: %s", shard_id, job_id, error)
+                if isinstance(error, DiskError):  # another worker may have room
+                    self.board.release(job_id, shard_id, what.delay_s, forgive=True, why=str(error))
+                    return "waits"
                 can_wait = what.forgiven and time.monotonic() + what.delay_s < deadline
                 if not can_wait or not self._pause(what.delay_s):
                     self.board.release(job_id, shard_id, what.delay_s, forgive=what.forgiven)

@@ -16,6 +16,7 @@ from tempfile import mkdtemp
 from time import monotonic
 from urllib.parse import urljoin, urlsplit
 
+from encoder.disk import writing
 from encoder.errors import MediaError, MediaLimitError
 from ingest.config import IngestConfig
 from ingest.identify import identify
@@ -37,8 +38,11 @@ def identify_url(url: str, folder: Path, config: IngestConfig) -> Asset:
 
     Raises:
         MediaError: see `download` and `ingest.identify`.
+        DiskError: ``folder`` cannot be written.
     """
-    file = download(url, Path(mkdtemp(dir=folder)), config)
+    with writing(folder):
+        own = Path(mkdtemp(dir=folder))
+    file = download(url, own, config)
     asset = identify(file, config.model_copy(update={"roots": ()}))
     return replace(asset, uri=url, path=asset.uri)
 
@@ -84,7 +88,8 @@ def _answer(url: str, policy: UrlPolicy) -> Iterator[http.client.HTTPResponse]:
     try:
         headers = {"User-Agent": "anymodal", "Accept-Encoding": "identity"}
         connection.request("GET", target.path, headers=headers)
-        yield connection.getresponse()
+        with connection.getresponse() as answer:
+            yield answer
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise MediaError(
             f"{url} cannot be fetched: {error or type(error).__name__}.",
@@ -99,7 +104,7 @@ def _save(
 ) -> None:
     told = answer.length or 0
     n_bytes = 0
-    with file.open("wb") as out:
+    with writing(file), file.open("wb") as out:  # a full disk is not the server's fault
         while told <= config.max_url_bytes and n_bytes <= config.max_url_bytes:
             if monotonic() > deadline:
                 raise MediaLimitError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from encoder.errors import (
     AnymodalError,
+    DiskError,
     InputError,
     MediaError,
     MediaLimitError,
@@ -36,6 +37,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (  # the first that fits
     (MediaLimitError, 413),
     (UnsupportedMediaError, 415),
     (MediaError, 422),
+    (DiskError, 507),
     (CancelledError, 499),  # nobody will read it
     (TooSlowError, 408),
     (TooLargeError, 413),
@@ -64,6 +66,8 @@ def body_of(error: Exception) -> dict[str, Any]:
     if status_of(error) == 500 or not isinstance(error, AnymodalError):
         return _body("InternalError", "The server failed.", "Its log tells why.")
     kind = type(error).__name__
+    if isinstance(error, DiskError):  # it holds paths
+        return _body(kind, "The server's disk takes no more.", "Who runs it finds why in its log.")
     if status_of(error) == 503 and not isinstance(error, OverloadedError):  # it holds addresses
         part = "vector store" if isinstance(error, StoreError) else "broker"
         return _body(kind, f"The {part} does not answer.", "Try again later.")

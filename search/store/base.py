@@ -24,6 +24,14 @@ class VectorStore(Protocol):
         """By what `search_mixed` ranks: that of the space as the store was made."""
         ...
 
+    def check_writable(self) -> None:
+        """Return unless it is known beforehand that a write would fail.
+
+        Raises:
+            DiskError: the disk is full, read-only, or may not be written to.
+        """
+        ...
+
     def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
         """Store segments first, then the assets' commit rows."""
         ...

@@ -8,12 +8,15 @@ It also hides the reason when the folder is locked.
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from encoder.disk import disk_error
+from encoder.errors import DiskError
 from search.errors import StoreBusyError, StoreError
 
 _HOLDER = "holder.pid"
@@ -28,6 +31,7 @@ class _Running:
     port: int
     pid: int
     users: int = 0
+    spoilt: DiskError | None = None
 
 
 _running: dict[Path, _Running] = {}
@@ -43,6 +47,7 @@ def start_lite(folder: Path, port: int = 0) -> str:
 
     Raises:
         StoreBusyError: another process holds the folder.
+        DiskError: it cannot be written.
         StoreError: the folder cannot be used.
     """
     folder = folder.absolute()
@@ -68,6 +73,25 @@ def stop_lite(folder: Path) -> None:
             _stop(folder, running)
 
 
+def spoil(folder: Path, error: DiskError) -> None:
+    """Note that the disk refused a write of this folder's server.
+
+    Lite then holds less in memory than its log does, and would remove that log after its next
+    successful write. So nothing more is written, nor is it closed: whoever opens the folder next
+    reads the log, as after a kill.
+    """
+    with _lock:
+        if running := _running.get(folder.absolute()):
+            running.spoilt = running.spoilt or error
+
+
+def check_whole(folder: Path) -> None:
+    """Raise the `DiskError` by which this folder's server was spoilt, if one was."""
+    running = _running.get(folder.absolute())
+    if running and running.spoilt:
+        raise DiskError(running.spoilt.problem, "Make room there and start this program again.")
+
+
 def _start(folder: Path, port: int) -> _Running:
     _check_folder(folder)
     # Otherwise gRPC's core reports each closed connection on stderr; it reads this on import.
@@ -75,6 +99,8 @@ def _start(folder: Path, port: int) -> _Running:
     from milvus_lite.adapter.grpc.server import start_server_in_thread
     from milvus_lite.exceptions import DataDirLockedError
 
+    # It logs with a traceback what it answers to its caller as well.
+    logging.getLogger("milvus_lite").setLevel(logging.CRITICAL)
     was_left = (folder / _HOLDER).exists()
     try:
         server, database, bound = start_server_in_thread(str(folder), port=port, max_workers=1)
@@ -88,6 +114,8 @@ def _start(folder: Path, port: int) -> _Running:
             "run a Milvus server and use --store http://HOST:19530, which serves many machines.",
         ) from error
     except OSError as error:
+        if refused := disk_error(error, f"The store {folder}"):
+            raise refused from error
         raise StoreError(
             f"The store {folder} cannot be opened: {error}.", remedy="Choose another --store."
         ) from error
@@ -141,6 +169,8 @@ def _holder_pid(folder: Path) -> int:
 
 def _stop(folder: Path, running: _Running) -> None:
     running.server.stop(grace=_STOP_S).wait()
+    if running.spoilt:
+        running.database._collections.clear()  # to write nothing; what is left is to free the lock
     running.database.close()
     if _holder_pid(folder) == os.getpid():  # nobody else holds it already
         (folder / _HOLDER).unlink()

@@ -34,6 +34,9 @@ class MemoryStore:
         self._words: WordIndex | None = None
         self._lock = RLock()
 
+    def check_writable(self) -> None:
+        """There is no disk."""
+
     def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
         """Store segments first, then the assets' commit rows."""
         new_segments = [checked_segment(row, self._embed_dim) for row in segments]

@@ -12,13 +12,15 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from encoder.disk import check_room
+from encoder.errors import DiskError
 from encoder.space import Calibration
 from encoder.types import Embeddings, Modality
 from search.filters import Compiled, Filter, compile_filter, matches
 from search.filters.expressions import beyond, equals
 from search.store.calibrated import Constants, cosine_of, from_stored, to_asked
 from search.store.checks import checked_asset, checked_queries, checked_segment
-from search.store.lite import start_lite, stop_lite
+from search.store.lite import check_whole, spoil, start_lite, stop_lite
 from search.store.milvus_link import MilvusLink
 from search.store.milvus_partitions import Partitions
 from search.store.milvus_rows import MilvusRows, among_assets, chunks
@@ -48,6 +50,10 @@ Found: TypeAlias = tuple[float, ScoredSegment]
 """The inner product by which a segment is ranked, and the segment."""
 
 _QUERIES_PER_CALL = 64
+_SCALARS_BYTES = 2048
+"""Of a row, besides its embedding: as much as is usual."""
+_COPIES = 4
+"""Of a row on Lite's disk: in its log, as data, in an index and in what it merges."""
 
 
 class MilvusStore:
@@ -87,6 +93,7 @@ class MilvusStore:
         folder = target if isinstance(target, Path) else None
         server = served(folder) if folder else None
         self._folder = None if server else folder
+        self._place = folder
         uri = server.uri if server else start_lite(folder) if folder else str(target)
         try:
             self._link = MilvusLink(
@@ -126,11 +133,22 @@ class MilvusStore:
         about = self._link.call("describe_collection", self._rows.name(self._segments))
         return written_constants(about["properties"])
 
+    def check_writable(self) -> None:
+        """See `VectorStore.check_writable`; a server's disk is not looked at."""
+        self._check_room(0)
+
+    def _check_room(self, n_bytes: int) -> None:
+        if self._place is not None:
+            check_room(self._place, n_bytes)
+        if self._folder is not None:
+            check_whole(self._folder)
+
     def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
         """Store segments first, then the assets' commit rows; each replaces its former row.
 
         Raises:
             InputError: a row that cannot be stored; nothing is written.
+            DiskError: there is no room for them, or the disk ran full. Likewise.
             StoreError: not acknowledged. Assets of this call count as not ingested.
         """
         stored = [checked_segment(row, self._embed_dim) for row in segments]
@@ -140,14 +158,29 @@ class MilvusStore:
                 segment_to_dict(row, self.calibration)
             )
         checked = [checked_asset(asset) for asset in assets]
+        row_bytes = 4 * self._embed_dim + _SCALARS_BYTES
+        self._check_room(_COPIES * row_bytes * (len(stored) + len(checked)))
+        try:
+            self._write(checked, stored, by_modality)
+        except DiskError as error:
+            if self._folder is not None:
+                spoil(self._folder, error)
+            raise
+
+    def _write(
+        self,
+        checked: Sequence[AssetRow],
+        stored: Sequence[SegmentRow],
+        by_modality: Mapping[str, list[dict[str, Any]]],
+    ) -> None:
         locations = [row for asset in checked for row in locations_to_dicts(asset)]
         for modality, rows in by_modality.items():
             self._partitions.ensure(modality)
             self._rows.upsert(self._segments, rows, partition_name=modality)
-        if segments:
+        if stored:
             self._rows.flush(self._segments)
             self._words.added(stored)
-        if assets:
+        if checked:
             self._rows.upsert(LOCATIONS, locations)
             self._rows.flush(LOCATIONS)
             self._rows.upsert(ASSETS, [asset_to_dict(asset) for asset in checked])

@@ -12,6 +12,8 @@ from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
 
+from encoder.disk import disk_error_in
+from encoder.errors import DiskError
 from search.errors import StoreError, StoreUnavailableError
 
 _PAUSE_S = 0.2
@@ -91,7 +93,7 @@ class MilvusLink:
 
     @contextmanager
     def translated(self, action: str) -> Iterator[None]:
-        """Raise the errors of Milvus and gRPC as `StoreError`."""
+        """Raise the errors of Milvus and gRPC as `StoreError`, or `DiskError`."""
         import grpc
         from pymilvus.exceptions import MilvusException
 
@@ -139,7 +141,9 @@ class MilvusLink:
                     raise
             time.sleep(_PAUSE_S)
 
-    def _explained(self, action: str, error: Exception) -> StoreError:
+    def _explained(self, action: str, error: Exception) -> StoreError | DiskError:
+        if full := disk_error_in(_reason(error), f"The store {self.shown}"):
+            return full
         message = f"The store {self.shown} failed at {action}: {_reason(error)}."
         if _is_temporary(error):
             return StoreUnavailableError(

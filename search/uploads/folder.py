@@ -19,6 +19,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from encoder.disk import writing
+
 _ID_BYTES = 16
 _ID = re.compile(r"[0-9a-f]{32}")
 _STORE = re.compile(r"[0-9a-f]{16}")
@@ -43,12 +45,17 @@ class UploadFolder:
         self._store = store
 
     def begin(self, name: str) -> Upload:
-        """Receive a file that the client calls ``name``."""
+        """Receive a file that the client calls ``name``.
+
+        Raises:
+            DiskError: the disk is full, read-only, or may not be written to.
+        """
         incoming = self.folder / "incoming"
-        if not incoming.is_dir():
-            self.make()
-            incoming.mkdir(exist_ok=True)
-        return Upload(self, incoming / uuid.uuid4().hex, safe_name(name))
+        with writing(self.folder):
+            if not incoming.is_dir():
+                self.make()
+                incoming.mkdir(exist_ok=True)
+            return Upload(self, incoming / uuid.uuid4().hex, safe_name(name))
 
     def make(self) -> None:
         """Make the folder, and say in it whose it is."""
@@ -171,12 +178,21 @@ class Upload:
         self._file = partial.open("xb")
 
     def write(self, data: bytes) -> None:
-        """Append bytes."""
+        """Append bytes. Raises DiskError."""
         self._hash.update(data)
-        self._file.write(data)
+        with writing(self._uploads.folder):
+            self._file.write(data)
 
     def keep(self, facts: Mapping[str, Any]) -> Path:
-        """Close the file and put it, whole and synced, where its content belongs."""
+        """Close the file and put it, whole and synced, where its content belongs.
+
+        Raises:
+            DiskError: the disk is full.
+        """
+        with writing(self._uploads.folder):
+            return self._keep(facts)
+
+    def _keep(self, facts: Mapping[str, Any]) -> Path:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
@@ -190,7 +206,8 @@ class Upload:
 
     def drop(self) -> None:
         """Give up a file that did not come whole; does nothing to one that is kept."""
-        self._file.close()
+        with suppress(OSError):  # what it could not write before, it cannot now
+            self._file.close()
         self._partial.unlink(missing_ok=True)
 
 

@@ -77,6 +77,7 @@ def ingest(
     """
     url_hosts = json.dumps(hosts) if hosts else None
     apply_options(store, broker, model, url_hosts)
+    from encoder.errors import DiskError
     from workers.config import Settings
     from workers.labels import read_labels
     from workers.reports import IngestReport
@@ -92,11 +93,17 @@ def ingest(
     started = perf_counter()
     stop = _stop_on_interrupt()
     job_id = None
-    if embedded:
-        _run(paths, Settings(), labels, report, stop)
-    else:
-        job_id = _run_job(paths, priority, labels, report, stop)
-    _tell(report, perf_counter() - started, job_id, stop.is_set(), as_json)
+    refused = None
+    try:
+        if embedded:
+            _run(paths, Settings(), labels, report, stop)
+        else:
+            job_id = _run_job(paths, priority, labels, report, stop)
+    except DiskError as error:
+        refused = error
+    _tell(report, perf_counter() - started, job_id, stop.is_set() or bool(refused), as_json)
+    if refused:
+        raise refused
     if stop.is_set():
         again = f"anymodal jobs retry {job_id}" if job_id else "the same command"
         click.echo(f"Interrupted: {again} ingests the rest.", err=True)

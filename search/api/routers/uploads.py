@@ -55,7 +55,7 @@ _BODY = {
     response_model=UploadAnswer,
     responses={
         200: {"model": UploadAnswer, "description": "With `wait`: the job has ended."},
-        **refusals(413, 415, 422, 503, 504),
+        **refusals(413, 415, 422, 503, 504, 507),
     },
     openapi_extra={"requestBody": _BODY},
 )

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 from pathlib import Path
+from time import sleep
 
 import av
 import httpx
@@ -11,8 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from encoder.errors import DiskError
 from search.api.services import Services
+from tests.faults.disk import small_disk
 from tests.media import picture, write_heic
+from workers.local_jobs import LocalJobs
 
 
 def upload(client: httpx.Client, *files: tuple[str, bytes], **fields: object) -> httpx.Response:
@@ -208,3 +212,40 @@ def test_assets_are_listed_page_by_page(client: httpx.Client) -> None:
         if not cursor:
             break
     assert paged == whole == sorted(whole)
+
+
+def test_a_full_disk_refuses_uploads_and_leaves_nothing_of_them(
+    client: httpx.Client, parts: Services
+) -> None:
+    with small_disk(parts.uploads.folder, 1):
+        answer = upload(client, ("large.txt", b"x" * 3 * 2**20))
+        assert answer.status_code == 507, answer.text
+        error = answer.json()["error"]
+        assert error["type"] == "DiskError"
+        assert str(parts.uploads.folder) not in answer.text
+        assert list(parts.uploads.folder.glob("incoming/*")) == []
+        assert upload(client, ("small.txt", b"There is room for a little."), wait="true").is_success
+
+
+def test_an_upload_waits_on_the_disk_while_the_store_takes_no_more(
+    client: httpx.Client, parts: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise DiskError("/data/store cannot be written: No space left on device.")
+
+    text = b"The ferryman sleeps until the bell rings."
+    with monkeypatch.context() as patch:
+        patch.setattr(type(parts.store), "check_writable", refuse)
+        job = upload(client, ("ferryman.txt", text), wait="true").json()["job"]
+    assert (job["ingested"], job["failed"]) == (0, 1)
+    (failure,) = job["failures"]
+    assert failure["error"] == "DiskError"
+    assert "/data" not in failure["reason"]
+    (asset_id,) = job["asset_ids"]
+    assert (parts.uploads.home_of(asset_id) / "ferryman.txt").read_bytes() == text
+    assert isinstance(parts.jobs, LocalJobs)
+    job_id = parts.jobs.resume(parts.store)  # as the next start does
+    assert job_id
+    while not parts.jobs.status(job_id).ended:
+        sleep(0.05)
+    assert parts.jobs.status(job_id).ingested == 1

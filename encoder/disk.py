@@ -1,0 +1,116 @@
+"""Disks that are full, read-only or closed to this user: told at once, with the place."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from encoder.errors import DiskError
+
+_SPACE = "Make room there and repeat this: what was stored stays."
+_RIGHTS = "Let this user write there, or name another folder."
+_REMEDIES = {
+    errno.ENOSPC: _SPACE,
+    errno.EDQUOT: _SPACE,
+    errno.EFBIG: "Raise the limit of a file's size (ulimit -f) and repeat this.",
+    errno.EROFS: "Name a folder that can be written to, or mount that one so.",
+    errno.EACCES: _RIGHTS,
+    errno.EPERM: _RIGHTS,
+}
+_ERRNO = re.compile(r"\[Errno (\d+)\]")  # in what a server tells of Python's OSError
+RESERVE_BYTES = 64 * 2**20
+"""Is left free: Milvus Lite merges files and makes indexes beside what is written."""
+
+
+def disk_error(error: BaseException, place: str | os.PathLike[str]) -> DiskError | None:
+    """What an error, or the one that led to it, says of the disk; None if it does not.
+
+    Args:
+        error: an `OSError`, or what was raised from one.
+        place: what could not be written.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, DiskError):
+            return cause
+        if isinstance(cause, OSError) and cause.errno in _REMEDIES:
+            return _told(cause.errno, place)
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def disk_error_in(text: str, place: str | os.PathLike[str]) -> DiskError | None:
+    """The same of a message, from a server.
+
+    >>> disk_error_in("[Errno 28] No space left on device", "/data").problem
+    '/data cannot be written: No space left on device.'
+    """
+    found = _ERRNO.search(text)
+    number = int(found[1]) if found else 0
+    if not found and "no space left on device" in text.lower():
+        number = errno.ENOSPC
+    return _told(number, place) if number in _REMEDIES else None
+
+
+@contextmanager
+def writing(place: str | os.PathLike[str]) -> Iterator[None]:
+    """Raise what the disk refuses in this block as `DiskError`; other errors as they are."""
+    try:
+        yield
+    except OSError as error:
+        if told := disk_error(error, place):
+            raise told from error
+        raise
+
+
+@contextmanager
+def temporary_folder(prefix: str) -> Iterator[Path]:
+    """A folder for the length of the block.
+
+    Raises:
+        DiskError: no temporary folder of this machine takes anything.
+    """
+    try:
+        folder = TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
+    except OSError as error:
+        # Python tries several places, and says that none is "usable" with an error of its own.
+        places = os.environ.get("TMPDIR", "/tmp")
+        told = disk_error(error, places) or _told(errno.ENOSPC, places)
+        raise told from error
+    with folder as name:
+        yield Path(name)
+
+
+def check_room(folder: Path, n_bytes: int = 0) -> None:
+    """Return if a folder, which need not exist yet, has room for so much, and may be written.
+
+    Raises:
+        DiskError: it is full, or nearly so; read-only; or not this user's to write to.
+    """
+    there = next(place for place in (folder, *folder.parents) if os.path.exists(place))  # noqa: PTH110 (never raises)
+    free = shutil.disk_usage(there).free
+    wanted = n_bytes + RESERVE_BYTES
+    if free < wanted:
+        raise DiskError(
+            f"{folder} cannot be written: {_mb(free)} MB of its disk are free, "
+            f"{_mb(wanted)} MB are wanted.",
+            remedy=_SPACE,
+        )
+    if not os.access(there, os.W_OK):
+        is_read_only = os.statvfs(there).f_flag & os.ST_RDONLY
+        raise _told(errno.EROFS if is_read_only else errno.EACCES, folder)
+
+
+def _told(number: int, place: str | os.PathLike[str]) -> DiskError:
+    name = os.fsencode(place).decode(errors="backslashreplace")
+    return DiskError(f"{name} cannot be written: {os.strerror(number)}.", remedy=_REMEDIES[number])
+
+
+def _mb(n_bytes: int) -> str:
+    return f"{n_bytes / 1e6:,.1f}"

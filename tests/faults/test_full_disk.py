@@ -1,0 +1,134 @@
+"""Disks that are full or read-only: told at once, nothing lost, and more room finishes the rest."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from encoder import disk as rules
+from encoder.errors import DiskError
+from encoder.types import IMAGE
+from search.store.open import open_store
+from tests.contract.rows import DIM, SPACE, asset, segment, vectors
+from tests.faults.cluster import BIN, ROOT
+from tests.faults.disk import Disk, small_disk
+
+N_FILES = 240
+RESERVE_MB = rules.RESERVE_BYTES / 2**20
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    with small_disk(tmp_path / "disk", RESERVE_MB + 1.3) as disk:
+        yield disk
+
+
+@pytest.fixture(scope="module")
+def media(tmp_path_factory: pytest.TempPathFactory, bundle_home: Path) -> Path:
+    assert bundle_home.is_dir()
+    folder = tmp_path_factory.mktemp("media")
+    for number in range(N_FILES):
+        parts = (f"Note {number}, part {part}: the harbour at dusk. " * 10 for part in range(3))
+        (folder / f"{number}.txt").write_text("\n\n".join(parts))
+    return folder
+
+
+def ingest(media: Path, store: Path) -> tuple[int, dict[str, Any], str]:
+    """Exit code, report and what was said."""
+    done = subprocess.run(
+        [BIN / "anymodal", "ingest", media, "--store", store, "--json"],
+        cwd=ROOT,
+        env={**os.environ, "ANYMODAL_SHARD_FILES": "12"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return done.returncode, json.loads(done.stdout or "{}"), done.stderr
+
+
+def test_a_full_disk_ends_an_ingest_and_more_room_finishes_it(disk: Disk, media: Path) -> None:
+    store = disk.folder / "store"
+    code, report, said = ingest(media, store)
+    assert (code, said.count("\n")) == (1, 1), said
+    assert f"{store} cannot be written" in said
+    assert "Make room there" in said
+    stored = report["ingested"]
+    assert 0 < stored < N_FILES
+    assert report["interrupted"]
+    disk.resize(2 * RESERVE_MB)
+    code, report, said = ingest(media, store)
+    assert (code, report["ingested"], report["unchanged"]) == (0, N_FILES - stored, stored), said
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_read_only_disk_ends_an_ingest(disk: Disk, tmp_path: Path, is_new: bool) -> None:
+    media, store = tmp_path / "media", disk.folder / "store"
+    media.mkdir()
+    (media / "a.txt").write_text("A note.")
+    if not is_new:
+        open_store(str(store), SPACE, DIM).close()
+    disk.read_only()
+    code, _, said = ingest(media, store)
+    assert (code, said.count("\n")) == (1, 1), said
+    assert f"{store} cannot be written" in said
+
+
+@pytest.mark.filterwarnings("ignore:.*FileIO:pytest.PytestUnraisableExceptionWarning")  # Lite's log
+def test_what_was_acknowledged_survives_a_disk_that_runs_full_in_a_write(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "RESERVE_BYTES", -(2**30))  # others fill the disk meanwhile
+    disk.resize(3)
+    folder = disk.folder / "store"
+    store = open_store(str(folder), SPACE, DIM)
+    kept: list[str] = []
+
+    def write(name: str) -> None:
+        rows = [segment(name, i, row) for i, row in enumerate(vectors(200, seed=len(kept)))]
+        store.write([asset(name, f"/{name}", n_segments=200)], rows)
+        kept.append(name)
+
+    def write_on() -> None:
+        for number in range(1000):
+            write(f"asset{number}")
+
+    with pytest.raises(DiskError, match="No space left on device"):
+        write_on()
+    assert kept
+    disk.resize(64)
+    with pytest.raises(DiskError, match="start this program again"):
+        write("late")
+    assert len(store.assets(kept)) == len(kept)  # it can still be read
+    store.close()
+
+    store = open_store(str(folder), SPACE, DIM)
+    assert set(kept) <= set(store.assets(kept))
+    for name in kept:
+        assert len(store.embeddings(name)) == 200
+    write("new")
+    hits = store.search(vectors(1), IMAGE, 10_000)[0]
+    assert {hit.asset_id for hit in hits} >= {"new", *kept}
+    store.close()
+
+
+def test_a_full_cache_costs_time_and_says_so_in_a_line(disk: Disk, tmp_path: Path) -> None:
+    disk.fill()
+    store = tmp_path / "store"
+    done = subprocess.run(
+        [BIN / "anymodal", "ingest", ROOT / "README.md", "--store", store],
+        cwd=ROOT,
+        env={**os.environ, "ANYMODAL_CACHE": str(disk.folder / "cache")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
