@@ -19,6 +19,18 @@ class StoreBusyError(StoreError):
     """An embedded store is held by another process."""
 
 
+class StoreMissingError(StoreError):
+    """There is no store where one was looked for."""
+
+    @classmethod
+    def at(cls, shown: str) -> StoreMissingError:
+        """The error for a folder or a server's URI."""
+        return cls(
+            f"There is no store at {shown}.",
+            remedy="Check --store and ANYMODAL_STORE; `anymodal ingest PATH` makes a store there.",
+        )
+
+
 class SpaceMismatchError(StoreError):
     """The collection belongs to another embedding space."""
 

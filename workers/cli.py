@@ -40,6 +40,16 @@ _COMMANDS = {
 class LazyCommands(click.Group):
     """Imports a command's module when it is called: ``--help`` stays fast."""
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with the command that was probably meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand as error:
+            # click looks among the commands that were imported
+            raise click.NoSuchCommand(error.command_name, None, _COMMANDS, ctx) from None
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """All names."""
         return sorted(_COMMANDS)

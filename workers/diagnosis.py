@@ -51,6 +51,7 @@ def _model() -> tuple[str, dict[str, Any]]:
 
 
 def _store() -> tuple[str, dict[str, Any]]:
+    from search.errors import StoreMissingError
     from search.store.milvus_link import without_password
     from search.store.open import store_target
     from search.store.shared import served
@@ -60,10 +61,10 @@ def _store() -> tuple[str, dict[str, Any]]:
     target = None if asked == "memory:" else store_target(asked)
     server = served(target) if isinstance(target, Path) else None
     shown = without_password(str(target or asked))
-    if isinstance(target, Path) and not target.exists():
-        return f"{shown}: nothing stored yet", {"store": shown, "assets": 0}
     try:
-        n_assets = sum(1 for _ in resources.shared_store().scan())
+        n_assets = resources.existing_store().count()
+    except StoreMissingError:
+        return f"{shown}: nothing stored yet", {"store": shown, "assets": 0}
     finally:
         resources.forget_store()
     how = f", served at {server.uri} by process {server.pid}" if server else ""

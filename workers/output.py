@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from workers.searched import Searched
+
 
 def wants_json(as_json: bool) -> bool:
     """JSON when asked for, and always into a pipe."""
@@ -86,10 +88,12 @@ def _marked(hit: Hit | Moment) -> Text:
     return text
 
 
-def result_lines(result: SearchResult) -> Iterator[RenderableType]:
-    """A search's answer for people."""
+def result_lines(result: SearchResult, looked: Searched | None = None) -> Iterator[RenderableType]:
+    """A search's answer for people; ``looked`` says where there was nothing to be found."""
+    from rich.text import Text
+
     if not result.hits:
-        yield "Nothing found."
+        yield Text(f"Nothing found{f' {looked.text()}' if looked else ''}.")
         return
     yield hits_table(result.hits)
     for hit in result.hits:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from workers.reports import IngestReport
 
 _lock = Lock()
+_opened: VectorStore | None = None
 
 
 def shared_encoder() -> MultiModalEncoder:
@@ -30,10 +32,26 @@ def shared_encoder() -> MultiModalEncoder:
 
 
 def shared_store() -> VectorStore:
-    """The process's store, opened for the encoder's space."""
+    """The process's store, opened for the encoder's space; a new one if there is none."""
     encoder = shared_encoder()
     with _lock:
         return _store(encoder)
+
+
+def existing_store() -> VectorStore:
+    """The process's store, for a command that only makes sense where something is stored.
+
+    Raises:
+        StoreMissingError: there is none; found out before the model is loaded, for a folder.
+    """
+    from search.store.open import check_store, store_target
+
+    uri = Settings().store
+    if uri != "memory:" and isinstance(folder := store_target(uri), Path):
+        check_store(folder)
+    encoder = shared_encoder()
+    with _lock:
+        return _store(encoder, create=False)
 
 
 @cache
@@ -62,10 +80,11 @@ def close() -> None:
 def forget_store() -> None:
     """Close the store, if it was opened; the next use opens it anew."""
     with _lock:
-        if _store.cache_info().currsize:
+        global _opened
+        if _opened is not None:
             with suppress(StoreError):
-                _store(_encoder()).close()
-        _store.cache_clear()
+                _opened.close()
+        _opened = None
 
 
 def reopen_store() -> None:
@@ -123,11 +142,17 @@ def _encoder() -> MultiModalEncoder:
     )
 
 
-@cache
-def _store(encoder: MultiModalEncoder) -> VectorStore:
-    from search.store.open import open_store
+def _store(encoder: MultiModalEncoder, *, create: bool = True) -> VectorStore:
+    global _opened
+    if _opened is None:
+        from search.store.open import open_store
 
-    space = encoder.space
-    return open_store(
-        Settings().store, space.fingerprint, space.embed_dim, calibration=space.calibration
-    )
+        space = encoder.space
+        _opened = open_store(
+            Settings().store,
+            space.fingerprint,
+            space.embed_dim,
+            calibration=space.calibration,
+            create=create,
+        )
+    return _opened

@@ -69,8 +69,10 @@ class MilvusStore:
         timeout_s: the longest that one call may take.
         connect_timeout_s: the longest to wait for the server to answer at all.
         new_space: create collections beside those of other spaces.
+        create: make the collections if there are none; else that is an error.
 
     Raises:
+        StoreMissingError: there are none, and not ``create``.
         SpaceMismatchError: the store holds only embeddings of another space.
         StoreBusyError: another process holds the folder.
         StoreUnavailableError: the server does not answer.
@@ -87,6 +89,7 @@ class MilvusStore:
         timeout_s: float = 30.0,
         connect_timeout_s: float = 10.0,
         new_space: bool = False,
+        create: bool = True,
     ) -> None:
         self._embed_dim = embed_dim
         self._segments = segments_collection(embed_dim)
@@ -111,6 +114,7 @@ class MilvusStore:
                 embed_dim=embed_dim,
                 calibration=calibration or {},
                 new_space=new_space,
+                create=create,
             )
             self._rows = MilvusRows(self._link, names)
             self.calibration = self._written_constants()

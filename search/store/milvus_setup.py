@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from search.errors import SpaceMismatchError, StoreError
+from search.errors import SpaceMismatchError, StoreError, StoreMissingError
 from search.store.calibrated import Constants
 from search.store.milvus_link import MilvusLink
 from search.store.schema import (
@@ -32,17 +32,21 @@ def prepare_collections(
     embed_dim: int,
     calibration: Constants,
     new_space: bool,
+    create: bool,
 ) -> dict[str, str]:
     """Create what is missing, index and load it; the collections' names by kind.
 
     Raises:
         SpaceMismatchError: there are only collections of other spaces, and not ``new_space``.
+        StoreMissingError: there are none, and not ``create``.
         StoreError: the collections were written by another version.
     """
     present = link.call("list_collections")
     spaces = spaces_among(present, prefix)
     if spaces and fingerprint not in spaces and not new_space:
         raise _mismatch(link.shown, spaces, fingerprint)
+    if fingerprint not in spaces and not create:
+        raise StoreMissingError.at(link.shown)
     names = {}
     for kind in kinds:
         name = names[kind.kind] = collection_name(prefix, fingerprint, kind.kind)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from encoder.errors import InputError
 from encoder.space import Calibration
 from encoder.types import Modality
+from search.errors import StoreMissingError
 from search.store.base import VectorStore
 
 
@@ -24,6 +25,7 @@ def open_store(
     timeout_s: float = 30.0,
     connect_timeout_s: float = 10.0,
     new_space: bool = False,
+    create: bool = True,
 ) -> VectorStore:
     """Open a store for one embedding space; call it in the process that uses it, after a fork.
 
@@ -37,8 +39,10 @@ def open_store(
         timeout_s: the longest that one call may take.
         connect_timeout_s: the longest to wait for a server to answer at all.
         new_space: create collections beside those of other spaces, as a reindex does.
+        create: make the store if there is none; else that is an error.
 
     Raises:
+        StoreMissingError: there is none, and not ``create``.
         SpaceMismatchError: the store holds only embeddings of another space.
         StoreBusyError: another process holds the embedded store.
         StoreUnavailableError: the server does not answer.
@@ -48,10 +52,13 @@ def open_store(
         from search.store.memory import MemoryStore
 
         return MemoryStore(embed_dim, calibration)
+    target = store_target(uri)
+    if not create and isinstance(target, Path):
+        check_store(target)
     from search.store.milvus import MilvusStore
 
     return MilvusStore(
-        store_target(uri),
+        target,
         space_fingerprint,
         embed_dim,
         calibration=calibration,
@@ -59,7 +66,18 @@ def open_store(
         timeout_s=timeout_s,
         connect_timeout_s=connect_timeout_s,
         new_space=new_space,
+        create=create,
     )
+
+
+def check_store(folder: Path) -> None:
+    """Return if a folder holds a store, which takes no time.
+
+    Raises:
+        StoreMissingError: it does not.
+    """
+    if not (folder / "LOCK").exists():
+        raise StoreMissingError.at(str(folder))
 
 
 def store_target(uri: str | None) -> Path | str:

@@ -12,7 +12,12 @@ from encoder.space import Calibration
 from encoder.types import IMAGE
 from search.api.job_status import job_status
 from search.api.ports import Jobs, JobStatus
-from search.errors import SpaceMismatchError, StoreError, StoreUnavailableError
+from search.errors import (
+    SpaceMismatchError,
+    StoreError,
+    StoreMissingError,
+    StoreUnavailableError,
+)
 from search.store.base import VectorStore
 from search.store.memory import MemoryStore
 from search.store.milvus import MilvusStore
@@ -128,3 +133,12 @@ def test_who_hears_that_a_job_ended_finds_its_files(open_again: Opener) -> None:
         job_status(cast("Jobs", EndedJobs(other)), one, name)
         assert list(one.assets([name])) == [name]
         assert name in {hit.asset_id for hit in one.search(vectors(1), IMAGE, 10)[0]}
+
+
+def test_what_only_reads_makes_no_store(open_again: Opener) -> None:
+    with pytest.raises(StoreMissingError, match="There is no store at"):
+        open_again(create=False)
+    open_again().write([asset("a", "/a")], [])
+    assert open_again(create=False).count() == 1
+    with pytest.raises(SpaceMismatchError):
+        open_again(space="f" * 16, create=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from encoder.errors import AnymodalError
-from tests.integration.conftest import Run
+from tests.integration.conftest import ANYMODAL, Run
 from workers.cli import anymodal as command
 
 Ask = Callable[..., Any]
@@ -90,3 +91,43 @@ def test_what_cannot_be_understood_is_refused(
     assert isinstance(done.exception, AnymodalError)
     with pytest.raises(AnymodalError, match=message):
         raise done.exception
+
+
+def test_an_empty_answer_says_what_was_searched(ask: Ask, tmp_path: Path) -> None:
+    empty = ask("bread", "--tag", "none", "--modality", "text", "--threshold", 2)
+    assert empty["hits"] == []
+    assert empty["searched"] == {
+        "store": str(tmp_path / "store"),
+        "assets": 6,
+        "matching_assets": 0,
+        "modalities": ["text"],
+        "score_threshold": 2.0,
+    }
+    assert "searched" not in ask("bread")
+
+
+@pytest.mark.parametrize("words", [["search", "bread"], ["delete", "/bread.txt"]])
+@pytest.mark.usefixtures("bundle_home")
+def test_a_store_that_is_not_there_is_an_error_and_not_made(
+    words: list[str], tmp_path: Path
+) -> None:
+    typo = tmp_path / "typo"
+    done = subprocess.run(
+        [ANYMODAL, *words, "--store", typo], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert f"There is no store at {typo}." in done.stderr
+    assert done.stdout == ""
+    assert not typo.exists()
+
+
+def test_what_is_mistyped_or_misses_a_broker_says_what_to_do() -> None:
+    def said(*words: str) -> str:
+        done = subprocess.run([ANYMODAL, *words], capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        return done.stderr
+
+    assert "Did you mean one of: 'search'" in said("serch", "bread")
+    assert "Did you mean 'show'?" in said("jobs", "shwo", "x")
+    for words in (["jobs"], ["jobs", "retry", "x"], ["jobs", "cancel", "x"]):
+        assert "--broker redis://HOST:6379/0, or set ANYMODAL_BROKER" in said(*words)

@@ -25,8 +25,8 @@ def delete(targets: tuple[str, ...], store: str | None, model: str | None, as_js
     from workers.removal import remove
 
     try:
-        store_, uploads = resources.shared_store(), shared_uploads()
-        removed = {target: remove(store_, target, uploads) for target in targets}
+        held, uploads = resources.existing_store(), shared_uploads()
+        removed = {target: remove(held, target, uploads) for target in targets}
     finally:
         resources.close()
     if wants_json(as_json):

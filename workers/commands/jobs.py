@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from workers.board import JobBoard
     from workers.job_types import DeadLetter, JobView
 
+_NO_BROKER = (
+    "Jobs are kept on a broker, and none is named. Give --broker redis://HOST:6379/0, or set "
+    "ANYMODAL_BROKER. Without a broker, `anymodal ingest` works in its own process and shows its "
+    "progress there; a running `anymodal serve` lists its jobs at GET /v1/jobs."
+)
+
 
 @click.group(invoke_without_command=True)
 @broker_option
@@ -64,12 +70,10 @@ def retry(job_id: str, broker: str | None, as_json: bool) -> None:
     failed, is planned anew: what is stored already is not encoded again.
     """
     apply_options(broker=broker)
-    from workers.broker import check_broker
     from workers.messages import publish
     from workers.output import print_json, wants_json
     from workers.planner import replay
 
-    check_broker()
     job = _board().view(job_id)
     if job.state in ("cancelling", "cancelled", "failed"):
         by = _plan_anew(job)
@@ -148,8 +152,11 @@ def cancel(job_id: str, broker: str | None, as_json: bool) -> None:
 
 def _board() -> JobBoard:
     from workers.broker import check_broker
+    from workers.config import Settings
     from workers.messages import shared_board
 
+    if Settings().broker.startswith("memory:"):
+        raise click.UsageError(_NO_BROKER)
     check_broker()
     return shared_board()
 

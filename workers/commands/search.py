@@ -9,7 +9,7 @@ import click
 from workers.commands.options import apply_options, json_option, model_option, store_option
 
 if TYPE_CHECKING:
-    from search import Query
+    from workers.asking import Asked
 
 _GIVE = "Give a text, --text, --image, --audio, --video or --like to search with."
 
@@ -54,36 +54,45 @@ def search(store: str | None, model: str | None, as_json: bool, **asked: Any) ->
     if not any(asked[name] for name in terms):
         raise click.UsageError(_GIVE)
     apply_options(store, model=model)
-    from search import SearchEngine
+    from search import Query, SearchEngine
     from search import as_json as result_json
     from workers import resources
+    from workers.asking import terms_of
     from workers.output import console, latency_line, print_json, result_lines, wants_json
+    from workers.searched import searched
 
     try:
-        query = _query(asked)
-        engine = SearchEngine(resources.shared_encoder(), resources.shared_store())
+        facts = _facts(asked)
+        held = resources.existing_store()
+        query = Query(terms_of(_terms(asked), held), **facts)
+        engine = SearchEngine(resources.shared_encoder(), held)
         result = engine.search(query)
         engine.close()
+        looked = None if result.hits else searched(held, query)
     finally:
         resources.close()
     if wants_json(as_json):
-        print_json(result_json(result))
+        print_json(result_json(result) | ({"searched": looked.as_json()} if looked else {}))
         return
     screen = console()
-    for line in result_lines(result):
+    for line in result_lines(result, looked):
         screen.print(line)
     screen.print(f"[dim]{latency_line(result.latency_s)}[/]")
 
 
-def _query(asked: dict[str, Any]) -> Query:
-    from search import Query
-    from workers import resources
-    from workers.asking import Asked, filter_of, kinds_of, quotas_of, terms_of
+def _terms(asked: dict[str, Any]) -> Asked:
+    from workers.asking import Asked
 
     texts = [" ".join(asked["words"])] if asked["words"] else []  # words that the shell split
     files = {kind: asked[kind] for kind in ("image", "audio", "video")}
-    words = Asked([*texts, *asked["text"]], asked["unwanted"], files, asked["like"])
-    facts: dict[str, Any] = {
+    return Asked([*texts, *asked["text"]], asked["unwanted"], files, asked["like"])
+
+
+def _facts(asked: dict[str, Any]) -> dict[str, Any]:
+    """All of a query but its terms."""
+    from workers.asking import filter_of, kinds_of, quotas_of
+
+    return {
         "modalities": kinds_of(asked["modality"]),
         "limit": asked["limit"],
         "filter": filter_of(asked["conditions"], asked["tags"], asked["path"]),
@@ -97,4 +106,3 @@ def _query(asked: dict[str, Any]) -> Query:
         "cursor": asked["page"],
         "explain": asked["explain"],
     }
-    return Query(terms_of(words, resources.shared_store()), **facts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from pathlib import Path
 from threading import Timer
 
 import click
@@ -65,6 +66,8 @@ def serve(
     logs.set_up(settings.log_format, loglevel, [settings.broker, settings.store or ""])
     given = {"host": host, "port": port, "allow_no_key": allow_no_key or None}
     config = ApiConfig().model_copy(update={k: v for k, v in given.items() if v is not None})
+    if new := _new_folder():
+        logger.warning("%s is a new store: nothing is in it yet", new)
     with services(config) as parts:
         try:
             serve_app(create_app(parts), config, parts.stopping, _announce)
@@ -76,6 +79,22 @@ def serve(
                 wanted="an address that is free",
             ) from error
         _leave_within(config.stop_s)
+
+
+def _new_folder() -> Path | None:
+    """The store's folder if this server is about to make it, so that a typo is noticed."""
+    from search.errors import StoreMissingError
+    from search.store.open import check_store, store_target
+    from workers.config import Settings
+
+    uri = Settings().store
+    target = None if uri == "memory:" else store_target(uri)
+    try:
+        if isinstance(target, Path):
+            check_store(target)
+    except StoreMissingError:
+        return target if isinstance(target, Path) else None
+    return None
 
 
 def _announce(address: str) -> None:
