@@ -8,7 +8,7 @@
     │   ├── UnsupportedMediaError its kind is not known
     │   ├── CorruptMediaError     it claims a format and does not hold it
     │   ├── MediaLimitError       it is larger than a limit allows
-    │   └── RefusedLinkError      a link that leads out of its folder  (ingest.errors)
+    │   └── RefusedLinkError      a link that is not followed  (ingest.errors)
     ├── DiskError                 a disk is full, read-only or closed to this user
     ├── DecoderProcessError       a process that decodes cannot start    (ingest.errors)
     ├── StoreError                the vector store cannot do its work    (search.errors)

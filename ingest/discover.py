@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -24,11 +25,12 @@ def discover(
     A path that is named is given back even if it is missing, hidden or a link, so that
     `ingest.identify` tells what is wrong with it; so are pipes, devices and sockets within a
     folder. Hidden entries and links to what lies in the folder are left out: that is found anyway.
-    A link that leads out of the folder was not asked for and is refused.
+    All other links are refused: one that leads out of the folder was not asked for, and one that
+    leads nowhere, in a circle or to a hidden entry would be missed in silence.
 
     Args:
         paths: files and folders.
-        on_refused: told of each link that leads out; by default it is logged as a warning.
+        on_refused: told of each link that is refused; by default it is logged as a warning.
     """
     for path in paths:
         root = Path(path).expanduser()
@@ -71,16 +73,33 @@ def _walk(root: Path, on_refused: OnRefused) -> Iterator[Path]:
 
 
 def _check_link(link: Path, inside: Path, on_refused: OnRefused) -> None:
-    try:
-        target = link.resolve()
-    except (OSError, RuntimeError):  # links in a circle lead nowhere
-        return
-    if not target.is_relative_to(inside):
-        error = RefusedLinkError(
-            f"{link} is a link that leads out of the folder, to {target}.",
-            remedy="Name the file or folder that it leads to.",
+    """Tell of a link whose target the walk does not meet by itself."""
+    problem = _problem(link, inside)
+    if problem:
+        remedy = "Mend or remove it, or name the file or folder that it should lead to."
+        on_refused(
+            failure(link, RefusedLinkError(f"{link} is a link that {problem}.", remedy=remedy))
         )
-        on_refused(failure(link, error))
+
+
+def _problem(link: Path, inside: Path) -> str:
+    try:
+        written = link.readlink()
+    except OSError:  # removed or replaced meanwhile
+        return ""
+    try:
+        target = link.resolve(strict=True)
+    except FileNotFoundError:
+        return f"leads nowhere: {written} does not exist"
+    except (OSError, RuntimeError) as error:  # RuntimeError: in a circle, before Python 3.13
+        if isinstance(error, RuntimeError) or error.errno == errno.ELOOP:
+            return f"leads in a circle, by {written}"
+        return f"cannot be followed to {written}: {error.strerror}"
+    if not target.is_relative_to(inside):
+        return f"leads out of the folder, to {target}"
+    if any(part.startswith(".") for part in target.relative_to(inside).parts):
+        return f"leads to a hidden entry, {target}, which is left out"
+    return ""
 
 
 def failure(path: str | os.PathLike[str], error: MediaError) -> Failure:

@@ -12,4 +12,4 @@ class DecoderProcessError(AnymodalError):
 
 
 class RefusedLinkError(MediaError):
-    """A link within a folder leads out of it."""
+    """A link within a folder leads out of it, nowhere, in a circle or to a hidden entry."""

@@ -134,7 +134,7 @@ def beyond(
 def replay(board: JobBoard, job_id: str, publish: Publish) -> int:
     """Send the dead letters of a job again; how many.
 
-    A link that led out of a folder stays one: sent by its name, it would be followed.
+    A link that was refused stays one: sent by its name, it would be followed.
     """
     job = board.view(job_id)
     run = uuid.uuid4().hex[:4]
@@ -157,7 +157,7 @@ def files_of(paths: Sequence[str], on_refused: OnRefused) -> Iterable[str]:
 
     Args:
         paths: files, folders and URLs.
-        on_refused: told of links that lead out of a folder.
+        on_refused: told of links that are refused.
     """
     from ingest import discover
     from ingest.remote import is_url
@@ -167,7 +167,7 @@ def files_of(paths: Sequence[str], on_refused: OnRefused) -> Iterable[str]:
 
 
 def files_of_job(board: JobBoard, job_id: str) -> Iterable[str]:
-    """The files of a job; links that lead out of its folders become dead letters."""
+    """The files of a job; links that are refused become dead letters."""
     return files_of(board.view(job_id).paths, lambda refused: board.refuse(job_id, refused))
 
 

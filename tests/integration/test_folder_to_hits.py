@@ -93,9 +93,14 @@ def test_tags_and_metadata_can_be_given_later_and_a_link_is_told(
 ) -> None:
     (tmp_path / "secret.txt").write_text("The key lies under the mat.")
     (media / "texts" / "leak.txt").symlink_to(tmp_path / "secret.txt")
+    (media / "texts" / "lost.txt").symlink_to("gone.txt")
+    (media / "texts" / "loop").symlink_to("loop")
     first = anymodal("ingest", media / "texts", "--tag", "old", "--metadata", "year=1999")
-    assert (first["ingested"], first["failed"]) == (2, 1)
-    assert [f["error"] for f in first["failures"]] == ["RefusedLinkError"]
+    assert (first["ingested"], first["failed"]) == (2, 3)
+    assert {f["error"] for f in first["failures"]} == {"RefusedLinkError"}
+    told = " ".join(f["reason"] for f in first["failures"])
+    for reason in ("leads out of the folder", "leads nowhere: gone.txt", "leads in a circle"):
+        assert reason in told
 
     again = anymodal("ingest", media / "texts", "--tag", "kitchen", "--metadata", "by=Ada")
     assert (again["unchanged"], again["segments"]) == (2, {})

@@ -37,7 +37,6 @@ def test_links_are_not_followed_unless_named(
     (inside / "again.txt").symlink_to(inside / "a.txt")
     (inside / "loop").symlink_to(inside)
     (inside / "leak").symlink_to(tmp_path / "out")
-    (inside / "broken").symlink_to("nowhere")
     refused: list[Failure] = []
     assert [path.name for path in discover([inside], refused.append)] == ["a.txt"]
     assert [Path(failure.uri).name for failure in refused] == ["leak"]
@@ -46,6 +45,37 @@ def test_links_are_not_followed_unless_named(
     assert found(inside) == ["a.txt"]
     assert "leads out of the folder" in caplog.text
     assert [path.name for path in discover([inside / "leak"])] == ["secret.txt"]
+
+
+def test_links_that_lead_nowhere_are_refused_with_their_reason(tmp_path: Path) -> None:
+    tree(tmp_path, "in/a.txt", "in/b/c.txt", "in/.annex/key", "in/plain")
+    inside = tmp_path / "in"
+    links = {
+        "dangling": "nowhere/at/all",
+        "itself": "itself",
+        "ping": "pong",
+        "pong": "ping",
+        "past": "plain/x",
+        "content": ".annex/key",
+        "out": "../gone",
+        "b/up": "..",
+        "fine": "b/c.txt",
+        "chain": "fine",
+    }
+    for name, target in links.items():
+        (inside / name).symlink_to(target)
+    refused: list[Failure] = []
+    assert [p.name for p in discover([inside], refused.append)] == ["a.txt", "plain", "c.txt"]
+    reasons = {Path(failure.uri).name: failure.reason for failure in refused}
+    assert {failure.error for failure in refused} == {"RefusedLinkError"}
+    assert set(reasons) == {"dangling", "itself", "ping", "pong", "past", "content", "out"}
+    assert "leads nowhere: nowhere/at/all does not exist." in reasons["dangling"]
+    assert "leads nowhere: ../gone does not exist." in reasons["out"]
+    assert "leads in a circle, by itself." in reasons["itself"]
+    assert "leads in a circle, by pong." in reasons["ping"]
+    assert "cannot be followed to plain/x: Not a directory." in reasons["past"]
+    assert f"leads to a hidden entry, {inside}/.annex/key" in reasons["content"]
+    assert all("Mend or remove it" in reason for reason in reasons.values())
 
 
 def test_pipes_and_sockets_are_refused_with_their_reason(tmp_path: Path) -> None:
