@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from playwright.sync_api import ConsoleMessage, Page, Request
+from playwright.sync_api import ConsoleMessage, Error, Page, Request, Response
+
+_TOLD_CHARS = 500
+_ABORTED = "net::ERR_ABORTED"  # the page itself has given it up
 
 
 class Watch:
@@ -23,6 +26,8 @@ class Watch:
         page.on("console", self._on_console)
         page.on("pageerror", lambda error: self._wrong.append(f"error: {error}"))
         page.on("request", self._on_request)
+        page.on("response", self._on_response)
+        page.on("requestfailed", self._on_failure)
 
     def __enter__(self) -> Watch:
         return self
@@ -40,3 +45,28 @@ class Watch:
     def _on_request(self, request: Request) -> None:
         if not request.url.startswith((self._url, f"blob:{self._url}", "data:")):
             self._wrong.append(f"request: {request.url}")
+
+    def _on_response(self, response: Response) -> None:
+        """Name what was refused: the console tells only the status."""
+        if response.status < 400:
+            return
+        place = len(self._wrong)
+        told = f"{_named(response.request)}: status of {response.status}"
+        self._wrong.append(told)
+        # Read at once, since Chromium forgets it with the document. Meanwhile the test goes on.
+        self._wrong[place] = f"{told}: {_body_of(response)}"
+
+    def _on_failure(self, request: Request) -> None:
+        if request.failure != _ABORTED:
+            self._wrong.append(f"{_named(request)}: {request.failure}")
+
+
+def _named(request: Request) -> str:
+    return f"{request.method} {request.url}"
+
+
+def _body_of(response: Response) -> str:
+    try:
+        return response.text()[:_TOLD_CHARS]
+    except (Error, UnicodeDecodeError) as error:
+        return f"(its body cannot be read: {error})"
