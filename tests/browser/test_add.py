@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import APIResponse, Page, Route, expect
 
 from tests.browser.acts import drop, hits, search, titles
 from tests.browser.library import sample
@@ -56,3 +56,54 @@ def test_a_file_dropped_on_the_search_view_is_added_or_searched_with(
 
     drop(page, "search", [note])
     expect(page.get_by_role("alert")).to_contain_text("Only pictures, sounds and films")
+
+
+def test_a_job_goes_on_that_was_listed_before_its_upload_was_answered(
+    page: Page, tmp_path: Path
+) -> None:
+    note = tmp_path / "harbour.txt"
+    note.write_text("The harbour master writes down which ships lie at the quay.")
+    lists: list[Route] = []
+    uploads: list[tuple[Route, APIResponse]] = []
+    streams: list[Route] = []
+    page.route("**/v1/jobs", lambda route: lists.append(route))
+    page.route("**/v1/assets", lambda route: uploads.append((route, route.fetch())))
+    page.route("**/v1/jobs/*/events", lambda route: streams.append(route))
+    page.goto("/?q=ships")
+    drop(page, "add", [note])  # from there the view changes, which lists the jobs
+    while not (lists and uploads):
+        page.wait_for_timeout(50)
+    [(upload, answer)] = uploads
+    job = answer.json()["job"]
+    lists[0].fulfill(json={"jobs": [job]})
+    row = page.locator(f"#job-{job['id']}")
+    expect(row).to_be_visible()
+    while not streams:
+        page.wait_for_timeout(50)
+    upload.fulfill(response=answer)
+    expect(row).to_contain_text("harbour.txt")  # the row of who sent it has taken its place
+
+    page.unroute("**/v1/jobs/*/events")
+    for stream in streams:
+        stream.continue_()
+    expect(row).to_contain_text("1 added")
+
+
+def test_a_job_whose_events_are_cut_short_is_followed_to_its_end(
+    page: Page, tmp_path: Path
+) -> None:
+    note = tmp_path / "pilot.txt"
+    note.write_text("A pilot boards the ship before it enters the harbour.")
+    asked: list[Route] = []
+
+    def cut_the_first(route: Route) -> None:
+        asked.append(route)
+        if len(asked) > 1:
+            route.continue_()
+        else:  # what a proxy leaves of an answer that takes too long
+            route.fulfill(content_type="text/event-stream", body=": still here\n\n")
+
+    page.route("**/v1/jobs/*/events", cut_the_first)
+    page.goto("/?view=add")
+    drop(page, "add", [note])
+    expect(page.locator(".job", has_text="pilot.txt")).to_contain_text("1 added")

@@ -10,6 +10,7 @@ import { update } from "./state.js";
 
 const jobs = byId("jobs");
 const MOST_FILES = 500;
+const AGAIN_MS = 1000;
 const watched = new Set();
 const FINISHED = new Set(["done", "cancelled", "failed"]);
 let onFinished = () => {};
@@ -31,7 +32,7 @@ export async function showJobs() {
   try {
     const { jobs: known } = await listJobs();
     for (const job of known) {
-      if (document.getElementById(`job-${job.id}`)) continue;
+      if (rowOf(job.id)) continue;
       const row = el("div", { class: "job", role: "listitem" });
       jobs.append(row);
       show(row, job);
@@ -81,36 +82,46 @@ function entry() {
 
 function show(row, job) {
   // The server may have listed it before it told its id to who sent it.
-  const listed = document.getElementById(`job-${job.id}`);
+  const listed = rowOf(job.id);
   if (listed !== row) listed?.remove();
   row.id = `job-${job.id}`;
   drawJob(row, job);
-  if (!FINISHED.has(job.state)) watch(row, job.id);
+  if (!FINISHED.has(job.state)) watch(job.id);
 }
 
-async function watch(row, id) {
+/** The row that stands for a job: another one, once the upload that began it has been answered. */
+const rowOf = (id) => document.getElementById(`job-${id}`);
+
+async function watch(id) {
   if (watched.has(id)) return;
   watched.add(id);
   try {
-    for await (const { event, data } of events(`v1/jobs/${encodeURIComponent(id)}/events`)) {
-      const job = JSON.parse(data);
-      drawJob(row, job);
-      if (event === "end" || FINISHED.has(job.state)) {
-        say(summaryOf(job));
-        onFinished(job);
-        break;
-      }
-    }
+    // A proxy may cut a long answer; the job goes on meanwhile.
+    while (!(await hasEnded(id))) await new Promise((resume) => setTimeout(resume, AGAIN_MS));
   } catch (error) {
     const problem = el("div");
-    row.append(problem);
+    rowOf(id).append(problem);
     showError(problem, error, () => {
       problem.remove();
-      watch(row, id);
+      watch(id);
     });
   } finally {
     watched.delete(id);
   }
+}
+
+/** Draw what is told of a job; whether its end was told. */
+async function hasEnded(id) {
+  for await (const { event, data } of events(`v1/jobs/${encodeURIComponent(id)}/events`)) {
+    const job = JSON.parse(data);
+    drawJob(rowOf(id), job);
+    if (event === "end" || FINISHED.has(job.state)) {
+      say(summaryOf(job));
+      onFinished(job);
+      return true;
+    }
+  }
+  return false;
 }
 
 const doneOf = (job) => (job.ingested ?? 0) + (job.unchanged ?? 0) + (job.failed ?? job.failures?.length ?? 0);
