@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
+import weakref
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
+from fastapi.responses import FileResponse, Response
+
+from encoder.errors import MediaError
 from encoder.media.formats import IMAGE_TYPES
+from encoder.types import IMAGE, VIDEO
 from search.api.answers import file_name
+from search.api.ports import Decoder
 from search.errors import NotFoundError
 from search.types import AssetRow
 
 _PLAYED = re.compile(r"(audio|video)/[\w.+-]+")
 _READ_AS_TEXT = frozenset({"text/html", "text/markdown", "text/plain"})
+
+
+class HeldFile(FileResponse):
+    """A file that is sent whole, also if it is removed before its first byte has left.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+
+    def __init__(self, path: Path, media_type: str, headers: Mapping[str, str]) -> None:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, descriptor)  # also of an answer that nobody waits for
+        super().__init__(f"/dev/fd/{descriptor}", media_type=media_type, headers=headers)
 
 
 def file_of(asset: AssetRow) -> Path:
@@ -26,10 +47,41 @@ def file_of(asset: AssetRow) -> Path:
         path = Path(uri)
         if path.is_absolute() and _is_unchanged(path, asset.size_bytes):
             return path
-    raise NotFoundError(
-        f"The file of {asset.asset_id} is not here, or has changed.",
-        "Ingest it again, from where this server can read it.",
-    )
+    raise _not_here(asset)
+
+
+def content_of(asset: AssetRow, if_none_match: str = "") -> Response:
+    """The answer that holds the asset's file; 304 for who has it.
+
+    Raises:
+        NotFoundError: as `file_of` says.
+    """
+    path = file_of(asset)
+    headers = content_headers(asset, path)
+    if headers["ETag"] in if_none_match:
+        return Response(status_code=304, headers=headers)
+    try:
+        return HeldFile(path, content_type(asset.media_type), headers)
+    except OSError:  # removed since, or not ours to read
+        raise _not_here(asset) from None
+
+
+def picture_of(asset: AssetRow, decoder: Decoder, at_s: float, size: int) -> bytes:
+    """A small WebP of a picture, or of a film at a time.
+
+    Raises:
+        NotFoundError: it shows nothing, or as `file_of` says.
+        MediaError: it cannot be decoded.
+    """
+    if asset.modality not in (IMAGE, VIDEO):
+        raise NotFoundError(f"{asset.asset_id} is {asset.modality}, which has no picture.")
+    path = file_of(asset)
+    try:
+        return decoder.picture(path, asset.modality, at_s, size)
+    except MediaError:
+        if file_of(asset) == path:
+            raise
+        return picture_of(asset, decoder, at_s, size)  # removed while it was read
 
 
 def content_type(media_type: str) -> str:
@@ -59,6 +111,13 @@ def content_headers(asset: AssetRow, path: Path) -> dict[str, str]:
 def picture_headers() -> dict[str, str]:
     """Headers of a thumbnail: the id in its address is a hash, so it never changes."""
     return {"Cache-Control": "private, max-age=86400, immutable"}
+
+
+def _not_here(asset: AssetRow) -> NotFoundError:
+    return NotFoundError(
+        f"The file of {asset.asset_id} is not here, or has changed.",
+        "Ingest it again, from where this server can read it.",
+    )
 
 
 def _is_unchanged(path: Path, size_bytes: int) -> bool:

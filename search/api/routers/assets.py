@@ -10,10 +10,9 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 
 from encoder.errors import InputError
-from encoder.types import IMAGE, VIDEO
 from search.api.answers import asset_json
 from search.api.auth import READ, WRITE
-from search.api.contents import content_headers, content_type, file_of, picture_headers
+from search.api.contents import content_of, picture_headers, picture_of
 from search.api.depends import Parts, refusals
 from search.api.models import AssetOut, AssetsAnswer
 from search.api.services import Services
@@ -100,15 +99,8 @@ async def delete_asset(asset_id: AssetId, services: Parts) -> Response:
 async def get_content(asset_id: AssetId, services: Parts, request: Request) -> Response:
     """The file itself; ranges are answered, so that players can seek."""
 
-    def find(_: Turn) -> Response:
-        asset = _asset(services, asset_id)
-        path = file_of(asset)
-        headers = content_headers(asset, path)
-        if headers["ETag"] in request.headers.get("if-none-match", ""):
-            return Response(status_code=304, headers=headers)
-        return FileResponse(path, media_type=content_type(asset.media_type), headers=headers)
-
-    return await services.workbench.run(find)
+    known = request.headers.get("if-none-match", "")
+    return await services.workbench.run(lambda _: content_of(_asset(services, asset_id), known))
 
 
 @router.get(
@@ -131,11 +123,8 @@ async def get_thumbnail(
 
     def make(_: Turn) -> bytes:
         asset = _asset(services, asset_id)
-        if asset.modality not in (IMAGE, VIDEO):
-            raise NotFoundError(f"{asset_id} is {asset.modality}, which has no picture.")
         return services.thumbnails.get(
-            (asset_id, t, size),
-            lambda: services.decoder.picture(file_of(asset), asset.modality, t, size),
+            (asset_id, t, size), lambda: picture_of(asset, services.decoder, t, size)
         )
 
     picture = await services.workbench.run(make)

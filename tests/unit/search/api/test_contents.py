@@ -1,0 +1,105 @@
+"""Files of assets that are removed while somebody asks for them."""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from encoder.errors import CorruptMediaError
+from encoder.types import AUDIO, IMAGE, Item, Modality
+from ingest import IngestConfig
+from search.api.contents import content_of, picture_of
+from search.errors import NotFoundError
+from search.types import AssetRow
+from workers.decoding import QueryDecoder
+
+
+def row(*paths: Path, modality: Modality = IMAGE) -> AssetRow:
+    size_bytes = paths[0].stat().st_size
+    return AssetRow("a" * 32, modality, "image/png", size_bytes, 1, [str(path) for path in paths])
+
+
+def n_open() -> int:
+    return len(list(Path("/dev/fd").iterdir()))
+
+
+def drawn(path: Path) -> Path:
+    Image.new("RGB", (64, 48), "red").save(path)
+    return path
+
+
+@dataclass(frozen=True)
+class Removing:
+    """The real decoder, once a file has been removed."""
+
+    victim: Path
+    real: QueryDecoder
+
+    def decode(self, modality: Modality, data: bytes, label: str) -> Item:
+        return self.real.decode(modality, data, label)
+
+    def picture(self, path: Path, modality: Modality, at_s: float, size: int) -> bytes:
+        self.victim.unlink(missing_ok=True)
+        return self.real.picture(path, modality, at_s, size)
+
+
+@pytest.fixture(params=[True, False], ids=["in a child", "in this process"])
+def decoder(request: pytest.FixtureRequest) -> QueryDecoder:
+    """Decodes stored files as the server does."""
+    config = IngestConfig(isolate=request.param)
+    return QueryDecoder(config, config)
+
+
+def test_a_picture_that_is_removed_while_it_is_read_is_not_there(
+    tmp_path: Path, decoder: QueryDecoder
+) -> None:
+    path = drawn(tmp_path / "sky.png")
+    with pytest.raises(NotFoundError, match="is not here"):
+        picture_of(row(path), Removing(path, decoder), 0.0, 32)
+
+
+def test_a_picture_is_read_from_where_it_still_is(tmp_path: Path, decoder: QueryDecoder) -> None:
+    path, copy = drawn(tmp_path / "sky.png"), drawn(tmp_path / "copy.png")
+    assert picture_of(row(path, copy), Removing(path, decoder), 0.0, 32)[:4] == b"RIFF"
+
+
+def test_a_picture_that_is_there_and_broken_is_told_as_broken(
+    tmp_path: Path, decoder: QueryDecoder
+) -> None:
+    path = tmp_path / "broken.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 40)
+    with pytest.raises(CorruptMediaError):
+        picture_of(row(path), decoder, 0.0, 32)
+
+
+def test_a_file_that_is_removed_before_it_is_sent_arrives_whole(tmp_path: Path) -> None:
+    path = drawn(tmp_path / "sky.png")
+    data = path.read_bytes()
+    answer = content_of(row(path))
+    path.unlink()
+    client = TestClient(answer)
+    assert client.get("/").content == data
+    ranged = client.get("/", headers={"Range": "bytes=1-3"})
+    assert (ranged.status_code, ranged.content) == (206, b"PNG")
+
+
+def test_an_answer_lets_go_of_its_file(tmp_path: Path) -> None:
+    path = drawn(tmp_path / "sky.png")
+    gc.collect()
+    before = n_open()
+    answers = [content_of(row(path)) for _ in range(20)]
+    assert n_open() == before + 20
+    answers.clear()
+    gc.collect()
+    assert n_open() == before
+
+
+def test_a_sound_has_no_picture(tmp_path: Path, decoder: QueryDecoder) -> None:
+    sound = row(drawn(tmp_path / "a.png"), modality=AUDIO)
+    with pytest.raises(NotFoundError, match="which has no picture"):
+        picture_of(sound, decoder, 0.0, 32)
