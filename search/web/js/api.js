@@ -113,7 +113,7 @@ export function search(query, files, signal) {
   return json("v1/search", { method: "POST", body: form, signal });
 }
 
-export const getAsset = (id) => json(`v1/assets/${encodeURIComponent(id)}`);
+export const getAsset = (id, signal) => json(`v1/assets/${encodeURIComponent(id)}`, { signal });
 export const listAssets = (limit, filter, cursor) =>
   json(`v1/assets?${new URLSearchParams({ limit, cursor, ...(filter && { filter: JSON.stringify(filter) }) })}`);
 export const deleteAsset = (id) => request(`v1/assets/${encodeURIComponent(id)}`, { method: "DELETE" });

@@ -5,7 +5,7 @@ import { button, el, icon, styled } from "./dom.js";
 import { clock } from "./format.js";
 import { excerpt, marked } from "./highlight.js";
 import { kindName, kindOf } from "./kinds.js";
-import { beginning, picture, whenSeen } from "./media_elements.js";
+import { beginning, picture, stopLoading, whenSeen } from "./media_elements.js";
 import { timedMoments, timeline } from "./moments.js";
 import { playAt, player } from "./player.js";
 import { drawWaveform, strip } from "./waveform.js";
@@ -89,7 +89,10 @@ function videoStage(hit, { words }) {
   const image = thumbnail(hit, thumbnailAt(hit, shownAt(hit)));
   const play = (seconds) => {
     const film = screen.querySelector("video") ?? player("video", hit.content_url, seconds, hit.title);
-    if (!film.isConnected) screen.replaceChildren(film);
+    if (!film.isConnected) {
+      stopLoading(screen);
+      screen.replaceChildren(film);
+    }
     playAt(film, seconds);
   };
   const screen = screenOf(image, quote(hit, words), playButton(start, () => play(start)));
@@ -126,7 +129,7 @@ function audioStage(hit, { words }) {
     playAt(sound, seconds);
   };
   const screen = screenOf(wave, quote(hit, words), playButton(start, () => play(start)));
-  whenSeen(screen, () => drawWaveform(wave, hit));
+  whenSeen(screen, (signal) => drawWaveform(wave, hit, signal));
   return stageOf(screen, moments(hit, play));
 }
 
@@ -149,8 +152,8 @@ function textStage(hit, { words }) {
   if (hit.snippet) {
     write(hit.snippet);
   } else if (["text/plain", "text/markdown"].includes(hit.media_type)) {
-    whenSeen(screen, async () => {
-      const text = await beginning(hit.content_url);
+    whenSeen(screen, async (signal) => {
+      const text = await beginning(hit.content_url, signal);
       if (text.trim()) write(text);
     });
   }

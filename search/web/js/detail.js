@@ -6,24 +6,30 @@ import { button, byId, el, icon } from "./dom.js";
 import { explanation } from "./explanation.js";
 import { bytes, clock, day } from "./format.js";
 import { withoutMarks } from "./highlight.js";
+import { cardOf } from "./hits.js";
 import { kindName, kindOf } from "./kinds.js";
-import { picture } from "./media_elements.js";
+import { picture, stopLoading } from "./media_elements.js";
 import { kindOfMoment, timedMoments, timeline } from "./moments.js";
 import { showError } from "./notice.js";
 import { pauseAll, playAt, player } from "./player.js";
 import { termNames } from "./query.js";
-import { explained, markedWords, moreLike, searchAgain, shownHits, toHit } from "./search.js";
+import { explained, forgetAsset, markedWords, moreLike, shownHits, toHit } from "./search.js";
 import { current, update } from "./state.js";
 import { drawWaveform, strip } from "./waveform.js";
 
 const dialog = byId("detail");
 const HIDDEN_FACTS = ["title", "tags", "duration_s", "width", "height", "modified"];
 let shownId = null;
+/** Ends what is asked about the file that is shown. */
+let asking = new AbortController();
 
 /** Open, change or close the dialog as a state says. */
 export async function showDetail({ open, at }) {
   if (open === shownId) return;
   shownId = open;
+  asking.abort();
+  asking = new AbortController();
+  const { signal } = asking;
   pauseAll();
   if (!open) {
     dialog.close();
@@ -33,9 +39,10 @@ export async function showDetail({ open, at }) {
   fill(hit ?? { asset_id: open, loading: true }, at);
   if (!dialog.open) dialog.showModal();
   try {
-    const asset = await getAsset(open);
+    const asset = await getAsset(open, signal);
     if (shownId === open) fill({ ...toHit(asset), ...hit, metadata: asset.metadata ?? hit?.metadata, size_bytes: asset.size_bytes }, at, Boolean(hit));
   } catch (error) {
+    if (signal.aborted) return;
     const problem = el("div");
     if (shownId === open && !hit) dialog.replaceChildren(closeButton(), problem, el("h2", { id: "detail-title", class: "unseen" }, "Not found"));
     if (shownId === open && !hit) showError(problem, error);
@@ -58,7 +65,7 @@ export function startDetail() {
 
 /** Back to the results. */
 function leave() {
-  const card = document.querySelector(`.hit[data-asset="${CSS.escape(current().open)}"]`);
+  const card = cardOf(current().open);
   update({ open: null, at: null });
   card?.focus();
 }
@@ -72,6 +79,7 @@ function turn(step) {
 const closeButton = () => button("tool close", icon("close"), () => dialog.close(), { "aria-label": "Close", autofocus: true });
 
 function fill(hit, at, again = false) {
+  if (!again) stopLoading(dialog);
   if (hit.loading) {
     dialog.replaceChildren(closeButton(), el("h2", { id: "detail-title" }, "…"));
     return;
@@ -128,7 +136,7 @@ function playable(hit, kind, startS) {
   const element = player(kind, hit.content_url, startS, hit.title || hit.name);
   if (kind === "video") element.poster = address(thumbnailAt(hit, startS, 1024));
   const wave = kind === "audio" ? strip(hit) : null;
-  if (wave) drawWaveform(wave, hit);
+  if (wave) drawWaveform(wave, hit, asking.signal);
   const line = timedMoments(hit).length ? timeline(hit, { onPick: (moment) => playAt(element, moment.start_s) }) : null;
   return [wave, element, line].filter(Boolean);
 }
@@ -182,7 +190,7 @@ function why(hit) {
   box.addEventListener("toggle", async () => {
     if (!box.open || body.childElementCount) return;
     try {
-      body.replaceChildren(explanation(await explained(hit), termNames(current())));
+      body.replaceChildren(explanation(await explained(hit, asking.signal), termNames(current())));
     } catch (error) {
       showError(body, error);
     }
@@ -214,11 +222,16 @@ function removeButton(hit) {
       remove.replaceChildren(icon("trash"), "Remove from the library?");
       return;
     }
+    // What is asked at the same time might be answered when the file is no longer there.
+    asking.abort();
+    asking = new AbortController();
+    const resume = [dialog, cardOf(hit.asset_id)].filter(Boolean).map(stopLoading);
     try {
       await deleteAsset(hit.asset_id);
       dialog.close();
-      await searchAgain();
+      forgetAsset(hit.asset_id);
     } catch (error) {
+      for (const load of resume) load();
       const problem = el("div");
       remove.after(problem);
       showError(problem, error);

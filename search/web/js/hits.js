@@ -2,13 +2,18 @@
 
 import { card } from "./cards.js";
 import { byId } from "./dom.js";
+import { stopLoading } from "./media_elements.js";
 
 const feed = byId("hits");
 
 /** Replace all results. `link(hit)` and `onLike(hit)` are what a card leads to. */
 export function showHits(hits, context) {
+  stopLoading(feed);
   feed.replaceChildren(...cards(hits, context, 1));
 }
+
+/** The card of an asset, if it is shown. */
+export const cardOf = (id) => feed.querySelector(`.hit[data-asset="${CSS.escape(id)}"]`);
 
 /** Add a further page; the first new card. */
 export function addHits(hits, context) {

@@ -5,7 +5,7 @@ import { nameAsset, showChips } from "./chips.js";
 import { button, byId, el, say } from "./dom.js";
 import { counted, millis } from "./format.js";
 import { wordsOf } from "./highlight.js";
-import { addHits, setBusy, showHits } from "./hits.js";
+import { addHits, cardOf, setBusy, showHits } from "./hits.js";
 import { asks, mediaOf, PAGE, toRequest } from "./query.js";
 import { kept } from "./media_store.js";
 import { clearNotice, showEmpty, showError } from "./notice.js";
@@ -49,9 +49,21 @@ export async function showSearch(state) {
 
 /** Search again, as after an error. */
 export function searchAgain() {
+  forgetResults();
+  return showSearch(current());
+}
+
+function forgetResults() {
   remembered.clear();
   shown.key = null;
-  return showSearch(current());
+}
+
+/** An asset is gone: nothing leads to it or asks for what is like it any more. */
+export function forgetAsset(id) {
+  cardOf(id)?.remove();
+  forgetResults();
+  const terms = current().terms.filter(({ kind, value }) => kind !== "asset" || value !== id);
+  update({ terms, open: null, at: null }, { push: false });
 }
 
 async function load(state, key, signal) {
@@ -103,10 +115,10 @@ async function filesOf(state) {
 export const toHit = (asset) => ({ snippet: "", moments: [], start_s: null, ...asset, segment_id: asset.asset_id });
 
 /** The same question, to know how the score of a hit came about; null if it is no longer found. */
-export async function explained(hit) {
+export async function explained(hit, signal) {
   const place = shown.hits.findIndex((one) => one.asset_id === hit.asset_id);
   const limit = Math.max(PAGE, place + 1);
-  const { hits } = await ask(current(), "", undefined, { explain: true, limit });
+  const { hits } = await ask(current(), "", signal, { explain: true, limit });
   return hits.find((one) => one.asset_id === hit.asset_id)?.explanation ?? null;
 }
 

@@ -27,27 +27,28 @@ function isFound(hit, n) {
 }
 
 /** Read the sound and draw it; a large or unreadable one keeps its flat line. */
-export async function drawWaveform(target, hit) {
-  const peaks = await peaksOf(hit);
+export async function drawWaveform(target, hit, signal) {
+  const peaks = await peaksOf(hit, signal);
   if (peaks) target.replaceChildren(...peaks.map((height, n) => bar(n, height, isFound(hit, n))));
 }
 
-async function peaksOf(hit) {
+async function peaksOf(hit, signal) {
   if (drawn.has(hit.asset_id)) return drawn.get(hit.asset_id);
   let peaks = null;
   try {
-    const data = await smallFile(hit.content_url);
+    const data = await smallFile(hit.content_url, signal);
     if (data) peaks = loudness(await new OfflineAudioContext(1, RATE, RATE).decodeAudioData(data));
   } catch {
+    if (signal.aborted) return null;
     // The browser does not know this format; it can still be found and fetched.
   }
   drawn.set(hit.asset_id, peaks);
   return peaks;
 }
 
-async function smallFile(path) {
+async function smallFile(path, signal) {
   const stop = new AbortController();
-  const answer = await fetch(address(path), { headers: keyHeaders(), signal: stop.signal });
+  const answer = await fetch(address(path), { headers: keyHeaders(), signal: AbortSignal.any([stop.signal, signal]) });
   const size = Number(answer.headers.get("Content-Length") ?? Infinity);
   if (answer.ok && size <= MOST_BYTES) return answer.arrayBuffer();
   stop.abort();

@@ -1,0 +1,133 @@
+"""Removing a file while the page still waits for what it has asked about it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+from playwright.sync_api import FilePayload, Page, Route, expect
+
+from tests.browser.acts import hits, results
+
+
+def picture(path: Path) -> None:
+    """A picture of one colour."""
+    Image.new("RGB", (320, 240), (12, 90, 60)).save(path)
+
+
+def sound(path: Path) -> None:
+    """Two seconds of a tone."""
+    soundfile.write(path, 0.3 * np.sin(np.arange(32_000) / 7.7), 16_000)
+
+
+def film(path: Path) -> None:
+    """Two seconds of one colour."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("h264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        frame = np.full((48, 64, 3), (200, 30, 90), np.uint8)
+        for _ in range(20):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame)))
+        container.mux(stream.encode())
+
+
+def text(path: Path) -> None:
+    """A sentence."""
+    path.write_text("The customs officer weighs a barrel of nails.")
+
+
+KINDS = {"green.png": picture, "tone.flac": sound, "purple.mp4": film, "barrel.txt": text}
+
+
+def added(page: Page, path: Path, tag: str) -> str:
+    """The id of a file that has been added."""
+    kind = "application/octet-stream"
+    file: FilePayload = {"name": path.name, "mimeType": kind, "buffer": path.read_bytes()}
+    answer = page.request.post("/v1/assets?wait=true", multipart={"file": file, "tags": tag})
+    return str(answer.json()["job"]["asset_ids"][0])
+
+
+def remove(page: Page) -> None:
+    """Remove the file that is shown in full."""
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Remove").click()
+    dialog.get_by_role("button", name="Remove from the library?").click()
+
+
+def hold(page: Page, asset_id: str) -> list[Route]:
+    """What the page asks about an asset and is not answered; it may still delete it."""
+    held: list[Route] = []
+
+    def keep(route: Route) -> None:
+        if route.request.method == "DELETE":
+            route.continue_()
+        else:
+            held.append(route)
+
+    page.route(f"**/v1/assets/{asset_id}**", keep)
+    return held
+
+
+@pytest.mark.parametrize(("name", "make"), KINDS.items(), ids=KINDS)
+@pytest.mark.parametrize("words", ["", "anything"], ids=["listed", "found"])
+def test_what_the_page_waits_for_is_given_up_before_the_file_is_removed(
+    page: Page, tmp_path: Path, name: str, make: Callable[[Path], None], words: str
+) -> None:
+    path = tmp_path / name
+    make(path)
+    held = hold(page, added(page, path, "unwanted"))
+    page.goto(f"/?q={words}&tags=unwanted")
+    expect(hits(page)).to_have_count(1)
+    page.wait_for_timeout(300)  # for what is asked when a card is near the screen
+    page.locator(".hit a.open").click()
+    remove(page)
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    expect(page.locator("#notice")).to_contain_text("Nothing is left by the filters")
+
+    assert held
+    for route in held:
+        route.continue_()  # where the page still waits, it is refused, and the watcher sees it
+    page.wait_for_timeout(300)
+
+
+def test_a_file_that_is_searched_with_is_no_longer_searched_with(
+    page: Page, tmp_path: Path
+) -> None:
+    path = tmp_path / "green.png"
+    picture(path)
+    asset_id = added(page, path, "unwanted")
+    page.goto(f"/?q=green&term=asset:1:{asset_id}&open={asset_id}")
+    remove(page)
+    expect(page.locator(".chip")).to_have_count(0)
+    results(page)
+    assert asset_id not in page.url
+
+
+def test_a_file_that_could_not_be_removed_is_shown_again(
+    page: Page, tmp_path: Path, expected: list[str]
+) -> None:
+    expected.append("status of 503")
+    path = tmp_path / "purple.mp4"
+    film(path)
+    asset_id = added(page, path, "wanted")
+    refusal = {"error": {"type": "StoreError", "message": "The store is away.", "remedy": ""}}
+
+    def refuse(route: Route) -> None:
+        route.fulfill(status=503, content_type="application/json", body=json.dumps(refusal))
+
+    page.goto("/?tags=wanted")
+    page.locator(".hit a.open").click()
+    page.route(f"**/v1/assets/{asset_id}", refuse)
+    remove(page)
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("The store is away.")
+    expect(dialog.locator("video")).to_have_js_property("videoWidth", 64)
+    page.unroute(f"**/v1/assets/{asset_id}")
+    dialog.get_by_role("button", name="Remove from the library?").click()
+    expect(dialog).to_be_hidden()
