@@ -25,6 +25,11 @@ def keys_path(config: ApiConfig) -> Path:
     return config.keys_file or default_folder().parent / "keys.json"
 
 
+def sessions_path() -> Path:
+    """Where sessions of browsers are kept, which all API processes of a service share."""
+    return default_folder().parent / "sessions.json"
+
+
 @cache
 def shared_uploads() -> UploadFolder:
     """The uploads of the process's store, in the data folder; those of ``memory:`` end with it."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from encoder.media.image import webp_bytes
 from encoder.types import AUDIO, IMAGE, TEXT, Item, Waveform
+from search.api.access.sessions import Sessions
 from search.api.auth import access_for
 from search.api.config import ApiConfig
 from search.api.keys import KeyRing
@@ -28,7 +29,7 @@ from search.terms import ItemEncoder
 from search.uploads import UploadFolder, adoption
 from workers import resources
 from workers.config import Settings
-from workers.data_folder import keys_path, shared_uploads
+from workers.data_folder import keys_path, sessions_path, shared_uploads
 from workers.decoding import QueryDecoder, query_config
 from workers.jobs import commit_alone
 from workers.local_jobs import LocalJobs
@@ -72,6 +73,7 @@ def services(config: ApiConfig) -> Iterator[Services]:
         yield Services(
             config=config,
             access=access,
+            sessions=Sessions(sessions_path(), config.session_s),
             engine=SearchEngine(encoder, store),
             encoder=encoder,
             store=store,

@@ -13,11 +13,12 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from encoder.errors import InputError
+from search.api.access.sessions import Sessions
 from search.api.config import ApiConfig
 from search.api.keys import ApiKey, KeyRing
 from search.api.refusal import ForbiddenError, RateLimitError, UnauthorizedError
 
-COOKIE = "anymodal_key"
+COOKIE = "anymodal_session"
 """Set by ``POST /v1/session``; opens what is only looked at (GET), where a page's pictures and
 players cannot send a header."""
 
@@ -73,12 +74,32 @@ class Access:
             if scope == "admin":
                 raise ForbiddenError("This needs a key with the scope admin.")
             return frozenset({"read", "write"})
-        key = self._keys.find(token) if token else None
+        key = self.key_of(token) if token else None
         if key is None:
             raise UnauthorizedError(
                 "No key was sent." if token is None else "The key is not known, or was revoked.",
                 "Send the header `Authorization: Bearer KEY`; `anymodal keys create` makes a key.",
             )
+        return self._allowed(key, scope)
+
+    def check_session(self, key_id: str, scope: str) -> frozenset[str]:
+        """The scopes of who asks in the session of a key.
+
+        Raises:
+            UnauthorizedError: the key was revoked.
+            ForbiddenError: the key does not have the scope.
+            RateLimitError: the key asks too often.
+        """
+        key = self._keys.get(key_id)
+        if key is None:
+            raise UnauthorizedError("The key of this session was revoked.", "Send another key.")
+        return self._allowed(key, scope)
+
+    def key_of(self, token: str) -> ApiKey | None:
+        """The key of a token, unless it is wrong or was revoked."""
+        return self._keys.find(token)
+
+    def _allowed(self, key: ApiKey, scope: str) -> frozenset[str]:
         self._limit(key)
         if not key.allows(scope):
             raise ForbiddenError(f"The key lacks the scope {scope}.", "Use one that has it.")
@@ -138,10 +159,15 @@ class Needs:
     ) -> None:
         """Notes the scopes of who asks in ``request.state.scopes``."""
         access: Access = request.app.state.services.access
-        token = sent.credentials if sent else None
-        if token is None and request.method in ("GET", "HEAD"):
-            token = request.cookies.get(COOKIE)
-        request.state.scopes = access.check(token, self._scope)
+        sessions: Sessions = request.app.state.services.sessions
+        key_id = None
+        if sent is None and request.method in ("GET", "HEAD"):
+            key_id = sessions.key_id(request.cookies.get(COOKIE, ""))
+        request.state.scopes = (
+            access.check_session(key_id, self._scope)
+            if key_id is not None
+            else access.check(sent.credentials if sent else None, self._scope)
+        )
 
 
 async def _may_scrape(

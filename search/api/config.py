@@ -35,6 +35,9 @@ class ApiConfig(BaseSettings):
     keys_file: Path | None = None
     """Where the keys are kept; by default ``keys.json`` beside the store's folder."""
 
+    session_s: float = Field(default=12 * 3600, gt=0)
+    """How long a session of a browser lasts; the page opens a new one in time."""
+
     allowed_hosts: tuple[str, ...] = ()
     """Names that requests may ask for; those of this machine on the loopback device, else any."""
 

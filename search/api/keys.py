@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
-import os
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from filelock import FileLock
-
 from encoder.errors import InputError
+from search.api.access.private_file import PrivateFile
 
 SCOPES = ("read", "write", "admin")
 """read: search and look; write: upload and delete; admin: all, and paths of the server."""
@@ -51,6 +49,7 @@ class KeyRing:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._file = PrivateFile(path)
         self._lock = Lock()
         self._keys: dict[str, ApiKey] = {}
         self._stamp: tuple[int, int] | None = None
@@ -99,61 +98,30 @@ class KeyRing:
         is_right = hmac.compare_digest(_digest(secret), expected) and prefix == _PREFIX
         return key if key and is_right and key.revoked is None else None
 
+    def get(self, key_id: str) -> ApiKey | None:
+        """A key by its id, unless it was revoked."""
+        with self._lock:
+            self._refresh()
+            key = self._keys.get(key_id)
+        return key if key and key.revoked is None else None
+
     def _refresh(self) -> None:
-        try:
-            facts = self.path.stat()
-        except FileNotFoundError:
-            self._keys, self._stamp = {}, None
-            return
-        stamp = (facts.st_mtime_ns, facts.st_ino)
+        stamp = self._file.stamp()
         if stamp != self._stamp:
-            self._keys, self._stamp = _read(self.path), stamp
+            self._keys, self._stamp = _keys(self._file.read()), stamp
 
-    def _written(self) -> _Written:
-        return _Written(self.path)
-
-
-class _Written:
-    """The keys for a change, one process at a time; written whole or not at all."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._path = path
-        self._file_lock = FileLock(path.with_suffix(".lock"))
-
-    def __enter__(self) -> dict[str, ApiKey]:
-        self._file_lock.acquire()
-        self._keys = _read(self._path) if self._path.exists() else {}
-        return self._keys
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        try:
-            if kind is None:
-                partial = self._path.with_suffix(f".{os.getpid()}")
-                with open(partial, "w", opener=_private) as file:
-                    json.dump([asdict(key) for key in self._keys.values()], file, indent=1)
-                partial.replace(self._path)
-        finally:
-            self._file_lock.release()
+    @contextmanager
+    def _written(self) -> Iterator[dict[str, ApiKey]]:
+        """The keys for a change."""
+        with self._file.changing() as records:
+            keys = _keys(records)
+            yield keys
+            records[:] = [asdict(key) for key in keys.values()]
 
 
-def _read(path: Path) -> dict[str, ApiKey]:
-    keys = [ApiKey(**{**facts, "scopes": tuple(facts["scopes"])}) for facts in _json(path)]
+def _keys(records: Iterable[Mapping[str, Any]]) -> dict[str, ApiKey]:
+    keys = [ApiKey(**{**facts, "scopes": tuple(facts["scopes"])}) for facts in records]
     return {key.key_id: key for key in keys}
-
-
-def _json(path: Path) -> list[dict[str, Any]]:
-    try:
-        found: list[dict[str, Any]] = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise InputError(
-            "keys file", got=f"{path}, which is not JSON", wanted="what `anymodal keys` wrote"
-        ) from error
-    return found
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _digest(secret: str) -> str:

@@ -15,6 +15,7 @@ from search.terms import ItemEncoder
 from search.uploads import UploadFolder
 
 if TYPE_CHECKING:
+    from search.api.access.sessions import Sessions
     from search.api.auth import Access
     from search.api.config import ApiConfig
     from search.api.metrics import Metrics
@@ -28,6 +29,7 @@ class Services:
 
     config: ApiConfig
     access: Access
+    sessions: Sessions
     engine: SearchEngine
     encoder: ItemEncoder
     store: VectorStore

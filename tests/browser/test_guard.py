@@ -77,6 +77,10 @@ def test_a_key_is_asked_for_once_and_opens_pictures_too(
     until(locked, "document.querySelector('.hit img').naturalWidth > 0")
     assert locked.evaluate("Object.keys(localStorage).join()") == ""
     assert key not in locked.content()
+    (cookie,) = locked.context.cookies()
+    assert cookie["name"] == "anymodal_session"
+    assert not set(key.split("_")[1:]) & set(cookie["value"].split("_"))
+    assert key not in cookie["value"]
 
     locked.reload()
     expect(hits(locked)).to_have_count(1)

@@ -1,17 +1,19 @@
-"""``/v1/session``: a key as a cookie, for pictures and players, which cannot send headers."""
+"""``/v1/session``: a cookie in place of a key, for pictures and players, which send no headers."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
+from anyio import to_thread
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from search.api.auth import COOKIE, READ
-from search.api.depends import refusals
+from search.api.depends import Parts, refusals
 
 router = APIRouter(tags=["session"])
 
+_OF_BEFORE = "anymodal_key"  # held the key itself; not accepted any more
 _bearer = HTTPBearer(auto_error=False)
 
 
@@ -24,24 +26,29 @@ _bearer = HTTPBearer(auto_error=False)
 )
 async def open_session(
     request: Request,
+    services: Parts,
     sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> Response:
-    """Keep the key of this request as a cookie that scripts cannot read; it opens GET only."""
+    """Open a session for the key of this request: a cookie for GET only, hidden from scripts.
+
+    It takes the place of the session that the request came with.
+    """
     answer = Response(status_code=204)
-    if sent:
-        answer.set_cookie(
-            COOKIE,
-            sent.credentials,
-            httponly=True,
-            samesite="strict",
-            secure=request.url.scheme == "https",
-        )
+    key = services.access.key_of(sent.credentials) if sent else None
+    if key:
+        old = request.cookies.get(COOKIE, "")
+        token = await to_thread.run_sync(services.sessions.open, key.key_id, old)
+        is_secure = request.url.scheme == "https"
+        answer.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=is_secure)
+        answer.delete_cookie(_OF_BEFORE)
     return answer
 
 
 @router.delete("/v1/session", operation_id="close_session", status_code=204)
-async def close_session() -> Response:
-    """Forget the cookie."""
+async def close_session(request: Request, services: Parts) -> Response:
+    """End the session of this request, and forget its cookie."""
+    await to_thread.run_sync(services.sessions.close, request.cookies.get(COOKIE, ""))
     answer = Response(status_code=204)
     answer.delete_cookie(COOKIE)
+    answer.delete_cookie(_OF_BEFORE)
     return answer

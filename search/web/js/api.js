@@ -3,6 +3,8 @@
 import { sendForm } from "./upload_request.js";
 
 const KEY = "anymodal.key";
+const SESSION_MS = 3_600_000; // a session lasts for hours; a tab may stay open for days
+let renewal = 0;
 
 /** What the server refused, with its remedy. `retryAfterS` is set where it says when to return. */
 export class ApiError extends Error {
@@ -83,11 +85,13 @@ async function hasOtherKey(refused, error) {
 }
 
 /**
- * Exchange the key of this tab, if it has one, for a cookie that opens what is looked at only:
- * pictures and players cannot send a key themselves.
+ * Open a session for the key of this tab, if it has one, and a new one every hour: a cookie that
+ * opens what is looked at only, since pictures and players cannot send a key themselves.
  */
 export async function openSession() {
   if (!apiKey()) return;
+  clearTimeout(renewal);
+  renewal = setTimeout(openSession, SESSION_MS);
   try {
     await fetch(address("v1/session"), { method: "POST", headers: keyHeaders() });
   } catch {

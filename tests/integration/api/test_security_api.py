@@ -8,11 +8,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from search.api.auth import Access
+from search.api.access.sessions import Sessions
+from search.api.auth import COOKIE, Access
 from search.api.config import ApiConfig
 from search.api.keys import KeyRing
 from search.api.services import Services
 from tests.integration.api.conftest import served
+from workers.data_folder import sessions_path
 
 SEARCH = {"query": "rain"}
 
@@ -55,20 +57,97 @@ def test_keys_and_scopes(guarded: httpx.Client, ring: KeyRing, folder: Path) -> 
         assert guarded.get(path, headers=reader).status_code == 200
 
 
+def opened(
+    client: httpx.Client, token: str, sent: dict[str, str] | None = None
+) -> tuple[str, dict[str, str]]:
+    """The cookie of a new session, as it was set and as it is sent."""
+    answer = client.post("/v1/session", headers={**bearer(token), **(sent or {})})
+    assert answer.status_code == 204
+    client.cookies.clear()
+    (cookie,) = [c for c in answer.headers.get_list("set-cookie") if c.startswith(f"{COOKIE}=")]
+    return cookie, {"Cookie": cookie.split(";")[0]}
+
+
 def test_a_cookie_opens_what_is_looked_at_and_nothing_else(
     guarded: httpx.Client, ring: KeyRing
 ) -> None:
-    writer = bearer(ring.create("writer", ["read", "write"], 6000)[1])
-    opened = guarded.post("/v1/session", headers=writer)
-    assert opened.status_code == 204
-    cookie = opened.headers["set-cookie"]
+    writer = ring.create("writer", ["read", "write"], 6000)[1]
+    cookie, sent = opened(guarded, writer)
     assert "HttpOnly" in cookie
     assert "SameSite=strict" in cookie
-    sent = {"Cookie": cookie.split(";")[0]}
-    guarded.cookies.clear()
+    assert "Secure" not in cookie
     assert guarded.get("/v1/info", headers=sent).status_code == 200
+    assert guarded.head("/v1/assets/none/content", headers=sent).status_code == 404
     assert guarded.post("/v1/search", json=SEARCH, headers=sent).status_code == 401
     assert guarded.delete("/v1/assets/abc", headers=sent).status_code == 401
+
+
+def test_a_cookie_tells_nothing_of_the_key(guarded: httpx.Client, ring: KeyRing) -> None:
+    token = ring.create("reader", ["read"], 6000)[1]
+    first, second = (opened(guarded, token)[0] for _ in range(2))
+    assert first != second
+    for part in token.split("_"):
+        assert part == "am" or part not in first
+    for name in (COOKIE, "anymodal_key"):  # the second held the key in versions of before
+        raw = {"Cookie": f"{name}={token}"}
+        assert guarded.get("/v1/info", headers=raw).status_code == 401
+
+
+def test_a_session_ends_when_it_is_closed(guarded: httpx.Client, ring: KeyRing) -> None:
+    token = ring.create("reader", ["read"], 6000)[1]
+    (_, sent), (_, other) = opened(guarded, token), opened(guarded, token)
+    assert guarded.delete("/v1/session", headers=sent).status_code == 204
+    assert guarded.get("/v1/info", headers=sent).status_code == 401
+    assert guarded.get("/v1/info", headers=other).status_code == 200
+
+
+def test_a_new_session_takes_the_place_of_the_old_one(guarded: httpx.Client, ring: KeyRing) -> None:
+    token = ring.create("reader", ["read"], 6000)[1]
+    _, old = opened(guarded, token)
+    _, new = opened(guarded, token, old)
+    assert guarded.get("/v1/info", headers=old).status_code == 401
+    assert guarded.get("/v1/info", headers=new).status_code == 200
+
+
+def test_the_sessions_of_a_revoked_key_end(guarded: httpx.Client, ring: KeyRing) -> None:
+    key, token = ring.create("reader", ["read"], 6000)
+    _, sent = opened(guarded, token)
+    ring.revoke(key.key_id)
+    assert guarded.get("/v1/info", headers=sent).status_code == 401
+
+
+def test_every_process_of_a_service_knows_the_session(
+    guarded: httpx.Client, ring: KeyRing, parts: Services
+) -> None:
+    """As behind compose.proxy.yaml: other objects, the same folder."""
+    _, sent = opened(guarded, ring.create("reader", ["read"], 6000)[1])
+    other = replace(
+        parts,
+        access=Access(KeyRing(ring.path), required=True),
+        sessions=Sessions(sessions_path(), lasts_s=60),
+    )
+    with served(other) as client:
+        assert client.get("/v1/info", headers=sent).status_code == 200
+        assert client.delete("/v1/session", headers=sent).status_code == 204
+    assert guarded.get("/v1/info", headers=sent).status_code == 401
+
+
+@pytest.mark.parametrize(("proxies", "is_secure"), [(["127.0.0.1"], True), ([], False)])
+def test_a_cookie_is_secure_behind_a_proxy_that_says_https(
+    parts: Services, ring: KeyRing, proxies: list[str], is_secure: bool
+) -> None:
+    """And only if the proxy is one that was named."""
+    config = ApiConfig.model_validate({"proxies": proxies})
+    access = Access(ring, required=True)
+    with served(replace(parts, config=config, access=access)) as client:
+        token = ring.create("reader", ["read"], 6000)[1]
+        cookie, _ = opened(client, token, {"X-Forwarded-Proto": "https"})
+    assert ("; Secure" in cookie) is is_secure
+
+
+def test_a_cookie_from_elsewhere_locks_nobody_out(client: httpx.Client) -> None:
+    """A server of before on the same port may have left one."""
+    assert client.get("/v1/info", headers={"Cookie": f"{COOKIE}=unknown"}).status_code == 200
 
 
 def test_a_key_that_asks_too_often_is_told_when_to_come_back(

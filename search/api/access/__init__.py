@@ -1,0 +1,1 @@
+"""What the API keeps of those who may ask."""

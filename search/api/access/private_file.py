@@ -1,0 +1,64 @@
+"""A JSON file that its owner alone may read, shared by the processes of a service."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from encoder.errors import InputError
+
+
+class PrivateFile:
+    """A mapping in a file: one process at a time changes it, and it is written whole or not at all.
+
+    Args:
+        path: made with the first change.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def stamp(self) -> tuple[int, int] | None:
+        """Another value after each change; None if there is no file."""
+        try:
+            facts = self.path.stat()
+        except FileNotFoundError:
+            return None
+        return facts.st_mtime_ns, facts.st_ino
+
+    def read(self) -> Any:
+        """What is in it; an empty list if there is no file.
+
+        Raises:
+            InputError: it is not JSON.
+        """
+        try:
+            return json.loads(self.path.read_bytes())
+        except FileNotFoundError:
+            return []
+        except ValueError as error:
+            raise InputError(
+                str(self.path), got="a file that is not JSON", wanted="what anymodal wrote there"
+            ) from error
+
+    @contextmanager
+    def changing(self) -> Iterator[list[dict[str, Any]]]:
+        """Its records, to be changed in place; they are written at the end, but not on an error."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.path.with_suffix(".lock")):
+            records: list[dict[str, Any]] = self.read()
+            yield records
+            partial = self.path.with_suffix(f".{os.getpid()}")
+            with open(partial, "w", opener=_private) as file:
+                json.dump(records, file, indent=1)
+            partial.replace(self.path)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

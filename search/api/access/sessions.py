@@ -1,0 +1,74 @@
+"""Sessions of browsers: random tokens instead of keys, kept as hashes in a file."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Lock
+
+from search.api.access.private_file import PrivateFile
+
+_MOST_PER_KEY = 100
+
+
+class Sessions:
+    """What `POST /v1/session` opens. Safe to use from threads, and by several processes.
+
+    A token says nothing: what it opens is looked up, so that it ends at once when it is closed,
+    when its time is over, or when its key is revoked.
+
+    Args:
+        path: where they are kept, for all processes of a service.
+        lasts_s: how long a session lasts.
+        clock: seconds since 1970.
+    """
+
+    def __init__(self, path: Path, lasts_s: float, clock: Callable[[], float] = time.time) -> None:
+        self._file = PrivateFile(path)
+        self._lasts_s, self._clock = lasts_s, clock
+        self._lock = Lock()
+        self._stamp: tuple[int, int] | None = None
+        self._known: dict[str, tuple[str, float]] = {}
+
+    def open(self, key_id: str, instead_of: str = "") -> str:
+        """A new token for a key, in place of another one if that is given.
+
+        Beyond a hundred sessions of one key the oldest is closed.
+        """
+        token, now = secrets.token_urlsafe(32), self._clock()
+        closed = _digest(instead_of)
+        with self._file.changing() as records:
+            others = [r for r in records if r["ends"] > now and r["digest"] != closed]
+            own = [r for r in others if r["key_id"] == key_id]
+            surplus = own[: max(0, len(own) + 1 - _MOST_PER_KEY)]
+            new = {"digest": _digest(token), "key_id": key_id, "ends": now + self._lasts_s}
+            records[:] = [*(r for r in others if r not in surplus), new]
+        return token
+
+    def close(self, token: str) -> None:
+        """Let a token open nothing any more; it is no error if it does not now."""
+        if self.key_id(token) is None:
+            return
+        with self._file.changing() as records:
+            records[:] = [r for r in records if r["digest"] != _digest(token)]
+
+    def key_id(self, token: str) -> str | None:
+        """The key for which a token was made, or None if it opens nothing.
+
+        Looked up by its hash: how long that takes tells nothing of the token.
+        """
+        with self._lock:
+            stamp = self._file.stamp()
+            if stamp != self._stamp:
+                records = self._file.read()
+                self._known = {r["digest"]: (r["key_id"], r["ends"]) for r in records}
+                self._stamp = stamp
+            key_id, ends = self._known.get(_digest(token), (None, 0.0))
+        return key_id if ends > self._clock() else None
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode(errors="replace")).hexdigest()
