@@ -21,12 +21,15 @@ from encoder.types import Modality
 from search.explain import explain_query
 from search.filters import matches
 from search.fusion import (
+    SPREAD_OF,
     Candidate,
     FusedQuery,
+    WordsWeight,
     identical_is_above,
     rank,
     score_segments,
     with_words,
+    words_weight,
 )
 from search.grouping import Group, by_asset, by_segment
 from search.planner import MAX_CANDIDATES, Plan, Share, widened
@@ -103,6 +106,7 @@ class Finder:
     has_shown: Callable[[str], bool]
     _rows: dict[str, AssetRow | None] = field(default_factory=dict)
     _n_seen: dict[Modality, int] = field(default_factory=dict)
+    _weights: dict[Modality, WordsWeight] = field(default_factory=dict)
 
     def find(self) -> list[Pool]:
         """The pool of each share."""
@@ -128,7 +132,9 @@ class Finder:
 
     def explain(self) -> dict[str, Any]:
         """What the query became; see `search.explain`."""
-        return explain_query(self.query, self.plan, self.space, self._n_seen, self.words.text)
+        return explain_query(
+            self.query, self.plan, self.space, self._n_seen, self.words.text, self._weights
+        )
 
     def _joined(self) -> list[str] | None:
         """The assets that the filter selects, if they are few."""
@@ -154,8 +160,25 @@ class Finder:
             found = self._mixed(n, asset_ids) if self._can_mix() else self._each(n, asset_ids)
         with self.progress.stage("lexical") if words else nullcontext():
             lexical = words.result() if words else []
+        self._weigh(found, lexical)
         with self.progress.stage("fuse"):
             return self._fused(found, lexical, n)
+
+    def _weigh(self, found: _Found, words: Sequence[ScoredSegment]) -> None:
+        """Weigh words by the first round, so that all pages and filters rank by the same weight.
+
+        A mixed list may hold too few segments of a kind to tell the spread of its scores.
+        """
+        for kind in {
+            word.modality for word in words
+        } & found.segments.keys() - self._weights.keys():
+            segments = found.segments[kind]
+            if kind in found.bounds and len(segments) < SPREAD_OF:
+                with self.progress.stage("search"):
+                    segments = self._nearest([kind], SPREAD_OF, None)[kind]
+            scored = score_segments(kind, segments[:SPREAD_OF], self.fused, self.space)
+            of_kind = [word for word in words if word.modality == kind]
+            self._weights[kind] = words_weight(scored, of_kind)
 
     def _can_mix(self) -> bool:
         """Whether one mixed list is wanted, and the store ranks it as the space does."""
@@ -229,7 +252,11 @@ class Finder:
             if n is not None and len(segments) >= n:
                 horizon.setdefault(modality, scored[-1].score)
             found_by_words = [word for word in words if word.modality == modality]
-            lists[modality] = with_words(scored, found_by_words, horizon.get(modality))
+            lists[modality] = (
+                with_words(scored, found_by_words, self._weights[modality], horizon.get(modality))
+                if found_by_words
+                else scored
+            )
         return Seen(rank(lists), horizon)
 
     def _pools(self, seen: Seen) -> list[Pool]:
@@ -288,6 +315,7 @@ class Finder:
         words = self.words.look(MAX_CANDIDATES, asset_ids)
         with self.progress.stage("lexical") if words else nullcontext():
             lexical = words.result() if words else []
+        self._weigh(_Found(found), lexical)
         with self.progress.stage("fuse"):
             return self._fused(_Found(found), lexical, None)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from encoder.space import Space
 from encoder.types import Embeddings, Modality
-from search.fusion import Candidate, FusedQuery, score_cosines
+from search.fusion import Candidate, FusedQuery, WordsWeight, score_cosines
 from search.planner import Plan
 from search.types import Explanation, Query, Term, TermScore
 
@@ -54,7 +54,12 @@ def explain_hit(
 
 
 def explain_query(
-    query: Query, plan: Plan, space: Space, found: Mapping[Modality, int], words: str
+    query: Query,
+    plan: Plan,
+    space: Space,
+    found: Mapping[Modality, int],
+    words: str,
+    weights: Mapping[Modality, WordsWeight],
 ) -> dict[str, Any]:
     """What a query became, as plain values.
 
@@ -64,6 +69,7 @@ def explain_query(
         space: its calibration is named.
         found: how many segments of each modality were looked at.
         words: what BM25 looked for; empty if it did not.
+        weights: of the words, where they found segments.
     """
     return {
         "words": words,
@@ -76,10 +82,15 @@ def explain_query(
                 "candidates": found.get(kind, 0),
                 "mu": space.calibration[kind].mu if kind in space.calibration else 0.0,
                 "c": space.calibration[kind].c if kind in space.calibration else 1.0,
+                **_words_of(weights.get(kind)),
             }
             for kind in plan.modalities
         },
     }
+
+
+def _words_of(weight: WordsWeight | None) -> dict[str, float]:
+    return {"words_gain": weight.gain, "words_best": weight.best} if weight else {}
 
 
 def _kind(term: Term) -> str:

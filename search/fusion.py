@@ -16,8 +16,11 @@ from search.types import ScoredSegment
 
 # Embeddings of one content differ by rounding, of others by far more.
 _IDENTICAL = 1 - 1e-5
-# What the best match of words weighs, in units of calibrated scores; see benchmarks/hybrid.py.
-_WORDS_WEIGHT = 2.0
+# What the best match of words weighs, in spreads of the query's own scores; see
+# benchmarks/hybrid.py.
+_WORDS_WEIGHT = 4.0
+SPREAD_OF = 32
+"""So many of the best segments of a modality tell the spread of its scores."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,16 +143,59 @@ def rank(lists: Mapping[Modality, Sequence[Candidate]]) -> list[Candidate]:
     return sorted(together, key=lambda c: (-c.score, c.segment.segment_id))
 
 
+class WordsWeight(NamedTuple):
+    """What a match of words adds to a score: ``gain`` times BM25, divided by ``best``.
+
+    Args:
+        gain: in units of the scores.
+        best: the highest BM25 of the query.
+    """
+
+    gain: float
+    best: float
+
+
+def words_weight(
+    dense: Sequence[Candidate],
+    lexical: Sequence[ScoredSegment],
+    weight: float = _WORDS_WEIGHT,
+) -> WordsWeight:
+    """How much words weigh beside the vectors of one modality.
+
+    The best match gains ``weight`` times the standard deviation of the best `SPREAD_OF` scores, so
+    that words mean the same for every model, calibrated or not: scores times a, plus b, rank
+    alike. The first score does not count, or words would weigh the more the further it leads; nor
+    does what is identical to the query, which words do not move.
+
+    Args:
+        dense: scored segments of one modality, best first.
+        lexical: segments of the same modality that words found, at least one.
+        weight: in standard deviations.
+    """
+    best = max(segment.cosine for segment in lexical) or 1.0
+    return WordsWeight(weight * _spread(dense), best)
+
+
+def _spread(dense: Sequence[Candidate]) -> float:
+    scores = [c.score for c in dense[:SPREAD_OF] if c.segment.cosine < _IDENTICAL]
+    if not scores or scores[0] == scores[-1]:
+        return 1.0  # nothing to weigh words against
+    behind = scores[1:]
+    if behind[0] == behind[-1]:
+        return (scores[0] - scores[-1]) / 2
+    return float(np.std(behind, ddof=1))
+
+
 def with_words(
     dense: Sequence[Candidate],
     lexical: Sequence[ScoredSegment],
+    weight: WordsWeight,
     unseen: float | None = None,
-    weight: float = _WORDS_WEIGHT,
 ) -> list[Candidate]:
     """Let the words found re-rank the segments of one modality, within its share of a mixed list.
 
-    To the calibrated score comes ``weight`` times BM25, scaled by its highest (a convex
-    combination; Bruch, Gai and Ingber, TOIS 2023). In this order, the first segment gets the score
+    To the score comes BM25 by its weight (a convex combination; Bruch, Gai and Ingber, TOIS 2023).
+    In this order, the first segment gets the score
     that the first one had before, the second that of the second, and so on: words decide which
     texts stand where texts stand, and no picture or sound moves. What is identical to the query
     stays in front.
@@ -157,9 +203,9 @@ def with_words(
     Args:
         dense: scored segments of one modality, best first.
         lexical: segments of the same modality that words found, best first, with BM25 as cosine.
+        weight: see `words_weight`.
         unseen: the score that what only words found is taken to have; None for the last of
             ``dense``.
-        weight: of the best match of words.
 
     Returns:
         As many candidates as ``dense`` has, of both lists.
@@ -167,7 +213,6 @@ def with_words(
     if not dense or not lexical:
         return list(dense)
     found = {segment.segment_id: (place, segment) for place, segment in enumerate(lexical, 1)}
-    highest = max(segment.cosine for segment in lexical) or 1.0
     lowest = dense[-1].score if unseen is None else unseen
     known = {candidate.segment.segment_id for candidate in dense}
     both = [*dense, *(Candidate(s, lowest) for s in lexical if s.segment_id not in known)]
@@ -179,9 +224,9 @@ def with_words(
         return candidate._replace(lexical_rank=place, lexical_score=segment.cosine)
 
     def order(candidate: Candidate) -> tuple[bool, float, str]:
-        gain = weight * (candidate.lexical_score or 0.0) / highest
+        by_words = weight.gain * (candidate.lexical_score or 0.0) / weight.best
         is_other = candidate.dense_rank is None or candidate.segment.cosine < _IDENTICAL
-        return is_other, -candidate.score - gain, candidate.segment.segment_id
+        return is_other, -candidate.score - by_words, candidate.segment.segment_id
 
     ordered = sorted(map(with_match, both), key=order)
     return [

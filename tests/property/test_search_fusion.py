@@ -6,7 +6,15 @@ from hypothesis import strategies as st
 
 from encoder.space import Calibration, Space, l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, Embeddings
-from search.fusion import Candidate, FusedQuery, fuse_terms, rank, score_segments, with_words
+from search.fusion import (
+    Candidate,
+    FusedQuery,
+    fuse_terms,
+    rank,
+    score_segments,
+    with_words,
+    words_weight,
+)
 from search.grouping import by_asset
 from search.types import ScoredSegment
 
@@ -119,7 +127,40 @@ def test_words_move_nothing_outside_their_modality(
         (w._replace(modality=TEXT, cosine=abs(w.cosine) + 0.1) for w in words),
         key=lambda w: -w.cosine,
     )
-    fused = with_words(dense, lexical)
+    fused = with_words(dense, lexical, words_weight(dense, lexical)) if lexical else dense
     assert [c.score for c in fused] == [c.score for c in dense]
     assert len({c.segment.segment_id for c in fused}) == len(fused)
     assert {c.segment.segment_id for c in fused} <= {s.segment_id for s in (*texts, *lexical)}
+
+
+@given(
+    st.lists(st.integers(0, 90), max_size=50),
+    st.dictionaries(st.integers(0, 60), st.integers(1, 9), min_size=1, max_size=20),
+    st.sampled_from([0.001, 0.02, 3.0, 500.0]),
+    st.sampled_from([-7.0, 0.0, 0.3, 40.0]),
+)
+def test_words_rank_alike_however_scores_are_scaled_and_shifted(
+    hundredths: list[int], words: dict[int, int], scale: float, shift: float
+) -> None:
+    lexical = [
+        ScoredSegment(f"s{number:02}", "a", TEXT, float(bm25))
+        for number, bm25 in sorted(words.items(), key=lambda pair: (-pair[1], pair[0]))
+    ]
+    plain = score_segments(
+        TEXT,
+        [ScoredSegment(f"s{n:02}", "a", TEXT, cosine / 100) for n, cosine in enumerate(hundredths)],
+        QUERY,
+        SPACE,
+    )
+    moved = [c._replace(score=scale * c.score + shift) for c in plain]
+    weight, other = words_weight(plain, lexical), words_weight(moved, lexical)
+    scores = {c.segment.segment_id: c.score for c in plain}
+    found = {segment.segment_id: segment.cosine for segment in lexical}
+    kinds = {
+        (scores.get(name, min(scores.values(), default=0.0)), found.get(name, 0.0))
+        for name in scores.keys() | found.keys()
+    }
+    totals = sorted(score + weight.gain * bm25 / weight.best for score, bm25 in kinds)
+    assume((np.diff(totals) > 1e-9).all())  # else rounding decides
+    same = [c.segment.segment_id for c in with_words(plain, lexical, weight)]
+    assert [c.segment.segment_id for c in with_words(moved, lexical, other)] == same

@@ -6,7 +6,16 @@ import pytest
 from encoder.errors import InputError
 from encoder.space import Calibration, Space
 from encoder.types import AUDIO, IMAGE, TEXT, Modality
-from search.fusion import Candidate, FusedQuery, fuse_terms, rank, score_segments, with_words
+from search.fusion import (
+    Candidate,
+    FusedQuery,
+    WordsWeight,
+    fuse_terms,
+    rank,
+    score_segments,
+    with_words,
+    words_weight,
+)
 from search.types import ScoredSegment
 
 SPACE = Space(2, {}, {IMAGE: Calibration(0.5, 0.1), TEXT: Calibration(0.1, 0.2)})
@@ -79,7 +88,8 @@ def test_nothing_found_ranks_to_nothing() -> None:
 
 def test_words_change_places_and_no_scores() -> None:
     dense = scored(found("a", 0.5), found("b", 0.48), found("c", 0.12))
-    fused = with_words(dense, [found("c", 7.0), found("b", 6.0)])
+    words = [found("c", 7.0), found("b", 6.0)]
+    fused = with_words(dense, words, words_weight(dense, words))
     assert ids(fused) == ["b", "c", "a"]
     assert [c.score for c in fused] == [c.score for c in dense]
     assert [(c.dense_rank, c.lexical_rank, c.lexical_score) for c in fused] == [
@@ -92,7 +102,8 @@ def test_words_change_places_and_no_scores() -> None:
 
 def test_what_only_words_find_takes_a_place() -> None:
     dense = scored(found("a", 0.5), found("b", 0.48))
-    fused = with_words(dense, [found("new", 9.0)])
+    words = [found("new", 9.0)]
+    fused = with_words(dense, words, words_weight(dense, words))
     assert ids(fused) == ["new", "a"]
     assert (fused[0].score, fused[0].dense_rank, fused[0].dense_score) == (
         dense[0].score,
@@ -102,12 +113,38 @@ def test_what_only_words_find_takes_a_place() -> None:
 
 
 def test_the_same_content_stays_before_what_words_find() -> None:
-    fused = with_words(scored(found("same", 1.0), found("b", 0.1)), [found("b", 9.0)])
+    dense = scored(found("same", 1.0), found("b", 0.1))
+    fused = with_words(dense, [found("b", 9.0)], WordsWeight(100.0, 9.0))
     assert ids(fused) == ["same", "b"]
 
 
 def test_without_words_nothing_changes() -> None:
     dense = scored(found("a", 0.5))
-    assert with_words(dense, []) == dense
-    assert with_words([], [found("a", 1.0)]) == []
-    assert with_words(dense, [found("x", 1.0)], weight=0.0) == dense
+    weight = WordsWeight(2.0, 1.0)
+    assert with_words(dense, [], weight) == dense
+    assert with_words([], [found("a", 1.0)], weight) == []
+    assert with_words(dense, [found("x", 1.0)], WordsWeight(0.0, 1.0)) == dense
+
+
+def test_the_weight_of_words_is_four_deviations_of_those_behind_the_best() -> None:
+    dense = scored(found("a", 0.9), *(found(f"b{n}", n / 100) for n in range(50)))
+    behind = [candidate.score for candidate in dense[1:32]]
+    weight = words_weight(dense, [found("a", 3.0), found("b7", 2.0)])
+    assert weight == (pytest.approx(4 * np.std(behind, ddof=1)), 3.0)
+
+
+@pytest.mark.parametrize(
+    ("cosines", "gain"),
+    [
+        ([0.5], 4.0),
+        ([0.5] * 40, 4.0),
+        ([1.0, 0.5, 0.5], 4.0),  # what is identical stays in front anyway
+        ([0.5, 0.3], 2.0),
+        ([0.5, *[0.3] * 40], 2.0),
+    ],
+)
+def test_the_weight_of_words_is_told_where_scores_have_no_spread(
+    cosines: list[float], gain: float
+) -> None:
+    dense = scored(*(found(f"s{n:02}", cosine) for n, cosine in enumerate(cosines)))
+    assert words_weight(dense, [found("s00", 2.0)]).gain == pytest.approx(gain)

@@ -14,7 +14,7 @@ from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Modality
 from search import Query, SearchEngine, Term
 from search.errors import NotFoundError
 from search.store.memory import MemoryStore
-from search.types import AssetRow, ScoredSegment, SegmentRow
+from search.types import AssetRow, Explanation, ScoredSegment, SegmentRow
 
 DIM = 4
 
@@ -86,6 +86,56 @@ def test_words_lift_a_text_to_the_first_place_of_texts_and_move_no_picture(
     assert dense == ["picture", "near", "words", "far", "other"]
     assert hybrid == ["picture", "words", "near", "far", "other"]
     assert store.asked == ["pump error E4711"]
+
+
+def test_places_follow_from_what_is_explained(store: WordStore) -> None:
+    for number in range(20):
+        add(store, f"more{number}", TEXT, north(0.9 + number / 5), "a pump " * (number % 3 == 0))
+    query = replace(PUMP, modalities=[TEXT], limit=40, explain=True)
+    result = SearchEngine(NorthEncoder(), store).search(query)
+    assert result.explain is not None
+    weight = result.explain["modalities"]["text"]
+    assert weight["words_best"] == 3.0
+    assert weight["words_gain"] > 0
+
+    def total(why: Explanation | None) -> float:
+        assert why is not None
+        words = (why.lexical_score or 0.0) / weight["words_best"]
+        return why.dense_score + weight["words_gain"] * words
+
+    totals = [total(hit.explanation) for hit in result.hits]
+    assert totals == sorted(totals, reverse=True)
+
+
+@pytest.mark.parametrize("mixes", [True, False])
+@pytest.mark.parametrize("scale", [1.0, 0.02])
+def test_words_weigh_the_same_on_every_page_and_for_every_scale(mixes: bool, scale: float) -> None:
+    """Pictures crowd the texts out of a mixed list, so that its first page tells no spread."""
+    encoder = NorthEncoder()
+    encoder.space = Space(
+        DIM, {}, {TEXT: Calibration(0.1, 0.2 / scale), IMAGE: Calibration(-3.49, 1.0 / scale)}
+    )
+    store = WordStore(encoder.space.calibration if mixes else {})
+    for number in range(60):
+        text = {9: "a pump", 26: "a pump", 43: "error e4711 of a pump"}.get(number, "nothing")
+        add(store, f"text{number:02}", TEXT, north(0.5 + number / 50), text)
+        add(store, f"image{number:02}", IMAGE, north(0.5 + number / 50))
+    engine = SearchEngine(encoder, store)
+    ask = replace(PUMP, explain=True)
+    whole = engine.search(replace(ask, limit=120)).hits
+    paged, gains, cursor = [], [], ""
+    while len(paged) < 120:
+        page = engine.search(replace(ask, limit=9, cursor=cursor))
+        assert page.explain is not None
+        paged += page.hits
+        gains.append(page.explain["modalities"]["text"]["words_gain"])
+        cursor = page.next_cursor
+    assert gains == pytest.approx([gains[0]] * len(gains))
+    texts = [hit.asset_id for hit in whole if hit.modality == TEXT]
+    assert texts[:2] == ["text09", "text00"]
+    # lifted to where a part of the words belongs, and not in front of all
+    assert 10 < texts.index("text26") < 20
+    assert [hit.asset_id for hit in paged] == [hit.asset_id for hit in whole]
 
 
 def test_only_what_pulls_is_looked_for_in_words(store: WordStore) -> None:
