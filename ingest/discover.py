@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from encoder.errors import MediaError
@@ -15,10 +16,13 @@ from ingest.types import Failure
 logger = logging.getLogger(__name__)
 
 OnRefused = Callable[[Failure], None]
+OnUnread = Callable[[Path], None]
 
 
 def discover(
-    paths: Iterable[str | os.PathLike[str]], on_refused: OnRefused | None = None
+    paths: Iterable[str | os.PathLike[str]],
+    on_refused: OnRefused | None = None,
+    on_unread: OnUnread = lambda _: None,
 ) -> Iterator[Path]:
     """The files to ingest, streamed, in the order of names.
 
@@ -31,11 +35,12 @@ def discover(
     Args:
         paths: files and folders.
         on_refused: told of each link that is refused; by default it is logged as a warning.
+        on_unread: told of each of ``paths`` in which a folder cannot be read.
     """
     for path in paths:
         root = Path(path).expanduser()
         if _is_folder(root):
-            yield from _walk(root, on_refused or _log)
+            yield from _walk(root, on_refused or _log, partial(on_unread, Path(path)))
         else:
             yield root
 
@@ -48,7 +53,7 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _walk(root: Path, on_refused: OnRefused) -> Iterator[Path]:
+def _walk(root: Path, on_refused: OnRefused, on_unread: Callable[[], None]) -> Iterator[Path]:
     # A stack, not recursion: folders may be nested deeper than Python's calls.
     waiting = [root]
     inside = root.resolve()
@@ -57,6 +62,7 @@ def _walk(root: Path, on_refused: OnRefused) -> Iterator[Path]:
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError:
+            on_unread()
             yield folder  # `identify` reports it as a folder that cannot be read
             continue
         folders = []

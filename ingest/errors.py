@@ -13,3 +13,7 @@ class DecoderProcessError(AnymodalError):
 
 class RefusedLinkError(MediaError):
     """A link within a folder leads out of it, nowhere, in a circle or to a hidden entry."""
+
+
+class EmptiedFolderError(MediaError):
+    """A folder in which files are stored is empty, as where a disk is not mounted."""

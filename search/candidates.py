@@ -285,7 +285,7 @@ class Finder:
         return kept
 
     def _verified(self, groups: Sequence[Group], wanted: int) -> list[Group]:
-        """Those whose asset is committed, and as the filter wants it; ``wanted`` at most."""
+        """Those whose asset is committed, has a file and is as the filter wants it."""
         kept: list[Group] = []
         start, size = 0, wanted
         while start < len(groups) and len(kept) < wanted:
@@ -303,7 +303,9 @@ class Finder:
 
     def _is_wanted(self, row: AssetRow | None) -> bool:
         filter = self.query.filter
-        return row is not None and (filter is None or matches(filter, row))
+        if row is None or row.is_gone:
+            return False
+        return filter is None or matches(filter, row)
 
     def _search_all(self, asset_ids: Collection[str] | None) -> Seen:
         """Ask for some assets at a time until all were seen: slow, exact, hardly ever needed."""

@@ -18,6 +18,7 @@ from search.explain import explain_hit
 from search.fusion import FusedQuery, fuse_terms
 from search.grouping import Group
 from search.latency import LatencyTracker
+from search.locations import shown_location
 from search.pages import Page, read_page
 from search.planner import Plan, plan
 from search.presentation import hit_of
@@ -156,11 +157,13 @@ class SearchEngine:
 
     def _hits(self, groups: Sequence[Group], finder: Finder, request: _Request) -> list[Hit]:
         explanations = self._explain(groups, request) if request.query.explain else []
+        hits = []
         with request.progress.stage("fetch"):
-            return [
-                hit_of(group, finder.row(group), request.plan.words, explanation)
-                for group, explanation in zip_longest(groups, explanations)
-            ]
+            for group, explanation in zip_longest(groups, explanations):
+                row = finder.row(group)
+                uri = shown_location(row.locations)
+                hits.append(hit_of(group, row, uri, request.plan.words, explanation))
+        return hits
 
     def _explain(self, groups: Sequence[Group], request: _Request) -> list[Explanation]:
         if not groups:

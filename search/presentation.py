@@ -11,13 +11,18 @@ from search.types import AssetRow, Explanation, Hit, Moment
 
 
 def hit_of(
-    group: Group, asset: AssetRow, words: Sequence[str], explanation: Explanation | None = None
+    group: Group,
+    asset: AssetRow,
+    uri: str,
+    words: Sequence[str],
+    explanation: Explanation | None = None,
 ) -> Hit:
     """A hit.
 
     Args:
         group: its best segment, and the moments.
         asset: the commit row.
+        uri: which of its locations is shown.
         words: the texts searched for, to be marked in the snippets.
         explanation: of its score, if one was asked for.
     """
@@ -27,7 +32,7 @@ def hit_of(
     return Hit(
         asset_id=segment.asset_id,
         segment_id=segment.segment_id,
-        uri=next(iter(asset.locations), ""),
+        uri=uri,
         modality=segment.modality,
         score=group.best.score,
         start_s=segment.start_s,

@@ -193,6 +193,10 @@ def _plain(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return {key: str(value) if isinstance(value, str) else value for key, value in pairs}
 
 
+GONE_SINCE = "gone_since"
+"""In the metadata of an asset without a file: when that was seen, in seconds since 1970."""
+
+
 @dataclass(frozen=True)
 class AssetRow:
     """The commit row of an asset: it is ingested once this is stored.
@@ -209,6 +213,11 @@ class AssetRow:
     n_segments: int
     locations: Sequence[str]
     metadata: Mapping[str, JsonValue] = field(default_factory=dict)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether an ingest saw that none of its locations exists any more."""
+        return GONE_SINCE in self.metadata
 
 
 @dataclass(frozen=True, eq=False)

@@ -65,11 +65,16 @@ class JobBoard:
         self._patience_s = patience_s
 
     def create(
-        self, paths: Sequence[str], *, priority: str = "normal", labels: Labels | None = None
+        self,
+        paths: Sequence[str],
+        *,
+        priority: str = "normal",
+        labels: Labels | None = None,
+        prune: bool = False,
     ) -> str:
         """A new job over these files and folders, which get these labels; its id."""
         job_id = uuid.uuid4().hex[:12]
-        self.restart(job_id, paths, priority=priority, labels=labels or {})
+        self.restart(job_id, paths, priority=priority, labels=labels or {}, prune=prune)
         return job_id
 
     def restart(
@@ -79,6 +84,7 @@ class JobBoard:
         *,
         priority: str,
         labels: Labels,
+        prune: bool = False,
         start_s: float = _START_S,
     ) -> None:
         """Plan a job from its beginning; what is stored already will be counted as unchanged.
@@ -88,6 +94,7 @@ class JobBoard:
             paths: what it is about.
             priority: of its shards.
             labels: of its files.
+            prune: whether assets without any file are removed at its end.
             start_s: how long a planner may take to begin before a worker plans the job.
         """
         seconds, micros = self.patiently(self._redis.time)
@@ -101,6 +108,7 @@ class JobBoard:
             "priority": priority,
             "paths": json.dumps(list(paths)),
             "labels": json.dumps(dict(labels)),
+            "prune": int(prune),
         }
 
         def write() -> None:
@@ -133,9 +141,10 @@ class JobBoard:
         """Keep the lease; False if the job is no longer this planner's."""
         return bool(self._run(lua.PLANNING, job_id, planner, self.lease_s))
 
-    def planned(self, job_id: str, planner: str) -> None:
-        """Say that all shards were added."""
-        self._run(lua.PLANNED, job_id, planner)
+    def planned(self, job_id: str, planner: str, last: Mapping[str, Shard] | None = None) -> bool:
+        """Say that all shards were added, but for ``last``, of which no file is counted."""
+        opened = {name: json.dumps(asdict(shard)) for name, shard in (last or {}).items()}
+        return bool(self._run(lua.PLANNED, job_id, planner, json.dumps(opened)))
 
     def leave_planning(self, job_id: str, planner: str) -> None:
         """Leave the rest of the job to another planner."""
@@ -202,6 +211,7 @@ class JobBoard:
             "unchanged": report.unchanged,
             "bytes": report.n_bytes,
             **{f"segments:{kind}": n for kind, n in report.segments.items()},
+            **{f"gone:{name}": n for name, n in report.gone.items()},
             **{f"stage:{stage}": round(s, 4) for stage, s in report.stage_s.items()},
         }
         failed = {failure.uri: json.dumps(asdict(failure)) for failure in report.failures}

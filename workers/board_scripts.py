@@ -147,9 +147,12 @@ for i = 1, 6 do redis.call('EXPIRE', KEYS[i], ARGV[2]) end
 return 1
 """
 
-# job id, ttl, token: every shard has been added.
+# job id, ttl, token, shards (a JSON object): all has been added, and these come last.
 PLANNED = f"""{_NOW}{_CLOSE}{_PLANNER}
 if not is_planner(ARGV[3]) then return 0 end
+for shard, payload in pairs(cjson.decode(ARGV[4])) do
+  redis.call('HSET', KEYS[2], shard, payload)
+end
 redis.call('HSET', KEYS[1], 'planned', 1, 'state', 'running')
 settle()
 return 1

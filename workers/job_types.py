@@ -29,6 +29,10 @@ class Shard:
     labels: Labels = field(default_factory=dict)
     trace: dict[str, str] = field(default_factory=dict)
     """The job's span (`workers.tracing.carrier`), to which those of the shard belong."""
+    folders: list[str] = field(default_factory=list)
+    """Instead of files: the job's folders, whose stored files may be gone. The last shard."""
+    prune: bool = False
+    """Whether assets without any file are removed."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,10 @@ class JobView:
     """The workers that cannot plan it, and why."""
     waits_for: str = ""
     """Why the last shard was given back: a disk that is full."""
+    prune: bool = False
+    """Whether assets without any file are removed at its end."""
+    gone: Mapping[str, int] = field(default_factory=dict)
+    """See `workers.reports.Gone`."""
 
     @property
     def n_done(self) -> int:
@@ -118,6 +126,7 @@ class JobView:
             "priority": self.priority,
             "paths": self.paths,
             "labels": dict(self.labels),
+            "prune": self.prune,
             "created": round(self.created, 3),
             "finished": round(self.finished, 3) if self.finished else None,
             "seconds": round(self.seconds, 3),
@@ -126,6 +135,7 @@ class JobView:
             "ingested": self.ingested,
             "unchanged": self.unchanged,
             "failed": self.failed,
+            **{name: self.gone.get(name, 0) for name in ("dropped", "gone", "pruned")},
             "bytes": self.n_bytes,
             "open_shards": self.open_shards,
             "shards_at_work": self.shards_at_work,
@@ -182,4 +192,6 @@ class JobView:
             facts.get("reason", ""),
             group("declined:"),
             facts.get("waits_for", ""),
+            facts.get("prune") == "1",
+            {name: int(float(n)) for name, n in group("gone:").items()},
         )

@@ -10,7 +10,7 @@ from encoder.errors import InputError
 from workers.job_types import Labels
 
 # What a file says of itself is no matter of opinion; tags have an option of their own.
-_TOLD_BY_THE_FILE = frozenset({"duration_s", "width", "height", "modified", "tags"})
+_TOLD_BY_THE_FILE = frozenset({"duration_s", "width", "height", "modified", "gone_since", "tags"})
 _TEXTS = frozenset({"title", "language"})
 _MAX_BYTES = 32_768
 

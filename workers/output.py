@@ -141,11 +141,22 @@ def report_lines(report: IngestReport, wall_s: float) -> list[str]:
         f"{report.unchanged} unchanged, {len(report.failures)} set aside, in {wall_s:.1f} s",
         f"[dim]stages: {stages}[/]",
     ]
+    lines += gone_lines(report.gone)
     lines += [
         f"[yellow]set aside[/] {escape(failure.uri)}: {escape(failure.reason)}"
         for failure in report.failures
     ]
     return lines
+
+
+def gone_lines(gone: Mapping[str, int]) -> Iterator[str]:
+    """What is said of files that were stored and are no longer there."""
+    if n := gone.get("dropped"):
+        yield f"{n} former places of files forgotten"
+    if n := gone.get("gone"):
+        yield f"{n} gone, and found no more; --prune removes them"
+    if n := gone.get("pruned"):
+        yield f"{n} gone and removed"
 
 
 def jobs_table(jobs: Sequence[JobView]) -> Table:
@@ -178,6 +189,7 @@ def job_lines(job: JobView) -> list[str]:
         f"{job.n_done} of {job.n_files} files in {_clock(job.seconds)}{left}: {job.ingested} "
         f"ingested, {job.unchanged} unchanged, {job.failed} set aside",
         f"{job.n_bytes / 1e6:.1f} MB, segments: {rates or 'none'}",
+        *gone_lines(job.gone),
         f"[dim]{job.open_shards} shards open, {job.shards_at_work} of them at work[/]",
         *_planning_lines(job),
     ]

@@ -13,14 +13,15 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from encoder import children
-from ingest.errors import RefusedLinkError
+from ingest.errors import EmptiedFolderError, RefusedLinkError
 from workers import tracing
 from workers.board import JobBoard
 from workers.broker import BrokerError
 from workers.feed import Feed, Publish
+from workers.folders import WalkedFolders
 from workers.heartbeat import repeating
 from workers.job_types import Shard
-from workers.queues import PRIORITIES, cost_class, shards
+from workers.queues import CLASSES, PRIORITIES, cost_class, shards
 
 if TYPE_CHECKING:
     from ingest.discover import OnRefused
@@ -29,6 +30,7 @@ _FULL_PAUSE_S = 0.2
 _HELD_BACK_FILES = 10_000
 """Of one class: a few megabytes of names."""
 _RETRY_FILES = 16
+_NOT_SENT = {kind.__name__ for kind in (RefusedLinkError, EmptiedFolderError)}
 
 
 def plan(
@@ -40,6 +42,7 @@ def plan(
     shard_files: int,
     queue_shards: int,
     stopped: Callable[[], bool] = lambda: False,
+    walked: WalkedFolders | None = None,
 ) -> None:
     """Open and send a shard after another; the list of files is never held.
 
@@ -50,6 +53,9 @@ def plan(
     it meanwhile is held back, and the other queues go on. Once ``_HELD_BACK_FILES`` of a class
     are held back, no more files are looked for. Ends early when the job is cancelled; or when
     ``stopped`` says so, and the rest is for another planner.
+
+    The last shard, once all others are done, forgets what is gone from the folders that ``walked``
+    says were read to the end.
     """
     planner = f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     if not board.begin_planning(job_id, planner):
@@ -57,7 +63,9 @@ def plan(
     keep_lease = repeating(lambda: board.planning(job_id, planner), board.lease_s / 4)
     with tracing.span("job", job_id=job_id), keep_lease:
         try:
-            _plan(board, job_id, planner, files, publish, shard_files, queue_shards, stopped)
+            _plan(
+                board, job_id, planner, files, publish, shard_files, queue_shards, stopped, walked
+            )
         except BrokerError:  # it is away for longer than anyone waits
             raise
         except Exception as error:
@@ -75,6 +83,7 @@ def _plan(
     shard_files: int,
     queue_shards: int,
     stopped: Callable[[], bool],
+    walked: WalkedFolders | None,
 ) -> None:
     job = board.view(job_id)
     run = uuid.uuid4().hex[:4]  # a second plan of the same job names its shards differently
@@ -85,14 +94,20 @@ def _plan(
     def wanted() -> bool:
         return not stopped() and board.planning(job_id, planner)
 
-    left = beyond(files, board.cursors(job_id), lambda: files_of_job(board, job_id))
+    left = beyond(files, board.cursors(job_id), lambda: files_of_job(board, job_id, walked))
+    cost = CLASSES[0]
     for number, (cost, paths) in enumerate(shards(left, shard_files)):
         shard = Shard(cost, paths, PRIORITIES[job.priority], job.labels, tracing.carrier())
         feed.add(f"{run}-{number}", shard)
         if stopped() or not _send(feed, lambda: not feed.is_full, wanted):
             return
     if _send(feed, lambda: feed.is_empty, wanted):
-        board.planned(job_id, planner)
+        folders = walked.complete() if walked else []
+        trace = tracing.carrier()
+        shard = Shard(cost, [], PRIORITIES[job.priority], {}, trace, folders, job.prune)
+        last = {f"{run}-gone": shard} if folders else {}
+        if board.planned(job_id, planner, last) and last:
+            publish(job_id, f"{run}-gone", shard)
 
 
 def _send(feed: Feed, enough: Callable[[], bool], wanted: Callable[[], bool]) -> bool:
@@ -134,15 +149,12 @@ def beyond(
 def replay(board: JobBoard, job_id: str, publish: Publish) -> int:
     """Send the dead letters of a job again; how many.
 
-    A link that was refused stays one: sent by its name, it would be followed.
+    A link that was refused stays one: sent by its name, it would be followed. So does a folder that
+    is empty: it is no file.
     """
     job = board.view(job_id)
     run = uuid.uuid4().hex[:4]
-    letters = [
-        letter.uri
-        for letter in board.dead_letters(job_id)
-        if letter.error != RefusedLinkError.__name__
-    ]
+    letters = [letter.uri for letter in board.dead_letters(job_id) if letter.error not in _NOT_SENT]
     with tracing.span("retry", job_id=job_id):
         for number, (cost, paths) in enumerate(shards(letters, _RETRY_FILES)):
             shard_id = f"retry-{run}-{number}"
@@ -152,23 +164,30 @@ def replay(board: JobBoard, job_id: str, publish: Publish) -> int:
     return len(letters)
 
 
-def files_of(paths: Sequence[str], on_refused: OnRefused) -> Iterable[str]:
+def files_of(
+    paths: Sequence[str], on_refused: OnRefused, walked: WalkedFolders | None = None
+) -> Iterable[str]:
     """All files under these paths, streamed; URLs, which lie under nothing, come first.
 
     Args:
         paths: files, folders and URLs.
         on_refused: told of links that are refused.
+        walked: told of folders that cannot be read.
     """
     from ingest import discover
     from ingest.remote import is_url
 
     local = [path for path in paths if not is_url(path)]
-    return chain(filter(is_url, paths), map(str, discover(local, on_refused)))
+    found = discover(local, on_refused, walked.unread) if walked else discover(local, on_refused)
+    return chain(filter(is_url, paths), map(str, found))
 
 
-def files_of_job(board: JobBoard, job_id: str) -> Iterable[str]:
+def files_of_job(
+    board: JobBoard, job_id: str, walked: WalkedFolders | None = None
+) -> Iterable[str]:
     """The files of a job; links that are refused become dead letters."""
-    return files_of(board.view(job_id).paths, lambda refused: board.refuse(job_id, refused))
+    paths = board.view(job_id).paths
+    return files_of(paths, lambda refused: board.refuse(job_id, refused), walked)
 
 
 def start_planner(job_id: str) -> subprocess.Popen[bytes]:
@@ -191,13 +210,15 @@ def main(job_id: str) -> None:
     tracing.start()
     settings = Settings()
     board = shared_board()
+    walked = WalkedFolders(board.view(job_id).paths)
     plan(
         board,
         job_id,
-        files_of_job(board, job_id),
+        files_of_job(board, job_id, walked),
         publish,
         shard_files=settings.shard_files,
         queue_shards=settings.queue_shards,
+        walked=walked,
     )
 
 

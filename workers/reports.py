@@ -8,9 +8,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeAlias
 
 from ingest.types import Failure
+
+Gone: TypeAlias = Counter[str]
+"""How many places of stored files were ``dropped``, since the content lies elsewhere too; how many
+assets have no file (``gone``), or had none and were ``pruned``."""
 
 
 @dataclass
@@ -23,6 +27,7 @@ class IngestReport:
     segments: Counter[str] = field(default_factory=Counter)
     stage_s: dict[str, float] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
+    gone: Gone = field(default_factory=Counter)
 
     @property
     def n_files(self) -> int:
@@ -57,6 +62,7 @@ class IngestReport:
         for stage, seconds in other.stage_s.items():
             self.spend(stage, seconds)
         self.failures.extend(other.failures)
+        self.gone.update(other.gone)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -67,6 +73,7 @@ class IngestReport:
             "bytes": self.n_bytes,
             "segments": dict(sorted(self.segments.items())),
             "stage_s": {stage: round(seconds, 4) for stage, seconds in self.stage_s.items()},
+            **{name: self.gone[name] for name in ("dropped", "gone", "pruned")},
             "failures": [asdict(failure) for failure in self.failures],
         }
 
@@ -80,4 +87,5 @@ class IngestReport:
             segments=Counter(facts["segments"]),
             stage_s=dict(facts["stage_s"]),
             failures=[Failure(**failure) for failure in facts["failures"]],
+            gone=Counter({name: facts[name] for name in ("dropped", "gone", "pruned")}),
         )

@@ -123,6 +123,21 @@ def ingest_shared(
         raise
 
 
+def forget_shared(folders: Sequence[str], prune: bool) -> IngestReport:
+    """Forget what is gone from folders, as one of several workers."""
+    from workers.data_folder import shared_uploads
+    from workers.gone import GoneFiles
+    from workers.messages import shared_board
+
+    is_upload = shared_uploads().is_upload
+    gone = GoneFiles(shared_store(), shared_board().exclusive, is_upload, prune)
+    try:
+        return gone.forget(folders)
+    except StoreError:
+        forget_store()
+        raise
+
+
 @cache
 def _encoder() -> MultiModalEncoder:
     from encoder import MultiModalEncoder

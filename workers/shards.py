@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
@@ -24,6 +24,8 @@ from workers.reports import IngestReport
 logger = logging.getLogger(__name__)
 
 _BEATS_PER_LEASE = 4
+_OTHERS_S = 2.0
+_OTHERS_POLL_S = 0.1
 
 
 class TooLongError(AnymodalError):
@@ -32,6 +34,9 @@ class TooLongError(AnymodalError):
 
 class CrashedError(AnymodalError):
     """A file ended the process that worked on it, again and again."""
+
+
+Forget: TypeAlias = Callable[[Sequence[str], bool], IngestReport]
 
 
 class Ingest(Protocol):
@@ -54,6 +59,7 @@ class ShardRun:
         publish: sends a shard's message.
         pause_s: how long to wait here for a store that is away, before the shard is given back.
         shutdown_s: how long a shard may go on once the worker is to stop.
+        forget: forgets what is gone from folders; whether assets without a file are removed.
     """
 
     board: JobBoard
@@ -62,6 +68,7 @@ class ShardRun:
     publish: Callable[[str, str, Shard], None]
     pause_s: float
     shutdown_s: float
+    forget: Forget = lambda _folders, _prune: IngestReport()
 
     def run(self, job_id: str, shard_id: str) -> str:
         """Do it, or leave it; what became of it, in a word.
@@ -77,6 +84,9 @@ class ShardRun:
             return self._divide(job_id, shard_id, claim.shard, _crashed(claim.crashes))
         beating = repeating(self._beat(job_id, shard_id), self.board.lease_s / _BEATS_PER_LEASE)
         with beating, metrics.SHARD_S.labels(claim.shard.cost).time():
+            if claim.shard.folders and not self._others_are_done(job_id, shard_id):
+                self.board.release(job_id, shard_id, _OTHERS_S, forgive=True)
+                return "waits"
             return self._try(job_id, shard_id, claim)
 
     def out_of_time(self, job_id: str, shard_id: str, shard: Shard, limit_s: float) -> str:
@@ -95,7 +105,7 @@ class ShardRun:
         waits = 0
         while True:
             try:
-                report = self.ingest(claim.shard.paths, begun, claim.shard.labels)
+                report = self._report(claim.shard, begun)
                 counted = self._finish(job_id, shard_id, report)
                 return "done" if counted else "left"
             except SoftTimeLimitExceeded:
@@ -115,6 +125,21 @@ class ShardRun:
                 if not can_wait or not self._pause(what.delay_s):
                     self.board.release(job_id, shard_id, what.delay_s, forgive=what.forgiven)
                     return "waits"
+
+    def _report(self, shard: Shard, begun: Callable[[Sequence[str]], set[str]]) -> IngestReport:
+        if shard.folders:
+            return self.forget(shard.folders, shard.prune)
+        return self.ingest(shard.paths, begun, shard.labels)
+
+    def _others_are_done(self, job_id: str, shard_id: str) -> bool:
+        """Whether this is the job's last shard; those that others are at are waited for a while."""
+        deadline = time.monotonic() + _OTHERS_S
+        while others := self.board.open_shards(job_id).keys() - {shard_id}:
+            is_waiting = bool(others - self.board.leased(job_id))
+            if is_waiting or time.monotonic() > deadline or stopping.announced():
+                return False
+            time.sleep(_OTHERS_POLL_S)
+        return True
 
     def _pause(self, delay_s: float) -> bool:
         """Wait for the store, holding the shard, so that nothing else is taken up meanwhile."""
@@ -137,7 +162,7 @@ class ShardRun:
 
     def _divide(self, job_id: str, shard_id: str, shard: Shard, error: Exception) -> str:
         """Find the file that is to blame: files one by one, and one alone is set aside."""
-        if len(shard.paths) == 1:
+        if len(shard.paths) <= 1:
             return self._set_aside(job_id, shard_id, shard, error)
         parts = {
             f"{shard_id}.{place}": replace(shard, paths=[path])
@@ -150,7 +175,7 @@ class ShardRun:
 
     def _set_aside(self, job_id: str, shard_id: str, shard: Shard, error: Exception) -> str:
         report = IngestReport()
-        for path in shard.paths:
+        for path in shard.folders or shard.paths:
             report.fail(path, error)
         self._finish(job_id, shard_id, report)
         return "set aside"

@@ -55,6 +55,7 @@ def run_shard(self: Any, job_id: str, shard_id: str) -> str:
         publish,
         pause_s=settings.task_timeout_s / 2,
         shutdown_s=settings.shutdown_s,
+        forget=resources.forget_shared,
     )
     parent = tracing.received(self.request)
     with metrics.task() as counted, tracing.span("shard", parent, job_id=job_id, shard_id=shard_id):

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from workers.board import JobBoard
 from workers.config import Settings
+from workers.folders import WalkedFolders
 from workers.job_types import JobView
 from workers.messages import publish
 from workers.output import job_note, progress_bar
@@ -24,7 +25,8 @@ def plan_and_watch(board: JobBoard, job_id: str, stopped: Callable[[], bool]) ->
     Once ``stopped`` says so, the job is cancelled: what workers are at is finished by them.
     """
     settings = Settings()
-    files = files_of_job(board, job_id)
+    walked = WalkedFolders(board.view(job_id).paths)
+    files = files_of_job(board, job_id, walked)
     with ThreadPoolExecutor(1, thread_name_prefix="planner") as pool, progress_bar() as bar:
         task = bar.add_task("ingest", total=None, note="")
         planning = pool.submit(
@@ -36,6 +38,7 @@ def plan_and_watch(board: JobBoard, job_id: str, stopped: Callable[[], bool]) ->
             shard_files=settings.shard_files,
             queue_shards=settings.queue_shards,
             stopped=stopped,
+            walked=walked,
         )
         while not (job := board.view(job_id)).ended:
             bar.update(task, completed=job.n_done, total=_total(job), note=job_note(job))
@@ -57,6 +60,7 @@ def report_of(job: JobView, board: JobBoard) -> IngestReport:
         Counter(job.segments),
         dict(job.stage_s),
         list(board.dead_letters(job.job_id)),
+        Counter(job.gone),
     )
 
 

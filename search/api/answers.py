@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from search.api.ports import JobStatus
+from search.locations import shown_location
 from search.types import AssetRow, Hit, Moment, SearchResult
 
 
@@ -51,7 +52,7 @@ def asset_json(asset: AssetRow) -> dict[str, Any]:
     """As `search.api.models.AssetOut`."""
     return {
         **_described(
-            asset.asset_id, next(iter(asset.locations), ""), asset.media_type, asset.metadata
+            asset.asset_id, shown_location(asset.locations), asset.media_type, asset.metadata
         ),
         "modality": str(asset.modality),
         "size_bytes": asset.size_bytes,

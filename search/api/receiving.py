@@ -19,7 +19,7 @@ from search.uploads import Upload, UploadFolder
 _MAX_FIELD_BYTES = 32 * 1024
 _MAX_FIELDS = 100
 _MAX_TAGS = 100
-_TOLD_BY_THE_FILE = frozenset({"duration_s", "width", "height", "modified", "tags"})
+_TOLD_BY_THE_FILE = frozenset({"duration_s", "width", "height", "modified", "gone_since", "tags"})
 
 
 @dataclass

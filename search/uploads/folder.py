@@ -87,9 +87,13 @@ class UploadFolder:
         )
         return home.name if is_ours and home == _home(folder, home.name) else None
 
+    def is_upload(self, path: str) -> bool:
+        """Whether a file was uploaded to any store."""
+        return self.owner_of(path) is not None
+
     def holds(self, path: str) -> bool:
         """Whether a file was uploaded to this store."""
-        return self.owner_of(path) is not None and Path(path).is_relative_to(self.folder)
+        return self.is_upload(path) and Path(path).is_relative_to(self.folder)
 
     def facts_of(self, path: str) -> Mapping[str, Any]:
         """The tags and metadata that came with an uploaded file; none for any other file."""

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,6 +81,25 @@ def test_a_worker_ingests_what_another_process_plans(
     assert Path(hits[0]["uri"]).name == "bread.txt"
 
 
+@pytest.mark.usefixtures("worker")
+def test_workers_learn_of_files_that_were_renamed_or_deleted(
+    anymodal: Run, media: Path, broker: str
+) -> None:
+    anymodal("ingest", media, "--broker", broker)
+    (media / "texts" / "bread.txt").rename(media / "loaf.txt")
+    (media / "texts" / "space.md").unlink()
+    told = anymodal("ingest", media, "--broker", broker)
+    assert (told["ingested"], told["unchanged"]) == (0, 5)
+    assert (told["dropped"], told["gone"], told["pruned"]) == (1, 1, 0)
+    told = anymodal("ingest", media, "--broker", broker, "--prune")
+    assert (told["dropped"], told["gone"], told["pruned"]) == (0, 0, 1)
+    job_id = anymodal("ingest", media, "--broker", broker, "--prune", "--detach")["job"]
+    board = JobBoard(broker)
+    while not (job := board.view(job_id)).ended:
+        time.sleep(0.1)
+    assert (job.state, job.prune, job.n_files, job.open_shards) == ("done", True, 6, 0)
+
+
 def is_load(sample: tuple[object, ...]) -> bool:
     return sample[0] == "anymodal_model_load_seconds_count"
 
@@ -94,8 +114,9 @@ def test_a_broker_that_is_away_is_named(anymodal: Run, media: Path) -> None:
 def test_cancel_says_whether_something_is_still_under_way(anymodal: Run, broker: str) -> None:
     board = JobBoard(broker)
     job_id = board.create(["/a.txt", "/b.txt"])
+    assert board.begin_planning(job_id, "planner")
     for shard_id in ("held", "waits"):
-        board.add(job_id, shard_id, Shard("text", [f"/{shard_id}.txt"]))
+        board.add(job_id, shard_id, Shard("text", [f"/{shard_id}.txt"]), "planner")
     assert board.claim(job_id, "held")
     told = anymodal("jobs", "cancel", job_id, "--broker", broker)
     assert told == {"id": job_id, "cancelled": True, "state": "cancelling"}

@@ -43,6 +43,11 @@ if TYPE_CHECKING:
     metavar="KEY=VALUE",
     help="Note a text, number or other JSON with the files. Repeatable.",
 )
+@click.option(
+    "--prune",
+    is_flag=True,
+    help="Remove from the store what was in the folders PATHS and is in no place any more.",
+)
 @store_option
 @broker_option
 @model_option
@@ -60,6 +65,7 @@ def ingest(
     hosts: tuple[str, ...],
     tags: tuple[str, ...],
     metadata: tuple[str, ...],
+    prune: bool,
     store: str | None,
     broker: str | None,
     model: str | None,
@@ -71,7 +77,8 @@ def ingest(
 
     What is stored already is not encoded again, but gets the tags and metadata that are given
     here, in place of its former ones; a changed file replaces what it held before. A
-    file that cannot be decoded is reported and set aside. Ctrl-C finishes the files under way;
+    file that cannot be decoded is reported and set aside. What is gone from a folder is found no
+    more; --prune removes it from the store. Ctrl-C finishes the files under way;
     the same command goes on where it stopped. With --broker the files are a job that workers
     share; see `anymodal jobs`.
     """
@@ -87,7 +94,7 @@ def ingest(
     if detach and embedded:
         raise click.UsageError("--detach needs --broker: without one, this process does the work.")
     if detach:
-        _detach(paths, priority, labels, as_json)
+        _detach(paths, priority, labels, prune, as_json)
         return
     report = IngestReport()
     started = perf_counter()
@@ -96,9 +103,9 @@ def ingest(
     refused = None
     try:
         if embedded:
-            _run(paths, Settings(), labels, report, stop)
+            _run(paths, Settings(), labels, prune, report, stop)
         else:
-            job_id = _run_job(paths, priority, labels, report, stop)
+            job_id = _run_job(paths, priority, labels, prune, report, stop)
     except DiskError as error:
         refused = error
     _tell(report, perf_counter() - started, job_id, stop.is_set() or bool(refused), as_json)
@@ -138,17 +145,24 @@ def _tell(
 
 
 def _run(
-    paths: tuple[str, ...], settings: Settings, labels: Labels, report: IngestReport, stop: Event
+    paths: tuple[str, ...],
+    settings: Settings,
+    labels: Labels,
+    prune: bool,
+    report: IngestReport,
+    stop: Event,
 ) -> None:
     from workers import resources
     from workers.dispatch import run_shards
     from workers.embedded import embedded_worker
+    from workers.folders import WalkedFolders
     from workers.output import progress_bar
     from workers.planner import files_of
     from workers.queues import shards
 
     n_files = sum(1 for _ in files_of(paths, lambda _: None))
-    files = files_of(paths, report.failures.append)
+    walked = WalkedFolders(paths)
+    files = files_of(paths, report.failures.append, walked)
     groups = (group for _, group in shards(files, settings.shard_files))
     with ExitStack() as stack:
         resources.shared_store()  # errors of model and store come before the first task
@@ -163,16 +177,30 @@ def _run(
             bar.update(task, advance=shard.n_files, note=note)
 
         run_shards(groups, on_report=show, stopped=stop.is_set, labels=labels)
+        if not stop.is_set():
+            report.add(_forget_gone(walked.complete(), prune))
 
 
-def _detach(paths: tuple[str, ...], priority: str, labels: Labels, as_json: bool) -> None:
+def _forget_gone(folders: list[str], prune: bool) -> IngestReport:
+    from workers import resources
+    from workers.data_folder import shared_uploads
+    from workers.gone import GoneFiles
+    from workers.jobs import commit_alone
+
+    is_upload = shared_uploads().is_upload
+    return GoneFiles(resources.shared_store(), commit_alone, is_upload, prune).forget(folders)
+
+
+def _detach(
+    paths: tuple[str, ...], priority: str, labels: Labels, prune: bool, as_json: bool
+) -> None:
     from workers.broker import check_broker
     from workers.messages import shared_board
     from workers.output import print_json, wants_json
     from workers.planner import start_planner
 
     check_broker()
-    job_id = shared_board().create(_absolute(paths), priority=priority, labels=labels)
+    job_id = shared_board().create(_absolute(paths), priority=priority, labels=labels, prune=prune)
     start_planner(job_id)
     if wants_json(as_json):
         print_json({"job": job_id})
@@ -181,7 +209,12 @@ def _detach(paths: tuple[str, ...], priority: str, labels: Labels, as_json: bool
 
 
 def _run_job(
-    paths: tuple[str, ...], priority: str, labels: Labels, report: IngestReport, stop: Event
+    paths: tuple[str, ...],
+    priority: str,
+    labels: Labels,
+    prune: bool,
+    report: IngestReport,
+    stop: Event,
 ) -> str:
     """Plan a job here and watch until it has ended; its id."""
     from workers import tracing
@@ -194,7 +227,7 @@ def _run_job(
     if not n_workers():
         click.echo("No worker answers yet. Start one: anymodal worker --broker URL", err=True)
     board = shared_board()
-    job_id = board.create(_absolute(paths), priority=priority, labels=labels)
+    job_id = board.create(_absolute(paths), priority=priority, labels=labels, prune=prune)
     report.add(plan_and_watch(board, job_id, stop.is_set))
     return job_id
 

@@ -97,7 +97,12 @@ def _plan_anew(job: JobView) -> str:
     from workers.takeover import unseen_path
 
     restart = partial(
-        _board().restart, job.job_id, job.paths, priority=job.priority, labels=job.labels
+        _board().restart,
+        job.job_id,
+        job.paths,
+        priority=job.priority,
+        labels=job.labels,
+        prune=job.prune,
     )
     if unseen := unseen_path(job.paths):
         restart(start_s=0.0)

