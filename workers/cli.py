@@ -78,7 +78,9 @@ def main() -> None:
     """Run the command line; errors of the tree become one line and an exit code."""
     from encoder.disk import disk_error
     from encoder.errors import AnymodalError, InputError
+    from workers.printable import guard_streams
 
+    guard_streams()
     try:
         code = anymodal.main(standalone_mode=False) or 0
     except click.exceptions.Abort:
@@ -107,5 +109,4 @@ def main() -> None:
 
 
 def _say(error: AnymodalError) -> None:
-    click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
-    click.echo(str(error), err=True)
+    click.echo(f"Error: {error}", err=True)

@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from urllib.parse import unquote, urlsplit
 
 from search.request_id import current_request_id
+from workers.printable import one_line, printable, safe_json
 
 FIELDS = ("request_id", "job_id", "shard_id", "task_id", "asset_id")
 
@@ -54,9 +55,10 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One record."""
         ids = "".join(f" {field}={value}" for field, value in _ids(record).items())
-        head = f"{_time(record)} {record.levelname} {record.name} {record.getMessage()}{ids}"
+        message = one_line(record.getMessage())
+        head = f"{_time(record)} {record.levelname} {record.name} {message}{ids}"
         error = _traceback(self, record)
-        return clean(f"{head}\n{error}" if error else head, self._secrets)
+        return printable(clean(f"{head}\n{error}" if error else head, self._secrets))
 
 
 class JsonFormatter(TextFormatter):
@@ -74,7 +76,7 @@ class JsonFormatter(TextFormatter):
             **({"error": error} if error else {}),
         }
         cleaned = {name: clean(value, self._secrets) for name, value in fields.items()}
-        return json.dumps(cleaned, ensure_ascii=False)
+        return safe_json(json.dumps(cleaned, ensure_ascii=False))
 
 
 def begin_task(task_id: str, args: Sequence[object]) -> None:

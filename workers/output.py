@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from search.types import Explanation, Hit, Moment, SearchResult
 from workers.job_types import JobView
+from workers.printable import one_line, printable, safe_json, unfiltered
 from workers.reports import IngestReport
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.progress import Progress
+    from rich.segment import Segment
     from rich.table import Table
     from rich.text import Text
 
@@ -28,14 +30,26 @@ def wants_json(as_json: bool) -> bool:
 
 def print_json(facts: Mapping[str, Any]) -> None:
     """One JSON document on standard output."""
-    sys.stdout.write(json.dumps(facts, ensure_ascii=False, indent=2) + "\n")
+    sys.stdout.write(safe_json(json.dumps(facts, ensure_ascii=False, indent=2)) + "\n")
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A rich console."""
+    """A rich console, on which no text but rich's own can do more than be read."""
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False)
+    class SafeConsole(Console):
+        def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
+            for segment in super().render(renderable, options):
+                yield segment if segment.control else segment._replace(text=printable(segment.text))
+
+    return SafeConsole(file=unfiltered(sys.stderr if stderr else sys.stdout), highlight=False)
+
+
+def marked(text: str) -> str:
+    """Text of somebody else's for a line of rich markup: shown as it is, in one line."""
+    from rich.markup import escape
+
+    return escape(one_line(text))
 
 
 def place_of(hit: Hit | Moment) -> str:
@@ -55,10 +69,9 @@ def place_of(hit: Hit | Moment) -> str:
 
 def hits_table(hits: Sequence[Hit], title: str = "") -> Table:
     """Hits as a table, best first, each with its moments under it."""
-    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=escape(title) or None, title_justify="left", expand=True)
+    table = Table(title=marked(title) or None, title_justify="left", expand=True)
     for heading, justify in (("score", "right"), ("kind", "left"), ("file", "left")):
         table.add_column(heading, justify=justify, no_wrap=heading != "file")  # type: ignore[arg-type]
     table.add_column("where", no_wrap=True)
@@ -70,15 +83,15 @@ def hits_table(hits: Sequence[Hit], title: str = "") -> Table:
             table.add_row(
                 f"{part.score:.2f}",
                 str(part.modality),
-                escape(name) if part is hit else "",
+                marked(name) if part is hit else "",
                 place_of(part),
-                _marked(part),
+                _snippet(part),
                 style="" if part is hit else "dim",
             )
     return table
 
 
-def _marked(hit: Hit | Moment) -> Text:
+def _snippet(hit: Hit | Moment) -> Text:
     """The snippet in one line, the words that match in bold."""
     from rich.text import Text
 
@@ -132,8 +145,6 @@ def latency_line(latency_s: Mapping[str, float]) -> str:
 
 def report_lines(report: IngestReport, wall_s: float) -> list[str]:
     """An ingest's summary for people, in rich markup."""
-    from rich.markup import escape
-
     kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(report.segments.items()))
     stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.stage_s.items())
     lines = [
@@ -143,7 +154,7 @@ def report_lines(report: IngestReport, wall_s: float) -> list[str]:
     ]
     lines += gone_lines(report.gone)
     lines += [
-        f"[yellow]set aside[/] {escape(failure.uri)}: {escape(failure.reason)}"
+        f"[yellow]set aside[/] {marked(failure.uri)}: {marked(failure.reason)}"
         for failure in report.failures
     ]
     return lines
@@ -179,13 +190,11 @@ def jobs_table(jobs: Sequence[JobView]) -> Table:
 
 def job_lines(job: JobView) -> list[str]:
     """How a job stands, for people, in rich markup."""
-    from rich.markup import escape
-
     rates = ", ".join(f"{kind} {n / job.seconds:.1f}/s" for kind, n in job.segments.items())
     lost = " (its planner is gone: a worker goes on)" if job.planner_lost else ""
     left = f", {_clock(job.left_s)} left" if job.left_s is not None else ""
     return [
-        f"[bold]{job.job_id}[/] {job.state}{lost}: {escape(', '.join(job.paths))}",
+        f"[bold]{job.job_id}[/] {job.state}{lost}: {marked(', '.join(job.paths))}",
         f"{job.n_done} of {job.n_files} files in {_clock(job.seconds)}{left}: {job.ingested} "
         f"ingested, {job.unchanged} unchanged, {job.failed} set aside",
         f"{job.n_bytes / 1e6:.1f} MB, segments: {rates or 'none'}",
@@ -197,15 +206,13 @@ def job_lines(job: JobView) -> list[str]:
 
 def _planning_lines(job: JobView) -> list[str]:
     """Why it does not go on."""
-    from rich.markup import escape
-
     declined = job.declined if job.planner_lost else {}
     lines = [
-        f"[yellow]{escape(name)} cannot plan it: {escape(why)}[/]" for name, why in declined.items()
+        f"[yellow]{marked(name)} cannot plan it: {marked(why)}[/]" for name, why in declined.items()
     ]
     if job.waits_for and not job.ended:
-        lines.append(f"[yellow]waiting: {escape(job.waits_for)}[/]")
-    return [*lines, f"[red]failed: {escape(job.reason)}[/]"] if job.reason else lines
+        lines.append(f"[yellow]waiting: {marked(job.waits_for)}[/]")
+    return [*lines, f"[red]failed: {marked(job.reason)}[/]"] if job.reason else lines
 
 
 def job_note(job: JobView) -> str:
@@ -237,7 +244,7 @@ def progress_bar() -> Progress:
         TimeElapsedColumn(),
         TextColumn("left:"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
         console=screen,
         disable=not screen.is_terminal,
     )

@@ -26,6 +26,8 @@ def progress_bar(title: str, n_steps: int, *, show: bool) -> Iterator[Advance]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[step]}"),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    # the command line's stderr shows escape sequences instead of passing them on
+    screen = Console(file=getattr(sys.stderr, "unfiltered", sys.stderr))
+    with Progress(*columns, console=screen, transient=True) as bar:
         task = bar.add_task(title, total=n_steps, step="")
         yield lambda step: bar.update(task, advance=1, step=step)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -131,3 +133,41 @@ def test_what_is_mistyped_or_misses_a_broker_says_what_to_do() -> None:
     assert "Did you mean 'show'?" in said("jobs", "shwo", "x")
     for words in (["jobs"], ["jobs", "retry", "x"], ["jobs", "cancel", "x"]):
         assert "--broker redis://HOST:6379/0, or set ANYMODAL_BROKER" in said(*words)
+
+
+@pytest.mark.usefixtures("bundle_home")
+def test_no_command_passes_an_escape_sequence_on(tmp_path: Path) -> None:
+    evil = "\x1b]0;owned\x07\x9b31m\u202egnp"
+    folder = tmp_path / "media"
+    folder.mkdir()
+    (folder / f"{evil}\udc80.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 40)
+    (folder / f"{evil}.txt").write_text("The tide comes in twice a day.")
+
+    def told(*words: object) -> str:
+        """All that a terminal, which stands for both streams, was sent."""
+        mine, its = os.openpty()
+        env = {**os.environ, "ANYMODAL_STORE": str(tmp_path / "store"), "NO_COLOR": "1"}
+        process = subprocess.Popen([ANYMODAL, *words], stdout=its, stderr=its, stdin=its, env=env)
+        os.close(its)
+        sent = b""
+        with suppress(OSError):  # the end of a terminal
+            while part := os.read(mine, 65536):
+                sent += part
+        os.close(mine)
+        process.wait(60)
+        return sent.decode()
+
+    sent = [
+        told("ingest", folder),
+        told("search", "ebb and flow"),
+        told("search", "x", "--like", f"{folder}/{evil}.txt", "--filter", evil.replace("=", "")),
+        told("delete", f"{folder}/{evil}.gif", "--store", tmp_path / evil),
+        told(f"se{evil}rch"),
+        told("ingest", folder / f"no{evil}"),
+    ]
+    assert "set aside" in sent[0]
+    assert "no store at" in sent[3]
+    for text in sent:
+        assert "\\x1b]0;owned\\x07" in text
+        assert "\x1b]" not in text
+        assert not {"\x07", "\x9b", "\u202e"} & set(text)

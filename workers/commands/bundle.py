@@ -73,9 +73,10 @@ def _shown() -> Iterator[ProgressCallback]:
     if not sys.stderr.isatty():
         yield _line_printer()
         return
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, SpinnerColumn, TextColumn
     from rich.progress import Progress as Bars
+
+    from workers.output import console
 
     columns = (
         SpinnerColumn(finished_text=" "),
@@ -83,7 +84,7 @@ def _shown() -> Iterator[ProgressCallback]:
         BarColumn(),
         DownloadColumn(),
     )
-    with Bars(*columns, console=Console(stderr=True)) as bars:
+    with Bars(*columns, console=console(stderr=True)) as bars:
         yield _bar_updater(bars)
 
 

@@ -24,7 +24,7 @@ def doctor(store: str | None, broker: str | None, model: str | None, as_json: bo
     from dataclasses import asdict
 
     from workers.diagnosis import diagnose
-    from workers.output import console, print_json, wants_json
+    from workers.output import console, marked, print_json, wants_json
 
     findings = diagnose()
     if wants_json(as_json):
@@ -32,6 +32,6 @@ def doctor(store: str | None, broker: str | None, model: str | None, as_json: bo
     else:
         for f in findings:
             mark = "[green]ok[/]  " if f.ok else "[red]fails[/]"
-            console().print(f"{mark} [bold]{f.part}[/] {f.text}", soft_wrap=True)
+            console().print(f"{mark} [bold]{f.part}[/] {marked(f.text)}", soft_wrap=True)
     if not all(finding.ok for finding in findings):
         raise SystemExit(1)

@@ -88,10 +88,10 @@ def distill(
 
 
 def _save(gate: GateFile, out: Path, as_json: bool) -> None:
-    from workers.output import console, print_json, wants_json
+    from workers.output import console, marked, print_json, wants_json
 
     gate.save(out)
     if wants_json(as_json):
         print_json({"path": str(out), "identity": gate.identity, **gate.facts})
     else:
-        console().print(f"[bold]{out}[/]: thresholds {gate.settings.thresholds}")
+        console().print(f"[bold]{marked(str(out))}[/]: thresholds {gate.settings.thresholds}")

@@ -29,4 +29,4 @@ def export_onnx(folder: Path, out: Path, target: Literal["onnxruntime", "tensorr
     if wants_json(False):
         print_json({**vars(report), "path": str(report.path)})
     else:
-        console().print(f"{out}: {report.nbytes / 1e6:.2f} MB", highlight=False)
+        console().print(f"{out}: {report.nbytes / 1e6:.2f} MB", markup=False)

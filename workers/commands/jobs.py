@@ -167,6 +167,6 @@ def _board() -> JobBoard:
 
 
 def _letter_lines(letters: Sequence[DeadLetter]) -> list[str]:
-    from rich.markup import escape
+    from workers.output import marked
 
-    return [f"[yellow]{escape(x.uri)}[/] {x.error}: {escape(x.reason)}" for x in letters]
+    return [f"[yellow]{marked(x.uri)}[/] {x.error}: {marked(x.reason)}" for x in letters]

@@ -87,9 +87,11 @@ def _pin(text: str) -> tuple[str, str]:
 def _layers_table(schemes: dict[str, str]) -> Table:
     from rich.table import Table
 
+    from workers.output import marked
+
     table = Table("layer", "scheme")
     for name, scheme in schemes.items():
-        table.add_row(name, scheme)
+        table.add_row(marked(name), scheme)
     return table
 
 

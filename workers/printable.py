@@ -1,0 +1,89 @@
+"""The one way by which text reaches a terminal or a log: what it could do there is escaped.
+
+A file's name, a title or a decoder's message may hold sequences that recolour, overwrite or
+retitle a terminal, or that turn the order of letters around. Pure, but for `SafeStream`.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Any, TextIO, cast
+
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f"  # C0, delete and C1; with them every escape sequence, OSC too
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks that change the direction of text
+    "\u2028\u2029"  # ends of lines and paragraphs
+    "\ud800-\udfff]"  # lone surrogates: bytes of names that are not UTF-8
+)
+
+
+def printable(text: str, keep: str = "\n\t") -> str:
+    r"""A text whose control characters are spelled out, but for those to ``keep``.
+
+    >>> printable("a\x1b]0;b\x07\u202ec\n")
+    'a\\x1b]0;b\\x07\\u202ec\n'
+    """
+    return _UNSAFE.sub(lambda m: m[0] if m[0] in keep else _spelled(m[0]), text)
+
+
+def one_line(text: str) -> str:
+    r"""The same in one line, so that no name can forge a further one.
+
+    >>> one_line("a\nb")
+    'a\\nb'
+    """
+    return printable(text.replace("\n", r"\n"), keep="\t")
+
+
+def safe_json(document: str) -> str:
+    r"""A JSON document that may be shown as it is; it says the same.
+
+    >>> safe_json('{"a": "\x9b1m"}')
+    '{"a": "\\u009b1m"}'
+    """
+    # json itself escapes C0 within strings: those that are left are its line breaks
+    return _UNSAFE.sub(lambda m: m[0] if m[0] in "\n\t" else f"\\u{ord(m[0]):04x}", document)
+
+
+def _spelled(letter: str) -> str:
+    return f"\\x{ord(letter):02x}" if ord(letter) < 0x100 else f"\\u{ord(letter):04x}"
+
+
+class SafeStream:
+    """Standard output or error, for all but what draws with escape sequences of its own.
+
+    Args:
+        unfiltered: the stream itself; whoever writes there has made its text `printable`.
+    """
+
+    def __init__(self, unfiltered: TextIO) -> None:
+        self.unfiltered = unfiltered
+
+    def write(self, text: str) -> int:
+        """Write what is printable. A return that begins a write stays: bars of libraries use it."""
+        returned = text.startswith("\r")
+        self.unfiltered.write("\r" * returned + printable(text[returned:].replace("\r\n", "\n")))
+        return len(text)
+
+    def writelines(self, lines: Any) -> None:
+        """Write several."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "buffer":  # bytes would pass unseen
+            raise AttributeError(name)
+        return getattr(self.unfiltered, name)
+
+
+def unfiltered(stream: TextIO) -> TextIO:
+    """The stream behind a `SafeStream`, or the stream itself."""
+    return cast(TextIO, getattr(stream, "unfiltered", stream))
+
+
+def guard_streams() -> None:
+    """Let nothing unprintable reach standard output and error from here on, whoever writes."""
+    sys.stdout, sys.stderr = (
+        cast(TextIO, SafeStream(unfiltered(stream))) for stream in (sys.stdout, sys.stderr)
+    )
