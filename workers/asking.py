@@ -78,13 +78,14 @@ def _like(words: str, store: VectorStore) -> Term:
     if not path.is_file():
         return Term(asset_id=name, weight=weight)
     from ingest import identify
+    from ingest.decode.text import read_text
     from workers.resources import ingest_config
 
     asset = identify(path, ingest_config())
     if store.assets([asset.asset_id]):
         return Term(asset_id=asset.asset_id, weight=weight)
     if asset.modality == TEXT:
-        return Term(Item(TEXT, path.read_text("utf-8", "replace")), weight=weight)
+        return Term(Item(TEXT, read_text(path, asset.media_type, ingest_config())), weight=weight)
     return Term(_item(asset.modality, str(path)), weight=weight)
 
 

@@ -61,6 +61,19 @@ class QueryDecoder:
             raise _renamed(error, str(path), path.name) from None
         return webp_bytes(rgb, size)
 
+    def charset(self, path: Path, media_type: str) -> str:
+        """The codec of a text file, as ingest decides on it.
+
+        Raises:
+            MediaError: it cannot be read.
+        """
+        from ingest.decode.text import charset_of
+
+        try:
+            return charset_of(path, media_type)
+        except MediaError as error:
+            raise _renamed(error, str(path), path.name) from None
+
     def _content(self, asset: Asset) -> Any:
         parts = list(segments(asset, self.config))
         if asset.modality == IMAGE:

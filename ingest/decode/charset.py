@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 import codecs
+import io
+import re
+from typing import BinaryIO
 
 _SAMPLE_BYTES = 65_536
+_CHUNK_BYTES = 2**20
+_BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
+# Those in which the Web is written: of others (DOS, EBCDIC, old Apple) a guess is mostly wrong, and
+# browsers do not know them.
+_LIKELY = """
+ascii utf_8 iso8859_2 iso8859_5 iso8859_6 iso8859_7 iso8859_8 iso8859_15 koi8_r koi8_u mac_roman
+mac_cyrillic cp866 cp874 cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258 gb18030 big5
+euc_jp iso2022_jp cp932 euc_kr cp949
+""".split()
 _BOMS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF16_LE: "utf-16",
@@ -13,26 +25,57 @@ _BOMS = {
 
 
 def decode_bytes(data: bytes, declared: str | None = None) -> str:
-    """Decode text: by its byte order mark, as UTF-8, as ``declared``, else as it looks.
+    """Decode text in its `encoding_of`.
 
     Never fails: what cannot be decoded becomes U+FFFD.
     """
+    return data.decode(encoding_of(io.BytesIO(data), declared), errors="replace")
+
+
+def encoding_of(file: BinaryIO, declared: str | None = None) -> str:
+    """The codec of a text: by its byte order mark, UTF-8, as ``declared``, else as it looks."""
+    file.seek(0)
+    head = file.read(4)
     for bom, encoding in _BOMS.items():
-        if data.startswith(bom):
-            return data.decode(encoding, errors="replace")
-    for said in ("utf-8", declared or "utf-8"):
-        try:
-            return data.decode(said)
-        except (UnicodeDecodeError, LookupError):
-            continue  # it is not what it says: look at the bytes
-    return data.decode(_guess(data[:_SAMPLE_BYTES]), errors="replace")
+        if head.startswith(bom):
+            return encoding
+    for said in ("utf-8", declared):
+        if said and _fits(file, said):
+            return said
+    return _guess(_sample(file))
+
+
+def _sample(file: BinaryIO) -> bytes:
+    """A piece with the first byte beyond ASCII, which alone can tell encodings apart."""
+    file.seek(0)
+    before = b""
+    while chunk := file.read(_CHUNK_BYTES):
+        if found := _BEYOND_ASCII.search(chunk):
+            rest = chunk[max(0, found.start() - _SAMPLE_BYTES // 2) :]
+            return (before + rest if found.start() < _SAMPLE_BYTES // 2 else rest)[:_SAMPLE_BYTES]
+        before = chunk[-_SAMPLE_BYTES // 2 :]
+    return before
+
+
+def _fits(file: BinaryIO, encoding: str) -> bool:
+    """Whether a whole file can be decoded, a piece of it at a time."""
+    file.seek(0)
+    try:
+        "a".encode(encoding)  # refuses codecs that do not make text, such as hex
+        decoder = codecs.getincrementaldecoder(encoding)()
+        while chunk := file.read(_CHUNK_BYTES):
+            decoder.decode(chunk)
+        decoder.decode(b"", final=True)
+    except (UnicodeError, LookupError):
+        return False  # it is not what it says
+    return True
 
 
 def _guess(sample: bytes) -> str:
-    """The likeliest eight-bit encoding; in a tie cp1252, which holds all letters of Latin-1."""
+    """The likeliest; in a tie cp1252, which holds all letters of Latin-1."""
     from charset_normalizer import from_bytes
 
-    matches = from_bytes(sample)
+    matches = from_bytes(sample, cp_isolation=_LIKELY)
     best = matches.best()
     if best is None:
         return "cp1252"

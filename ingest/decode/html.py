@@ -59,11 +59,16 @@ def html_title(data: bytes, name: str) -> str:
     return ""
 
 
+def declared_charset(data: bytes) -> str | None:
+    """What a page's beginning says of its encoding."""
+    match = _CHARSET.search(data[:2048])
+    return match.group(1).decode() if match else None
+
+
 def _parse(data: bytes, name: str) -> LexborHTMLParser:
     from selectolax.lexbor import LexborHTMLParser
 
-    match = _CHARSET.search(data[:2048])
-    page = decode_bytes(data, match.group(1).decode() if match else None)
+    page = decode_bytes(data, declared_charset(data))
     if _most_open(page) > _MAX_DEPTH:
         raise MediaLimitError(
             f"{name} nests more than {_MAX_DEPTH:,} HTML elements.", remedy="Save it as text."

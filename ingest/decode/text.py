@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from encoder.errors import UnsupportedMediaError
 from encoder.media.source import opened
 from encoder.types import TEXT
 from ingest.config import IngestConfig
-from ingest.decode.charset import decode_bytes
-from ingest.decode.html import html_text, html_title
+from ingest.decode.charset import decode_bytes, encoding_of
+from ingest.decode.html import declared_charset, html_text, html_title
 from ingest.decode.numbers import Span, parts
 from ingest.decode.pdf import pdf_facts, pdf_text
 from ingest.limits import check
@@ -73,6 +75,25 @@ def read_text(path: Path, media_type: str, config: IngestConfig) -> str:
         return pdf_text(path, config.max_text_chars)
     data = _read(path)
     return html_text(data, str(path)) if media_type == "text/html" else decode_bytes(data)
+
+
+def charset_of(path: Path, media_type: str) -> str:
+    """The codec by which `read_text` decodes a plain text, a Markdown or an HTML file.
+
+    Raises:
+        MediaError: it cannot be read.
+    """
+    with opened(path) as file:
+        facts = os.fstat(file.fileno())
+        return _charset_of(str(path), media_type, facts.st_mtime_ns, facts.st_size)
+
+
+@lru_cache(maxsize=4096)
+def _charset_of(path: str, media_type: str, _mtime_ns: int, _size_bytes: int) -> str:
+    """Kept, since most of a file may have to be read for it."""
+    with opened(path) as file:
+        declared = declared_charset(file.read(2048)) if media_type == "text/html" else None
+        return encoding_of(file, declared)
 
 
 def _read(path: Path, n_bytes: int = -1) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import stat
@@ -21,6 +22,26 @@ from search.errors import NotFoundError
 from search.types import AssetRow
 
 _PLAYED = re.compile(r"(audio|video)/[\w.+-]+")
+_LABELS = {
+    "big5hkscs": "big5",
+    "cp866": "ibm866",
+    "cp932": "shift_jis",
+    "cp949": "euc-kr",
+    "cp950": "big5",
+    "euc_jis_2004": "euc-jp",
+    "euc_jisx0213": "euc-jp",
+    "euc_kr": "euc-kr",
+    "johab": "euc-kr",
+    "mac-cyrillic": "x-mac-cyrillic",
+    "mac-roman": "macintosh",
+    "shift_jis_2004": "shift_jis",
+    "shift_jisx0213": "shift_jis",
+    "tis-620": "windows-874",
+    "utf-16-be": "utf-16be",
+    "utf-16-le": "utf-16le",
+    "utf-8-sig": "utf-8",
+}
+"""Python's names that are not known to browsers, which read a byte order mark by themselves."""
 _READ_AS_TEXT = frozenset({"text/html", "text/markdown", "text/plain"})
 
 
@@ -50,7 +71,7 @@ def file_of(asset: AssetRow) -> Path:
     raise _not_here(asset)
 
 
-def content_of(asset: AssetRow, if_none_match: str = "") -> Response:
+def content_of(asset: AssetRow, decoder: Decoder, if_none_match: str = "") -> Response:
     """The answer that holds the asset's file; 304 for who has it.
 
     Raises:
@@ -61,8 +82,10 @@ def content_of(asset: AssetRow, if_none_match: str = "") -> Response:
     if headers["ETag"] in if_none_match:
         return Response(status_code=304, headers=headers)
     try:
-        return HeldFile(path, content_type(asset.media_type), headers)
-    except OSError:  # removed since, or not ours to read
+        kind = asset.media_type
+        codec = decoder.charset(path, kind) if kind in _READ_AS_TEXT else ""
+        return HeldFile(path, content_type(kind, codec), headers)
+    except (OSError, MediaError):  # removed since, or not ours to read
         raise _not_here(asset) from None
 
 
@@ -84,16 +107,34 @@ def picture_of(asset: AssetRow, decoder: Decoder, at_s: float, size: int) -> byt
         return picture_of(asset, decoder, at_s, size)  # removed while it was read
 
 
-def content_type(media_type: str) -> str:
+def content_type(media_type: str, codec: str = "utf-8") -> str:
     """What is said to the browser: pictures, sound, film and plain text as what they are.
 
-    >>> content_type("text/html"), content_type("image/svg+xml"), content_type("video/mp4")
-    ('text/plain; charset=utf-8', 'application/octet-stream', 'video/mp4')
+    Args:
+        media_type: as it was ingested.
+        codec: Python's name for the encoding of a text.
+
+    >>> content_type("text/html", "gb18030"), content_type("text/plain", "cp1251")
+    ('text/plain; charset=gb18030', 'text/plain; charset=windows-1251')
+    >>> content_type("image/svg+xml"), content_type("video/mp4")
+    ('application/octet-stream', 'video/mp4')
     """
     if media_type in _READ_AS_TEXT:
-        return "text/plain; charset=utf-8"
+        return f"text/plain; charset={_label(codec)}"
     known = media_type in IMAGE_TYPES or _PLAYED.fullmatch(media_type)
     return media_type if known else "application/octet-stream"
+
+
+def _label(codec: str) -> str:
+    """A codec as browsers call it (WHATWG Encoding, 4.2)."""
+    try:
+        name = codecs.lookup(codec).name
+    except LookupError:
+        return "utf-8"
+    if name in _LABELS:
+        return _LABELS[name]
+    name = re.sub(r"^cp(?=125\d$|874$)", "windows-", name)
+    return re.sub(r"^iso8859", "iso-8859", name).replace("_", "-")
 
 
 def content_headers(asset: AssetRow, path: Path) -> dict[str, str]:

@@ -35,6 +35,14 @@ class Decoder(Protocol):
         """
         ...
 
+    def charset(self, path: Path, media_type: str) -> str:
+        """By which of Python's codecs the bytes of a text file were decoded when it was ingested.
+
+        Raises:
+            MediaError: it cannot be read.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class Refused:

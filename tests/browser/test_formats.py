@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import httpx
 import numpy as np
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.acts import drop, hits, results, until
+from tests.browser.acts import drop, hits, results, search, until
 from tests.browser.library import sample
+from tests.browser.server import Server
 from tests.media import write_heic
 
 
@@ -48,4 +50,46 @@ def test_a_phone_s_heic_is_seen_and_searched_with(
     until(page, "document.querySelector('dialog img').naturalHeight > 0")
     upright = "(img => img.naturalHeight / img.naturalWidth)(document.querySelector('dialog img'))"
     assert abs(page.evaluate(upright) - clock.shape[1] / clock.shape[0]) < 0.02
+    remove(dialog)
+
+
+TEXTS = {
+    "gb18030": "这是一个中文句子，猫坐在垫子上。狗在花园里跑，鸟在天上飞。",
+    "big5": "這是一個中文句子，貓坐在墊子上。狗在花園裡跑，鳥在天上飛。",
+    "shift_jis": "これは日本語の文章です。猫がマットの上に座っています。",
+    "euc_kr": "이것은 한국어 문장입니다. 고양이가 매트 위에 앉아 있습니다.",
+    "cp1251": "Привет, мир! Это короткий текст о погоде и о море.",
+    "koi8_r": "Привет, мир! Это текст о погоде на русском языке. " * 5,
+    "latin-1": "Die Vögel fliegen über den Fluß, größer als früher.",
+    "utf-16": "Grüße von der Brücke, und eine 猫.",
+    "utf-16-be": "\ufeffGrüße von der Brücke, und noch eine 猫.",
+}
+
+
+def test_a_text_is_shown_in_the_encoding_in_which_it_was_searched(
+    page: Page, server: Server
+) -> None:
+    files = [("file", (f"{codec}.txt", text.encode(codec))) for codec, text in TEXTS.items()]
+    with httpx.Client(base_url=server.url, timeout=120) as client:
+        job = client.post("/v1/assets", files=files, data={"wait": "true"}).json()["job"]
+        assets = [client.get(f"/v1/assets/{asset_id}").json() for asset_id in job["asset_ids"]]
+        assert len(assets) == len(TEXTS)
+        for asset in assets:
+            text = TEXTS[asset["name"].removesuffix(".txt")].strip("\ufeff ")
+            page.goto(f"/?open={asset['asset_id']}")
+            expect(page.get_by_role("dialog").get_by_label("Text")).to_have_text(text)
+            page.goto(asset["content_url"])
+            expect(page.locator("pre")).to_have_text(text)
+            client.delete(f"/v1/assets/{asset['asset_id']}")
+
+
+def test_a_found_gbk_text_is_shown_in_full(page: Page, tmp_path: Path) -> None:
+    text = TEXTS["gb18030"] + "灯塔"
+    note = tmp_path / "note.txt"
+    note.write_bytes(text.encode("gbk"))
+    add(page, note)
+    search(page, "灯塔")
+    page.locator(".hit.text a.open", has_text="note").first.click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_label("Text")).to_have_text(text)
     remove(dialog)

@@ -48,6 +48,8 @@ def test_every_way_to_ask(ask: Ask, media: Path) -> None:
     unknown = media.parent / "new.txt"
     unknown.write_text("Bake a loaf of bread.")
     assert names(ask("--like", unknown, "--modality", "text"))[0] == "bread.txt"
+    unknown.write_bytes(unknown.read_text().encode("utf-16"))
+    assert names(ask("--like", unknown, "--modality", "text"))[0] == "bread.txt"
 
     quotas = ask("bread", "--quota", "image=2", "--quota", "audio=1", "--explain")
     assert sorted(hit["modality"] for hit in quotas["hits"]) == ["audio", "image", "image"]

@@ -99,8 +99,11 @@ async def delete_asset(asset_id: AssetId, services: Parts) -> Response:
 async def get_content(asset_id: AssetId, services: Parts, request: Request) -> Response:
     """The file itself; ranges are answered, so that players can seek."""
 
-    known = request.headers.get("if-none-match", "")
-    return await services.workbench.run(lambda _: content_of(_asset(services, asset_id), known))
+    def find(_: Turn) -> Response:
+        known = request.headers.get("if-none-match", "")
+        return content_of(_asset(services, asset_id), services.decoder, known)
+
+    return await services.workbench.run(find)
 
 
 @router.get(

@@ -4,7 +4,7 @@ import { address } from "./api.js";
 import { button, el, icon, styled } from "./dom.js";
 import { clock } from "./format.js";
 import { excerpt, marked } from "./highlight.js";
-import { kindName, kindOf } from "./kinds.js";
+import { isReadable, kindName, kindOf } from "./kinds.js";
 import { beginning, picture, stopLoading, whenSeen } from "./media_elements.js";
 import { timedMoments, timeline } from "./moments.js";
 import { playAt, player } from "./player.js";
@@ -151,9 +151,9 @@ function textStage(hit, { words }) {
   const write = (text) => screen.replaceChildren(el("p", { class: "prose" }, markedText(excerpt(text, words, EXCERPT_CHARS), words)));
   if (hit.snippet) {
     write(hit.snippet);
-  } else if (["text/plain", "text/markdown"].includes(hit.media_type)) {
+  } else if (isReadable(hit.media_type)) {
     whenSeen(screen, async (signal) => {
-      const text = await beginning(hit.content_url, signal);
+      const text = await beginning(hit.content_url, { signal });
       if (text.trim()) write(text);
     });
   }

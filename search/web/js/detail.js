@@ -7,8 +7,8 @@ import { explanation } from "./explanation.js";
 import { bytes, clock, day } from "./format.js";
 import { withoutMarks } from "./highlight.js";
 import { cardOf } from "./hits.js";
-import { kindName, kindOf } from "./kinds.js";
-import { picture, stopLoading } from "./media_elements.js";
+import { isReadable, kindName, kindOf } from "./kinds.js";
+import { beginning, picture, stopLoading } from "./media_elements.js";
 import { kindOfMoment, timedMoments, timeline } from "./moments.js";
 import { showError } from "./notice.js";
 import { pauseAll, playAt, player } from "./player.js";
@@ -19,6 +19,7 @@ import { drawWaveform, strip } from "./waveform.js";
 
 const dialog = byId("detail");
 const HIDDEN_FACTS = ["title", "tags", "duration_s", "width", "height", "modified"];
+const BEGINNING_BYTES = 20_000;
 let shownId = null;
 /** Ends what is asked about the file that is shown. */
 let asking = new AbortController();
@@ -122,14 +123,19 @@ function fullPicture(hit) {
   return image;
 }
 
+/** What was found of a text, or its beginning where nothing was searched for. */
 function fullText(hit) {
   const words = markedWords();
   const parts = [hit, ...(hit.moments ?? [])].filter((part) => part.snippet).sort((a, b) => (a.char_start ?? 0) - (b.char_start ?? 0));
-  return el(
+  const prose = el(
     "div",
     { class: "prose", tabindex: "0", role: "region", "aria-label": "Text" },
     parts.map((part) => el("p", { class: part.segment_id === hit.segment_id ? "best" : null }, markedText(withoutMarks(part.snippet), words))),
   );
+  if (!parts.length && isReadable(hit.media_type)) {
+    beginning(hit.content_url, { most: BEGINNING_BYTES, signal: asking.signal }).then((text) => prose.replaceChildren(...text.split(/\n\s*\n/).map((part) => el("p", {}, part))));
+  }
+  return prose;
 }
 
 function playable(hit, kind, startS) {

@@ -8,6 +8,9 @@ export function kindOf(mediaType) {
   return family in NAMES ? family : "text";
 }
 
+/** Whether a file can be shown as the text that it is. */
+export const isReadable = (mediaType) => ["text/plain", "text/markdown"].includes(mediaType);
+
 /** Its name in the singular. */
 export const kindName = (kind) => NAMES[kind] ?? kind;
 

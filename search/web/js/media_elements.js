@@ -63,11 +63,19 @@ export function picture(path, alt, onMissing = () => {}) {
   return image;
 }
 
-/** The first words of a text file; "" where it cannot be read. */
-export async function beginning(path, signal) {
+/** The beginning of a text file, at most so many bytes of it; "" where it cannot be read. */
+export async function beginning(path, { most = 1500, signal } = {}) {
   try {
-    return await (await request(path, { headers: { Range: "bytes=0-1500" }, signal })).text();
+    const answer = await request(path, { headers: { Range: `bytes=0-${most - 1}` }, signal });
+    const bytes = new Uint8Array(await answer.arrayBuffer());
+    // The server says how it is encoded. A character cut at the end is left out.
+    return new TextDecoder(encodingOf(answer, bytes)).decode(bytes, { stream: true });
   } catch {
     return "";
   }
+}
+
+function encodingOf(answer, bytes) {
+  if (bytes[0] === 0xfe && bytes[1] === 0xff) return "utf-16be"; // its mark counts more than a name
+  return /charset=([\w-]+)/.exec(answer.headers.get("Content-Type") ?? "")?.[1] ?? "utf-8";
 }

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import httpx
+import pytest
 
 
 def id_of(client: httpx.Client, name: str) -> str:
@@ -44,6 +45,28 @@ def test_html_is_never_sent_as_html(client: httpx.Client) -> None:
     page = client.get(f"/v1/assets/{id_of(client, 'page.html')}/content")
     assert page.headers["content-type"] == "text/plain; charset=utf-8"
     assert "sandbox" in page.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(
+    ("text", "codec", "label"),
+    [
+        ("这是一个中文句子，猫坐在垫子上。狗在花园里跑。", "gb18030", "gb18030"),
+        ("Die Vögel fliegen über den Fluß, größer als früher.", "latin-1", "windows-1252"),
+        ("Die Vögel fliegen über den Fluß.", "utf-16", "utf-16"),
+        ("Die Vögel fliegen über den Fluß.", "utf-8", "utf-8"),
+    ],
+)
+def test_the_encoding_of_a_text_is_named(
+    client: httpx.Client, text: str, codec: str, label: str
+) -> None:
+    data = text.encode(codec)
+    parts = [("file", ("note.txt", data))]
+    job = client.post("/v1/assets", files=parts, data={"wait": "true"}).json()["job"]
+    (asset_id,) = job["asset_ids"]
+    answer = client.get(f"/v1/assets/{asset_id}/content")
+    assert answer.headers["content-type"] == f"text/plain; charset={label}"
+    assert (answer.content, answer.text.lstrip("\ufeff")) == (data, text)
+    client.delete(f"/v1/assets/{asset_id}")
 
 
 def test_an_unknown_asset_is_not_found(client: httpx.Client) -> None:

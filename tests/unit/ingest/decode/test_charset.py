@@ -1,6 +1,12 @@
+import io
+from pathlib import Path
+
 import pytest
 
-from ingest.decode.charset import decode_bytes
+from ingest import IngestConfig
+from ingest.decode import charset
+from ingest.decode.charset import decode_bytes, encoding_of
+from ingest.decode.text import charset_of, read_text
 
 
 @pytest.mark.parametrize(
@@ -33,3 +39,39 @@ def test_what_a_page_declares_counts_unless_it_is_wrong() -> None:
 def test_it_never_fails() -> None:
     assert "�" in decode_bytes(b"\xff\xfea")
     assert decode_bytes(bytes(range(128, 256)))
+
+
+def test_a_codec_that_makes_no_text_is_not_believed() -> None:
+    assert decode_bytes("café".encode("latin-1"), "hex") == "café"
+
+
+@pytest.mark.parametrize("shift", range(4))
+def test_a_file_is_read_in_pieces(monkeypatch: pytest.MonkeyPatch, shift: int) -> None:
+    monkeypatch.setattr(charset, "_CHUNK_BYTES", 1_000)
+    text = "x" * shift + "猫🎬" * 20_000
+    assert encoding_of(io.BytesIO(text.encode())) == "utf-8"
+    assert encoding_of(io.BytesIO(text.encode() + b"\xe7")) != "utf-8"
+
+
+@pytest.mark.parametrize(
+    ("name", "media_type", "data", "codec"),
+    [
+        (
+            "a.txt",
+            "text/plain",
+            "这是一个中文句子，猫坐在垫子上。".encode("gb18030") * 3,
+            "gb18030",
+        ),
+        ("b.html", "text/html", b'<meta charset="iso8859-2"><p>\xa3\xf3d\xbc', "iso8859-2"),
+        ("c.txt", "text/plain", b"x" * 200_000 + "né".encode("latin-1"), "cp1252"),
+    ],
+)
+def test_the_codec_of_a_file_is_that_by_which_it_is_read(
+    tmp_path: Path, name: str, media_type: str, data: bytes, codec: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(data)
+    assert charset_of(path, media_type) == codec
+    assert "\ufffd" not in read_text(path, media_type, IngestConfig())
+    path.write_bytes("Jetzt anders: grün".encode())
+    assert charset_of(path, media_type) == "utf-8"

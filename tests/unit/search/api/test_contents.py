@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -11,12 +11,14 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from encoder.errors import CorruptMediaError
-from encoder.types import AUDIO, IMAGE, Item, Modality
+from encoder.types import AUDIO, IMAGE, TEXT, Item, Modality
 from ingest import IngestConfig
 from search.api.contents import content_of, picture_of
 from search.errors import NotFoundError
 from search.types import AssetRow
 from workers.decoding import QueryDecoder
+
+STORED = QueryDecoder(IngestConfig(), IngestConfig())
 
 
 def row(*paths: Path, modality: Modality = IMAGE) -> AssetRow:
@@ -46,6 +48,10 @@ class Removing:
     def picture(self, path: Path, modality: Modality, at_s: float, size: int) -> bytes:
         self.victim.unlink(missing_ok=True)
         return self.real.picture(path, modality, at_s, size)
+
+    def charset(self, path: Path, media_type: str) -> str:
+        self.victim.unlink(missing_ok=True)
+        return self.real.charset(path, media_type)
 
 
 @pytest.fixture(params=[True, False], ids=["in a child", "in this process"])
@@ -77,10 +83,18 @@ def test_a_picture_that_is_there_and_broken_is_told_as_broken(
         picture_of(row(path), decoder, 0.0, 32)
 
 
+def test_a_text_that_is_removed_while_it_is_read_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "note.txt"
+    path.write_text("The ferry leaves at nine.")
+    text = replace(row(path, modality=TEXT), media_type="text/plain")
+    with pytest.raises(NotFoundError, match="is not here"):
+        content_of(text, Removing(path, STORED))
+
+
 def test_a_file_that_is_removed_before_it_is_sent_arrives_whole(tmp_path: Path) -> None:
     path = drawn(tmp_path / "sky.png")
     data = path.read_bytes()
-    answer = content_of(row(path))
+    answer = content_of(row(path), STORED)
     path.unlink()
     client = TestClient(answer)
     assert client.get("/").content == data
@@ -92,7 +106,7 @@ def test_an_answer_lets_go_of_its_file(tmp_path: Path) -> None:
     path = drawn(tmp_path / "sky.png")
     gc.collect()
     before = n_open()
-    answers = [content_of(row(path)) for _ in range(20)]
+    answers = [content_of(row(path), STORED) for _ in range(20)]
     assert n_open() == before + 20
     answers.clear()
     gc.collect()
