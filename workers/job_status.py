@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ingest.types import Failure
-from search.api.answers import file_name
+from search.api.answers import file_name, without_paths
 from search.api.ports import JobStatus, Refused
 from search.uploads import UploadFolder
 from workers.job_types import JobView
@@ -16,7 +16,7 @@ MOST_FAILURES = 1000
 def refused(failures: Iterable[Failure]) -> list[Refused]:
     """The files that were set aside, by name."""
     return [
-        Refused(file_name(x.uri), x.error, x.reason.replace(x.uri, file_name(x.uri)))
+        Refused(file_name(x.uri), x.error, without_paths(x.reason.replace(x.uri, file_name(x.uri))))
         for x in failures
     ]
 

@@ -11,6 +11,9 @@ from search.api.ports import JobStatus
 from search.locations import shown_location
 from search.types import AssetRow, Hit, Moment, SearchResult
 
+# A path may hold spaces: what follows belongs to it as far as there is another slash.
+_PATH = re.compile(r"(?<![\w/.:])/(?:[^\n/]*/)*(?=[^\n/])")
+
 
 def search_answer(result: SearchResult, *, with_uri: bool = False) -> dict[str, Any]:
     """As `search.api.models.SearchAnswer`, but for the latency, which is known last."""
@@ -86,6 +89,15 @@ def file_name(uri: str) -> str:
     """
     path = re.sub(r"[?#].*", "", uri) if re.match(r"https?://", uri) else uri
     return path.rstrip("/").rsplit("/", 1)[-1]
+
+
+def without_paths(text: str) -> str:
+    """A message in which of each absolute path only the last part is left.
+
+    >>> without_paths("a.jpg is a link that leads out of the folder, to /srv/my films/b.mp4.")
+    'a.jpg is a link that leads out of the folder, to b.mp4.'
+    """
+    return _PATH.sub("", text)
 
 
 def latency_ms(latency_s: Mapping[str, float]) -> dict[str, float]:

@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from encoder.errors import InputError
+from search.api.access.paths import PATHS
 from search.api.access.sessions import Sessions
 from search.api.config import ApiConfig
 from search.api.keys import ApiKey, KeyRing
@@ -54,10 +55,12 @@ class Access:
     Args:
         keys: the keys that are known.
         required: whether requests without a key are refused.
+        own: whether all who ask without a key do so on their own machine, whose paths they know.
     """
 
-    def __init__(self, keys: KeyRing, *, required: bool) -> None:
+    def __init__(self, keys: KeyRing, *, required: bool, own: bool = False) -> None:
         self.required = required
+        self._keyless = frozenset({"read", "write", *([PATHS] if own else [])})
         self._keys = keys
         self._buckets: dict[str, Bucket] = {}
         self._lock = Lock()
@@ -73,7 +76,7 @@ class Access:
         if token is None and not self.required:
             if scope == "admin":
                 raise ForbiddenError("This needs a key with the scope admin.")
-            return frozenset({"read", "write"})
+            return self._keyless
         key = self.key_of(token) if token else None
         if key is None:
             raise UnauthorizedError(
@@ -128,7 +131,9 @@ def access_for(config: ApiConfig, keys: KeyRing) -> Access:
             got=f"{config.host}, where others can ask, and no key",
             wanted="a key (`anymodal keys create NAME`), or --allow-no-key if all may ask",
         )
-    return Access(keys, required=required)
+    # A name that is served beside this machine's own means a proxy, behind which others ask.
+    own = is_loopback(config.host) and not config.allowed_hosts
+    return Access(keys, required=required, own=own)
 
 
 def is_loopback(host: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_network
 from pathlib import Path
 
-from pydantic import Field, IPvAnyNetwork
+from pydantic import Field, IPvAnyNetwork, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _LOOPBACK_4, _LOOPBACK_6 = ip_network("127.0.0.0/8"), ip_network("::1")
@@ -37,6 +37,9 @@ class ApiConfig(BaseSettings):
 
     session_s: float = Field(default=12 * 3600, gt=0)
     """How long a session of a browser lasts; the page opens a new one in time."""
+
+    public_roots: tuple[str, ...] = ()
+    """Folders and URLs within which all keys may filter by path, relative to them."""
 
     allowed_hosts: tuple[str, ...] = ()
     """Names that requests may ask for; those of this machine on the loopback device, else any."""
@@ -117,3 +120,11 @@ class ApiConfig(BaseSettings):
 
     max_query_s: float = Field(default=60.0, gt=0)
     """The longest sound or film to search with."""
+
+    @field_validator("public_roots")
+    @classmethod
+    def _end_with_a_slash(cls, roots: tuple[str, ...]) -> tuple[str, ...]:
+        for root in roots:
+            if not root.startswith(("/", "http://", "https://")):
+                raise ValueError(f"{root!r} is neither an absolute path nor a URL")
+        return tuple(root.rstrip("/") + "/" for root in roots)

@@ -11,7 +11,7 @@ from encoder.errors import InputError
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Item, Modality
 from search.api.models import FilePart, InputIn, SearchRequest, TermIn
 from search.api.ports import Decoder
-from search.filters import parse_filter
+from search.filters import Filter
 from search.types import Query, Term
 
 _DATA_URI = re.compile(r"data:[\w.+-]*/?[\w.+-]*(;[\w=.+-]+)*;base64,")
@@ -41,8 +41,16 @@ def is_short(request: SearchRequest) -> bool:
     )
 
 
-def query_of(request: SearchRequest, decoder: Decoder, files: Mapping[str, bytes]) -> Query:
-    """Decode what the request holds; ``files`` are the parts that it may name.
+def query_of(
+    request: SearchRequest, decoder: Decoder, files: Mapping[str, bytes], filter: Filter | None
+) -> Query:
+    """Decode what the request holds.
+
+    Args:
+        request: as it came.
+        decoder: for its media.
+        files: the parts that it may name.
+        filter: its filter, as its sender may use it.
 
     Raises:
         InputError: not Base64, or a part that is not there.
@@ -52,7 +60,7 @@ def query_of(request: SearchRequest, decoder: Decoder, files: Mapping[str, bytes
         [_term(term, f"query[{n}]", decoder, files) for n, term in enumerate(request.query)],
         [Modality(name) for name in request.modalities],
         request.limit,
-        None if request.filter is None else parse_filter(request.filter),
+        filter,
         {Modality(name): n for name, n in request.quotas.items()},
         request.score_threshold,
         request.group_by,

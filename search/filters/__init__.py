@@ -8,7 +8,17 @@ Compare(field='duration_s', operator=<Operator.GTE: 'gte'>, value=5)
 from search.filters.compile import Compiled, compile_filter
 from search.filters.match import matches
 from search.filters.parse import parse_filter
-from search.filters.tree import And, Compare, Filter, Not, Operator, Or
+from search.filters.tree import (
+    And,
+    Compare,
+    Filter,
+    Not,
+    Operator,
+    Or,
+    Under,
+    asks_for_paths,
+    within,
+)
 
 __all__ = [
     "And",
@@ -18,7 +28,10 @@ __all__ = [
     "Not",
     "Operator",
     "Or",
+    "Under",
+    "asks_for_paths",
     "compile_filter",
     "matches",
     "parse_filter",
+    "within",
 ]

@@ -31,6 +31,7 @@ from search.filters.tree import (
     Operator,
     Or,
     Scalar,
+    Under,
     kind_of,
     metadata_keys,
 )
@@ -50,6 +51,7 @@ _COMPLEMENTS = {
     Operator.LT: Operator.GTE,
 }
 _COMPLEMENTS |= {other: one for one, other in _COMPLEMENTS.items()}
+_FROM_THE_START = frozenset({Operator.EQ, Operator.IN, Operator.PREFIX})
 _NOTHING = 'asset_id == ""'
 
 
@@ -97,6 +99,8 @@ class _Compiler:
                 return _joined(compiled, is_and=isinstance(filter, And) is not negated)
             case Compare():
                 return self._comparison(filter, negated)
+            case Under():
+                return _MAYBE_ALL if negated else _under(filter)
 
     def _comparison(self, asked: Compare, negated: bool) -> Compiled:
         if asked.field in COLUMNS:
@@ -104,7 +108,7 @@ class _Compiler:
         if negated:
             return _MAYBE_ALL
         if kind_of(asked.field) is Kind.PATHS:
-            return _path(asked)
+            return _path(asked.values) if asked.operator in _FROM_THE_START else _MAYBE_ALL
         return Compiled(self._json(asked), False)
 
     def _column(self, asked: Compare, negated: bool) -> Compiled:
@@ -157,14 +161,22 @@ class _Compiler:
         return f'{place} >= ""'
 
 
-def _path(asked: Compare) -> Compiled:
-    if asked.operator in (Operator.EQ, Operator.IN, Operator.PREFIX):
-        keys = [folder_key(str(value)) for value in asked.values]
-        known = [key for key in keys if key is not None]
-        if len(known) == len(keys):
-            texts = (f"array_contains(folders, {quote(key)})" for key in [*known, MANY_FOLDERS])
-            return Compiled(_any(texts), False)
-    return _MAYBE_ALL
+def _path(starts: Sequence[Scalar]) -> Compiled:
+    """Whose path begins like one of these."""
+    keys = [folder_key(str(start)) for start in starts]
+    known = [key for key in keys if key is not None]
+    if len(known) < len(keys):
+        return _MAYBE_ALL
+    texts = (f"array_contains(folders, {quote(key)})" for key in [*known, MANY_FOLDERS])
+    return Compiled(_any(texts), False)
+
+
+def _under(filter: Under) -> Compiled:
+    asked = filter.asked
+    if asked == Compare(asked.field, Operator.EXISTS, False):
+        return _MAYBE_ALL
+    inner = asked.values if asked.operator in _FROM_THE_START else ("",)
+    return _path([f"{folder}{start}" for folder in filter.folders for start in inner])
 
 
 def _integers(column: str, operator: Operator, values: Sequence[Scalar]) -> Compiled:

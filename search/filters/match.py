@@ -15,6 +15,7 @@ from search.filters.tree import (
     Not,
     Operator,
     Or,
+    Under,
     kind_of,
     metadata_keys,
 )
@@ -51,6 +52,14 @@ def matches(filter: Filter, row: AssetRow) -> bool:
             return not matches(part, row)
         case Compare():
             return _compare(filter, row)
+        case Under(folders, asked):
+            inner = [
+                uri.removeprefix(folder)
+                for uri in row.locations
+                for folder in folders
+                if uri.startswith(folder)
+            ]
+            return _compare_paths(asked, inner)
 
 
 def _compare(asked: Compare, row: AssetRow) -> bool:

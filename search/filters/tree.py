@@ -156,7 +156,63 @@ class Not:
     part: Filter
 
 
-Filter: TypeAlias = And | Or | Not | Compare
+@dataclass(frozen=True)
+class Under:
+    """A comparison of paths within folders: each is compared without its folder's own path.
+
+    Locations elsewhere do not count, as if the asset had none there, so that nothing is told of
+    the paths of the folders themselves.
+
+    Args:
+        folders: URIs that end with a slash.
+        asked: a comparison of ``path``.
+    """
+
+    folders: tuple[str, ...]
+    asked: Compare
+
+    def __post_init__(self) -> None:
+        if not self.folders or not all(folder.endswith("/") for folder in self.folders):
+            raise InputError(
+                "folders", got=repr(self.folders), wanted="folders with a / at the end"
+            )
+        if kind_of(self.asked.field) is not Kind.PATHS:
+            raise InputError("asked", got=self.asked.field, wanted="path")
+
+
+Filter: TypeAlias = And | Or | Not | Compare | Under
+
+
+def asks_for_paths(filter: Filter) -> bool:
+    """Whether a filter compares whole paths anywhere.
+
+    >>> asks_for_paths(Not(Compare("path", Operator.PREFIX, "/srv/")))
+    True
+    """
+    match filter:
+        case And(parts) | Or(parts):
+            return any(map(asks_for_paths, parts))
+        case Not(part):
+            return asks_for_paths(part)
+        case Compare():
+            return kind_of(filter.field) is Kind.PATHS
+        case Under():
+            return False
+
+
+def within(filter: Filter, folders: tuple[str, ...]) -> Filter:
+    """The same filter, whose paths are those within folders."""
+    match filter:
+        case And(parts):
+            return And(tuple(within(part, folders) for part in parts))
+        case Or(parts):
+            return Or(tuple(within(part, folders) for part in parts))
+        case Not(part):
+            return Not(within(part, folders))
+        case Compare():
+            return Under(folders, filter) if asks_for_paths(filter) else filter
+        case Under():
+            return filter
 
 
 def kind_of(field: str) -> Kind:

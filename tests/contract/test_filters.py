@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from encoder.types import IMAGE, TEXT
-from search.filters import matches, parse_filter
+from search.filters import matches, parse_filter, within
 from search.store.base import VectorStore
 from search.types import AssetRow
 
@@ -116,6 +116,26 @@ def test_a_selection_goes_on_where_it_ended(store: VectorStore) -> None:
         assert list(store.select(filter, limit=3, after="a0010")) == ["a0011", "a0012", "a0013"]
         assert list(store.select(filter, limit=1500)) == every[:1500]
         assert list(store.select(filter, after="a2098")) == ["a2099"]
+
+
+@pytest.mark.parametrize(
+    ("data", "wanted"),
+    [
+        ({"field": "path", "prefix": ""}, "a1 a2"),
+        ({"field": "path", "prefix": "copy/"}, "a1"),
+        ({"field": "path", "in": ["b.png", "none"]}, "a2"),
+        ({"field": "path", "contains": "b.p"}, "a2"),
+        ({"field": "path", "contains": "data"}, ""),
+        ({"field": "path", "ne": "b.png"}, "a1"),
+        ({"field": "path", "exists": False}, "a3"),
+        ({"not": {"field": "path", "prefix": "copy/"}}, "a2 a3"),
+    ],
+)
+def test_paths_within_folders_are_selected(store: VectorStore, data: object, wanted: str) -> None:
+    places = {"a1": ["/data/x/copy/a.png", "/home/a.png"], "a2": ["/data/y/b.png"], "a3": ["/c"]}
+    store.write([replace(ROWS[0], asset_id=a, locations=uris) for a, uris in places.items()], [])
+    filter = within(parse_filter(data), ("/data/x/", "/data/y/"))
+    assert " ".join(store.select(filter)) == wanted
 
 
 def test_an_asset_in_more_folders_than_are_kept_is_found(store: VectorStore) -> None:

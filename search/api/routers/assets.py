@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from itertools import islice
 from typing import Annotated
 
@@ -10,6 +11,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 
 from encoder.errors import InputError
+from search.api.access.paths import filter_for
 from search.api.answers import asset_json
 from search.api.auth import READ, WRITE
 from search.api.contents import content_of, picture_headers, picture_of
@@ -18,7 +20,7 @@ from search.api.models import AssetOut, AssetsAnswer
 from search.api.services import Services
 from search.api.workbench import Turn
 from search.errors import NotFoundError
-from search.filters import Compare, Filter, Operator, parse_filter
+from search.filters import Compare, Filter, Operator
 from search.types import AssetRow
 
 router = APIRouter(tags=["assets"])
@@ -37,13 +39,14 @@ _EVERYTHING = Compare("size_bytes", Operator.GTE, 0)
     responses=refusals(422, 503, 504),
 )
 async def list_assets(
+    request: Request,
     services: Parts,
     filter: Annotated[str, Query(max_length=4000, description="JSON, as in a search.")] = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     cursor: Cursor = "",
 ) -> dict[str, object]:
     """Assets in the order of their ids, page by page."""
-    wanted = _filter(filter)
+    wanted = _filter(filter, request.state.scopes, services.config.public_roots)
     return await services.workbench.run(lambda _: _page(services, wanted, limit, cursor))
 
 
@@ -145,13 +148,14 @@ def _unknown(asset_id: str) -> NotFoundError:
     return NotFoundError(f"There is no asset {asset_id!r}.", "Take an id from a search.")
 
 
-def _filter(text: str) -> Filter:
+def _filter(text: str, scopes: Collection[str], public_roots: tuple[str, ...]) -> Filter:
     if not text:
         return _EVERYTHING
     try:
-        return parse_filter(json.loads(text))
+        data = json.loads(text)
     except (json.JSONDecodeError, RecursionError):
         raise InputError("filter", got="text that is not JSON", wanted="a filter") from None
+    return filter_for(data, scopes, public_roots)
 
 
 def _page(services: Services, wanted: Filter, limit: int, cursor: str) -> dict[str, object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
+from search.api.access.paths import filter_for
 from search.api.answers import latency_ms, search_answer, server_timing
 from search.api.auth import READ
 from search.api.bodies import SearchBody, read_search, search_body
@@ -51,7 +52,9 @@ def _answer(
     timer = StageTimer()
     with timer.stage("decode"):
         asked = small or body.request()
-        query = query_of(asked, services.decoder, body.files)
+        scopes, roots = request.state.scopes, services.config.public_roots
+        wanted = None if asked.filter is None else filter_for(asked.filter, scopes, roots)
+        query = query_of(asked, services.decoder, body.files, wanted)
     result = services.engine.search(query, turn.deadline)
     with timer.stage("serialize"):
         answer = search_answer(result, with_uri="admin" in request.state.scopes)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from encoder.errors import InputError
+from search.api.access.paths import PATHS
 from search.api.auth import Access, Bucket, access_for
 from search.api.config import ApiConfig
 from search.api.keys import KeyRing
@@ -87,6 +88,10 @@ def test_a_bucket_fills_again() -> None:
 
 def test_an_open_address_needs_a_key_before_it_is_served(ring: KeyRing) -> None:
     assert not access_for(ApiConfig(), ring).required
+    assert PATHS in access_for(ApiConfig(), ring).check(None, "read")
+    proxied = ApiConfig(allowed_hosts=("search.example.org",))
+    for others in (proxied, ApiConfig(host="0.0.0.0", allow_no_key=True)):
+        assert PATHS not in access_for(others, ring).check(None, "read")
     assert not access_for(ApiConfig(host="0.0.0.0", allow_no_key=True), ring).required
     with pytest.raises(InputError, match="keys create"):
         access_for(ApiConfig(host="0.0.0.0"), ring)

@@ -1,0 +1,39 @@
+"""Who may filter by the paths of this server."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from search.api.refusal import ForbiddenError
+from search.filters import Filter, asks_for_paths, parse_filter, within
+
+PATHS = "paths"
+"""A scope of those who ask on their own machine without a key; no key has it."""
+
+
+def filter_for(data: Any, scopes: Collection[str], public_roots: tuple[str, ...]) -> Filter:
+    """The filter that a request asks for, as its sender may use it.
+
+    A filter answers yes or no, so that who may compare with a path can spell it out. Those without
+    the right compare with paths within the public roots, and learn nothing of the roots' own.
+
+    Args:
+        data: the filter as plain JSON values.
+        scopes: of the sender.
+        public_roots: folders whose inner paths all may know.
+
+    Raises:
+        InputError: not a filter.
+        ForbiddenError: it asks for paths, and no root is public.
+    """
+    asked = parse_filter(data)
+    if {"admin", PATHS} & set(scopes) or not asks_for_paths(asked):
+        return asked
+    if not public_roots:
+        raise ForbiddenError(
+            "Paths of the server are not told to this key, also not by a filter.",
+            "Leave the path out, use a key with the scope admin, or name folders in "
+            "ANYMODAL_API__PUBLIC_ROOTS, within which paths are told.",
+        )
+    return within(asked, public_roots)
