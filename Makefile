@@ -65,10 +65,11 @@ bench-quant: .venv-bench/installed
 	.venv-bench/bin/anymodal bundle fetch
 	.venv-bench/bin/python -m benchmarks.quant
 
-# Jobs with kill -9 in their middle: 20 rounds of 300 files; with MILVUS=server on a genuine one.
-MILVUS ?= lite
-fault-rounds: .venv/tested $(if $(filter server,$(MILVUS)),.venv-milvus/installed)
-	$(BIN)/python -m tests.faults.rounds 20 300 $(MILVUS)
+# Jobs and uploads with something killed, stopped, cut or full in their middle: all kinds in turn, on
+# Milvus Lite and on the genuine server. Mounts a small disk, which needs root.
+ROUNDS ?= 40
+fault-rounds: .venv/tested .venv-milvus/installed
+	$(BIN)/python -m tests.faults.rounds --rounds $(ROUNDS)
 
 bench-dsre: .venv/installed
 	$(BIN)/python -m benchmarks.dsre

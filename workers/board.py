@@ -21,23 +21,18 @@ from workers.broker import BrokerError
 from workers.heartbeat import repeating
 from workers.job_types import Claim, DeadLetter, JobView, Labels, Shard
 from workers.logs import clean
+from workers.planner_leases import RUNNING, START_S, PlannerLeases
 from workers.reports import IngestReport
 
 T = TypeVar("T")
 
 _JOBS = "anymodal:jobs"
-_RUNNING = "anymodal:jobs:running"
-_WORKERS = "anymodal:workers"
 _PARTS = ("open", "lease", "tries", "begun", "failed")
 _LONGEST_COMMIT_S = 300
 _MOST_JOBS = 1000
-_START_S = 30.0
-"""How long a planner may take to start: a Python with Celery, on a machine that is busy."""
-_ABSENT_S = 15.0
-"""A worker that has not looked for jobs without a planner for so long is not counted on."""
 
 
-class JobBoard:
+class JobBoard(PlannerLeases):
     """Jobs by id. Safe in threads and, since the connections are made anew, after a fork.
 
     Args:
@@ -71,10 +66,21 @@ class JobBoard:
         priority: str = "normal",
         labels: Labels | None = None,
         prune: bool = False,
+        start_s: float | None = None,
     ) -> str:
-        """A new job over these files and folders, which get these labels; its id."""
+        """A new job over these files and folders, which get these labels; its id.
+
+        ``start_s``: see `restart`; by default one lease, as for a planner in this process.
+        """
         job_id = uuid.uuid4().hex[:12]
-        self.restart(job_id, paths, priority=priority, labels=labels or {}, prune=prune)
+        self.restart(
+            job_id,
+            paths,
+            priority=priority,
+            labels=labels or {},
+            prune=prune,
+            start_s=start_s or self.lease_s,
+        )
         return job_id
 
     def restart(
@@ -85,7 +91,7 @@ class JobBoard:
         priority: str,
         labels: Labels,
         prune: bool = False,
-        start_s: float = _START_S,
+        start_s: float = START_S,
     ) -> None:
         """Plan a job from its beginning; what is stored already will be counted as unchanged.
 
@@ -117,7 +123,7 @@ class JobBoard:
                 pipe.hset(self._key(job_id), mapping=facts)
                 pipe.expire(self._key(job_id), self._ttl_s)
                 pipe.zadd(_JOBS, {job_id: now})
-                pipe.sadd(_RUNNING, job_id)
+                pipe.sadd(RUNNING, job_id)
                 pipe.execute()
 
         self.patiently(write)
@@ -133,49 +139,10 @@ class JobBoard:
         """Set a file aside that no shard will hold."""
         self._run(lua.REFUSE, job_id, failure.uri, json.dumps(asdict(failure)))
 
-    def begin_planning(self, job_id: str, planner: str) -> bool:
-        """Become the job's planner; False if another one is, or nothing is left to plan."""
-        return bool(self._run(lua.PLAN, job_id, planner, self.lease_s))
-
-    def planning(self, job_id: str, planner: str) -> bool:
-        """Keep the lease; False if the job is no longer this planner's."""
-        return bool(self._run(lua.PLANNING, job_id, planner, self.lease_s))
-
     def planned(self, job_id: str, planner: str, last: Mapping[str, Shard] | None = None) -> bool:
         """Say that all shards were added, but for ``last``, of which no file is counted."""
         opened = {name: json.dumps(asdict(shard)) for name, shard in (last or {}).items()}
         return bool(self._run(lua.PLANNED, job_id, planner, json.dumps(opened)))
-
-    def leave_planning(self, job_id: str, planner: str) -> None:
-        """Leave the rest of the job to another planner."""
-        self._run(lua.LEAVE, job_id, planner)
-
-    def fail_planning(self, job_id: str, planner: str, reason: str) -> None:
-        """Say why the rest cannot be planned; the job fails once what was added is done."""
-        self._run(lua.FAIL, job_id, planner, reason)
-
-    def cursors(self, job_id: str) -> dict[str, str]:
-        """The last file of each cost class that was added."""
-        facts = self.patiently(lambda: self._redis.hgetall(self._key(job_id)))
-        return {
-            name.removeprefix("cursor:"): json.loads(path)
-            for name, path in facts.items()
-            if name.startswith("cursor:")
-        }
-
-    def orphans(self, worker: str) -> list[str]:
-        """The jobs whose planner fell silent, told to a worker that may plan them."""
-        keys = (_RUNNING, _WORKERS)
-        found = self._redis.eval(lua.ORPHANS, 2, *keys, worker, _ABSENT_S, self._key("") + ":")
-        return sorted(found)
-
-    def hand_over(self, job_id: str) -> bool:
-        """Keep a job without a planner for one that is being started; False if it has one."""
-        return bool(self._run(lua.HAND_OVER, job_id, _START_S))
-
-    def decline(self, job_id: str, worker: str, reason: str) -> None:
-        """Say why this worker cannot plan a job; it fails if all who are there say so."""
-        self._run(lua.DECLINE, job_id, worker, reason, _WORKERS, 2 * self.lease_s)
 
     def claim(self, job_id: str, shard_id: str) -> Claim | None:
         """Take a shard; None if it is done, dropped or held."""
@@ -266,11 +233,11 @@ class JobBoard:
 
     def running(self) -> list[str]:
         """The ids of jobs that have not ended."""
-        return sorted(self._redis.smembers(_RUNNING))
+        return sorted(self._redis.smembers(RUNNING))
 
     def unfinished(self) -> list[JobView]:
         """How the jobs stand that have not ended."""
-        running = self.patiently(lambda: self._redis.smembers(_RUNNING))
+        running = self.patiently(lambda: self._redis.smembers(RUNNING))
         return [view for view in map(self._view, sorted(running)) if view]
 
     def ping(self) -> None:
@@ -292,7 +259,7 @@ class JobBoard:
         for job_id, view in views:
             if view is None:
                 self._redis.zrem(_JOBS, job_id)
-                self._redis.srem(_RUNNING, job_id)
+                self._redis.srem(RUNNING, job_id)
         return [view for _, view in views if view]
 
     def view(self, job_id: str) -> JobView:
@@ -396,8 +363,4 @@ class JobBoard:
         return self._redis.eval(script, len(keys), *keys, job_id, self._ttl_s, *arguments)
 
     def _keys(self, job_id: str) -> list[str]:
-        return [self._key(job_id), *(self._key(job_id, part) for part in _PARTS), _RUNNING]
-
-    @staticmethod
-    def _key(job_id: str, part: str = "") -> str:
-        return f"anymodal:job:{job_id}:{part}".rstrip(":")
+        return [self._key(job_id), *(self._key(job_id, part) for part in _PARTS), RUNNING]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -35,6 +36,8 @@ class _Running:
 
 
 _running: dict[Path, _Running] = {}
+on_spoilt: Callable[[], object] = bool
+"""Is called when the disk refused a write of a server in this process; `search.store.shared`."""
 _lock = Lock()
 
 
@@ -73,18 +76,6 @@ def stop_lite(folder: Path) -> None:
             _stop(folder, running)
 
 
-def spoil(folder: Path, error: DiskError) -> None:
-    """Note that the disk refused a write of this folder's server.
-
-    Lite then holds less in memory than its log does, and would remove that log after its next
-    successful write. So nothing more is written, nor is it closed: whoever opens the folder next
-    reads the log, as after a kill.
-    """
-    with _lock:
-        if running := _running.get(folder.absolute()):
-            running.spoilt = running.spoilt or error
-
-
 def check_whole(folder: Path) -> None:
     """Raise the `DiskError` by which this folder's server was spoilt, if one was."""
     running = _running.get(folder.absolute())
@@ -99,8 +90,7 @@ def _start(folder: Path, port: int) -> _Running:
     from milvus_lite.adapter.grpc.server import start_server_in_thread
     from milvus_lite.exceptions import DataDirLockedError
 
-    # It logs with a traceback what it answers to its caller as well.
-    logging.getLogger("milvus_lite").setLevel(logging.CRITICAL)
+    _hush()
     was_left = (folder / _HOLDER).exists()
     try:
         server, database, bound = start_server_in_thread(str(folder), port=port, max_workers=1)
@@ -120,6 +110,31 @@ def _start(folder: Path, port: int) -> _Running:
             f"The store {folder} cannot be opened: {error}.", remedy="Choose another --store."
         ) from error
     return _Running(server, database, bound, os.getpid())
+
+
+def _hush() -> None:
+    """Print no traceback of what is answered to the caller as well, but look at it."""
+    logging.getLogger("milvus_lite").setLevel(logging.CRITICAL)
+    answers = logging.getLogger("milvus_lite.adapter.grpc.servicer")
+    answers.setLevel(logging.ERROR)
+    answers.addFilter(_look_at)  # the same one is added once
+
+
+def _look_at(record: logging.LogRecord) -> bool:
+    """Note that the disk refused a write.
+
+    Lite then holds less in memory than its log does, and would remove that log after its next
+    successful write. So nothing more is written, nor is it closed: whoever opens the folder next
+    reads the log, as after a kill.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    if error is None:
+        return False
+    for folder, running in list(_running.items()):
+        if refused := disk_error(error, f"The store {folder}"):
+            running.spoilt = running.spoilt or refused
+            on_spoilt()
+    return False
 
 
 def _check_folder(folder: Path) -> None:

@@ -13,14 +13,13 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from encoder.disk import check_room
-from encoder.errors import DiskError
 from encoder.space import Calibration
 from encoder.types import Embeddings, Modality
 from search.filters import Compiled, Filter, compile_filter, matches
 from search.filters.expressions import beyond, equals
 from search.store.calibrated import Constants, cosine_of, from_stored, to_asked
 from search.store.checks import checked_asset, checked_queries, checked_segment
-from search.store.lite import check_whole, spoil, start_lite, stop_lite
+from search.store.lite import check_whole, start_lite, stop_lite
 from search.store.milvus_link import MilvusLink
 from search.store.milvus_partitions import Partitions
 from search.store.milvus_rows import MilvusRows, among_assets, chunks
@@ -164,19 +163,6 @@ class MilvusStore:
         checked = [checked_asset(asset) for asset in assets]
         row_bytes = 4 * self._embed_dim + _SCALARS_BYTES
         self._check_room(_COPIES * row_bytes * (len(stored) + len(checked)))
-        try:
-            self._write(checked, stored, by_modality)
-        except DiskError as error:
-            if self._folder is not None:
-                spoil(self._folder, error)
-            raise
-
-    def _write(
-        self,
-        checked: Sequence[AssetRow],
-        stored: Sequence[SegmentRow],
-        by_modality: Mapping[str, list[dict[str, Any]]],
-    ) -> None:
         locations = [row for asset in checked for row in locations_to_dicts(asset)]
         for modality, rows in by_modality.items():
             self._partitions.ensure(modality)

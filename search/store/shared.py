@@ -40,16 +40,19 @@ def served(folder: Path) -> Served | None:
 def serve(folder: Path, port: int = 0) -> None:
     """Serve a folder until SIGTERM or SIGINT; for the main thread of a process of its own.
 
+    Ends too when the disk refused a write, after which Milvus Lite may only be read anew.
+
     Raises:
         StoreBusyError: another process holds the folder.
         StoreError: the folder cannot be used.
     """
-    from search.store.lite import start_lite, stop_lite
+    from search.store import lite
 
     ended = Event()
     for kind in (signal.SIGTERM, signal.SIGINT):
         signal.signal(kind, lambda *_: ended.set())
-    uri = start_lite(folder, port)
+    lite.on_spoilt = ended.set  # whoever starts it again has it read its log
+    uri = lite.start_lite(folder, port)
     address = folder / _ADDRESS
     partial = address.with_suffix(f".{os.getpid()}")
     partial.write_text(json.dumps(asdict(Served(uri, os.getpid()))))
@@ -58,7 +61,7 @@ def serve(folder: Path, port: int = 0) -> None:
         ended.wait()
     finally:
         address.unlink(missing_ok=True)
-        stop_lite(folder)
+        lite.stop_lite(folder)
 
 
 if __name__ == "__main__":

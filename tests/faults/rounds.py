@@ -1,40 +1,48 @@
-"""A job of mixed files, something killed in the middle, and what must be true at its end.
+"""A job of mixed files, something broken in the middle, and what must be true at its end.
 
-``python -m tests.faults.rounds 20 300 server`` plays 20 rounds of 300 files on the genuine Milvus
-server, or with ``lite`` on Milvus Lite over gRPC, and prints a table.
+``python -m tests.faults.rounds --rounds 40`` plays all kinds in turn, on Milvus Lite over gRPC and
+on the genuine server, and prints a table of Markdown. It ends with 1 if anything was lost or is
+there twice.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import os
 import random
-import signal
+import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import count as numbers
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import soundfile
-from PIL import Image
-
-from benchmarks.milvus_server import MilvusServer
-from encoder.types import AUDIO, IMAGE, TEXT
-from search.store.open import open_store
-from search.store.schema import segment_id
-from tests.faults.cluster import Cluster, Part, answers, wait_for
-from tests.faults.tiny_worker import DIM, SPACE
+from encoder.disk import RESERVE_BYTES
+from tests.faults.cluster import Cluster, running, wait_for
+from tests.faults.counting import Tally, count
+from tests.faults.disk import Disk, small_disk
+from tests.faults.files import expected, make_media
+from tests.faults.strikes import STRIKES, Scene
+from tests.faults.uploads import Api, upload_all
 from workers.board import JobBoard
+from workers.watch import report_of
 
-KINDS = ("child", "worker", "redis", "milvus")
-_CORRUPT_EVERY = 20
-_COPY_EVERY = 15
+__all__ = ["KINDS", "Round", "check", "make_media", "play", "running"]
+
+FULL_DISK, UPLOADS = "full disk", "api"
+KINDS = (*STRIKES, UPLOADS)
+_SETTINGS = {"ANYMODAL_SHARD_FILES": "4", "ANYMODAL_QUEUE_SHARDS": "3"}
+"""Small shards in short queues: the planner is at work for most of the job."""
+_HEADINGS = (
+    *("round", "kind", "store", "files", "ingested", "set aside"),
+    *("at file", "taken up s", "wall s", "lost", "twice"),
+)
+_DISK_MB = RESERVE_BYTES / 2**20 + 64
 
 
 @dataclass(frozen=True)
@@ -45,179 +53,220 @@ class Round:
     n_files: int
     ingested: int
     failed: int
-    killed_at_file: int
-    redelivered_s: float | None
+    struck_at_file: int
+    taken_up_s: float | None
     wall_s: float
+    tally: Tally
+    wrong: list[str] = field(default_factory=list)
+    """What the job's own report tells wrongly."""
+
+    @property
+    def is_clean(self) -> bool:
+        return self.tally.is_clean and not self.wrong
 
 
-def make_media(folder: Path, n_files: int, seed: int) -> None:
-    """Texts, pictures and sounds; some broken; some with the content of another."""
-    folder.mkdir(parents=True)
-    rng = np.random.default_rng(seed)
-    for number in range(n_files):
-        name = folder / f"{number:04d}"
-        if number % _CORRUPT_EVERY == 7:
-            name.with_suffix(".png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(20 + number))
-        elif number % _COPY_EVERY == 11:
-            name.with_suffix(".txt").write_text(_words(seed, number - 1))
-        elif number % 5 == 3:
-            noise = rng.integers(0, 255, (24, 32, 3), np.uint8)
-            Image.fromarray(noise).save(name.with_suffix(".png"))
-        elif number % 12 == 4:
-            sound = rng.normal(0, 0.1, 8000).astype(np.float32)
-            soundfile.write(name.with_suffix(".wav"), sound, 8000)
-        else:
-            name.with_suffix(".txt").write_text(_words(seed, number))
-
-
-def _words(seed: int, number: int) -> str:
-    return "\n\n".join(f"Round {seed}, note {number}, part {part}. " * 20 for part in range(3))
-
-
-def play(cluster: Cluster, folder: Path, kind: str, n_files: int, seed: int) -> Round:
-    """One job with one kill; raises AssertionError where something was lost or is there twice."""
-    chance = random.Random(seed)
+def play(
+    cluster: Cluster,
+    folder: Path,
+    kind: str,
+    n_files: int,
+    seed: int,
+    *,
+    hold_s: float = 30.0,
+    disk: Disk | None = None,
+) -> Round:
+    """One job, struck once, or one series of uploads; see `Round.is_clean`."""
     make_media(folder, n_files, seed)
+    chance = random.Random(seed)
+    if kind == UPLOADS:
+        return _play_uploads(cluster, folder, chance)
     board = JobBoard(cluster.broker, patience_s=60)
     before = {job.job_id for job in board.jobs()}
     started = time.monotonic()
-    process = cluster.ingest(folder, "--json")
+    command = cluster.ingest(folder, "--json")
     try:
-        wait_for(lambda: {j.job_id for j in board.jobs()} != before, 30, "the plan")
+        wait_for(lambda: {j.job_id for j in board.jobs()} != before, 60, "the plan")
         job_id = next(j.job_id for j in board.jobs() if j.job_id not in before)
-        goal = chance.randint(1, n_files // 2)
+        goal = chance.randint(1, n_files // 3)
         wait_for(lambda: board.view(job_id).n_done >= goal, 120, "the first files")
         time.sleep(chance.random() * 0.3)
-        killed_at = board.view(job_id).n_done
-        redelivered_s = strike(cluster, board, job_id, kind, chance)
-        out, err = process.communicate(timeout=180)
+        struck_at = board.view(job_id).n_done
+        scene = Scene(cluster, board, job_id, command, chance, hold_s, disk)
+        taken_up_s = STRIKES[kind](scene)
+        wait_for(lambda: board.view(job_id).ended, 180, f"the job: {board.view(job_id)}")
+        _end(command)
     finally:
-        if process.poll() is None:
-            process.kill()
-    assert process.returncode == 0, err
-    report = json.loads(out)
-    check(cluster, folder, report)
+        command.kill()
+        command.communicate()
     job = board.view(job_id)
-    assert (job.state, job.n_done, job.open_shards) == ("done", n_files, 0)
-    wall_s = time.monotonic() - started
+    wall_s = round(time.monotonic() - started, 1)
+    wrong = faults_of(folder, report_of(job, board).as_json())
+    if (job.state, job.n_files, job.n_done, job.open_shards) != ("done", n_files, n_files, 0):
+        wrong.append(f"the job ended as {job}")
     return Round(
         kind,
         n_files,
         job.ingested + job.unchanged,
         job.failed,
-        killed_at,
-        redelivered_s,
-        round(wall_s, 1),
+        struck_at,
+        taken_up_s,
+        wall_s,
+        count(cluster.milvus.uri, folder),
+        wrong,
     )
 
 
-def strike(
-    cluster: Cluster, board: JobBoard, job_id: str, kind: str, chance: random.Random
-) -> float | None:
-    """Kill -9, wait a moment, start again; how long until what a worker held was taken up."""
-    worker = chance.choice(cluster.workers)
-    held = board.leased(job_id)
-    struck = time.monotonic()
-    if kind == "child":
-        os.kill(chance.choice(worker.children()), signal.SIGKILL)
-    else:
-        part = {"worker": worker, "redis": cluster.redis, "milvus": cluster.milvus}[kind]
-        part.kill()
-        time.sleep(chance.random() * 2)
-        part.start()
-        _wait_until_up(cluster, part)
-    if kind not in ("child", "worker"):
-        return None
-    wait_for(lambda: not held & _untouched(board, job_id), 60, "the redelivery")
-    return round(time.monotonic() - struck, 1)
+def _end(command: subprocess.Popen[str]) -> None:
+    """Wait for the command, if it was not killed."""
+    if command.poll() is None:
+        out, err = command.communicate(timeout=60)
+        assert command.returncode == 0, err
+        assert json.loads(out)["failed"] >= 0
 
 
-def _untouched(board: JobBoard, job_id: str) -> set[str]:
-    """Open shards that were taken once at most."""
-    tries = board.tries(job_id)
-    return {shard for shard in board.open_shards(job_id) if tries.get(shard, 0) < 2}
-
-
-def _wait_until_up(cluster: Cluster, part: Part | MilvusServer) -> None:
-    if part is cluster.redis:
-        wait_for(lambda: answers(cluster.redis_port), 30, "Redis")
-    if part is cluster.milvus:
-        cluster.milvus.wait_until_ready()
-    assert part.process.poll() is None, part.log()
+def _play_uploads(cluster: Cluster, folder: Path, chance: random.Random) -> Round:
+    broken, _ = expected(folder)
+    for name in broken:
+        (folder / name).unlink()
+    board = JobBoard(cluster.broker, patience_s=60)
+    started = time.monotonic()
+    api = Api(cluster)
+    try:
+        api.wait_until_ready()
+        files = sorted(folder.iterdir())
+        struck_at = upload_all(api, files, chance)
+        wait_for(lambda: not board.unfinished(), 120, "the uploads' jobs")
+    finally:
+        api.kill()
+    wall_s = round(time.monotonic() - started, 1)
+    tally = count(cluster.milvus.uri, folder)
+    n_stored = len(files) - len(tally.lost)
+    return Round(UPLOADS, len(files), n_stored, 0, struck_at, None, wall_s, tally)
 
 
 def check(cluster: Cluster, folder: Path, report: dict[str, Any]) -> None:
     """Each content and segment once, no asset half there, the right dead letters, right counts."""
+    assert faults_of(folder, report) == []
+    assert count(cluster.milvus.uri, folder) == Tally()
+
+
+def faults_of(folder: Path, report: dict[str, Any]) -> list[str]:
+    """What a report tells wrongly of a folder."""
     broken, contents = expected(folder)
-    failures = {Path(f["uri"]).name: f for f in report["failures"]}
-    wrong = [failure for name, failure in failures.items() if name not in broken]
-    assert not wrong, wrong[0]
-    assert set(failures) == broken
+    failures = {Path(failure["uri"]).name: failure for failure in report["failures"]}
+    wrong = [f"set aside: {failures[name]}" for name in failures.keys() - broken]
+    wrong += [f"{name} is not set aside" for name in broken - failures.keys()]
     n_good = sum(map(len, contents.values()))
-    assert report["ingested"] + report["unchanged"] == n_good
+    n_told = report["ingested"] + report["unchanged"]
+    if n_told != n_good:
+        wrong.append(f"{n_told} files are told of instead of {n_good}")
     # A copy in another shard than the file that was first finds its content stored.
-    assert report["ingested"] >= len(contents)
-    store = open_store(cluster.milvus.uri, SPACE.fingerprint, DIM)
-    try:
-        rows = [r for r in store.scan() if r.locations[0].startswith(str(folder))]
-        assert len(rows) == len(contents)
-        found = sorted(sorted(Path(uri).name for uri in row.locations) for row in rows)
-        assert found == sorted(map(sorted, contents.values()))
-        query = np.zeros((1, DIM), np.float32)
-        query[0, 0] = 1
-        here = {row.asset_id for row in rows}
-        hits = [h for m in (TEXT, IMAGE, AUDIO) for h in store.search(query, m, 16_000)[0]]
-        keys = Counter(hit.segment_id for hit in hits if hit.asset_id in here)
-        wanted = {
-            segment_id(row.asset_id, row.modality, index, SPACE.fingerprint)
-            for row in rows
-            for index in range(row.n_segments)
-        }
-        assert set(keys) == wanted
-        assert set(keys.values()) <= {1}
-        known = {row.asset_id for row in store.scan()}
-        assert {hit.asset_id for hit in hits} <= known, "segments without a commit row"
-    finally:
-        store.close()
-
-
-def expected(folder: Path) -> tuple[set[str], dict[bytes, list[str]]]:
-    """The names of broken files, and the other names by content."""
-    broken: set[str] = set()
-    contents: dict[bytes, list[str]] = {}
-    for path in sorted(folder.iterdir()):
-        content = path.read_bytes()
-        if content.startswith(b"\x89PNG") and not content.endswith(b"IEND\xaeB`\x82"):
-            broken.add(path.name)
-        else:
-            contents.setdefault(content, []).append(path.name)
-    return broken, contents
+    if report["ingested"] < len(contents):
+        wrong.append(f"{report['ingested']} files ingested, of {len(contents)} contents")
+    return wrong
 
 
 @contextmanager
-def running(folder: Path, **options: Any) -> Iterator[Cluster]:
-    """A cluster for the length of the block."""
-    cluster = Cluster(folder, **options)
-    try:
-        yield cluster
-    finally:
-        cluster.close()
+def stage(folder: Path, kind: str, milvus: str) -> Iterator[tuple[Cluster, Disk | None]]:
+    """A cluster for rounds of a kind."""
+    with ExitStack() as stack:
+        if kind == FULL_DISK:
+            disk = stack.enter_context(small_disk(folder / "disk", _DISK_MB))
+            store = disk.folder / "store"
+            yield (
+                stack.enter_context(
+                    running(folder / "cluster", workers=2, milvus=store, **_SETTINGS)
+                ),
+                disk,
+            )
+        else:
+            cluster = running(
+                folder / "cluster", workers=2, milvus=milvus, proxied=True, **_SETTINGS
+            )
+            yield stack.enter_context(cluster), None
 
 
-def main(n_rounds: int, n_files: int, milvus: str) -> None:
-    """Print one line of a Markdown table for each round."""
-    say("round", "killed", "files", "ingested", "set aside", "at file", "taken up s", "wall s")
-    say(*["---"] * 8)
-    with tempfile.TemporaryDirectory() as name, _cluster(Path(name), milvus) as cluster:
-        for number in range(n_rounds):
-            kind = KINDS[number % len(KINDS)]
-            r = play(cluster, Path(name) / f"media{number}", kind, n_files, seed=number)
-            taken = "" if r.redelivered_s is None else r.redelivered_s
-            say(number, kind, r.n_files, r.ingested, r.failed, r.killed_at_file, taken, r.wall_s)
+def series(n_rounds: int, kinds: list[str], stores: list[str]) -> list[tuple[int, str, str]]:
+    """Number, kind and store of each round: all kinds on one store, then on the next one."""
+    passes = ((kind, stores[turn % len(stores)]) for turn in numbers() for kind in kinds)
+    return [(number, *one) for number, one in enumerate(islice(passes, n_rounds))]
 
 
-def _cluster(folder: Path, milvus: str) -> AbstractContextManager[Cluster]:
-    return running(folder / "cluster", milvus=milvus, ANYMODAL_SHARD_FILES="16")
+def main(words: list[str] | None = None) -> int:
+    """Print one line of a Markdown table for each round; how many were not clean."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=len(KINDS))
+    parser.add_argument("--files", type=int, default=60, help="of each job")
+    parser.add_argument("--hold", type=float, default=30.0, help="seconds of a SIGSTOP")
+    parser.add_argument("--kinds", default=",".join(KINDS))
+    parser.add_argument("--stores", default="lite,server")
+    options = parser.parse_args(words)
+    say(*_HEADINGS)
+    say(*["---"] * len(_HEADINGS))
+    unclean = 0
+    rounds = series(options.rounds, options.kinds.split(","), options.stores.split(","))
+    with tempfile.TemporaryDirectory() as name, _Stages(Path(name)) as stages:
+        for number, kind, store in rounds:
+            try:
+                cluster, disk = stages.get(kind, store)
+                played = play(
+                    cluster,
+                    Path(name) / f"media{number}",
+                    kind,
+                    options.files,
+                    number,
+                    hold_s=options.hold,
+                    disk=disk,
+                )
+            except (AssertionError, OSError, subprocess.SubprocessError, RuntimeError) as error:
+                unclean += 1
+                say(number, kind, store, f"BROKEN OFF: {str(error)[:2000]}")
+                stages.close()
+                continue
+            unclean += not played.is_clean
+            tell(number, "shared folder" if disk else store, played)
+    sys.stdout.write(f"\n{len(rounds)} rounds, {unclean} not clean\n")
+    return unclean
+
+
+def tell(number: int, store: str, r: Round) -> None:
+    """A round's line, and what was wrong below it."""
+    taken = "" if r.taken_up_s is None else r.taken_up_s
+    cells = (number, r.kind, store, r.n_files, r.ingested, r.failed, r.struck_at_file, taken)
+    say(*cells, r.wall_s, len(r.tally.lost), r.tally.twice)
+    if not r.is_clean:
+        sys.stdout.write(f"\nNOT CLEAN: {r.wrong} {r.tally}\n\n")
+
+
+class _Stages:
+    """The cluster of the round before, if it is of use for the next one."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._stack = ExitStack()
+        self._open: tuple[bool, str] | None = None
+        self._number = 0
+
+    def __enter__(self) -> _Stages:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def get(self, kind: str, store: str) -> tuple[Cluster, Disk | None]:
+        wanted = (kind == FULL_DISK, store)
+        if self._open != wanted:
+            self.close()
+            self._number += 1
+            folder = self._folder / f"stage{self._number}"
+            folder.mkdir()
+            self._parts = self._stack.enter_context(stage(folder, kind, store))
+            self._open = wanted
+        return self._parts
+
+    def close(self) -> None:
+        self._stack.close()
+        self._open = None
 
 
 def say(*cells: object) -> None:
@@ -227,4 +276,4 @@ def say(*cells: object) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
+    sys.exit(min(main(), 1))

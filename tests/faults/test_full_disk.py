@@ -16,7 +16,7 @@ from encoder.errors import DiskError
 from encoder.types import IMAGE
 from search.store.open import open_store
 from tests.contract.rows import DIM, SPACE, asset, segment, vectors
-from tests.faults.cluster import BIN, ROOT
+from tests.faults.cluster import BIN, ROOT, SharedFolder
 from tests.faults.disk import Disk, small_disk
 
 N_FILES = 240
@@ -116,6 +116,51 @@ def test_what_was_acknowledged_survives_a_disk_that_runs_full_in_a_write(
     hits = store.search(vectors(1), IMAGE, 10_000)[0]
     assert {hit.asset_id for hit in hits} >= {"new", *kept}
     store.close()
+
+
+def test_a_folder_that_is_shared_is_read_anew_after_its_disk_ran_full(disk: Disk) -> None:
+    disk.resize(3)
+    server = SharedFolder(disk.folder / "store")
+    kept: list[str] = []
+    try:
+        server.wait_until_ready()
+        store = open_store(server.address, SPACE, DIM)  # by which nobody looks at the disk before
+
+        def write_on() -> None:
+            for number in range(1000):
+                name = f"asset{number}"
+                rows = [segment(name, i, row) for i, row in enumerate(vectors(200, seed=number))]
+                store.write([asset(name, f"/{name}", n_segments=200)], rows)
+                kept.append(name)
+
+        with pytest.raises(DiskError, match="No space left on device"):
+            write_on()
+        server.process.wait(30)  # `anymodal up` starts it again
+        store.close()
+        disk.resize(64)
+        server.start()
+        server.wait_until_ready()
+        store = open_store(server.uri, SPACE, DIM)
+        assert kept
+        assert [len(store.embeddings(name)) for name in kept] == [200] * len(kept)
+        assert len(store.assets(kept)) == len(kept)
+        store.close()
+    finally:
+        server.kill()
+
+
+def test_what_else_the_disk_refuses_is_said_in_a_line(disk: Disk) -> None:
+    disk.read_only()
+    done = subprocess.run(
+        [BIN / "anymodal", "keys", "create", "me"],
+        env={**os.environ, "ANYMODAL_API__KEYS_FILE": str(disk.folder / "new" / "keys.json")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert "Read-only file system" in done.stderr
 
 
 def test_a_full_cache_costs_time_and_says_so_in_a_line(disk: Disk, tmp_path: Path) -> None:

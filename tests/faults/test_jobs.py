@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from search.store.open import open_store
 from tests.faults.cluster import Cluster, answers, wait_for
-from tests.faults.rounds import KINDS, check, make_media, play, running
+from tests.faults.rounds import check, make_media, running
 from tests.faults.tiny_worker import DIM, SPACE
 from workers.board import JobBoard
 from workers.config import Settings
@@ -23,12 +23,6 @@ from workers.config import Settings
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with running(tmp_path_factory.mktemp("cluster") / "parts") as cluster:
         yield cluster
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_kill_9_in_the_middle_loses_nothing(cluster: Cluster, tmp_path: Path, kind: str) -> None:
-    played = play(cluster, tmp_path / "media", kind, n_files=60, seed=KINDS.index(kind))
-    assert played.ingested + played.failed == 60
 
 
 def test_dead_letters_are_listed_and_replayed(cluster: Cluster, tmp_path: Path) -> None:

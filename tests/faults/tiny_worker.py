@@ -1,4 +1,4 @@
-"""`anymodal worker` with a model that costs milliseconds: ``python -m tests.faults.tiny_worker``.
+"""`anymodal worker`, or ``serve``, with a model that costs milliseconds: ``python -m`` this file.
 
 Everything else is the real thing. The vectors depend on the content alone, as a model's do. Texts
 can ask for trouble: ``wait while PATH exists``, ``keep 100 MB``.
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.space import Space, l2_normalize
-from encoder.types import Embeddings, Item, Waveform
+from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Waveform
 from workers import resources
 from workers.cli import anymodal
 
@@ -48,6 +48,11 @@ def _make_trouble(content: object) -> None:
 
 class TinyEncoder:
     space = SPACE
+    embed_dim = DIM
+    modalities = frozenset({TEXT, IMAGE, AUDIO})
+
+    def count_tokens(self, text: str) -> int:
+        return len(text.split())
 
     def encode_items(self, items: Sequence[Item]) -> Embeddings:
         time.sleep(SECONDS_PER_ITEM * len(items))
@@ -59,4 +64,5 @@ class TinyEncoder:
 
 if __name__ == "__main__":
     resources._encoder = cache(TinyEncoder)
-    anymodal.main(["worker", *sys.argv[1:]])
+    words = sys.argv[1:]
+    anymodal.main(words if words[:1] == ["serve"] else ["worker", *words])

@@ -198,9 +198,12 @@ def _detach(
     from workers.messages import shared_board
     from workers.output import print_json, wants_json
     from workers.planner import start_planner
+    from workers.planner_leases import START_S
 
     check_broker()
-    job_id = shared_board().create(_absolute(paths), priority=priority, labels=labels, prune=prune)
+    job_id = shared_board().create(
+        _absolute(paths), priority=priority, labels=labels, prune=prune, start_s=START_S
+    )
     start_planner(job_id)
     if wants_json(as_json):
         print_json({"job": job_id})

@@ -1,0 +1,88 @@
+"""What a store holds after a round, counted by ``count(*)`` and by keys."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from blake3 import blake3
+
+from search.store.milvus import MilvusStore
+from search.store.open import open_store
+from search.store.schema import ASSETS, LOCATIONS, segment_id
+from tests.faults.files import expected
+from tests.faults.tiny_worker import DIM, SPACE
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What is wrong; nothing, if all is well."""
+
+    lost: list[str] = field(default_factory=list)
+    """Files, segments and places that should be there and are not."""
+    twice: int = 0
+    """Rows beyond one for each key, in all collections."""
+    stray: list[str] = field(default_factory=list)
+    """What is there and should not be: segments without a commit row, other places."""
+
+    @property
+    def is_clean(self) -> bool:
+        return not (self.lost or self.twice or self.stray)
+
+
+def content_id(content: bytes) -> str:
+    """The id of an asset, by its content."""
+    return blake3(content).hexdigest(length=16)
+
+
+def count(uri: str, folder: Path) -> Tally:
+    """Compare a folder with the store."""
+    _, contents = expected(folder)
+    wanted = {content_id(content): set(names) for content, names in contents.items()}
+    store = open_store(uri, SPACE.fingerprint, DIM)
+    assert isinstance(store, MilvusStore)
+    try:
+        rows = store.assets(list(wanted))
+        lost = [f"content of {min(names)}" for key, names in wanted.items() if key not in rows]
+        stray: list[str] = []
+        for key, row in rows.items():
+            places = {Path(uri).name for uri in row.locations}
+            lost += sorted(wanted[key] - places)
+            stray += sorted(places - wanted[key])
+        segments = {
+            segment_id(key, row.modality, index, SPACE.fingerprint)
+            for key, row in rows.items()
+            for index in range(row.n_segments)
+        }
+        keys = _keys(store)
+        lost += sorted(segments - keys[store._segments.kind].keys())
+        committed = keys[ASSETS.kind].keys()
+        found = keys[store._segments.kind]
+        stray += sorted(key for key, asset_id in found.items() if asset_id not in committed)
+        return Tally(lost, _doubles(store, keys), stray)
+    finally:
+        store.close()
+
+
+def lost_assets(uri: str, asset_ids: Collection[str]) -> set[str]:
+    """Those of these that are not stored."""
+    store = open_store(uri, SPACE.fingerprint, DIM)
+    try:
+        return set(asset_ids) - store.assets(list(asset_ids)).keys()
+    finally:
+        store.close()
+
+
+def _keys(store: MilvusStore) -> dict[str, dict[str, str]]:
+    """The keys of all rows, and whose they are, by collection."""
+    found = {}
+    for kind in (store._segments, LOCATIONS, ASSETS):
+        rows = store._rows.pages(kind, "", [kind.key, "asset_id"])
+        found[kind.kind] = {row[kind.key]: row["asset_id"] for row in rows}
+    return found
+
+
+def _doubles(store: MilvusStore, keys: dict[str, dict[str, str]]) -> int:
+    kinds = (store._segments, LOCATIONS, ASSETS)
+    return sum(store._rows.count(kind) - len(keys[kind.kind]) for kind in kinds)

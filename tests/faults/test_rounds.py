@@ -1,0 +1,68 @@
+"""One small round of each kind; `make fault-rounds` plays them longer, and on a Milvus server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.cluster import Cluster
+from tests.faults.counting import Tally, count
+from tests.faults.disk import Disk
+from tests.faults.files import make_media
+from tests.faults.rounds import FULL_DISK, KINDS, play, series, stage
+
+N_FILES = 24
+HOLD_S = 5.0  # longer than the lease
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with stage(tmp_path_factory.mktemp("cluster"), "", "lite") as (cluster, _):
+        yield cluster
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[tuple[Cluster, Disk]]:
+    with stage(tmp_path, FULL_DISK, "") as (cluster, disk):
+        assert disk
+        yield cluster, disk
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != FULL_DISK])
+def test_nothing_is_lost_or_there_twice(cluster: Cluster, tmp_path: Path, kind: str) -> None:
+    seed = KINDS.index(kind)
+    played = play(cluster, tmp_path / "media", kind, N_FILES, seed, hold_s=HOLD_S)
+    assert played.is_clean, played
+
+
+def test_a_job_waits_for_room_on_the_disk(small: tuple[Cluster, Disk], tmp_path: Path) -> None:
+    cluster, disk = small
+    played = play(cluster, tmp_path / "media", FULL_DISK, N_FILES, seed=1, disk=disk)
+    assert played.is_clean, played
+
+
+def test_a_count_tells_of_what_is_lost_or_stray(cluster: Cluster, tmp_path: Path) -> None:
+    """A check that cannot fail would be worth nothing."""
+    media = tmp_path / "media"
+    make_media(media, 8, seed=99)
+    ingest = cluster.ingest(media, "--json")
+    ingest.communicate(timeout=60)
+    assert ingest.returncode == 0
+    assert count(cluster.milvus.uri, media) == Tally()
+    (media / "late.txt").write_text("This was never ingested.")
+    assert count(cluster.milvus.uri, media).lost == ["content of late.txt"]
+    (media / "0000.txt").rename(media / "renamed.txt")
+    moved = count(cluster.milvus.uri, media)
+    assert (moved.stray, "renamed.txt" in moved.lost) == (["0000.txt"], True)
+
+
+def test_all_kinds_come_in_turn_on_one_store_after_the_other() -> None:
+    assert series(5, ["a", "b"], ["x", "y"]) == [
+        (0, "a", "x"),
+        (1, "b", "x"),
+        (2, "a", "y"),
+        (3, "b", "y"),
+        (4, "a", "x"),
+    ]

@@ -1,0 +1,79 @@
+"""Uploads to an API that is killed while they come."""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+
+import httpx
+
+from benchmarks.milvus_server import free_port
+from tests.faults.cluster import Cluster, Part, answers, wait_for
+
+_CLIENTS = 4
+_FILES_PER_KILL = 20
+
+
+class Api(Part):
+    """`anymodal serve` over a cluster."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.port = free_port()
+        super().__init__(
+            [sys.executable, "-m", "tests.faults.tiny_worker", "serve", "--port", self.port],
+            cluster.folder / f"api{self.port}.log",
+            **cluster.env,
+        )
+
+    def wait_until_ready(self) -> None:
+        wait_for(lambda: answers(self.port), 90, f"the API: {self.log()}")
+
+
+def upload_all(api: Api, files: list[Path], chance: random.Random) -> int:
+    """Send each file until it is acknowledged, while the API is killed; how many were at first.
+
+    A client that got no answer does not know whether its file was taken, and sends it again.
+    """
+    kill_at = sorted(chance.sample(range(2, len(files) // 2), len(files) // _FILES_PER_KILL))
+    first_acknowledged = 0
+    n_sent = 0
+    ended = Event()
+
+    def send(path: Path) -> None:
+        nonlocal n_sent
+        while not ended.is_set():
+            try:
+                with path.open("rb") as file:
+                    answer = httpx.post(
+                        f"http://127.0.0.1:{api.port}/v1/assets",
+                        files={"file": (path.name, file)},
+                        timeout=30,
+                    )
+            except httpx.HTTPError:
+                time.sleep(0.1)
+                continue
+            if answer.is_success:
+                n_sent += 1
+                return
+            assert answer.status_code in (429, 503), answer.text
+            time.sleep(0.2)
+
+    with ThreadPoolExecutor(_CLIENTS) as pool:
+        sending = [pool.submit(send, path) for path in files]
+        try:
+            for n in kill_at:
+                wait_for(lambda n=n: n_sent >= n, 90, f"{n} uploads")
+                api.kill()
+                first_acknowledged = first_acknowledged or n_sent
+                time.sleep(chance.random())
+                api.start()
+                api.wait_until_ready()
+            for future in sending:
+                future.result(timeout=120)
+        finally:
+            ended.set()
+    return first_acknowledged
