@@ -167,21 +167,24 @@ def faults_of(folder: Path, report: dict[str, Any]) -> list[str]:
 
 
 @contextmanager
-def stage(folder: Path, kind: str, milvus: str) -> Iterator[tuple[Cluster, Disk | None]]:
+def stage(
+    folder: Path, kind: str, milvus: str, lease_s: float = 4.0
+) -> Iterator[tuple[Cluster, Disk | None]]:
     """A cluster for rounds of a kind."""
+    settings = {**_SETTINGS, "ANYMODAL_LEASE_S": str(lease_s)}
     with ExitStack() as stack:
         if kind == FULL_DISK:
             disk = stack.enter_context(small_disk(folder / "disk", _DISK_MB))
             store = disk.folder / "store"
             yield (
                 stack.enter_context(
-                    running(folder / "cluster", workers=2, milvus=store, **_SETTINGS)
+                    running(folder / "cluster", workers=2, milvus=store, **settings)
                 ),
                 disk,
             )
         else:
             cluster = running(
-                folder / "cluster", workers=2, milvus=milvus, proxied=True, **_SETTINGS
+                folder / "cluster", workers=2, milvus=milvus, proxied=True, **settings
             )
             yield stack.enter_context(cluster), None
 

@@ -14,18 +14,19 @@ from tests.faults.files import make_media
 from tests.faults.rounds import FULL_DISK, KINDS, play, series, stage
 
 N_FILES = 24
-HOLD_S = 5.0  # longer than the lease
+LEASE_S = 2.0
+HOLD_S = 3.0  # longer than the lease
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with stage(tmp_path_factory.mktemp("cluster"), "", "lite") as (cluster, _):
+    with stage(tmp_path_factory.mktemp("cluster"), "", "lite", LEASE_S) as (cluster, _):
         yield cluster
 
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[tuple[Cluster, Disk]]:
-    with stage(tmp_path, FULL_DISK, "") as (cluster, disk):
+    with stage(tmp_path, FULL_DISK, "", LEASE_S) as (cluster, disk):
         assert disk
         yield cluster, disk
 
