@@ -68,22 +68,16 @@ class Access:
     def check(self, token: str | None, scope: str) -> frozenset[str]:
         """The scopes of who asks.
 
+        Where no key is required, one that is not known is no key: many clients cannot be made to
+        send none.
+
         Raises:
             UnauthorizedError: no key, or none that is known.
             ForbiddenError: the key does not have the scope.
             RateLimitError: the key asks too often.
         """
-        if token is None and not self.required:
-            if scope == "admin":
-                raise ForbiddenError("This needs a key with the scope admin.")
-            return self._keyless
         key = self.key_of(token) if token else None
-        if key is None:
-            raise UnauthorizedError(
-                "No key was sent." if token is None else "The key is not known, or was revoked.",
-                "Send the header `Authorization: Bearer KEY`; `anymodal keys create` makes a key.",
-            )
-        return self._allowed(key, scope)
+        return self._without_key(token, scope) if key is None else self._allowed(key, scope)
 
     def check_session(self, key_id: str, scope: str) -> frozenset[str]:
         """The scopes of who asks in the session of a key.
@@ -107,6 +101,16 @@ class Access:
         if not key.allows(scope):
             raise ForbiddenError(f"The key lacks the scope {scope}.", "Use one that has it.")
         return frozenset(key.scopes)
+
+    def _without_key(self, token: str | None, scope: str) -> frozenset[str]:
+        if self.required:
+            raise UnauthorizedError(
+                "No key was sent." if token is None else "The key is not known, or was revoked.",
+                "Send the header `Authorization: Bearer KEY`; `anymodal keys create` makes a key.",
+            )
+        if scope == "admin":
+            raise ForbiddenError("This needs a key with the scope admin.")
+        return self._keyless
 
     def _limit(self, key: ApiKey) -> None:
         with self._lock:

@@ -57,13 +57,19 @@ def test_scopes(ring: KeyRing) -> None:
         access.check(None, "read")
 
 
-def test_a_wrong_key_is_refused_also_where_none_is_needed(ring: KeyRing) -> None:
+def test_an_unknown_key_is_none_where_none_is_needed(ring: KeyRing) -> None:
     access = Access(ring, required=False)
-    assert access.check(None, "write") == {"read", "write"}
-    with pytest.raises(UnauthorizedError):
-        access.check("am_x_y", "read")
+    _, admin = ring.create("root", ["admin"], 600)
+    revoked, token = ring.create("gone", ["admin"], 600)
+    ring.revoke(revoked.key_id)
+    for unknown in (None, "", "sk-any", "am_x_y", token):
+        assert access.check(unknown, "write") == {"read", "write"}
+        with pytest.raises(ForbiddenError):
+            access.check(unknown, "admin")
+    assert access.check(admin, "admin") == {"admin"}
+    _, reader = ring.create("reader", ["read"], 600)
     with pytest.raises(ForbiddenError):
-        access.check(None, "admin")
+        access.check(reader, "write")
 
 
 def test_a_key_may_ask_so_often(ring: KeyRing) -> None:
