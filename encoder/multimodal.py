@@ -27,6 +27,7 @@ from encoder.towers.base import Prepared, Tower
 from encoder.towers.lazy import LazyTower
 from encoder.towers.listening import is_listening, listening, tell
 from encoder.towers.text_stats import TextStats, counting, is_counted, join, pass_on
+from encoder.towers.tokens import TokenTower
 from encoder.types import (
     AUDIO,
     IMAGE,
@@ -167,6 +168,11 @@ class MultiModalEncoder:
         return self.space.embed_dim
 
     @property
+    def cuts(self) -> tuple[int, ...]:
+        """Dimensions that an embedding may be cut to (Matryoshka), besides `embed_dim`."""
+        return self._model.cuts
+
+    @property
     def modalities(self) -> frozenset[Modality]:
         """What this encoder takes; video needs the image or the audio tower."""
         own = {*self._model.towers, *registered_modalities()}
@@ -246,13 +252,30 @@ class MultiModalEncoder:
             )
         return self._model.transcribe(sound)
 
-    def count_tokens(self, text: str) -> int:
-        """How many tokens of a text the model reads; what lies beyond its window is left out.
+    def window_lengths(self, text: str) -> list[int]:
+        """The tokens of each window in which a text is encoded, marks and prompt included.
+
+        A text beyond the model's window has several. Its embedding is the mean of theirs, weighted
+        by these lengths and scaled to unit length.
 
         Raises:
             InputError: this model has no tower for text.
         """
-        return len(self._tower(TEXT).prepare(text))
+        tower = _loaded(self._tower(TEXT))
+        if isinstance(tower, TokenTower):
+            return tower.window_lengths(text)
+        return [len(tower.prepare(text))]
+
+    def text_of_tokens(self, ids: Sequence[int]) -> str:
+        """The text that token ids of this model stand for, the tokenizer's marks included.
+
+        Raises:
+            InputError: they are not what its tokenizer makes of a text, or it has none.
+        """
+        tower = _loaded(self._tower(TEXT))
+        if isinstance(tower, TokenTower):
+            return tower.text_of(ids)
+        raise InputError("tokens", got=f"{len(ids)} ids for a plug-in", wanted="text")
 
     def _encode_batches(self, batches: Mapping[Modality, Batch]) -> dict[Modality, Embeddings]:
         flat = [item for batch in batches.values() for item in batch.items]
@@ -304,6 +327,10 @@ class MultiModalEncoder:
             )
         with self._lock:
             return self._plugins.setdefault(modality, factory(self._model))
+
+
+def _loaded(tower: Tower) -> Tower:
+    return tower.tower if isinstance(tower, LazyTower) else tower
 
 
 def _prepare(tower: Tower, contents: Sequence[Any]) -> list[Prepared]:

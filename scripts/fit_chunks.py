@@ -11,7 +11,6 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks.manuals import documented, topics
-from encoder.dsre.chunks import Ids, cut
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.predictor import fit, word_means
 from encoder.models import bundle
@@ -20,6 +19,7 @@ from encoder.models.sparsity import word_vectors
 from encoder.runtime.onnx import OnnxSession
 from encoder.space import l2_normalize
 from encoder.towers.text import MAX_TOKENS, load_tokenizer
+from encoder.towers.windows import Ids, cut
 from encoder.types import Embeddings
 
 _AT_LEAST = 300

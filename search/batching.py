@@ -12,10 +12,16 @@ from search.terms import ItemEncoder
 from search.together import Together
 
 Observe = Callable[[Modality, int], None]
+Lane = tuple[Modality, bool]
+
+_LONG_CHARS = 2000
+"""A longer text is encoded in windows, which takes from tens of milliseconds to seconds."""
 
 
 class BatchingEncoder:
     """An `ItemEncoder` for many threads; when it batches is told in `search.together`.
+
+    Long texts have batches of their own, so that no short query waits for them.
 
     Args:
         encoder: does the work; safe to use from threads.
@@ -34,7 +40,7 @@ class BatchingEncoder:
     ) -> None:
         self._encoder = encoder
         self._observe = observe
-        self._encode_together: Together[Modality, Item, Embeddings] = Together(
+        self._encode_together: Together[Lane, Item, Embeddings] = Together(
             self._encode, max_items=max_items, wait_s=wait_s
         )
 
@@ -46,16 +52,21 @@ class BatchingEncoder:
     def encode_items(self, items: Sequence[Item]) -> Embeddings:
         """Mixed items to unit rows [len(items), embed_dim], in their order."""
         rows = np.empty((len(items), self.space.embed_dim), np.float32)
-        for modality in dict.fromkeys(item.modality for item in items):
-            places = [place for place, item in enumerate(items) if item.modality == modality]
-            rows[places] = self._encode_together(modality, [items[place] for place in places])
+        lanes = [_lane(item) for item in items]
+        for lane in dict.fromkeys(lanes):
+            places = [place for place, own in enumerate(lanes) if own == lane]
+            rows[places] = self._encode_together(lane, [items[place] for place in places])
         return rows
 
     def n_waiting(self, modality: Modality) -> int:
-        """How many calls wait for the batch of this modality that runs."""
-        return self._encode_together.n_waiting(modality)
+        """How many calls wait for the batch of this modality that runs, long texts aside."""
+        return self._encode_together.n_waiting((modality, False))
 
-    def _encode(self, modality: Modality, items: Sequence[Item]) -> Sequence[Embeddings]:
+    def _encode(self, lane: Lane, items: Sequence[Item]) -> Sequence[Embeddings]:
         rows = self._encoder.encode_items(items)
-        self._observe(modality, len(items))
+        self._observe(lane[0], len(items))
         return list(rows)
+
+
+def _lane(item: Item) -> Lane:
+    return item.modality, isinstance(item.content, str) and len(item.content) > _LONG_CHARS

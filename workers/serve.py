@@ -85,7 +85,7 @@ def services(config: ApiConfig) -> Iterator[Services]:
             jobs=jobs,
             thumbnails=ByteCache(config.thumbnail_cache_bytes, len),
             stopping=Event(),
-            count_tokens=model.count_tokens,
+            tokens=model,
             warm=lambda: warm_up(model, None),
             modalities=sorted(map(str, model.modalities)),
             model=EncoderConfig().model,

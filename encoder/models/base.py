@@ -18,3 +18,6 @@ class Model:
     towers: Mapping[Modality, Tower]
     transcribe: Callable[[Waveform], list[Utterance]] | None = None
     """What is said in a sound, where the model can hear words."""
+
+    cuts: tuple[int, ...] = ()
+    """Dimensions that an embedding may be cut to (Matryoshka, Kusupati et al. 2022)."""

@@ -20,6 +20,7 @@ from encoder.towers import image, text
 from encoder.towers.base import Tower
 from encoder.towers.lazy import LazyTower
 from encoder.towers.sparse_text import SparseTextTower
+from encoder.towers.windowed_text import WindowedTextTower
 from encoder.types import AUDIO, IMAGE, TEXT, Modality
 
 if TYPE_CHECKING:
@@ -56,11 +57,12 @@ def load(
 
     def load_text() -> Tower:
         session = precision.open(folder, "text", n_threads)
-        tokenizer = text.load_tokenizer(folder / "text" / "tokenizer.json")
+        tokenizer = text.load_tokenizer(folder / "text" / "tokenizer.json", max_tokens=None)
         if sparsity is None:
-            return text.TextTower(tokenizer, session)
+            return WindowedTextTower(tokenizer, text.TextTower(tokenizer, session))
         sparse = sparsity.network(folder, precision, n_threads)
-        return sparsity.chunk(SparseTextTower(tokenizer, session, sparse), folder)
+        inner = SparseTextTower(tokenizer, session, sparse)
+        return WindowedTextTower(tokenizer, inner, sparsity.chunk_gate(folder))
 
     def load_image() -> Tower:
         return image.ImageTower(precision.open(folder, "image", n_threads), image_labels())

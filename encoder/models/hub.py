@@ -24,6 +24,7 @@ from encoder.space import Space
 from encoder.towers import hub as towers
 from encoder.towers.base import Tower
 from encoder.towers.hub_merging import MergingForward
+from encoder.towers.hub_text import TextTower
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Modality
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from encoder.dsre.gatefile import GateFile
 
 _TOWERS_VERSION = "1"
-"""Goes up when `encoder.towers.hub` gives other vectors for the same model and content."""
+"""Goes up when the hub's towers give vectors that cannot be compared with those of before."""
 
 _MAX_TOKENS = 8192
 _WINDOW_S = 30.0
@@ -73,7 +74,8 @@ def load(
         joint.forward = MergingForward(text_network(path_or_name, joint.model, text_prompt), gate)
         identity |= {"dsre": gate.identity}
     by_modality = _towers(joint, text_prompt, media_prompt)
-    return Model(Space(_embed_dim(by_modality), identity), by_modality)
+    embed_dim = _embed_dim(by_modality)
+    return Model(Space(embed_dim, identity), by_modality, cuts=_cuts(joint.model, embed_dim))
 
 
 def open_joint(
@@ -189,7 +191,7 @@ def _towers(
     found: dict[Modality, Tower] = {}
     sound = None
     if "text" in model.modalities:
-        found[TEXT] = towers.TextTower(joint, text_prompt)
+        found[TEXT] = TextTower(joint, text_prompt)
     if "image" in model.modalities:
         found[IMAGE] = towers.ImageTower(joint, media_prompt)
     if "audio" in model.modalities:
@@ -207,6 +209,12 @@ def _towers(
             remedy="Name a model that embeds one of them.",
         )
     return found
+
+
+def _cuts(model: SentenceTransformer, embed_dim: int) -> tuple[int, ...]:
+    """What the model's settings name as vLLM reads it: ``"matryoshka_dimensions": [256, 512]``."""
+    named = getattr(getattr(model[0], "config", None), "matryoshka_dimensions", None) or ()
+    return tuple(sorted({int(one) for one in named if 0 < int(one) < embed_dim}))
 
 
 def _embed_dim(by_modality: Mapping[Modality, Tower]) -> int:

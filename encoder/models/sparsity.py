@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from encoder.models.precision import Precision
     from encoder.runtime.base import Session
     from encoder.runtime.onnx_profile import ProfiledSession
-    from encoder.towers.base import Tower
-    from encoder.towers.sparse_text import SparseNetwork, SparseTextTower
+    from encoder.towers.sparse_text import SparseNetwork
+    from encoder.towers.windowed_text import ChunkGate
     from encoder.types import Embeddings
 
 Wish: TypeAlias = bool | str | Mapping[str, Any]
@@ -40,8 +40,8 @@ class Sparsity:
 
     Args:
         gate: of the text network.
-        chunks: documents beyond the window are encoded in windows, of which near ones, by this
-            cosine, share an embedding; None cuts documents.
+        chunks: of the windows of a long document near ones, by this cosine, share an embedding;
+            None encodes all.
     """
 
     gate: GateFile
@@ -95,21 +95,19 @@ class Sparsity:
             raise InputError('enable_dsre["gate"]', got="no gate", wanted="True or a file")
         return replace(sparsity, chunks=float(tau))
 
-    def chunk(self, tower: SparseTextTower, bundle: Path) -> Tower:
-        """The tower that takes whole documents, if ``chunks`` asks for it."""
+    def chunk_gate(self, bundle: Path) -> ChunkGate | None:
+        """Which windows of a long text need not be encoded, if ``chunks`` asks for it."""
         if self.chunks is None:
-            return tower
-        from encoder.towers.chunked_text import ChunkedTextTower
-        from encoder.towers.text import load_tokenizer
+            return None
+        from encoder.towers.windowed_text import ChunkGate
 
         folder, rarity = bundle / "text", self.gate.rarity
-        tokenizer = load_tokenizer(folder / "tokenizer.json", max_tokens=None)
         predictor, words = Predictor.load(CHUNKS), word_vectors(folder)
 
         def predict(windows: Sequence[NDArray[np.int64]]) -> Embeddings:
             return predictor.predict(word_means(windows, words, rarity))
 
-        return ChunkedTextTower(tokenizer, tower, predict, self.chunks, shape_of(folder))
+        return ChunkGate(predict, self.chunks, shape_of(folder))
 
     def network(self, bundle: Path, precision: Precision, n_threads: int | None) -> SparseNetwork:
         """The sparse text network of the bundle; made when it is opened for the first time.

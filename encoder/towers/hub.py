@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 _BATCH = 32
-_CHARS_PER_TOKEN = 4
 # Shorter sound gives some feature extractors not a single frame.
 _MIN_SOUND_S = 0.1
 
@@ -49,10 +48,7 @@ class JointEncoder:
         Raises:
             ModelError: the library cannot encode them, or the result is not finite.
         """
-        # Where a model sees or hears, the library would open a bare text that looks like an
-        # address or a path. Labelled, a text stays a text. Some text models take bare ones only.
-        bare = list(self.model.modalities) == ["text"]
-        inputs = list(values) if bare else [{modality: value} for value in values]
+        inputs = self.inputs(modality, values)
         batches = [inputs[i : i + _BATCH] for i in range(0, len(inputs), _BATCH)]
         return np.concatenate([self._embed(modality, batch, prompt) for batch in batches])
 
@@ -71,17 +67,43 @@ class JointEncoder:
             )
         return l2_normalize(vectors)
 
+    def features(self, inputs: Sequence[Any], prompt: str) -> dict[str, Any]:
+        """What the network takes, on the CPU; texts beyond the model's window are cut."""
+        # Frames are picked by the tower; the library would want to know their rate.
+        options = {"video": {"do_sample_frames": False}}
+        with self._lock:
+            made: dict[str, Any] = self.model.preprocess(
+                list(inputs), prompt=prompt, task="document", processing_kwargs=options
+            )
+        return made
+
+    def token_ids(self, text: str, *, marks: bool) -> list[int]:
+        """All token ids of a text; nothing is cut."""
+        from tokenizers import Tokenizer
+
+        tokenizer = self.model.tokenizer
+        with self._lock:
+            if isinstance(tokenizer, Tokenizer):  # of a static model, which adds no marks
+                ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
+            elif callable(tokenizer):
+                ids = tokenizer(text, add_special_tokens=marks, verbose=False)["input_ids"]
+            else:
+                ids = tokenizer.tokenize(text)
+        return ids
+
+    def inputs(self, modality: str, values: Sequence[Any]) -> list[Any]:
+        """Values as the library takes them."""
+        # Where a model sees or hears, the library would open a bare text that looks like an
+        # address or a path. Labelled, a text stays a text. Some text models take bare ones only.
+        bare = list(self.model.modalities) == ["text"]
+        return list(values) if bare else [{modality: value} for value in values]
+
     def _run(self, inputs: list[Any], prompt: str) -> NDArray[np.float32]:
         import torch
         from sentence_transformers.util import batch_to_device
 
-        # Frames are picked by the tower; the library would want to know their rate.
-        options = {"video": {"do_sample_frames": False}}
         with torch.inference_mode():
-            with self._lock:
-                features = self.model.preprocess(
-                    inputs, prompt=prompt, task="document", processing_kwargs=options
-                )
+            features = self.features(inputs, prompt)
             if "is_longer" in features:
                 # CLAP's extractor marks a random item of each batch as long; the windows of
                 # the sound tower are never long.
@@ -90,32 +112,6 @@ class JointEncoder:
             vectors = self.forward(features, task="document")["sentence_embedding"]
         rows: NDArray[np.float32] = vectors.float().cpu().numpy()
         return rows
-
-
-class TextTower:
-    """Texts. What is longer than the model's context is cut by its tokenizer.
-
-    Args:
-        encoder: takes text.
-        prompt: is put before each text.
-    """
-
-    def __init__(self, encoder: JointEncoder, prompt: str) -> None:
-        self._encoder = encoder
-        self._prompt = prompt
-        self._placeholders = _placeholders(getattr(encoder.model, "processor", None))
-
-    def prepare(self, content: str) -> Prepared:
-        """The text in pieces of about a token each: object [n_pieces] of str."""
-        # "<|image|>" in a text would ask the model for a picture that is not there.
-        for token in self._placeholders:
-            content = content.replace(token, f"{token[0]} {token[1:]}")
-        starts = range(0, max(len(content), 1), _CHARS_PER_TOKEN)
-        return _objects([content[i : i + _CHARS_PER_TOKEN] for i in starts])
-
-    def forward(self, batch: Sequence[Prepared]) -> Embeddings:
-        """See `encoder.towers.base.Tower.forward`."""
-        return self._encoder.embed("text", ["".join(p) for p in batch], self._prompt)
 
 
 class ImageTower:
@@ -215,12 +211,6 @@ class VideoTower:
 def first_line(error: Exception) -> str:
     """What a library says, fit for the middle of a sentence."""
     return str(error).strip().partition("\n")[0].rstrip(".")
-
-
-def _placeholders(processor: Any) -> list[str]:
-    names = ("image_token", "video_token", "audio_token")
-    tokens = [getattr(processor, name, None) for name in names]
-    return [token for token in tokens if isinstance(token, str)]
 
 
 def _objects(values: Sequence[Any]) -> NDArray[np.object_]:

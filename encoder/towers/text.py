@@ -23,7 +23,8 @@ TOKENS_PER_RUN = 128
 # A batch is several runs, which can go side by side. Larger ones are no faster by the token.
 
 MAX_TOKENS = 256
-"""MiniLM was tuned on texts of at most this many tokens; longer ones are cut."""
+"""MiniLM was tuned on texts of at most this many tokens; longer ones are encoded in windows, see
+`encoder.towers.windowed_text`."""
 
 
 class TextTower:
@@ -40,7 +41,7 @@ class TextTower:
         self._session = session
 
     def prepare(self, content: str) -> NDArray[np.int64]:
-        """Token ids, int64 [n_tokens], with the start and end marks; at most `MAX_TOKENS`."""
+        """Token ids, int64 [n_tokens], with the start and end marks."""
         return np.asarray(self._tokenizer.encode(content).ids, dtype=np.int64)
 
     def forward(self, batch: Sequence[Prepared]) -> Embeddings:

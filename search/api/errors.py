@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 from encoder.errors import (
@@ -86,15 +87,28 @@ def as_sent(argument: str) -> str:
     return "query" if argument == "query.items" else argument.removeprefix("query.")
 
 
-def error_answer(error: Exception) -> JSONResponse:
-    """The whole answer to an error."""
-    status = status_of(error)
+def error_answer(error: Exception, *, joined: bool = False) -> JSONResponse:
+    """The whole answer to an error, one of pydantic included.
+
+    Args:
+        error: any.
+        joined: put the remedy into the message too.
+    """
+    from pydantic import ValidationError
+
+    if isinstance(error, ValidationError):
+        status, body = 422, invalid_body(error.errors()[0])
+    else:
+        status, body = status_of(error), body_of(error)
+    if joined:
+        fault = body["error"]
+        fault["message"] = f"{fault['message']} {fault['remedy']}".rstrip()
     headers = {}
     if status in (429, 503):
         headers["Retry-After"] = str(_retry_after_s(error))
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return _answer(status, body_of(error), headers)
+    return _answer(status, body, headers)
 
 
 def add_error_handlers(app: FastAPI) -> None:
@@ -146,4 +160,14 @@ def _answer(status: int, body: dict[str, Any], headers: Any = None) -> JSONRespo
 
 
 def _body(kind: str, message: str, remedy: str, field: str | None = None) -> dict[str, Any]:
-    return {"error": {"type": kind, "message": message, "remedy": remedy, "field": field}}
+    fault = {"type": kind, "message": message, "remedy": remedy, "field": field}
+    return {"error": fault | {"code": _code(kind), "param": field}}
+
+
+def _code(kind: str) -> str:
+    """A type as OpenAI's clients expect a code.
+
+    >>> _code("RateLimitError"), _code("HTTPError")
+    ('rate_limit', 'http')
+    """
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.removesuffix("Error")).lower()

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 MAX_TERMS = 32
-MAX_INPUTS = 256
 _KINDS = ("text", "image", "audio", "video", "asset_id")
 MAX_TEXT_CHARS = 20_000
 
@@ -128,6 +127,8 @@ class Fault(BaseModel):
     message: str
     remedy: str
     field: str | None = None
+    code: str = Field(description="The type in words that OpenAI's clients read.")
+    param: str | None = Field(None, description="The same as `field`, for OpenAI's clients.")
 
 
 class ErrorAnswer(BaseModel):
@@ -232,66 +233,6 @@ class LatencyAnswer(BaseModel):
     windows: Windows
     by_modality: dict[str, Windows]
     slo: SloOut
-
-
-class InputIn(Strict):
-    """One thing to embed: exactly one of text, image, audio and video."""
-
-    text: Text | None = None
-    image: str | None = Field(None, description="Base64 or a data: URI.")
-    audio: str | None = None
-    video: str | None = None
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> InputIn:
-        given = [kind for kind in ("text", "image", "audio", "video") if getattr(self, kind)]
-        if len(given) != 1:
-            raise ValueError(f"exactly one of text, image, audio, video, got {len(given)}")
-        return self
-
-
-def _as_inputs(given: object) -> object:
-    """Strings are texts."""
-    several = given if isinstance(given, list) else [given]
-    return [{"text": one} if isinstance(one, str) else one for one in several]
-
-
-class EmbeddingsRequest(Strict):
-    """As OpenAI's, but for inputs that are no text."""
-
-    input: Annotated[
-        list[InputIn],
-        Field(min_length=1, max_length=MAX_INPUTS),
-        BeforeValidator(_as_inputs, json_schema_input_type=Text | InputIn | list[Text | InputIn]),
-    ]
-    model: str | None = Field(None, max_length=1000)
-    encoding_format: Literal["float", "base64"] = "float"
-    dimensions: int | None = Field(None, description="What the model has, or left out.")
-    user: str | None = Field(None, max_length=1000, description="Not used.")
-
-
-class EmbeddingOut(BaseModel):
-    """A unit vector; as Base64: little-endian float32."""
-
-    object: Literal["embedding"]
-    index: int
-    embedding: list[float] | str
-
-
-class UsageOut(BaseModel):
-    """Tokens of text; pictures, sounds and films have none."""
-
-    prompt_tokens: int
-    total_tokens: int
-
-
-class EmbeddingsAnswer(BaseModel):
-    """As OpenAI's."""
-
-    object: Literal["list"]
-    data: list[EmbeddingOut]
-    model: str
-    usage: UsageOut
 
 
 class CheckOut(BaseModel):

@@ -8,7 +8,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from search.api.models import EmbeddingsRequest, SearchRequest
+from search.api.models import SearchRequest
+from search.api.openai.requests import EmbeddingsRequest
 
 _REF = "#/components/schemas/{model}"
 

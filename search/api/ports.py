@@ -44,6 +44,27 @@ class Decoder(Protocol):
         ...
 
 
+class TokenReader(Protocol):
+    """How the model reads texts, and which shorter embeddings it has."""
+
+    @property
+    def cuts(self) -> Sequence[int]:
+        """Dimensions that an embedding may be cut to (Matryoshka); mostly none."""
+        ...
+
+    def window_lengths(self, text: str) -> list[int]:
+        """The tokens of each window in which a text is encoded, marks and prompt included."""
+        ...
+
+    def text_of_tokens(self, ids: Sequence[int]) -> str:
+        """The text that token ids of the model stand for.
+
+        Raises:
+            InputError: they are not what its tokenizer makes of a text.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Refused:
     """A file that was set aside."""

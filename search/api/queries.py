@@ -9,7 +9,8 @@ from collections.abc import Mapping
 
 from encoder.errors import InputError
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Item, Modality
-from search.api.models import FilePart, InputIn, SearchRequest, TermIn
+from search.api.models import FilePart, SearchRequest, TermIn
+from search.api.openai.requests import InputIn
 from search.api.ports import Decoder
 from search.filters import Filter
 from search.types import Query, Term

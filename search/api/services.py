@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Event
+from time import time
 from typing import TYPE_CHECKING
 
 from search.engine import SearchEngine
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from search.api.auth import Access
     from search.api.config import ApiConfig
     from search.api.metrics import Metrics
-    from search.api.ports import Decoder, Jobs
+    from search.api.ports import Decoder, Jobs, TokenReader
     from search.api.workbench import Workbench
 
 
@@ -41,7 +42,9 @@ class Services:
     jobs: Jobs
     thumbnails: ByteCache[bytes]
     stopping: Event
-    count_tokens: Callable[[str], int]
+    tokens: TokenReader
     warm: Callable[[], None]
     modalities: list[str]
     model: str = ""
+    opened: float = field(default_factory=time)
+    """Seconds since 1970."""

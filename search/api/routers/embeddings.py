@@ -5,25 +5,20 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-import numpy as np
 from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
-from encoder.errors import InputError
-from encoder.types import TEXT, Embeddings, Item
+from encoder.types import Embeddings
 from search.api.auth import READ
 from search.api.bodies import json_body, read_body
 from search.api.depends import Parts, disconnected, refusals
-from search.api.models import EmbeddingsAnswer, EmbeddingsRequest
-from search.api.queries import item_of
+from search.api.openai.encoding import encode
+from search.api.openai.requests import EmbeddingsAnswer, EmbeddingsRequest
+from search.api.openai.route import OpenAIRoute
 from search.api.services import Services
 from search.api.workbench import Turn
-from search.errors import NotFoundError
 
-router = APIRouter(tags=["embeddings"])
-
-_AT_ONCE = 16
-"""So many are encoded between two looks at the deadline, and before searches may go between."""
+router = APIRouter(tags=["embeddings"], route_class=OpenAIRoute)
 
 
 @router.post(
@@ -31,7 +26,7 @@ _AT_ONCE = 16
     operation_id="embed",
     dependencies=READ,
     response_model=EmbeddingsAnswer,
-    responses=refusals(404, 413, 415, 422, 503, 504),
+    responses=refusals(400, 404, 413, 415, 503, 504),
     openapi_extra=json_body(EmbeddingsRequest),
 )
 async def embed(request: Request, services: Parts) -> Response:
@@ -45,35 +40,21 @@ async def embed(request: Request, services: Parts) -> Response:
 
 
 def _answer(services: Services, asked: EmbeddingsRequest, turn: Turn) -> dict[str, Any]:
-    space = services.encoder.space
-    if asked.model not in (None, "", services.model):
-        raise NotFoundError(f"The model {asked.model!r} is not served.", f"Use {services.model}.")
-    if asked.dimensions not in (None, space.embed_dim):
-        raise InputError("dimensions", got=str(asked.dimensions), wanted=str(space.embed_dim))
-    label = "input[{}]"
-    items = [
-        item_of(term, label.format(n), services.decoder, {}) for n, term in enumerate(asked.input)
-    ]
-    rows = _encode(services, items, turn)
-    texts = [item.content for item in items if item.modality == TEXT]
-    n_tokens = sum(map(services.count_tokens, texts))
+    encoded = encode(services, asked, turn)
     return {
         "object": "list",
         "data": [
-            {"object": "embedding", "index": n, "embedding": _written(row, asked.encoding_format)}
-            for n, row in enumerate(rows)
+            {
+                "object": "embedding",
+                "index": n,
+                "embedding": _written(row, asked.encoding_format),
+                "windows": None if lengths is None else len(lengths),
+            }
+            for n, (row, lengths) in enumerate(zip(encoded.rows, encoded.windows, strict=True))
         ],
         "model": services.model,
-        "usage": {"prompt_tokens": n_tokens, "total_tokens": n_tokens},
+        "usage": {"prompt_tokens": encoded.n_tokens, "total_tokens": encoded.n_tokens},
     }
-
-
-def _encode(services: Services, items: list[Item], turn: Turn) -> Embeddings:
-    parts = []
-    for start in range(0, len(items), _AT_ONCE):
-        turn.deadline.check()
-        parts.append(services.encoder.encode_items(items[start : start + _AT_ONCE]))
-    return np.concatenate(parts)
 
 
 def _written(row: Embeddings, encoding_format: str) -> list[float] | str:

@@ -1,12 +1,17 @@
 """Embeddings in OpenAI's shape."""
 
 import base64
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+
+from encoder.towers.text import load_tokenizer
+from search.api.services import Services
+from tests.integration.api.conftest import served
 
 
 def embedded(client: httpx.Client, given: Any, **more: Any) -> dict[str, Any]:
@@ -45,14 +50,60 @@ def test_other_kinds(client: httpx.Client, folder: Path) -> None:
     assert found["usage"]["total_tokens"] == 3
 
 
+def test_a_long_text_is_read_to_its_end_and_counted(
+    client: httpx.Client, bundle_home: Path
+) -> None:
+    beginning = "The council voted on the budget. " * 100
+    walrus = "A walrus basks on the ice floe. "
+    answer = embedded(client, [beginning, beginning + walrus * 100, walrus])
+    short, long, query = (np.array(entry["embedding"]) for entry in answer["data"])
+    assert query @ long > query @ short + 0.2
+    assert [entry["windows"] for entry in answer["data"]] == [3, 8, 1]
+    tokenizer = load_tokenizer(bundle_home / "text" / "tokenizer.json", max_tokens=None)
+    marked = [tokenizer.encode(text).ids for text in (beginning, beginning + walrus * 100, walrus)]
+    n_words = sum(len(ids) - 2 for ids in marked)
+    assert answer["usage"]["prompt_tokens"] == n_words + 2 * (3 + 8 + 1)
+
+
+def test_a_long_text_is_refused_where_that_is_asked(client: httpx.Client) -> None:
+    request = {"input": ["rain", "rain " * 300], "on_overflow": "error"}
+    answer = client.post("/v1/embeddings", json=request)
+    assert answer.status_code == 400
+    fault = answer.json()["error"]
+    assert fault["field"] == fault["param"] == "input[1]"
+    assert "304 tokens in 2 windows" in fault["message"]
+    assert "pool" in fault["remedy"]
+
+
+def test_cuts_are_those_of_the_model(parts: Services) -> None:
+    class Nested:
+        cuts = (64, 128)
+        window_lengths = staticmethod(parts.tokens.window_lengths)
+
+    with served(replace(parts, tokens=Nested())) as client:
+        whole, cut = (
+            np.array(embedded(client, "rain", dimensions=n)["data"][0]["embedding"])
+            for n in (384, 64)
+        )
+        assert cut == pytest.approx(whole[:64] / np.linalg.norm(whole[:64]))
+        assert client.get("/v1/models").json()["data"][0]["dimensions"] == [64, 128, 384]
+        refused = client.post("/v1/embeddings", json={"input": "rain", "dimensions": 65})
+        assert refused.status_code == 400
+        assert "64, 128, 384" in refused.json()["error"]["remedy"]
+
+
 @pytest.mark.parametrize(
     ("request_", "status"),
     [
-        ({"input": []}, 422),
-        ({"input": ["a"] * 257}, 422),
-        ({"input": [{}]}, 422),
+        ({"input": []}, 400),
+        ({"input": ["a"] * 2049}, 400),
+        ({"input": [{}]}, 400),
+        ({"input": [[]]}, 400),
+        ({"input": [1.5]}, 400),
+        ({"input": " "}, 400),
+        ({"input": [-1]}, 400),
         ({"input": "a", "model": "gpt"}, 404),
-        ({"input": "a", "dimensions": 7}, 422),
+        ({"input": "a", "dimensions": 7}, 400),
         ({"input": [{"image": "aGVsbG8="}]}, 415),
     ],
 )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, Event
+from time import sleep
 
 import numpy as np
 import pytest
@@ -150,3 +151,19 @@ def test_memory_has_a_bound() -> None:
 def test_different_content_has_different_digests(one: object, other: object) -> None:
     assert content_digest(one) != content_digest(other)
     assert content_digest(one) == content_digest(one)
+
+
+def test_no_short_text_waits_for_a_long_one() -> None:
+    letters = Letters()
+    encoder = BatchingEncoder(letters)
+    letters.gate.clear()
+    with ThreadPoolExecutor(2) as threads:
+        long = threads.submit(encoder.encode_items, [text("long " * 1000)])
+        letters.begun.wait()
+        short = threads.submit(encoder.encode_items, [text("short")])
+        while len(letters.calls) < 2:  # it is encoded while the long one is held up
+            assert not long.done()
+            sleep(0.001)
+        letters.gate.set()
+        assert short.result()[0, 0] == ord("s")
+        assert long.result()[0, 0] == ord("l")

@@ -316,3 +316,50 @@ def test_the_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     with pytest.raises(ModelError, match=r"pip install 'anymodal\[hub\]'"):
         hub.load(str(tmp_path), revision=None, device="cpu")
+
+
+@pytest.mark.parametrize("kind", ["sentence", "clip", "siglip2", "clap", "embedding_gemma"])
+def test_a_text_beyond_the_context_is_read_to_its_end(loaded: Load, kind: str) -> None:
+    tower = loaded(kind).towers["text"]
+    most = tower._encoder.model.max_seq_length
+    words = ["cat dog"] * most
+    lengths = tower.window_lengths(" ".join(words))
+    assert len(lengths) > 1
+    assert max(lengths) <= most
+    plain, changed = (
+        tower.forward([tower.prepare(" ".join([*words, *end]))])[0]
+        for end in (["ox"] * 9, ["zebu"] * 9)
+    )
+    assert not np.allclose(plain, changed, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tokens_are_those_that_the_network_reads(loaded: Load, kind: str) -> None:
+    tower = loaded(kind).towers["text"]
+    n_seen: list[int] = []
+    features = tower._encoder.features
+
+    def spy(inputs: Any, prompt: str) -> Any:
+        made = features(inputs, prompt)
+        ids, mask = made["input_ids"], made.get("attention_mask")
+        n_seen.append(int(ids.numel() if mask is None else mask.sum()))
+        return made
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tower._encoder, "features", spy)
+        tower.forward([tower.prepare("a cat, a dog")])
+    (length,) = tower.window_lengths("a cat, a dog")
+    is_padded = kind == "siglip2"  # to its whole context, without a mask
+    assert n_seen == [length] or (is_padded and length == 13 < n_seen[0])
+
+
+def test_matryoshka_cuts_are_those_that_the_settings_name(
+    saved: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "nested"
+    shutil.copytree(saved("sentence"), folder)
+    path = next(folder.rglob("config.json"))
+    settings = json.loads(path.read_text()) | {"matryoshka_dimensions": [16, 8, 32]}
+    path.write_text(json.dumps(settings))
+    assert hub.load(str(folder), revision=None, device="cpu").cuts == (8, 16)
+    assert hub.load(str(saved("sentence")), revision=None, device="cpu").cuts == ()

@@ -1,60 +1,79 @@
-"""The text tower for documents beyond its window: windows, near ones only once, and their mean."""
+"""A text tower for texts of any length: windows, and their mean."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.dsre.chunks import cut, pick, pool
+from encoder.dsre.chunks import pick
 from encoder.dsre.cost import Shape, dense_flops
 from encoder.towers.base import Prepared
 from encoder.towers.text import MAX_TOKENS
 from encoder.towers.text_stats import TextStats, counting, is_counted, join, pass_on
+from encoder.towers.tokens import text_of
+from encoder.towers.windows import Ids, cut, pool
 from encoder.types import Embeddings
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from encoder.towers.sparse_text import SparseTextTower
+    from encoder.towers.text import TextTower
 
-Predict = Callable[[Sequence[NDArray[np.int64]]], Embeddings]
+Predict = Callable[[Sequence[Ids]], Embeddings]
+Picked = tuple[list[int], Ids]
 
 
-class ChunkedTextTower:
-    """Texts to embeddings; one that fits into a window comes out as from the inner tower.
+@dataclass(frozen=True)
+class ChunkGate:
+    """Lets near windows of a text share one embedding.
 
     Args:
-        tokenizer: cuts nothing.
-        inner: encodes windows.
         predict: guesses the embeddings of windows, unit rows.
         tau: see `encoder.dsre.chunks.pick`.
         shape: of the network, to count FLOPs.
     """
 
+    predict: Predict
+    tau: float
+    shape: Shape
+
+
+class WindowedTextTower:
+    """Texts to embeddings; one that fits into a window comes out as from the inner tower.
+
+    Args:
+        tokenizer: cuts nothing.
+        inner: encodes windows.
+        gate: which windows need not be encoded; None encodes all.
+    """
+
     def __init__(
-        self,
-        tokenizer: Tokenizer,
-        inner: SparseTextTower,
-        predict: Predict,
-        tau: float,
-        shape: Shape,
+        self, tokenizer: Tokenizer, inner: TextTower, gate: ChunkGate | None = None
     ) -> None:
         self._tokenizer = tokenizer
         self._inner = inner
-        self._predict = predict
-        self._tau = tau
-        self._shape = shape
+        self._gate = gate
 
-    def prepare(self, content: str) -> NDArray[np.int64]:
+    def prepare(self, content: str) -> Ids:
         """All token ids, int64 [n_tokens], with the start and end marks."""
         return np.asarray(self._tokenizer.encode(content).ids, dtype=np.int64)
 
+    def window_lengths(self, content: str) -> list[int]:
+        """See `encoder.towers.tokens.TokenTower.window_lengths`."""
+        return [len(window) for window in cut(self.prepare(content), MAX_TOKENS)]
+
+    def text_of(self, ids: Sequence[int]) -> str:
+        """See `encoder.towers.tokens.TokenTower.text_of`."""
+        return text_of(ids, lambda text: self._tokenizer.encode(text).ids, self._tokenizer.decode)
+
     def forward(self, batch: Sequence[Prepared]) -> Embeddings:
         """See `encoder.towers.base.Tower.forward`."""
+        if max(map(len, batch)) <= MAX_TOKENS:
+            return self._inner.forward(batch)
         documents = [cut(ids.astype(np.int64, copy=False), MAX_TOKENS) for ids in batch]
         picked, nearest = zip(*(self._pick(windows) for windows in documents), strict=True)
         chosen = [windows[i] for windows, some in zip(documents, picked, strict=True) for i in some]
@@ -66,35 +85,36 @@ class ChunkedTextTower:
         per_document = zip(np.split(rows, ends[:-1]), documents, picked, nearest, strict=True)
         return np.stack([_pool(own, *rest) for own, *rest in per_document])
 
-    def _pick(self, windows: Sequence[NDArray[np.int64]]) -> tuple[list[int], NDArray[np.int64]]:
-        if len(windows) == 1:
-            return [0], np.zeros(1, np.int64)
-        return pick(self._predict(windows), self._tau)
+    def _pick(self, windows: Sequence[Ids]) -> Picked:
+        if len(windows) == 1 or self._gate is None:
+            every = np.arange(len(windows))
+            return every.tolist(), every
+        return pick(self._gate.predict(windows), self._gate.tau)
 
     def _sum(
         self,
         stats: TextStats,
-        documents: Sequence[Sequence[NDArray[np.int64]]],
+        documents: Sequence[Sequence[Ids]],
         picked: Sequence[Sequence[int]],
         ends: NDArray[np.int64],
     ) -> TextStats:
         """One row a document; a window that is not encoded counts as dense and keeps nothing."""
         starts = [0, *ends[:-1]]
         total = TextStats(*(np.add.reduceat(part, starts, axis=0) for part in stats.parts))
+        if self._gate is None:
+            return total
+        shape = self._gate.shape
         skipped = [
             np.array([len(one) for i, one in enumerate(windows) if i not in some], np.int64)
             for windows, some in zip(documents, picked, strict=True)
         ]
         more = np.array([lengths.sum() for lengths in skipped], np.int64)
-        flops = np.array([dense_flops(self._shape, lengths).sum() for lengths in skipped])
+        flops = np.array([dense_flops(shape, lengths).sum() for lengths in skipped])
         return replace(total, tokens=total.tokens + more, dense_flops=total.dense_flops + flops)
 
 
 def _pool(
-    rows: Embeddings,
-    windows: Sequence[NDArray[np.int64]],
-    picked: Sequence[int],
-    nearest: NDArray[np.int64],
+    rows: Embeddings, windows: Sequence[Ids], picked: Sequence[int], nearest: Ids
 ) -> Embeddings:
     if len(windows) == 1:
         only: Embeddings = rows[0]

@@ -1,0 +1,55 @@
+"""What a text tower knows of tokens: how many a text has, and which text some stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
+
+from encoder.errors import InputError
+
+
+@runtime_checkable
+class TokenTower(Protocol):
+    """A text tower that can tell how it reads a text."""
+
+    def window_lengths(self, content: str) -> list[int]:
+        """The tokens of each window in which a text is encoded, marks and prompt included."""
+        ...
+
+    def text_of(self, ids: Sequence[int]) -> str:
+        """The text that these token ids stand for.
+
+        Raises:
+            InputError: they are not what this model's tokenizer makes of a text.
+        """
+        ...
+
+
+def text_of(
+    ids: Sequence[int],
+    encode: Callable[[str], Sequence[int]],
+    decode: Callable[[list[int]], str],
+) -> str:
+    """The text of token ids that a tokenizer made, its start or end marks included.
+
+    Nearly every list of small numbers is a text in nearly every vocabulary. The marks show that
+    the list was made with this one; without them another model's tokens would become a wrong text.
+
+    Args:
+        ids: token ids.
+        encode: text to ids, with marks.
+        decode: ids to text, without marks.
+
+    Raises:
+        InputError: the ids are not what ``encode`` makes of a text, or it adds no marks.
+    """
+    marks = list(encode(""))
+    text = decode(list(ids)) if marks else ""
+    if not text.strip() or list(encode(text)) != list(ids):
+        wanted = f"text, or ids with the marks {marks}" if marks else "text"
+        raise InputError(
+            "tokens",
+            got=f"{len(ids)} ids, which the tokenizer of this model makes of no text",
+            wanted=f"{wanted} (LangChain sends text with check_embedding_ctx_length=False)",
+        )
+    return text

@@ -1,0 +1,71 @@
+"""Long texts in windows: where to cut, and how to join what was encoded. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.space import l2_normalize
+from encoder.types import Embeddings
+
+Ids = NDArray[np.int64]
+
+
+def cut(ids: Ids, most: int) -> list[Ids]:
+    """Windows of alike length, each with the text's start and end mark.
+
+    Args:
+        ids: token ids of a text, marks included, int64 [n_tokens].
+        most: tokens in a window, marks included.
+
+    >>> [window.tolist() for window in cut(np.array([1, 7, 8, 9, 2]), 4)]
+    [[1, 7, 8, 2], [1, 9, 2]]
+    """
+    if len(ids) <= most:
+        return [ids]
+    n_windows = -(-(len(ids) - 2) // (most - 2))
+    pieces = np.array_split(ids[1:-1], n_windows)
+    return [np.concatenate([ids[:1], piece, ids[-1:]]) for piece in pieces]
+
+
+def cut_text(text: str, count: Callable[[str], int], most: float) -> list[tuple[str, int]]:
+    """Windows of alike length with their numbers of tokens, cut at white space where there is any.
+
+    For tokenizers that say nothing of where a token lies in its text.
+
+    Args:
+        text: any text.
+        count: the number of tokens of a text.
+        most: tokens in a window.
+
+    >>> cut_text("a bb ccc dd", len, 6)
+    [('a bb', 4), ('ccc dd', 6)]
+    """
+    n_tokens = count(text)
+    if n_tokens <= most or len(text) < 2:
+        return [(text, n_tokens)]
+    n_pieces = min(len(text), max(2, -int(-n_tokens // most)))
+    return [window for piece in _pieces(text, n_pieces) for window in cut_text(piece, count, most)]
+
+
+def pool(rows: Embeddings, lengths: Sequence[int]) -> Embeddings:
+    """A document's embedding [d] from those of its windows [n_windows, d], by their lengths."""
+    weights = np.asarray(lengths, np.float32)
+    pooled: Embeddings = l2_normalize((rows * weights[:, None]).sum(0))
+    return pooled
+
+
+def _pieces(text: str, n_pieces: int) -> Iterator[str]:
+    """Pieces of alike length; white space at a cut is left out, and pieces of nothing else."""
+    start = 0
+    for n in range(1, n_pieces + 1):
+        end = max(start + 1, len(text) * n // n_pieces)
+        if n < n_pieces:
+            space = max(text.rfind(mark, start + (end - start) // 2, end) for mark in " \n\t")
+            end = space if space > start else end
+        piece = text[start:end].strip()
+        if piece:
+            yield piece
+        start = end

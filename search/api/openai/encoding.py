@@ -1,0 +1,120 @@
+"""Many inputs to embeddings, a few at a time, so that queries go between and time is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from encoder.errors import InputError
+from encoder.space import l2_normalize
+from encoder.types import TEXT, Embeddings, Item
+from search.api.openai.requests import EmbeddingsRequest, InputIn
+from search.api.queries import item_of
+from search.api.services import Services
+from search.api.workbench import Turn
+from search.errors import NotFoundError, TimeLimitError
+
+_ITEMS_AT_ONCE = 16
+_TOKENS_AT_ONCE = 2048
+"""The most between two looks at the deadline, and before searches may go between; a longer text
+stands alone."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Embeddings of a request.
+
+    Args:
+        rows: unit rows [n, dimensions].
+        windows: for each input the tokens of its windows; None for what is no text.
+    """
+
+    rows: Embeddings
+    windows: Sequence[list[int] | None]
+
+    @property
+    def n_tokens(self) -> int:
+        """Of all texts together."""
+        return sum(sum(lengths) for lengths in self.windows if lengths)
+
+
+def encode(services: Services, asked: EmbeddingsRequest, turn: Turn) -> Encoded:
+    """Embed all inputs of a request.
+
+    Raises:
+        NotFoundError: another model is asked for.
+        InputError: an input, or dimensions that the model does not have.
+        TimeLimitError: the time is over; what was encoded is remembered for the next try.
+    """
+    _check_model(services, asked)
+    try:
+        items, windows = _read(services, asked, turn)
+        parts = []
+        for piece in _pieces([sum(lengths or [1]) for lengths in windows]):
+            turn.deadline.check()
+            parts.append(services.encoder.encode_items(items[piece]))
+    except TimeLimitError as error:
+        raise TimeLimitError(error.problem, "Send fewer inputs at once.") from error
+    return Encoded(_shortened(np.concatenate(parts), asked.dimensions), windows)
+
+
+def _check_model(services: Services, asked: EmbeddingsRequest) -> None:
+    if asked.model not in (None, "", services.model):
+        raise NotFoundError(f"The model {asked.model!r} is not served.", f"Use {services.model}.")
+    known = [*services.tokens.cuts, services.encoder.space.embed_dim]
+    if asked.dimensions is not None and asked.dimensions not in known:
+        has = ", ".join(map(str, known))
+        more = "" if len(known) > 1 else f" ({services.model} has no Matryoshka cuts)"
+        raise InputError("dimensions", got=str(asked.dimensions), wanted=f"{has}{more}")
+
+
+def _read(
+    services: Services, asked: EmbeddingsRequest, turn: Turn
+) -> tuple[list[Item], list[list[int] | None]]:
+    items, windows = [], []
+    for n, given in enumerate(asked.input):
+        turn.deadline.check()
+        label = f"input[{n}]"
+        item = _item(services, given, label)
+        lengths = services.tokens.window_lengths(item.content) if item.modality == TEXT else None
+        if lengths and len(lengths) > 1 and asked.on_overflow == "error":
+            raise InputError(
+                label,
+                got=f"{sum(lengths)} tokens in {len(lengths)} windows",
+                wanted='a text that fits into one, or on_overflow="pool": their mean',
+            )
+        items.append(item)
+        windows.append(lengths)
+    return items, windows
+
+
+def _item(services: Services, given: InputIn, label: str) -> Item:
+    if given.tokens is None:
+        return item_of(given, label, services.decoder, {})
+    try:
+        return Item(TEXT, services.tokens.text_of_tokens(given.tokens))
+    except InputError as error:
+        raise InputError(f"{label}.tokens", got=error.got, wanted=error.wanted) from None
+
+
+def _pieces(lengths: Sequence[int]) -> Iterator[slice]:
+    """Neighbours, as many as may be encoded at once.
+
+    >>> list(_pieces([1000, 1000, 1000, 5000]))
+    [slice(0, 2, None), slice(2, 3, None), slice(3, 4, None)]
+    """
+    start = n_tokens = 0
+    for n, length in enumerate(lengths):
+        if n > start and (n - start == _ITEMS_AT_ONCE or n_tokens + length > _TOKENS_AT_ONCE):
+            yield slice(start, n)
+            start, n_tokens = n, 0
+        n_tokens += length
+    yield slice(start, len(lengths))
+
+
+def _shortened(rows: Embeddings, dimensions: int | None) -> Embeddings:
+    if dimensions in (None, rows.shape[1]):
+        return rows
+    return l2_normalize(rows[:, :dimensions])

@@ -1,0 +1,126 @@
+"""Requests and answers in OpenAI's shape, as OpenAPI describes them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
+
+from search.api.models import Strict
+
+MAX_INPUTS = 2048
+_MAX_CHARS = 65_536
+_MAX_TOKENS = 16_384
+_KINDS = ("text", "tokens", "image", "audio", "video")
+
+InputText = Annotated[str, Field(min_length=1, max_length=_MAX_CHARS)]
+TokenId = Annotated[int, Field(ge=0, lt=2**31)]
+TokenIds = Annotated[list[TokenId], Field(min_length=1, max_length=_MAX_TOKENS)]
+
+
+class InputIn(Strict):
+    """One thing to embed: exactly one of text, tokens, image, audio and video."""
+
+    text: InputText | None = None
+    tokens: TokenIds | None = Field(
+        None, description="A text as the model's own tokenizer gives it, its marks included."
+    )
+    image: str | None = Field(None, description="Base64 or a data: URI.")
+    audio: str | None = None
+    video: str | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> InputIn:
+        given = [kind for kind in _KINDS if getattr(self, kind)]
+        if len(given) != 1:
+            raise ValueError(f"exactly one of {', '.join(_KINDS)} is wanted, got {len(given)}")
+        return self
+
+
+def _as_inputs(given: object) -> object:
+    """Strings are texts, and lists of numbers tokens."""
+    if isinstance(given, list) and not _is_tokens(given):
+        return [_as_input(one) for one in given]
+    return [_as_input(given)]
+
+
+def _as_input(one: object) -> object:
+    if isinstance(one, str):
+        return {"text": one}
+    return {"tokens": one} if isinstance(one, list) else one
+
+
+def _is_tokens(given: list[object]) -> bool:
+    return bool(given) and isinstance(given[0], int)
+
+
+OneInput = InputText | TokenIds | InputIn
+Inputs = Annotated[list[OneInput], Field(min_length=1, max_length=MAX_INPUTS)]
+
+
+class EmbeddingsRequest(Strict):
+    """As OpenAI's, but for inputs that are no text."""
+
+    input: Annotated[
+        list[InputIn],
+        Field(min_length=1, max_length=MAX_INPUTS),
+        BeforeValidator(_as_inputs, json_schema_input_type=OneInput | Inputs),
+    ]
+    model: str | None = Field(None, max_length=1000, description="One of `/v1/models`, or none.")
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: int | None = Field(
+        None, description="All that the model has, or one of its Matryoshka cuts."
+    )
+    on_overflow: Literal["pool", "error"] = Field(
+        "pool",
+        description="What becomes of a text beyond the model's window: the mean of its windows, "
+        "or a 400.",
+    )
+    user: str | None = Field(None, max_length=1000, description="Not used.")
+
+
+class EmbeddingOut(BaseModel):
+    """A unit vector; as Base64: little-endian float32."""
+
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str
+    windows: int | None = Field(
+        description="In how many windows a text was encoded; above 1 the embedding is their mean, "
+        "weighted by tokens. Null for what is no text."
+    )
+
+
+class UsageOut(BaseModel):
+    """Tokens of text, in all windows; pictures, sounds and films have none."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingsAnswer(BaseModel):
+    """As OpenAI's."""
+
+    object: Literal["list"]
+    data: list[EmbeddingOut]
+    model: str
+    usage: UsageOut
+
+
+class ModelOut(BaseModel):
+    """A model that is served."""
+
+    id: str
+    object: Literal["model"]
+    created: int = Field(description="When this server opened it, in seconds since 1970.")
+    owned_by: str
+    embed_dim: int
+    dimensions: list[int] = Field(description="What `dimensions` of an embedding may be.")
+    modalities: list[str]
+
+
+class ModelsAnswer(BaseModel):
+    """The models that are served."""
+
+    object: Literal["list"]
+    data: list[ModelOut]
