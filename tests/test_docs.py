@@ -21,6 +21,7 @@ from workers.cli import anymodal
 ROOT = Path(__file__).parent.parent
 FOLDERS = (ROOT, ROOT / "docs", ROOT / "examples")
 PAGES = sorted(page for folder in FOLDERS for page in folder.glob("*.md"))
+SERVED = ("api.md",)  # its Python runs against a server, in tests/integration/api
 PACKAGES = ("encoder", "ingest", "search", "workers")
 MODULES = sorted(
     module.name
@@ -39,7 +40,10 @@ def test_doctests(name: str) -> None:
     assert doctest.testmod(import_module(name), optionflags=doctest.ELLIPSIS).failed == 0
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=lambda p: p.name)
+EXECUTED = [p for p in PAGES if blocks(p, "python") and p.name not in SERVED]
+
+
+@pytest.mark.parametrize("page", EXECUTED, ids=lambda p: p.name)
 @pytest.mark.usefixtures("bundle_home")
 def test_python_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -27,6 +27,7 @@ def create_app(services: Services) -> FastAPI:
         health,
         jobs,
         latency,
+        models,
         search,
         session,
         uploads,
@@ -37,7 +38,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     app.openapi = lambda: described(app)  # type: ignore[method-assign]
     add_error_handlers(app)
-    for part in (session, search, embeddings, uploads, assets, jobs, latency, health):
+    for part in (session, search, embeddings, models, uploads, assets, jobs, latency, health):
         app.include_router(part.router)
     if services.config.cors_origins:
         app.add_middleware(

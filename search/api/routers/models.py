@@ -1,0 +1,42 @@
+"""``GET /v1/models``, as OpenAI's."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from search.api.auth import READ
+from search.api.depends import Parts, refusals
+from search.api.openai.requests import ModelOut, ModelsAnswer
+from search.api.openai.route import OpenAIRoute
+from search.api.services import Services
+from search.errors import NotFoundError
+
+router = APIRouter(tags=["models"], dependencies=READ, route_class=OpenAIRoute)
+
+
+@router.get("/v1/models", operation_id="list_models", responses=refusals())
+async def list_models(services: Parts) -> ModelsAnswer:
+    """The models that `/v1/embeddings` takes."""
+    return ModelsAnswer(object="list", data=[_described(services)])
+
+
+# Names of the hub hold a slash.
+@router.get("/v1/models/{model:path}", operation_id="get_model", responses=refusals(404))
+async def get_model(model: str, services: Parts) -> ModelOut:
+    """One model."""
+    if model != services.model:
+        raise NotFoundError(f"The model {model!r} is not served.", f"Use {services.model}.")
+    return _described(services)
+
+
+def _described(services: Services) -> ModelOut:
+    embed_dim = services.encoder.space.embed_dim
+    return ModelOut(
+        id=services.model,
+        object="model",
+        created=int(services.opened),
+        owned_by="anymodal",
+        embed_dim=embed_dim,
+        dimensions=[*services.tokens.cuts, embed_dim],
+        modalities=services.modalities,
+    )
