@@ -69,7 +69,7 @@ def test_the_context_holds_what_is_copied_and_little_else() -> None:
 
 def test_the_base_is_pinned_and_has_the_python_that_the_lock_is_for() -> None:
     (base,) = re.findall(r"^ARG BASE_IMAGE=(\S+)$", DOCKERFILE, re.MULTILINE)
-    assert re.fullmatch(r"python:3\.11\.\d+-slim-\w+", base)
+    assert re.fullmatch(r"python:3\.11\.\d+-slim-\w+@sha256:\w{64}", base)
     stages = re.findall(r"^FROM (\S+) AS (\S+)$", DOCKERFILE, re.MULTILINE)
     known = {"${BASE_IMAGE}", "scratch", "libraries-${DEVICE}", *(name for _, name in stages)}
     assert {of for of, _ in stages} <= known

@@ -48,11 +48,6 @@ def test_redis_is_the_same() -> None:
     assert settings == (COMPOSE / "redis" / "redis.conf").read_text()
 
 
-def test_milvus_has_the_same_version() -> None:
-    values = yaml.safe_load((KUBERNETES / "milvus.values.yaml").read_text())
-    assert SERVICES["milvus"]["image"].endswith(":" + values["image"]["all"]["tag"])
-
-
 def test_workers_are_scaled_by_their_queues() -> None:
     waiting = []
     for scaled in SCALED:

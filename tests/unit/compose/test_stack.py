@@ -69,8 +69,8 @@ def test_nobody_is_root(name: str) -> None:
         assert str(SERVICES[name]["user"]).split(":")[0] not in ("", "0", "root")
 
 
-@ALL
-def test_the_image_is_pinned(name: str) -> None:
+@OUR
+def test_our_image_has_its_version(name: str) -> None:
     tag = filled(SERVICES[name]["image"]).rpartition(":")[2]
     assert re.search(r"\d+\.\d+\.\d+", tag)
 
