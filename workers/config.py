@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -26,8 +27,12 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="ANYMODAL_", frozen=True, extra="ignore")
 
+    store_login: str | None = Field(default=None, pattern=r"^[^\s:@/?#]+:[^\s@/?#]+$", repr=False)
+    """``user:password`` for a Milvus server whose URL names none."""
+
     store: str | None = None
-    """None for the embedded store, a path, ``http://host:19530`` or ``memory:``."""
+    """None for the embedded store, a path, ``http://host:19530`` or ``memory:``; a URL holds the
+    login once it is read."""
 
     broker: str = "memory://"
     """``memory://`` runs the tasks in this process; ``redis://host:6379/0`` shares them."""
@@ -76,6 +81,15 @@ class Settings(BaseSettings):
 
     metrics_host: str = "127.0.0.1"
     """The device on which it does; the figures name no file, and there is no password."""
+
+    @field_validator("store")
+    @classmethod
+    def _logged_in(cls, store: str | None, info: ValidationInfo) -> str | None:
+        login = info.data.get("store_login")
+        parts = urlsplit(store or "")
+        if not login or parts.scheme not in ("http", "https", "tcp") or "@" in parts.netloc:
+            return store
+        return parts._replace(netloc=f"{login}@{parts.netloc}").geturl()
 
     @classmethod
     def settings_customise_sources(

@@ -144,6 +144,11 @@ class MilvusLink:
     def _explained(self, action: str, error: Exception) -> StoreError | DiskError:
         if full := disk_error_in(_reason(error), f"The store {self.shown}"):
             return full
+        if _is_login_refused(error):
+            return StoreError(
+                f"The store {self.shown} refuses the login, or wants one.",
+                remedy="Name it: http://USER:PASSWORD@HOST:19530, or in ANYMODAL_STORE_LOGIN.",
+            )
         message = f"The store {self.shown} failed at {action}: {_reason(error)}."
         if _is_temporary(error):
             return StoreUnavailableError(
@@ -189,6 +194,15 @@ def _reason(error: Exception) -> str:
     details = getattr(error, "details", None)
     text = details() if callable(details) else getattr(error, "message", "")
     return (str(text or error).strip().splitlines() or [type(error).__name__])[0][:300].rstrip(".")
+
+
+def _is_login_refused(error: Exception) -> bool:
+    """Whether it was gRPC's refusal; pymilvus says of it that the server may be away."""
+    import grpc
+
+    causes = (error, error.__cause__, error.__context__)
+    codes = [one.code() for one in causes if isinstance(one, grpc.RpcError)]
+    return grpc.StatusCode.UNAUTHENTICATED in codes
 
 
 def _is_temporary(error: Exception) -> bool:

@@ -193,7 +193,10 @@ def test_another_model_takes_over(stack: Stack, client: httpx.Client) -> None:
     """Filled beside the old one in a database of its own; here the same network, not quantized."""
     before = everything(client)
     store = "http://milvus:19530"
-    make = f"from pymilvus import MilvusClient as M; M('{store}').create_database('next')"
+    make = (
+        "from pymilvus import MilvusClient as M; from workers.config import Settings; "
+        "M(Settings().store).create_database('next')"
+    )
     stack.compose("exec", "-T", "api", "python", "-c", make)
     settings = {
         "ANYMODAL_ENCODER__QUANTIZATION": "none",

@@ -48,6 +48,85 @@ def test_redis_is_the_same() -> None:
     assert settings == (COMPOSE / "redis" / "redis.conf").read_text()
 
 
+PROXY = {"app.kubernetes.io/instance": "milvus", "component": "proxy"}
+"""The labels that Milvus' chart gives, for a release named milvus."""
+DNS, OUTSIDE = "kube-dns", "outside"
+PODS: dict[str, dict[str, str]] = {
+    o["metadata"]["name"]: o["spec"]["template"]["metadata"]["labels"]
+    for o in OBJECTS
+    if o["kind"] in ("Deployment", "StatefulSet")
+} | {"milvus": PROXY}
+POLICIES = [o["spec"] for o in OBJECTS if o["kind"] == "NetworkPolicy"]
+
+
+def selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
+    """As Kubernetes reads a selector; of its expressions only ``In``."""
+    expressions = selector.get("matchExpressions", [])
+    assert all(e["operator"] == "In" for e in expressions)
+    return selector.get("matchLabels", {}).items() <= labels.items() and all(
+        labels.get(e["key"]) in e["values"] for e in expressions
+    )
+
+
+def allows(name: str, way: str, other: str, port: int) -> bool:
+    """Whether the policies let a pod receive from (Ingress) or send to (Egress) another."""
+    policies = [p for p in POLICIES if way in p["policyTypes"]]
+    policies = [p for p in policies if selects(p["podSelector"], PODS[name])]
+    rules = [rule for p in policies for rule in p.get(way.lower(), [])]
+    return not policies or any(
+        port in [one["port"] for one in rule.get("ports", [{"port": port}])]
+        and any(
+            _is_peer(peer, other) for peer in rule.get({"Ingress": "from"}.get(way, "to"), [{}])
+        )
+        for rule in rules
+    )
+
+
+def _is_peer(peer: dict[str, Any], other: str) -> bool:
+    if not peer:  # anyone
+        return True
+    if "namespaceSelector" in peer:
+        return other == DNS
+    return other in PODS and selects(peer["podSelector"], PODS[other])
+
+
+def reaches(one: str, other: str, port: int) -> bool:
+    """Whether a connection is let out and let in."""
+    out = one not in PODS or allows(one, "Egress", other, port)
+    return out and (other not in PODS or allows(other, "Ingress", one, port))
+
+
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_our_pods_reach_what_they_need_and_nothing_else(name: str) -> None:
+    assert reaches(name, "redis", 6379)
+    assert reaches(name, "milvus", 19530)
+    assert reaches(name, DNS, 53)
+    others = [other for other in (*PODS, OUTSIDE) if other != name]
+    ports = (22, 53, 80, 443, 6379, 8080, 9091, 9100, 19530)
+    passed = {(other, port) for other in others for port in ports if reaches(name, other, port)}
+    assert passed == {("redis", 6379), ("milvus", 19530)}
+
+
+def test_only_the_api_is_asked_from_outside() -> None:
+    assert reaches(OUTSIDE, "api", 8080)
+    ports = (53, 80, 443, 6379, 8080, 9100, 19530)
+    passed = {(name, port) for name in PODS for port in ports if reaches(OUTSIDE, name, port)}
+    assert passed == {("api", 8080)}
+    assert not [port for port in ports if reaches("redis", OUTSIDE, port)]
+
+
+def test_milvus_has_the_password_of_the_secret() -> None:
+    values = yaml.safe_load((KUBERNETES / "milvus.values.yaml").read_text())
+    user = yaml.safe_load(values["extraConfigFiles"]["user.yaml"])
+    assert user["common"]["security"] == {"authorizationEnabled": True}
+    (variable,) = values["mixCoordinator"]["extraEnv"]
+    assert variable["name"] == "COMMON_SECURITY_DEFAULTROOTPASSWORD"
+    key = variable["valueFrom"]["secretKeyRef"]["key"]
+    made = (KUBERNETES / "anymodal.yaml").read_text()
+    assert f"--from-file=secrets/{key}" in made
+    assert "--from-file=secrets/anymodal_store_login" in made
+
+
 def test_workers_are_scaled_by_their_queues() -> None:
     waiting = []
     for scaled in SCALED:

@@ -204,6 +204,12 @@ def test_secrets_are_files_that_the_script_makes(tmp_path: Path) -> None:
 
     first = made()
     assert made() == first
+    user, milvus_password = first["anymodal_store_login"].split(":")
+    assert yaml.safe_load(first["milvus_user"])["common"]["security"] == {
+        "authorizationEnabled": True,
+        "defaultRootPassword": milvus_password,
+    }
+    assert (user, len(milvus_password) >= 32) == ("root", True)
     files = {str(secret["file"]) for secret in STACK["secrets"].values()}
     assert files == {f"./secrets/{name}" for name in first}
     word, password = first["redis_auth"].split()
@@ -211,6 +217,17 @@ def test_secrets_are_files_that_the_script_makes(tmp_path: Path) -> None:
     assert first["anymodal_broker"] == f"redis://:{password}@redis:6379/0"
     assert len(password) >= 32
     assert (folder / "secrets").stat().st_mode & 0o077 == 0
+
+
+@OUR
+def test_it_may_log_in_to_milvus_and_redis(name: str) -> None:
+    assert set(SERVICES[name]["secrets"]) == {"anymodal_broker", "anymodal_store_login"}
+
+
+def test_milvus_reads_its_password_from_a_file() -> None:
+    assert SERVICES["milvus"]["secrets"] == [
+        {"source": "milvus_user", "target": "/milvus/configs/user.yaml"}
+    ]
 
 
 def test_no_password_stands_in_the_files() -> None:

@@ -49,3 +49,30 @@ def test_a_broker_that_is_away_is_named_without_its_password(
         check_broker(timeout_s=1)
     assert "127.0.0.1:1/0" in str(caught.value)
     assert "sesame" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("store", "read"),
+    [
+        ("http://milvus:19530", "http://root:pw@milvus:19530"),
+        ("https://milvus:19530/next", "https://root:pw@milvus:19530/next"),
+        ("http://me:mine@milvus:19530", "http://me:mine@milvus:19530"),
+        ("memory:", "memory:"),
+        ("./a@b", "./a@b"),
+    ],
+)
+def test_the_login_of_a_file_is_for_a_server_whose_url_names_none(
+    secrets: Path, monkeypatch: pytest.MonkeyPatch, store: str, read: str
+) -> None:
+    (secrets / "anymodal_store_login").write_text("root:pw\n")
+    monkeypatch.setenv("ANYMODAL_STORE", store)
+    assert Settings().store == read
+
+
+def test_a_login_that_would_break_a_url_is_refused(
+    secrets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (secrets / "anymodal_store_login").write_text("root:p@ss/word\n")
+    monkeypatch.setenv("ANYMODAL_STORE", "http://milvus:19530")
+    with pytest.raises(ValueError, match="store_login"):
+        Settings()
