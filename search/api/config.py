@@ -35,8 +35,8 @@ class ApiConfig(BaseSettings):
     keys_file: Path | None = None
     """Where the keys are kept; by default ``keys.json`` beside the store's folder."""
 
-    session_s: float = Field(default=12 * 3600, gt=0)
-    """How long a session of a browser lasts; the page opens a new one in time."""
+    session_s: float = Field(default=12 * 3600, ge=2 * 3600)
+    """How long a session of a browser lasts; the page opens a new one each hour."""
 
     public_roots: tuple[str, ...] = ()
     """Folders and URLs within which all keys may filter by path, relative to them."""

@@ -11,20 +11,12 @@ import httpx
 import pytest
 
 from search.api.metrics import Metrics
-from search.api.ports import JobStatus
 from search.api.services import Services
 from tests.integration.api.conftest import served
-from tests.integration.api.wire import connect, hang_up, request, until
+from tests.integration.api.wire import Endless, connect, hang_up, request, until
 
 FORM = {"Content-Type": "multipart/form-data; boundary=b", "Content-Length": "5000000"}
 PART = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\n'
-
-
-class Endless:
-    """Jobs of which one never ends."""
-
-    def status(self, job_id: str) -> JobStatus:
-        return JobStatus(job_id, "running", 1, 0, 0, 0, 1.0)
 
 
 @contextmanager

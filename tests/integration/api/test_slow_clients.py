@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from time import sleep
@@ -20,6 +20,7 @@ from tests.integration.api.conftest import served
 from tests.integration.api.wire import (
     HALF_HEAD,
     SILENCE,
+    Endless,
     bearer,
     connect,
     half_body,
@@ -172,19 +173,16 @@ def test_a_head_without_an_end_is_refused(parts: Services) -> None:
 def test_beyond_what_is_at_workclients_are_told_to_come_back(
     parts: Services, limits: dict[str, object], status: int, reason: str
 ) -> None:
-    """Those at work are bodies that come: no place is held for nothing."""
-    with limited(parts, **limits) as (client, metrics), ExitStack() as stack:
-        busy = [stack.enter_context(connect(client, half_body())) for _ in range(3)]
-        until(lambda: "anymodal_http_connections 3.0" in metrics.text().decode())
-        refusals = []
-        for _ in range(50):
-            for one in busy:
-                one.sendall(b"x")
-            with connect(client, request("GET", "/healthz")) as late:
-                refusals.append(heard(late))
-        assert all(answer.startswith(b"HTTP/1.1 %d" % status) for answer in refusals)
-        assert b"retry-after: 1" in refusals[0]
-        assert f'cut_total{{reason="{reason}"}} 50.0' in metrics.text().decode()
+    """Those at work are followed jobs: no place is held for nothing."""
+    endless = replace(parts, jobs=Endless())  # type: ignore[arg-type]
+    follow, ask = request("GET", "/v1/jobs/any/events"), request("GET", "/healthz")
+    with limited(endless, **limits) as (client, metrics), held(client, follow, SAME[:3]) as busy:
         for one in busy:
-            one.sendall(b"x")
+            assert one.recv(65536).startswith(b"HTTP/1.1 200")
+        for n in range(1, 51):
+            with connect(client, ask) as late:
+                answer = heard(late)
+            assert answer.startswith(b"HTTP/1.1 %d" % status)
+            assert f'cut_total{{reason="{reason}"}} {n}.0' in metrics.text().decode()
+        assert b"retry-after: 1" in answer
         assert "anymodal_http_connections 3.0" in metrics.text().decode()

@@ -10,8 +10,18 @@ from time import sleep
 
 import httpx
 
+from search.api.ports import JobStatus
+
 SILENCE = b""
 HALF_HEAD = b"POST /v1/search HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Half: "
+
+
+class Endless:
+    """Jobs that never end, whose events go on as long as they are followed."""
+
+    def status(self, job_id: str) -> JobStatus:
+        """Of any job."""
+        return JobStatus(job_id, "running", 1, 0, 0, 0, 1.0)
 
 
 def half_body(key: str = "") -> bytes:

@@ -7,10 +7,12 @@ import re
 from ipaddress import ip_address
 from typing import Any
 
+import pytest
 import yaml
 
 from search.api.config import ApiConfig
 from tests.unit.compose.files import COMPOSE, SERVICES, size_bytes
+from tests.unit.compose.test_kubernetes import OBJECTS
 
 
 class Loader(yaml.SafeLoader):
@@ -18,6 +20,9 @@ class Loader(yaml.SafeLoader):
 
 
 Loader.add_constructor("!reset", lambda *_: None)
+(KUBERNETES,) = (
+    o["data"] for o in OBJECTS if o["kind"] == "ConfigMap" and o["metadata"]["name"] == "anymodal"
+)
 ADDED: dict[str, Any] = yaml.load((COMPOSE / "compose.proxy.yaml").read_text(), Loader)["services"]
 
 
@@ -38,12 +43,16 @@ def test_the_proxy_may_do_nothing_that_it_need_not() -> None:
     assert proxy["depends_on"] == {"api": {"condition": "service_healthy"}}
 
 
-def test_the_proxy_is_known_to_the_api_and_caps_its_clients() -> None:
+@pytest.mark.parametrize("settings", [ADDED["api"]["environment"], KUBERNETES])
+def test_the_api_knows_the_proxy(settings: dict[str, str]) -> None:
     """Else all of its clients would share what one address may have."""
-    proxies = json.loads(ADDED["api"]["environment"]["ANYMODAL_API__PROXIES"])
+    proxies = json.loads(settings["ANYMODAL_API__PROXIES"])
     networks = ApiConfig.model_validate({"proxies": proxies}).proxies
     for inside in ("10.1.2.3", "172.20.0.3", "192.168.16.5"):
         assert any(ip_address(inside) in network for network in networks)
+
+
+def test_the_proxy_caps_its_clients() -> None:
     conf = (COMPOSE / "proxy" / "nginx.conf").read_text()
     assert "proxy_set_header X-Forwarded-Proto $scheme;" in conf
     assert "proxy_set_header X-Forwarded-For $remote_addr;" in conf
