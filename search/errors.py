@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from encoder.errors import AnymodalError
+from encoder.errors import AnymodalError, DiskError
 
 
 class StoreError(AnymodalError):
@@ -29,6 +29,10 @@ class StoreMissingError(StoreError):
             f"There is no store at {shown}.",
             remedy="Check --store and ANYMODAL_STORE; `anymodal ingest PATH` makes a store there.",
         )
+
+
+class ReadOnlyStoreError(StoreError, DiskError):
+    """A store that can be searched, but not written to."""
 
 
 class SpaceMismatchError(StoreError):

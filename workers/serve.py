@@ -57,12 +57,13 @@ def services(config: ApiConfig) -> Iterator[Services]:
         decoder = QueryDecoder(limits, files)
         warm_up(model, decoder)
         uploads = shared_uploads()
-        uploads.sweep()
-        adoption.sweep(uploads.root)
         jobs = stack.enter_context(_jobs(uploads))
-        _adopt(uploads, store)
-        if isinstance(jobs, LocalJobs):
-            jobs.resume(store)
+        if not store.read_only:
+            uploads.sweep()
+            adoption.sweep(uploads.root)
+            _adopt(uploads, store)
+            if isinstance(jobs, LocalJobs):
+                jobs.resume(store)
         short = RoundExecutor(
             max_requests=config.batch_items, wait_s=config.batch_wait_ms / 1000, name="short"
         )

@@ -24,7 +24,14 @@ from search.api.refusal import (
     TooSlowError,
     UnauthorizedError,
 )
-from search.errors import CancelledError, NotFoundError, OverloadedError, StoreError, TimeLimitError
+from search.errors import (
+    CancelledError,
+    NotFoundError,
+    OverloadedError,
+    ReadOnlyStoreError,
+    StoreError,
+    TimeLimitError,
+)
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -38,6 +45,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (  # the first that fits
     (MediaLimitError, 413),
     (UnsupportedMediaError, 415),
     (MediaError, 422),
+    (ReadOnlyStoreError, 403),
     (DiskError, 507),
     (CancelledError, 499),  # nobody will read it
     (TooSlowError, 408),
@@ -67,7 +75,9 @@ def body_of(error: Exception) -> dict[str, Any]:
     if status_of(error) == 500 or not isinstance(error, AnymodalError):
         return _body("InternalError", "The server failed.", "Its log tells why.")
     kind = type(error).__name__
-    if isinstance(error, DiskError):  # it holds paths
+    if isinstance(error, ReadOnlyStoreError):  # it holds paths, as does what a disk refuses
+        return _body(kind, "This store can be searched, but not written to.", "Ask who runs it.")
+    if isinstance(error, DiskError):
         return _body(kind, "The server's disk takes no more.", "Who runs it finds why in its log.")
     if status_of(error) == 503 and not isinstance(error, OverloadedError):  # it holds addresses
         part = "vector store" if isinstance(error, StoreError) else "broker"

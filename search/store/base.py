@@ -24,6 +24,11 @@ class VectorStore(Protocol):
         """By what `search_mixed` ranks: that of the space as the store was made."""
         ...
 
+    @property
+    def read_only(self) -> bool:
+        """Whether this process may search it and not write to it; writes are `DiskError`."""
+        ...
+
     def check_writable(self) -> None:
         """Return unless it is known beforehand that a write would fail.
 

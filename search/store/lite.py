@@ -11,6 +11,7 @@ import atexit
 import logging
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -18,7 +19,9 @@ from typing import Any
 
 from encoder.disk import disk_error
 from encoder.errors import DiskError
+from encoder.private import private_folder, tighten
 from search.errors import StoreBusyError, StoreError
+from search.store.mirror import Mirror, is_read_only, unreadable
 
 _HOLDER = "holder.pid"
 _NOBODY = 2**30  # above the largest number of a process
@@ -33,6 +36,8 @@ class _Running:
     pid: int
     users: int = 0
     spoilt: DiskError | None = None
+    mirror: Mirror | None = None
+    """Of a folder that may not be written to."""
 
 
 _running: dict[Path, _Running] = {}
@@ -83,8 +88,33 @@ def check_whole(folder: Path) -> None:
         raise DiskError(running.spoilt.problem, "Make room there and start this program again.")
 
 
+def is_mirrored(folder: Path) -> bool:
+    """Whether this process's server of this folder can only read it."""
+    running = _running.get(folder.absolute())
+    return running is not None and running.mirror is not None
+
+
 def _start(folder: Path, port: int) -> _Running:
-    _check_folder(folder)
+    if not is_read_only(folder):
+        return _start_at(folder, port)
+    mirror = Mirror(folder)
+    try:
+        running = _start_at(mirror.folder, port)
+    except BaseException:
+        mirror.close()
+        raise
+    running.mirror = mirror
+    return running
+
+
+def _start_at(folder: Path, port: int) -> _Running:
+    try:
+        _check_folder(folder)
+    except OSError as error:
+        raise unreadable(folder, error) from error
+    with suppress(OSError):  # which the server tells
+        private_folder(folder)
+    tighten(folder)
     # Otherwise gRPC's core reports each closed connection on stderr; it reads this on import.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     from milvus_lite.adapter.grpc.server import start_server_in_thread
@@ -187,7 +217,9 @@ def _stop(folder: Path, running: _Running) -> None:
     if running.spoilt:
         running.database._collections.clear()  # to write nothing; what is left is to free the lock
     running.database.close()
-    if _holder_pid(folder) == os.getpid():  # nobody else holds it already
+    if running.mirror:
+        running.mirror.close()
+    elif _holder_pid(folder) == os.getpid():  # nobody else holds it already
         (folder / _HOLDER).unlink()
 
 

@@ -24,6 +24,8 @@ from search.types import AssetRow, ScoredSegment, SegmentRow
 class MemoryStore:
     """A `VectorStore` that lasts as long as the object. Safe to use from threads."""
 
+    read_only = False
+
     def __init__(
         self, embed_dim: int, calibration: Mapping[Modality, Calibration] | None = None
     ) -> None:

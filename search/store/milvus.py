@@ -15,11 +15,12 @@ import numpy as np
 from encoder.disk import check_room
 from encoder.space import Calibration
 from encoder.types import Embeddings, Modality
+from search.errors import ReadOnlyStoreError
 from search.filters import Compiled, Filter, compile_filter, matches
 from search.filters.expressions import beyond, equals
 from search.store.calibrated import Constants, cosine_of, from_stored, to_asked
 from search.store.checks import checked_asset, checked_queries, checked_segment
-from search.store.lite import check_whole, start_lite, stop_lite
+from search.store.lite import check_whole, is_mirrored, start_lite, stop_lite
 from search.store.milvus_link import MilvusLink
 from search.store.milvus_partitions import Partitions
 from search.store.milvus_rows import MilvusRows, among_assets, chunks
@@ -127,6 +128,7 @@ class MilvusStore:
                 lambda key, rows: self._nearest(rows, *key), max_items=_QUERIES_PER_CALL
             )
             self._partitions = Partitions(self._link, self._rows.name(self._segments))
+            self.read_only = self._folder is not None and is_mirrored(self._folder)
             self._link.catch_up()  # a process sees what another wrote before it began
         except BaseException:
             self.close()
@@ -141,6 +143,11 @@ class MilvusStore:
         self._check_room(0)
 
     def _check_room(self, n_bytes: int) -> None:
+        if self.read_only:
+            raise ReadOnlyStoreError(
+                f"The store {self._link.shown} can be searched, but not written to.",
+                remedy="Let this user write there, or name another --store.",
+            )
         if self._place is not None:
             check_room(self._place, n_bytes)
         if self._folder is not None:
@@ -179,6 +186,8 @@ class MilvusStore:
 
     def delete(self, asset_ids: Sequence[str]) -> None:
         """Remove commit rows first, then the segments; unknown ids are ignored."""
+        if self.read_only:
+            self.check_writable()
         self._rows.delete([ASSETS, self._segments], asset_ids)
         self._words.removed(asset_ids)
         self._rows.delete([LOCATIONS], asset_ids)

@@ -29,10 +29,13 @@ def served(folder: Path) -> Served | None:
     """The server of this folder, if one runs on this machine."""
     try:
         found = Served(**json.loads((folder / _ADDRESS).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+    try:
         os.kill(found.pid, 0)
     except PermissionError:  # it lives, and is another user's
         return found
-    except (OSError, ValueError, TypeError):
+    except OSError:
         return None
     return found
 

@@ -22,6 +22,7 @@ from typing import TypeAlias, TypeVar
 
 from filelock import FileLock
 
+from encoder.private import tighten
 from search.filters import Compare, Operator
 from search.store.base import VectorStore
 from search.types import AssetRow
@@ -55,13 +56,14 @@ def adopt(
     if not uploads.root.is_dir() or (uploads.folder / _DONE).exists():
         return
     uploads.make()
-    with FileLock(uploads.folder / ".adopting"):
+    tighten(uploads.root)  # which earlier versions left open to all users
+    with FileLock(uploads.folder / ".adopting", mode=0o600):
         for rows in _chunks(store.scan(Compare("path", Operator.PREFIX, f"{uploads.root}/"))):
             _adopt_rows(rows, uploads, store, exclusive)
         if unfinished:
             for homes in _chunks(homes_in(uploads.root)):
                 _adopt_unfinished(homes, uploads, store)
-        (uploads.folder / _DONE).touch()
+        (uploads.folder / _DONE).touch(mode=0o600)
 
 
 def sweep(root: Path) -> None:
@@ -119,7 +121,7 @@ def _note_taken(home: Path, uploads: UploadFolder) -> None:
     """Only what lay in the folder of all is ever swept; the first one's note stays as it is."""
     note = home / _TAKEN
     if home.parent.parent == uploads.root and home.is_dir() and not note.exists():
-        note.touch()
+        note.touch(mode=0o600)
 
 
 def _chunks(values: Iterable[T]) -> Iterator[list[T]]:

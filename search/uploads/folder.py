@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from encoder.disk import writing
+from encoder.private import private_folder, private_opener
 
 _ID_BYTES = 16
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -54,14 +55,15 @@ class UploadFolder:
         with writing(self.folder):
             if not incoming.is_dir():
                 self.make()
-                incoming.mkdir(exist_ok=True)
+                private_folder(incoming)
             return Upload(self, incoming / uuid.uuid4().hex, safe_name(name))
 
     def make(self) -> None:
         """Make the folder, and say in it whose it is."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        private_folder(self.folder)
         if self._store:
-            (self.folder / _OWNER).write_text(f"{self._store}\n")
+            with open(self.folder / _OWNER, "w", opener=private_opener) as file:
+                file.write(f"{self._store}\n")
 
     def home_of(self, asset_id: str) -> Path:
         """The folder of an asset that was uploaded to this store."""
@@ -123,7 +125,7 @@ class UploadFolder:
         A link is a count that the file system keeps: the content is gone with the last of them.
         """
         mine = self.home_of(home.name)
-        mine.mkdir(parents=True, exist_ok=True)
+        private_folder(mine)
         names = [_NOTE, *(path.name for path in files_in(home))]
         for name in names:
             with suppress(FileNotFoundError):  # there is no note
@@ -179,7 +181,7 @@ class Upload:
         self._uploads = uploads
         self._partial = partial
         self._hash = blake3()
-        self._file = partial.open("xb")
+        self._file = open(partial, "xb", opener=private_opener)  # noqa: SIM115 (closed by `keep` or `drop`)
 
     def write(self, data: bytes) -> None:
         """Append bytes. Raises DiskError."""
@@ -201,10 +203,11 @@ class Upload:
         os.fsync(self._file.fileno())
         self._file.close()
         home = self._uploads.home_of(self._hash.hexdigest(length=_ID_BYTES))
-        home.mkdir(parents=True, exist_ok=True)
+        private_folder(home)
         if facts:
             note = self._partial.with_suffix(".json")
-            note.write_text(json.dumps(facts))
+            with open(note, "w", opener=private_opener) as file:
+                json.dump(facts, file)
             note.replace(home / _NOTE)
         return self._partial.replace(home / self.name)
 

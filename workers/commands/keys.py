@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 @click.group()
 def keys() -> None:
     """Make, list and revoke the keys of the search API."""
+    from encoder.private import keep_private
+
+    keep_private()
 
 
 @keys.command()

@@ -79,7 +79,12 @@ def apply_options(
     model: str | None = None,
     url_hosts: str | None = None,
 ) -> None:
-    """Put the options where this process and its children look (`workers.config.Settings`)."""
+    """Put the options where this process and its children look (`workers.config.Settings`).
+
+    From here on, all that they make is their user's alone.
+    """
+    from encoder.private import keep_private
     from workers.config import Settings
 
+    keep_private()
     Settings.set(store=store, broker=broker, encoder__model=model, ingest__url_hosts=url_hosts)

@@ -12,6 +12,7 @@ from typing import Any
 from filelock import FileLock
 
 from encoder.errors import InputError
+from encoder.private import private_folder, private_opener
 
 
 class PrivateFile:
@@ -50,15 +51,11 @@ class PrivateFile:
     @contextmanager
     def changing(self) -> Iterator[list[dict[str, Any]]]:
         """Its records, to be changed in place; they are written at the end, but not on an error."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.path.with_suffix(".lock")):
+        private_folder(self.path.parent)
+        with FileLock(self.path.with_suffix(".lock"), mode=0o600):
             records: list[dict[str, Any]] = self.read()
             yield records
             partial = self.path.with_suffix(f".{os.getpid()}")
-            with open(partial, "w", opener=_private) as file:
+            with open(partial, "w", opener=private_opener) as file:
                 json.dump(records, file, indent=1)
             partial.replace(self.path)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

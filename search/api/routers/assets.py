@@ -76,6 +76,8 @@ async def delete_asset(asset_id: AssetId, services: Parts) -> Response:
     """
 
     def delete(_turn: Turn) -> None:
+        if services.store.read_only:
+            services.store.check_writable()
         if stored := services.store.assets([asset_id]):
             services.store.delete(list(stored))
         if not (services.uploads.remove(asset_id) or stored):

@@ -71,6 +71,8 @@ async def upload_assets(
     kind = request.headers.get("content-type", "")
     if not kind.lower().startswith("multipart/form-data"):
         raise ContentTypeError(f"The body is {kind or 'of no type'}.", "Send multipart/form-data.")
+    if services.store.read_only:
+        services.store.check_writable()
     receiving = Receiving(services.uploads, services.config)
     try:
         await receiving.read(events(kind, request.stream()))

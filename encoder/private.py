@@ -1,0 +1,49 @@
+"""Folders and files that only their owner may look into, whatever the user's umask."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def keep_private() -> None:
+    """Have all that this process and its children make be its user's alone.
+
+    For programs: a library leaves the umask of its host alone.
+    """
+    os.umask(_OTHERS)
+
+
+def private_folder(path: Path) -> Path:
+    """Make a folder, and those above it that are missing; `Path.mkdir` leaves these open."""
+    if not path.is_dir():
+        private_folder(path.parent)
+        path.mkdir(mode=stat.S_IRWXU, exist_ok=True)
+    return path
+
+
+def private_opener(path: str, flags: int) -> int:
+    """For `open`: the file is its owner's alone."""
+    return os.open(path, flags, stat.S_IRUSR | stat.S_IWUSR)
+
+
+def tighten(folder: Path) -> None:
+    """Close a folder and all in it to others; what belongs to another user stays as it is.
+
+    Links are left alone, and so is what disappears meanwhile.
+    """
+    _close(folder)
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            _close(Path(place, name))
+
+
+def _close(path: Path) -> None:
+    with suppress(OSError):
+        mode = path.lstat().st_mode
+        if mode & _OTHERS and not stat.S_ISLNK(mode):
+            path.chmod(stat.S_IMODE(mode) & ~_OTHERS)
