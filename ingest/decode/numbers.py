@@ -32,8 +32,9 @@ _ROW_CHARS = 100
 _ROWS = 3
 
 _SEPARATORS = re.compile(r"[\s,;|:()\[\]{}<>\"'=#*/_]+")
+# Possessive, so that a word of a thousand digits and a letter takes no longer than others.
 _NUMBER = re.compile(
-    r"[-+±~$€£¥−]?(?=[\d.])[\d.\-+−]*\d[\d.\-+−]*(?:[eEdD][-+]?\d+)?[%€°fFLuUTZ]?"
+    r"[-+±~$€£¥−]?[.+\-−]*+\d[\d.+\-−]*+(?:[ed][-+]?\d+)?(?:[%€°fluz]|t\d*)?"
     r"|0x[\da-f.p+\-]+|[-+]?(?:nan|inf(?:inity)?)",
     re.IGNORECASE,
 )
@@ -100,10 +101,10 @@ def parts(text: str, name: str) -> Iterator[Span]:
     ['points: 4 × 3 numbers']
     """
     lines = list(_lines(text))
-    start = 0
+    start, n_chars = 0, len(text.strip())
     for run in _runs(lines):
         begin, end = lines[run.first].start, lines[run.last].end
-        if not _is_data(text, run, begin, end):
+        if not _is_data(run, end - begin, n_chars):
             continue
         header_at = _header_start(text, start, begin)
         if _VISIBLE.search(text, start, header_at):
@@ -122,13 +123,14 @@ def _lines(text: str) -> Iterator[_Line]:
         if end - start > _PIECE_CHARS:
             limit = start + _PIECE_CHARS
             end = max(text.rfind(mark, start, limit) for mark in " ,;\t") + 1 or limit
-        goes_on = start > 0 and text[start - 1] != "\n"
-        yield _line(text[start:end], start, goes_on)
+        line = text[start:end]
+        if not line.isspace():
+            yield _line(line, start, goes_on=start > 0 and text[start - 1] != "\n")
         start = end
 
 
-def _line(line: str, start: int, goes_on: bool) -> _Line:
-    """Prose, numbers, or nothing but white space and marks."""
+def _line(line: str, start: int, *, goes_on: bool) -> _Line:
+    """Prose, numbers, or nothing but marks."""
     words = [word for word in _SEPARATORS.split(line) if word.strip(".-+−–—&~")]
     others = [word for word in words if not _NUMBER.fullmatch(word)]
     n_visible, n_letters = sum(map(len, words)), sum(len(_LETTER.findall(word)) for word in others)
@@ -156,11 +158,11 @@ def _runs(lines: list[_Line]) -> Iterator[_Run]:
         yield run
 
 
-def _is_data(text: str, run: _Run, begin: int, end: int) -> bool:
-    most_of_it = 2 * (end - begin) >= len(text.strip())
+def _is_data(run: _Run, n_run_chars: int, n_chars: int) -> bool:
+    most_of_it = 2 * n_run_chars >= n_chars
     if run.n_numbers < (_LEAST_NUMBERS_OF_A_FILE if most_of_it else _LEAST_NUMBERS):
         # A single number may be a long one.
-        return end - begin >= 8 * _LEAST_NUMBERS and most_of_it
+        return n_run_chars >= 8 * _LEAST_NUMBERS and most_of_it
     if run.n_letters <= _FEW_LETTERS * run.n_visible:
         return True
     return most_of_it and len(run.words) <= max(3, _WORDS_PER_LINE * run.n_lines)

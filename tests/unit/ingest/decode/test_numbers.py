@@ -171,6 +171,13 @@ def test_this_project_s_documents_are_prose() -> None:
         assert not any(span.table for span in parts(page.read_text(), page.stem)), page
 
 
+@pytest.mark.parametrize("word", ["1" * 990 + "x", "+1" * 490 + "x"], ids=["digits", "signs"])
+def test_what_is_nearly_a_number_does_not_hold_anything_up(word: str) -> None:
+    """A careless pattern takes longer for this than a test may (300 s)."""
+    text = f"{word} " * 12_000
+    assert len(list(parts(text, "name"))) == 1
+
+
 def test_numbers_in_a_page_and_in_an_encoding(tmp_path: Path) -> None:
     cells = "".join(f"<tr><td>{i}</td><td>{i / 7:.3f}</td></tr>" for i in range(200))
     page = (
