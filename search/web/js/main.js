@@ -9,7 +9,6 @@ import { closeFilters, showFilters, startFilters, toggleFilters } from "./filter
 import { focusedCard, focusFirst, moveFocus } from "./hits.js";
 import { askForKey } from "./keys.js";
 import { queryKind } from "./kinds.js";
-import { showLatency } from "./latency.js";
 import { keep } from "./media_store.js";
 import { showError } from "./notice.js";
 import { LESS, splitNegatives } from "./query.js";
@@ -35,10 +34,16 @@ function show(state, before) {
   showFilters(state);
   if (state.view === "search") showSearch(state).then(() => showDetail(state));
   if (state.view !== before?.view) {
-    showLatency(state.view === "latency");
+    if ([state.view, before?.view].includes("latency")) showLatency();
     if (state.view === "add") showJobs();
     if (before) say(document.querySelector(".views [aria-current]").textContent);
   }
+}
+
+/** Its charts are loaded by those who look at them. */
+async function showLatency() {
+  const charts = await import("./latency.js");
+  charts.showLatency(current().view === "latency");
 }
 
 async function searchWith(files) {
