@@ -67,7 +67,7 @@ class IngestConfig(BaseSettings):
     """The most frames kept of a film."""
 
     max_image_frames: int = Field(default=10_000, ge=1)
-    """The most frames (GIF, WebP, PNG, AVIF) or pages (TIFF) in a picture file."""
+    """The most frames (GIF, WebP, PNG), pages (TIFF) or pictures (HEIC) in a picture file."""
 
     max_streams: int = Field(default=64, ge=1)
     """The most streams (pictures, sound, subtitles, attachments) in a sound or video file."""

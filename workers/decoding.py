@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from encoder.errors import MediaError, UnsupportedMediaError
+from encoder.media.formats import is_sequence
 from encoder.types import AUDIO, IMAGE, Clip, Item, Modality, Waveform
 from ingest import Asset, IngestConfig, Segment, identify, picture, segments
 
@@ -32,6 +33,8 @@ class QueryDecoder:
     def decode(self, modality: Modality, data: bytes, label: str) -> Item:
         """A whole picture, sound or film in memory; ``label`` stands for its name.
 
+        Of a sequence of pictures that is sent as a picture, the first.
+
         Raises:
             MediaError: not of this modality, corrupt, or over a limit.
         """
@@ -41,6 +44,8 @@ class QueryDecoder:
             file.flush()
             try:
                 asset = identify(Path(file.name), self.config)
+                if modality == IMAGE and is_sequence(asset.media_type):
+                    return Item(IMAGE, picture(asset, 0.0, self.config).content)
                 _check_kind(asset, modality, label)
                 return Item(modality, self._content(asset))
             except MediaError as error:

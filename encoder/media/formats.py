@@ -31,3 +31,13 @@ PILLOW_FORMATS = tuple(picture.pillow for picture in PICTURES)
 
 IMAGE_TYPES = frozenset(media_type for picture in PICTURES for media_type in picture.media_types)
 """The media types of pictures that are read."""
+
+
+def is_sequence(media_type: str) -> bool:
+    """Whether a film is a sequence of pictures, which many would call a picture that moves.
+
+    >>> is_sequence("video/avif"), is_sequence("video/mp4")
+    (True, False)
+    """
+    family, _, subtype = media_type.partition("/")
+    return family == "video" and f"image/{subtype}" in IMAGE_TYPES

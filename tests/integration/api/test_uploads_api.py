@@ -201,6 +201,14 @@ def test_a_phone_s_heic_is_found_shown_and_searched_with(
     client.delete(f"/v1/assets/{asset_id}")
 
 
+def test_a_picture_that_moves_is_searched_with_as_a_picture(client: httpx.Client) -> None:
+    frames = [Image.new("RGB", (64, 48), color) for color in ("red", "blue")]
+    file = io.BytesIO()
+    frames[0].save(file, "AVIF", save_all=True, append_images=frames[1:], duration=500)
+    moving = {"image": ("q.avif", file.getvalue(), "image/avif")}
+    assert client.post("/v1/search", files=moving).status_code == 200
+
+
 def test_assets_are_listed_page_by_page(client: httpx.Client) -> None:
     whole = [asset["asset_id"] for asset in client.get("/v1/assets").json()["assets"]]
     assert len(whole) == 4
