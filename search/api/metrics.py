@@ -50,7 +50,7 @@ class Metrics:
         )
         self._cut = Counter(
             "anymodal_http_connections_cut_total",
-            "Connections that were ended or refused: slow, or too many in all or of an address.",
+            "Connections that were ended or refused: slow, with too large a head, or too many.",
             ["reason"],
             registry=self._registry,
         )

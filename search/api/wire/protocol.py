@@ -72,6 +72,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._in_message and not self._has_head:
             self._n_head += len(data)
             if self._n_head > _MAX_HEAD_BYTES:
+                self._guard.drop(self, "head")
                 self.cut(HeadTooLargeError(f"The head is larger than {_MAX_HEAD_BYTES:,} bytes."))
         else:
             self._n_head = 0
@@ -137,8 +138,9 @@ class GuardedProtocol(HttpToolsProtocol):
         if phase is Phase.WRITE:
             self.transport.abort()
             return
-        waits = phase is Phase.HEAD or (is_open and not cycle.response_started)
-        if error and waits:
+        # Who has sent nothing expects nothing: browsers open connections ahead of their requests.
+        waits = self._in_message and phase is Phase.HEAD
+        if error and (waits or (is_open and not cycle.response_started)):
             self.transport.write(_written(error))
         self.transport.close()
 
