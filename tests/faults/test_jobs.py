@@ -50,7 +50,9 @@ def test_a_cancelled_job_stops_and_can_be_taken_up_again(cluster: Cluster, tmp_p
     job_id = json.loads(cluster.ingest(media, "--detach").communicate(timeout=60)[0])["job"]
     board = JobBoard(cluster.broker)
     wait_for(lambda: board.view(job_id).n_done > 0, 60, "the first files")
+    cluster.workers[0].stop()  # else the job may be done before the command has started
     assert cluster.anymodal("jobs", "cancel", job_id)["cancelled"]
+    cluster.workers[0].go_on()
     wait_for(lambda: board.view(job_id).ended, 60, "the shards under way")
     job = board.view(job_id)
     assert (job.state, job.open_shards) == ("cancelled", 0)
