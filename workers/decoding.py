@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import numpy as np
 
+from encoder.disk import temporary_folder, writing
 from encoder.errors import MediaError, UnsupportedMediaError
 from encoder.media.formats import is_sequence
 from encoder.types import AUDIO, IMAGE, Clip, Item, Modality, Waveform
@@ -37,19 +37,21 @@ class QueryDecoder:
 
         Raises:
             MediaError: not of this modality, corrupt, or over a limit.
+            DiskError: there is no room for a temporary file.
         """
         # A file, since a decoder process is given a name and not a gigabyte over a pipe.
-        with NamedTemporaryFile(prefix="anymodal-query-") as file:
-            file.write(data)
-            file.flush()
+        with temporary_folder("anymodal-query-") as folder:
+            file = folder / "query"
+            with writing(file):
+                file.write_bytes(data)
             try:
-                asset = identify(Path(file.name), self.config)
+                asset = identify(file, self.config)
                 if modality == IMAGE and is_sequence(asset.media_type):
                     return Item(IMAGE, picture(asset, 0.0, self.config).content)
                 _check_kind(asset, modality, label)
                 return Item(modality, self._content(asset))
             except MediaError as error:
-                raise _renamed(error, file.name, label) from None
+                raise _renamed(error, str(file), label) from None
 
     def picture(self, path: Path, modality: Modality, at_s: float, size: int) -> bytes:
         """A small WebP of a picture, or of a film at a time.

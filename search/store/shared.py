@@ -14,6 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event
 
+from encoder.disk import writing
+from encoder.errors import AnymodalError
+
 _ADDRESS = "server.json"
 
 
@@ -47,6 +50,7 @@ def serve(folder: Path, port: int = 0) -> None:
 
     Raises:
         StoreBusyError: another process holds the folder.
+        DiskError: it cannot be written.
         StoreError: the folder cannot be used.
     """
     from search.store import lite
@@ -67,5 +71,14 @@ def serve(folder: Path, port: int = 0) -> None:
         lite.stop_lite(folder)
 
 
+def main(folder: str, port: str) -> None:
+    """Serve a folder; an error is a line, and 1."""
+    try:
+        with writing(f"The store {folder}"):
+            serve(Path(folder), int(port))
+    except AnymodalError as error:
+        sys.exit(f"Error: {error}")
+
+
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]), int(sys.argv[2]))
+    main(*sys.argv[1:])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,13 @@ import pytest
 
 from encoder import disk as rules
 from encoder.errors import DiskError
-from encoder.types import IMAGE
+from encoder.types import IMAGE, TEXT
+from ingest.config import IngestConfig
 from search.store.open import open_store
 from tests.contract.rows import DIM, SPACE, asset, segment, vectors
 from tests.faults.cluster import BIN, ROOT, SharedFolder
 from tests.faults.disk import Disk, small_disk
+from workers.decoding import QueryDecoder
 
 N_FILES = 240
 RESERVE_MB = rules.RESERVE_BYTES / 2**20
@@ -148,6 +152,22 @@ def test_a_folder_that_is_shared_is_read_anew_after_its_disk_ran_full(disk: Disk
         store.close()
     finally:
         server.kill()
+
+
+def test_a_folder_on_a_read_only_disk_is_not_shared(disk: Disk) -> None:
+    disk.read_only()
+    command = [sys.executable, "-m", "search.store.shared", disk.folder / "store", "0"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert "Read-only file system" in done.stderr
+
+
+def test_a_query_finds_no_room_for_its_file(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk.fill()
+    monkeypatch.setattr(tempfile, "tempdir", str(disk.folder))
+    with pytest.raises(DiskError, match="No space left on device"):
+        QueryDecoder(IngestConfig(), IngestConfig()).decode(TEXT, b"x" * 10_000, "query.text")
+    assert [path.name for path in disk.folder.iterdir()] == [".filler"]
 
 
 def test_what_else_the_disk_refuses_is_said_in_a_line(disk: Disk) -> None:
