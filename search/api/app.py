@@ -38,8 +38,10 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     app.openapi = lambda: described(app)  # type: ignore[method-assign]
     add_error_handlers(app)
-    for part in (session, search, embeddings, models, uploads, assets, jobs, latency, health):
+    parts = (session, search, embeddings, models, uploads, assets, jobs, latency, health)
+    for part in parts:
         app.include_router(part.router)
+    app.state.endpoints = [route for part in parts for route in part.router.routes]
     if services.config.cors_origins:
         app.add_middleware(
             CORSMiddleware,

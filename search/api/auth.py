@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Annotated
 
 from fastapi import Depends, Request
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from encoder.errors import InputError
@@ -159,7 +160,7 @@ class Needs:
     """A dependency: who asks must have this scope."""
 
     def __init__(self, scope: str) -> None:
-        self._scope = scope
+        self.scope = scope
 
     async def __call__(
         self,
@@ -173,9 +174,9 @@ class Needs:
         if sent is None and request.method in ("GET", "HEAD"):
             key_id = sessions.key_id(request.cookies.get(COOKIE, ""))
         request.state.scopes = (
-            access.check_session(key_id, self._scope)
+            access.check_session(key_id, self.scope)
             if key_id is not None
-            else access.check(sent.credentials if sent else None, self._scope)
+            else access.check(sent.credentials if sent else None, self.scope)
         )
 
 
@@ -192,3 +193,13 @@ METRICS = [Depends(_may_scrape)]
 READ = [Depends(Needs("read"))]
 WRITE = [Depends(Needs("write"))]
 """For ``dependencies=`` of an endpoint."""
+
+
+def scope_of(route: APIRoute, config: ApiConfig) -> str | None:
+    """What a key needs for an endpoint; None where no key is asked for."""
+    for needed in (dependant.call for dependant in route.dependant.dependencies):
+        if isinstance(needed, Needs):
+            return needed.scope
+        if needed is _may_scrape:
+            return None if config.open_metrics else "read"
+    return None

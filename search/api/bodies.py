@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import Request
 from pydantic import BaseModel
+from pydantic_core import to_json
 
 from encoder.errors import InputError
 from search.api.models import SearchRequest
@@ -52,7 +53,7 @@ class SearchBody:
         others = {
             name: _value(name, values[-1]) for name, values in self.fields.items() if name != "text"
         }
-        return SearchRequest.model_validate({**others, "query": terms})
+        return SearchRequest.model_validate_json(to_json({**others, "query": terms}))
 
 
 async def read_body(request: Request, kind: str) -> bytes:

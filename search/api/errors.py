@@ -148,10 +148,22 @@ async def _on_invalid(_: Request, error: Exception) -> JSONResponse:
     return _answer(422, invalid_body(first))
 
 
-async def _on_http(_: Request, error: Exception) -> JSONResponse:
+async def _on_http(request: Request, error: Exception) -> JSONResponse:
     status = error.status_code  # type: ignore[attr-defined]
     detail = str(error.detail)  # type: ignore[attr-defined]
-    return _answer(status, _body("HTTPError", f"{detail}.", "See /openapi.json."), error.headers)  # type: ignore[attr-defined]
+    headers = {**(error.headers or {})}  # type: ignore[attr-defined]
+    if status == 405:
+        headers["Allow"] = ", ".join(allowed_methods(request))
+    return _answer(status, _body("HTTPError", f"{detail}.", "See /openapi.json."), headers)
+
+
+def allowed_methods(request: Request) -> list[str]:
+    """What may be asked of the path of a request. The router tells of the first endpoint only."""
+    from starlette.routing import Match
+
+    endpoints = request.app.state.endpoints
+    fitting = [one for one in endpoints if one.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for one in fitting for method in one.methods}) or ["GET", "HEAD"]
 
 
 def invalid_body(fault: Any) -> dict[str, Any]:

@@ -14,9 +14,12 @@ Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS)]
 
 
 class Strict(BaseModel):
-    """A request: what is not known is refused, so that a typing error is not overlooked."""
+    """A request: what is not known is refused, so that a typing error is not overlooked.
 
-    model_config = ConfigDict(extra="forbid")
+    So is a number for a truth value and the like: it is another type in the description too.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class FilePart(Strict):

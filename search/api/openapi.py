@@ -1,22 +1,41 @@
-"""The description of the API: FastAPI's, and the bodies that endpoints read themselves."""
+"""The description of the API: FastAPI's, what it cannot know, and bodies that endpoints read."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 
+from search.api.auth import COOKIE, scope_of
 from search.api.models import SearchRequest
 from search.api.openai.requests import EmbeddingsRequest
+from search.api.services import Services
 
 _REF = "#/components/schemas/{model}"
+_KEY, _SESSION = "key", "session"
+_SCHEMES = {
+    _KEY: {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A key made by `anymodal keys create`.",
+    },
+    _SESSION: {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": COOKIE,
+        "description": "Set by `POST /v1/session`; for GET only.",
+    },
+}
 
 
 def described(app: FastAPI) -> dict[str, Any]:
     """OpenAPI 3.1, made once."""
     if app.openapi_schema is None:
+        services: Services = app.state.services
         schema = get_openapi(
             title=app.title,
             version=app.version,
@@ -27,7 +46,39 @@ def described(app: FastAPI) -> dict[str, Any]:
             [(SearchRequest, "validation"), (EmbeddingsRequest, "validation")],
             ref_template=_REF,
         )
-        schemas = schema.setdefault("components", {}).setdefault("schemas", {})
-        schemas.update(bodies["$defs"])
+        components = schema.setdefault("components", {})
+        components.setdefault("schemas", {}).update(bodies["$defs"])
+        components["securitySchemes"] = _SCHEMES
+        _name_dimensions(components["schemas"]["EmbeddingsRequest"], services)
+        for route, operation in _operations(app, schema):
+            _secure(route, operation, services)
         app.openapi_schema = schema
     return app.openapi_schema
+
+
+def _operations(app: FastAPI, schema: dict[str, Any]) -> Iterator[tuple[APIRoute, dict[str, Any]]]:
+    for route in app.state.endpoints:
+        if route.include_in_schema:
+            for method in route.methods or ():
+                yield route, schema["paths"][route.path_format][method.lower()]
+
+
+def _secure(route: APIRoute, operation: dict[str, Any], services: Services) -> None:
+    """Say which key an endpoint of this server needs, or takes where none is needed."""
+    operation.pop("security", None)
+    scope = scope_of(route, services.config)
+    if scope is None:
+        return
+    allowed: list[dict[str, list[str]]] = [{_KEY: [scope]}]
+    if "GET" in (route.methods or ()):
+        allowed.append({_SESSION: [scope]})
+    if not services.access.required:
+        allowed.append({})
+    operation["security"] = allowed
+    operation["description"] += f"\n\nScope of the key: `{scope}`."
+
+
+def _name_dimensions(request: dict[str, Any], services: Services) -> None:
+    known = [*services.tokens.cuts, services.encoder.space.embed_dim]
+    about = request["properties"]["dimensions"]["description"]
+    request["properties"]["dimensions"] = {"enum": [*known, None], "description": about}

@@ -23,6 +23,19 @@ router = APIRouter(tags=["jobs"])
 
 JobId = Annotated[str, Path(max_length=64)]
 
+_EVENT = {
+    "type": "object",
+    "required": ["event", "data"],
+    "properties": {
+        "event": {"enum": ["progress", "end"]},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"$ref": "#/components/schemas/JobOut"},
+        },
+    },
+}
+
 _POLL_S = 0.5
 _ALIVE_S = 15.0
 
@@ -71,7 +84,10 @@ async def cancel_job(job_id: JobId, services: Parts) -> dict[str, object]:
     dependencies=READ,
     response_class=StreamingResponse,
     responses={
-        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        200: {
+            "description": "Events until the job ends.",
+            "content": {"text/event-stream": {"itemSchema": _EVENT}},
+        },
         **refusals(404, 422, 503, 504),
     },
 )
