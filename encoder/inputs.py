@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.errors import InputError
+from encoder.media.spectrogram import SpectrogramLayout, to_sound
 from encoder.types import (
     AUDIO,
     IMAGE,
@@ -24,6 +25,8 @@ from encoder.types import (
 )
 
 _MAX_CHANNELS = 32
+# Samples for each channel: less looks like bins and frames, or features.
+_LEAST_STEREO, _LEAST_CHANNELS = 16, 1024
 # Float sound beyond this is not a loud recording but integer samples in disguise.
 _MAX_PEAK = 32.0
 
@@ -42,8 +45,13 @@ class AudioFormat:
 
     sampling_rate: int = 16_000
     kind: str = "waveform"
+    layout: SpectrogramLayout = field(default_factory=SpectrogramLayout)
 
     def __post_init__(self) -> None:
+        if self.kind == "waveform" and self.layout != SpectrogramLayout():
+            raise InputError(
+                "audio_kind", got="'waveform' with a spectrogram's layout", wanted="'spectrogram'"
+            )
         if self.kind not in ("waveform", "spectrogram"):
             raise InputError(
                 "audio_kind", got=repr(self.kind), wanted="'waveform' or 'spectrogram'"
@@ -132,7 +140,10 @@ def _as_uint8(label: str, array: NDArray[Any], wanted: str) -> NDArray[np.uint8]
 
 
 def read_audio(label: str, value: Any, audio: AudioFormat) -> Waveform | Spectrogram:
-    """A path, a `Waveform`, a `Spectrogram` or an array that ``audio`` explains."""
+    """A path, a `Waveform`, a `Spectrogram` or an array that ``audio`` explains.
+
+    An array that is a spectrogram becomes the sound that it is of.
+    """
     from encoder.media.sound import load_sound
 
     if isinstance(value, str | Path):
@@ -144,7 +155,7 @@ def read_audio(label: str, value: Any, audio: AudioFormat) -> Waveform | Spectro
         return Waveform(_mono(label, np.asarray(value.samples)), rate)
     array = _array(label, value, "an array of samples [n], a Waveform or a path")
     if audio.kind == "spectrogram":
-        return Spectrogram(_power(label, array), audio.sampling_rate)
+        return to_sound(label, array, audio.sampling_rate, audio.layout)
     return Waveform(_mono(label, array), audio.sampling_rate)
 
 
@@ -152,8 +163,11 @@ def _mono(label: str, array: NDArray[Any]) -> NDArray[np.float32]:
     wanted = "samples [n] or [channels, n], float in [-1, 1] or int16, at least one"
     if array.ndim not in (1, 2) or array.size == 0:
         raise InputError(label, got=f"shape {array.shape}", wanted=wanted)
-    if array.ndim == 2 and min(array.shape) > _MAX_CHANNELS:
-        hint = '; for a spectrogram pass audio_kind="spectrogram"'
+    if array.ndim == 2 and not _are_channels(min(array.shape), max(array.shape)):
+        hint = (
+            f"; {_LEAST_STEREO} samples or more for each of two channels, {_LEAST_CHANNELS:,} for "
+            f'each of up to {_MAX_CHANNELS}; for a spectrogram pass audio_kind="spectrogram"'
+        )
         raise InputError(label, got=f"shape {array.shape}", wanted=wanted + hint)
     if np.issubdtype(array.dtype, np.signedinteger):
         samples = array.astype(np.float32) / (float(np.iinfo(array.dtype).max) + 1)
@@ -167,6 +181,14 @@ def _mono(label: str, array: NDArray[Any]) -> NDArray[np.float32]:
     if samples.ndim == 2:
         samples = samples.mean(axis=int(np.argmin(samples.shape)))
     return np.ascontiguousarray(samples, dtype=np.float32)
+
+
+def _are_channels(n_channels: int, n_samples: int) -> bool:
+    """Whether this is the shape of a sound, and not of a spectrogram or of features."""
+    if n_channels == 1:
+        return True
+    least = _LEAST_STEREO if n_channels == 2 else _LEAST_CHANNELS
+    return n_channels <= _MAX_CHANNELS and n_samples >= least * n_channels
 
 
 def _power(label: str, array: NDArray[Any]) -> NDArray[np.float32]:

@@ -17,6 +17,7 @@ from encoder.batching import bucket_by_length, scatter
 from encoder.config import EncoderConfig
 from encoder.errors import InputError, ModelError
 from encoder.inputs import AudioFormat, Batch, read_argument
+from encoder.media.spectrogram import SpectrogramLayout
 from encoder.models.base import Model
 from encoder.models.resolve import load_model
 from encoder.observer import EncoderObserver
@@ -187,6 +188,12 @@ class MultiModalEncoder:
         *,
         sampling_rate: int = 16_000,
         audio_kind: str = "waveform",
+        n_fft: int | None = None,
+        hop_length: int | None = None,
+        n_mels: int | None = None,
+        fmin: float = 0.0,
+        fmax: float | None = None,
+        power: float | str = 2.0,
         return_stats: bool = False,
         **others: Any,
     ) -> MultiModalEmbeddings:
@@ -197,10 +204,17 @@ class MultiModalEncoder:
             image: uint8 or float 0..1 array [h, w], [h, w, 1 | 3 | 4] or [n, h, w, c]; a PIL
                 image; a path.
             audio: samples [n] or [channels, n] (float in [-1, 1] or int16), a path, a
-                `Waveform`, or, with ``audio_kind="spectrogram"``, power [bins, frames].
+                `Waveform`, or, with ``audio_kind="spectrogram"``, what librosa makes of a sound
+                [bins, frames].
             video: a path, frames [n, h, w, 3], ``(frames, waveform)`` or a `Clip`.
             sampling_rate: of bare audio arrays, in Hz.
             audio_kind: ``"waveform"`` or ``"spectrogram"``.
+            n_fft: samples of a spectrogram's frame; 2,048, or what a complex one's bins say.
+            hop_length: samples from frame to frame; a quarter of ``n_fft``.
+            n_mels: mel bands; None for linear bins, and for 128, which are mel bands.
+            fmin: where mel bands begin, in Hz.
+            fmax: where they end; None for half of the sampling rate.
+            power: 2 for a spectrogram of power, 1 of magnitude, ``"db"`` of decibels.
             return_stats: also count what the gate saved, in the result's ``stats``: tokens that
                 went in and were kept in each layer, FLOPs, and the time of the gate, which takes
                 a session of its own (about half a second). None if the model has no gate.
@@ -211,7 +225,8 @@ class MultiModalEncoder:
             MediaError: a path cannot be decoded.
         """
         given = {"text": text, "image": image, "audio": audio, "video": video, **others}
-        audio_format = AudioFormat(sampling_rate, audio_kind)
+        layout = SpectrogramLayout(n_fft, hop_length, n_mels, fmin, fmax, power)
+        audio_format = AudioFormat(sampling_rate, audio_kind, layout)
         batches = {
             Modality(name): read_argument(name, value, audio_format)
             for name, value in given.items()

@@ -153,7 +153,10 @@ class SoundTower:
             InputError: a spectrogram came; these models take samples.
         """
         if isinstance(content, Spectrogram):
-            wanted = f"a waveform: {self._encoder.name} takes samples"
+            wanted = (
+                f"a waveform: {self._encoder.name} takes samples; an array as librosa makes it "
+                'becomes one with audio_kind="spectrogram"'
+            )
             raise InputError("audio", got="a spectrogram", wanted=wanted)
         samples = _resampled(content, self._rate)
         n_windows = math.ceil(len(samples) / (self._window_s * self._rate))

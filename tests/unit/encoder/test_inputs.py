@@ -75,11 +75,33 @@ def test_a_waveform_keeps_its_rate() -> None:
     assert read("audio", Waveform(np.zeros(9, np.float32), 8000)).sampling_rate == 8000
 
 
-def test_a_spectrogram_is_taken_where_told_so() -> None:
-    told = AudioFormat(44_100, "spectrogram")
-    heard = read("audio", np.ones((96, 50)), told)
+def test_a_spectrogram_becomes_its_sound_where_told_so() -> None:
+    heard = read("audio", np.ones((128, 50)), AudioFormat(22_050, "spectrogram"))
+    assert isinstance(heard, Waveform)
+    assert (heard.sampling_rate, len(heard.samples)) == (22_050, 49 * 512)
+
+
+def test_the_spectrogram_of_a_tower_stays_as_it_is() -> None:
+    heard = read("audio", Spectrogram(np.ones((96, 50), np.float32), 44_100))
     assert isinstance(heard, Spectrogram)
-    assert heard.sampling_rate == 44_100
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (2, 32), (2, 100), (6, 8192), (16, 48_000), (32, 32768)])
+def test_channels_may_come_first_or_last(shape: tuple[int, int]) -> None:
+    samples = np.zeros(shape)
+    samples[0] = 0.5
+    for array in (samples, samples.T):
+        heard = read("audio", array).samples
+        np.testing.assert_allclose(heard, np.full(shape[1], 0.5 / shape[0]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(128, 32), (32, 128), (13, 500), (12, 900), (6, 500), (2, 20)])
+def test_what_looks_like_a_spectrogram_is_no_sound(shape: tuple[int, int]) -> None:
+    for array in (np.zeros(shape), np.zeros(shape, np.float32).T, np.zeros(shape, np.int16)):
+        with pytest.raises(InputError, match='audio_kind="spectrogram"') as caught:
+            read("audio", array)
+        assert str(array.shape) in caught.value.got
+        assert "[channels, n]" in caught.value.wanted
 
 
 def test_video_frames_with_sound() -> None:
@@ -131,6 +153,8 @@ def test_errors_name_the_argument_what_came_and_what_is_wanted(
 def test_wrong_spectrograms(power: Any) -> None:
     with pytest.raises(InputError, match="power spectrogram"):
         read("audio", power, AudioFormat(44_100, "spectrogram"))
+    with pytest.raises(InputError, match="power spectrogram"):
+        read("audio", Spectrogram(power, 44_100))
 
 
 def test_wrong_formats() -> None:

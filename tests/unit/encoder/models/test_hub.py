@@ -10,10 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import librosa
 import numpy as np
 import pytest
 import transformers
 
+from encoder import MultiModalEncoder
 from encoder.errors import InputError, ModelError
 from encoder.models import hub
 from encoder.models.base import Model
@@ -185,6 +187,20 @@ def test_the_sound_track_counts_in_a_video(loaded: Load) -> None:
     silent, loud = tower.prepare(Clip(frames)), tower.prepare(Clip(frames, noise(0.5)))
     vectors = tower.forward([silent, loud])
     assert vectors[0] @ vectors[1] < 0.9999
+
+
+@pytest.mark.parametrize("kind", ["clap", "embedding_gemma"])
+def test_a_spectrogram_by_librosa_is_heard_as_its_sound(
+    kind: str, saved: Callable[[str], Path]
+) -> None:
+    encoder = MultiModalEncoder(f"dir:{saved(kind)}")
+    sound = noise(2.0)
+    stft = librosa.stft(sound.samples)
+    heard = encoder.encode_multimodal(audio=sound).audio
+    for array in (stft, np.abs(stft) ** 2):
+        seen = encoder.encode_multimodal(audio=array, audio_kind="spectrogram").audio
+        assert heard is not None
+        assert heard @ seen > 0.95
 
 
 def test_a_spectrogram_is_refused(loaded: Load) -> None:

@@ -1,0 +1,175 @@
+"""Spectrograms as librosa makes them, back to sound."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import librosa
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from encoder import MultiModalEncoder
+from encoder.errors import InputError
+from encoder.media.spectrogram import SpectrogramLayout, to_sound
+from encoder.types import Waveform
+from examples.sounds import RATE, SOUNDS
+from tests.media import tone
+
+LIKE_NOISE = ("rain", "sea-waves", "wind", "thunder")
+TONAL = ("church-bell", "piano", "siren")
+OTHERS = ("motorcycle-engine", "clock-ticking", "rocket-launch")
+
+
+@pytest.fixture(scope="module")
+def encoder() -> MultiModalEncoder:
+    return MultiModalEncoder(quantization="int8")
+
+
+def sound(name: str) -> NDArray[np.float32]:
+    return SOUNDS[name]()
+
+
+def invert(array: NDArray[Any], rate: int = RATE, **layout: Any) -> Waveform:
+    return to_sound("audio", array, rate, SpectrogramLayout(**layout))
+
+
+@pytest.mark.usefixtures("bundle_home")
+@pytest.mark.parametrize("name", [*LIKE_NOISE, *TONAL, *OTHERS])
+def test_librosas_default_mel_is_heard_as_its_sound(name: str, encoder: MultiModalEncoder) -> None:
+    samples = sound(name)
+    mel = librosa.feature.melspectrogram(y=samples, sr=RATE)
+    heard = encoder.encode_multimodal(audio=Waveform(samples, RATE)).audio
+    seen = encoder.encode_multimodal(audio=mel, audio_kind="spectrogram", sampling_rate=RATE).audio
+    assert heard is not None
+    assert heard @ seen >= 0.95
+
+
+@pytest.mark.usefixtures("bundle_home")
+@pytest.mark.parametrize("name", ["rain", "piano"])
+def test_every_kind_is_heard_as_its_sound(name: str, encoder: MultiModalEncoder) -> None:
+    samples = sound(name)[: 3 * RATE]
+    heard = encoder.encode_multimodal(audio=Waveform(samples, RATE)).audio
+    stft = librosa.stft(samples, n_fft=1024, hop_length=300)
+    frame = {"n_fft": 1024, "hop_length": 300}
+    bands = {"n_mels": 90, "fmin": 30.0, "fmax": 10_000.0}
+    mel, mel_power = (
+        librosa.feature.melspectrogram(y=samples, sr=RATE, **frame, **bands, power=power)
+        for power in (1.0, 2.0)
+    )
+    kinds: list[tuple[NDArray[Any], dict[str, Any]]] = [
+        (stft, {"hop_length": 300}),
+        (np.abs(stft), {**frame, "power": 1.0}),
+        (np.abs(stft) ** 2, frame),
+        (librosa.amplitude_to_db(np.abs(stft)), {**frame, "power": "db"}),
+        (librosa.amplitude_to_db(np.abs(stft), ref=np.max), {**frame, "power": "db"}),
+        (mel, {**frame, **bands, "power": 1.0}),
+        (mel_power, {**frame, **bands}),
+        (librosa.power_to_db(mel_power), {**frame, **bands, "power": "db"}),
+    ]
+    for array, layout in kinds:
+        seen = encoder.encode_multimodal(
+            audio=array, audio_kind="spectrogram", sampling_rate=RATE, **layout
+        ).audio
+        assert heard is not None
+        assert heard @ seen >= 0.95, layout
+
+
+@pytest.mark.parametrize("n_fft", [512, 2048, 1000])
+def test_a_complex_spectrogram_is_its_sound_again(n_fft: int) -> None:
+    samples = tone(1.0, RATE)
+    heard = invert(librosa.stft(samples, n_fft=n_fft))
+    n = len(heard.samples)
+    assert n > len(samples) - n_fft
+    np.testing.assert_allclose(heard.samples, samples[:n], atol=1e-4)
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 2.0, "db"])
+@pytest.mark.parametrize("rate", [8_000, 44_100])
+def test_a_tone_keeps_its_pitch_and_its_level(power: float | str, rate: int) -> None:
+    samples = tone(1.0, rate)
+    magnitude = np.abs(librosa.stft(samples, n_fft=1024))
+    values = librosa.amplitude_to_db(magnitude) if power == "db" else magnitude**power
+    heard = invert(values, rate, n_fft=1024, power=power)
+    assert heard.sampling_rate == rate
+    middle = heard.samples[rate // 4 : rate // 2]
+    spectrum = np.abs(np.fft.rfft(middle))
+    assert np.argmax(spectrum) / len(middle) * rate == pytest.approx(440, abs=8)
+    assert np.abs(middle).max() == pytest.approx(0.3, rel=0.15)
+
+
+def test_the_same_spectrogram_gives_the_same_sound() -> None:
+    mel = librosa.feature.melspectrogram(y=tone(0.5, RATE), sr=RATE)
+    np.testing.assert_array_equal(invert(mel).samples, invert(mel).samples)
+
+
+@pytest.mark.parametrize("power", [2.0, 1.0])
+def test_silence_stays_silent(power: float) -> None:
+    assert not invert(np.zeros((128, 9)), power=power).samples.any()
+
+
+def test_decibels_below_their_peak_get_a_level() -> None:
+    mel = librosa.feature.melspectrogram(y=tone(0.5, RATE) / 100, sr=RATE)
+    heard = invert(librosa.power_to_db(mel, ref=np.max), power="db")
+    assert np.abs(heard.samples).max() == pytest.approx(0.5, rel=1e-3)
+
+
+@pytest.mark.parametrize("n_frames", [1, 2, 3])
+def test_few_frames_are_a_short_sound(n_frames: int) -> None:
+    for array in (np.ones((128, n_frames)), librosa.stft(tone(1.0, RATE))[:, 9 : 9 + n_frames]):
+        assert len(invert(array).samples) == 512 * max(n_frames - 1, 1)
+
+
+def filled(value: float, shape: tuple[int, ...] = (128, 40)) -> NDArray[np.float64]:
+    return np.full(shape, value)
+
+
+@pytest.mark.parametrize(
+    ("array", "layout", "got", "wanted"),
+    [
+        (np.ones(128), {}, "(128,)", "[bins, frames]"),
+        (np.ones((2, 128, 9)), {}, "(2, 128, 9)", "[bins, frames]"),
+        (np.ones((128, 0)), {}, "(128, 0)", "[bins, frames]"),
+        (np.ones((128, 9), np.uint8), {}, "uint8", "float"),
+        (np.ones((128, 9), object), {}, "object", "float"),
+        (filled(np.nan), {}, "5120 values that are NaN", "none"),
+        (filled(np.inf), {}, "NaN or infinite", "none"),
+        (filled(-3.0), {}, "down to -3", 'power="db"'),
+        (filled(300.0), {"power": "db"}, "up to 300", "decibels"),
+        (filled(1e12), {}, "a sound up to", "[-1, 1]"),
+        (filled(1.0, (80, 40)), {}, "(80, 40)", "n_mels=80"),
+        (filled(1.0, (257, 40)), {}, "(257, 40)", "n_fft=512"),
+        (filled(1.0, (40, 128)), {}, "(40, 128)", "transpose"),
+        (filled(1.0, (40, 1025)), {}, "(40, 1025)", "transpose"),
+        (filled(1.0, (40, 64)), {"n_mels": 64}, "(40, 64)", "transpose"),
+        (filled(1.0), {"n_mels": 80}, "(128, 40)", "n_mels"),
+        (filled(1.0) + 1j, {"power": "db"}, "complex", 'power="db"'),
+        (filled(1.0) + 1j, {"n_mels": 128}, "complex", "n_mels=128"),
+        (filled(1.0) + 1j, {"n_fft": 512}, "(128, 40)", "n_fft=254"),
+        (filled(1.0, (4, 40)) + 1j, {}, "6", "16"),
+        (filled(1.0), {"hop_length": 4096}, "4096", "n_fft at most"),
+        (filled(1.0), {"fmax": 20_000.0}, "20000 Hz", "11025"),
+        (filled(1.0), {"fmin": 9_000.0, "fmax": 8_000.0}, "9000 to 8000", "within"),
+        (np.ones((128, 30_000), np.float32), {}, "697 s", "600 s"),
+        (filled(1.0), {"n_fft": 4}, "4", "16"),
+        (filled(1.0), {"hop_length": 0}, "0", "whole number"),
+        (filled(1.0), {"n_mels": 12.5}, "12.5", "whole number"),
+        (filled(1.0), {"fmin": -1}, "-1", "Hz"),
+        (filled(1.0), {"fmax": np.nan}, "nan", "Hz"),
+        (filled(1.0), {"power": 0}, "0", "magnitude"),
+        (filled(1.0), {"power": "dB?"}, "dB?", "magnitude"),
+    ],
+)
+def test_errors_name_what_came_and_what_is_wanted(
+    array: NDArray[Any], layout: dict[str, Any], got: str, wanted: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        invert(array, **layout)
+    assert got in caught.value.got
+    assert wanted in caught.value.wanted
+
+
+@pytest.mark.usefixtures("bundle_home")
+def test_a_layout_without_a_spectrogram_is_refused(encoder: MultiModalEncoder) -> None:
+    with pytest.raises(InputError, match="audio_kind"):
+        encoder.encode_multimodal(audio=np.zeros(100), n_mels=128)
