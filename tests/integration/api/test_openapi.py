@@ -34,12 +34,13 @@ def guarded(parts: Services, ring: KeyRing) -> Iterator[httpx.Client]:
         yield client
 
 
-def tried(client: httpx.Client, *options: str) -> None:
-    """Try all operations with all checks."""
+def tried(client: httpx.Client, folder: Path, *options: str) -> None:
+    """Try all operations with all checks; the tool writes into the folder."""
     command = [SCHEMATHESIS, "--config-file", CONFIG, "run", f"{client.base_url}/openapi.json"]
     done = subprocess.run(
         [*command, *CHECKS, "--request-timeout", "60", "--no-color", *options],
         check=False,
+        cwd=folder,
         capture_output=True,
         text=True,
     )
@@ -48,15 +49,15 @@ def tried(client: httpx.Client, *options: str) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_every_answer_is_as_described(guarded: httpx.Client, ring: KeyRing) -> None:
+def test_every_answer_is_as_described(guarded: httpx.Client, ring: KeyRing, tmp_path: Path) -> None:
     """Also what does not fit, comes without its key, or by a wrong method."""
     _, token = ring.create("all", ["admin"], 1_000_000)
-    tried(guarded, "--max-examples", "10", "--header", f"Authorization: Bearer {token}")
+    tried(guarded, tmp_path, "--max-examples", "10", "--header", f"Authorization: Bearer {token}")
 
 
 @pytest.mark.timeout(600)
-def test_it_is_so_without_keys(client: httpx.Client) -> None:
-    tried(client, "--max-examples", "5", "--phases", "fuzzing")
+def test_it_is_so_without_keys(client: httpx.Client, tmp_path: Path) -> None:
+    tried(client, tmp_path, "--max-examples", "5", "--phases", "fuzzing")
 
 
 def operations(client: httpx.Client) -> dict[tuple[str, str], dict[str, Any]]:
