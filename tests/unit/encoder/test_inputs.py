@@ -8,6 +8,7 @@ from PIL import Image
 from encoder.errors import InputError
 from encoder.inputs import AudioFormat, read_argument
 from encoder.types import Clip, Spectrogram, Waveform
+from tests.media import picture, write_heic
 
 SOUND = AudioFormat()
 GREY = np.zeros((4, 5), np.uint8)
@@ -49,6 +50,8 @@ def test_an_image_file_is_decoded(tmp_path: Path) -> None:
     Image.new("RGB", (5, 4), (255, 0, 0)).save(tmp_path / "red.png")
     assert (read("image", tmp_path / "red.png")[0, 0] == [255, 0, 0]).all()
     assert read("image", str(tmp_path / "red.png")).shape == (4, 5, 3)
+    photo = write_heic(tmp_path / "photo.heic", picture(300, 200), 6, 128)
+    assert read("image", photo).shape == (300, 200, 3)
 
 
 def test_four_axes_are_a_list_of_images() -> None:
