@@ -51,8 +51,8 @@ class TinyEncoder:
     embed_dim = DIM
     modalities = frozenset({TEXT, IMAGE, AUDIO})
 
-    def count_tokens(self, text: str) -> int:
-        return len(text.split())
+    def window_lengths(self, text: str) -> list[int]:
+        return [len(text.split())]
 
     def encode_items(self, items: Sequence[Item]) -> Embeddings:
         time.sleep(SECONDS_PER_ITEM * len(items))

@@ -14,7 +14,7 @@ from search.api.openai.requests import EmbeddingsRequest, InputIn
 from search.api.queries import item_of
 from search.api.services import Services
 from search.api.workbench import Turn
-from search.errors import NotFoundError, TimeLimitError
+from search.errors import NotFoundError
 
 _ITEMS_AT_ONCE = 16
 _TOKENS_AT_ONCE = 2048
@@ -49,14 +49,11 @@ def encode(services: Services, asked: EmbeddingsRequest, turn: Turn) -> Encoded:
         TimeLimitError: the time is over; what was encoded is remembered for the next try.
     """
     _check_model(services, asked)
-    try:
-        items, windows = _read(services, asked, turn)
-        parts = []
-        for piece in _pieces([sum(lengths or [1]) for lengths in windows]):
-            turn.deadline.check()
-            parts.append(services.encoder.encode_items(items[piece]))
-    except TimeLimitError as error:
-        raise TimeLimitError(error.problem, "Send fewer inputs at once.") from error
+    items, windows = _read(services, asked, turn)
+    parts = []
+    for piece in _pieces([sum(lengths or [1]) for lengths in windows]):
+        turn.deadline.check()
+        parts.append(services.encoder.encode_items(items[piece]))
     return Encoded(_shortened(np.concatenate(parts), asked.dimensions), windows)
 
 

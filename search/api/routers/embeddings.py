@@ -17,6 +17,7 @@ from search.api.openai.requests import EmbeddingsAnswer, EmbeddingsRequest
 from search.api.openai.route import OpenAIRoute
 from search.api.services import Services
 from search.api.workbench import Turn
+from search.errors import TimeLimitError
 
 router = APIRouter(tags=["embeddings"], route_class=OpenAIRoute)
 
@@ -32,10 +33,18 @@ router = APIRouter(tags=["embeddings"], route_class=OpenAIRoute)
 async def embed(request: Request, services: Parts) -> Response:
     """Embed texts, pictures, sounds and films into the shared space; unit vectors."""
     body = await read_body(request, "application/json")
-    answer = await services.workbench.run(
-        lambda turn: to_json(_answer(services, EmbeddingsRequest.model_validate_json(body), turn)),
-        lambda: disconnected(request),
-    )
+    try:
+        answer = await services.workbench.run(
+            lambda turn: to_json(
+                _answer(services, EmbeddingsRequest.model_validate_json(body), turn)
+            ),
+            lambda: disconnected(request),
+        )
+    except TimeLimitError as error:
+        raise TimeLimitError(
+            error.problem,
+            "Send fewer inputs, or the same again: those that are done are remembered.",
+        ) from None
     return Response(answer, media_type="application/json")
 
 

@@ -14,6 +14,7 @@ import pytest
 from search.api.auth import Access
 from search.api.keys import KeyRing
 from search.api.services import Services
+from search.api.workbench import Workbench
 from tests.integration.api.conftest import served
 
 MODEL = "bundle:default"
@@ -132,6 +133,19 @@ def test_2048_inputs_while_others_search(client: httpx.Client, client_: openai.O
     assert np.allclose(answer.data[2047].embedding, one.data[0].embedding, atol=1e-5)
     with pytest.raises(openai.BadRequestError, match="2048"):
         client_.embeddings.create(input=[*given, "one more"], model=MODEL)
+
+
+def test_a_batch_that_takes_too_long_is_said_to(parts: Services) -> None:
+    given = [f"letter {n} to the mayor" for n in range(2048)]
+    with ThreadPoolExecutor(1) as short:
+        hasty = Workbench(threads=2, queue=2, timeout_s=0.05, short=short)
+        try:
+            with served(replace(parts, workbench=hasty)) as client:
+                with pytest.raises(openai.InternalServerError, match="Send fewer") as caught:
+                    connect(client).embeddings.create(input=given, model=MODEL)
+                assert caught.value.status_code == 504
+        finally:
+            hasty.close()
 
 
 def test_the_example_of_the_docs_runs(client: httpx.Client) -> None:
