@@ -54,11 +54,19 @@ class Proxy:
 
     def close(self) -> None:
         """End it."""
-        self._call(self._break)
-        self._call(self._server.close)
+        self._run(self._end())
         self._call(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
+
+    async def _end(self) -> None:
+        self._server.close()
+        self._break()
+        mine = asyncio.current_task()
+        tasks = [task for task in asyncio.all_tasks() if task is not mine]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._refuses:

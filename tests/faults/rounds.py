@@ -38,6 +38,7 @@ FULL_DISK, UPLOADS = "full disk", "api"
 KINDS = (*STRIKES, UPLOADS)
 _SETTINGS = {"ANYMODAL_SHARD_FILES": "4", "ANYMODAL_QUEUE_SHARDS": "3"}
 """Small shards in short queues: the planner is at work for most of the job."""
+_LONGEST_S = 240
 _HEADINGS = (
     *("round", "kind", "store", "files", "ingested", "set aside"),
     *("at file", "taken up s", "wall s", "lost", "twice"),
@@ -93,7 +94,7 @@ def play(
         struck_at = board.view(job_id).n_done
         scene = Scene(cluster, board, job_id, command, chance, hold_s, disk)
         taken_up_s = STRIKES[kind](scene)
-        wait_for(lambda: board.view(job_id).ended, 180, f"the job: {board.view(job_id)}")
+        _await_end(scene)
         _end(command)
     finally:
         command.kill()
@@ -114,6 +115,21 @@ def play(
         count(cluster.milvus.uri, folder),
         wrong,
     )
+
+
+def _await_end(scene: Scene) -> None:
+    """Wait for the job.
+
+    Milvus ends by itself after a pause that is longer than the session of its parts (15 s), for
+    another may have taken its place; whoever runs it starts it again.
+    """
+    deadline = time.monotonic() + _LONGEST_S
+    while not (job := scene.board.view(scene.job_id)).ended:
+        assert time.monotonic() < deadline, f"after {_LONGEST_S} s the job stands so: {job}"
+        if scene.cluster.milvus.process.poll() is not None:
+            scene.cluster.milvus.start()
+            scene.cluster.milvus.wait_until_ready()
+        time.sleep(0.1)
 
 
 def _end(command: subprocess.Popen[str]) -> None:
