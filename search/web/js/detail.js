@@ -21,8 +21,7 @@ const dialog = byId("detail");
 const HIDDEN_FACTS = ["title", "tags", "duration_s", "width", "height", "modified"];
 const BEGINNING_BYTES = 20_000;
 let shownId = null;
-/** Ends what is asked about the file that is shown. */
-let asking = new AbortController();
+let asking = new AbortController(); // about the file that is shown
 
 /** Open, change or close the dialog as a state says. */
 export async function showDetail({ open, at }) {
@@ -228,7 +227,7 @@ function removeButton(hit) {
       remove.replaceChildren(icon("trash"), "Remove from the library?");
       return;
     }
-    // What is asked at the same time might be answered when the file is no longer there.
+    // Else it might be answered when the file is no longer there.
     asking.abort();
     asking = new AbortController();
     const resume = [dialog, cardOf(hit.asset_id)].filter(Boolean).map(stopLoading);

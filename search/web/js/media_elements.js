@@ -30,29 +30,20 @@ function forget(element) {
   waiting.delete(element);
 }
 
-/**
- * Load nothing more for what an element holds: it leaves the page, or its file is to be removed.
- * The function that is given loads its pictures and players again.
- */
+/** Load nothing more for what an element holds, since it leaves or its file does; gives what loads it again. */
 export function stopLoading(root) {
+  const stopped = [];
   for (const element of root.querySelectorAll("*")) {
     forget(element);
     fetching.get(element)?.abort();
-  }
-  const stopped = [...root.querySelectorAll("img, video, audio")].filter((element) => !element.complete).map(withoutSources);
-  return () => {
-    for (const [element, sources] of stopped) {
-      for (const [name, value] of sources) element.setAttribute(name, value);
+    if (!element.matches("img, video, audio") || element.complete) continue;
+    for (const name of ["src", "poster"]) {
+      if (element.hasAttribute(name)) stopped.push([element, name, element.getAttribute(name)]);
+      element.removeAttribute(name);
     }
-  };
-}
-
-/** An element, which loads no longer, with what it loaded. */
-function withoutSources(element) {
-  const sources = ["src", "poster"].filter((name) => element.hasAttribute(name)).map((name) => [name, element.getAttribute(name)]);
-  for (const [name] of sources) element.removeAttribute(name);
-  element.load?.();
-  return [element, sources];
+    element.load?.();
+  }
+  return () => stopped.forEach(([element, ...source]) => element.setAttribute(...source));
 }
 
 /** A thumbnail that is loaded when it comes near the screen; `onMissing` if there is none. */

@@ -89,7 +89,7 @@ function show(row, job) {
   if (!FINISHED.has(job.state)) watch(job.id);
 }
 
-/** The row that stands for a job: another one, once the upload that began it has been answered. */
+/** A job's row: another one, once the upload that began it is answered. */
 const rowOf = (id) => document.getElementById(`job-${id}`);
 
 async function watch(id) {
@@ -110,7 +110,7 @@ async function watch(id) {
   }
 }
 
-/** Draw what is told of a job; whether its end was told. */
+/** Draw what is told; whether the end was. */
 async function hasEnded(id) {
   for await (const { event, data } of events(`v1/jobs/${encodeURIComponent(id)}/events`)) {
     const job = JSON.parse(data);
