@@ -38,7 +38,7 @@ FULL_DISK, UPLOADS = "full disk", "api"
 KINDS = (*STRIKES, UPLOADS)
 _SETTINGS = {"ANYMODAL_SHARD_FILES": "4", "ANYMODAL_QUEUE_SHARDS": "3"}
 """Small shards in short queues: the planner is at work for most of the job."""
-_LONGEST_S = 240
+_LONGEST_S = 180
 _HEADINGS = (
     *("round", "kind", "store", "files", "ingested", "set aside"),
     *("at file", "taken up s", "wall s", "lost", "twice"),

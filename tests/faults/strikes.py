@@ -12,9 +12,14 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from benchmarks.milvus_server import MilvusServer
+from search.errors import StoreError
+from search.store.open import open_store
 from tests.faults.cluster import Cluster, Part, answers, wait_for
 from tests.faults.disk import Disk
+from tests.faults.tiny_worker import DIM, SPACE
 from workers.board import JobBoard
+
+_RECOVERY_S = 15.0
 
 
 @dataclass
@@ -95,6 +100,36 @@ def _kill_all(scene: Scene) -> None:
 def _stop(scene: Scene, name: str) -> None:
     part = {"redis": scene.cluster.redis, "milvus": scene.cluster.milvus}.get(name)
     _hold(partial(os.killpg, (part or scene.worker()).process.pid), scene.hold_s)
+    if isinstance(part, MilvusServer):
+        _care_for(part)
+
+
+def _care_for(server: MilvusServer) -> None:
+    """Start Milvus again if it does not recover, as whoever runs it does.
+
+    After a pause longer than the sessions of its parts (15 s), some end, and most often all; some
+    may stay and refuse what they are asked ("channel not available").
+    """
+    deadline = time.monotonic() + _RECOVERY_S
+    while server.process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.2)
+    if server.process.poll() is None and _answers_queries(server.uri):
+        return
+    server.kill()
+    server.start()
+    server.wait_until_ready()
+
+
+def _answers_queries(uri: str) -> bool:
+    try:
+        store = open_store(uri, SPACE.fingerprint, DIM)
+        try:
+            store.count()
+        finally:
+            store.close()
+    except StoreError:
+        return False
+    return True
 
 
 def _stop_child(scene: Scene) -> None:
