@@ -11,11 +11,11 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from encoder.errors import AnymodalError, InputError, ModelError
-from encoder.types import Embeddings, Item, Modality, Waveform
 
 if TYPE_CHECKING:
     from encoder.multimodal import MultiModalEmbeddings, MultiModalEncoder
     from encoder.quant.quantizer import Quantizer
+    from encoder.types import Embeddings, Item, Modality, Waveform
 
 __all__ = [
     "AnymodalError",
@@ -40,6 +40,10 @@ def __getattr__(name: str) -> Any:
         from encoder import multimodal
 
         return getattr(multimodal, name)
+    if name in ("Embeddings", "Item", "Modality", "Waveform"):  # numpy takes 0.1 s
+        from encoder import types
+
+        return getattr(types, name)
     if name == "Quantizer":
         from encoder.quant.quantizer import Quantizer
 

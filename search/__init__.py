@@ -3,18 +3,34 @@
 >>> from search import Query, SearchEngine, open_store
 """
 
-from search.deadline import Deadline
-from search.engine import SearchEngine
-from search.store.open import open_store
-from search.terms import ItemEncoder
-from search.types import Explanation, Hit, Moment, Query, SearchResult, Term, TermScore, as_json
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from search.deadline import Deadline
+    from search.engine import SearchEngine
+    from search.store.open import open_store
+    from search.terms import ItemEncoder
+    from search.types import Explanation, Hit, Query, SearchResult, Term, TermScore, as_json
+
+_HOMES = {
+    "Deadline": "deadline",
+    "Explanation": "types",
+    "Hit": "types",
+    "ItemEncoder": "terms",
+    "Query": "types",
+    "SearchEngine": "engine",
+    "SearchResult": "types",
+    "Term": "types",
+    "TermScore": "types",
+    "as_json": "types",
+    "open_store": "store.open",
+}
 __all__ = [
     "Deadline",
     "Explanation",
     "Hit",
     "ItemEncoder",
-    "Moment",
     "Query",
     "SearchEngine",
     "SearchResult",
@@ -23,3 +39,10 @@ __all__ = [
     "as_json",
     "open_store",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Late: a command that asks a server beside it needs no numpy, which takes 0.1 s.
+    if name in _HOMES:
+        return getattr(import_module(f"search.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'search' has no attribute {name!r}")

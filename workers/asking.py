@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,14 +12,13 @@ from encoder.errors import InputError
 from encoder.types import TEXT, Item, Modality
 from search.filters import Filter, parse_filter
 from search.types import Term
+from workers.weights import split_weight
 
 if TYPE_CHECKING:
     from search.store.base import VectorStore
 
 # Pushes what is not wanted out of sight, and costs little of the rest; see docs/search.md.
 NOT_WEIGHT = 0.5
-
-_WEIGHTED = re.compile(r"(.+)\^(\d+(?:\.\d+)?)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -31,18 +29,6 @@ class Asked:
     unwanted: Sequence[str] = ()
     files: Mapping[str, Sequence[str]] = field(default_factory=dict)
     like: Sequence[str] = ()
-
-
-def split_weight(words: str) -> tuple[str, float | None]:
-    """What is asked for, and its weight if it has one.
-
-    >>> split_weight("a beach^2.5")
-    ('a beach', 2.5)
-    >>> split_weight("2^n apples")
-    ('2^n apples', None)
-    """
-    match = _WEIGHTED.fullmatch(words)
-    return (match[1], float(match[2])) if match else (words, None)
 
 
 def terms_of(asked: Asked, store: VectorStore) -> list[Term]:

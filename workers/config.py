@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -14,6 +12,8 @@ from pydantic_settings import (
     SecretsSettingsSource,
     SettingsConfigDict,
 )
+
+from workers.environment import secrets_folder, set_options
 
 
 class Settings(BaseSettings):
@@ -101,7 +101,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (replaced: see below)
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments, the environment, then the secret files of this moment."""
-        folder = Path(os.environ.get("ANYMODAL_SECRETS", "/run/secrets"))
+        folder = secrets_folder()
         if not folder.is_dir():
             return init_settings, env_settings
         return init_settings, env_settings, SecretsSettingsSource(settings_cls, folder)
@@ -109,6 +109,4 @@ class Settings(BaseSettings):
     @staticmethod
     def set(**options: str | None) -> None:
         """Write options into the environment; None leaves a value as it is."""
-        for name, value in options.items():
-            if value is not None:
-                os.environ[f"ANYMODAL_{name.upper()}"] = value
+        set_options(**options)

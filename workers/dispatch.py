@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from encoder.errors import DiskError
@@ -22,6 +22,7 @@ def run_shards(
     on_report: Callable[[IngestReport], None],
     stopped: Callable[[], bool],
     labels: Labels | None = None,
+    url_hosts: Sequence[str] | None = None,
 ) -> IngestReport:
     """Ingest all shards, with these labels; ``on_report`` hears of each as it ends.
 
@@ -32,6 +33,7 @@ def run_shards(
         DiskError: nothing more can be stored; those under way were waited for.
     """
     total = IngestReport()
+    hosts = None if url_hosts is None else list(url_hosts)
     waiting: dict[Any, list[str]] = {}
     refused: list[DiskError] = []
 
@@ -51,7 +53,7 @@ def run_shards(
         collect(_MAX_IN_FLIGHT - 1)
         if stopped() or refused:
             break
-        waiting[ingest_shard.delay(shard, dict(labels or {}))] = shard
+        waiting[ingest_shard.delay(shard, dict(labels or {}), hosts)] = shard
     collect(0)
     if refused:
         raise refused[0]

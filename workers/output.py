@@ -6,12 +6,10 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from search.types import Explanation, Hit, Moment, SearchResult
-from workers.job_types import JobView
 from workers.printable import one_line, printable, safe_json, unfiltered
-from workers.reports import IngestReport
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -20,7 +18,9 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from workers.searched import Searched
+    from search.types import Explanation, Hit, Moment, SearchResult
+    from workers.job_types import JobView
+    from workers.reports import IngestReport
 
 
 def wants_json(as_json: bool) -> bool:
@@ -50,6 +50,11 @@ def marked(text: str) -> str:
     from rich.markup import escape
 
     return escape(one_line(text))
+
+
+def as_object(facts: Mapping[str, Any]) -> Any:
+    """A result in plain values as one with attributes, without the imports of its own class."""
+    return json.loads(json.dumps(facts), object_hook=lambda part: SimpleNamespace(**part))
 
 
 def place_of(hit: Hit | Moment) -> str:
@@ -101,12 +106,14 @@ def _snippet(hit: Hit | Moment) -> Text:
     return text
 
 
-def result_lines(result: SearchResult, looked: Searched | None = None) -> Iterator[RenderableType]:
-    """A search's answer for people; ``looked`` says where there was nothing to be found."""
+def result_lines(
+    result: SearchResult, looked: Mapping[str, Any] | None = None
+) -> Iterator[RenderableType]:
+    """A search's answer for people; ``looked`` (`workers.searched`) if there is none."""
     from rich.text import Text
 
     if not result.hits:
-        yield Text(f"Nothing found{f' {looked.text()}' if looked else ''}.")
+        yield Text(f"Nothing found{_looked(looked) if looked else ''}.")
         return
     yield hits_table(result.hits)
     for hit in result.hits:
@@ -114,6 +121,22 @@ def result_lines(result: SearchResult, looked: Searched | None = None) -> Iterat
             yield _explained(hit.explanation)
     if result.next_cursor:
         yield f"[dim]More: --page {result.next_cursor}[/]"
+
+
+def _looked(facts: Mapping[str, Any]) -> str:
+    """What was looked through.
+
+    >>> _looked({"store": "/s", "assets": 40, "matching_assets": 2, "modalities": ["image"],
+    ...          "score_threshold": 3.0})
+    ' among 40 assets in /s: 2 meet the filter, only image was looked for, no score reached 3'
+    """
+    matching, lowest = facts["matching_assets"], facts["score_threshold"]
+    parts = [f"{matching} meet the filter"] if matching is not None else []
+    if facts["modalities"]:
+        parts += [f"only {', '.join(facts['modalities'])} was looked for"]
+    parts += [f"no score reached {lowest:g}"] if lowest is not None else []
+    why = f": {', '.join(parts)}" if parts else ""
+    return f" among {facts['assets']} assets in {facts['store']}{why}"
 
 
 def _explained(why: Explanation) -> str:

@@ -64,6 +64,14 @@ def ingest_config() -> IngestConfig:
     return config if asked_for else config.model_copy(update={"isolate": True})
 
 
+def ingest_config_for(url_hosts: Sequence[str] | None) -> IngestConfig:
+    """The same, with URLs of these hosts; None for those of the settings."""
+    config = ingest_config()
+    if url_hosts is None:
+        return config
+    return config.model_copy(update={"url_hosts": tuple(url_hosts)})
+
+
 def close() -> None:
     """Close the store, if it was opened, end the decoders, and forget all."""
     from ingest import isolate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from threading import Event
@@ -39,6 +40,9 @@ from workers.shared_jobs import SharedJobs
 if TYPE_CHECKING:
     from encoder import MultiModalEncoder
     from search.store.base import VectorStore
+
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -91,6 +95,24 @@ def services(config: ApiConfig) -> Iterator[Services]:
             modalities=sorted(map(str, model.modalities)),
             model=EncoderConfig().model,
         )
+
+
+@contextmanager
+def beside(parts: Services) -> Iterator[None]:
+    """Do what commands of this user ask for on the same store, until the block ends."""
+    from workers.beside.commands import commands_of
+    from workers.beside.place import socket_path
+    from workers.beside.server import listening
+
+    path = socket_path(Settings().store)
+    with ExitStack() as stack:
+        try:
+            if path is not None:
+                commands = commands_of(parts.engine)
+                stack.enter_context(listening(path, commands, parts.model))
+        except OSError as error:  # a store that is only read
+            logger.warning("commands beside this server cannot use it: %s", error)
+        yield
 
 
 def _adopt(uploads: UploadFolder, store: VectorStore) -> None:

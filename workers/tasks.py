@@ -14,9 +14,16 @@ from workers.messages import publish, shared_board
 
 @app.task(bind=True, name="anymodal.ingest_shard", max_retries=retry.MAX_RETRIES)
 def ingest_shard(
-    self: Any, paths: list[str], labels: dict[str, Any] | None = None
+    self: Any,
+    paths: list[str],
+    labels: dict[str, Any] | None = None,
+    url_hosts: list[str] | None = None,
 ) -> dict[str, Any]:
-    """Ingest these files; the report as JSON (`workers.reports.IngestReport`)."""
+    """Ingest these files, and URLs of these hosts.
+
+    Returns:
+        the report as JSON (`workers.reports.IngestReport`).
+    """
     from workers.jobs import IngestJob
 
     settings = Settings()
@@ -24,7 +31,7 @@ def ingest_shard(
         job = IngestJob(
             resources.shared_encoder(),
             resources.shared_store(),
-            resources.ingest_config(),
+            resources.ingest_config_for(url_hosts),
             batch_segments=settings.batch_segments,
             decode_threads=settings.decode_threads,
             facts_of=shared_uploads().facts_of,

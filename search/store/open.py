@@ -6,13 +6,16 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from encoder.errors import InputError
-from encoder.space import Calibration
-from encoder.types import Modality
 from search.errors import StoreMissingError
-from search.store.base import VectorStore
+
+if TYPE_CHECKING:
+    from encoder.space import Calibration
+    from encoder.types import Modality
+    from search.store.base import VectorStore
 
 
 def open_store(

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
+
 import click
 
 from workers.commands.options import apply_options, json_option, model_option, store_option
+
+_ID = re.compile(r"[0-9a-f]{32,}")
 
 
 @click.command()
@@ -19,16 +24,9 @@ def delete(targets: tuple[str, ...], store: str | None, model: str | None, as_js
     at other places too is kept for those.
     """
     apply_options(store, model=model)
-    from workers import resources
-    from workers.data_folder import shared_uploads
     from workers.output import print_json, wants_json
-    from workers.removal import remove
 
-    try:
-        held, uploads = resources.existing_store(), shared_uploads()
-        removed = {target: remove(held, target, uploads) for target in targets}
-    finally:
-        resources.close()
+    removed = _removed(targets)
     if wants_json(as_json):
         print_json({"removed": removed})
     else:
@@ -36,3 +34,31 @@ def delete(targets: tuple[str, ...], store: str | None, model: str | None, as_js
             click.echo(f"{target}: {n_assets} removed" if n_assets else f"{target}: not stored")
     if not any(removed.values()):
         raise SystemExit(1)
+
+
+def _removed(targets: tuple[str, ...]) -> dict[str, int]:
+    """How many assets each target touched; a server of this user that holds the store does it."""
+    from workers.beside.client import ask
+
+    here = [_absolute(target) for target in targets]
+    if answers := ask("delete", {"targets": here}):
+        return dict(zip(targets, (answer["removed"] for answer in answers), strict=True))
+    from workers import resources
+    from workers.data_folder import shared_uploads
+    from workers.removal import remove
+
+    try:
+        held, uploads = resources.existing_store(), shared_uploads()
+        return {
+            target: remove(held, place, uploads)
+            for target, place in zip(targets, here, strict=True)
+        }
+    finally:
+        resources.close()
+
+
+def _absolute(target: str) -> str:
+    """An asset's id stays; a path, also one that is gone, does not depend on where we stand."""
+    if _ID.fullmatch(target) and not os.path.lexists(target):
+        return target
+    return os.path.abspath(os.path.expanduser(target))  # noqa: PTH100, PTH111

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from threading import Event
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from search.errors import StoreUnavailableError
 from workers.commands.options import (
     PathOrUrl,
     apply_options,
@@ -22,7 +24,6 @@ from workers.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from workers.config import Settings
     from workers.job_types import Labels
     from workers.reports import IngestReport
 
@@ -103,7 +104,7 @@ def ingest(
     refused = None
     try:
         if embedded:
-            _run(paths, Settings(), labels, prune, report, stop)
+            _run(paths, labels, prune, report, stop)
         else:
             job_id = _run_job(paths, priority, labels, prune, report, stop)
     except DiskError as error:
@@ -145,50 +146,67 @@ def _tell(
 
 
 def _run(
-    paths: tuple[str, ...],
-    settings: Settings,
-    labels: Labels,
-    prune: bool,
-    report: IngestReport,
-    stop: Event,
+    paths: tuple[str, ...], labels: Labels, prune: bool, report: IngestReport, stop: _Stop
 ) -> None:
-    from workers import resources
-    from workers.dispatch import run_shards
-    from workers.embedded import embedded_worker
-    from workers.folders import WalkedFolders
+    """By this process, or by a server of this user that holds the store."""
+    from workers.beside.client import ask
+    from workers.environment import url_hosts_setting
     from workers.output import progress_bar
-    from workers.planner import files_of
-    from workers.queues import shards
+    from workers.reports import IngestReport
 
-    n_files = sum(1 for _ in files_of(paths, lambda _: None))
-    walked = WalkedFolders(paths)
-    files = files_of(paths, report.failures.append, walked)
-    groups = (group for _, group in shards(files, settings.shard_files))
-    with ExitStack() as stack:
-        resources.shared_store()  # errors of model and store come before the first task
-        stack.callback(resources.close)
-        stack.enter_context(embedded_worker())
-        bar = stack.enter_context(progress_bar())
-        task = bar.add_task("ingest", total=n_files, note="")
+    what: dict[str, Any] = {
+        "paths": _absolute(paths),
+        "labels": dict(labels),
+        "prune": prune,
+        "url_hosts": url_hosts_setting(),
+    }
+    with progress_bar() as bar:
+        task = bar.add_task("ingest", total=None, note="")
 
         def show(shard: IngestReport) -> None:
             report.add(shard)
             note = f"{len(report.failures)} set aside" if report.failures else ""
             bar.update(task, advance=shard.n_files, note=note)
 
-        run_shards(groups, on_report=show, stopped=stop.is_set, labels=labels)
-        if not stop.is_set():
-            report.add(_forget_gone(walked.complete(), prune))
+        if (answers := ask("ingest", what)) is None:
+            _run_here(what, show, stop, lambda n: bar.update(task, total=n))
+            return
+        stop.then(answers.stop)
+        for told in answers:
+            if "total" in told:
+                bar.update(task, total=told["total"])
+            elif "stopped" in told:
+                _check_asked(stop)
+            else:
+                show(IngestReport.from_json(told["report"]))
 
 
-def _forget_gone(folders: list[str], prune: bool) -> IngestReport:
+def _check_asked(stop: Event) -> None:
+    """A server that stops early without being asked to is ending itself."""
+    if not stop.is_set():
+        raise StoreUnavailableError(
+            "The server that held the store was stopped before all was ingested.",
+            remedy="Run the command again: it ingests the rest.",
+        )
+
+
+def _run_here(
+    what: dict[str, Any],
+    show: Callable[[IngestReport], None],
+    stop: Event,
+    total: Callable[[int], None],
+) -> None:
     from workers import resources
-    from workers.data_folder import shared_uploads
-    from workers.gone import GoneFiles
-    from workers.jobs import commit_alone
+    from workers.embedded import embedded_worker
+    from workers.ingesting import Ingest
 
-    is_upload = shared_uploads().is_upload
-    return GoneFiles(resources.shared_store(), commit_alone, is_upload, prune).forget(folders)
+    job = Ingest(**what)
+    total(job.n_files())
+    with ExitStack() as stack:
+        resources.shared_store()  # errors of model and store come before the first task
+        stack.callback(resources.close)
+        stack.enter_context(embedded_worker())
+        job.run(show, stop.is_set)
 
 
 def _detach(
@@ -243,9 +261,29 @@ def _absolute(paths: tuple[str, ...]) -> list[str]:
     return [path if is_url(path) else os.path.abspath(path) for path in paths]  # noqa: PTH100
 
 
-def _stop_on_interrupt() -> Event:
+class _Stop(Event):
+    """Set by Ctrl-C, which may have to be told to somebody else too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._further: Callable[[], None] = lambda: None
+
+    def then(self, further: Callable[[], None]) -> None:
+        """Call this too, once it is set."""
+        self._further = further
+        if self.is_set():
+            further()
+
+    def set(self) -> None:
+        """Stop."""
+        super().set()
+        with suppress(OSError):
+            self._further()
+
+
+def _stop_on_interrupt() -> _Stop:
     """Ctrl-C sets the event. An exception could come anywhere, also where it gets lost."""
-    stop = Event()
+    stop = _Stop()
 
     def on_interrupt(*_: object) -> None:
         if stop.is_set():

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from workers.environment import set_options
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -84,7 +86,6 @@ def apply_options(
     From here on, all that they make is their user's alone.
     """
     from encoder.private import keep_private
-    from workers.config import Settings
 
     keep_private()
-    Settings.set(store=store, broker=broker, encoder__model=model, ingest__url_hosts=url_hosts)
+    set_options(store=store, broker=broker, encoder__model=model, ingest__url_hosts=url_hosts)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import os
+from typing import Any
 
 import click
 
 from workers.commands.options import apply_options, json_option, model_option, store_option
-
-if TYPE_CHECKING:
-    from workers.asking import Asked
+from workers.weights import absolute
 
 _GIVE = "Give a text, --text, --image, --audio, --video or --like to search with."
 
@@ -54,55 +53,55 @@ def search(store: str | None, model: str | None, as_json: bool, **asked: Any) ->
     if not any(asked[name] for name in terms):
         raise click.UsageError(_GIVE)
     apply_options(store, model=model)
-    from search import Query, SearchEngine
-    from search import as_json as result_json
-    from workers import resources
-    from workers.asking import terms_of
-    from workers.output import console, latency_line, print_json, result_lines, wants_json
-    from workers.searched import searched
+    from workers.output import (
+        as_object,
+        console,
+        latency_line,
+        print_json,
+        result_lines,
+        wants_json,
+    )
 
+    facts = _answer(_absolute(asked))
+    if wants_json(as_json):
+        print_json(facts)
+        return
+    looked = facts.pop("searched", None)
+    screen = console()
+    for line in result_lines(as_object(facts), looked):
+        screen.print(line)
+    screen.print(f"[dim]{latency_line(facts['latency_s'])}[/]")
+
+
+def _answer(asked: dict[str, Any]) -> dict[str, Any]:
+    """From a server of this user that has the store open, or by this process."""
+    from workers.beside.client import ask
+
+    answers = ask("search", asked)
+    return next(iter(answers)) if answers else _found_here(asked)
+
+
+def _found_here(asked: dict[str, Any]) -> dict[str, Any]:
+    from search import SearchEngine
+    from workers import resources
+    from workers.searching import facts_of, found
+
+    facts_of(asked)  # what cannot be understood is said before the model is loaded
     try:
-        facts = _facts(asked)
         held = resources.existing_store()
-        query = Query(terms_of(_terms(asked), held), **facts)
         engine = SearchEngine(resources.shared_encoder(), held)
-        result = engine.search(query)
+        result = found(asked, engine, held)
         engine.close()
-        looked = None if result.hits else searched(held, query)
+        return result
     finally:
         resources.close()
-    if wants_json(as_json):
-        print_json(result_json(result) | ({"searched": looked.as_json()} if looked else {}))
-        return
-    screen = console()
-    for line in result_lines(result, looked):
-        screen.print(line)
-    screen.print(f"[dim]{latency_line(result.latency_s)}[/]")
 
 
-def _terms(asked: dict[str, Any]) -> Asked:
-    from workers.asking import Asked
-
-    texts = [" ".join(asked["words"])] if asked["words"] else []  # words that the shell split
-    files = {kind: asked[kind] for kind in ("image", "audio", "video")}
-    return Asked([*texts, *asked["text"]], asked["unwanted"], files, asked["like"])
-
-
-def _facts(asked: dict[str, Any]) -> dict[str, Any]:
-    """All of a query but its terms."""
-    from workers.asking import filter_of, kinds_of, quotas_of
-
-    return {
-        "modalities": kinds_of(asked["modality"]),
-        "limit": asked["limit"],
-        "filter": filter_of(asked["conditions"], asked["tags"], asked["path"]),
-        "quotas": quotas_of(asked["quota"]),
-        "score_threshold": asked["threshold"],
-        "group_by": "segment" if asked["segments"] else "asset",
-        "moments": asked["moments"],
-        "diversity": asked["diversity"],
-        "lexical": asked["lexical"],
-        "consistency": "strong" if asked["strong"] else "session",
-        "cursor": asked["page"],
-        "explain": asked["explain"],
+def _absolute(asked: dict[str, Any]) -> dict[str, Any]:
+    """A server stands in another folder."""
+    files = {
+        kind: [absolute(name) for name in asked[kind]]
+        for kind in ("image", "audio", "video", "like")
     }
+    path = asked["path"] and os.path.abspath(os.path.expanduser(asked["path"]))  # noqa: PTH100, PTH111
+    return {**asked, **files, "path": path}

@@ -59,7 +59,7 @@ def serve(
     from search.api.serving import serve as serve_app
     from workers import logs
     from workers.config import Settings
-    from workers.serve import services
+    from workers.serve import beside, services
 
     Settings.set(log_format=log_format)
     settings = Settings()
@@ -68,7 +68,7 @@ def serve(
     config = ApiConfig().model_copy(update={k: v for k, v in given.items() if v is not None})
     if new := _new_folder():
         logger.warning("%s is a new store: nothing is in it yet", new)
-    with services(config) as parts:
+    with services(config) as parts, beside(parts):
         try:
             serve_app(create_app(parts), config, parts.stopping, _announce)
         except OSError as error:

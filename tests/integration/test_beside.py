@@ -1,0 +1,161 @@
+"""Commands beside a running server on the same embedded store: it does their work."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.conftest import ANYMODAL, Run
+from tests.integration.test_serve import serving
+from workers.beside.place import socket_path
+
+
+@pytest.fixture
+def store_uri(tmp_path: Path) -> str:
+    return str(tmp_path / "data" / "store")
+
+
+def plain(result: Any) -> Any:
+    """Without what each run measures anew."""
+    return {key: value for key, value in result.items() if key not in ("latency_s", "wall_s")}
+
+
+def questions(media: Path) -> list[tuple[object, ...]]:
+    return [
+        ("search", "how to bake", "--limit", 3, "--explain"),
+        ("search", "--text", "orbit^2", "--not", "bread", "--modality", "text"),
+        ("search", "--like", media / "checks.png"),
+        ("search", "--path", media / "texts", "bake"),
+        ("search", "bread", "--tag", "none"),
+    ]
+
+
+REFUSED = [
+    ("search", "x", "--image", "no.png"),
+    ("search", "x", "--image", "broken.png"),
+    ("search", "x", "--filter", "smell=bad"),
+    ("search", "x", "--limit", "5000"),
+    ("search", "--like", "0" * 32),
+]
+
+
+def failures(cwd: Path, store: str) -> list[tuple[int, str]]:
+    env = {**os.environ, "ANYMODAL_STORE": store}
+    done = [
+        subprocess.run(
+            [ANYMODAL, *words], cwd=cwd, env=env, capture_output=True, text=True, check=False
+        )
+        for words in REFUSED
+    ]
+    return [(one.returncode, one.stderr) for one in done]
+
+
+def test_answers_and_errors_are_the_same_with_and_without_a_server(
+    anymodal: Run, media: Path, tmp_path: Path, store_uri: str
+) -> None:
+    anymodal("ingest", media)
+    alone = [plain(anymodal(*words)) for words in questions(media)]
+    wrong = failures(media, store_uri)
+    assert {code for code, _ in wrong} == {1, 2}
+    with serving(tmp_path):
+        assert [plain(anymodal(*words)) for words in questions(media)] == alone
+        assert failures(media, store_uri) == wrong
+
+
+def test_ingest_and_delete_go_through_the_server(
+    anymodal: Run, media: Path, tmp_path: Path, store_uri: str
+) -> None:
+    with serving(tmp_path) as (process, client):
+        told = anymodal("ingest", media, "--tag", "sea", "--metadata", "year=1999")
+        assert (told["ingested"], told["failed"], told["interrupted"]) == (6, 1, False)
+        assert anymodal("ingest", media)["unchanged"] == 6
+        hit = client.post("/v1/search", json={"query": "how to bake"}).json()["hits"][0]
+        assert (hit["name"], hit["tags"]) == ("bread.txt", ["sea"])
+        (media / "checks.png").unlink()
+        anymodal("ingest", media, "--prune")
+        assert client.get("/v1/info").json()["assets"] == 5
+        assert anymodal("delete", media / "texts")["removed"] == {str(media / "texts"): 2}
+        assert client.get("/v1/info").json()["assets"] == 3
+        refused = anymodal("search", "x", fails=2, ANYMODAL_ENCODER__MODEL="dir:/elsewhere")
+        assert "holds the store" in refused
+        path = socket_path(store_uri)
+        assert path is not None
+        assert path.stat().st_mode & 0o777 == 0o600
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(120) == 0
+    assert not path.exists()
+    assert anymodal("search", "tone")["hits"]  # the folder is free again
+
+
+def test_a_killed_server_leaves_nothing_that_hurts(
+    anymodal: Run, media: Path, tmp_path: Path, store_uri: str
+) -> None:
+    path = socket_path(store_uri)
+    assert path is not None
+    with serving(tmp_path) as (process, _):
+        anymodal("ingest", media / "texts")
+        process.kill()
+        process.wait(60)
+    assert path.exists()
+    assert len(anymodal("search", "bread")["hits"]) == 2
+    with serving(tmp_path):
+        assert len(anymodal("search", "bread")["hits"]) == 2
+
+
+def test_interrupting_the_command_ends_the_work_in_the_server(
+    tmp_path: Path, bundle_home: Path
+) -> None:
+    assert bundle_home.is_dir()
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for n in range(3000):
+        (folder / f"{n}.txt").write_text(f"Note {n} about the tide.")
+    env = {**os.environ, "ANYMODAL_DATA": str(tmp_path / "data")}
+    with serving(tmp_path) as (_, client):
+        words = [str(ANYMODAL), "ingest", str(folder)]
+        process = subprocess.Popen(
+            words, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        while not (n := client.get("/v1/info").json()["assets"]):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        output, error = process.communicate(timeout=120)
+        assert process.returncode == 130, error
+        assert "the same command ingests the rest" in error
+        told = json.loads(output)
+        assert told["interrupted"]
+        assert n <= told["ingested"] < 3000
+        assert client.get("/v1/info").json()["assets"] == told["ingested"]
+
+
+@pytest.mark.usefixtures("bundle_home")
+def test_a_search_beside_a_server_imports_little(
+    anymodal: Run, media: Path, tmp_path: Path, store_uri: str
+) -> None:
+    source = (
+        "import sys; from workers import cli; sys.argv = ['anymodal', 'search', 'bread']\n"
+        "try: cli.main()\n"
+        "except SystemExit as end: assert not end.code\n"
+        "heavy = {'numpy', 'pydantic', 'pymilvus', 'celery', 'onnxruntime', 'rich'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    with serving(tmp_path):
+        anymodal("ingest", media / "texts")
+        done = subprocess.run(
+            [sys.executable, "-c", source],
+            env={**os.environ, "ANYMODAL_STORE": store_uri},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["hits"]) == 2
