@@ -61,6 +61,7 @@ def place_of(hit: Hit | Moment) -> str:
     """The time or the characters of a hit, for people.
 
     >>> from encoder.types import AUDIO
+    >>> from search.types import Hit
     >>> place_of(Hit("a", "s", "/x.wav", AUDIO, 1.0, start_s=65.0, end_s=70.0))
     '1:05–1:10'
     """
@@ -142,7 +143,7 @@ def _looked(facts: Mapping[str, Any]) -> str:
 def _explained(why: Explanation) -> str:
     """How one score came about, in one line of rich markup.
 
-    >>> from search.types import TermScore
+    >>> from search.types import Explanation, TermScore
     >>> term = TermScore(0, "text", 1.0, 0.42, 2.5)
     >>> _explained(Explanation([term], 0.42, 2.5, 1, 7.1, 2, 2.5, 1))
     '1. score 2.50: text ×1 cosine 0.420 → 2.50; by cosine place 1, by words place 2 (BM25 7.1)'
