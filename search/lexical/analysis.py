@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Collection
 from functools import cache, lru_cache
+from itertools import chain
 
 _MAX_WORD_CHARS = 64
 _PLAIN = re.compile(r"[^\W_]+")
@@ -20,6 +21,9 @@ _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
     "\uf900-\ufaff\U00020000-\U0003ffff"
 )
+# The other planes hold CJK characters, private ones or nothing; to ask for each of their million
+# code points costs a process a tenth of a second before its first search.
+_PLACES_OF_MARKS = (range(0x20000), range(0xE0000, 0xE1000))
 
 
 def words(text: str) -> list[str]:
@@ -97,7 +101,8 @@ def _pattern() -> re.Pattern[str]:
 @cache
 def _marks() -> str:
     """All marks, as ranges of a pattern."""
-    marks = [code for code in range(0x110000) if unicodedata.category(chr(code))[0] == "M"]
+    places = chain(*_PLACES_OF_MARKS)
+    marks = [code for code in places if unicodedata.category(chr(code))[0] == "M"]
     inside = set(marks)
     ends = [code for code in marks if code + 1 not in inside]
     starts = [code for code in marks if code - 1 not in inside]

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+import sys
+import unicodedata
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -9,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search.lexical import WordIndex, holds, words
+from search.lexical.analysis import _marks
 from search.lexical.index import Text
 
 
@@ -65,3 +69,10 @@ def test_texts_are_found_while_others_are_read_to_be_added() -> None:
     assert len(index.find("zeppelin", 5)) == 1
     index.commit()
     assert len(index.find("zeppelin", 5)) == 2
+
+
+def test_marks_are_found_in_all_planes_that_have_some() -> None:
+    everywhere = map(chr, range(sys.maxunicode + 1))
+    marks = {char for char in everywhere if unicodedata.category(char)[0] == "M"}
+    pattern = re.compile(f"[{_marks()}]")
+    assert {char for char in map(chr, range(sys.maxunicode + 1)) if pattern.match(char)} == marks
