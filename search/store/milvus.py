@@ -118,11 +118,7 @@ class MilvusStore:
             )
             self._rows = MilvusRows(self._link, names)
             self.calibration = self._written_constants()
-            self._words: Words = (
-                MilvusWords(self._link, self._rows, self._segments)
-                if self._link.knows_bm25
-                else MirroredWords(self._rows, self._segments)
-            )
+            self._words = self._open_words()
             self._nearest_together: Together[tuple[tuple[str, ...], int], Embeddings, list[Found]]
             self._nearest_together = Together(
                 lambda key, rows: self._nearest(rows, *key), max_items=_QUERIES_PER_CALL
@@ -133,6 +129,11 @@ class MilvusStore:
         except BaseException:
             self.close()
             raise
+
+    def _open_words(self) -> Words:
+        if self._link.knows_bm25:
+            return MilvusWords(self._link, self._rows, self._segments)
+        return MirroredWords(self._rows, self._segments)
 
     def _written_constants(self) -> Constants:
         about = self._link.call("describe_collection", self._rows.name(self._segments))

@@ -154,12 +154,8 @@ class Cluster:
         if proxied:
             ports = (self.redis_port, int(store.rpartition(":")[2]))
             self.proxies = [Proxy(free_port(), port) for port in ports]
-            broker, store = (
-                f"{uri}:{proxy.port}{end}"
-                for uri, proxy, end in zip(
-                    ("redis://127.0.0.1", "http://127.0.0.1"), self.proxies, ("/0", ""), strict=True
-                )
-            )
+            broker = f"redis://127.0.0.1:{self.proxies[0].port}/0"
+            store = f"http://127.0.0.1:{self.proxies[1].port}"
         self.env = {
             "ANYMODAL_BROKER": self.broker,
             "ANYMODAL_STORE": self.milvus.uri,

@@ -112,7 +112,12 @@ def ingest(
     _tell(report, perf_counter() - started, job_id, stop.is_set() or bool(refused), as_json)
     if refused:
         raise refused
-    if stop.is_set():
+    _leave(report, job_id, interrupted=stop.is_set())
+
+
+def _leave(report: IngestReport, job_id: str | None, *, interrupted: bool) -> None:
+    """End with the exit code that says how it went: 130 if interrupted, 1 if nothing was read."""
+    if interrupted:
         again = f"anymodal jobs retry {job_id}" if job_id else "the same command"
         click.echo(f"Interrupted: {again} ingests the rest.", err=True)
         raise SystemExit(130)
