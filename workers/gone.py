@@ -21,6 +21,7 @@ from search.types import GONE_SINCE, AssetRow
 from workers.commit_row import without_gone
 from workers.jobs import in_chunks
 from workers.reports import IngestReport
+from workers.stages import WatchedReport
 
 _AT_ONCE = 500
 _FSTAB = Path("/etc/fstab")
@@ -54,7 +55,7 @@ class GoneFiles:
         Raises:
             StoreError: the store failed; the next ingest does the rest.
         """
-        report = IngestReport()
+        report = WatchedReport()
         with report.timed("gone"):
             for folder in folders:
                 self._forget_in(Path(folder).expanduser().resolve(), report)

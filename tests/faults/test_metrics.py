@@ -83,7 +83,8 @@ def test_figures_agree_with_the_jobs_across_children_and_deaths(
     outcomes = scrape.by("anymodal_tasks_total", "outcome")
     worked_on = sum(n for outcome, n in outcomes.items() if outcome != "left")
     assert scrape.total("anymodal_shard_seconds_count") == worked_on
-    assert scrape.total("anymodal_store_write_seconds_count") >= outcomes["done"]
+    writing = outcomes["done"] - 1  # the last shard looks for files that are gone, and finds none
+    assert scrape.total("anymodal_store_write_seconds_count") >= writing
     assert scrape.total("anymodal_jobs") == 0
     traced(collector, n_files=60, n_tasks=int(sum(outcomes.values())))
 
