@@ -11,6 +11,7 @@ import numpy as np
 
 from encoder.towers.base import Prepared
 from encoder.towers.hub import JointEncoder
+from encoder.towers.text_stats import counting, is_counted, join, pass_on
 from encoder.towers.tokens import text_of
 from encoder.towers.windows import cut_text, pool
 from encoder.types import Embeddings
@@ -54,8 +55,11 @@ class TextTower:
         """See `encoder.towers.base.Tower.forward`."""
         documents = [self._windows(prepared) for prepared in batch]
         flat = [text for windows in documents for text, _ in windows]
-        rows = self._encoder.embed("text", flat, self._prompt)
+        with counting(is_counted()) as counts:
+            rows = self._encoder.embed("text", flat, self._prompt)
         ends = np.cumsum([len(windows) for windows in documents])
+        if stats := join(counts):
+            pass_on(stats.summed([0, *ends[:-1]]))
         per_document = zip(np.split(rows, ends[:-1]), documents, strict=True)
         return np.stack([_pool(own, windows) for own, windows in per_document])
 

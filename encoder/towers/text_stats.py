@@ -46,6 +46,10 @@ class TextStats:
         at = np.asarray(rows, np.int64)
         return TextStats(*(part[at] for part in self.parts))
 
+    def summed(self, starts: Sequence[int] | NDArray[np.int64]) -> TextStats:
+        """One row for each group of neighbours, of which these are the first."""
+        return TextStats(*(np.add.reduceat(part, starts, axis=0) for part in self.parts))
+
 
 _counts: ContextVar[list[TextStats] | None] = ContextVar("counts", default=None)
 

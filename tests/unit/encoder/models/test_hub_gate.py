@@ -93,7 +93,8 @@ def test_short_texts_are_those_of_the_dense_model(folder: Path, gate: Path) -> N
     assert merging.space.identity["dsre"] == GateFile.load(gate).identity
     short = [model.encode_multimodal(text=SHORT).text for model in (dense, merging)]
     np.testing.assert_array_equal(*short)
-    long = [model.encode_multimodal(text=ARTICLE).text for model in (dense, merging)]
+    one_window = ARTICLE[: 3 * len(ARTICLE) // 4]
+    long = [model.encode_multimodal(text=one_window).text for model in (dense, merging)]
     assert 0.95 < float(np.dot(*long)) < 0.99999
 
 
