@@ -116,6 +116,8 @@ def test_tags_and_metadata_can_be_given_later_and_a_link_is_told(
 
 
 def test_errors_are_one_line_and_say_what_to_do(anymodal: Run, tmp_path: Path) -> None:
+    (tmp_path / "bread.txt").write_text("Bread is baked in an oven.")
+    anymodal("ingest", tmp_path / "bread.txt")
     assert "--image, --audio, --video or --like" in anymodal("search", fails=2)
     assert "limit" in anymodal("search", "x", "--limit", 0, fails=2)
     assert "smell" in anymodal("search", "x", "--modality", "smell", fails=2)
