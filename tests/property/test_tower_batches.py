@@ -57,4 +57,4 @@ def test_texts_cover_every_run_size(bundle_home: Path) -> None:
     lengths = {len(tower.prepare(text)) for text in TEXTS}
 
     assert min(lengths) == 2
-    assert max(lengths) == 256
+    assert max(lengths) > 256  # more than a window

@@ -17,6 +17,7 @@ from encoder.errors import ModelError
 from encoder.models.gates import TEXT_GATE
 from encoder.models.precision import Precision
 from encoder.models.sparsity import Sparsity
+from encoder.towers.text import load_tokenizer
 
 SHORT = ["rain", "A red car on a wet road", "the council voted on the budget " * 12]
 N_LONG = 600
@@ -57,14 +58,16 @@ def test_short_texts_are_equal_to_dense(
 
 
 def test_a_search_in_manuals_finds_what_it_found(
-    dense: MultiModalEncoder, sparse: MultiModalEncoder
+    dense: MultiModalEncoder, sparse: MultiModalEncoder, bundle_home: Path
 ) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # old names within the library
         documents = documented("scipy", "librosa")
     documents = sorted(documents, key=lambda one: len(one.body))[-N_LONG:]
     queries = encode(dense, [one.title for one in documents])
-    bodies = [one.body for one in documents]
+    tokenizer = load_tokenizer(bundle_home / "text" / "tokenizer.json", max_tokens=256)
+    ends = [tokenizer.encode(one.body).offsets[-2][1] for one in documents]
+    bodies = [one.body[:end] for one, end in zip(documents, ends, strict=True)]  # one window each
     right = np.arange(len(bodies))
     plain = encode(dense, bodies)
     result = sparse.encode_multimodal(text=bodies, return_stats=True)
