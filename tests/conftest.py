@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -39,3 +40,11 @@ def pytest_runtest_makereport(
     if report.failed and server and item.get_closest_marker("milvus"):
         report.sections.append(("Milvus", server.log()))
     return report
+
+
+@pytest.fixture(autouse=True)
+def umask() -> Iterator[None]:
+    """Files as others may read them, though commands that run in this process close them."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
