@@ -23,7 +23,7 @@ _REMEDIES = {
     errno.EACCES: _RIGHTS,
     errno.EPERM: _RIGHTS,
 }
-_ERRNO = re.compile(r"\[Errno (\d+)\]")  # in what a server tells of Python's OSError
+_ERRNO = re.compile(r"\[Errno (\d+)\]")  # how a server quotes Python's OSError
 RESERVE_BYTES = 64 * 2**20
 """Is left free: Milvus Lite merges files and makes indexes beside what is written."""
 
