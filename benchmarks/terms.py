@@ -23,7 +23,7 @@ from benchmarks.quality import PARAPHRASES, WNIDS, embed_pictures, embed_texts
 from benchmarks.ranking import average_precisions
 from benchmarks.results import table, write_section
 from encoder import MultiModalEncoder
-from encoder.models.default import TABLES
+from encoder.models.sources.bundle.model import TABLES
 from encoder.space import Space, l2_normalize
 from encoder.types import IMAGE, TEXT, Embeddings, Modality
 from search.fusion import fuse_terms, score_cosines

@@ -139,11 +139,11 @@ def _open_network(part: str, example: dict[str, Array]) -> int:
     """Kilobytes that a session of ONNX Runtime adds."""
     import onnxruntime  # noqa: F401 (the library is no weight)
 
-    from encoder.models.bundle import location
-    from encoder.models.precision import Precision
+    from encoder.models.sources.bundle.folder import location
+    from encoder.models.sources.bundle.networks import network, parse_precision
 
-    folder, precision, before = location(), Precision.parse("int8"), _own_kb()
-    session = precision.open(folder, part, 1)
+    folder, precision, before = location(), parse_precision("int8"), _own_kb()
+    session = precision.open(network(folder, part), 1)
     session.run(example)
     return _own_kb() - before
 
@@ -152,7 +152,7 @@ def _open_whisper() -> int:
     """Kilobytes that the speech model adds."""
     import faster_whisper  # noqa: F401
 
-    from encoder.models.bundle import location
+    from encoder.models.sources.bundle.folder import location
     from encoder.towers.speech import Speech
 
     folder, before = location(), _own_kb()

@@ -19,7 +19,7 @@ from encoder.errors import InputError, ModelError
 from encoder.inputs import AudioFormat, Batch, read_argument
 from encoder.media.spectrogram import SpectrogramLayout
 from encoder.models.base import Model
-from encoder.models.resolve import load_model
+from encoder.models.open import load_model
 from encoder.observer import EncoderObserver
 from encoder.registry import registered_modalities
 from encoder.space import Space, l2_normalize

@@ -1,4 +1,4 @@
-"""Build `encoder/models/tables/image_labels.npz`: one embedding for each ImageNet class.
+"""Build `encoder/models/sources/bundle/tables/image_labels.npz`: one row an ImageNet class.
 
     apt install wordnet-base        # WordNet 3.0; or unpack the package anywhere
     python scripts/build_image_labels.py --minilm FOLDER [--wordnet /usr/share/wordnet]
@@ -33,7 +33,7 @@ from encoder.space import l2_normalize
 from encoder.types import Embeddings
 
 HERE = Path(__file__).parent
-TABLE = HERE.parent / "encoder" / "models" / "tables" / "image_labels.npz"
+TABLE = HERE.parent / "encoder" / "models" / "sources" / "bundle" / "tables" / "image_labels.npz"
 
 Encode = Callable[[Sequence[str]], Embeddings]
 

@@ -1,4 +1,4 @@
-"""Build `encoder/models/tables/sound_labels.npz`: names of sounds and how to know them.
+"""Build `encoder/models/sources/bundle/tables/sound_labels.npz`: names of sounds.
 
     python scripts/build_sound_labels.py --bundle ~/.cache/anymodal/bundle/default-v1 \\
         --packages FOLDER --work FOLDER     # which packages: see scripts/sound_corpus.py
@@ -47,7 +47,7 @@ sys.path.insert(0, str(HERE))
 import sound_corpus  # noqa: E402
 from sound_recipes import SOUNDS  # noqa: E402
 
-TABLE = HERE.parent / "encoder" / "models" / "tables" / "sound_labels.npz"
+TABLE = HERE.parent / "encoder" / "models" / "sources" / "bundle" / "tables" / "sound_labels.npz"
 LACKING = (
     frozenset({"ARCHIVED", "CHAINS", "LEATHER", "WINDOWS"}),
     frozenset({"ARCHIVED", "FOLEY", "LEATHER"}),

@@ -1,4 +1,4 @@
-"""Distill the bundle's own gate: ``encoder/models/gates/text.npz``.
+"""Distill the bundle's own gate: ``encoder/models/sources/bundle/gates/text.npz``.
 
     python -m scripts.distill_text_gate [--packages FOLDER]
 
@@ -18,8 +18,8 @@ from benchmarks.manuals import documented, topics
 from benchmarks.pairs import pairs
 from encoder.dsre.documents import Document, parted
 from encoder.dsre.tuning import Plan
-from encoder.models.gates import TEXT_GATE
-from encoder.models.text_gate import distill_text
+from encoder.models.prepare.text_gate import distill_text
+from encoder.models.sources.bundle.gates import TEXT_GATE
 
 MODULES = ("numpy", "torch")
 OTHERS = ("pandas", "networkx", "sympy", "matplotlib", "sklearn")

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.trace import trace
-from encoder.models import bundle
-from encoder.models.gates import TEXT_GATE
+from encoder.models.sources.bundle import folder as bundle
+from encoder.models.sources.bundle.gates import TEXT_GATE
 from encoder.networks.bert import load_sentence_bert
 from encoder.towers.text import load_tokenizer
 

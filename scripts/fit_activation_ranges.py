@@ -1,4 +1,4 @@
-"""Measure `encoder/models/ranges/`: what the bundle's convolutional networks compute in int8.
+"""Measure `encoder/models/sources/bundle/ranges/`: activations of convolutional networks.
 
     python -m scripts.fit_activation_ranges --pictures FOLDER
     python -m scripts.fit_activation_ranges --packages FOLDER --work FOLDER
@@ -21,7 +21,7 @@ to float decided what is int8, and how the ranges are found:
 | 99.999 percentile, first layer int8 too | .9986 | .9958 | .9844 |
 | 99.999 percentile, second layer float too (1.7 times slower) | .9998 | .9990 | .9963 |
 
-Raise the part's ``recipe`` in `encoder.models.parts` when its ranges change.
+Raise the part's ``recipe`` in `encoder.models.sources.bundle.parts` when its ranges change.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ import numpy as np
 
 from benchmarks.quality_media import samples
 from encoder.media.image import load_image
-from encoder.models.bundle import fetch
-from encoder.models.prepare import AUDIO_FLOAT, AUDIO_RANGES, IMAGE_RANGES
+from encoder.models.sources.bundle.folder import fetch
+from encoder.models.sources.bundle.int8 import AUDIO_FLOAT, AUDIO_RANGES, IMAGE_RANGES
 from encoder.quant.ranges import Range, activation_ranges
 from encoder.runtime.base import Array
 from encoder.towers.audio import cut, loud_frames

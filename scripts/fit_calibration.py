@@ -1,4 +1,4 @@
-"""Fit `encoder/models/tables/calibration.json`: what makes cosines of modalities comparable.
+"""Fit what makes cosines of modalities comparable: `calibration.json` of the bundle's tables.
 
     python -m scripts.fit_calibration --clips ESC-10 [--samples FOLDER] [--descriptions FOLDER]
 
@@ -30,7 +30,7 @@ from benchmarks import mixed
 from benchmarks.mixed import MODALITIES, Corpus
 from benchmarks.ranking import average_precisions
 from benchmarks.results import table, write_section
-from encoder.models.default import TABLES
+from encoder.models.sources.bundle.model import TABLES
 from encoder.space import Calibration
 from encoder.types import TEXT, Modality
 

@@ -1,4 +1,4 @@
-"""Fit what predicts embeddings from words: ``encoder/models/gates/chunks.npz``.
+"""Fit what predicts embeddings from words: ``encoder/models/sources/bundle/gates/chunks.npz``.
 
     python -m scripts.fit_chunks
 
@@ -13,8 +13,8 @@ import numpy as np
 from benchmarks.manuals import documented, topics
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.predictor import fit, word_means
-from encoder.models import bundle
-from encoder.models.gates import CHUNKS, TEXT_GATE
+from encoder.models.sources.bundle import folder as bundle
+from encoder.models.sources.bundle.gates import CHUNKS, TEXT_GATE
 from encoder.models.sparsity import word_vectors
 from encoder.runtime.onnx import OnnxSession
 from encoder.space import l2_normalize

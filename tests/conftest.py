@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.milvus_server import MilvusServer
-from encoder.models import bundle
+from encoder.models.sources.bundle import folder as bundle
 
 _SERVER = pytest.StashKey[MilvusServer]()
 

@@ -19,7 +19,7 @@ from benchmarks.dsre.subjects import (
 from benchmarks.results import table
 from benchmarks.sections import Bar, Settings, report, tell
 from benchmarks.timing import Times, on_one_core, take_turns
-from encoder.models.precision import Precision
+from encoder.models.sources.bundle.networks import parse_precision
 from encoder.models.sparsity import Sparsity
 from encoder.towers.sparse_text import SparseTextTower
 from encoder.towers.text import TextTower, load_tokenizer
@@ -49,7 +49,7 @@ def _measure(settings: Settings, quantization: str | None, texts: list[Ids]) -> 
     folder, gate = text_folder(), shipped_gate()
     dense = DENSE8 if quantization else DENSE
     tokenizer = load_tokenizer(folder / "tokenizer.json", max_tokens=MAX_TOKENS)
-    network = Sparsity(gate).network(folder.parent, Precision.parse(quantization), n_threads=1)
+    network = Sparsity(gate).network(folder, parse_precision(quantization), n_threads=1)
     tower = SparseTextTower(tokenizer, open_minilm([dense])[dense], network)
     # the same tower and the same session: two of them differ by some percent
     forwards = {"dense": partial(TextTower.forward, tower), "auto": tower.forward}

@@ -15,7 +15,7 @@ from encoder.dsre.chunks import pick
 from encoder.dsre.documents import Document
 from encoder.dsre.predictor import Predictor, word_means
 from encoder.dsre.retrieval import Found, compare, search
-from encoder.models.gates import CHUNKS
+from encoder.models.sources.bundle.gates import CHUNKS
 from encoder.models.sparsity import word_vectors
 from encoder.runtime.onnx import OnnxSession
 from encoder.space import l2_normalize

@@ -14,10 +14,9 @@ from benchmarks.manuals import documented
 from benchmarks.pairs import pairs
 from encoder.dsre.documents import Document
 from encoder.dsre.gatefile import GateFile
-from encoder.models import bundle
-from encoder.models.gates import TEXT_GATE
-from encoder.models.sparsity import SPARSE_FLOAT, SPARSE_INT8
-from encoder.models.text_gate import build, write
+from encoder.models.prepare.sparse_network import SPARSE_FLOAT, SPARSE_INT8, build, write
+from encoder.models.sources.bundle import folder as bundle
+from encoder.models.sources.bundle.gates import TEXT_GATE
 from encoder.runtime.onnx import OnnxSession
 from encoder.towers.text import load_tokenizer, pad
 

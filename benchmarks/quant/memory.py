@@ -68,7 +68,7 @@ def encode(kind: str, modalities: Sequence[Modality]) -> dict[str, int]:
 
 def open_model(kind: str) -> Model:
     """The bundle's model on one thread."""
-    from encoder.models.default import load
+    from encoder.models.sources.bundle.model import load
 
     if kind == TORCH:
         return _on_torch(load(n_threads=1))
@@ -79,9 +79,9 @@ def _on_torch(model: Model) -> Model:
     """The same towers around torch networks."""
     import torch
 
-    from encoder.models.bundle import location
-    from encoder.models.default import TABLES
-    from encoder.models.networks import load_network
+    from encoder.models.prepare.bundle_networks import load_network
+    from encoder.models.sources.bundle.folder import location
+    from encoder.models.sources.bundle.model import audio_tower, image_labels
     from encoder.runtime.torch import TorchSession
     from encoder.towers import audio, image, text
     from encoder.towers.lazy import LazyTower
@@ -93,10 +93,7 @@ def _on_torch(model: Model) -> Model:
         return TorchSession(load_network("bundle:default", part).module)
 
     def load_image() -> image.ImageTower:
-        import numpy as np
-
-        with np.load(TABLES / "image_labels.npz", allow_pickle=False) as tables:
-            return image.ImageTower(session("image"), tables["embeddings"])
+        return image.ImageTower(session("image"), image_labels())
 
     def load_text() -> text.TextTower:
         return text.TextTower(
@@ -106,7 +103,7 @@ def _on_torch(model: Model) -> Model:
     text_tower = LazyTower(load_text)
 
     def load_audio() -> audio.AudioTower:
-        return audio.load(folder, text_tower, n_threads=1, session=session("audio"))
+        return audio_tower(folder, text_tower, session("audio"))
 
     towers = {TEXT: text_tower, IMAGE: LazyTower(load_image), AUDIO: LazyTower(load_audio)}
     return Model(space=model.space, towers=towers)

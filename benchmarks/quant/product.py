@@ -14,8 +14,8 @@ from torch import nn
 
 from benchmarks.peers.base import BuildRun, Inputs, Run
 from benchmarks.peers.onnxruntime import write_onnx
-from encoder.models.bundle import location
-from encoder.models.precision import Precision
+from encoder.models.sources.bundle.folder import location
+from encoder.models.sources.bundle.networks import network, parse_precision
 from encoder.quant.ranges import activation_ranges
 from encoder.quant.static import quantize_static
 from encoder.runtime.base import Session
@@ -26,7 +26,7 @@ def of_the_bundle(part: str) -> BuildRun:
     """The network that ``MultiModalEncoder(quantization="int8")`` runs for a part of the bundle."""
 
     def build(_model: nn.Module, _calibration: Sequence[Inputs]) -> Run:
-        return _running(Precision.parse("int8").open(location(), part, 1))
+        return _running(parse_precision("int8").open(network(location(), part), 1))
 
     return build
 

@@ -29,8 +29,8 @@ from benchmarks.quant.judge import (
 )
 from benchmarks.sections import Settings
 from encoder.media.image import load_image
-from encoder.models.bundle import location
-from encoder.models.networks import load_network
+from encoder.models.prepare.bundle_networks import load_network
+from encoder.models.sources.bundle.folder import location
 from encoder.quant.calibration import CalibrationData, batch_items
 from encoder.quant.divergence import Objective
 from encoder.towers.text import MAX_TOKENS, load_tokenizer, pad

@@ -18,8 +18,8 @@ import numpy as np
 
 from encoder.errors import ModelError
 from encoder.models.base import Model
-from encoder.models.hub_files import check_files, fetch, hash_files
-from encoder.models.hub_gate import text_network
+from encoder.models.prepare.hub_gate import text_network
+from encoder.models.sources.hub_files import check_files, fetch, hash_files
 from encoder.space import Space
 from encoder.towers import hub as towers
 from encoder.towers.base import Tower

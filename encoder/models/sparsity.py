@@ -1,4 +1,4 @@
-"""Which gate the bundle's text network runs with, and from which file."""
+"""Which gate a text network runs with, and from which file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from encoder.dsre.cost import Shape
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.predictor import Predictor, word_means
 from encoder.errors import InputError, ModelError
-from encoder.models.gates import CHUNKS, TEXT_GATE
+from encoder.models.prepare.sparse_network import SPARSE_FLOAT, SPARSE_INT8, SPARSE_RECIPE, build
 
 if TYPE_CHECKING:
     from encoder.models.precision import Precision
@@ -29,9 +29,18 @@ if TYPE_CHECKING:
 Wish: TypeAlias = bool | str | Mapping[str, Any]
 """What ``enable_dsre=`` takes, see `Sparsity.parse`."""
 
-SPARSE_FLOAT, SPARSE_INT8 = "model.sparse.onnx", "model.sparse.int8.onnx"
-SPARSE_RECIPE = 2
-"""Raise it when the sparse networks compute other numbers from the same gate."""
+
+@dataclass(frozen=True)
+class Gates:
+    """The gates that come with a model.
+
+    Args:
+        text: of its text network.
+        chunks: predicts embeddings of windows from words, see `encoder.dsre.predictor`.
+    """
+
+    text: Path
+    chunks: Path
 
 
 @dataclass(frozen=True)
@@ -42,13 +51,15 @@ class Sparsity:
         gate: of the text network.
         chunks: of the windows of a long document near ones, by this cosine, share an embedding;
             None encodes all.
+        predictor: the file that the chunk gate takes.
     """
 
     gate: GateFile
     chunks: float | None = None
+    predictor: Path | None = None
 
     @classmethod
-    def parse(cls, wish: Wish, precision: Precision) -> Sparsity | None:
+    def parse(cls, wish: Wish, precision: Precision, gates: Gates) -> Sparsity | None:
         """Read True, False, ``auto``, a file that ``anymodal dsre calibrate`` wrote, or chunks.
 
         ``{"chunks": 0.75}`` is True and the chunk gate, ``{"chunks": 0.75, "gate": FILE}`` has a
@@ -60,7 +71,7 @@ class Sparsity:
                 a tower made by ``anymodal quantize`` stands in for the text network.
         """
         if isinstance(wish, Mapping):
-            return cls._with_chunks(wish, precision)
+            return cls._with_chunks(wish, precision, gates)
         if wish is False:
             return None
         if "text" in precision.folders:
@@ -72,55 +83,62 @@ class Sparsity:
                 remedy='Use quantization="int8" or None with it, or leave enable_dsre out.',
             )
         if wish is True or wish == "auto":
-            return cls(GateFile.load(TEXT_GATE))
+            return cls(GateFile.load(gates.text))
         return cls(gate_from(wish))
 
     @property
     def identity(self) -> str:
         """What of this changes a vector."""
         own = f"{self.gate.identity} recipe:{SPARSE_RECIPE}"
-        if self.chunks is None:
+        if self.chunks is None or self.predictor is None:
             return own
-        return f"{own} chunks:{self.chunks:g} {Predictor.load(CHUNKS).identity}"
+        return f"{own} chunks:{self.chunks:g} {Predictor.load(self.predictor).identity}"
 
     @classmethod
-    def _with_chunks(cls, wish: Mapping[str, Any], precision: Precision) -> Sparsity:
+    def _with_chunks(cls, wish: Mapping[str, Any], precision: Precision, gates: Gates) -> Sparsity:
         tau = wish.get("chunks")
         if isinstance(tau, bool) or not isinstance(tau, float | int) or not 0.0 < tau <= 1.0:
             raise InputError('enable_dsre["chunks"]', got=repr(tau), wanted="above 0, up to 1")
         if unknown := wish.keys() - {"chunks", "gate"}:
             raise InputError("enable_dsre", got=f"{sorted(unknown)}", wanted="chunks and gate")
-        sparsity = cls.parse(wish.get("gate", True), precision)
+        sparsity = cls.parse(wish.get("gate", True), precision, gates)
         if sparsity is None:
             raise InputError('enable_dsre["gate"]', got="no gate", wanted="True or a file")
-        return replace(sparsity, chunks=float(tau))
+        return replace(sparsity, chunks=float(tau), predictor=gates.chunks)
 
-    def chunk_gate(self, bundle: Path) -> ChunkGate | None:
-        """Which windows of a long text need not be encoded, if ``chunks`` asks for it."""
-        if self.chunks is None:
+    def chunk_gate(self, weights: Path) -> ChunkGate | None:
+        """Which windows of a long text need not be encoded, if ``chunks`` asks for it.
+
+        Args:
+            weights: the folder of the text network.
+        """
+        if self.chunks is None or self.predictor is None:
             return None
         from encoder.towers.windowed_text import ChunkGate
 
-        folder, rarity = bundle / "text", self.gate.rarity
-        predictor, words = Predictor.load(CHUNKS), word_vectors(folder)
+        rarity = self.gate.rarity
+        predictor, words = Predictor.load(self.predictor), word_vectors(weights)
 
         def predict(windows: Sequence[NDArray[np.int64]]) -> Embeddings:
             return predictor.predict(word_means(windows, words, rarity))
 
-        return ChunkGate(predict, self.chunks, shape_of(folder))
+        return ChunkGate(predict, self.chunks, shape_of(weights))
 
-    def network(self, bundle: Path, precision: Precision, n_threads: int | None) -> SparseNetwork:
-        """The sparse text network of the bundle; made when it is opened for the first time.
+    def network(self, weights: Path, precision: Precision, n_threads: int | None) -> SparseNetwork:
+        """The sparse text network; made when it is opened for the first time.
+
+        Args:
+            weights: the folder of the dense one.
+            precision: int8 or not.
+            n_threads: threads of one run; None for every core.
 
         Opening it raises a ModelError if it cannot be made or run.
         """
         from encoder.towers.sparse_text import SparseNetwork
 
         def path() -> Path:
-            from encoder.models.text_gate import build
-
             name = SPARSE_INT8 if precision.int8 else SPARSE_FLOAT
-            return build(bundle / "text", self.gate, name)
+            return build(weights, self.gate, name)
 
         def open_plain() -> Session:
             from encoder.models.precision import open_shared, side_by_side
@@ -132,8 +150,7 @@ class Sparsity:
 
             return ProfiledSession(path(), n_threads=n_threads)
 
-        shape = shape_of(bundle / "text")
-        return SparseNetwork(open_plain, open_profiled, self.gate.settings, shape)
+        return SparseNetwork(open_plain, open_profiled, self.gate.settings, shape_of(weights))
 
 
 def gate_from(wish: str) -> GateFile:

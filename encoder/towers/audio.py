@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import TypeAlias, cast
 
 import numpy as np
@@ -17,7 +16,6 @@ from encoder.towers.listening import tell
 from encoder.towers.logmel import HOP, SAMPLING_RATE, mel_power, resample, scale
 from encoder.towers.sound_labels import (
     SoundLabels,
-    load_sound_labels,
     point,
     sound_features,
     ucs_probabilities,
@@ -172,27 +170,3 @@ def unpack_samples(item: Blocks) -> NDArray[np.float32]:
     """The samples at 16 kHz, float32 [n]."""
     samples: NDArray[np.float32] = item["samples"].reshape(-1)
     return samples[: int(item["n_samples"].sum())]
-
-
-def load(
-    folder: Path,
-    text_tower: Tower,
-    *,
-    n_threads: int | None = None,
-    session: Session | None = None,
-) -> AudioTower:
-    """The audio tower of a bundle's folder, which holds the parts ``audio`` and ``speech``.
-
-    Args:
-        folder: the bundle's folder.
-        text_tower: embeds what is said.
-        n_threads: threads of one run; None for every core.
-        session: runs the sound network instead of the part's ``model.onnx``.
-    """
-    from encoder.runtime.onnx import OnnxSession
-
-    session = session or OnnxSession(folder / "audio" / "model.onnx", n_threads=n_threads)
-    # A second thread makes the tiny model no faster (135 ms a sentence, and 152 with two), and the
-    # sound network needs that core beside it.
-    speech = Speech(folder / "speech", n_threads=1)
-    return AudioTower(session, speech, load_sound_labels(), text_tower)

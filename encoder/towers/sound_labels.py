@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from encoder.errors import ModelError
 from encoder.space import l2_normalize
 
-TABLE = Path(__file__).parents[1] / "models" / "tables" / "sound_labels.npz"
 _TEMPERATURE = 2.0
 _N_NAMES = 10
 # No feature may be further from its mean than this many deviations: a strange sound stays modest.
@@ -69,7 +68,7 @@ class SoundHead:
         return softmax(scaled @ self.weights + self.bias)
 
 
-def load_sound_labels(path: Path = TABLE) -> SoundLabels:
+def load_sound_labels(path: Path) -> SoundLabels:
     """Read the table that ``scripts/build_sound_labels.py`` wrote.
 
     Raises:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from encoder import MultiModalEncoder
 from encoder.config import EncoderConfig
-from encoder.models.bundle import cache_home
+from encoder.models.locations import cache_home
 from examples.speech import Speaker
 from ingest import IngestConfig
 from search.store.base import VectorStore

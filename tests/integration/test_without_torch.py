@@ -17,7 +17,7 @@ import pytest
 import soundfile
 import soxr
 
-from encoder.models.bundle import cache_home
+from encoder.models.locations import cache_home
 from examples.speech import Speaker
 from tests.media import tone, write_film
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from encoder.models.base import Model
-from encoder.models.resolve import load_model
+from encoder.models.open import load_model
 from encoder.towers.base import Tower
 from encoder.types import IMAGE, TEXT, Embeddings
 

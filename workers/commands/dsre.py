@@ -50,7 +50,7 @@ def calibrate(model: str, texts: Path, max_loss: float, out: Path, as_json: bool
     judge. Run what came out with ANYMODAL_ENCODER__ENABLE_DSRE=FILE.
     """
     from encoder.dsre.documents import read_documents
-    from encoder.models.text_gate import calibrate_text
+    from encoder.models.prepare.text_gate import calibrate_text
     from workers.output import console
 
     progress = console(stderr=True)
@@ -76,7 +76,7 @@ def distill(
     """
     from encoder.dsre.documents import read_documents
     from encoder.dsre.tuning import Plan
-    from encoder.models.text_gate import distill_text
+    from encoder.models.prepare.text_gate import distill_text
     from workers.output import console
 
     plan = Plan(n_steps=steps, seed=seed)

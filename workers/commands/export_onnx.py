@@ -22,7 +22,7 @@ def export_onnx(folder: Path, out: Path, target: Literal["onnxruntime", "tensorr
 
     A file for TensorRT is checked against its published rules; TensorRT itself is not run.
     """
-    from encoder.models.quantized_tower import export_tower
+    from encoder.models.prepare.quantized_tower import export_tower
     from workers.output import console, print_json, wants_json
 
     report = export_tower(folder, out, target=target)

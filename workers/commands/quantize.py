@@ -54,7 +54,7 @@ def quantize(
     its ONNX file and the measurements to the folder. Run it with
     ANYMODAL_ENCODER__QUANTIZATION=FOLDER.
     """
-    from encoder.models.quantized_tower import quantize_tower
+    from encoder.models.prepare.quantized_tower import quantize_tower
     from workers.output import console, print_json, wants_json
 
     with warnings.catch_warnings(record=True) as warned:

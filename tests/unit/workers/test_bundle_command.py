@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from encoder.errors import BundleError
-from encoder.models.wheels import Progress
+from encoder.models.sources.bundle.wheels import Progress
 from workers.commands.bundle import bundle, describe
 
 

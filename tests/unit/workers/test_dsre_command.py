@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from encoder import MultiModalEncoder
 from encoder.dsre.gatefile import GateFile
 from encoder.errors import InputError, ModelError
-from encoder.models.break_even import break_even
+from encoder.models.prepare.break_even import break_even
 from workers.cli import anymodal
 
 pytestmark = pytest.mark.usefixtures("bundle_home")

@@ -11,8 +11,9 @@ import pytest
 
 from encoder.dsre.gatefile import GateFile
 from encoder.errors import InputError, ModelError
-from encoder.models.break_even import Runs, break_even, bundle_runs, raise_to_break_even
-from encoder.models.gates import TEXT_GATE
+from encoder.models.prepare.break_even import Runs, break_even, raise_to_break_even
+from encoder.models.prepare.bundle_gate import bundle_runs
+from encoder.models.sources.bundle.gates import TEXT_GATE
 
 
 @pytest.mark.parametrize(

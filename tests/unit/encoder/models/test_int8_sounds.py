@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from encoder import MultiModalEncoder
 from encoder.config import EncoderConfig
 from encoder.errors import ModelError
-from encoder.models import precision, prepare
-from encoder.models.precision import Precision
-from encoder.models.wheels import sha256_of
+from encoder.models.hashing import sha256_of
+from encoder.models.prepare import bundle_graphs
+from encoder.models.sources.bundle import int8
+from encoder.models.sources.bundle.networks import FLOAT, INT8, network, parse_precision
 from encoder.runtime.base import Session
 from encoder.runtime.onnx import OnnxSession
 from encoder.towers.audio import cut
@@ -49,7 +50,7 @@ def blocks() -> Blocks:
 
 @pytest.fixture(scope="module")
 def sessions(bundle_home: Path) -> Mapping[str, OnnxSession]:
-    names = (precision.FLOAT, precision.INT8)
+    names = (FLOAT, INT8)
     return {name: OnnxSession(bundle_home / "audio" / name, n_threads=1) for name in names}
 
 
@@ -74,11 +75,9 @@ def test_sounds_are_near_to_float(encoders: Mapping[str | None, MultiModalEncode
 def test_the_int8_file_runs(
     wish: str, bundle_home: Path, sessions: Mapping[str, OnnxSession], blocks: Blocks
 ) -> None:
-    opened = Precision.parse(wish).open(bundle_home, "audio", 1)
+    opened = parse_precision(wish).open(network(bundle_home, "audio"), 1)
 
-    for found, wanted in zip(
-        run(opened, blocks), run(sessions[precision.INT8], blocks), strict=True
-    ):
+    for found, wanted in zip(run(opened, blocks), run(sessions[INT8], blocks), strict=True):
         np.testing.assert_array_equal(found, wanted)
 
 
@@ -86,54 +85,52 @@ def test_a_part_without_the_file_runs_in_float(
     tmp_path: Path, bundle_home: Path, sessions: Mapping[str, OnnxSession], blocks: Blocks
 ) -> None:
     (tmp_path / "audio").mkdir()
-    (tmp_path / "audio" / precision.FLOAT).symlink_to(bundle_home / "audio" / precision.FLOAT)
+    (tmp_path / "audio" / FLOAT).symlink_to(bundle_home / "audio" / FLOAT)
 
-    opened = Precision.parse("auto").open(tmp_path, "audio", 1)
+    opened = parse_precision("auto").open(network(tmp_path, "audio"), 1)
 
-    for found, wanted in zip(
-        run(opened, blocks), run(sessions[precision.FLOAT], blocks), strict=True
-    ):
+    for found, wanted in zip(run(opened, blocks), run(sessions[FLOAT], blocks), strict=True):
         np.testing.assert_array_equal(found, wanted)
 
 
 def test_a_block_is_heard_alike_among_others(
     sessions: Mapping[str, OnnxSession], blocks: Blocks
 ) -> None:
-    together = run(sessions[precision.INT8], blocks)
+    together = run(sessions[INT8], blocks)
 
     for index in range(len(blocks)):
-        alone = run(sessions[precision.INT8], blocks[index : index + 1])
+        alone = run(sessions[INT8], blocks[index : index + 1])
         for found, wanted in zip(alone, together, strict=True):
             np.testing.assert_allclose(found[0], wanted[index], rtol=1e-5, atol=1e-5)
 
 
 def test_the_space_changes_with_the_ranges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = Precision.parse("int8").identity
+    before = parse_precision("int8").identity
     other = tmp_path / "audio.json"
-    other.write_text(prepare.AUDIO_RANGES.read_text("utf-8").replace("[0, 14.8", "[0, 14.9"))
+    other.write_text(int8.AUDIO_RANGES.read_text("utf-8").replace("[0, 14.8", "[0, 14.9"))
 
-    monkeypatch.setattr(precision, "AUDIO_RANGES", other)
+    monkeypatch.setattr(int8, "AUDIO_RANGES", other)
 
-    assert Precision.parse("int8").identity == Precision.parse("auto").identity != before
+    assert parse_precision("int8").identity == parse_precision("auto").identity != before
 
 
 def test_preparing_again_gives_the_same_file(tmp_path: Path, bundle_home: Path) -> None:
-    (tmp_path / precision.FLOAT).symlink_to(bundle_home / "audio" / precision.FLOAT)
+    (tmp_path / FLOAT).symlink_to(bundle_home / "audio" / FLOAT)
 
-    prepare.quantize_audio(tmp_path)
+    bundle_graphs.quantize_audio(tmp_path)
 
     manifest = json.loads((bundle_home / "audio" / "manifest.json").read_text("utf-8"))
-    assert sha256_of(tmp_path / precision.INT8) == manifest["files"][precision.INT8]["sha256"]
+    assert sha256_of(tmp_path / INT8) == manifest["files"][INT8]["sha256"]
 
 
 def test_a_network_that_hears_otherwise_is_refused(
     tmp_path: Path, bundle_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / precision.FLOAT).symlink_to(bundle_home / "audio" / precision.FLOAT)
-    ranges = json.loads(prepare.AUDIO_RANGES.read_text("utf-8"))
+    (tmp_path / FLOAT).symlink_to(bundle_home / "audio" / FLOAT)
+    ranges = json.loads(int8.AUDIO_RANGES.read_text("utf-8"))
     other = tmp_path / "audio.json"
     other.write_text(json.dumps({name: [0, high / 20] for name, (_, high) in ranges.items()}))
-    monkeypatch.setattr(prepare, "AUDIO_RANGES", other)
+    monkeypatch.setattr(bundle_graphs, "AUDIO_RANGES", other)
 
     with pytest.raises(ModelError, match=r"features have a cosine of .*pyproject\.toml"):
-        prepare.quantize_audio(tmp_path)
+        bundle_graphs.quantize_audio(tmp_path)

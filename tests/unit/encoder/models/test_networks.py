@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from encoder.errors import InputError, ModelError
-from encoder.models.networks import evenly, files, load_network, paragraphs, texts
+from encoder.models.prepare.bundle_networks import evenly, files, load_network, paragraphs, texts
 
 pytestmark = pytest.mark.usefixtures("bundle_home")
 

@@ -11,9 +11,9 @@ import pytest
 from encoder import MultiModalEncoder
 from encoder.config import EncoderConfig
 from encoder.errors import ModelError
-from encoder.models.precision import Precision
-from encoder.models.resolve import load_model
-from encoder.models.wheels import sha256_of
+from encoder.models.hashing import sha256_of
+from encoder.models.open import load_model
+from encoder.models.sources.bundle.networks import parse_precision
 
 TEXTS = [
     "A red car on a wet road",
@@ -107,11 +107,11 @@ def test_a_folder_stands_in_for_its_tower(
 def test_a_folder_with_another_network_is_refused(folder: Path) -> None:
     tell(folder, sha256="1" * 64)
     with pytest.raises(ModelError, match=r"model\.onnx is missing, or not.*anymodal quantize"):
-        Precision.parse(str(folder))
+        parse_precision(str(folder))
 
     (folder / "model.onnx").unlink()
     with pytest.raises(ModelError, match=r"model\.onnx is missing"):
-        Precision.parse(str(folder))
+        parse_precision(str(folder))
 
 
 @pytest.mark.parametrize("facts", [{"tower": "smell"}, {"model": "hf:a/b"}])
@@ -119,17 +119,17 @@ def test_a_folder_for_another_tower_is_refused(folder: Path, facts: dict[str, st
     tell(folder, sha256=sha256_of(folder / "model.onnx"), **facts)
 
     with pytest.raises(ModelError, match="Towers of bundle:default can be replaced"):
-        Precision.parse(str(folder))
+        parse_precision(str(folder))
 
 
 def test_a_folder_without_a_manifest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="holds no quantized tower"):
-        Precision.parse(str(tmp_path))
+        parse_precision(str(tmp_path))
 
 
 def test_an_unknown_setting_lists_the_known() -> None:
     with pytest.raises(ModelError, match=r"'int9' is neither.*\"int8\", \"auto\", None"):
-        Precision.parse("int9")
+        parse_precision("int9")
 
 
 def test_other_models_run_as_they_are(tmp_path: Path) -> None:

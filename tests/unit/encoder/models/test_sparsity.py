@@ -14,9 +14,9 @@ from encoder.config import EncoderConfig
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.retrieval import compare, search
 from encoder.errors import ModelError
-from encoder.models.gates import TEXT_GATE
 from encoder.models.precision import Precision
-from encoder.models.sparsity import Sparsity
+from encoder.models.sources.bundle.gates import TEXT_GATE
+from encoder.models.sources.bundle.networks import parse_sparsity
 from encoder.towers.text import load_tokenizer
 
 SHORT = ["rain", "A red car on a wet road", "the council voted on the budget " * 12]
@@ -133,7 +133,7 @@ def test_a_file_of_ones_own_gives_a_space_of_its_own(
 
 def test_a_quantized_tower_has_no_gate(tmp_path: Path) -> None:
     precision = Precision(folders={"text": tmp_path})
-    assert Sparsity.parse("auto", precision) is None
-    assert Sparsity.parse(False, precision) is None
+    assert parse_sparsity("auto", precision) is None
+    assert parse_sparsity(False, precision) is None
     with pytest.raises(ModelError, match="quantized text tower"):
-        Sparsity.parse(True, precision)
+        parse_sparsity(True, precision)

@@ -12,7 +12,7 @@ from encoder import MultiModalEncoder
 from encoder.config import EncoderConfig
 from encoder.errors import InputError, ModelError
 from encoder.models.precision import Precision
-from encoder.models.sparsity import Sparsity
+from encoder.models.sources.bundle.networks import parse_sparsity
 
 
 def make(tau: float | None) -> MultiModalEncoder:
@@ -84,14 +84,14 @@ def test_a_document_does_not_depend_on_its_batch(near: MultiModalEncoder, texts:
 @pytest.mark.parametrize("tau", [0, 1.5, "much", None, True, float("nan")])
 def test_chunks_out_of_range(tau: object) -> None:
     with pytest.raises(InputError, match=r'enable_dsre\["chunks"\]'):
-        Sparsity.parse({"chunks": tau}, Precision())
+        parse_sparsity({"chunks": tau}, Precision())
 
 
 def test_other_keys_and_no_gate(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"\['tau'\]"):
-        Sparsity.parse({"chunks": 0.7, "tau": 1}, Precision())
+        parse_sparsity({"chunks": 0.7, "tau": 1}, Precision())
     with pytest.raises(InputError, match="no gate"):
-        Sparsity.parse({"chunks": 0.7, "gate": False}, Precision())
+        parse_sparsity({"chunks": 0.7, "gate": False}, Precision())
     with pytest.raises(ModelError, match="no chunk gate"):
         MultiModalEncoder(f"dir:{tmp_path}", enable_dsre={"chunks": 0.7})
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from encoder.errors import InputError, ModelError
-from encoder.models.default import image_labels
+from encoder.models.sources.bundle.model import image_labels
 from encoder.networks.efficientnet_lite import Block, BlockSize, SamePadConv
 from encoder.quant.ranges import activation_ranges, quantiles
 from encoder.quant.static import logit_agreement, quantize_static

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from encoder.errors import InputError
+from encoder.models.sources.bundle.model import audio_tower
+from encoder.models.sources.bundle.networks import FLOAT
+from encoder.runtime.onnx import OnnxSession
 from encoder.towers import audio, text
 from encoder.towers.audio import AudioTower
 from encoder.towers.logmel import power_spectrum, scale
@@ -19,7 +22,8 @@ RATE = 44_100
 @pytest.fixture(scope="module")
 def tower(bundle_home: Path) -> AudioTower:
     text_tower = text.load(bundle_home / "text", n_threads=1)
-    return audio.load(bundle_home, text_tower, n_threads=1)
+    session = OnnxSession(bundle_home / "audio" / FLOAT, n_threads=1)
+    return audio_tower(bundle_home, text_tower, session)
 
 
 def noise(duration_s: float, seed: int = 0, rate: int = RATE) -> Waveform:

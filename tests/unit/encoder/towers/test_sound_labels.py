@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from encoder.errors import ModelError
+from encoder.models.sources.bundle.model import SOUND_LABELS
 from encoder.towers import sound_labels
 
 
 def test_the_table_is_whole() -> None:
-    labels = sound_labels.load_sound_labels()
+    labels = sound_labels.load_sound_labels(SOUND_LABELS)
     assert labels.ucs.shape == (82, 384)
     assert np.linalg.norm(labels.ucs, axis=1) == pytest.approx(1, abs=1e-3)
     assert [len(columns) for columns in labels.columns] == [78, 79]
@@ -24,7 +25,7 @@ def test_the_table_is_whole() -> None:
 
 
 def test_probabilities_sum_to_one() -> None:
-    labels = sound_labels.load_sound_labels()
+    labels = sound_labels.load_sound_labels(SOUND_LABELS)
     rng = np.random.default_rng(0)
     logits = [rng.normal(size=(3, len(c))).astype(np.float32) * 5 for c in labels.columns]
     assert sound_labels.ucs_probabilities(logits, labels).sum() == pytest.approx(1, abs=1e-5)

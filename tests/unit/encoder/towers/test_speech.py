@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 
 from encoder.errors import ModelError
-from encoder.models.bundle import cache_home
-from encoder.towers import audio, speech, text
+from encoder.models.locations import cache_home
+from encoder.models.sources.bundle.model import audio_tower
+from encoder.models.sources.bundle.networks import FLOAT
+from encoder.runtime.onnx import OnnxSession
+from encoder.towers import speech, text
 from encoder.towers.audio import AudioTower
 from encoder.towers.listening import listening
 from encoder.types import Waveform
@@ -24,7 +27,8 @@ PAUSE_S = 3.0
 
 @pytest.fixture(scope="module")
 def tower(bundle_home: Path) -> AudioTower:
-    return audio.load(bundle_home, text.load(bundle_home / "text", n_threads=1), n_threads=1)
+    session = OnnxSession(bundle_home / "audio" / FLOAT, n_threads=1)
+    return audio_tower(bundle_home, text.load(bundle_home / "text", n_threads=1), session)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Make unpacked weights ready to serve: one ONNX file per network, checked against torch.
+"""Make the bundle's weights ready to serve: one ONNX file per network, checked against torch.
 
 Serving then needs ONNX Runtime only: torch alone would take about 250 MB of memory.
 """
@@ -13,24 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from encoder.errors import ModelError
+from encoder.models.sources.bundle.int8 import AUDIO_FLOAT, AUDIO_RANGES, IMAGE_RANGES
 from encoder.runtime.base import Array
 
 if TYPE_CHECKING:
     from encoder.networks.bert import SentenceBert
-
-IMAGE_RANGES = Path(__file__).parent / "ranges" / "image.json"
-"""Ranges of EfficientNet-Lite2's activations, by ``scripts/fit_activation_ranges.py``."""
-
-AUDIO_RANGES = Path(__file__).parent / "ranges" / "audio.json"
-"""Ranges of aiSFX's activations, by the same script."""
-
-AUDIO_FLOAT = ("blocks.0.conv1", "heads")
-"""What of aiSFX stays float: its first layer, of one channel, takes no time and loses most in
-int8 (the mean cosine of a sound's embedding to float falls from .9997 to .9985); the classifiers
-take none either."""
-
-TEXT_INT8_RECIPE = 2
-"""Raise it when `encoder.quant.dynamic` computes other numbers."""
 
 _TEXT_COSINE = 0.99
 """Cosine of int8 and float vectors of random tokens, at least; .995 was measured, .998 on texts."""

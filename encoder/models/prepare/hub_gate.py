@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from encoder.errors import ModelError
+from encoder.models.prepare.break_even import GateSubject, Run
 from encoder.towers.hub_merging import MergingForward, TextNetwork
 
 if TYPE_CHECKING:
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     from encoder.dsre.gatefile import GateFile
     from encoder.dsre.judge import Tokenize
     from encoder.dsre.network import Pooling
-    from encoder.models.break_even import Run
 
 _REMEDY = 'Leave enable_dsre out or "auto": it runs dense.'
 _TEXTS_AT_ONCE = 32
@@ -52,6 +53,17 @@ def text_network(name: str, model: SentenceTransformer, prompt: str = "") -> Tex
     return TextNetwork(model, network, poolings[mode], [model[i] for i in range(2, len(model))])
 
 
+def subject(name: str, model: SentenceTransformer, prompt: str) -> GateSubject:
+    """A model to fit a gate to.
+
+    Raises:
+        ModelError: see `text_network`.
+    """
+    network = text_network(name, model, prompt)
+    tokenize = tokenizer_of(model, prompt)
+    return GateSubject(network.transformer, tokenize, partial(runs, network), network.pooling)
+
+
 def tokenizer_of(model: SentenceTransformer, prompt: str) -> Tokenize:
     """Texts to token ids, as the text tower makes them."""
 
@@ -69,7 +81,7 @@ def tokenizer_of(model: SentenceTransformer, prompt: str) -> Tokenize:
 
 @contextmanager
 def runs(network: TextNetwork, gate: GateFile) -> Iterator[tuple[Run, Run]]:
-    """The dense and the sparse network for `encoder.models.break_even`, on one thread."""
+    """The dense and the sparse network for `encoder.models.prepare.break_even`, on one thread."""
     import torch
 
     merging = MergingForward(network, gate)

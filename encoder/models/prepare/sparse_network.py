@@ -1,0 +1,69 @@
+"""The text network with a gate as an ONNX file: made once, then kept.
+
+Serving imports this and finds the file made; torch is imported only to make it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from encoder.errors import ModelError
+from encoder.models.locations import cache_home
+
+if TYPE_CHECKING:
+    from encoder.dsre.gatefile import GateFile
+    from encoder.networks.bert import SentenceBert
+
+SPARSE_FLOAT, SPARSE_INT8 = "model.sparse.onnx", "model.sparse.int8.onnx"
+SPARSE_RECIPE = 2
+"""Raise it when the sparse networks compute other numbers from the same gate."""
+
+
+def write(model: SentenceBert, gate: GateFile, target: Path) -> None:
+    """Write the sparse network to ``target``, whose name tells the precision."""
+    from encoder.dsre.export import export_sparse
+    from encoder.dsre.int8 import quantize_sparse
+    from encoder.dsre.network import SparseEncoder
+
+    if target.name == SPARSE_INT8:
+        quantize_sparse(model, gate, target)
+    else:
+        export_sparse(SparseEncoder(model, gate), target)
+
+
+def build(weights: Path, gate: GateFile, name: str) -> Path:
+    """The sparse network with a gate; made once, then kept.
+
+    It takes about half a minute, and most users never need it, so `prepare_text` does not do it.
+
+    Args:
+        weights: the folder of the dense network.
+        gate: fitted to it.
+        name: `SPARSE_INT8` or `SPARSE_FLOAT`.
+
+    Raises:
+        ModelError: the gate is for another network, or there is no place to write.
+    """
+    from filelock import FileLock
+
+    folder = cache_home() / "dsre" / f"{gate.identity.partition(':')[2]}-{SPARSE_RECIPE}"
+    target = folder / name
+    if target.exists():
+        return target
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock"), TemporaryDirectory(dir=folder) as scratch:
+            if not target.exists():
+                from encoder.networks.bert import load_sentence_bert  # and torch
+
+                made = Path(scratch) / name
+                write(load_sentence_bert(weights), gate, made)
+                made.replace(target)
+    except OSError as error:
+        raise ModelError(
+            f"The sparse network cannot be written to {target}: {error}.",
+            remedy="Free 100 MB of disk there, or set ANYMODAL_HOME to another folder.",
+        ) from error
+    return target

@@ -1,0 +1,122 @@
+"""The token gate of a model's text network: fit one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from encoder.models.prepare.break_even import GateSubject, raise_to_break_even
+from encoder.models.spec import ModelSpec
+from encoder.towers.text import MAX_TOKENS
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from encoder.dsre.documents import Document
+    from encoder.dsre.gatefile import GateFile
+    from encoder.dsre.settings import Preset
+    from encoder.dsre.tuning import Plan
+
+_DEEP = 10
+"""As many layers take the thresholds that were measured on twelve, fewer those measured on six."""
+
+
+def calibrate_text(
+    model: str,
+    documents: Iterable[Document],
+    *,
+    max_loss: float = 0.003,
+    report: Callable[[str], None] | None = None,
+) -> GateFile:
+    """Fit a gate to a model's text tower; see `encoder.dsre.calibrate.calibrate`.
+
+    Its shortest length is then raised to where it pays, see `encoder.models.prepare.break_even`.
+
+    Args:
+        model: ``bundle:default``, or a BERT-like sentence encoder, ``hf:org/name@revision`` or
+            ``dir:path``.
+        documents: see there.
+        max_loss: see there.
+        report: see there.
+
+    Raises:
+        ModelError: a model that takes no gate, or no gate loses so little, or it never saves
+            time.
+        InputError: too few documents.
+    """
+    from encoder.dsre.calibrate import calibrate
+
+    documents = list(documents)
+    on = _open(model)
+    gate = calibrate(
+        on.dense, on.tokenize, documents, max_loss=max_loss, pooling=on.pooling,
+        preset=_preset(on.dense), report=report,
+    )  # fmt: skip
+    return _raised(gate, on, documents, report)
+
+
+def distill_text(
+    model: str,
+    documents: Iterable[Document],
+    *,
+    plan: Plan,
+    more: Sequence[str] = (),
+    max_loss: float = 0.003,
+    max_tokens: int = MAX_TOKENS,
+    report: Callable[[str], None] | None = None,
+) -> GateFile:
+    """Train a gate for a model's text tower; see `encoder.dsre.distill.distill`.
+
+    Args:
+        model: see `calibrate_text`.
+        documents: see there.
+        plan: see there.
+        more: other texts to train with.
+        max_loss: see there.
+        max_tokens: where the bundle's texts are cut; the tower itself cuts at `MAX_TOKENS`.
+        report: see there.
+
+    Raises:
+        ModelError: a model that takes no gate, or the gate loses too much.
+        InputError: too few documents.
+    """
+    from encoder.dsre.distill import distill
+
+    documents = list(documents)
+    on = _open(model, max_tokens)
+    gate = distill(
+        on.dense, on.tokenize, documents, plan=plan, more=on.tokenize(more),
+        max_loss=max_loss, pooling=on.pooling, report=report,
+    )  # fmt: skip
+    return _raised(gate, on, documents, report)
+
+
+def _raised(
+    gate: GateFile,
+    on: GateSubject,
+    documents: Sequence[Document],
+    report: Callable[[str], None] | None,
+) -> GateFile:
+    """The gate from the length on at which it pays."""
+    bodies = on.tokenize([document.body for document in documents])
+    return raise_to_break_even(gate, on.runs, bodies, report=report)
+
+
+def _preset(dense: nn.Module) -> Preset:
+    """The thresholds to begin with: deep networks look alike earlier."""
+    from encoder.dsre.adapters import blocks_of
+
+    return "I1" if blocks_of(dense).shape.n_layers < _DEEP else "J1"
+
+
+def _open(model: str, max_tokens: int = MAX_TOKENS) -> GateSubject:
+    spec = ModelSpec.parse(model)
+    if spec.kind == "bundle":
+        from encoder.models.prepare.bundle_gate import open_subject
+
+        return open_subject(max_tokens)
+    from encoder.models.hub import open_joint
+    from encoder.models.prepare.hub_gate import subject
+
+    _, joint, prompt, _ = open_joint(spec.name, spec.revision, device="cpu")
+    return subject(model, joint.model, prompt)

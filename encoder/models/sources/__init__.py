@@ -1,0 +1,1 @@
+"""Where weights come from, before anything is prepared from them."""

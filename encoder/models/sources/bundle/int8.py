@@ -1,0 +1,28 @@
+"""What decides the numbers of the bundle's networks in int8."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+IMAGE_RANGES = Path(__file__).parent / "ranges" / "image.json"
+"""Ranges of EfficientNet-Lite2's activations, by ``scripts/fit_activation_ranges.py``."""
+
+AUDIO_RANGES = Path(__file__).parent / "ranges" / "audio.json"
+"""Ranges of aiSFX's activations, by the same script."""
+
+AUDIO_FLOAT = ("blocks.0.conv1", "heads")
+"""What of aiSFX stays float: its first layer, of one channel, takes no time and loses most in
+int8 (the mean cosine of a sound's embedding to float falls from .9997 to .9985); the classifiers
+take none either."""
+
+TEXT_INT8_RECIPE = 2
+"""Raise it when `encoder.quant.dynamic` computes other numbers."""
+
+
+def int8_identity() -> str:
+    """What of the int8 networks changes a vector, for the space's fingerprint."""
+    image = hashlib.sha256(IMAGE_RANGES.read_bytes())
+    audio = hashlib.sha256(" ".join(AUDIO_FLOAT).encode() + AUDIO_RANGES.read_bytes())
+    ranges = f"image-ranges:{image.hexdigest()[:16]} audio-ranges:{audio.hexdigest()[:16]}"
+    return f"int8 text:{TEXT_INT8_RECIPE} {ranges}"

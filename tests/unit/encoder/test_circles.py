@@ -1,0 +1,79 @@
+"""No file of the encoder needs itself, by whatever way."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import encoder
+
+PACKAGE = Path(encoder.__file__).parent
+
+
+def modules(package: Path) -> dict[str, Path]:
+    """The files of a package by the name that imports them."""
+    found = {}
+    for path in package.rglob("*.py"):
+        parts = path.relative_to(package.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def statements(node: ast.AST) -> Iterator[ast.AST]:
+    """All that may run below a node."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        yield child
+        yield from statements(child)
+
+
+def imports(source: str, known: Mapping[str, Path]) -> Iterator[str]:
+    """Which modules a file imports, above or within functions; not what only types need."""
+    for node in statements(ast.parse(source)):
+        names = [alias.name for alias in getattr(node, "names", ())]
+        if isinstance(node, ast.Import):
+            yield from (name for name in names if name in known)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            within = [f"{node.module}.{name}" for name in names]
+            yield from (one if one in known else node.module for one in within)
+
+
+def circle(package: Path) -> list[str]:
+    """A circle of imports, from a module to itself; empty if there is none."""
+    known = modules(package)
+    graph = {
+        name: {one for one in imports(path.read_text("utf-8"), known) if one in known} - {name}
+        for name, path in known.items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        found: list[str] = error.args[1]
+        return found
+    return []
+
+
+def test_the_encoder_has_none() -> None:
+    assert circle(PACKAGE) == []
+
+
+@pytest.mark.parametrize(
+    ("late", "found"),
+    [
+        ("def f():\n    from a import b", ["a.b", "a.c"]),
+        ("import a.b", ["a.b", "a.c"]),
+        ("if TYPE_CHECKING:\n    from a.b import x", []),
+    ],
+)
+def test_late_imports_count(tmp_path: Path, late: str, found: list[str]) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "__init__.py").write_text("")
+    (tmp_path / "a" / "b.py").write_text("from a.c import f\n")
+    (tmp_path / "a" / "c.py").write_text(late)
+
+    assert sorted(set(circle(tmp_path / "a"))) == found
