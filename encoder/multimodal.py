@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -22,9 +23,11 @@ from encoder.models.base import Model
 from encoder.models.open import load_model
 from encoder.observer import EncoderObserver
 from encoder.registry import registered_modalities
+from encoder.runtime.side_by_side import all_at_once
 from encoder.space import Space, l2_normalize
 from encoder.towers import video as video_tower
 from encoder.towers.base import Prepared, Tower
+from encoder.towers.encoded import Encoded
 from encoder.towers.lazy import LazyTower
 from encoder.towers.listening import is_listening, listening, tell
 from encoder.towers.text_stats import TextStats, counting, is_counted, join, pass_on
@@ -249,10 +252,15 @@ class MultiModalEncoder:
         indices: dict[Modality, list[int]] = defaultdict(list)
         for index, item in enumerate(items):
             indices[item.modality].append(index)
-        parts = [
-            (rows, self._encode_modality(modality, [items[i].content for i in rows]))
-            for modality, rows in indices.items()
-        ]
+        found = self._at_once(
+            [
+                partial(self._encode_modality, modality, [items[i].content for i in rows])
+                for modality, rows in indices.items()
+            ]
+        )
+        for one in found:
+            one.pass_on()
+        parts = [(rows, one.rows) for rows, one in zip(indices.values(), found, strict=True)]
         return scatter(parts, len(items), self.embed_dim)
 
     def transcribe(self, sound: Waveform) -> list[Utterance]:
@@ -297,6 +305,13 @@ class MultiModalEncoder:
         rows = iter(self.encode_items(flat))
         stacked = {m: np.stack([next(rows) for _ in b.items]) for m, b in batches.items()}
         return {m: e[0] if batches[m].single else e for m, e in stacked.items()}
+
+    def _at_once(self, jobs: Sequence[Callable[[], Embeddings]]) -> list[Encoded]:
+        """Towers side by side, where there is more than one thread for them."""
+        apart = [partial(Encoded.of, job) for job in jobs]
+        if self._model.side_by_side and (self._config.n_threads or os.cpu_count() or 1) > 1:
+            return all_at_once(apart)
+        return [job() for job in apart]
 
     def _encode_modality(self, modality: Modality, contents: Sequence[Any]) -> Embeddings:
         if modality == VIDEO and VIDEO not in self._model.towers:

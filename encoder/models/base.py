@@ -21,3 +21,7 @@ class Model:
 
     cuts: tuple[int, ...] = ()
     """Dimensions that an embedding may be cut to (Matryoshka, Kusupati et al. 2022)."""
+
+    side_by_side: bool = True
+    """Whether towers gain from working at the same time: those of torch share one network, which
+    takes all threads for itself."""

@@ -75,7 +75,8 @@ def load(
         identity |= {"dsre": gate.identity}
     by_modality = _towers(joint, text_prompt, media_prompt)
     embed_dim = _embed_dim(by_modality)
-    return Model(Space(embed_dim, identity), by_modality, cuts=_cuts(joint.model, embed_dim))
+    cuts = _cuts(joint.model, embed_dim)
+    return Model(Space(embed_dim, identity), by_modality, cuts=cuts, side_by_side=False)
 
 
 def open_joint(

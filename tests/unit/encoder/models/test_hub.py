@@ -31,7 +31,9 @@ KINDS = {
     "clap_fusion": ({"text", "audio"}, 24),
     "embedding_gemma": ({"text", "image", "audio", "video"}, 24),
 }
-TOWERS = [(kind, modality) for kind, (modalities, _) in KINDS.items() for modality in modalities]
+TOWERS = [
+    (kind, modality) for kind, (modalities, _) in KINDS.items() for modality in sorted(modalities)
+]
 Load = Callable[[str], Model]
 
 
