@@ -1,0 +1,41 @@
+"""Linear layers with weights in 4 bits, blocks of 32; ONNX Runtime multiplies them in int8.
+
+It quantizes the activations itself, each block of a row on its own, so that here too a text's
+vector does not depend on its batch.
+"""
+
+from __future__ import annotations
+
+from encoder.quant.graph import MICROSOFT
+from encoder.quant.rewrite.blocks import BLOCK, quantize_blocks
+from encoder.quant.rewrite.linears import Linear
+from encoder.quant.rewrite.network import Network
+
+_IN_INT8 = 4
+"""`MatMulNBits`' accuracy level that computes in int8."""
+
+
+class Int4Linears:
+    """Replaces layers one by one; layers of one weight share it."""
+
+    def __init__(self, network: Network) -> None:
+        network.uses(MICROSOFT)
+        self._network = network
+        self._weights: dict[str, tuple[str, str]] = {}
+
+    def replace(self, layer: Linear) -> None:
+        """Put the 4-bit form in the place of a layer."""
+        network = self._network
+        n_out, n_in = layer.weight.shape
+        if layer.shared not in self._weights:
+            codes, scales = quantize_blocks(layer.weight)
+            self._weights[layer.shared] = network.constant(codes), network.constant(scales)
+        network.remove(layer.node)
+        end = layer.node.output[0]
+        product = network.add(
+            "MatMulNBits", layer.states, *self._weights[layer.shared], domain=MICROSOFT,
+            output=None if layer.bias else end, K=n_in, N=n_out, bits=4, block_size=BLOCK,
+            accuracy_level=_IN_INT8,
+        )  # fmt: skip
+        if layer.bias:
+            network.add("Add", product, layer.bias, output=end)
