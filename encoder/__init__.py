@@ -15,7 +15,7 @@ from encoder.errors import AnymodalError, InputError, ModelError
 if TYPE_CHECKING:
     from encoder.multimodal import MultiModalEmbeddings, MultiModalEncoder
     from encoder.quant.quantizer import Quantizer
-    from encoder.types import Embeddings, Item, Modality, Waveform
+    from encoder.types import Embeddings, Item, Modality, Role, Waveform
 
 __all__ = [
     "AnymodalError",
@@ -27,6 +27,7 @@ __all__ = [
     "MultiModalEmbeddings",
     "MultiModalEncoder",
     "Quantizer",
+    "Role",
     "Waveform",
 ]
 
@@ -40,7 +41,7 @@ def __getattr__(name: str) -> Any:
         from encoder import multimodal
 
         return getattr(multimodal, name)
-    if name in ("Embeddings", "Item", "Modality", "Waveform"):  # numpy takes 0.1 s
+    if name in ("Embeddings", "Item", "Modality", "Role", "Waveform"):  # numpy takes 0.1 s
         from encoder import types
 
         return getattr(types, name)

@@ -14,12 +14,14 @@ from encoder.errors import InputError
 from encoder.media.spectrogram import SpectrogramLayout, to_sound
 from encoder.types import (
     AUDIO,
+    DOCUMENT,
     IMAGE,
     TEXT,
     VIDEO,
     Clip,
     Item,
     Modality,
+    Role,
     Spectrogram,
     Waveform,
 )
@@ -62,12 +64,14 @@ class AudioFormat:
             )
 
 
-def read_argument(name: str, value: Any, audio: AudioFormat) -> Batch:
+def read_argument(name: str, value: Any, audio: AudioFormat, role: Role = DOCUMENT) -> Batch:
     """Validate one argument of ``encode_multimodal``.
 
     Args:
         name: the argument's name, which is also its modality.
         value: one value, or a list of them (for images also an array [n, h, w, c]).
+        audio: how sounds are given.
+        role: of all its items.
 
     Raises:
         InputError: names the argument (``image[2]``), what came and what is wanted.
@@ -80,7 +84,7 @@ def read_argument(name: str, value: Any, audio: AudioFormat) -> Batch:
         raise InputError(name, got="an empty list", wanted="at least one item")
     labels = [name] if single else [f"{name}[{i}]" for i in range(len(values))]
     contents = [read(label, v, audio) for label, v in zip(labels, values, strict=True)]
-    return Batch([Item(Modality(name), content) for content in contents], single)
+    return Batch([Item(Modality(name), content, role) for content in contents], single)
 
 
 def _is_batch(name: str, value: Any) -> bool:

@@ -6,7 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from threading import Lock
 from time import perf_counter
@@ -34,12 +34,15 @@ from encoder.towers.text_stats import TextStats, counting, is_counted, join, pas
 from encoder.towers.tokens import TokenTower
 from encoder.types import (
     AUDIO,
+    DOCUMENT,
     IMAGE,
+    QUERY,
     TEXT,
     VIDEO,
     Embeddings,
     Item,
     Modality,
+    Role,
     Utterance,
     Waveform,
 )
@@ -158,13 +161,14 @@ class MultiModalEncoder:
         if observer:
             observer.loaded("model", perf_counter() - started)
             _observe_towers(self._model, observer)
-        self._plugins: dict[Modality, Tower] = {}
+        self._space = replace(self._model.space, asymmetric=_asymmetric(self._model))
+        self._plugins: dict[tuple[Modality, Role], Tower] = {}
         self._lock = Lock()
 
     @property
     def space(self) -> Space:
-        """The shared space: dimension, fingerprint and calibration."""
-        return self._model.space
+        """The shared space: dimension, fingerprint, calibration, and where roles matter."""
+        return self._space
 
     @property
     def embed_dim(self) -> int:
@@ -189,6 +193,7 @@ class MultiModalEncoder:
         audio: Any = None,
         video: Any = None,
         *,
+        role: Role = DOCUMENT,
         sampling_rate: int = 16_000,
         audio_kind: str = "waveform",
         n_fft: int | None = None,
@@ -210,6 +215,9 @@ class MultiModalEncoder:
                 `Waveform`, or, with ``audio_kind="spectrogram"``, what librosa makes of a sound
                 [bins, frames].
             video: a path, frames [n, h, w, 3], ``(frames, waveform)`` or a `Clip`.
+            role: "query" for what is searched with, "document" for what is to be found. Where
+                the model tells them apart, only a query finds documents as well as it can. It is
+                "document" unless said, so that a vector equals the one in a store.
             sampling_rate: of bare audio arrays, in Hz.
             audio_kind: ``"waveform"`` or ``"spectrogram"``.
             n_fft: samples of a spectrogram's frame; 2,048, or what a complex one's bins say.
@@ -231,7 +239,7 @@ class MultiModalEncoder:
         layout = SpectrogramLayout(n_fft, hop_length, n_mels, fmin, fmax, power)
         audio_format = AudioFormat(sampling_rate, audio_kind, layout)
         batches = {
-            Modality(name): read_argument(name, value, audio_format)
+            Modality(name): read_argument(name, value, audio_format, role)
             for name, value in given.items()
             if value is not None
         }
@@ -249,13 +257,13 @@ class MultiModalEncoder:
         Raises:
             InputError: this model has no tower for an item's modality.
         """
-        indices: dict[Modality, list[int]] = defaultdict(list)
+        indices: dict[tuple[Modality, Role], list[int]] = defaultdict(list)
         for index, item in enumerate(items):
-            indices[item.modality].append(index)
+            indices[item.modality, self._space.role_of(item)].append(index)
         found = self._at_once(
             [
-                partial(self._encode_modality, modality, [items[i].content for i in rows])
-                for modality, rows in indices.items()
+                partial(self._encode_modality, *kind, [items[i].content for i in rows])
+                for kind, rows in indices.items()
             ]
         )
         for one in found:
@@ -275,16 +283,16 @@ class MultiModalEncoder:
             )
         return self._model.transcribe(sound)
 
-    def window_lengths(self, text: str) -> list[int]:
+    def window_lengths(self, text: str, role: Role = DOCUMENT) -> list[int]:
         """The tokens of each window in which a text is encoded, marks and prompt included.
 
         A text beyond the model's window has several. Its embedding is the mean of theirs, weighted
-        by these lengths and scaled to unit length.
+        by these lengths and scaled to unit length. ``role`` says which prompt.
 
         Raises:
             InputError: this model has no tower for text.
         """
-        tower = _loaded(self._tower(TEXT))
+        tower = _loaded(self._tower(TEXT, self._space.role_of(Item(TEXT, text, role))))
         if isinstance(tower, TokenTower):
             return tower.window_lengths(text)
         return [len(tower.prepare(text))]
@@ -313,10 +321,12 @@ class MultiModalEncoder:
             return all_at_once(apart)
         return [job() for job in apart]
 
-    def _encode_modality(self, modality: Modality, contents: Sequence[Any]) -> Embeddings:
+    def _encode_modality(
+        self, modality: Modality, role: Role, contents: Sequence[Any]
+    ) -> Embeddings:
         if modality == VIDEO and VIDEO not in self._model.towers:
-            return np.stack([self._encode_video(content) for content in contents])
-        tower = self._tower(modality)
+            return np.stack([self._encode_video(content, role) for content in contents])
+        tower = self._tower(modality, role)
         prepared = _prepare(tower, contents)
         lengths = [len(p) for p in prepared]
         batches = bucket_by_length(
@@ -338,17 +348,18 @@ class MultiModalEncoder:
             tell(spans)
         return scatter(parts, len(contents), self.embed_dim)
 
-    def _encode_video(self, content: Any) -> Embeddings:
-        items = video_tower.parts(content, self._config.video_frames)
+    def _encode_video(self, content: Any, role: Role) -> Embeddings:
+        items = video_tower.parts(content, self._config.video_frames, role)
         usable = [item for item in items if item.modality in self._model.towers]
         embeddings = self.encode_items(usable)
         is_frame = np.array([item.modality == IMAGE for item in usable], bool)
         return video_tower.pool(embeddings[is_frame], embeddings[~is_frame])
 
-    def _tower(self, modality: Modality) -> Tower:
-        if tower := self._model.towers.get(modality) or self._plugins.get(modality):
+    def _tower(self, modality: Modality, role: Role = DOCUMENT) -> Tower:
+        own = self._model.queries if role == QUERY else self._model.towers
+        if tower := own.get(modality) or self._plugins.get((modality, role)):
             return tower
-        factory = registered_modalities().get(modality)
+        factory = registered_modalities(role).get(modality)
         if factory is None:
             raise InputError(
                 str(modality),
@@ -356,7 +367,7 @@ class MultiModalEncoder:
                 wanted=", ".join(sorted(self.modalities)),
             )
         with self._lock:
-            return self._plugins.setdefault(modality, factory(self._model))
+            return self._plugins.setdefault((modality, role), factory(self._model))
 
 
 def _loaded(tower: Tower) -> Tower:
@@ -380,7 +391,14 @@ def _is_short(contents: Sequence[Any]) -> bool:
     return len(texts) == len(contents) and sum(map(len, texts)) <= _SHORT_CHARS
 
 
+def _asymmetric(model: Model) -> frozenset[Modality]:
+    """Where a query has a tower of its own, and video where it is pooled from such."""
+    own = frozenset({*model.queries, *registered_modalities(QUERY)})
+    pooled = VIDEO not in model.towers and own & {IMAGE, AUDIO}
+    return own | {VIDEO} if pooled else own
+
+
 def _observe_towers(model: Model, observer: EncoderObserver) -> None:
-    for modality, tower in model.towers.items():
+    for modality, tower in [*model.towers.items(), *model.queries.items()]:
         if isinstance(tower, LazyTower):
             tower.on_load = partial(observer.loaded, modality)

@@ -10,42 +10,54 @@ from threading import Lock
 from encoder.errors import InputError
 from encoder.models.base import Model
 from encoder.towers.base import Tower
-from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Modality
+from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, TEXT, VIDEO, Modality, Role
 
 TowerFactory = Callable[[Model], Tower]
 """Builds a tower that meets the model's space; called once per encoder, on first use."""
 
-_factories: dict[Modality, TowerFactory] = {}
+_GROUPS: Mapping[Role, str] = {DOCUMENT: "anymodal.modalities", QUERY: "anymodal.queries"}
+_factories: dict[tuple[Modality, Role], TowerFactory] = {}
 _lock = Lock()
 
 
-def register_modality(name: str, factory: TowerFactory) -> Modality:
+def register_modality(
+    name: str, factory: TowerFactory, *, queries: TowerFactory | None = None
+) -> Modality:
     """Add a modality to every `encoder.MultiModalEncoder` made from now on.
 
-    A package can do without the call: an entry point in the group ``anymodal.modalities``,
-    named after the modality and naming the factory, is found by itself.
+    A package can do without the call: entry points in the groups ``anymodal.modalities`` and
+    ``anymodal.queries``, named after the modality and naming a factory, are found by themselves.
 
     Args:
         name: becomes a keyword of ``encode_multimodal``; see `encoder.types.Modality`.
         factory: takes the encoder's `Model` and returns the `Tower`.
+        queries: the same for queries, where they are encoded in another way than documents.
 
     Raises:
         InputError: the name is not valid, built in, or taken by another factory.
     """
     modality = Modality(name)
     with _lock:
-        if modality in (TEXT, IMAGE, AUDIO, VIDEO) or _factories.get(modality, factory) != factory:
+        known = _factories.get((modality, DOCUMENT), factory)
+        if modality in (TEXT, IMAGE, AUDIO, VIDEO) or known != factory:
             raise InputError("name", got=f"{name!r}, which is taken", wanted="a new modality")
-        _factories[modality] = factory
+        _factories[modality, DOCUMENT] = factory
+        if queries is not None:
+            _factories[modality, QUERY] = queries
     return modality
 
 
-def registered_modalities() -> Mapping[Modality, TowerFactory]:
-    """All factories: those registered by call, then those of installed packages."""
-    return {**_installed(), **_factories}
+def registered_modalities(role: Role = DOCUMENT) -> Mapping[Modality, TowerFactory]:
+    """All factories: those registered by call, then those of installed packages.
+
+    Args:
+        role: for "query", the few that encode queries in another way.
+    """
+    called = {modality: made for (modality, of), made in _factories.items() if of == role}
+    return {**_installed(role), **called}
 
 
 @cache
-def _installed() -> Mapping[Modality, TowerFactory]:
-    found = entry_points(group="anymodal.modalities")
+def _installed(role: Role) -> Mapping[Modality, TowerFactory]:
+    found = entry_points(group=_GROUPS[role])
     return {Modality(point.name): point.load() for point in found}

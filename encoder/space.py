@@ -6,12 +6,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.types import Embeddings, Modality
+from encoder.types import DOCUMENT, Embeddings, Item, Modality, Role
 
 Cosines = TypeVar("Cosines", float, NDArray[np.float64])
 
@@ -40,17 +41,24 @@ class Space:
         embed_dim: the number of dimensions of an embedding.
         identity: everything that changes a vector (model ids, hashes, quantization, DSRE).
         calibration: constants per target modality; a missing one is not calibrated.
+        asymmetric: modalities whose queries are encoded in another way than documents. No part
+            of the identity, as the queries' prompts are none: no stored vector changes with them.
     """
 
     embed_dim: int
     identity: Mapping[str, str]
     calibration: Mapping[Modality, Calibration] = field(default_factory=dict)
+    asymmetric: frozenset[Modality] = frozenset()
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """16 hex digits; equal only where vectors may be compared."""
         facts = json.dumps([self.embed_dim, sorted(self.identity.items())])
         return hashlib.sha256(facts.encode()).hexdigest()[:16]
+
+    def role_of(self, item: Item) -> Role:
+        """As what an item is encoded: "document" wherever a query would give the same vector."""
+        return item.role if item.modality in self.asymmetric else DOCUMENT
 
     def calibrate(self, modality: Modality, cosines: NDArray[np.float64]) -> NDArray[np.float64]:
         """Make the cosines to targets of ``modality`` comparable with other modalities'."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,13 @@ TEXT = Modality("text")
 IMAGE = Modality("image")
 AUDIO = Modality("audio")
 VIDEO = Modality("video")
+
+Role: TypeAlias = Literal["query", "document"]
+"""As what content is encoded: many models put another prompt before what is asked than before what
+is found."""
+
+QUERY: Role = "query"
+DOCUMENT: Role = "document"
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +102,16 @@ class Item:
 
     ``content`` is, by modality: text ``str``; image uint8 RGB ``[height, width, 3]``;
     audio `Waveform` or `Spectrogram`; video `Clip`; otherwise what the plug-in's tower takes.
+    ``role`` is "document" unless said, since what is stored is one.
+
+    Raises:
+        InputError: the role is none.
     """
 
     modality: Modality
     content: Any
+    role: Role = DOCUMENT
+
+    def __post_init__(self) -> None:
+        if self.role not in (DOCUMENT, QUERY):
+            raise InputError("role", got=repr(self.role), wanted="'query' or 'document'")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from encoder.space import Space
 from encoder.towers.base import Tower
@@ -16,6 +16,12 @@ class Model:
 
     space: Space
     towers: Mapping[Modality, Tower]
+    """They encode documents, and queries of the modalities that are not in ``queries``."""
+
+    queries: Mapping[Modality, Tower] = field(default_factory=dict)
+    """Towers for queries that are encoded in another way, as with another prompt. They run the
+    networks of the others, so they cost no memory."""
+
     transcribe: Callable[[Waveform], list[Utterance]] | None = None
     """What is said in a sound, where the model can hear words."""
 

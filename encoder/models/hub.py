@@ -9,7 +9,8 @@ until they are measured.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,12 +21,13 @@ from encoder.errors import ModelError
 from encoder.models.base import Model
 from encoder.models.prepare.hub_gate import text_network
 from encoder.models.sources.hub_files import check_files, fetch, hash_files
+from encoder.models.sources.prompts import Prompts
 from encoder.space import Space
 from encoder.towers import hub as towers
 from encoder.towers.base import Tower
 from encoder.towers.hub_merging import MergingForward
 from encoder.towers.hub_text import TextTower
-from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Modality
+from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, TEXT, VIDEO, Modality
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -50,8 +52,8 @@ def load(
 ) -> Model:
     """Load a model, in float32.
 
-    One item has one vector, whether it is a query or a document. So all content gets the
-    model's default prompt; where it names none, text gets its document prompt, if there is one.
+    Queries and documents get the prompts that the model has for them, see `Prompts`. The space is
+    known by the documents' prompt alone, since it holds documents.
 
     Args:
         path_or_name: the absolute path of a folder, or ``org/name`` on the hub.
@@ -67,22 +69,28 @@ def load(
             or pickles of its own, has no local layers to put windows on, or the extra ``hub`` is
             not installed.
     """
-    identity, joint, text_prompt, media_prompt = open_joint(path_or_name, revision, device)
+    identity, joint, prompts = open_joint(path_or_name, revision, device)
     if windows:
         _use_windows(path_or_name, joint.model, required=windows is True)
     if gate is not None:
-        joint.forward = MergingForward(text_network(path_or_name, joint.model, text_prompt), gate)
+        network = text_network(path_or_name, joint.model, prompts.of(TEXT, DOCUMENT))
+        joint.forward = MergingForward(network, gate)
         identity |= {"dsre": gate.identity}
-    by_modality = _towers(joint, text_prompt, media_prompt)
+    by_modality = _towers(joint, partial(prompts.of, role=DOCUMENT))
     embed_dim = _embed_dim(by_modality)
-    cuts = _cuts(joint.model, embed_dim)
-    return Model(Space(embed_dim, identity), by_modality, cuts=cuts, side_by_side=False)
+    return Model(
+        Space(embed_dim, identity),
+        by_modality,
+        queries=_query_towers(joint, prompts),
+        cuts=_cuts(joint.model, embed_dim),
+        side_by_side=False,
+    )
 
 
 def open_joint(
     path_or_name: str, revision: str | None, device: str | None
-) -> tuple[dict[str, str], towers.JointEncoder, str, str]:
-    """What a model is known by, the model, and its prompts for text and for other content.
+) -> tuple[dict[str, str], towers.JointEncoder, Prompts]:
+    """What a model is known by, the model, and its prompts.
 
     Raises:
         ModelError: see `load`.
@@ -96,26 +104,13 @@ def open_joint(
         where = {"model": path_or_name, "revision": folder.name}
     check_files(path_or_name, folder)
     joint = towers.JointEncoder(path_or_name, _open(path_or_name, folder, device))
-    text_prompt, media_prompt = prompts(joint.model.prompts, joint.model.default_prompt_name)
+    known = Prompts(joint.model.prompts, joint.model.default_prompt_name, where.get("model", ""))
     identity = {
         **(where or {"weights": hash_files(folder)}),
         "towers": f"hub-{_TOWERS_VERSION}",
-        "prompt": text_prompt,
+        "prompt": known.of(TEXT, DOCUMENT),
     }
-    return identity, joint, text_prompt, media_prompt
-
-
-def prompts(known: Mapping[str, str], default: str | None) -> tuple[str, str]:
-    """The prompts for text and for other modalities; see `load`.
-
-    >>> prompts({"query": "query: ", "document": "passage: "}, None)
-    ('passage: ', '')
-    """
-    if default and known.get(default):
-        return known[default], known[default]
-    named = {name.lower(): prompt for name, prompt in known.items() if prompt}
-    order = ("document", "passage", "corpus")
-    return next((named[name] for name in order if name in named), ""), ""
+    return identity, joint, known
 
 
 def _require_extra() -> None:
@@ -185,24 +180,36 @@ def _limit_text(model: SentenceTransformer) -> None:
         model[0].processing_kwargs = {**model[0].processing_kwargs, "text": padded}
 
 
+def _query_towers(joint: towers.JointEncoder, prompts: Prompts) -> Mapping[Modality, Tower]:
+    """Those that differ from the documents'."""
+
+    def differs(modality: Modality) -> bool:
+        if modality == VIDEO and differs(AUDIO):  # with its sound track
+            return True
+        return prompts.of(modality, QUERY) != prompts.of(modality, DOCUMENT)
+
+    made = _towers(joint.for_queries(), partial(prompts.of, role=QUERY))
+    return {kind: tower for kind, tower in made.items() if joint.routes_roles or differs(kind)}
+
+
 def _towers(
-    joint: towers.JointEncoder, text_prompt: str, media_prompt: str
+    joint: towers.JointEncoder, prompt_of: Callable[[Modality], str]
 ) -> Mapping[Modality, Tower]:
     model = joint.model
     found: dict[Modality, Tower] = {}
     sound = None
     if "text" in model.modalities:
-        found[TEXT] = TextTower(joint, text_prompt)
+        found[TEXT] = TextTower(joint, prompt_of(TEXT))
     if "image" in model.modalities:
-        found[IMAGE] = towers.ImageTower(joint, media_prompt)
+        found[IMAGE] = towers.ImageTower(joint, prompt_of(IMAGE))
     if "audio" in model.modalities:
         extractor = getattr(model.processor, "feature_extractor", None)
         window_s = float(getattr(extractor, "max_length_s", None) or _WINDOW_S)
-        found[AUDIO] = sound = towers.SoundTower(joint, media_prompt, window_s)
+        found[AUDIO] = sound = towers.SoundTower(joint, prompt_of(AUDIO), window_s)
     if "video" in model.modalities:
         processor = getattr(model.processor, "video_processor", None)
         max_frames = int(getattr(processor, "max_frames", None) or _MAX_FRAMES)
-        found[VIDEO] = towers.VideoTower(joint, media_prompt, max_frames, sound)
+        found[VIDEO] = towers.VideoTower(joint, prompt_of(VIDEO), max_frames, sound)
     if not found:
         raise ModelError(
             f"{joint.name} takes none of text, image, audio and video on its own, "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from copy import copy
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from encoder.errors import InputError, ModelError
 from encoder.space import l2_normalize
 from encoder.towers import video
 from encoder.towers.base import Prepared
-from encoder.types import Clip, Embeddings, Spectrogram, Waveform
+from encoder.types import DOCUMENT, QUERY, Clip, Embeddings, Role, Spectrogram, Waveform
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -34,13 +35,31 @@ class JointEncoder:
         model: on its device, in float32.
 
     ``forward`` turns features into embeddings; it is the model unless something stands before it.
+    ``role`` is told to models that route queries and documents through parts of their own.
     """
 
     def __init__(self, name: str, model: SentenceTransformer) -> None:
         self.name = name
         self.model = model
         self.forward: Callable[..., Any] = model
+        self.role: Role = DOCUMENT
         self._lock = Lock()  # fast tokenizers keep their padding as state
+
+    def for_queries(self) -> JointEncoder:
+        """The same network for queries, without a gate: that was fitted and judged to documents.
+
+        Few queries are long enough for it, and it was judged with queries that ran dense.
+        """
+        asked = copy(self)  # with the same lock
+        asked.role, asked.forward = QUERY, self.model
+        return asked
+
+    @property
+    def routes_roles(self) -> bool:
+        """Whether queries and documents may go through different parts of the network."""
+        from sentence_transformers.base.modules import Router
+
+        return any(isinstance(module, Router) for module in self.model)
 
     def embed(self, modality: str, values: Sequence[Any], prompt: str) -> Embeddings:
         """Embed values of one modality; float32 unit rows [len(values), embed_dim].
@@ -73,7 +92,7 @@ class JointEncoder:
         options = {"video": {"do_sample_frames": False}}
         with self._lock:
             made: dict[str, Any] = self.model.preprocess(
-                list(inputs), prompt=prompt, task="document", processing_kwargs=options
+                list(inputs), prompt=prompt, task=self.role, processing_kwargs=options
             )
         return made
 
@@ -109,7 +128,7 @@ class JointEncoder:
                 # the sound tower are never long.
                 features["is_longer"] = torch.zeros_like(features["is_longer"])
             features = batch_to_device(features, self.model.device)
-            vectors = self.forward(features, task="document")["sentence_embedding"]
+            vectors = self.forward(features, task=self.role)["sentence_embedding"]
         rows: NDArray[np.float32] = vectors.float().cpu().numpy()
         return rows
 

@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from encoder.space import l2_normalize
-from encoder.types import AUDIO, IMAGE, Clip, Embeddings, Item
+from encoder.types import AUDIO, DOCUMENT, IMAGE, Clip, Embeddings, Item, Role
 
 
-def parts(content: Clip | Path, max_frames: int) -> list[Item]:
+def parts(content: Clip | Path, max_frames: int, role: Role = DOCUMENT) -> list[Item]:
     """The frames (evenly spread, at most ``max_frames``) and the sound track, if there is one."""
     clip = content if isinstance(content, Clip) else _load(content, max_frames)
     picked = np.linspace(0, len(clip.frames) - 1, min(max_frames, len(clip.frames)))
-    items = [Item(IMAGE, clip.frames[round(i)]) for i in picked]
-    return items if clip.sound is None else [*items, Item(AUDIO, clip.sound)]
+    items = [Item(IMAGE, clip.frames[round(i)], role) for i in picked]
+    return items if clip.sound is None else [*items, Item(AUDIO, clip.sound, role)]
 
 
 def pool(frames: Embeddings, sound: Embeddings) -> Embeddings:

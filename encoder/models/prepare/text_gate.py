@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from encoder.models.prepare.break_even import GateSubject, raise_to_break_even
 from encoder.models.spec import ModelSpec
 from encoder.towers.text import MAX_TOKENS
+from encoder.types import DOCUMENT, TEXT
 
 if TYPE_CHECKING:
     from torch import nn
@@ -118,5 +119,5 @@ def _open(model: str, max_tokens: int = MAX_TOKENS) -> GateSubject:
     from encoder.models.hub import open_joint
     from encoder.models.prepare.hub_gate import subject
 
-    _, joint, prompt, _ = open_joint(spec.name, spec.revision, device="cpu")
-    return subject(model, joint.model, prompt)
+    _, joint, prompts = open_joint(spec.name, spec.revision, device="cpu")
+    return subject(model, joint.model, prompts.of(TEXT, DOCUMENT))

@@ -156,6 +156,25 @@ def test_a_registered_modality_is_one_more_argument(
     assert "depth" in encoder.modalities
 
 
+class AskedDepthTower(DepthTower):
+    def forward(self, batch: Sequence[Any]) -> Embeddings:
+        return -super().forward(batch)
+
+
+@pytest.mark.usefixtures("bundle_home")
+def test_a_registered_modality_may_tell_queries_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(modality_registry, "_factories", {})
+    modality_registry.register_modality("depth", DepthTower, queries=AskedDepthTower)
+    encoder = MultiModalEncoder()
+    assert encoder.space.asymmetric == {"depth"}
+    asked, stored = (
+        encoder.encode_multimodal(text="near", depth=np.zeros((2, 2)), role=role)
+        for role in ("query", "document")
+    )
+    assert np.array_equal(asked["depth"], -stored["depth"])
+    assert np.array_equal(asked["text"], stored["text"])
+
+
 def test_a_gate_of_a_hub_model_is_a_file() -> None:
     with pytest.raises(ModelError, match="neither a known setting nor a file"):
         MultiModalEncoder("hf:org/name", enable_dsre="gate.npz")

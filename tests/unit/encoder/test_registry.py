@@ -40,3 +40,14 @@ def test_a_name_is_given_once() -> None:
 def test_names_are_checked() -> None:
     with pytest.raises(InputError, match="Depth Map"):
         register_modality("Depth Map", factory)  # type: ignore[arg-type]
+
+
+def test_queries_may_have_a_tower_of_their_own() -> None:
+    def asked(model: object) -> object:
+        return model
+
+    symmetric = register_modality("depth", factory)  # type: ignore[arg-type]
+    modality = register_modality("tags", factory, queries=asked)  # type: ignore[arg-type]
+    assert registered_modalities("query")[modality] is asked
+    assert symmetric not in registered_modalities("query")
+    assert registered_modalities()[modality] is factory

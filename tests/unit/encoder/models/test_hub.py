@@ -211,19 +211,6 @@ def test_a_spectrogram_is_refused(loaded: Load) -> None:
         loaded("clap").towers["audio"].prepare(spectrogram)
 
 
-@pytest.mark.parametrize(
-    ("known", "default", "expected"),
-    [
-        ({"query": "q: ", "document": ""}, None, ("", "")),
-        ({"query": "q: ", "passage": "p: "}, None, ("p: ", "")),
-        ({"query": "q: ", "Document": "d: ", "document": ""}, None, ("d: ", "")),
-        ({"query": "q: ", "document": "d: "}, "query", ("q: ", "q: ")),
-    ],
-)
-def test_prompts(known: dict[str, str], default: str | None, expected: tuple[str, str]) -> None:
-    assert hub.prompts(known, default) == expected
-
-
 def test_the_document_prompt_is_used_and_belongs_to_the_identity(tmp_path: Path) -> None:
     tiny.save_sentence_encoder(tmp_path, {"query": "query: ", "document": "doc: "})
     plain = json.loads((tmp_path / "config_sentence_transformers.json").read_text())

@@ -22,6 +22,7 @@ from encoder.errors import ModelError
 from encoder.models import hub
 from encoder.models.prepare.hub_gate import text_network
 from encoder.towers.text import load_tokenizer
+from encoder.types import DOCUMENT, TEXT
 from tests.unit.encoder.models import tiny
 from workers.cli import anymodal
 
@@ -140,7 +141,7 @@ def test_poolings_that_a_gate_does_not_know(bundle_home: Path, tmp_path: Path) -
         model = save(bundle_home, tmp_path / str(place), pooling, prompt=prompt)
         joint = hub.open_joint(str(model), None, "cpu")
         with pytest.raises(ModelError, match=why):
-            text_network("it", joint[1].model, joint[2])
+            text_network("it", joint[1].model, joint[2].of(TEXT, DOCUMENT))
 
 
 def test_chunks_are_for_the_bundle(folder: Path) -> None:

@@ -1,0 +1,74 @@
+"""What a hub model wants before content, by modality and by role."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from encoder.types import DOCUMENT, QUERY, TEXT, Modality, Role
+
+_NAMES: Mapping[Role, tuple[str, ...]] = {
+    QUERY: ("query", "searchquery", "retrievalquery", "s2pquery"),
+    DOCUMENT: ("document", "passage", "corpus", "searchdocument", "retrievaldocument",
+               "retrievalpassage"),
+}  # fmt: skip
+"""How models call the prompts of a role, best first; case, ``-``, ``_`` and ``.`` do not count."""
+
+_E5 = {QUERY: "query: ", DOCUMENT: "passage: "}
+_BGE = {QUERY: "Represent this sentence for searching relevant passages: "}
+_BGE_ZH = {QUERY: "为这个句子生成表示以用于检索相关文章："}
+_NOMIC = {QUERY: "search_query: ", DOCUMENT: "search_document: "}
+_UNDECLARED: Mapping[str, Mapping[Role, str]] = {
+    r"intfloat/(multilingual-)?e5-(small|base|large)(-v2|-unsupervised)?": _E5,
+    r"BAAI/bge-(small|base|large)-en(-v1\.5)?": _BGE,
+    r"BAAI/bge-(small|base|large)-zh(-v1\.5)?": _BGE_ZH,
+    r"nomic-ai/nomic-embed-text-v1(\.5)?": _NOMIC,
+}
+"""Models whose prompts are told on their pages, and not in their files."""
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """A model's prompts.
+
+    Args:
+        declared: by name, of ``config_sentence_transformers.json``.
+        default: ``default_prompt_name`` of that file.
+        name: ``org/name`` on the hub; some models of old declare nothing and are known by it.
+    """
+
+    declared: Mapping[str, str]
+    default: str | None = None
+    name: str = ""
+
+    def of(self, modality: Modality, role: Role) -> str:
+        """The prompt; empty where the model has none.
+
+        The role's own prompt comes first, then the model's default. Content that is no text has
+        a prompt of its role if its name begins with the modality, such as ``image_query``.
+
+        >>> known = Prompts({"query": "query: ", "Document": "passage: "})
+        >>> known.of(TEXT, "query"), known.of(TEXT, "document")
+        ('query: ', 'passage: ')
+        """
+        given = {_plain(name): prompt for name, prompt in self.declared.items() if prompt}
+        kind = "" if modality == TEXT else str(modality)
+        for name in _NAMES[role]:
+            if prompt := given.get(kind + name):
+                return prompt
+        if not given:
+            return self._undeclared(role) if modality == TEXT else ""
+        default = _plain(self.default or "")
+        is_others = any(default in names for other, names in _NAMES.items() if other != role)
+        return "" if is_others else given.get(default, "")
+
+    def _undeclared(self, role: Role) -> str:
+        for pattern, prompts in _UNDECLARED.items():
+            if re.fullmatch(pattern, self.name):
+                return prompts.get(role, "")
+        return ""
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
