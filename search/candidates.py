@@ -157,7 +157,7 @@ class Finder:
         """Vectors and words side by side; the stage ``lexical`` is what words take longer."""
         words = self.words.look(n, asset_ids)
         with self.progress.stage("search"):
-            found = self._mixed(n, asset_ids) if self._can_mix() else self._each(n, asset_ids)
+            found = self._found(n, asset_ids)
         with self.progress.stage("lexical") if words else nullcontext():
             lexical = words.result() if words else []
         self._weigh(found, lexical)
@@ -180,8 +180,16 @@ class Finder:
             of_kind = [word for word in words if word.modality == kind]
             self._weights[kind] = words_weight(scored, of_kind)
 
+    def _found(self, n: int, asset_ids: Collection[str] | None) -> _Found:
+        """One mixed list, unless the store's constants changed as it was made."""
+        if self._can_mix():
+            mixed = self._mixed(n, asset_ids)
+            if self._can_mix():
+                return mixed
+        return self._each(n, asset_ids)
+
     def _can_mix(self) -> bool:
-        """Whether one mixed list is wanted, and the store ranks it as the space does."""
+        """Whether one mixed list is wanted, and the store ranks it as this request does."""
         return (
             not self.query.quotas
             and len(self.plan.modalities) > 1

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 import numpy as np
 
 from encoder.registry import registered_modalities
+from encoder.space import Space
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings
 from search.candidates import Finder, Pool
 from search.deadline import Deadline
@@ -35,7 +36,7 @@ _MAX_REMEMBERED = 200
 
 @dataclass(frozen=True, eq=False)
 class _Request:
-    """A query with its embeddings."""
+    """A query with its embeddings, and the space as it is calibrated while it is answered."""
 
     query: Query
     plan: Plan
@@ -44,6 +45,7 @@ class _Request:
     fused: FusedQuery
     words: WordSearch
     progress: Progress
+    space: Space
 
 
 class SearchEngine:
@@ -111,13 +113,19 @@ class SearchEngine:
             fused = fuse_terms(embeddings, [term.weight for term in query.terms])
             page = read_page(query, fused.direction)
             planned = planned.beyond(len(page.shown))
-        return _Request(query, planned, page, embeddings, fused, words, progress)
+            space = self.space()
+        return _Request(query, planned, page, embeddings, fused, words, progress, space)
+
+    def space(self) -> Space:
+        """The model's space as the store is calibrated, or as the model is where that is not."""
+        space = self._encoder.space
+        return replace(space, calibration=self._store.calibration or space.calibration)
 
     def _finder(self, request: _Request) -> Finder:
         own = {term.asset_id for term in request.query.terms if term.asset_id}
         return Finder(
             store=self._store,
-            space=self._encoder.space,
+            space=request.space,
             query=request.query,
             plan=request.plan,
             fused=request.fused,
@@ -177,7 +185,7 @@ class SearchEngine:
                     request.query.terms,
                     request.term_embeddings,
                     request.fused,
-                    self._encoder.space,
+                    request.space,
                 )
                 for rank, (group, embedding) in enumerate(
                     zip(groups, self._vectors(groups), strict=True), len(request.page.shown) + 1

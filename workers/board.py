@@ -10,7 +10,7 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from typing import Any, TypeVar
 
@@ -300,21 +300,38 @@ class JobBoard(PlannerLeases):
     @contextmanager
     def exclusive(self, asset_ids: Iterable[str]) -> Iterator[None]:
         """Hold these contents alone among all workers; a holder that dies loses them with time."""
-        keys = [f"anymodal:lock:{asset_id}" for asset_id in sorted(set(asset_ids))]
-        token = uuid.uuid4().hex
         deadline = time.monotonic() + _LONGEST_COMMIT_S
+        while True:
+            with self._locked(sorted(set(asset_ids))) as is_taken:
+                if is_taken:
+                    yield
+                    return
+            if time.monotonic() > deadline:
+                raise BrokerError("Another worker holds a content too long.", "Try again.")
+            time.sleep(0.05)
+
+    def alone(self, what: str) -> AbstractContextManager[bool]:
+        """Whether no other worker is at something; if so, they are kept off until the block ends.
+
+        A worker that dies keeps them off for as long as its lease lasts.
+        """
+        return self._locked([what])
+
+    @contextmanager
+    def _locked(self, names: Sequence[str]) -> Iterator[bool]:
+        keys = [f"anymodal:lock:{name}" for name in names]
+        token = uuid.uuid4().hex
 
         def take() -> bool:
             held_ms = int(self.lease_s * 1000)
             return not keys or bool(self._redis.eval(lua.LOCK, len(keys), *keys, token, held_ms))
 
-        while not self.patiently(take):
-            if time.monotonic() > deadline:
-                raise BrokerError("Another worker holds a content too long.", "Try again.")
-            time.sleep(0.05)
+        if not self.patiently(take):
+            yield False
+            return
         try:
             with repeating(take, self.lease_s / 4):
-                yield
+                yield True
         finally:
             if keys:
                 self.patiently(lambda: self._redis.eval(lua.UNLOCK, len(keys), *keys, token))

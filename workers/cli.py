@@ -22,6 +22,7 @@ os.environ["PYTHONSAFEPATH"] = "1"
 
 _COMMANDS = {
     "bundle": "Fetch and check the offline model.",
+    "calibrate": "Make scores of all kinds comparable in a store.",
     "delete": "Remove files, folders or assets from the store.",
     "doctor": "Say what runs where, and what does not.",
     "dsre": "Fit the gate that makes long texts cheaper.",

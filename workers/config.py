@@ -50,6 +50,10 @@ class Settings(BaseSettings):
     transcripts: bool = True
     """Whether what is said in sounds and films is stored as text, with its time."""
 
+    calibrate: bool = True
+    """Whether a store of a model that ships no constants is calibrated by itself, once it has 200
+    segments of two kinds."""
+
     task_timeout_s: int = Field(default=3600, ge=10)
     """The longest that a task may run before it is ended; its files are then tried one by one."""
 

@@ -72,6 +72,35 @@ def _store() -> tuple[str, dict[str, Any]]:
     return f"{shown}{how}: {n_assets} assets of this space", facts
 
 
+def _calibration() -> tuple[str, dict[str, Any]]:
+    from search.calibration import describe
+    from search.errors import StoreMissingError
+    from workers import resources
+
+    try:
+        store = resources.existing_store()
+        shipped = resources.shared_encoder().space.calibration
+        facts = describe(store.stored_calibration(), store.calibration or shipped)
+    except StoreMissingError:
+        return "nothing stored yet", {}
+    finally:
+        resources.forget_store()
+    return _told(facts), facts
+
+
+def _told(calibration: dict[str, Any]) -> str:
+    """One line: where the constants came from, and each kind's."""
+    kinds = [
+        f"{kind} μ {one['mu']:.3f} c {one['c']:.3f}"
+        + (f" ± {one['spread'] / 2:.1f} c" if one["spread"] is not None else "")
+        for kind, one in calibration["modalities"].items()
+    ]
+    when = f" {calibration['measured_at']}" if calibration["measured_at"] else ""
+    left = "; a rewrite was not ended: anymodal calibrate" if calibration["is_rewriting"] else ""
+    source = {"none": "not calibrated"}.get(calibration["source"], calibration["source"])
+    return f"{source}{when}{': ' if kinds else ''}{', '.join(kinds)}{left}"
+
+
 def _broker() -> tuple[str, dict[str, Any]]:
     from search.store.milvus_link import without_password
     from workers.broker import check_broker
@@ -117,6 +146,7 @@ _PARTS: dict[str, Callable[[], tuple[str, dict[str, Any]]]] = {
     "anymodal": _process,
     "model": _model,
     "store": _store,
+    "calibration": _calibration,
     "broker": _broker,
     "workers": _workers,
 }

@@ -7,9 +7,13 @@ from typing import Any
 
 from workers import resources, retry
 from workers.app import app
+from workers.calibrating import Watch, alone_here
 from workers.config import Settings
 from workers.data_folder import shared_uploads
 from workers.messages import publish, shared_board
+
+_watch_here = Watch(alone_here)
+_watch_shared = Watch(lambda: shared_board().alone("calibration"))
 
 
 @app.task(bind=True, name="anymodal.ingest_shard", max_retries=retry.MAX_RETRIES)
@@ -37,12 +41,14 @@ def ingest_shard(
             facts_of=shared_uploads().facts_of,
             transcripts=settings.transcripts,
         )
-        return job.run(paths, labels=labels).as_json()
+        report = job.run(paths, labels=labels).as_json()
     except Exception as error:
         if not retry.may_heal(error):
             raise
         wait_s = retry.delay_s(self.request.retries, random.random())
         raise self.retry(exc=error, countdown=wait_s) from error
+    _watch_here.after_shard()
+    return report
 
 
 @app.task(bind=True, name="anymodal.run_shard", ignore_result=True)
@@ -68,6 +74,8 @@ def run_shard(self: Any, job_id: str, shard_id: str) -> str:
     with metrics.task() as counted, tracing.span("shard", parent, job_id=job_id, shard_id=shard_id):
         try:
             counted.outcome = run.run(job_id, shard_id)
+            if counted.outcome == "done":
+                _watch_shared.after_shard()
         except SoftTimeLimitExceeded:
             shard = board.open_shards(job_id).get(shard_id)
             limit_s = float(settings.task_timeout_s)

@@ -258,12 +258,37 @@ class AliveAnswer(BaseModel):
     status: Literal["ok"]
 
 
+class KindCalibrationOut(BaseModel):
+    """A score of this kind of segment is ``(cosine - mu) / c``.
+
+    The others are known where the store was measured: how far ``mu`` moves with the kind and with
+    the language of a query, in units of ``c``, and what was looked at.
+    """
+
+    mu: float
+    c: float
+    spread: float | None
+    spread_of_languages: float | None
+    n_vectors: int | None
+    n_segments: int | None
+
+
+class CalibrationOut(BaseModel):
+    """What makes scores of different kinds comparable, in this store."""
+
+    source: Literal["none", "shipped", "measured"]
+    measured_at: str | None
+    is_rewriting: bool
+    modalities: dict[str, KindCalibrationOut]
+
+
 class SpaceOut(BaseModel):
-    """The embedding space."""
+    """The embedding space, and how the store calibrates it."""
 
     fingerprint: str
     embed_dim: int
     identity: dict[str, str]
+    calibration: CalibrationOut
 
 
 class InfoAnswer(BaseModel):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from encoder.space import Calibration
 from encoder.types import Embeddings, Modality
 from search.filters import Filter
+from search.store.calibrated import StoredCalibration
 from search.types import AssetRow, ScoredSegment, SegmentRow
+
+Facts: TypeAlias = Mapping[str, Any]
+"""Plain values."""
 
 
 class VectorStore(Protocol):
@@ -21,7 +25,45 @@ class VectorStore(Protocol):
 
     @property
     def calibration(self) -> Mapping[Modality, Calibration]:
-        """By what `search_mixed` ranks: that of the space as the store was made."""
+        """By what `search_mixed` ranks: what the model shipped as the store was made, or what was
+        measured since. What another process changed is known within two seconds."""
+        ...
+
+    def stored_calibration(self) -> StoredCalibration:
+        """The calibration as it is now, and where it came from."""
+        ...
+
+    def recalibrate(self, constants: Mapping[Modality, Calibration], about: Facts) -> None:
+        """Rank and write by other constants from now on; `rewrite` brings all rows over to them.
+
+        Searches stay exact until then, but are slower.
+
+        Args:
+            constants: by modality.
+            about: where they came from, in plain values; see `StoredCalibration`.
+        """
+        ...
+
+    def rewrite(self, told: Callable[[int, int], object]) -> int:
+        """Bring all rows over to the constants of `recalibrate`, without encoding anything.
+
+        May be called again after an error, or in another process after a kill; does nothing if
+        nothing is left. Writes and searches may go on meanwhile.
+
+        Args:
+            told: hears how many rows of how many have been rewritten, from time to time.
+
+        Returns:
+            How many rows were rewritten.
+        """
+        ...
+
+    def sizes(self) -> Mapping[Modality, int]:
+        """How many segments there are of each modality that has any. Cheap."""
+        ...
+
+    def sample(self, modality: Modality, limit: int) -> Embeddings:
+        """Unit rows [n, embed_dim] of at most ``limit`` segments, evenly over the store."""
         ...
 
     @property

@@ -4,13 +4,19 @@ A mixed list compares ``(cos(q, v) - shift * mu) / c``, with the constants of th
 (`encoder.space.Calibration`). That is the inner product of ``[q, shift]`` and ``[v / c, -mu / c]``:
 the second is what a store keeps, so that it finds the best of all modalities by one search, and
 not by one for each. Within a modality the order is that of the cosines.
+
+Each row names the constants it was written with, so that a store can change to others while it is
+searched: see `search.store.milvus_calibration`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
-from typing import TypeAlias
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,10 +37,9 @@ def to_stored(embedding: Embeddings, modality: Modality, constants: Constants) -
     return row
 
 
-def from_stored(row: Embeddings, modality: Modality, constants: Constants) -> Embeddings:
-    """The unit vector [embed_dim] of which this was kept [embed_dim + 1]."""
-    one = constants.get(modality, _NONE)
-    kept: Embeddings = l2_normalize(np.asarray(row, np.float32)[None, :-1] * np.float32(one.c))[0]
+def from_stored(row: Embeddings) -> Embeddings:
+    """The unit vector [embed_dim] of which this was kept, with any constants."""
+    kept: Embeddings = l2_normalize(np.asarray(row, np.float32)[None, :-1])[0]
     return kept
 
 
@@ -58,15 +63,70 @@ def products_of(
     return (cosines.astype(np.float64) - shift * one.mu) / one.c
 
 
-def written(constants: Constants) -> str:
+@dataclass(frozen=True)
+class StoredCalibration:
+    """What a store says of its calibration.
+
+    Args:
+        constants: by them it ranks, and new rows are written.
+        former: others, with which rows may still be written: a rewrite is under way, or was.
+        about: where the constants came from, in plain values; ``source`` is "none", "shipped" (by
+            the model) or "measured".
+    """
+
+    constants: Constants = field(default_factory=dict)
+    former: tuple[Constants, ...] = ()
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def by_number(self) -> dict[int, Constants]:
+        """All constants of rows, by what `number_of` makes of them; former ones first."""
+        return {number_of(one): one for one in (*self.former, self.constants)}
+
+    def changed(self, constants: Constants, about: Mapping[str, Any]) -> StoredCalibration:
+        """The same store once it is to have other constants."""
+        others = {**self.by_number}
+        others.pop(number_of(constants), None)
+        return StoredCalibration(constants, tuple(others.values()), about)
+
+
+def unmeasured(constants: Constants) -> StoredCalibration:
+    """That of a new store, which has what the model ships."""
+    return StoredCalibration(constants, (), {"source": "shipped" if constants else "none"})
+
+
+def number_of(constants: Constants) -> int:
+    """What a row names its constants by: 63 bits of their hash."""
+    return _number(tuple(sorted((str(kind), one.mu, one.c) for kind, one in constants.items())))
+
+
+@lru_cache(64)
+def _number(constants: tuple[tuple[str, float, float], ...]) -> int:
+    digest = hashlib.sha256(json.dumps(constants).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def written(state: StoredCalibration) -> str:
     """As text, to be kept beside what is stored."""
-    return json.dumps({str(kind): [one.mu, one.c] for kind, one in sorted(constants.items())})
+    constants, *former = map(_plain, (state.constants, *state.former))
+    facts = {"constants": constants, "former": former, "about": dict(state.about)}
+    return json.dumps(facts, ensure_ascii=False)
 
 
-def read(text: str) -> Constants:
+def read(text: str) -> StoredCalibration:
     """What `written` wrote.
 
-    >>> read(written({Modality("text"): Calibration(0.06, 0.155)}))
+    >>> read(written(unmeasured({Modality("text"): Calibration(0.06, 0.155)}))).constants
     {'text': Calibration(mu=0.06, c=0.155)}
     """
-    return {Modality(kind): Calibration(mu, c) for kind, (mu, c) in json.loads(text).items()}
+    facts = json.loads(text)
+    former = tuple(map(_read, facts["former"]))
+    return StoredCalibration(_read(facts["constants"]), former, facts["about"])
+
+
+def _plain(constants: Constants) -> dict[str, list[float]]:
+    return {str(kind): [one.mu, one.c] for kind, one in sorted(constants.items())}
+
+
+def _read(constants: Mapping[str, list[float]]) -> Constants:
+    return {Modality(kind): Calibration(mu, c) for kind, (mu, c) in constants.items()}

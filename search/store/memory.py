@@ -5,10 +5,12 @@ Good for tests, where it is the oracle of the other stores, and for small one-of
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from operator import attrgetter, itemgetter
 from threading import RLock
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +18,7 @@ from encoder.space import Calibration
 from encoder.types import TEXT, Embeddings, Modality
 from search.filters import Filter, matches
 from search.lexical.index import Text, WordIndex
-from search.store.calibrated import products_of
+from search.store.calibrated import Constants, StoredCalibration, products_of, unmeasured
 from search.store.checks import checked_asset, checked_queries, checked_segment
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
@@ -30,11 +32,42 @@ class MemoryStore:
         self, embed_dim: int, calibration: Mapping[Modality, Calibration] | None = None
     ) -> None:
         self._embed_dim = embed_dim
-        self.calibration = dict(calibration or {})
+        self._calibration = unmeasured(calibration or {})
         self._assets: dict[str, AssetRow] = {}
         self._segments: dict[str, SegmentRow] = {}
         self._words: WordIndex | None = None
         self._lock = RLock()
+
+    @property
+    def calibration(self) -> Constants:
+        """See `VectorStore.calibration`."""
+        return self._calibration.constants
+
+    def stored_calibration(self) -> StoredCalibration:
+        """See `VectorStore.stored_calibration`."""
+        return self._calibration
+
+    def recalibrate(self, constants: Constants, about: Mapping[str, Any]) -> None:
+        """Rows are kept as they are, so there is nothing to rewrite."""
+        self._calibration = StoredCalibration(constants, (), about)
+
+    def rewrite(self, told: Callable[[int, int], object]) -> int:  # noqa: ARG002
+        """Nothing is ever left to do."""
+        return 0
+
+    def sizes(self) -> dict[Modality, int]:
+        """How many segments there are of each modality that has any."""
+        with self._lock:
+            return Counter(row.modality for row in self._segments.values())
+
+    def sample(self, modality: Modality, limit: int) -> Embeddings:
+        """Unit rows [n, embed_dim] of at most ``limit`` segments, evenly over the store."""
+        with self._lock:
+            rows = [row for row in self._segments.values() if row.modality == modality]
+        rows.sort(key=attrgetter("segment_id"))
+        step = max(1, -(-len(rows) // limit))
+        kept = [row.embedding for row in rows[::step]]
+        return np.stack(kept) if kept else np.empty((0, self._embed_dim), np.float32)
 
     def check_writable(self) -> None:
         """There is no disk."""

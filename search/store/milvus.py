@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Collection as Ids
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, TypeAlias
-
-import numpy as np
+from typing import Any
 
 from encoder.disk import check_room
 from encoder.space import Calibration
@@ -18,13 +15,16 @@ from encoder.types import Embeddings, Modality
 from search.errors import ReadOnlyStoreError
 from search.filters import Compiled, Filter, compile_filter, matches
 from search.filters.expressions import beyond, equals
-from search.store.calibrated import Constants, cosine_of, from_stored, to_asked
+from search.store.calibrated import Constants, StoredCalibration, from_stored
 from search.store.checks import checked_asset, checked_queries, checked_segment
 from search.store.lite import check_whole, is_mirrored, start_lite, stop_lite
+from search.store.milvus_calibration import MilvusCalibration, Told
 from search.store.milvus_link import MilvusLink
 from search.store.milvus_partitions import Partitions
-from search.store.milvus_rows import MilvusRows, among_assets, chunks
-from search.store.milvus_setup import METRIC, prepare_collections
+from search.store.milvus_rows import MilvusRows
+from search.store.milvus_sample import MilvusSample
+from search.store.milvus_search import MilvusSearch
+from search.store.milvus_setup import prepare_collections
 from search.store.mirrored_words import MirroredWords
 from search.store.schema import (
     ASSETS,
@@ -33,23 +33,15 @@ from search.store.schema import (
     asset_from_dict,
     asset_to_dict,
     locations_to_dicts,
-    modality_of,
-    scored_from_dict,
     segment_from_dict,
     segment_to_dict,
     segments_collection,
     uri_key,
-    written_constants,
 )
 from search.store.shared import served
 from search.store.words import MilvusWords, Words
-from search.together import Together
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
-Found: TypeAlias = tuple[float, ScoredSegment]
-"""The inner product by which a segment is ranked, and the segment."""
-
-_QUERIES_PER_CALL = 64
 _SCALARS_BYTES = 2048
 """Of a row, besides its embedding: as much as is usual."""
 _COPIES = 4
@@ -117,13 +109,12 @@ class MilvusStore:
                 create=create,
             )
             self._rows = MilvusRows(self._link, names)
-            self.calibration = self._written_constants()
             self._words = self._open_words()
-            self._nearest_together: Together[tuple[tuple[str, ...], int], Embeddings, list[Found]]
-            self._nearest_together = Together(
-                lambda key, rows: self._nearest(rows, *key), max_items=_QUERIES_PER_CALL
-            )
             self._partitions = Partitions(self._link, self._rows.name(self._segments))
+            common = (self._link, self._rows, self._segments)
+            self._calibration = MilvusCalibration(*common, is_alone=self._folder is not None)
+            self._search = MilvusSearch(*common, self._partitions, self._calibration)
+            self._sample = MilvusSample(*common, self._partitions)
             self.read_only = self._folder is not None and is_mirrored(self._folder)
             self._link.catch_up()  # a process sees what another wrote before it began
         except BaseException:
@@ -135,9 +126,32 @@ class MilvusStore:
             return MilvusWords(self._link, self._rows, self._segments)
         return MirroredWords(self._rows, self._segments)
 
-    def _written_constants(self) -> Constants:
-        about = self._link.call("describe_collection", self._rows.name(self._segments))
-        return written_constants(about["properties"])
+    @property
+    def calibration(self) -> Constants:
+        """See `VectorStore.calibration`; read again every two seconds."""
+        return self._calibration.current().constants
+
+    def stored_calibration(self) -> StoredCalibration:
+        """See `VectorStore.stored_calibration`."""
+        return self._calibration.refresh()
+
+    def recalibrate(self, constants: Constants, about: Mapping[str, Any]) -> None:
+        """See `VectorStore.recalibrate`."""
+        self.check_writable()
+        self._calibration.announce(constants, about)
+
+    def rewrite(self, told: Told) -> int:
+        """See `VectorStore.rewrite`."""
+        self.check_writable()
+        return self._calibration.rewrite(told)
+
+    def sizes(self) -> dict[Modality, int]:
+        """How many segments there are of each modality that has any."""
+        return self._sample.sizes()
+
+    def sample(self, modality: Modality, limit: int) -> Embeddings:
+        """Unit rows [n, embed_dim] of at most ``limit`` segments, evenly over the store."""
+        return self._sample.vectors(modality, limit)
 
     def check_writable(self) -> None:
         """See `VectorStore.check_writable`; a server's disk is not looked at."""
@@ -163,20 +177,12 @@ class MilvusStore:
             StoreError: not acknowledged. Assets of this call count as not ingested.
         """
         stored = [checked_segment(row, self._embed_dim) for row in segments]
-        by_modality: dict[str, list[dict[str, Any]]] = {}
-        for row in stored:
-            by_modality.setdefault(str(row.modality), []).append(
-                segment_to_dict(row, self.calibration)
-            )
         checked = [checked_asset(asset) for asset in assets]
         row_bytes = 4 * self._embed_dim + _SCALARS_BYTES
         self._check_room(_COPIES * row_bytes * (len(stored) + len(checked)))
         locations = [row for asset in checked for row in locations_to_dicts(asset)]
-        for modality, rows in by_modality.items():
-            self._partitions.ensure(modality)
-            self._rows.upsert(self._segments, rows, partition_name=modality)
         if stored:
-            self._rows.flush(self._segments)
+            self._write_segments(stored)
             self._words.added(stored)
         if checked:
             self._rows.upsert(LOCATIONS, locations)
@@ -184,6 +190,22 @@ class MilvusStore:
             self._rows.upsert(ASSETS, [asset_to_dict(asset) for asset in checked])
             self._rows.flush(ASSETS)
         self._link.catch_up()
+
+    def _write_segments(self, segments: Sequence[SegmentRow]) -> None:
+        """With the constants of the store, also if they change meanwhile: see `rewrite`."""
+        constants = None
+        state = self._calibration.current()
+        while state.constants != constants:
+            constants = state.constants
+            by_modality: dict[str, list[dict[str, Any]]] = {}
+            for segment in segments:
+                row = segment_to_dict(segment, constants)
+                by_modality.setdefault(str(segment.modality), []).append(row)
+            for modality, rows in by_modality.items():
+                self._partitions.ensure(modality)
+                self._rows.upsert(self._segments, rows, partition_name=modality)
+            self._rows.flush(self._segments)
+            state = self._calibration.refresh()
 
     def delete(self, asset_ids: Sequence[str]) -> None:
         """Remove commit rows first, then the segments; unknown ids are ignored."""
@@ -211,9 +233,8 @@ class MilvusStore:
 
         What several threads search at the same time among all assets is one call.
         """
-        rows = to_asked(checked_queries(queries, self._embed_dim), 0.0)
-        found = self._search(rows, [modality], limit, asset_ids)
-        return [[segment for _, segment in answer] for answer in found]
+        rows = checked_queries(queries, self._embed_dim)
+        return self._search.of_kind(rows, modality, limit, asset_ids)
 
     def search_mixed(
         self,
@@ -225,72 +246,22 @@ class MilvusStore:
         asset_ids: Ids[str] | None = None,
     ) -> list[ScoredSegment]:
         """The best segments of several modalities, by their calibrated scores; ties by id."""
-        rows = to_asked(checked_queries(query[None], self._embed_dim), shift)
-        (found,) = self._search(rows, sorted(set(modalities)), limit, asset_ids)
-        return [segment for _, segment in found]
-
-    def _search(
-        self,
-        rows: Embeddings,
-        modalities: Sequence[Modality],
-        limit: int,
-        asset_ids: Ids[str] | None,
-    ) -> list[list[Found]]:
-        """See `search`; ``rows`` are what `to_asked` made."""
-        parts = tuple(str(m) for m in modalities if self._partitions.has(m, look=False))
-        if not parts:
-            return [[] for _ in rows]
-        if asset_ids is None:
-            return list(self._nearest_together((parts, limit), list(rows)))
-        found: list[list[Found]] = [[] for _ in rows]
-        for expression in among_assets(asset_ids):
-            answers = self._nearest(rows, parts, limit, expression)
-            for place, answer in enumerate(answers):
-                found[place] = list(islice(heapq.merge(found[place], answer, key=_rank), limit))
-        return found
-
-    def _nearest(
-        self,
-        rows: Sequence[Embeddings] | Embeddings,
-        parts: Sequence[str],
-        limit: int,
-        expression: str = "",
-    ) -> list[list[Found]]:
-        found: list[list[Found]] = []
-        for part in chunks(list(rows), _QUERIES_PER_CALL):
-            answers = self._link.call(
-                "search",
-                self._rows.name(self._segments),
-                data=list(part),
-                anns_field=self._segments.vector,
-                partition_names=list(parts),
-                filter=expression,
-                limit=limit,
-                output_fields=self._segments.scalars,
-                search_params={"metric_type": METRIC, "params": {"ef": max(64, 2 * limit)}},
-                **self._rows.fresh(),
-            )
-            for row, hits in zip(part, answers, strict=True):
-                found.append(_ranked(hits, float(row[-1]), self.calibration))
-        return found
+        (row,) = checked_queries(query[None], self._embed_dim)
+        return self._search.mixed(row, sorted(set(modalities)), limit, shift, asset_ids)
 
     def embeddings(self, asset_id: str) -> list[SegmentRow]:
         """All segments of one asset with their embeddings, by modality and index."""
         fields = [*self._segments.scalars, self._segments.vector]
         found = self._rows.where(self._segments, equals("asset_id", asset_id), fields)
-        segments = [segment_from_dict(row, self.calibration) for row in found]
+        segments = [segment_from_dict(row) for row in found]
         return sorted(segments, key=attrgetter("modality", "index"))
 
     def vectors(self, segment_ids: Sequence[str]) -> dict[str, Embeddings]:
         """The embeddings [embed_dim] of these segments; those that are not stored are missing."""
         ids = list(dict.fromkeys(segment_ids))
-        fields = [self._segments.key, "modality", self._segments.vector]
+        fields = [self._segments.key, self._segments.vector]
         return {
-            row[self._segments.key]: from_stored(
-                np.asarray(row[self._segments.vector], np.float32),
-                modality_of(row),
-                self.calibration,
-            )
+            row[self._segments.key]: from_stored(row[self._segments.vector])
             for row in self._rows.of(self._segments, self._segments.key, ids, fields)
         }
 
@@ -377,17 +348,3 @@ class MilvusStore:
         if filter is None:
             return Compiled("", True)
         return compile_filter(filter, infix=self._link.knows_infix)
-
-
-def _ranked(hits: Sequence[Any], shift: float, constants: Constants) -> list[Found]:
-    """One query's answer; equal products in the order of the ids, whatever the index did."""
-    found = []
-    for hit in hits:
-        row, product = hit["entity"], float(hit["distance"])
-        cosine = cosine_of(product, shift, modality_of(row), constants)
-        found.append((product, scored_from_dict(row, cosine)))
-    return sorted(found, key=_rank)
-
-
-def _rank(found: Found) -> tuple[float, str]:
-    return -found[0], found[1].segment_id

@@ -8,6 +8,7 @@ from search.errors import StoreError
 from search.store.milvus_link import MilvusLink
 
 _LOOK_AGAIN_S = 1.0
+_DEFAULT = "_default"  # Milvus's own, in which nothing is written
 
 
 class Partitions:
@@ -33,6 +34,11 @@ class Partitions:
             self._known.update(self._link.call("list_partitions", self._collection))
             self._look_at_s = time.monotonic() + _LOOK_AGAIN_S
         return name in self._known
+
+    def names(self) -> list[str]:
+        """All there are now, sorted."""
+        self._known.update(self._link.call("list_partitions", self._collection))
+        return sorted(self._known - {_DEFAULT})
 
     def forget(self) -> None:
         """Look at the next question, since others may have written."""

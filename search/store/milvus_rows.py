@@ -108,12 +108,13 @@ class MilvusRows:
             by_value.setdefault(row[field], []).append(row)
         return [by_value.get(value, []) for value in values]
 
-    def count(self, kind: Collection, expression: str = "") -> int:
-        """How many rows there are for which an expression holds."""
+    def count(self, kind: Collection, expression: str = "", partition: str = "") -> int:
+        """How many rows there are, in a partition or in all, for which an expression holds."""
         (row,) = self._link.call(
             "query",
             self.name(kind),
             filter=expression,
+            partition_names=[partition] if partition else None,
             output_fields=["count(*)"],
             **self.fresh(),
         )

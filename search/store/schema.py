@@ -24,14 +24,14 @@ from functools import lru_cache
 from typing import Any
 
 from encoder.errors import InputError
-from encoder.types import TEXT, Modality
+from encoder.types import TEXT, Embeddings, Modality
 from search.filters.folders import MAX_FOLDERS, folder_keys
 from search.lexical.index import FoundText, Text
 from search.store import calibrated
-from search.store.calibrated import Constants
+from search.store.calibrated import Constants, StoredCalibration
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 MISSING = -1
 MAX_SNIPPET_BYTES = 4096
 MAX_LOCATIONS = 4096
@@ -96,6 +96,7 @@ def segments_collection(embed_dim: int) -> Collection:
         Field("char_start", "INT64"),
         Field("char_end", "INT64"),
         _text("snippet", MAX_SNIPPET_BYTES),
+        Field("calibration", "INT64"),
         Field("embedding", "FLOAT_VECTOR", {"dim": embed_dim + 1}),
     ]
     return Collection("segments", fields, "embedding", ["asset_id"])
@@ -184,7 +185,7 @@ def properties(fingerprint: str, embed_dim: int, constants: Constants) -> dict[s
         "schema": SCHEMA_VERSION,
         "space": fingerprint,
         "embed_dim": embed_dim,
-        "calibration": calibrated.written(constants),
+        "calibration": calibrated.written(calibrated.unmeasured(constants)),
     }
     return {_PROPERTY + name: str(value) for name, value in facts.items()}
 
@@ -194,9 +195,14 @@ def written_version(properties: Mapping[str, str]) -> str:
     return properties.get(_PROPERTY + "schema", "unknown")
 
 
-def written_constants(properties: Mapping[str, str]) -> Constants:
-    """The calibration with which a collection's vectors were written, from its properties."""
+def written_calibration(properties: Mapping[str, str]) -> StoredCalibration:
+    """The calibration of a collection's vectors, from its properties."""
     return calibrated.read(properties[_PROPERTY + "calibration"])
+
+
+def calibration_property(state: StoredCalibration) -> dict[str, str]:
+    """What of a collection's properties changes with its calibration."""
+    return {_PROPERTY + "calibration": calibrated.written(state)}
 
 
 def segment_id(asset_id: str, modality: str, index: int, fingerprint: str) -> str:
@@ -216,12 +222,24 @@ def _digest(*parts: str) -> str:
 
 def segment_to_dict(row: SegmentRow, constants: Constants) -> dict[str, Any]:
     """A checked segment as a row of Milvus."""
-    embedding = calibrated.to_stored(row.embedding, row.modality, constants)
-    return {**scalars_of(row), "embedding": embedding}
+    return {**scalars_of(row), **_vector(row.embedding, row.modality, constants)}
+
+
+def recalibrated(row: Mapping[str, Any], constants: Constants) -> dict[str, Any]:
+    """A row of Milvus, with its embedding, as other constants have it."""
+    embedding = calibrated.from_stored(row["embedding"])
+    return {**row, **_vector(embedding, modality_of(row), constants)}
+
+
+def _vector(embedding: Embeddings, modality: Modality, constants: Constants) -> dict[str, Any]:
+    return {
+        "embedding": calibrated.to_stored(embedding, modality, constants),
+        "calibration": calibrated.number_of(constants),
+    }
 
 
 def scalars_of(row: SegmentRow) -> dict[str, Any]:
-    """A checked segment as a row of Milvus, without its embedding."""
+    """A checked segment as a row of Milvus, without its embedding and calibration."""
     return {
         "segment_id": row.segment_id,
         "asset_id": row.asset_id,
@@ -235,15 +253,14 @@ def scalars_of(row: SegmentRow) -> dict[str, Any]:
     }
 
 
-def segment_from_dict(row: Mapping[str, Any], constants: Constants) -> SegmentRow:
+def segment_from_dict(row: Mapping[str, Any]) -> SegmentRow:
     """A segment that a query found, with its embedding."""
-    modality = modality_of(row)
     return SegmentRow(
         segment_id=row["segment_id"],
         asset_id=row["asset_id"],
-        modality=modality,
+        modality=modality_of(row),
         index=row["index"],
-        embedding=calibrated.from_stored(row["embedding"], modality, constants),
+        embedding=calibrated.from_stored(row["embedding"]),
         start_s=_loaded(row["start_s"]),
         end_s=_loaded(row["end_s"]),
         char_start=_loaded(row["char_start"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from queue import SimpleQueue
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from search.engine import SearchEngine
 from workers import resources
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from workers.reports import IngestReport
 
 
+Told: TypeAlias = SimpleQueue[Mapping[str, Any] | BaseException | None]
+"""What a thread tells, the error that ended it, and None when it is done."""
+
+
 def commands_of(engine: SearchEngine) -> dict[str, Command]:
     """By name; without a worker in this process, it does not ingest."""
 
@@ -24,7 +28,7 @@ def commands_of(engine: SearchEngine) -> dict[str, Command]:
 
         yield found(request, engine, resources.shared_store())
 
-    commands = {"search": search, "delete": _delete}
+    commands = {"search": search, "delete": _delete, "calibrate": _calibrate}
     return commands | ({"ingest": _ingest} if Settings().broker.startswith("memory:") else {})
 
 
@@ -36,11 +40,28 @@ def _delete(request: Mapping[str, Any], _stop: Event) -> Iterator[Mapping[str, A
         yield {"removed": remove(resources.shared_store(), target, shared_uploads())}
 
 
+def _calibrate(request: Mapping[str, Any], _stop: Event) -> Iterator[Mapping[str, Any]]:
+    """``done`` of ``rows`` from time to time, then what was found."""
+    from workers.calibrating import calibrate
+
+    told: Told = SimpleQueue()
+
+    def show(n_done: int, n_rows: int) -> None:
+        told.put({"done": n_done, "rows": n_rows})
+
+    def measured() -> None:
+        encoder, store = resources.shared_encoder(), resources.shared_store()
+        told.put(calibrate(encoder, store, show, **request))
+
+    Thread(target=_run, args=(measured, told), daemon=True).start()
+    yield from _until_done(told)
+
+
 def _ingest(request: Mapping[str, Any], stop: Event) -> Iterator[Mapping[str, Any]]:
     """``total`` first, then ``report`` (`IngestReport.as_json`) of each shard as it ends."""
     from workers.ingesting import Ingest
 
-    told: SimpleQueue[Mapping[str, Any] | BaseException | None] = SimpleQueue()
+    told: Told = SimpleQueue()
 
     def show(report: IngestReport) -> None:
         told.put({"report": report.as_json()})
@@ -49,17 +70,20 @@ def _ingest(request: Mapping[str, Any], stop: Event) -> Iterator[Mapping[str, An
     work = Thread(target=_run, args=(lambda: job.run(show, stop.is_set), told), daemon=True)
     yield {"total": job.n_files()}
     work.start()
-    while (one := told.get()) is not None:
-        if isinstance(one, BaseException):
-            raise one
-        yield one
+    yield from _until_done(told)
     if stop.is_set():
         yield {"stopped": True}
 
 
-def _run(
-    work: Callable[[], None], told: SimpleQueue[Mapping[str, Any] | BaseException | None]
-) -> None:
+def _until_done(told: Told) -> Iterator[Mapping[str, Any]]:
+    """What `_run` tells; raises what it ended with."""
+    while (one := told.get()) is not None:
+        if isinstance(one, BaseException):
+            raise one
+        yield one
+
+
+def _run(work: Callable[[], None], told: Told) -> None:
     try:
         work()
     except BaseException as error:  # noqa: BLE001 (raised again by who listens)

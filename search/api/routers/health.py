@@ -15,6 +15,7 @@ from search.api.auth import READ
 from search.api.depends import Parts, refusals
 from search.api.models import AliveAnswer, InfoAnswer, ReadyAnswer
 from search.api.services import Services
+from search.calibration import describe
 
 router = APIRouter(tags=["health"])
 
@@ -68,7 +69,7 @@ async def _check(ping: Callable[[], object]) -> dict[str, Any]:
 
 
 def _info(services: Services) -> dict[str, Any]:
-    space = services.encoder.space
+    space = services.engine.space()
     return {
         "version": version("anymodal"),
         "model": services.model,
@@ -76,6 +77,7 @@ def _info(services: Services) -> dict[str, Any]:
             "fingerprint": space.fingerprint,
             "embed_dim": space.embed_dim,
             "identity": dict(space.identity),
+            "calibration": describe(services.store.stored_calibration(), space.calibration),
         },
         "modalities": services.modalities,
         "assets": services.store.count(),

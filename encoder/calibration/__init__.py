@@ -1,0 +1,1 @@
+"""Measures the constants that make the cosines of a space comparable, without labels."""

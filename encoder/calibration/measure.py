@@ -1,0 +1,131 @@
+"""From cosines of unrelated pairs to constants. Pure.
+
+The cosine of a query to any text, picture or sound has a typical level and spread of its own for
+each modality (the modality gap: Liang et al., "Mind the Gap", 2022). Nearly all pairs of a query
+that was written for nobody's content and a stored vector are unrelated, so that their mean and
+deviation say what chance gives: no labels are needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.calibration.queries import SampleQuery
+from encoder.space import Calibration, l2_normalize
+from encoder.types import Embeddings, Modality
+
+MAX_VECTORS = 2000
+"""Of one modality: more change no constant in its second digit."""
+_LEAST_SHARE = 0.05
+_ALIKE = 1e-6
+"""A deviation that is only rounding."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The constants of one modality, and how sure they are.
+
+    Args:
+        calibration: mean and deviation of the cosines.
+        n_vectors: different vectors that were looked at.
+        by_kind: the mean cosine of each kind of query.
+        by_language: likewise.
+    """
+
+    calibration: Calibration
+    n_vectors: int
+    by_kind: Mapping[str, float]
+    by_language: Mapping[str, float]
+
+    @property
+    def spread(self) -> float:
+        """How far the level moves with the kind of query, in units of ``c``: the difference of the
+        highest and the lowest. Scores of a query are off by about half of it."""
+        return _range(self.by_kind) / self.calibration.c
+
+    @property
+    def spread_of_languages(self) -> float:
+        """The same between languages."""
+        return _range(self.by_language) / self.calibration.c
+
+
+def measure(
+    queries: Sequence[SampleQuery],
+    embeddings: Embeddings,
+    samples: Mapping[Modality, Embeddings],
+) -> dict[Modality, Measured]:
+    """The constants of each modality that has vectors.
+
+    Copies of one vector count once. Where all cosines are alike, as of a single picture, the
+    deviation is taken from the other modalities: no score may become infinite.
+
+    Args:
+        queries: what was asked.
+        embeddings: unit rows [len(queries), embed_dim], encoded as queries.
+        samples: by modality, unit rows [n, embed_dim] of what is stored; not of the queries' texts.
+    """
+    found = {
+        modality: _one(queries, embeddings, _different(rows))
+        for modality, rows in samples.items()
+        if len(rows)
+    }
+    widest = max((one.calibration.c for one in found.values()), default=0.0)
+    least = _LEAST_SHARE * widest if widest > _ALIKE else 1.0
+    return {modality: _at_least(one, least) for modality, one in found.items()}
+
+
+def constants_of(measured: Mapping[Modality, Measured]) -> dict[Modality, Calibration]:
+    """What is to be stored."""
+    return {modality: one.calibration for modality, one in measured.items()}
+
+
+def shares_of_best(
+    embeddings: Embeddings,
+    samples: Mapping[Modality, Embeddings],
+    constants: Mapping[Modality, Calibration],
+    n_best: int = 10,
+) -> dict[Modality, float]:
+    """Of each query's ``n_best`` among all samples, the share of each modality on average."""
+    scores = [
+        constants.get(modality, Calibration()).apply((embeddings @ rows.T).astype(np.float64))
+        for modality, rows in samples.items()
+    ]
+    kinds = np.repeat(np.arange(len(scores)), [one.shape[1] for one in scores])
+    best = np.argsort(-np.concatenate(scores, axis=1), axis=1)[:, :n_best]
+    return {m: float((kinds[best] == place).mean()) for place, m in enumerate(samples)}
+
+
+def _one(queries: Sequence[SampleQuery], embeddings: Embeddings, rows: Embeddings) -> Measured:
+    cosines = embeddings.astype(np.float64) @ rows.astype(np.float64).T
+    levels = cosines.mean(axis=1)
+    return Measured(
+        Calibration(float(cosines.mean()), float(cosines.std())),
+        len(rows),
+        _means([query.kind for query in queries], levels),
+        _means([query.language for query in queries], levels),
+    )
+
+
+def _different(rows: Embeddings) -> Embeddings:
+    """One of each; copies that were stored twice differ by rounding."""
+    unit = l2_normalize(rows)
+    _, first = np.unique(unit.round(5) + 0.0, axis=0, return_index=True)
+    return unit[np.sort(first)]
+
+
+def _means(names: Sequence[str], levels: NDArray[np.float64]) -> dict[str, float]:
+    of = np.array(names)
+    return {str(name): float(levels[of == name].mean()) for name in np.unique(of)}
+
+
+def _at_least(one: Measured, least: float) -> Measured:
+    calibration = Calibration(one.calibration.mu, max(one.calibration.c, least))
+    return Measured(calibration, one.n_vectors, one.by_kind, one.by_language)
+
+
+def _range(levels: Mapping[str, float]) -> float:
+    return max(levels.values()) - min(levels.values())

@@ -1,0 +1,290 @@
+"""What holds while a store changes to other constants, and after."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+import pytest
+
+from encoder.space import Calibration, l2_normalize
+from encoder.types import AUDIO, IMAGE, TEXT, VIDEO
+from search.errors import StoreError
+from search.store import milvus_calibration
+from search.store.base import VectorStore
+from search.store.calibrated import number_of
+from search.store.memory import MemoryStore
+from search.store.milvus import MilvusStore
+from search.store.open import open_store
+from tests.contract.conftest import ROOT, Opener
+from tests.contract.rows import (
+    CALIBRATION,
+    DIM,
+    SPACE,
+    assert_same_answers,
+    asset,
+    corpus,
+    names,
+    segment,
+    vectors,
+)
+
+MEASURED = {
+    TEXT: Calibration(0.4, 0.05),
+    IMAGE: Calibration(0.1, 0.2),
+    AUDIO: Calibration(-0.3, 0.1),
+}
+OTHERS = {TEXT: Calibration(0.1, 0.3), AUDIO: Calibration(0.2, 0.02)}
+KINDS = [TEXT, IMAGE, AUDIO]
+ABOUT = {"source": "measured"}
+
+
+class BrokenOffError(Exception):
+    pass
+
+
+@pytest.fixture(autouse=True)
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few rows at a time, and nobody to wait for."""
+    monkeypatch.setattr(milvus_calibration, "_PAUSE_S", 0.0)
+    monkeypatch.setattr(milvus_calibration, "_ROWS_PER_UPSERT", 100)
+
+
+def filled(store: VectorStore, n_assets: int = 90) -> VectorStore:
+    """Give it a corpus; returns the oracle with new constants."""
+    oracle = MemoryStore(DIM, MEASURED)
+    for each in (store, oracle):
+        each.write(*corpus(n_assets))
+    return oracle
+
+
+def broken_off(_n_done: int, _n_rows: int) -> None:
+    raise BrokenOffError
+
+
+def ignored(n_done: int, n_rows: int) -> None:
+    assert 0 < n_done <= n_rows
+
+
+def numbers(store: VectorStore) -> list[int]:
+    """With which constants each row was written, by key."""
+    assert isinstance(store, MilvusStore)
+    store.catch_up()
+    rows = store._rows.where(store._segments, "", ["segment_id", "calibration"])
+    return [row["calibration"] for row in rows]
+
+
+def test_a_store_ranks_by_the_constants_it_was_given(open_again: Opener) -> None:
+    store = open_again()
+    oracle = filled(store)
+    assert store.stored_calibration().about == {"source": "shipped"}
+    store.recalibrate(MEASURED, ABOUT)
+    assert store.calibration == MEASURED
+    assert_same_answers(store, oracle)
+    told: list[tuple[int, int]] = []
+    assert store.rewrite(lambda *n: told.append(n)) == 270
+    assert told == [(100, 270), (200, 270), (270, 270)]
+    assert_same_answers(store, oracle)
+    assert numbers(store) == [number_of(MEASURED)] * 270
+    assert store.rewrite(ignored) == 0
+    again = open_again()
+    assert again.stored_calibration().about == ABOUT
+    assert again.calibration == MEASURED
+    assert_same_answers(again, oracle)
+    np.testing.assert_allclose(
+        [row.embedding for row in again.embeddings("asset0-1")],
+        [row.embedding for row in oracle.embeddings("asset0-1")],
+        atol=1e-6,
+    )
+
+
+def test_half_a_rewrite_ranks_as_a_whole_one_and_goes_on_later(open_again: Opener) -> None:
+    store = open_again()
+    oracle = filled(store)
+    store.recalibrate(MEASURED, ABOUT)
+    with pytest.raises(BrokenOffError):
+        store.rewrite(broken_off)
+    assert sorted(map(numbers(store).count, map(number_of, (MEASURED, CALIBRATION)))) == [100, 170]
+    assert_same_answers(store, oracle)
+    again = open_again()
+    assert_same_answers(again, oracle)
+    again.recalibrate(OTHERS, ABOUT)  # as does whoever measures anew
+    with pytest.raises(BrokenOffError):
+        again.rewrite(broken_off)
+    oracle.recalibrate(OTHERS, ABOUT)
+    assert_same_answers(again, oracle)
+    assert again.rewrite(ignored) == 170
+    assert numbers(again) == [number_of(OTHERS)] * 270
+    assert_same_answers(again, oracle)
+
+
+def test_searches_go_on_while_rows_are_rewritten(
+    open_again: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(milvus_calibration, "_PAUSE_S", 1.0)
+    monkeypatch.setattr(milvus_calibration, "REFRESH_S", 0.2)
+    store = open_again()
+    oracles = [MemoryStore(DIM, CALIBRATION), filled(store, 200)]
+    oracles[0].write(*corpus(200))
+    searcher = open_again.beside()
+    queries = l2_normalize(vectors(4, seed=5))
+    wanted = [[names(one.search_mixed(q, KINDS, 20)) for one in oracles] for q in queries]
+    ended = Event()
+
+    def search() -> int:
+        n_searches = 0
+        while not ended.is_set() or not n_searches:
+            for query, rankings in zip(queries, wanted, strict=True):
+                assert names(searcher.search_mixed(query, KINDS, 20)) in rankings
+                alone = names(searcher.search(query[None], IMAGE, 30)[0])
+                assert alone == names(oracles[0].search(query[None], IMAGE, 30)[0])
+                n_searches += 1
+        return n_searches
+
+    with ThreadPoolExecutor(2) as threads:
+        searches = [threads.submit(search) for _ in range(2)]
+        for constants in (MEASURED, CALIBRATION):
+            store.recalibrate(constants, ABOUT)
+            assert store.rewrite(ignored) == 600
+        ended.set()
+        assert sum(one.result(60) for one in searches) > 8
+    assert_same_answers(store, oracles[0])
+
+
+def test_who_knows_only_the_old_constants_neither_writes_nor_finds_wrongly(
+    open_again: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(milvus_calibration, "REFRESH_S", 3600.0)
+    store = open_again()
+    oracle = filled(store)
+    other = open_again.beside()
+    assert other.calibration == CALIBRATION
+    store.recalibrate(MEASURED, ABOUT)
+    store.rewrite(ignored)
+    other.catch_up()
+    query = l2_normalize(vectors(1, seed=7))[0]
+    found = other.search_mixed(query, KINDS, 20)
+    assert names(found) == names(oracle.search_mixed(query, KINDS, 20))
+    assert other.calibration == MEASURED
+    more = corpus(4, seed=3)
+    late = open_again.beside()
+    late.recalibrate(OTHERS, ABOUT)  # which `other` has not heard of
+    for one in (other, oracle):
+        one.write(*more)
+    assert numbers(other).count(number_of(OTHERS)) == 12
+    late.rewrite(ignored)
+    oracle.recalibrate(OTHERS, ABOUT)
+    assert_same_answers(late, oracle)
+
+
+def test_what_is_deleted_meanwhile_stays_deleted(
+    open_again: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_again()
+    oracle = filled(store)
+    assert isinstance(store, MilvusStore)
+    upsert = store._rows.upsert
+    deleted: list[str] = []
+
+    def delete_first(kind: Any, rows: Sequence[dict[str, Any]], **options: str) -> None:
+        if not deleted:
+            deleted.append(rows[0]["asset_id"])
+            store.delete(deleted)
+            oracle.delete(deleted)
+        upsert(kind, rows, **options)
+
+    monkeypatch.setattr(store._rows, "upsert", delete_first)
+    store.recalibrate(MEASURED, ABOUT)
+    store.rewrite(ignored)
+    assert store.embeddings(deleted[0]) == []
+    assert numbers(store) == [number_of(MEASURED)] * 267
+    assert_same_answers(store, oracle)
+
+
+def test_of_two_calibrations_the_later_one_stands(open_again: Opener) -> None:
+    store = open_again()
+    oracle = filled(store)
+    other = open_again.beside()
+    store.recalibrate(MEASURED, ABOUT)
+    with pytest.raises(StoreError, match="Another calibration"):
+        store.rewrite(lambda *_: other.recalibrate(OTHERS, ABOUT))
+    other.rewrite(ignored)
+    oracle.recalibrate(OTHERS, ABOUT)
+    assert numbers(other) == [number_of(OTHERS)] * 270
+    assert_same_answers(other, oracle)
+
+
+def test_the_same_constants_again_change_only_what_is_said_of_them(open_again: Opener) -> None:
+    store = open_again()
+    filled(store, 3)
+    store.recalibrate(CALIBRATION, {"source": "measured", "measured_at": "today"})
+    assert store.rewrite(ignored) == 0
+    assert store.stored_calibration().about["measured_at"] == "today"
+
+
+def test_a_sample_is_evenly_drawn(store: VectorStore) -> None:
+    assert store.sizes() == {}
+    assert store.sample(TEXT, 10).shape == (0, DIM)
+    rows = [segment(f"a{n}", 0, vector, IMAGE) for n, vector in enumerate(vectors(400))]
+    store.write([asset("a", "/a")], [*rows, segment("t", 0, vectors(1)[0], TEXT)])
+    assert store.sizes() == {IMAGE: 400, TEXT: 1}
+    everything = l2_normalize(vectors(400))
+    few = store.sample(IMAGE, 160)
+    assert 120 <= len(few) <= 160
+    places = (few @ everything.T).argmax(axis=1)
+    np.testing.assert_allclose(few, everything[places], atol=1e-6)
+    assert len(set(places)) == len(few)
+    assert 0.3 < (places < 200).mean() < 0.7
+    assert len(store.sample(IMAGE, 16_000)) == 400
+    assert store.sample(TEXT, 100).shape == (1, DIM)
+    assert store.sample(VIDEO, 100).shape == (0, DIM)
+
+
+_KILLED = """
+import os, signal, sys
+from search.store import milvus_calibration
+from search.store.open import open_store
+from encoder.space import Calibration
+from encoder.types import Modality
+milvus_calibration._ROWS_PER_UPSERT = 100
+store = open_store(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+pages = [0]
+upsert = store._rows.upsert
+def killed(kind, rows, **options):
+    upsert(kind, rows[:len(rows) // 2], **options)
+    pages[0] += 1
+    if pages[0] > 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    upsert(kind, rows[len(rows) // 2:], **options)
+store._rows.upsert = killed
+measured = {"text": (0.4, 0.05), "image": (0.1, 0.2), "audio": (-0.3, 0.1)}
+constants = {Modality(kind): Calibration(*one) for kind, one in measured.items()}
+store.recalibrate(constants, {"source": "measured"})
+store.rewrite(lambda *_: None)
+"""
+
+
+def test_a_rewrite_that_was_killed_goes_on(tmp_path: Path) -> None:
+    where = str(tmp_path / "store")
+    store = open_store(where, SPACE, DIM, calibration=CALIBRATION)
+    oracle = filled(store)
+    store.close()
+    words = [sys.executable, "-c", _KILLED, where, SPACE, str(DIM)]
+    assert subprocess.run(words, cwd=ROOT, timeout=120).returncode == -signal.SIGKILL
+    store = open_store(where, SPACE, DIM)
+    written = numbers(store)
+    assert 0 < written.count(number_of(MEASURED)) < 270
+    assert len(written) == 270
+    assert_same_answers(store, oracle)
+    assert 0 < store.rewrite(ignored) < 270
+    assert numbers(store) == [number_of(MEASURED)] * 270
+    assert_same_answers(store, oracle)
+    assert store.stored_calibration().former == ()
+    store.close()

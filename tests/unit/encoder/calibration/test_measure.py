@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from encoder.calibration.measure import Measured, constants_of, measure, shares_of_best
+from encoder.calibration.queries import SampleQuery, sample_queries
+from encoder.space import l2_normalize
+from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Modality
+
+DIM = 24
+QUERIES = [
+    SampleQuery(language, kind, f"{language} {kind} {n}")
+    for language in ("en", "de", "zh")
+    for kind in ("caption", "name")
+    for n in range(5)
+]
+
+
+def rows(n: int, seed: int, gap: float = 0.0, axis: int = 0) -> Embeddings:
+    """Unit rows around nothing, or around an axis, as a modality lies in a cone of its own."""
+    around = np.random.default_rng(seed).normal(size=(n, DIM)) / np.sqrt(DIM)
+    around[:, axis] += gap
+    return l2_normalize(around)
+
+
+def gapped(n_text: int = 300, n_image: int = 300) -> dict[Modality, Embeddings]:
+    """Queries are texts, and texts lie near each other; pictures elsewhere, and closer."""
+    return {TEXT: rows(n_text, 1, gap=1.5), IMAGE: 0.3 * rows(n_image, 2) + rows(1, 3, 1.0, 1)}
+
+
+def asked(gap: float = 1.5) -> Embeddings:
+    return rows(len(QUERIES), 0, gap)
+
+
+sizes = st.integers(1, 60)
+gaps = st.floats(0, 3)
+
+
+@given(sizes, sizes, gaps, st.integers(0, 99))
+def test_calibrated_cosines_of_unrelated_pairs_are_0_and_spread_by_1(
+    n_text: int, n_image: int, gap: float, seed: int
+) -> None:
+    samples = {TEXT: rows(n_text, seed, gap), IMAGE: rows(n_image, seed + 1)}
+    measured = measure(QUERIES, asked(gap), samples)
+    widest = max(one.calibration.c for one in measured.values())
+    for kind, one in measured.items():
+        assert one.n_vectors == len(samples[kind])
+        scores = one.calibration.apply((asked(gap) @ samples[kind].T).astype(np.float64))
+        assert scores.mean() == pytest.approx(0, abs=1e-4)
+        assert scores.std() == pytest.approx(1, abs=1e-3) or one.calibration.c < 0.06 * widest
+
+
+@given(sizes, st.integers(2, 4))
+def test_copies_count_once(n: int, times: int) -> None:
+    once = {IMAGE: rows(n, 5), TEXT: rows(9, 6)}
+    copied = {IMAGE: np.concatenate([once[IMAGE] * (1 + 1e-7)] * times), TEXT: once[TEXT]}
+    one, many = (measure(QUERIES, asked(), samples) for samples in (once, copied))
+    assert many[IMAGE].n_vectors == one[IMAGE].n_vectors
+    assert many[IMAGE].calibration.mu == pytest.approx(one[IMAGE].calibration.mu, abs=1e-6)
+    assert many[IMAGE].calibration.c == pytest.approx(one[IMAGE].calibration.c, abs=1e-6)
+
+
+@given(st.integers(0, 99))
+def test_no_score_is_infinite(seed: int) -> None:
+    same = np.repeat(rows(1, seed), len(QUERIES), axis=0)
+    alone = measure(QUERIES, same, {IMAGE: same[:1]})
+    assert alone[IMAGE].calibration.c == 1.0
+    beside = measure(QUERIES, same, {IMAGE: same[:1], TEXT: rows(40, seed + 1)})
+    assert 0 < beside[IMAGE].calibration.c == pytest.approx(0.05 * beside[TEXT].calibration.c)
+    assert np.isfinite(beside[IMAGE].spread)
+
+
+def test_nothing_is_said_of_what_is_not_stored() -> None:
+    samples = {TEXT: rows(3, 1), AUDIO: np.empty((0, DIM), np.float32)}
+    assert list(constants_of(measure(QUERIES, asked(), samples))) == [TEXT]
+    assert measure(QUERIES, asked(), {}) == {}
+
+
+def test_the_kind_that_lies_near_the_queries_no_longer_fills_the_list() -> None:
+    samples = gapped()
+    constants = constants_of(measure(QUERIES, asked(), samples))
+    before = shares_of_best(asked(), samples, {})
+    after = shares_of_best(asked(), samples, constants)
+    assert before == {TEXT: 1.0, IMAGE: 0.0}
+    assert 0.25 < after[IMAGE] < 0.75
+    assert sum(after.values()) == pytest.approx(1)
+
+
+def test_the_spread_tells_how_far_the_level_moves_with_the_kind_of_query() -> None:
+    nearer = asked()
+    is_name = np.array([query.kind == "name" for query in QUERIES])
+    nearer[is_name] = l2_normalize(nearer[is_name] + 2 * rows(1, 3, 1.0, 1))
+    one: Measured = measure(QUERIES, nearer, gapped())[IMAGE]
+    assert one.by_kind["name"] > one.by_kind["caption"]
+    difference = one.by_kind["name"] - one.by_kind["caption"]
+    assert one.spread == pytest.approx(difference / one.calibration.c)
+    assert one.spread > 1 > 0.5 > one.spread_of_languages
+    assert set(one.by_language) == {"en", "de", "zh"}
+
+
+def test_shipped_queries_are_of_many_languages_and_kinds() -> None:
+    queries = sample_queries()
+    assert len({query.text for query in queries}) == len(queries) == 304
+    languages = Counter(query.language for query in queries)
+    assert languages.keys() == {"en", "de", "es", "fr", "zh", "ja", "pt", "ru", "ar"}
+    assert min(languages.values()) >= 19
+    kinds = Counter((query.language, query.kind) for query in queries)
+    assert {kind for _, kind in kinds} == {"caption", "question", "keywords", "name"}
+    assert min(kinds.values()) >= 3
+    assert all(query.text == query.text.strip() != "" for query in queries)

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import logging
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from encoder import MultiModalEncoder
+from encoder.errors import InputError
+from encoder.space import Calibration, Space, l2_normalize
+from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Modality
+from search import Query, SearchEngine
+from search.errors import StoreError
+from search.store.base import VectorStore
+from search.store.calibrated import StoredCalibration
+from search.store.memory import MemoryStore
+from search.store.open import open_store
+from search.store.schema import segment_id
+from search.types import AssetRow, SegmentRow
+from workers import calibrating
+from workers.calibrating import alone_here, calibrate, calibrate_if_due, is_due
+
+DIM = 32
+WHERE = {TEXT: 0, IMAGE: 1, AUDIO: 2}
+SHIPPED = {TEXT: Calibration(0.2, 0.1)}
+
+
+class GappedEncoder:
+    """A space whose modalities lie in cones of their own, as those of CLIP do."""
+
+    modalities = frozenset(WHERE)
+
+    def __init__(self, shipped: dict[Modality, Calibration] | None = None) -> None:
+        self.space = Space(DIM, {"model": "gapped"}, shipped or {})
+
+    def encode_items(self, items: Sequence[Item]) -> Embeddings:
+        return np.stack([self._row(item) for item in items])
+
+    def _row(self, item: Item) -> Embeddings:
+        seed = zlib.crc32(f"{item.content}".encode())
+        row = np.random.default_rng(seed).normal(size=DIM) / np.sqrt(DIM)
+        row[WHERE[item.modality]] += 1.0
+        return l2_normalize(row[None])[0]
+
+
+ENCODER = cast("MultiModalEncoder", GappedEncoder())
+
+
+def fill(store: VectorStore, **n_segments: int) -> None:
+    for name, n in n_segments.items():
+        kind = Modality(name)
+        rows = ENCODER.encode_items([Item(kind, f"{kind} {place}") for place in range(n)])
+        ids = [f"{kind}{place}" for place in range(n)]
+        segments = [
+            SegmentRow(segment_id(one, kind, 0, "f"), one, kind, 0, row)
+            for one, row in zip(ids, rows, strict=True)
+        ]
+        store.write([AssetRow(one, kind, "x/y", 1, 1, [f"/{one}"]) for one in ids], segments)
+
+
+@pytest.fixture(params=["memory:", "lite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStore]:
+    """Texts and pictures in a store that nobody has calibrated."""
+    uri = "memory:" if request.param == "memory:" else str(tmp_path / "store")
+    made = open_store(uri, ENCODER.space.fingerprint, DIM)
+    fill(made, text=240, image=240)
+    yield made
+    made.close()
+
+
+def best_kinds(store: VectorStore) -> list[Modality]:
+    engine = SearchEngine(ENCODER, store)
+    hits = [
+        hit.modality
+        for text in ("a boat on a lake", "ein Hund bellt", "城市")
+        for hit in engine.search(Query([Item(TEXT, text)], limit=20)).hits
+    ]
+    engine.close()
+    return hits
+
+
+def test_one_kind_fills_mixed_lists_until_the_store_is_calibrated(store: VectorStore) -> None:
+    assert set(best_kinds(store)) == {TEXT}
+    dry = calibrate(ENCODER, store, dry_run=True)
+    assert store.stored_calibration() == StoredCalibration({}, (), {"source": "none"})
+    assert set(best_kinds(store)) == {TEXT}
+    found = calibrate(ENCODER, store)
+    assert found["measured"] == dry["measured"]
+    share = best_kinds(store).count(IMAGE) / 60
+    assert 0.25 < share < 0.75
+    told = found["measured"]["image"]["share_of_best"]
+    assert told["before"] == 0
+    assert told["after"] == pytest.approx(share, abs=0.2)
+    assert found["calibration"]["source"] == "measured"
+    assert found["calibration"]["modalities"]["image"]["n_segments"] == 240
+    state = store.stored_calibration()
+    assert state.former == ()
+    assert state.about["n_queries"] == 304
+
+
+def test_a_score_means_the_same_for_every_kind(store: VectorStore) -> None:
+    calibrate(ENCODER, store)
+    engine = SearchEngine(ENCODER, store)
+    scores: dict[Modality, list[float]] = {TEXT: [], IMAGE: []}
+    for place in range(10):
+        asked = [Item(TEXT, f"another question, number {place}")]
+        for hit in engine.search(Query(asked, limit=480)).hits:
+            scores[hit.modality].append(hit.score)
+    for kind, found in scores.items():
+        assert len(found) == 2400, kind
+        assert np.mean(found) == pytest.approx(0, abs=0.3)
+        assert np.std(found) == pytest.approx(1, abs=0.15)
+    engine.close()
+
+
+def test_what_the_model_ships_can_be_restored(store: VectorStore) -> None:
+    bundle = cast("MultiModalEncoder", GappedEncoder(SHIPPED))
+    calibrate(bundle, store)
+    assert store.calibration != SHIPPED
+    found = calibrate(bundle, store, shipped=True)
+    assert store.calibration == SHIPPED
+    assert found["calibration"]["source"] == "shipped"
+    with pytest.raises(InputError, match="ships no constants"):
+        calibrate(ENCODER, store, shipped=True)
+
+
+def test_an_empty_store_cannot_be_measured() -> None:
+    with pytest.raises(InputError, match="nothing stored yet"):
+        calibrate(ENCODER, MemoryStore(DIM))
+
+
+def test_a_rewrite_that_was_broken_off_is_ended_and_nothing_measured(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "store"), ENCODER.space.fingerprint, DIM)
+    fill(store, text=40, image=40)
+    constants = {TEXT: Calibration(0.5, 0.1), IMAGE: Calibration(0.1, 0.2)}
+    store.recalibrate(constants, {"source": "measured"})
+    assert is_due(store.stored_calibration(), {})
+    told: list[tuple[int, int]] = []
+    found = calibrate(ENCODER, store, lambda *n: told.append(n))
+    assert found["resumed"] is True
+    assert found["rows"] == 80
+    assert told[-1] == (80, 80)
+    assert store.stored_calibration() == StoredCalibration(constants, (), {"source": "measured"})
+    store.close()
+
+
+@contextmanager
+def not_alone() -> Iterator[bool]:
+    yield False
+
+
+def test_a_store_is_calibrated_by_itself_once_it_has_200_segments_of_two_kinds() -> None:
+    store = MemoryStore(DIM)
+    fill(store, text=500, image=199)
+    assert not calibrate_if_due(ENCODER, store, alone_here)
+    fill(store, image=200)
+    bundle = cast("MultiModalEncoder", GappedEncoder(SHIPPED))
+    assert not calibrate_if_due(bundle, store, alone_here)
+    assert not calibrate_if_due(ENCODER, store, not_alone)
+    with alone_here():
+        assert not calibrate_if_due(ENCODER, store, alone_here)
+    assert store.calibration == {}
+    assert calibrate_if_due(ENCODER, store, alone_here)
+    assert set(store.calibration) == {TEXT, IMAGE}
+    assert not calibrate_if_due(ENCODER, store, alone_here)
+    fill(store, audio=199, image=1999)
+    assert not calibrate_if_due(ENCODER, store, alone_here)
+    fill(store, audio=200)
+    assert calibrate_if_due(ENCODER, store, alone_here)
+    assert set(store.calibration) == {TEXT, IMAGE, AUDIO}
+    before = store.stored_calibration().about["modalities"]["audio"]
+    fill(store, audio=1999)
+    assert not calibrate_if_due(ENCODER, store, alone_here)
+    fill(store, audio=2000)
+    assert calibrate_if_due(ENCODER, store, alone_here)
+    after = store.stored_calibration().about["modalities"]["audio"]
+    assert (before["n_segments"], after["n_segments"]) == (200, 2000)
+
+
+def test_a_store_that_fails_does_not_fail_what_was_ingested(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = MemoryStore(DIM)
+    fill(store, text=200, image=200)
+
+    def fails(*_: Any) -> int:
+        raise StoreError("The store is full.")
+
+    monkeypatch.setattr(store, "rewrite", fails)
+    with caplog.at_level(logging.WARNING, logger=calibrating.__name__):
+        assert not calibrate_if_due(ENCODER, store, alone_here)
+    assert "The store is full." in caplog.text

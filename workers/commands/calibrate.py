@@ -1,0 +1,71 @@
+"""``anymodal calibrate``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+from workers.commands.options import apply_options, json_option, model_option, store_option
+
+
+@click.command()
+@store_option
+@model_option
+@click.option("--dry-run", is_flag=True, help="Measure and show, and change nothing.")
+@click.option("--shipped", is_flag=True, help="Go back to the constants that the model ships.")
+@json_option
+def calibrate(
+    store: str | None, model: str | None, dry_run: bool, shipped: bool, as_json: bool
+) -> None:
+    """Make scores of texts, pictures, sounds and films comparable in this store.
+
+    Measures how near unrelated content of each kind lies to some 300 queries, without any labels,
+    and rewrites the rows of the store without encoding them anew. Searches go on meanwhile. A
+    rewrite that was broken off is ended.
+    """
+    apply_options(store, model=model)
+    from workers.output import print_json, progress_bar, wants_json
+
+    with progress_bar("rows") as bar:
+        task = bar.add_task("Rewriting", total=None, note="")
+
+        def told(n_done: int, n_rows: int) -> None:
+            bar.update(task, completed=n_done, total=n_rows)
+
+        found = _calibrated({"dry_run": dry_run, "shipped": shipped}, told)
+    if wants_json(as_json):
+        print_json(found)
+    else:
+        _show(found)
+
+
+def _calibrated(request: Mapping[str, bool], told: Callable[[int, int], None]) -> Mapping[str, Any]:
+    """What was found; a server of this user that holds the store does it."""
+    from workers.beside.client import ask
+
+    if answers := ask("calibrate", request):
+        found: Mapping[str, Any] = {}
+        for found in answers:
+            if "done" in found:
+                told(found["done"], found["rows"])
+        return found
+    from workers import resources
+    from workers.calibrating import calibrate as measured
+
+    try:
+        held = resources.existing_store()
+        return measured(resources.shared_encoder(), held, told, **request)
+    finally:
+        resources.close()
+
+
+def _show(found: Mapping[str, Any]) -> None:
+    from workers.output import calibration_table, console
+
+    if found["resumed"]:
+        console().print("A rewrite had been broken off; it is ended now.")
+    console().print(calibration_table(found))
+    did = "nothing is changed" if found["dry_run"] else f"{found['rows']} rows rewritten"
+    console().print(f"[dim]{did}[/]")
