@@ -70,6 +70,30 @@ def test_answers_and_errors_are_the_same_with_and_without_a_server(
         assert failures(media, store_uri) == wrong
 
 
+def test_calibrating_goes_through_the_server(
+    anymodal: Run, media: Path, tmp_path: Path, store_uri: str
+) -> None:
+    assert store_uri
+    with serving(tmp_path) as (_, client):
+        assert anymodal("ingest", media)["ingested"] == 6
+
+        def served() -> Any:
+            return client.get("/v1/info").json()["space"]["calibration"]
+
+        shipped = served()
+        assert shipped["source"] == "shipped"
+        assert anymodal("calibrate", "--dry-run")["measured"].keys() == {"text", "image", "audio"}
+        assert served() == shipped
+        told = anymodal("calibrate")
+        assert served() == told["calibration"]
+        assert served()["source"] == "measured"
+        assert served()["modalities"]["text"]["mu"] == told["measured"]["text"]["mu"]
+        hits = client.post("/v1/search", json={"query": "how to bake", "explain": True}).json()
+        assert hits["explain"]["modalities"]["text"]["mu"] == told["measured"]["text"]["mu"]
+        anymodal("calibrate", "--shipped")
+        assert served() == shipped
+
+
 def test_ingest_and_delete_go_through_the_server(
     anymodal: Run, media: Path, tmp_path: Path, store_uri: str
 ) -> None:

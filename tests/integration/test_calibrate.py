@@ -1,0 +1,107 @@
+"""`anymodal calibrate` on a model of a hub, and a store that is calibrated by itself."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from tests.unit.encoder.models import tiny
+from workers import calibrating, resources
+from workers.cli import anymodal
+
+QUESTIONS = ["a boat on a calm lake", "wie lange kocht ein Ei", "Marie Curie", "sunset mountains"]
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny CLIP whose texts lie near each other, and its pictures elsewhere."""
+    folder = tmp_path_factory.mktemp("clip")
+    torch.manual_seed(0)
+    tiny.save_clip(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As many texts as pictures."""
+    folder = tmp_path_factory.mktemp("album")
+    rng = np.random.default_rng(0)
+    for number in range(14):
+        words = " ".join(rng.choice(["sea", "bread", "moon", "tax", "choir", "goat"], 12))
+        (folder / f"{number}.txt").write_text(f"{words}, said number {number}.")
+        pixels = rng.integers(0, 255, (4, 4, 3), np.uint8)
+        Image.fromarray(pixels).resize((64, 64)).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def settings(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name, value in {
+        "STORE": str(tmp_path / "store"),
+        "DATA": str(tmp_path / "data"),
+        "ENCODER__MODEL": f"dir:{clip}",
+        "ENCODER__QUANTIZATION": "none",
+        "INGEST__ISOLATE": "false",
+        "CALIBRATE": "false",
+    }.items():
+        monkeypatch.setenv(f"ANYMODAL_{name}", value)
+    yield
+    resources.close()
+
+
+def run(*words: object) -> Any:
+    done = CliRunner().invoke(anymodal, list(map(str, words)), catch_exceptions=False)
+    assert done.exit_code in (0, 1), done.output
+    return json.loads(done.stdout)
+
+
+def pictures_among_the_best() -> int:
+    """Of 40 hits."""
+    hits = [hit for words in QUESTIONS for hit in run("search", words, "--no-lexical")["hits"]]
+    assert len(hits) == 40
+    return sum(hit["modality"] == "image" for hit in hits)
+
+
+def calibration() -> Any:
+    findings = {one["part"]: one for one in run("doctor")["findings"]}
+    return findings["calibration"]
+
+
+def test_a_list_that_one_kind_fills_is_mixed_after_calibrating(album: Path) -> None:
+    assert run("ingest", album)["ingested"] == 28
+    assert pictures_among_the_best() in (0, 40)
+    assert calibration()["text"] == "not calibrated"
+    dry = run("calibrate", "--dry-run")
+    assert (dry["dry_run"], dry["rows"]) == (True, 0)
+    assert calibration()["facts"]["source"] == "none"
+    told = run("calibrate")
+    assert told["rows"] == 28
+    assert told["measured"] == dry["measured"]
+    assert 10 < pictures_among_the_best() < 30
+    facts = calibration()["facts"]
+    assert facts["source"] == "measured"
+    assert facts["modalities"]["image"]["n_vectors"] == 14
+    assert facts["modalities"]["text"]["mu"] == told["measured"]["text"]["mu"]
+    assert "measured 20" in calibration()["text"]
+
+
+def test_a_store_is_calibrated_as_it_is_filled(
+    album: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("ANYMODAL_CALIBRATE", "true")
+    monkeypatch.setattr(calibrating, "LEAST_SEGMENTS", 10)
+    with caplog.at_level(logging.INFO, logger=calibrating.__name__):
+        run("ingest", album)
+    assert "calibrated" in caplog.text
+    facts = calibration()["facts"]
+    assert (facts["source"], facts["is_rewriting"]) == ("measured", False)
+    assert 10 < pictures_among_the_best() < 30
