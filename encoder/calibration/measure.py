@@ -114,7 +114,8 @@ def _different(rows: Embeddings) -> Embeddings:
     """One of each; copies that were stored twice differ by rounding."""
     unit = l2_normalize(rows)
     _, first = np.unique(unit.round(5) + 0.0, axis=0, return_index=True)
-    return unit[np.sort(first)]
+    different: Embeddings = unit[np.sort(first)]
+    return different
 
 
 def _means(names: Sequence[str], levels: NDArray[np.float64]) -> dict[str, float]:
