@@ -92,8 +92,9 @@ def calibrate_if_due(
                 return False
             started_s = time.monotonic()
             found = calibrate(encoder, store)
-    except AnymodalError as error:
-        logger.warning("the store is not calibrated: %s", error)
+    except Exception as error:  # noqa: BLE001 (whatever it is, the files are stored)
+        unexpected = not isinstance(error, AnymodalError)
+        logger.warning("the store is not calibrated: %s", error, exc_info=unexpected)
         return False
     kinds = found["calibration"]["modalities"].items()
     shown = ", ".join(f"{kind} mu {one['mu']:.3f} c {one['c']:.3f}" for kind, one in kinds)
