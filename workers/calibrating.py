@@ -92,7 +92,7 @@ def calibrate_if_due(
                 return False
             started_s = time.monotonic()
             found = calibrate(encoder, store)
-    except Exception as error:  # noqa: BLE001 (whatever it is, the files are stored)
+    except Exception as error:  # whatever it is, the files are stored
         unexpected = not isinstance(error, AnymodalError)
         logger.warning("the store is not calibrated: %s", error, exc_info=unexpected)
         return False

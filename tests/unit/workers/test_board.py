@@ -381,6 +381,20 @@ def test_a_content_is_held_by_one_and_freed_by_death(url: str) -> None:
     assert board._redis.keys("anymodal:lock:*") == []
 
 
+def test_one_worker_alone_does_what_is_done_once(url: str) -> None:
+    board, other = JobBoard(url, lease_s=1.0), JobBoard(url, lease_s=1.0)
+    with board.alone("calibration") as first:
+        time.sleep(1.5)  # beyond the lease, which is renewed
+        with other.alone("calibration") as second, other.alone("something else") as apart:
+            assert (first, second, apart) == (True, False, True)
+        with other.alone("calibration") as still:
+            assert not still
+        board._redis.delete("anymodal:lock:calibration")  # as its holder's death would
+        with other.alone("calibration") as third:
+            assert third
+    assert board._redis.keys("anymodal:lock:*") == []
+
+
 def test_a_job_that_is_not_there_is_named(board: JobBoard) -> None:
     with pytest.raises(InputError, match=r"'nope'.*anymodal jobs"):
         board.view("nope")
