@@ -30,6 +30,8 @@ REFRESH_S = 2.0
 """How long a process goes by the constants that it has read."""
 _PAUSE_S = 3.0
 """From the moment that others are announced to the first row: `REFRESH_S`, and a search."""
+_PAUSE_ALONE_S = 0.5
+"""The same where no other process has to hear of it."""
 _PAGE_BYTES = 8_000_000
 _SCALARS_BYTES = 1024
 _ROWS_PER_UPSERT = 2000
@@ -54,7 +56,7 @@ class MilvusCalibration:
         self._link = link
         self._rows = rows
         self._segments = segments
-        self._pause_s = 0.0 if is_alone else _PAUSE_S
+        self._pause_s = _PAUSE_ALONE_S if is_alone else _PAUSE_S
         self._lock = Lock()
         self._read_at_s = 0.0
         self._state = self.refresh()

@@ -54,6 +54,7 @@ class BrokenOffError(Exception):
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few rows at a time, and nobody to wait for."""
     monkeypatch.setattr(milvus_calibration, "_PAUSE_S", 0.0)
+    monkeypatch.setattr(milvus_calibration, "_PAUSE_ALONE_S", 0.0)
     monkeypatch.setattr(milvus_calibration, "_ROWS_PER_UPSERT", 100)
 
 
@@ -129,6 +130,7 @@ def test_searches_go_on_while_rows_are_rewritten(
     open_again: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(milvus_calibration, "_PAUSE_S", 1.0)
+    monkeypatch.setattr(milvus_calibration, "_PAUSE_ALONE_S", 0.5)
     monkeypatch.setattr(milvus_calibration, "REFRESH_S", 0.2)
     store = open_again()
     oracles = [MemoryStore(DIM, CALIBRATION), filled(store, 200)]
