@@ -30,6 +30,7 @@ _COMMANDS = {
     "ingest": "Make files and folders searchable.",
     "jobs": "Show, retry and cancel jobs on a broker.",
     "keys": "Make, list and revoke keys of the search API.",
+    "models": "Prepare models, and show those that are ready.",
     "quantize": "Store a tower in few bits, chosen by measurement.",
     "search": "Find text, images, sound and moments of video.",
     "serve": "Serve the search API and its page.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -34,6 +35,11 @@ def bundle() -> None:
 @bundle.command()
 def fetch() -> None:
     """Fetch what is missing; what is complete already stays."""
+    click.echo(f"The bundle is complete in {fetch_all()}")
+
+
+def fetch_all() -> Path:
+    """Make the bundle whole, and tell how far it is; its folder."""
     from encoder.dsre.gatefile import GateFile
     from encoder.models.prepare.sparse_network import SPARSE_INT8, build
     from encoder.models.sources.bundle.folder import fetch as fetch_bundle
@@ -47,7 +53,7 @@ def fetch() -> None:
     show(Progress("gate", "prepare", 0, 1))
     build(folder / "text", GateFile.load(TEXT_GATE), SPARSE_INT8)
     show(Progress("gate", "done", 1, 1))
-    click.echo(f"The bundle is complete in {folder}")
+    return folder
 
 
 @bundle.command()

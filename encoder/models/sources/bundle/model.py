@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.models.base import Model
+from encoder.models.in_use import hold
 from encoder.models.precision import Precision
 from encoder.models.sources.bundle.folder import location
 from encoder.models.sources.bundle.networks import network, parse_precision, parse_sparsity
@@ -83,11 +84,13 @@ def load(
         AUDIO: sounds,
     }
     identity = _identity(precision, sparsity)
-    return Model(
+    model = Model(
         space=Space(_EMBED_DIM, identity, _calibration()),
         towers=towers,
         transcribe=lambda sound: sounds.tower.transcribe(sound),
     )
+    hold(folder, model)
+    return model
 
 
 def audio_tower(folder: Path, text_tower: Tower, session: Session) -> AudioTower:

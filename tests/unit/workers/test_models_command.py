@@ -1,0 +1,140 @@
+"""``anymodal models`` on the real bundle and on artifacts made on the spot."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from encoder.errors import ModelError
+from encoder.models.artifact import Artifact, Key, make
+from encoder.models.open import load_model
+from workers.commands.models import models
+
+SPEC = "hf:org/tiny"
+FACTS = {
+    "space": {"embed_dim": 8, "fingerprint": "0123456789abcdef", "identity": {"model": "org/tiny"}},
+    "modalities": ["text"],
+    "prompts": {"document": {"text": "passage: "}},
+    "measured": {"text": {"mean": 0.9981, "least": 0.9912}},
+}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, bundle_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Artifacts of its own, beside the real bundle."""
+    assert bundle_home.is_dir()
+    monkeypatch.setenv("ANYMODAL_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def run(*words: str) -> Result:
+    result = CliRunner().invoke(models, words)
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def told(*words: str) -> Any:
+    return json.loads(run(*words).stdout)
+
+
+def prepared(precision: str) -> Artifact:
+    def write(folder: Path, _: object) -> dict[str, Any]:
+        (folder / "text.onnx").write_bytes(b"graph " * 100)
+        return FACTS
+
+    key = Key("org/tiny", "org/tiny@c0ffee", precision)
+    return make(key, write, lambda *_: None, spec=SPEC)
+
+
+def test_the_bundle_is_listed_beside_artifacts() -> None:
+    made = prepared("int8")
+
+    bundle, tiny = told("list")["models"]
+
+    assert bundle["spec"] == "bundle:default"
+    assert bundle["modalities"] == ["text", "image", "audio"]
+    assert bundle["size_bytes"] > 150e6
+    assert tiny["spec"] == SPEC
+    assert tiny["folder"] == str(made.folder)
+    assert tiny["size_bytes"] == 600
+
+
+def test_show_tells_what_is_known_under_every_name() -> None:
+    made = prepared("int8")
+
+    for name in (SPEC, made.folder.name, str(made.folder), made.folder.name[-16:]):
+        assert told("show", name)["measured"] == FACTS["measured"]
+    space = load_model("bundle:default", quantization="auto", enable_dsre="auto").space
+    shown = told("show", "bundle:default")
+    assert shown["space"]["fingerprint"] == space.fingerprint
+    assert shown["licence"]["text"] == "Apache-2.0"
+    assert shown["files"]["text/model.onnx"]["sha256"]
+
+
+def test_of_several_precisions_one_is_named() -> None:
+    made = [prepared(precision) for precision in ("int8", "int4")]
+
+    with pytest.raises(ModelError, match=f"2 models .*{made[0].folder.name}"):
+        run("show", SPEC)
+    assert told("show", SPEC, "--precision", "int4")["key"]["precision"] == "int4"
+    with pytest.raises(ModelError, match=r"called hf:a/b; .*hf:org/tiny.* prepare hf:a/b"):
+        run("show", "hf:a/b")
+
+
+def test_verify_and_remove() -> None:
+    made = prepared("int8")
+    assert str(made.folder) in run("verify", SPEC).output
+
+    (made.folder / "text.onnx").write_bytes(b"grape " * 100)
+    with pytest.raises(ModelError, match=r"text\.onnx is not what was written"):
+        run("verify", SPEC)
+
+    assert str(made.folder) in run("remove", SPEC).output
+    assert not made.folder.exists()
+    assert len(told("list")["models"]) == 1
+
+
+def test_an_open_bundle_is_not_removed(bundle_home: Path) -> None:
+    model = load_model("bundle:default")
+
+    with pytest.raises(ModelError, match="open in a process"):
+        run("remove", "bundle:default")
+    assert bundle_home.is_dir()
+    assert model.towers
+
+
+def test_a_terminal_gets_tables() -> None:
+    prepared("int8")
+
+    listed, shown = on_a_terminal("list"), on_a_terminal("show", SPEC)
+
+    assert "precision" in listed
+    assert "bundle:default" in listed
+    assert "measured text mean" in shown
+    assert "0.9981" in shown
+
+
+def on_a_terminal(*words: str) -> str:
+    """What the command prints there."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-c", "from workers.cli import main; main()", "models", *words]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "160"}
+    with subprocess.Popen(command, stdout=theirs, env=environment) as running:
+        os.close(theirs)
+        screen = b""
+        with suppress(OSError):  # the other side has ended
+            while part := os.read(ours, 4096):
+                screen += part
+    os.close(ours)
+    assert running.returncode == 0
+    return screen.decode()

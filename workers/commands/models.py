@@ -1,0 +1,164 @@
+"""``anymodal models``: what was prepared on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from workers.commands.options import json_option
+
+if TYPE_CHECKING:
+    from encoder.models.artifact import Artifact
+
+
+@click.group()
+def models() -> None:
+    """Models that are ready to run here: prepared once, opened by every process without torch."""
+
+
+@models.command("list")
+@json_option
+def list_models(as_json: bool) -> None:
+    """List them."""
+    from encoder.models.catalogue import all_models
+    from workers.output import print_json, wants_json
+
+    found = [_summary(one) for one in all_models()]
+    if wants_json(as_json):
+        print_json({"models": found})
+    elif found:
+        _print_table(found)
+    else:
+        click.echo("None; `anymodal models prepare bundle:default` fetches the offline model.")
+
+
+@models.command()
+@click.argument("spec")
+@json_option
+def prepare(spec: str, as_json: bool) -> None:
+    """Make SPEC (bundle:default) ready to run; what is there already is left alone."""
+    from encoder.errors import ModelError
+    from encoder.models.spec import ModelSpec
+
+    if ModelSpec.parse(spec).kind != "bundle":
+        raise ModelError(f"{spec} runs as its weights are.", remedy="Use it without preparing it.")
+    _print(_fetched(), as_json)
+
+
+@models.command()
+@click.argument("name")
+@click.option("--precision", help="Which one, where there are several.")
+@json_option
+def show(name: str, precision: str | None, as_json: bool) -> None:
+    """Show what made NAME (a spec, a folder or its hash), what it takes, and what was measured."""
+    from encoder.models.catalogue import find_model
+
+    _print(find_model(name, precision), as_json)
+
+
+@models.command()
+@click.argument("name")
+@click.option("--precision", help="Which one, where there are several.")
+def verify(name: str, precision: str | None) -> None:
+    """Check the hash of every file of NAME."""
+    from encoder.models.artifact import verify as verify_artifact
+    from encoder.models.catalogue import find_model
+
+    found = find_model(name, precision)
+    verify_artifact(found)
+    click.echo(f"All {len(found.manifest['files'])} files are as they were made in {found.folder}")
+
+
+@models.command()
+@click.argument("name")
+@click.option("--precision", help="Which one, where there are several.")
+def remove(name: str, precision: str | None) -> None:
+    """Remove NAME from this machine; refused while a process has it open."""
+    from encoder.models.artifact import remove as remove_artifact
+    from encoder.models.catalogue import find_model
+
+    found = find_model(name, precision)
+    remove_artifact(found)
+    click.echo(f"Removed {found.folder}, {found.size_bytes / 1e6:.1f} MB")
+
+
+def _fetched() -> Artifact:
+    from encoder.models.catalogue import find_model
+    from workers.commands.bundle import fetch_all
+
+    fetch_all()
+    return find_model("bundle:default")
+
+
+def _summary(artifact: Artifact) -> dict[str, Any]:
+    manifest = artifact.manifest
+    return {
+        "spec": manifest["spec"],
+        "precision": manifest["key"]["precision"],
+        "modalities": list(manifest["modalities"]),
+        "embed_dim": manifest["space"]["embed_dim"],
+        "size_bytes": artifact.size_bytes,
+        "made_at": manifest["made_at"],
+        "folder": str(artifact.folder),
+    }
+
+
+def _print_table(found: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    from workers.output import console, marked
+
+    table = Table()
+    for heading in ("model", "precision", "takes", "dim", "MB", "made", "folder"):
+        table.add_column(heading, overflow="fold")
+    for one in found:
+        cells = (
+            one["spec"],
+            one["precision"],
+            ", ".join(one["modalities"]),
+            str(one["embed_dim"]),
+            f"{one['size_bytes'] / 1e6:.1f}",
+            one["made_at"][:10],
+            one["folder"].rpartition("/")[2],
+        )
+        table.add_row(*map(marked, cells))
+    console().print(table)
+
+
+def _print(artifact: Artifact, as_json: bool) -> None:
+    from workers.output import print_json, wants_json
+
+    facts = {
+        **artifact.manifest,
+        "folder": str(artifact.folder),
+        "size_bytes": artifact.size_bytes,
+    }
+    if wants_json(as_json):
+        print_json(facts)
+    else:
+        _print_facts(facts)
+
+
+def _print_facts(facts: Mapping[str, Any]) -> None:
+    """One line for each fact; files as their number."""
+    from rich.table import Table
+
+    from workers.output import console, marked
+
+    table = Table(show_header=False, box=None)
+    for name, value in {**facts, "files": len(facts["files"])}.items():
+        for part, text in _lines(name, value):
+            table.add_row(marked(part.replace("_", " ")), marked(text))
+    console().print(table)
+
+
+def _lines(name: str, value: object) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _lines(f"{name} {key}", inner)
+    elif isinstance(value, list | tuple):
+        yield name, ", ".join(map(str, value))
+    elif value not in (None, ""):
+        yield name, f"{value:.4f}" if isinstance(value, float) else str(value)
