@@ -16,7 +16,7 @@ import pytest
 
 from encoder.space import Calibration, l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO
-from search.errors import StoreError
+from search.errors import ReadOnlyStoreError, StoreError
 from search.store import milvus_calibration
 from search.store.base import VectorStore
 from search.store.calibrated import number_of
@@ -35,6 +35,7 @@ from tests.contract.rows import (
     segment,
     vectors,
 )
+from tests.integration.test_at_rest import read_only
 
 MEASURED = {
     TEXT: Calibration(0.4, 0.05),
@@ -124,6 +125,25 @@ def test_half_a_rewrite_ranks_as_a_whole_one_and_goes_on_later(open_again: Opene
     assert again.rewrite(ignored) == 170
     assert numbers(again) == [number_of(OTHERS)] * 270
     assert_same_answers(again, oracle)
+
+
+def test_half_a_rewrite_is_read_where_nothing_can_be_written(tmp_path: Path) -> None:
+    where = tmp_path / "store"
+    store = open_store(str(where), SPACE, DIM, calibration=CALIBRATION)
+    oracle = filled(store)
+    store.recalibrate(MEASURED, ABOUT)
+    with pytest.raises(BrokenOffError):
+        store.rewrite(broken_off)
+    store.close()
+    with read_only(where):
+        store = open_store(str(where), SPACE, DIM)
+        assert store.read_only
+        assert len(store.stored_calibration().former) == 1
+        assert_same_answers(store, oracle)
+        for change in (lambda: store.recalibrate(OTHERS, ABOUT), lambda: store.rewrite(ignored)):
+            with pytest.raises(ReadOnlyStoreError):
+                change()
+        store.close()
 
 
 def test_searches_go_on_while_rows_are_rewritten(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -79,6 +79,53 @@ def test_scores_are_calibrated_before_they_are_mixed(store: MemoryStore) -> None
     hits = engine.search(Query([Item(TEXT, axis(0))])).hits
     assert [hit.uri for hit in hits] == ["/picture", "/sound"]
     assert hits[0].score == pytest.approx((1 / np.sqrt(1.25) - 0.1) / 0.1, abs=1e-4)
+
+
+LOW = {AUDIO: Calibration(0.99, 0.1), IMAGE: Calibration(0.1, 0.1)}
+HIGH = {AUDIO: Calibration(0.1, 0.1), IMAGE: Calibration(0.99, 0.1)}
+
+
+def test_the_constants_of_the_store_win_over_those_of_the_model(store: MemoryStore) -> None:
+    add(store, "picture", IMAGE, axis(0) + 0.5 * axis(1))
+    add(store, "sound", AUDIO, axis(0) + 0.1 * axis(1))
+    engine = SearchEngine(DirectionEncoder(LOW), store)
+    assert uris(engine, Query([Item(TEXT, axis(0))])) == ["/picture", "/sound"]
+    store.recalibrate(HIGH, {"source": "measured"})
+    assert uris(engine, Query([Item(TEXT, axis(0))])) == ["/sound", "/picture"]
+    assert engine.space().calibration == HIGH
+    assert engine.space().fingerprint == DirectionEncoder().space.fingerprint
+
+
+def test_an_answer_goes_by_one_set_of_constants(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(60):
+        noise = axis(0) + 2 * rng.normal(size=DIM).astype(np.float32)
+        add(store, f"{number}", (AUDIO, IMAGE)[number % 2], noise)
+    engine = SearchEngine(DirectionEncoder(), store)
+    query = Query([Item(TEXT, axis(0))], limit=5, explain=True)
+    wanted = {}
+    for name, constants in (("low", LOW), ("high", HIGH)):
+        store.recalibrate(constants, {"source": "measured"})
+        wanted[name] = engine.search(query).hits
+    assert wanted["low"] != wanted["high"]
+    mixed = store.search_mixed
+
+    def changed_meanwhile(*args: Any, **options: Any) -> Any:
+        found = mixed(*args, **options)
+        store.recalibrate(LOW, {"source": "measured"})
+        return found
+
+    def changed_before(*args: Any, **options: Any) -> Any:
+        store.recalibrate(LOW, {"source": "measured"})
+        return mixed(*args, **options)
+
+    for change in (changed_meanwhile, changed_before):
+        store.recalibrate(HIGH, {"source": "measured"})
+        monkeypatch.setattr(store, "search_mixed", change)
+        assert engine.search(query).hits == wanted["high"]
+        assert store.calibration == LOW
 
 
 def test_several_items_are_fused_and_each_modality_is_encoded_once(store: MemoryStore) -> None:
