@@ -22,8 +22,8 @@ from search.store.memory import MemoryStore
 from search.store.open import open_store
 from search.store.schema import segment_id
 from search.types import AssetRow, SegmentRow
-from workers import calibrating
-from workers.calibrating import alone_here, calibrate, calibrate_if_due, is_due
+from workers import calibrating, resources
+from workers.calibrating import Watch, alone_here, calibrate, calibrate_if_due, is_due
 
 DIM = 32
 WHERE = {TEXT: 0, IMAGE: 1, AUDIO: 2}
@@ -195,3 +195,24 @@ def test_a_store_that_fails_does_not_fail_what_was_ingested(
     with caplog.at_level(logging.WARNING, logger=calibrating.__name__):
         assert not calibrate_if_due(ENCODER, store, alone_here)
     assert "The store is full." in caplog.text
+
+
+def test_shards_lead_to_a_calibration_unless_the_settings_say_no(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = MemoryStore(DIM)
+    fill(store, text=200, image=200)
+    monkeypatch.setattr(resources, "shared_encoder", lambda: ENCODER)
+    monkeypatch.setattr(resources, "shared_store", lambda: store)
+    monkeypatch.setenv("ANYMODAL_CALIBRATE", "false")
+    watch = Watch(alone_here)
+    watch.after_shard()
+    assert store.calibration == {}
+    monkeypatch.setenv("ANYMODAL_CALIBRATE", "true")
+    watch.after_shard()
+    assert set(store.calibration) == {TEXT, IMAGE}
+    fill(store, audio=200)
+    watch.after_shard()  # a minute has not passed
+    assert set(store.calibration) == {TEXT, IMAGE}
+    Watch(alone_here).after_shard()
+    assert set(store.calibration) == {TEXT, IMAGE, AUDIO}
