@@ -30,6 +30,7 @@ from encoder.calibration.measure import (
     constants_of,
     measure,
     shares_of_best,
+    told_apart,
 )
 from encoder.calibration.queries import sample_queries
 from encoder.space import Calibration, l2_normalize
@@ -48,8 +49,8 @@ _SEARCHES_S = 1.0
 
 def quality(corpus: Corpus, encoder: MultiModalEncoder) -> str:
     """A Markdown table of mAP by kind of query, and the constants themselves."""
-    queries = sample_queries()
-    asked = encoder.encode_items([Item(TEXT, query.text) for query in queries])
+    items = [Item(TEXT, query.text) for query in sample_queries()]
+    queries, asked = told_apart(sample_queries(), encoder.encode_items(items))
     samples = {kind: _sample(corpus.targets[kind].embeddings) for kind in MODALITIES}
     measured = measure(queries, asked, samples)
     sets: dict[str, Mapping[Modality, Calibration]] = {

@@ -174,14 +174,15 @@ def _measured(
         constants_of,
         measure,
         shares_of_best,
+        told_apart,
     )
     from encoder.calibration.queries import sample_queries
 
     sizes = store.sizes()
     if not sizes:
         raise InputError("store", got="nothing stored yet", wanted="some files to measure by")
-    queries = sample_queries()
-    asked = encoder.encode_items([Item(TEXT, query.text) for query in queries])
+    items = [Item(TEXT, query.text) for query in sample_queries()]
+    queries, asked = told_apart(sample_queries(), encoder.encode_items(items))
     samples: dict[Modality, Embeddings] = {
         kind: store.sample(kind, MAX_VECTORS) for kind in sorted(sizes)
     }
@@ -192,6 +193,7 @@ def _measured(
         "source": "measured",
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "n_queries": len(queries),
+        "languages": sorted({query.language for query in queries}),
         "modalities": {str(kind): _facts(one, sizes[kind]) for kind, one in measured.items()},
     }
     sets = {"before": before, "after": constants}

@@ -20,6 +20,7 @@ from encoder.types import Embeddings, Modality
 
 MAX_VECTORS = 2000
 """Of one modality: more change no constant in its second digit."""
+_KNOWN = 0.6
 _LEAST_SHARE = 0.05
 _ALIKE = 1e-6
 """A deviation that is only rounding."""
@@ -76,6 +77,32 @@ def measure(
     widest = max((one.calibration.c for one in found.values()), default=0.0)
     least = _LEAST_SHARE * widest if widest > _ALIKE else 1.0
     return {modality: _at_least(one, least) for modality, one in found.items()}
+
+
+def told_apart(
+    queries: Sequence[SampleQuery], embeddings: Embeddings
+) -> tuple[list[SampleQuery], Embeddings]:
+    """Only those in languages that the model knows.
+
+    Queries of a language whose words a model does not know lie on one heap, wherever that is. A
+    language counts if its queries are at least .6 times as far from each other (one, less the
+    mean cosine of two) as those of the language where that is most.
+
+    Args:
+        queries: what was asked, in whatever languages.
+        embeddings: unit rows [len(queries), embed_dim].
+    """
+    languages = np.array([query.language for query in queries])
+    apart = {name: _apart(embeddings[languages == name]) for name in np.unique(languages)}
+    least = _KNOWN * max(apart.values())
+    chosen = np.array([apart[name] >= least for name in languages])
+    return [q for q, is_known in zip(queries, chosen, strict=True) if is_known], embeddings[chosen]
+
+
+def _apart(rows: Embeddings) -> float:
+    n = len(rows)
+    together = np.linalg.norm(rows.sum(axis=0, dtype=np.float64)) ** 2
+    return max(0.0, float(1 - (together - n) / max(n * (n - 1), 1)))
 
 
 def constants_of(measured: Mapping[Modality, Measured]) -> dict[Modality, Calibration]:

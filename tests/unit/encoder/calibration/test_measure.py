@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoder.calibration.measure import Measured, constants_of, measure, shares_of_best
+from encoder.calibration.measure import (
+    Measured,
+    constants_of,
+    measure,
+    shares_of_best,
+    told_apart,
+)
 from encoder.calibration.queries import SampleQuery, sample_queries
 from encoder.space import l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Modality
@@ -101,6 +107,22 @@ def test_the_spread_tells_how_far_the_level_moves_with_the_kind_of_query() -> No
     assert one.spread == pytest.approx(difference / one.calibration.c)
     assert one.spread > 1 > 0.5 > one.spread_of_languages
     assert set(one.by_language) == {"en", "de", "zh"}
+
+
+def test_languages_that_the_model_does_not_know_are_left_out() -> None:
+    rng = np.random.default_rng(0)
+    heap = {"zh": 0.05, "de": 0.9, "en": 1.0}
+    around = rows(1, 9)[0]
+    embeddings = np.stack(
+        [l2_normalize((around + heap[q.language] * rng.normal(size=DIM))[None])[0] for q in QUERIES]
+    )
+    known, kept = told_apart(QUERIES, embeddings)
+    assert known == [query for query in QUERIES if query.language != "zh"]
+    np.testing.assert_array_equal(kept, embeddings[[query.language != "zh" for query in QUERIES]])
+    everywhere, _ = told_apart(QUERIES, rows(len(QUERIES), 3, gap=2.0))
+    assert everywhere == QUERIES
+    nowhere, _ = told_apart(QUERIES, np.repeat(rows(1, 1), len(QUERIES), axis=0))
+    assert len(nowhere) > 0
 
 
 def test_shipped_queries_are_of_many_languages_and_kinds() -> None:
