@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from encoder.space import Space
-from encoder.types import Embeddings, Item, Modality
+from encoder.types import DOCUMENT, Embeddings, Item, Modality, Role
 from search.terms import ItemEncoder
 from search.together import Together
 
 Observe = Callable[[Modality, int], None]
-Lane = tuple[Modality, bool]
+Lane = tuple[Modality, Role, bool]
 
 _LONG_CHARS = 2000
 """A longer text is encoded in windows, which takes from tens of milliseconds to seconds."""
@@ -21,7 +21,8 @@ _LONG_CHARS = 2000
 class BatchingEncoder:
     """An `ItemEncoder` for many threads; when it batches is told in `search.together`.
 
-    Long texts have batches of their own, so that no short query waits for them.
+    Long texts have batches of their own, so that no short query waits for them, and so have queries
+    where they are encoded in another way than documents.
 
     Args:
         encoder: does the work; safe to use from threads.
@@ -52,21 +53,21 @@ class BatchingEncoder:
     def encode_items(self, items: Sequence[Item]) -> Embeddings:
         """Mixed items to unit rows [len(items), embed_dim], in their order."""
         rows = np.empty((len(items), self.space.embed_dim), np.float32)
-        lanes = [_lane(item) for item in items]
+        lanes = [self._lane(item) for item in items]
         for lane in dict.fromkeys(lanes):
             places = [place for place, own in enumerate(lanes) if own == lane]
             rows[places] = self._encode_together(lane, [items[place] for place in places])
         return rows
 
-    def n_waiting(self, modality: Modality) -> int:
-        """How many calls wait for the batch of this modality that runs, long texts aside."""
-        return self._encode_together.n_waiting((modality, False))
+    def n_waiting(self, modality: Modality, role: Role = DOCUMENT) -> int:
+        """How many calls wait for the batch of this kind that runs, long texts aside."""
+        return self._encode_together.n_waiting((modality, role, False))
 
     def _encode(self, lane: Lane, items: Sequence[Item]) -> Sequence[Embeddings]:
         rows = self._encoder.encode_items(items)
         self._observe(lane[0], len(items))
         return list(rows)
 
-
-def _lane(item: Item) -> Lane:
-    return item.modality, isinstance(item.content, str) and len(item.content) > _LONG_CHARS
+    def _lane(self, item: Item) -> Lane:
+        is_long = isinstance(item.content, str) and len(item.content) > _LONG_CHARS
+        return item.modality, self.space.role_of(item), is_long

@@ -19,6 +19,8 @@ _OVERHEAD_BYTES = 512  # of a key and of Python's objects
 class CachedEncoder:
     """An `ItemEncoder` that remembers. Safe to use from threads.
 
+    Queries and documents share what is remembered, unless the model tells them apart.
+
     Args:
         encoder: encodes what is not remembered.
         max_bytes: the most memory for embeddings; 0 remembers nothing.
@@ -55,7 +57,10 @@ class CachedEncoder:
 
     def _key(self, item: Item) -> Hashable | None:
         digest = content_digest(item.content)
-        return None if digest is None else (self.space.fingerprint, str(item.modality), digest)
+        if digest is None:
+            return None
+        role = self.space.role_of(item)
+        return self.space.fingerprint, str(item.modality), role, digest
 
 
 def content_digest(content: Any) -> bytes | None:

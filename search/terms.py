@@ -33,6 +33,8 @@ def embed_terms(
 ) -> Embeddings:
     """Unit rows [len(terms), embed_dim]; the stages are ``encode_<modality>``.
 
+    An item is encoded in the role of its term; what is stored, as it is stored.
+
     Raises:
         NotFoundError: a term names an asset that is not stored.
         InputError: the encoder cannot take an item.
@@ -41,7 +43,9 @@ def embed_terms(
     kinds = dict.fromkeys(term.item.modality for term in terms if term.item)
     for kind in kinds:
         chosen = [
-            (place, t.item) for place, t in enumerate(terms) if t.item and t.item.modality == kind
+            (place, Item(kind, term.item.content, term.role))
+            for place, term in enumerate(terms)
+            if term.item and term.item.modality == kind
         ]
         with progress.stage(f"encode_{kind}"):
             rows[[place for place, _ in chosen]] = encoder.encode_items([i for _, i in chosen])

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.types import Item, Modality
+from encoder.types import QUERY, Item, Modality, Role
 from search.filters import Filter
 
 JsonValue: TypeAlias = (
@@ -25,11 +25,14 @@ class Term:
         item: content to encode.
         asset_id: a stored asset, instead of ``item``; it is left out of the hits.
         weight: how much it pulls; a negative one pushes away. Not 0, -10 to 10.
+        role: as what the item is encoded, whatever its own role: "document" for content that is
+            to find its like.
     """
 
     item: Item | None = None
     asset_id: str = ""
     weight: float = 1.0
+    role: Role = QUERY
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encoder.errors import InputError
-from encoder.types import TEXT, Item, Modality
+from encoder.types import DOCUMENT, TEXT, Item, Modality
 from search.filters import Filter, parse_filter
 from search.types import Term
 from workers.weights import split_weight
@@ -57,7 +57,7 @@ def _item(kind: str, content: str) -> Item:
 
 
 def _like(words: str, store: VectorStore) -> Term:
-    """A stored asset, by its id or by a file of that content; or a file that is not stored."""
+    """A stored asset, by its id or by a file of that content; or a file as it would be stored."""
     name, weight = split_weight(words)
     weight = 1.0 if weight is None else weight
     path = Path(name).expanduser()
@@ -70,9 +70,12 @@ def _like(words: str, store: VectorStore) -> Term:
     asset = identify(path, ingest_config())
     if store.assets([asset.asset_id]):
         return Term(asset_id=asset.asset_id, weight=weight)
-    if asset.modality == TEXT:
-        return Term(Item(TEXT, read_text(path, asset.media_type, ingest_config())), weight=weight)
-    return Term(_item(asset.modality, str(path)), weight=weight)
+    item = (
+        Item(TEXT, read_text(path, asset.media_type, ingest_config()))
+        if asset.modality == TEXT
+        else _item(asset.modality, str(path))
+    )
+    return Term(item, weight=weight, role=DOCUMENT)
 
 
 def filter_of(conditions: Iterable[str], tags: Iterable[str], path: str | None) -> Filter | None:

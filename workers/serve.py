@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from encoder.media.image import webp_bytes
-from encoder.types import AUDIO, IMAGE, TEXT, Item, Waveform
+from encoder.types import AUDIO, IMAGE, QUERY, TEXT, Item, Waveform
 from search.api.access.sessions import Sessions
 from search.api.auth import access_for
 from search.api.config import ApiConfig
@@ -158,14 +158,14 @@ def query_encoder(encoder: ItemEncoder, config: ApiConfig, metrics: Metrics) -> 
 
 def warm_up(encoder: MultiModalEncoder, decoder: QueryDecoder | None) -> None:
     """Load what the first query would wait for; without a decoder, the model alone says a word."""
-    encoder.encode_items([Item(TEXT, "ready")])
+    encoder.encode_items([Item(TEXT, "ready", QUERY)])
     if decoder is None:
         return
     black = np.zeros((64, 64, 3), np.uint8)
-    items = [Item(IMAGE, black), Item(AUDIO, Waveform(np.zeros(44_100, np.float32), 44_100))]
-    for item in items:
-        if item.modality in encoder.modalities:
-            encoder.encode_items([item])
+    silence = Waveform(np.zeros(44_100, np.float32), 44_100)
+    for modality, content in ((IMAGE, black), (AUDIO, silence)):
+        if modality in encoder.modalities:
+            encoder.encode_items([Item(modality, content, QUERY)])
     decoder.decode(IMAGE, webp_bytes(black, 64), "warm-up")
 
 

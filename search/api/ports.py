@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from encoder.types import Item, Modality
+from encoder.types import Item, Modality, Role
 
 
 class Decoder(Protocol):
@@ -52,7 +52,7 @@ class TokenReader(Protocol):
         """Dimensions that an embedding may be cut to (Matryoshka); mostly none."""
         ...
 
-    def window_lengths(self, text: str) -> list[int]:
+    def window_lengths(self, text: str, role: Role) -> list[int]:
         """The tokens of each window in which a text is encoded, marks and prompt included."""
         ...
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.space import Space, l2_normalize
-from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Waveform
+from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Role, Waveform
 from workers import resources
 from workers.cli import anymodal
 
@@ -51,7 +51,7 @@ class TinyEncoder:
     embed_dim = DIM
     modalities = frozenset({TEXT, IMAGE, AUDIO})
 
-    def window_lengths(self, text: str) -> list[int]:
+    def window_lengths(self, text: str, _role: Role = "document") -> list[int]:
         return [len(text.split())]
 
     def encode_items(self, items: Sequence[Item]) -> Embeddings:

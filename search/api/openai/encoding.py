@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -74,8 +74,10 @@ def _read(
     for n, given in enumerate(asked.input):
         turn.deadline.check()
         label = f"input[{n}]"
-        item = _item(services, given, label)
-        lengths = services.tokens.window_lengths(item.content) if item.modality == TEXT else None
+        item = replace(_item(services, given, label), role=asked.role)
+        lengths = None
+        if item.modality == TEXT:
+            lengths = services.tokens.window_lengths(item.content, asked.role)
         if lengths and len(lengths) > 1 and asked.on_overflow == "error":
             raise InputError(
                 label,

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
+from encoder.types import DOCUMENT, QUERY, Role
 from search.api.models import Strict
 
 MAX_INPUTS = 2048
 _MAX_CHARS = 65_536
 _MAX_TOKENS = 16_384
 _KINDS = ("text", "tokens", "image", "audio", "video")
+
+InputType = Literal["query", "document", "search_query", "search_document", "passage"]
+_ROLES: Mapping[InputType, Role] = {
+    "query": QUERY,
+    "document": DOCUMENT,
+    "search_query": QUERY,
+    "search_document": DOCUMENT,
+    "passage": DOCUMENT,
+}
+"""Voyage's names, then those of Cohere and, for documents, of NVIDIA's NIM."""
 
 InputText = Annotated[str, Field(min_length=1, max_length=_MAX_CHARS)]
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
@@ -76,7 +88,17 @@ class EmbeddingsRequest(Strict):
         description="What becomes of a text beyond the model's window: the mean of its windows, "
         "or a 400.",
     )
+    input_type: InputType = Field(
+        "document",
+        description="`query` for what is searched with, `document` for what is stored; Cohere's "
+        "`search_query` and `search_document` and NIM's `passage` mean the same.",
+    )
     user: str | None = Field(None, max_length=1000, description="Not used.")
+
+    @property
+    def role(self) -> Role:
+        """As what the inputs are encoded."""
+        return _ROLES[self.input_type]
 
 
 class EmbeddingOut(BaseModel):

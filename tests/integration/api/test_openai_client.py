@@ -153,3 +153,4 @@ def test_the_example_of_the_docs_runs(client: httpx.Client) -> None:
     names: dict[str, openai.types.CreateEmbeddingResponse] = {}
     exec(example.replace("http://localhost:8080", str(client.base_url)), names)
     assert len(names["answer"].data) == 2
+    assert len(names["asked"].data) == 1

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import Barrier, Event
 from time import sleep
 
@@ -10,7 +11,7 @@ import pytest
 
 from encoder.errors import InputError
 from encoder.space import Space
-from encoder.types import IMAGE, TEXT, Embeddings, Item, Modality
+from encoder.types import DOCUMENT, IMAGE, QUERY, TEXT, Embeddings, Item, Modality
 from search.batching import BatchingEncoder
 from search.embedding_cache import CachedEncoder, content_digest
 
@@ -20,9 +21,8 @@ SPACE = Space(4, {"model": "letters"})
 class Letters:
     """Encodes a text by its first letter; waits for ``gate`` and refuses "bad"."""
 
-    space = SPACE
-
-    def __init__(self) -> None:
+    def __init__(self, space: Space = SPACE) -> None:
+        self.space = space
         self.calls: list[list[str]] = []
         self.gate = Event()
         self.gate.set()
@@ -124,6 +124,32 @@ def test_what_is_remembered_is_not_encoded_again() -> None:
     assert rows[:, 0].tolist() == [ord("a"), ord("b")]
     assert letters.calls == [["a"], ["b"]]
     assert (encoder.cache.hits, encoder.cache.misses) == (1, 2)
+
+
+ASYMMETRIC = replace(SPACE, asymmetric=frozenset({TEXT}))
+
+
+@pytest.mark.parametrize("modality", [TEXT, IMAGE])
+@pytest.mark.parametrize("space", [SPACE, ASYMMETRIC])
+def test_roles_share_what_is_remembered_where_they_are_encoded_alike(
+    space: Space, modality: Modality
+) -> None:
+    letters = Letters(space)
+    encoder = CachedEncoder(letters, 10_000)
+    for role in (QUERY, DOCUMENT, QUERY, DOCUMENT):
+        encoder.encode_items([Item(modality, "a", role)])
+    told_apart = modality in space.asymmetric
+    assert len(letters.calls) == (2 if told_apart else 1)
+
+
+@pytest.mark.parametrize("space", [SPACE, ASYMMETRIC])
+def test_roles_share_a_batch_where_they_are_encoded_alike(space: Space) -> None:
+    letters = Letters(space)
+    encoder = BatchingEncoder(letters)
+    items = [Item(TEXT, "a", QUERY), Item(TEXT, "b", DOCUMENT), Item(TEXT, "c", QUERY)]
+    rows = encoder.encode_items(items)
+    assert rows[:, 0].tolist() == [ord("a"), ord("b"), ord("c")]
+    assert letters.calls == ([["a", "c"], ["b"]] if space.asymmetric else [["a", "b", "c"]])
 
 
 def test_memory_has_a_bound() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from encoder.errors import InputError
 from encoder.space import Calibration, Space, l2_normalize
-from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings, Item, Modality
+from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings, Item, Modality, Role
 from search import Deadline, Query, SearchEngine, Term, as_json
 from search.errors import CancelledError
 from search.store.memory import MemoryStore
@@ -25,9 +25,11 @@ class DirectionEncoder:
     def __init__(self, calibration: dict[Modality, Calibration] | None = None) -> None:
         self.space = Space(DIM, {"model": "directions"}, calibration or {})
         self.calls: list[list[Modality]] = []
+        self.roles: list[Role] = []
 
     def encode_items(self, items: Sequence[Item]) -> Embeddings:
         self.calls.append([item.modality for item in items])
+        self.roles += [item.role for item in items]
         return l2_normalize(np.stack([item.content for item in items]))
 
 
@@ -62,6 +64,23 @@ def test_hits_of_all_modalities_come_best_first(store: MemoryStore) -> None:
     engine = SearchEngine(DirectionEncoder(), store)
     assert uris(engine, Query([Item(TEXT, axis(0))])) == ["/sound", "/picture", "/text"]
     assert uris(engine, Query([Item(TEXT, axis(0))], limit=1)) == ["/sound"]
+
+
+def test_what_is_asked_is_encoded_as_a_query(store: MemoryStore) -> None:
+    add(store, "sound", AUDIO, axis(0))
+    encoder = DirectionEncoder()
+    engine = SearchEngine(encoder, store)
+    terms = [
+        Item(TEXT, axis(0)),
+        Term(Item(TEXT, axis(1)), weight=2.0),
+        Term(Item(TEXT, axis(2)), weight=-0.5),
+        Term(Item(IMAGE, axis(0))),
+        Item(AUDIO, axis(0)),
+        Term(asset_id="sound"),
+        Term(Item(VIDEO, axis(3)), role="document"),  # as a file that is to find its like
+    ]
+    engine.search(Query(terms))
+    assert encoder.roles == ["query"] * 5 + ["document"]
 
 
 def test_only_the_wanted_modalities_are_searched(store: MemoryStore) -> None:
