@@ -2,30 +2,71 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
+import pytest
 from onnx import TensorProto, helper
 
 from encoder.runtime.onnx import OnnxSession
 from encoder.runtime.onnx_profile import ProfiledSession, times_of
 
 
-def event(kind: str, at: int, lasted: int, name: str = "node", cat: str = "Node") -> dict:
-    return {"cat": cat, "name": name, "ts": at, "dur": lasted, "args": {"op_name": kind}}
+def event(name: str, kind: str = "", lasted: int = 9) -> str:
+    facts = {"dur": lasted, "name": name, "args": {"op_name": kind} if kind else {}}
+    return json.dumps(facts, separators=(",", " :")) + ",\n"
+
+
+RUN = event("model_run", lasted=3000)
+CALL = [
+    event("_inlfunc_Merge_add", "Add"),
+    event("_inlfunc_Merge_mul", "Mul"),
+    event("If_2", "If", 500),
+]
+OTHER = [event("pad", "Gather"), event("If_1", "If", 90)]
 
 
 def test_calls_of_a_function_are_summed_run_by_run() -> None:
-    events = [
-        event("If", 10, 500), event("Add", 20, 9, "_inlfunc_Merge_add"),
-        event("If", 700, 1500), event("Add", 720, 9, "_inlfunc_Merge_token_0_add"),
-        event("If", 2500, 90), event("Attention", 2510, 70, "other"),
-        event("", 0, 3000, "model_run", "Session"),
-        event("If", 4000, 250), event("Mul", 4100, 9, "_inlfunc_Merge_mul"),
-        event("", 3900, 900, "model_run", "Session"), event("", 5000, 10, "model_run", "Session"),
-    ]  # fmt: skip
-    assert list(times_of(events, "Merge")) == [2.0, 0.25, 0.0]
+    lines = [
+        "[\n",
+        event("start"),
+        *OTHER,
+        *CALL,
+        *OTHER,
+        *CALL,
+        RUN,
+        *CALL,
+        RUN,
+        *OTHER,
+        RUN,
+        "]\n",
+    ]
+    assert list(times_of(lines, "Merge")) == [1.0, 0.5, 0.0]
+
+
+def test_each_event_is_read_once_and_few_are_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    n_runs, n_calls, n_read, n_parsed = 1000, 6, 0, 0
+    lines = ["[\n", *[*OTHER * 20, *CALL * n_calls, RUN] * n_runs, "]\n"]
+    loads = json.loads
+
+    def read() -> Iterator[str]:
+        nonlocal n_read
+        for line in lines:
+            n_read += 1
+            yield line
+
+    def parse(line: str) -> Any:
+        nonlocal n_parsed
+        n_parsed += 1
+        return loads(line)
+
+    monkeypatch.setattr(json, "loads", parse)
+    assert list(times_of(read(), "Merge")) == [n_calls * 0.5] * n_runs
+    assert (n_read, n_parsed) == (len(lines), n_calls * n_runs)
 
 
 def test_a_real_session_tells_each_run_and_gives_the_same(tmp_path: Path) -> None:
