@@ -41,8 +41,8 @@ class Opener:
     """Opens one and the same new store, and cleans up."""
 
     def __init__(self, uri: str) -> None:
-        self._uri = uri
-        self._prefix = f"t{uuid.uuid4().hex[:8]}"
+        self.uri = uri
+        self.prefix = f"t{uuid.uuid4().hex[:8]}"
         self._opened: list[VectorStore] = []
 
     def __call__(self, space: str = SPACE, **options: Any) -> VectorStore:
@@ -53,7 +53,7 @@ class Opener:
     def beside(self, space: str = SPACE, **options: Any) -> VectorStore:
         """Open the store once more, as another process does."""
         options = {"calibration": CALIBRATION, **options}
-        self._opened.append(open_store(self._uri, space, DIM, prefix=self._prefix, **options))
+        self._opened.append(open_store(self.uri, space, DIM, prefix=self.prefix, **options))
         return self._opened[-1]
 
     def close(self) -> None:
@@ -63,11 +63,11 @@ class Opener:
     def drop(self) -> None:
         """Leave nothing on a server."""
         self.close()
-        if not self._uri.startswith("http"):
+        if not self.uri.startswith("http"):
             return
-        client = MilvusClient(self._uri, timeout=10, dedicated=True)
+        client = MilvusClient(self.uri, timeout=10, dedicated=True)
         for name in client.list_collections(timeout=10):
-            if name.startswith(self._prefix):
+            if name.startswith(self.prefix):
                 client.drop_collection(name, timeout=10)
         client.close()
 

@@ -276,7 +276,8 @@ from search.store.open import open_store
 from encoder.space import Calibration
 from encoder.types import Modality
 milvus_calibration._ROWS_PER_UPSERT = 100
-store = open_store(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+milvus_calibration._PAUSE_S = 0.1
+store = open_store(sys.argv[1], sys.argv[2], int(sys.argv[3]), prefix=sys.argv[4])
 pages = [0]
 upsert = store._rows.upsert
 def killed(kind, rows, **options):
@@ -293,14 +294,12 @@ store.rewrite(lambda *_: None)
 """
 
 
-def test_a_rewrite_that_was_killed_goes_on(tmp_path: Path) -> None:
-    where = str(tmp_path / "store")
-    store = open_store(where, SPACE, DIM, calibration=CALIBRATION)
-    oracle = filled(store)
-    store.close()
-    words = [sys.executable, "-c", _KILLED, where, SPACE, str(DIM)]
+def test_a_rewrite_that_was_killed_goes_on(open_again: Opener) -> None:
+    oracle = filled(open_again())
+    open_again.close()
+    words = [sys.executable, "-c", _KILLED, open_again.uri, SPACE, str(DIM), open_again.prefix]
     assert subprocess.run(words, cwd=ROOT, timeout=120).returncode == -signal.SIGKILL
-    store = open_store(where, SPACE, DIM)
+    store = open_again()
     written = numbers(store)
     assert 0 < written.count(number_of(MEASURED)) < 270
     assert len(written) == 270
@@ -309,4 +308,3 @@ def test_a_rewrite_that_was_killed_goes_on(tmp_path: Path) -> None:
     assert numbers(store) == [number_of(MEASURED)] * 270
     assert_same_answers(store, oracle)
     assert store.stored_calibration().former == ()
-    store.close()

@@ -4,11 +4,13 @@ import logging
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from encoder import MultiModalEncoder
 from encoder.errors import InputError
@@ -24,6 +26,7 @@ from search.store.schema import segment_id
 from search.types import AssetRow, SegmentRow
 from workers import calibrating, resources
 from workers.calibrating import Watch, alone_here, calibrate, calibrate_if_due, is_due
+from workers.output import calibration_table
 
 DIM = 32
 WHERE = {TEXT: 0, IMAGE: 1, AUDIO: 2}
@@ -216,3 +219,27 @@ def test_shards_lead_to_a_calibration_unless_the_settings_say_no(
     assert set(store.calibration) == {TEXT, IMAGE}
     Watch(alone_here).after_shard()
     assert set(store.calibration) == {TEXT, IMAGE, AUDIO}
+
+
+def shown(found: dict[str, Any]) -> str:
+    screen = Console(file=StringIO(), width=120)
+    screen.print(calibration_table(found))
+    return cast("StringIO", screen.file).getvalue()
+
+
+def test_people_see_what_changes() -> None:
+    store = MemoryStore(DIM, {TEXT: Calibration(0.123, 0.456)})
+    fill(store, text=30, image=20)
+    found = calibrate(ENCODER, store)
+    rows = {line.split()[1]: line.split("│") for line in shown(found).splitlines() if "│" in line}
+    text, image = (rows[kind] for kind in ("text", "image"))
+    assert [cell.strip() for cell in text[2:7]] == [
+        "30",
+        f"{store.calibration[TEXT].mu:.3f}",
+        f"{store.calibration[TEXT].c:.3f}",
+        "0.123",
+        "0.456",
+    ]
+    assert [cell.strip() for cell in image[5:7]] == ["", ""]
+    assert "→" in image[9]
+    assert "30" in shown({"calibration": found["calibration"], "resumed": True})
