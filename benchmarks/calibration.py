@@ -34,7 +34,7 @@ from encoder.calibration.measure import (
 )
 from encoder.calibration.queries import sample_queries
 from encoder.space import Calibration, l2_normalize
-from encoder.types import IMAGE, TEXT, Embeddings, Item, Modality
+from encoder.types import IMAGE, QUERY, TEXT, Embeddings, Item, Modality
 from scripts.fit_calibration import calibrated, mean_average_precision
 from search.store.base import VectorStore
 from search.store.open import open_store
@@ -49,7 +49,7 @@ _SEARCHES_S = 1.0
 
 def quality(corpus: Corpus, encoder: MultiModalEncoder) -> str:
     """A Markdown table of mAP by kind of query, and the constants themselves."""
-    items = [Item(TEXT, query.text) for query in sample_queries()]
+    items = [Item(TEXT, query.text, QUERY) for query in sample_queries()]
     queries, asked = told_apart(sample_queries(), encoder.encode_items(items))
     samples = {kind: _sample(corpus.targets[kind].embeddings) for kind in MODALITIES}
     measured = measure(queries, asked, samples)

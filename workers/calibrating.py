@@ -12,7 +12,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from encoder.errors import AnymodalError, InputError
-from encoder.types import TEXT, Embeddings, Item, Modality
+from encoder.types import QUERY, TEXT, Embeddings, Item, Modality
 from search.calibration import describe
 from search.store.base import VectorStore
 from search.store.calibrated import StoredCalibration
@@ -181,7 +181,7 @@ def _measured(
     sizes = store.sizes()
     if not sizes:
         raise InputError("store", got="nothing stored yet", wanted="some files to measure by")
-    items = [Item(TEXT, query.text) for query in sample_queries()]
+    items = [Item(TEXT, query.text, QUERY) for query in sample_queries()]
     queries, asked = told_apart(sample_queries(), encoder.encode_items(items))
     samples: dict[Modality, Embeddings] = {
         kind: store.sample(kind, MAX_VECTORS) for kind in sorted(sizes)

@@ -13,9 +13,10 @@ import pytest
 from rich.console import Console
 
 from encoder import MultiModalEncoder
+from encoder.calibration.queries import sample_queries
 from encoder.errors import InputError
 from encoder.space import Calibration, Space, l2_normalize
-from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Modality
+from encoder.types import AUDIO, IMAGE, QUERY, TEXT, Embeddings, Item, Modality
 from search import Query, SearchEngine
 from search.errors import StoreError
 from search.store.base import VectorStore
@@ -104,6 +105,22 @@ def test_one_kind_fills_mixed_lists_until_the_store_is_calibrated(store: VectorS
     state = store.stored_calibration()
     assert state.former == ()
     assert state.about["n_queries"] == 304
+
+
+def test_the_shipped_queries_are_encoded_as_queries() -> None:
+    store = MemoryStore(DIM)
+    fill(store, text=9, image=9)
+    asked: list[Item] = []
+
+    class Listening(GappedEncoder):
+        def encode_items(self, items: Sequence[Item]) -> Embeddings:
+            asked.extend(items)
+            return super().encode_items(items)
+
+    calibrate(cast("MultiModalEncoder", Listening()), store, dry_run=True)
+    assert [(item.content, item.role) for item in asked] == [
+        (query.text, QUERY) for query in sample_queries()
+    ]
 
 
 def test_a_score_means_the_same_for_every_kind(store: VectorStore) -> None:
