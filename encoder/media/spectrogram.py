@@ -1,7 +1,7 @@
 """Sound from a spectrogram as librosa makes them, so that every model hears it.
 
 Bins come back from mel bands by Richardson-Lucy steps (Richardson 1972, Lucy 1974), which fit
-loud and soft bands alike; phases by fast Griffin-Lim (Perraudin, Balazs and Søndergaard 2013).
+loud and soft bands alike; phases by fast Griffin-Lim, see `encoder.media.stft`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.errors import InputError
+from encoder.media.stft import griffin_lim, istft, mel_filters
 from encoder.types import Waveform
 
 DECIBELS = "db"
@@ -93,22 +94,19 @@ def to_sound(
     Raises:
         InputError: the array does not fit the layout, or holds what no spectrogram holds.
     """
-    from librosa import istft
-
     _check_values(label, array, layout)
     is_complex = np.iscomplexobj(array)
     n_fft = layout.n_fft or (2 * (len(array) - 1) if is_complex else 2048)
     _check_whole("n_fft", n_fft, 16, 2**17)  # also what the bins say
     hop = layout.hop_length or n_fft // 4
     _check_shape(label, array, sampling_rate, n_fft, hop)
-    frames: dict[str, Any] = {"n_fft": n_fft, "hop_length": hop}
-    frames["length"] = hop * max(array.shape[1] - 1, 1)
+    n_samples = hop * max(array.shape[1] - 1, 1)
     if is_complex:
         _check_bins(label, array, n_fft, layout)
-        samples = istft(array.astype(np.complex64), **frames)
+        samples = istft(array.T.astype(np.complex64), n_fft, hop, n_samples)
     else:
         magnitudes = _magnitudes(label, array, sampling_rate, n_fft, layout)
-        samples = _with_phases(magnitudes, n_fft, hop)[: frames["length"]]
+        samples = _with_phases(magnitudes, n_fft, hop)[:n_samples]
     return Waveform(_levelled(label, samples, array, layout), sampling_rate)
 
 
@@ -183,31 +181,20 @@ def _magnitudes(
 
 def _with_phases(magnitudes: NDArray[np.float32], n_fft: int, hop: int) -> NDArray[np.float32]:
     """The samples whose frames have these magnitudes, nearly; at least ``n_fft`` of them."""
-    from librosa import griffinlim
-
-    n_frames = max(magnitudes.shape[1], n_fft // hop + 2)  # it wants a whole frame
+    n_frames = max(magnitudes.shape[1], n_fft // hop + 2)
     padded = np.pad(magnitudes, ((0, 0), (0, n_frames - magnitudes.shape[1])))
-    samples: NDArray[np.float32] = griffinlim(
-        padded, n_iter=_PHASE_STEPS, random_state=0, n_fft=n_fft, hop_length=hop,
-        length=hop * (n_frames - 1),
-    )  # fmt: skip
-    return samples
+    return griffin_lim(np.ascontiguousarray(padded.T), n_fft, hop, _PHASE_STEPS)
 
 
 def _mel_filters(
     n_mels: int, sampling_rate: int, n_fft: int, layout: SpectrogramLayout
 ) -> NDArray[np.float64]:
     """Weights of each bin in each band, [n_mels, n_fft // 2 + 1]."""
-    from librosa.filters import mel
-
     fmax = layout.fmax or sampling_rate / 2
     if not layout.fmin < fmax <= sampling_rate / 2:
         got = f"{layout.fmin:g} to {fmax:g} Hz"
         raise InputError("fmin, fmax", got=got, wanted=f"within 0 to {sampling_rate / 2:g} Hz")
-    filters: NDArray[np.float64] = mel(
-        sr=sampling_rate, n_fft=n_fft, n_mels=n_mels, fmin=layout.fmin, fmax=fmax, dtype=np.float64
-    )
-    return filters
+    return mel_filters(sampling_rate, n_fft, n_mels, layout.fmin, fmax)
 
 
 def _unmelled(bands: NDArray[np.float64], filters: NDArray[np.float64]) -> NDArray[np.float64]:

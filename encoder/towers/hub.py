@@ -254,9 +254,8 @@ def _resampled(sound: Waveform, rate: int) -> NDArray[np.float32]:
     samples = np.pad(sound.samples, (0, max(missing, 0)))
     if sound.sampling_rate == rate:
         return samples
-    import librosa
+    import soxr
 
-    resampled: NDArray[np.float32] = librosa.resample(
-        samples, orig_sr=sound.sampling_rate, target_sr=rate
-    )
-    return resampled
+    n_samples = math.ceil(len(samples) * rate / sound.sampling_rate)
+    resampled = soxr.resample(samples, sound.sampling_rate, rate, "HQ")[:n_samples]
+    return np.pad(resampled, (0, n_samples - len(resampled)))
