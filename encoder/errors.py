@@ -3,7 +3,8 @@
     AnymodalError                 everything that anymodal raises on purpose
     ├── InputError                a value that the caller passed (also a ValueError)
     ├── ModelError                a model cannot be found, loaded or run
-    │   └── BundleError           the offline bundle: missing, corrupt, unreachable
+    │   ├── BundleError           the offline bundle: missing, corrupt, unreachable
+    │   └── MissingExtraError     it needs packages of an extra
     ├── MediaError                a file cannot be decoded
     │   ├── UnsupportedMediaError its kind is not known
     │   ├── CorruptMediaError     it claims a format and does not hold it
@@ -20,6 +21,8 @@ Each message names the value, the place and the remedy.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class AnymodalError(Exception):
@@ -71,6 +74,27 @@ class ModelError(AnymodalError):
 
 class BundleError(ModelError):
     """The offline bundle is missing, corrupt or cannot be fetched."""
+
+
+class MissingExtraError(ModelError):
+    """Something needs packages that are not installed with anymodal itself.
+
+    Args:
+        what: needs them.
+        modules: those that are missing.
+        command: installs them.
+    """
+
+    def __init__(self, what: str, modules: Sequence[str], command: str) -> None:
+        are = "is" if len(modules) == 1 else "are"
+        super().__init__(
+            f"{what} needs {' and '.join(modules)}, which {are} not installed.",
+            remedy=f"Run: {command}",
+        )
+        self.what, self.modules, self.command = what, tuple(modules), command
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.what, self.modules, self.command)
 
 
 class DiskError(AnymodalError):

@@ -59,19 +59,15 @@ def open_minilm(names: Sequence[str]) -> dict[str, OnnxSession]:
 
 def make_networks(model: SentenceBert, gate: GateFile, folder: Path) -> dict[str, OnnxSession]:
     """All four ONNX forms of a network, written to ``folder``; on one thread."""
+    from encoder.graphs.bert import lay_bert
+    from encoder.networks.bert import arrays_of
     from encoder.quant.dynamic import quantize_dynamic
-    from encoder.runtime.export import export_onnx
 
-    rng = np.random.default_rng(0)
-    examples = [
-        {"input_ids": rng.integers(1000, 9000, (n, length)), "mask": np.ones((n, length), "f4")}
-        for n, length in ((3, 12), (1, 256))
-    ]
-    axes = {"input_ids": (0, 1), "mask": (0, 1)}
-    export_onnx(model, examples, folder / "dense.onnx", dynamic_axes=axes, tolerance=1e-3)
-    quantize_dynamic(model, folder / "dense.int8.onnx")
-    write(model, gate, folder / SPARSE_FLOAT)
-    write(model, gate, folder / SPARSE_INT8)
+    bert = arrays_of(model)
+    lay_bert(bert, folder / "dense.onnx")
+    quantize_dynamic(bert, folder / "dense.int8.onnx")
+    write(bert, gate, folder / SPARSE_FLOAT)
+    write(bert, gate, folder / SPARSE_INT8)
     files = {
         DENSE: "dense.onnx", DENSE8: "dense.int8.onnx",
         SPARSE: SPARSE_FLOAT, SPARSE8: SPARSE_INT8,

@@ -7,19 +7,12 @@ are added to a copy of the weights: the structure stays, and so does the network
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from copy import deepcopy
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encoder.errors import ModelError
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    Network = TypeVar("Network", bound=nn.Module)
 
 Deltas = Mapping[str, NDArray[np.float16]]
 """By the parameter's name: a vector's change [n] as it is; a matrix's [n_out, n_in] under its
@@ -37,31 +30,30 @@ def digest(deltas: Deltas) -> str:
     return found.hexdigest()
 
 
-def changed(network: Network, deltas: Deltas) -> Network:
-    """A copy of a network with the changes added; the network itself if there are none.
+def added(
+    weights: Mapping[str, NDArray[np.float32]], deltas: Deltas
+) -> Mapping[str, NDArray[np.float32]]:
+    """Weights by name with the changes added.
+
+    Raises:
+        ModelError: see `expand`.
+    """
+    changes = expand(deltas, {name: array.shape for name, array in weights.items()})
+    return {**weights, **{name: weights[name] + change for name, change in changes.items()}}
+
+
+def expand(deltas: Deltas, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, NDArray[np.float32]]:
+    """The full change of each parameter.
+
+    Args:
+        deltas: of a gate.
+        shapes: of the network's parameters.
 
     Raises:
         ModelError: a change is for no parameter of the network, or of another shape.
-    """
-    import torch
-
-    if not deltas:
-        return network
-    copy = deepcopy(network)
-    parameters = dict(copy.named_parameters())
-    with torch.no_grad():
-        for name, change in expand(deltas).items():
-            if name not in parameters or parameters[name].shape != change.shape:
-                raise _misfit(name, change, parameters.get(name))
-            parameters[name].add_(torch.from_numpy(change))
-    return copy
-
-
-def expand(deltas: Deltas) -> dict[str, NDArray[np.float32]]:
-    """The full change of each parameter.
 
     >>> thin = np.ones((2, 1), np.float16)
-    >>> expand({"weight:up": thin, "weight:down": thin.T})["weight"].tolist()
+    >>> expand({"weight:up": thin, "weight:down": thin.T}, {"weight": (2, 2)})["weight"].tolist()
     [[1.0, 1.0], [1.0, 1.0]]
     """
     full = {}
@@ -72,11 +64,14 @@ def expand(deltas: Deltas) -> dict[str, NDArray[np.float32]]:
             full[name] = values.astype(np.float32) @ down
         elif not name.endswith(DOWN):
             full[name] = values.astype(np.float32)
+    for name, change in full.items():
+        if shapes.get(name) != change.shape:
+            raise _misfit(name, change, shapes.get(name))
     return full
 
 
-def _misfit(name: str, change: NDArray[np.float32], parameter: nn.Parameter | None) -> ModelError:
-    has = "no such parameter" if parameter is None else f"one of {list(parameter.shape)}"
+def _misfit(name: str, change: NDArray[np.float32], shape: Sequence[int] | None) -> ModelError:
+    has = "no such parameter" if shape is None else f"one of {list(shape)}"
     return ModelError(
         f"The gate changes {name} {list(change.shape)}; the network has {has}.",
         remedy="Distill one for this model with `anymodal dsre distill`.",

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from copy import deepcopy
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from encoder.dsre.adapters import Blocks, blocks_of
-from encoder.dsre.deltas import changed
+from encoder.dsre.adapters import blocks_of
+from encoder.dsre.deltas import Deltas, expand
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.merge import Tokens, merge_tokens
+from encoder.dsre.merge_graph import check_fit
 from encoder.dsre.operator import MERGE
-from encoder.errors import ModelError
 
 Pooling = Literal["mean", "cls"]
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class SparseEncoder(nn.Module):
@@ -34,7 +36,8 @@ class SparseEncoder(nn.Module):
 
     def __init__(self, dense: nn.Module, gate: GateFile, *, pooling: Pooling = "mean") -> None:
         super().__init__()
-        _check(gate, blocks_of(dense))
+        found = blocks_of(dense)
+        check_fit(gate, found.shape.n_layers, found.vocab_size)
         self.dense = changed(dense, gate.deltas)
         self.settings = gate.settings
         self.pooling = pooling
@@ -95,15 +98,21 @@ class SparseEncoder(nn.Module):
         return (tokens.states * weights).sum(1) / weights.sum(1)
 
 
-def _check(gate: GateFile, blocks: Blocks) -> None:
-    fitted = (len(gate.settings.thresholds), len(gate.rarity))
-    wanted = (blocks.shape.n_layers, blocks.vocab_size)
-    if fitted != wanted:
-        raise ModelError(
-            f"The gate is for {fitted[0]} layers and {fitted[1]} tokens, the model has "
-            f"{wanted[0]} and {wanted[1]}.",
-            remedy="Calibrate one for this model with `anymodal dsre calibrate`.",
-        )
+def changed(network: Network, deltas: Deltas) -> Network:
+    """A copy of a network with a gate's changes added; the network itself if there are none.
+
+    Raises:
+        ModelError: a change is for no parameter of the network, or of another shape.
+    """
+    if not deltas:
+        return network
+    copy = deepcopy(network)
+    parameters = dict(copy.named_parameters())
+    shapes = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
+    with torch.no_grad():
+        for name, change in expand(deltas, shapes).items():
+            parameters[name].add_(torch.from_numpy(change))
+    return copy
 
 
 def _even(x: Tensor) -> Tensor:

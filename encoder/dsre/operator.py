@@ -5,20 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from encoder.dsre.merge import Tokens, merge_tokens
-
-
-class MergeTokens(nn.Module):
-    """`merge_tokens` as a module, for exporters."""
-
-    def forward(
-        self, states: Tensor, sizes: Tensor, protection: Tensor, floor: Tensor, threshold: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """See `merge_tokens`."""
-        merged = merge_tokens(Tokens(states, sizes, protection), floor, threshold)
-        return merged.states, merged.sizes, merged.protection
 
 
 @torch.library.custom_op("anymodal::merge_tokens", mutates_args=())

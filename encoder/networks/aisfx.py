@@ -10,17 +10,12 @@ Importing this module imports torch.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from encoder.errors import ModelError
-
-CHANNELS = (64, 128, 256, 512)
-HEADS = {0: 78, 1: 79}
-"""Classifiers that are kept: their index in the checkpoint, and their number of classes."""
+from encoder.graphs.aisfx import CHANNELS, HEADS, POOLS, read_aisfx
 
 
 class ConvBlock(nn.Module):
@@ -46,7 +41,7 @@ class Aisfx(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        ends = zip((1, *CHANNELS[:-1]), CHANNELS, (2, 2, 2, 1), strict=True)
+        ends = zip((1, *CHANNELS[:-1]), CHANNELS, POOLS, strict=True)
         self.blocks = nn.ModuleList(ConvBlock(i, o, pool=pool) for i, o, pool in ends)
         self.heads = nn.ModuleList(_head(n) for n in HEADS.values())
 
@@ -57,7 +52,7 @@ class Aisfx(nn.Module):
             blocks: float32 [n, frames, bands], scaled as `encoder.towers.logmel.scale` does.
 
         Returns:
-            Features [n, 512], and the logits of each head of `HEADS` [n, n_classes].
+            Features [n, 512], and the logits of each of `HEADS` [n, n_classes].
         """
         x = blocks.unsqueeze(1)
         for block in self.blocks:
@@ -80,42 +75,7 @@ def load_aisfx(path: Path) -> Aisfx:
     Raises:
         ModelError: the file is not that checkpoint.
     """
-    checkpoint = _read(path)
-    weights = {
-        f"blocks.{i}.{name}": tensor
-        for i in range(len(CHANNELS))
-        for name, tensor in _below(f"embedding_net.conv_block{i + 1}.", checkpoint).items()
-    }
-    for new, old in enumerate(HEADS):
-        weights |= {f"heads.{new}.{k}": v for k, v in _below(f"fc.{old}.", checkpoint).items()}
     model = Aisfx()
-    model.load_state_dict(weights)
+    weights = read_aisfx(path)
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
     return model.eval()
-
-
-def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    """The checkpoint's tensors; nothing in the file may run code.
-
-    Beside the tensors it holds class counts as numpy integers, so the three names that spell
-    such an integer are allowed, and no other.
-    """
-    import pickle
-
-    import numpy as np
-    from numpy._core.multiarray import scalar
-
-    integer: list[Any] = [
-        (scalar, "numpy.core.multiarray.scalar"), np.dtype, np.dtypes.Int64DType
-    ]  # fmt: skip
-    try:
-        with torch.serialization.safe_globals(integer):
-            weights, _ = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, pickle.UnpicklingError, RuntimeError, TypeError, ValueError) as error:
-        raise ModelError(
-            f"{path} is not the aiSFX checkpoint: {error}.", remedy="Run `anymodal bundle fetch`."
-        ) from error
-    return dict(weights)

@@ -6,31 +6,13 @@ Importing this module imports torch; nothing else in `encoder` does so at import
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-
-@dataclass(frozen=True)
-class BertSize:
-    """The numbers that fix the architecture; the defaults are those of MiniLM-L6-H384.
-
-    >>> BertSize(n_layers=12).n_layers
-    12
-    """
-
-    vocab_size: int = 30522
-    n_positions: int = 512
-    hidden_dim: int = 384
-    ffn_dim: int = 1536
-    n_layers: int = 6
-    n_heads: int = 12
-    norm_eps: float = 1e-12
+from encoder.graphs.bert import Bert, BertSize, read_bert
 
 
 class BertLayer(nn.Module):
@@ -91,6 +73,7 @@ class SentenceBert(nn.Module):
 
     def __init__(self, size: BertSize) -> None:
         super().__init__()
+        self.size = size
         self.word = nn.Embedding(size.vocab_size, size.hidden_dim)
         self.position = nn.Embedding(size.n_positions, size.hidden_dim)
         self.token_type = nn.Embedding(2, size.hidden_dim)
@@ -122,58 +105,15 @@ class SentenceBert(nn.Module):
         return states
 
 
-_TOP_NAMES = {
-    "embeddings.word_embeddings": "word",
-    "embeddings.position_embeddings": "position",
-    "embeddings.token_type_embeddings": "token_type",
-    "embeddings.LayerNorm": "norm",
-}
-_LAYER_NAMES = {
-    "attention.self.query": "query",
-    "attention.self.key": "key",
-    "attention.self.value": "value",
-    "attention.output.dense": "attention_out",
-    "attention.output.LayerNorm": "attention_norm",
-    "intermediate.dense": "ffn_in",
-    "output.dense": "ffn_out",
-    "output.LayerNorm": "ffn_norm",
-}
-
-
-def rename_weights(checkpoint: Mapping[str, Tensor], n_layers: int) -> dict[str, Tensor]:
-    """Map a BERT checkpoint's names to those of `SentenceBert`; the rest (pooler) is left out."""
-    modules = dict(_TOP_NAMES)
-    for i in range(n_layers):
-        modules |= {
-            f"encoder.layer.{i}.{old}": f"layers.{i}.{new}" for old, new in _LAYER_NAMES.items()
-        }
-    return {
-        f"{new}.{kind}": checkpoint[f"{old}.{kind}"]
-        for old, new in modules.items()
-        for kind in ("weight", "bias")
-        if f"{old}.{kind}" in checkpoint
-    }
-
-
-def read_size(config_path: Path) -> BertSize:
-    """Read the architecture's numbers from a Hugging Face ``config.json``."""
-    config = json.loads(config_path.read_text("utf-8"))
-    return BertSize(
-        vocab_size=config["vocab_size"],
-        n_positions=config["max_position_embeddings"],
-        hidden_dim=config["hidden_size"],
-        ffn_dim=config["intermediate_size"],
-        n_layers=config["num_hidden_layers"],
-        n_heads=config["num_attention_heads"],
-        norm_eps=config["layer_norm_eps"],
-    )
-
-
 def load_sentence_bert(folder: Path) -> SentenceBert:
     """Load ``config.json`` and ``model.safetensors`` of ``folder``, ready for inference."""
-    from safetensors.torch import load_file
-
-    size = read_size(folder / "config.json")
-    model = SentenceBert(size)
-    model.load_state_dict(rename_weights(load_file(folder / "model.safetensors"), size.n_layers))
+    bert = read_bert(folder)
+    model = SentenceBert(bert.size)
+    model.load_state_dict({name: torch.tensor(array) for name, array in bert.weights.items()})
     return model.eval()
+
+
+def arrays_of(model: SentenceBert) -> Bert:
+    """The network as `encoder.graphs.bert` lays it; it shares the memory of the weights."""
+    weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    return Bert(model.size, weights)

@@ -19,15 +19,13 @@ Runtime vectorizes, while its LayerNormalization (1.32) takes three times as lon
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from encoder.graphs.bert import INPUTS, Bert
 from encoder.quant.graph import MICROSOFT, Graph
-
-if TYPE_CHECKING:
-    from encoder.networks.bert import SentenceBert
 
 Array32 = NDArray[np.float32]
 
@@ -62,17 +60,16 @@ def quantize_rows(weight: NDArray[np.floating]) -> tuple[NDArray[np.int8], Array
     return codes.astype(np.int8), scales
 
 
-def quantize_dynamic(model: SentenceBert, target: Path) -> None:
+def quantize_dynamic(bert: Bert, target: Path) -> None:
     """Write the int8 form of a sentence encoder, for ONNX Runtime only.
 
-    Inputs and output are those of `SentenceBert.forward`: ``input_ids`` int64 and ``mask`` float32
-    [n, length] give ``pooled`` float32 [n, hidden_dim].
+    Inputs and output are those of `encoder.graphs.bert.lay_bert`.
 
     Args:
-        model: the network in float32.
+        bert: the network in float32.
         target: the ``.onnx`` file to write.
     """
-    Int8Bert(model).save(target)
+    Int8Bert(bert).save(target)
 
 
 class Int8Bert:
@@ -82,15 +79,12 @@ class Int8Bert:
     (`_mix`, `_pool`).
     """
 
-    def __init__(self, model: SentenceBert) -> None:
-        self._weights: dict[str, Array32] = {
-            name: tensor.numpy() for name, tensor in model.state_dict().items()
-        }
-        self._n_layers = len(model.layers)
-        self._n_heads = model.layers[0].n_heads
-        self._eps = model.norm.eps
-        self._dim = model.norm.normalized_shape[0]
+    def __init__(self, bert: Bert) -> None:
+        self._weights, size = bert.weights, bert.size
+        self._n_layers, self._n_heads = size.n_layers, size.n_heads
+        self._eps, self._dim = size.norm_eps, size.hidden_dim
         self._graph = Graph()
+        self._functions: list[Any] = []
         self._input_ids, self._float_mask = "input_ids", "mask"
         self._begin()
 
@@ -99,8 +93,8 @@ class Int8Bert:
         states = self._embed()
         for i in range(self._n_layers):
             states = self._layer(i, states)
-        inputs = {name: (kind, ("n", "length")) for name, kind in _INPUTS.items()}
-        self._graph.save(target, inputs, self._outputs(states))
+        inputs = {name: (kind, ("n", "length")) for name, kind in INPUTS.items()}
+        self._graph.save(target, inputs, self._outputs(states), self._functions)
 
     def _begin(self) -> None:
         graph = self._graph
@@ -257,6 +251,5 @@ class Int8Bert:
         return graph.add("Div", graph.add("Squeeze", sums, graph.ints(1)), counts)
 
 
-_INPUTS = {"input_ids": np.int64, "mask": np.float32}
 _FLOAT, _INT32, _BOOL = 1, 6, 9
 """ONNX's numbers for these types."""

@@ -22,12 +22,13 @@ class Graph:
     def __init__(self) -> None:
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
+        self._domains: set[str] = set()
 
-    def constant(self, array: NDArray[Any] | np.generic) -> str:
-        """Add a constant; its name."""
+    def constant(self, array: NDArray[Any] | np.generic, name: str = "") -> str:
+        """Add a constant; its name, which is made up if none is given."""
         from onnx import numpy_helper
 
-        name = f"constant_{len(self._constants)}"
+        name = name or f"constant_{len(self._constants)}"
         self._constants.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
         return name
 
@@ -70,6 +71,7 @@ class Graph:
         from onnx import TensorProto, helper
 
         name = f"If_{len(self._nodes)}"
+        self._domains.add(MICROSOFT)
         branches = {}
         for branch, read in (("then_branch", inputs), ("else_branch", others)):
             output = f"{name}_{branch}"
@@ -84,6 +86,7 @@ class Graph:
         path: Path,
         inputs: Mapping[str, tuple[Any, Sequence[str | int]]],
         outputs: Mapping[str, tuple[str, Sequence[str | int]]],
+        functions: Sequence[Any] = (),
     ) -> None:
         """Write the graph.
 
@@ -91,6 +94,7 @@ class Graph:
             path: the ``.onnx`` file to write.
             inputs: numpy dtype and shape by name; a word in a shape is a length that may vary.
             outputs: value and shape by the name that the output shall have; all are float32.
+            functions: ``onnx.FunctionProto``s that nodes call.
         """
         import onnx
         from onnx import helper
@@ -107,5 +111,32 @@ class Graph:
             helper.make_node("Identity", [value], [name]) for name, (value, _) in outputs.items()
         ]
         graph = helper.make_graph([*self._nodes, *ends], path.stem, given, made, self._constants)
-        opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(MICROSOFT, 1)]
-        onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION), path)
+        domains = {node.domain for node in self._nodes} | self._domains
+        model = helper.make_model(
+            graph,
+            opset_imports=[_opset(domain) for domain in sorted({"", *domains})],
+            ir_version=_IR_VERSION,
+            functions=functions,
+        )
+        onnx.save(model, path)
+
+    def body(self, name: str, outputs: Mapping[str, str]) -> Any:
+        """The nodes as a subgraph that takes its inputs from the graph around it.
+
+        Args:
+            name: of the subgraph.
+            outputs: values by the name that the output shall have; all are float32.
+        """
+        from onnx import TensorProto, helper
+
+        held = [helper.make_node("Constant", [], [c.name], value=c) for c in self._constants]
+        ends = [helper.make_node("Identity", [value], [out]) for out, value in outputs.items()]
+        # lengths may depend on the data, so shapes are left open
+        made = [helper.make_tensor_value_info(out, TensorProto.FLOAT, None) for out in outputs]
+        return helper.make_graph([*held, *self._nodes, *ends], name, [], made)
+
+
+def _opset(domain: str) -> Any:
+    from onnx import helper
+
+    return helper.make_opsetid(domain, 1 if domain else _OPSET)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.dsre.cost import Shape, dense_flops, sparse_flops
-from encoder.dsre.export import FUNCTION
+from encoder.dsre.merge_graph import FUNCTION
 from encoder.dsre.settings import GateSettings
 from encoder.runtime.base import Array, Session, run_all
 from encoder.space import l2_normalize

@@ -1,6 +1,6 @@
-"""Make the bundle's weights ready to serve: one ONNX file per network, checked against torch.
+"""Make the bundle's weights ready to serve: a float and an int8 ONNX file per network.
 
-Serving then needs ONNX Runtime only: torch alone would take about 250 MB of memory.
+Both are laid from arrays, without torch; their tests compare them with its networks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from encoder.models.sources.bundle.int8 import AUDIO_FLOAT, AUDIO_RANGES, IMAGE_
 from encoder.runtime.base import Array
 
 if TYPE_CHECKING:
-    from encoder.networks.bert import SentenceBert
+    from encoder.graphs.bert import Bert
 
 _TEXT_COSINE = 0.99
 """Cosine of int8 and float vectors of random tokens, at least; .995 was measured, .998 on texts."""
@@ -31,8 +31,7 @@ _AUDIO_AGREEMENT = 0.98
 
 def prepare_text(folder: Path) -> None:
     """Add ``model.onnx``, ``model.int8.onnx`` to a folder with MiniLM's weights and config."""
-    from encoder.networks.bert import load_sentence_bert
-    from encoder.runtime.export import export_onnx
+    from encoder.graphs.bert import lay_bert, read_bert
 
     rng = np.random.default_rng(0)
     examples: list[dict[str, Array]] = []
@@ -40,15 +39,12 @@ def prepare_text(folder: Path) -> None:
         mask = np.ones((n, length), np.float32)
         mask[0, length // 2 :] = 0.0
         examples.append({"input_ids": rng.integers(1000, 9000, (n, length)), "mask": mask})
-    axes = {"input_ids": (0, 1), "mask": (0, 1)}
-    model = load_sentence_bert(folder)
-    export_onnx(model, examples, folder / "model.onnx", dynamic_axes=axes)
-    quantize_text(folder, model, examples)
+    bert = read_bert(folder)
+    lay_bert(bert, folder / "model.onnx")
+    quantize_text(folder, bert, examples)
 
 
-def quantize_text(
-    folder: Path, model: SentenceBert, examples: Sequence[Mapping[str, Array]]
-) -> None:
+def quantize_text(folder: Path, bert: Bert, examples: Sequence[Mapping[str, Array]]) -> None:
     """Add ``model.int8.onnx`` to a folder with the text network's ``model.onnx``.
 
     Raises:
@@ -59,7 +55,7 @@ def quantize_text(
     from encoder.runtime.trial import least_cosine
 
     target = folder / "model.int8.onnx"
-    quantize_dynamic(model, target)
+    quantize_dynamic(bert, target)
     sessions = OnnxSession(folder / "model.onnx"), OnnxSession(target)
     cosine = min(least_cosine(*(session.run(e) for session in sessions)) for e in examples)
     if not cosine >= _TEXT_COSINE:
@@ -72,18 +68,10 @@ def quantize_text(
 
 def prepare_image(folder: Path) -> None:
     """Add ``model.onnx``, ``model.int8.onnx`` to a folder with EfficientNet-Lite2's weights."""
-    from encoder.networks.efficientnet_lite import LITE2, load_efficientnet_lite
-    from encoder.runtime.export import export_onnx
+    from encoder.graphs.efficientnet_lite import LITE2, lay_efficientnet_lite
+    from encoder.graphs.pth import read_tensors
 
-    rng = np.random.default_rng(0)
-    side = LITE2.image_side
-    examples = [
-        {"pixels": rng.normal(size=(n, 3, side, side)).astype(np.float32)} for n in (2, 1, 5)
-    ]
-    model = load_efficientnet_lite(folder / "weights.pth", LITE2)
-    export_onnx(
-        model, examples, folder / "model.onnx", dynamic_axes={"pixels": (0,)}, tolerance=1e-3
-    )
+    lay_efficientnet_lite(read_tensors(folder / "weights.pth"), LITE2, folder / "model.onnx")
     quantize_image(folder)
 
 
@@ -93,7 +81,7 @@ def quantize_image(folder: Path) -> None:
     Raises:
         ModelError: it does not agree with the float network.
     """
-    from encoder.networks.efficientnet_lite import LITE2
+    from encoder.graphs.efficientnet_lite import LITE2
     from encoder.quant.static import logit_agreement, quantize_static
 
     source, target = folder / "model.onnx", folder / "model.int8.onnx"
@@ -111,15 +99,9 @@ def quantize_image(folder: Path) -> None:
 
 def prepare_audio(folder: Path) -> None:
     """Add ``model.onnx``, ``model.int8.onnx`` to a folder with the aiSFX network's weights."""
-    from encoder.networks.aisfx import load_aisfx
-    from encoder.runtime.export import export_onnx
+    from encoder.graphs.aisfx import lay_aisfx, read_aisfx
 
-    rng = np.random.default_rng(0)
-    examples = [{"blocks": rng.random((n, 100, 96), np.float32)} for n in (2, 1, 3)]
-    model = load_aisfx(folder / "weights.pth")
-    export_onnx(
-        model, examples, folder / "model.onnx", dynamic_axes={"blocks": (0,)}, tolerance=1e-3
-    )
+    lay_aisfx(read_aisfx(folder / "weights.pth"), folder / "model.onnx")
     quantize_audio(folder)
 
 

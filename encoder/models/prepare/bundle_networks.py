@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from encoder.errors import InputError, ModelError
+from encoder.extras import require
 from encoder.models.sources.bundle.folder import location
 from encoder.models.sources.bundle.networks import SPEC
 
@@ -65,6 +66,7 @@ def load_network(model: str, tower: str, home: Path | None = None) -> TowerNetwo
         InputError: there is no such tower.
         BundleError: the bundle is not there or not whole.
     """
+    require("A network of torch", "torch")
     if model != SPEC:
         raise ModelError(
             f"The towers of {model!r} cannot be loaded as networks of torch.",
@@ -98,8 +100,9 @@ def _text(bundle: Path) -> TowerNetwork:
 
 
 def _image(bundle: Path) -> TowerNetwork:
+    from encoder.graphs.efficientnet_lite import LITE2
     from encoder.media.image import load_image
-    from encoder.networks.efficientnet_lite import LITE2, load_efficientnet_lite
+    from encoder.networks.efficientnet_lite import load_efficientnet_lite
     from encoder.towers.image import to_pixels
 
     def read(source: Path | None, max_items: int) -> list[Inputs]:

@@ -1,6 +1,6 @@
 """The text network with a gate as an ONNX file: made once, then kept.
 
-Serving imports this and finds the file made; torch is imported only to make it.
+It is laid from the arrays of the dense network, in a second or two.
 """
 
 from __future__ import annotations
@@ -14,29 +14,26 @@ from encoder.models.locations import cache_home
 
 if TYPE_CHECKING:
     from encoder.dsre.gatefile import GateFile
-    from encoder.networks.bert import SentenceBert
+    from encoder.graphs.bert import Bert
 
 SPARSE_FLOAT, SPARSE_INT8 = "model.sparse.onnx", "model.sparse.int8.onnx"
 SPARSE_RECIPE = 2
 """Raise it when the sparse networks compute other numbers from the same gate."""
 
 
-def write(model: SentenceBert, gate: GateFile, target: Path) -> None:
+def write(bert: Bert, gate: GateFile, target: Path) -> None:
     """Write the sparse network to ``target``, whose name tells the precision."""
-    from encoder.dsre.export import export_sparse
     from encoder.dsre.int8 import quantize_sparse
-    from encoder.dsre.network import SparseEncoder
+    from encoder.dsre.sparse_graph import lay_sparse_bert
 
-    if target.name == SPARSE_INT8:
-        quantize_sparse(model, gate, target)
-    else:
-        export_sparse(SparseEncoder(model, gate), target)
+    lay = quantize_sparse if target.name == SPARSE_INT8 else lay_sparse_bert
+    lay(bert, gate, target)
 
 
 def build(weights: Path, gate: GateFile, name: str) -> Path:
     """The sparse network with a gate; made once, then kept.
 
-    It takes about half a minute, and most users never need it, so `prepare_text` does not do it.
+    Gates differ by their user, so `prepare_text` does not make it.
 
     Args:
         weights: the folder of the dense network.
@@ -56,10 +53,10 @@ def build(weights: Path, gate: GateFile, name: str) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"), TemporaryDirectory(dir=folder) as scratch:
             if not target.exists():
-                from encoder.networks.bert import load_sentence_bert  # and torch
+                from encoder.graphs.bert import read_bert
 
                 made = Path(scratch) / name
-                write(load_sentence_bert(weights), gate, made)
+                write(read_bert(weights), gate, made)
                 made.replace(target)
     except OSError as error:
         raise ModelError(

@@ -26,7 +26,7 @@ from encoder.dsre.gatefile import GateFile
 from encoder.dsre.int8 import quantize_sparse
 from encoder.dsre.network import SparseEncoder
 from encoder.dsre.settings import GateSettings
-from encoder.networks.bert import BertSize, SentenceBert, rename_weights
+from encoder.graphs.bert import Bert, BertSize, rename_weights
 from encoder.runtime.onnx import OnnxSession
 
 N_TOKENS, N_LAYERS = 400, 4
@@ -99,9 +99,9 @@ def test_onnx_equals_torch(
 def test_a_bert_of_transformers_runs_in_int8(batch: tuple[Tensor, Tensor], tmp_path: Path) -> None:
     model = make("bert")
     size = BertSize(N_TOKENS, 130, 32, 64, N_LAYERS, 4)
-    ours = SentenceBert(size)
-    ours.load_state_dict(rename_weights(model.state_dict(), N_LAYERS))
-    quantize_sparse(ours.eval(), GATE, tmp_path / "sparse.onnx")
+    weights = rename_weights(model.state_dict(), N_LAYERS)
+    ours = Bert(size, {name: tensor.numpy() for name, tensor in weights.items()})
+    quantize_sparse(ours, GATE, tmp_path / "sparse.onnx")
     session = OnnxSession(tmp_path / "sparse.onnx", n_threads=1)
     input_ids, mask = batch
     found, _ = session.run({"input_ids": input_ids.numpy(), "mask": mask.numpy()})

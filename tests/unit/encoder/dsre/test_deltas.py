@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from encoder.dsre.deltas import changed, digest
+from encoder.dsre.deltas import digest
 from encoder.dsre.gatefile import GateFile
-from encoder.dsre.network import SparseEncoder
+from encoder.dsre.network import SparseEncoder, changed
 from encoder.dsre.settings import GateSettings
 from encoder.errors import ModelError
 from encoder.networks.bert import BertSize, SentenceBert

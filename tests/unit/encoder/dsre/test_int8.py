@@ -15,7 +15,8 @@ from encoder.dsre.int8 import quantize_sparse
 from encoder.dsre.network import SparseEncoder
 from encoder.dsre.settings import GateSettings
 from encoder.errors import ModelError
-from encoder.networks.bert import BertSize, SentenceBert
+from encoder.graphs.bert import BertSize
+from encoder.networks.bert import SentenceBert, arrays_of
 from encoder.quant.dynamic import quantize_dynamic
 from encoder.runtime.onnx import OnnxSession
 
@@ -40,7 +41,7 @@ def session(
     dense: SentenceBert, gate: GateFile, tmp_path_factory: pytest.TempPathFactory
 ) -> OnnxSession:
     target = tmp_path_factory.mktemp("int8") / "sparse.onnx"
-    quantize_sparse(dense, gate, target)
+    quantize_sparse(arrays_of(dense), gate, target)
     return OnnxSession(target, n_threads=1)
 
 
@@ -80,7 +81,7 @@ def test_each_row_equals_its_batch_of_one(
 def test_a_short_text_is_as_without_a_gate(
     session: OnnxSession, dense: SentenceBert, batch: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
-    quantize_dynamic(dense, tmp_path / "dense.onnx")
+    quantize_dynamic(arrays_of(dense), tmp_path / "dense.onnx")
     short = {name: value[1:2, :15] for name, value in batch.items()}
     (expected,) = OnnxSession(tmp_path / "dense.onnx", n_threads=1).run(short)
     np.testing.assert_allclose(session.run(short)[0], expected, atol=1e-5)
@@ -91,9 +92,9 @@ def test_changed_weights_are_quantized(
 ) -> None:
     shift = np.random.default_rng(2).normal(0, 0.5, 32).astype(np.float16)
     distilled = replace(gate, deltas={"layers.2.ffn_norm.bias": shift})
-    quantize_sparse(dense, distilled, tmp_path / "distilled.onnx")
+    quantize_sparse(arrays_of(dense), distilled, tmp_path / "distilled.onnx")
     found, _ = OnnxSession(tmp_path / "distilled.onnx", n_threads=1).run(batch)
-    quantize_sparse(dense, gate, tmp_path / "plain.onnx")
+    quantize_sparse(arrays_of(dense), gate, tmp_path / "plain.onnx")
     plain, _ = OnnxSession(tmp_path / "plain.onnx", n_threads=1).run(batch)
     # the last norm's shift moves each embedding by itself
     np.testing.assert_allclose(found - plain, np.tile(shift, (3, 1)), atol=2e-3)
@@ -102,4 +103,4 @@ def test_changed_weights_are_quantized(
 def test_a_gate_of_another_network(dense: SentenceBert, tmp_path: Path) -> None:
     other = GateFile(np.zeros(7, np.uint8), SETTINGS)
     with pytest.raises(ModelError, match="7 tokens"):
-        quantize_sparse(dense, other, tmp_path / "x.onnx")
+        quantize_sparse(arrays_of(dense), other, tmp_path / "x.onnx")

@@ -19,9 +19,10 @@ from encoder.dsre.idf import token_rarity
 from encoder.dsre.network import SparseEncoder
 from encoder.dsre.settings import GateSettings, thresholds
 from encoder.errors import ModelError
+from encoder.graphs.bert import BertSize
 from encoder.models.prepare.sparse_network import SPARSE_FLOAT, build
 from encoder.models.sources.bundle.gates import TEXT_GATE
-from encoder.networks.bert import BertSize, SentenceBert, load_sentence_bert
+from encoder.networks.bert import SentenceBert, load_sentence_bert
 from encoder.runtime.onnx import OnnxSession
 from encoder.towers.text import load_tokenizer, pad
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from encoder.errors import ModelError
-from encoder.networks.aisfx import HEADS, load_aisfx
+from encoder.graphs.aisfx import HEADS
+from encoder.networks.aisfx import load_aisfx
 
 # What the aisfx 0.1.2 package's own network gives for the input below: its features and the
 # logits of its heads "prosfx" and "soundlyTrain".
@@ -51,6 +52,6 @@ def test_a_checkpoint_cannot_run_code(tmp_path: Path) -> None:
     sprung = tmp_path / "sprung"
     path = tmp_path / "weights.pth"
     torch.save((Trap(sprung), {}), path, pickle_module=pickle)
-    with pytest.raises(ModelError, match="not the aiSFX checkpoint"):
+    with pytest.raises(ModelError, match="which is no tensor"):
         load_aisfx(path)
     assert not sprung.exists()

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from transformers import BertModel
 
-from encoder.networks.bert import BertSize, load_sentence_bert, read_size, rename_weights
+from encoder.graphs.bert import BertSize, read_size, rename_weights
+from encoder.networks.bert import load_sentence_bert
 
 
 def test_equals_reference_bert(bundle_home: Path) -> None:

@@ -11,7 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from encoder.networks.bert import BertSize, SentenceBert
+from encoder.graphs.bert import BertSize
+from encoder.networks.bert import SentenceBert, arrays_of
 from encoder.quant.dynamic import quantize_dynamic, quantize_rows
 from encoder.quant.graph import MICROSOFT, Graph
 from encoder.runtime.onnx import OnnxSession
@@ -35,7 +36,7 @@ def model() -> SentenceBert:
 @pytest.fixture(scope="module")
 def session(model: SentenceBert, tmp_path_factory: pytest.TempPathFactory) -> OnnxSession:
     path = tmp_path_factory.mktemp("int8") / "model.int8.onnx"
-    quantize_dynamic(model, path)
+    quantize_dynamic(arrays_of(model), path)
     return OnnxSession(path, n_threads=1)
 
 
@@ -76,7 +77,7 @@ def test_attention_that_gives_nothing_adds_nothing(tmp_path: Path) -> None:
             layer.value.bias.zero_()
             layer.attention_out.bias.zero_()
     path = tmp_path / "model.onnx"
-    quantize_dynamic(model, path)
+    quantize_dynamic(arrays_of(model), path)
     inputs = batch(7, 12)
     with torch.inference_mode():
         wanted = model(*(torch.from_numpy(inputs[name]) for name in ("input_ids", "mask")))
@@ -86,7 +87,7 @@ def test_attention_that_gives_nothing_adds_nothing(tmp_path: Path) -> None:
 
 def test_weights_are_stored_in_bytes(model: SentenceBert, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
-    quantize_dynamic(model, path)
+    quantize_dynamic(arrays_of(model), path)
 
     network = onnx.load(path)
     onnx.checker.check_model(network)
