@@ -71,7 +71,7 @@ ROUNDS ?= 40
 fault-rounds: .venv/tested .venv-milvus/installed
 	$(BIN)/python -m tests.faults.rounds --rounds $(ROUNDS)
 
-bench-dsre: .venv/installed
+bench-dsre: .venv/tested
 	$(BIN)/python -m benchmarks.dsre
 
 # The files of compose/, read by the tools they are for (Debian's docker-compose and prometheus).
@@ -89,13 +89,12 @@ compose-check: .venv/tested
 compose-test: .venv/tested bundle
 	$(BIN)/pytest -m compose tests/compose
 
-# Pins, with hashes, for the image. UV_FIND_LINKS or UV_INDEX name a place that has torch+cpu.
+# Pins, with hashes, for the image.
 LOCK := $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate
 LOCK_FOR := --python-platform x86_64-manylinux_2_28
 compose-lock: .venv/tested
-	$(LOCK) $(LOCK_FOR) pyproject.toml --extra otel --constraint compose/torch.lock --no-emit-package torch \
-	    --output-file compose/requirements.lock
-	$(LOCK) $(LOCK_FOR) pyproject.toml --extra hub --extra otel --output-file compose/gpu.lock
+	$(LOCK) $(LOCK_FOR) pyproject.toml --extra otel --output-file compose/requirements.lock
+	$(LOCK) $(LOCK_FOR) pyproject.toml --extra torch --extra otel --output-file compose/gpu.lock
 	echo hatchling | $(LOCK) - --output-file compose/build.lock
 
 bundle: .venv/installed

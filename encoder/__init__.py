@@ -46,6 +46,9 @@ def __getattr__(name: str) -> Any:
 
         return getattr(types, name)
     if name == "Quantizer":
+        from encoder.extras import require
+
+        require("encoder.Quantizer", "torch", "onnxscript")
         from encoder.quant.quantizer import Quantizer
 
         return Quantizer

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from encoder.errors import ModelError
+from encoder.extras import require
 from encoder.models.base import Model
 from encoder.models.prepare.hub_gate import text_network
 from encoder.models.sources.hub_files import check_files, fetch, hash_files
@@ -95,7 +95,7 @@ def open_joint(
     Raises:
         ModelError: see `load`.
     """
-    _require_extra()
+    require("A model of a hub", "torch", "sentence_transformers", "transformers")
     folder = Path(path_or_name)
     where = {}
     # Only an absolute path is a folder: a relative one must not shadow a name of the hub.
@@ -111,14 +111,6 @@ def open_joint(
         "prompt": known.of(TEXT, DOCUMENT),
     }
     return identity, joint, known
-
-
-def _require_extra() -> None:
-    if not (find_spec("sentence_transformers") and find_spec("transformers")):
-        raise ModelError(
-            "Hub models need sentence-transformers and transformers, which are not installed.",
-            remedy="Run: pip install 'anymodal[hub]'",
-        )
 
 
 def _open(name: str, folder: Path, device: str | None) -> SentenceTransformer:

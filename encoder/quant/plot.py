@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from encoder.errors import ModelError
+from encoder.extras import require
 from encoder.quant.schemes import FP32
 
 if TYPE_CHECKING:
@@ -23,15 +23,11 @@ def draw(report: SensitivityReport, path: Path) -> Path:
     Losses that were not found for a layer alone (FP16's shares) are left out.
 
     Raises:
-        ModelError: matplotlib is not installed.
+        MissingExtraError: matplotlib is not installed; ``report.table()`` needs it not.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ModelError(
-            "Plots need matplotlib, which is not installed.",
-            remedy="Run `pip install 'anymodal[plot]'`, or use report.table().",
-        ) from error
+    require("A plot", "matplotlib")
+    from matplotlib.figure import Figure
+
     n_layers = len(report.layers)
     figure = Figure(
         figsize=(10, _MARGIN_INCHES + _ROW_INCHES * max(n_layers, 6)), layout="constrained"

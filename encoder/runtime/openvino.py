@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 from threading import local
 from typing import Any
 
 import numpy as np
 
+from encoder import extras
 from encoder.errors import ModelError
 from encoder.runtime.base import Array
 
 
 def is_installed() -> bool:
     """Whether the extra is there; nothing is imported."""
-    return find_spec("openvino") is not None
+    return extras.is_installed("openvino")
 
 
 def version() -> str:
@@ -37,13 +37,9 @@ class OpenVinoSession:
     """
 
     def __init__(self, path: Path, *, n_threads: int | None = None) -> None:
-        try:
-            import openvino
-        except ImportError as error:
-            raise ModelError(
-                f"{path.name} was to run on OpenVINO, which is not installed.",
-                remedy="Install it: pip install 'anymodal[openvino]'.",
-            ) from error
+        extras.require(f"{path.name} on OpenVINO", "openvino")
+        import openvino
+
         config: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "f32",  # what is not integer stays the same on every CPU

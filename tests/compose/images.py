@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 from tests.compose.engine import Engine, run
-from tests.unit.compose.files import COMPOSE, ROOT, pins
+from tests.unit.compose.files import COMPOSE, ROOT
 
 HERE = Path(__file__).parent / "containerfiles"
 RELEASE = "trixie"
@@ -42,7 +41,6 @@ def make_images(engine: Engine) -> None:
         COMPOSE / "Dockerfile",
         ROOT,
         f"--build-arg=BASE_IMAGE={PYTHON}",
-        *_torch(engine),
     )
 
 
@@ -104,13 +102,3 @@ def _pip_settings() -> str:
     if CERTIFICATES.exists():
         lines.append(f"cert = {CERTIFICATES}")
     return "\n".join(lines) + "\n"
-
-
-def _torch(engine: Engine) -> list[str]:
-    """Torch for processors, if pip of this machine knows it from elsewhere than PyTorch's index."""
-    folder = engine.folder / "torch"
-    version = pins("torch.lock")["torch"]
-    words = ["download", "--quiet", "--no-deps", "--only-binary=:all:", "--python-version=3.11"]
-    command = [sys.executable, "-m", "pip", *words, f"--dest={folder}", f"torch=={version}"]
-    done = subprocess.run(command, capture_output=True, check=False)
-    return [f"--build-context=torch-wheel={folder}"] if done.returncode == 0 else []

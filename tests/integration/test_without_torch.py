@@ -18,6 +18,10 @@ import soundfile
 import soxr
 
 from encoder.models.locations import cache_home
+from encoder.models.prepare.sparse_network import SPARSE_INT8
+from encoder.models.sources.bundle.folder import bundle_folder, location
+from encoder.models.sources.bundle.networks import FLOAT, INT8
+from encoder.models.sources.bundle.parts import PARTS
 from examples.speech import Speaker
 from tests.media import tone, write_film
 
@@ -53,31 +57,47 @@ note("began", *sys.orig_argv[1:])
 
 
 @pytest.fixture(scope="module")
-def prepared() -> None:
-    """Whatever ``anymodal bundle fetch`` makes."""
-    subprocess.run([sys.executable, *ANYMODAL, "bundle", "fetch"], check=True)
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Path:
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where each process says that it began, and what it was refused."""
-    return tmp_path / "log"
+    return tmp_path_factory.mktemp("log") / "log"
 
 
-@pytest.fixture
-def python(prepared: None, tmp_path: Path, log: Path) -> Path:  # noqa: ARG001
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory, log: Path) -> Path:
     """An interpreter with all that this one has, less what is `BLOCKED`; so are its children.
 
     An environment of its own, since what a child inherits of variables is its parent's affair.
     """
-    home = tmp_path / "venv"
-    venv.create(home, symlinks=True)
-    (packages,) = home.glob("lib/python*/site-packages")
+    folder = tmp_path_factory.mktemp("venv")
+    venv.create(folder, symlinks=True)
+    (packages,) = folder.glob("lib/python*/site-packages")
     (packages / "refuse.py").write_text(FINDER.format(blocked=BLOCKED, log=str(log)))
     ours = [path for path in sys.path if path.endswith("site-packages")]
     lines = ["import refuse", *(f"import site; site.addsitedir({path!r})" for path in ours)]
     (packages / "refuse.pth").write_text("\n".join(lines) + "\n")
-    return home / "bin" / "python"
+    return folder / "bin" / "python"
+
+
+@pytest.fixture(scope="module")
+def weights(bundle_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of the bundle's weights as they were unpacked, and of nothing made of them."""
+    home = tmp_path_factory.mktemp("home")
+    for part in PARTS:
+        source, target = bundle_home / part.name, bundle_folder(home) / part.name
+        target.mkdir(parents=True)
+        manifest = json.loads((source / "manifest.json").read_text())
+        # so that it is made anew
+        (target / "manifest.json").write_text(json.dumps({**manifest, "recipe": 0}))
+        for name in part.members.values():
+            (target / name).symlink_to(source / name)
+    return home
+
+
+@pytest.fixture(scope="module")
+def home(python: Path, weights: Path) -> Path:
+    """What ``anymodal bundle fetch`` makes of them."""
+    run(python, weights, *ANYMODAL, "bundle", "fetch")
+    return weights
 
 
 @pytest.fixture
@@ -101,10 +121,12 @@ def lines(log: Path, kind: str) -> list[str]:
     return [line for line in log.read_text().splitlines() if line.startswith(kind)]
 
 
-def run(python: Path, *words: object) -> str:
+def run(python: Path, home: Path, *words: object) -> str:
     done = subprocess.run(
-        [str(python), *map(str, words)], capture_output=True, text=True, timeout=240, check=False
-    )
+        [str(python), *map(str, words)],
+        env={**os.environ, "ANYMODAL_HOME": str(home)},
+        capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -132,8 +154,15 @@ print(json.dumps({
 """
 
 
-def test_every_modality_is_encoded(python: Path, media: Path, log: Path) -> None:
-    found = json.loads(run(python, "-c", ENCODE, media, LONG))
+def test_the_bundle_is_prepared(home: Path, log: Path) -> None:
+    for name in ("text", "image", "audio"):
+        assert {FLOAT, INT8} <= {path.name for path in (location(home) / name).iterdir()}
+    assert list((home / "dsre").glob("*/" + SPARSE_INT8))
+    assert lines(log, "refused") == []
+
+
+def test_every_modality_is_encoded(python: Path, home: Path, media: Path, log: Path) -> None:
+    found = json.loads(run(python, home, "-c", ENCODE, media, LONG))
     assert found["merged"] > 50
     assert found["same"]
     assert found["shapes"] == [[384], [2, 384], [384]]
@@ -142,10 +171,10 @@ def test_every_modality_is_encoded(python: Path, media: Path, log: Path) -> None
 
 
 def test_a_folder_is_ingested_and_searched(
-    python: Path, media: Path, log: Path, tmp_path: Path
+    python: Path, home: Path, media: Path, log: Path, tmp_path: Path
 ) -> None:
     store = tmp_path / "store"
-    report = json.loads(run(python, *ANYMODAL, "ingest", media, "--store", store))
+    report = json.loads(run(python, home, *ANYMODAL, "ingest", media, "--store", store))
     assert (report["ingested"], report["failures"]) == (5, [])
     assert set(report["segments"]) == {"text", "image", "audio"}
     for query, name in (
@@ -153,17 +182,17 @@ def test_a_folder_is_ingested_and_searched(
         ("--image=" + str(media / "red.png"), "red.png"),
         ("--audio=" + str(media / "tone.flac"), "tone.flac"),
     ):
-        found = json.loads(run(python, *ANYMODAL, "search", query, "--store", store))
+        found = json.loads(run(python, home, *ANYMODAL, "search", query, "--store", store))
         assert Path(found["hits"][0]["uri"]).name == name
     assert any("ingest.isolate" in line for line in lines(log, "began"))
     assert lines(log, "refused") == []
 
 
 @contextmanager
-def serving(python: Path, data: Path) -> Iterator[httpx.Client]:
+def serving(python: Path, home: Path, data: Path) -> Iterator[httpx.Client]:
     process = subprocess.Popen(
         [str(python), *ANYMODAL, "serve", "--port", "0"],
-        env={**os.environ, "ANYMODAL_DATA": str(data)},
+        env={**os.environ, "ANYMODAL_HOME": str(home), "ANYMODAL_DATA": str(data)},
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -179,9 +208,9 @@ def serving(python: Path, data: Path) -> Iterator[httpx.Client]:
 
 
 def test_a_server_takes_files_and_answers(
-    python: Path, media: Path, log: Path, tmp_path: Path
+    python: Path, home: Path, media: Path, log: Path, tmp_path: Path
 ) -> None:
-    with serving(python, tmp_path / "data") as client:
+    with serving(python, home, tmp_path / "data") as client:
         files = [("file", (path.name, path.read_bytes())) for path in media.iterdir()]
         job = client.post("/v1/assets", files=files).json()["job"]
         with client.stream("GET", f"/v1/jobs/{job['id']}/events") as events:
@@ -192,3 +221,13 @@ def test_a_server_takes_files_and_answers(
         found = client.post("/v1/search", json={"query": "gulls in the harbour"}).json()
         assert found["hits"][0]["title"] == "ferry"
     assert lines(log, "refused") == []
+
+
+def test_what_prepares_models_says_what_to_install(python: Path, home: Path, log: Path) -> None:
+    done = subprocess.run(
+        [str(python), *ANYMODAL, "quantize", "--out", str(home / "quantized")],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "pip install 'anymodal[torch]'" in done.stderr
+    log.unlink()  # it looked for torch, as it should

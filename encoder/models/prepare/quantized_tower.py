@@ -10,10 +10,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from encoder.extras import is_installed, require
 from encoder.models.prepare.bundle_networks import load_network
 from encoder.models.tower_folder import ONNX, read_manifest, write_manifest
 
@@ -86,6 +86,7 @@ def quantize_tower(
     Raises:
         AnymodalError: see `load_network` and `Quantizer`.
     """
+    require("`anymodal quantize`", "torch", "onnxscript")
     from encoder.quant.quantizer import Quantizer
 
     network = load_network(model, tower)
@@ -115,7 +116,7 @@ def quantize_tower(
 def _keep(report: SensitivityReport, path: Path) -> None:
     """What was measured, and a picture of it where there is something to draw with."""
     report.save(path)
-    if find_spec("matplotlib"):
+    if is_installed("matplotlib"):
         report.plot(path.with_suffix(".png"))
 
 
@@ -133,6 +134,7 @@ def export_tower(
         ModelError: the folder holds no quantized tower.
         InputError: the target cannot take one of its schemes.
     """
+    require("Exporting a tower", "torch", "onnxscript")
     from encoder.quant.export import export_onnx
     from encoder.quant.quantized import load_quantized
 

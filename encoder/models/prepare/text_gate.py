@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from encoder.extras import require
 from encoder.models.prepare.break_even import GateSubject, raise_to_break_even
 from encoder.models.spec import ModelSpec
 from encoder.towers.text import MAX_TOKENS
@@ -45,6 +46,7 @@ def calibrate_text(
             time.
         InputError: too few documents.
     """
+    require("Fitting a gate", "torch")
     from encoder.dsre.calibrate import calibrate
 
     documents = list(documents)
@@ -81,6 +83,7 @@ def distill_text(
         ModelError: a model that takes no gate, or the gate loses too much.
         InputError: too few documents.
     """
+    require("Training a gate", "torch")
     from encoder.dsre.distill import distill
 
     documents = list(documents)

@@ -319,7 +319,7 @@ def test_a_relative_folder_does_not_shadow_a_name_of_the_hub(
 
 def test_the_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
-    with pytest.raises(ModelError, match=r"pip install 'anymodal\[hub\]'"):
+    with pytest.raises(ModelError, match=r"pip install 'anymodal\[torch\]'"):
         hub.load(str(tmp_path), revision=None, device="cpu")
 
 

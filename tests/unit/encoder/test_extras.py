@@ -1,0 +1,81 @@
+"""What needs an extra says which."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import encoder
+from encoder import extras
+from encoder.errors import MissingExtraError, ModelError
+from encoder.extras import is_installed, require
+from encoder.models.hub import open_joint
+from encoder.models.prepare.bundle_networks import load_network
+from encoder.models.prepare.quantized_tower import export_tower, quantize_tower
+from encoder.models.prepare.text_gate import calibrate_text
+from encoder.runtime.openvino import OpenVinoSession
+
+ROOT = Path(__file__).parents[3]
+HERE = Path("here")
+NEEDS: dict[str, tuple[str, Callable[[], object]]] = {
+    "Quantizer": ("torch", lambda: encoder.Quantizer),
+    "network": ("torch", lambda: load_network("bundle:default", "text")),
+    "quantize": ("torch", lambda: quantize_tower("bundle:default", "text", HERE)),
+    "export": ("torch", lambda: export_tower(HERE, HERE, target="onnxruntime")),
+    "gate": ("torch", lambda: calibrate_text("bundle:default", [])),
+    "hub": ("hub,torch", lambda: open_joint("org/name", None, None)),
+    "openvino": ("openvino", lambda: OpenVinoSession(HERE)),
+}
+
+
+@pytest.fixture
+def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extras, "is_installed", lambda _: False)
+
+
+@pytest.mark.usefixtures("nothing_installed")
+@pytest.mark.parametrize("name", NEEDS)
+def test_what_needs_an_extra_names_it(name: str) -> None:
+    extra, use = NEEDS[name]
+    with pytest.raises(MissingExtraError) as caught:
+        use()
+    assert str(caught.value).endswith(f"pip install 'anymodal[{extra}]'")
+
+
+def test_what_is_there_is_not_asked_for() -> None:
+    require("A test", "torch", "transformers")
+
+
+def test_every_extra_that_is_named_exists() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = project["optional-dependencies"]
+    for module, extra in extras._EXTRAS.items():
+        assert any(one.replace("-", "_").startswith(module) for one in asked[extra]), module
+    assert set(asked["all"][0].removeprefix("anymodal[")[:-1].split(",")) == asked.keys() - {"all"}
+
+
+def test_a_module_that_is_not_there_is_not_installed() -> None:
+    assert is_installed("numpy")
+    assert not is_installed("no_such_module")
+    assert not is_installed("no_such_module.part")
+
+
+def test_the_error_crosses_processes() -> None:
+    error = MissingExtraError("A test", ["torch"], "pip install 'anymodal[torch]'")
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.modules) == (str(error), ("torch",))
+    assert isinstance(error, ModelError)
+
+
+def test_looking_imports_nothing() -> None:
+    code = (
+        "import sys; from encoder import extras as e; e.is_installed('torch'); print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "torch" not in done.stdout.split()
