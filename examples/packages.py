@@ -20,6 +20,7 @@ class Package:
 
 
 SCIKIT_IMAGE = Package("scikit-image", "0.26.0")
+SCIKIT_LEARN = Package("scikit-learn", "1.9.1")
 ESPEAK = Package("espeakng-loader", "0.2.4")
 
 

@@ -6,7 +6,6 @@ Photographs come out of packages that pip fetches by name; everything else is ma
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import distribution
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -146,13 +145,13 @@ def _film(folder: Path, cache: Path, speaker: Speaker) -> list[Sample]:
 def _film_stills(cache: Path) -> dict[str, Image]:
     from PIL import Image
 
-    rocket = cache / "rocket.jpg"
+    rocket, palace = cache / "rocket.jpg", cache / "palace.jpg"
     wheel = packages.fetch(packages.SCIKIT_IMAGE, cache)
     packages.extract(wheel, "skimage/data/rocket.jpg", rocket)
-    # scikit-learn is here already, as a part of librosa
-    palace = distribution("scikit-learn").locate_file("sklearn/datasets/images/china.jpg")
+    wheel = packages.fetch(packages.SCIKIT_LEARN, cache)
+    packages.extract(wheel, "sklearn/datasets/images/china.jpg", palace)
     return {
-        "palace": Image.open(str(palace)),
+        "palace": Image.open(palace),
         "rocket": Image.open(rocket),
         "candle": candle(),
     }
