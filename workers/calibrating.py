@@ -77,18 +77,21 @@ def calibrate_if_due(
 ) -> bool:
     """Calibrate the store of a model without constants if it has grown enough; whether it did.
 
-    What goes wrong is logged: the files that were ingested are stored all the same.
+    A rewrite that was broken off goes on, whatever the model. What goes wrong is logged: the
+    files that were ingested are stored all the same.
 
     Args:
         encoder: of the store's space.
         store: that was written to.
         alone: says whether this caller is the only one to do it, and keeps others off meanwhile.
     """
-    if encoder.space.calibration or TEXT not in encoder.modalities or store.read_only:
-        return False
+    measures = TEXT in encoder.modalities and not encoder.space.calibration
     try:
         with alone() as is_alone:
-            if not is_alone or not is_due(store.stored_calibration(), store.sizes()):
+            if not is_alone or store.read_only:
+                return False
+            state = store.stored_calibration()
+            if not (state.former or (measures and is_due(state, store.sizes()))):
                 return False
             started_s = time.monotonic()
             found = calibrate(encoder, store)
@@ -104,9 +107,7 @@ def calibrate_if_due(
 
 
 def is_due(state: StoredCalibration, sizes: Mapping[Modality, int]) -> bool:
-    """Whether a store of a model without constants is to be measured, or a rewrite is to go on."""
-    if state.former:
-        return True
+    """Whether a store of a model without constants is to be measured."""
     many = {kind: n for kind, n in sizes.items() if n >= LEAST_SEGMENTS}
     if len(many) < 2:
         return False

@@ -96,12 +96,13 @@ class MilvusCalibration:
         n_rows = self._rows.count(self._segments, self._is_left(state))
         n_done = 0
         while page := self._page(state):
-            self._check_unchanged(state)
+            if not self._goes_on(state):
+                return n_done
             self._replace(page, state.constants)
             n_done += len(page)
             told(n_done, max(n_rows, n_done))
-        self._check_unchanged(state)
-        self._write(replace(state, former=()))
+        if self._goes_on(state):
+            self._write(replace(state, former=()))
         return n_done
 
     def _is_left(self, state: StoredCalibration) -> str:
@@ -140,13 +141,15 @@ class MilvusCalibration:
             for row in self._rows.of(ASSETS, "asset_id", part, ["asset_id"])
         }
 
-    def _check_unchanged(self, state: StoredCalibration) -> None:
+    def _goes_on(self, state: StoredCalibration) -> bool:
+        """Whether rows are left for all that is known; not if another process did the same."""
         now = self.refresh()
-        if (now.constants, now.former) != (state.constants, state.former):
+        if now.constants != state.constants:
             raise StoreError(
                 f"Another calibration of the store {self._link.shown} began meanwhile.",
                 remedy="Let it end; run `anymodal calibrate` again if it does not.",
             )
+        return bool(now.former)
 
     def _write(self, state: StoredCalibration) -> None:
         name = self._rows.name(self._segments)

@@ -243,6 +243,24 @@ def test_of_two_calibrations_the_later_one_stands(open_again: Opener) -> None:
     assert_same_answers(other, oracle)
 
 
+def test_two_processes_may_do_the_same_rewrite(open_again: Opener) -> None:
+    store = open_again()
+    oracle = filled(store)
+    other = open_again.beside()
+    store.recalibrate(MEASURED, ABOUT)
+    done: list[int] = []
+
+    def other_does_the_rest(_n_done: int, _n_rows: int) -> None:
+        if not done:
+            done.append(other.rewrite(ignored))
+
+    assert store.rewrite(other_does_the_rest) == 100
+    assert done == [170]
+    assert numbers(store) == [number_of(MEASURED)] * 270
+    assert store.stored_calibration().former == ()
+    assert_same_answers(store, oracle)
+
+
 def test_the_same_constants_again_change_only_what_is_said_of_them(open_again: Opener) -> None:
     store = open_again()
     filled(store, 3)

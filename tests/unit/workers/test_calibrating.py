@@ -26,7 +26,7 @@ from search.store.open import open_store
 from search.store.schema import segment_id
 from search.types import AssetRow, SegmentRow
 from workers import calibrating, resources
-from workers.calibrating import Watch, alone_here, calibrate, calibrate_if_due, is_due
+from workers.calibrating import Watch, alone_here, calibrate, calibrate_if_due
 from workers.output import calibration_table
 
 DIM = 32
@@ -159,13 +159,16 @@ def test_a_rewrite_that_was_broken_off_is_ended_and_nothing_measured(tmp_path: P
     fill(store, text=40, image=40)
     constants = {TEXT: Calibration(0.5, 0.1), IMAGE: Calibration(0.1, 0.2)}
     store.recalibrate(constants, {"source": "measured"})
-    assert is_due(store.stored_calibration(), {})
     told: list[tuple[int, int]] = []
     found = calibrate(ENCODER, store, lambda *n: told.append(n))
     assert found["resumed"] is True
     assert found["rows"] == 80
     assert told[-1] == (80, 80)
     assert store.stored_calibration() == StoredCalibration(constants, (), {"source": "measured"})
+    store.recalibrate(SHIPPED, {"source": "shipped"})
+    bundle = cast("MultiModalEncoder", GappedEncoder(SHIPPED))
+    assert calibrate_if_due(bundle, store, alone_here)
+    assert store.stored_calibration() == StoredCalibration(SHIPPED, (), {"source": "shipped"})
     store.close()
 
 
