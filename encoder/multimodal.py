@@ -228,7 +228,8 @@ class MultiModalEncoder:
             power: 2 for a spectrogram of power, 1 of magnitude, ``"db"`` of decibels.
             return_stats: also count what the gate saved, in the result's ``stats``: tokens that
                 went in and were kept in each layer, FLOPs, and the time of the gate, which takes
-                a session of its own (about half a second). None if the model has no gate.
+                a session of its own (about half a second). None if the model has no gate, and
+                for queries with a prompt of their own, which run without it.
             others: registered modalities by name.
 
         Raises:

@@ -99,6 +99,27 @@ def test_short_texts_are_those_of_the_dense_model(folder: Path, gate: Path) -> N
     assert 0.95 < float(np.dot(*long)) < 0.99999
 
 
+def test_queries_with_a_prompt_of_their_own_run_without_the_gate(
+    folder: Path, gate: Path, tmp_path: Path
+) -> None:
+    model = shutil.copytree(folder, tmp_path / "asymmetric")
+    path = model / "config_sentence_transformers.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "prompts": {"query": "find: "}}))
+    dense = MultiModalEncoder(f"dir:{model}", device="cpu")
+    merging = MultiModalEncoder(f"dir:{model}", enable_dsre=str(gate), device="cpu")
+    asked, stored = (
+        [
+            one.encode_multimodal(text=ARTICLE, role=role, return_stats=True)
+            for one in (dense, merging)
+        ]
+        for role in ("query", "document")
+    )
+    np.testing.assert_array_equal(asked[0].text, asked[1].text)
+    assert not np.array_equal(stored[0].text, stored[1].text)
+    assert asked[1].stats is None
+    assert stored[1].stats is not None
+
+
 def test_texts_give_a_gate_that_the_model_takes(bundle_home: Path, tmp_path: Path) -> None:
     model = f"dir:{save(bundle_home, tmp_path / 'model', 'cls')}"
     texts = tmp_path / "texts"
