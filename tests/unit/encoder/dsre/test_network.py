@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from pydoc_data.topics import topics
@@ -18,11 +19,11 @@ from encoder.dsre.gatefile import GateFile
 from encoder.dsre.idf import token_rarity
 from encoder.dsre.network import SparseEncoder
 from encoder.dsre.settings import GateSettings, thresholds
+from encoder.dsre.sparse_graph import lay_sparse_bert
 from encoder.errors import ModelError
 from encoder.graphs.bert import BertSize
-from encoder.models.prepare.sparse_network import SPARSE_FLOAT, build
 from encoder.models.sources.bundle.gates import TEXT_GATE
-from encoder.networks.bert import SentenceBert, load_sentence_bert
+from encoder.networks.bert import SentenceBert, arrays_of, load_sentence_bert
 from encoder.runtime.onnx import OnnxSession
 from encoder.towers.text import load_tokenizer, pad
 
@@ -107,10 +108,11 @@ def test_a_gate_that_is_off_is_bit_equal_to_dense(
 
 
 def test_the_bundles_onnx_equals_torch(
-    bundle_home: Path, dense: SentenceBert, batch: tuple[Tensor, Tensor]
+    dense: SentenceBert, batch: tuple[Tensor, Tensor], tmp_path: Path
 ) -> None:
     gate = GateFile.load(TEXT_GATE)
-    session = OnnxSession(build(bundle_home / "text", gate, SPARSE_FLOAT), n_threads=1)
+    lay_sparse_bert(arrays_of(dense), gate, tmp_path / "sparse.onnx")
+    session = OnnxSession(tmp_path / "sparse.onnx", n_threads=1)
     with torch.inference_mode():
         expected, expected_kept = SparseEncoder(dense, gate).eval()(*batch)
     found, kept = session.run({"input_ids": batch[0].numpy(), "mask": batch[1].numpy()})
@@ -128,12 +130,27 @@ def test_floor_holds_for_a_text_of_one_word(dense: SentenceBert, gate: GateFile)
     assert kept[0, -1] == 24
 
 
-def test_onnx_equals_torch(batch: tuple[Tensor, Tensor], tmp_path: Path) -> None:
+def lay(sparse: SparseEncoder, small: SentenceBert, gate: GateFile, path: Path) -> None:
+    """From arrays."""
+    del sparse
+    lay_sparse_bert(arrays_of(small), gate, path)
+
+
+def export(sparse: SparseEncoder, small: SentenceBert, gate: GateFile, path: Path) -> None:
+    """By torch's exporter."""
+    del small, gate
+    export_sparse(sparse, path)
+
+
+@pytest.mark.parametrize("way", [lay, export])
+def test_onnx_equals_torch(
+    way: Callable[..., None], batch: tuple[Tensor, Tensor], tmp_path: Path
+) -> None:
     torch.manual_seed(0)
     small = SentenceBert(BertSize(hidden_dim=32, ffn_dim=64, n_layers=3, n_heads=4)).eval()
     gate = GateFile(np.zeros(N_TOKENS, np.uint8), GateSettings((0.7, 0.5, 0.45)))
     sparse = SparseEncoder(small, gate)
-    export_sparse(sparse, tmp_path / "sparse.onnx")
+    way(sparse, small, gate, tmp_path / "sparse.onnx")
     session = OnnxSession(tmp_path / "sparse.onnx", n_threads=1)
     short = tuple(part[2:3, :15] for part in batch)
     for input_ids, mask in (batch, tuple(part[:1, :333] for part in batch), short):
