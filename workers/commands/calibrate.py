@@ -29,10 +29,10 @@ def calibrate(
     from workers.output import print_json, progress_bar, wants_json
 
     with progress_bar("rows") as bar:
-        task = bar.add_task("Rewriting", total=None, note="")
+        task = bar.add_task("Measuring", total=None, note="")
 
         def told(n_done: int, n_rows: int) -> None:
-            bar.update(task, completed=n_done, total=n_rows)
+            bar.update(task, description="Rewriting", completed=n_done, total=n_rows)
 
         found = _calibrated({"dry_run": dry_run, "shipped": shipped}, told)
     if wants_json(as_json):
