@@ -68,17 +68,9 @@ class Graph:
             others: of the node if it does not.
             attributes: of the node.
         """
-        from onnx import TensorProto, helper
-
         name = f"If_{len(self._nodes)}"
         self._domains.add(MICROSOFT)
-        branches = {}
-        for branch, read in (("then_branch", inputs), ("else_branch", others)):
-            output = f"{name}_{branch}"
-            node = helper.make_node(op, read, [output], output, domain=MICROSOFT, **attributes)
-            made = helper.make_tensor_value_info(output, TensorProto.FLOAT, None)
-            branches[branch] = helper.make_graph([node], branch, [], [made])
-        self._nodes.append(helper.make_node("If", [condition], [name], name, **branches))
+        self._nodes.append(either(name, condition, op, inputs, others, attributes))
         return name
 
     def save(
@@ -140,3 +132,23 @@ def _opset(domain: str) -> Any:
     from onnx import helper
 
     return helper.make_opsetid(domain, 1 if domain else _OPSET)
+
+
+def either(
+    name: str,
+    condition: str,
+    op: str,
+    inputs: Sequence[str],
+    others: Sequence[str],
+    attributes: Mapping[str, Any],
+) -> Any:
+    """The node of `Graph.choose`; ``name`` is that of its output too."""
+    from onnx import TensorProto, helper
+
+    branches = {}
+    for branch, read in (("then_branch", inputs), ("else_branch", others)):
+        output = f"{name}_{branch}"
+        node = helper.make_node(op, read, [output], output, domain=MICROSOFT, **attributes)
+        made = helper.make_tensor_value_info(output, TensorProto.FLOAT, None)
+        branches[branch] = helper.make_graph([node], branch, [], [made])
+    return helper.make_node("If", [condition], [name], name, **branches)

@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.errors import ModelError
+from encoder.quant.graph import either
 from encoder.quant.rewrite.order import needed, reads
+from encoder.quant.rewrite.shapes import Shape, known
 from encoder.quant.rewrite.storage import Storage, stored_bytes, tensor_array
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ class Network:
         self._made: dict[str, TensorProto] = {}
         self._nodes = list(self.proto.graph.node)
         self._n_added = 0
+        self._known: tuple[dict[str, Shape], dict[str, int]] | None = None
         self._index()
 
     def _index(self) -> None:
@@ -120,6 +123,19 @@ class Network:
         array = self.array(value)
         return float(array.reshape(())) if array is not None and array.size == 1 else None
 
+    def shape(self, value: str) -> Shape | None:
+        """A value's shape as far as it is known of the graph that was read."""
+        return self._facts()[0].get(value)
+
+    def is_bool(self, value: str) -> bool:
+        """Whether a value of the graph that was read is known to be bool."""
+        return self._facts()[1].get(value) == _BOOL
+
+    def _facts(self) -> tuple[dict[str, Shape], dict[str, int]]:
+        if self._known is None:
+            self._known = known(self.proto)
+        return self._known
+
     def constant(self, array: NDArray[Any] | np.generic) -> str:
         """Add a constant; its name."""
         name = f"rewritten_constant_{len(self._made)}"
@@ -142,14 +158,31 @@ class Network:
         from onnx import helper
 
         name = f"rewritten_{op}_{self._n_added}"
-        self._n_added += 1
         made = output or name
-        node = helper.make_node(op, list(inputs), [made], name, domain=domain, **attributes)
+        return self._append(
+            helper.make_node(op, list(inputs), [made], name, domain=domain, **attributes)
+        )
+
+    def _append(self, node: NodeProto) -> str:
+        made = str(node.output[0])
+        self._n_added += 1
         self._nodes.append(node)
         self._makers[made] = node
-        for value in dict.fromkeys(inputs):
+        for value in dict.fromkeys(reads(node)):
             self._readers[value].append(node)
         return made
+
+    def choose(
+        self,
+        condition: str,
+        op: str,
+        inputs: Sequence[str],
+        others: Sequence[str],
+        **attributes: Any,
+    ) -> str:
+        """Add a node of `MICROSOFT` that reads ``inputs`` if ``condition``, else ``others``."""
+        name = f"rewritten_If_{self._n_added}"
+        return self._append(either(name, condition, op, inputs, others, attributes))
 
     def reduce(self, op: str, value: str) -> str:
         """Reduce the last axis to length 1, in the form that the network's opset has."""
@@ -197,6 +230,7 @@ class Network:
 
 
 _MAIN = ("", "ai.onnx")
+_BOOL = 9
 _LARGEST_BYTES = 1 << 30
 """Of weights inside the file; protobuf allows twice as much, and holds all of it in memory."""
 

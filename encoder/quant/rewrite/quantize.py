@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
 from encoder.errors import InputError, ModelError
+from encoder.quant.rewrite.fusions import fuse
 from encoder.quant.rewrite.int4 import Int4Linears
 from encoder.quant.rewrite.int8 import Int8Linears
 from encoder.quant.rewrite.linears import linears
@@ -26,6 +27,7 @@ class RewriteReport:
         target_bytes: of the file, with weights that lie beside it.
         quantized: linear layers and tables now in integers, by the exporter's names.
         kept: those that stay float32.
+        fused: how many norms, rotations, attentions and GELUs became one operator.
     """
 
     path: Path
@@ -33,6 +35,7 @@ class RewriteReport:
     target_bytes: int
     quantized: tuple[str, ...]
     kept: tuple[str, ...]
+    fused: Mapping[str, int]
 
 
 def quantize_linears(
@@ -62,6 +65,7 @@ def quantize_linears(
     if weight_bits not in (4, 8):
         raise InputError("weight_bits", got=repr(weight_bits), wanted="8 or 4")
     network = Network(source, target)
+    fused = fuse(network)
     chosen = _Chosen(keep)
     layers = Int4Linears(network) if weight_bits == 4 else Int8Linears(network)
     for layer in list(linears(network)):
@@ -75,7 +79,7 @@ def quantize_linears(
     chosen.check(source)
     target_bytes = network.save()
     return RewriteReport(
-        target, network.source_bytes, target_bytes, tuple(chosen.taken), tuple(chosen.kept)
+        target, network.source_bytes, target_bytes, tuple(chosen.taken), tuple(chosen.kept), fused
     )
 
 
