@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from encoder.quant.graph import MICROSOFT
 from encoder.quant.rewrite.network import Network, attribute
@@ -154,18 +155,40 @@ class FusedAttention:
         q, v = self._rows(found.q), self._rows(found.v)
         k = self._flat(found.k) if found.k_by_token else self._rows(found.k)
         network.remove(found.end)
-        mixed = self._mix(found, (q, k, v), asked[0])
+        mixed = self._mix(found, self._with_biases([q, k, v]), asked[0])
         by_token = network.add("Reshape", mixed, network.ints(0, 0, *given))
         self._close(found.end.output[0], by_token)
         return True
 
-    def _mix(self, found: Attention, rows: tuple[str, str, str], n_heads: int) -> str:
+    def _with_biases(self, rows: list[str]) -> list[str]:
+        """Leave it to the operator to add the layers' biases, if all three have one."""
+        network = self._network
+        parts = [self._biased(value) for value in rows]
+        if any(part is None for part in parts):
+            return rows
+        biases = network.constant(np.concatenate([part[1] for part in parts if part]))
+        return [*(part[0] for part in parts if part), biases]
+
+    def _biased(self, rows: str) -> tuple[str, NDArray[np.float32]] | None:
+        """The rows before a constant is added to each, and that constant."""
+        network = self._network
+        while shaped := network.maker(rows, "Reshape"):
+            rows = shaped.input[0]
+        added = network.maker(rows, "Add")
+        for one, other in (added.input, reversed(added.input)) if added else ():
+            bias, shape = network.array(other), network.shape(rows)
+            if bias is not None and shape and len(shape) == 3 and bias.shape == shape[2:]:
+                return one, bias
+        return None
+
+    def _mix(self, found: Attention, inputs: list[str], n_heads: int) -> str:
         network, name = self._network, "MultiHeadAttention"
+        settings: dict[str, Any] = {"num_heads": n_heads, "scale": found.scale}
         if found.mask is None:
-            return network.add(name, *rows, domain=MICROSOFT, num_heads=n_heads, scale=found.scale)
+            return network.add(name, *inputs, domain=MICROSOFT, **settings)
         is_masked, bias = self._mask(found.mask, found.q)
-        masked = (*rows, "", "", bias)
-        return network.choose(is_masked, name, masked, rows, num_heads=n_heads, scale=found.scale)
+        masked = [*inputs, *[""] * (5 - len(inputs)), bias]
+        return network.choose(is_masked, name, masked, inputs, **settings)
 
     def _rows(self, value: str) -> str:
         """[n, n_heads, length, head_dim] as [n, length, n_heads * head_dim]."""

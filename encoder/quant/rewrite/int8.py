@@ -6,6 +6,8 @@ saturates.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from encoder.quant.dynamic import quantize_rows
@@ -16,6 +18,24 @@ from encoder.quant.rewrite.network import Network
 _ZERO = 127
 """The code of 0: codes are even on both sides of it."""
 
+_GELU_LEAST, _GELU_ZERO = 0.17, 20
+"""GELU gives at least -.17, so few of its codes are spent on what is negative."""
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Activations in uint8.
+
+    Args:
+        codes: the value that holds them, as the states lie.
+        scales: the value that holds a scale for each row, [..., 1].
+        zero: the constant that holds the code of 0.
+    """
+
+    codes: str
+    scales: str
+    zero: str
+
 
 class Int8Linears:
     """Replaces layers one by one; layers that read the same value share its codes."""
@@ -23,28 +43,31 @@ class Int8Linears:
     def __init__(self, network: Network) -> None:
         network.uses(MICROSOFT)
         self._network = network
-        self._activations: dict[str, tuple[str, str]] = {}
+        self._activations: dict[str, Codes] = {}
         self._weights: dict[str, tuple[str, str]] = {}
+        self._zeros = {code: network.constant(np.uint8(code)) for code in (_ZERO, _GELU_ZERO)}
         self._one = network.constant(np.float32(1))
-        self._zero = network.constant(np.uint8(_ZERO))
         self._step = network.constant(np.float32(1 / _ZERO))
+        self._gelu_step = network.constant(np.float32(1 / (255 - _GELU_ZERO)))
+        self._least_gelu_scale = network.constant(np.float32(_GELU_LEAST / _GELU_ZERO))
 
     def replace(self, layer: Linear) -> None:
         """Put the int8 form in the place of a layer."""
         network = self._network
-        codes, scales = self._by_row(layer.states, layer.weight.shape[1])
+        states = self._by_row(layer.states, layer.weight.shape[1])
         weight, weight_scales = self._weight(layer)
         network.remove(layer.node)
         # only one scale is allowed for the activations, so theirs come after
         product = network.add(
-            "MatMulIntegerToFloat", codes, weight, self._one, weight_scales, self._zero,
+            "MatMulIntegerToFloat", states.codes, weight, self._one, weight_scales, states.zero,
             domain=MICROSOFT,
         )  # fmt: skip
         end = layer.node.output[0]
         if layer.bias is None:
-            network.add("Mul", product, scales, output=end)
+            network.add("Mul", product, states.scales, output=end)
         else:
-            network.add("Add", network.add("Mul", product, scales), layer.bias, output=end)
+            scaled = network.add("Mul", product, states.scales)
+            network.add("Add", scaled, layer.bias, output=end)
 
     def _weight(self, layer: Linear) -> tuple[str, str]:
         if layer.shared not in self._weights:
@@ -53,25 +76,32 @@ class Int8Linears:
             self._weights[layer.shared] = network.constant(codes.T), network.constant(scales)
         return self._weights[layer.shared]
 
-    def _by_row(self, states: str, width: int) -> tuple[str, str]:
-        """Codes as the states lie, and a scale for each row [..., 1]."""
+    def _by_row(self, states: str, width: int) -> Codes:
         if states not in self._activations:
             network = self._network
-            greatest = network.reduce("ReduceMax", network.add("Abs", states))
-            # a row of zeros has a scale of zero: whatever its codes are, its products are zero
-            scales = network.add("Mul", greatest, self._step)
+            zero, scales = self._scales(states)
             flat = network.add("Reshape", states, network.ints(-1, width))
             each = network.add("Reshape", scales, network.ints(-1))
-            codes = network.add(
-                "QuantizeLinear", flat, each, self._zeros(each), domain=MICROSOFT, axis=0
-            )
-            shape = network.add("Shape", states)
-            self._activations[states] = network.add("Reshape", codes, shape), scales
+            zeros = self._repeated(zero, each)
+            codes = network.add("QuantizeLinear", flat, each, zeros, domain=MICROSOFT, axis=0)
+            codes = network.add("Reshape", codes, network.add("Shape", states))
+            self._activations[states] = Codes(codes, scales, self._zeros[zero])
         return self._activations[states]
 
-    def _zeros(self, each: str) -> str:
+    def _scales(self, states: str) -> tuple[int, str]:
+        """The code of 0, and a scale for each row."""
+        network = self._network
+        if network.maker(states, "FastGelu", "Gelu"):
+            greatest = network.reduce("ReduceMax", states)
+            scales = network.add("Mul", greatest, self._gelu_step)
+            return _GELU_ZERO, network.add("Max", scales, self._least_gelu_scale)
+        greatest = network.reduce("ReduceMax", network.add("Abs", states))
+        # a row of zeros has a scale of zero: whatever its codes are, its products are zero
+        return _ZERO, network.add("Mul", greatest, self._step)
+
+    def _repeated(self, zero: int, each: str) -> str:
         """The zero point once per row: `QuantizeLinear` wants as many as scales."""
         from onnx import numpy_helper
 
-        value = numpy_helper.from_array(np.array([_ZERO], np.uint8))
+        value = numpy_helper.from_array(np.array([zero], np.uint8))
         return self._network.add("ConstantOfShape", self._network.add("Shape", each), value=value)
