@@ -68,7 +68,7 @@ class Network:
         for node in self._nodes:
             for value in dict.fromkeys(reads(node)):
                 self._readers[value].append(node)
-        self._outputs = {value.name for value in self.proto.graph.output}
+        self._outputs = dict.fromkeys(value.name for value in self.proto.graph.output)
 
     def nodes(self, *ops: str) -> Iterator[NodeProto]:
         """The nodes of the main graph, all or those of some operators."""
@@ -190,6 +190,16 @@ class Network:
             return self.add(op, value, self.ints(-1), keepdims=1)
         return self.add(op, value, axes=[-1], keepdims=1)
 
+    def show(self, values: Sequence[str]) -> None:
+        """Make float values outputs, after those that the network has."""
+        from onnx import TensorProto, helper
+
+        for i, value in enumerate(values):
+            name = self.add("Identity", value, output=f"rewritten_output_{i}")
+            made = helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+            self.proto.graph.output.append(made)
+            self._outputs[name] = None
+
     def remove(self, *nodes: NodeProto) -> None:
         """Take nodes out; their outputs must be made by others, or be needed no more."""
         gone = {id(node) for node in nodes}
@@ -212,7 +222,7 @@ class Network:
         """Write what the outputs need; the bytes written, weights beside the file counted."""
         graph = self.proto.graph
         nodes = needed(self._nodes, self._outputs)
-        used = {value for node in nodes for value in reads(node)} | self._outputs
+        used = {value for node in nodes for value in reads(node)} | {*self._outputs}
         tensors = [
             self._storage.moved(tensor, self._folder)
             for name, tensor in self._tensors.items()

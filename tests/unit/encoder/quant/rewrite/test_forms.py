@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from encoder.errors import InputError, ModelError
-from encoder.quant.rewrite import network, quantize_linears, storage
+from encoder.quant.rewrite import local_errors, network, quantize_linears, storage
 from encoder.runtime.onnx import OnnxSession
 from encoder.runtime.trial import least_cosine
 
@@ -228,3 +228,29 @@ def test_it_needs_no_torch(tmp_path: Path) -> None:
     target = tmp_path / "int.onnx"
     subprocess.run([sys.executable, "-c", code, source, target], check=True)
     assert target.exists()
+
+
+def test_a_layer_with_outliers_has_the_greatest_local_error(tmp_path: Path) -> None:
+    nodes = [
+        node("MatMul", ["x", "calm.weight"], ["p"]),
+        node("Mul", ["x", "outlier"], ["o"]),
+        node("MatMul", ["o", "wild.weight"], ["q"]),
+        node("Add", ["p", "q"], ["y"]),
+    ]
+    outlier = np.ones(N_IN, np.float32)
+    outlier[7] = 3000
+    unread = WEIGHT.T.copy()
+    unread[7] = 0  # what is large tells nothing, and coarsens all else
+    weights = {"calm.weight": WEIGHT.T, "wild.weight": unread, "outlier": outlier}
+    source = save(tmp_path / "net.onnx", nodes, weights)
+
+    errors = local_errors(source, [{"x": RNG.normal(size=(9, N_IN)).astype(np.float32)}])
+
+    assert errors["calm"] < 0.02
+    assert errors["wild"] > 0.5
+    assert {path.name for path in tmp_path.iterdir()} == {"net.onnx"}
+    report = quantize_linears(
+        source, tmp_path / "int.onnx", keep=[name for name, error in errors.items() if error > 0.1]
+    )
+    assert report.kept == ("wild",)
+    agree(source, tmp_path / "int.onnx")
