@@ -82,7 +82,7 @@ def load(
         Space(embed_dim, identity),
         by_modality,
         queries=_query_towers(joint, prompts),
-        cuts=_cuts(joint.model, embed_dim),
+        cuts=matryoshka_cuts(joint.model, embed_dim),
         side_by_side=False,
     )
 
@@ -211,7 +211,7 @@ def _towers(
     return found
 
 
-def _cuts(model: SentenceTransformer, embed_dim: int) -> tuple[int, ...]:
+def matryoshka_cuts(model: SentenceTransformer, embed_dim: int) -> tuple[int, ...]:
     """What the model's settings name as vLLM reads it: ``"matryoshka_dimensions": [256, 512]``."""
     named = getattr(getattr(model[0], "config", None), "matryoshka_dimensions", None) or ()
     return tuple(sorted({int(one) for one in named if 0 < int(one) < embed_dim}))

@@ -31,18 +31,19 @@ class OpenVinoSession:
     Args:
         path: the ``.onnx`` file.
         n_threads: threads of one run; None for every core.
+        precision: ``f32``, in which what is not integer stays the same on every CPU, or ``bf16``.
 
     Raises:
         ModelError: OpenVINO is not installed, or cannot run the file.
     """
 
-    def __init__(self, path: Path, *, n_threads: int | None = None) -> None:
+    def __init__(self, path: Path, *, n_threads: int | None = None, precision: str = "f32") -> None:
         extras.require(f"{path.name} on OpenVINO", "openvino")
         import openvino
 
         config: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "f32",  # what is not integer stays the same on every CPU
+            "INFERENCE_PRECISION_HINT": precision,
         }
         if n_threads:
             config["INFERENCE_NUM_THREADS"] = n_threads

@@ -69,21 +69,29 @@ def open_shared(
 
 
 def copy_name(source: Path, settings: Mapping[str, str]) -> str:
-    """Of all that a copy depends on: the network, the settings, ONNX Runtime and the processor."""
+    """Of all that a copy depends on: the network, the settings, ONNX Runtime and the processor.
+
+    Weights outside the network's file count if they are in ``<source>.data``.
+    """
     import onnxruntime
 
     from encoder.runtime.trial import instruction_sets
 
-    with source.open("rb") as file:
-        network = hashlib.file_digest(file, "sha256").hexdigest()
+    weights = source.with_name(source.name + ".data")  # of networks with weights outside
     facts = [
-        network,
+        *(_digest(path) for path in (source, weights) if path.is_file()),
         sorted(settings.items()),
         onnxruntime.__version__,
         onnxruntime.get_build_info(),
         instruction_sets(),
     ]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+def _digest(path: Path) -> str:
+    from blake3 import blake3
+
+    return blake3(max_threads=blake3.AUTO).update_mmap(path).hexdigest()
 
 
 def _open(path: Path, options: SessionOptions) -> InferenceSession:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -83,6 +84,45 @@ def save_modernbert(folder: Path) -> None:
     SentenceTransformer(modules=modules).save_pretrained(str(folder))
 
 
+def save_text_encoder(folder: Path, kind: str, **sizes: int) -> None:
+    """A text encoder of one of these classes, 32-d or of other sizes."""
+    bert = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    roberta = ["<s>", "<pad>", "</s>", "<unk>"]
+    marks, pattern, pooling, side = {
+        "bert": (bert, "[CLS] $A [SEP]", "cls", "right"),
+        "modernbert": (bert, "[CLS] $A [SEP]", "mean", "right"),
+        "xlm-roberta": (roberta, "<s> $A </s>", "cls", "right"),
+        "mpnet": (roberta, "<s> $A </s>", "mean", "right"),
+        "nomic_bert": (bert, "[CLS] $A [SEP]", "mean", "right"),
+        "qwen3": (["<pad>", "<unk>", "<eos>"], "$A <eos>", "lasttoken", "left"),
+    }[kind]
+    made = tokenizer(marks, pattern)
+    pad = next(mark for mark in marks if "pad" in mark.lower())
+    unknown = next(mark for mark in marks if "unk" in mark.lower())
+    own = {"num_key_value_heads": 1, "head_dim": 16} if kind == "qwen3" else {}
+    small = {
+        "vocab_size": made.get_vocab_size(),
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 64,
+    }
+    config = transformers.AutoConfig.for_model(
+        kind,
+        pad_token_id=marks.index(pad),
+        bos_token_id=0,
+        eos_token_id=2,
+        **{**small, **own, **sizes},
+    )
+    transformers.AutoModel.from_config(config).save_pretrained(folder / "network")
+    fast = _fast(made, pad_token=pad, unk_token=unknown, padding_side=side)
+    fast.save_pretrained(folder / "network")
+    network = Transformer(str(folder / "network"))
+    modules = [network, Pooling(config.hidden_size, pooling_mode=pooling), Normalize()]
+    SentenceTransformer(modules=modules).save_pretrained(str(folder))
+
+
 def save_static(folder: Path) -> None:
     """A table of token vectors: text, 8-d."""
     made = tokenizer(["[UNK]"], "$A")
@@ -91,21 +131,22 @@ def save_static(folder: Path) -> None:
     )
 
 
-def save_clip(folder: Path) -> None:
-    """CLIP: text and image, 24-d."""
+def save_clip(folder: Path, config: transformers.CLIPConfig | None = None) -> None:
+    """CLIP: text and image, 24-d, or as the settings say."""
     made = tokenizer(["<pad>", "<unk>", "<bos>", "<eos>"], "<bos> $A <eos>")
     width = {"hidden_size": 32, "intermediate_size": 64}
     depth = {"num_hidden_layers": 2, "num_attention_heads": 2}
     marks = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
     text = {"vocab_size": made.get_vocab_size(), "max_position_embeddings": 16, **marks}
-    config = transformers.CLIPConfig(
+    config = config or transformers.CLIPConfig(
         text_config={**text, **width, **depth},
         vision_config={"image_size": 32, "patch_size": 8, **width, **depth},
         projection_dim=24,
     )
     transformers.CLIPModel(config).save_pretrained(folder)
+    side = config.vision_config.image_size
     images = transformers.CLIPImageProcessor(
-        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
+        size={"shortest_edge": side}, crop_size={"height": side, "width": side}
     )
     fast = _fast(made, pad_token="<pad>", unk_token="<unk>", bos_token="<bos>", eos_token="<eos>")
     transformers.CLIPProcessor(images, fast).save_pretrained(folder)
@@ -178,11 +219,12 @@ def save_clap(folder: Path, *, fusion: bool) -> None:
     transformers.ClapProcessor(extractor, fast).save_pretrained(folder)
 
 
-def save_embedding_gemma(folder: Path) -> None:
-    """EmbeddingGemma 2: text, image, audio and video, 24-d."""
+def save_embedding_gemma(folder: Path, *, published: bool = False) -> None:
+    """EmbeddingGemma 2: text, image, audio and video, 24-d, or in the size it is published in."""
     marks = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *_GEMMA_TOKENS.values(), "<|video|>"]
     made = tokenizer(marks, "$A")
-    _gemma_model(made).save_pretrained(folder / "gemma")
+    network = _gemma_model(made, published)
+    network.save_pretrained(folder / "gemma")
     fast = _fast(
         made,
         pad_token="<pad>",
@@ -194,20 +236,31 @@ def save_embedding_gemma(folder: Path) -> None:
     )
     transformers.EmbeddingGemma2Processor(
         feature_extractor=transformers.Gemma4AudioFeatureExtractor(),
-        image_processor=transformers.Gemma4ImageProcessor(max_soft_tokens=70),
+        image_processor=transformers.Gemma4ImageProcessor(max_soft_tokens=280 if published else 70),
         video_processor=transformers.EmbeddingGemma2VideoProcessor(),
         tokenizer=fast,
         chat_template=_GEMMA_TEMPLATE,
     ).save_pretrained(folder / "gemma")
     gemma = Transformer(str(folder / "gemma"))
+    dim = network.config.text_config.embedding_dim
     prompts = {"query": "query: ", "Document": "title: none | text: "}
-    model = SentenceTransformer(modules=[gemma, Pooling(24), Normalize()], prompts=prompts)
+    model = SentenceTransformer(modules=[gemma, Pooling(dim), Normalize()], prompts=prompts)
     model.save_pretrained(str(folder))
 
 
-def _gemma_model(made: Tokenizer) -> transformers.PreTrainedModel:
+def _gemma_model(made: Tokenizer, published: bool) -> transformers.PreTrainedModel:
     tokens = {name: made.token_to_id(token) for name, token in _GEMMA_TOKENS.items()}
     ids = {f"{name}_id": token for name, token in tokens.items() if name != "eoa_token"}
+    if published:
+        config = transformers.EmbeddingGemma2Config(
+            text_config={},
+            vision_config={"model_type": "gemma4_vision"},
+            audio_config={"model_type": "gemma4_audio"},
+            video_token_id=made.token_to_id("<|video|>"),
+            eoa_token_index=tokens["eoa_token"],
+            **ids,
+        )
+        return transformers.EmbeddingGemma2Model(config)
     one_layer = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     config = transformers.EmbeddingGemma2Config(
         text_config={
@@ -245,6 +298,11 @@ def save(kind: str, folder: Path) -> Path:
     makers = {
         "sentence": save_sentence_encoder,
         "static": save_static,
+        "modernbert": save_modernbert,
+        **{
+            name: partial(save_text_encoder, kind=name)
+            for name in ("xlm-roberta", "mpnet", "nomic_bert", "qwen3")
+        },
         "clip": save_clip,
         "siglip2": save_siglip2,
         "clap": lambda where: save_clap(where, fusion=False),

@@ -271,6 +271,29 @@ def test_a_copy_is_of_one_content_and_one_setting(tiny: Path, tmp_path: Path) ->
     assert len(names) == 3
 
 
+def test_a_copy_is_of_the_weights_beside_a_network(tiny: Path, tmp_path: Path) -> None:
+    path = tmp_path / "network.onnx"
+    outputs, names = [], set()
+    for factor in (1, 2):
+        network = onnx.load(tiny)
+        for tensor in network.graph.initializer:
+            tensor.CopyFrom(
+                numpy_helper.from_array(factor * numpy_helper.to_array(tensor), tensor.name)
+            )
+        path.with_name("network.onnx.data").unlink(missing_ok=True)
+        onnx.save_model(
+            network,
+            path,
+            save_as_external_data=True,
+            location="network.onnx.data",
+            size_threshold=0,
+        )
+        outputs += OnnxSession(path, shared_in=tmp_path / "copies").run(INPUT)
+        names.add(copy_name(path, {}))
+    assert len(names) == len(copies(tmp_path / "copies")) == 2
+    assert not np.allclose(*outputs)
+
+
 def test_scratch_and_copies_that_nobody_opens_go(tiny: Path, tmp_path: Path) -> None:
     for name in ("tmp-killed", "unused", "used"):
         (tmp_path / name).mkdir()

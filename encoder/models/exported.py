@@ -1,0 +1,171 @@
+"""Open a hub model that was exported: towers over graphs, without torch.
+
+The folder holds ``exported.json`` beside the graphs: what `encoder.models.prepare.hub` found out
+about the model. Nothing is loaded before it is used.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from functools import cached_property, partial
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from encoder.errors import ModelError
+from encoder.models.base import Model
+from encoder.models.precision import open_shared, side_by_side
+from encoder.runtime.base import Session
+from encoder.space import Space
+from encoder.towers.base import Tower
+from encoder.towers.exported_media import (
+    ExportedImageTower,
+    ExportedSoundTower,
+    ExportedVideoTower,
+    Head,
+    OwnHead,
+    SoftTokens,
+    TextHead,
+)
+from encoder.towers.exported_text import ExportedTextTower, TextFormat, TextGraph
+from encoder.towers.lazy import LazyTower
+from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, TEXT, VIDEO, Modality, Role
+
+FACTS = "exported.json"
+VERSION = 1
+"""Goes up when an older folder cannot be opened any more."""
+
+
+def open_exported(
+    folder: Path,
+    n_threads: int | None = None,
+    *,
+    identity: Mapping[str, str] | None = None,
+    shared: bool = True,
+) -> Model:
+    """Open the folder that `encoder.models.prepare.hub.prepare_hub` wrote.
+
+    Args:
+        folder: with ``exported.json`` and the graphs.
+        n_threads: threads of one network; None for every core.
+        identity: what the model is known by, instead of what the folder says.
+        shared: whether all processes of this machine map one copy of the weights.
+
+    Raises:
+        ModelError: it is no such folder, or of another version.
+    """
+    facts = _read(folder)
+    open_session = partial(
+        _open_session, n_threads=n_threads, shared=shared, precision=facts["precision"]
+    )
+    files = _Files(folder, facts, open_session)
+    return Model(
+        Space(facts["embed_dim"], identity or facts["identity"]),
+        {Modality(name): files.tower(name, DOCUMENT) for name in facts["modalities"]},
+        queries={Modality(name): files.tower(name, QUERY) for name in facts["queries"]},
+        cuts=tuple(facts["cuts"]),
+    )
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    path = folder / FACTS
+    try:
+        facts = dict(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(
+            f"{folder} holds no exported model: {error}.", remedy="Prepare the model again."
+        ) from error
+    if facts.get("version") != VERSION:
+        raise ModelError(
+            f"{folder} was written by another version ({facts.get('version')}, not {VERSION}).",
+            remedy="Prepare the model again.",
+        )
+    return facts
+
+
+def _open_session(
+    path: Path, n_threads: int | None, shared: bool, precision: str | None
+) -> Session:
+    if precision == "bf16":
+        from encoder.runtime.openvino import OpenVinoSession
+
+        return OpenVinoSession(path, n_threads=n_threads, precision=precision)
+    if not shared:
+        from encoder.runtime.onnx import OnnxSession
+
+        return OnnxSession(path, n_threads=n_threads)
+    return side_by_side(partial(open_shared, path), n_threads)
+
+
+class _Files:
+    """What is in the folder; sessions are shared by the towers that run them."""
+
+    def __init__(
+        self, folder: Path, facts: Mapping[str, Any], open_session: Callable[[Path], Session]
+    ) -> None:
+        self._folder = folder
+        self._facts = facts
+        self._open_session = open_session
+        self._sessions: dict[str, Session] = {}
+        self._lock = Lock()
+
+    def tower(self, modality: str, role: Role) -> Tower:
+        """The tower for one modality in one role; it loads on first use."""
+        loads: Mapping[str, Callable[[Role], Tower]] = {
+            TEXT: self._text, IMAGE: self._image, AUDIO: self._audio, VIDEO: self._video
+        }  # fmt: skip
+        load = loads[modality]
+        return LazyTower(lambda: load(role))
+
+    def _session(self, graph: str) -> Session:
+        with self._lock:
+            if graph not in self._sessions:
+                self._sessions[graph] = self._open_session(self._folder / graph)
+            return self._sessions[graph]
+
+    @cached_property
+    def _text_graph(self) -> TextGraph:
+        facts = self._facts["text"]
+        session = self._session(facts["graph"])
+        return TextGraph(self._facts["name"], session, facts["inputs"], facts["soft_dim"])
+
+    def _text(self, role: Role) -> ExportedTextTower:
+        from tokenizers import Tokenizer
+
+        facts = self._facts["text"]
+        tokenizer = Tokenizer.from_file(str(self._folder / facts["tokenizer"]))
+        form = TextFormat(**facts["format"], **facts["roles"][role])
+        return ExportedTextTower(tokenizer, self._text_graph, form)
+
+    def _head(self, modality: str, role: Role) -> Head:
+        facts = self._facts[modality]
+        session = self._session(facts["graph"])
+        if "roles" not in facts:
+            return OwnHead(self._facts["name"], session)
+        return TextHead(session, self._text_graph, SoftTokens(**facts["roles"][role]))
+
+    def _image(self, role: Role) -> ExportedImageTower:
+        from encoder.towers.processors import open_pictures
+
+        facts = self._facts[IMAGE]
+        read = open_pictures(self._folder / facts["processor"], facts["inputs"], facts["options"])
+        return ExportedImageTower(read, self._head(IMAGE, role))
+
+    def _audio(self, role: Role) -> ExportedSoundTower:
+        from encoder.towers.processors import open_sounds
+
+        facts = self._facts[AUDIO]
+        read = open_sounds(self._folder / facts["processor"], facts["inputs"], facts["options"])
+        head = self._head(AUDIO, role)
+        return ExportedSoundTower(
+            self._facts["name"], read, head, facts["sampling_rate"], facts["window_s"]
+        )
+
+    def _video(self, role: Role) -> ExportedVideoTower:
+        from encoder.towers.processors import open_pictures
+
+        facts = self._facts[VIDEO]
+        read = open_pictures(self._folder / facts["processor"], facts["inputs"], facts["options"])
+        sound = self._audio(role) if AUDIO in self._facts["modalities"] else None
+        return ExportedVideoTower(read, self._head(VIDEO, role), facts["max_frames"], sound)

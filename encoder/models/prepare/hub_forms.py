@@ -1,0 +1,103 @@
+"""Modules of transformers in a form that the exporter can follow; they compute the same."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Forward = Callable[..., Any]
+
+_CHECK = "torch_compilable_check"
+
+
+@contextmanager
+def traceable(model: nn.Module) -> Iterator[None]:
+    """Give modules that cannot be exported other methods, for as long as this is open."""
+    with ExitStack() as stack:
+        for module in model.modules():
+            form = _FORMS.get(type(module).__name__)
+            if form:
+                part, name, make = form
+                stack.enter_context(_replaced(getattr(module, part, module), name, make(module)))
+        for home in {type(module).__module__ for module in model.modules()}:
+            # asks tensors for values, which no graph can
+            if hasattr(sys.modules[home], _CHECK):
+                stack.enter_context(_replaced(sys.modules[home], _CHECK, lambda *_: None))
+        yield
+
+
+@contextmanager
+def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    own = vars(owner).get(name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        if own is None:  # a method, which its class has
+            delattr(owner, name)
+        else:
+            setattr(owner, name, own)
+
+
+def _clipped_linear(module: Any) -> Forward:
+    """Bounds as constants: as buffers, those of one linear layer hide those of the next."""
+    if not module.use_clipped_linears:
+        linear: Forward = module.linear
+        return linear
+    ends = [
+        tuple(float(getattr(module, f"{side}_{end}")) for end in ("min", "max"))
+        for side in ("input", "output")
+    ]
+
+    def forward(hidden_states: Tensor) -> Tensor:
+        return _clip(module.linear(_clip(hidden_states, *ends[0])), *ends[1])
+
+    return forward
+
+
+def _clip(values: Tensor, low: float, high: float) -> Tensor:
+    if math.isinf(low) and math.isinf(high):
+        return values
+    return values.clamp(low, high)
+
+
+def _pool_by_positions(module: Any) -> Forward:
+    """The kernel is what the network's settings say, not what the shapes give at run time."""
+    kernel = int(module.config.pooling_kernel_size)
+
+    def pool(hidden_states: Tensor, positions: Tensor, length: int) -> tuple[Tensor, Tensor]:
+        import torch
+
+        at = positions.clamp(min=0)
+        width = (at[..., 0].amax(-1, keepdim=True) + 1) // kernel
+        place = at[..., 0] // kernel + width * (at[..., 1] // kernel)
+        places = torch.arange(length, device=place.device)
+        is_real = (positions != -1).any(-1, keepdim=True)
+        weights = ((place[..., None] == places) & is_real).float() / kernel**2
+        return weights.transpose(1, 2) @ hidden_states.float(), (weights > 0).any(1)
+
+    return pool
+
+
+def _short_sounds_only(module: Any) -> Forward:
+    """No sound of a batch is marked as long, since the sound tower cuts windows."""
+    whole: Forward = type(module).forward.__get__(module)
+
+    def forward(hidden_states: Tensor, _is_longer: Any = None) -> Any:
+        return whole(hidden_states, [])
+
+    return forward
+
+
+_FORMS: Mapping[str, tuple[str, str, Callable[[Any], Forward]]] = {
+    "Gemma4ClippableLinear": ("", "forward", _clipped_linear),
+    "Gemma4VisionModel": ("pooler", "_avg_pool_by_positions", _pool_by_positions),
+    "ClapAudioPatchEmbed": ("", "forward", _short_sounds_only),
+}
+"""By class: which part's method is replaced, and what makes the other one."""
