@@ -3,7 +3,7 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3,$(shell command -v $(p) 2>/
 BIN := .venv/bin
 CODE := ingest encoder search workers tests examples benchmarks scripts
 
-.PHONY: demo test test-milvus check format bundle bench-throughput bench-api bench-ingest bench-film bench-jobs bench-quant bench-dsre fault-rounds compose-check compose-test compose-lock clean
+.PHONY: demo test test-milvus check format bundle bench-throughput bench-api bench-ingest bench-film bench-jobs bench-quant bench-models bench-dsre fault-rounds compose-check compose-test compose-lock clean
 
 # From nothing to cross-modal hits: installs, fetches the offline model, ingests, searches.
 demo: .venv/installed
@@ -64,6 +64,10 @@ bench-api: .venv/tested bundle .venv-milvus/installed
 bench-quant: .venv-bench/installed
 	.venv-bench/bin/anymodal bundle fetch
 	.venv-bench/bin/python -m benchmarks.quant
+
+# Hub models at their published sizes, with random weights: takes hours; name one to measure it alone.
+bench-models: .venv/tested
+	$(BIN)/python -m benchmarks.models $(MODELS)
 
 # Jobs and uploads with something killed, stopped, cut or full in their middle: all kinds in turn, on
 # Milvus Lite and on the genuine server. Mounts a small disk, which needs root.
