@@ -1,9 +1,8 @@
-import builtins
-import sys
 from pathlib import Path
 
 import pytest
 
+from encoder import extras
 from encoder.errors import InputError, ModelError
 from encoder.quant.allocation import allocate
 from encoder.quant.report import Row, SensitivityReport
@@ -97,15 +96,6 @@ def test_the_plot_is_a_picture(tmp_path: Path) -> None:
 def test_without_matplotlib_the_remedy_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real_import = builtins.__import__
-
-    def no_matplotlib(name: str, *args: object, **kwargs: object) -> object:
-        if name.startswith("matplotlib"):
-            raise ImportError(name)
-        return real_import(name, *args, **kwargs)  # type: ignore[arg-type]
-
-    for name in [name for name in sys.modules if name.startswith("matplotlib")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(builtins, "__import__", no_matplotlib)
+    monkeypatch.setattr(extras, "is_installed", lambda module: module != "matplotlib")
     with pytest.raises(ModelError, match=r"anymodal\[plot\]"):
         make_report().plot(tmp_path / "sensitivity.png")
