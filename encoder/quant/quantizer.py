@@ -21,6 +21,7 @@ from encoder.quant.divergence import Objective, divergence
 from encoder.quant.fit import quantize
 from encoder.quant.folding import folded
 from encoder.quant.layers import some_layers, unsupported
+from encoder.quant.noise import noise
 from encoder.quant.patterns import pinned
 from encoder.quant.progress import progress_bar
 from encoder.quant.quantized import (
@@ -42,6 +43,7 @@ Config = str | Scheme | Mapping[str, str | Scheme]
 AUTO_LOSS = 0.003
 """How far ``config="auto"`` may go: 1 − cosine of embeddings, or KL in nats of classifiers."""
 _ATTEMPTS = 4
+_NOISE_NOTE = "There was no calibration data: losses are those on noise."
 
 
 class Quantizer:
@@ -53,7 +55,8 @@ class Quantizer:
         model: takes the calibration batches.
         calibration: batches (tensors, tuples or dicts of keywords) or one tensor [n, ...]. Half
             of it fits the weights, the other half judges; a `CalibrationData` says which.
-            Without it only explicit schemes can be applied, rounded by RTN or HQQ.
+            Without it weights are rounded by RTN or HQQ, and what needs data gets noise in the
+            shape that the first layer takes: good enough for a first look, and noted in the facts.
         objective: ``kl`` for classifiers, ``cosine`` for embedders; ``auto`` looks at the model.
         rounding: ``gptq`` (needs calibration), ``hqq`` or ``rtn``; None for the best possible.
         cache: a folder in which measurements are kept, so that a stopped analysis goes on.
@@ -85,6 +88,7 @@ class Quantizer:
         self._model = model.eval()
         self._layers = some_layers(model)
         self._data: CalibrationData | None = None
+        self._noise: CalibrationData | None = None
         if isinstance(calibration, CalibrationData):
             self._data = calibration
         elif calibration is not None:
@@ -110,7 +114,7 @@ class Quantizer:
             schemes: the candidates; None for a choice by the kind of layer.
 
         Raises:
-            InputError: there is no calibration data.
+            InputError: there is no calibration data, and none can be made.
         """
         wanted = [Scheme.parse(scheme) for scheme in schemes] if schemes else None
         self._report = analyze(
@@ -119,7 +123,7 @@ class Quantizer:
             schemes=wanted,
             objective=self.objective,
             mode=mode,
-            rounding=self._rounding or "gptq",
+            rounding=self._rounding or ("gptq" if self._data else "hqq"),
             cache=self._cache,
             progress=self._progress,
         )
@@ -207,7 +211,7 @@ class Quantizer:
 
         if self._quantized is None:
             raise InputError("tune", got="no quantized model", wanted="apply() before it")
-        data, before = self._need_data("tune"), self._quantized
+        data, before = self._need_data("tune", real=True), self._quantized
         module = tune(
             self._folded[0],
             before.module,
@@ -228,7 +232,7 @@ class Quantizer:
 
     def export_onnx(
         self,
-        path: str | Path,
+        path: str | Path = "model.onnx",
         *,
         target: Literal["onnxruntime", "tensorrt"] = "onnxruntime",
         example: Batch | None = None,
@@ -309,8 +313,11 @@ class Quantizer:
             notes=tuple(notes),
             folds=folds,
         )
-        if self._data:
-            facts = replace(facts, loss=self._loss(module, self._data), objective=self.objective)
+        judges = self._data or self._noise
+        if judges:
+            facts = replace(facts, loss=self._loss(module, judges), objective=self.objective)
+        if self._noise:
+            facts = replace(facts, notes=(*facts.notes, _NOISE_NOTE))
         return QuantizedModel(module, facts)
 
     def _loss(self, module: nn.Module, data: CalibrationData) -> float:
@@ -320,11 +327,14 @@ class Quantizer:
         ]
         return sum(losses) / len(losses)
 
-    def _need_data(self, what: str) -> CalibrationData:
-        if self._data is None:
+    def _need_data(self, what: str, *, real: bool = False) -> CalibrationData:
+        data = self._data or self._noise
+        if data is None and not real:
+            data = self._noise = noise(self._model)
+        if data is None or (real and self._data is None):
             raise InputError(
                 "calibration",
                 got=f"nothing, and {what} needs data",
                 wanted="Quantizer(model, calibration=batches), or apply() with explicit schemes",
             )
-        return self._data
+        return data

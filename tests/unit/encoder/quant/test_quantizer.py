@@ -11,6 +11,7 @@ from torch import nn
 
 from encoder import Quantizer
 from encoder.errors import InputError, ModelError
+from encoder.networks.bert import BertSize, SentenceBert
 from encoder.quant.allocation import BudgetWarning
 from encoder.quant.calibration import CalibrationData
 from encoder.quant.quantized import model_nbytes
@@ -98,11 +99,32 @@ def test_a_loss_that_cannot_be_met_gives_the_most_exact() -> None:
 
 
 def test_without_data_explicit_schemes_work_and_auto_says_what_is_missing() -> None:
-    quantizer = Quantizer(classifier(), progress=False)
+    model = nn.Sequential(nn.LSTM(8, 6), nn.Linear(6, 3))  # takes no input of the linear layer's
+    quantizer = Quantizer(model, progress=False)
     quantized = quantizer.apply("int8")
     assert quantized.facts.loss is None
     with pytest.raises(InputError, match=r"needs data.*calibration=batches"):
         quantizer.apply()
+
+
+@pytest.mark.parametrize("kind", ["picture", "text"])
+def test_three_lines_do_without_data_and_without_a_path(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    size = BertSize(vocab_size=64, n_positions=40, hidden_dim=16, ffn_dim=32, n_layers=1, n_heads=2)
+    quantizer = Quantizer(classifier() if kind == "picture" else SentenceBert(size), progress=False)
+
+    report = quantizer.analyze_sensitivity()
+    quantized = quantizer.apply(config="auto")
+    export = quantizer.export_onnx()
+
+    assert report.rows
+    assert quantized.facts.loss is not None
+    assert any("noise" in note for note in quantized.facts.notes)
+    assert export.path.resolve() == tmp_path / "model.onnx"
+    with pytest.raises(InputError, match="tune needs data"):
+        quantizer.tune()
 
 
 @pytest.mark.parametrize(
@@ -187,7 +209,6 @@ def test_a_stopped_analysis_goes_on(tmp_path: Path) -> None:
 
 
 def test_query_key_and_value_share_a_scheme() -> None:
-    from encoder.networks.bert import BertSize, SentenceBert
 
     torch.manual_seed(0)
     size = BertSize(vocab_size=50, n_positions=16, hidden_dim=32, ffn_dim=64, n_layers=2, n_heads=4)
