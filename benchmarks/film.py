@@ -27,7 +27,8 @@ from ingest.types import Asset, Segment
 from search.store.memory import MemoryStore
 from workers.jobs import IngestJob
 
-_SCENE_S, _N_SCENES, _N_ROUNDS = 4.0, 15, 7
+SCENE_S = 4.0
+_N_SCENES, _N_ROUNDS = 15, 7
 _CONFIG = IngestConfig()
 
 
@@ -50,7 +51,7 @@ def make_film(path: Path, samples: Path, n_scenes: int) -> Path:
         Scene(
             Image.fromarray(pictures[number % len(pictures)]),
             np.asarray(sounds[number % len(sounds)]),
-            _SCENE_S,
+            SCENE_S,
         )
         for number in range(n_scenes)
     ]
@@ -112,7 +113,7 @@ def main() -> None:
         for what, gain in gains.items()
     ]
     body = (
-        f"A film of {_N_SCENES} scenes, {_N_SCENES * _SCENE_S:.0f} s, on all cores; medians of "
+        f"A film of {_N_SCENES} scenes, {_N_SCENES * SCENE_S:.0f} s, on all cores; medians of "
         f"{_N_ROUNDS} rounds.\n\n"
         + table(["frames and sound", "in turn, s", "side by side, s", "gain"], rows)
     )
