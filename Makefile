@@ -3,7 +3,7 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3,$(shell command -v $(p) 2>/
 BIN := .venv/bin
 CODE := ingest encoder search workers tests examples benchmarks scripts
 
-.PHONY: demo test test-milvus check format bundle bench-throughput bench-api bench-ingest bench-film bench-jobs bench-quant bench-models bench-dsre fault-rounds compose-check compose-test compose-lock clean bench-towers
+.PHONY: demo test test-milvus check format bundle bench-throughput bench-api bench-ingest bench-film bench-jobs bench-quant bench-models bench-dsre fault-rounds compose-check compose-test compose-lock clean bench-towers bench-hub
 
 # From nothing to cross-modal hits: installs, fetches the offline model, ingests, searches.
 demo: .venv/installed
@@ -59,6 +59,9 @@ bench-film: .venv/installed
 
 bench-towers: .venv/installed
 	$(BIN)/python -m benchmarks.towers
+
+bench-hub: .venv/tested
+	$(BIN)/python -m benchmarks.hub_in_torch
 
 bench-jobs: .venv/tested
 	$(BIN)/python -m benchmarks.jobs

@@ -26,7 +26,8 @@ class EncoderConfig(BaseSettings):
 
     quantization: str | None = None
     """None runs the weights as they are; ``int8``; ``auto``: int8 on the runtime that a short
-    trial finds the fastest; or a folder made by ``anymodal quantize``. ``none`` is None."""
+    trial finds the fastest; or a folder made by ``anymodal quantize``. ``none`` is None. Models of
+    a hub take None, ``auto`` and ``bf16``."""
 
     enable_dsre: bool | str | dict[str, Any] = False
     """Dynamic sparse inference for long texts: True, False, ``auto`` (where the model has a
@@ -34,7 +35,7 @@ class EncoderConfig(BaseSettings):
     encode whole documents beyond the window."""
 
     n_threads: int | None = Field(default=None, ge=1)
-    """CPU threads of one network of the bundle; None for every core."""
+    """CPU threads of one network; None for every core."""
 
     batch_items: int = Field(default=32, ge=1)
     """The most items in one forward pass."""

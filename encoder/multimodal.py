@@ -124,7 +124,8 @@ class MultiModalEncoder:
             those that promise a cosine of .75 share one; what that loses is in docs/dsre.md.
         quantization: None runs the weights as they are; ``int8``; ``auto``: int8 on the runtime
             that a short trial finds the fastest here, the same vectors; or a folder made by
-            ``anymodal quantize``. Hub models take None and ``auto``, and run as they are.
+            ``anymodal quantize``. Hub models take None and ``auto``, and run as they are, or
+            ``bf16``, where the processor multiplies in bfloat16.
         config: all other settings; the arguments above win over it.
         observer: hears of what is loaded and encoded, as to count it.
 

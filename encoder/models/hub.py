@@ -47,10 +47,12 @@ def load(
     *,
     revision: str | None,
     device: str | None,
+    n_threads: int | None = None,
+    bf16: bool = False,
     windows: bool | str = False,
     gate: GateFile | None = None,
 ) -> Model:
-    """Load a model, in float32.
+    """Load a model, in float32 unless it is to run in bfloat16.
 
     Queries and documents get the prompts that the model has for them, see `Prompts`. The space is
     known by the documents' prompt alone, since it holds documents.
@@ -60,6 +62,9 @@ def load(
         revision: a branch, tag or commit on the hub; None takes the newest. A copy in the
             local cache serves where the hub cannot be reached.
         device: a torch device; None takes a GPU if there is one.
+        n_threads: CPU threads of one run; None for every core.
+        bf16: multiply in bfloat16, see `run_in_bf16`; the vectors are others, in a space of their
+            own.
         windows: True for attention that costs what it sees in local layers; ``auto`` where the
             model has such layers. The vectors stay the same, see `encoder.dsre.windowed`.
         gate: merges tokens of long texts, which gives other vectors.
@@ -69,9 +74,21 @@ def load(
             or pickles of its own, has no local layers to put windows on, or the extra ``hub`` is
             not installed.
     """
-    identity, joint, prompts = open_joint(path_or_name, revision, device)
+    from encoder.models.prepare.in_torch import pack_if_faster, run_in_bf16
+
+    if bf16 and gate is not None:
+        raise ModelError(
+            f'{path_or_name}: a gate was fitted to float32, and quantization is "bf16".',
+            remedy="Leave one of the two out.",
+        )
+    identity, joint, prompts = open_joint(path_or_name, revision, device, n_threads)
     if windows:
         _use_windows(path_or_name, joint.model, required=windows is True)
+    if bf16:
+        run_in_bf16(path_or_name, joint.model)
+        identity |= {"quantization": "bf16"}
+    elif gate is None:
+        pack_if_faster(joint.model, n_threads)
     if gate is not None:
         network = text_network(path_or_name, joint.model, prompts.of(TEXT, DOCUMENT))
         joint.forward = MergingForward(network, gate)
@@ -88,7 +105,7 @@ def load(
 
 
 def open_joint(
-    path_or_name: str, revision: str | None, device: str | None
+    path_or_name: str, revision: str | None, device: str | None, n_threads: int | None = None
 ) -> tuple[dict[str, str], towers.JointEncoder, Prompts]:
     """What a model is known by, the model, and its prompts.
 
@@ -103,7 +120,7 @@ def open_joint(
         folder = fetch(path_or_name, revision)
         where = {"model": path_or_name, "revision": folder.name}
     check_files(path_or_name, folder)
-    joint = towers.JointEncoder(path_or_name, _open(path_or_name, folder, device))
+    joint = towers.JointEncoder(path_or_name, _open(path_or_name, folder, device), n_threads)
     known = Prompts(joint.model.prompts, joint.model.default_prompt_name, where.get("model", ""))
     identity = {
         **(where or {"weights": hash_files(folder)}),

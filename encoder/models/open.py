@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from encoder.errors import ModelError
 from encoder.models.base import Model
 from encoder.models.sparsity import Wish, gate_from
@@ -22,9 +24,9 @@ def load_model(
         spec: ``bundle:default`` (offline), ``hf:org/name@revision`` (a model hub) or
             ``dir:path`` (the same layout in a folder).
         device: a torch device, such as ``cuda:0``; the bundle runs on the CPU only.
-        n_threads: CPU threads of one network of the bundle; None for every core.
-        quantization: None, ``int8``, ``auto`` or a folder made by ``anymodal quantize``. For other
-            models than the bundle ``auto`` is None.
+        n_threads: CPU threads of one network; None for every core.
+        quantization: None, ``int8``, ``auto`` or a folder made by ``anymodal quantize``. Other
+            models than the bundle take None, ``bf16`` and ``auto``, which is None for them.
         enable_dsre: True, False, ``auto``, a gate file, or chunks, see `Sparsity.parse`. Only
             the bundle brings a gate; other BERT-like models take a file that was fitted to them.
             ModernBERT has windowed attention, and ``auto`` is False for the rest.
@@ -35,12 +37,12 @@ def load_model(
     parsed = ModelSpec.parse(spec)
     if parsed.kind == "bundle":
         return _load_bundle(parsed, device, n_threads, quantization, enable_dsre)
-    if quantization not in (None, "auto"):
+    if quantization not in (None, "auto", "bf16"):
         raise ModelError(
             f"quantization={quantization!r} is for the bundle; {spec} runs as its weights are.",
-            remedy='Leave quantization out or "auto"; encoder.Quantizer quantizes torch models.',
+            remedy='Use "bf16", "auto" or None; encoder.Quantizer quantizes torch models.',
         )
-    return _load_hub(parsed, device, enable_dsre)
+    return _load_hub(parsed, device, n_threads, quantization == "bf16", enable_dsre)
 
 
 def _load_bundle(
@@ -60,15 +62,19 @@ def _load_bundle(
     return model.load(n_threads=n_threads, quantization=quantization, enable_dsre=enable_dsre)
 
 
-def _load_hub(spec: ModelSpec, device: str | None, enable_dsre: Wish) -> Model:
+def _load_hub(
+    spec: ModelSpec, device: str | None, n_threads: int | None, bf16: bool, enable_dsre: Wish
+) -> Model:
     from encoder.models import hub
 
+    load = partial(
+        hub.load, spec.name, revision=spec.revision, device=device, n_threads=n_threads, bf16=bf16
+    )
     if isinstance(enable_dsre, bool) or enable_dsre == "auto":
-        return hub.load(spec.name, revision=spec.revision, device=device, windows=enable_dsre)
+        return load(windows=enable_dsre)
     if not isinstance(enable_dsre, str):
         raise ModelError(
             f"enable_dsre={enable_dsre!r}: {spec} has no chunk gate.",
             remedy="Name a gate file made for it by `anymodal dsre calibrate`, or leave it out.",
         )
-    gate = gate_from(enable_dsre)
-    return hub.load(spec.name, revision=spec.revision, device=device, gate=gate)
+    return load(gate=gate_from(enable_dsre))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,3 +39,22 @@ class TorchSession:
         if isinstance(outputs, torch.Tensor):
             outputs = (outputs,)
         return [output.cpu().numpy() for output in outputs]
+
+
+@contextmanager
+def threads(n: int | None) -> Iterator[None]:
+    """Let torch divide this thread's work among ``n`` threads; None leaves it as it is.
+
+    OpenMP keeps the number for each thread that asks, so others are not disturbed.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    if n in (None, before):
+        yield
+        return
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -13,6 +13,7 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -61,6 +62,7 @@ def fastest_session(
     *,
     facts: Mapping[str, str],
     memory: Path,
+    min_cosine: float = MIN_COSINE,
 ) -> Session:
     """Open the candidate that is known or measured to be the fastest.
 
@@ -73,6 +75,7 @@ def fastest_session(
         facts: all that the choice depends on: the network, the machine, versions, threads.
         memory: the JSON file that keeps choices; made if it is missing. Where it cannot be
             written, the trial is made each time.
+        min_cosine: the least cosine to the reference, see `compare`.
 
     Raises:
         ModelError: the reference cannot be opened or run.
@@ -83,7 +86,8 @@ def fastest_session(
     key = _key(names, facts)
     chosen = _recall(memory, key)
     if chosen is None or chosen not in candidates:
-        chosen = _measure_once(candidates, examples, key, dict(facts), memory)
+        trial = partial(compare, candidates, examples, min_cosine=min_cosine)
+        chosen = _measure_once(trial, candidates, key, dict(facts), memory)
     try:
         return candidates[chosen]()
     except ModelError as error:
@@ -93,11 +97,16 @@ def fastest_session(
         return candidates[names[0]]()
 
 
-def compare(candidates: Mapping[str, Factory], examples: Sequence[Inputs]) -> Choice:
+def compare(
+    candidates: Mapping[str, Factory],
+    examples: Sequence[Inputs],
+    *,
+    min_cosine: float = MIN_COSINE,
+) -> Choice:
     """Time all candidates in turns, after a run to warm up.
 
-    A candidate that cannot be opened or run, or whose outputs have a cosine below `MIN_COSINE` to
-    those of the first, is dropped.
+    A candidate that cannot be opened or run, or whose outputs have a cosine below ``min_cosine``
+    to those of the first, is dropped.
 
     Raises:
         ModelError: the first cannot be opened or run.
@@ -115,10 +124,10 @@ def compare(candidates: Mapping[str, Factory], examples: Sequence[Inputs]) -> Ch
         except Exception as error:  # noqa: BLE001
             dropped[name] = f"{type(error).__name__}: {error}"
             continue
-        if least >= MIN_COSINE:
+        if least >= min_cosine:
             sessions[name] = session
         else:
-            dropped[name] = f"its outputs have a cosine of {least:.4f}, less than {MIN_COSINE}"
+            dropped[name] = f"its outputs have a cosine of {least:.8g}, less than {min_cosine:.8g}"
     times = _time_in_turns(sessions, examples)
     best = min(times, key=lambda name: times[name])
     is_worth_it = times[best] <= _WORTH * times[names[0]]
@@ -174,8 +183,8 @@ def _time_in_turns(sessions: Mapping[str, Session], examples: Sequence[Inputs]) 
 
 
 def _measure_once(
+    trial: Callable[[], Choice],
     candidates: Mapping[str, Factory],
-    examples: Sequence[Inputs],
     key: str,
     facts: Mapping[str, str],
     memory: Path,
@@ -188,11 +197,11 @@ def _measure_once(
         with FileLock(memory.with_suffix(".lock"), timeout=_LOCK_TIMEOUT_S):
             if (known := _recall(memory, key)) in candidates:
                 return str(known)
-            choice = compare(candidates, examples)
+            choice = trial()
             _remember(memory, key, {**asdict(choice), "facts": dict(facts)})
     except (OSError, Timeout) as error:
         _log.warning("The choice of a runtime is not kept in %s: %s", memory, error)
-        choice = compare(candidates, examples)
+        choice = trial()
     for name, reason in choice.dropped.items():
         _log.info("%s does not run this network: %s", name, reason)
     return choice.name

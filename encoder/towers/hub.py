@@ -32,15 +32,17 @@ class JointEncoder:
 
     Args:
         name: how errors call it.
-        model: on its device, in float32.
+        model: on its device.
+        n_threads: CPU threads of one run; None for every core.
 
     ``forward`` turns features into embeddings; it is the model unless something stands before it.
     ``role`` is told to models that route queries and documents through parts of their own.
     """
 
-    def __init__(self, name: str, model: SentenceTransformer) -> None:
+    def __init__(self, name: str, model: SentenceTransformer, n_threads: int | None = None) -> None:
         self.name = name
         self.model = model
+        self._n_threads = n_threads
         self.forward: Callable[..., Any] = model
         self.role: Role = DOCUMENT
         self._lock = Lock()  # fast tokenizers keep their padding as state
@@ -121,7 +123,9 @@ class JointEncoder:
         import torch
         from sentence_transformers.util import batch_to_device
 
-        with torch.inference_mode():
+        from encoder.runtime.torch import threads
+
+        with threads(self._n_threads), torch.inference_mode():
             features = self.features(inputs, prompt)
             if "is_longer" in features:
                 # CLAP's extractor marks a random item of each batch as long; the windows of

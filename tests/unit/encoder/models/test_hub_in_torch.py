@@ -1,0 +1,156 @@
+"""Hub models in torch: who multiplies, in how many threads, in which precision."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Dense
+from torch import nn
+
+from encoder.errors import ModelError
+from encoder.models import hub
+from encoder.models.base import Model
+from encoder.models.open import load_model
+from encoder.models.prepare import in_torch
+from encoder.networks.first_use import PackedLinear, change_on_first_use
+from encoder.runtime.trial import least_cosine
+from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Clip, Embeddings, Modality, Waveform
+from tests.unit.encoder.models import tiny
+
+KINDS = ["sentence", "clip", "siglip2", "clap", "embedding_gemma"]
+RNG = np.random.default_rng(0)
+PICTURES = RNG.integers(0, 256, (3, 40, 60, 3), dtype=np.uint8)
+SOUND = Waveform(RNG.normal(0, 0.1, 8_000).astype(np.float32), 16_000)
+CONTENTS: dict[Modality, list[Any]] = {
+    TEXT: ["a cat", "the dog barks, " * 4, "rain on 2 roofs", "x"],
+    IMAGE: list(PICTURES),
+    AUDIO: [SOUND],
+    VIDEO: [Clip(PICTURES, SOUND)],
+}
+has_bf16 = pytest.mark.skipif(
+    not in_torch._BF16_SETS & set(in_torch.instruction_sets().split()),
+    reason="the processor multiplies in bfloat16",
+)
+Load = Callable[..., Model]
+
+
+@pytest.fixture(scope="module")
+def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
+    folders = {kind: tiny.save(kind, tmp_path_factory.mktemp(kind)) for kind in KINDS}
+
+    def open_one(kind: str, **options: Any) -> Model:
+        return hub.load(str(folders[kind]), revision=None, device="cpu", **options)
+
+    return open_one
+
+
+def network(model: Model) -> SentenceTransformer:
+    found: SentenceTransformer = model.towers[TEXT]._encoder.model  # type: ignore[attr-defined]
+    return found
+
+
+def vectors(model: Model, modality: Modality, contents: list[Any] | None = None) -> Embeddings:
+    tower = model.towers[modality]
+    return tower.forward([tower.prepare(one) for one in contents or CONTENTS[modality]])
+
+
+def count(model: Model, kind: type[nn.Module]) -> int:
+    return sum(type(module) is kind for module in network(model).modules())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_packed_layers_give_the_same_vectors_in_each_tower(load: Load, kind: str) -> None:
+    plain, packed = load(kind), load(kind)
+    change_on_first_use(network(packed), PackedLinear)
+    for modality in plain.towers:
+        wanted, found = vectors(plain, modality), vectors(packed, modality)
+        assert least_cosine([wanted], [found]) > 0.9999999
+    assert count(packed, PackedLinear) > 0
+    assert count(packed, nn.Linear) < count(plain, nn.Linear) / 4
+
+
+@pytest.mark.parametrize("kind", ["clip", "embedding_gemma"])
+def test_a_tower_that_is_not_used_stays_as_it_lies_in_its_file(load: Load, kind: str) -> None:
+    model = load(kind)
+    change_on_first_use(network(model), PackedLinear)
+    vectors(model, TEXT)
+    by_text = count(model, PackedLinear)
+    vectors(model, IMAGE)
+    assert 0 < by_text < count(model, PackedLinear)
+
+
+def test_a_network_is_packed_where_that_is_faster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANYMODAL_CACHE", str(tmp_path))
+    for _ in range(2):  # the second time by memory
+        model = SentenceTransformer(modules=[Dense(512, 384), Dense(384, 8)], device="cpu")
+        in_torch.pack_if_faster(model, n_threads=1)
+        rows = torch.randn(2, 512)
+        found = model({"sentence_embedding": rows})["sentence_embedding"]
+        (known,) = json.loads((tmp_path / "runtimes.json").read_text()).values()
+        assert known["facts"]["network"] == "384x512"  # the other layer is too small
+        assert known["dropped"] == {}
+        packed = [type(one) is PackedLinear for one in (model[0].linear, model[1].linear)]
+        assert packed == [known["name"] == "onednn"] * 2
+        assert found.shape == (2, 8)
+
+
+def test_threads_are_as_asked_for_and_only_meanwhile(load: Load) -> None:
+    model = load("sentence", n_threads=1)
+    seen: list[int] = []
+    network(model).register_forward_pre_hook(lambda *_: seen.append(torch.get_num_threads()))
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        vectors(model, TEXT)
+        assert seen == [1]
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+@has_bf16
+@pytest.mark.parametrize("kind", KINDS)
+def test_bf16_is_near_float32_alone_and_in_a_batch(load: Load, kind: str) -> None:
+    plain, half = load(kind), load(kind, bf16=True)
+    assert half.space.fingerprint != plain.space.fingerprint
+    for modality in plain.towers:
+        wanted, found = vectors(plain, modality), vectors(half, modality)
+        alone = np.concatenate([vectors(half, modality, [one]) for one in CONTENTS[modality]])
+        assert (wanted * found).sum(axis=1).min() > 0.995
+        assert (alone * found).sum(axis=1).min() > 0.999
+    weights = [one.weight for one in network(half).modules() if type(one) is nn.Linear]
+    assert any(weight.dtype == torch.bfloat16 for weight in weights)
+
+
+@has_bf16
+def test_pooling_stays_in_float32(load: Load) -> None:
+    model = load("sentence", bf16=True)
+    seen: list[torch.dtype] = []
+    pooling = network(model)[1]
+    pooling.register_forward_pre_hook(
+        lambda _, arguments: seen.append(arguments[0]["token_embeddings"].dtype)
+    )
+    vectors(model, TEXT)
+    assert seen == [torch.float32]
+
+
+def test_bf16_is_refused_where_it_would_be_slower(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(in_torch, "instruction_sets", lambda: "fma avx2")
+    with pytest.raises(ModelError, match='quantization="bf16" needs a processor'):
+        load("sentence", bf16=True)
+
+
+def test_another_quantization_of_a_hub_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match='"bf16", "auto" or None'):
+        load_model(f"dir:{tmp_path}", quantization="int3")
