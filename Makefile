@@ -10,13 +10,14 @@ demo: .venv/installed
 	$(BIN)/anymodal bundle fetch
 	$(BIN)/python -m examples.demo
 
-# Half of the tests wait for processes: two workers take turns on the cores. In the order of the
-# folders, so that the long files do not come last.
-SIDE_BY_SIDE := -n 2 --no-loadscope-reorder
+# Tests that run in this process go side by side in two workers; those that start processes and
+# watch the clock have both cores for themselves.
+IN_PROCESS := tests/unit tests/contract tests/property
 
 # Everything that CI checks.
 test: check bundle chromium
-	$(BIN)/pytest $(SIDE_BY_SIDE)
+	$(BIN)/pytest -n 2 $(IN_PROCESS)
+	$(BIN)/pytest $(addprefix --ignore=,$(IN_PROCESS))
 	$(MAKE) test-milvus
 
 # The tests that need the genuine Milvus server, which has an environment of its own.
