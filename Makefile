@@ -16,7 +16,7 @@ IN_PROCESS := tests/unit tests/contract tests/property
 
 # Everything that CI checks.
 test: check bundle chromium
-	$(BIN)/pytest -n 2 $(IN_PROCESS)
+	$(BIN)/pytest -n 2 --dist loadfile $(IN_PROCESS)
 	$(BIN)/pytest $(addprefix --ignore=,$(IN_PROCESS))
 	$(MAKE) test-milvus
 

@@ -5,36 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from benchmarks.milvus_server import MilvusServer
 from encoder.models.sources.bundle import folder as bundle
 
-if TYPE_CHECKING:
-    from xdist.scheduler import LoadFileScheduling
-
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the other cores are for the other workers
 
-_PAGE = "tests/browser/"
-"""These tests share a server and a browser, which take long to start."""
-
 _SERVER = pytest.StashKey[MilvusServer]()
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
-    """With ``pytest -n``: one worker runs a whole file, and all tests of the page."""
-    from xdist.scheduler import LoadFileScheduling
-
-    class ByFixtures(LoadFileScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            file: str = super()._split_scope(nodeid)
-            return _PAGE if file.startswith(_PAGE) else file
-
-    return ByFixtures(config, log)
 
 
 @pytest.fixture(scope="session")
