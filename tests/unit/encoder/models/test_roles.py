@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Dense, Router
 
 from encoder import InputError, Item, MultiModalEncoder
 from encoder.models import hub
+from encoder.space import l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Clip
 from tests.unit.encoder.models import tiny
 from tests.unit.encoder.models.test_hub import noise, picture
@@ -110,3 +113,24 @@ def test_media_of_a_query(tmp_path: Path) -> None:
     for modality, content in contents.items():
         rows = encoder.encode_items([Item(modality, content, r) for r in ("query", "document")])
         assert (rows[0] @ rows[1] > 0.9999) == (modality not in encoder.space.asymmetric)
+
+
+def test_a_model_may_route_queries_through_parts_of_their_own(plain: Path, tmp_path: Path) -> None:
+    base = SentenceTransformer(str(plain), device="cpu")
+    routes = [[Dense(32, 16, activation_function=None)] for _ in ("query", "document")]
+    router = Router.for_query_document(*routes)
+    SentenceTransformer(modules=[base[0], base[1], router]).save_pretrained(str(tmp_path))
+    encoder = MultiModalEncoder(f"dir:{tmp_path}", device="cpu")
+    assert encoder.space.asymmetric == {TEXT}
+    asked, stored = (
+        encoder.encode_multimodal(text="rain", role=role).text for role in ("query", "document")
+    )
+    assert asked is not None
+    assert stored is not None
+    assert asked @ stored < 0.99
+    opened = SentenceTransformer(str(tmp_path), device="cpu")
+    np.testing.assert_allclose(
+        [asked, stored],
+        l2_normalize(np.stack([opened.encode_query("rain"), opened.encode_document("rain")])),
+        atol=1e-5,
+    )
