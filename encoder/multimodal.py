@@ -124,8 +124,9 @@ class MultiModalEncoder:
             those that promise a cosine of .75 share one; what that loses is in docs/dsre.md.
         quantization: None runs the weights as they are; ``int8``; ``auto``: int8 on the runtime
             that a short trial finds the fastest here, the same vectors; or a folder made by
-            ``anymodal quantize``. Hub models take None and ``auto``, and run as they are, or
-            ``bf16``, where the processor multiplies in bfloat16.
+            ``anymodal quantize``. Hub models take ``int8`` and ``int4``, and are prepared
+            first, which takes minutes once; None, ``auto`` and ``bf16`` take what was prepared,
+            else torch runs the weights, in bfloat16 for the last.
         config: all other settings; the arguments above win over it.
         observer: hears of what is loaded and encoded, as to count it.
 

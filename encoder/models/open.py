@@ -23,10 +23,13 @@ def load_model(
     Args:
         spec: ``bundle:default`` (offline), ``hf:org/name@revision`` (a model hub) or
             ``dir:path`` (the same layout in a folder).
-        device: a torch device, such as ``cuda:0``; the bundle runs on the CPU only.
+        device: a torch device, such as ``cuda:0``; the bundle and what was prepared run on the
+            CPU only.
         n_threads: CPU threads of one network; None for every core.
-        quantization: None, ``int8``, ``auto`` or a folder made by ``anymodal quantize``. Other
-            models than the bundle take None, ``bf16`` and ``auto``, which is None for them.
+        quantization: None, ``int8``, ``auto``; for the bundle also a folder made by ``anymodal
+            quantize``, for other models ``bf16`` and ``int4``. A model that was not prepared in
+            the precision that is named is prepared first. Without a name (None, ``auto``) what
+            was prepared runs, else the weights as they are, through torch; so does ``bf16``.
         enable_dsre: True, False, ``auto``, a gate file, or chunks, see `Sparsity.parse`. Only
             the bundle brings a gate; other BERT-like models take a file that was fitted to them.
             ModernBERT has windowed attention, and ``auto`` is False for the rest.
@@ -37,11 +40,8 @@ def load_model(
     parsed = ModelSpec.parse(spec)
     if parsed.kind == "bundle":
         return _load_bundle(parsed, device, n_threads, quantization, enable_dsre)
-    if quantization not in (None, "auto", "bf16"):
-        raise ModelError(
-            f"quantization={quantization!r} is for the bundle; {spec} runs as its weights are.",
-            remedy='Use "bf16", "auto" or None; encoder.Quantizer quantizes torch models.',
-        )
+    if model := _load_prepared(parsed, device, n_threads, quantization, enable_dsre):
+        return model
     return _load_hub(parsed, device, n_threads, quantization == "bf16", enable_dsre)
 
 
@@ -60,6 +60,31 @@ def _load_bundle(
             remedy="Leave the device out, or use a hub model (hf:org/name).",
         )
     return model.load(n_threads=n_threads, quantization=quantization, enable_dsre=enable_dsre)
+
+
+def _load_prepared(
+    spec: ModelSpec,
+    device: str | None,
+    n_threads: int | None,
+    quantization: str | None,
+    enable_dsre: Wish,
+) -> Model | None:
+    """The model without torch; None where torch is asked for."""
+    asked: dict[str, object] = {"device": device} if device not in (None, "cpu") else {}
+    if enable_dsre not in (False, "auto"):
+        asked["enable_dsre"] = enable_dsre
+    if not asked:
+        from encoder.models import prepared
+
+        return prepared.load(spec, quantization, n_threads)
+    if quantization in (None, "auto", "bf16"):
+        return None
+    (name, value), *_ = asked.items()
+    raise ModelError(
+        f"{name}={value!r} needs torch, which runs {spec} as its weights are, not in "
+        f"{quantization}.",
+        remedy=f"Leave {name} or quantization out.",
+    )
 
 
 def _load_hub(

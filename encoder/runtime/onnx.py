@@ -61,7 +61,7 @@ class OnnxSession:
         except Exception as error:
             raise ModelError(
                 f"{path} cannot be run by ONNX Runtime: {error}.",
-                remedy="Prepare it again, with `anymodal bundle fetch` if it is of the bundle.",
+                remedy="Check the model with `anymodal models verify`, and prepare it again.",
             ) from error
 
     def run(self, inputs: Mapping[str, Array]) -> list[Array]:

@@ -166,7 +166,7 @@ class Speech:
         if not (self._folder / "model.bin").is_file():
             raise ModelError(
                 f"There is no Whisper model in {self._folder}.",
-                remedy="Run `anymodal bundle fetch`.",
+                remedy="Check the model with `anymodal models verify`.",
             )
         os.environ.setdefault(*_MAX_KEPT)  # read when the first run begins
         return WhisperModel(

@@ -95,7 +95,8 @@ def load_tokenizer(path: Path, *, max_tokens: int | None = MAX_TOKENS) -> Tokeni
     # the library raises a bare Exception
     except Exception as error:
         raise ModelError(
-            f"{path} is not a tokenizer: {error}.", remedy="Run `anymodal bundle verify`."
+            f"{path} is not a tokenizer: {error}.",
+            remedy="Check the model with `anymodal models verify`.",
         ) from error
     tokenizer.no_padding()
     if max_tokens is None:

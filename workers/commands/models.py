@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +12,8 @@ import click
 from workers.commands.options import json_option
 
 if TYPE_CHECKING:
-    from encoder.models.artifact import Artifact
+    from encoder.models.artifact import Artifact, Progress
+    from encoder.models.spec import ModelSpec
 
 
 @click.group()
@@ -36,15 +39,22 @@ def list_models(as_json: bool) -> None:
 
 @models.command()
 @click.argument("spec")
+@click.option(
+    "--precision",
+    default="int8",
+    show_default=True,
+    help="float32, bf16, int8 or int4; the bundle has float32 and int8 at once.",
+)
 @json_option
-def prepare(spec: str, as_json: bool) -> None:
-    """Make SPEC (bundle:default) ready to run; what is there already is left alone."""
-    from encoder.errors import ModelError
+def prepare(spec: str, precision: str, as_json: bool) -> None:
+    """Make SPEC (bundle:default, hf:org/name@revision or dir:path) ready to run.
+
+    What is there already is left alone. Ctrl-C leaves nothing behind.
+    """
     from encoder.models.spec import ModelSpec
 
-    if ModelSpec.parse(spec).kind != "bundle":
-        raise ModelError(f"{spec} runs as its weights are.", remedy="Use it without preparing it.")
-    _print(_fetched(), as_json)
+    parsed = ModelSpec.parse(spec)
+    _print(_fetched() if parsed.kind == "bundle" else _prepared(parsed, precision), as_json)
 
 
 @models.command()
@@ -90,6 +100,38 @@ def _fetched() -> Artifact:
 
     fetch_all()
     return find_model("bundle:default")
+
+
+def _prepared(spec: ModelSpec, precision: str) -> Artifact:
+    from encoder.models.prepared import prepare as prepare_model
+
+    with _shown(str(spec)) as progress:
+        return prepare_model(spec, precision, progress)
+
+
+@contextmanager
+def _shown(name: str) -> Iterator[Progress]:
+    """One bar on a terminal, else a line for each stage."""
+    if not sys.stderr.isatty():
+        yield _print_stage
+        return
+    from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+
+    from workers.output import console, marked
+
+    columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+    with Bars(*columns, console=console(stderr=True)) as bars:
+        task = bars.add_task(marked(name), total=1.0)
+
+        def show(stage: str, share: float) -> None:
+            bars.update(task, completed=share, description=marked(f"{name}: {stage}"))
+
+        yield show
+
+
+def _print_stage(stage: str, share: float) -> None:
+    click.echo(f"{100 * share:3.0f} %  {stage}", err=True)
 
 
 def _summary(artifact: Artifact) -> dict[str, Any]:
@@ -158,7 +200,7 @@ def _lines(name: str, value: object) -> Iterator[tuple[str, str]]:
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _lines(f"{name} {key}", inner)
-    elif isinstance(value, list | tuple):
-        yield name, ", ".join(map(str, value))
+    elif isinstance(value, list):
+        yield from _lines(name, ", ".join(map(str, value)))
     elif value not in (None, ""):
-        yield name, f"{value:.4f}" if isinstance(value, float) else str(value)
+        yield name, str(round(value, 4) if isinstance(value, float) else value)

@@ -55,7 +55,7 @@ def test_pad_masks_what_is_missing() -> None:
 
 
 def test_missing_tokenizer_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"tokenizer\.json is not a tokenizer.*bundle verify"):
+    with pytest.raises(ModelError, match=r"tokenizer\.json is not a tokenizer.*models verify"):
         text.load_tokenizer(tmp_path / "tokenizer.json")
 
 

@@ -1,0 +1,213 @@
+"""Hub models as artifacts: prepared once, then found and opened without torch."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from encoder import MultiModalEncoder
+from encoder.config import EncoderConfig
+from encoder.errors import ModelError
+from encoder.models import artifact, hub, prepared
+from encoder.models.artifact import Artifact
+from encoder.models.open import load_model
+from encoder.models.prepared import FLOAT32
+from encoder.models.spec import ModelSpec
+from tests.unit.encoder.models import tiny
+from workers.commands.models import models
+
+TEXTS = ["a cat", "the dog barks", "rain on two roofs"]
+CONFIG = EncoderConfig(n_threads=1)
+ANYMODAL = (sys.executable, "-c", "from workers.cli import main; main()")
+
+WITHOUT_TORCH = """
+import sys
+for name in ("torch", "transformers", "sentence_transformers", "huggingface_hub"):
+    sys.modules[name] = None
+from encoder import MultiModalEncoder
+encoder = MultiModalEncoder(sys.argv[1], quantization=sys.argv[2] or None)
+print(encoder.encode_multimodal(text="a cat").text.tolist())
+"""
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.save("sentence", tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANYMODAL_CACHE", str(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def made(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """The model in int8."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ANYMODAL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        return prepared.prepare(ModelSpec.parse(f"dir:{source}"), "int8", lambda *_: None)
+
+
+@pytest.fixture
+def int8(made: Artifact, monkeypatch: pytest.MonkeyPatch) -> Artifact:
+    """The same, where it is found."""
+    monkeypatch.setenv("ANYMODAL_CACHE", str(made.folder.parents[1]))
+    return made
+
+
+def rows(encoder: MultiModalEncoder) -> np.ndarray:
+    found = encoder.encode_multimodal(text=TEXTS).text
+    assert found is not None
+    return found
+
+
+def test_a_named_precision_is_prepared_once(source: Path, caplog: pytest.LogCaptureFixture) -> None:
+    spec = f"dir:{source}"
+    plain = MultiModalEncoder(spec, config=CONFIG)  # through torch: nothing is prepared yet
+    with caplog.at_level(logging.INFO, "encoder.models.prepared"):
+        int8 = MultiModalEncoder(spec, quantization="int8", config=CONFIG)
+    assert "preparing the model: export" in caplog.text
+    caplog.clear()
+
+    with caplog.at_level(logging.INFO, "encoder.models.prepared"):
+        again = MultiModalEncoder(spec, quantization="int8", config=CONFIG)
+        auto = MultiModalEncoder(spec, quantization="auto", config=CONFIG)
+    assert caplog.text == ""
+    assert (rows(plain) * rows(int8)).sum(axis=1).min() > 0.98
+    assert not np.array_equal(rows(plain), rows(int8))
+    assert int8.space.identity["quantization"] == "int8 recipe:1"
+    for other in (again, auto):
+        assert other.space.fingerprint == int8.space.fingerprint != plain.space.fingerprint
+        np.testing.assert_array_equal(rows(other), rows(int8))
+
+
+def test_float32_is_in_the_space_of_torch(source: Path) -> None:
+    spec = ModelSpec.parse(f"dir:{source}")
+    through_torch = MultiModalEncoder(str(spec), config=CONFIG, enable_dsre=False)
+
+    made = prepared.prepare(spec, FLOAT32, lambda *_: None)
+
+    encoder = MultiModalEncoder(str(spec), config=CONFIG, enable_dsre=False)
+    assert made.manifest["space"]["fingerprint"] == encoder.space.fingerprint
+    assert encoder.space.fingerprint == through_torch.space.fingerprint
+    assert (rows(encoder) * rows(through_torch)).sum(axis=1).min() > 0.9999
+    assert made.manifest["measured"]["text"]["mean"] > 0.999
+    assert made.manifest["limits"]["window_tokens"]
+
+
+@pytest.mark.usefixtures("int8")
+def test_what_was_prepared_opens_without_torch(source: Path) -> None:
+    spec = f"dir:{source}"
+    expected = MultiModalEncoder(spec, quantization="int8", config=CONFIG)
+
+    run = [sys.executable, "-c", WITHOUT_TORCH, spec, "int8"]
+    said = subprocess.run(run, capture_output=True, text=True, check=True)
+
+    np.testing.assert_allclose(json.loads(said.stdout), rows(expected)[0], atol=1e-5)
+
+
+def test_an_open_artifact_is_not_removed(source: Path, int8: Artifact) -> None:
+    model = load_model(f"dir:{source}", quantization="int8")
+
+    with pytest.raises(ModelError, match="open in a process"):
+        artifact.remove(int8)
+    artifact.verify(int8)
+    assert model.towers
+
+
+def test_a_changed_file_is_another_model(source: Path, int8: Artifact, tmp_path: Path) -> None:
+    copy = tmp_path / source.name
+    shutil.copytree(source, copy)
+    assert prepared.find(ModelSpec.parse(f"dir:{copy}"), "int8") == int8
+
+    config = copy / "tokenizer_config.json"
+    config.write_text(config.read_text() + "\n")
+    assert prepared.find(ModelSpec.parse(f"dir:{copy}"), "int8") is None
+
+
+def test_without_tools_the_command_is_named(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepared, "_TOOLS", ("torch", "no_such_package"))
+
+    with pytest.raises(ModelError, match=r"no_such_package .* prepare dir:.*precision int4"):
+        load_model(f"dir:{source}", quantization="int4")
+
+
+def test_what_needs_torch_takes_no_precision(source: Path) -> None:
+    with pytest.raises(ModelError, match="enable_dsre=True needs torch"):
+        load_model(f"dir:{source}", quantization="int8", enable_dsre=True)
+    with pytest.raises(ModelError, match="device='cuda:0' needs torch"):
+        load_model(f"dir:{source}", quantization="int8", device="cuda:0")
+
+
+def test_a_hub_model_is_found_by_name_revision_and_commit() -> None:
+    def write(folder: Path, _: object) -> dict[str, object]:
+        (folder / "text.onnx").touch()
+        return {"revision": "main"}
+
+    key = artifact.Key("org/tiny", "org/tiny@c0ffee", "int8")
+    made = artifact.make(key, write, lambda *_: None, spec="hf:org/tiny@main")
+
+    for spec in ("hf:org/tiny", "hf:org/tiny@main", "hf:org/tiny@c0ffee"):
+        assert prepared.find(ModelSpec.parse(spec), "int8") == made
+    for spec in ("hf:org/tiny@v2", "hf:org/other"):
+        assert prepared.find(ModelSpec.parse(spec), "int8") is None
+    assert prepared.find(ModelSpec.parse("hf:org/tiny"), "int4") is None
+
+
+def test_a_hub_model_is_asked_for_once(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = tmp_path / "c0ffee"
+    shutil.copytree(source, snapshot)
+    name = "intfloat/multilingual-e5-small"  # whose prompts are known by its name
+    for module in (hub, prepared):
+        monkeypatch.setattr(module, "fetch", lambda *_: snapshot)
+    through_torch = load_model(f"hf:{name}", device="cpu")
+    prepared.prepare(ModelSpec.parse(f"hf:{name}"), FLOAT32, lambda *_: None)
+    for module in (hub, prepared):
+        monkeypatch.delattr(module, "fetch")
+
+    model = load_model(f"hf:{name}")
+
+    assert model.space.identity == through_torch.space.identity
+    assert model.space.identity["revision"] == "c0ffee"
+    assert model.space.identity["prompt"] == "passage: "
+    expected, made = (
+        tower.forward([tower.prepare(text) for text in TEXTS])
+        for tower in (through_torch.towers["text"], model.towers["text"])
+    )
+    assert (expected * made).sum(axis=1).min() > 0.9999
+
+
+def test_the_command_prints_what_was_measured(source: Path, int8: Artifact) -> None:
+    result = CliRunner().invoke(models, ["prepare", f"dir:{source}"])
+
+    facts = json.loads(result.stdout)
+    assert facts["measured"]["text"]["mean"] > 0.99
+    assert facts["folder"] == str(int8.folder)
+    assert result.stderr.splitlines() == ["  0 %  fetch"]  # it is there already
+
+
+def test_an_interrupt_of_the_command_leaves_nothing(source: Path, tmp_path: Path) -> None:
+    command = [*ANYMODAL, "models", "prepare", f"dir:{source}"]
+    environment = {**os.environ, "ANYMODAL_CACHE": str(tmp_path)}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment, text=True) as running:
+        assert running.stderr
+        for line in running.stderr:
+            if "export" in line:
+                break
+        running.send_signal(signal.SIGINT)
+        running.stderr.read()
+
+    assert running.returncode == 130
+    assert [path.name for path in (tmp_path / "models").iterdir()] == [".locks"]
