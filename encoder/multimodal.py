@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from threading import Lock
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from encoder.batching import bucket_by_length, scatter
+from encoder.batching import bucket_by_length, prepare_all, scatter
 from encoder.config import EncoderConfig
 from encoder.errors import InputError, ModelError
 from encoder.inputs import AudioFormat, Batch, read_argument
@@ -26,7 +25,7 @@ from encoder.registry import registered_modalities
 from encoder.runtime.side_by_side import all_at_once
 from encoder.space import Space, l2_normalize
 from encoder.towers import video as video_tower
-from encoder.towers.base import Prepared, Tower
+from encoder.towers.base import Tower
 from encoder.towers.encoded import Encoded
 from encoder.towers.lazy import LazyTower
 from encoder.towers.listening import is_listening, listening, tell
@@ -46,10 +45,6 @@ from encoder.types import (
     Utterance,
     Waveform,
 )
-
-# Tokenizing, resizing and spectrograms release the GIL for most of their time.
-_PREPARE_THREADS = 2
-_SHORT_CHARS = 5000
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +123,7 @@ class MultiModalEncoder:
             first, which takes minutes once; None, ``auto`` and ``bf16`` take what was prepared,
             else torch runs the weights, in bfloat16 for the last.
         config: all other settings; the arguments above win over it.
-        observer: hears of what is loaded and encoded, as to count it.
+        observer: called for each load and each batch, as to count them.
 
     Raises:
         ModelError: the model cannot be found or loaded, or not with this quantization or gate.
@@ -330,7 +325,7 @@ class MultiModalEncoder:
         if modality == VIDEO and VIDEO not in self._model.towers:
             return np.stack([self._encode_video(content, role) for content in contents])
         tower = self._tower(modality, role)
-        prepared = _prepare(tower, contents)
+        prepared = prepare_all(tower, contents)
         lengths = [len(p) for p in prepared]
         batches = bucket_by_length(
             lengths,
@@ -375,23 +370,6 @@ class MultiModalEncoder:
 
 def _loaded(tower: Tower) -> Tower:
     return tower.tower if isinstance(tower, LazyTower) else tower
-
-
-def _prepare(tower: Tower, contents: Sequence[Any]) -> list[Prepared]:
-    """Side by side, unless threads take longer to start than the work takes: few short texts do.
-
-    In a server whose threads all want the interpreter, each start waits for milliseconds.
-    """
-    if len(contents) == 1 or _is_short(contents):
-        return [tower.prepare(content) for content in contents]
-    with ThreadPoolExecutor(_PREPARE_THREADS) as threads:
-        return list(threads.map(tower.prepare, contents))
-
-
-def _is_short(contents: Sequence[Any]) -> bool:
-    """Whether these are texts of a few thousand characters in all."""
-    texts = [content for content in contents if isinstance(content, str)]
-    return len(texts) == len(contents) and sum(map(len, texts)) <= _SHORT_CHARS
 
 
 def _asymmetric(model: Model) -> frozenset[Modality]:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class EncoderObserver(Protocol):
-    """Hears of each load and each batch, in the thread that did it; it should be quick."""
+    """Called for each load and each batch, in the thread that did it; it should be quick."""
 
     def loaded(self, part: str, seconds: float) -> None:
         """A part was loaded: ``model`` as a whole, or the tower of a modality on its first use."""

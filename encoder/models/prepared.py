@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from encoder.errors import ModelError
+from encoder.errors import MissingExtraError, ModelError
+from encoder.extras import is_installed
 from encoder.models import artifact
 from encoder.models.artifact import Artifact, Key, Progress
 from encoder.models.base import Model
@@ -162,12 +162,12 @@ def _licence(source: Path) -> str | None:
 
 
 def _require_tools(spec: ModelSpec, precision: str) -> None:
-    if missing := [name for name in _TOOLS if not find_spec(name)]:
-        raise ModelError(
-            f"{spec} was not prepared in {precision}, and {', '.join(missing)} to do so is not "
-            "installed.",
-            remedy="Run: pip install 'anymodal[torch,hub]', then `anymodal models prepare "
-            f"{spec} --precision {precision}`.",
+    if missing := [name for name in _TOOLS if not is_installed(name)]:
+        raise MissingExtraError(
+            f"Preparing {spec} in {precision}",
+            missing,
+            f"pip install 'anymodal[torch]', then `anymodal models prepare {spec} "
+            f"--precision {precision}`",
         )
 
 

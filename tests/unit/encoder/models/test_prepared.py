@@ -138,7 +138,7 @@ def test_a_changed_file_is_another_model(source: Path, int8: Artifact, tmp_path:
 def test_without_tools_the_command_is_named(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prepared, "_TOOLS", ("torch", "no_such_package"))
 
-    with pytest.raises(ModelError, match=r"no_such_package .* prepare dir:.*precision int4"):
+    with pytest.raises(ModelError, match=r"no_such_package.* prepare dir:.*precision int4"):
         load_model(f"dir:{source}", quantization="int4")
 
 
