@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.errors import InputError
 from encoder.runtime.base import Array, Session, run_all
-from encoder.space import l2_normalize
 from encoder.towers import video
 from encoder.towers.base import Prepared
 from encoder.towers.exported_text import TextGraph, unit_rows
+from encoder.towers.sound_windows import mean_of_windows, objects, sound_windows
 from encoder.types import Clip, Embeddings, Spectrogram, Waveform
 
 Inputs: TypeAlias = Mapping[str, Array]
@@ -24,9 +22,6 @@ Inputs: TypeAlias = Mapping[str, Array]
 
 ReadPictures: TypeAlias = Callable[[Sequence[NDArray[np.uint8]]], Inputs]
 ReadSound: TypeAlias = Callable[[NDArray[np.float32]], Inputs]
-
-# Shorter sound gives some feature extractors not a single frame.
-_MIN_SOUND_S = 0.1
 
 
 class Head(Protocol):
@@ -116,7 +111,7 @@ class ExportedImageTower:
 
     def prepare(self, content: NDArray[np.uint8]) -> Prepared:
         """The graph's inputs: object [1]."""
-        return _objects([self._read([content])])
+        return objects([self._read([content])])
 
     def forward(self, batch: Sequence[Prepared]) -> Embeddings:
         """See `encoder.towers.base.Tower.forward`."""
@@ -149,21 +144,13 @@ class ExportedSoundTower:
         Raises:
             InputError: a spectrogram came; these models take samples.
         """
-        if isinstance(content, Spectrogram):
-            wanted = (
-                f"a waveform: {self._name} takes samples; an array as librosa makes it "
-                'becomes one with audio_kind="spectrogram"'
-            )
-            raise InputError("audio", got="a spectrogram", wanted=wanted)
-        samples = _resampled(content, self._rate)
-        n_windows = math.ceil(len(samples) / (self._window_s * self._rate))
-        return _objects([self._read(part) for part in np.array_split(samples, n_windows)])
+        windows = sound_windows(self._name, content, self._rate, self._window_s)
+        return objects([self._read(window) for window in windows])
 
     def forward(self, batch: Sequence[Prepared]) -> Embeddings:
         """See `encoder.towers.base.Tower.forward`."""
         rows = self._head.embed([window for prepared in batch for window in prepared])
-        ends = np.cumsum([len(prepared) for prepared in batch])
-        return l2_normalize(np.stack([part.mean(axis=0) for part in np.split(rows, ends[:-1])]))
+        return mean_of_windows(rows, batch)
 
 
 class ExportedVideoTower:
@@ -190,7 +177,7 @@ class ExportedVideoTower:
         frames = [one for one in items if not isinstance(one, Waveform)]
         sounds = [one for one in items if isinstance(one, Waveform)] if self._sound else []
         windows = [window for one in sounds if self._sound for window in self._sound.prepare(one)]
-        return _objects([self._read(frames), *windows])
+        return objects([self._read(frames), *windows])
 
     def forward(self, batch: Sequence[Prepared]) -> Embeddings:
         """See `encoder.towers.base.Tower.forward`."""
@@ -201,22 +188,3 @@ class ExportedVideoTower:
         windows = prepared[1:]
         heard = self._sound.forward([windows]) if self._sound and len(windows) else seen[:0]
         return video.pool(seen, heard)
-
-
-def _objects(values: Sequence[Any]) -> NDArray[np.object_]:
-    array = np.empty(len(values), dtype=object)
-    for index, value in enumerate(values):  # `array[:] = values` would unfold equal shapes
-        array[index] = value
-    return array
-
-
-def _resampled(sound: Waveform, rate: int) -> NDArray[np.float32]:
-    missing = math.ceil(_MIN_SOUND_S * sound.sampling_rate) - len(sound.samples)
-    samples = np.pad(sound.samples, (0, max(missing, 0)))
-    if sound.sampling_rate == rate:
-        return samples
-    import soxr
-
-    n_samples = math.ceil(len(samples) * rate / sound.sampling_rate)
-    resampled = soxr.resample(samples, sound.sampling_rate, rate, "HQ")[:n_samples]
-    return np.pad(resampled, (0, n_samples - len(resampled)))

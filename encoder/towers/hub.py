@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from copy import copy
 from pathlib import Path
@@ -12,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.errors import InputError, ModelError
+from encoder.errors import ModelError
 from encoder.space import l2_normalize
 from encoder.towers import video
 from encoder.towers.base import Prepared
+from encoder.towers.sound_windows import mean_of_windows, objects, sound_windows
 from encoder.types import DOCUMENT, QUERY, Clip, Embeddings, Role, Spectrogram, Waveform
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 _BATCH = 32
-# Shorter sound gives some feature extractors not a single frame.
-_MIN_SOUND_S = 0.1
 
 
 class JointEncoder:
@@ -146,7 +144,7 @@ class ImageTower:
 
     def prepare(self, content: NDArray[np.uint8]) -> Prepared:
         """The picture: object [1]. The model's own processor resizes it in `forward`."""
-        return _objects([content])
+        return objects([content])
 
     def forward(self, batch: Sequence[Prepared]) -> Embeddings:
         """See `encoder.towers.base.Tower.forward`."""
@@ -175,22 +173,14 @@ class SoundTower:
         Raises:
             InputError: a spectrogram came; these models take samples.
         """
-        if isinstance(content, Spectrogram):
-            wanted = (
-                f"a waveform: {self._encoder.name} takes samples; an array as librosa makes it "
-                'becomes one with audio_kind="spectrogram"'
-            )
-            raise InputError("audio", got="a spectrogram", wanted=wanted)
-        samples = _resampled(content, self._rate)
-        n_windows = math.ceil(len(samples) / (self._window_s * self._rate))
-        return _objects(np.array_split(samples, n_windows))
+        windows = sound_windows(self._encoder.name, content, self._rate, self._window_s)
+        return objects(windows)
 
     def forward(self, batch: Sequence[Prepared]) -> Embeddings:
         """See `encoder.towers.base.Tower.forward`."""
         windows = [{"array": window, "sampling_rate": self._rate} for p in batch for window in p]
         rows = self._encoder.embed("audio", windows, self._prompt)
-        ends = np.cumsum([len(p) for p in batch])
-        return l2_normalize(np.stack([part.mean(axis=0) for part in np.split(rows, ends[:-1])]))
+        return mean_of_windows(rows, batch)
 
 
 class VideoTower:
@@ -219,7 +209,7 @@ class VideoTower:
                 parts.append(item.content)
             elif self._sound:
                 parts.extend(self._sound.prepare(item.content))
-        return _objects(parts)
+        return objects(parts)
 
     def forward(self, batch: Sequence[Prepared]) -> Embeddings:
         """See `encoder.towers.base.Tower.forward`."""
@@ -228,7 +218,7 @@ class VideoTower:
 
     def _embed(self, prepared: Prepared) -> Embeddings:
         frames = [_picture(part) for part in prepared if part.ndim == 3]
-        windows = _objects([part for part in prepared if part.ndim == 1])
+        windows = objects([part for part in prepared if part.ndim == 1])
         seen = self._encoder.embed("video", [frames], self._prompt)
         heard = self._sound.forward([windows]) if self._sound and len(windows) else seen[:0]
         return video.pool(seen, heard)
@@ -239,27 +229,8 @@ def first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0].rstrip(".")
 
 
-def _objects(values: Sequence[Any]) -> NDArray[np.object_]:
-    array = np.empty(len(values), dtype=object)
-    for index, value in enumerate(values):  # `array[:] = values` would unfold equal shapes
-        array[index] = value
-    return array
-
-
 def _picture(pixels: NDArray[np.uint8]) -> Image:
     from PIL import Image
 
     # An array three rows high would be read as channels first.
     return Image.fromarray(pixels)
-
-
-def _resampled(sound: Waveform, rate: int) -> NDArray[np.float32]:
-    missing = math.ceil(_MIN_SOUND_S * sound.sampling_rate) - len(sound.samples)
-    samples = np.pad(sound.samples, (0, max(missing, 0)))
-    if sound.sampling_rate == rate:
-        return samples
-    import soxr
-
-    n_samples = math.ceil(len(samples) * rate / sound.sampling_rate)
-    resampled = soxr.resample(samples, sound.sampling_rate, rate, "HQ")[:n_samples]
-    return np.pad(resampled, (0, n_samples - len(resampled)))
