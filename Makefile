@@ -10,14 +10,11 @@ demo: .venv/installed
 	$(BIN)/anymodal bundle fetch
 	$(BIN)/python -m examples.demo
 
-# Tests that run in this process go side by side in two workers; those that start processes and
-# watch the clock have both cores for themselves.
-IN_PROCESS := tests/unit tests/contract tests/property
-
-# Everything that CI checks.
+# Everything that CI checks. Half of the tests wait for processes: two workers take turns on the cores,
+# a file each. The page has both, since its tests share a server and a browser.
 test: check bundle chromium
-	$(BIN)/pytest -n 2 --dist loadfile $(IN_PROCESS)
-	$(BIN)/pytest $(addprefix --ignore=,$(IN_PROCESS))
+	$(BIN)/pytest -n 2 --dist loadfile --ignore=tests/browser
+	$(BIN)/pytest tests/browser
 	$(MAKE) test-milvus
 
 # The tests that need the genuine Milvus server, which has an environment of its own.
