@@ -149,7 +149,7 @@ class PrefixRuns:
 
 @contextmanager
 def no_grad() -> Iterator[None]:
-    """Without gradients, but not in inference mode: its tensors do not tell of changes."""
+    """Without gradients, but not in inference mode: its tensors do not record changes."""
     with torch.inference_mode(mode=False), torch.no_grad():
         yield
 

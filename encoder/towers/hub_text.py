@@ -76,7 +76,7 @@ class TextTower:
         mask: Any = features.get("attention_mask")
         whole = 0 if mask is None else int(mask.sum())
         bare = len(encoder.token_ids(self._prompt + "a", marks=False))
-        # SigLIP's processor pads to the whole context, and tells of no mask.
+        # SigLIP's processor pads to the whole context and returns no mask.
         return max(whole - bare, len(encoder.token_ids("", marks=True)))
 
 

@@ -18,7 +18,7 @@ class LazyTower(Generic[T]):
 
     So a query by text does not wait for the sound models, nor hold them in memory. A load
     that fails raises its error to the caller and is tried again by the next one.
-    ``on_load`` hears of the seconds that it took.
+    ``on_load`` is called with the seconds that it took.
     """
 
     def __init__(self, load: Callable[[], T]) -> None:

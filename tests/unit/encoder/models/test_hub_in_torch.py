@@ -36,7 +36,7 @@ CONTENTS: dict[Modality, list[Any]] = {
 }
 has_bf16 = pytest.mark.skipif(
     not in_torch._BF16_SETS & set(in_torch.instruction_sets().split()),
-    reason="the processor multiplies in bfloat16",
+    reason="needs a processor that multiplies in bfloat16",
 )
 Load = Callable[..., Model]
 
