@@ -1,23 +1,41 @@
-"""The error tree of anymodal.
+"""All errors that anymodal raises on purpose, with the HTTP status that each becomes.
 
-    AnymodalError                 everything that anymodal raises on purpose
-    ├── InputError                a value that the caller passed (also a ValueError)
-    ├── ModelError                a model cannot be found, loaded or run
-    │   ├── BundleError           the offline bundle: missing, corrupt, unreachable
-    │   └── MissingExtraError     it needs packages of an extra
-    ├── MediaError                a file cannot be decoded
-    │   ├── UnsupportedMediaError its kind is not known
-    │   ├── CorruptMediaError     it claims a format and does not hold it
-    │   ├── MediaLimitError       it is larger than a limit allows
-    │   └── RefusedLinkError      a link that is not followed  (ingest.errors)
-    ├── DiskError                 a disk is full, read-only or closed to this user
-    ├── DecoderProcessError       a process that decodes cannot start    (ingest.errors)
-    ├── StoreError                the vector store cannot do its work    (search.errors)
-    ├── NotFoundError             what a query names is not stored       (search.errors)
-    ├── TimeLimitError            a search took longer than allowed      (search.errors)
-    └── CancelledError            nobody waits for the answer any more   (search.errors)
+    AnymodalError                   500  everything below
+    ├── InputError                  422  a value that the caller passed (also a ValueError)
+    ├── ModelError                  500  a model cannot be found, loaded or run
+    │   ├── BundleError             500  the offline bundle: missing, corrupt, unreachable
+    │   └── MissingExtraError       500  packages of an extra are not installed
+    ├── MediaError                  422  a file cannot be decoded
+    │   ├── UnsupportedMediaError   415  its kind is not known
+    │   ├── CorruptMediaError       422  it claims a format and does not hold it
+    │   ├── MediaLimitError         413  it is larger than a limit allows
+    │   ├── RefusedLinkError        422  a link that is not followed (ingest.errors)
+    │   └── EmptiedFolderError      422  a folder that lost all its files (ingest.errors)
+    ├── DiskError                   507  a disk is full, read-only or closed to this user
+    ├── DecoderProcessError         503  a process that decodes cannot start (ingest.errors)
+    ├── StoreError                  500  the vector store cannot do its work (search.errors)
+    │   ├── StoreUnavailableError   503  it does not answer
+    │   ├── StoreBusyError          500  another process has it open
+    │   ├── StoreMissingError       500  there is none
+    │   ├── ReadOnlyStoreError      403  it may be searched only (also a DiskError)
+    │   └── SpaceMismatchError      500  another model filled it
+    ├── NotFoundError               404  what a query names is not stored (search.errors)
+    ├── TimeLimitError              504  a search took longer than allowed (search.errors)
+    ├── CancelledError              499  nobody waits for the answer any more (search.errors)
+    ├── OverloadedError             503  too much is under way (search.errors)
+    ├── UnauthorizedError           401  no key, or one that is not known (search.api.refusal)
+    ├── ForbiddenError              403  the key lacks a scope (search.api.refusal)
+    ├── RateLimitError              429  too many requests of one key (search.api.refusal)
+    ├── TooSlowError                408  a request that comes too slowly (search.api.refusal)
+    ├── TooLargeError               413  a body beyond the limit (search.api.refusal)
+    ├── HeadTooLargeError           431  a head beyond the limit (search.api.refusal)
+    ├── ContentTypeError            415  a body of another type (search.api.refusal)
+    ├── BrokerError                 503  Redis does not answer (workers.broker)
+    ├── TooLongError                500  a shard took longer than a task may (workers.shards)
+    └── CrashedError                500  a file crashed its process repeatedly (workers.shards)
 
-Each message names the value, the place and the remedy.
+Each message names the value, the place and the remedy. The command line exits with 2 for an
+`InputError` and with 1 for the others.
 """
 
 from __future__ import annotations

@@ -1,0 +1,40 @@
+"""The tree of errors, as the docs draw it."""
+
+import re
+from importlib import import_module
+
+import pytest
+
+from encoder import errors
+from encoder.errors import AnymodalError
+from search.api.errors import status_of
+
+HOMES = ("ingest.errors", "search.errors", "search.api.refusal", "workers.broker", "workers.shards")
+DRAWN = {
+    name: int(status) for name, status in re.findall(r"(\w+Error) +(\d{3}) ", errors.__doc__ or "")
+}
+
+
+def tree(root: type[AnymodalError]) -> set[type[AnymodalError]]:
+    return {root}.union(*(tree(kind) for kind in root.__subclasses__()))
+
+
+@pytest.fixture(scope="module")
+def ours() -> dict[str, type[AnymodalError]]:
+    for home in HOMES:
+        import_module(home)
+    packages = ("encoder", "ingest", "search", "workers")
+    return {
+        kind.__name__: kind
+        for kind in tree(AnymodalError)
+        if kind.__module__.split(".")[0] in packages
+    }
+
+
+def test_the_drawn_tree_has_every_error(ours: dict[str, type[AnymodalError]]) -> None:
+    assert DRAWN.keys() == ours.keys()
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_each_error_has_the_drawn_status(name: str, ours: dict[str, type[AnymodalError]]) -> None:
+    assert status_of(ours[name].__new__(ours[name])) == DRAWN[name]
