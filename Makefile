@@ -3,7 +3,8 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3,$(shell command -v $(p) 2>/
 BIN := .venv/bin
 CODE := ingest encoder search workers tests examples benchmarks scripts
 
-.PHONY: demo test test-milvus check format bundle bench-throughput bench-api bench-ingest bench-film bench-jobs bench-quant bench-models bench-dsre fault-rounds compose-check compose-test compose-lock clean bench-towers bench-hub
+# `docs` is also a folder.
+.PHONY: demo test test-milvus check docs dist format bundle bench-throughput bench-api bench-ingest bench-film bench-jobs bench-quant bench-models bench-dsre fault-rounds compose-check compose-test compose-lock clean bench-towers bench-hub
 
 # From nothing to cross-modal hits: installs, fetches the offline model, ingests, searches.
 demo: .venv/installed
@@ -40,6 +41,16 @@ check: .venv/tested
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The docs site, with the reference from docstrings; a broken link ends it.
+docs: .venv/tested
+	$(BIN)/zensical build --strict
+
+# The wheel and the source archive; the wheel must run in a new environment.
+dist: .venv/tested
+	rm -rf dist
+	$(BIN)/uv build --quiet
+	$(BIN)/uv run --quiet --isolated --no-project --with dist/*.whl anymodal --version
 
 format: .venv/tested
 	$(BIN)/ruff check --fix $(CODE)
@@ -134,4 +145,4 @@ bundle: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv .venv-bench .venv-milvus .compose-test .demo dist
+	rm -rf .venv .venv-bench .venv-milvus .compose-test .demo dist site

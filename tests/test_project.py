@@ -1,0 +1,47 @@
+"""What a project has besides code: workflows, forms, citation, releases."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+GITHUB = ROOT / ".github"
+WORKFLOWS = sorted((GITHUB / "workflows").glob("*.yml"))
+TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+SCHEMAS = {
+    "vendor.github-workflows": WORKFLOWS,
+    "vendor.github-issue-config": [GITHUB / "ISSUE_TEMPLATE" / "config.yml"],
+    "vendor.github-issue-forms": [
+        GITHUB / "ISSUE_TEMPLATE" / name for name in ("bug.yml", "feature.yml")
+    ],
+    "vendor.citation-file-format": [ROOT / "CITATION.cff"],
+}
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+def test_files_are_what_their_readers_expect(schema: str) -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema]
+    ran = subprocess.run(
+        [*command, *map(str, SCHEMAS[schema])], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_workflows_call_the_makefile(path: Path) -> None:
+    jobs = yaml.safe_load(path.read_text())["jobs"].values()
+    script = "\n".join(step.get("run", "") for job in jobs for step in job["steps"])
+    called = set(re.findall(r"^make ([\w-]+)", script, re.MULTILINE))
+    assert called <= TARGETS
+    assert not re.search(r"^\s*(pytest|ruff|mypy|python\d? -m) ", script, re.MULTILINE)
+
+
+def test_every_decision_is_listed() -> None:
+    folder = ROOT / "docs" / "decisions"
+    records = sorted(path.name for path in folder.glob("0*.md"))
+    assert re.findall(r"\((0\d+-[^)]+)\)", (folder / "index.md").read_text()) == records
