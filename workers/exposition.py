@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -12,6 +12,8 @@ from encoder.errors import InputError
 
 if TYPE_CHECKING:
     from wsgiref.simple_server import WSGIServer
+
+    from prometheus_client.registry import Collector
 
     from workers.config import Settings
 
@@ -23,11 +25,16 @@ _main_pid = os.getpid()  # this is imported before the pool forks
 
 
 @contextmanager
-def serving(settings: Settings) -> Iterator[None]:
+def serving(settings: Settings, make_collector: Callable[[], Collector]) -> Iterator[None]:
     """Answer Prometheus on ``metrics_host:metrics_port`` from a thread until the block ends.
 
     Belongs around all that may import `workers.metrics`. The folder is a new one each time: what
     an earlier worker counted is not this one's.
+
+    Args:
+        settings: of this worker.
+        make_collector: what is asked on top of the figures of the processes; called once the
+            folder is there, so that it may import `workers.metrics`.
 
     Raises:
         InputError: the address cannot be taken.
@@ -38,7 +45,8 @@ def serving(settings: Settings) -> Iterator[None]:
         return
     with TemporaryDirectory(prefix="anymodal-metrics-") as folder:
         os.environ[FOLDER] = folder
-        _server = _start(settings.metrics_host, settings.metrics_port, folder, settings)
+        address = settings.metrics_host, settings.metrics_port
+        _server = _start(*address, folder, make_collector())
         try:
             yield
         finally:
@@ -52,15 +60,13 @@ def leave_to_main() -> None:
         _server.socket.close()
 
 
-def _start(host: str, port: int, folder: str, settings: Settings) -> WSGIServer:
+def _start(host: str, port: int, folder: str, collector: Collector) -> WSGIServer:
     from prometheus_client import CollectorRegistry, start_http_server
     from prometheus_client.multiprocess import MultiProcessCollector
 
-    from workers.broker_metrics import BrokerCollector
-
     registry = CollectorRegistry()
     MultiProcessCollector(registry, folder)
-    registry.register(BrokerCollector(settings.broker, settings.queue_shards))
+    registry.register(collector)
     try:
         server, _ = start_http_server(port, host, registry)
     except OSError as error:

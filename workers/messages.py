@@ -45,12 +45,13 @@ def publish_now(job_id: str, shard_id: str, shard: Shard) -> None:
 def _send(job_id: str, shard_id: str, shard: Shard, patience_s: float) -> None:
     from kombu.exceptions import OperationalError
 
-    from workers.tasks import run_shard
+    from workers.app import app
 
     deadline = time.monotonic() + patience_s
     while True:
         try:
-            run_shard.apply_async(
+            app.send_task(
+                "anymodal.run_shard",
                 (job_id, shard_id),
                 queue=queue_name(shard.cost),
                 priority=shard.priority,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +17,10 @@ from workers.commands.options import (
     store_option,
 )
 from workers.queues import CLASSES, queue_name
+
+if TYPE_CHECKING:
+    from workers.broker_metrics import BrokerCollector
+    from workers.config import Settings
 
 
 @click.command()
@@ -84,10 +89,16 @@ def worker(
     ]
     settings = Settings()
     logs.set_up(settings.log_format, loglevel, [settings.broker, settings.store or ""])
-    with serving(settings):
+    with serving(settings, lambda: _collector(settings)):
         from workers import process  # noqa: F401 (adds the sweeper and the signals)
 
         app.worker_main(words)
+
+
+def _collector(settings: Settings) -> BrokerCollector:
+    from workers.broker_metrics import BrokerCollector
+
+    return BrokerCollector(settings.broker, settings.queue_shards)
 
 
 def _pool(concurrency: int, autoscale: str | None) -> list[str]:

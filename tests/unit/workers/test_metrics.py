@@ -57,6 +57,6 @@ def test_a_port_that_is_taken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         settings = Settings(broker="redis://127.0.0.1:1/0", metrics_port=port)
         with (
             pytest.raises(InputError, match=rf"--metrics-port.*127\.0\.0\.1:{port}"),
-            serving(settings),
+            serving(settings, lambda: BrokerCollector(settings.broker, settings.queue_shards)),
         ):
             pass
