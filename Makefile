@@ -81,7 +81,7 @@ bench-api: .venv/tested bundle .venv-milvus/installed
 
 # Beside others' libraries, which live in an environment of their own.
 bench-quant: .venv-bench/installed
-	.venv-bench/bin/anymodal bundle fetch
+	.venv-bench/bin/anymodal bundle fetch english
 	.venv-bench/bin/python -m benchmarks.quant
 
 # Hub models at their published sizes, with random weights: takes hours; name one to measure it alone.
@@ -120,8 +120,9 @@ compose-lock: .venv/tested
 	$(LOCK) $(LOCK_FOR) pyproject.toml --extra torch --extra otel --output-file compose/gpu.lock
 	echo hatchling | $(LOCK) - --output-file compose/build.lock
 
+# What the tests run.
 bundle: .venv/installed
-	$(BIN)/anymodal bundle fetch
+	$(BIN)/anymodal bundle fetch english
 
 .venv/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

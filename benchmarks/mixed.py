@@ -23,7 +23,7 @@ from benchmarks.quality import PARAPHRASES, WNIDS
 from encoder import MultiModalEncoder
 from encoder.media.image import load_image
 from encoder.media.sound import load_sound
-from encoder.models.sources.bundle.model import TABLES
+from encoder.models.sources.bundle.tables import IMAGE_LABELS
 from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Modality
 
 MODALITIES = (TEXT, IMAGE, AUDIO)
@@ -97,7 +97,7 @@ def _contents(
     pictures = quality_media.samples(samples)
     sentences = quality_media.descriptions(descriptions)
     wnids = WNIDS.read_text("ascii").split()
-    labels = np.load(TABLES / "image_labels.npz")["names"].tolist()
+    labels = np.load(IMAGE_LABELS)["names"].tolist()
     shown = {wnid: concept for concept, of_it in PICTURES.items() for wnid in of_it}
     queries: Pairs = [(row["concept"], row["text"]) for row in ours if row["role"] == "query"]
     texts: Pairs = [(row["concept"], row["text"]) for row in ours if row["role"] == "text"]

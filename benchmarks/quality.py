@@ -27,7 +27,7 @@ from benchmarks.ranking import first_ranks, mean_reciprocal_rank, recall_at
 from benchmarks.results import table, write_section
 from encoder import MultiModalEncoder
 from encoder.media.image import load_image
-from encoder.models.sources.bundle.model import TABLES
+from encoder.models.sources.bundle.tables import IMAGE_LABELS
 from encoder.types import IMAGE, TEXT, Embeddings, Item
 
 PARAPHRASES = Path(__file__).parent / "data" / "paraphrases.tsv"
@@ -65,7 +65,7 @@ def on_samples(encoder: MultiModalEncoder, folder: Path, descriptions: Path) -> 
     wnids = WNIDS.read_text("ascii").split()
     pictures = quality_media.samples(folder)
     images = embed_pictures(encoder, [pictures[wnid] for wnid in wnids])
-    names = np.load(TABLES / "image_labels.npz")["names"].tolist()
+    names = np.load(IMAGE_LABELS)["names"].tolist()
 
     def ask(title: str, texts: Sequence[str], classes: Sequence[int]) -> Row:
         relevant = np.arange(len(wnids)) == np.asarray(classes)[:, None]
@@ -111,7 +111,7 @@ def on_stamps(encoder: MultiModalEncoder, folder: Path) -> list[Row]:
     captions = sorted({stamp.caption for stamp in stamps})
     relevant = np.array([[stamp.caption == caption for stamp in stamps] for caption in captions])
     scores = embed_texts(encoder, captions) @ images.T
-    names = set(np.load(TABLES / "image_labels.npz")["names"].tolist())
+    names = set(np.load(IMAGE_LABELS)["names"].tolist())
     known = np.array([bool(known_name(caption, names)) for caption in captions])
     return [
         row("caption", scores, relevant),

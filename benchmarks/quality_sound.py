@@ -29,15 +29,18 @@ from numpy.typing import NDArray
 from benchmarks.results import table, write_section
 from encoder.media.sound import load_sound
 from encoder.models.locations import cache_home
-from encoder.models.sources.bundle import folder as bundle
-from encoder.models.sources.bundle.model import SOUND_LABELS, audio_tower
+from encoder.models.sources.bundle.declaration import read_bundle
+from encoder.models.sources.bundle.folder import location
+from encoder.models.sources.bundle.kinds.aisfx import audio_tower
 from encoder.models.sources.bundle.networks import FLOAT, INT8
+from encoder.models.sources.bundle.tables import SOUND_LABELS
 from encoder.runtime.onnx import OnnxSession
 from encoder.space import l2_normalize
 from encoder.towers import text
 from encoder.towers.audio import AudioTower
 from encoder.towers.base import Tower
 from encoder.towers.sound_labels import load_sound_labels, point
+from encoder.towers.speech import Speech
 from encoder.types import Embeddings, Waveform
 
 SENTENCES = Path(__file__).parent / "data" / "spoken_sentences.txt"
@@ -169,7 +172,11 @@ def load_towers(folder: Path, text_tower: Tower) -> Towers:
     sessions = {
         name: OnnxSession(folder / "audio" / file, n_threads=1) for name, file in files.items()
     }
-    return {name: audio_tower(folder, text_tower, session) for name, session in sessions.items()}
+    speech = Speech(folder / "speech", n_threads=1)
+    return {
+        name: audio_tower(session, speech, SOUND_LABELS, text_tower)
+        for name, session in sessions.items()
+    }
 
 
 def main() -> None:
@@ -178,7 +185,7 @@ def main() -> None:
     parser.add_argument("--clips", type=Path, required=True, help="one folder a class")
     parser.add_argument("--bundle-home", type=Path, help="instead of the user's cache")
     arguments = parser.parse_args()
-    folder = bundle.location(arguments.bundle_home)
+    folder = location(read_bundle("english"), arguments.bundle_home)
     text_tower = text.load(folder / "text", n_threads=1)
     towers = load_towers(folder, text_tower)
     body = "\n\n".join(

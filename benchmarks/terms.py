@@ -23,7 +23,7 @@ from benchmarks.quality import PARAPHRASES, WNIDS, embed_pictures, embed_texts
 from benchmarks.ranking import average_precisions
 from benchmarks.results import table, write_section
 from encoder import MultiModalEncoder
-from encoder.models.sources.bundle.model import TABLES
+from encoder.models.sources.bundle.tables import IMAGE_LABELS
 from encoder.space import Space, l2_normalize
 from encoder.types import IMAGE, TEXT, Embeddings, Modality
 from search.fusion import fuse_terms, score_cosines
@@ -68,7 +68,7 @@ def load(samples: Path) -> Media:
         encoder.space,
         embed_texts(encoder, DESCRIPTIONS.read_text("utf-8").splitlines()),
         embed_pictures(encoder, [pictures[wnid] for wnid in wnids]),
-        embed_texts(encoder, np.load(TABLES / "image_labels.npz")["names"].tolist()),
+        embed_texts(encoder, np.load(IMAGE_LABELS)["names"].tolist()),
         embed_texts(encoder, [row["text"] for row in asked]),
         np.array([wnids.index(row["wnid"]) for row in asked]),
     )

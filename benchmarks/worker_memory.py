@@ -20,11 +20,13 @@ from typing import TypeAlias
 import numpy as np
 
 from benchmarks.results import table, write_section
+from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.runtime.base import Array
 
 Kilobytes: TypeAlias = Counter[str]
 Body: TypeAlias = Callable[[], object]
 
+_ENGLISH = read_bundle("english")
 _NOWHERE = "/dev/null/cache"
 """Where no copy can be written, so that each process holds its own weights."""
 
@@ -139,11 +141,12 @@ def _open_network(part: str, example: dict[str, Array]) -> int:
     """Kilobytes that a session of ONNX Runtime adds."""
     import onnxruntime  # noqa: F401 (the library is no weight)
 
+    from encoder.models.sources.bundle.choices import network, parse_precision
     from encoder.models.sources.bundle.folder import location
-    from encoder.models.sources.bundle.networks import network, parse_precision
 
-    folder, precision, before = location(), parse_precision("int8"), _own_kb()
-    session = precision.open(network(folder, part), 1)
+    folder, precision = location(_ENGLISH), parse_precision(_ENGLISH, "int8")
+    before = _own_kb()
+    session = precision.open(network(_ENGLISH, folder, part), 1)
     session.run(example)
     return _own_kb() - before
 
@@ -155,7 +158,7 @@ def _open_whisper() -> int:
     from encoder.models.sources.bundle.folder import location
     from encoder.towers.speech import Speech
 
-    folder, before = location(), _own_kb()
+    folder, before = location(_ENGLISH), _own_kb()
     speech = Speech(folder / "speech", n_threads=1)
     speech.features(np.zeros(16_000, np.float32))
     return _own_kb() - before

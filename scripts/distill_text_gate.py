@@ -1,4 +1,4 @@
-"""Distill the bundle's own gate: ``encoder/models/sources/bundle/gates/text.npz``.
+"""Distill the English bundle's own gate: ``encoder/models/sources/bundle/gates/text.npz``.
 
     python -m scripts.distill_text_gate [--packages FOLDER]
 
@@ -63,7 +63,7 @@ def main() -> None:
         *(one.body for one in others),
     ]
     gate = distill_text(
-        "bundle:default", [*described, *manuals], plan=Plan(n_steps=args.steps), more=more,
+        "bundle:english", [*described, *manuals], plan=Plan(n_steps=args.steps), more=more,
         max_loss=args.max_loss, max_tokens=MAX_TOKENS, report=print,
     )  # fmt: skip
     gate.save(TEXT_GATE)

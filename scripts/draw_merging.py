@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.trace import trace
-from encoder.models.sources.bundle import folder as bundle
+from encoder.models.sources.bundle.declaration import read_bundle
+from encoder.models.sources.bundle.folder import fetch
 from encoder.models.sources.bundle.gates import TEXT_GATE
 from encoder.networks.bert import load_sentence_bert
 from encoder.towers.text import load_tokenizer
@@ -41,7 +42,7 @@ _CHAR, _LINE, _WIDTH, _MARGIN = 8.4, 27.0, 860.0, 14.0
 
 
 def main() -> None:
-    folder = bundle.fetch() / "text"
+    folder = fetch(read_bundle("english")) / "text"
     encoding = load_tokenizer(folder / "tokenizer.json").encode(PARAGRAPH)
     places = trace(load_sentence_bert(folder), GateFile.load(TEXT_GATE), encoding.ids)
     kept = [len(set(row)) for row in places.tolist()]

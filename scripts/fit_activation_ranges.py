@@ -21,7 +21,7 @@ to float decided what is int8, and how the ranges are found:
 | 99.999 percentile, first layer int8 too | .9986 | .9958 | .9844 |
 | 99.999 percentile, second layer float too (1.7 times slower) | .9998 | .9990 | .9963 |
 
-Raise the part's ``recipe`` in `encoder.models.sources.bundle.parts` when its ranges change.
+Raise the parts' ``recipe`` in ``encoder/models/sources/bundle/bundles`` when their ranges change.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ import numpy as np
 
 from benchmarks.quality_media import samples
 from encoder.media.image import load_image
+from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.models.sources.bundle.folder import fetch
 from encoder.models.sources.bundle.int8 import AUDIO_FLOAT, AUDIO_RANGES, IMAGE_RANGES
 from encoder.quant.ranges import Range, activation_ranges
@@ -70,7 +71,7 @@ def fit_image(folder: Path) -> None:
     """Write the image network's ranges."""
     pictures = samples(folder)
     fitted = [pictures[wnid] for wnid in _WNIDS.read_text("utf-8").split()[::EVERY_PICTURE]]
-    part = fetch() / "image"
+    part = fetch(read_bundle("english")) / "image"
     tower = load_tower(part, np.zeros((1000, 1), np.float32))
     inputs = [{"pixels": tower.prepare(load_image(path))[None]} for path in fitted]
     _write(IMAGE_RANGES, activation_ranges(part / "model.onnx", inputs), f"{len(fitted)} pictures")
@@ -82,7 +83,10 @@ def fit_audio(packages: Path, work: Path) -> None:
     sounds = fitted_sounds(work)
     inputs = [{"blocks": block[None]} for sound in sounds for block in _blocks(sound)]
     ranges = activation_ranges(
-        fetch() / "audio" / "model.onnx", inputs, keep=AUDIO_FLOAT, beyond=BEYOND
+        fetch(read_bundle("english")) / "audio" / "model.onnx",
+        inputs,
+        keep=AUDIO_FLOAT,
+        beyond=BEYOND,
     )
     _write(AUDIO_RANGES, ranges, f"{len(sounds)} sounds")
 

@@ -30,7 +30,7 @@ from benchmarks import mixed
 from benchmarks.mixed import MODALITIES, Corpus
 from benchmarks.ranking import average_precisions
 from benchmarks.results import table, write_section
-from encoder.models.sources.bundle.model import TABLES
+from encoder.models.sources.bundle.tables import TABLES
 from encoder.space import Calibration
 from encoder.types import TEXT, Modality
 

@@ -13,7 +13,8 @@ import numpy as np
 from benchmarks.manuals import documented, topics
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.predictor import fit, word_means
-from encoder.models.sources.bundle import folder as bundle
+from encoder.models.sources.bundle.declaration import read_bundle
+from encoder.models.sources.bundle.folder import fetch
 from encoder.models.sources.bundle.gates import CHUNKS, TEXT_GATE
 from encoder.models.sparsity import word_vectors
 from encoder.runtime.onnx import OnnxSession
@@ -26,7 +27,7 @@ _AT_LEAST = 300
 
 
 def main() -> None:
-    folder = bundle.fetch() / "text"
+    folder = fetch(read_bundle("english")) / "text"
     windows = windows_of([one.body for one in [*topics(), *documented("numpy", "torch")]])
     print(f"{len(windows)} windows")
     embeddings = embed(OnnxSession(folder / "model.int8.onnx"), windows)
@@ -39,7 +40,9 @@ def main() -> None:
 
 def windows_of(texts: list[str]) -> list[Ids]:
     """The windows of all texts that are longer than one."""
-    tokenizer = load_tokenizer(bundle.fetch() / "text" / "tokenizer.json", max_tokens=None)
+    tokenizer = load_tokenizer(
+        fetch(read_bundle("english")) / "text" / "tokenizer.json", max_tokens=None
+    )
     ids = (np.asarray(one.ids, np.int64) for one in tokenizer.encode_batch(texts))
     return [window for one in ids if len(one) > _AT_LEAST for window in cut(one, MAX_TOKENS)]
 

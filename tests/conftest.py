@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.milvus_server import MilvusServer
-from encoder.models.sources.bundle import folder as bundle
+from encoder.models.sources.bundle.declaration import read_bundle
+from encoder.models.sources.bundle.folder import fetch
 
+# The small bundle, whichever is the default; processes that tests start see it too.
+os.environ["ANYMODAL_ENCODER__MODEL"] = "bundle:english"
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the other cores are for the other workers
 
@@ -19,8 +22,8 @@ _SERVER = pytest.StashKey[MilvusServer]()
 
 @pytest.fixture(scope="session")
 def bundle_home() -> Path:
-    """The real bundle's folder; fetched once, into the user's own cache."""
-    return bundle.fetch()
+    """The folder of the English bundle; fetched once, into the user's own cache."""
+    return fetch(read_bundle("english"))
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ["PYTHONSAFEPATH"] = "1"
 
 _COMMANDS = {
-    "bundle": "Fetch and check the offline model.",
+    "bundle": "Fetch and check the offline models.",
     "calibrate": "Make scores of all kinds comparable in a store.",
     "delete": "Remove files, folders or assets from the store.",
     "doctor": "Say what runs where, and what does not.",

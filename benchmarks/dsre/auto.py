@@ -19,7 +19,8 @@ from benchmarks.dsre.subjects import (
 from benchmarks.results import table
 from benchmarks.sections import Bar, Settings, report, tell
 from benchmarks.timing import Times, on_one_core, take_turns
-from encoder.models.sources.bundle.networks import parse_precision
+from encoder.models.sources.bundle.choices import parse_precision
+from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.models.sparsity import Sparsity
 from encoder.towers.sparse_text import SparseTextTower
 from encoder.towers.text import TextTower, load_tokenizer
@@ -49,7 +50,8 @@ def _measure(settings: Settings, quantization: str | None, texts: list[Ids]) -> 
     folder, gate = text_folder(), shipped_gate()
     dense = DENSE8 if quantization else DENSE
     tokenizer = load_tokenizer(folder / "tokenizer.json", max_tokens=MAX_TOKENS)
-    network = Sparsity(gate).network(folder, parse_precision(quantization), n_threads=1)
+    precision = parse_precision(read_bundle("english"), quantization)
+    network = Sparsity(gate).network(folder, precision, n_threads=1)
     tower = SparseTextTower(tokenizer, open_minilm([dense])[dense], network)
     # the same tower and the same session: two of them differ by some percent
     forwards = {"dense": partial(TextTower.forward, tower), "auto": tower.forward}

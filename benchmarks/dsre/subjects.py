@@ -15,7 +15,8 @@ from benchmarks.pairs import pairs
 from encoder.dsre.documents import Document
 from encoder.dsre.gatefile import GateFile
 from encoder.models.prepare.sparse_network import SPARSE_FLOAT, SPARSE_INT8, build, write
-from encoder.models.sources.bundle import folder as bundle
+from encoder.models.sources.bundle.declaration import read_bundle
+from encoder.models.sources.bundle.folder import fetch
 from encoder.models.sources.bundle.gates import TEXT_GATE
 from encoder.runtime.onnx import OnnxSession
 from encoder.towers.text import load_tokenizer, pad
@@ -37,8 +38,8 @@ Run = Callable[[Inputs], object]
 
 
 def text_folder() -> Path:
-    """The bundle's text network."""
-    return bundle.fetch() / "text"
+    """MiniLM, from the English bundle."""
+    return fetch(read_bundle("english")) / "text"
 
 
 def shipped_gate() -> GateFile:

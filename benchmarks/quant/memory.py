@@ -68,11 +68,13 @@ def encode(kind: str, modalities: Sequence[Modality]) -> dict[str, int]:
 
 def open_model(kind: str) -> Model:
     """The bundle's model on one thread."""
+    from encoder.models.sources.bundle.declaration import read_bundle
     from encoder.models.sources.bundle.model import load
 
+    bundle = read_bundle("english")
     if kind == TORCH:
-        return _on_torch(load(n_threads=1))
-    return load(n_threads=1, quantization="int8" if kind == INT8 else None)
+        return _on_torch(load(bundle, n_threads=1))
+    return load(bundle, n_threads=1, quantization="int8" if kind == INT8 else None)
 
 
 def _on_torch(model: Model) -> Model:
@@ -80,20 +82,24 @@ def _on_torch(model: Model) -> Model:
     import torch
 
     from encoder.models.prepare.bundle_networks import load_network
+    from encoder.models.sources.bundle.declaration import read_bundle
     from encoder.models.sources.bundle.folder import location
-    from encoder.models.sources.bundle.model import audio_tower, image_labels
+    from encoder.models.sources.bundle.kinds.aisfx import audio_tower
+    from encoder.models.sources.bundle.kinds.conse import image_labels
+    from encoder.models.sources.bundle.tables import IMAGE_LABELS, SOUND_LABELS
     from encoder.runtime.torch import TorchSession
     from encoder.towers import audio, image, text
     from encoder.towers.lazy import LazyTower
+    from encoder.towers.speech import Speech
 
     torch.set_num_threads(1)
-    folder = location()
+    folder = location(read_bundle("english"))
 
     def session(part: str) -> TorchSession:
-        return TorchSession(load_network("bundle:default", part).module)
+        return TorchSession(load_network("bundle:english", part).module)
 
     def load_image() -> image.ImageTower:
-        return image.ImageTower(session("image"), image_labels())
+        return image.ImageTower(session("image"), image_labels(IMAGE_LABELS))
 
     def load_text() -> text.TextTower:
         return text.TextTower(
@@ -103,7 +109,8 @@ def _on_torch(model: Model) -> Model:
     text_tower = LazyTower(load_text)
 
     def load_audio() -> audio.AudioTower:
-        return audio_tower(folder, text_tower, session("audio"))
+        speech = Speech(folder / "speech", n_threads=1)
+        return audio_tower(session("audio"), speech, SOUND_LABELS, text_tower)
 
     towers = {TEXT: text_tower, IMAGE: LazyTower(load_image), AUDIO: LazyTower(load_audio)}
     return Model(space=model.space, towers=towers)

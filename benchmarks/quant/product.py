@@ -14,8 +14,9 @@ from torch import nn
 
 from benchmarks.peers.base import BuildRun, Inputs, Run
 from benchmarks.peers.onnxruntime import write_onnx
+from encoder.models.sources.bundle.choices import network, parse_precision
+from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.models.sources.bundle.folder import location
-from encoder.models.sources.bundle.networks import network, parse_precision
 from encoder.quant.ranges import activation_ranges
 from encoder.quant.static import quantize_static
 from encoder.runtime.base import Session
@@ -26,7 +27,9 @@ def of_the_bundle(part: str) -> BuildRun:
     """The network that ``MultiModalEncoder(quantization="int8")`` runs for a part of the bundle."""
 
     def build(_model: nn.Module, _calibration: Sequence[Inputs]) -> Run:
-        return _running(parse_precision("int8").open(network(location(), part), 1))
+        bundle = read_bundle("english")
+        files = network(bundle, location(bundle), part)
+        return _running(parse_precision(bundle, "int8").open(files, 1))
 
     return build
 

@@ -55,7 +55,7 @@ class Case:
 
 def text(settings: Settings) -> None:
     """MiniLM at 1 text of 32 tokens and 8 of 128."""
-    model = load_network("bundle:default", "text").module
+    model = load_network("bundle:english", "text").module
     calibration = calibration_texts(settings)[:_CALIBRATION_BATCHES]
     cases = [
         _texts(settings, 1, 32, 40, {OURS: Bar(at_least=3.5), _OPENVINO: Bar(at_least=3.5)}),

@@ -30,6 +30,7 @@ from benchmarks.quant.judge import (
 from benchmarks.sections import Settings
 from encoder.media.image import load_image
 from encoder.models.prepare.bundle_networks import load_network
+from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.models.sources.bundle.folder import location
 from encoder.quant.calibration import CalibrationData, batch_items
 from encoder.quant.divergence import Objective
@@ -100,7 +101,7 @@ def minilm(settings: Settings, n_pairs: int) -> Subject:
 
     return Subject(
         f"MiniLM on {len(held_out)} pairs",
-        load_network("bundle:default", "text").module,
+        load_network("bundle:english", "text").module,
         "cosine",
         CalibrationData.split(calibration_texts(settings)),
         answer,
@@ -191,7 +192,8 @@ def text_batches(
         sort: by length, so that there is little padding.
         n_per_batch: rows of a batch.
     """
-    tokenizer = load_tokenizer(location() / "text" / "tokenizer.json", max_tokens=max_tokens)
+    folder = location(read_bundle("english")) / "text"
+    tokenizer = load_tokenizer(folder / "tokenizer.json", max_tokens=max_tokens)
     ids = [np.asarray(tokenizer.encode(text).ids) for text in texts]
     order = sorted(range(len(ids)), key=lambda i: len(ids[i])) if sort else range(len(ids))
     padded = (

@@ -6,26 +6,28 @@ from pathlib import Path
 
 from encoder.errors import ModelError
 from encoder.models.artifact import Artifact, all_artifacts
-from encoder.models.sources.bundle.artifact import find_bundle
+from encoder.models.sources.bundle.artifact import find_bundles
+from encoder.models.spec import ModelSpec
 
 
 def all_models() -> list[Artifact]:
-    """The bundle, if it was fetched, and every artifact."""
-    bundle = find_bundle()
-    return ([bundle] if bundle else []) + all_artifacts()
+    """The bundles that were fetched, and every artifact."""
+    return find_bundles() + all_artifacts()
 
 
 def find_model(name: str, precision: str | None = None) -> Artifact:
     """The one model that a name stands for.
 
     Args:
-        name: what it was prepared from (``bundle:default``, ``hf:org/name``), or its folder's
+        name: what it was prepared from (``bundle:english``, ``hf:org/name``), or its folder's
             name or path, or the hash at the end of it.
         precision: which one, where it was prepared in several.
 
     Raises:
-        ModelError: none, or several.
+        ModelError: none, or several, or there is no such bundle.
     """
+    if name.startswith("bundle:"):
+        name = str(ModelSpec.parse(name))
     known = all_models()
     found = [
         one

@@ -21,17 +21,17 @@ def load_model(
     """Load a model by name.
 
     Args:
-        spec: ``bundle:default`` (offline), ``hf:org/name@revision`` (a model hub) or
+        spec: ``bundle:name`` (offline), ``hf:org/name@revision`` (a model hub) or
             ``dir:path`` (the same layout in a folder).
-        device: a torch device, such as ``cuda:0``; the bundle and what was prepared run on the
+        device: a torch device, such as ``cuda:0``; bundles and what was prepared run on the
             CPU only.
         n_threads: CPU threads of one network; None for every core.
-        quantization: None, ``int8``, ``auto``; for the bundle also a folder made by ``anymodal
+        quantization: None, ``int8``, ``auto``; for a bundle also a folder made by ``anymodal
             quantize``, for other models ``bf16`` and ``int4``. A model that was not prepared in
             the precision that is named is prepared first. Without a name (None, ``auto``) what
             was prepared runs, else the weights as they are, through torch; so does ``bf16``.
         enable_dsre: True, False, ``auto``, a gate file, or chunks, see `Sparsity.parse`. Only
-            the bundle brings a gate; other BERT-like models take a file that was fitted to them.
+            bundles bring a gate; other BERT-like models take a file that was fitted to them.
             ModernBERT has windowed attention, and ``auto`` is False for the rest.
 
     Raises:
@@ -52,14 +52,16 @@ def _load_bundle(
     quantization: str | None,
     enable_dsre: Wish,
 ) -> Model:
-    from encoder.models.sources.bundle import model
+    from encoder.models.sources.bundle.declaration import read_bundle
+    from encoder.models.sources.bundle.model import load
 
     if device not in (None, "cpu"):
         raise ModelError(
             f"{spec} runs on the CPU; got device={device!r}.",
             remedy="Leave the device out, or use a hub model (hf:org/name).",
         )
-    return model.load(n_threads=n_threads, quantization=quantization, enable_dsre=enable_dsre)
+    bundle = read_bundle(spec.name)
+    return load(bundle, n_threads=n_threads, quantization=quantization, enable_dsre=enable_dsre)
 
 
 def _load_prepared(

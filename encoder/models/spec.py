@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from encoder.errors import ModelError
+from encoder.models.sources.bundle.declaration import resolve
 
 Kind: TypeAlias = Literal["bundle", "hf", "dir"]
 
@@ -19,7 +20,7 @@ class ModelSpec:
 
     Args:
         kind: ``bundle`` (offline), ``hf`` (a model hub) or ``dir`` (a folder of a hub's layout).
-        name: ``default``, ``org/name``, or the absolute path of a folder.
+        name: of a bundle, ``org/name``, or the absolute path of a folder.
         revision: of a hub model: a branch, tag or commit; None takes the newest.
     """
 
@@ -29,10 +30,12 @@ class ModelSpec:
 
     @classmethod
     def parse(cls, text: str) -> ModelSpec:
-        """Read ``bundle:default``, ``hf:org/name@revision`` or ``dir:path``.
+        """Read ``bundle:name``, ``hf:org/name@revision`` or ``dir:path``.
+
+        ``bundle:default`` becomes the bundle that it stands for.
 
         Raises:
-            ModelError: it is of no known kind, or the folder does not exist.
+            ModelError: it is of no known kind, or there is no such bundle or folder.
 
         >>> ModelSpec.parse("hf:org/name@v1")
         ModelSpec(kind='hf', name='org/name', revision='v1')
@@ -43,8 +46,8 @@ class ModelSpec:
         if kind == "hf" and name:
             name, _, revision = name.partition("@")
             return cls("hf", name, revision or None)
-        if text == "bundle:default":
-            return cls("bundle", name)
+        if kind == "bundle" and name:
+            return cls("bundle", resolve(name))
         raise ModelError(f"The model {text!r} is of no known kind.", remedy=_KINDS)
 
     def __str__(self) -> str:

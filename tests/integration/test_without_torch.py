@@ -19,9 +19,9 @@ import soxr
 
 from encoder.models.locations import cache_home
 from encoder.models.prepare.sparse_network import SPARSE_INT8
+from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.models.sources.bundle.folder import bundle_folder, location
 from encoder.models.sources.bundle.networks import FLOAT, INT8
-from encoder.models.sources.bundle.parts import PARTS
 from examples.speech import Speaker
 from tests.media import tone, write_film
 
@@ -82,8 +82,9 @@ def python(tmp_path_factory: pytest.TempPathFactory, log: Path) -> Path:
 def weights(bundle_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache of the bundle's weights as they were unpacked, and of nothing made of them."""
     home = tmp_path_factory.mktemp("home")
-    for part in PARTS:
-        source, target = bundle_home / part.name, bundle_folder(home) / part.name
+    bundle = read_bundle("english")
+    for part in bundle.parts.values():
+        source, target = bundle_home / part.name, bundle_folder(bundle, home) / part.name
         target.mkdir(parents=True)
         manifest = json.loads((source / "manifest.json").read_text())
         # so that it is made anew
@@ -96,7 +97,7 @@ def weights(bundle_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.fixture(scope="module")
 def home(python: Path, weights: Path) -> Path:
     """What ``anymodal bundle fetch`` makes of them."""
-    run(python, weights, *ANYMODAL, "bundle", "fetch")
+    run(python, weights, *ANYMODAL, "bundle", "fetch", "english")
     return weights
 
 
@@ -156,7 +157,9 @@ print(json.dumps({
 
 def test_the_bundle_is_prepared(home: Path, log: Path) -> None:
     for name in ("text", "image", "audio"):
-        assert {FLOAT, INT8} <= {path.name for path in (location(home) / name).iterdir()}
+        assert {FLOAT, INT8} <= {
+            path.name for path in (location(read_bundle("english"), home) / name).iterdir()
+        }
     assert list((home / "dsre").glob("*/" + SPARSE_INT8))
     assert lines(log, "refused") == []
 

@@ -18,7 +18,7 @@ TEXTS = ["", "rain", "A dog barks at night.", "Ünïcödé 東京 🐈", "word "
 
 @cache
 def model() -> Model:
-    return load_model("bundle:default", n_threads=1)
+    return load_model("bundle:english", n_threads=1)
 
 
 def encode(tower: Tower, contents: list[object]) -> Embeddings:

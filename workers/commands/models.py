@@ -43,18 +43,18 @@ def list_models(as_json: bool) -> None:
     "--precision",
     default="int8",
     show_default=True,
-    help="float32, bf16, int8 or int4; the bundle has float32 and int8 at once.",
+    help="float32, bf16, int8 or int4; a bundle comes in those that it has.",
 )
 @json_option
 def prepare(spec: str, precision: str, as_json: bool) -> None:
-    """Make SPEC (bundle:default, hf:org/name@revision or dir:path) ready to run.
+    """Make SPEC (bundle:NAME, hf:org/name@revision or dir:path) ready to run.
 
     What is there already is left alone. Ctrl-C leaves nothing behind.
     """
     from encoder.models.spec import ModelSpec
 
     parsed = ModelSpec.parse(spec)
-    _print(_fetched() if parsed.kind == "bundle" else _prepared(parsed, precision), as_json)
+    _print(_fetched(parsed) if parsed.kind == "bundle" else _prepared(parsed, precision), as_json)
 
 
 @models.command()
@@ -94,12 +94,13 @@ def remove(name: str, precision: str | None) -> None:
     click.echo(f"Removed {found.folder}, {found.size_bytes / 1e6:.1f} MB")
 
 
-def _fetched() -> Artifact:
+def _fetched(spec: ModelSpec) -> Artifact:
     from encoder.models.catalogue import find_model
+    from encoder.models.sources.bundle.declaration import read_bundle
     from workers.commands.bundle import fetch_all
 
-    fetch_all()
-    return find_model("bundle:default")
+    fetch_all(read_bundle(spec.name))
+    return find_model(str(spec))
 
 
 def _prepared(spec: ModelSpec, precision: str) -> Artifact:

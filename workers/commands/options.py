@@ -40,7 +40,7 @@ def model_option(command: F) -> F:
     return click.option(
         "--model",
         metavar="SPEC",
-        help="bundle:default, hf:org/name@revision or dir:path. [env ANYMODAL_ENCODER__MODEL]",
+        help="bundle:NAME, hf:org/name@revision or dir:path. [env ANYMODAL_ENCODER__MODEL]",
     )(command)
 
 

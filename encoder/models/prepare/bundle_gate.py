@@ -1,4 +1,4 @@
-"""The bundle's text network, to fit a gate to."""
+"""The text network of a bundle, to fit a gate to."""
 
 from __future__ import annotations
 
@@ -11,24 +11,43 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from encoder.dsre.gatefile import GateFile
+from encoder.errors import ModelError
 from encoder.graphs.bert import read_bert
 from encoder.models.prepare.break_even import GateSubject, Run
 from encoder.models.prepare.sparse_network import SPARSE_INT8, write
+from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.models.sources.bundle.folder import location
+from encoder.models.sources.bundle.kinds import called, kind_named
 from encoder.models.sources.bundle.networks import INT8
+from encoder.models.spec import ModelSpec
 from encoder.networks.bert import load_sentence_bert
 from encoder.runtime.base import Session
 from encoder.runtime.onnx import OnnxSession
 from encoder.towers.text import load_tokenizer
 
 
-def open_subject(max_tokens: int) -> GateSubject:
-    """The text network, whose texts are cut to ``max_tokens``.
+def gate_subject(model: str, max_tokens: int) -> GateSubject:
+    """The text network of a bundle, whose texts are cut to ``max_tokens``.
 
     Raises:
         BundleError: the bundle is not there or not whole.
+        ModelError: its text network takes no gate.
     """
-    folder = location() / "text"
+    bundle = read_bundle(ModelSpec.parse(model).name)
+    function = kind_named(bundle.parts["text"].kind).gate_subject
+    if not function:
+        raise ModelError(f"The text network of {model} takes no gate.", remedy="Run it without.")
+    subject: GateSubject = called(function)(location(bundle) / "text", max_tokens)
+    return subject
+
+
+def open_subject(folder: Path, max_tokens: int) -> GateSubject:
+    """MiniLM, as ``gate_subject`` of its kind.
+
+    Args:
+        folder: its part.
+        max_tokens: where texts are cut.
+    """
     tokenizer = load_tokenizer(folder / "tokenizer.json", max_tokens=max_tokens)
 
     def tokenize(texts: Sequence[str]) -> list[list[int]]:
@@ -39,10 +58,10 @@ def open_subject(max_tokens: int) -> GateSubject:
 
 @contextmanager
 def bundle_runs(weights: Path, gate: GateFile) -> Iterator[tuple[Run, Run]]:
-    """The bundle's text network in int8; in float32 a gate pays earlier, as there is more to save.
+    """MiniLM in int8; in float32 a gate pays earlier, as there is more to save.
 
     Args:
-        weights: the text part of the bundle.
+        weights: the text part of a bundle.
         gate: fitted to it.
     """
     with TemporaryDirectory() as scratch:

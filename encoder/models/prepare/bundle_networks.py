@@ -1,4 +1,4 @@
-"""The bundle's towers as torch networks, and what calibrates them.
+"""The towers of a bundle as torch networks, and what calibrates them.
 
 Serving does not need these: it runs the ONNX files that were prepared from them.
 """
@@ -15,8 +15,11 @@ import numpy as np
 
 from encoder.errors import InputError, ModelError
 from encoder.extras import require
+from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.models.sources.bundle.folder import location
-from encoder.models.sources.bundle.networks import SPEC
+from encoder.models.sources.bundle.kinds import called, kind_named
+from encoder.models.sources.bundle.tables import IMAGE_LABELS
+from encoder.models.spec import ModelSpec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -57,31 +60,37 @@ def load_network(model: str, tower: str, home: Path | None = None) -> TowerNetwo
     """Load a tower as a torch network.
 
     Args:
-        model: ``bundle:default``.
+        model: a bundle, such as ``bundle:english``.
         tower: ``text``, ``image`` or ``audio``.
         home: where the bundle is, instead of `encoder.models.locations.cache_home`.
 
     Raises:
-        ModelError: the model is not the bundle's.
+        ModelError: the model is no bundle.
         InputError: there is no such tower.
         BundleError: the bundle is not there or not whole.
     """
     require("A network of torch", "torch")
-    if model != SPEC:
+    spec = ModelSpec.parse(model)
+    if spec.kind != "bundle":
         raise ModelError(
             f"The towers of {model!r} cannot be loaded as networks of torch.",
             remedy="Load the model with its own library, and pass it to encoder.Quantizer.",
         )
-    if tower not in _LOADERS:
-        raise InputError("tower", got=repr(tower), wanted=", ".join(_LOADERS))
-    return _LOADERS[tower](location(home))
+    bundle = read_bundle(spec.name)
+    functions = {name: kind_named(part.kind).torch_network for name, part in bundle.parts.items()}
+    if not functions.get(tower):
+        wanted = ", ".join(name for name, function in functions.items() if function)
+        raise InputError("tower", got=repr(tower), wanted=wanted)
+    network: TowerNetwork = called(functions[tower])(location(bundle, home) / tower)
+    return network
 
 
-def _text(bundle: Path) -> TowerNetwork:
+def text_network(folder: Path) -> TowerNetwork:
+    """MiniLM, from its part."""
     from encoder.networks.bert import load_sentence_bert
     from encoder.towers.text import load_tokenizer, pad
 
-    tokenizer = load_tokenizer(bundle / "text" / "tokenizer.json")
+    tokenizer = load_tokenizer(folder / "tokenizer.json")
 
     def read(source: Path | None, max_items: int) -> list[Inputs]:
         ids = [tokenizer.encode(text).ids for text in texts(source, max_items)]
@@ -96,10 +105,11 @@ def _text(bundle: Path) -> TowerNetwork:
         input_ids=np.random.default_rng(0).integers(1000, 9000, (2, 12)),
         mask=np.ones((2, 12), np.float32),
     )
-    return TowerNetwork(load_sentence_bert(bundle / "text"), "cosine", axes, example, read)
+    return TowerNetwork(load_sentence_bert(folder), "cosine", axes, example, read)
 
 
-def _image(bundle: Path) -> TowerNetwork:
+def image_network(folder: Path) -> TowerNetwork:
+    """EfficientNet-Lite2, from its part."""
     from encoder.graphs.efficientnet_lite import LITE2
     from encoder.media.image import load_image
     from encoder.networks.efficientnet_lite import load_efficientnet_lite
@@ -110,12 +120,13 @@ def _image(bundle: Path) -> TowerNetwork:
         pixels = (to_pixels(load_image(path)) for path in paths)
         return [_tensors(pixels=np.stack(batch)) for batch in _batched(pixels)]
 
-    module = load_efficientnet_lite(bundle / "image" / "weights.pth", LITE2)
+    module = load_efficientnet_lite(folder / "weights.pth", LITE2)
     example = _noise("pixels", 3, LITE2.image_side, LITE2.image_side)
     return TowerNetwork(module, "kl", {"pixels": (0,)}, example, read)
 
 
-def _audio(bundle: Path) -> TowerNetwork:
+def audio_network(folder: Path) -> TowerNetwork:
+    """The CNN of aiSFX, from its part."""
     from encoder.media.sound import load_sound
     from encoder.networks.aisfx import load_aisfx
     from encoder.towers.audio import BLOCK_FRAMES, cut
@@ -126,12 +137,9 @@ def _audio(bundle: Path) -> TowerNetwork:
         blocks = (block for path in paths for block in cut(mel_power(load_sound(path))))
         return [_tensors(blocks=np.stack(batch)) for batch in _batched(blocks)]
 
-    module = load_aisfx(bundle / "audio" / "weights.pth")
+    module = load_aisfx(folder / "weights.pth")
     example = _noise("blocks", BLOCK_FRAMES, N_BANDS)
     return TowerNetwork(module, "cosine", {"blocks": (0,)}, example, read)
-
-
-_LOADERS = {"text": _text, "image": _image, "audio": _audio}
 
 
 def texts(source: Path | None, max_items: int) -> list[str]:
@@ -167,10 +175,8 @@ def paragraphs(text: str) -> Iterator[str]:
 def _texts_that_come_along(max_items: int) -> list[str]:
     from pydoc_data.topics import topics
 
-    from encoder.models.sources.bundle.model import TABLES
-
     reference = [line for name in sorted(topics) for line in paragraphs(topics[name])]
-    names: list[str] = np.load(TABLES / "image_labels.npz")["names"].tolist()
+    names: list[str] = np.load(IMAGE_LABELS)["names"].tolist()
     half = max_items // 2
     return evenly(reference, half) + evenly(names, half)
 

@@ -1,4 +1,4 @@
-"""A tower of the bundle, quantized into a folder that `MultiModalEncoder` can run.
+"""A tower of a bundle, quantized into a folder that `MultiModalEncoder` can run.
 
 <folder>/model.safetensors, quantization.json    the torch model, for further exports
 <folder>/model.onnx                              what serves
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from encoder.extras import is_installed, require
 from encoder.models.prepare.bundle_networks import load_network
+from encoder.models.spec import ModelSpec
 from encoder.models.tower_folder import ONNX, read_manifest, write_manifest
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def quantize_tower(
     """Quantize a tower and write it to ``folder``.
 
     Args:
-        model: ``bundle:default``.
+        model: a bundle, such as ``bundle:english``.
         tower: ``text``, ``image`` or ``audio``.
         folder: made if it is missing; measurements in it are used again.
         calibration: a folder of the tower's media; text brings its own.
@@ -109,7 +110,7 @@ def quantize_tower(
     export = quantizer.export_onnx(
         folder / ONNX, example=network.example, dynamic_axes=network.dynamic_axes
     )
-    write_manifest(folder, model, tower)
+    write_manifest(folder, str(ModelSpec.parse(model)), tower)
     return QuantizedTower(folder, quantized, export)
 
 

@@ -35,7 +35,7 @@ def calibrate_text(
     Its shortest length is then raised to where it pays, see `encoder.models.prepare.break_even`.
 
     Args:
-        model: ``bundle:default``, or a BERT-like sentence encoder, ``hf:org/name@revision`` or
+        model: a bundle, or a BERT-like sentence encoder, ``hf:org/name@revision`` or
             ``dir:path``.
         documents: see there.
         max_loss: see there.
@@ -116,9 +116,9 @@ def _preset(dense: nn.Module) -> Preset:
 def _open(model: str, max_tokens: int = MAX_TOKENS) -> GateSubject:
     spec = ModelSpec.parse(model)
     if spec.kind == "bundle":
-        from encoder.models.prepare.bundle_gate import open_subject
+        from encoder.models.prepare.bundle_gate import gate_subject
 
-        return open_subject(max_tokens)
+        return gate_subject(model, max_tokens)
     from encoder.models.hub import open_joint
     from encoder.models.prepare.hub_gate import subject
 

@@ -21,12 +21,12 @@ def embedded(client: httpx.Client, given: Any, **more: Any) -> dict[str, Any]:
 
 
 def test_texts(client: httpx.Client) -> None:
-    one = embedded(client, "rain on a window", model="bundle:default")
+    one = embedded(client, "rain on a window", model="bundle:english")
     two = embedded(client, ["rain on a window", "a dog"])
     assert (one["object"], one["data"][0]["object"], one["model"]) == (
         "list",
         "embedding",
-        "bundle:default",
+        "bundle:english",
     )
     assert [entry["index"] for entry in two["data"]] == [0, 1]
     rows = np.array([entry["embedding"] for entry in two["data"]])

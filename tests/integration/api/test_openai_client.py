@@ -17,7 +17,7 @@ from search.api.services import Services
 from search.api.workbench import Workbench
 from tests.integration.api.conftest import served
 
-MODEL = "bundle:default"
+MODEL = "bundle:english"
 DOCS = Path(__file__).parents[3] / "docs" / "api.md"
 
 
@@ -151,6 +151,7 @@ def test_a_batch_that_takes_too_long_is_said_to(parts: Services) -> None:
 def test_the_example_of_the_docs_runs(client: httpx.Client) -> None:
     (example,) = re.findall(r"^```python\n(.*?)^```", DOCS.read_text(), re.MULTILINE | re.DOTALL)
     names: dict[str, openai.types.CreateEmbeddingResponse] = {}
-    exec(example.replace("http://localhost:8080", str(client.base_url)), names)
+    here = example.replace("http://localhost:8080", str(client.base_url))
+    exec(here.replace("bundle:default", MODEL), names)
     assert len(names["answer"].data) == 2
     assert len(names["asked"].data) == 1

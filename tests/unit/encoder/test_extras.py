@@ -25,10 +25,10 @@ ROOT = Path(__file__).parents[3]
 HERE = Path("here")
 NEEDS: dict[str, tuple[str, Callable[[], object]]] = {
     "Quantizer": ("torch", lambda: encoder.Quantizer),
-    "network": ("torch", lambda: load_network("bundle:default", "text")),
-    "quantize": ("torch", lambda: quantize_tower("bundle:default", "text", HERE)),
+    "network": ("torch", lambda: load_network("bundle:english", "text")),
+    "quantize": ("torch", lambda: quantize_tower("bundle:english", "text", HERE)),
     "export": ("torch", lambda: export_tower(HERE, HERE, target="onnxruntime")),
-    "gate": ("torch", lambda: calibrate_text("bundle:default", [])),
+    "gate": ("torch", lambda: calibrate_text("bundle:english", [])),
     "hub": ("hub,torch", lambda: open_joint("org/name", None, None)),
     "openvino": ("openvino", lambda: OpenVinoSession(HERE)),
 }

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.mixed import MODALITIES, PICTURES, TEXTS, Corpus, Items
-from encoder.models.sources.bundle.model import TABLES
+from encoder.models.sources.bundle.tables import TABLES
 from encoder.space import l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, Embeddings
 from scripts.fit_calibration import (

@@ -10,14 +10,21 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from encoder.errors import BundleError
+from encoder.errors import BundleError, ModelError
 from encoder.models.sources.bundle.wheels import Progress
 from workers.commands.bundle import bundle, describe
 
 
 def test_path_and_verify_name_the_folder(bundle_home: Path) -> None:
-    assert CliRunner().invoke(bundle, ["path"]).output.strip() == str(bundle_home)
-    assert str(bundle_home) in CliRunner().invoke(bundle, ["verify"]).output
+    assert CliRunner().invoke(bundle, ["path", "english"]).output.strip() == str(bundle_home)
+    assert str(bundle_home) in CliRunner().invoke(bundle, ["verify", "english"]).output
+
+
+def test_an_unknown_bundle_lists_the_known() -> None:
+    result = CliRunner().invoke(bundle, ["fetch", "other"])
+
+    assert isinstance(result.exception, ModelError)
+    assert "bundle:english" in result.exception.remedy
 
 
 def test_path_of_nothing_fails(tmp_path: Path) -> None:
@@ -27,7 +34,7 @@ def test_path_of_nothing_fails(tmp_path: Path) -> None:
 
 
 def test_fetch_prints_lines_into_a_pipe(bundle_home: Path) -> None:
-    result = CliRunner().invoke(bundle, ["fetch"])
+    result = CliRunner().invoke(bundle, ["fetch", "english"])
 
     assert result.stderr.splitlines() == [
         "text   ready",
@@ -43,7 +50,14 @@ def test_fetch_prints_lines_into_a_pipe(bundle_home: Path) -> None:
 @pytest.mark.usefixtures("bundle_home")
 def test_fetch_draws_bars_on_a_terminal() -> None:
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-c", "from workers.cli import main; main()", "bundle", "fetch"]
+    command = [
+        sys.executable,
+        "-c",
+        "from workers.cli import main; main()",
+        "bundle",
+        "fetch",
+        "english",
+    ]
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
     with subprocess.Popen(
         command, stderr=theirs, stdout=subprocess.DEVNULL, env=environment

@@ -61,7 +61,7 @@ def test_the_bundle_is_listed_beside_artifacts() -> None:
 
     bundle, tiny = told("list")["models"]
 
-    assert bundle["spec"] == "bundle:default"
+    assert bundle["spec"] == "bundle:english"
     assert bundle["modalities"] == ["text", "image", "audio"]
     assert bundle["size_bytes"] > 150e6
     assert tiny["spec"] == SPEC
@@ -74,8 +74,8 @@ def test_show_tells_what_is_known_under_every_name() -> None:
 
     for name in (SPEC, made.folder.name, str(made.folder), made.folder.name[-16:]):
         assert told("show", name)["measured"] == FACTS["measured"]
-    space = load_model("bundle:default", quantization="auto", enable_dsre="auto").space
-    shown = told("show", "bundle:default")
+    space = load_model("bundle:english", quantization="auto", enable_dsre="auto").space
+    shown = told("show", "bundle:english")
     assert shown["space"]["fingerprint"] == space.fingerprint
     assert shown["licence"]["text"] == "Apache-2.0"
     assert shown["files"]["text/model.onnx"]["sha256"]
@@ -105,10 +105,10 @@ def test_verify_and_remove() -> None:
 
 
 def test_an_open_bundle_is_not_removed(bundle_home: Path) -> None:
-    model = load_model("bundle:default")
+    model = load_model("bundle:english")
 
     with pytest.raises(ModelError, match="open in a process"):
-        run("remove", "bundle:default")
+        run("remove", "bundle:english")
     assert bundle_home.is_dir()
     assert model.towers
 
@@ -119,7 +119,7 @@ def test_a_terminal_gets_tables() -> None:
     listed, shown = on_a_terminal("list"), on_a_terminal("show", SPEC)
 
     assert "precision" in listed
-    assert "bundle:default" in listed
+    assert "bundle:english" in listed
     assert "measured text mean" in shown
     assert "0.9981" in shown
 

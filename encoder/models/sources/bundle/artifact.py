@@ -1,4 +1,4 @@
-"""The bundle as an artifact among others; its files stay where `fetch` put them."""
+"""Bundles as artifacts among others; their files stay where `fetch` put them."""
 
 from __future__ import annotations
 
@@ -9,36 +9,40 @@ from typing import Any
 
 from encoder.errors import BundleError
 from encoder.models.artifact import MANIFEST, Artifact
+from encoder.models.sources.bundle.declaration import Bundle, all_bundles
 from encoder.models.sources.bundle.folder import location
 from encoder.models.sources.bundle.model import load
-from encoder.models.sources.bundle.networks import SPEC
-from encoder.models.sources.bundle.parts import PARTS
-from encoder.towers.text import MAX_TOKENS
 
 
-def find_bundle() -> Artifact | None:
-    """The bundle, if it was fetched and is of this version."""
+def find_bundles() -> list[Artifact]:
+    """Those that were fetched and are of this version."""
+    found = map(_found, all_bundles())
+    return [artifact for artifact in found if artifact]
+
+
+def _found(bundle: Bundle) -> Artifact | None:
     try:
-        folder = location()
+        folder = location(bundle)
     except BundleError:
         return None
     files: dict[str, dict[str, Any]] = {}
-    for part in PARTS:
-        manifest = json.loads((folder / part.name / MANIFEST).read_text("utf-8"))
-        files |= {f"{part.name}/{name}": facts for name, facts in manifest["files"].items()}
-    return Artifact(folder, {**_facts(folder), "files": files})
+    for name in bundle.parts:
+        manifest = json.loads((folder / name / MANIFEST).read_text("utf-8"))
+        files |= {f"{name}/{file}": facts for file, facts in manifest["files"].items()}
+    return Artifact(folder, {**_facts(bundle, folder), "files": files})
 
 
-def _facts(folder: Path) -> dict[str, Any]:
-    model = load(quantization="auto", enable_dsre="auto")
-    changed_s = (folder / PARTS[0].name / MANIFEST).stat().st_mtime
+def _facts(bundle: Bundle, folder: Path) -> dict[str, Any]:
+    model = load(bundle, quantization="auto", enable_dsre="auto")
+    changed_s = max((folder / name / MANIFEST).stat().st_mtime for name in bundle.parts)
+    parts = bundle.parts.values()
     return {
-        "spec": SPEC,
+        "spec": bundle.spec,
         "key": {
-            "name": SPEC,
-            "source": {part.name: part.identity for part in PARTS},
-            "precision": "float32, int8",
-            "recipe": {part.name: part.recipe for part in PARTS},
+            "name": bundle.spec,
+            "source": {part.name: part.identity for part in parts},
+            "precision": ", ".join(bundle.precisions),
+            "recipe": {part.name: part.recipe for part in parts},
         },
         "made_at": datetime.fromtimestamp(changed_s, UTC).isoformat(timespec="seconds"),
         "space": {
@@ -47,6 +51,6 @@ def _facts(folder: Path) -> dict[str, Any]:
             "identity": dict(model.space.identity),
         },
         "modalities": list(model.towers),
-        "limits": {"window_tokens": MAX_TOKENS},
-        "licence": {part.name: part.licence for part in PARTS},
+        "limits": {"window_tokens": bundle.window_tokens},
+        "licence": {part.name: part.licence for part in parts},
     }

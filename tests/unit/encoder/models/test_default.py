@@ -3,19 +3,22 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from encoder.models.open import load_model
-from encoder.models.sources.bundle import model as default
+from encoder.models.sources.bundle.declaration import read_bundle
+from encoder.models.sources.bundle.model import load
+from encoder.models.sources.bundle.tables import IMAGE_LABELS
 from encoder.types import AUDIO, IMAGE, TEXT, Modality
 
 
 @pytest.mark.usefixtures("bundle_home")
 def test_three_towers_in_one_calibrated_space() -> None:
-    model = load_model("bundle:default")
+    model = load_model("bundle:english")
 
     assert set(model.towers) == {TEXT, IMAGE, AUDIO}
     assert model.space.embed_dim == 384
@@ -28,7 +31,7 @@ def test_a_text_query_loads_no_other_model() -> None:
     code = """
 import sys
 from encoder.models.open import load_model
-tower = load_model("bundle:default", device="cpu").towers["text"]
+tower = load_model("bundle:english", device="cpu").towers["text"]
 tower.forward([tower.prepare("rain")])
 print({"torch", "transformers", "PIL", "librosa", "faster_whisper", "av"} & set(sys.modules))
 """
@@ -40,20 +43,26 @@ print({"torch", "transformers", "PIL", "librosa", "faster_whisper", "av"} & set(
 
 
 @pytest.mark.usefixtures("bundle_home")
-def test_fingerprint_follows_the_tables_not_the_calibration(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tables = shutil.copytree(default.TABLES, tmp_path / "tables")
-    before = load_model("bundle:default").space.fingerprint
-    monkeypatch.setattr(default, "TABLES", tables)
-    assert load_model("bundle:default").space.fingerprint == before
+def test_fingerprint_follows_the_tables_not_the_calibration(tmp_path: Path) -> None:
+    bundle = read_bundle("english")
+    before = load(bundle).space.fingerprint
+    table = Path(shutil.copy(IMAGE_LABELS, tmp_path))
+    image = replace(bundle.parts["image"], tables={"labels": table})
+    other = replace(bundle, calibration={}, parts={**bundle.parts, "image": image})
+    assert load(other).space.fingerprint == before
 
-    (tables / "calibration.json").write_text('{"text": {"mu": 0.5, "c": 2}}')
-    assert load_model("bundle:default").space.fingerprint == before
-
-    with (tables / "image_labels.npz").open("ab") as file:
+    with table.open("ab") as file:
         file.write(b"!")
-    assert load_model("bundle:default").space.fingerprint != before
+    assert load(other).space.fingerprint != before
+
+
+@pytest.mark.usefixtures("bundle_home")
+def test_the_english_space_stays_that_of_stores_made_with_it() -> None:
+    """What serving made since the first version, and the library."""
+    served = load_model("bundle:english", quantization="auto", enable_dsre="auto")
+
+    assert served.space.fingerprint == "7cab0ef472047da8"
+    assert load_model("bundle:english").space.fingerprint == "501ec820819859f8"
 
 
 @pytest.mark.usefixtures("bundle_home")
@@ -66,7 +75,7 @@ def test_vectors_are_the_same_in_one_thread_in_two_and_side_by_side(modality: Mo
     }[modality]
     found = []
     for n_threads in (1, 2):
-        tower = load_model("bundle:default", n_threads=n_threads, quantization="int8").towers
+        tower = load_model("bundle:english", n_threads=n_threads, quantization="int8").towers
         prepared = [tower[modality].prepare(content) for content in contents]
         found.append(np.concatenate([tower[modality].forward([one]) for one in prepared]))
         found.append(tower[modality].forward(prepared))

@@ -14,7 +14,9 @@ from encoder.errors import ModelError
 from encoder.models.hashing import sha256_of
 from encoder.models.prepare import bundle_graphs
 from encoder.models.sources.bundle import int8
-from encoder.models.sources.bundle.networks import FLOAT, INT8, network, parse_precision
+from encoder.models.sources.bundle.choices import network, parse_precision
+from encoder.models.sources.bundle.declaration import read_bundle
+from encoder.models.sources.bundle.networks import FLOAT, INT8
 from encoder.runtime.base import Session
 from encoder.runtime.onnx import OnnxSession
 from encoder.towers.audio import cut
@@ -22,6 +24,7 @@ from encoder.towers.logmel import mel_power
 from encoder.types import AUDIO, Item, Waveform
 from examples import sounds
 
+ENGLISH = read_bundle("english")
 DRAWS = (
     sounds.sea_waves,
     sounds.rain,
@@ -75,7 +78,7 @@ def test_sounds_are_near_to_float(encoders: Mapping[str | None, MultiModalEncode
 def test_the_int8_file_runs(
     wish: str, bundle_home: Path, sessions: Mapping[str, OnnxSession], blocks: Blocks
 ) -> None:
-    opened = parse_precision(wish).open(network(bundle_home, "audio"), 1)
+    opened = parse_precision(ENGLISH, wish).open(network(ENGLISH, bundle_home, "audio"), 1)
 
     for found, wanted in zip(run(opened, blocks), run(sessions[INT8], blocks), strict=True):
         np.testing.assert_array_equal(found, wanted)
@@ -87,7 +90,7 @@ def test_a_part_without_the_file_runs_in_float(
     (tmp_path / "audio").mkdir()
     (tmp_path / "audio" / FLOAT).symlink_to(bundle_home / "audio" / FLOAT)
 
-    opened = parse_precision("auto").open(network(tmp_path, "audio"), 1)
+    opened = parse_precision(ENGLISH, "auto").open(network(ENGLISH, tmp_path, "audio"), 1)
 
     for found, wanted in zip(run(opened, blocks), run(sessions[FLOAT], blocks), strict=True):
         np.testing.assert_array_equal(found, wanted)
@@ -105,13 +108,17 @@ def test_a_block_is_heard_alike_among_others(
 
 
 def test_the_space_changes_with_the_ranges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = parse_precision("int8").identity
+    before = parse_precision(ENGLISH, "int8").identity
     other = tmp_path / "audio.json"
     other.write_text(int8.AUDIO_RANGES.read_text("utf-8").replace("[0, 14.8", "[0, 14.9"))
 
     monkeypatch.setattr(int8, "AUDIO_RANGES", other)
 
-    assert parse_precision("int8").identity == parse_precision("auto").identity != before
+    assert (
+        parse_precision(ENGLISH, "int8").identity
+        == parse_precision(ENGLISH, "auto").identity
+        != before
+    )
 
 
 def test_preparing_again_gives_the_same_file(tmp_path: Path, bundle_home: Path) -> None:

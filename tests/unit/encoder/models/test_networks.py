@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("bundle_home")
 
 @pytest.mark.parametrize("tower", ["text", "image", "audio"])
 def test_each_tower_runs_on_its_example(tower: str) -> None:
-    network = load_network("bundle:default", tower)
+    network = load_network("bundle:english", tower)
     with torch.inference_mode():
         output = network.module(**network.example)
     first = output[0] if isinstance(output, tuple) else output
@@ -25,7 +25,7 @@ def test_each_tower_runs_on_its_example(tower: str) -> None:
 
 
 def test_text_brings_its_own_data() -> None:
-    batches = load_network("bundle:default", "text").read(None, 256)
+    batches = load_network("bundle:english", "text").read(None, 256)
     lengths = [batch["input_ids"].shape[1] for batch in batches]
     assert sum(len(batch["mask"]) for batch in batches) == 256
     assert max(lengths[:8]) > 30 > min(lengths[:8])  # any first few batches are a sample
@@ -35,14 +35,14 @@ def test_pictures_are_read_as_the_tower_reads_them(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for i in range(3):
         Image.fromarray(rng.integers(0, 256, (40, 50, 3), np.uint8)).save(tmp_path / f"{i}.png")
-    (batch,) = load_network("bundle:default", "image").read(tmp_path, 9)
+    (batch,) = load_network("bundle:english", "image").read(tmp_path, 9)
     assert batch["pixels"].shape == (3, 3, 260, 260)
     assert batch["pixels"].abs().max() <= 1
 
 
 def test_media_towers_say_what_they_need(tmp_path: Path) -> None:
     for tower, what in (("image", "pictures"), ("audio", "sounds")):
-        read = load_network("bundle:default", tower).read
+        read = load_network("bundle:english", tower).read
         with pytest.raises(InputError, match=f"Wanted a folder with {what}"):
             read(None, 9)
         with pytest.raises(InputError, match="which holds none"):
@@ -51,7 +51,7 @@ def test_media_towers_say_what_they_need(tmp_path: Path) -> None:
 
 def test_other_towers_and_models_are_refused() -> None:
     with pytest.raises(InputError, match="Wanted text, image, audio"):
-        load_network("bundle:default", "video")
+        load_network("bundle:english", "video")
     with pytest.raises(ModelError, match=r"pass it to encoder\.Quantizer"):
         load_network("hf:org/model", "text")
 

@@ -13,7 +13,8 @@ from encoder.config import EncoderConfig
 from encoder.errors import ModelError
 from encoder.models.hashing import sha256_of
 from encoder.models.open import load_model
-from encoder.models.sources.bundle.networks import parse_precision
+from encoder.models.sources.bundle.choices import parse_precision
+from encoder.models.sources.bundle.declaration import read_bundle
 
 TEXTS = [
     "A red car on a wet road",
@@ -89,7 +90,7 @@ def folder(tmp_path: Path, bundle_home: Path) -> Path:
 
 
 def tell(folder: Path, **facts: str) -> None:
-    facts = {"model": "bundle:default", "tower": "text", "sha256": "0", **facts}
+    facts = {"model": "bundle:english", "tower": "text", "sha256": "0", **facts}
     (folder / "manifest.json").write_text(json.dumps(facts))
 
 
@@ -107,29 +108,29 @@ def test_a_folder_stands_in_for_its_tower(
 def test_a_folder_with_another_network_is_refused(folder: Path) -> None:
     tell(folder, sha256="1" * 64)
     with pytest.raises(ModelError, match=r"model\.onnx is missing, or not.*anymodal quantize"):
-        parse_precision(str(folder))
+        parse_precision(read_bundle("english"), str(folder))
 
     (folder / "model.onnx").unlink()
     with pytest.raises(ModelError, match=r"model\.onnx is missing"):
-        parse_precision(str(folder))
+        parse_precision(read_bundle("english"), str(folder))
 
 
 @pytest.mark.parametrize("facts", [{"tower": "smell"}, {"model": "hf:a/b"}])
 def test_a_folder_for_another_tower_is_refused(folder: Path, facts: dict[str, str]) -> None:
     tell(folder, sha256=sha256_of(folder / "model.onnx"), **facts)
 
-    with pytest.raises(ModelError, match="Towers of bundle:default can be replaced"):
-        parse_precision(str(folder))
+    with pytest.raises(ModelError, match="Towers of bundle:english can be replaced"):
+        parse_precision(read_bundle("english"), str(folder))
 
 
 def test_a_folder_without_a_manifest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="holds no quantized tower"):
-        parse_precision(str(tmp_path))
+        parse_precision(read_bundle("english"), str(tmp_path))
 
 
 def test_an_unknown_setting_lists_the_known() -> None:
     with pytest.raises(ModelError, match=r"'int9' is neither.*\"int8\", \"auto\", None"):
-        parse_precision("int9")
+        parse_precision(read_bundle("english"), "int9")
 
 
 def test_other_models_have_precisions_of_their_own(tmp_path: Path) -> None:

@@ -15,10 +15,12 @@ from encoder.dsre.gatefile import GateFile
 from encoder.dsre.retrieval import compare, search
 from encoder.errors import ModelError
 from encoder.models.precision import Precision
+from encoder.models.sources.bundle.choices import parse_sparsity
+from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.models.sources.bundle.gates import TEXT_GATE
-from encoder.models.sources.bundle.networks import parse_sparsity
 from encoder.towers.text import load_tokenizer
 
+ENGLISH = read_bundle("english")
 SHORT = ["rain", "A red car on a wet road", "the council voted on the budget " * 12]
 N_LONG = 600
 
@@ -133,7 +135,7 @@ def test_a_file_of_ones_own_gives_a_space_of_its_own(
 
 def test_a_quantized_tower_has_no_gate(tmp_path: Path) -> None:
     precision = Precision(folders={"text": tmp_path})
-    assert parse_sparsity("auto", precision) is None
-    assert parse_sparsity(False, precision) is None
+    assert parse_sparsity(ENGLISH, "auto", precision) is None
+    assert parse_sparsity(ENGLISH, False, precision) is None
     with pytest.raises(ModelError, match="quantized text tower"):
-        parse_sparsity(True, precision)
+        parse_sparsity(ENGLISH, True, precision)

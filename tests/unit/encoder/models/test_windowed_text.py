@@ -12,9 +12,12 @@ from encoder import MultiModalEncoder
 from encoder.config import EncoderConfig
 from encoder.errors import InputError, ModelError
 from encoder.models.precision import Precision
-from encoder.models.sources.bundle.networks import parse_sparsity
+from encoder.models.sources.bundle.choices import parse_sparsity
+from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.runtime import onnx_profile
 from encoder.runtime.onnx_profile import ProfiledSession
+
+ENGLISH = read_bundle("english")
 
 
 def make(tau: float | None) -> MultiModalEncoder:
@@ -111,14 +114,14 @@ def test_a_document_does_not_depend_on_its_batch(near: MultiModalEncoder, texts:
 @pytest.mark.parametrize("tau", [0, 1.5, "much", None, True, float("nan")])
 def test_chunks_out_of_range(tau: object) -> None:
     with pytest.raises(InputError, match=r'enable_dsre\["chunks"\]'):
-        parse_sparsity({"chunks": tau}, Precision())
+        parse_sparsity(ENGLISH, {"chunks": tau}, Precision())
 
 
 def test_other_keys_and_no_gate(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"\['tau'\]"):
-        parse_sparsity({"chunks": 0.7, "tau": 1}, Precision())
+        parse_sparsity(ENGLISH, {"chunks": 0.7, "tau": 1}, Precision())
     with pytest.raises(InputError, match="no gate"):
-        parse_sparsity({"chunks": 0.7, "gate": False}, Precision())
+        parse_sparsity(ENGLISH, {"chunks": 0.7, "gate": False}, Precision())
     with pytest.raises(ModelError, match="no chunk gate"):
         MultiModalEncoder(f"dir:{tmp_path}", enable_dsre={"chunks": 0.7})
 

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from encoder.errors import InputError, ModelError
-from encoder.models.sources.bundle.model import image_labels
+from encoder.models.sources.bundle.kinds.conse import image_labels
+from encoder.models.sources.bundle.tables import IMAGE_LABELS
 from encoder.networks.efficientnet_lite import Block, BlockSize, SamePadConv
 from encoder.quant.ranges import activation_ranges, quantiles
 from encoder.quant.static import logit_agreement, quantize_static
@@ -300,7 +301,8 @@ def test_the_bundles_image_tower_agrees(draw: Callable[[], Image], bundle_home: 
     picture = np.asarray(draw().convert("RGB"))
     names = ("model.onnx", "model.int8.onnx")
     towers = [
-        ImageTower(OnnxSession(bundle_home / "image" / name), image_labels()) for name in names
+        ImageTower(OnnxSession(bundle_home / "image" / name), image_labels(IMAGE_LABELS))
+        for name in names
     ]
 
     embeddings = [tower.forward([tower.prepare(picture)])[0] for tower in towers]

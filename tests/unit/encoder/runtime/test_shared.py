@@ -16,7 +16,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from encoder.errors import ModelError
-from encoder.models.sources.bundle.networks import network, parse_precision
+from encoder.models.sources.bundle.choices import network, parse_precision
+from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.runtime.base import Array
 from encoder.runtime.onnx import OnnxSession
 from encoder.runtime.shared import NETWORK, WEIGHTS, copy_name
@@ -90,8 +91,9 @@ Said = Any
 
 def open_text_and_image(bundle: Path, say: Connection, go_on: Any) -> None:
     """A worker's process: opens two networks, uses them and waits."""
-    precision = parse_precision("int8")
-    sessions = [precision.open(network(bundle, part), 1) for part in ("text", "image")]
+    english = read_bundle("english")
+    precision = parse_precision(english, "int8")
+    sessions = [precision.open(network(english, bundle, part), 1) for part in ("text", "image")]
     outputs = [s.run(e[0]) for s, e in zip(sessions, (TEXTS, PICTURES), strict=True)]
     say.send([array.tobytes() for output in outputs for array in output])
     go_on.wait(60)

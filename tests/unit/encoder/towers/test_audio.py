@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from encoder.errors import InputError
-from encoder.models.sources.bundle.model import audio_tower
+from encoder.models.sources.bundle.kinds.aisfx import audio_tower
 from encoder.models.sources.bundle.networks import FLOAT
+from encoder.models.sources.bundle.tables import SOUND_LABELS
 from encoder.runtime.onnx import OnnxSession
 from encoder.towers import audio, text
 from encoder.towers.audio import AudioTower
 from encoder.towers.logmel import power_spectrum, scale
+from encoder.towers.speech import Speech
 from encoder.types import Embeddings, Spectrogram, Waveform
 
 RATE = 44_100
@@ -23,7 +25,8 @@ RATE = 44_100
 def tower(bundle_home: Path) -> AudioTower:
     text_tower = text.load(bundle_home / "text", n_threads=1)
     session = OnnxSession(bundle_home / "audio" / FLOAT, n_threads=1)
-    return audio_tower(bundle_home, text_tower, session)
+    speech = Speech(bundle_home / "speech", n_threads=1)
+    return audio_tower(session, speech, SOUND_LABELS, text_tower)
 
 
 def noise(duration_s: float, seed: int = 0, rate: int = RATE) -> Waveform:

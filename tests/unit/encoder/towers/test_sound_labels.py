@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from encoder.errors import ModelError
-from encoder.models.sources.bundle.model import SOUND_LABELS
+from encoder.models.sources.bundle.tables import SOUND_LABELS
 from encoder.towers import sound_labels
 
 

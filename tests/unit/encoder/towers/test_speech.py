@@ -12,8 +12,9 @@ import pytest
 
 from encoder.errors import ModelError
 from encoder.models.locations import cache_home
-from encoder.models.sources.bundle.model import audio_tower
+from encoder.models.sources.bundle.kinds.aisfx import audio_tower
 from encoder.models.sources.bundle.networks import FLOAT
+from encoder.models.sources.bundle.tables import SOUND_LABELS
 from encoder.runtime.onnx import OnnxSession
 from encoder.towers import speech, text
 from encoder.towers.audio import AudioTower
@@ -28,7 +29,9 @@ PAUSE_S = 3.0
 @pytest.fixture(scope="module")
 def tower(bundle_home: Path) -> AudioTower:
     session = OnnxSession(bundle_home / "audio" / FLOAT, n_threads=1)
-    return audio_tower(bundle_home, text.load(bundle_home / "text", n_threads=1), session)
+    heard = speech.Speech(bundle_home / "speech", n_threads=1)
+    text_tower = text.load(bundle_home / "text", n_threads=1)
+    return audio_tower(session, heard, SOUND_LABELS, text_tower)
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
-TEXT_GATE = Path(__file__).parent / "text.npz"
-"""For the bundle's text network."""
+GATES = Path(__file__).parent
 
-CHUNKS = Path(__file__).parent / "chunks.npz"
-"""What predicts embeddings of the bundle's text network from words."""
+TEXT_GATE = GATES / "text.npz"
+"""For MiniLM."""
+
+CHUNKS = GATES / "chunks.npz"
+"""What predicts embeddings of MiniLM from words."""

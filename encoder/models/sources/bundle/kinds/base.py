@@ -1,0 +1,62 @@
+"""What a kind of part is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from encoder.models.sources.bundle.parts import Part
+
+if TYPE_CHECKING:
+    from encoder.models.precision import Network, Precision
+    from encoder.models.sparsity import Sparsity
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What a part is opened with.
+
+    Args:
+        part: which.
+        folder: of the part.
+        precision: of its network.
+        sparsity: of a text network; None for none.
+        n_threads: of one network; None for every core.
+        other: another part of the bundle by its name, opened on first use.
+    """
+
+    part: Part
+    folder: Path
+    precision: Precision
+    sparsity: Sparsity | None
+    n_threads: int | None
+    other: Callable[[str], Any]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of part.
+
+    A function that serving must not import is named as ``module:function``.
+
+    Args:
+        open: a tower, or what the part does otherwise.
+        prepare: takes the unpacked folder and adds what serving needs; empty for nothing.
+        network: the files of its network in a folder; None if it has none of ours.
+        int8_identity: what of its int8 network changes a vector.
+        later: what is kept elsewhere and would be made on first use, by name; ``anymodal bundle
+            fetch`` makes it at once. Takes the part and its folder.
+        torch_network: its folder to a network of torch, for ``anymodal quantize``; empty if it
+            cannot be had.
+        gate_subject: its folder and the most tokens to what a gate is fitted to; likewise.
+    """
+
+    open: Callable[[Opening], Any]
+    prepare: str = ""
+    network: Callable[[Path], Network] | None = None
+    int8_identity: Callable[[], str] | None = None
+    later: Mapping[str, Callable[[Part, Path], None]] = field(default_factory=dict)
+    torch_network: str = ""
+    gate_subject: str = ""
