@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.milvus_server import MilvusServer
-from encoder.models.sources.bundle.declaration import read_bundle
-from encoder.models.sources.bundle.folder import fetch
+from encoder.models.sources.bundle.declaration import Bundle, read_bundle
+from encoder.models.sources.bundle.folder import bundle_folder, fetch
+from encoder.models.sources.bundle.kinds import e5
+from encoder.space import Calibration
+from encoder.types import TEXT
 
 # The small bundle, whichever is the default; processes that tests start see it too.
 os.environ["ANYMODAL_ENCODER__MODEL"] = "bundle:english"
@@ -24,6 +27,23 @@ _SERVER = pytest.StashKey[MilvusServer]()
 def bundle_home() -> Path:
     """The folder of the English bundle; fetched once, into the user's own cache."""
     return fetch(read_bundle("english"))
+
+
+@pytest.fixture(scope="session")
+def e5_bundle() -> Bundle:
+    """The text part of the multilingual bundle as a bundle of its own, likewise."""
+    scale = Calibration(mu=0.8, c=0.03)
+    bundle = Bundle(
+        "e5", "e5-alone", 384, e5.MAX_TOKENS, ("float32", "int8"), {TEXT: scale}, {TEXT: e5.PART}
+    )
+    fetch(bundle)
+    return bundle
+
+
+@pytest.fixture(scope="session")
+def e5_folder(e5_bundle: Bundle) -> Path:
+    """The folder of that part."""
+    return bundle_folder(e5_bundle) / TEXT
 
 
 @pytest.fixture(scope="session")

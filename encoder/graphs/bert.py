@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from encoder.graphs.packed import PackedTable, lay_rows
 from encoder.quant.graph import Graph
 
 Array32 = NDArray[np.float32]
@@ -48,10 +49,12 @@ class Bert:
         size: of the architecture.
         weights: by the names of `encoder.networks.bert.SentenceBert`; a linear layer's weight is
             [n_out, n_in].
+        words: the table of tokens if it is packed; else it is among the weights.
     """
 
     size: BertSize
     weights: Mapping[str, Array32]
+    words: PackedTable | None = None
 
 
 def read_bert(folder: Path) -> Bert:
@@ -146,9 +149,7 @@ class BertGraph:
     def embed(self, input_ids: str) -> str:
         """Token ids [n, length] to the states that enter the first layer."""
         graph, weights = self._graph, self._bert.weights
-        words = graph.add(
-            "Gather", graph.constant(weights["word.weight"], "word.weight"), input_ids
-        )
+        words = self._look_up(input_ids)
         places = weights["position.weight"] + weights["token_type.weight"][0]
         length = graph.add("Shape", input_ids, start=1, end=2)
         places = graph.add(
@@ -182,6 +183,13 @@ class BertGraph:
         heavy = graph.add("Mul", states, graph.add("Unsqueeze", sizes, graph.ints(2)))
         total = graph.add("ReduceSum", heavy, graph.ints(1), keepdims=0)
         return graph.add("Div", total, graph.add("ReduceSum", sizes, graph.ints(1), keepdims=1))
+
+    def _look_up(self, input_ids: str) -> str:
+        graph, packed = self._graph, self._bert.words
+        if packed is not None:
+            return lay_rows(graph, packed, input_ids)
+        table = graph.constant(self._bert.weights["word.weight"], "word.weight")
+        return graph.add("Gather", table, input_ids)
 
     def _heads(self, states: str, order: tuple[int, ...]) -> str:
         return self._graph.add(

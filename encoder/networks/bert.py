@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from encoder.graphs.bert import Bert, BertSize, read_bert
+from encoder.graphs.bert import Bert, BertSize
+from encoder.graphs.text import read_text_network
 
 
 class BertLayer(nn.Module):
@@ -106,10 +107,16 @@ class SentenceBert(nn.Module):
 
 
 def load_sentence_bert(folder: Path) -> SentenceBert:
-    """Load ``config.json`` and ``model.safetensors`` of ``folder``, ready for inference."""
-    bert = read_bert(folder)
+    """Load the weights in ``folder``, ready for inference; a packed table becomes floats.
+
+    See `encoder.graphs.text.read_text_network`.
+    """
+    bert = read_text_network(folder)
+    weights = dict(bert.weights)
+    if bert.words is not None:
+        weights["word.weight"] = bert.words.unpacked()
     model = SentenceBert(bert.size)
-    model.load_state_dict({name: torch.tensor(array) for name, array in bert.weights.items()})
+    model.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
     return model.eval()
 
 

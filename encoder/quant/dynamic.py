@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.graphs.bert import INPUTS, Bert
+from encoder.graphs.packed import lay_rows
 from encoder.quant.graph import MICROSOFT, Graph
 
 Array32 = NDArray[np.float32]
@@ -80,7 +81,7 @@ class Int8Bert:
     """
 
     def __init__(self, bert: Bert) -> None:
-        self._weights, size = bert.weights, bert.size
+        self._weights, self._words, size = bert.weights, bert.words, bert.size
         self._n_layers, self._n_heads = size.n_layers, size.n_heads
         self._eps, self._dim = size.norm_eps, size.hidden_dim
         self._graph = Graph()
@@ -145,18 +146,25 @@ class Int8Bert:
 
     def _embed(self) -> str:
         graph, weights = self._graph, self._weights
-        table = weights["word.weight"]
-        scales = (np.abs(table).max(axis=1, keepdims=True) / _MAX_CODE).astype(np.float32)
-        scales[scales == 0] = 1.0
-        codes = graph.constant(np.rint(table / scales).astype(np.int8))
-        words = graph.add("Cast", graph.add("Gather", codes, self._ids), to=_FLOAT)
-        words = graph.add("Mul", words, graph.add("Gather", graph.constant(scales), self._ids))
+        words = self._look_up()
         length = graph.add("Shape", self._input_ids, start=1, end=2)
         places = graph.constant(weights["position.weight"] + weights["token_type.weight"][0])
         places = graph.add("Slice", places, graph.ints(0), length, graph.ints(0))
         both = graph.add("Add", graph.add("Reshape", words, self._per_text), places)
         _, states = self._norm(graph.add("Reshape", both, self._flat), "norm", self._bias_after(-1))
         return states
+
+    def _look_up(self) -> str:
+        """The words' rows, [1, n_tokens, dim]: in 8 bits, or packed as they come."""
+        graph = self._graph
+        if self._words is not None:
+            return lay_rows(graph, self._words, self._ids)
+        table = self._weights["word.weight"]
+        scales = (np.abs(table).max(axis=1, keepdims=True) / _MAX_CODE).astype(np.float32)
+        scales[scales == 0] = 1.0
+        codes = graph.constant(np.rint(table / scales).astype(np.int8))
+        rows = graph.add("Cast", graph.add("Gather", codes, self._ids), to=_FLOAT)
+        return graph.add("Mul", rows, graph.add("Gather", graph.constant(scales), self._ids))
 
     def _layer(self, i: int, states: str) -> str:
         """One layer. ``states`` hold the bias of `attention_out`, which is added to them next."""

@@ -22,9 +22,8 @@ from encoder.towers.text_stats import TextStats, is_counted, pass_on
 from encoder.types import Embeddings
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
-
     from encoder.runtime.onnx_profile import ProfiledSession
+    from encoder.towers.tokens import Tokenizer
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,9 @@ from encoder.towers.base import Prepared
 from encoder.types import Embeddings
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    import tokenizers
+
+    from encoder.towers.tokens import Tokenizer
 
 TOKENS_PER_RUN = 128
 # A batch is several runs, which can go side by side. Larger ones are no faster by the token.
@@ -82,7 +84,7 @@ def pad(batch: Sequence[Prepared]) -> tuple[NDArray[np.int64], NDArray[np.float3
     return input_ids, mask
 
 
-def load_tokenizer(path: Path, *, max_tokens: int | None = MAX_TOKENS) -> Tokenizer:
+def load_tokenizer(path: Path, *, max_tokens: int | None = MAX_TOKENS) -> tokenizers.Tokenizer:
     """Read a ``tokenizer.json``; it cuts at ``max_tokens`` (None: nowhere) and does not pad.
 
     Raises:

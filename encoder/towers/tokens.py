@@ -8,6 +8,27 @@ from typing import Protocol, runtime_checkable
 from encoder.errors import InputError
 
 
+class Encoding(Protocol):
+    """What a tokenizer makes of a text."""
+
+    @property
+    def ids(self) -> list[int]:
+        """Token ids, with the start and end marks."""
+        ...
+
+
+class Tokenizer(Protocol):
+    """What text towers need of a tokenizer; those of the library ``tokenizers`` are such."""
+
+    def encode(self, text: str, /) -> Encoding:
+        """Cut a text into tokens. Safe to call in threads."""
+        ...
+
+    def decode(self, ids: list[int], /) -> str:
+        """The text of token ids, without marks; empty where there is none."""
+        ...
+
+
 @runtime_checkable
 class TokenTower(Protocol):
     """A text tower that can tell how it reads a text."""

@@ -14,13 +14,11 @@ from encoder.dsre.cost import Shape, dense_flops
 from encoder.towers.base import Prepared
 from encoder.towers.text import MAX_TOKENS
 from encoder.towers.text_stats import TextStats, counting, is_counted, join, pass_on
-from encoder.towers.tokens import text_of
+from encoder.towers.tokens import Tokenizer, text_of
 from encoder.towers.windows import Ids, cut, pool
 from encoder.types import Embeddings
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
-
     from encoder.towers.text import TextTower
 
 Predict = Callable[[Sequence[Ids]], Embeddings]
@@ -49,22 +47,34 @@ class WindowedTextTower:
         tokenizer: cuts nothing.
         inner: encodes windows.
         gate: which windows need not be encoded; None encodes all.
+        max_tokens: of a window, marks and prompt included.
+        prompt: is put before each text, and begins each window; the tokenizer makes the same
+            tokens of it whatever follows.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, inner: TextTower, gate: ChunkGate | None = None
+        self,
+        tokenizer: Tokenizer,
+        inner: TextTower,
+        gate: ChunkGate | None = None,
+        *,
+        max_tokens: int = MAX_TOKENS,
+        prompt: str = "",
     ) -> None:
         self._tokenizer = tokenizer
         self._inner = inner
         self._gate = gate
+        self._max_tokens = max_tokens
+        self._prompt = prompt
+        self._n_head = len(tokenizer.encode(prompt).ids) - 1
 
     def prepare(self, content: str) -> Ids:
         """All token ids, int64 [n_tokens], with the start and end marks."""
-        return np.asarray(self._tokenizer.encode(content).ids, dtype=np.int64)
+        return np.asarray(self._tokenizer.encode(self._prompt + content).ids, dtype=np.int64)
 
     def window_lengths(self, content: str) -> list[int]:
         """See `encoder.towers.tokens.TokenTower.window_lengths`."""
-        return [len(window) for window in cut(self.prepare(content), MAX_TOKENS)]
+        return [len(window) for window in self._cut(self.prepare(content))]
 
     def text_of(self, ids: Sequence[int]) -> str:
         """See `encoder.towers.tokens.TokenTower.text_of`."""
@@ -72,9 +82,9 @@ class WindowedTextTower:
 
     def forward(self, batch: Sequence[Prepared]) -> Embeddings:
         """See `encoder.towers.base.Tower.forward`."""
-        if max(map(len, batch)) <= MAX_TOKENS:
+        if max(map(len, batch)) <= self._max_tokens:
             return self._inner.forward(batch)
-        documents = [cut(ids.astype(np.int64, copy=False), MAX_TOKENS) for ids in batch]
+        documents = [self._cut(ids.astype(np.int64, copy=False)) for ids in batch]
         picked, nearest = zip(*(self._pick(windows) for windows in documents), strict=True)
         chosen = [windows[i] for windows, some in zip(documents, picked, strict=True) for i in some]
         with counting(is_counted()) as counts:
@@ -84,6 +94,9 @@ class WindowedTextTower:
             pass_on(self._sum(stats, documents, picked, ends))
         per_document = zip(np.split(rows, ends[:-1]), documents, picked, nearest, strict=True)
         return np.stack([_pool(own, *rest) for own, *rest in per_document])
+
+    def _cut(self, ids: Ids) -> list[Ids]:
+        return cut(ids, self._max_tokens, self._n_head)
 
     def _pick(self, windows: Sequence[Ids]) -> Picked:
         if len(windows) == 1 or self._gate is None:
@@ -110,6 +123,23 @@ class WindowedTextTower:
         more = np.array([lengths.sum() for lengths in skipped], np.int64)
         flops = np.array([dense_flops(shape, lengths).sum() for lengths in skipped])
         return replace(total, tokens=total.tokens + more, dense_flops=total.dense_flops + flops)
+
+
+class RoleTextTower(WindowedTextTower):
+    """Documents; ``query`` encodes what is asked on the same network, with another prompt."""
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        inner: TextTower,
+        gate: ChunkGate | None = None,
+        *,
+        query: WindowedTextTower,
+        max_tokens: int = MAX_TOKENS,
+        prompt: str = "",
+    ) -> None:
+        super().__init__(tokenizer, inner, gate, max_tokens=max_tokens, prompt=prompt)
+        self.query = query
 
 
 def _pool(

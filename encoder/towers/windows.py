@@ -13,21 +13,22 @@ from encoder.types import Embeddings
 Ids = NDArray[np.int64]
 
 
-def cut(ids: Ids, most: int) -> list[Ids]:
-    """Windows of alike length, each with the text's start and end mark.
+def cut(ids: Ids, most: int, n_head: int = 1) -> list[Ids]:
+    """Windows of alike length, each with the text's start, its prompt and its end mark.
 
     Args:
         ids: token ids of a text, marks included, int64 [n_tokens].
-        most: tokens in a window, marks included.
+        most: tokens in a window, marks and prompt included.
+        n_head: how many tokens each window begins with: the start mark, and a prompt if any.
 
     >>> [window.tolist() for window in cut(np.array([1, 7, 8, 9, 2]), 4)]
     [[1, 7, 8, 2], [1, 9, 2]]
     """
     if len(ids) <= most:
         return [ids]
-    n_windows = -(-(len(ids) - 2) // (most - 2))
-    pieces = np.array_split(ids[1:-1], n_windows)
-    return [np.concatenate([ids[:1], piece, ids[-1:]]) for piece in pieces]
+    n_windows = -(-(len(ids) - n_head - 1) // (most - n_head - 1))
+    pieces = np.array_split(ids[n_head:-1], n_windows)
+    return [np.concatenate([ids[:n_head], piece, ids[-1:]]) for piece in pieces]
 
 
 def cut_text(text: str, count: Callable[[str], int], most: float) -> list[tuple[str, int]]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from encoder.dsre.gatefile import GateFile
 from encoder.errors import ModelError
-from encoder.graphs.bert import read_bert
+from encoder.graphs.text import read_text_network
 from encoder.models.prepare.break_even import GateSubject, Run
 from encoder.models.prepare.sparse_network import SPARSE_INT8, write
 from encoder.models.sources.bundle.declaration import read_bundle
@@ -65,7 +65,7 @@ def bundle_runs(weights: Path, gate: GateFile) -> Iterator[tuple[Run, Run]]:
         gate: fitted to it.
     """
     with TemporaryDirectory() as scratch:
-        write(read_bert(weights), gate, Path(scratch) / SPARSE_INT8)
+        write(read_text_network(weights), gate, Path(scratch) / SPARSE_INT8)
         dense = OnnxSession(weights / INT8, n_threads=1)
         sparse = OnnxSession(Path(scratch) / SPARSE_INT8, n_threads=1)
         yield _runner(dense), _runner(sparse)

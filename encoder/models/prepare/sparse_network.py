@@ -53,10 +53,10 @@ def build(weights: Path, gate: GateFile, name: str) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"), TemporaryDirectory(dir=folder) as scratch:
             if not target.exists():
-                from encoder.graphs.bert import read_bert
+                from encoder.graphs.text import read_text_network
 
                 made = Path(scratch) / name
-                write(read_bert(weights), gate, made)
+                write(read_text_network(weights), gate, made)
                 made.replace(target)
     except OSError as error:
         raise ModelError(

@@ -17,6 +17,7 @@ from encoder.models.sources.bundle.kinds import kind_named
 from encoder.models.sources.bundle.kinds.base import Opening
 from encoder.models.sparsity import Sparsity, Wish
 from encoder.space import Space
+from encoder.towers.base import Tower
 from encoder.towers.lazy import LazyTower
 from encoder.types import AUDIO, IMAGE, TEXT
 
@@ -48,14 +49,21 @@ def load(
     folder = location(bundle, home)
     precision = parse_precision(bundle, quantization)
     sparsity = parse_sparsity(bundle, enable_dsre, precision)
+    asking = [name for name, part in bundle.parts.items() if kind_named(part.kind).asks]
     parts = _opened(bundle, folder, precision, sparsity, n_threads)
     model = Model(
         space=Space(bundle.embed_dim, _identity(bundle, precision, sparsity), bundle.calibration),
         towers={kind: parts[kind] for kind in _TOWERS if kind in parts},
+        queries={kind: _asking(parts[kind]) for kind in _TOWERS if kind in asking},
         transcribe=(lambda sound: parts[AUDIO].tower.transcribe(sound)) if AUDIO in parts else None,
     )
     hold(folder, model)
     return model
+
+
+def _asking(tower: LazyTower[Any]) -> Tower:
+    """The tower for what is asked, opened with the one for documents."""
+    return LazyTower(lambda: tower.tower.query)
 
 
 def _opened(

@@ -12,6 +12,7 @@ from encoder.models.sources.bundle.kinds.base import Kind
 _HERE = "encoder.models.sources.bundle.kinds"
 KINDS = {
     "minilm": f"{_HERE}.minilm",
+    "e5": f"{_HERE}.e5",
     "conse": f"{_HERE}.conse",
     "aisfx": f"{_HERE}.aisfx",
     "whisper": f"{_HERE}.whisper",

@@ -46,6 +46,7 @@ class Kind:
         prepare: takes the unpacked folder and adds what serving needs; empty for nothing.
         network: the files of its network in a folder; None if it has none of ours.
         int8_identity: what of its int8 network changes a vector.
+        asks: whether its tower has another one, ``query``, for what is asked.
         later: what is kept elsewhere and would be made on first use, by name; ``anymodal bundle
             fetch`` makes it at once. Takes the part and its folder.
         torch_network: its folder to a network of torch, for ``anymodal quantize``; empty if it
@@ -57,6 +58,7 @@ class Kind:
     prepare: str = ""
     network: Callable[[Path], Network] | None = None
     int8_identity: Callable[[], str] | None = None
+    asks: bool = False
     later: Mapping[str, Callable[[Part, Path], None]] = field(default_factory=dict)
     torch_network: str = ""
     gate_subject: str = ""

