@@ -18,7 +18,7 @@ from encoder.config import EncoderConfig
 from encoder.errors import InputError, ModelError
 from encoder.inputs import AudioFormat, Batch, read_argument
 from encoder.media.spectrogram import SpectrogramLayout
-from encoder.models.base import Model
+from encoder.models.base import Model, TextReader
 from encoder.models.open import load_model
 from encoder.observer import EncoderObserver
 from encoder.registry import registered_modalities
@@ -41,6 +41,8 @@ from encoder.types import (
     Embeddings,
     Item,
     Modality,
+    ReadText,
+    RgbPicture,
     Role,
     Utterance,
     Waveform,
@@ -280,6 +282,37 @@ class MultiModalEncoder:
                 "This model does not write down what is said.", remedy="Use bundle:default."
             )
         return self._model.transcribe(sound)
+
+    @property
+    def reads_pictures(self) -> bool:
+        """Whether the model can `read`."""
+        return self._model.reader is not None
+
+    def has_text(self, picture: RgbPicture) -> bool:
+        """Whether there may be text in a picture; much quicker than `read`.
+
+        Raises:
+            ModelError: the model reads no pictures.
+        """
+        return self._reader().has_text(picture)
+
+    def read(self, picture: RgbPicture) -> list[ReadText]:
+        """The text in a picture, line by line in reading order; empty where there is none.
+
+        Letters must be about ten pixels high: `encoder.media.image.load_image` scales a picture
+        down to ``short_side``.
+
+        Raises:
+            ModelError: the model reads no pictures.
+        """
+        return self._reader().read(picture)
+
+    def _reader(self) -> TextReader:
+        if self._model.reader is None:
+            raise ModelError(
+                "This model does not read the text in pictures.", remedy="Use bundle:multilingual."
+            )
+        return self._model.reader
 
     def window_lengths(self, text: str, role: Role = DOCUMENT) -> list[int]:
         """The tokens of each window in which a text is encoded, marks and prompt included.

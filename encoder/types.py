@@ -14,6 +14,9 @@ from encoder.errors import InputError
 Embeddings: TypeAlias = NDArray[np.float32]
 """Rows of unit length in the shared space, float32, [n, embed_dim]."""
 
+RgbPicture: TypeAlias = NDArray[np.uint8]
+"""A picture in memory, RGB [height, width, 3]."""
+
 
 # Compiled here: a search makes a hundred of them.
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
@@ -78,6 +81,18 @@ class Utterance(NamedTuple):
         Utterance(start_s=61.0, end_s=62.0, text='yes')
         """
         return Utterance(self.start_s + by_s, self.end_s + by_s, self.text)
+
+
+class ReadText(NamedTuple):
+    """A line of text in a picture.
+
+    ``box`` has its corners in pixels, (x, y) each, clockwise from where its first letter's upper
+    end is; ``confidence`` is from 0 to 1.
+    """
+
+    text: str
+    box: tuple[tuple[float, float], ...]
+    confidence: float
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from benchmarks.milvus_server import MilvusServer
 from encoder.models.sources.bundle.declaration import Bundle, read_bundle
 from encoder.models.sources.bundle.folder import bundle_folder, fetch
-from encoder.models.sources.bundle.kinds import e5
+from encoder.models.sources.bundle.kinds import e5, pp_ocr
 from encoder.space import Calibration
 from encoder.types import TEXT
 
@@ -44,6 +45,13 @@ def e5_bundle() -> Bundle:
 def e5_folder(e5_bundle: Bundle) -> Path:
     """The folder of that part."""
     return bundle_folder(e5_bundle) / TEXT
+
+
+@pytest.fixture(scope="session")
+def ocr_folder() -> Path:
+    """What reads pictures; fetched once, into the user's own cache."""
+    alone = replace(read_bundle("english"), folder_name="ocr-v1", parts={"ocr": pp_ocr.PART})
+    return fetch(alone) / "ocr"
 
 
 @pytest.fixture(scope="session")

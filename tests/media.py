@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 COLORS = ((200, 30, 30), (30, 170, 40), (40, 60, 210))
 """The scenes of `write_film`, two seconds each."""
@@ -78,6 +82,21 @@ def write_film(
         if sound:
             heard = tone(seconds, 48_000) if samples is None else samples
             _encode_sound(container, sound, heard, 48_000)
+    return path
+
+
+def write_slides(path: Path, slides: Sequence[Image], seconds_each: float = 4.0) -> Path:
+    """A film without sound that shows one picture after the other, 5 frames per second."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=5)
+        video.width, video.height = slides[0].size
+        video.pix_fmt = "yuv420p"
+        for slide in slides:
+            for _ in range(round(seconds_each * 5)):
+                container.mux(video.encode(av.VideoFrame.from_image(slide)))
+        container.mux(video.encode())
     return path
 
 

@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     transcripts: bool = True
     """Whether what is said in sounds and films is stored as text, with its time."""
 
+    read_pictures: bool = True
+    """Whether what can be read in pictures and films is stored as text, where the model reads."""
+
     calibrate: bool = True
     """Whether a store of a model that ships no constants is calibrated by itself, once it has 200
     segments of two kinds."""

@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 
 from encoder.errors import AnymodalError
 from encoder.towers.listening import listening
-from encoder.types import AUDIO, TEXT, Item, Modality, Utterance
+from encoder.types import AUDIO, IMAGE, TEXT, Item, Modality, Utterance
+from ingest.config import IngestConfig
 from ingest.language import SAMPLE_CHARS, language_of
 from ingest.types import Asset, Segment
 from search.store.schema import segment_id
 from search.types import SegmentRow
 from workers.logs import about
+from workers.reading import Reading
 from workers.reports import IngestReport
 from workers.streams import Decoded
 from workers.transcripts import Transcript
@@ -37,10 +39,16 @@ class Encoding:
         encoder: embeds the segments.
         report: takes the failures and the seconds of each stage.
         transcripts: also make text segments of what is said.
+        config: how pictures are decoded to be read; None where their text is not wanted.
     """
 
     def __init__(
-        self, encoder: MultiModalEncoder, report: IngestReport, *, transcripts: bool = True
+        self,
+        encoder: MultiModalEncoder,
+        report: IngestReport,
+        *,
+        transcripts: bool = True,
+        config: IngestConfig | None = None,
     ) -> None:
         self.rows: dict[str, list[SegmentRow]] = defaultdict(list)
         self.finished: set[str] = set()
@@ -50,6 +58,8 @@ class Encoding:
         self._wants_transcripts = transcripts
         self._failed: set[str] = set()
         self._transcripts: dict[str, Transcript] = {}
+        self._config = config if encoder.reads_pictures else None
+        self._readings: dict[str, Reading] = {}
         self._samples: dict[str, str] = defaultdict(str)
 
     def language_of(self, asset_id: str) -> str:
@@ -88,20 +98,29 @@ class Encoding:
             self._report.spend("decode", step.busy_s)
         ended = [step.asset for step in steps if step.asset.asset_id not in self._failed]
         with self._report.timed("transcribe"):
-            said = [pair for asset in ended for pair in self._said(asset)]
-        if said:
-            self._encode(TEXT, said)
+            said = {asset.asset_id: list(self._said(asset)) for asset in ended}
+        texts = [
+            (asset, segment)
+            for asset in ended
+            for segment in [*said[asset.asset_id], *self._written(asset, len(said[asset.asset_id]))]
+        ]
+        if texts:
+            self._encode(TEXT, texts)
         self.finished |= {asset.asset_id for asset in ended} - self._failed
 
-    def _said(self, asset: Asset) -> Iterator[Pair]:
+    def _written(self, asset: Asset, first_index: int) -> Iterator[Segment]:
+        """What was read, as text segments."""
+        reading = self._readings.pop(asset.asset_id, None)
+        return reading.segments(first_index) if reading else iter(())
+
+    def _said(self, asset: Asset) -> Iterator[Segment]:
         """What was said, as text segments with their times."""
         transcript = self._transcripts.pop(asset.asset_id, None)
         sentences = transcript.end() if transcript else []
         for index, (start_s, end_s, text) in enumerate(sentences):
-            segment = Segment(
+            yield Segment(
                 asset.asset_id, TEXT, index, text, start_s=start_s, end_s=end_s, snippet=text
             )
-            yield asset, segment
 
     def _encode(self, modality: Modality, pairs: Sequence[Pair]) -> None:
         """Encode together; if that fails, one by one, so that one bad item harms only its asset."""
@@ -124,6 +143,17 @@ class Encoding:
                 self._samples[asset.asset_id] += segment.content + "\n"
         if heard:
             self._note(pairs, heard)
+        if modality == IMAGE and self._config:
+            self._read(pairs, self._config)
+
+    def _read(self, pairs: Sequence[Pair], config: IngestConfig) -> None:
+        """Hand each picture to the reading of its asset."""
+        with self._report.timed("read"):
+            for asset, segment in pairs:
+                reading = self._readings.setdefault(
+                    asset.asset_id, Reading(self._encoder, asset, config)
+                )
+                reading.add(segment)
 
     def _note(self, pairs: Sequence[Pair], heard: Sequence[Sequence[Utterance]]) -> None:
         """Hand each window and what was heard in it to the transcript of its asset."""
@@ -140,6 +170,7 @@ class Encoding:
                 self._report.fail(asset.uri, error)
         self._failed.add(asset.asset_id)
         self._transcripts.pop(asset.asset_id, None)
+        self._readings.pop(asset.asset_id, None)
 
 
 def _row(segment: Segment, embedding: NDArray[np.float32], fingerprint: str) -> SegmentRow:

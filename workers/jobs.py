@@ -70,7 +70,8 @@ class IngestJob:
     """Ingests files with one encoder into one store.
 
     Safe to repeat: what is stored already is not encoded again, and every write is an upsert.
-    With ``transcripts``, what is said in sounds and films is stored as text with its time.
+    With ``transcripts``, what is said in sounds and films is stored as text with its time; with
+    ``read_pictures``, what can be read in pictures and films, where the model reads.
     """
 
     encoder: MultiModalEncoder
@@ -79,6 +80,7 @@ class IngestJob:
     batch_segments: int = 64
     decode_threads: int = 2
     transcripts: bool = True
+    read_pictures: bool = True
     exclusive: Callable[[Iterable[str]], AbstractContextManager[None]] = commit_alone
     facts_of: Callable[[str], Mapping[str, Any]] = no_facts
     """What is known of a file besides what it says itself: tags and metadata of an upload."""
@@ -135,7 +137,12 @@ class IngestJob:
         return located
 
     def _encode(self, assets: Sequence[Asset], report: IngestReport) -> Encoding:
-        encoding = Encoding(self.encoder, report, transcripts=self.transcripts)
+        encoding = Encoding(
+            self.encoder,
+            report,
+            transcripts=self.transcripts,
+            config=self.config if self.read_pictures else None,
+        )
         batches = decode_side_by_side(
             assets,
             lambda asset: segments(asset, self.config),

@@ -121,6 +121,7 @@ def ingest_shared(
         batch_segments=settings.batch_segments,
         decode_threads=settings.decode_threads,
         transcripts=settings.transcripts,
+        read_pictures=settings.read_pictures,
         exclusive=shared_board().exclusive,
         facts_of=shared_uploads().facts_of,
     )

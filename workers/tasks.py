@@ -40,6 +40,7 @@ def ingest_shard(
             decode_threads=settings.decode_threads,
             facts_of=shared_uploads().facts_of,
             transcripts=settings.transcripts,
+            read_pictures=settings.read_pictures,
         )
         report = job.run(paths, labels=labels).as_json()
     except Exception as error:

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from encoder.space import Space
 from encoder.towers.base import Tower
-from encoder.types import Modality, Utterance, Waveform
+from encoder.types import Modality, ReadText, RgbPicture, Utterance, Waveform
+
+
+class TextReader(Protocol):
+    """Reads the text in pictures; safe to use from threads."""
+
+    def has_text(self, picture: RgbPicture) -> bool:
+        """Whether there may be text in a picture; takes a fraction of the time of `read`."""
+        ...
+
+    def read(self, picture: RgbPicture) -> list[ReadText]:
+        """The lines of text in a picture, in reading order; none where `has_text` sees none."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -24,6 +37,9 @@ class Model:
 
     transcribe: Callable[[Waveform], list[Utterance]] | None = None
     """What is said in a sound, where the model can hear words."""
+
+    reader: TextReader | None = None
+    """Reads the text in pictures, where the model can."""
 
     cuts: tuple[int, ...] = ()
     """Dimensions that an embedding may be cut to (Matryoshka, Kusupati et al. 2022)."""

@@ -50,6 +50,7 @@ class TinyEncoder:
     space = SPACE
     embed_dim = DIM
     modalities = frozenset({TEXT, IMAGE, AUDIO})
+    reads_pictures = False
 
     def window_lengths(self, text: str, _role: Role = "document") -> list[int]:
         return [len(text.split())]

@@ -22,6 +22,7 @@ from encoder.towers.lazy import LazyTower
 from encoder.types import AUDIO, IMAGE, TEXT
 
 _TOWERS = (TEXT, IMAGE, AUDIO)
+_READER = "ocr"
 
 
 def load(
@@ -56,6 +57,7 @@ def load(
         towers={kind: parts[kind] for kind in _TOWERS if kind in parts},
         queries={kind: _asking(parts[kind]) for kind in _TOWERS if kind in asking},
         transcribe=(lambda sound: parts[AUDIO].tower.transcribe(sound)) if AUDIO in parts else None,
+        reader=parts.get(_READER),
     )
     hold(folder, model)
     return model
@@ -84,7 +86,7 @@ def _opened(
 
 def _identity(bundle: Bundle, precision: Precision, sparsity: Sparsity | None) -> dict[str, str]:
     """Everything that changes a vector; calibration does not."""
-    parts = bundle.parts.values()
+    parts = [part for part in bundle.parts.values() if kind_named(part.kind).makes_vectors]
     tables = hashlib.sha256()
     for path in sorted(path for part in parts for path in part.tables.values()):
         tables.update(path.name.encode() + path.read_bytes())

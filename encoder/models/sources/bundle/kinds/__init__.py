@@ -16,6 +16,7 @@ KINDS = {
     "conse": f"{_HERE}.conse",
     "aisfx": f"{_HERE}.aisfx",
     "whisper": f"{_HERE}.whisper",
+    "pp_ocr": f"{_HERE}.pp_ocr",
 }
 """The module of each, which has a ``KIND``."""
 

@@ -44,6 +44,7 @@ class Kind:
     Args:
         open: a tower, or what the part does otherwise.
         prepare: takes the unpacked folder and adds what serving needs; empty for nothing.
+        makes_vectors: whether a vector depends on it; else it is no part of the space's identity.
         network: the files of its network in a folder; None if it has none of ours.
         int8_identity: what of its int8 network changes a vector.
         asks: whether its tower has another one, ``query``, for what is asked.
@@ -56,6 +57,7 @@ class Kind:
 
     open: Callable[[Opening], Any]
     prepare: str = ""
+    makes_vectors: bool = True
     network: Callable[[Path], Network] | None = None
     int8_identity: Callable[[], str] | None = None
     asks: bool = False

@@ -1,0 +1,112 @@
+"""Where lines of text are: from a map of probabilities to boxes. Pure.
+
+The detector marks the core of each line, which is thinner than its letters (Differentiable
+Binarization, Liao et al. 2020). A box is the smallest rectangle, turned as the line is, around one
+connected core, and then grown to the letters' height.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Box: TypeAlias = NDArray[np.float32]
+"""The corners of a line, float32 [4, 2] as (x, y) in pixels: top left, top right, bottom right,
+bottom left, as its text is read."""
+
+_THRESHOLD = 0.3
+"""Above it a pixel belongs to a core (as the detector was trained)."""
+
+_LEAST_MEAN = 0.6
+"""Cores below this mean probability are no text."""
+
+_GROWTH = 1.5
+"""A core grows by this much of its area, over its circumference, to each side."""
+
+_LEAST_SIDE = 3.0
+"""Thinner cores are specks."""
+
+_COARSE_DEGREES = np.arange(-45.0, 45.0)
+_FINE_DEGREES = np.arange(-1.0, 1.01, 0.1)
+
+
+def find_boxes(probabilities: NDArray[np.float32], most: int) -> list[Box]:
+    """The lines of text in a map [height, width], the largest ``most`` of them."""
+    from scipy import ndimage
+
+    cores, n_cores = ndimage.label(probabilities > _THRESHOLD, np.ones((3, 3)))
+    if not n_cores:
+        return []
+    means = ndimage.mean(probabilities, cores, np.arange(1, n_cores + 1))
+    places = ndimage.find_objects(cores)
+    found: list[tuple[float, Box]] = []
+    for number, (place, mean) in enumerate(zip(places, means, strict=True), start=1):
+        if mean < _LEAST_MEAN:
+            continue
+        rows, columns = place
+        outline = _outline(cores[place] == number) + np.array([columns.start, rows.start])
+        width, height, box = _grown(outline)
+        if min(width, height) >= _LEAST_SIDE:
+            found.append((width * height, box))
+    found.sort(key=lambda one: -one[0])
+    return [box for _, box in found[:most]]
+
+
+def scaled(box: Box, x: float, y: float) -> Box:
+    """The box in a picture that is so many times wider and higher."""
+    return box * np.array([x, y], np.float32)
+
+
+def size_of(box: Box) -> tuple[float, float]:
+    """Width and height of a box, along its line and across it."""
+    across, down = box[1] - box[0], box[3] - box[0]
+    return float(np.hypot(*across)), float(np.hypot(*down))
+
+
+def _outline(core: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """The corners of the first and the last pixel of each row, [n, 2] as (x, y)."""
+    rows = np.arange(len(core), dtype=np.float32)
+    first = core.argmax(axis=1).astype(np.float32)
+    last = core.shape[1] - core[:, ::-1].argmax(axis=1).astype(np.float32)
+    corners = [(first, rows), (first, rows + 1), (last, rows), (last, rows + 1)]
+    return np.concatenate([np.stack(corner, axis=1) for corner in corners])
+
+
+def _grown(outline: NDArray[np.float32]) -> tuple[float, float, Box]:
+    """Width, height and corners of the smallest rectangle around points, after it grew.
+
+    The sizes are those before.
+    """
+    degrees = _best(outline, _COARSE_DEGREES)
+    degrees = _best(outline, degrees + _FINE_DEGREES)
+    across, down = _axes(np.array([degrees]))
+    x, y = outline @ across[0], outline @ down[0]
+    left, right, top, bottom = x.min(), x.max(), y.min(), y.max()
+    width, height = float(right - left), float(bottom - top)
+    by = width * height * _GROWTH / (2 * (width + height))
+    corners = np.array(
+        [
+            (left - by, top - by),
+            (right + by, top - by),
+            (right + by, bottom + by),
+            (left - by, bottom + by),
+        ]
+    )
+    box = corners @ np.stack([across[0], down[0]])
+    return width, height, box.astype(np.float32)
+
+
+def _best(outline: NDArray[np.float32], degrees: NDArray[np.float64]) -> float:
+    """The turn at which the rectangle around the points is smallest; of equals the least."""
+    across, down = _axes(degrees)
+    areas = np.ptp(outline @ across.T, axis=0) * np.ptp(outline @ down.T, axis=0)
+    return float(min(zip(areas.round(1), abs(degrees), degrees, strict=True))[2])
+
+
+def _axes(degrees: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Unit vectors along and across lines of these turns, [n, 2] each as (x, y)."""
+    turn = np.deg2rad(degrees)
+    across = np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    return across, np.stack([-across[:, 1], across[:, 0]], axis=1)

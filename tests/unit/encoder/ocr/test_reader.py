@@ -1,0 +1,84 @@
+"""PP-OCR on pages that are drawn here with Pillow's own font."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from encoder.ocr.open import LazyReader, open_reader
+from encoder.ocr.reader import Limits, Reader
+
+LINES = ("The ferry to the islands", "leaves at half past nine", "from the northern pier.")
+
+
+def page(
+    size: tuple[int, int] = (640, 400), px: int = 24, lines: tuple[str, ...] = LINES
+) -> Image.Image:
+    image = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(image)
+    for row, line in enumerate(lines):
+        draw.text((60, 60 + row * px * 2), line, fill="black", font=ImageFont.load_default(px))
+    return image
+
+
+def blobs(width: int = 640, height: int = 480) -> NDArray[np.uint8]:
+    noise = np.random.default_rng(1).integers(0, 255, (6, 8, 3), dtype=np.uint8)
+    return np.array(Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC))
+
+
+@pytest.fixture(scope="module")
+def reader(ocr_folder: Path) -> Reader:
+    return open_reader(ocr_folder, n_threads=1)
+
+
+def test_lines_are_read_in_order_with_their_places(reader: Reader) -> None:
+    found = reader.read(np.asarray(page()))
+    assert tuple(line.text for line in found) == LINES
+    assert all(line.confidence > 0.9 for line in found)
+    (left, top), (right, _), (_, bottom), _ = found[1].box
+    assert (left, top) == pytest.approx((60, 110), abs=12)
+    assert right - left == pytest.approx(ImageFont.load_default(24).getlength(LINES[1]), abs=20)
+    assert 20 < bottom - top < 60
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270, 4])
+def test_turned_pages_are_read_too(reader: Reader, degrees: int) -> None:
+    turned = page().rotate(degrees, Image.Resampling.BICUBIC, expand=True, fillcolor="white")
+    assert [line.text for line in reader.read(np.asarray(turned))] == list(LINES)
+
+
+def test_small_letters_on_a_large_page_are_read(reader: Reader) -> None:
+    small = page((1920, 1080), 14, ("A short notice on a large screen.",))
+    (line,) = reader.read(np.asarray(small))
+    assert line.text == "A short notice on a large screen."
+
+
+def test_pictures_without_text_are_passed_over(reader: Reader) -> None:
+    for picture in (blobs(), blobs(33, 700), np.zeros((20, 20, 3), np.uint8)):
+        assert not reader.has_text(picture)
+        assert reader.read(picture) == []
+
+
+def test_text_on_a_photo_is_found(reader: Reader) -> None:
+    photo = Image.fromarray(blobs())
+    ImageDraw.Draw(photo).text((200, 220), "BAKERY", fill="white", font=ImageFont.load_default(48))
+    assert [line.text for line in reader.read(np.asarray(photo))] == ["BAKERY"]
+
+
+def test_limits_hold(ocr_folder: Path) -> None:
+    few = open_reader(ocr_folder, 1, Limits(max_lines=2))
+    assert len(few.read(np.asarray(page()))) == 2
+    narrow = open_reader(ocr_folder, 1, Limits(max_width=700))
+    assert [line.text for line in narrow.read(np.asarray(page()))] == [LINES[0]]
+
+
+def test_a_reader_loads_on_first_use(tmp_path: Path, ocr_folder: Path) -> None:
+    folder = tmp_path / "ocr"
+    reader = LazyReader(folder, 1)
+    folder.symlink_to(ocr_folder)
+    assert reader.has_text(np.asarray(page()))
+    assert [line.text for line in reader.read(np.asarray(page()))] == list(LINES)

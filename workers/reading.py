@@ -1,0 +1,140 @@
+"""What is read in pictures and in the frames of films, as text of their asset.
+
+Frames are read as they were decoded; a picture that may hold text is decoded once more, since the
+size that towers look at leaves small letters unreadable. Frames that show the same text are one
+passage, from the first of them to the end of the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from encoder.errors import MediaError
+from encoder.types import IMAGE, TEXT, ReadText, RgbPicture
+from ingest import IngestConfig, picture
+from ingest.split import split_text
+from ingest.types import Asset, Segment
+
+if TYPE_CHECKING:
+    from encoder import MultiModalEncoder
+
+_SHORT_SIDE = 1600
+"""A page of A4 at 190 dpi."""
+
+_SAME = 0.8
+"""Texts of two frames that agree in so much of their characters are one text, read twice."""
+
+
+@dataclass(frozen=True)
+class Passage:
+    """Text that was read, where and when.
+
+    Args:
+        lines: of a picture or a frame; boxes are in parts of its width and height.
+        start_s: when it appears, of a film.
+        end_s: when it is gone.
+    """
+
+    lines: Sequence[ReadText]
+    start_s: float | None = None
+    end_s: float | None = None
+
+    @property
+    def text(self) -> str:
+        """Line by line."""
+        return "\n".join(line.text for line in self.lines)
+
+
+class Reading:
+    """The texts in the pictures of one asset, which come in order of time.
+
+    Args:
+        encoder: reads.
+        asset: the picture or the film.
+        config: how it is decoded.
+    """
+
+    def __init__(self, encoder: MultiModalEncoder, asset: Asset, config: IngestConfig) -> None:
+        self._encoder = encoder
+        self._asset = asset
+        self._config = config
+        self._passages: list[Passage] = []
+
+    def add(self, frame: Segment) -> None:
+        """Read the next picture."""
+        if not self._encoder.has_text(frame.content):
+            return
+        shown = self._in_detail(frame)
+        lines = [_relative(line, shown) for line in self._encoder.read(shown)]
+        if not lines:
+            return
+        passage = Passage(lines, frame.start_s, frame.end_s)
+        if self._passages and _goes_on(self._passages[-1], passage):
+            self._passages[-1] = _joined(self._passages[-1], passage)
+        else:
+            self._passages.append(passage)
+
+    def segments(self, first_index: int) -> Iterator[Segment]:
+        """Text segments of all that was read, no longer than those of other texts."""
+        windows = (
+            (passage, text, lines)
+            for passage in self._passages
+            for text, lines in _windows(passage.lines, self._config)
+        )
+        for index, (passage, text, _) in enumerate(windows, first_index):
+            yield Segment(
+                self._asset.asset_id,
+                TEXT,
+                index,
+                text,
+                start_s=passage.start_s,
+                end_s=passage.end_s,
+                snippet=text,
+            )
+
+    def _in_detail(self, frame: Segment) -> RgbPicture:
+        """A picture larger than it is encoded; as it is where that cannot be had."""
+        shown: RgbPicture = frame.content
+        sides = self._asset.metadata.get("width"), self._asset.metadata.get("height")
+        is_larger = all(isinstance(side, int) and side > min(shown.shape[:2]) for side in sides)
+        if self._asset.modality != IMAGE or not is_larger:
+            return shown
+        try:
+            finer = self._config.model_copy(update={"image_short_side": _SHORT_SIDE})
+            detailed: RgbPicture = picture(self._asset, 0.0, finer).content
+        except MediaError:
+            return shown
+        return detailed
+
+
+def _relative(line: ReadText, shown: RgbPicture) -> ReadText:
+    """With its box in parts of the picture's width and height."""
+    height, width = shown.shape[:2]
+    return line._replace(box=tuple((x / width, y / height) for x, y in line.box))
+
+
+def _goes_on(before: Passage, now: Passage) -> bool:
+    """Whether the next frame shows the same text."""
+    return SequenceMatcher(None, before.text, now.text, autojunk=False).ratio() >= _SAME
+
+
+def _joined(before: Passage, now: Passage) -> Passage:
+    """One passage of two, with the reading that is surer."""
+    surer = max(before, now, key=lambda one: sum(line.confidence for line in one.lines))
+    return Passage(surer.lines, before.start_s, now.end_s)
+
+
+def _windows(
+    lines: Sequence[ReadText], config: IngestConfig
+) -> Iterator[tuple[str, list[ReadText]]]:
+    """Pieces of text, each with the lines that it has a part of."""
+    text = "\n".join(line.text for line in lines)
+    ends = np.cumsum([len(line.text) + 1 for line in lines])
+    for start, end in split_text(text, config.text_window_chars, config.text_overlap_chars):
+        first, last = np.searchsorted(ends, [start, end - 1], "right")
+        yield text[start:end], list(lines[first : last + 1])
