@@ -8,6 +8,8 @@ from typing import Any
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from encoder.models.spec import DEFAULT_MODEL
+
 
 class EncoderConfig(BaseSettings):
     """How `encoder.MultiModalEncoder` runs; each field is also ``ANYMODAL_ENCODER__<FIELD>``.
@@ -18,8 +20,8 @@ class EncoderConfig(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="ANYMODAL_ENCODER__", frozen=True, extra="forbid")
 
-    model: str = "bundle:default"
-    """Where the weights come from: ``bundle:default``, ``hf:org/name@revision``, ``dir:path``."""
+    model: str = DEFAULT_MODEL
+    """Where the weights come from: ``bundle:name``, ``hf:org/name@revision``, ``dir:path``."""
 
     device: str | None = None
     """A torch device for hub models, such as ``cuda:0``; None lets the model choose."""

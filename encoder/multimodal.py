@@ -111,7 +111,7 @@ class MultiModalEncoder:
     Safe to use from several threads; towers load on first use.
 
     Args:
-        model: ``bundle:default`` (offline), ``hf:org/name@revision`` or ``dir:path``.
+        model: ``bundle:name`` (offline), ``hf:org/name@revision`` or ``dir:path``.
         device: a torch device for hub models.
         enable_dsre: dynamic sparse inference: long texts with fewer tokens from layer to layer,
             short ones as without it. True asks for it; ``auto`` takes it where the model has a
@@ -148,10 +148,10 @@ class MultiModalEncoder:
     ) -> None:
         self._config = config or EncoderConfig()
         self._observer = observer
-        spec = model or self._config.model
+        self._name = model or self._config.model
         started = perf_counter()
         self._model = load_model(
-            spec,
+            self._name,
             device=device or self._config.device,
             n_threads=self._config.n_threads,
             quantization=quantization or self._config.quantization,
@@ -163,6 +163,11 @@ class MultiModalEncoder:
         self._space = replace(self._model.space, asymmetric=_asymmetric(self._model))
         self._plugins: dict[tuple[Modality, Role], Tower] = {}
         self._lock = Lock()
+
+    @property
+    def model(self) -> str:
+        """The name by which the model was loaded."""
+        return self._name
 
     @property
     def space(self) -> Space:

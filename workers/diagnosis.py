@@ -36,11 +36,10 @@ def _look(part: str, look: Callable[[], tuple[str, dict[str, Any]]]) -> Finding:
 
 
 def _model() -> tuple[str, dict[str, Any]]:
-    from encoder.config import EncoderConfig
     from workers import resources
 
-    space = resources.shared_encoder().space
-    name = EncoderConfig().model
+    encoder = resources.shared_encoder()
+    space, name = encoder.space, encoder.model
     facts = {
         "model": name,
         "space": space.fingerprint,

@@ -16,6 +16,7 @@ from workers.config import Settings
 
 if TYPE_CHECKING:
     from encoder import MultiModalEncoder
+    from encoder.config import EncoderConfig
     from ingest.config import IngestConfig
     from search.store.base import VectorStore
     from workers.job_types import Labels
@@ -26,7 +27,12 @@ _opened: VectorStore | None = None
 
 
 def shared_encoder() -> MultiModalEncoder:
-    """The process's encoder."""
+    """The process's encoder: of the model that is asked for, or of the one that made the store.
+
+    Raises:
+        ModelError: it cannot be loaded.
+        StoreUnavailableError: no model is asked for, and the store's server does not answer.
+    """
     with _lock:
         return _encoder()
 
@@ -158,12 +164,22 @@ def _encoder() -> MultiModalEncoder:
     # Serving defaults to what is fast; ANYMODAL_ENCODER__QUANTIZATION=none asks for float32,
     # ANYMODAL_ENCODER__ENABLE_DSRE=false for all tokens.
     asked_for = config.model_fields_set
-    return MultiModalEncoder(
-        quantization=None if "quantization" in asked_for else "auto",
-        enable_dsre=None if "enable_dsre" in asked_for else "auto",
-        config=config,
-        observer=CountedEncoder(),
-    )
+    fast = {name: "auto" for name in ("quantization", "enable_dsre") if name not in asked_for}
+    config = config.model_copy(update=fast)
+    return MultiModalEncoder(_model_of(config), config=config, observer=CountedEncoder())
+
+
+def _model_of(config: EncoderConfig) -> str:
+    """The model that is asked for; where that is the default, the bundle that made the store."""
+    from encoder.models.spaces import bundle_of
+    from encoder.models.spec import DEFAULT_MODEL, ModelSpec
+    from search.store.open import stored_spaces
+
+    if config.model != DEFAULT_MODEL:
+        return config.model
+    spaces = stored_spaces(Settings().store)
+    made = bundle_of(spaces, config.quantization, config.enable_dsre) if spaces else None
+    return made or str(ModelSpec.parse(config.model))
 
 
 def _store(encoder: MultiModalEncoder, *, create: bool = True) -> VectorStore:

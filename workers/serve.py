@@ -48,8 +48,6 @@ logger = logging.getLogger(__name__)
 @contextmanager
 def services(config: ApiConfig) -> Iterator[Services]:
     """Open model and store once for this process, warm; close them afterwards."""
-    from encoder.config import EncoderConfig
-
     access = access_for(config, KeyRing(keys_path(config)))
     metrics = Metrics()
     with ExitStack() as stack:
@@ -93,7 +91,7 @@ def services(config: ApiConfig) -> Iterator[Services]:
             tokens=model,
             warm=lambda: warm_up(model, None),
             modalities=sorted(map(str, model.modalities)),
-            model=EncoderConfig().model,
+            model=model.model,
         )
 
 

@@ -11,6 +11,9 @@ from encoder.models.sources.bundle.declaration import resolve
 
 Kind: TypeAlias = Literal["bundle", "hf", "dir"]
 
+DEFAULT_MODEL = "bundle:default"
+"""The model where none is named: a bundle, and for a store that a bundle made, that one."""
+
 _KINDS = "Use bundle:default, hf:org/name, hf:org/name@revision or dir:path."
 
 
@@ -52,6 +55,15 @@ class ModelSpec:
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.name}" + (f"@{self.revision}" if self.revision else "")
+
+
+def stands_for(name: str, model: str) -> bool:
+    """Whether who asks for ``name`` is content with ``model``, as with any bundle for the default.
+
+    >>> stands_for("bundle:default", "bundle:english"), stands_for("bundle:default", "hf:a/b")
+    (True, False)
+    """
+    return name == model or (name == DEFAULT_MODEL and model.startswith("bundle:"))
 
 
 def _existing(folder: Path) -> str:

@@ -62,11 +62,14 @@ def prepare_collections(
 
 
 def _mismatch(shown: str, spaces: Sequence[str], fingerprint: str) -> SpaceMismatchError:
+    from encoder.models.spaces import describe
+
     return SpaceMismatchError(
-        f"The store {shown} holds embeddings of the space {', '.join(spaces)}, "
-        f"and this encoder makes those of the space {fingerprint}: they cannot be compared.",
-        remedy="Ingest the content again into another --store, or use the model and settings with "
-        "which this one was made.",
+        f"The store {shown} holds embeddings of the space {', '.join(map(describe, spaces))}, "
+        f"and this encoder makes those of the space {describe(fingerprint)}: they cannot be "
+        "compared.",
+        remedy="Use the model and settings with which the store was made (--model), or ingest the "
+        "content again into another --store.",
     )
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from encoder.errors import InputError
 from search.errors import StoreMissingError
+from search.store.schema import spaces_among
 
 if TYPE_CHECKING:
     from encoder.space import Calibration
@@ -71,6 +72,28 @@ def open_store(
         new_space=new_space,
         create=create,
     )
+
+
+def stored_spaces(uri: str | None, prefix: str = "anymodal") -> list[str]:
+    """The fingerprints of the spaces of which a store holds embeddings; of none if there is none.
+
+    Raises:
+        StoreUnavailableError: the server does not answer.
+        InputError: not a URI of `open_store`.
+    """
+    if uri == "memory:":
+        return []
+    target = store_target(uri)
+    if isinstance(target, Path):
+        # Lite has a folder for each collection; they can be seen while another process holds it.
+        return spaces_among([path.name for path in (target / "collections").glob("*")], prefix)
+    from search.store.milvus_link import MilvusLink
+
+    link = MilvusLink(target, timeout_s=30.0, connect_timeout_s=10.0)
+    try:
+        return spaces_among(link.call("list_collections"), prefix)
+    finally:
+        link.close()
 
 
 def check_store(folder: Path) -> None:

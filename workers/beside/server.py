@@ -14,6 +14,7 @@ from threading import Event, Thread
 from typing import Any
 
 from encoder.errors import AnymodalError, InputError
+from encoder.models.spec import stands_for
 from workers.beside.place import attach, is_mine
 
 logger = logging.getLogger(__name__)
@@ -124,7 +125,7 @@ class _Desk:
             _tell(stream, {"error": failure})
 
     def _check_model(self, wanted: str | None) -> None:
-        if wanted not in (None, self._model):
+        if wanted and not stands_for(wanted, self._model):
             raise InputError(
                 "--model",
                 got=f"{wanted}, while a server with {self._model} holds the store",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from encoder.errors import InputError
+from encoder.models.spec import stands_for
 from encoder.space import l2_normalize
 from encoder.types import TEXT, Embeddings, Item
 from search.api.openai.requests import EmbeddingsRequest, InputIn
@@ -58,7 +59,7 @@ def encode(services: Services, asked: EmbeddingsRequest, turn: Turn) -> Encoded:
 
 
 def _check_model(services: Services, asked: EmbeddingsRequest) -> None:
-    if asked.model not in (None, "", services.model):
+    if asked.model and not stands_for(asked.model, services.model):
         raise NotFoundError(f"The model {asked.model!r} is not served.", f"Use {services.model}.")
     known = [*services.tokens.cuts, services.encoder.space.embed_dim]
     if asked.dimensions is not None and asked.dimensions not in known:

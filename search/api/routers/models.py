@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from encoder.models.spec import stands_for
 from search.api.auth import READ
 from search.api.depends import Parts, refusals
 from search.api.openai.requests import ModelOut, ModelsAnswer
@@ -24,7 +25,7 @@ async def list_models(services: Parts) -> ModelsAnswer:
 @router.get("/v1/models/{model:path}", operation_id="get_model", responses=refusals(404))
 async def get_model(model: str, services: Parts) -> ModelOut:
     """One model."""
-    if model != services.model:
+    if not stands_for(model, services.model):
         raise NotFoundError(f"The model {model!r} is not served.", f"Use {services.model}.")
     return _described(services)
 

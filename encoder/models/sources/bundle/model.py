@@ -53,7 +53,7 @@ def load(
     asking = [name for name, part in bundle.parts.items() if kind_named(part.kind).asks]
     parts = _opened(bundle, folder, precision, sparsity, n_threads)
     model = Model(
-        space=Space(bundle.embed_dim, _identity(bundle, precision, sparsity), bundle.calibration),
+        space=_space(bundle, precision, sparsity),
         towers={kind: parts[kind] for kind in _TOWERS if kind in parts},
         queries={kind: _asking(parts[kind]) for kind in _TOWERS if kind in asking},
         transcribe=(lambda sound: parts[AUDIO].tower.transcribe(sound)) if AUDIO in parts else None,
@@ -66,6 +66,17 @@ def load(
 def _asking(tower: LazyTower[Any]) -> Tower:
     """The tower for what is asked, opened with the one for documents."""
     return LazyTower(lambda: tower.tower.query)
+
+
+def space_of(bundle: Bundle, quantization: str | None, enable_dsre: Wish) -> Space:
+    """The space of a bundle with these settings, see `load`; the bundle need not be there."""
+    precision = parse_precision(bundle, quantization)
+    sparsity = parse_sparsity(bundle, enable_dsre, precision)
+    return _space(bundle, precision, sparsity)
+
+
+def _space(bundle: Bundle, precision: Precision, sparsity: Sparsity | None) -> Space:
+    return Space(bundle.embed_dim, _identity(bundle, precision, sparsity), bundle.calibration)
 
 
 def _opened(
