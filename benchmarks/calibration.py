@@ -71,7 +71,7 @@ def quality(corpus: Corpus, encoder: MultiModalEncoder) -> str:
 
 def _sample(rows: Embeddings) -> Embeddings:
     chosen = np.random.default_rng(0).permutation(len(rows))[:MAX_VECTORS]
-    return rows[np.sort(chosen)]
+    return rows[np.sort(chosen), None]
 
 
 def _judged(

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from encoder.towers.base import Prepared, Tower
+from encoder.errors import ModelError
+from encoder.towers.base import Prepared, Tower, n_rows_of
 from encoder.types import Embeddings
 
 # Tokenizing, resizing and spectrograms release the GIL for most of their time.
@@ -39,13 +40,29 @@ def bucket_by_length(
 
 
 def scatter(
-    parts: Sequence[tuple[Sequence[int], Embeddings]], n_rows: int, embed_dim: int
+    parts: Sequence[tuple[Sequence[int], Embeddings]], n_items: int, n_rows: int, embed_dim: int
 ) -> Embeddings:
-    """Put the rows of each part at its indices; float32 [n_rows, embed_dim]."""
-    rows = np.zeros((n_rows, embed_dim), np.float32)
+    """Put the rows of each part's items at its indices; float32 [n_items, n_rows, embed_dim]."""
+    rows = np.zeros((n_items, n_rows, embed_dim), np.float32)
     for indices, embeddings in parts:
         rows[list(indices)] = embeddings
     return rows
+
+
+def forward_all(tower: Tower, batch: Sequence[Prepared]) -> Embeddings:
+    """The rows of each prepared item, float32 [len(batch), n_rows, embed_dim].
+
+    Raises:
+        ModelError: the tower does not return as many as its ``n_rows`` says.
+    """
+    rows, n_rows = tower.forward(batch), n_rows_of(tower)
+    if len(rows) != len(batch) * n_rows:
+        raise ModelError(
+            f"{type(tower).__name__}.forward returned {len(rows)} rows for {len(batch)} items "
+            f"of {n_rows} rows.",
+            remedy="Have the tower return n_rows rows for each item, item by item.",
+        )
+    return rows.reshape(len(batch), n_rows, -1)
 
 
 def prepare_all(tower: Tower, contents: Sequence[Any]) -> list[Prepared]:

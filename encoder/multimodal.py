@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from encoder.batching import bucket_by_length, prepare_all, scatter
+from encoder.batching import bucket_by_length, forward_all, prepare_all, scatter
 from encoder.config import EncoderConfig
 from encoder.errors import InputError, ModelError
 from encoder.inputs import AudioFormat, Batch, read_argument
@@ -25,7 +25,7 @@ from encoder.registry import registered_modalities
 from encoder.runtime.side_by_side import all_at_once
 from encoder.space import Space, l2_normalize
 from encoder.towers import video as video_tower
-from encoder.towers.base import Tower
+from encoder.towers.base import Tower, n_rows_of
 from encoder.towers.encoded import Encoded
 from encoder.towers.lazy import LazyTower
 from encoder.towers.listening import is_listening, listening, tell
@@ -54,7 +54,8 @@ class MultiModalEmbeddings:
     """What `MultiModalEncoder.encode_multimodal` returns.
 
     Each embedding is float32 and of unit length: [embed_dim] for one value, [n, embed_dim] for a
-    list. A modality that was not passed is None.
+    list. A modality that was not passed is None. Where a model makes several rows for an item, it
+    is the first; `MultiModalEncoder.encode_rows` returns all.
     """
 
     by_modality: Mapping[Modality, Embeddings]
@@ -259,22 +260,44 @@ class MultiModalEncoder:
     def encode_items(self, items: Sequence[Item]) -> Embeddings:
         """Encode mixed items; float32 unit rows [len(items), embed_dim], in their order.
 
+        Of items that have several rows, the first.
+
         Raises:
             InputError: this model has no tower for an item's modality.
         """
+        parts = [(places, rows[:, :1]) for places, rows in self._encode_kinds(items)]
+        return scatter(parts, len(items), 1, self.embed_dim)[:, 0]
+
+    def encode_rows(self, items: Sequence[Item]) -> list[Embeddings]:
+        """Encode mixed items; for each all of its float32 unit rows [n_rows, embed_dim].
+
+        Most towers make one row. Where one makes several (`Tower.n_rows`), the first is what
+        `encode_items` returns, and a search counts the row that scores best.
+
+        Raises:
+            InputError: this model has no tower for an item's modality.
+        """
+        found = {
+            place: of_item
+            for places, rows in self._encode_kinds(items)
+            for place, of_item in zip(places, rows, strict=True)
+        }
+        return [found[place] for place in range(len(items))]
+
+    def _encode_kinds(self, items: Sequence[Item]) -> list[tuple[list[int], Embeddings]]:
+        """By modality and role: the items' places, and their rows [n, n_rows, embed_dim]."""
         indices: dict[tuple[Modality, Role], list[int]] = defaultdict(list)
         for index, item in enumerate(items):
             indices[item.modality, self._space.role_of(item)].append(index)
         found = self._at_once(
             [
-                partial(self._encode_modality, *kind, [items[i].content for i in rows])
-                for kind, rows in indices.items()
+                partial(self._encode_modality, *kind, [items[i].content for i in places])
+                for kind, places in indices.items()
             ]
         )
         for one in found:
             one.pass_on()
-        parts = [(rows, one.rows) for rows, one in zip(indices.values(), found, strict=True)]
-        return scatter(parts, len(items), self.embed_dim)
+        return [(places, one.rows) for places, one in zip(indices.values(), found, strict=True)]
 
     def transcribe(self, sound: Waveform) -> list[Utterance]:
         """What is surely said in a sound, sentence by sentence; nothing where nobody speaks.
@@ -361,7 +384,7 @@ class MultiModalEncoder:
         self, modality: Modality, role: Role, contents: Sequence[Any]
     ) -> Embeddings:
         if modality == VIDEO and VIDEO not in self._model.towers:
-            return np.stack([self._encode_video(content, role) for content in contents])
+            return np.stack([self._encode_video(content, role)[None] for content in contents])
         tower = self._tower(modality, role)
         prepared = prepare_all(tower, contents)
         lengths = [len(p) for p in prepared]
@@ -373,7 +396,7 @@ class MultiModalEncoder:
         parts = []
         with counting(is_counted()) as counts, listening(is_listening()) as heard:
             for rows in batches:
-                parts.append((rows, tower.forward([prepared[i] for i in rows])))
+                parts.append((rows, forward_all(tower, [prepared[i] for i in rows])))
                 if self._observer:
                     self._observer.encoded(modality, [lengths[i] for i in rows])
         order = np.argsort([i for rows, _ in parts for i in rows])
@@ -382,7 +405,7 @@ class MultiModalEncoder:
             pass_on(stats.take(order))
         for spans in [heard[i] for i in order] if heard else ():
             tell(spans)
-        return scatter(parts, len(contents), self.embed_dim)
+        return scatter(parts, len(contents), n_rows_of(tower), self.embed_dim)
 
     def _encode_video(self, content: Any, role: Role) -> Embeddings:
         items = video_tower.parts(content, self._config.video_frames, role)

@@ -23,14 +23,28 @@ class Calibration:
 
     Cosines of different modalities are not comparable (the modality gap), so a mixed
     ranking compares ``(cosine - mu) / c``.
+
+    Args:
+        mu: the level.
+        c: the scale.
+        further: those of an item's further rows, where it has several (`Tower.n_rows`).
     """
 
     mu: float = 0.0
     c: float = 1.0
+    further: tuple[Calibration, ...] = ()
+
+    def of_row(self, row: int) -> Calibration:
+        """Of the items' rows with this number; of the last one that is known."""
+        return self.further[min(row, len(self.further)) - 1] if row and self.further else self
 
     def apply(self, cosines: Cosines) -> Cosines:
         """Calibrate a cosine, or an array of any shape, which stays."""
         return (cosines - self.mu) / self.c
+
+
+UNCALIBRATED = Calibration()
+"""Leaves cosines as they are."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +74,21 @@ class Space:
         """As what an item is encoded: "document" wherever a query would give the same vector."""
         return item.role if item.modality in self.asymmetric else DOCUMENT
 
-    def calibrate(self, modality: Modality, cosines: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Make the cosines to targets of ``modality`` comparable with other modalities'."""
-        return self.calibration.get(modality, Calibration()).apply(cosines)
+    def calibration_of(self, modality: Modality) -> Calibration:
+        """The constants of a target modality."""
+        return self.calibration.get(modality, UNCALIBRATED)
+
+    def calibrate(
+        self, modality: Modality, cosines: NDArray[np.float64], row: int = 0
+    ) -> NDArray[np.float64]:
+        """Make the cosines to targets of ``modality`` comparable with other modalities'.
+
+        Args:
+            modality: of the targets.
+            cosines: of any shape, which stays.
+            row: which of their rows the targets are.
+        """
+        return self.calibration_of(modality).of_row(row).apply(cosines)
 
 
 def l2_normalize(vectors: NDArray[np.floating]) -> Embeddings:

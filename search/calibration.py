@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from encoder.space import Calibration
 from search.store.calibrated import Constants, StoredCalibration
 
 _OF_KIND = ("spread", "spread_of_languages", "n_vectors", "n_segments")
@@ -23,10 +24,15 @@ def describe(state: StoredCalibration, in_use: Constants) -> dict[str, Any]:
         "is_rewriting": bool(state.former),
         "modalities": {
             str(kind): {
-                "mu": one.mu,
-                "c": one.c,
+                **plain(one),
                 **{name: measured.get(str(kind), {}).get(name) for name in _OF_KIND},
             }
             for kind, one in sorted(in_use.items())
         },
     }
+
+
+def plain(one: Calibration) -> dict[str, Any]:
+    """The constants of a kind of segment, and those of its further rows, if it has several."""
+    further = [{"mu": row.mu, "c": row.c} for row in one.further]
+    return {"mu": one.mu, "c": one.c, **({"further": further} if further else {})}

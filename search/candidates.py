@@ -35,6 +35,7 @@ from search.grouping import Group, by_asset, by_segment
 from search.planner import MAX_CANDIDATES, Plan, Share, widened
 from search.progress import Progress
 from search.store.base import VectorStore
+from search.store.several import shifted
 from search.types import AssetRow, Query, ScoredSegment
 from search.word_search import WordSearch
 
@@ -194,12 +195,8 @@ class Finder:
             not self.query.quotas
             and len(self.plan.modalities) > 1
             and self.store.calibration == self.space.calibration
-            and abs(self._shift()) <= _MAX_SHIFT
+            and abs(self.fused.shift) <= _MAX_SHIFT
         )
-
-    def _shift(self) -> float:
-        """See `VectorStore.search_mixed`, and `search.fusion.score_cosines`."""
-        return self.fused.weight / self.fused.length
 
     def _each(self, n: int, asset_ids: Collection[str] | None) -> _Found:
         return _Found(self._nearest(self.plan.modalities, n, asset_ids))
@@ -215,7 +212,7 @@ class Finder:
             self.fused.direction,
             kinds,
             n,
-            shift=self._shift(),
+            shift=self.fused.shift,
             asset_ids=asset_ids,
         )
         found = {kind: [one for one in mixed if one.modality == kind] for kind in kinds}
@@ -237,7 +234,8 @@ class Finder:
         direction = self.fused.direction[None]
 
         def nearest(modality: Modality) -> list[ScoredSegment]:
-            return self.store.search(direction, modality, n, asset_ids=asset_ids)[0]
+            by = shifted(self.space.calibration_of(modality), self.fused.shift)
+            return self.store.search(direction, modality, n, by=by, asset_ids=asset_ids)[0]
 
         answers = map(nearest, kinds) if len(kinds) == 1 else self.executor.map(nearest, kinds)
         return dict(zip(kinds, answers, strict=True))
@@ -321,7 +319,7 @@ class Finder:
         ids = iter(self._selected() if asset_ids is None else asset_ids)
         while chunk := list(islice(ids, MAX_JOINED)):
             for kind, segments in self._nearest_of(chunk).items():
-                found[kind] = self._best(found[kind] + segments)
+                found[kind] = self._best(kind, found[kind] + segments)
         words = self.words.look(MAX_CANDIDATES, asset_ids)
         with self.progress.stage("lexical") if words else nullcontext():
             lexical = words.result() if words else []
@@ -344,9 +342,10 @@ class Finder:
         halves = [self._nearest_of(asset_ids[:middle]), self._nearest_of(asset_ids[middle:])]
         return {kind: [s for half in halves for s in half[kind]] for kind in found}
 
-    def _best(self, segments: Sequence[ScoredSegment]) -> list[ScoredSegment]:
+    def _best(self, kind: Modality, segments: Sequence[ScoredSegment]) -> list[ScoredSegment]:
         """As many as could become hits and their moments."""
-        ordered = sorted(segments, key=lambda s: (-s.cosine, s.segment_id))
+        scored = score_segments(kind, segments, self.fused, self.space)
+        ordered = [candidate.segment for candidate in scored]
         if self.query.group_by == "segment":
             return ordered[:_MAX_KEPT]
         kept = Counter[str]()

@@ -145,7 +145,7 @@ class SearchEngine:
         groups = sorted([*pool.groups, *shown], key=lambda group: -group.best.score)
         known = {group.key for group in shown}
         with request.progress.stage("fetch"):
-            embeddings = self._vectors(groups)
+            embeddings = self._vectors([group.best.segment.segment_id for group in groups])
         with request.progress.stage("fuse"):
             order = diversify(
                 [group.best.score for group in groups],
@@ -156,12 +156,11 @@ class SearchEngine:
             )
         return [groups[place] for place in order]
 
-    def _vectors(self, groups: Sequence[Group]) -> Embeddings:
-        """Rows [len(groups), embed_dim]; what was deleted in between is a row of zeros."""
-        ids = [group.best.segment.segment_id for group in groups]
-        found = self._store.vectors(ids)
+    def _vectors(self, keys: Sequence[str]) -> Embeddings:
+        """Rows [len(keys), embed_dim]; what was deleted in between is a row of zeros."""
+        found = self._store.vectors(keys)
         nothing = np.zeros(self._encoder.space.embed_dim, np.float32)
-        return np.stack([found.get(segment_id, nothing) for segment_id in ids])
+        return np.stack([found.get(key, nothing) for key in keys])
 
     def _hits(self, groups: Sequence[Group], finder: Finder, request: _Request) -> list[Hit]:
         explanations = self._explain(groups, request) if request.query.explain else []
@@ -177,6 +176,7 @@ class SearchEngine:
         if not groups:
             return []
         with request.progress.stage("explain"):
+            embeddings = self._vectors([group.best.segment.key for group in groups])
             return [
                 explain_hit(
                     group.best,
@@ -188,6 +188,6 @@ class SearchEngine:
                     request.space,
                 )
                 for rank, (group, embedding) in enumerate(
-                    zip(groups, self._vectors(groups), strict=True), len(request.page.shown) + 1
+                    zip(groups, embeddings, strict=True), len(request.page.shown) + 1
                 )
             ]

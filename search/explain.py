@@ -9,6 +9,7 @@ import numpy as np
 
 from encoder.space import Space
 from encoder.types import Embeddings, Modality
+from search.calibration import plain
 from search.fusion import Candidate, FusedQuery, WordsWeight, score_cosines
 from search.planner import Plan
 from search.types import Explanation, Query, Term, TermScore
@@ -28,15 +29,15 @@ def explain_hit(
     Args:
         candidate: the hit's segment and what is known of its score.
         rank: its place in the whole ranking, from 1.
-        embedding: of its segment, float32 [embed_dim], of unit length.
+        embedding: the row by which its segment was found, float32 [embed_dim], of unit length.
         terms: of the query.
         term_embeddings: unit rows [len(terms), embed_dim].
         fused: all terms in one.
         space: calibrates.
     """
-    modality = candidate.segment.modality
+    modality, row = candidate.segment.modality, candidate.segment.row
     cosines = (term_embeddings @ embedding).astype(np.float64)
-    scores = space.calibrate(modality, cosines)
+    scores = space.calibrate(modality, cosines, row)
     cosine = float(fused.direction @ embedding)
     return Explanation(
         terms=[
@@ -44,10 +45,11 @@ def explain_hit(
             for place, term in enumerate(terms)
         ],
         cosine=cosine,
-        dense_score=float(score_cosines(modality, np.array([cosine]), fused, space)[0]),
+        dense_score=float(score_cosines(modality, np.array([cosine]), fused, space, row)[0]),
         dense_rank=candidate.dense_rank,
         lexical_score=candidate.lexical_score,
         lexical_rank=candidate.lexical_rank,
+        row=row,
         score=candidate.score,
         rank=rank,
     )
@@ -80,8 +82,7 @@ def explain_query(
         "modalities": {
             str(kind): {
                 "candidates": found.get(kind, 0),
-                "mu": space.calibration[kind].mu if kind in space.calibration else 0.0,
-                "c": space.calibration[kind].c if kind in space.calibration else 1.0,
+                **plain(space.calibration_of(kind)),
                 **_words_of(weights.get(kind)),
             }
             for kind in plan.modalities

@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.errors import InputError
-from encoder.space import Calibration, Space, l2_normalize
+from encoder.space import UNCALIBRATED, Space, l2_normalize
 from encoder.types import Embeddings, Modality
+from search.store.several import IDENTICAL
 from search.types import ScoredSegment
 
-# Embeddings of one content differ by rounding, of others by far more.
-_IDENTICAL = 1 - 1e-5
 # What the best match of words weighs, in spreads of the query's own scores; see
 # benchmarks/hybrid.py.
 _WORDS_WEIGHT = 4.0
@@ -36,6 +35,11 @@ class FusedQuery:
     direction: Embeddings
     length: float = 1.0
     weight: float = 1.0
+
+    @property
+    def shift(self) -> float:
+        """Scores rank as ``(cosine - shift * mu) / c`` does: see `score_cosines`."""
+        return self.weight / self.length
 
 
 class Candidate(NamedTuple):
@@ -92,27 +96,32 @@ def _check_direction(vector: NDArray[np.float64], scale: float) -> None:
 
 
 def score_cosines(
-    modality: Modality, cosines: NDArray[np.float64], query: FusedQuery, space: Space
+    modality: Modality,
+    cosines: NDArray[np.float64],
+    query: FusedQuery,
+    space: Space,
+    row: int = 0,
 ) -> NDArray[np.float64]:
     """Scores of cosines [n] to the fused query, which compare across modalities.
 
     Of a query without negative terms it is the calibrated cosine. A negative term takes off its
     weight times *its* calibrated cosine: were the difference calibrated as if it were a cosine,
     each modality's list would shift by another amount. A content that is the query's own gets the
-    highest score that any modality has, so that it ranks first also in a mixed list.
+    highest score that any modality has, so that it ranks first also in a mixed list. ``row`` says
+    which of their rows the segments were found by.
     """
-    mu = space.calibration.get(modality, Calibration()).mu
+    mu = space.calibration_of(modality).of_row(row).mu
     shifted = query.length * cosines + (1 - query.weight) * mu
-    calibrated = space.calibrate(modality, shifted)
-    return np.where(cosines >= _IDENTICAL, _highest_score(space), calibrated)
+    calibrated = space.calibrate(modality, shifted, row)
+    return np.where(cosines >= IDENTICAL, _highest_score(space), calibrated)
 
 
 def identical_is_above(score: float, modality: Modality, query: FusedQuery, space: Space) -> bool:
     """Whether a list that is ranked by calibrated cosines, and ends at ``score``, holds a segment
     of this modality that is identical to the query, if there is one."""
-    mu = space.calibration.get(modality, Calibration()).mu
-    own = query.length + (1 - query.weight) * mu
-    return float(space.calibrate(modality, np.array([own]))[0]) > score
+    one = space.calibration_of(modality)
+    owns = ((query.length + (1 - query.weight) * row.mu, row) for row in (one, *one.further))
+    return min((own - row.mu) / row.c for own, row in owns) > score
 
 
 def score_segments(
@@ -121,9 +130,12 @@ def score_segments(
     """The segments of one modality with their scores, best first."""
     if not segments:
         return []
-    cosines = np.array([segment.cosine for segment in segments], np.float64)
-    scores = score_cosines(modality, cosines, query, space).tolist()
-    pairs = zip(scores, segments, strict=True)
+    pairs: list[tuple[float, ScoredSegment]] = []
+    for row in dict.fromkeys(segment.row for segment in segments):
+        own = [segment for segment in segments if segment.row == row]
+        cosines = np.array([segment.cosine for segment in own], np.float64)
+        scores = score_cosines(modality, cosines, query, space, row).tolist()
+        pairs += zip(scores, own, strict=True)
     ordered = sorted(pairs, key=lambda pair: (-pair[0], pair[1].segment_id))
     return [
         Candidate(segment, score, dense_score=score, dense_rank=place)
@@ -133,8 +145,8 @@ def score_segments(
 
 def _highest_score(space: Space) -> float:
     """That of a cosine of 1, in the modality where it is the highest."""
-    constants = (Calibration(), *space.calibration.values())
-    return max(calibration.apply(1.0) for calibration in constants)
+    constants = (UNCALIBRATED, *space.calibration.values())
+    return max(row.apply(1.0) for one in constants for row in (one, *one.further))
 
 
 def rank(lists: Mapping[Modality, Sequence[Candidate]]) -> list[Candidate]:
@@ -177,7 +189,7 @@ def words_weight(
 
 
 def _spread(dense: Sequence[Candidate]) -> float:
-    scores = [c.score for c in dense[:SPREAD_OF] if c.segment.cosine < _IDENTICAL]
+    scores = [c.score for c in dense[:SPREAD_OF] if c.segment.cosine < IDENTICAL]
     if not scores or scores[0] == scores[-1]:
         return 1.0  # nothing to weigh words against
     behind = scores[1:]
@@ -225,7 +237,7 @@ def with_words(
 
     def order(candidate: Candidate) -> tuple[bool, float, str]:
         by_words = weight.gain * (candidate.lexical_score or 0.0) / weight.best
-        is_other = candidate.dense_rank is None or candidate.segment.cosine < _IDENTICAL
+        is_other = candidate.dense_rank is None or candidate.segment.cosine < IDENTICAL
         return is_other, -candidate.score - by_words, candidate.segment.segment_id
 
     ordered = sorted(map(with_match, both), key=order)

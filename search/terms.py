@@ -71,11 +71,13 @@ def embedding_of_asset(segments: Sequence[SegmentRow]) -> Embeddings:
     """One unit row [embed_dim] for a whole asset: what its modalities have in common.
 
     The mean of each modality's rows, scaled to unit length, has one vote, as when a film is
-    encoded: a minute of it holds more windows of sound than frames, or the other way round.
+    encoded: a minute of it holds more windows of sound than frames, or the other way round. Of
+    segments with several rows the first counts, as when one is encoded to search with.
     """
-    kinds = dict.fromkeys(segment.modality for segment in segments)
+    firsts = [segment for segment in segments if not segment.row]
+    kinds = dict.fromkeys(segment.modality for segment in firsts)
     means = [
-        np.mean([segment.embedding for segment in segments if segment.modality == kind], axis=0)
+        np.mean([segment.embedding for segment in firsts if segment.modality == kind], axis=0)
         for kind in kinds
     ]
     return l2_normalize(np.sum(l2_normalize(np.stack(means)), axis=0))

@@ -126,6 +126,7 @@ class Explanation:
             only its words were found.
         lexical_score: BM25; None if no word of the query was found in it.
         lexical_rank: the segment's place among those that words find, from 1.
+        row: by which of its embeddings the segment was found; 0 where it has one.
         score: what it is ranked by.
         rank: its place in the whole ranking before pages are cut, from 1.
     """
@@ -136,6 +137,7 @@ class Explanation:
     dense_rank: int | None
     lexical_score: float | None
     lexical_rank: int | None
+    row: int
     score: float
     rank: int
 
@@ -223,9 +225,22 @@ class AssetRow:
         return GONE_SINCE in self.metadata
 
 
+def row_key(segment_id: str, row: int) -> str:
+    """What a row of a segment is stored under.
+
+    >>> row_key("5f", 0), row_key("5f", 1)
+    ('5f', '5f#1')
+    """
+    return f"{segment_id}#{row}" if row else segment_id
+
+
 @dataclass(frozen=True, eq=False)
 class SegmentRow:
-    """A segment with its embedding, float32 [embed_dim]; ``snippet`` is its whole text, if any."""
+    """A segment with an embedding, float32 [embed_dim]; ``snippet`` is its whole text, if any.
+
+    A segment with several embeddings has as many of these, which differ in ``embedding`` and
+    ``row``.
+    """
 
     segment_id: str
     asset_id: str
@@ -237,10 +252,18 @@ class SegmentRow:
     char_start: int | None = None
     char_end: int | None = None
     snippet: str = ""
+    row: int = 0
+
+    @property
+    def key(self) -> str:
+        """See `row_key`."""
+        return row_key(self.segment_id, self.row)
 
 
 class ScoredSegment(NamedTuple):
-    """A row that a store found, without its embedding, and its raw cosine to the query.
+    """A segment that a store found, without its embedding, and its raw cosine to the query.
+
+    Of a segment with several embeddings ``row`` says which one scored best.
 
     A search makes a hundred of them: a named tuple takes less than half of a frozen dataclass's
     time.
@@ -255,3 +278,9 @@ class ScoredSegment(NamedTuple):
     char_start: int | None = None
     char_end: int | None = None
     snippet: str = ""
+    row: int = 0
+
+    @property
+    def key(self) -> str:
+        """See `row_key`."""
+        return row_key(self.segment_id, self.row)

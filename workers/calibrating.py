@@ -6,14 +6,13 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict
 from datetime import UTC, datetime
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from encoder.errors import AnymodalError, InputError
 from encoder.types import QUERY, TEXT, Embeddings, Item, Modality
-from search.calibration import describe
+from search.calibration import describe, plain
 from search.store.base import VectorStore
 from search.store.calibrated import StoredCalibration
 
@@ -202,8 +201,8 @@ def _measured(
     found = {
         "measured": {
             str(kind): {
-                **asdict(one.calibration),
-                "before": asdict(before[kind]) if kind in before else None,
+                **plain(one.calibration),
+                "before": plain(before[kind]) if kind in before else None,
                 "by_kind": dict(one.by_kind),
                 "by_language": dict(one.by_language),
                 **_facts(one, sizes[kind]),

@@ -9,12 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from encoder.errors import AnymodalError
 from encoder.towers.listening import listening
-from encoder.types import AUDIO, IMAGE, TEXT, Item, Modality, Utterance
+from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Modality, Utterance
 from ingest.config import IngestConfig
 from ingest.language import SAMPLE_CHARS, language_of
 from ingest.types import Asset, Segment
@@ -128,7 +125,7 @@ class Encoding:
         wanted = self._wants_transcripts and modality == AUDIO
         try:
             with self._report.timed(f"encode_{modality}"), listening(wanted) as heard:
-                embeddings = self._encoder.encode_items(items)
+                embeddings = self._encoder.encode_rows(items)
         except AnymodalError as error:
             if len(pairs) == 1:
                 self._fail(pairs[0][0], error)
@@ -137,8 +134,8 @@ class Encoding:
                 self._encode(modality, [pair])
             return
         fingerprint = self._encoder.space.fingerprint
-        for (asset, segment), embedding in zip(pairs, embeddings, strict=True):
-            self.rows[asset.asset_id].append(_row(segment, embedding, fingerprint))
+        for (asset, segment), rows in zip(pairs, embeddings, strict=True):
+            self.rows[asset.asset_id].extend(_rows(segment, rows, fingerprint))
             if modality == TEXT and len(self._samples[asset.asset_id]) < SAMPLE_CHARS:
                 self._samples[asset.asset_id] += segment.content + "\n"
         if heard:
@@ -173,16 +170,22 @@ class Encoding:
         self._readings.pop(asset.asset_id, None)
 
 
-def _row(segment: Segment, embedding: NDArray[np.float32], fingerprint: str) -> SegmentRow:
-    return SegmentRow(
-        segment_id(segment.asset_id, segment.modality, segment.index, fingerprint),
-        segment.asset_id,
-        segment.modality,
-        segment.index,
-        embedding,
-        start_s=segment.start_s,
-        end_s=segment.end_s,
-        char_start=segment.char_start,
-        char_end=segment.char_end,
-        snippet=segment.snippet,
-    )
+def _rows(segment: Segment, embeddings: Embeddings, fingerprint: str) -> list[SegmentRow]:
+    """A row for each embedding [n_rows, embed_dim] of a segment."""
+    key = segment_id(segment.asset_id, segment.modality, segment.index, fingerprint)
+    return [
+        SegmentRow(
+            key,
+            segment.asset_id,
+            segment.modality,
+            segment.index,
+            embedding,
+            start_s=segment.start_s,
+            end_s=segment.end_s,
+            char_start=segment.char_start,
+            char_end=segment.char_end,
+            snippet=segment.snippet,
+            row=row,
+        )
+        for row, embedding in enumerate(embeddings)
+    ]

@@ -187,7 +187,7 @@ class IngestJob:
                 row = commit_row(
                     copies,
                     current.get(asset_id),
-                    n_segments=len(rows[asset_id]),
+                    n_segments=sum(not one.row for one in rows[asset_id]),
                     language=encoding.language_of(asset_id),
                     labels={**labels, **facts},
                 )
@@ -250,4 +250,4 @@ def _count(
         return
     report.ingested += len(copies)
     report.n_bytes += sum(copy.size_bytes for copy in copies)
-    report.segments.update(str(row.modality) for row in rows)
+    report.segments.update(str(row.modality) for row in rows if not row.row)

@@ -9,13 +9,13 @@ deviation say what chance gives: no labels are needed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encoder.calibration.queries import SampleQuery
-from encoder.space import Calibration, l2_normalize
+from encoder.space import UNCALIBRATED, Calibration, l2_normalize
 from encoder.types import Embeddings, Modality
 
 MAX_VECTORS = 2000
@@ -31,8 +31,8 @@ class Measured:
     """The constants of one modality, and how sure they are.
 
     Args:
-        calibration: mean and deviation of the cosines.
-        n_vectors: different vectors that were looked at.
+        calibration: mean and deviation of the cosines, for each row that an item has.
+        n_vectors: different vectors that were looked at, of row 0, as below.
         by_kind: the mean cosine of each kind of query.
         by_language: likewise.
     """
@@ -67,10 +67,11 @@ def measure(
     Args:
         queries: what was asked.
         embeddings: unit rows [len(queries), embed_dim], encoded as queries.
-        samples: by modality, unit rows [n, embed_dim] of what is stored; not of the queries' texts.
+        samples: by modality, unit rows [n, n_rows, embed_dim] of what is stored; not of the
+            queries' texts.
     """
     found = {
-        modality: _one(queries, embeddings, _different(rows))
+        modality: _all_rows(queries, embeddings, rows)
         for modality, rows in samples.items()
         if len(rows)
     }
@@ -116,14 +117,40 @@ def shares_of_best(
     constants: Mapping[Modality, Calibration],
     n_best: int = 10,
 ) -> dict[Modality, float]:
-    """Of each query's ``n_best`` among all samples, the share of each modality on average."""
+    """Of each query's ``n_best`` among all samples, the share of each modality on average.
+
+    Args:
+        embeddings: of the queries, unit rows [n_queries, embed_dim].
+        samples: by modality, unit rows [n, n_rows, embed_dim], of which the best counts.
+        constants: by modality.
+        n_best: how many to look at.
+    """
     scores = [
-        constants.get(modality, Calibration()).apply((embeddings @ rows.T).astype(np.float64))
+        scores_of(embeddings, rows, constants.get(modality, UNCALIBRATED))
         for modality, rows in samples.items()
     ]
     kinds = np.repeat(np.arange(len(scores)), [one.shape[1] for one in scores])
     best = np.argsort(-np.concatenate(scores, axis=1), axis=1)[:, :n_best]
     return {m: float((kinds[best] == place).mean()) for place, m in enumerate(samples)}
+
+
+def scores_of(embeddings: Embeddings, samples: Embeddings, by: Calibration) -> NDArray[np.float64]:
+    """Calibrated scores [n_queries, n] of items [n, n_rows, embed_dim], of which the best row
+    counts."""
+    each = [
+        by.of_row(row).apply((embeddings @ samples[:, row].T).astype(np.float64))
+        for row in range(samples.shape[1])
+    ]
+    best: NDArray[np.float64] = np.max(each, axis=0)
+    return best
+
+
+def _all_rows(queries: Sequence[SampleQuery], embeddings: Embeddings, rows: Embeddings) -> Measured:
+    first, *further = (
+        _one(queries, embeddings, _different(rows[:, row])) for row in range(rows.shape[1])
+    )
+    calibration = replace(first.calibration, further=tuple(one.calibration for one in further))
+    return replace(first, calibration=calibration)
 
 
 def _one(queries: Sequence[SampleQuery], embeddings: Embeddings, rows: Embeddings) -> Measured:
@@ -151,8 +178,12 @@ def _means(names: Sequence[str], levels: NDArray[np.float64]) -> dict[str, float
 
 
 def _at_least(one: Measured, least: float) -> Measured:
-    calibration = Calibration(one.calibration.mu, max(one.calibration.c, least))
-    return Measured(calibration, one.n_vectors, one.by_kind, one.by_language)
+    return replace(one, calibration=_no_narrower(one.calibration, least))
+
+
+def _no_narrower(one: Calibration, least: float) -> Calibration:
+    further = tuple(_no_narrower(each, least) for each in one.further)
+    return Calibration(one.mu, max(one.c, least), further)
 
 
 def _range(levels: Mapping[str, float]) -> float:

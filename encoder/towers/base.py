@@ -18,6 +18,10 @@ class Tower(Protocol):
     """Turns items of one modality into embeddings of the shared space.
 
     Both methods are pure: the same content gives the same vector, alone or in any batch.
+
+    An item may have several embeddings of which the best one counts in a search. Such a tower has
+    an attribute ``n_rows``, see `n_rows_of`; the first of them stands for the item where there can
+    be only one.
     """
 
     def prepare(self, content: Any) -> Prepared:
@@ -29,5 +33,13 @@ class Tower(Protocol):
         ...
 
     def forward(self, batch: Sequence[Prepared]) -> Embeddings:
-        """Embed prepared items of similar length; float32 unit rows, [len(batch), embed_dim]."""
+        """Embed prepared items of similar length; float32 unit rows, [len(batch), embed_dim].
+
+        With ``n_rows``, [len(batch) * n_rows, embed_dim]: all rows of the first item, and so on.
+        """
         ...
+
+
+def n_rows_of(tower: Tower) -> int:
+    """How many embeddings an item has."""
+    return int(getattr(tower, "n_rows", 1))

@@ -15,7 +15,7 @@ class Encoded:
     """Embeddings of one modality.
 
     Args:
-        rows: float32 unit rows [n, embed_dim].
+        rows: float32 unit rows [n, n_rows, embed_dim].
         stats: what a gate did, if somebody asks and there is one.
         heard: what is said in each sound, if somebody asks.
     """

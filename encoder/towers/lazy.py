@@ -7,7 +7,7 @@ from threading import Lock
 from time import perf_counter
 from typing import Any, Generic, TypeVar
 
-from encoder.towers.base import Prepared, Tower
+from encoder.towers.base import Prepared, Tower, n_rows_of
 from encoder.types import Embeddings
 
 T = TypeVar("T", bound=Tower)
@@ -42,6 +42,11 @@ class LazyTower(Generic[T]):
         if self.on_load:
             self.on_load(perf_counter() - started)
         return tower
+
+    @property
+    def n_rows(self) -> int:
+        """See `n_rows_of`."""
+        return n_rows_of(self.tower)
 
     def prepare(self, content: Any) -> Prepared:
         """See `Tower.prepare`."""

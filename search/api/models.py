@@ -258,15 +258,24 @@ class AliveAnswer(BaseModel):
     status: Literal["ok"]
 
 
+class RowCalibrationOut(BaseModel):
+    """A score is ``(cosine - mu) / c``."""
+
+    mu: float
+    c: float
+
+
 class KindCalibrationOut(BaseModel):
     """A score of this kind of segment is ``(cosine - mu) / c``.
 
     The others are known where the store was measured: how far ``mu`` moves with the kind and with
-    the language of a query, in units of ``c``, and what was looked at.
+    the language of a query, in units of ``c``, and what was looked at. ``further`` are those of a
+    segment's second vector, and so on, where it has several.
     """
 
     mu: float
     c: float
+    further: list[RowCalibrationOut] = []
     spread: float | None
     spread_of_languages: float | None
     n_vectors: int | None

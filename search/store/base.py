@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from encoder.space import Calibration
+from encoder.space import UNCALIBRATED, Calibration
 from encoder.types import Embeddings, Modality
 from search.filters import Filter
 from search.store.calibrated import StoredCalibration
@@ -17,6 +17,8 @@ Facts: TypeAlias = Mapping[str, Any]
 
 class VectorStore(Protocol):
     """Keeps segments and the commit rows of their assets, for one embedding space.
+
+    A segment may have several vectors: as many `SegmentRow`. It is found once, by the best of them.
 
     Every write is an upsert on a deterministic key. A call that returns has been acknowledged;
     what was written is seen by the next read of the same store object, and what another wrote by
@@ -63,7 +65,7 @@ class VectorStore(Protocol):
         ...
 
     def sample(self, modality: Modality, limit: int) -> Embeddings:
-        """Unit rows [n, embed_dim] of at most ``limit`` segments, evenly over the store."""
+        """Unit rows [n, n_rows, embed_dim] of at most ``limit`` segments, evenly over the store."""
         ...
 
     @property
@@ -100,6 +102,7 @@ class VectorStore(Protocol):
         modality: Modality,
         limit: int,
         *,
+        by: Calibration = UNCALIBRATED,
         asset_ids: Collection[str] | None = None,
     ) -> list[list[ScoredSegment]]:
         """The nearest segments of one modality for each query [n, embed_dim], best first.
@@ -108,6 +111,8 @@ class VectorStore(Protocol):
             queries: [n, embed_dim].
             modality: the kind of segment.
             limit: the most segments for each query.
+            by: what makes the rows of segments with several comparable; where each has one, the
+                order is that of the cosines, whatever it is.
             asset_ids: only segments of these assets; all that there are, up to the limit.
         """
         ...
@@ -133,11 +138,15 @@ class VectorStore(Protocol):
         ...
 
     def embeddings(self, asset_id: str) -> list[SegmentRow]:
-        """All segments of one asset with their embeddings, by modality and index."""
+        """All segments of one asset with their embeddings, by modality, index and row."""
         ...
 
-    def vectors(self, segment_ids: Sequence[str]) -> dict[str, Embeddings]:
-        """The embeddings [embed_dim] of these segments; those that are not stored are missing."""
+    def vectors(self, keys: Sequence[str]) -> dict[str, Embeddings]:
+        """The embeddings [embed_dim] of these rows; those that are not stored are missing.
+
+        Args:
+            keys: see `search.types.row_key`; a segment's id is that of its row 0.
+        """
         ...
 
     def select(

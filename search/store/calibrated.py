@@ -5,6 +5,8 @@ A mixed list compares ``(cos(q, v) - shift * mu) / c``, with the constants of th
 the second is what a store keeps, so that it finds the best of all modalities by one search, and
 not by one for each. Within a modality the order is that of the cosines.
 
+Of a modality whose segments have several vectors, each row has constants of its own.
+
 Each row names the constants it was written with, so that a store can change to others while it is
 searched: see `search.store.milvus_calibration`.
 """
@@ -13,28 +15,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from encoder.space import Calibration, l2_normalize
+from encoder.space import UNCALIBRATED, Calibration, l2_normalize
 from encoder.types import Embeddings, Modality
 
 Constants: TypeAlias = Mapping[Modality, Calibration]
 """By modality; a missing one is not calibrated."""
 
-_NONE = Calibration()
 
-
-def to_stored(embedding: Embeddings, modality: Modality, constants: Constants) -> Embeddings:
+def to_stored(embedding: Embeddings, by: Calibration) -> Embeddings:
     """From a unit vector [embed_dim] to what is kept of it [embed_dim + 1]."""
-    one = constants.get(modality, _NONE)
-    row: Embeddings = np.append(embedding / one.c, -one.mu / one.c).astype(np.float32)
-    return row
+    kept: Embeddings = np.append(embedding / by.c, -by.mu / by.c).astype(np.float32)
+    return kept
 
 
 def from_stored(row: Embeddings) -> Embeddings:
@@ -49,18 +47,14 @@ def to_asked(queries: Embeddings, shift: float) -> Embeddings:
     return np.concatenate([queries, shifts], axis=1, dtype=np.float32)
 
 
-def cosine_of(product: float, shift: float, modality: Modality, constants: Constants) -> float:
+def cosine_of(product: float, shift: float, by: Calibration) -> float:
     """The cosine of which the inner product with what was searched for came."""
-    one = constants.get(modality, _NONE)
-    return product * one.c + shift * one.mu
+    return product * by.c + shift * by.mu
 
 
-def products_of(
-    cosines: NDArray[np.float32], shift: float, modality: Modality, constants: Constants
-) -> NDArray[np.float64]:
-    """The inner products that cosines [...] become."""
-    one = constants.get(modality, _NONE)
-    return (cosines.astype(np.float64) - shift * one.mu) / one.c
+def constants_of(constants: Constants, modality: Modality, row: int = 0) -> Calibration:
+    """By what a row of a modality is calibrated."""
+    return constants.get(modality, UNCALIBRATED).of_row(row)
 
 
 @dataclass(frozen=True)
@@ -97,11 +91,11 @@ def unmeasured(constants: Constants) -> StoredCalibration:
 
 def number_of(constants: Constants) -> int:
     """What a row names its constants by: 63 bits of their hash."""
-    return _number(tuple(sorted((str(kind), one.mu, one.c) for kind, one in constants.items())))
+    return _number(tuple(sorted((str(kind), *_flat(one)) for kind, one in constants.items())))
 
 
 @lru_cache(64)
-def _number(constants: tuple[tuple[str, float, float], ...]) -> int:
+def _number(constants: tuple[tuple[str | float, ...], ...]) -> int:
     digest = hashlib.sha256(json.dumps(constants).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
@@ -117,7 +111,7 @@ def read(text: str) -> StoredCalibration:
     """What `written` wrote.
 
     >>> read(written(unmeasured({Modality("text"): Calibration(0.06, 0.155)}))).constants
-    {'text': Calibration(mu=0.06, c=0.155)}
+    {'text': Calibration(mu=0.06, c=0.155, further=())}
     """
     facts = json.loads(text)
     former = tuple(map(_read, facts["former"]))
@@ -125,8 +119,19 @@ def read(text: str) -> StoredCalibration:
 
 
 def _plain(constants: Constants) -> dict[str, list[float]]:
-    return {str(kind): [one.mu, one.c] for kind, one in sorted(constants.items())}
+    return {str(kind): _flat(one) for kind, one in sorted(constants.items())}
+
+
+def _flat(one: Calibration) -> list[float]:
+    """mu and c, and those of further rows."""
+    return [number for each in (one, *one.further) for number in (each.mu, each.c)]
 
 
 def _read(constants: Mapping[str, list[float]]) -> Constants:
-    return {Modality(kind): Calibration(mu, c) for kind, (mu, c) in constants.items()}
+    return {Modality(kind): _calibration(numbers) for kind, numbers in constants.items()}
+
+
+def _calibration(flat: Sequence[float]) -> Calibration:
+    pairs = list(zip(flat[::2], flat[1::2], strict=True))
+    further = tuple(Calibration(mu, c) for mu, c in pairs[1:])
+    return Calibration(*pairs[0], further)

@@ -23,6 +23,7 @@ from search.store.schema import (
     MAX_URI_BYTES,
     MAX_WORDS_BYTES,
 )
+from search.store.several import MAX_ROWS
 from search.types import AssetRow, SegmentRow
 
 
@@ -35,8 +36,11 @@ def checked_segment(row: SegmentRow, embed_dim: int) -> SegmentRow:
     """The row as a store keeps it: of unit length, and a text that is too long is cut.
 
     Raises:
-        InputError: the embedding has another size, or is not finite.
+        InputError: the embedding has another size, or is not finite; or no such row can be.
     """
+    if "#" in row.segment_id or not 0 <= row.row < MAX_ROWS:
+        got = f"{row.segment_id!r} with row {row.row}"
+        raise InputError("segment_id", got=got, wanted=f"no '#', and row 0 to {MAX_ROWS - 1}")
     embedding = np.asarray(row.embedding, np.float32)
     if embedding.shape != (embed_dim,):
         raise InputError(

@@ -14,13 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from encoder.space import Calibration
+from encoder.space import UNCALIBRATED, Calibration
 from encoder.types import TEXT, Embeddings, Modality
 from search.filters import Filter, matches
 from search.lexical.index import Text, WordIndex
-from search.store.calibrated import Constants, StoredCalibration, products_of, unmeasured
+from search.store.calibrated import Constants, StoredCalibration, constants_of, unmeasured
 from search.store.checks import checked_asset, checked_queries, checked_segment
+from search.store.several import by_segment, one_of_each, score_of, shifted
 from search.types import AssetRow, ScoredSegment, SegmentRow
+
+_NAMES = ("mu", "c")
 
 
 class MemoryStore:
@@ -58,16 +61,15 @@ class MemoryStore:
     def sizes(self) -> dict[Modality, int]:
         """How many segments there are of each modality that has any."""
         with self._lock:
-            return Counter(row.modality for row in self._segments.values())
+            return Counter(row.modality for row in self._segments.values() if not row.row)
 
     def sample(self, modality: Modality, limit: int) -> Embeddings:
-        """Unit rows [n, embed_dim] of at most ``limit`` segments, evenly over the store."""
+        """Unit rows [n, n_rows, embed_dim] of at most ``limit`` segments, evenly over the store."""
         with self._lock:
             rows = [row for row in self._segments.values() if row.modality == modality]
-        rows.sort(key=attrgetter("segment_id"))
-        step = max(1, -(-len(rows) // limit))
-        kept = [row.embedding for row in rows[::step]]
-        return np.stack(kept) if kept else np.empty((0, self._embed_dim), np.float32)
+        n_segments = sum(not row.row for row in rows)
+        step = max(1, -(-n_segments // limit))
+        return by_segment(rows, self._embed_dim)[::step]
 
     def check_writable(self) -> None:
         """There is no disk."""
@@ -77,7 +79,7 @@ class MemoryStore:
         new_segments = [checked_segment(row, self._embed_dim) for row in segments]
         new_assets = [checked_asset(row) for row in assets]
         with self._lock:
-            self._segments.update((row.segment_id, row) for row in new_segments)
+            self._segments.update((row.key, row) for row in new_segments)
             self._assets.update((row.asset_id, row) for row in new_assets)
             if self._words is not None:
                 self._words.add(map(_text, new_segments))
@@ -100,6 +102,7 @@ class MemoryStore:
         modality: Modality,
         limit: int,
         *,
+        by: Calibration = UNCALIBRATED,
         asset_ids: Collection[str] | None = None,
     ) -> list[list[ScoredSegment]]:
         """The nearest segments of one modality for each query, best first; ties by id."""
@@ -113,11 +116,17 @@ class MemoryStore:
             ]
         if not rows:
             return [[] for _ in queries]
-        rows.sort(key=attrgetter("segment_id"))
+        rows.sort(key=attrgetter("key"))
         cosines = queries @ np.stack([row.embedding for row in rows]).T
-        order = np.argsort(-cosines, axis=1, kind="stable")[:, :limit]
+        constants = [by.of_row(row.row) for row in rows]
+        levels, scales = (np.array([getattr(one, name) for one in constants]) for name in _NAMES)
+        order = np.argsort((levels - cosines) / scales, axis=1, kind="stable")
+        n_rows = 1 + max(row.row for row in rows)
         return [
-            [_scored(rows[column], float(cosines[i, column])) for column in columns]
+            one_of_each(
+                _scored(rows[column], float(cosines[i, column]))
+                for column in columns[: n_rows * limit]
+            )[:limit]
             for i, columns in enumerate(order)
         ]
 
@@ -133,13 +142,9 @@ class MemoryStore:
         """The best segments of several modalities, by their calibrated scores; ties by id."""
         ranked: list[tuple[float, str, ScoredSegment]] = []
         for kind in set(modalities):
-            found = self.search(query[None], kind, limit, asset_ids=asset_ids)[0]
-            cosines = np.array([segment.cosine for segment in found], np.float32)
-            scores = products_of(cosines, shift, kind, self.calibration).tolist()
-            ranked += [
-                (-score, segment.segment_id, segment)
-                for score, segment in zip(scores, found, strict=True)
-            ]
+            by = shifted(constants_of(self.calibration, kind), shift)
+            found = self.search(query[None], kind, limit, by=by, asset_ids=asset_ids)[0]
+            ranked += [(-score_of(one, by), one.segment_id, one) for one in found]
         ranked.sort(key=itemgetter(0, 1))
         return [segment for _, _, segment in ranked[:limit]]
 
@@ -162,15 +167,15 @@ class MemoryStore:
         yield from (row for row in rows if filter is None or matches(filter, row))
 
     def embeddings(self, asset_id: str) -> list[SegmentRow]:
-        """All segments of one asset with their embeddings, by modality and index."""
+        """All segments of one asset with their embeddings, by modality, index and row."""
         with self._lock:
             rows = [row for row in self._segments.values() if row.asset_id == asset_id]
-        return sorted(rows, key=attrgetter("modality", "index"))
+        return sorted(rows, key=attrgetter("modality", "index", "row"))
 
-    def vectors(self, segment_ids: Sequence[str]) -> dict[str, Embeddings]:
-        """The embeddings [embed_dim] of these segments; those that are not stored are missing."""
+    def vectors(self, keys: Sequence[str]) -> dict[str, Embeddings]:
+        """The embeddings [embed_dim] of these rows; those that are not stored are missing."""
         with self._lock:
-            return {k: self._segments[k].embedding for k in segment_ids if k in self._segments}
+            return {k: self._segments[k].embedding for k in keys if k in self._segments}
 
     def lexical(
         self, text: str, limit: int, *, asset_ids: Collection[str] | None = None
@@ -206,7 +211,8 @@ class MemoryStore:
 
 
 def _text(row: SegmentRow) -> Text:
-    return Text(row.segment_id, row.asset_id, row.snippet if row.modality == TEXT else "")
+    is_text = row.modality == TEXT and not row.row
+    return Text(row.key, row.asset_id, row.snippet if is_text else "")
 
 
 def _scored(row: SegmentRow, cosine: float) -> ScoredSegment:
@@ -220,4 +226,5 @@ def _scored(row: SegmentRow, cosine: float) -> ScoredSegment:
         char_start=row.char_start,
         char_end=row.char_end,
         snippet=row.snippet,
+        row=row.row,
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from encoder.disk import check_room
-from encoder.space import Calibration
+from encoder.space import UNCALIBRATED, Calibration
 from encoder.types import Embeddings, Modality
 from search.errors import ReadOnlyStoreError
 from search.filters import Compiled, Filter, compile_filter, matches
@@ -33,6 +33,7 @@ from search.store.schema import (
     asset_from_dict,
     asset_to_dict,
     locations_to_dicts,
+    partition_of_row,
     segment_from_dict,
     segment_to_dict,
     segments_collection,
@@ -150,7 +151,7 @@ class MilvusStore:
         return self._sample.sizes()
 
     def sample(self, modality: Modality, limit: int) -> Embeddings:
-        """Unit rows [n, embed_dim] of at most ``limit`` segments, evenly over the store."""
+        """Unit rows [n, n_rows, embed_dim] of at most ``limit`` segments, evenly over the store."""
         return self._sample.vectors(modality, limit)
 
     def check_writable(self) -> None:
@@ -197,13 +198,14 @@ class MilvusStore:
         state = self._calibration.current()
         while state.constants != constants:
             constants = state.constants
-            by_modality: dict[str, list[dict[str, Any]]] = {}
-            for segment in segments:
+            parts: dict[str, list[dict[str, Any]]] = {}
+            # Higher rows first: see `Partitions.of`.
+            for segment in sorted(segments, key=lambda segment: -segment.row):
                 row = segment_to_dict(segment, constants)
-                by_modality.setdefault(str(segment.modality), []).append(row)
-            for modality, rows in by_modality.items():
-                self._partitions.ensure(modality)
-                self._rows.upsert(self._segments, rows, partition_name=modality)
+                parts.setdefault(partition_of_row(row), []).append(row)
+            for partition, rows in parts.items():
+                self._partitions.ensure(partition)
+                self._rows.upsert(self._segments, rows, partition_name=partition)
             self._rows.flush(self._segments)
             state = self._calibration.refresh()
 
@@ -227,6 +229,7 @@ class MilvusStore:
         modality: Modality,
         limit: int,
         *,
+        by: Calibration = UNCALIBRATED,
         asset_ids: Ids[str] | None = None,
     ) -> list[list[ScoredSegment]]:
         """The nearest segments of one modality for each query, best first; ties by id.
@@ -234,7 +237,7 @@ class MilvusStore:
         What several threads search at the same time among all assets is one call.
         """
         rows = checked_queries(queries, self._embed_dim)
-        return self._search.of_kind(rows, modality, limit, asset_ids)
+        return self._search.of_kind(rows, modality, limit, by, asset_ids)
 
     def search_mixed(
         self,
@@ -250,15 +253,15 @@ class MilvusStore:
         return self._search.mixed(row, sorted(set(modalities)), limit, shift, asset_ids)
 
     def embeddings(self, asset_id: str) -> list[SegmentRow]:
-        """All segments of one asset with their embeddings, by modality and index."""
+        """All segments of one asset with their embeddings, by modality, index and row."""
         fields = [*self._segments.scalars, self._segments.vector]
         found = self._rows.where(self._segments, equals("asset_id", asset_id), fields)
         segments = [segment_from_dict(row) for row in found]
-        return sorted(segments, key=attrgetter("modality", "index"))
+        return sorted(segments, key=attrgetter("modality", "index", "row"))
 
-    def vectors(self, segment_ids: Sequence[str]) -> dict[str, Embeddings]:
-        """The embeddings [embed_dim] of these segments; those that are not stored are missing."""
-        ids = list(dict.fromkeys(segment_ids))
+    def vectors(self, keys: Sequence[str]) -> dict[str, Embeddings]:
+        """The embeddings [embed_dim] of these rows; those that are not stored are missing."""
+        ids = list(dict.fromkeys(keys))
         fields = [self._segments.key, self._segments.vector]
         return {
             row[self._segments.key]: from_stored(row[self._segments.vector])

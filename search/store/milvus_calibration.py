@@ -22,6 +22,7 @@ from search.store.schema import (
     ASSETS,
     Collection,
     calibration_property,
+    partition_of_row,
     recalibrated,
     written_calibration,
 )
@@ -126,9 +127,10 @@ class MilvusCalibration:
         """Write rows anew, but for those of assets that were deleted while they were in hand."""
         asset_ids = list({row["asset_id"] for row in page})
         before = self._committed(asset_ids)
-        for modality in {row["modality"] for row in page}:
-            fresh = [recalibrated(row, constants) for row in page if row["modality"] == modality]
-            self._rows.upsert(self._segments, fresh, partition_name=modality)
+        for partition in {partition_of_row(row) for row in page}:
+            own = [row for row in page if partition_of_row(row) == partition]
+            fresh = [recalibrated(row, constants) for row in own]
+            self._rows.upsert(self._segments, fresh, partition_name=partition)
         self._rows.flush(self._segments)
         self._link.catch_up()
         if deleted := before - self._committed(asset_ids):

@@ -1,11 +1,14 @@
-"""One partition for each modality: a search walks only its own, which on Lite is all its time."""
+"""One partition for each modality and row: a search walks only its own, which on Lite is all its
+time."""
 
 from __future__ import annotations
 
 import time
+from itertools import count, takewhile
 
 from search.errors import StoreError
 from search.store.milvus_link import MilvusLink
+from search.store.several import is_of_first_rows, partition_of
 
 _LOOK_AGAIN_S = 1.0
 _DEFAULT = "_default"  # Milvus's own, in which nothing is written
@@ -35,10 +38,20 @@ class Partitions:
             self._look_at_s = time.monotonic() + _LOOK_AGAIN_S
         return name in self._known
 
-    def names(self) -> list[str]:
+    def of(self, modality: str, *, look: bool = False) -> list[str]:
+        """Those of a modality, row 0 first; none if nothing of it is stored. ``look`` as above.
+
+        Writers make those of higher rows first, so that all are known with that of row 0.
+        """
+        if not self.has(modality, look=look):
+            return []
+        names = (partition_of(modality, row) for row in count())
+        return list(takewhile(self._known.__contains__, names))
+
+    def modalities(self) -> list[str]:
         """All there are now, sorted."""
         self._known.update(self._link.call("list_partitions", self._collection))
-        return sorted(self._known - {_DEFAULT})
+        return sorted(filter(is_of_first_rows, self._known - {_DEFAULT}))
 
     def forget(self) -> None:
         """Look at the next question, since others may have written."""

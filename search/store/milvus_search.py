@@ -9,28 +9,24 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-import numpy as np
-
+from encoder.space import Calibration
 from encoder.types import Embeddings, Modality
-from search.store.calibrated import (
-    Constants,
-    StoredCalibration,
-    cosine_of,
-    products_of,
-    to_asked,
-)
+from search.store.calibrated import StoredCalibration, constants_of, cosine_of, to_asked
 from search.store.milvus_calibration import MilvusCalibration
 from search.store.milvus_link import MilvusLink
 from search.store.milvus_partitions import Partitions
 from search.store.milvus_rows import MilvusRows, among_assets, chunks
 from search.store.milvus_setup import METRIC
-from search.store.schema import Collection, modality_of, scored_from_dict
+from search.store.schema import Collection, modality_of, row_of, scored_from_dict
+from search.store.several import best_first, one_of_each, score_of, shifted
 from search.together import Together
 from search.types import ScoredSegment
 
 T = TypeVar("T")
 
 _QUERIES_PER_CALL = 64
+MAX_FOUND = 16_384
+"""Rows that Milvus answers to one search."""
 
 
 class _Row(NamedTuple):
@@ -86,13 +82,21 @@ class MilvusSearch:
         )
 
     def of_kind(
-        self, queries: Embeddings, modality: Modality, limit: int, asset_ids: Ids[str] | None
+        self,
+        queries: Embeddings,
+        modality: Modality,
+        limit: int,
+        by: Calibration,
+        asset_ids: Ids[str] | None,
     ) -> list[list[ScoredSegment]]:
-        """The nearest of one modality for each unit row [n, embed_dim]; ties by id."""
-        asked = _Asked(to_asked(queries, 0.0), self._parts([modality]), limit, asset_ids)
-        if not asked.parts:
-            return [[] for _ in queries]
-        return self._steadily(lambda state, known: self._of_kind(asked, state, known))
+        """The nearest of one modality for each unit row [n, embed_dim]; ties by id.
+
+        ``by`` makes the rows of segments with several comparable.
+        """
+        rows = to_asked(queries, 0.0)
+        parts = self._partitions.of(modality)
+        asked = [_Asked(rows, (part,), limit, asset_ids) for part in parts]
+        return self._steadily(lambda state, known: self._of_kind(asked, by, state, known, queries))
 
     def mixed(
         self,
@@ -102,15 +106,24 @@ class MilvusSearch:
         shift: float,
         asset_ids: Ids[str] | None,
     ) -> list[ScoredSegment]:
-        """The best of several modalities for a unit vector, by calibrated scores; ties by id."""
-        rows = to_asked(query[None], shift)
-        asked = _Asked(rows, self._parts(modalities), limit, asset_ids)
-        if not asked.parts:
-            return []
-        return self._steadily(lambda state, known: self._mixed(asked, state, known))
+        """The best of several modalities for a unit vector, by calibrated scores; ties by id.
 
-    def _parts(self, modalities: Sequence[Modality]) -> tuple[str, ...]:
-        return tuple(str(m) for m in modalities if self._partitions.has(m, look=False))
+        Of segments with n rows, the best so many are among n times as many rows.
+        """
+        parts = {kind: self._partitions.of(kind) for kind in modalities}
+        n_rows = limit * max(map(len, parts.values()), default=0)
+        names = tuple(name for of_kind in parts.values() for name in of_kind)
+        asked = _Asked(to_asked(query[None], shift), names, n_rows, asset_ids)
+        if not names:
+            return []
+
+        def look(state: StoredCalibration, known: bool) -> list[ScoredSegment]:
+            if len(state.by_number) > 1 or n_rows > MAX_FOUND:
+                return self._mixed_apart(query[None], parts, shift, limit, asset_ids, state, known)
+            (answer,) = self._found(asked)
+            return one_of_each(_read(answer, shift, state, known))[:limit]
+
+        return self._steadily(look)
 
     def _steadily(self, look: Callable[[StoredCalibration, bool], T]) -> T:
         """Search by the constants as they were just now; again if a row proves them old.
@@ -123,6 +136,24 @@ class MilvusSearch:
             return look(self._calibration.refresh(), False)
 
     def _of_kind(
+        self,
+        asked: Sequence[_Asked],
+        by: Calibration,
+        state: StoredCalibration,
+        known: bool,
+        queries: Embeddings,
+    ) -> list[list[ScoredSegment]]:
+        """The best segments are among the best so many rows of each number."""
+        parts = [self._of_part(part, state, known) for part in asked]
+        if len(parts) == 1:
+            return parts[0]
+        limit = max((part.limit for part in asked), default=0)
+        return [
+            best_first([row for part in parts for row in part[place]], by)[:limit]
+            for place in range(len(queries))
+        ]
+
+    def _of_part(
         self, asked: _Asked, state: StoredCalibration, known: bool
     ) -> list[list[ScoredSegment]]:
         """Former constants first: what is rewritten meanwhile is found twice, and not never."""
@@ -134,21 +165,28 @@ class MilvusSearch:
         for number in by_number:
             for place, answer in enumerate(self._found(asked, f"calibration == {number}")):
                 found[place] += _read(answer, 0.0, state, known)
-        return [_unique(sorted(one, key=_by_cosine))[: asked.limit] for one in found]
+        return [one_of_each(sorted(one, key=_by_cosine))[: asked.limit] for one in found]
 
-    def _mixed(self, asked: _Asked, state: StoredCalibration, known: bool) -> list[ScoredSegment]:
-        shift = float(asked.rows[0, -1])
-        if len(state.by_number) == 1:
-            (answer,) = self._found(asked)
-            return _read(answer, shift, state, known)
-        bare = asked.rows * np.append(np.ones(asked.rows.shape[1] - 1, np.float32), 0.0)
+    def _mixed_apart(
+        self,
+        query: Embeddings,
+        parts: Mapping[Modality, Sequence[str]],
+        shift: float,
+        limit: int,
+        asset_ids: Ids[str] | None,
+        state: StoredCalibration,
+        known: bool,
+    ) -> list[ScoredSegment]:
+        """One search for each modality, row and set of constants."""
+        rows = to_asked(query, 0.0)
         ranked: list[tuple[float, str, ScoredSegment]] = []
-        for part in asked.parts:
-            one = _Asked(bare.astype(np.float32), (part,), asked.limit, asked.asset_ids)
-            (found,) = self._of_kind(one, state, known)
-            ranked += _scored(found, Modality(part), shift, state.constants)
+        for kind, names in parts.items():
+            by = shifted(constants_of(state.constants, kind), shift)
+            asked = [_Asked(rows, (name,), limit, asset_ids) for name in names]
+            (found,) = self._of_kind(asked, by, state, known, query)
+            ranked += [(-score_of(one, by), one.segment_id, one) for one in found]
         ranked.sort(key=lambda scored: scored[:2])
-        return [segment for _, _, segment in ranked[: asked.limit]]
+        return [segment for _, _, segment in ranked[:limit]]
 
     def _found(self, asked: _Asked, expression: str = "") -> Sequence[_Answer]:
         """By inner product; what several threads ask of all rows at the same time is one call."""
@@ -213,26 +251,9 @@ def _read(
             if known:
                 raise _UnknownConstantsError
             constants = state.constants
-        cosine = cosine_of(product, shift, modality_of(row), constants)
-        segments.append(scored_from_dict(row, cosine))
+        by = constants_of(constants, modality_of(row), row_of(row))
+        segments.append(scored_from_dict(row, cosine_of(product, shift, by)))
     return segments
-
-
-def _unique(segments: Sequence[ScoredSegment]) -> list[ScoredSegment]:
-    """The first of each key."""
-    first: dict[str, ScoredSegment] = {}
-    for segment in segments:
-        first.setdefault(segment.segment_id, segment)
-    return list(first.values())
-
-
-def _scored(
-    found: Sequence[ScoredSegment], modality: Modality, shift: float, constants: Constants
-) -> list[tuple[float, str, ScoredSegment]]:
-    """What orders them among other modalities, and they."""
-    cosines = np.array([segment.cosine for segment in found], np.float32)
-    products = products_of(cosines, shift, modality, constants).tolist()
-    return [(-p, one.segment_id, one) for p, one in zip(products, found, strict=True)]
 
 
 def _by_cosine(segment: ScoredSegment) -> tuple[float, str]:

@@ -20,6 +20,7 @@ from search.store.schema import (
     scored_from_text,
     text_of,
 )
+from search.store.several import FIRST_ROWS
 from search.store.words import MAX_FOUND
 from search.types import ScoredSegment, SegmentRow
 
@@ -52,7 +53,8 @@ class MirroredWords:
     def added(self, segments: Sequence[SegmentRow]) -> None:
         """Index texts that this store object wrote."""
         if self._index is not None:
-            texts = [text_of(scalars_of(row)) for row in segments if row.modality == TEXT]
+            own = [row for row in segments if row.modality == TEXT and not row.row]
+            texts = [text_of(scalars_of(row)) for row in own]
             self._own.update(text.asset_id for text in texts)
             self._index.add(texts)
             self._index.commit()
@@ -128,7 +130,7 @@ class MirroredWords:
     def _texts(self, asset_ids: Sequence[str]) -> Iterator[list[Text]]:
         """The texts of these assets, of some at a time."""
         fields = self._segments.scalars
-        is_text = f'modality == "{TEXT}"'
+        is_text = f'modality == "{TEXT}" and {FIRST_ROWS}'
         for ids in chunks(asset_ids, _ASSETS_PER_READ):
             expression = f"{is_text} and {among('asset_id', ids)}"
             rows = self._rows.where(self._segments, expression, fields)

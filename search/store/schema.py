@@ -2,7 +2,8 @@
 
 Collections per embedding space, named ``<prefix>_<fingerprint>_<kind>``:
 
-- ``segments``: one row per embedding, in one partition per modality;
+- ``segments``: one row per embedding, in one partition per modality and number of the row: see
+  `search.store.several`;
 - ``assets``: the commit rows, by asset id;
 - ``words``: the words of texts, where Milvus itself knows BM25;
 - ``locations``: an index from a URI to assets. It may hold more than is true (a URI that an
@@ -24,11 +25,13 @@ from functools import lru_cache
 from typing import Any
 
 from encoder.errors import InputError
+from encoder.space import Calibration
 from encoder.types import TEXT, Embeddings, Modality
 from search.filters.folders import MAX_FOLDERS, folder_keys
 from search.lexical.index import FoundText, Text
 from search.store import calibrated
-from search.store.calibrated import Constants, StoredCalibration
+from search.store.calibrated import Constants, StoredCalibration, constants_of
+from search.store.several import packed, partition_of, unpacked
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
 SCHEMA_VERSION = 4
@@ -222,18 +225,20 @@ def _digest(*parts: str) -> str:
 
 def segment_to_dict(row: SegmentRow, constants: Constants) -> dict[str, Any]:
     """A checked segment as a row of Milvus."""
-    return {**scalars_of(row), **_vector(row.embedding, row.modality, constants)}
+    by = constants_of(constants, row.modality, row.row)
+    return {**scalars_of(row), **_vector(row.embedding, by, constants)}
 
 
 def recalibrated(row: Mapping[str, Any], constants: Constants) -> dict[str, Any]:
     """A row of Milvus, with its embedding, as other constants have it."""
     embedding = calibrated.from_stored(row["embedding"])
-    return {**row, **_vector(embedding, modality_of(row), constants)}
+    by = constants_of(constants, modality_of(row), row_of(row))
+    return {**row, **_vector(embedding, by, constants)}
 
 
-def _vector(embedding: Embeddings, modality: Modality, constants: Constants) -> dict[str, Any]:
+def _vector(embedding: Embeddings, by: Calibration, constants: Constants) -> dict[str, Any]:
     return {
-        "embedding": calibrated.to_stored(embedding, modality, constants),
+        "embedding": calibrated.to_stored(embedding, by),
         "calibration": calibrated.number_of(constants),
     }
 
@@ -241,10 +246,10 @@ def _vector(embedding: Embeddings, modality: Modality, constants: Constants) -> 
 def scalars_of(row: SegmentRow) -> dict[str, Any]:
     """A checked segment as a row of Milvus, without its embedding and calibration."""
     return {
-        "segment_id": row.segment_id,
+        "segment_id": row.key,
         "asset_id": row.asset_id,
         "modality": str(row.modality),
-        "index": row.index,
+        "index": packed(row.index, row.row),
         "start_s": float(_stored(row.start_s)),
         "end_s": float(_stored(row.end_s)),
         "char_start": int(_stored(row.char_start)),
@@ -254,18 +259,20 @@ def scalars_of(row: SegmentRow) -> dict[str, Any]:
 
 
 def segment_from_dict(row: Mapping[str, Any]) -> SegmentRow:
-    """A segment that a query found, with its embedding."""
+    """A row of a segment that a query found, with its embedding."""
+    index, number = unpacked(row["index"])
     return SegmentRow(
-        segment_id=row["segment_id"],
+        segment_id=segment_id_of(row),
         asset_id=row["asset_id"],
         modality=modality_of(row),
-        index=row["index"],
+        index=index,
         embedding=calibrated.from_stored(row["embedding"]),
         start_s=_loaded(row["start_s"]),
         end_s=_loaded(row["end_s"]),
         char_start=_loaded(row["char_start"]),
         char_end=_loaded(row["char_end"]),
         snippet=row["snippet"],
+        row=number,
     )
 
 
@@ -274,10 +281,26 @@ def modality_of(row: Mapping[str, Any]) -> Modality:
     return _checked_once(row["modality"])
 
 
+def row_of(row: Mapping[str, Any]) -> int:
+    """Which of its segment's embeddings a row holds."""
+    return unpacked(row["index"])[1]
+
+
+def segment_id_of(row: Mapping[str, Any]) -> str:
+    """The segment of a row."""
+    segment_id: str = row["segment_id"]
+    return segment_id.partition("#")[0]
+
+
+def partition_of_row(row: Mapping[str, Any]) -> str:
+    """Where a row of Milvus lies."""
+    return partition_of(row["modality"], row_of(row))
+
+
 def scored_from_dict(row: Mapping[str, Any], cosine: float) -> ScoredSegment:
     """A row that a search found."""
     return ScoredSegment(
-        segment_id=row["segment_id"],
+        segment_id=segment_id_of(row),
         asset_id=row["asset_id"],
         modality=modality_of(row),
         cosine=cosine,
@@ -286,6 +309,7 @@ def scored_from_dict(row: Mapping[str, Any], cosine: float) -> ScoredSegment:
         char_start=_loaded(row["char_start"]),
         char_end=_loaded(row["char_end"]),
         snippet=row["snippet"],
+        row=row_of(row),
     )
 
 

@@ -51,7 +51,7 @@ class MilvusWords:
 
     def added(self, segments: Sequence[SegmentRow]) -> None:
         """Store the words of texts."""
-        texts = [row for row in segments if row.modality == TEXT and row.snippet]
+        texts = [row for row in segments if row.modality == TEXT and row.snippet and not row.row]
         rows = [
             {
                 "segment_id": row.segment_id,

@@ -271,20 +271,20 @@ def test_the_same_constants_again_change_only_what_is_said_of_them(open_again: O
 
 def test_a_sample_is_evenly_drawn(store: VectorStore) -> None:
     assert store.sizes() == {}
-    assert store.sample(TEXT, 10).shape == (0, DIM)
+    assert store.sample(TEXT, 10).shape == (0, 1, DIM)
     rows = [segment(f"a{n}", 0, vector, IMAGE) for n, vector in enumerate(vectors(400))]
     store.write([asset("a", "/a")], [*rows, segment("t", 0, vectors(1)[0], TEXT)])
     assert store.sizes() == {IMAGE: 400, TEXT: 1}
     everything = l2_normalize(vectors(400))
-    few = store.sample(IMAGE, 160)
+    few = store.sample(IMAGE, 160)[:, 0]
     assert 120 <= len(few) <= 160
     places = (few @ everything.T).argmax(axis=1)
     np.testing.assert_allclose(few, everything[places], atol=1e-6)
     assert len(set(places)) == len(few)
     assert 0.3 < (places < 200).mean() < 0.7
     assert len(store.sample(IMAGE, 16_000)) == 400
-    assert store.sample(TEXT, 100).shape == (1, DIM)
-    assert store.sample(VIDEO, 100).shape == (0, DIM)
+    assert store.sample(TEXT, 100).shape == (1, 1, DIM)
+    assert store.sample(VIDEO, 100).shape == (0, 1, DIM)
 
 
 _KILLED = """

@@ -11,8 +11,9 @@ from blake3 import blake3
 from search.store.milvus import MilvusStore
 from search.store.open import open_store
 from search.store.schema import ASSETS, LOCATIONS, segment_id
+from search.types import row_key
 from tests.faults.files import expected
-from tests.faults.tiny_worker import DIM, SPACE
+from tests.faults.tiny_worker import DIM, N_ROWS, SPACE
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,10 @@ def count(uri: str, folder: Path) -> Tally:
             lost += sorted(wanted[key] - places)
             stray += sorted(places - wanted[key])
         segments = {
-            segment_id(key, row.modality, index, SPACE.fingerprint)
+            row_key(segment_id(key, row.modality, index, SPACE.fingerprint), number)
             for key, row in rows.items()
             for index in range(row.n_segments)
+            for number in range(N_ROWS.get(row.modality, 1))
         }
         keys = _keys(store)
         lost += sorted(segments - keys[store._segments.kind].keys())

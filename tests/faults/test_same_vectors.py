@@ -63,9 +63,7 @@ def in_this_process(media: Path, config: EncoderConfig, batch_segments: int) -> 
 
 def vectors_of(store: VectorStore) -> Vectors:
     return {
-        row.segment_id: row.embedding
-        for asset in store.scan()
-        for row in store.embeddings(asset.asset_id)
+        row.key: row.embedding for asset in store.scan() for row in store.embeddings(asset.asset_id)
     }
 
 

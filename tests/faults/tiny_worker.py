@@ -23,6 +23,7 @@ from workers.cli import anymodal
 
 DIM = 32
 SPACE = Space(DIM, {"model": "tiny"})
+N_ROWS = {IMAGE: 2}
 SECONDS_PER_ITEM = 0.01  # so that there is a middle of the work to be killed in
 
 
@@ -61,6 +62,13 @@ class TinyEncoder:
             _make_trouble(item.content)
         seeds = [int.from_bytes(blake2b(_content(item), digest_size=8).digest()) for item in items]
         return l2_normalize(np.stack([np.random.default_rng(s).normal(size=DIM) for s in seeds]))
+
+    def encode_rows(self, items: Sequence[Item]) -> list[Embeddings]:
+        """Pictures have several."""
+        rows = self.encode_items(items)
+        further = [np.roll(row, 1) for row in rows]
+        n_rows = [N_ROWS.get(item.modality, 1) for item in items]
+        return [np.stack([a, b])[:n] for a, b, n in zip(rows, further, n_rows, strict=True)]
 
 
 if __name__ == "__main__":

@@ -24,7 +24,11 @@ KINDS = (TEXT, IMAGE, AUDIO)
 SPACE = Space(
     DIM,
     {},
-    {TEXT: Calibration(0.1, 0.2), IMAGE: Calibration(0.2, 0.1), AUDIO: Calibration(0.3, 0.15)},
+    {
+        TEXT: Calibration(0.1, 0.2),
+        IMAGE: Calibration(0.2, 0.1, (Calibration(-0.1, 0.3),)),
+        AUDIO: Calibration(0.3, 0.15),
+    },
 )
 
 
@@ -51,7 +55,10 @@ class Corpus:
 
 
 def make_corpus(seed: int, n_assets: int, crowd: int, prefix: str = "a") -> Corpus:
-    """Assets of a few segments of mixed kinds; one has a crowd of them that are nearly alike."""
+    """Assets of a few segments of mixed kinds; one has a crowd of them that are nearly alike.
+
+    Most pictures have two vectors.
+    """
     rng = np.random.default_rng(seed)
     assets, segments, committed = [], [], set()
     for number in range(n_assets):
@@ -63,6 +70,9 @@ def make_corpus(seed: int, n_assets: int, crowd: int, prefix: str = "a") -> Corp
             spread = 0.05 if number == 0 else 1.0
             row = l2_normalize((centre + spread * rng.normal(size=DIM))[None])[0]
             segments.append(SegmentRow(f"{name}-{index:03}", name, kind, index, row))
+            if kind == IMAGE and rng.random() < 0.8:
+                other = l2_normalize((centre + rng.normal(size=DIM))[None])[0]
+                segments.append(replace(segments[-1], embedding=other, row=1))
         metadata = {"tags": [["red"], ["red", "blue"], []][number % 3], "n": number}
         assets.append(
             AssetRow(name, KINDS[number % 3], "x/y", 1, n_segments, [f"/{name}"], metadata)
@@ -101,8 +111,9 @@ def queries(draw: st.DrawFn, corpus: Corpus, reach: str) -> Query:
     )
 
 
-def calibrated(kind: Modality, cosine: float) -> float:
+def calibrated(kind: Modality, cosine: float, row: int = 0) -> float:
     constants = SPACE.calibration[kind]
+    constants = constants.further[0] if row else constants
     return (cosine - constants.mu) / constants.c
 
 
@@ -111,7 +122,7 @@ def embedding_of(term: Term, corpus: Corpus) -> Embeddings:
         return l2_normalize(term.item.content[None])[0]
     rows: dict[str, list[Embeddings]] = {}
     for segment in corpus.segments:
-        if segment.asset_id == term.asset_id:
+        if segment.asset_id == term.asset_id and not segment.row:
             rows.setdefault(segment.modality, []).append(segment.embedding)
     means = [l2_normalize(np.mean(part, axis=0)[None])[0] for part in rows.values()]
     return l2_normalize(np.sum(means, axis=0)[None])[0]
@@ -129,8 +140,9 @@ def score_by(query: Query, corpus: Corpus) -> Callable[[SegmentRow], float]:
         cosine = float(wanted @ segment.embedding)
         if not pushes and cosine > 1 - 1e-5:
             return max(calibrated(kind, 1.0) for kind in KINDS)
-        return calibrated(segment.modality, cosine) + sum(
-            w * calibrated(segment.modality, float(row @ segment.embedding)) for w, row in pushes
+        of, row = segment.modality, segment.row
+        return calibrated(of, cosine, row) + sum(
+            w * calibrated(of, float(pushed @ segment.embedding), row) for w, pushed in pushes
         )
 
     return score
@@ -158,11 +170,10 @@ def ranking(query: Query, corpus: Corpus, kinds: Sequence[Modality]) -> Ranking:
     lowest = query.score_threshold
     if lowest is not None:
         scored = [pair for pair in scored if pair[0] >= lowest]
-    if query.group_by == "segment":
-        return scored
     best: dict[str, tuple[float, SegmentRow]] = {}
     for pair in scored:
-        best.setdefault(pair[1].asset_id, pair)
+        of_asset = query.group_by == "asset"
+        best.setdefault(pair[1].asset_id if of_asset else pair[1].segment_id, pair)
     return list(best.values())
 
 

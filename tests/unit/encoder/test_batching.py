@@ -28,6 +28,6 @@ def test_neighbours_are_of_similar_length(lengths: list[int]) -> None:
 
 
 def test_scatter_restores_the_order() -> None:
-    rows = np.eye(3, dtype=np.float32)
+    rows = np.eye(6, dtype=np.float32).reshape(3, 2, 6)
     parts = [([2, 0], rows[[2, 0]]), ([1], rows[[1]])]
-    assert np.array_equal(scatter(parts, 3, 3), rows)
+    assert np.array_equal(scatter(parts, 3, 2, 6), rows)

@@ -152,10 +152,10 @@ def test_a_file_that_became_unreadable_keeps_what_it_held(
 class PickyEncoder(MultiModalEncoder):
     """Refuses texts that say so, as a tower may refuse what ingest let through."""
 
-    def encode_items(self, items: list[Item]) -> Embeddings:  # type: ignore[override]
+    def encode_rows(self, items: Sequence[Item]) -> list[Embeddings]:
         if any("refuse me" in str(item.content) for item in items):
             raise InputError("text", got="a text that asks for it", wanted="another")
-        return super().encode_items(items)
+        return super().encode_rows(items)
 
 
 def test_an_item_that_cannot_be_encoded_harms_only_its_asset(

@@ -11,12 +11,13 @@ from encoder.calibration.measure import (
     Measured,
     constants_of,
     measure,
+    scores_of,
     shares_of_best,
     told_apart,
 )
 from encoder.calibration.queries import SampleQuery, sample_queries
 from encoder.space import l2_normalize
-from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Modality
+from encoder.types import IMAGE, TEXT, Embeddings, Modality
 
 DIM = 24
 QUERIES = [
@@ -34,9 +35,15 @@ def rows(n: int, seed: int, gap: float = 0.0, axis: int = 0) -> Embeddings:
     return l2_normalize(around)
 
 
+def single(**samples: Embeddings) -> dict[Modality, Embeddings]:
+    """By modality [n, 1, DIM]: items of one row."""
+    return {Modality(kind): of_kind[:, None] for kind, of_kind in samples.items()}
+
+
 def gapped(n_text: int = 300, n_image: int = 300) -> dict[Modality, Embeddings]:
     """Queries are texts, and texts lie near each other; pictures elsewhere, and closer."""
-    return {TEXT: rows(n_text, 1, gap=1.5), IMAGE: 0.3 * rows(n_image, 2) + rows(1, 3, 1.0, 1)}
+    pictures = 0.3 * rows(n_image, 2) + rows(1, 3, 1.0, 1)
+    return single(text=rows(n_text, 1, gap=1.5), image=pictures)
 
 
 def asked(gap: float = 1.5) -> Embeddings:
@@ -51,19 +58,19 @@ gaps = st.floats(0, 3)
 def test_calibrated_cosines_of_unrelated_pairs_are_0_and_spread_by_1(
     n_text: int, n_image: int, gap: float, seed: int
 ) -> None:
-    samples = {TEXT: rows(n_text, seed, gap), IMAGE: rows(n_image, seed + 1)}
+    samples = single(text=rows(n_text, seed, gap), image=rows(n_image, seed + 1))
     measured = measure(QUERIES, asked(gap), samples)
     widest = max(one.calibration.c for one in measured.values())
     for kind, one in measured.items():
         assert one.n_vectors == len(samples[kind])
-        scores = one.calibration.apply((asked(gap) @ samples[kind].T).astype(np.float64))
+        scores = one.calibration.apply((asked(gap) @ samples[kind][:, 0].T).astype(np.float64))
         assert scores.mean() == pytest.approx(0, abs=1e-4)
         assert scores.std() == pytest.approx(1, abs=1e-3) or one.calibration.c < 0.06 * widest
 
 
 @given(sizes, st.integers(2, 4))
 def test_copies_count_once(n: int, times: int) -> None:
-    once = {IMAGE: rows(n, 5), TEXT: rows(9, 6)}
+    once = single(image=rows(n, 5), text=rows(9, 6))
     copied = {IMAGE: np.concatenate([once[IMAGE] * (1 + 1e-7)] * times), TEXT: once[TEXT]}
     one, many = (measure(QUERIES, asked(), samples) for samples in (once, copied))
     assert many[IMAGE].n_vectors == one[IMAGE].n_vectors
@@ -74,15 +81,15 @@ def test_copies_count_once(n: int, times: int) -> None:
 @given(st.integers(0, 99))
 def test_no_score_is_infinite(seed: int) -> None:
     same = np.repeat(rows(1, seed), len(QUERIES), axis=0)
-    alone = measure(QUERIES, same, {IMAGE: same[:1]})
+    alone = measure(QUERIES, same, single(image=same[:1]))
     assert alone[IMAGE].calibration.c == 1.0
-    beside = measure(QUERIES, same, {IMAGE: same[:1], TEXT: rows(40, seed + 1)})
+    beside = measure(QUERIES, same, single(image=same[:1], text=rows(40, seed + 1)))
     assert 0 < beside[IMAGE].calibration.c == pytest.approx(0.05 * beside[TEXT].calibration.c)
     assert np.isfinite(beside[IMAGE].spread)
 
 
 def test_nothing_is_said_of_what_is_not_stored() -> None:
-    samples = {TEXT: rows(3, 1), AUDIO: np.empty((0, DIM), np.float32)}
+    samples = single(text=rows(3, 1), audio=np.empty((0, DIM), np.float32))
     assert list(constants_of(measure(QUERIES, asked(), samples))) == [TEXT]
     assert measure(QUERIES, asked(), {}) == {}
 
@@ -95,6 +102,21 @@ def test_the_kind_that_lies_near_the_queries_no_longer_fills_the_list() -> None:
     assert before == {TEXT: 1.0, IMAGE: 0.0}
     assert 0.25 < after[IMAGE] < 0.75
     assert sum(after.values()) == pytest.approx(1)
+
+
+def test_each_row_of_an_item_has_constants_and_the_best_counts() -> None:
+    first, second = rows(300, 1), rows(300, 2, 1.5)
+    both = np.stack([first, second], axis=1)
+    (one,) = measure(QUERIES, asked(), {IMAGE: both}).values()
+    alone = [measure(QUERIES, asked(), single(image=of))[IMAGE] for of in (first, second)]
+    assert one.calibration.of_row(0).mu == alone[0].calibration.mu
+    assert one.calibration.of_row(1) == one.calibration.of_row(2) == alone[1].calibration
+    assert one.by_kind == alone[0].by_kind
+    scores = scores_of(asked(), both, one.calibration)
+    each = [alone[row].calibration.apply(asked() @ both[:, row].T) for row in (0, 1)]
+    np.testing.assert_allclose(scores, np.maximum(*each), atol=1e-5)
+    beside = shares_of_best(asked(), {IMAGE: both, TEXT: first[:, None]}, {IMAGE: one.calibration})
+    assert sum(beside.values()) == pytest.approx(1)
 
 
 def test_the_spread_tells_how_far_the_level_moves_with_the_kind_of_query() -> None:

@@ -1,0 +1,92 @@
+"""Segments that have several vectors, each in a row of its own. Pure.
+
+Row 0 is kept as that of a segment with one vector is. Row n has the key ``<segment_id>#n``; its
+number also lies in the high bits of ``index``, where filters see it, and its partition is its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from encoder.space import Calibration
+from encoder.types import Embeddings
+from search.types import ScoredSegment, SegmentRow
+
+IDENTICAL = 1 - 1e-5
+"""Embeddings of one content differ by rounding, of others by far more."""
+MAX_ROWS = 1024
+_ROW = 1 << 40
+FIRST_ROWS = f"index < {_ROW}"
+"""A filter for one row of each segment."""
+_PREFIX = "ROW"  # in no name of a modality
+
+
+def packed(index: int, row: int) -> int:
+    """What is stored as ``index``."""
+    return row * _ROW + index
+
+
+def unpacked(index: int) -> tuple[int, int]:
+    """The index of the segment, and the number of the row.
+
+    >>> unpacked(packed(7, 2))
+    (7, 2)
+    """
+    return index % _ROW, index // _ROW
+
+
+def partition_of(modality: str, row: int) -> str:
+    """Where the rows of this number lie.
+
+    >>> partition_of("image", 0), partition_of("image", 1)
+    ('image', 'ROW1_image')
+    """
+    return f"{_PREFIX}{row}_{modality}" if row else str(modality)
+
+
+def is_of_first_rows(partition: str) -> bool:
+    """Whether a partition is named after its modality alone."""
+    return not partition.startswith(_PREFIX)
+
+
+def shifted(by: Calibration, shift: float) -> Calibration:
+    """Constants by which ``(cosine - shift * mu) / c`` is the calibrated score."""
+    return replace(by, mu=shift * by.mu, further=tuple(shifted(one, shift) for one in by.further))
+
+
+def score_of(segment: ScoredSegment, by: Calibration) -> float:
+    """The calibrated score of the row that was found."""
+    return by.of_row(segment.row).apply(segment.cosine)
+
+
+def best_first(rows: Iterable[ScoredSegment], by: Calibration) -> list[ScoredSegment]:
+    """The best row of each segment of one modality, best first, ties by id."""
+    return one_of_each(sorted(rows, key=lambda row: (-score_of(row, by), row.key)))
+
+
+def one_of_each(ranked: Iterable[ScoredSegment]) -> list[ScoredSegment]:
+    """The first row of each segment, or the one that is identical to the query, in its place."""
+    found: dict[str, ScoredSegment] = {}
+    for row in ranked:
+        known = found.setdefault(row.segment_id, row)
+        if row.cosine >= IDENTICAL > known.cosine:
+            found[row.segment_id] = row
+    return list(found.values())
+
+
+def by_segment(rows: Iterable[SegmentRow], embed_dim: int) -> Embeddings:
+    """The embeddings of whole segments, [n, n_rows, embed_dim], in the order of their ids.
+
+    A segment of which a row is missing is left out.
+    """
+    found: dict[str, dict[int, Embeddings]] = {}
+    for row in rows:
+        found.setdefault(row.segment_id, {})[row.row] = row.embedding
+    n_rows = max(map(len, found.values()), default=1)
+    whole = [found[key] for key in sorted(found) if len(found[key]) == n_rows]
+    if not whole:
+        return np.empty((0, 1, embed_dim), np.float32)
+    return np.stack([np.stack([of[row] for row in sorted(of)]) for of in whole])
