@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -63,10 +63,16 @@ def halves(batch: Batch) -> list[Batch]:
 
 def batch_items(batch: Batch) -> int:
     """How many items a batch holds: the length of its first tensor."""
+    first = next(_tensors(batch), None)
+    return 1 if first is None else len(first)
+
+
+def _tensors(batch: Batch) -> Iterator[Tensor]:
     if isinstance(batch, Tensor):
-        return len(batch)
-    values = batch.values() if isinstance(batch, Mapping) else batch
-    return next((len(value) for value in values if isinstance(value, Tensor)), 1)
+        yield batch
+    elif isinstance(batch, (Mapping, list, tuple)):
+        for value in batch.values() if isinstance(batch, Mapping) else batch:
+            yield from _tensors(value)
 
 
 def _slice(batch: Batch, start: int, end: int) -> Batch:

@@ -5,8 +5,9 @@ Importing this imports torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,7 +99,8 @@ class PrefixRuns:
         def end(name: str) -> Callable[..., None]:
             def note(_module: nn.Module, _inputs: Any, output: Any) -> None:
                 calls.setdefault(name, []).append(trace.tick())
-                kept[name] = output, [tensor._version for tensor in _tensors(output)]
+                versions = [tensor._version for tensor in _tensors(output)]
+                kept[name] = _own(output), versions
 
             return note
 
@@ -192,7 +194,12 @@ def check_finite(output: Tensor, where: str) -> None:
 
 
 def _giving(output: Any) -> Callable[..., Any]:
-    return lambda *_args, **_kwargs: output
+    return lambda *_args, **_kwargs: _own(output)
+
+
+def _own(output: Any) -> Any:
+    """What later blocks cannot add to: sentence-transformers passes one dictionary through all."""
+    return copy(output) if isinstance(output, (MutableMapping, list)) else output
 
 
 def _blocks(module: nn.Module, prefix: str, layers: set[str]) -> Iterator[tuple[str, nn.Module]]:

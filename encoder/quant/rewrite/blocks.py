@@ -6,10 +6,14 @@ The grid is the Quantizer's: codes -8..7, scales of least squared error. They ar
 
 from __future__ import annotations
 
+from typing import Any, TypeAlias
+
 import numpy as np
 from numpy.typing import NDArray
 
 Array32 = NDArray[np.float32]
+Blocks: TypeAlias = tuple[NDArray[np.uint8], Array32, int]
+"""Packed codes, scales [n_rows, n_blocks], and how many columns a block has."""
 
 BLOCK = 32
 _LEAST, _GREATEST = -8, 7
@@ -38,10 +42,27 @@ def quantize_blocks(weight: NDArray[np.floating]) -> tuple[NDArray[np.uint8], Ar
         rows = np.pad(rows, ((0, 0), (0, n_blocks * BLOCK - n_columns)))
         blocks = rows.reshape(len(rows), n_blocks, BLOCK)
         found = _least_squares(blocks)
-        codes = (_codes(blocks, found) + _ZERO).astype(np.uint8)
-        packed[start : start + step] = codes[..., ::2] | codes[..., 1::2] << 4
+        packed[start : start + step] = _packed(_codes(blocks, found))
         scales[start : start + step] = found[..., 0]
     return packed, scales
+
+
+def pack_blocks(codes: NDArray[np.int8], width: int) -> NDArray[np.uint8]:
+    """Lay codes -8..7 [n_rows, n_columns] as operators read them; the last block ends in zeros.
+
+    Returns:
+        uint8 [n_rows, n_blocks, width / 2], as `quantize_blocks` gives them.
+    """
+    n_rows, n_columns = codes.shape
+    n_blocks = -(-n_columns // width)
+    filled = np.pad(codes, ((0, 0), (0, n_blocks * width - n_columns)))
+    return _packed(filled.reshape(n_rows, n_blocks, width))
+
+
+def _packed(codes: NDArray[Any]) -> NDArray[np.uint8]:
+    """Two codes in a byte, the first in the lower bits."""
+    unsigned = (codes + _ZERO).astype(np.uint8)
+    return np.asarray(unsigned[..., ::2] | unsigned[..., 1::2] << 4, np.uint8)
 
 
 def _codes(blocks: Array32, scales: Array32) -> Array32:

@@ -7,7 +7,7 @@ vector does not depend on its batch.
 from __future__ import annotations
 
 from encoder.quant.graph import MICROSOFT
-from encoder.quant.rewrite.blocks import BLOCK, quantize_blocks
+from encoder.quant.rewrite.blocks import BLOCK, Blocks, quantize_blocks
 from encoder.quant.rewrite.linears import Linear
 from encoder.quant.rewrite.network import Network
 
@@ -21,20 +21,21 @@ class Int4Linears:
     def __init__(self, network: Network) -> None:
         network.uses(MICROSOFT)
         self._network = network
-        self._weights: dict[str, tuple[str, str]] = {}
+        self._weights: dict[str, tuple[str, str, int]] = {}
 
-    def replace(self, layer: Linear) -> None:
-        """Put the 4-bit form in the place of a layer."""
+    def replace(self, layer: Linear, rounded: Blocks | None = None) -> None:
+        """Put the 4-bit form in the place of a layer, rounded here unless it was before."""
         network = self._network
         n_out, n_in = layer.weight.shape
         if layer.shared not in self._weights:
-            codes, scales = quantize_blocks(layer.weight)
-            self._weights[layer.shared] = network.constant(codes), network.constant(scales)
+            codes, scales, width = rounded or (*quantize_blocks(layer.weight), BLOCK)
+            self._weights[layer.shared] = network.constant(codes), network.constant(scales), width
+        *stored, width = self._weights[layer.shared]
         network.remove(layer.node)
         end = layer.node.output[0]
         product = network.add(
-            "MatMulNBits", layer.states, *self._weights[layer.shared], domain=MICROSOFT,
-            output=None if layer.bias else end, K=n_in, N=n_out, bits=4, block_size=BLOCK,
+            "MatMulNBits", layer.states, *stored, domain=MICROSOFT,
+            output=None if layer.bias else end, K=n_in, N=n_out, bits=4, block_size=width,
             accuracy_level=_IN_INT8,
         )  # fmt: skip
         if layer.bias:

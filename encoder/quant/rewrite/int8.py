@@ -7,8 +7,10 @@ saturates.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from encoder.quant.dynamic import quantize_rows
 from encoder.quant.graph import MICROSOFT
@@ -20,6 +22,10 @@ _ZERO = 127
 
 _GELU_LEAST, _GELU_ZERO = 0.17, 20
 """GELU gives at least -.17, so few of its codes are spent on what is negative."""
+
+
+Rows: TypeAlias = tuple[NDArray[np.int8], NDArray[np.float32]]
+"""Codes [n_out, n_in] on which no kernel saturates, and scales [n_out]."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +57,11 @@ class Int8Linears:
         self._gelu_step = network.constant(np.float32(1 / (255 - _GELU_ZERO)))
         self._least_gelu_scale = network.constant(np.float32(_GELU_LEAST / _GELU_ZERO))
 
-    def replace(self, layer: Linear) -> None:
-        """Put the int8 form in the place of a layer."""
+    def replace(self, layer: Linear, rounded: Rows | None = None) -> None:
+        """Put the int8 form in the place of a layer, rounded here unless it was before."""
         network = self._network
         states = self._by_row(layer.states, layer.weight.shape[1])
-        weight, weight_scales = self._weight(layer)
+        weight, weight_scales = self._weight(layer, rounded)
         network.remove(layer.node)
         # only one scale is allowed for the activations, so theirs come after
         product = network.add(
@@ -69,9 +75,9 @@ class Int8Linears:
             scaled = network.add("Mul", product, states.scales)
             network.add("Add", scaled, layer.bias, output=end)
 
-    def _weight(self, layer: Linear) -> tuple[str, str]:
+    def _weight(self, layer: Linear, rounded: Rows | None) -> tuple[str, str]:
         if layer.shared not in self._weights:
-            codes, scales = quantize_rows(layer.weight)
+            codes, scales = rounded or quantize_rows(layer.weight)
             network = self._network
             self._weights[layer.shared] = network.constant(codes.T), network.constant(scales)
         return self._weights[layer.shared]

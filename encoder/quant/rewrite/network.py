@@ -200,6 +200,14 @@ class Network:
             self.proto.graph.output.append(made)
             self._outputs[name] = None
 
+    def is_read(self, name: str) -> bool:
+        """Whether a constant that is stored under this name is read by any node."""
+        return name in self._tensors and bool(self._readers[name])
+
+    def forget(self, name: str) -> None:
+        """Store a constant no more; a node must make it."""
+        del self._tensors[name]
+
     def remove(self, *nodes: NodeProto) -> None:
         """Take nodes out; their outputs must be made by others, or be needed no more."""
         gone = {id(node) for node in nodes}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ _CHUNK_ROWS = 1 << 12
 _FLOAT = 1
 _MAX_CODE = 127
 
+Rounded: TypeAlias = tuple[NDArray[Any], NDArray[np.float32], int]
+"""Codes and scales of a table, and how many columns share a scale, in 4 bits."""
+
 
 class Tables:
     """Replaces look-ups one by one; look-ups of one table share it.
@@ -35,7 +38,7 @@ class Tables:
         network.uses(MICROSOFT)
         self._network = network
         self._bits = bits
-        self._stored: dict[str, tuple[str, str]] = {}
+        self._stored: dict[str, tuple[str, str, int]] = {}
 
     def name(self, node: NodeProto) -> str | None:
         """The name of the table that a `Gather` reads; None if it reads none."""
@@ -46,33 +49,35 @@ class Tables:
         stored = self._network.root(node.input[0]).split("|", 1)[0]
         return layer_name(node, stored) if is_table else None
 
-    def replace(self, node: NodeProto) -> None:
-        """Put codes in the place of the floats."""
+    def replace(self, node: NodeProto, rounded: Rounded | None = None) -> None:
+        """Put codes in the place of the floats, rounded here unless they were before."""
         network, ids, end = self._network, node.input[1], node.output[0]
-        codes, scales = self._store(node)
+        codes, scales, width = self._store(node, rounded)
         network.remove(node)
         if self._bits == 4:
             network.add(
                 "GatherBlockQuantized", codes, ids, scales, domain=MICROSOFT, output=end, bits=4,
-                block_size=BLOCK, gather_axis=0, quantize_axis=1,
+                block_size=width, gather_axis=0, quantize_axis=1,
             )  # fmt: skip
             return
         rows = network.add("Cast", network.add("Gather", codes, ids), to=_FLOAT)
         network.add("Mul", rows, network.add("Gather", scales, ids), output=end)
 
-    def _store(self, node: NodeProto) -> tuple[str, str]:
+    def _store(self, node: NodeProto, rounded: Rounded | None) -> tuple[str, str, int]:
         network = self._network
         root = network.root(node.input[0])
         if root not in self._stored:
             table = network.array(node.input[0])
             assert table is not None
+            codes, scales, width = rounded or self._rounded(table)
             if self._bits == 4:
-                packed, scales = quantize_blocks(table)
-                codes: NDArray[Any] = packed.reshape(len(packed), -1)[:, : -(-table.shape[1] // 2)]
-            else:
-                codes, scales = quantize_table(table)
-            self._stored[root] = network.constant(codes), network.constant(scales)
+                codes = codes.reshape(len(codes), -1)[:, : -(-table.shape[1] // 2)]
+            self._stored[root] = network.constant(codes), network.constant(scales), width
         return self._stored[root]
+
+    def _rounded(self, table: NDArray[Any]) -> Rounded:
+        rounded = quantize_blocks(table) if self._bits == 4 else quantize_table(table)
+        return (*rounded, BLOCK)
 
 
 def quantize_table(table: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:

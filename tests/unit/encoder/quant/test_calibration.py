@@ -32,6 +32,7 @@ def test_one_batch_is_cut_in_two() -> None:
     assert (fit["ids"].tolist(), score["ids"].tolist()) == ([0, 1], [2, 3])
     assert score["pair"][0].tolist() == [2, 3]
     assert batch_items(batch) == 4
+    assert batch_items({"features": {"flag": True, "ids": torch.ones(3, 2)}}) == 3
     assert halves(torch.ones(1)) == [torch.ones(1)]
 
 

@@ -127,3 +127,37 @@ def test_it_runs_the_bundles_encoder(bundle_home: Path) -> None:
         with changed(layers[name], weight), torch.no_grad():
             expected = forward(model, batch)
         assert torch.equal(next(runs.run(layers[name], weight)), expected)
+
+
+class Passed(nn.Module):
+    """Modules that pass one dictionary through, as those of sentence-transformers do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(20, 8)
+        self.pool, self.dense = Pool(), nn.Linear(8, 8)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        found = self.pool({"tokens": self.embed(ids)})
+        found["vector"] = self.dense(found["vector"]).tanh()
+        vector: Tensor = found["vector"]
+        return vector
+
+
+class Pool(nn.Module):
+    def forward(self, found: dict[str, Tensor]) -> dict[str, Tensor]:
+        found["vector"] = found["tokens"].mean(1)
+        return found
+
+
+def test_what_later_modules_add_to_an_output_is_not_kept() -> None:
+    torch.manual_seed(0)
+    model = Passed().eval()
+    batches = [torch.randint(0, 20, (3, 6)) for _ in range(2)]
+    layers = find_layers(model)
+    runs = PrefixRuns(model, layers, batches)
+    for _ in range(2):
+        weight = torch.randn_like(layers["dense"].weight)
+        with changed(layers["dense"], weight), torch.no_grad():
+            expected = [model(batch) for batch in batches]
+        assert all(map(torch.equal, runs.run(layers["dense"], weight), expected))
