@@ -60,7 +60,9 @@ class MultiModalEmbeddings:
 
     by_modality: Mapping[Modality, Embeddings]
     stats: TextStats | None = None
-    """With ``return_stats=True`` and a gate: what it did to each text of ``text=``."""
+    """With ``return_stats=True``, what the gate did to each text of ``text=``: tokens that went in
+    and were kept in each layer, FLOPs, and its time. None if the model has no gate, and for queries
+    with a prompt of their own, which run without it."""
 
     @property
     def text(self) -> Embeddings | None:
@@ -214,15 +216,12 @@ class MultiModalEncoder:
 
         Args:
             text: str.
-            image: uint8 or float 0..1 array [h, w], [h, w, 1 | 3 | 4] or [n, h, w, c]; a PIL
-                image; a path.
-            audio: samples [n] or [channels, n] (float in [-1, 1] or int16), a path, a
-                `Waveform`, or, with ``audio_kind="spectrogram"``, what librosa makes of a sound
-                [bins, frames].
+            image: uint8 or float 0..1 [h, w], [h, w, 1 | 3 | 4] or [n, h, w, c]; PIL image; path.
+            audio: samples [n] or [channels, n] (float in [-1, 1] or int16), a path, a `Waveform`,
+                or, with ``audio_kind="spectrogram"``, what librosa makes of them [bins, frames].
             video: a path, frames [n, h, w, 3], ``(frames, waveform)`` or a `Clip`.
-            role: "query" for what is searched with, "document" for what is to be found. Where
-                the model tells them apart, only a query finds documents as well as it can. It is
-                "document" unless said, so that a vector equals the one in a store.
+            role: "query" for what is searched with, "document" for what is to be found. Where the
+                model tells them apart, only a query finds documents as well as it can.
             sampling_rate: of bare audio arrays, in Hz.
             audio_kind: ``"waveform"`` or ``"spectrogram"``.
             n_fft: samples of a spectrogram's frame; 2,048, or what a complex one's bins say.
@@ -231,10 +230,7 @@ class MultiModalEncoder:
             fmin: where mel bands begin, in Hz.
             fmax: where they end; None for half of the sampling rate.
             power: 2 for a spectrogram of power, 1 of magnitude, ``"db"`` of decibels.
-            return_stats: also count what the gate saved, in the result's ``stats``: tokens that
-                went in and were kept in each layer, FLOPs, and the time of the gate, which takes
-                a session of its own (about half a second). None if the model has no gate, and
-                for queries with a prompt of their own, which run without it.
+            return_stats: also count what the gate saved, in ``stats``; this opens a session.
             others: registered modalities by name.
 
         Raises:
@@ -243,16 +239,7 @@ class MultiModalEncoder:
         """
         given = {"text": text, "image": image, "audio": audio, "video": video, **others}
         layout = SpectrogramLayout(n_fft, hop_length, n_mels, fmin, fmax, power)
-        audio_format = AudioFormat(sampling_rate, audio_kind, layout)
-        batches = {
-            Modality(name): read_argument(name, value, audio_format, role)
-            for name, value in given.items()
-            if value is not None
-        }
-        if not batches:
-            raise InputError(
-                "encode_multimodal", got="no content", wanted="text, image, audio or video"
-            )
+        batches = _read(given, AudioFormat(sampling_rate, audio_kind, layout), role)
         with counting(return_stats) as counts:
             embeddings = self._encode_batches(batches)
         return MultiModalEmbeddings(embeddings, join(counts))
@@ -427,6 +414,19 @@ class MultiModalEncoder:
             )
         with self._lock:
             return self._plugins.setdefault((modality, role), factory(self._model))
+
+
+def _read(given: Mapping[str, Any], audio: AudioFormat, role: Role) -> dict[Modality, Batch]:
+    batches = {
+        Modality(name): read_argument(name, value, audio, role)
+        for name, value in given.items()
+        if value is not None
+    }
+    if not batches:
+        raise InputError(
+            "encode_multimodal", got="no content", wanted="text, image, audio or video"
+        )
+    return batches
 
 
 def _loaded(tower: Tower) -> Tower:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -80,8 +80,7 @@ def distill(
         report: is told each step in a line.
 
     Returns:
-        The gate; its facts tell what the chosen step lost with the texts that chose it, and
-        with those that judge, and what the same thresholds lost before the training.
+        The gate; its facts tell what was lost before, by the chosen step, and as it was judged.
 
     Raises:
         InputError: too few texts, or long ones among them, or ``max_loss`` out of range.
@@ -89,31 +88,38 @@ def distill(
     """
     if not 0.0 < max_loss < 1.0:
         raise InputError("max_loss", got=f"{max_loss:g}", wanted="above 0, below 1")
-    report = report or silent
     parts = parted(documents)
     ids = tokenize([one.body for one in parts["rarity"]])
     network = _start(dense, ids, min_tokens, pooling)
     judging, choosing = (judge_dense(network, tokenize, parts[p]) for p in ("judge", "choose"))
     texts = [one for one in [*ids, *more] if len(one) >= min_tokens]
     anchors = embed_dense(network, tokenize([one.title for one in parts["rarity"]]))
-    before, best = _train(dense, network, (texts, anchors), choosing, plan, report)
-    if not holds(best.loss, max_loss):
-        raise ModelError(
-            f"The distilled gate loses more than {max_loss:.2%}: {describe(best.loss)}.",
-            remedy="Raise --max-loss or --steps, give more texts, or use a calibrated gate.",
-        )
+    before, best = _train(dense, network, (texts, anchors), choosing, plan, report or silent)
+    _check(best.loss, max_loss)
     gate = _gate(network, best.deltas)
-    judged, saved = measure(_sparse(dense, gate, pooling), judging)
-    report(
-        f"With texts that nothing was fitted to: {describe(judged)}, {saved:.2f} times fewer FLOPs"
-    )
     facts = {
         "preset": "distilled", "shift": 0.0, "plan": asdict(plan), "step": best.step,
-        "max_loss": max_loss, "flops_ratio": round(saved, 3), "texts": len(texts),
-        "documents": {part: len(found) for part, found in parts.items()},
-        "before": asdict(before.loss), "chosen": asdict(best.loss), "judged": asdict(judged),
+        "max_loss": max_loss, "texts": len(texts), "before": asdict(before.loss),
+        "chosen": asdict(best.loss), "documents": {name: len(p) for name, p in parts.items()},
+        **_judged(_sparse(dense, gate, pooling), judging, report or silent),
     }  # fmt: skip
     return replace(gate, facts=facts)
+
+
+def _judged(sparse: SparseEncoder, judgement: Judgement, report: Report) -> dict[str, Any]:
+    """What is lost and saved with texts that nothing was fitted to."""
+    loss, saved = measure(sparse, judgement)
+    said = f"{describe(loss)}, {saved:.2f} times fewer FLOPs"
+    report(f"With texts that nothing was fitted to: {said}")
+    return {"judged": asdict(loss), "flops_ratio": round(saved, 3)}
+
+
+def _check(loss: Loss, max_loss: float) -> None:
+    if not holds(loss, max_loss):
+        raise ModelError(
+            f"The distilled gate loses more than {max_loss:.2%}: {describe(loss)}.",
+            remedy="Raise --max-loss or --steps, give more texts, or use a calibrated gate.",
+        )
 
 
 def _start(

@@ -74,8 +74,6 @@ def load(
             or pickles of its own, has no local layers to put windows on, or the extra ``hub`` is
             not installed.
     """
-    from encoder.models.prepare.in_torch import pack_if_faster, run_in_bf16
-
     if bf16 and gate is not None:
         raise ModelError(
             f'{path_or_name}: a gate was fitted to float32, and quantization is "bf16".',
@@ -84,15 +82,7 @@ def load(
     identity, joint, prompts = open_joint(path_or_name, revision, device, n_threads)
     if windows:
         _use_windows(path_or_name, joint.model, required=windows is True)
-    if bf16:
-        run_in_bf16(path_or_name, joint.model)
-        identity |= {"quantization": "bf16"}
-    elif gate is None:
-        pack_if_faster(joint.model, n_threads)
-    if gate is not None:
-        network = text_network(path_or_name, joint.model, prompts.of(TEXT, DOCUMENT))
-        joint.forward = MergingForward(network, gate)
-        identity |= {"dsre": gate.identity}
+    identity |= _adapt(joint, prompts, gate, n_threads, bf16=bf16)
     by_modality = _towers(joint, partial(prompts.of, role=DOCUMENT))
     embed_dim = _embed_dim(by_modality)
     return Model(
@@ -102,6 +92,28 @@ def load(
         cuts=matryoshka_cuts(joint.model, embed_dim),
         side_by_side=False,
     )
+
+
+def _adapt(
+    joint: towers.JointEncoder,
+    prompts: Prompts,
+    gate: GateFile | None,
+    n_threads: int | None,
+    *,
+    bf16: bool,
+) -> dict[str, str]:
+    """Let the model run as it was asked for, and as fast as may be; what changes its vectors."""
+    from encoder.models.prepare.in_torch import pack_if_faster, run_in_bf16
+
+    if gate is not None:
+        network = text_network(joint.name, joint.model, prompts.of(TEXT, DOCUMENT))
+        joint.forward = MergingForward(network, gate)
+        return {"dsre": gate.identity}
+    if bf16:
+        run_in_bf16(joint.name, joint.model)
+        return {"quantization": "bf16"}
+    pack_if_faster(joint.model, n_threads)
+    return {}
 
 
 def open_joint(

@@ -91,15 +91,21 @@ def analyze(
             if mode == "measured"
             else _estimate(task, show=progress)
         )
-    used = data.score if mode == "measured" else data.fit
+    return _report(task, rows, mode, _left_out(layers, schemes or ()))
+
+
+def _report(
+    task: _Task, rows: Sequence[Row], mode: Mode, notes: Sequence[str]
+) -> SensitivityReport:
+    used = task.data.score if mode == "measured" else task.data.fit
     return SensitivityReport(
-        rows=_sorted(rows, layers),
-        objective=objective,
+        rows=_sorted(rows, task.layers),
+        objective=task.objective,
         mode=mode,
-        fp32_nbytes=model_nbytes(model),
+        fp32_nbytes=model_nbytes(task.model),
         n_items=sum(batch_items(batch) for batch in used),
-        unsupported=tuple(unsupported(model)),
-        notes=_left_out(layers, schemes or ()),
+        unsupported=tuple(unsupported(task.model)),
+        notes=tuple(notes),
     )
 
 
