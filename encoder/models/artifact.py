@@ -105,29 +105,31 @@ def all_artifacts() -> list[Artifact]:
 
 
 def make(key: Key, write: Write, progress: Progress, *, spec: str) -> Artifact:
-    """Find the artifact of a key, or make it.
+    """Find the artifact of a key, or make it; anew, if one of its files is not what was written.
 
-    Safe to call from several processes at once, where one makes it and the others wait, and to
-    kill at any time: the next call removes what was left.
+    Every file of what is found is read. Safe to call from several processes at once, where one
+    makes it and the others wait, and to kill at any time: the next call removes what was left.
 
     Args:
         key: what it is made of.
         write: makes it.
-        progress: is told how far it is; ``wait`` while another process makes the same.
+        progress: is told how far it is; what is damaged; ``wait`` while another process makes
+            the same.
         spec: the name under which the model was asked for.
 
     Raises:
         ModelError: what ``write`` raises.
         DiskError: the machine's cache is full or may not be written to.
     """
-    if found := find(key):
-        return found
     root = artifacts_folder()
+    if found := _undamaged(root / key.folder_name, progress):
+        return found
     with writing(root):
         (root / _LOCKS).mkdir(parents=True, exist_ok=True)
         _sweep(root)
         with _locked(root, key.folder_name, progress):
-            return find(key) or _make(root, key, write, progress, spec)
+            found = _undamaged(root / key.folder_name, _silent)
+            return found or _make(root, key, write, progress, spec)
 
 
 def verify(artifact: Artifact) -> None:
@@ -136,6 +138,14 @@ def verify(artifact: Artifact) -> None:
     Raises:
         ModelError: names each file that is missing or not what was written.
     """
+    if wrong := _damage(artifact):
+        spec, precision = artifact.manifest["spec"], artifact.manifest["key"]["precision"]
+        again = f"`anymodal models prepare {spec} --precision {precision}`"
+        raise ModelError(" ".join(wrong), remedy=f"Run {again}: it is made anew.")
+
+
+def _damage(artifact: Artifact) -> list[str]:
+    """What is wrong with its files, a sentence for each."""
     wrong = []
     for name, facts in artifact.manifest["files"].items():
         path = artifact.folder / name
@@ -143,11 +153,20 @@ def verify(artifact: Artifact) -> None:
             wrong.append(f"{path} is missing.")
         elif sha256_of(path) != facts["sha256"]:
             wrong.append(f"{path} is not what was written (its sha256 differs).")
+    return wrong
+
+
+def _undamaged(folder: Path, progress: Progress) -> Artifact | None:
+    """The artifact in a folder, if every byte is as it was written; tells if there is another."""
+    found = _read(folder)
+    wrong = _damage(found) if found else [f"{folder} is not whole."] * folder.exists()
     if wrong:
-        again = f"`anymodal models prepare {artifact.manifest['spec']}`"
-        raise ModelError(
-            " ".join(wrong), remedy=f"Remove it with `anymodal models remove`, then run {again}."
-        )
+        progress(f"damaged, made anew: {' '.join(wrong)}", 0.0)
+    return None if wrong else found
+
+
+def _silent(_stage: str, _share: float) -> None:
+    """Tell nobody."""
 
 
 def remove(artifact: Artifact) -> None:

@@ -144,12 +144,29 @@ def test_damage_is_told_and_what_is_cut_short_is_made_again() -> None:
     graph = made.folder / "sub" / "graph.onnx"
     graph.write_bytes(CONTENT[:-1] + b"!")
 
-    with pytest.raises(ModelError, match=r"graph\.onnx is not .* prepare hf:org/tiny"):
+    with pytest.raises(ModelError, match=r"graph\.onnx is not .* prepare hf:org/tiny .*int8`"):
         artifact.verify(made)
 
     graph.write_bytes(CONTENT[:-1])
     assert artifact.find(KEY) is None
     artifact.verify(make())
+
+
+@pytest.mark.parametrize(
+    ("content", "what"), [(CONTENT[:-1] + b"!", "sha256 differs"), (b"short", "is not whole")]
+)
+def test_damage_is_told_and_mended_by_the_next_who_prepares(content: bytes, what: str) -> None:
+    graph = make().folder / "sub" / "graph.onnx"
+    graph.write_bytes(content)
+    stages: list[str] = []
+
+    again = artifact.make(KEY, write, lambda stage, _: stages.append(stage), spec="hf:org/tiny")
+
+    artifact.verify(again)
+    assert graph.read_bytes() == CONTENT
+    assert len(stages) == 2
+    assert stages[0].startswith("damaged, made anew: ")
+    assert what in stages[0]
 
 
 def test_a_folder_in_use_stays_until_its_holder_goes(root: Path) -> None:
