@@ -24,12 +24,13 @@ class EncoderConfig(BaseSettings):
     """Where the weights come from: ``bundle:name``, ``hf:org/name@revision``, ``dir:path``."""
 
     device: str | None = None
-    """A torch device for hub models, such as ``cuda:0``; None lets the model choose."""
+    """A torch device for hub models, such as ``cuda:0``. None runs what was prepared, on the CPU;
+    with what was not, torch takes a GPU if there is one."""
 
     quantization: str | None = None
     """None runs the weights as they are; ``int8``; ``auto``: int8 on the runtime that a short
     trial finds the fastest; or a folder made by ``anymodal quantize``. ``none`` is None. Models of
-    a hub take None, ``auto`` and ``bf16``."""
+    a hub take ``int4`` and ``bf16`` too."""
 
     enable_dsre: bool | str | dict[str, Any] = False
     """Dynamic sparse inference for long texts: True, False, ``auto`` (where the model has a

@@ -115,7 +115,7 @@ class MultiModalEncoder:
 
     Args:
         model: ``bundle:name`` (offline), ``hf:org/name@revision`` or ``dir:path``.
-        device: a torch device for hub models.
+        device: a torch device for hub models; None runs what was prepared, on the CPU.
         enable_dsre: dynamic sparse inference: long texts with fewer tokens from layer to layer,
             short ones as without it. True asks for it; ``auto`` takes it where the model has a
             calibrated gate and runs dense elsewhere; a file is a gate made by ``anymodal dsre

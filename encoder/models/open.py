@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 
 from encoder.errors import ModelError
 from encoder.models.base import Model
 from encoder.models.sparsity import Wish, gate_from
 from encoder.models.spec import ModelSpec
+from encoder.runtime.devices import has_gpu
+
+_ON_CPU = (
+    '%s was prepared and runs on the CPU. This machine has a GPU: device="cuda" runs the weights '
+    'there, device="cpu" keeps the CPU without this line.'
+)
+_log = logging.getLogger(__name__)
 
 
 def load_model(
@@ -23,8 +31,9 @@ def load_model(
     Args:
         spec: ``bundle:name`` (offline), ``hf:org/name@revision`` (a model hub) or
             ``dir:path`` (the same layout in a folder).
-        device: a torch device, such as ``cuda:0``; bundles and what was prepared run on the
-            CPU only.
+        device: a torch device, such as ``cuda:0``. Bundles run on the CPU only. None runs what
+            was prepared, on the CPU, also where there is a GPU; without that torch takes a GPU if
+            there is one.
         n_threads: CPU threads of one network; None for every core.
         quantization: None, ``int8``, ``auto``; for a bundle also a folder made by ``anymodal
             quantize``, for other models ``bf16`` and ``int4``. A model that was not prepared in
@@ -41,6 +50,8 @@ def load_model(
     if parsed.kind == "bundle":
         return _load_bundle(parsed, device, n_threads, quantization, enable_dsre)
     if model := _load_prepared(parsed, device, n_threads, quantization, enable_dsre):
+        if device is None and quantization in (None, "auto") and has_gpu():
+            _log.warning(_ON_CPU, parsed)
         return model
     return _load_hub(parsed, device, n_threads, quantization == "bf16", enable_dsre)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from encoder.models.artifact import Artifact
 from encoder.models.open import load_model
 from encoder.models.prepared import FLOAT32
 from encoder.models.spec import ModelSpec
+from encoder.runtime import devices
 from tests.unit.encoder.models import tiny
 from workers.commands.models import models
 
@@ -149,6 +151,25 @@ def test_what_needs_torch_takes_no_precision(source: Path) -> None:
         load_model(f"dir:{source}", quantization="int8", device="cuda:0")
 
 
+@pytest.mark.usefixtures("int8")
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_a_gpu_is_not_taken_but_told_of(
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    device: str | None,
+) -> None:
+    monkeypatch.setattr(devices, "_GPUS", (str(tmp_path),))
+    load_model(f"dir:{source}", device=device, quantization="auto")
+    assert ('device="cuda" runs the weights there' in caplog.text) == (device is None)
+    caplog.clear()
+    load_model(f"dir:{source}", device=device, quantization="int8")  # which is for the CPU
+    monkeypatch.setattr(devices, "_GPUS", (str(tmp_path / "none"),))
+    load_model(f"dir:{source}", device=device, quantization="auto")
+    assert caplog.text == ""
+
+
 def test_a_hub_model_is_found_by_name_revision_and_commit() -> None:
     def write(folder: Path, _: object) -> dict[str, object]:
         (folder / "text.onnx").touch()
@@ -187,6 +208,19 @@ def test_a_hub_model_is_asked_for_once(
         for tower in (through_torch.towers["text"], model.towers["text"])
     )
     assert (expected * made).sum(axis=1).min() > 0.9999
+
+
+def test_the_command_mends_what_is_damaged(source: Path, made: Artifact, tmp_path: Path) -> None:
+    damaged = tmp_path / "models" / made.folder.name
+    shutil.copytree(made.folder, damaged)
+    graph = damaged / "text.onnx"
+    content = graph.read_bytes()
+    graph.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+    result = CliRunner().invoke(models, ["prepare", f"dir:{source}"])
+
+    assert re.search(r"damaged, made anew: .*text\.onnx is not what was written", result.stderr)
+    artifact.verify(Artifact(damaged, json.loads(result.stdout)))
 
 
 def test_the_command_prints_what_was_measured(source: Path, int8: Artifact) -> None:
