@@ -14,7 +14,8 @@ from encoder.models.artifact import Artifact, Key, Progress
 from encoder.models.base import Model
 from encoder.models.exported import open_exported
 from encoder.models.in_use import hold
-from encoder.models.sources.hub_files import fetch, hash_files
+from encoder.models.sources.hub_files import licence
+from encoder.models.sources.located import Located, folder_identity, is_of, locate
 from encoder.models.spec import ModelSpec
 from encoder.space import Space
 
@@ -24,7 +25,7 @@ PRECISIONS = (FLOAT32, "int8", "int4", "bf16")
 _RECIPE = 1
 """Raise it when preparing gives other files from the same weights."""
 
-_AUTO = ("int8", FLOAT32)
+AUTO = ("int8", FLOAT32)
 """What ``auto`` takes, if it was prepared."""
 
 _TOOLS = ("torch", "sentence_transformers", "transformers", "onnxscript")
@@ -47,13 +48,13 @@ def load(spec: ModelSpec, quantization: str | None, n_threads: int | None) -> Mo
     Raises:
         ModelError: it cannot be prepared here, or not in this precision.
     """
-    wanted = {None: (FLOAT32,), "auto": _AUTO}.get(quantization, (quantization or "",))
+    wanted = {None: (FLOAT32,), "auto": AUTO}.get(quantization, (quantization or "",))
     for precision in wanted:
         if found := find(spec, precision):
             return open_artifact(found, n_threads)
     if quantization in (None, "auto", "bf16"):  # torch runs these
         return None
-    return open_artifact(prepare(spec, wanted[0], _tell), n_threads)
+    return open_artifact(prepare(spec, wanted[0], tell), n_threads)
 
 
 def find(spec: ModelSpec, precision: str) -> Artifact | None:
@@ -62,7 +63,7 @@ def find(spec: ModelSpec, precision: str) -> Artifact | None:
     The hub is not asked: what was prepared serves until it is prepared anew.
     """
     if spec.kind == "dir":
-        return artifact.find(_key(spec, Path(spec.name), precision))
+        return artifact.find(_key(spec, folder_identity(Path(spec.name)), precision))
     found = [one for one in artifact.all_artifacts() if _is_of(one.manifest, spec, precision)]
     return max(found, key=lambda one: str(one.manifest["made_at"]), default=None)
 
@@ -82,22 +83,24 @@ def prepare(spec: ModelSpec, precision: str, progress: Progress) -> Artifact:
     if precision not in PRECISIONS:
         raise ModelError(
             f"quantization={precision!r} is no precision of {spec}.",
-            remedy=f'Use None, "auto" or one of {", ".join(PRECISIONS[1:])}.',
+            remedy=f'Use None, "auto", one of {", ".join(PRECISIONS[1:])}, or a folder made by '
+            "`anymodal quantize`.",
         )
     _require_tools(spec, precision)
     progress("fetch", 0.0)
-    is_folder = spec.kind == "dir"
-    source = Path(spec.name) if is_folder else fetch(spec.name, spec.revision)
-    where = {} if is_folder else {"model": spec.name, "revision": source.name}
+    source = locate(spec)
 
     def write(folder: Path, report: Progress) -> Mapping[str, Any]:
         from encoder.models.prepare.hub import prepare_hub
 
         exact = None if precision == FLOAT32 else precision
-        facts = prepare_hub(source, folder, exact, report, name=where.get("model", ""))
-        return {"revision": spec.revision, **_described(facts, where), "licence": _licence(source)}
+        facts = prepare_hub(
+            source.folder, folder, exact, report, name=source.where.get("model", "")
+        )
+        described = _described(facts, source)
+        return {"revision": spec.revision, **described, "licence": licence(source.folder)}
 
-    return artifact.make(_key(spec, source, precision), write, progress, spec=str(spec))
+    return artifact.make(_key(spec, source.identity, precision), write, progress, spec=str(spec))
 
 
 def open_artifact(found: Artifact, n_threads: int | None = None) -> Model:
@@ -108,30 +111,38 @@ def open_artifact(found: Artifact, n_threads: int | None = None) -> Model:
     return model
 
 
-def _key(spec: ModelSpec, source: Path, precision: str) -> Key:
-    if spec.kind == "dir":
-        return Key(source.name, f"blake3:{hash_files(source)}", precision, recipe=_RECIPE)
-    return Key(spec.name, f"{spec.name}@{source.name}", precision, recipe=_RECIPE)
+def space_identity(facts: Mapping[str, Any], source: Located) -> dict[str, str]:
+    """What the space of an exported model is known by.
+
+    It is that of the same model run through torch, if both are float32.
+
+    Args:
+        facts: what `encoder.models.prepare.hub` found out.
+        source: of the model.
+    """
+    own = dict(facts["identity"])
+    if source.where:
+        own.pop("weights", None)  # the commit says it
+    return {**source.where, **own}
+
+
+def _key(spec: ModelSpec, identity: str, precision: str) -> Key:
+    name = Path(spec.name).name if spec.kind == "dir" else spec.name
+    return Key(name, identity, precision, recipe=_RECIPE)
 
 
 def _is_of(manifest: Mapping[str, Any], spec: ModelSpec, precision: str) -> bool:
     key = manifest["key"]
-    name, _, commit = key["source"].partition("@")
-    same = (name, key["precision"], key["recipe"]) == (spec.name, precision, _RECIPE)
-    return same and spec.revision in (None, commit, manifest["revision"])
+    same = (key["precision"], key["recipe"]) == (precision, _RECIPE)
+    return same and is_of(spec, key["source"], manifest["revision"])
 
 
-def _described(facts: Mapping[str, Any], where: Mapping[str, str]) -> dict[str, Any]:
-    """What the manifest says of an exported model.
-
-    Its space is that of the same model run through torch, if both are float32.
-    """
-    own = dict(facts["identity"])
-    if where:
-        own.pop("weights", None)  # the commit says it
-    if "quantization" in own:
-        own["quantization"] += f" recipe:{_RECIPE}"
-    space = Space(facts["embed_dim"], {**where, **own})
+def _described(facts: Mapping[str, Any], source: Located) -> dict[str, Any]:
+    """What the manifest says of an exported model."""
+    identity = space_identity(facts, source)
+    if "quantization" in identity:
+        identity["quantization"] += f" recipe:{_RECIPE}"
+    space = Space(facts["embed_dim"], identity)
     return {
         "space": {
             "embed_dim": space.embed_dim,
@@ -150,17 +161,6 @@ def _described(facts: Mapping[str, Any], where: Mapping[str, str]) -> dict[str, 
     }
 
 
-def _licence(source: Path) -> str | None:
-    """What the model's card says, if it came along."""
-    card = source / "README.md"
-    if not card.is_file():
-        return None
-    head = card.read_text("utf-8", errors="replace").split("---")
-    lines = head[1].splitlines() if len(head) > 2 else []
-    named = (line.partition(":") for line in lines)
-    return next((value.strip() for name, _, value in named if name == "license"), None)
-
-
 def _require_tools(spec: ModelSpec, precision: str) -> None:
     if missing := [name for name in _TOOLS if not is_installed(name)]:
         raise MissingExtraError(
@@ -171,5 +171,6 @@ def _require_tools(spec: ModelSpec, precision: str) -> None:
         )
 
 
-def _tell(stage: str, share: float) -> None:
+def tell(stage: str, share: float) -> None:
+    """Write the progress to the log."""
     _log.info("preparing the model: %s (%.0f %%)", stage, 100 * share)

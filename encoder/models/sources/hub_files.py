@@ -13,6 +13,10 @@ from encoder.towers.hub import first_line
 _FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 """What is fetched and hashed: weights without pickles, settings, tokenizers; no code."""
 
+_CARD = "README.md"
+"""Is fetched too: it names the licence. No vector depends on it, so it is not hashed."""
+_FETCHED = [*_FILES, _CARD]
+
 
 def fetch(name: str, revision: str | None) -> Path:
     """The folder of ``name`` in the hub's local cache, downloaded where it is not there.
@@ -25,7 +29,7 @@ def fetch(name: str, revision: str | None) -> Path:
     try:
         # Asked first, since the download itself would wait for a silent hub without end.
         HfApi().model_info(name, revision=revision, timeout=constants.HF_HUB_ETAG_TIMEOUT)
-        return Path(snapshot_download(name, revision=revision, allow_patterns=list(_FILES)))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=_FETCHED))
     except errors.HFValidationError as error:
         raise ModelError(
             f"{name!r} is neither a folder nor a name on the hub.",
@@ -50,7 +54,7 @@ def _cached(name: str, revision: str | None, reason: Exception) -> Path:
 
     try:
         kept = snapshot_download(
-            name, revision=revision, allow_patterns=list(_FILES), local_files_only=True
+            name, revision=revision, allow_patterns=_FETCHED, local_files_only=True
         )
         return Path(kept)
     except errors.LocalEntryNotFoundError:
@@ -69,6 +73,22 @@ def hash_files(folder: Path) -> str:
         digest = blake3(max_threads=blake3.AUTO).update_mmap(path).hexdigest()
         total.update(f"{path.relative_to(folder).as_posix()} {digest}\n".encode())
     return total.hexdigest()[:16]
+
+
+def licence(folder: Path) -> str | None:
+    """The licence that the model's card names, such as ``apache-2.0``; None where it names none."""
+    from huggingface_hub.repocard import metadata_load
+
+    card = folder / _CARD
+    try:
+        known = metadata_load(card) if card.is_file() else None
+    # whatever the YAML library may raise on a card that people wrote
+    except Exception:  # noqa: BLE001
+        known = None
+    found = (known or {}).get("license")
+    if found == "other":
+        found = (known or {}).get("license_name") or found
+    return ", ".join(found) if isinstance(found, list) else found and str(found)
 
 
 def check_files(name: str, folder: Path) -> None:

@@ -23,6 +23,7 @@ from encoder.models import artifact, hub, prepared
 from encoder.models.artifact import Artifact
 from encoder.models.open import load_model
 from encoder.models.prepared import FLOAT32
+from encoder.models.sources import hub_files, located
 from encoder.models.spec import ModelSpec
 from encoder.runtime import devices
 from tests.unit.encoder.models import tiny
@@ -170,6 +171,42 @@ def test_a_gpu_is_not_taken_but_told_of(
     assert caplog.text == ""
 
 
+@pytest.mark.parametrize(
+    ("card", "licence"),
+    [
+        ("---\nlicense: apache-2.0\ntags:\n- x\n---\n# A model", "apache-2.0"),
+        ("---\nlicense: 'other'\nlicense_name: gemma\n---\n", "gemma"),
+        ("---\nlicense:\n- mit\n- cc-by-4.0\n---\n", "mit, cc-by-4.0"),
+        ("---\nlicense: [\n---\n", None),
+        ("# license: none\n\n---\nlicense: mit\n", None),
+        (None, None),
+    ],
+)
+def test_the_licence_is_that_of_the_card(
+    tmp_path: Path, card: str | None, licence: str | None
+) -> None:
+    if card is not None:
+        (tmp_path / "README.md").write_text(card, "utf-8")
+    assert hub_files.licence(tmp_path) == licence
+
+
+def test_a_card_is_fetched_and_not_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, list[str]] = {}
+
+    def download(name: str, *, allow_patterns: list[str], **_: object) -> str:
+        asked[name] = allow_patterns
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: None)
+    hub_files.fetch("org/tiny", None)
+    assert "README.md" in asked["org/tiny"]
+    (tmp_path / "config.json").write_text("{}")
+    before = hub_files.hash_files(tmp_path)
+    (tmp_path / "README.md").write_text("---\nlicense: mit\n---\n")
+    assert hub_files.hash_files(tmp_path) == before
+
+
 def test_a_hub_model_is_found_by_name_revision_and_commit() -> None:
     def write(folder: Path, _: object) -> dict[str, object]:
         (folder / "text.onnx").touch()
@@ -191,11 +228,13 @@ def test_a_hub_model_is_asked_for_once(
     snapshot = tmp_path / "c0ffee"
     shutil.copytree(source, snapshot)
     name = "intfloat/multilingual-e5-small"  # whose prompts are known by its name
-    for module in (hub, prepared):
+    (snapshot / "README.md").write_text("---\nlicense: mit\n---\n")
+    for module in (hub, located):
         monkeypatch.setattr(module, "fetch", lambda *_: snapshot)
     through_torch = load_model(f"hf:{name}", device="cpu")
-    prepared.prepare(ModelSpec.parse(f"hf:{name}"), FLOAT32, lambda *_: None)
-    for module in (hub, prepared):
+    written = prepared.prepare(ModelSpec.parse(f"hf:{name}"), FLOAT32, lambda *_: None)
+    assert written.manifest["licence"] == "mit"
+    for module in (hub, located):
         monkeypatch.delattr(module, "fetch")
 
     model = load_model(f"hf:{name}")
