@@ -25,10 +25,12 @@ from tests.unit.encoder.models import tiny
 
 MODALITIES = {
     "sentence": ["text"],
-    "xlm-roberta": ["text"],
+    "bert": ["text"],  # Arctic Embed, BGE: the vector of [CLS]
+    "xlm-roberta": ["text"],  # the large Arctic Embed 2 too
     "mpnet": ["text"],
     "modernbert": ["text"],
     "nomic_bert": ["text"],
+    "gte": ["text"],  # the medium Arctic Embed 2 too
     "qwen3": ["text"],
     "clip": ["text", "image"],
     "siglip2": ["text", "image"],

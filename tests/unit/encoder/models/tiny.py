@@ -94,6 +94,7 @@ def save_text_encoder(folder: Path, kind: str, **sizes: int) -> None:
         "xlm-roberta": (roberta, "<s> $A </s>", "cls", "right"),
         "mpnet": (roberta, "<s> $A </s>", "mean", "right"),
         "nomic_bert": (bert, "[CLS] $A [SEP]", "mean", "right"),
+        "gte": (roberta, "<s> $A </s>", "cls", "right"),
         "qwen3": (["<pad>", "<unk>", "<eos>"], "$A <eos>", "lasttoken", "left"),
     }[kind]
     made = tokenizer(marks, pattern)
@@ -301,7 +302,7 @@ def save(kind: str, folder: Path) -> Path:
         "modernbert": save_modernbert,
         **{
             name: partial(save_text_encoder, kind=name)
-            for name in ("xlm-roberta", "mpnet", "nomic_bert", "qwen3")
+            for name in ("bert", "xlm-roberta", "mpnet", "nomic_bert", "gte", "qwen3")
         },
         "clip": save_clip,
         "siglip2": save_siglip2,
