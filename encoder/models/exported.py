@@ -43,6 +43,7 @@ def open_exported(
     *,
     identity: Mapping[str, str] | None = None,
     shared: bool = True,
+    graphs: Mapping[str, Path] | None = None,
 ) -> Model:
     """Open the folder that `encoder.models.prepare.hub.prepare_hub` wrote.
 
@@ -51,15 +52,16 @@ def open_exported(
         n_threads: threads of one network; None for every core.
         identity: what the model is known by, instead of what the folder says.
         shared: whether all processes of this machine map one copy of the weights.
+        graphs: files to run in the place of graphs of the folder, by their names there.
 
     Raises:
         ModelError: it is no such folder, or of another version.
     """
-    facts = _read(folder)
+    facts = read_facts(folder)
     open_session = partial(
         _open_session, n_threads=n_threads, shared=shared, precision=facts["precision"]
     )
-    files = _Files(folder, facts, open_session)
+    files = _Files(folder, facts, open_session, graphs or {})
     return Model(
         Space(facts["embed_dim"], identity or facts["identity"]),
         {Modality(name): files.tower(name, DOCUMENT) for name in facts["modalities"]},
@@ -68,7 +70,12 @@ def open_exported(
     )
 
 
-def _read(folder: Path) -> dict[str, Any]:
+def read_facts(folder: Path) -> dict[str, Any]:
+    """What is known of the model in a folder.
+
+    Raises:
+        ModelError: it is no such folder, or of another version.
+    """
     path = folder / FACTS
     try:
         facts = dict(json.loads(path.read_text("utf-8")))
@@ -102,9 +109,14 @@ class _Files:
     """What is in the folder; sessions are shared by the towers that run them."""
 
     def __init__(
-        self, folder: Path, facts: Mapping[str, Any], open_session: Callable[[Path], Session]
+        self,
+        folder: Path,
+        facts: Mapping[str, Any],
+        open_session: Callable[[Path], Session],
+        graphs: Mapping[str, Path],
     ) -> None:
         self._folder = folder
+        self._graphs = graphs
         self._facts = facts
         self._open_session = open_session
         self._sessions: dict[str, Session] = {}
@@ -121,7 +133,8 @@ class _Files:
     def _session(self, graph: str) -> Session:
         with self._lock:
             if graph not in self._sessions:
-                self._sessions[graph] = self._open_session(self._folder / graph)
+                path = self._graphs.get(graph, self._folder / graph)
+                self._sessions[graph] = self._open_session(path)
             return self._sessions[graph]
 
     @cached_property

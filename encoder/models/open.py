@@ -35,8 +35,8 @@ def load_model(
             was prepared, on the CPU, also where there is a GPU; without that torch takes a GPU if
             there is one.
         n_threads: CPU threads of one network; None for every core.
-        quantization: None, ``int8``, ``auto``; for a bundle also a folder made by ``anymodal
-            quantize``, for other models ``bf16`` and ``int4``. A model that was not prepared in
+        quantization: None, ``int8``, ``auto`` or a folder made by ``anymodal quantize``; for other
+            models than the bundle also ``bf16`` and ``int4``. A model that was not prepared in
             the precision that is named is prepared first. Without a name (None, ``auto``) what
             was prepared runs, else the weights as they are, through torch; so does ``bf16``.
         enable_dsre: True, False, ``auto``, a gate file, or chunks, see `Sparsity.parse`. Only
@@ -87,8 +87,10 @@ def _load_prepared(
     if enable_dsre not in (False, "auto"):
         asked["enable_dsre"] = enable_dsre
     if not asked:
-        from encoder.models import prepared
+        from encoder.models import prepared, quantized
 
+        if folder := quantized.folder_named(quantization):
+            return quantized.load(spec, folder, n_threads)
         return prepared.load(spec, quantization, n_threads)
     if quantization in (None, "auto", "bf16"):
         return None

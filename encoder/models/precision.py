@@ -90,14 +90,16 @@ class Precision:
                 f"quantization={quantization!r} is neither a known setting nor a folder.",
                 remedy='Use "int8", "auto", None, or a folder made by `anymodal quantize`.',
             )
-        manifest = tower_folder.check(folder)
-        tower = manifest["tower"]
-        if manifest["model"] != model or tower not in towers:
-            raise ModelError(
-                f"{folder} holds the {tower} tower of {manifest['model']}.",
-                remedy=f"Towers of {model} can be replaced: {', '.join(towers)}.",
-            )
-        return cls(folders={tower: folder}, identity=f"{tower} sha256:{manifest['sha256']}")
+        found = tower_folder.check_all(folder)
+        for part, manifest in found.items():
+            if manifest["model"] != model or manifest["tower"] not in towers:
+                raise ModelError(
+                    f"{part} holds the {manifest['tower']} tower of {manifest['model']}.",
+                    remedy=f"Towers of {model} can be replaced: {', '.join(towers)}.",
+                )
+        told = sorted(f"{one['tower']} sha256:{one['sha256']}" for one in found.values())
+        folders = {manifest["tower"]: part for part, manifest in found.items()}
+        return cls(folders=folders, identity=" ".join(told))
 
     def open(self, network: Network, n_threads: int | None) -> Session:
         """Open a network.

@@ -1,55 +1,84 @@
 """A folder with one quantized tower, as ``anymodal quantize`` writes it and serving reads it.
 
-<folder>/model.onnx       what serves
+<folder>/model.onnx       what serves; weights of more than 1 GiB lie in model.onnx.data
 <folder>/manifest.json    which tower of which model it is, and the hash of model.onnx
+
+A folder of such folders holds several towers.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from encoder.errors import ModelError
 from encoder.models.hashing import sha256_of
 
 MANIFEST = "manifest.json"
 ONNX = "model.onnx"
+_REMEDY = "Make one with `anymodal quantize --out FOLDER`."
 
 
-def write_manifest(folder: Path, model: str, tower: str) -> None:
-    """Say which tower's ``model.onnx`` a folder holds."""
-    manifest = {"model": model, "tower": tower, "sha256": sha256_of(folder / ONNX)}
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
+def write_manifest(folder: Path, model: str, tower: str, **facts: Any) -> None:
+    """Say which tower's ``model.onnx`` a folder holds, and more about it."""
+    manifest = {"model": model, "tower": tower, "sha256": _hash(folder), **facts}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False), "utf-8")
 
 
-def read_manifest(folder: Path) -> Mapping[str, str]:
-    """Which tower a folder holds: ``model``, ``tower`` and the ``sha256`` of its ``model.onnx``.
+def read_manifest(folder: Path) -> Mapping[str, Any]:
+    """Which tower a folder holds: ``model``, ``tower`` and the ``sha256`` of its network.
 
     Raises:
         ModelError: it holds none.
     """
     try:
-        manifest: dict[str, str] = json.loads((folder / MANIFEST).read_text("utf-8"))
-        return {key: manifest[key] for key in ("model", "tower", "sha256")}
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text("utf-8"))
+        return {**manifest, **{key: str(manifest[key]) for key in ("model", "tower", "sha256")}}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"{folder} holds no quantized tower: {error!r}.",
-            remedy="Make one with `anymodal quantize --out FOLDER`.",
-        ) from error
+        raise ModelError(f"{folder} holds no quantized tower: {error!r}.", _REMEDY) from error
 
 
-def check(folder: Path) -> Mapping[str, str]:
-    """The manifest, after the hash of ``model.onnx`` was checked.
+def check(folder: Path) -> Mapping[str, Any]:
+    """The manifest, after the hash of the network was checked.
 
     Raises:
         ModelError: the folder holds no quantized tower, or another one than it says.
     """
     manifest = read_manifest(folder)
     network = folder / ONNX
-    if not network.is_file() or sha256_of(network) != manifest["sha256"]:
+    if not network.is_file() or _hash(folder) != manifest["sha256"]:
         raise ModelError(
             f"{network} is missing, or not what {folder / MANIFEST} tells of.",
             remedy="Make the folder again with `anymodal quantize`.",
         )
     return manifest
+
+
+def check_all(folder: Path) -> Mapping[Path, Mapping[str, Any]]:
+    """The manifests of all towers in a folder, after their hashes were checked.
+
+    Args:
+        folder: of one tower, or of folders of towers.
+
+    Raises:
+        ModelError: see `check`; or two are the same tower.
+    """
+    parts = sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
+    found = {part: check(part) for part in parts}
+    if not found or (folder / MANIFEST).is_file():
+        found = {folder: check(folder)}
+    towers = [manifest["tower"] for manifest in found.values()]
+    if twice := sorted({tower for tower in towers if towers.count(tower) > 1}):
+        raise ModelError(f"{folder} holds the {twice[0]} tower twice.", "Remove one of them.")
+    return found
+
+
+def _hash(folder: Path) -> str:
+    """Of the network, with the weights that lie beside it."""
+    network, data = folder / ONNX, folder / f"{ONNX}.data"
+    if not data.is_file():
+        return sha256_of(network)
+    return hashlib.sha256((sha256_of(network) + sha256_of(data)).encode()).hexdigest()

@@ -15,7 +15,12 @@ _path = click.Path(exists=True, path_type=Path)
 
 
 @click.command()
-@click.option("--model", default="bundle:default", show_default=True, help="Whose tower.")
+@click.option(
+    "--model",
+    default="bundle:default",
+    show_default=True,
+    help="bundle:default, hf:org/name or dir:path.",
+)
 @click.option("--tower", default="text", show_default=True, help="text, image or audio.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The folder to write.")
 @click.option("--scheme", default="auto", show_default=True, help="auto, or one for all: int8.")
@@ -33,6 +38,13 @@ _path = click.Path(exists=True, path_type=Path)
     default=0,
     help="Train the result towards the original.",
 )
+@click.option(
+    "--least-cosine",
+    type=click.FloatRange(max=1),
+    default=0.99,
+    show_default=True,
+    help="Refuse a hub model that is further from float32.",
+)
 @click.option("--fast", is_flag=True, help="Estimate sensitivity (Fisher) instead of measuring.")
 @click.option("--json", "as_json", is_flag=True, help="JSON, as a pipe gets anyway.")
 def quantize(
@@ -44,6 +56,7 @@ def quantize(
     calibration: Path | None,
     items: int,
     tune_steps: int,
+    least_cosine: float,
     fast: bool,
     as_json: bool,
     **limits: Any,
@@ -52,18 +65,18 @@ def quantize(
 
     Measures how much each layer can take, chooses a bit width for each, and writes the model,
     its ONNX file and the measurements to the folder. Run it with
-    ANYMODAL_ENCODER__QUANTIZATION=FOLDER.
+    ANYMODAL_ENCODER__QUANTIZATION=FOLDER; a folder of such folders runs several towers.
     """
-    from encoder.models.prepare.quantized_tower import quantize_tower
+    from encoder.models.prepare.quantized_tower import Recipe, quantize_tower
     from workers.output import console, print_json, wants_json
 
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always", UserWarning)
+        limits["keep"] = dict(_pin(text) for text in keep) or None
+        recipe = Recipe(scheme, "fisher" if fast else "measured", tune_steps, limits)
         made = quantize_tower(
-            model, tower, out,
-            calibration=calibration, config=scheme, mode="fisher" if fast else "measured",
-            max_items=items, tune_steps=tune_steps,
-            keep=dict(_pin(text) for text in keep) or None, **limits,
+            model, tower, out, recipe,
+            calibration=calibration, max_items=items, least_cosine=least_cosine,
         )  # fmt: skip
     summary = made.summary()
     summary["warnings"] = [str(warning.message) for warning in warned]
@@ -97,8 +110,10 @@ def _layers_table(schemes: dict[str, str]) -> Table:
 
 def _figures(summary: dict[str, Any]) -> str:
     loss = "not measured" if summary["loss"] is None else f"{summary['loss']:.2g}"
+    cosine = summary["cosine"]
+    near = f", mean cosine to float32 {cosine['mean']:.4f}" if cosine else ""
     return (
         f"[bold]{summary['compression']}×[/] smaller: {summary['fp32_bytes'] / 1e6:.1f} → "
         f"{summary['bytes'] / 1e6:.1f} MB, {summary['average_bits']} bits on average, "
-        f"loss ({summary['objective'] or 'no data'}) {loss}, in {summary['folder']}"
+        f"loss ({summary['objective'] or 'no data'}) {loss}{near}, in {summary['folder']}"
     )

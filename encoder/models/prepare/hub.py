@@ -54,8 +54,8 @@ def prepare_hub(
     """
     check_precision(str(folder), precision)
     progress("load", 0.0)
-    identity, joint, prompts = _load(folder, name)
-    parts = dict(_parts(joint, prompts, target))
+    identity, joint, prompts = load_source(folder, name)
+    parts = dict(parts_of(joint, prompts, target))
     is_quantized = precision in ("int8", "int4")
     floats = target / "float32" if is_quantized else target
     floats.mkdir(exist_ok=True)
@@ -63,7 +63,7 @@ def prepare_hub(
     for place, (graph, network) in enumerate(graphs.items()):
         progress(f"export {graph}", 0.1 + 0.6 * place / len(graphs))
         export(joint.name, network, floats / graph)
-    facts = _facts(joint, identity, prompts, parts, precision)
+    facts = facts_of(joint, identity, prompts, parts, precision)
     if precision and is_quantized:
         progress(f"quantize to {precision}", 0.7)
         apply_precision(floats, target, graphs, precision)
@@ -71,14 +71,19 @@ def prepare_hub(
         graph: sum(path.stat().st_size for path in target.glob(f"{graph}*")) for graph in graphs
     }
     progress("compare with float32", 0.8)
-    _write(target, facts)
+    write_facts(target, facts)
     facts["measured"] = measure(joint, open_exported(target, shared=False), facts)
-    _write(target, facts)
+    write_facts(target, facts)
     progress("done", 1.0)
     return facts
 
 
-def _load(folder: Path, name: str) -> tuple[dict[str, str], JointEncoder, Prompts]:
+def load_source(folder: Path, name: str) -> tuple[dict[str, str], JointEncoder, Prompts]:
+    """What a model is known by, the model, and its prompts.
+
+    Raises:
+        ModelError: it cannot be loaded, or no graph is made of such models.
+    """
     identity, joint, known = hub.open_joint(str(folder), None, "cpu")
     joint.name = name or folder.name
     if joint.routes_roles:
@@ -101,13 +106,14 @@ def _differs(prompts: Prompts, kind: str) -> bool:
     return any(prompts[QUERY][one] != prompts[DOCUMENT][one] for one in kinds)
 
 
-def _facts(
+def facts_of(
     joint: JointEncoder,
     identity: Mapping[str, str],
     prompts: Prompts,
     parts: Mapping[str, Part],
     precision: str | None,
 ) -> dict[str, Any]:
+    """What `encoder.models.exported` must know of a model, but for what was measured."""
     embed_dim = joint.embed(TEXT, ["a"], "").shape[1]
     return {
         "version": VERSION,
@@ -123,11 +129,17 @@ def _facts(
     }
 
 
-def _write(target: Path, facts: Mapping[str, Any]) -> None:
+def write_facts(target: Path, facts: Mapping[str, Any]) -> None:
+    """Write them where `open_exported` reads them."""
     (target / FACTS).write_text(json.dumps(facts, indent=1, ensure_ascii=False), "utf-8")
 
 
-def _parts(joint: JointEncoder, prompts: Prompts, target: Path) -> Iterator[tuple[str, Part]]:
+def parts_of(joint: JointEncoder, prompts: Prompts, target: Path) -> Iterator[tuple[str, Part]]:
+    """What each modality adds to the folder; its tokenizer or its processor's settings are written.
+
+    Raises:
+        ModelError: no graph is made of such models.
+    """
     from sentence_transformers.base.modules import Transformer
 
     if not isinstance(joint.model[0], Transformer) or TEXT not in joint.model.modalities:

@@ -1,30 +1,36 @@
-"""A tower of a bundle, quantized into a folder that `MultiModalEncoder` can run.
+"""A tower of any model, quantized into a folder that `MultiModalEncoder` can run.
 
 <folder>/model.safetensors, quantization.json    the torch model, for further exports
 <folder>/model.onnx                              what serves
 <folder>/manifest.json                           which tower it is, and the hash of model.onnx
+<folder>/exported.json, tokenizer.json, ...      of hub models: what else serving needs
 <folder>/sensitivity.json                        what was measured, if anything was
                                                      (and a picture of it with anymodal[plot])
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from encoder.errors import ModelError
 from encoder.extras import is_installed, require
-from encoder.models.prepare.bundle_networks import load_network
+from encoder.models.prepare import bundle_networks
 from encoder.models.spec import ModelSpec
-from encoder.models.tower_folder import ONNX, read_manifest, write_manifest
+from encoder.models.tower_folder import MANIFEST, ONNX, read_manifest, write_manifest
 
 if TYPE_CHECKING:
+    from encoder.models.prepare.tower_network import QuantizableTower
+    from encoder.quant.calibration import CalibrationData
     from encoder.quant.export import ExportReport
     from encoder.quant.quantized import QuantizedModel
     from encoder.quant.report import SensitivityReport
 
 SENSITIVITY = "sensitivity.json"
 MAX_ITEMS = 256
+LEAST_COSINE = 0.99
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +40,12 @@ class QuantizedTower:
     Args:
         folder: see the module.
         model: the quantized model.
-        export: what became of it as ONNX.
+        facts: what the manifest tells beside the names: of hub models the cosines to float32.
     """
 
     folder: Path
     model: QuantizedModel
-    export: ExportReport
+    facts: Mapping[str, Any]
 
     def summary(self) -> dict[str, Any]:
         """The figures, ready for JSON."""
@@ -48,70 +54,99 @@ class QuantizedTower:
             "folder": str(self.folder),
             "fp32_bytes": facts.fp32_nbytes,
             "bytes": self.model.nbytes,
-            "onnx_bytes": (self.folder / ONNX).stat().st_size,
+            "onnx_bytes": sum(path.stat().st_size for path in self.folder.glob(f"{ONNX}*")),
             "compression": round(self.model.compression, 2),
             "average_bits": round(self.model.average_bits, 2),
             "loss": facts.loss,
             "objective": facts.objective,
+            "cosine": self.facts.get("measured"),
             "layers": {name: scheme.name for name, scheme in self.model.schemes.items()},
             "kept_fp32": list(facts.unsupported),
             "notes": list(facts.notes),
         }
 
 
-def quantize_tower(
-    model: str,
-    tower: str,
-    folder: Path,
-    *,
-    calibration: Path | None = None,
-    max_items: int = MAX_ITEMS,
-    config: str = "auto",
-    mode: Literal["measured", "fisher"] = "measured",
-    tune_steps: int = 0,
-    **limits: Any,
-) -> QuantizedTower:
-    """Quantize a tower and write it to ``folder``.
+@dataclass(frozen=True)
+class Recipe:
+    """How a tower is quantized.
 
     Args:
-        model: a bundle, such as ``bundle:english``.
-        tower: ``text``, ``image`` or ``audio``.
-        folder: made if it is missing; measurements in it are used again.
-        calibration: a folder of the tower's media; text brings its own.
-        max_items: of it, evenly drawn; half fit and half judge.
         config: ``auto`` or one scheme, see `Quantizer.apply`.
         mode: see `Quantizer.analyze_sensitivity`.
         tune_steps: of `Quantizer.tune`, on the half that fits; 0 for none.
         limits: ``budget``, ``bits``, ``max_loss`` and ``keep`` of `Quantizer.apply`.
+    """
+
+    config: str = "auto"
+    mode: Literal["measured", "fisher"] = "measured"
+    tune_steps: int = 0
+    limits: Mapping[str, Any] = field(default_factory=dict)
+
+
+def quantize_tower(
+    model: str,
+    tower: str,
+    folder: Path,
+    recipe: Recipe | None = None,
+    *,
+    calibration: Path | None = None,
+    max_items: int = MAX_ITEMS,
+    least_cosine: float = LEAST_COSINE,
+) -> QuantizedTower:
+    """Quantize a tower and write it to ``folder``.
+
+    Args:
+        model: ``bundle:name``, ``hf:org/name@revision`` or ``dir:path``.
+        tower: ``text``, ``image`` or ``audio``.
+        folder: made if it is missing; measurements in it are used again.
+        recipe: how; None for what the defaults say.
+        calibration: a folder of the tower's media; text brings its own.
+        max_items: of it, evenly drawn; half fit and half judge.
+        least_cosine: of a hub model's graph to float32, on average of the half that judges.
 
     Raises:
-        AnymodalError: see `load_network` and `Quantizer`.
+        AnymodalError: see `QuantizableTower` and `Quantizer`.
     """
     require("`anymodal quantize`", "torch", "onnxscript")
+    from encoder.quant.calibration import CalibrationData
+
+    spec = ModelSpec.parse(model)
+    network = _load(spec, tower, folder)
+    data = CalibrationData.split(network.read(calibration, max_items))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MANIFEST).unlink(missing_ok=True)  # not another's, if what follows is refused
+    quantized = _quantize(network, data, folder, recipe or Recipe())
+    quantized.save(folder)
+    facts = network.write(quantized.module, folder, data.score, least_cosine)
+    write_manifest(folder, str(spec), tower, **facts)
+    return QuantizedTower(folder, quantized, facts)
+
+
+def _load(spec: ModelSpec, tower: str, folder: Path) -> QuantizableTower:
+    if spec.kind == "bundle":
+        return bundle_networks.load_network(str(spec), tower)
+    from encoder.models.prepare import hub_networks
+
+    return hub_networks.load_network(spec, tower, folder)
+
+
+def _quantize(
+    network: QuantizableTower, data: CalibrationData, folder: Path, recipe: Recipe
+) -> QuantizedModel:
     from encoder.quant.quantizer import Quantizer
 
-    network = load_network(model, tower)
     quantizer = Quantizer(
-        network.module,
-        calibration=network.read(calibration, max_items),
-        objective=network.objective,
-        cache=folder / "measured",
+        network.module, calibration=data, objective=network.objective, cache=folder / "measured"
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    if config == "auto" and mode == "fisher":
-        quantizer.analyze_sensitivity(mode=mode)
+    if recipe.config == "auto" and recipe.mode == "fisher":
+        quantizer.analyze_sensitivity(mode=recipe.mode)
     # it measures where it must, after it has read the limits: minutes, not to be lost to a typo
-    quantized = quantizer.apply(config, **limits)
-    if tune_steps:
-        quantized = quantizer.tune(n_steps=tune_steps)
+    quantized = quantizer.apply(recipe.config, **recipe.limits)
+    if recipe.tune_steps:
+        quantized = quantizer.tune(n_steps=recipe.tune_steps)
     if quantizer.report:
         _keep(quantizer.report, folder / SENSITIVITY)
-    quantized.save(folder)
-    export = quantizer.export_onnx(
-        folder / ONNX, example=network.example, dynamic_axes=network.dynamic_axes
-    )
-    write_manifest(folder, str(ModelSpec.parse(model)), tower)
-    return QuantizedTower(folder, quantized, export)
+    return quantized
 
 
 def _keep(report: SensitivityReport, path: Path) -> None:
@@ -124,7 +159,7 @@ def _keep(report: SensitivityReport, path: Path) -> None:
 def export_tower(
     folder: Path, path: Path, *, target: Literal["onnxruntime", "tensorrt"]
 ) -> ExportReport:
-    """Export a quantized tower for another target.
+    """Export a quantized tower of a bundle for another target.
 
     Args:
         folder: what `quantize_tower` wrote.
@@ -132,7 +167,7 @@ def export_tower(
         target: ``onnxruntime`` or ``tensorrt``.
 
     Raises:
-        ModelError: the folder holds no quantized tower.
+        ModelError: the folder holds no quantized tower of a bundle.
         InputError: the target cannot take one of its schemes.
     """
     require("Exporting a tower", "torch", "onnxscript")
@@ -140,7 +175,12 @@ def export_tower(
     from encoder.quant.quantized import load_quantized
 
     manifest = read_manifest(folder)
-    network = load_network(manifest["model"], manifest["tower"])
+    if ModelSpec.parse(manifest["model"]).kind != "bundle":
+        raise ModelError(
+            f"{folder} holds a tower of {manifest['model']}; only those of bundles are exported.",
+            remedy=f"ONNX Runtime runs {folder / ONNX} as it is.",
+        )
+    network = bundle_networks.load_network(manifest["model"], manifest["tower"])
     quantized = load_quantized(folder, network.module)
     return export_onnx(
         quantized.module,

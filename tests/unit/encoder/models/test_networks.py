@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from encoder.errors import InputError, ModelError
-from encoder.models.prepare.bundle_networks import evenly, files, load_network, paragraphs, texts
+from encoder.models.prepare.bundle_networks import load_network
+from encoder.models.prepare.calibration_files import evenly, files, paragraphs, texts
 
 pytestmark = pytest.mark.usefixtures("bundle_home")
 

@@ -115,6 +115,22 @@ def test_a_folder_with_another_network_is_refused(folder: Path) -> None:
         parse_precision(read_bundle("english"), str(folder))
 
 
+def test_a_folder_of_folders_replaces_several_towers(
+    folder: Path, bundle_home: Path, tmp_path: Path
+) -> None:
+    both = tmp_path / "both"
+    shutil.copytree(folder, both / "text")
+    (both / "image").mkdir()
+    shutil.copy(bundle_home / "image" / "model.int8.onnx", both / "image" / "model.onnx")
+    sha256 = sha256_of(both / "image" / "model.onnx")
+    tell(both / "image", tower="image", sha256=sha256)
+
+    precision = parse_precision(read_bundle("english"), str(both))
+
+    assert precision.folders == {"image": both / "image", "text": both / "text"}
+    assert precision.identity.split()[:3] == ["image", f"sha256:{sha256}", "text"]
+
+
 @pytest.mark.parametrize("facts", [{"tower": "smell"}, {"model": "hf:a/b"}])
 def test_a_folder_for_another_tower_is_refused(folder: Path, facts: dict[str, str]) -> None:
     tell(folder, sha256=sha256_of(folder / "model.onnx"), **facts)

@@ -1,0 +1,86 @@
+"""Hub models of which ``anymodal quantize`` made some towers; the others run as prepared."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from encoder.errors import ModelError
+from encoder.models import prepared, tower_folder
+from encoder.models.artifact import Artifact
+from encoder.models.base import Model
+from encoder.models.exported import open_exported, read_facts
+from encoder.models.in_use import hold
+from encoder.models.sources.located import is_of
+from encoder.models.spec import ModelSpec
+
+_KNOWN = ("auto", *prepared.PRECISIONS)
+_log = logging.getLogger(__name__)
+
+
+def folder_named(quantization: str | None) -> Path | None:
+    """The folder that ``quantization=`` names; None if it names a precision, or nothing there."""
+    if quantization is None or quantization in _KNOWN:
+        return None
+    folder = Path(quantization).expanduser()
+    return folder if folder.is_dir() else None
+
+
+def load(spec: ModelSpec, folder: Path, n_threads: int | None) -> Model:
+    """Open a model with the towers of a folder. Other towers come from its artifact in int8, else
+    from that in float32; if there is none, it is prepared in int8.
+
+    Args:
+        spec: a hub model or a folder of its layout.
+        folder: what ``anymodal quantize --out`` wrote, or a folder of such folders.
+        n_threads: threads of one network; None for every core.
+
+    Raises:
+        ModelError: the folder is damaged, or of another model; or the model must be prepared
+            first and cannot.
+    """
+    towers = tower_folder.check_all(folder)
+    for part, manifest in towers.items():
+        _check_model(spec, part, manifest)
+    first = next(iter(towers))
+    facts = read_facts(first)
+    graphs = {
+        f"{manifest['tower']}.onnx": part / tower_folder.ONNX for part, manifest in towers.items()
+    }
+    needed = {facts[kind]["graph"] for kind in facts["modalities"]}
+    identity = {f"{m['tower']}": f"sha256:{m['sha256']}" for m in towers.values()}
+    others = None
+    if missing := sorted(needed - graphs.keys()):
+        others = _prepared(spec)
+        graphs |= {graph: others.folder / graph for graph in missing}
+        identity["others"] = others.manifest["space"]["identity"].get("quantization", "float32")
+    told = " ".join(f"{name} {value}" for name, value in sorted(identity.items()))
+    model = open_exported(
+        first,
+        n_threads,
+        identity={**towers[first]["identity"], "quantization": told},
+        graphs=graphs,
+    )
+    for held in [*towers, *([others.folder] if others else [])]:
+        hold(held, model)
+    return model
+
+
+def _check_model(spec: ModelSpec, folder: Path, manifest: Mapping[str, Any]) -> None:
+    source = manifest.get("source")
+    if source is None or not is_of(spec, source, manifest["revision"]):
+        raise ModelError(
+            f"{folder} holds the {manifest['tower']} tower of {manifest['model']}"
+            f"{f' ({source})' if source else ''}, not of {spec}.",
+            remedy=f"Run `anymodal quantize --model {spec} --tower {manifest['tower']} --out "
+            "FOLDER`, or name the model that it belongs to.",
+        )
+
+
+def _prepared(spec: ModelSpec) -> Artifact:
+    for precision in prepared.AUTO:
+        if found := prepared.find(spec, precision):
+            return found
+    return prepared.prepare(spec, prepared.AUTO[0], prepared.tell)
