@@ -1,9 +1,13 @@
 """A text as words that compare, whatever its language. Pure.
 
 Upper and lower case are one, accents of Latin, Greek and Cyrillic letters are dropped, forms that
-only look different (full width, ligatures) are one. There is no stemming and no list of stop words,
-since the language is not known; words that are everywhere weigh little in BM25. Chinese, Japanese,
-Thai, Lao, Burmese and Khmer write no spaces: each character and each pair of neighbours is a word.
+only look different (full width, ligatures) are one. There is no list of stop words, since the
+language is not known; words that are everywhere weigh little in BM25. Chinese, Japanese, Thai, Lao,
+Burmese and Khmer write no spaces: each character and each pair of neighbours is a word, which finds
+more than a segmenter's words.
+
+A word of five letters or more is also found by its beginning, as are its other forms and German
+compounds. Beside whole words that found more than Snowball's stems, and needs no language.
 """
 
 from __future__ import annotations
@@ -15,6 +19,9 @@ from functools import cache, lru_cache
 from itertools import chain
 
 _MAX_WORD_CHARS = 64
+_BEGINNING_CHARS = 5
+_MARK = "X"  # words have no capitals, and no tokenizer of a store cuts it off
+_DIGIT = re.compile(r"\d")
 _PLAIN = re.compile(r"[^\W_]+")
 _ACCENTS = re.compile("[\u0300-\u036f]")
 _UNSPACED = (
@@ -40,21 +47,45 @@ def words(text: str) -> list[str]:
     return _specially(folded)
 
 
+def terms(text: str) -> list[str]:
+    """What a text is found by: its words, and the beginnings of those that have other forms.
+
+    >>> terms("Fahrkarten für 2026")
+    ['fahrkarten', 'fur', '2026', 'fahrkX']
+    """
+    found = words(text)
+    return found + [
+        word[:_BEGINNING_CHARS] + _MARK
+        for word in found
+        if len(word) >= _BEGINNING_CHARS and not _DIGIT.search(word)
+    ]
+
+
 def holds(text: str, wanted: Collection[str]) -> bool:
-    """Whether one of these words is among the words of a text; much faster than to list them.
+    """Whether one of these terms is among those of a text; much faster than to list them.
 
     >>> holds("Le CAFÉ n°2", ["tea", "cafe"]), holds("cafeteria", ["cafe"])
     (True, False)
+    >>> holds("Fahrkarten", terms("Fahrkarte"))
+    True
     """
     folded = _folded(text)
     if _is_plain(folded) and max(map(len, wanted), default=0) < _MAX_WORD_CHARS:
         return bool(wanted) and _any_of(frozenset(wanted)).search(folded) is not None
-    return not set(wanted).isdisjoint(words(text))
+    return not set(wanted).isdisjoint(terms(text))
 
 
 @lru_cache(64)
 def _any_of(wanted: frozenset[str]) -> re.Pattern[str]:
-    return re.compile(rf"(?<![^\W_])(?:{'|'.join(map(re.escape, sorted(wanted)))})(?![^\W_])")
+    asked = (_as_pattern(word) for word in sorted(wanted))
+    return re.compile(rf"(?<![^\W_])(?:{'|'.join(asked)})(?![^\W_])")
+
+
+def _as_pattern(word: str) -> str:
+    """Beginnings stand for words without digits."""
+    if word.endswith(_MARK):
+        return rf"{re.escape(word[: -len(_MARK)])}[^\W\d_]*"
+    return re.escape(word)
 
 
 def _folded(text: str) -> str:

@@ -13,7 +13,7 @@ from tempfile import mkdtemp
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
-from search.lexical.analysis import words
+from search.lexical.analysis import terms
 
 if TYPE_CHECKING:
     import tantivy
@@ -98,11 +98,11 @@ class WordIndex:
         """The segments that hold a word of ``text``, best first, ties by id."""
         from tantivy import Occur, Query
 
-        wanted = dict.fromkeys(words(text))
+        wanted = dict.fromkeys(terms(text))
         if not wanted or limit < 1 or (asset_ids is not None and not asset_ids):
             return []
-        terms = [(Occur.Should, Query.term_query(self._schema, "words", word)) for word in wanted]
-        query = Query.boolean_query(terms)
+        asked = [(Occur.Should, Query.term_query(self._schema, "words", term)) for term in wanted]
+        query = Query.boolean_query(asked)
         if asset_ids is not None:
             among = Query.term_set_query(self._schema, "asset_id", list(asset_ids))
             inside = Query.const_score_query(among, 0.0)
@@ -117,7 +117,7 @@ def _document(text: Text) -> tantivy.Document | None:
     """What is indexed; None of a text without words."""
     import tantivy
 
-    found = " ".join(words(text.text))
+    found = " ".join(terms(text.text))
     if not found:
         return None
     return tantivy.Document(

@@ -15,7 +15,7 @@ from encoder.errors import InputError
 from encoder.space import l2_normalize
 from encoder.types import Embeddings
 from search.filters.tree import MAX_NUMBER
-from search.lexical import words
+from search.lexical import terms
 from search.store.schema import (
     MAX_LOCATIONS,
     MAX_METADATA_BYTES,
@@ -29,7 +29,7 @@ from search.types import AssetRow, SegmentRow
 
 def words_of(text: str) -> str:
     """The words of a text, as they are stored in ``words``."""
-    return _cut(" ".join(words(text)), MAX_WORDS_BYTES)
+    return _cut(" ".join(terms(text)), MAX_WORDS_BYTES)
 
 
 def checked_segment(row: SegmentRow, embed_dim: int) -> SegmentRow:

@@ -34,7 +34,7 @@ from search.store.calibrated import Constants, StoredCalibration, constants_of
 from search.store.several import packed, partition_of, unpacked
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 MISSING = -1
 MAX_SNIPPET_BYTES = 4096
 MAX_LOCATIONS = 4096

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from encoder.types import TEXT
-from search.lexical import holds, words
+from search.lexical import holds, terms
 from search.store.checks import words_of
 from search.store.milvus_link import MilvusLink
 from search.store.milvus_rows import MilvusRows, among_assets
@@ -70,7 +70,7 @@ class MilvusWords:
 
     def find(self, text: str, limit: int, asset_ids: Ids[str] | None) -> list[ScoredSegment]:
         """See `Words.find`."""
-        wanted = frozenset(words(text))
+        wanted = frozenset(terms(text))
         limit = asked = min(limit, MAX_FOUND)
         while True:
             scores = self._scores(text, asked, asset_ids)
@@ -91,7 +91,7 @@ class MilvusWords:
     def _scores(self, text: str, limit: int, asset_ids: Ids[str] | None) -> dict[str, float]:
         """Ids of segments with their BM25; some may be gone, or hold other words."""
         found: list[tuple[str, float]] = []
-        asked = " ".join(dict.fromkeys(words(text)))
+        asked = " ".join(dict.fromkeys(terms(text)))
         for expression in among_assets(asset_ids) if asked else ():
             (answer,) = self._link.call(
                 "search",

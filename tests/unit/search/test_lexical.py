@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from search.lexical import WordIndex, holds, words
-from search.lexical.analysis import _marks
+from search.lexical import WordIndex, holds, terms
+from search.lexical.analysis import _marks, words
 from search.lexical.index import Text
 
 
@@ -42,11 +42,34 @@ def test_what_lets_words_be_found_faster_changes_none(text: str) -> None:
     assert words(f"{text} 東") == [*words(text), "東"]
 
 
-@given(st.text(), st.text("ab é東_-"), st.text("ab é東_-"))
-def test_a_text_holds_what_is_among_its_words(any_text: str, some: str, other: str) -> None:
-    for text, wanted in [(any_text, words(some)), (some, words(other)), (some, words(some))]:
-        assert holds(text, wanted) == (not set(wanted).isdisjoint(words(text)))
+@given(st.text(), st.text("ab é東_-1"), st.text("ab é東_-1"))
+@example("zebra", "zebras", "zebr zebu")
+@example("", "aaaaa1", "aaaaaaa")
+@example("", "aaaaabé", "aaaaa")
+def test_a_text_holds_what_is_among_its_terms(any_text: str, some: str, other: str) -> None:
+    for text, wanted in [(any_text, terms(some)), (some, terms(other)), (some, terms(some))]:
+        assert holds(text, wanted) == (not set(wanted).isdisjoint(terms(text)))
     assert not holds(any_text, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "query"),
+    [
+        ("Die Mitgliedschaft endet im Mai.", "Mitglieder"),
+        ("Она была в библиотеке", "библиотека"),
+        ("The libraries are closed.", "library"),
+        ("Die Bundesregierung tagt.", "Bundestag"),
+    ],
+)
+def test_other_forms_of_a_word_are_found_behind_the_word_itself(text: str, query: str) -> None:
+    index = WordIndex(in_memory=True)
+    index.add([Text("form", "a", text), Text("word", "b", query), Text("other", "c", "Nothing.")])
+    index.commit()
+    assert [hit.segment_id for hit in index.find(query, 5)] == ["word", "form"]
+
+
+def test_numbers_have_no_other_forms() -> None:
+    assert terms("HX4711a 20261126") == ["hx4711a", "20261126"]
 
 
 def test_texts_are_found_while_others_are_read_to_be_added() -> None:
