@@ -18,6 +18,7 @@ NORM_EPS = 1e-3
 STEM_CHANNELS = 32
 HEAD_CHANNELS = 1280
 _CHANNEL_MULTIPLE = 8
+_N_POOLED_STAGES = 3
 _STEM_KERNEL = 3
 
 
@@ -67,6 +68,12 @@ _STAGES = (
 )
 
 
+def _pooled_blocks(size: LiteSize) -> dict[int, int]:
+    """The last block of each of the last stages, and its channels; no two stages have as many."""
+    last = {block.n_out: index for index, block in enumerate(block_sizes(size))}
+    return {last[n_channels]: n_channels for n_channels in [*last][-_N_POOLED_STAGES:]}
+
+
 def scale_channels(channels: int, width: float) -> int:
     """Scale to the nearest multiple of 8 that is not more than 10 % below the wish.
 
@@ -99,21 +106,35 @@ def same_padding(side: int, kernel: int, stride: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
-def lay_efficientnet_lite(weights: Tensors, size: LiteSize, target: Path) -> None:
+def feature_channels(size: LiteSize) -> list[int]:
+    """The channels of what is pooled: the ends of the last three stages, and the last layer.
+
+    >>> feature_channels(LITE2)
+    [120, 208, 352, 1280]
+    """
+    return [*_pooled_blocks(size).values(), HEAD_CHANNELS]
+
+
+def lay_efficientnet_lite(
+    weights: Tensors, size: LiteSize, target: Path, *, with_features: bool = False
+) -> None:
     """Write the classifier.
 
     Input: ``pixels``, normalised, float32 [n, 3, side, side]. Output: ``logits`` [n, n_classes].
+    With features, also the mean of each channel where `feature_channels` says: ``mean_120``
+    [n, 120], ``mean_208`` and so on.
 
     Args:
         weights: of `encoder.graphs.pth.read_tensors`.
         size: which variant.
         target: the ``.onnx`` file to write.
+        with_features: whether pooled features are outputs too.
 
     Raises:
         ModelError: the weights are those of another network.
     """
     try:
-        _Lite(weights, size).save(target)
+        _Lite(weights, size).save(target, with_features=with_features)
     except KeyError as error:
         raise ModelError(
             f"The weights hold no {error}: they are not those of an EfficientNet-Lite of "
@@ -131,16 +152,27 @@ class _Lite:
         self._low = self._graph.constant(np.float32(0))
         self._high = self._graph.constant(np.float32(6))
 
-    def save(self, target: Path) -> None:
+    def save(self, target: Path, *, with_features: bool) -> None:
         graph, side = self._graph, self._size.image_side
         states = self._relu6(self._conv("pixels", "_conv_stem", "_bn0", _STEM_KERNEL, 2))
+        pooled: dict[str, tuple[str, tuple[str, int]]] = {}
+        to_pool = _pooled_blocks(self._size) if with_features else {}
         for index, block in enumerate(block_sizes(self._size)):
             states = self._block(states, f"_blocks.{index}.", block)
+            if index in to_pool:
+                pooled |= self._mean(states, block.n_out)
         states = self._relu6(self._conv(states, "_conv_head", "_bn1"))
-        means = graph.add("ReduceMean", states, graph.ints(2, 3), keepdims=0)
-        logits = linear(graph, means, self._weights, "_fc")
+        means = self._mean(states, HEAD_CHANNELS)
+        ((mean, _),) = means.values()
+        logits = linear(graph, mean, self._weights, "_fc")
         inputs = {"pixels": (np.float32, ("n", 3, side, side))}
-        graph.save(target, inputs, {"logits": (logits, ("n", self._size.n_classes))})
+        outputs = {"logits": (logits, ("n", self._size.n_classes))}
+        graph.save(target, inputs, outputs | (pooled | means if with_features else {}))
+
+    def _mean(self, states: str, n_channels: int) -> dict[str, tuple[str, tuple[str, int]]]:
+        """The mean of each channel, as an output."""
+        mean = self._graph.add("ReduceMean", states, self._graph.ints(2, 3), keepdims=0)
+        return {f"mean_{n_channels}": (mean, ("n", n_channels))}
 
     def _block(self, inputs: str, at: str, block: BlockSize) -> str:
         states = inputs

@@ -13,7 +13,12 @@ from torch import nn
 from encoder.errors import ModelError
 from encoder.graphs.aisfx import lay_aisfx, read_aisfx
 from encoder.graphs.bert import BertSize, lay_bert, read_bert
-from encoder.graphs.efficientnet_lite import LITE2, lay_efficientnet_lite, same_padding
+from encoder.graphs.efficientnet_lite import (
+    LITE2,
+    feature_channels,
+    lay_efficientnet_lite,
+    same_padding,
+)
 from encoder.graphs.pth import read_tensors
 from encoder.networks.aisfx import load_aisfx
 from encoder.networks.bert import SentenceBert, arrays_of, load_sentence_bert
@@ -60,6 +65,31 @@ def test_efficientnet_lite2(bundle_home: Path, tmp_path: Path) -> None:
     lay_efficientnet_lite(read_tensors(weights), LITE2, tmp_path / "image.onnx")
     pixels = RNG.normal(size=(2, 3, 260, 260)).astype(np.float32)
     agree(tmp_path / "image.onnx", load_efficientnet_lite(weights, LITE2), {"pixels": pixels})
+
+
+def test_features_are_pooled_where_stages_end(bundle_home: Path, tmp_path: Path) -> None:
+    weights = bundle_home / "image" / "weights.pth"
+    lay_efficientnet_lite(read_tensors(weights), LITE2, tmp_path / "image.onnx", with_features=True)
+    network = load_efficientnet_lite(weights, LITE2)
+    seen: dict[int, torch.Tensor] = {}
+
+    def note(_: nn.Module, __: object, states: torch.Tensor) -> None:
+        seen[states.shape[1]] = states  # the last of as many channels
+
+    for block in network._blocks:
+        block.register_forward_hook(note)
+    network._bn1.register_forward_hook(lambda _, __, states: note(_, __, states.clip(0, 6)))
+    pixels = RNG.normal(size=(2, 3, 260, 260)).astype(np.float32)
+    with torch.inference_mode():
+        logits = network(torch.from_numpy(pixels))
+
+    ours = OnnxSession(tmp_path / "image.onnx", n_threads=1).run({"pixels": pixels})
+
+    channels = feature_channels(LITE2)
+    assert channels == [120, 208, 352, 1280]
+    pooled = [seen[n].mean((2, 3)) for n in channels]
+    for array, tensor in zip(ours, [logits, *pooled], strict=True):
+        np.testing.assert_allclose(array, tensor.numpy(), rtol=1e-3, atol=1e-3)
 
 
 def test_aisfx(bundle_home: Path, tmp_path: Path) -> None:
