@@ -14,6 +14,7 @@ KINDS = {
     "minilm": f"{_HERE}.minilm",
     "e5": f"{_HERE}.e5",
     "conse": f"{_HERE}.conse",
+    "image_head": f"{_HERE}.image_head",
     "aisfx": f"{_HERE}.aisfx",
     "whisper": f"{_HERE}.whisper",
     "pp_ocr": f"{_HERE}.pp_ocr",

