@@ -113,6 +113,14 @@ def load_encode(minilm: Path) -> Encode:
     return lambda texts: np.concatenate([tower.forward([tower.prepare(text)]) for text in texts])
 
 
+def label_table(encode: Encode, wordnet: Path) -> NDArray[np.float16]:
+    """The embeddings of all classes, [n_classes, embed_dim], in ImageNet's order."""
+    nouns = Nouns((wordnet / "data.noun").read_bytes())
+    described = zip(read_offsets(), read_descriptions(), strict=True)
+    texts = [sentences(nouns, offset, description) for offset, description in described]
+    return label_embeddings(encode, texts)
+
+
 def read_offsets(path: Path = HERE / "imagenet_wnids.txt") -> list[int]:
     """The noun offsets of the classes, in ImageNet's order."""
     return [int(wnid[1:]) for wnid in path.read_text("ascii").split()]
@@ -130,11 +138,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=TABLE)
     args = parser.parse_args()
     nouns = Nouns((args.wordnet / "data.noun").read_bytes())
-    offsets = read_offsets()
-    described = zip(offsets, read_descriptions(), strict=True)
-    texts = [sentences(nouns, offset, description) for offset, description in described]
-    embeddings = label_embeddings(load_encode(args.minilm), texts)
-    names = np.array([nouns[offset].lemmas[0] for offset in offsets])
+    embeddings = label_table(load_encode(args.minilm), args.wordnet)
+    names = np.array([nouns[offset].lemmas[0] for offset in read_offsets()])
     args.out.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(args.out, embeddings=embeddings, names=names)
     print(f"{args.out}: {embeddings.shape}, {args.out.stat().st_size} bytes")
