@@ -68,19 +68,30 @@ class Waveform:
 
 
 class Utterance(NamedTuple):
-    """Something said, and when, in seconds."""
+    """Something said, and when, in seconds.
+
+    Args:
+        start_s: when it begins.
+        end_s: when it ends.
+        text: the words.
+        confidence: how sure the words are, from 0 to 1.
+        language: in which it is said, as two letters of ISO 639-1 (a few have three); empty if
+            that is not known.
+    """
 
     start_s: float
     end_s: float
     text: str
+    confidence: float = 1.0
+    language: str = ""
 
     def moved(self, by_s: float) -> Utterance:
         """The same, so much later.
 
-        >>> Utterance(1.0, 2.0, "yes").moved(60.0)
-        Utterance(start_s=61.0, end_s=62.0, text='yes')
+        >>> Utterance(1.0, 2.0, "oui", 0.9, "fr").moved(60.0)
+        Utterance(start_s=61.0, end_s=62.0, text='oui', confidence=0.9, language='fr')
         """
-        return Utterance(self.start_s + by_s, self.end_s + by_s, self.text)
+        return self._replace(start_s=self.start_s + by_s, end_s=self.end_s + by_s)
 
 
 class ReadText(NamedTuple):

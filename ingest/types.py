@@ -45,6 +45,8 @@ class Segment:
 
     ``index`` counts within the asset and modality. ``content`` is what `encoder.types.Item`
     holds for the modality. Times are seconds, ``char_*`` are offsets into the decoded text.
+    ``confidence`` (0 to 1) says how sure it is that the content is right, and ``language`` in which
+    it is: both of speech that was written down.
     """
 
     asset_id: str
@@ -56,6 +58,8 @@ class Segment:
     char_start: int | None = None
     char_end: int | None = None
     snippet: str = ""
+    confidence: float = 1.0
+    language: str = ""
 
 
 @dataclass(frozen=True)

@@ -219,7 +219,7 @@ class Finder:
         if len(mixed) < n:
             return _Found(found)
         last = mixed[-1]
-        lowest = score_segments(last.modality, [last], self.fused, self.space)[0].score
+        lowest = _lowest(score_segments(last.modality, [last], self.fused, self.space))
         hidden = [
             kind for kind in kinds if not identical_is_above(lowest, kind, self.fused, self.space)
         ]
@@ -256,7 +256,7 @@ class Finder:
             self._n_seen[modality] = len(segments)
             scored = score_segments(modality, segments, self.fused, self.space)
             if n is not None and len(segments) >= n:
-                horizon.setdefault(modality, scored[-1].score)
+                horizon.setdefault(modality, _lowest(scored))
             found_by_words = [word for word in words if word.modality == modality]
             lists[modality] = (
                 with_words(scored, found_by_words, self._weights[modality], horizon.get(modality))
@@ -358,3 +358,8 @@ class Finder:
                 kept[segment.asset_id] += 1
                 best.append(segment)
         return best
+
+
+def _lowest(scored: Sequence[Candidate]) -> float:
+    """What nothing beyond a list scores more than; its last segment may be unsure, the next not."""
+    return min(one.dense_score for one in scored if one.dense_score is not None)

@@ -49,7 +49,7 @@ class Candidate(NamedTuple):
         segment: with its raw cosine to the fused query.
         score: what it is ranked by.
         dense_score: the calibrated score of its cosine; None if only words found it.
-        dense_rank: its place by cosine within its modality, from 1; likewise.
+        dense_rank: its place by vectors within its modality, from 1; likewise.
         lexical_score: BM25, if words of the query were found in it.
         lexical_rank: its place among what words found, from 1.
     """
@@ -130,17 +130,27 @@ def score_segments(
     """The segments of one modality with their scores, best first."""
     if not segments:
         return []
-    pairs: list[tuple[float, ScoredSegment]] = []
+    counted: list[tuple[float, float, ScoredSegment]] = []
     for row in dict.fromkeys(segment.row for segment in segments):
         own = [segment for segment in segments if segment.row == row]
         cosines = np.array([segment.cosine for segment in own], np.float64)
         scores = score_cosines(modality, cosines, query, space, row).tolist()
-        pairs += zip(scores, own, strict=True)
-    ordered = sorted(pairs, key=lambda pair: (-pair[0], pair[1].segment_id))
+        doubts = [doubted(score, one.confidence) for score, one in zip(scores, own, strict=True)]
+        counted += zip(doubts, scores, own, strict=True)
+    counted.sort(key=lambda one: (-one[0], one[2].segment_id))
     return [
-        Candidate(segment, score, dense_score=score, dense_rank=place)
-        for place, (score, segment) in enumerate(ordered, 1)
+        Candidate(segment, counts, dense_score=score, dense_rank=place)
+        for place, (counts, score, segment) in enumerate(counted, 1)
     ]
+
+
+def doubted(score: float, confidence: float) -> float:
+    """The score of words that were heard, less what their doubt costs.
+
+    >>> doubted(4.0, 1.0), doubted(4.0, 0.5), doubted(-1.0, 0.5)
+    (4.0, 2.0, -1.0)
+    """
+    return score * confidence if score > 0 else score
 
 
 def _highest_score(space: Space) -> float:

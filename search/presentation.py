@@ -40,6 +40,8 @@ def hit_of(
         char_start=segment.char_start,
         char_end=segment.char_end,
         snippet=part.text,
+        confidence=segment.confidence,
+        language=segment.language,
         matches=part.matches,
         title=str(asset.metadata.get("title", "")),
         media_type=asset.media_type,
@@ -63,5 +65,7 @@ def moment_of(candidate: Candidate, words: Sequence[str]) -> Moment:
         char_start=segment.char_start,
         char_end=segment.char_end,
         snippet=part.text,
+        confidence=segment.confidence,
+        language=segment.language,
         matches=part.matches,
     )

@@ -81,7 +81,8 @@ class Query:
 class Moment:
     """A further segment of a hit's asset, and its calibrated score.
 
-    ``matches`` are ranges ``[start, end)`` in ``snippet`` where words of the query stand.
+    ``confidence`` (0 to 1) and ``language`` are those of speech that was written down; ``matches``
+    are ranges ``[start, end)`` in ``snippet`` where words of the query stand.
     """
 
     segment_id: str
@@ -92,6 +93,8 @@ class Moment:
     char_start: int | None = None
     char_end: int | None = None
     snippet: str = ""
+    confidence: float = 1.0
+    language: str = ""
     matches: Sequence[tuple[int, int]] = ()
 
 
@@ -146,8 +149,9 @@ class Explanation:
 class Hit:
     """A segment found. ``score`` is calibrated: comparable across modalities, best first.
 
-    ``title``, ``media_type``, ``metadata`` and ``duration_s`` are the asset's; ``matches`` are
-    ranges ``[start, end)`` in ``snippet`` where words of the query stand.
+    ``confidence`` (0 to 1) and ``language`` are those of speech that was written down. ``title``,
+    ``media_type``, ``metadata`` and ``duration_s`` are the asset's; ``matches`` are ranges
+    ``[start, end)`` in ``snippet`` where words of the query stand.
     """
 
     asset_id: str
@@ -160,6 +164,8 @@ class Hit:
     char_start: int | None = None
     char_end: int | None = None
     snippet: str = ""
+    confidence: float = 1.0
+    language: str = ""
     matches: Sequence[tuple[int, int]] = ()
     title: str = ""
     media_type: str = ""
@@ -239,7 +245,7 @@ class SegmentRow:
     """A segment with an embedding, float32 [embed_dim]; ``snippet`` is its whole text, if any.
 
     A segment with several embeddings has as many of these, which differ in ``embedding`` and
-    ``row``.
+    ``row``. ``confidence`` (0 to 1) and ``language`` are those of speech that was written down.
     """
 
     segment_id: str
@@ -252,6 +258,8 @@ class SegmentRow:
     char_start: int | None = None
     char_end: int | None = None
     snippet: str = ""
+    confidence: float = 1.0
+    language: str = ""
     row: int = 0
 
     @property
@@ -278,6 +286,8 @@ class ScoredSegment(NamedTuple):
     char_start: int | None = None
     char_end: int | None = None
     snippet: str = ""
+    confidence: float = 1.0
+    language: str = ""
     row: int = 0
 
     @property

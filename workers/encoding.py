@@ -114,9 +114,17 @@ class Encoding:
         """What was said, as text segments with their times."""
         transcript = self._transcripts.pop(asset.asset_id, None)
         sentences = transcript.end() if transcript else []
-        for index, (start_s, end_s, text) in enumerate(sentences):
+        for index, one in enumerate(sentences):
             yield Segment(
-                asset.asset_id, TEXT, index, text, start_s=start_s, end_s=end_s, snippet=text
+                asset.asset_id,
+                TEXT,
+                index,
+                one.text,
+                start_s=one.start_s,
+                end_s=one.end_s,
+                snippet=one.text,
+                confidence=one.confidence,
+                language=one.language,
             )
 
     def _encode(self, modality: Modality, pairs: Sequence[Pair]) -> None:
@@ -185,6 +193,8 @@ def _rows(segment: Segment, embeddings: Embeddings, fingerprint: str) -> list[Se
             char_start=segment.char_start,
             char_end=segment.char_end,
             snippet=segment.snippet,
+            confidence=segment.confidence,
+            language=segment.language,
             row=row,
         )
         for row, embedding in enumerate(embeddings)

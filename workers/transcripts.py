@@ -21,6 +21,7 @@ from encoder.types import Utterance, Waveform
 _PAD_S = 0.4
 _EDGE_S = 0.1
 _LONGEST_S = 30.0
+_UNHEARD = Utterance(0.0, 0.0, "")
 
 
 @dataclass
@@ -30,8 +31,8 @@ class _Stretch:
     start_s: float
     parts: list[NDArray[np.float32]]
     rate: int
-    words: list[str]
-    """What each window heard of it; empty where it was unsure."""
+    words: list[Utterance]
+    """What each window heard of it; without text where it was unsure."""
 
     @property
     def duration_s(self) -> float:
@@ -42,11 +43,11 @@ class _Stretch:
         ends_s = self.start_s + np.cumsum([len(part) for part in self.parts]) / self.rate
         starts_s = [self.start_s, *ends_s[:-1]]
         return [
-            Utterance(float(start_s), float(end_s), words)
+            words._replace(start_s=float(start_s), end_s=float(end_s))
             for start_s, end_s, words in zip(starts_s, ends_s, self.words, strict=True)
         ]
 
-    def add(self, samples: NDArray[np.float32], words: str) -> None:
+    def add(self, samples: NDArray[np.float32], words: Utterance) -> None:
         self.parts.append(samples)
         self.words.append(words)
 
@@ -80,7 +81,7 @@ class Transcript:
             self._close()
         for span in ahead:
             stretch = _Stretch(start_s + span.start_s, [], window.sampling_rate, [])
-            stretch.add(_cut(window, span.start_s, span.end_s), span.text)
+            stretch.add(_cut(window, span.start_s, span.end_s), span)
             self._open = stretch
             self._close_unless_cut(window, span)
         self._last = window
@@ -95,9 +96,9 @@ class Transcript:
         if self._open is None and self._last is not None:
             tail = _cut(self._last, self._last.duration_s - _PAD_S, self._last.duration_s)
             lead_s = len(tail) / window.sampling_rate
-            self._open = _Stretch(start_s - lead_s, [tail], window.sampling_rate, [""])
+            self._open = _Stretch(start_s - lead_s, [tail], window.sampling_rate, [_UNHEARD])
         assert self._open is not None
-        self._open.add(_cut(window, 0.0, span.end_s), span.text)
+        self._open.add(_cut(window, 0.0, span.end_s), span)
         self._close_unless_cut(window, span)
         if self._open is not None and self._open.duration_s > _LONGEST_S:
             self._shorten(self._open)
@@ -122,10 +123,12 @@ class Transcript:
         self._said += done
         joined = np.concatenate(stretch.parts)
         rest = joined[round((last.start_s - stretch.start_s) * stretch.rate) :]
-        self._open = _Stretch(last.start_s, [rest, joined[:0]], stretch.rate, [last.text, ""])
+        self._open = _Stretch(last.start_s, [rest, joined[:0]], stretch.rate, [last, _UNHEARD])
 
     def _written(self, stretch: _Stretch) -> list[Utterance]:
-        if not any(stretch.words):  # singing, or noise that sounds like speech
+        if not any(
+            part.text for part in stretch.words
+        ):  # singing, or noise that sounds like speech
             return []
         heard = stretch.heard()
         if len(heard) == 1:

@@ -22,7 +22,16 @@ _ERRORS = {
     for kind in (MediaError, CorruptMediaError, MediaLimitError, UnsupportedMediaError)
 }
 _DTYPES = ("uint8", "float32")
-_PLACES = ("index", "start_s", "end_s", "char_start", "char_end", "snippet")
+_PLACES = (
+    "index",
+    "start_s",
+    "end_s",
+    "char_start",
+    "char_end",
+    "snippet",
+    "confidence",
+    "language",
+)
 
 
 def asset_to_json(asset: Asset) -> dict[str, Any]:

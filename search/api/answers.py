@@ -47,6 +47,8 @@ def _moment(found: Hit | Moment) -> dict[str, Any]:
         "char_start": found.char_start,
         "char_end": found.char_end,
         "snippet": found.snippet,
+        "confidence": found.confidence,
+        "language": found.language,
         "matches": found.matches,
     }
 

@@ -94,6 +94,8 @@ class MomentOut(BaseModel):
     char_start: int | None = None
     char_end: int | None = None
     snippet: str = ""
+    confidence: float = Field(1.0, description="How sure words that were heard are, 0 to 1.")
+    language: str = Field("", description="In which words that were heard are said: en, de, zh.")
     matches: list[tuple[int, int]] = Field([], description="Where in the snippet words match.")
 
 

@@ -226,5 +226,7 @@ def _scored(row: SegmentRow, cosine: float) -> ScoredSegment:
         char_start=row.char_start,
         char_end=row.char_end,
         snippet=row.snippet,
+        confidence=row.confidence,
+        language=row.language,
         row=row.row,
     )

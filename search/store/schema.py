@@ -43,6 +43,7 @@ MAX_URI_BYTES = 8192
 MAX_WORDS_BYTES = 65_535
 
 _KEY_BYTES = 128
+_LANGUAGE_BYTES = 16
 _PROPERTY = "anymodal."
 _DUMMY_VECTOR = [1.0, 0.0]  # Milvus wants a vector in every collection
 _checked_once = lru_cache(64)(Modality)
@@ -99,6 +100,8 @@ def segments_collection(embed_dim: int) -> Collection:
         Field("char_start", "INT64"),
         Field("char_end", "INT64"),
         _text("snippet", MAX_SNIPPET_BYTES),
+        Field("confidence", "DOUBLE"),
+        _text("language", _LANGUAGE_BYTES),
         Field("calibration", "INT64"),
         Field("embedding", "FLOAT_VECTOR", {"dim": embed_dim + 1}),
     ]
@@ -255,6 +258,8 @@ def scalars_of(row: SegmentRow) -> dict[str, Any]:
         "char_start": int(_stored(row.char_start)),
         "char_end": int(_stored(row.char_end)),
         "snippet": row.snippet,
+        "confidence": float(row.confidence),
+        "language": row.language,
     }
 
 
@@ -272,6 +277,8 @@ def segment_from_dict(row: Mapping[str, Any]) -> SegmentRow:
         char_start=_loaded(row["char_start"]),
         char_end=_loaded(row["char_end"]),
         snippet=row["snippet"],
+        confidence=row["confidence"],
+        language=row["language"],
         row=number,
     )
 
@@ -309,6 +316,8 @@ def scored_from_dict(row: Mapping[str, Any], cosine: float) -> ScoredSegment:
         char_start=_loaded(row["char_start"]),
         char_end=_loaded(row["char_end"]),
         snippet=row["snippet"],
+        confidence=row["confidence"],
+        language=row["language"],
         row=row_of(row),
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from encoder.space import Calibration
@@ -24,10 +26,10 @@ def asset(name: str, *locations: str, modality: Modality = IMAGE, n_segments: in
 
 
 def segment(
-    asset_id: str, index: int, embedding: Embeddings, modality: Modality = IMAGE, **place: float
+    asset_id: str, index: int, embedding: Embeddings, modality: Modality = IMAGE, **facts: Any
 ) -> SegmentRow:
     key = segment_id(asset_id, modality, index, SPACE)
-    return SegmentRow(key, asset_id, modality, index, embedding, **place)  # type: ignore[arg-type]
+    return SegmentRow(key, asset_id, modality, index, embedding, **facts)
 
 
 def corpus(n_assets: int, seed: int = 0) -> tuple[list[AssetRow], list[SegmentRow]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,6 +80,18 @@ def test_a_segment_returns_as_it_was_written(store: VectorStore) -> None:
     assert (first.start_s, first.end_s, first.char_start) == (0.0, 12.345678901, None)
     assert (second.start_s, second.char_start, second.char_end) == (None, 0, 2**40)
     assert first.cosine == pytest.approx(1.0, abs=1e-5)
+
+
+def test_what_was_heard_returns_with_its_doubt_and_language(store: VectorStore) -> None:
+    said: dict[str, Any] = {"snippet": "Guten Tag", "confidence": 0.25, "language": "de"}
+    rows = [segment("a", 0, vectors(1)[0], TEXT, **said), segment("a", 1, vectors(1)[0], TEXT)]
+    store.write([asset("a", "/a", modality=TEXT)], rows)
+    hits = {hit.segment_id: hit for hit in store.search(vectors(1), TEXT, 2)[0]}
+    heard, written = (hits[row.segment_id] for row in rows)
+    assert (heard.confidence, heard.language) == (0.25, "de")
+    assert (written.confidence, written.language) == (1.0, "")
+    (by_word,) = store.lexical("guten", 5)
+    assert (by_word.confidence, by_word.language) == (0.25, "de")
 
 
 def test_embeddings_are_found_by_segment(store: VectorStore) -> None:

@@ -17,6 +17,8 @@ CONTRACT = {
     "char_start",
     "char_end",
     "snippet",
+    "confidence",
+    "language",
     "matches",
     "title",
     "media_type",

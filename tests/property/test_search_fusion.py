@@ -27,6 +27,7 @@ segments = st.lists(
         st.sampled_from(["a1", "a2", "a3"]),
         st.sampled_from([TEXT, IMAGE, AUDIO]),
         cosines,
+        confidence=st.floats(0, 1),
     ),
     unique_by=lambda s: s.segment_id,
     max_size=30,

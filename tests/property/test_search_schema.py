@@ -38,15 +38,21 @@ seconds = st.none() | st.floats(0, 1e9)
 parts = st.tuples(text, text, st.integers(0, 2**31), text)
 
 
-@given(seconds, seconds, number, number, text)
+@given(seconds, seconds, number, number, text, st.floats(0, 1), st.sampled_from(["", "de", "haw"]))
 def test_a_segment_survives_the_way_through_the_store(
-    start_s: float | None, end_s: float | None, first: int | None, last: int | None, snippet: str
+    start_s: float | None,
+    end_s: float | None,
+    first: int | None,
+    last: int | None,
+    snippet: str,
+    confidence: float,
+    language: str,
 ) -> None:
-    row = SegmentRow("s", "a", IMAGE, 3, np.ones(2), start_s, end_s, first, last, snippet)
+    facts = (start_s, end_s, first, last, snippet, confidence, language)
+    row = SegmentRow("s", "a", IMAGE, 3, np.ones(2), *facts)
     stored = segment_to_dict(checked_segment(row, 2), {})
     scored = scored_from_dict(stored, 0.5)
-    back = (scored.start_s, scored.end_s, scored.char_start, scored.char_end, scored.snippet)
-    assert back == (start_s, end_s, first, last, snippet)
+    assert scored[4:-1] == facts
     assert stored["embedding"].dtype == np.float32
 
 

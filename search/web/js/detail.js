@@ -20,6 +20,7 @@ import { drawWaveform, strip } from "./waveform.js";
 const dialog = byId("detail");
 const HIDDEN_FACTS = ["title", "tags", "duration_s", "width", "height", "modified"];
 const BEGINNING_BYTES = 20_000;
+const UNSURE = 0.5;
 let shownId = null;
 let asking = new AbortController(); // about the file that is shown
 
@@ -182,12 +183,16 @@ function momentList(hit) {
           { class: moment.segment_id === hit.segment_id ? "best" : null },
           button("time", clock(moment.start_s), () => playAt(dialog.querySelector("video, audio"), moment.start_s), { "aria-label": `Play from ${clock(moment.start_s)}` }),
           el("span", { class: "kind", data: { modality: moment.modality } }, kindOfMoment(moment)),
-          moment.snippet ? el("span", { class: "said" }, markedText(moment.snippet, markedWords())) : null,
+          moment.snippet ? el("span", { class: "said", lang: moment.language || null }, markedText(moment.snippet, markedWords())) : null,
+          doubtOf(moment) ? el("span", { class: "hint" }, doubtOf(moment)) : null,
         ),
       ),
     ),
   );
 }
+
+/** In which language something is said, and whether it was hardly understood. */
+const doubtOf = ({ language, confidence }) => [language, confidence < UNSURE ? "unsure" : ""].filter(Boolean).join(", ");
 
 function why(hit) {
   const body = el("div");

@@ -83,6 +83,20 @@ def test_what_is_asked_is_encoded_as_a_query(store: MemoryStore) -> None:
     assert encoder.roles == ["query"] * 5 + ["document"]
 
 
+def test_words_that_were_hardly_understood_count_less(store: MemoryStore) -> None:
+    heard = [(0, axis(0), 0.4), (1, axis(0) + axis(1), 0.9), (2, axis(0) + 2 * axis(1), 1.0)]
+    for number, embedding, confidence in heard:
+        key = segment_id("talk", TEXT, number, "f")
+        row = SegmentRow(key, "talk", TEXT, number, embedding, confidence=confidence, language="fr")
+        store.write([AssetRow("talk", AUDIO, "x/y", 1, 3, ["/talk"])], [row])
+    engine = SearchEngine(DirectionEncoder(), store)
+    query = axis(0) + 0.3 * axis(1)
+    for limit in (1, 3):
+        hits = engine.search(Query([Item(TEXT, query)], limit=limit, group_by="segment")).hits
+        found = [(hit.confidence, hit.language) for hit in hits]
+        assert found == [(0.9, "fr"), (1.0, "fr"), (0.4, "fr")][:limit]
+
+
 def test_only_the_wanted_modalities_are_searched(store: MemoryStore) -> None:
     add(store, "picture", IMAGE, axis(0))
     add(store, "sound", AUDIO, axis(0))
@@ -227,6 +241,8 @@ def test_the_json_is_the_contract(store: MemoryStore) -> None:
             "char_start": None,
             "char_end": None,
             "snippet": "",
+            "confidence": 1.0,
+            "language": "",
             "matches": [],
             "title": "",
             "media_type": "x/y",

@@ -78,6 +78,11 @@ def test_what_only_sounds_like_speech_costs_nothing() -> None:
     assert scribe.heard == []
 
 
+def test_doubt_and_language_stay_with_the_words() -> None:
+    words = Utterance(3.0, 5.0, "vielleicht", 0.3, "de")
+    assert write([words], [], scribe=Scribe()) == [words]
+
+
 def test_words_are_kept_where_the_whole_is_unclear() -> None:
     transcript = Transcript(lambda _: [])
     transcript.add(window(0), 0.0, [span(3, 5, "sure")])
