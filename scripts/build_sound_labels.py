@@ -201,7 +201,7 @@ def listener(bundle: Path, ucs: dict[str, NDArray[np.generic]]) -> AudioTower:
     from encoder.towers.text import load
 
     columns = [ucs[f"ucs_columns_{head}"].astype(np.int64) for head in range(len(LACKING))]
-    nothing = SoundHead(*[np.zeros(0, np.float32)] * 5)
+    nothing = SoundHead(*[np.zeros(2 * 512 + 3 * 384, np.float32)] * 5)
     labels = SoundLabels(ucs["ucs_embeddings"].astype(np.float32), columns, nothing)
     session = OnnxSession(bundle / "audio" / "model.onnx", n_threads=1)
     return AudioTower(

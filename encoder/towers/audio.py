@@ -20,8 +20,8 @@ from encoder.towers.sound_labels import (
     sound_features,
     ucs_probabilities,
 )
-from encoder.towers.speech import FEATURE_DIM, Speech
-from encoder.towers.speech import SAMPLING_RATE as SPEECH_RATE
+from encoder.towers.speech import Speech
+from encoder.towers.whisper import SAMPLING_RATE as SPEECH_RATE
 from encoder.types import Embeddings, Spectrogram, Utterance, Waveform
 
 Blocks: TypeAlias = NDArray[np.void]
@@ -32,7 +32,7 @@ BLOCK_FRAMES = 100
 _SILENCE = 1e-6
 # What may stay unheard between two blocks, about half a second.
 _MAX_GAP_FRAMES = 20
-# Words say more than the voice that says them.
+# Words say more than the voice that says them, if they are sure.
 _SAID_WEIGHT = np.float32(4.0)
 # The network's activations take 25 MB a block.
 _BLOCKS_AT_ONCE = 4
@@ -94,9 +94,14 @@ class AudioTower:
             The sound head's features, and how likely each UCS category is.
         """
         listening = self._beside.submit(self._listen, item["mel"])
-        samples = unpack_samples(item)
-        speech = self._speech.features(samples) if len(samples) else _UNKNOWN
-        return self._heard(listening, speech)
+        return self._heard(listening, self._speech_features(unpack_samples(item)))
+
+    def _speech_features(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the speech model says of a sound, if the sound head asks for that."""
+        n_wanted = self._labels.head.n_speech_features
+        if n_wanted and len(samples):
+            return self._speech.features(samples)
+        return np.full(n_wanted, np.nan, np.float32)
 
     def _heard(
         self, listening: Future[list[NDArray[np.float32]]], speech: NDArray[np.float32]
@@ -108,15 +113,17 @@ class AudioTower:
         """The two models hear side by side: one has no use for more than a core."""
         listening = self._beside.submit(self._listen, item["mel"])
         samples = unpack_samples(item)
-        speech = self._speech.features(samples) if len(samples) else _UNKNOWN
+        speech = self._speech_features(samples)
         spans = self._speech.spans(samples)
         features, ucs = self._heard(listening, speech)
         head = self._labels.head
         named = point(head.probabilities(features), head.embeddings)
         place = l2_normalize(point(ucs, self._labels.ucs) + named)
         tell([span.moved(float(item["start_s"][0])) for span in spans])
-        if said := " ".join(span.text for span in spans if span.text):
-            place += _SAID_WEIGHT * self._text_tower.forward([self._text_tower.prepare(said)])[0]
+        if said := [span for span in spans if span.text]:
+            words = self._text_tower.prepare(" ".join(span.text for span in said))
+            sure = np.float32(np.mean([span.confidence for span in said]))
+            place += _SAID_WEIGHT * sure * self._text_tower.forward([words])[0]
         return l2_normalize(place)
 
     def _listen(self, mel: NDArray[np.float32]) -> list[NDArray[np.float32]]:
@@ -125,9 +132,6 @@ class AudioTower:
             for i in range(0, len(mel), _BLOCKS_AT_ONCE)
         ]
         return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
-
-
-_UNKNOWN = np.full(FEATURE_DIM, np.nan, np.float32)
 
 
 def loud_frames(power: NDArray[np.float32]) -> tuple[int, int]:

@@ -22,6 +22,7 @@ _TEMPERATURE = 2.0
 _N_NAMES = 10
 # No feature may be further from its mean than this many deviations: a strange sound stays modest.
 _FARTHEST = 5.0
+_BLOCK_FEATURES = 512
 
 Floats = NDArray[np.float32]
 
@@ -57,6 +58,11 @@ class SoundHead:
     weights: Floats
     bias: Floats
     embeddings: Floats
+
+    @property
+    def n_speech_features(self) -> int:
+        """How many of the features are the speech model's; none if it does without them."""
+        return len(self.mean) - 2 * _BLOCK_FEATURES
 
     def probabilities(self, features: Floats) -> Floats:
         """How likely each name is, float32 [n_names].
@@ -103,7 +109,7 @@ def sound_features(blocks: Floats, speech: Floats) -> Floats:
 
     Args:
         blocks: the sound network's features of each block, [n_blocks, n].
-        speech: the speech model's features [m].
+        speech: the speech model's features [m]; none if the head takes none.
     """
     over_time = np.concatenate([blocks.mean(axis=0), blocks.max(axis=0)])
     return np.concatenate([np.log1p(over_time), speech])

@@ -1,0 +1,183 @@
+"""Whisper (Radford et al. 2022) run by CTranslate2: states of sounds, languages, and words.
+
+It was trained on windows of 30 s; shorter ones are enough for it if two seconds of silence follow,
+in a fifth of the time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import cached_property, lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.errors import ModelError
+
+if TYPE_CHECKING:
+    from faster_whisper import WhisperModel
+    from faster_whisper.tokenizer import Tokenizer
+
+SAMPLING_RATE = 16_000
+LEAD_S = 0.3
+"""What silence goes before the speech; times of words count from its beginning."""
+
+_PAUSE_S = 2.0
+_PAUSES = (int(LEAD_S * SAMPLING_RATE), int(_PAUSE_S * SAMPLING_RATE))
+_MARK_S = 0.02
+# Speech has about 4 tokens a second; a model caught in a loop has no end.
+_TOKENS_PER_S = 8
+# CTranslate2 convolves by oneDNN, which compiles code for each length of sound, in a millisecond,
+# and keeps 1024 pieces of it: 250 MB after 450 lengths of up to 10 s.
+_MAX_KEPT = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+
+Samples = NDArray[np.float32]
+
+
+class Words(NamedTuple):
+    """What Whisper makes of speech.
+
+    Args:
+        tokens: words, and marks of time if they were asked for.
+        text: the words.
+        language: in which they were written down.
+        log_probability: of a token, on average.
+        no_speech: how likely there is no speech.
+    """
+
+    tokens: Sequence[int]
+    text: str
+    language: str
+    log_probability: float
+    no_speech: float
+
+
+class Speaking(NamedTuple):
+    """Speech as the encoder left it, between its pauses."""
+
+    states: Any
+    length_s: float
+
+
+class Whisper:
+    """A Whisper model, loaded on first use; deterministic (beam 1, no sampling).
+
+    Args:
+        folder: holds ``model.bin``, ``config.json``, ``tokenizer.json`` and ``vocabulary.txt``.
+        n_threads: threads of one run; None for every core.
+        compute_type: CTranslate2's name for the numbers that it computes with.
+    """
+
+    def __init__(self, folder: Path, *, n_threads: int | None, compute_type: str) -> None:
+        self._folder = folder
+        self._n_threads = n_threads
+        self._compute_type = compute_type
+        self._lock = Lock()
+        self._tokenizer = lru_cache(None)(self._new_tokenizer)
+
+    @property
+    def is_multilingual(self) -> bool:
+        """Whether it knows other languages than English."""
+        return bool(self._model.model.is_multilingual)
+
+    def states(self, samples: Samples) -> NDArray[np.float32]:
+        """States of the encoder for at most 30 s of sound, float32 [n_frames, width]."""
+        states = self._model.model.encode(self._mel(samples), to_cpu=True)
+        frames: NDArray[np.float32] = np.asarray(states, np.float32)[0]
+        return frames
+
+    def encode(self, samples: Samples) -> Speaking:
+        """Take in speech of at most 28 s."""
+        states = self._model.model.encode(self._mel(np.pad(samples, _PAUSES)))
+        return Speaking(states, len(samples) / SAMPLING_RATE)
+
+    def languages(self, speaking: Speaking) -> Mapping[str, float]:
+        """How likely each language is, by its code; of a multilingual model only."""
+        (found,) = self._model.model.detect_language(speaking.states)
+        return {name.strip("<|>"): float(likely) for name, likely in found}
+
+    def write(self, speaking: Speaking, language: str, *, with_times: bool) -> Words:
+        """Write down what is said.
+
+        Args:
+            speaking: what `encode` made of the speech.
+            language: in which; English-only models know only "en".
+            with_times: also mark where sentences begin and end.
+        """
+        tokenizer = self._tokenizer(language)
+        no_times = [] if with_times else [tokenizer.no_timestamps]
+        result = self._model.model.generate(
+            speaking.states,
+            [[*tokenizer.sot_sequence, *no_times]],
+            beam_size=1,
+            max_length=8 + int(_TOKENS_PER_S * speaking.length_s),
+            return_scores=True,
+            return_no_speech_prob=True,
+        )[0]
+        tokens = result.sequences_ids[0]
+        text = tokenizer.decode(tokens).strip()
+        return Words(tokens, text, language, result.scores[0], result.no_speech_prob)
+
+    def sentences(self, words: Words, length_s: float) -> list[tuple[float, float, str]]:
+        """Cut at Whisper's marks of time: begin and end in seconds, and the text.
+
+        Args:
+            words: written down with times.
+            length_s: of the speech; what is marked behind it was guessed.
+        """
+        tokenizer = self._tokenizer(words.language)
+        first_mark = tokenizer.timestamp_begin
+        sentences: list[tuple[float, float, str]] = []
+        start_s, said = 0.0, list[int]()
+        for token in [*words.tokens, first_mark + round((length_s + LEAD_S) / _MARK_S)]:
+            if token < first_mark:
+                said.append(token)
+                continue
+            # The marks count from the pause before the speech.
+            time_s = min(max((token - first_mark) * _MARK_S - LEAD_S, 0.0), length_s)
+            text = tokenizer.decode(said).strip()
+            if text and time_s > start_s:  # else it goes on guessing in the pause behind
+                sentences.append((round(start_s, 2), round(time_s, 2), text))
+            start_s, said = time_s, []
+        return sentences
+
+    def _mel(self, samples: Samples) -> Any:
+        from ctranslate2 import StorageView
+
+        mel = self._model.feature_extractor(samples, padding=0)
+        n_even = mel.shape[1] // 2 * 2  # the encoder halves the rate
+        return StorageView.from_array(np.ascontiguousarray(mel[None, :, :n_even], np.float32))
+
+    @property
+    def _model(self) -> WhisperModel:
+        with self._lock:
+            return self._loaded
+
+    @cached_property
+    def _loaded(self) -> WhisperModel:
+        from faster_whisper import WhisperModel
+
+        if not (self._folder / "model.bin").is_file():
+            raise ModelError(
+                f"There is no Whisper model in {self._folder}.",
+                remedy="Check the model with `anymodal models verify`.",
+            )
+        os.environ.setdefault(*_MAX_KEPT)  # read when the first run begins
+        return WhisperModel(
+            str(self._folder),
+            device="cpu",
+            compute_type=self._compute_type,
+            cpu_threads=self._n_threads or 0,
+        )
+
+    def _new_tokenizer(self, language: str) -> Tokenizer:
+        from faster_whisper.tokenizer import Tokenizer
+
+        model = self._model
+        return Tokenizer(
+            model.hf_tokenizer, self.is_multilingual, task="transcribe", language=language
+        )

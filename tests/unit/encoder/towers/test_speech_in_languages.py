@@ -1,0 +1,74 @@
+"""What is said in other languages than English, on the real multilingual model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import soxr
+
+from encoder.models.locations import cache_home
+from encoder.models.sources.bundle.folder import fetch
+from encoder.towers.speech import Speech, is_voiced
+from encoder.towers.whisper import SAMPLING_RATE, Samples
+from examples.speech import Speaker
+from tests.speech_part import SPEECH_ALONE
+
+GERMAN = "Der Zug nach Hamburg hat heute leider zwanzig Minuten Verspätung."
+ENGLISH = "The children are building a castle out of sand."
+
+
+@pytest.fixture(scope="module")
+def speech() -> Speech:
+    return Speech(fetch(SPEECH_ALONE) / "speech", n_threads=1)
+
+
+@pytest.fixture(scope="module")
+def speaker() -> Speaker:
+    return Speaker(cache_home())
+
+
+def say(speaker: Speaker, text: str, voice: str) -> Samples:
+    """Between silences, at 16 kHz."""
+    said = soxr.resample(speaker.say(text, voice), speaker.sampling_rate, SAMPLING_RATE)
+    return np.pad(said, SAMPLING_RATE)
+
+
+@pytest.mark.parametrize(
+    ("text", "voice", "language", "word"),
+    [(GERMAN, "de", "de", "hamburg"), (ENGLISH, "en-us", "en", "castle")],
+)
+def test_speech_is_written_down_in_its_own_language(
+    speech: Speech, speaker: Speaker, text: str, voice: str, language: str, word: str
+) -> None:
+    samples = say(speaker, text, voice)
+    (span,) = speech.spans(samples)
+    assert span.language == language
+    assert word in span.text.lower()
+    assert 0.3 < span.confidence <= 1
+    sentences = speech.transcribe(samples)
+    assert word in " ".join(one.text for one in sentences).lower()
+    assert {one.language for one in sentences} == {language}
+    assert sentences[0].start_s == pytest.approx(1.0, abs=0.7)
+    assert sentences[-1].end_s <= len(samples) / SAMPLING_RATE + 0.1
+    assert [span] == speech.spans(samples)
+
+
+def test_what_is_hardly_heard_is_less_sure(speech: Speech, speaker: Speaker) -> None:
+    clear = say(speaker, ENGLISH, "en-us")
+    noise = np.random.default_rng(0).normal(0, 0.5 * clear.std(), len(clear))
+    (sure,), unsure = speech.spans(clear), speech.spans(clear + noise.astype(np.float32))
+    assert all(span.confidence < sure.confidence for span in unsure)
+
+
+def test_noise_and_tones_are_no_words(speech: Speech) -> None:
+    time_s = np.arange(3 * SAMPLING_RATE) / SAMPLING_RATE
+    tone = 0.3 * np.sin(2 * np.pi * 220 * time_s) * (time_s % 0.4 < 0.2)
+    noise = np.random.default_rng(0).normal(0, 0.1, len(time_s))
+    for sound in (tone, noise):
+        assert speech.spans(sound.astype(np.float32)) == []
+        assert not is_voiced(sound.astype(np.float32))
+
+
+def test_the_states_are_wider_than_those_of_a_tiny_model(speech: Speech) -> None:
+    features = speech.features(np.zeros(SAMPLING_RATE, np.float32))
+    assert features.shape == (3 * 512,)
