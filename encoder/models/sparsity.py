@@ -32,15 +32,15 @@ Wish: TypeAlias = bool | str | Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Gates:
-    """The gates that come with a model.
+    """The gates that come with a model; None where it brings none.
 
     Args:
         text: of its text network.
         chunks: predicts embeddings of windows from words, see `encoder.dsre.predictor`.
     """
 
-    text: Path
-    chunks: Path
+    text: Path | None = None
+    chunks: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,9 @@ class Sparsity:
 
         Raises:
             InputError: a mapping with other keys, or a cosine out of range.
-            ModelError: it is none of these, the file is damaged or made for another network, or
-                a tower made by ``anymodal quantize`` stands in for the text network.
+            ModelError: it is none of these, the model brings no such gate, the file is damaged or
+                made for another network, or a tower made by ``anymodal quantize`` stands in for
+                the text network.
         """
         if isinstance(wish, Mapping):
             return cls._with_chunks(wish, precision, gates)
@@ -82,8 +83,10 @@ class Sparsity:
                 f"{precision.folders['text']}.",
                 remedy='Use quantization="int8" or None with it, or leave enable_dsre out.',
             )
+        if wish == "auto" and gates.text is None:
+            return None
         if wish is True or wish == "auto":
-            return cls(GateFile.load(gates.text))
+            return cls(GateFile.load(_brought(gates.text, "no gate")))
         return cls(gate_from(wish))
 
     @property
@@ -104,7 +107,8 @@ class Sparsity:
         sparsity = cls.parse(wish.get("gate", True), precision, gates)
         if sparsity is None:
             raise InputError('enable_dsre["gate"]', got="no gate", wanted="True or a file")
-        return replace(sparsity, chunks=float(tau), predictor=gates.chunks)
+        predictor = _brought(gates.chunks, "no chunk gate")
+        return replace(sparsity, chunks=float(tau), predictor=predictor)
 
     def chunk_gate(self, weights: Path) -> ChunkGate | None:
         """Which windows of a long text need not be encoded, if ``chunks`` asks for it.
@@ -151,6 +155,15 @@ class Sparsity:
             return ProfiledSession(path(), n_threads=n_threads)
 
         return SparseNetwork(open_plain, open_profiled, self.gate.settings, shape_of(weights))
+
+
+def _brought(path: Path | None, none: str) -> Path:
+    if path is None:
+        raise ModelError(
+            f"This model brings {none}.",
+            remedy='Set enable_dsre to "auto", False, or a file by `anymodal dsre calibrate`.',
+        )
+    return path
 
 
 def gate_from(wish: str) -> GateFile:

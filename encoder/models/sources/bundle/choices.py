@@ -36,17 +36,6 @@ def parse_precision(bundle: Bundle, quantization: str | None) -> Precision:
 
 
 def parse_sparsity(bundle: Bundle, wish: Wish, precision: Precision) -> Sparsity | None:
-    """The gate of a bundle's text network; see `Sparsity.parse`.
-
-    Raises:
-        ModelError: it brings none, and one is asked for.
-    """
+    """The gate of a bundle's text network; see `Sparsity.parse`."""
     gates = bundle.parts["text"].gates
-    if gates:
-        return Sparsity.parse(wish, precision, Gates(gates["text"], gates["chunks"]))
-    if wish is False or wish == "auto":
-        return None
-    raise ModelError(
-        f"enable_dsre={wish!r}: {bundle.spec} brings no gate.",
-        remedy='Use "auto", or leave it out.',
-    )
+    return Sparsity.parse(wish, precision, Gates(gates.get("text"), gates.get("chunks")))

@@ -8,13 +8,20 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
+from encoder.dsre.adapters import blocks_of
+from encoder.dsre.gatefile import GateFile
+from encoder.dsre.settings import GateSettings
 from encoder.errors import InputError, ModelError
 from encoder.models.precision import Precision
 from encoder.models.prepare.e5 import prepare_e5
+from encoder.models.prepare.e5_gate import open_subject
 from encoder.models.prepare.sentence_pieces import write_sentence_pieces
+from encoder.models.sources.bundle.choices import parse_sparsity
 from encoder.models.sources.bundle.declaration import Bundle
+from encoder.models.sources.bundle.gates import TEXT_GATE
 from encoder.models.sources.bundle.kinds.e5 import MAX_TOKENS, PIECES, TOKENIZER, open_e5
 from encoder.models.sources.bundle.model import load
+from encoder.models.sparsity import Gates, Sparsity
 from encoder.runtime.shared import copy_name
 from encoder.towers.sentence_pieces import SentencePieces
 from encoder.towers.windowed_text import RoleTextTower, WindowedTextTower
@@ -124,6 +131,43 @@ def test_a_bundle_asks_with_the_prompt_of_queries(e5_bundle: Bundle, int8: RoleT
         tower = towers[TEXT]
         assert np.array_equal(tower.forward([tower.prepare(question)]), embed(wanted, question))
     assert "e5:1" in model.space.identity["quantization"]
+
+
+def test_a_gate_is_for_long_documents_only(
+    int8: RoleTextTower, e5_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANYMODAL_HOME", str(tmp_path))
+    rarity = np.zeros(250_037, np.uint8)
+    settings = GateSettings((None, 0.4, 0.3, *[None] * 9), min_tokens=128)
+    GateFile(rarity, settings).save(tmp_path / "gate.npz")
+    precision = Precision(int8=True)
+    sparsity = Sparsity.parse(str(tmp_path / "gate.npz"), precision, Gates())
+    sparse = open_e5(e5_folder, precision=precision, n_threads=1, sparsity=sparsity)
+    short, long = "The keeper sounds the horn.", "The keeper sounds the horn every minute. " * 30
+    for ours, dense, text in (
+        (sparse, int8, short), (sparse.query, int8.query, short), (sparse.query, int8.query, long)
+    ):  # fmt: skip
+        assert np.array_equal(embed(ours, text), embed(dense, text))
+    (merged,), (whole,) = embed(sparse, long), embed(int8, long)
+    assert 0.9 < merged @ whole < 0.999
+
+
+def test_a_bundle_without_gates_takes_those_in_files(e5_bundle: Bundle) -> None:
+    assert parse_sparsity(e5_bundle, "auto", Precision()) is None
+    with pytest.raises(ModelError, match=r"brings no gate"):
+        parse_sparsity(e5_bundle, True, Precision())
+    with pytest.raises(ModelError, match=r"brings no chunk gate"):
+        Sparsity.parse({"chunks": 0.8}, Precision(), Gates(TEXT_GATE))
+
+
+def test_gates_are_fitted_to_documents_with_their_prompt(e5_folder: Path) -> None:
+    subject = open_subject(e5_folder, 6)
+    short, cut = subject.tokenize(["cat", "a cat and a dog and a bird"])
+    assert short == SentencePieces(e5_folder / PIECES).encode("passage: cat").ids
+    assert len(cut) == 6
+    assert cut[:3] == short[:3]
+    assert cut[-1] == short[-1] == 2
+    assert blocks_of(subject.dense).vocab_size == 250_037
 
 
 def test_other_files_are_refused(e5_folder: Path, bundle_home: Path, tmp_path: Path) -> None:

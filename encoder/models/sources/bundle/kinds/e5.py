@@ -117,6 +117,11 @@ def _open(opening: Opening) -> RoleTextTower:
     )
 
 
+def documents_prompt() -> str:
+    """What stands before each document."""
+    return _PROMPTS.of(TEXT, DOCUMENT)
+
+
 def _int8_identity() -> str:
     return f"e5:{_INT8_RECIPE}"
 
@@ -134,4 +139,5 @@ KIND = Kind(
     network=network,
     int8_identity=_int8_identity,
     asks=True,
+    gate_subject="encoder.models.prepare.e5_gate:open_subject",
 )
