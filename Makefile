@@ -4,7 +4,7 @@ BIN := .venv/bin
 CODE := ingest encoder search workers tests examples benchmarks scripts
 
 # `docs` is also a folder.
-.PHONY: demo test test-milvus check docs dist format bundle bench-throughput bench-api bench-ingest bench-film bench-jobs bench-quant bench-models bench-dsre fault-rounds compose-check compose-test compose-lock clean bench-towers bench-hub
+.PHONY: demo test test-milvus check docs dist format bundle bench-throughput bench-api bench-ingest bench-film bench-jobs bench-quant bench-models bench-dsre fault-rounds compose-check compose-test compose-lock clean bench-towers bench-hub bench-quality
 
 # From nothing to cross-modal hits: installs, fetches the offline model, ingests, searches.
 demo: .venv/installed
@@ -71,6 +71,10 @@ bench-towers: .venv/installed
 
 bench-hub: .venv/tested
 	$(BIN)/python -m benchmarks.hub_in_torch
+
+# What the bundles find on data of others, which are fetched from public repositories.
+bench-quality: .venv/tested bundle
+	$(BIN)/python -m benchmarks.bundle_quality $(SUBJECTS)
 
 bench-jobs: .venv/tested
 	$(BIN)/python -m benchmarks.jobs

@@ -26,8 +26,8 @@ from encoder.runtime.onnx import OnnxSession
 from encoder.towers.text import load_tokenizer
 
 
-def gate_subject(model: str, max_tokens: int) -> GateSubject:
-    """The text network of a bundle, whose texts are cut to ``max_tokens``.
+def gate_subject(model: str, max_tokens: int | None) -> GateSubject:
+    """The text network of a bundle, whose texts are cut to ``max_tokens`` (None: its window).
 
     Raises:
         BundleError: the bundle is not there or not whole.
@@ -37,7 +37,9 @@ def gate_subject(model: str, max_tokens: int) -> GateSubject:
     function = kind_named(bundle.parts["text"].kind).gate_subject
     if not function:
         raise ModelError(f"The text network of {model} takes no gate.", remedy="Run it without.")
-    subject: GateSubject = called(function)(location(bundle) / "text", max_tokens)
+    subject: GateSubject = called(function)(
+        location(bundle) / "text", max_tokens or bundle.window_tokens
+    )
     return subject
 
 

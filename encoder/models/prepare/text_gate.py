@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from encoder.extras import require
 from encoder.models.prepare.break_even import GateSubject, raise_to_break_even
 from encoder.models.spec import ModelSpec
-from encoder.towers.text import MAX_TOKENS
 from encoder.types import DOCUMENT, TEXT
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def distill_text(
     plan: Plan,
     more: Sequence[str] = (),
     max_loss: float = 0.003,
-    max_tokens: int = MAX_TOKENS,
+    max_tokens: int | None = None,
     report: Callable[[str], None] | None = None,
 ) -> GateFile:
     """Train a gate for a model's text tower; see `encoder.dsre.distill.distill`.
@@ -76,7 +75,7 @@ def distill_text(
         plan: see there.
         more: other texts to train with.
         max_loss: see there.
-        max_tokens: where the bundle's texts are cut; the tower itself cuts at `MAX_TOKENS`.
+        max_tokens: where a bundle's texts are cut; None for its window.
         report: see there.
 
     Raises:
@@ -113,7 +112,7 @@ def _preset(dense: nn.Module) -> Preset:
     return "I1" if blocks_of(dense).shape.n_layers < _DEEP else "J1"
 
 
-def _open(model: str, max_tokens: int = MAX_TOKENS) -> GateSubject:
+def _open(model: str, max_tokens: int | None = None) -> GateSubject:
     spec = ModelSpec.parse(model)
     if spec.kind == "bundle":
         from encoder.models.prepare.bundle_gate import gate_subject
