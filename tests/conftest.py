@@ -12,7 +12,7 @@ import pytest
 from benchmarks.milvus_server import MilvusServer
 from encoder.models.sources.bundle.declaration import Bundle, read_bundle
 from encoder.models.sources.bundle.folder import bundle_folder, fetch
-from encoder.models.sources.bundle.kinds import e5, pp_ocr
+from encoder.models.sources.bundle.kinds import e5, pp_ocr, whisper
 from encoder.space import Calibration
 from encoder.types import TEXT
 
@@ -45,6 +45,15 @@ def e5_bundle() -> Bundle:
 def e5_folder(e5_bundle: Bundle) -> Path:
     """The folder of that part."""
     return bundle_folder(e5_bundle) / TEXT
+
+
+@pytest.fixture(scope="session")
+def speech_folder() -> Path:
+    """Whisper base, which hears many languages; fetched once, into the user's own cache."""
+    alone = replace(
+        read_bundle("english"), folder_name="speech-alone", parts={"speech": whisper.PART}
+    )
+    return fetch(alone) / "speech"
 
 
 @pytest.fixture(scope="session")

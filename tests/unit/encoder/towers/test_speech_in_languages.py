@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soxr
 
 from encoder.models.locations import cache_home
-from encoder.models.sources.bundle.folder import fetch
 from encoder.towers.speech import Speech, is_voiced
 from encoder.towers.whisper import SAMPLING_RATE, Samples
 from examples.speech import Speaker
-from tests.speech_part import SPEECH_ALONE
 
 GERMAN = "Der Zug nach Hamburg hat heute leider zwanzig Minuten Verspätung."
 ENGLISH = "The children are building a castle out of sand."
 
 
 @pytest.fixture(scope="module")
-def speech() -> Speech:
-    return Speech(fetch(SPEECH_ALONE) / "speech", n_threads=1)
+def speech(speech_folder: Path) -> Speech:
+    return Speech(speech_folder, n_threads=1)
 
 
 @pytest.fixture(scope="module")
