@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
 
@@ -21,6 +22,7 @@ from encoder.errors import InputError, ModelError
 from encoder.models import prepared, tower_folder
 from encoder.models.artifact import all_artifacts
 from encoder.models.hub import load
+from encoder.models.prepare.hub_networks import load_network
 from encoder.models.prepare.hub_samples import picture
 from encoder.models.prepare.quantized_tower import QuantizedTower, Recipe, quantize_tower
 from encoder.models.sources.bundle.choices import parse_precision
@@ -223,6 +225,20 @@ def test_what_is_too_far_from_float32_is_refused(bert: Path, texts: Path, tmp_pa
 def test_a_tower_that_the_model_lacks(bert: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"got 'image'\. Wanted text, which dir:"):
         quantize_tower(f"dir:{bert}", "image", tmp_path)
+
+
+def test_few_texts_calibrate_a_model_that_reads_media_among_them(
+    texts: Path, tmp_path: Path
+) -> None:
+    source = tiny.save("embedding_gemma", tmp_path / "gemma")
+    network = load_network(ModelSpec.parse(f"dir:{source}"), "text", tmp_path / "tower")
+
+    fit, judge = network.read(texts, 7)
+
+    assert [len(batch["features"]["input_ids"]) for batch in (fit, judge)] == [4, 3]
+    assert [len(batch["features"]["soft_tokens"]) for batch in (fit, judge)] == [4, 4]
+    with torch.inference_mode():
+        assert network.module(**judge).shape == (3, 24)
 
 
 def test_a_hub_tower_is_not_exported_again(text_tower: Path, tmp_path: Path) -> None:
