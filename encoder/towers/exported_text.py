@@ -15,7 +15,7 @@ from encoder.runtime.base import Array, Session, run_all
 from encoder.space import l2_normalize
 from encoder.towers.base import Prepared
 from encoder.towers.text import equal_runs
-from encoder.towers.tokens import text_of
+from encoder.towers.tokens import readable, text_of
 from encoder.towers.windows import Ids, cut_text, pool
 from encoder.types import Embeddings
 
@@ -49,6 +49,7 @@ class TextFormat:
 
     def wrap(self, text: str) -> str:
         """The text with all that stands around it."""
+        text = readable(text)
         for token in self.placeholders:
             text = text.replace(token, f"{token[0]} {token[1:]}")
         return f"{self.before}{text}{self.after}"

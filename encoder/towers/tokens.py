@@ -46,6 +46,22 @@ class TokenTower(Protocol):
         ...
 
 
+def readable(text: str) -> str:
+    """The text as a tokenizer takes it.
+
+    Halves of surrogate pairs are no characters, and names of files that are not UTF-8 have some:
+    they are joined, or become U+FFFD.
+
+    >>> readable("\\ud83d\\ude00 \\udcff")
+    '😀 �'
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
 def text_of(
     ids: Sequence[int],
     encode: Callable[[str], Sequence[int]],

@@ -14,7 +14,7 @@ from encoder.dsre.cost import Shape, dense_flops
 from encoder.towers.base import Prepared
 from encoder.towers.text import MAX_TOKENS
 from encoder.towers.text_stats import TextStats, counting, is_counted, join, pass_on
-from encoder.towers.tokens import Tokenizer, text_of
+from encoder.towers.tokens import Tokenizer, readable, text_of
 from encoder.towers.windows import Ids, cut, pool
 from encoder.types import Embeddings
 
@@ -70,7 +70,8 @@ class WindowedTextTower:
 
     def prepare(self, content: str) -> Ids:
         """All token ids, int64 [n_tokens], with the start and end marks."""
-        return np.asarray(self._tokenizer.encode(self._prompt + content).ids, dtype=np.int64)
+        text = self._prompt + readable(content)
+        return np.asarray(self._tokenizer.encode(text).ids, dtype=np.int64)
 
     def window_lengths(self, content: str) -> list[int]:
         """See `encoder.towers.tokens.TokenTower.window_lengths`."""

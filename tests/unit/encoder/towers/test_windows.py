@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from encoder import MultiModalEncoder
 from encoder.errors import InputError
+from encoder.towers.exported_text import TextFormat
 from encoder.towers.text import MAX_TOKENS
 from encoder.towers.windows import cut_text, pool
 
@@ -62,6 +63,13 @@ def test_token_ids_become_their_text(encoder: MultiModalEncoder, text: str) -> N
     ids = encoder._tower("text").prepare(text).tolist()  # type: ignore[arg-type]
     again = encoder.text_of_tokens(ids)
     assert embedded(encoder, again) @ embedded(encoder, text) == pytest.approx(1, abs=1e-5)
+
+
+def test_halves_of_pairs_are_read_as_unknown(encoder: MultiModalEncoder) -> None:
+    """`os.fsdecode` makes them of names that are not UTF-8."""
+    name = b"caf\xe9 in the rain".decode("utf-8", "surrogateescape")
+    assert np.array_equal(embedded(encoder, name), embedded(encoder, "caf\ufffd in the rain"))
+    assert TextFormat(before="query: ").wrap(name) == "query: caf\ufffd in the rain"
 
 
 @pytest.mark.parametrize(
