@@ -118,7 +118,7 @@ class AudioTower:
         features, ucs = self._heard(listening, speech)
         head = self._labels.head
         named = point(head.probabilities(features), head.embeddings)
-        place = l2_normalize(point(ucs, self._labels.ucs) + named)
+        place = l2_normalize(point(ucs, self._labels.ucs) + np.float32(head.share) * named)
         tell([span.moved(float(item["start_s"][0])) for span in spans])
         if said := [span for span in spans if span.text]:
             words = self._text_tower.prepare(" ".join(span.text for span in said))

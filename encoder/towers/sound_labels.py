@@ -51,6 +51,7 @@ class SoundHead:
         weights: float32 [n_features, n_names].
         bias: float32 [n_names].
         embeddings: the names' unit embeddings, float32 [n_names, embed_dim].
+        share: what its names weigh beside the categories.
     """
 
     mean: Floats
@@ -58,6 +59,7 @@ class SoundHead:
     weights: Floats
     bias: Floats
     embeddings: Floats
+    share: float = 1.0
 
     @property
     def n_speech_features(self) -> int:
@@ -85,7 +87,8 @@ def load_sound_labels(path: Path) -> SoundLabels:
             ucs = table["ucs_embeddings"].astype(np.float32)
             columns = [table[f"ucs_columns_{head}"].astype(np.int64) for head in range(2)]
             names = ("mean", "deviation", "weights", "bias", "embeddings")
-            head = SoundHead(*(table[f"head_{name}"].astype(np.float32) for name in names))
+            arrays = {name: table[f"head_{name}"].astype(np.float32) for name in names}
+            head = SoundHead(**arrays, share=float(table.get("head_share", 1.0)))
     except (OSError, KeyError, ValueError) as error:
         raise ModelError(
             f"The sound labels {path} cannot be read: {error}.", remedy="Install anymodal again."

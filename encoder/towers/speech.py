@@ -38,13 +38,14 @@ _N_LANGUAGES = 3
 _LIKELY = 0.05
 # What a language is worth beside the words that it gives, in log-probability of a token.
 _LANGUAGE_WEIGHT = 0.25
+# The same for English, which is spoken with more accents than any other.
+_ENGLISH_BONUS = 0.3
 # In real sentences more than three quarters of all fours of letters are there once.
 _LETTERS = 4
 _LOOP = 0.1
 # Of 94 recordings in four languages 8 % of the words were right where a token had a probability of
 # 0.2 to 0.3 on average, 26 % at 0.3 to 0.4, 67, 77, and 89 % above 0.6.
 _NONE_RIGHT, _ALL_RIGHT = 0.2, 0.65
-_LEAST = 0.05
 
 
 class Speech:
@@ -124,11 +125,7 @@ class Speech:
             written = [
                 self._whisper.write(one, language, with_times=with_times) for language in languages
             ]
-            weights = [
-                likeliness(words) + _LANGUAGE_WEIGHT * log(languages[words.language])
-                for words in written
-            ]
-            best = written[int(np.argmax(weights))]
+            best = max(written, key=lambda words: preference(words, languages[words.language]))
             yield start / SAMPLING_RATE, end / SAMPLING_RATE, best
 
     def _languages(self, speaking: Sequence[Speaking]) -> dict[str, float]:
@@ -143,7 +140,6 @@ class Speech:
         best = sorted(likely, key=lambda language: -likely[language])
         if likely[best[0]] >= _CLEAR:
             return {language: likely[language] for language in best[:1]}
-        # Accents are taken for many languages; what is said is English more often than any other.
         tried = [best[0], *(each for each in best[1:_N_LANGUAGES] if likely[each] >= _LIKELY)]
         if likely[_ENGLISH] >= _LIKELY and _ENGLISH not in tried:
             tried.append(_ENGLISH)
@@ -173,9 +169,20 @@ def is_varied(text: str) -> bool:
 
 
 def confidence_of(words: Words) -> float:
-    """About which share of a multilingual model's words is right."""
+    """About which share of a multilingual model's words is right; 0 if none is."""
     share = (exp(likeliness(words)) - _NONE_RIGHT) / (_ALL_RIGHT - _NONE_RIGHT)
-    return min(1.0, max(_LEAST, share))
+    return min(1.0, max(0.0, share))
+
+
+def preference(words: Words, language: float) -> float:
+    """By which one of several languages is chosen.
+
+    Args:
+        words: what is said, in one of them.
+        language: how likely that is by its sound.
+    """
+    bonus = _ENGLISH_BONUS if words.language == _ENGLISH else 0.0
+    return likeliness(words) + _LANGUAGE_WEIGHT * log(language) + bonus
 
 
 def likeliness(words: Words) -> float:

@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoder.errors import InputError
+from encoder.errors import InputError, ModelError
 from encoder.models.sources.bundle.kinds.aisfx import audio_tower
 from encoder.models.sources.bundle.networks import FLOAT
-from encoder.models.sources.bundle.tables import SOUND_LABELS
+from encoder.models.sources.bundle.tables import SOUND_LABELS, SOUNDS_E5
 from encoder.runtime.onnx import OnnxSession
 from encoder.towers import audio, text
 from encoder.towers.audio import AudioTower
 from encoder.towers.logmel import power_spectrum, scale
+from encoder.towers.sound_labels import load_sound_labels
 from encoder.towers.speech import Speech
 from encoder.types import Embeddings, Spectrogram, Waveform
 
@@ -123,3 +124,18 @@ def test_samples_survive_packing(n_samples: int) -> None:
     packed = audio.pack(np.zeros((3, 100, 96), np.float32), samples)
     assert len(packed) == 3
     np.testing.assert_array_equal(audio.unpack_samples(packed), samples)
+
+
+def test_sounds_in_many_languages_need_no_speech_model_where_nobody_speaks(
+    bundle_home: Path, tmp_path: Path
+) -> None:
+    labels = load_sound_labels(SOUNDS_E5)
+    assert labels.head.n_speech_features == 0
+    session = OnnxSession(bundle_home / "audio" / FLOAT, n_threads=1)
+    nowhere = Speech(tmp_path, n_threads=1)
+    tower = AudioTower(session, nowhere, labels, text.load(bundle_home / "text", n_threads=1))
+    hiss, beep = embed(tower, noise(2.0), beeps(2.0))
+    assert np.linalg.norm(hiss) == pytest.approx(1, abs=1e-5)
+    assert hiss @ beep < 0.99  # texts of this space have 0.8 in common
+    with pytest.raises(ModelError, match="no Whisper model in"):
+        nowhere.features(np.zeros(16_000, np.float32))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from encoder.errors import ModelError
-from encoder.models.sources.bundle.tables import SOUND_LABELS
+from encoder.models.sources.bundle.tables import SOUND_LABELS, SOUNDS_E5
 from encoder.towers import sound_labels
 
 
@@ -22,6 +22,19 @@ def test_the_table_is_whole() -> None:
     assert n_features == 2 * 512 + 3 * 384
     assert labels.head.embeddings.shape == (n_names, 384)
     assert labels.head.bias.shape == (n_names,)
+
+
+def test_a_head_may_do_without_speech_and_count_less() -> None:
+    whole = sound_labels.load_sound_labels(SOUND_LABELS).head
+    alone = sound_labels.load_sound_labels(SOUNDS_E5).head
+    assert (whole.n_speech_features, alone.n_speech_features) == (3 * 384, 0)
+    assert whole.share == 1.0
+    assert alone.share == pytest.approx(0.4)
+    features = np.random.default_rng(0).normal(size=1024).astype(np.float32)
+    unknown = np.concatenate([features, np.full(3 * 384, np.nan, np.float32)])
+    np.testing.assert_allclose(
+        alone.probabilities(features), whole.probabilities(unknown), atol=2e-3
+    )
 
 
 def test_probabilities_sum_to_one() -> None:
