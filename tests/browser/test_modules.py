@@ -115,3 +115,30 @@ def test_stages_of_a_waterfall_follow_each_other(page: Page) -> None:
         ("other", 9, 1),
         ("network", 10, 2),
     ]
+
+
+CARD = """async ([hit]) => {
+  const { card } = await import("/js/cards.js");
+  return card(hit, { words: ["ferry"], best: 1, place: 1, onLike() {}, link: "?" }).outerHTML;
+}"""
+
+
+@pytest.mark.parametrize(("modality", "is_quoted"), [("text", True), ("image", False)])
+def test_a_picture_that_is_found_by_its_text_says_so(
+    page: Page, modality: str, is_quoted: bool
+) -> None:
+    page.goto("/")
+    hit = {
+        "asset_id": "a",
+        "segment_id": "s",
+        "modality": modality,
+        "media_type": "image/png",
+        "title": "door",
+        "score": 1.0,
+        "snippet": "The ferry leaves at nine" if is_quoted else "",
+        "thumbnail_url": "/v1/assets/a/thumbnail",
+        "moments": [{"modality": "text", "snippet": "Another text"}],
+    }
+    shown = page.evaluate(CARD, [hit])
+    assert ("Text in the picture" in shown) is is_quoted
+    assert ("<mark>ferry</mark>" in shown) is is_quoted

@@ -75,8 +75,11 @@ const STAGES = { image: imageStage, video: videoStage, audio: audioStage, text: 
 const stageOf = (screen, moments) => el("div", { class: "stage" }, screen, moments);
 const screenOf = (...content) => el("div", { class: "screen" }, content);
 
-function imageStage(hit) {
-  return stageOf(screenOf(thumbnail(hit, thumbnailAt(hit))));
+/** A picture, with what is written in it where that was found. */
+function imageStage(hit, { words }) {
+  const read = hit.modality === "text" ? quote(hit, words) : null;
+  read?.setAttribute("title", "Text in the picture");
+  return stageOf(screenOf(thumbnail(hit, thumbnailAt(hit)), read));
 }
 
 /** A thumbnail, or the kind's sign where the server has none. */
@@ -136,7 +139,7 @@ function audioStage(hit, { words }) {
 const playButton = (start, onClick) =>
   button("play", [icon("play"), el("span", {}, clock(start))], onClick, { "aria-label": `Play from ${clock(start)}` });
 
-/** What is said in a film or sound at the best of its moments where something is said. */
+/** What is said or can be read in a file, at the best of its moments that are words. */
 function quote(hit, words) {
   const said = [hit, ...(hit.moments ?? [])].find((moment) => moment.modality === "text" && moment.snippet);
   return said ? el("p", { class: "quote" }, markedText(`“${excerpt(said.snippet, words, QUOTE_CHARS)}”`, words)) : null;

@@ -162,9 +162,18 @@ function aside(hit) {
       removeButton(hit),
     ),
     momentList(hit),
+    kind === "image" ? writtenIn(hit) : null,
     hit.score == null ? null : why(hit),
     knownFacts(hit),
   );
+}
+
+/** What can be read in a picture, as far as it was found. */
+function writtenIn(hit) {
+  const read = [hit, ...(hit.moments ?? [])].filter((part) => part.modality === "text" && part.snippet);
+  if (!read.length) return null;
+  const parts = read.map((part) => el("p", { class: "said" }, markedText(part.snippet, markedWords())));
+  return el("div", { class: "written" }, el("h3", {}, "Text in the picture"), parts);
 }
 
 function momentList(hit) {
