@@ -46,7 +46,9 @@ class Segment:
     ``index`` counts within the asset and modality. ``content`` is what `encoder.types.Item`
     holds for the modality. Times are seconds, ``char_*`` are offsets into the decoded text.
     ``confidence`` (0 to 1) says how sure it is that the content is right, and ``language`` in which
-    it is: both of speech that was written down.
+    it is: of speech that was written down. Of text that was read in a picture, ``boxes`` has the
+    corners of its lines, as JSON: eight numbers a line, x and y of each from the upper left one on,
+    in parts of the picture's width and height.
     """
 
     asset_id: str
@@ -60,6 +62,7 @@ class Segment:
     snippet: str = ""
     confidence: float = 1.0
     language: str = ""
+    boxes: str = ""
 
 
 @dataclass(frozen=True)

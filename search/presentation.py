@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from search.fusion import Candidate
@@ -42,6 +43,7 @@ def hit_of(
         snippet=part.text,
         confidence=segment.confidence,
         language=segment.language,
+        boxes=json.loads(segment.boxes) if segment.boxes else (),
         matches=part.matches,
         title=str(asset.metadata.get("title", "")),
         media_type=asset.media_type,
@@ -67,5 +69,6 @@ def moment_of(candidate: Candidate, words: Sequence[str]) -> Moment:
         snippet=part.text,
         confidence=segment.confidence,
         language=segment.language,
+        boxes=json.loads(segment.boxes) if segment.boxes else (),
         matches=part.matches,
     )

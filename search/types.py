@@ -81,7 +81,9 @@ class Query:
 class Moment:
     """A further segment of a hit's asset, and its calibrated score.
 
-    ``confidence`` (0 to 1) and ``language`` are those of speech that was written down; ``matches``
+    ``confidence`` (0 to 1) and ``language`` are those of speech that was written down; of text that
+    was read in a picture, ``boxes`` are the corners of its lines, x and y of each from the upper
+    left one on, in parts of the picture's width and height. ``matches``
     are ranges ``[start, end)`` in ``snippet`` where words of the query stand.
     """
 
@@ -95,6 +97,7 @@ class Moment:
     snippet: str = ""
     confidence: float = 1.0
     language: str = ""
+    boxes: Sequence[Sequence[float]] = ()
     matches: Sequence[tuple[int, int]] = ()
 
 
@@ -149,7 +152,7 @@ class Explanation:
 class Hit:
     """A segment found. ``score`` is calibrated: comparable across modalities, best first.
 
-    ``confidence`` (0 to 1) and ``language`` are those of speech that was written down. ``title``,
+    ``confidence``, ``language`` and ``boxes`` are as in `Moment`. ``title``,
     ``media_type``, ``metadata`` and ``duration_s`` are the asset's; ``matches`` are ranges
     ``[start, end)`` in ``snippet`` where words of the query stand.
     """
@@ -166,6 +169,7 @@ class Hit:
     snippet: str = ""
     confidence: float = 1.0
     language: str = ""
+    boxes: Sequence[Sequence[float]] = ()
     matches: Sequence[tuple[int, int]] = ()
     title: str = ""
     media_type: str = ""
@@ -245,7 +249,8 @@ class SegmentRow:
     """A segment with an embedding, float32 [embed_dim]; ``snippet`` is its whole text, if any.
 
     A segment with several embeddings has as many of these, which differ in ``embedding`` and
-    ``row``. ``confidence`` (0 to 1) and ``language`` are those of speech that was written down.
+    ``row``. ``confidence`` (0 to 1) and ``language`` are those of speech that was written down;
+    ``boxes`` is JSON of what `Moment` has.
     """
 
     segment_id: str
@@ -260,6 +265,7 @@ class SegmentRow:
     snippet: str = ""
     confidence: float = 1.0
     language: str = ""
+    boxes: str = ""
     row: int = 0
 
     @property
@@ -288,6 +294,7 @@ class ScoredSegment(NamedTuple):
     snippet: str = ""
     confidence: float = 1.0
     language: str = ""
+    boxes: str = ""
     row: int = 0
 
     @property

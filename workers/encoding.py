@@ -195,6 +195,7 @@ def _rows(segment: Segment, embeddings: Embeddings, fingerprint: str) -> list[Se
             snippet=segment.snippet,
             confidence=segment.confidence,
             language=segment.language,
+            boxes=segment.boxes,
             row=row,
         )
         for row, embedding in enumerate(embeddings)

@@ -7,6 +7,7 @@ passage, from the first of them to the end of the last.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -86,7 +87,7 @@ class Reading:
             for passage in self._passages
             for text, lines in _windows(passage.lines, self._config)
         )
-        for index, (passage, text, _) in enumerate(windows, first_index):
+        for index, (passage, text, lines) in enumerate(windows, first_index):
             yield Segment(
                 self._asset.asset_id,
                 TEXT,
@@ -95,6 +96,8 @@ class Reading:
                 start_s=passage.start_s,
                 end_s=passage.end_s,
                 snippet=text,
+                confidence=float(np.mean([line.confidence for line in lines])),
+                boxes=_as_json(lines),
             )
 
     def _in_detail(self, frame: Segment) -> RgbPicture:
@@ -116,6 +119,11 @@ def _relative(line: ReadText, shown: RgbPicture) -> ReadText:
     """With its box in parts of the picture's width and height."""
     height, width = shown.shape[:2]
     return line._replace(box=tuple((x / width, y / height) for x, y in line.box))
+
+
+def _as_json(lines: Sequence[ReadText]) -> str:
+    """The corners of lines, see `Segment`."""
+    return json.dumps([[round(float(v), 4) for point in line.box for v in point] for line in lines])
 
 
 def _goes_on(before: Passage, now: Passage) -> bool:

@@ -49,6 +49,7 @@ def _moment(found: Hit | Moment) -> dict[str, Any]:
         "snippet": found.snippet,
         "confidence": found.confidence,
         "language": found.language,
+        "boxes": found.boxes,
         "matches": found.matches,
     }
 

@@ -96,6 +96,11 @@ class MomentOut(BaseModel):
     snippet: str = ""
     confidence: float = Field(1.0, description="How sure words that were heard are, 0 to 1.")
     language: str = Field("", description="In which words that were heard are said: en, de, zh.")
+    boxes: list[list[float]] = Field(
+        [],
+        description="Where the lines of text stand that were read in a picture: x and y of four "
+        "corners each, in parts of its width and height.",
+    )
     matches: list[tuple[int, int]] = Field([], description="Where in the snippet words match.")
 
 

@@ -228,5 +228,6 @@ def _scored(row: SegmentRow, cosine: float) -> ScoredSegment:
         snippet=row.snippet,
         confidence=row.confidence,
         language=row.language,
+        boxes=row.boxes,
         row=row.row,
     )

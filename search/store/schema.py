@@ -37,6 +37,7 @@ from search.types import AssetRow, ScoredSegment, SegmentRow
 SCHEMA_VERSION = 5
 MISSING = -1
 MAX_SNIPPET_BYTES = 4096
+MAX_BOXES_BYTES = 32_768
 MAX_LOCATIONS = 4096
 MAX_METADATA_BYTES = 65_000
 MAX_URI_BYTES = 8192
@@ -102,6 +103,7 @@ def segments_collection(embed_dim: int) -> Collection:
         _text("snippet", MAX_SNIPPET_BYTES),
         Field("confidence", "DOUBLE"),
         _text("language", _LANGUAGE_BYTES),
+        _text("boxes", MAX_BOXES_BYTES),
         Field("calibration", "INT64"),
         Field("embedding", "FLOAT_VECTOR", {"dim": embed_dim + 1}),
     ]
@@ -260,6 +262,7 @@ def scalars_of(row: SegmentRow) -> dict[str, Any]:
         "snippet": row.snippet,
         "confidence": float(row.confidence),
         "language": row.language,
+        "boxes": row.boxes,
     }
 
 
@@ -279,6 +282,7 @@ def segment_from_dict(row: Mapping[str, Any]) -> SegmentRow:
         snippet=row["snippet"],
         confidence=row["confidence"],
         language=row["language"],
+        boxes=row["boxes"],
         row=number,
     )
 
@@ -318,6 +322,7 @@ def scored_from_dict(row: Mapping[str, Any], cosine: float) -> ScoredSegment:
         snippet=row["snippet"],
         confidence=row["confidence"],
         language=row["language"],
+        boxes=row["boxes"],
         row=row_of(row),
     )
 

@@ -89,9 +89,19 @@ def test_what_was_heard_returns_with_its_doubt_and_language(store: VectorStore) 
     hits = {hit.segment_id: hit for hit in store.search(vectors(1), TEXT, 2)[0]}
     heard, written = (hits[row.segment_id] for row in rows)
     assert (heard.confidence, heard.language) == (0.25, "de")
-    assert (written.confidence, written.language) == (1.0, "")
+    assert (written.confidence, written.language, written.boxes) == (1.0, "", "")
     (by_word,) = store.lexical("guten", 5)
     assert (by_word.confidence, by_word.language) == (0.25, "de")
+
+
+def test_what_was_read_returns_with_its_boxes(store: VectorStore) -> None:
+    boxes = "[[0.1, 0.2, 0.9, 0.2, 0.9, 0.3, 0.1, 0.3]]"
+    store.write(
+        [asset("a", "/a")], [segment("a", 0, vectors(1)[0], TEXT, snippet="Exit", boxes=boxes)]
+    )
+    (hit,) = store.search(vectors(1), TEXT, 1)[0]
+    (by_word,) = store.lexical("exit", 5)
+    assert hit.boxes == by_word.boxes == boxes
 
 
 def test_embeddings_are_found_by_segment(store: VectorStore) -> None:

@@ -19,6 +19,7 @@ CONTRACT = {
     "snippet",
     "confidence",
     "language",
+    "boxes",
     "matches",
     "title",
     "media_type",

@@ -38,7 +38,16 @@ seconds = st.none() | st.floats(0, 1e9)
 parts = st.tuples(text, text, st.integers(0, 2**31), text)
 
 
-@given(seconds, seconds, number, number, text, st.floats(0, 1), st.sampled_from(["", "de", "haw"]))
+@given(
+    seconds,
+    seconds,
+    number,
+    number,
+    text,
+    st.floats(0, 1),
+    st.sampled_from(["", "de", "haw"]),
+    st.sampled_from(["", "[[0.1,0.2,0.9,0.2,0.9,0.3,0.1,0.3]]"]),
+)
 def test_a_segment_survives_the_way_through_the_store(
     start_s: float | None,
     end_s: float | None,
@@ -47,8 +56,9 @@ def test_a_segment_survives_the_way_through_the_store(
     snippet: str,
     confidence: float,
     language: str,
+    boxes: str,
 ) -> None:
-    facts = (start_s, end_s, first, last, snippet, confidence, language)
+    facts = (start_s, end_s, first, last, snippet, confidence, language, boxes)
     row = SegmentRow("s", "a", IMAGE, 3, np.ones(2), *facts)
     stored = segment_to_dict(checked_segment(row, 2), {})
     scored = scored_from_dict(stored, 0.5)

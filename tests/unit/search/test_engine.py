@@ -243,6 +243,7 @@ def test_the_json_is_the_contract(store: MemoryStore) -> None:
             "snippet": "",
             "confidence": 1.0,
             "language": "",
+            "boxes": [],
             "matches": [],
             "title": "",
             "media_type": "x/y",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,6 +54,11 @@ def test_a_picture_gets_a_text_of_what_is_written_in_it(
     slide("Closed on Mondays").save(tmp_path / "door.png")
     store, (row,) = ingest(encoder, tmp_path / "door.png")
     assert row.snippet == "Closed on Mondays"
+    assert row.confidence > 0.9
+    ((left, top, right, _, _, bottom, *_),) = json.loads(row.boxes)
+    assert (left, top) == pytest.approx((80 / 960, 80 / 720), abs=0.02)
+    assert 0.3 < right < 0.5
+    assert bottom - top < 0.1
     assert encoder.encode_multimodal(text="when is it shut?").text @ row.embedding > 0.2
     (asset,) = store.scan()
     assert (asset.modality, asset.n_segments) == ("image", 2)
