@@ -28,16 +28,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-REPOSITORIES = (
-    "minto5z/coco_yolo",
-    "lborke/COCO_Dataset",
-    "Sarthak-Thareja/semantic-image-search",
-    "Obmutescence/COCO-MINI",
-    "lizhogn/tiny_coco_dataset",
-    "lightly-ai/coco128_yolo",
-    "zzowenzz/COCO_Tiny",
-    "e-bug/iglue",
-)
+REPOSITORIES = {
+    "minto5z/coco_yolo": "4715f5ca05a6ffc148d4c4e5b0a131663655f2be",
+    "lborke/COCO_Dataset": "71e935371c3d5aaebd936c3eb6369b69d18e0bc6",
+    "Sarthak-Thareja/semantic-image-search": "c654ed3e96fbfd2217a76deb5b3ac5b485ce3bdb",
+    "Obmutescence/COCO-MINI": "644f29e7c1d2eefd9c4412d39bc5b0ee6fd0afd4",
+    "lizhogn/tiny_coco_dataset": "68523ddd6c27f9ba5d2f0caf7f6fe95cc2c99311",
+    "lightly-ai/coco128_yolo": "6d6f7a059ea63efffdbe48aca2d52c04d4c510e9",
+    "zzowenzz/COCO_Tiny": "e7a689f7d6d1a1908df287c3e79eccdadfdba1fe",
+    "e-bug/iglue": "43cbac91513388d40b2c6d93925f00ca9fc08a98",
+}
+"""On GitHub, each at a commit."""
 
 OPEN_LICENCES = frozenset({4, 5, 7, 8})
 """COCO's numbers: CC BY, CC BY-SA, no known restrictions, a work of the United States."""
@@ -93,16 +94,22 @@ def main() -> None:
 def fetch(folder: Path) -> None:
     """Clone the repositories that are not there yet."""
     folder.mkdir(parents=True, exist_ok=True)
-    for repository in REPOSITORIES:
+    for repository, commit in REPOSITORIES.items():
         target = folder / repository.partition("/")[2]
         if not target.exists():
-            url = f"https://github.com/{repository}"
-            subprocess.run(["git", "clone", "--quiet", "--depth=1", url, str(target)], check=True)
+            scratch = target.with_suffix(".partial")
+            _git("clone", "--quiet", "--no-checkout", f"https://github.com/{repository}", scratch)
+            _git("-C", scratch, "checkout", "--quiet", commit)
+            scratch.rename(target)
 
 
 def read(folder: Path) -> list[Captioned]:
     """All photographs, in an order that depends on nothing but their names."""
     return [*_numbered(folder), *_single(folder)]
+
+
+def _git(*arguments: str | Path) -> None:
+    subprocess.run(["git", *arguments], check=True)
 
 
 def _numbered(folder: Path) -> Iterator[Captioned]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,28 @@ def data(tmp_path: Path) -> Path:
             "\n".join(lines),
         )
     return tmp_path
+
+
+def test_repositories_are_fetched_at_their_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origin = tmp_path / "github" / "someone" / "photos"
+    commits = []
+    for text in ("then", "now"):
+        touch(origin / "file.txt", text)
+        for command in ("init", "add .", f"-c user.name=a -c user.email=a commit -qm {text}"):
+            subprocess.run(["git", "-C", str(origin), *command.split()], check=True)
+        head = ["git", "-C", str(origin), "rev-parse", "HEAD"]
+        commits.append(subprocess.check_output(head, text=True).strip())
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.file://{tmp_path}/github/.insteadOf")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "https://github.com/")
+    monkeypatch.setattr(captioned_pictures, "REPOSITORIES", {"someone/photos": commits[0]})
+
+    captioned_pictures.fetch(tmp_path / "data")
+    captioned_pictures.fetch(tmp_path / "data")
+
+    assert (tmp_path / "data" / "photos" / "file.txt").read_text() == "then"
 
 
 def test_each_photograph_is_read_once_with_its_captions(data: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from encoder.graphs.efficientnet_lite import LITE2, feature_channels
+from encoder.models.sources.bundle.kinds.image_head import HEAD
 from encoder.runtime.base import Array
 from encoder.space import l2_normalize
 from encoder.towers.image import conse
@@ -86,3 +88,16 @@ def test_head_is_read_from_its_table(tmp_path: Path) -> None:
     assert read.weight.dtype == read.labels.dtype == np.float32
     np.testing.assert_allclose(read.weight, head.weight, rtol=1e-3)
     np.testing.assert_array_equal(read.mean, head.mean)
+
+
+def test_shipped_head_fits_the_network_and_the_space() -> None:
+    head = load_image_head(HEAD)
+
+    n_features = LITE2.n_classes + sum(feature_channels(LITE2))
+    assert head.weight.shape == (n_features, 384)
+    assert head.mean.shape == head.scale.shape == (n_features,)
+    assert head.labels.shape == (LITE2.n_classes, 384)
+    assert HEAD.stat().st_size < 5_000_000
+    golden, labrador, teapot = l2_normalize(head.labels[[207, 208, 849]])
+    assert golden @ labrador > golden @ teapot + 0.3
+    np.testing.assert_allclose(head.labels.mean(axis=0), 0, atol=1e-4)
