@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from encoder.errors import ModelError
 from encoder.runtime.base import Array
+from encoder.runtime.denormals import denormals_as_zero
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -52,11 +53,12 @@ class OnnxSession:
                 made.enable_profiling, made.profile_file_prefix = True, str(profile_to)
             return made
 
-        shared = open_shared(path, shared_in, options, settings or {}) if shared_in else None
         try:
-            self._session = shared or onnxruntime.InferenceSession(
-                str(path), options(), providers=list(providers)
-            )
+            with denormals_as_zero():  # the first session sets its thread for good
+                shared = shared_in and open_shared(path, shared_in, options, settings or {})
+                self._session = shared or onnxruntime.InferenceSession(
+                    str(path), options(), providers=list(providers)
+                )
         # ONNX Runtime's errors share no base of their own below Exception
         except Exception as error:
             raise ModelError(
@@ -66,7 +68,8 @@ class OnnxSession:
 
     def run(self, inputs: Mapping[str, Array]) -> list[Array]:
         """See `Session.run`."""
-        outputs: list[Any] = self._session.run(None, dict(inputs))
+        with denormals_as_zero():
+            outputs: list[Any] = self._session.run(None, dict(inputs))
         return outputs
 
 
@@ -82,4 +85,5 @@ def session_options(n_threads: int | None = None) -> onnxruntime.SessionOptions:
     options.enable_cpu_mem_arena = False
     # A waiting thread must not burn a core that decoding could use.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
     return options
