@@ -22,7 +22,7 @@ from encoder.space import Space
 FLOAT32 = "float32"
 PRECISIONS = (FLOAT32, "int8", "int4", "bf16")
 
-_RECIPE = 1
+_RECIPE = 2
 """Raise it when preparing gives other files from the same weights."""
 
 AUTO = ("int8", FLOAT32)

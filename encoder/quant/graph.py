@@ -143,12 +143,28 @@ def either(
     attributes: Mapping[str, Any],
 ) -> Any:
     """The node of `Graph.choose`; ``name`` is that of its output too."""
+    from onnx import helper
+
+    nodes = (
+        helper.make_node(op, read, [made], made, domain=MICROSOFT, **attributes)
+        for made, read in ((f"{name}_then", inputs), (f"{name}_else", others))
+    )
+    return fork(name, condition, *([node] for node in nodes))
+
+
+def fork(name: str, condition: str, then: Sequence[Any], others: Sequence[Any]) -> Any:
+    """An ``If`` of one float output, that of the last node that runs.
+
+    Args:
+        name: of the node and of its output.
+        condition: a bool without axes.
+        then: the nodes that run if the condition holds.
+        others: the nodes that run if it does not.
+    """
     from onnx import TensorProto, helper
 
     branches = {}
-    for branch, read in (("then_branch", inputs), ("else_branch", others)):
-        output = f"{name}_{branch}"
-        node = helper.make_node(op, read, [output], output, domain=MICROSOFT, **attributes)
-        made = helper.make_tensor_value_info(output, TensorProto.FLOAT, None)
-        branches[branch] = helper.make_graph([node], branch, [], [made])
+    for branch, nodes in (("then_branch", then), ("else_branch", others)):
+        made = helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, None)
+        branches[branch] = helper.make_graph(nodes, branch, [], [made])
     return helper.make_node("If", [condition], [name], name, **branches)

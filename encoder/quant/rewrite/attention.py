@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from encoder.quant.graph import MICROSOFT
 from encoder.quant.rewrite.network import Network, attribute
@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
 _SWAP_HEADS = [0, 2, 1, 3]
 _BOOL = 9
+_OPSET = 23
+"""The first that has `Attention`."""
+
+_SHORT = 512
+"""Up to so many tokens `Attention` is the faster operator."""
+
 _LOWEST = np.float32(-1e30)
 """A logit that weighs nothing. Infinity would make the rows of padding, which see nothing, NaN."""
 
@@ -136,12 +142,17 @@ def _with_keys(network: Network, found: Attention) -> Attention | None:
 
 
 class FusedAttention:
-    """Puts `MultiHeadAttention` in the place of what was found."""
+    """Puts one operator in the place of what was found.
+
+    ONNX's `Attention` is the faster one for texts of a few hundred tokens, and always with a mask.
+    `MultiHeadAttention` never holds all logits at once, and is the faster one for what is longer.
+    """
 
     def __init__(self, network: Network) -> None:
         network.uses(MICROSOFT)
         self._network = network
         self._masks: dict[str, tuple[str, str]] = {}
+        self._has_operator: bool | None = None
 
     def replace(self, found: Attention) -> bool:
         """False if the numbers of heads are not known, or differ."""
@@ -152,43 +163,102 @@ class FusedAttention:
             return False
         if asked[0] != given[0]:
             return False
-        q, v = self._rows(found.q), self._rows(found.v)
-        k = self._flat(found.k) if found.k_by_token else self._rows(found.k)
+        if self._has_operator is None:
+            self._has_operator = network.raise_opset(_OPSET)
+        k, v, n_shared = found.k, found.v, asked[0]
+        if self._has_operator and not found.k_by_token:
+            k, v, n_shared = self._unrepeated(found, asked[0])
+        q, v = self._rows(found.q), self._rows(v)
+        k = self._flat(k) if found.k_by_token else self._rows(k)
         network.remove(found.end)
-        mixed = self._mix(found, self._with_biases([q, k, v]), asked[0])
+        heads = asked[0], n_shared
+        mixed = network.place(self._mix(found, (q, k, v), heads))
         by_token = network.add("Reshape", mixed, network.ints(0, 0, *given))
         self._close(found.end.output[0], by_token)
         return True
 
-    def _with_biases(self, rows: list[str]) -> list[str]:
-        """Leave it to the operator to add the layers' biases, if all three have one."""
-        network = self._network
-        parts = [self._biased(value) for value in rows]
-        if any(part is None for part in parts):
-            return rows
-        biases = network.constant(np.concatenate([part[1] for part in parts if part]))
-        return [*(part[0] for part in parts if part), biases]
+    def _unrepeated(self, found: Attention, n_heads: int) -> tuple[str, str, int]:
+        """k and v before heads were repeated for several of q, and how many they are."""
+        before = [self._repeated(value) for value in (found.k, found.v)]
+        counts = [_heads(self._network.shape(value)) for value in before if value]
+        if None in before or len({c and c[0] for c in counts}) != 1 or not counts[0]:
+            return found.k, found.v, n_heads
+        k, v = (value or "" for value in before)
+        return k, v, counts[0][0]
 
-    def _biased(self, rows: str) -> tuple[str, NDArray[np.float32]] | None:
-        """The rows before a constant is added to each, and that constant."""
+    def _repeated(self, value: str) -> str | None:
         network = self._network
-        while shaped := network.maker(rows, "Reshape"):
-            rows = shaped.input[0]
-        added = network.maker(rows, "Add")
-        for one, other in (added.input, reversed(added.input)) if added else ():
-            bias, shape = network.array(other), network.shape(rows)
-            if bias is not None and shape and len(shape) == 3 and bias.shape == shape[2:]:
-                return one, bias
-        return None
+        flat = network.maker(value, "Reshape")
+        grown = flat and network.maker(flat.input[0], "Expand")
+        apart = grown and network.maker(grown.input[0], "Unsqueeze")
+        if not apart:
+            return None
+        axes = network.array(apart.input[1]) if len(apart.input) > 1 else None
+        named = attribute(apart, "axes") if axes is None else axes.tolist()
+        return str(apart.input[0]) if named == [2] else None
 
-    def _mix(self, found: Attention, inputs: list[str], n_heads: int) -> str:
-        network, name = self._network, "MultiHeadAttention"
-        settings: dict[str, Any] = {"num_heads": n_heads, "scale": found.scale}
+    def _mix(
+        self, found: Attention, rows: tuple[str, str, str], heads: tuple[int, int]
+    ) -> NodeProto:
+        network = self._network
+        whole = partial(
+            network.node, "Attention", q_num_heads=heads[0], kv_num_heads=heads[1],
+            scale=found.scale,
+        )  # fmt: skip
+        unmasked = self._blocked(found, rows, heads)
+        if self._has_operator:
+            is_long = self._is_long(found.q, rows[0])
+            if not isinstance(is_long, bool):
+                unmasked = [network.fork(is_long, unmasked, [whole(*rows)])]
+            elif not is_long:
+                unmasked = [whole(*rows)]
         if found.mask is None:
-            return network.add(name, *inputs, domain=MICROSOFT, **settings)
+            *before, last = unmasked
+            for node in before:
+                network.place(node)
+            return last
         is_masked, bias = self._mask(found.mask, found.q)
-        masked = [*inputs, *[""] * (5 - len(inputs)), bias]
-        return network.choose(is_masked, name, masked, inputs, **settings)
+        masked = (
+            [whole(*rows, bias)]
+            if self._has_operator
+            else self._blocked(found, (*rows, "", "", bias), heads)
+        )
+        return network.fork(is_masked, masked, unmasked)
+
+    def _blocked(
+        self, found: Attention, inputs: tuple[str, ...], heads: tuple[int, int]
+    ) -> list[NodeProto]:
+        """`MultiHeadAttention`, which wants as many heads of k and v as of q."""
+        network, (n_heads, n_shared) = self._network, heads
+        nodes: list[NodeProto] = []
+        q, *others = inputs
+        if n_shared != n_heads:
+            for i, (value, like) in enumerate(zip(others[:2], (found.q, found.v), strict=True)):
+                width = (network.shape(like) or (0,) * 4)[3] or 0
+                made = self._repeat(value, n_shared, n_heads // n_shared, width)
+                nodes += made
+                others[i] = made[-1].output[0]
+        settings: dict[str, Any] = {"num_heads": n_heads, "scale": found.scale}
+        nodes.append(network.node("MultiHeadAttention", q, *others, domain=MICROSOFT, **settings))
+        return nodes
+
+    def _repeat(self, rows: str, n_heads: int, n_times: int, width: int) -> list[NodeProto]:
+        network = self._network
+        apart = network.node("Reshape", rows, network.ints(0, 0, n_heads, 1, width))
+        times = network.ints(1, 1, 1, n_times, 1)
+        grown = network.node("Expand", apart.output[0], times)
+        return [apart, grown, network.node("Reshape", grown.output[0], network.ints(0, 0, -1))]
+
+    def _is_long(self, q: str, rows: str) -> bool | str:
+        """Known, or a value that tells as the network runs."""
+        network = self._network
+        length = (network.shape(q) or (None,) * 4)[2]
+        if length is not None:
+            return length > _SHORT
+        sides = network.add("Shape", rows)
+        one = network.constant(np.array(1, np.int64))
+        least = network.constant(np.array(_SHORT, np.int64))
+        return network.add("Greater", network.add("Gather", sides, one), least)
 
     def _rows(self, value: str) -> str:
         """[n, n_heads, length, head_dim] as [n, length, n_heads * head_dim]."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class FastGelu:
-    """Puts `FastGelu` in the place of GELU, with the bias that is added before."""
+    """Puts `FastGelu` in the place of GELU; a bias before it is added faster on its own."""
 
     def __init__(self, network: Network) -> None:
         network.uses(MICROSOFT)
@@ -26,20 +26,8 @@ class FastGelu:
             return False
         network = self._network
         network.remove(node)
-        inputs = self._with_bias(x)
-        network.add("FastGelu", *inputs, domain=MICROSOFT, output=node.output[0])
+        network.add("FastGelu", x, domain=MICROSOFT, output=node.output[0])
         return True
-
-    def _with_bias(self, x: str) -> tuple[str, ...]:
-        network = self._network
-        added = network.maker(x, "Add")
-        if added is None or len(network.readers(x)) > 1:
-            return (x,)
-        for rest, bias in (added.input, reversed(added.input)):
-            array = network.array(bias)
-            if array is not None and array.ndim == 1 and array.size > 1:
-                return rest, bias
-        return (x,)
 
     def _formula(self, node: NodeProto) -> str | None:
         """x of x (erf(x / sqrt 2) + 1) / 2, whichever factors are multiplied first."""

@@ -101,7 +101,8 @@ class Int8Linears:
             greatest = network.reduce("ReduceMax", states)
             scales = network.add("Mul", greatest, self._gelu_step)
             return _GELU_ZERO, network.add("Max", scales, self._least_gelu_scale)
-        greatest = network.reduce("ReduceMax", network.add("Abs", states))
+        least = network.add("Neg", network.reduce("ReduceMin", states))
+        greatest = network.add("Max", network.reduce("ReduceMax", states), least)
         # a row of zeros has a scale of zero: whatever its codes are, its products are zero
         return _ZERO, network.add("Mul", greatest, self._step)
 

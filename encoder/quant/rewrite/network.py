@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.errors import ModelError
-from encoder.quant.graph import either
-from encoder.quant.rewrite.order import needed, reads
+from encoder.quant.graph import fork
+from encoder.quant.rewrite.order import needed, operators, reads
 from encoder.quant.rewrite.shapes import Shape, known
 from encoder.quant.rewrite.storage import Storage, stored_bytes, tensor_array
 
 if TYPE_CHECKING:
     from onnx import NodeProto, TensorProto
 
-_FOLDABLE = ("Transpose", "Reshape", "Cast", "Identity", "Unsqueeze", "Squeeze")
+_FOLDABLE = ("Transpose", "Reshape", "Cast", "Identity", "Unsqueeze", "Squeeze", "Slice")
 """What exporters put between a weight and the layer that reads it."""
 
 
@@ -58,7 +58,7 @@ class Network:
         self._storage = Storage(target, external=self.source_bytes > _LARGEST_BYTES)
         self._made: dict[str, TensorProto] = {}
         self._nodes = list(self.proto.graph.node)
-        self._n_added = 0
+        self._n_made = 0
         self._known: tuple[dict[str, Shape], dict[str, int]] | None = None
         self._index()
 
@@ -68,7 +68,7 @@ class Network:
         for node in self._nodes:
             for value in dict.fromkeys(reads(node)):
                 self._readers[value].append(node)
-        self._outputs = dict.fromkeys(value.name for value in self.proto.graph.output)
+        self.outputs = dict.fromkeys(value.name for value in self.proto.graph.output)
 
     def nodes(self, *ops: str) -> Iterator[NodeProto]:
         """The nodes of the main graph, all or those of some operators."""
@@ -86,7 +86,7 @@ class Network:
     def only_reader(self, value: str, *ops: str) -> NodeProto | None:
         """The node that alone reads a value, once, if it is of one of ``ops``."""
         nodes = self._readers[value]
-        if value in self._outputs or len(nodes) != 1 or list(nodes[0].input).count(value) != 1:
+        if value in self.outputs or len(nodes) != 1 or list(nodes[0].input).count(value) != 1:
             return None
         return nodes[0] if not ops or nodes[0].op_type in ops else None
 
@@ -155,34 +155,40 @@ class Network:
         **attributes: Any,
     ) -> str:
         """Add a node with one output; the output's name, which is ``output`` if that is given."""
+        return self.place(self.node(op, *inputs, domain=domain, output=output, **attributes))
+
+    def node(
+        self,
+        op: str,
+        *inputs: str,
+        domain: str = "",
+        output: str | None = None,
+        **attributes: Any,
+    ) -> NodeProto:
+        """A node as `add` adds it, which is not in the graph yet."""
         from onnx import helper
 
-        name = f"rewritten_{op}_{self._n_added}"
-        made = output or name
-        return self._append(
-            helper.make_node(op, list(inputs), [made], name, domain=domain, **attributes)
+        name = f"rewritten_{op}_{self._n_made}"
+        self._n_made += 1
+        return helper.make_node(
+            op, list(inputs), [output or name], name, domain=domain, **attributes
         )
 
-    def _append(self, node: NodeProto) -> str:
+    def fork(
+        self, condition: str, then: Sequence[NodeProto], others: Sequence[NodeProto]
+    ) -> NodeProto:
+        """A node that runs ``then`` or ``others``, see `encoder.quant.graph.fork`."""
+        self._n_made += 1
+        return fork(f"rewritten_If_{self._n_made - 1}", condition, then, others)
+
+    def place(self, node: NodeProto) -> str:
+        """Add a node of one output; the output's name."""
         made = str(node.output[0])
-        self._n_added += 1
         self._nodes.append(node)
         self._makers[made] = node
         for value in dict.fromkeys(reads(node)):
             self._readers[value].append(node)
         return made
-
-    def choose(
-        self,
-        condition: str,
-        op: str,
-        inputs: Sequence[str],
-        others: Sequence[str],
-        **attributes: Any,
-    ) -> str:
-        """Add a node of `MICROSOFT` that reads ``inputs`` if ``condition``, else ``others``."""
-        name = f"rewritten_If_{self._n_added}"
-        return self._append(either(name, condition, op, inputs, others, attributes))
 
     def reduce(self, op: str, value: str) -> str:
         """Reduce the last axis to length 1, in the form that the network's opset has."""
@@ -198,7 +204,7 @@ class Network:
             name = self.add("Identity", value, output=f"rewritten_output_{i}")
             made = helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
             self.proto.graph.output.append(made)
-            self._outputs[name] = None
+            self.outputs[name] = None
 
     def is_read(self, name: str) -> bool:
         """Whether a constant that is stored under this name is read by any node."""
@@ -226,11 +232,27 @@ class Network:
         if all(o.domain != domain for o in self.proto.opset_import):
             self.proto.opset_import.append(helper.make_opsetid(domain, 1))
 
+    def raise_opset(self, version: int) -> bool:
+        """Declare a later opset; False if the network may mean something else in it.
+
+        From 20 to 23 only `GroupNormalization` changed its meaning.
+        """
+        if self.opset >= version:
+            return True
+        is_known = self.opset >= 20 and version <= 23 and not self.proto.functions
+        if not is_known or "GroupNormalization" in operators(self.proto.graph):
+            return False
+        for declared in self.proto.opset_import:
+            if declared.domain in _MAIN:
+                declared.version = version
+        self.opset = version
+        return True
+
     def save(self) -> int:
         """Write what the outputs need; the bytes written, weights beside the file counted."""
         graph = self.proto.graph
-        nodes = needed(self._nodes, self._outputs)
-        used = {value for node in nodes for value in reads(node)} | {*self._outputs}
+        nodes = needed(self._nodes, self.outputs)
+        used = {value for node in nodes for value in reads(node)} | {*self.outputs}
         tensors = [
             self._storage.moved(tensor, self._folder)
             for name, tensor in self._tensors.items()
@@ -283,6 +305,20 @@ def _cast(node: NodeProto, array: NDArray[Any]) -> NDArray[Any]:
     return array.astype(helper.tensor_dtype_to_np_dtype(attribute(node, "to")))
 
 
+def _slice(node: NodeProto, array: NDArray[Any], *cut: NDArray[Any]) -> NDArray[Any]:
+    """Bounds are inputs since opset 10, attributes before."""
+    named = ("starts", "ends", "axes")
+    starts, ends, *rest = cut or [
+        np.asarray(attribute(node, n)) for n in named if attribute(node, n)
+    ]
+    axes = rest[0] if rest else range(len(starts))
+    steps = rest[1] if len(rest) > 1 else [1] * len(starts)
+    places = [slice(None)] * array.ndim
+    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
+        places[int(axis)] = slice(int(start), int(end), int(step))
+    return array[tuple(places)]
+
+
 def _axes(node: NodeProto, axes: Sequence[NDArray[Any]]) -> Any:
     """Inputs since opset 13, an attribute before."""
     found = axes[0].tolist() if axes else attribute(node, "axes")
@@ -295,5 +331,6 @@ _FOLDS: dict[str, Any] = {
     "Cast": _cast,
     "Identity": lambda _, array: array,
     "Unsqueeze": lambda node, array, *axes: np.expand_dims(array, _axes(node, axes)),
+    "Slice": _slice,
     "Squeeze": lambda node, array, *axes: np.squeeze(array, _axes(node, axes)),
 }

@@ -1,4 +1,4 @@
-"""The order of a graph's nodes: makers before readers, and only what an output needs. Pure."""
+"""What a graph's nodes read, and their order: makers before readers. Pure."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ if TYPE_CHECKING:
 def reads(node: NodeProto) -> Iterator[str]:
     """The values that a node reads, and those that its subgraphs take from around them."""
     yield from (value for value in node.input if value)
+    for graph in _subgraphs(node):
+        yield from _captured(graph)
+
+
+def _subgraphs(node: NodeProto) -> Iterator[GraphProto]:
     for attribute in node.attribute:
-        for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-            yield from _captured(graph)
+        yield from (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs)
 
 
 def _captured(graph: GraphProto) -> Iterator[str]:
@@ -22,6 +26,15 @@ def _captured(graph: GraphProto) -> Iterator[str]:
     own |= {value for node in graph.node for value in node.output}
     inner = [value for node in graph.node for value in reads(node)]
     yield from (v for v in (*inner, *(o.name for o in graph.output)) if v not in own)
+
+
+def operators(graph: GraphProto) -> set[str]:
+    """The names of all operators, also those of subgraphs."""
+    found = {node.op_type for node in graph.node}
+    for node in graph.node:
+        for inner in _subgraphs(node):
+            found |= operators(inner)
+    return found
 
 
 def needed(nodes: Sequence[NodeProto], outputs: Iterable[str]) -> list[NodeProto]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -110,8 +110,9 @@ def _linears(network: Network, weights: Mapping[str, StoredWeight]) -> Iterator[
     int4, int8 = Int4Linears(network), Int8Linears(network)
     for layer in list(linears(network)):
         name = f"{layer.name}.weight"
-        weight = weights.get(name)
-        if weight is None or not _holds(weight, layer.weight):
+        whole = weights.get(name)
+        weight = whole and _part(whole, layer.weight)
+        if weight is None:
             continue
         if weight.bits <= 4:
             int4.replace(layer, weight.blocks())
@@ -147,6 +148,19 @@ def _others(network: Network, weights: Mapping[str, StoredWeight]) -> Iterator[s
         floats = network.add("Cast", network.constant(codes.reshape(weight.shape)), to=_FLOAT)
         network.add("Mul", floats, network.constant(scales.reshape(sides)), output=name)
         yield name
+
+
+def _part(weight: StoredWeight, values: NDArray[np.float32]) -> StoredWeight | None:
+    """The rows that a layer has of a weight, which `Parts` may have cut apart; None if it has
+    others."""
+    whole = weight.values()
+    if values.shape[1:] != whole.shape[1:]:
+        return None
+    for start in np.flatnonzero((whole == values[0]).all(axis=1)):
+        rows = slice(start, start + len(values))
+        if np.array_equal(values, whole[rows]):
+            return replace(weight, codes=weight.codes[rows], scales=weight.scales[rows])
+    return None
 
 
 def _holds(weight: StoredWeight, values: NDArray[np.float32]) -> bool:

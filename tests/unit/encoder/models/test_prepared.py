@@ -88,7 +88,7 @@ def test_a_named_precision_is_prepared_once(source: Path, caplog: pytest.LogCapt
     assert caplog.text == ""
     assert (rows(plain) * rows(int8)).sum(axis=1).min() > 0.98
     assert not np.array_equal(rows(plain), rows(int8))
-    assert int8.space.identity["quantization"] == "int8 recipe:1"
+    assert int8.space.identity["quantization"] == "int8 recipe:2"
     for other in (again, auto):
         assert other.space.fingerprint == int8.space.fingerprint != plain.space.fingerprint
         np.testing.assert_array_equal(rows(other), rows(int8))

@@ -168,7 +168,7 @@ def test_other_towers_run_as_prepared(
     np.testing.assert_array_equal(rows(spec, folder, text=TEXTS), rows(spec, "int8", text=TEXTS))
     identity = MultiModalEncoder(spec, quantization=str(folder)).space.identity
     sha256 = tower_folder.read_manifest(folder)["sha256"]
-    assert identity["quantization"] == f"image sha256:{sha256} others int8 recipe:1"
+    assert identity["quantization"] == f"image sha256:{sha256} others int8 recipe:2"
     (artifact,) = all_artifacts()
     assert artifact.manifest["key"]["precision"] == "int8"
 

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from encoder import Quantizer
@@ -137,3 +138,27 @@ def test_a_layer_with_other_values_stays_float(exports: Path, tmp_path: Path) ->
     assert report.kept == ("layers.0.query.weight",)
     run = [OnnxSession(path, n_threads=1).run(texts(5)) for path in (source, tmp_path / "m.onnx")]
     assert least_cosine(*run) > 0.99999
+
+
+def test_a_weight_whose_outputs_are_cut_apart_keeps_its_codes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    codes = rng.integers(-60, 60, (48, 32)).astype(np.int8)
+    weight = StoredWeight(codes, np.full((48, 1), 0.01, np.float32), 8, (48, 32))
+    nodes = [
+        helper.make_node("MatMul", ["x", "qkv.weight"], ["p"]),
+        helper.make_node("Split", ["p"], ["q", "k", "v"], axis=-1, num_outputs=3),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 32])
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in "qkv"]
+    floats = numpy_helper.from_array(np.ascontiguousarray(weight.values().T), "qkv.weight")
+    graph = helper.make_graph(nodes, "net", [x], ends, [floats])
+    opsets = [helper.make_opsetid("", 20)]
+    source, target = tmp_path / "float32.onnx", tmp_path / "model.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), source)
+
+    report = store_weights(source, target, {"qkv.weight": weight})
+
+    assert (report.quantized, report.kept) == (("qkv.weight",), ())
+    made = [numpy_helper.to_array(t) for t in onnx.load(target).graph.initializer]
+    found = [array.T for array in made if array.dtype == np.int8]
+    np.testing.assert_array_equal(np.concatenate(found), codes)
