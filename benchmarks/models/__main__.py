@@ -1,114 +1,137 @@
 """Hub models at their published sizes: ``python -m benchmarks.models ["EmbeddingGemma 2" …]``.
 
-Weights are random, so cosines are those of a network that was never trained: an upper bound of
-nothing, but the same for all candidates. Times are the least of a few runs.
+Weights are random, so cosines say how near int8 is to float32, not how good a vector is.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import sys
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from time import perf_counter, process_time
+from typing import Any, TypeAlias
 
 import numpy as np
 
+from benchmarks.models.apart import apart, memory, prepare, vector_of
 from benchmarks.models.subjects import SUBJECTS, contents, save
-from benchmarks.results import table
-from encoder.models.base import Model
+from benchmarks.results import table, write_section
+from benchmarks.timing import Times, take_turns
 from encoder.models.exported import open_exported
+from encoder.towers.base import Tower
 
-_RUNS = 3
-_HEAD = ("model", "what", "runs on", "MB", "CPU-s, 1 thread", "s, 2 threads", "cosine")
+Run: TypeAlias = Callable[[], Any]
+
+PRECISIONS = ("float32", "int8")
+BARS = {
+    ("bge-small", "text"): 3.5,
+    ("ModernBERT-base", "text"): 3.5,
+    ("CLIP B/32", "image"): 2.5,
+    ("EmbeddingGemma 2", "text"): 4.0,
+    ("EmbeddingGemma 2", "image"): 3.0,
+    ("EmbeddingGemma 2", "audio"): 3.0,
+}
+"""The least gain of int8 over torch's float32, in CPU-seconds."""
+
+_TORCH = "torch float32"
+_ROUNDS = 5
+_WINDOW_S = 30.0
+_HEAD = ("what", "runs on", "CPU-ms, 1 thread", "gain", "ms, 2 threads", "cosine", "bar")
+
+_ABOUT = """\
+One item at a time, from a text, an array of pixels or samples to its vector; random weights.
+`torch float32` is sentence-transformers. Medians of rounds in which all take turns; a gain is the
+median of the ratios within rounds, with the middle 80 % of them."""
 
 
 def main(names: list[str]) -> None:
-    """Measure the models of these names, or all, and print a table for each."""
+    """Measure the models of these names, or all; print and write a section for each."""
     for name in names or SUBJECTS:
         with TemporaryDirectory(prefix="anymodal-models-") as folder:
-            print(table(_HEAD, list(_rows(name, Path(folder)))), flush=True)
-            print(_memory(Path(folder) / "int8"), flush=True)
+            body = measure(name, Path(folder))
+        print(body, flush=True)
+        write_section(f"As graphs: {name}", f"make bench-models MODELS='\"{name}\"'", body)
 
 
-def _rows(name: str, folder: Path) -> Iterator[list[object]]:
-    from encoder.models import hub
-    from encoder.models.prepare.hub import prepare_hub
-
+def measure(name: str, folder: Path) -> str:
+    """All that is measured of one model, as Markdown."""
     source = save(name, folder / "source")
-    expected: dict[str, Any] = {}
-    for label, precision in (("torch", None), ("float32", None), ("int8", "int8")):
-        if label == "torch":
-            model = hub.load(str(source), revision=None, device="cpu")
-            models = {1: model, 2: model}
-            n_bytes = sum(path.stat().st_size for path in source.glob("*.safetensors"))
-            sizes: Mapping[str, int] = {"text": n_bytes}
-        else:
-            (folder / label).mkdir()
-            facts = prepare_hub(source, folder / label, precision, lambda *step: print(*step))
-            models = {n: open_exported(folder / label, n, shared=False) for n in (1, 2)}
-            sizes = {kind: facts["bytes"][facts[kind]["graph"]] for kind in facts["modalities"]}
-        for kind, content in contents().items():
-            if kind in models[1].towers:
-                vector = _vector(models[1], kind, content)
-                cosine = float(vector @ expected.setdefault(kind, vector))
-                cpu_s, _ = _seconds(models[1], kind, content, 1)
-                _, wall_s = _seconds(models[2], kind, content, 2)
-                mb = sizes.get(kind, 0) / 2**20
-                row = [f"{mb:.0f}", f"{cpu_s:.3f}", f"{wall_s:.3f}", f"{cosine:.5f}"]
-                yield [name, kind, label, *row]
+    lines = [_ABOUT, ""]
+    for precision in PRECISIONS:
+        seconds, peak_mb = apart(prepare, source, folder / precision, precision)
+        n_bytes = sum(path.stat().st_size for path in (folder / precision).glob("*.onnx*"))
+        lines.append(
+            f"- Preparing it in {precision}: {seconds:.0f} CPU-s, {peak_mb:.0f} MB of memory at "
+            f"most, {n_bytes / 2**20:.0f} MB of graphs."
+        )
+    lines += [f"- {memory(folder / 'int8')}", f"- {_neighbours(folder / 'int8')}", ""]
+    return "\n".join([*lines, table(_HEAD, list(_rows(name, source, folder)))])
 
 
-def _vector(model: Model, kind: str, content: object) -> np.ndarray[Any, Any]:
-    tower = model.towers[kind]  # type: ignore[index]
-    return tower.forward([tower.prepare(content)])[0]
-
-
-def _seconds(model: Model, kind: str, content: object, n_threads: int) -> tuple[float, float]:
-    """CPU-seconds and seconds of the clock, the least of some runs."""
+def _rows(name: str, source: Path, folder: Path) -> Iterator[Sequence[object]]:
     import torch
 
-    torch.set_num_threads(n_threads)
-    found = []
-    for _ in range(_RUNS):
-        start = time.process_time(), time.perf_counter()
-        _vector(model, kind, content)
-        found.append((time.process_time() - start[0], time.perf_counter() - start[1]))
-    return min(cpu_s for cpu_s, _ in found), min(wall_s for _, wall_s in found)
+    eager = _eager(source)
+    for kind, content in contents().items():
+        if kind not in eager:
+            continue
+        runs: dict[int, dict[str, Run]] = {}
+        for n in (1, 2):
+            towers = {_TORCH: eager[kind]} | {
+                precision: open_exported(folder / precision, n, shared=False).towers[kind]  # type: ignore[index]
+                for precision in PRECISIONS
+            }
+            runs[n] = {who: partial(vector_of, tower, content) for who, tower in towers.items()}
+        torch.set_num_threads(1)
+        cpu = take_turns(runs[1], n_rounds=_ROUNDS, n_warm_up=1, clock=process_time)
+        vectors = {who: run() for who, run in runs[1].items()}
+        torch.set_num_threads(2)
+        wall = take_turns(runs[2], n_rounds=_ROUNDS, n_warm_up=1, clock=perf_counter)
+        for who, vector in vectors.items():
+            yield _row(name, kind, who, cpu, wall, float(vector @ vectors[_TORCH]))
 
 
-def _memory(folder: Path) -> str:
-    """What a second process adds that has encoded a text with an artifact, beside the first."""
-    context = multiprocessing.get_context("spawn")
-    pipes = []
-    for _ in range(3):  # the first makes the copy that the others map
-        here, there = context.Pipe()
-        process = context.Process(target=_hold, args=(folder, there))
-        process.start()
-        pipes.append((here, process))
-        before_mb, after_mb = here.recv()
-    for here, process in pipes:
-        here.send("end")
-        process.join()
-    n_bytes = sum(path.stat().st_size for path in folder.glob("text.onnx*"))
-    return (
-        f"A further process adds {after_mb - before_mb:.0f} MB of its own; "
-        f"the weights have {n_bytes / 2**20:.0f} MB."
-    )
+def _row(name: str, kind: str, who: str, cpu: Times, wall: Times, cosine: float) -> list[object]:
+    gain = cpu.speedup(who, _TORCH)
+    bar = BARS.get((name, kind)) if who == "int8" else None
+    met = "met" if bar and gain.median >= bar else "missed"
+    return [
+        kind,
+        who,
+        f"{cpu.median_ms(who):.1f}",
+        gain if who != _TORCH else "",
+        f"{wall.median_ms(who):.1f}",
+        f"{cosine:.5f}",
+        f"{bar}, {met}" if bar else "",
+    ]
 
 
-def _hold(folder: Path, pipe: Any) -> None:
-    before_mb = _own_mb()
-    _vector(open_exported(folder, 1), "text", contents()["text"])
-    pipe.send((before_mb, _own_mb()))
-    pipe.recv()
+def _eager(source: Path) -> Mapping[str, Tower]:
+    """The towers as sentence-transformers runs them."""
+    from encoder.models import hub
+    from encoder.towers import hub as towers
+    from encoder.towers.hub_text import TextTower
+
+    _, joint, _ = hub.open_joint(str(source), None, "cpu")
+    made = {
+        "text": TextTower(joint, ""),
+        "image": towers.ImageTower(joint, ""),
+        "audio": towers.SoundTower(joint, "", _WINDOW_S),
+    }
+    return {kind: tower for kind, tower in made.items() if kind in joint.model.modalities}
 
 
-def _own_mb() -> float:
-    lines = Path("/proc/self/smaps_rollup").read_text("utf-8").splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
+def _neighbours(folder: Path) -> str:
+    """How near a text's vector in a batch is to the one that it has alone."""
+    tower = open_exported(folder, 1, shared=False).towers["text"]  # type: ignore[index]
+    long = str(contents()["text"])
+    texts = [tower.prepare(text) for text in ("a red car", "a new cat", long, long[:90])]
+    together = tower.forward(texts)
+    alone = np.stack([tower.forward([text])[0] for text in texts])
+    least = float((together * alone).sum(axis=1).min())
+    return f"Cosine of a text's vector alone to that in a batch, at least: {least:.7f} (> .9999)."
 
 
 if __name__ == "__main__":

@@ -47,6 +47,8 @@ def _text(kind: str, sizes: Mapping[str, int]) -> Callable[[Path], None]:
 SUBJECTS: Mapping[str, Callable[[Path], None]] = {
     "EmbeddingGemma 2": partial(tiny.save_embedding_gemma, published=True),
     "CLIP B/32": partial(tiny.save_clip, config=transformers.CLIPConfig()),
+    "SigLIP 2 base": partial(tiny.save_siglip2, config=transformers.Siglip2Config()),
+    "CLAP": partial(tiny.save_clap, published=True),
     "bge-small": _text("bert", _SMALL),
     "all-mpnet-base": _text("mpnet", {**_BASE, "vocab_size": 30_527}),
     "multilingual-e5-base": _text("xlm-roberta", {**_BASE, "vocab_size": 250_002}),

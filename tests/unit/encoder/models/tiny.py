@@ -153,14 +153,14 @@ def save_clip(folder: Path, config: transformers.CLIPConfig | None = None) -> No
     transformers.CLIPProcessor(images, fast).save_pretrained(folder)
 
 
-def save_siglip2(folder: Path) -> None:
-    """SigLIP 2 with flexible resolution: text and image, 32-d."""
+def save_siglip2(folder: Path, config: transformers.Siglip2Config | None = None) -> None:
+    """SigLIP 2 with flexible resolution: text and image, 32-d, or as the settings say."""
     made = tokenizer(["<pad>", "<eos>", "<bos>", "<unk>"], "$A <eos>")
     width = {"hidden_size": 32, "intermediate_size": 64}
     depth = {"num_hidden_layers": 2, "num_attention_heads": 2}
     marks = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 1}
     text = {"vocab_size": made.get_vocab_size(), "max_position_embeddings": 16, **marks}
-    config = transformers.Siglip2Config(
+    config = config or transformers.Siglip2Config(
         text_config={**text, "projection_size": 32, **width, **depth},
         vision_config={"num_patches": 16, "patch_size": 16, **width, **depth},
     )
@@ -176,10 +176,10 @@ def save_siglip2(folder: Path) -> None:
     processor.save_pretrained(folder)
 
 
-def save_clap(folder: Path, *, fusion: bool) -> None:
-    """CLAP: text and audio (2 s windows at 8 kHz), 24-d."""
+def save_clap(folder: Path, *, fusion: bool = False, published: bool = False) -> None:
+    """CLAP: text and audio (2 s windows at 8 kHz), 24-d, or in the size it is published in."""
     made = tokenizer(["<s>", "<pad>", "</s>", "<unk>"], "<s> $A </s>")
-    config = transformers.ClapConfig(
+    small = transformers.ClapConfig(
         text_config={
             "vocab_size": made.get_vocab_size(),
             "hidden_size": 32,
@@ -205,15 +205,18 @@ def save_clap(folder: Path, *, fusion: bool) -> None:
         },
         projection_dim=24,
     )
+    config = transformers.ClapConfig() if published else small
     transformers.ClapModel(config).save_pretrained(folder)
+    coarse = {
+        "feature_size": 16,
+        "sampling_rate": 8000,
+        "hop_length": 80,
+        "fft_window_size": 256,
+        "max_length_s": 2,
+        "frequency_max": 4000,
+    }
     extractor = transformers.ClapFeatureExtractor(
-        feature_size=16,
-        sampling_rate=8000,
-        hop_length=80,
-        fft_window_size=256,
-        max_length_s=2,
-        frequency_max=4000,
-        truncation="fusion" if fusion else "rand_trunc",
+        truncation="fusion" if fusion else "rand_trunc", **({} if published else coarse)
     )
     marks = {"pad_token": "<pad>", "unk_token": "<unk>", "cls_token": "<s>", "sep_token": "</s>"}
     fast = _fast(made, **marks, model_max_length=32)
