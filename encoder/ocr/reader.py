@@ -34,6 +34,7 @@ _LINES_AT_ONCE = 16
 
 _TURN_SIZE = (192, HEIGHT)
 _VOTERS = 32
+_TRIED = 3
 _UPSIDE_DOWN = 0.9
 
 
@@ -159,11 +160,19 @@ class Reader:
         return [turned(box, turns[tall]) for box, tall in zip(boxes, is_across, strict=True)], page
 
     def _are_upside_down(self, picture: RgbPicture, boxes: Sequence[Box]) -> bool:
+        """Whether lines read better from the other side; tried if the classifier thinks so."""
         if not boxes:
             return False
-        lines = [resize(crop(picture, box), *_TURN_SIZE) for box in boxes[:_VOTERS]]
+        lines = [_beginning(crop(picture, box)) for box in boxes[:_VOTERS]]
         (found,) = self._turn_classifier.run({"x": np.stack([_centred(line) for line in lines])})
-        return bool(np.median(found[:, 1]) > _UPSIDE_DOWN)
+        if np.median(found[:, 1]) <= _UPSIDE_DOWN:
+            return False
+        some = boxes[:_TRIED]
+        upright, over = (
+            sum(line.confidence for line in self._lines(picture, tried))
+            for tried in (some, [turned(box, 2) for box in some])
+        )
+        return over > upright
 
     def _within_limits(self, boxes: Sequence[Box]) -> list[Box]:
         widths = np.cumsum([line_width(box) for box in boxes])
@@ -184,6 +193,12 @@ def _fitted(picture: RgbPicture, pixels: int) -> RgbPicture:
     scale = min(1.0, (pixels / (height * width)) ** 0.5)
     sides = [max(1, round(side * scale / _STRIDE)) * _STRIDE for side in (width, height)]
     return resize(picture, *sides)
+
+
+def _beginning(line: RgbPicture) -> RgbPicture:
+    """As much of a line as the classifier takes, without pressing letters together."""
+    width, height = _TURN_SIZE
+    return resize(line[:, :width], width, height)
 
 
 def _as_input(

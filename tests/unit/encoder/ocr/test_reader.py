@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,20 @@ def test_lines_are_read_in_order_with_their_places(reader: Reader) -> None:
 def test_turned_pages_are_read_too(reader: Reader, degrees: int) -> None:
     turned = page().rotate(degrees, Image.Resampling.BICUBIC, expand=True, fillcolor="white")
     assert [line.text for line in reader.read(np.asarray(turned))] == list(LINES)
+
+
+class AlwaysOver:
+    """A classifier that takes every line for upside down, as PP-OCR's does some dark screens."""
+
+    def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        return [np.tile(np.float32([0.0, 1.0]), (len(inputs["x"]), 1))]
+
+
+def test_a_page_is_turned_over_only_if_it_reads_better_so(reader: Reader) -> None:
+    mistaken = Reader(reader._detector, reader._recognizer, AlwaysOver(), reader._characters)
+    assert [line.text for line in mistaken.read(np.asarray(page()))] == list(LINES)
+    over = page().rotate(180)
+    assert [line.text for line in mistaken.read(np.asarray(over))] == list(LINES)
 
 
 def test_small_letters_on_a_large_page_are_read(reader: Reader) -> None:
