@@ -23,7 +23,12 @@ from importlib import import_module
 
 from benchmarks.bundle_quality.report import Subject, write
 
-SUBJECTS = ("questions", "photos", "reading")
+SUBJECTS = (
+    "questions",
+    "photos",
+    "reading",
+    "speech",
+)
 
 
 def subject_named(name: str) -> Subject:
