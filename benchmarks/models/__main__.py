@@ -115,12 +115,12 @@ def _eager(source: Path) -> Mapping[str, Tower]:
     from encoder.towers.hub_text import TextTower
 
     _, joint, _ = hub.open_joint(str(source), None, "cpu")
-    made = {
-        "text": TextTower(joint, ""),
-        "image": towers.ImageTower(joint, ""),
-        "audio": towers.SoundTower(joint, "", _WINDOW_S),
+    makers: Mapping[str, Callable[[], Tower]] = {
+        "text": partial(TextTower, joint, ""),
+        "image": partial(towers.ImageTower, joint, ""),
+        "audio": partial(towers.SoundTower, joint, "", _WINDOW_S),
     }
-    return {kind: tower for kind, tower in made.items() if kind in joint.model.modalities}
+    return {kind: make() for kind, make in makers.items() if kind in joint.model.modalities}
 
 
 def _neighbours(folder: Path) -> str:
