@@ -127,6 +127,7 @@ compose-lock: .venv/tested
 # What the tests run.
 bundle: .venv/installed
 	$(BIN)/anymodal bundle fetch english
+	$(BIN)/anymodal bundle fetch multilingual
 
 .venv/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

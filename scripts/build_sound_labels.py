@@ -2,6 +2,7 @@
 
     python scripts/build_sound_labels.py --bundle ~/.cache/anymodal/bundle/default-v1 \\
         --packages FOLDER --work FOLDER     # which packages: see scripts/sound_corpus.py
+    python scripts/build_sound_labels.py --e5 --bundle ~/.cache/anymodal/bundle/multilingual …
 
 The audio tower names a sound and stands for it by the mean of its names' embeddings.
 
@@ -18,6 +19,9 @@ class responds to.
 names in ``scripts/sound_sources.tsv`` (recordings) and `sound_recipes` (made here). Each
 recording is used three times, twice with another speed, tilt, level and noise. Classes weigh by
 the root of their size.
+
+*In e5's space* (``sounds_e5.npz``) names are documents, less the direction that all texts
+share, and the head has the sound network's features only.
 
 The same inputs give the same table on the same machine.
 """
@@ -38,7 +42,8 @@ from numpy.typing import NDArray
 from encoder.media.sound import load_sound
 from encoder.space import l2_normalize
 from encoder.towers.audio import AudioTower
-from encoder.towers.sound_labels import standardize
+from encoder.towers.base import Tower
+from encoder.towers.sound_labels import sound_features, standardize, without
 from encoder.types import Embeddings, Waveform
 
 HERE = Path(__file__).parent
@@ -48,12 +53,17 @@ import sound_corpus  # noqa: E402
 from sound_recipes import SOUNDS  # noqa: E402
 
 TABLE = HERE.parent / "encoder" / "models" / "sources" / "bundle" / "tables" / "sound_labels.npz"
+E5_TABLE = TABLE.with_name("sounds_e5.npz")
 LACKING = (
     frozenset({"ARCHIVED", "CHAINS", "LEATHER", "WINDOWS"}),
     frozenset({"ARCHIVED", "FOLEY", "LEATHER"}),
 )
 
+_BLOCKS_AT_ONCE = 4
+
 Encode = Callable[[Sequence[str]], Embeddings]
+Table = dict[str, NDArray[np.generic]]
+Hear = Callable[[Waveform], NDArray[np.float32]]
 
 
 def read_rows(path: Path) -> list[tuple[str, ...]]:
@@ -151,10 +161,10 @@ def vary(sound: Waveform, name: str, variant: int) -> Waveform:
 
 
 def head_table(
-    tower: AudioTower, encode: Encode, examples: Sequence[Example]
+    hear: Hear, encode: Encode, examples: Sequence[Example]
 ) -> dict[str, NDArray[np.generic]]:
     """Fit the sound head and return its arrays."""
-    features = np.stack([tower.hear(tower.prepare(example.load()))[0] for example in examples])
+    features = np.stack([hear(example.load()) for example in examples])
     names = sorted({example.label for example in examples})
     targets = np.array([names.index(example.label) for example in examples])
     mean, deviation = features.mean(axis=0), features.std(axis=0) + 1e-3
@@ -163,6 +173,18 @@ def head_table(
     arrays = {"mean": mean, "deviation": deviation, "weights": weights, "bias": bias}
     arrays["embeddings"] = encode(names)
     return table | {f"head_{key}": array.astype(np.float16) for key, array in arrays.items()}
+
+
+def without_common(table: Table) -> Table:
+    """The names less the direction that all texts of the space share, which is kept as ``common``.
+
+    Between e5's texts no cosine is below .7: most of a sum of names is what they all share.
+    """
+    keys = ("ucs_embeddings", "head_embeddings")
+    rows = {key: table[key].astype(np.float32) for key in keys}
+    common = l2_normalize(np.concatenate(list(rows.values())).mean(axis=0))
+    moved = {key: without(row, common).astype(np.float16) for key, row in rows.items()}
+    return {**table, **moved, "common": common.astype(np.float32)}
 
 
 def fit(
@@ -209,29 +231,66 @@ def listener(bundle: Path, ucs: dict[str, NDArray[np.generic]]) -> AudioTower:
     )
 
 
+def sound_network(folder: Path) -> Hear:
+    """What the sound network alone hears, for a head that does without a speech model."""
+    from encoder.runtime.onnx import OnnxSession
+    from encoder.towers.audio import cut, loud_frames
+    from encoder.towers.logmel import mel_power
+
+    session = OnnxSession(folder / "model.onnx", n_threads=1)
+
+    def hear(sound: Waveform) -> NDArray[np.float32]:
+        power = mel_power(sound)
+        start, end = loud_frames(power)
+        mel = cut(power[start:end])
+        features = [
+            session.run({"blocks": mel[i : i + _BLOCKS_AT_ONCE]})[0]
+            for i in range(0, len(mel), _BLOCKS_AT_ONCE)
+        ]
+        return sound_features(np.concatenate(features), np.zeros(0, np.float32))
+
+    return hear
+
+
 def text_encoder(folder: Path) -> Encode:
-    """The text tower of a bundle, as a function."""
+    """MiniLM, as a function."""
     from encoder.towers.text import load
 
-    tower = load(folder, n_threads=1)
+    return _encode_with(load(folder, n_threads=1))
+
+
+def e5_encoder(folder: Path) -> Encode:
+    """multilingual-e5-small, as a function; names are documents."""
+    from encoder.models.sources.bundle.kinds.e5 import open_e5
+
+    return _encode_with(open_e5(folder, n_threads=1))
+
+
+def _encode_with(tower: Tower) -> Encode:
     return lambda texts: np.concatenate([tower.forward([tower.prepare(text)]) for text in texts])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--bundle", type=Path, required=True, help="the bundle's folder")
+    parser.add_argument("--e5", action="store_true", help="it is the multilingual one")
     parser.add_argument("--packages", type=Path, required=True, help="where the packages lie")
     parser.add_argument("--work", type=Path, required=True, help="where sounds are unpacked")
-    parser.add_argument("--out", type=Path, default=TABLE)
     arguments = parser.parse_args()
     sound_corpus.extract(arguments.packages, arguments.work)
-    encode = text_encoder(arguments.bundle / "text")
+    encode = (e5_encoder if arguments.e5 else text_encoder)(arguments.bundle / "text")
     table = ucs_table(encode, read_rows(HERE / "ucs_categories.tsv"))
     examples = recorded_examples(arguments.work, read_rows(HERE / "sound_sources.tsv"))
     examples += synthetic_examples()
-    table |= head_table(listener(arguments.bundle, table), encode, examples)
-    np.savez_compressed(arguments.out, allow_pickle=False, **table)
-    print(f"{arguments.out}: {arguments.out.stat().st_size:,} bytes, {len(examples)} examples")
+    if arguments.e5:
+        hear = sound_network(arguments.bundle / "audio")
+        table = without_common(table | head_table(hear, encode, examples))
+    else:
+        tower = listener(arguments.bundle, table)
+        table |= head_table(lambda sound: tower.hear(tower.prepare(sound))[0], encode, examples)
+    out = E5_TABLE if arguments.e5 else TABLE
+    np.savez_compressed(out, allow_pickle=False, **table)
+    print(f"{out}: {out.stat().st_size:,} bytes, {len(examples)} examples")
 
 
 if __name__ == "__main__":

@@ -12,8 +12,6 @@ import pytest
 from benchmarks.milvus_server import MilvusServer
 from encoder.models.sources.bundle.declaration import Bundle, read_bundle
 from encoder.models.sources.bundle.folder import bundle_folder, fetch
-from encoder.models.sources.bundle.kinds import e5, pp_ocr, whisper
-from encoder.space import Calibration
 from encoder.types import TEXT
 
 # The small bundle, whichever is the default; processes that tests start see it too.
@@ -31,14 +29,23 @@ def bundle_home() -> Path:
 
 
 @pytest.fixture(scope="session")
+def multilingual_home() -> Path:
+    """The folder of the multilingual bundle, for the few tests that need all of it."""
+    return fetch(read_bundle("multilingual"))
+
+
+def _alone(name: str, folder_name: str) -> Bundle:
+    """A part of the multilingual bundle as a bundle of its own, likewise."""
+    bundle = read_bundle("multilingual")
+    alone = replace(bundle, folder_name=folder_name, parts={name: bundle.parts[name]})
+    fetch(alone)
+    return alone
+
+
+@pytest.fixture(scope="session")
 def e5_bundle() -> Bundle:
-    """The text part of the multilingual bundle as a bundle of its own, likewise."""
-    scale = Calibration(mu=0.8, c=0.03)
-    bundle = Bundle(
-        "e5", "e5-alone", 384, e5.MAX_TOKENS, ("float32", "int8"), {TEXT: scale}, {TEXT: e5.PART}
-    )
-    fetch(bundle)
-    return bundle
+    """Its text."""
+    return _alone(TEXT, "e5-alone")
 
 
 @pytest.fixture(scope="session")
@@ -49,18 +56,14 @@ def e5_folder(e5_bundle: Bundle) -> Path:
 
 @pytest.fixture(scope="session")
 def speech_folder() -> Path:
-    """Whisper base, which hears many languages; fetched once, into the user's own cache."""
-    alone = replace(
-        read_bundle("english"), folder_name="speech-alone", parts={"speech": whisper.PART}
-    )
-    return fetch(alone) / "speech"
+    """Whisper base, which hears many languages."""
+    return bundle_folder(_alone("speech", "speech-alone")) / "speech"
 
 
 @pytest.fixture(scope="session")
 def ocr_folder() -> Path:
-    """What reads pictures; fetched once, into the user's own cache."""
-    alone = replace(read_bundle("english"), folder_name="ocr-v1", parts={"ocr": pp_ocr.PART})
-    return fetch(alone) / "ocr"
+    """What reads pictures."""
+    return bundle_folder(_alone("ocr", "ocr-v1")) / "ocr"
 
 
 @pytest.fixture(scope="session")

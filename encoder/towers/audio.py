@@ -118,12 +118,13 @@ class AudioTower:
         features, ucs = self._heard(listening, speech)
         head = self._labels.head
         named = point(head.probabilities(features), head.embeddings)
-        place = l2_normalize(point(ucs, self._labels.ucs) + np.float32(head.share) * named)
+        place = l2_normalize(point(ucs, self._labels.ucs) + named)
         tell([span.moved(float(item["start_s"][0])) for span in spans])
         if said := [span for span in spans if span.text]:
             words = self._text_tower.prepare(" ".join(span.text for span in said))
             sure = np.float32(np.mean([span.confidence for span in said]))
-            place += _SAID_WEIGHT * sure * self._text_tower.forward([words])[0]
+            meant = self._labels.said(self._text_tower.forward([words])[0])
+            place += _SAID_WEIGHT * sure * meant
         return l2_normalize(place)
 
     def _listen(self, mel: NDArray[np.float32]) -> list[NDArray[np.float32]]:

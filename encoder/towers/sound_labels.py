@@ -34,11 +34,22 @@ class SoundLabels:
     Args:
         ucs: unit embeddings of the UCS categories, float32 [82, embed_dim].
         columns: for each classifier of the network the category of each of its classes.
+        head: knows the finer names.
+        common: the direction that all texts of the space share, a unit vector [embed_dim], of
+            which the names have no part; None in a space whose texts share little.
     """
 
     ucs: Floats
     columns: Sequence[NDArray[np.int64]]
     head: SoundHead
+    common: Floats | None = None
+
+    def said(self, words: Floats) -> Floats:
+        """What is said as a place beside names, from its embedding [embed_dim].
+
+        Else sounds with words would be near to every query, for the part that all texts share.
+        """
+        return words if self.common is None else without(words, self.common)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +62,6 @@ class SoundHead:
         weights: float32 [n_features, n_names].
         bias: float32 [n_names].
         embeddings: the names' unit embeddings, float32 [n_names, embed_dim].
-        share: what its names weigh beside the categories.
     """
 
     mean: Floats
@@ -59,7 +69,6 @@ class SoundHead:
     weights: Floats
     bias: Floats
     embeddings: Floats
-    share: float = 1.0
 
     @property
     def n_speech_features(self) -> int:
@@ -87,13 +96,13 @@ def load_sound_labels(path: Path) -> SoundLabels:
             ucs = table["ucs_embeddings"].astype(np.float32)
             columns = [table[f"ucs_columns_{head}"].astype(np.int64) for head in range(2)]
             names = ("mean", "deviation", "weights", "bias", "embeddings")
-            arrays = {name: table[f"head_{name}"].astype(np.float32) for name in names}
-            head = SoundHead(**arrays, share=float(table.get("head_share", 1.0)))
+            head = SoundHead(*(table[f"head_{name}"].astype(np.float32) for name in names))
+            common = table["common"].astype(np.float32) if "common" in table else None
     except (OSError, KeyError, ValueError) as error:
         raise ModelError(
             f"The sound labels {path} cannot be read: {error}.", remedy="Install anymodal again."
         ) from error
-    return SoundLabels(l2_normalize(ucs), columns, head)
+    return SoundLabels(l2_normalize(ucs), columns, head, common)
 
 
 def ucs_probabilities(logits: Sequence[Floats], labels: SoundLabels) -> Floats:
@@ -122,6 +131,11 @@ def standardize(features: Floats, mean: Floats, deviation: Floats) -> Floats:
     """Bring features [..., n] to one scale, so that a row's length is about 1; NaN becomes 0."""
     scaled = np.clip((features - mean) / deviation, -_FARTHEST, _FARTHEST)
     return np.asarray(np.nan_to_num(scaled) / np.sqrt(len(mean)), np.float32)
+
+
+def without(rows: Floats, common: Floats) -> Floats:
+    """Rows [..., embed_dim] less their part in a direction, of unit length again."""
+    return l2_normalize(rows - (rows @ common)[..., None] * common)
 
 
 def softmax(logits: Floats) -> Floats:

