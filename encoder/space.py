@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -48,6 +49,32 @@ UNCALIBRATED = Calibration()
 
 
 @dataclass(frozen=True)
+class Floor:
+    """Up to which score chance takes the best segment of a modality.
+
+    The best of more segments scores higher, so that the floor rises with their number.
+
+    Args:
+        level: the calibrated score that the best of ``n`` segments stays below for 97 of
+            100 queries that mean nothing.
+        slope: how much it rises where there are e times as many.
+        n: of how many segments ``level`` is said.
+    """
+
+    level: float
+    slope: float
+    n: int
+
+    def among(self, n_segments: int) -> float:
+        """The floor of so many segments.
+
+        >>> round(Floor(3.0, 0.2, 1000).among(1_000_000), 2)
+        4.38
+        """
+        return self.level + self.slope * math.log(max(n_segments, 1) / self.n)
+
+
+@dataclass(frozen=True)
 class Space:
     """A shared space.
 
@@ -55,6 +82,7 @@ class Space:
         embed_dim: the number of dimensions of an embedding.
         identity: everything that changes a vector (model ids, hashes, quantization, DSRE).
         calibration: constants per target modality; a missing one is not calibrated.
+        floors: per target modality; below it a match is weak. Where there is none, none is.
         asymmetric: modalities whose queries are encoded in another way than documents. No part
             of the identity, as the queries' prompts are none: no stored vector changes with them.
     """
@@ -63,6 +91,7 @@ class Space:
     identity: Mapping[str, str]
     calibration: Mapping[Modality, Calibration] = field(default_factory=dict)
     asymmetric: frozenset[Modality] = frozenset()
+    floors: Mapping[Modality, Floor] = field(default_factory=dict)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -19,7 +19,6 @@ instead of mean and deviation were tried: none was better by more than .002.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from benchmarks import mixed
 from benchmarks.mixed import MODALITIES, Corpus
 from benchmarks.ranking import average_precisions
 from benchmarks.results import table, write_section
+from encoder.calibration.tables import CalibrationTable, write_table
 from encoder.models.sources.bundle.tables import TABLES
 from encoder.space import Calibration
 from encoder.types import TEXT, Modality
@@ -123,8 +123,9 @@ def main() -> None:
     args = parser.parse_args()
     corpus = mixed.load(args.samples, args.descriptions, args.clips)
     body = report(corpus)
-    constants = {m: {"mu": round(of.mu, 3), "c": round(of.c, 3)} for m, of in fit(corpus).items()}
-    (TABLES / "calibration.json").write_text(json.dumps(constants, indent=2) + "\n", "utf-8")
+    constants, path = fit(corpus), TABLES / "calibration.json"
+    # Floors are in units of the former constants: `scripts.fit_floors` fits them anew.
+    write_table(path, CalibrationTable(constants, {}))
     write_section(
         "One ranking of all modalities", "python -m scripts.fit_calibration --clips ESC-10", body
     )

@@ -93,6 +93,7 @@ class Finder:
         words: those of the query.
         is_out: whether an asset is left out of the hits.
         has_shown: whether the group of this key was on a page before.
+        is_weak: whether chance finds such a candidate.
     """
 
     store: VectorStore
@@ -105,6 +106,7 @@ class Finder:
     executor: Executor
     is_out: Callable[[str], bool]
     has_shown: Callable[[str], bool]
+    is_weak: Callable[[Candidate], bool]
     _rows: dict[str, AssetRow | None] = field(default_factory=dict)
     _n_seen: dict[Modality, int] = field(default_factory=dict)
     _weights: dict[Modality, WordsWeight] = field(default_factory=dict)
@@ -192,7 +194,7 @@ class Finder:
     def _can_mix(self) -> bool:
         """Whether one mixed list is wanted, and the store ranks it as this request does."""
         return (
-            not self.query.quotas
+            len(self.plan.shares) == 1
             and len(self.plan.modalities) > 1
             and self.store.calibration == self.space.calibration
             and abs(self.fused.shift) <= _MAX_SHIFT
@@ -267,10 +269,12 @@ class Finder:
 
     def _pools(self, seen: Seen) -> list[Pool]:
         with self.progress.stage("fetch"):
-            return [self._pool(share, seen) for share in self.plan.shares]
+            parts = [(share, self._groups(share, seen.ranked)) for share in self.plan.shares]
+            # One look-up for all of them.
+            self._load([g.asset_id for share, groups in parts for g in groups[: share.pool]])
+            return [self._pool(share, groups) for share, groups in parts]
 
-    def _pool(self, share: Share, seen: Seen) -> Pool:
-        groups = self._groups(share, seen.ranked)
+    def _pool(self, share: Share, groups: Sequence[Group]) -> Pool:
         fresh = [group for group in groups if not self.has_shown(group.key)]
         shown = [group for group in groups if self.has_shown(group.key)]
         return Pool(share, self._verified(fresh, share.pool), shown)
@@ -286,6 +290,8 @@ class Finder:
             for group in groups
             if not self.is_out(group.asset_id) and (lowest is None or group.best.score >= lowest)
         ]
+        for group in kept:
+            group.weak = self.is_weak(group.best)
         if self.query.quotas:  # an asset may be found once in each of them
             kept = [replace(group, key=f"{share.modalities[0]} {group.key}") for group in kept]
         return kept

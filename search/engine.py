@@ -26,7 +26,9 @@ from search.presentation import hit_of
 from search.progress import Progress
 from search.store.base import LexicalIndex, VectorStore
 from search.terms import ItemEncoder, embed_terms
+from search.turns import take_turns
 from search.types import Explanation, Hit, Query, SearchResult
+from search.weak import Floors
 from search.word_search import WordSearch
 
 _THREADS = 16
@@ -59,6 +61,7 @@ class SearchEngine:
         self._encoder = encoder
         self._store = store
         self._index = store if isinstance(store, LexicalIndex) else None
+        self._floors = Floors(store)
         self._known = frozenset(
             {TEXT, IMAGE, AUDIO, VIDEO, *encoder.space.calibration, *registered_modalities()}
         )
@@ -89,11 +92,8 @@ class SearchEngine:
         request = self._prepare(query, Progress(deadline))
         finder = self._finder(request)
         pools = finder.find()
-        groups = [group for pool in pools for group in self._choose(pool, request)]
-        if not query.diversity:
-            groups.sort(key=lambda group: (-group.best.score, group.best.segment.segment_id))
+        groups, follows = self._page(pools, request)
         hits = self._hits(groups, finder, request)
-        follows = any(len(pool.groups) > pool.share.limit for pool in pools)
         cursor = request.page.cursor(group.key for group in groups) if follows else ""
         explained = finder.explain() if query.explain else None
         result = SearchResult(hits, request.progress.timer.latency_s(), cursor, explained)
@@ -118,8 +118,10 @@ class SearchEngine:
 
     def space(self) -> Space:
         """The model's space as the store is calibrated, or as the model is where that is not."""
-        space = self._encoder.space
-        return replace(space, calibration=self._store.calibration or space.calibration)
+        space, stored = self._encoder.space, self._store.calibration
+        if not stored or stored == space.calibration:
+            return replace(space, floors=self._store.floors or space.floors)
+        return replace(space, calibration=stored, floors=self._store.floors)
 
     def _finder(self, request: _Request) -> Finder:
         own = {term.asset_id for term in request.query.terms if term.asset_id}
@@ -134,7 +136,19 @@ class SearchEngine:
             executor=self._threads,
             is_out=own.__contains__,
             has_shown=request.page.has_shown,
+            is_weak=self._floors.of(request.query, request.plan, request.space),
         )
+
+    def _page(self, pools: Sequence[Pool], request: _Request) -> tuple[list[Group], bool]:
+        """The hits of a page, and whether another one follows."""
+        if request.plan.turns:
+            groups = take_turns([pool.groups for pool in pools], request.query.limit)
+            found = {group.key for pool in pools for group in pool.groups}
+            return groups, len(found) > len(groups)
+        groups = [group for pool in pools for group in self._choose(pool, request)]
+        if not request.query.diversity:
+            groups.sort(key=lambda group: (-group.best.score, group.best.segment.segment_id))
+        return groups, any(len(pool.groups) > pool.share.limit for pool in pools)
 
     def _choose(self, pool: Pool, request: _Request) -> list[Group]:
         """The hits of a share: the best, or the best that are unlike each other."""

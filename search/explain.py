@@ -49,9 +49,9 @@ def explain_hit(
         dense_rank=candidate.dense_rank,
         lexical_score=candidate.lexical_score,
         lexical_rank=candidate.lexical_rank,
-        row=row,
         score=candidate.score,
         rank=rank,
+        row=row,
     )
 
 

@@ -11,11 +11,15 @@ from search.fusion import Candidate
 
 @dataclass
 class Group:
-    """A hit in the making: its best candidate, and further ones of the same asset."""
+    """A hit in the making: its best candidate, and further ones of the same asset.
+
+    ``weak`` says that its score is one that chance reaches: see `encoder.space.Floor`.
+    """
 
     key: str
     best: Candidate
     moments: list[Candidate] = field(default_factory=list)
+    weak: bool = False
 
     @property
     def asset_id(self) -> str:

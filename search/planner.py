@@ -47,12 +47,14 @@ class Plan:
             segments of one asset make one hit.
         words: the texts of the terms that pull; what BM25 looks for, and snippets show.
         lexical: whether to look for words, which only texts have; None: if the store can.
+        turns: whether the shares are one list, on which they take turns.
     """
 
     shares: tuple[Share, ...]
     candidates: int
     words: tuple[str, ...]
     lexical: bool | None
+    turns: bool = False
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
@@ -76,12 +78,14 @@ def plan(query: Query, known: Collection[Modality]) -> Plan:
         InputError: the query cannot be answered as it is; names the field.
     """
     check(query, known)
+    turns = query.mix == "turns" and not query.quotas and not query.diversity
     if query.quotas:
         quotas = sorted((kind, n) for kind, n in query.quotas.items() if n)
         shares = tuple(_share((kind,), n, query.diversity) for kind, n in quotas)
     else:
         kinds = tuple(sorted(set(query.modalities or known)))
-        shares = (_share(kinds, query.limit, query.diversity),)
+        parts = [(kind,) for kind in kinds] if turns else [kinds]
+        shares = tuple(_share(part, query.limit, query.diversity) for part in parts)
     most = max(share.pool for share in shares)
     words = tuple(
         str(term.item.content)
@@ -90,7 +94,7 @@ def plan(query: Query, known: Collection[Modality]) -> Plan:
     )
     has_texts = any(TEXT in share.modalities for share in shares)
     lexical = query.lexical if words and has_texts else False
-    return Plan(shares, _bounded(_OVER_FETCH * most), words, lexical)
+    return Plan(shares, _bounded(_OVER_FETCH * most), words, lexical, turns)
 
 
 def widened(candidates: int) -> int | None:
@@ -129,6 +133,7 @@ def check(query: Query, known: Collection[Modality]) -> None:
     if threshold is not None and not abs(threshold) < float("inf"):
         raise _wrong("score_threshold", repr(threshold), "a finite number")
     _check_choice("group_by", query.group_by, ("asset", "segment"))
+    _check_choice("mix", query.mix, ("turns", "score"))
     _check_choice("consistency", query.consistency, ("session", "strong"))
 
 

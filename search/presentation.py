@@ -36,6 +36,7 @@ def hit_of(
         uri=uri,
         modality=segment.modality,
         score=group.best.score,
+        weak=group.weak,
         start_s=segment.start_s,
         end_s=segment.end_s,
         char_start=segment.char_start,

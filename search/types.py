@@ -49,6 +49,8 @@ class Query:
         score_threshold: the lowest calibrated score of a hit.
         group_by: ``asset``: one hit for each asset, at its best segment; ``segment``: each segment
             is a hit.
+        mix: how a list of several kinds is mixed: ``turns``: each kind that has hits which are
+            not weak has its turns on a page; ``score``: by score alone.
         moments: how many further segments of its asset a hit has with it, best first, 0 to 20.
         diversity: 0 for the best hits, up to 1 for hits that are least alike.
         lexical: also match words (BM25); None: where the query has a text and the store can.
@@ -64,6 +66,7 @@ class Query:
     quotas: Mapping[Modality, int] = field(default_factory=dict)
     score_threshold: float | None = None
     group_by: Literal["asset", "segment"] = "asset"
+    mix: Literal["turns", "score"] = "turns"
     moments: int = 3
     diversity: float = 0.0
     lexical: bool | None = None
@@ -132,9 +135,9 @@ class Explanation:
             only its words were found.
         lexical_score: BM25; None if no word of the query was found in it.
         lexical_rank: the segment's place among those that words find, from 1.
-        row: by which of its embeddings the segment was found; 0 where it has one.
         score: what it is ranked by.
         rank: its place in the whole ranking before pages are cut, from 1.
+        row: by which of its embeddings the segment was found; 0 where it has one.
     """
 
     terms: Sequence[TermScore]
@@ -143,14 +146,17 @@ class Explanation:
     dense_rank: int | None
     lexical_score: float | None
     lexical_rank: int | None
-    row: int
     score: float
     rank: int
+    row: int = 0
 
 
 @dataclass(frozen=True)
 class Hit:
     """A segment found. ``score`` is calibrated: comparable across modalities, best first.
+
+    ``weak`` says that a query without any meaning finds segments with such a score. A text that
+    holds all words of the query is not weak.
 
     ``confidence``, ``language`` and ``boxes`` are as in `Moment`. ``title``,
     ``media_type``, ``metadata`` and ``duration_s`` are the asset's; ``matches`` are ranges
@@ -177,6 +183,7 @@ class Hit:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     moments: Sequence[Moment] = ()
     explanation: Explanation | None = None
+    weak: bool = False
 
 
 @dataclass(frozen=True)

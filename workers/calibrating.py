@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -169,6 +170,7 @@ def _measured(
     encoder: MultiModalEncoder, store: VectorStore, state: StoredCalibration
 ) -> tuple[Mapping[Modality, Calibration], dict[str, Any], dict[str, Any]]:
     """Constants, what is to be stored of where they came from, and what they change."""
+    from encoder.calibration.floors import measure_floors, nonsense
     from encoder.calibration.measure import (
         MAX_VECTORS,
         constants_of,
@@ -187,14 +189,20 @@ def _measured(
         kind: store.sample(kind, MAX_VECTORS) for kind in sorted(sizes)
     }
     measured = measure(queries, asked, samples)
+    empty = nonsense(queries)
+    empty_items = [Item(TEXT, query.text, QUERY) for query in empty]
     before = state.constants or encoder.space.calibration
     constants = {**before, **constants_of(measured)}  # of what is not stored, as it was
+    floors = measure_floors(empty, encoder.encode_items(empty_items), samples, constants)
     about = {
         "source": "measured",
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "n_queries": len(queries),
         "languages": sorted({query.language for query in queries}),
-        "modalities": {str(kind): _facts(one, sizes[kind]) for kind, one in measured.items()},
+        "modalities": {
+            str(kind): {**_facts(one, sizes[kind]), "floor": asdict(floors[kind])}
+            for kind, one in measured.items()
+        },
     }
     sets = {"before": before, "after": constants}
     shares = {when: shares_of_best(asked, samples, one) for when, one in sets.items()}
@@ -206,6 +214,7 @@ def _measured(
                 "by_kind": dict(one.by_kind),
                 "by_language": dict(one.by_language),
                 **_facts(one, sizes[kind]),
+                "floor": round(floors[kind].among(sizes[kind]), 3),
                 "share_of_best": {when: round(of[kind], 3) for when, of in shares.items()},
             }
             for kind, one in measured.items()

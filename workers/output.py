@@ -108,20 +108,38 @@ def _snippet(hit: Hit | Moment) -> Text:
 
 
 def result_lines(
-    result: SearchResult, looked: Mapping[str, Any] | None = None
+    result: SearchResult, looked: Mapping[str, Any] | None = None, *, shows_weak: bool = False
 ) -> Iterator[RenderableType]:
-    """A search's answer for people; ``looked`` (`workers.searched`) if there is none."""
+    """A search's answer for people.
+
+    Args:
+        result: what was found.
+        looked: what was looked through (`workers.searched`), if nothing was found.
+        shows_weak: also show weaker matches; else their number.
+    """
     from rich.text import Text
 
     if not result.hits:
         yield Text(f"Nothing found{_looked(looked) if looked else ''}.")
         return
-    yield hits_table(result.hits)
-    for hit in result.hits:
+    strong = [hit for hit in result.hits if not hit.weak]
+    weak = [hit for hit in result.hits if hit.weak]
+    shown = [*strong, *weak] if shows_weak else strong
+    if strong:
+        yield hits_table(strong)
+    if weak and shows_weak:
+        yield hits_table(weak, "Weaker matches")
+    elif weak:
+        yield f"[dim]{'' if strong else 'Nothing stands out. '}{_weaker(len(weak))}: --weak[/]"
+    for hit in shown:
         if hit.explanation:
             yield _explained(hit.explanation)
     if result.next_cursor:
         yield f"[dim]More: --page {result.next_cursor}[/]"
+
+
+def _weaker(n: int) -> str:
+    return f"{n} weaker match{'' if n == 1 else 'es'}"
 
 
 def _looked(facts: Mapping[str, Any]) -> str:
@@ -208,6 +226,7 @@ def calibration_table(found: Mapping[str, Any]) -> Table:
         "± c",
         "± c, languages",
         "in the best",
+        "weak below",
     )
     table = Table()
     for heading in headings:
@@ -223,6 +242,7 @@ def calibration_table(found: Mapping[str, Any]) -> Table:
             *(_figure(before.get(name), 3) for name in ("mu", "c")),
             *(_half(one.get(name)) for name in ("spread", "spread_of_languages")),
             f"{shares['before']:.0%} → {shares['after']:.0%}" if shares else "",
+            _figure(one.get("floor"), 1),
         )
     return table
 

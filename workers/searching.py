@@ -44,6 +44,7 @@ def facts_of(asked: Mapping[str, Any]) -> dict[str, Any]:
         "quotas": quotas_of(asked["quota"]),
         "score_threshold": asked["threshold"],
         "group_by": "segment" if asked["segments"] else "asset",
+        "mix": asked["mix"],
         "moments": asked["moments"],
         "diversity": asked["diversity"],
         "lexical": asked["lexical"],

@@ -31,6 +31,7 @@ def hit_json(hit: Hit, *, with_uri: bool = False) -> dict[str, Any]:
         **_described(hit.asset_id, hit.uri, hit.media_type, hit.metadata),
         "uri": hit.uri if with_uri else None,
         **_moment(hit),
+        "weak": hit.weak,
         "moments": [_moment(moment) for moment in hit.moments],
         "explanation": asdict(hit.explanation) if hit.explanation else None,
         **_urls(hit.asset_id, at),

@@ -75,6 +75,9 @@ class SearchRequest(Strict):
     quotas: dict[str, Annotated[int, Field(ge=1, le=1000)]] = {}
     score_threshold: float | None = None
     group_by: Literal["asset", "segment"] = "asset"
+    mix: Literal["turns", "score"] = Field(
+        "turns", description="Kinds take turns on a page, or the score alone decides."
+    )
     moments: int = Field(3, ge=0, le=20, description="Further segments of each asset.")
     diversity: float = Field(0.0, ge=0, le=1)
     lexical: bool | None = None
@@ -114,6 +117,7 @@ class HitOut(MomentOut):
     title: str
     duration_s: float | None = None
     tags: list[str] = []
+    weak: bool = Field(False, description="Chance finds such a match for a query without meaning.")
     metadata: dict[str, Any] = {}
     moments: list[MomentOut] = []
     explanation: dict[str, Any] | None = None

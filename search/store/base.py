@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from encoder.space import UNCALIBRATED, Calibration
+from encoder.space import UNCALIBRATED, Calibration, Floor
 from encoder.types import Embeddings, Modality
 from search.filters import Filter
 from search.store.calibrated import StoredCalibration
@@ -29,6 +29,11 @@ class VectorStore(Protocol):
     def calibration(self) -> Mapping[Modality, Calibration]:
         """By what `search_mixed` ranks: what the model shipped as the store was made, or what was
         measured since. What another process changed is known within two seconds."""
+        ...
+
+    @property
+    def floors(self) -> Mapping[Modality, Floor]:
+        """Below which scores matches are weak; empty unless measured with the constants."""
         ...
 
     def stored_calibration(self) -> StoredCalibration:

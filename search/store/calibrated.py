@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from encoder.space import UNCALIBRATED, Calibration, l2_normalize
+from encoder.space import UNCALIBRATED, Calibration, Floor, l2_normalize
 from encoder.types import Embeddings, Modality
 
 Constants: TypeAlias = Mapping[Modality, Calibration]
@@ -76,6 +76,16 @@ class StoredCalibration:
     def by_number(self) -> dict[int, Constants]:
         """All constants of rows, by what `number_of` makes of them; former ones first."""
         return {number_of(one): one for one in (*self.former, self.constants)}
+
+    @property
+    def floors(self) -> Mapping[Modality, Floor]:
+        """Below which matches are weak, where that was measured with the constants."""
+        measured = self.about.get("modalities", {})
+        return {
+            Modality(kind): Floor(**facts["floor"])
+            for kind, facts in measured.items()
+            if "floor" in facts
+        }
 
     def changed(self, constants: Constants, about: Mapping[str, Any]) -> StoredCalibration:
         """The same store once it is to have other constants."""

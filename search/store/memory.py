@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from encoder.space import UNCALIBRATED, Calibration
+from encoder.space import UNCALIBRATED, Calibration, Floor
 from encoder.types import TEXT, Embeddings, Modality
 from search.filters import Filter, matches
 from search.lexical.index import Text, WordIndex
@@ -45,6 +45,11 @@ class MemoryStore:
     def calibration(self) -> Constants:
         """See `VectorStore.calibration`."""
         return self._calibration.constants
+
+    @property
+    def floors(self) -> Mapping[Modality, Floor]:
+        """See `VectorStore.floors`."""
+        return self._calibration.floors
 
     def stored_calibration(self) -> StoredCalibration:
         """See `VectorStore.stored_calibration`."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from encoder.disk import check_room
-from encoder.space import UNCALIBRATED, Calibration
+from encoder.space import UNCALIBRATED, Calibration, Floor
 from encoder.types import Embeddings, Modality
 from search.errors import ReadOnlyStoreError
 from search.filters import Compiled, Filter, compile_filter, matches
@@ -131,6 +131,11 @@ class MilvusStore:
     def calibration(self) -> Constants:
         """See `VectorStore.calibration`; read again every two seconds."""
         return self._calibration.current().constants
+
+    @property
+    def floors(self) -> Mapping[Modality, Floor]:
+        """See `VectorStore.floors`."""
+        return self._calibration.current().floors
 
     def stored_calibration(self) -> StoredCalibration:
         """See `VectorStore.stored_calibration`."""

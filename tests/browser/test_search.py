@@ -67,3 +67,16 @@ def test_an_error_says_what_to_do(page: Page, expected: list[str]) -> None:
     notice = page.get_by_role("alert").filter(has_text="smell")
     expect(notice).to_be_visible()
     expect(notice.get_by_role("button", name="Try again")).to_be_visible()
+
+
+def test_weaker_matches_are_folded_away(page: Page) -> None:
+    page.goto("/")
+    page.get_by_role("searchbox").fill("how to bake bread")
+    page.get_by_role("searchbox").press("Enter")
+    fold = page.get_by_role("button", name="weaker match")
+    expect(fold).to_be_visible()
+    before = hits(page).count()
+    assert before > 0
+    fold.click()
+    expect(fold).to_be_hidden()
+    assert hits(page).count() > before

@@ -27,6 +27,7 @@ CONTRACT = {
     "metadata",
     "moments",
     "explanation",
+    "weak",
 }
 
 

@@ -161,7 +161,7 @@ def test_no_command_passes_an_escape_sequence_on(tmp_path: Path) -> None:
 
     sent = [
         told("ingest", folder),
-        told("search", "ebb and flow"),
+        told("search", "ebb and flow", "--weak"),
         told("search", "x", "--like", f"{folder}/{evil}.txt", "--filter", evil.replace("=", "")),
         told("delete", f"{folder}/{evil}.gif", "--store", tmp_path / evil),
         told(f"se{evil}rch"),

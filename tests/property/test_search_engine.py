@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from unittest.mock import patch
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from encoder.errors import InputError
-from encoder.space import Calibration, Space, l2_normalize
+from encoder.space import Calibration, Floor, Space, l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Modality
 from search import Hit, Query, SearchEngine, Term
 from search.filters import matches, parse_filter
@@ -29,6 +30,7 @@ SPACE = Space(
         IMAGE: Calibration(0.2, 0.1, (Calibration(-0.1, 0.3),)),
         AUDIO: Calibration(0.3, 0.15),
     },
+    floors={TEXT: Floor(1.5, 0.2, 10), IMAGE: Floor(1.0, 0.0, 1)},
 )
 
 
@@ -108,6 +110,7 @@ def queries(draw: st.DrawFn, corpus: Corpus, reach: str) -> Query:
         # One search cannot return more segments of one asset than MAX_CANDIDATES.
         group_by=draw(st.sampled_from(["asset"] if reach == "narrow" else ["asset", "segment"])),
         moments=draw(st.integers(0, 2)),
+        mix="score",
     )
 
 
@@ -226,6 +229,57 @@ def test_pages_are_the_whole_ranking(reach: str, corpus: Corpus, data: st.DataOb
     assert len(pages[-1]) <= query.limit
     wanted = ranking(query, corpus, query.modalities or KINDS)
     assert_same([hit for page in pages for hit in page], wanted)
+    engine.close()
+
+
+def weak_in(corpus: Corpus, query: Query) -> Callable[[tuple[float, SegmentRow]], bool]:
+    """Of what is asked by texts that pull; other scores lie elsewhere."""
+    sizes = Counter(row.modality for row in corpus.segments if not row.row)
+    is_text = all(term.item and term.weight > 0 for term in query.terms)
+    floors = {kind: floor.among(sizes[kind]) for kind, floor in SPACE.floors.items()}
+    return lambda pair: is_text and pair[0] < floors.get(pair[1].modality, -np.inf)
+
+
+def key_in(query: Query) -> Callable[[tuple[float, SegmentRow]], str]:
+    by_asset = query.group_by == "asset"
+    return lambda pair: pair[1].asset_id if by_asset else pair[1].segment_id
+
+
+def pages_by_turns(query: Query, corpus: Corpus) -> Iterator[Ranking]:
+    """The definition: of what was not shown, the kinds' best in turns, and then the weak ones."""
+    key, is_weak = key_in(query), weak_in(corpus, query)
+    left = [ranking(query, corpus, [kind]) for kind in query.modalities or KINDS]
+    while True:
+        page: dict[str, tuple[float, SegmentRow]] = {}
+        strong = [[pair for pair in one if not is_weak(pair)] for one in left]
+        while len(page) < query.limit and any(strong):
+            for one in sorted(filter(None, strong), key=lambda one: -one[0][0]):
+                while one and key(one[0]) in page:
+                    one.pop(0)
+                if one and len(page) < query.limit:
+                    page[key(one[0])] = one[0]
+        for pair in sorted((pair for one in left for pair in one), key=lambda pair: -pair[0]):
+            if len(page) < query.limit:
+                page.setdefault(key(pair), pair)
+        yield sorted(page.values(), key=lambda pair: (is_weak(pair), -pair[0]))
+        left = [[pair for pair in one if key(pair) not in page] for one in left]
+        if not any(left):
+            return
+
+
+@many
+@given(corpus=st.sampled_from(CORPORA), data=st.data())
+def test_kinds_take_turns_and_what_is_weak_comes_last(
+    reach: str, corpus: Corpus, data: st.DataObject
+) -> None:
+    query = replace(data.draw(queries(corpus, reach)), mix="turns")
+    store = corpus.store()
+    engine = SearchEngine(Vectors(), store)
+    is_weak = weak_in(corpus, query)
+    wanted = list(pages_by_turns(query, corpus))
+    for page, by_turns in zip(all_pages(engine, query), wanted, strict=True):
+        assert_same(page, by_turns)
+        assert [hit.weak for hit in page] == list(map(is_weak, by_turns))
     engine.close()
 
 

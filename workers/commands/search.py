@@ -33,6 +33,14 @@ _GIVE = "Give a text, --text, --image, --audio, --video or --like to search with
 @click.option("--path", help="Only what lies at this path or below it.")
 @click.option("--threshold", type=float, help="The lowest score of a hit.")
 @click.option("--diversity", default=0.0, help="0: the best; up to 1: the least alike.")
+@click.option(
+    "--mix",
+    type=click.Choice(["turns", "score"]),
+    default="turns",
+    show_default=True,
+    help="Kinds take turns on a page, or the score alone decides.",
+)
+@click.option("--weak", "shows_weak", is_flag=True, help="Show weaker matches, too.")
 @click.option("--moments", default=3, show_default=True, help="Further moments of each hit.")
 @click.option("--segments", is_flag=True, help="Each segment is a hit, not each file.")
 @click.option(
@@ -68,7 +76,7 @@ def search(store: str | None, model: str | None, as_json: bool, **asked: Any) ->
         return
     looked = facts.pop("searched", None)
     screen = console()
-    for line in result_lines(as_object(facts), looked):
+    for line in result_lines(as_object(facts), looked, shows_weak=asked["shows_weak"]):
         screen.print(line)
     screen.print(f"[dim]{latency_line(facts['latency_s'])}[/]")
 

@@ -33,7 +33,7 @@ export function card(hit, context) {
   return el(
     "article",
     {
-      class: `hit ${kind}`,
+      class: hit.weak ? `hit ${kind} weak` : `hit ${kind}`,
       tabindex: "0",
       "aria-labelledby": titleId,
       "aria-posinset": context.place,

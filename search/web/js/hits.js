@@ -9,8 +9,18 @@ const feed = byId("hits");
 /** Replace all results. `link(hit)` and `onLike(hit)` are what a card leads to. */
 export function showHits(hits, context) {
   stopLoading(feed);
+  feed.classList.add("folded");
   feed.replaceChildren(...cards(hits, context, 1));
 }
+
+/** Show the cards of weaker matches, which are folded away at first; the first of them. */
+export function unfold() {
+  feed.classList.remove("folded");
+  return feed.querySelector(".weak");
+}
+
+/** Whether weaker matches are folded away. */
+export const isFolded = () => feed.classList.contains("folded");
 
 /** The card of an asset, if it is shown. */
 export const cardOf = (id) => feed.querySelector(`.hit[data-asset="${CSS.escape(id)}"]`);
@@ -38,13 +48,14 @@ export const focusedCard = () => document.activeElement?.closest?.(".hit") ?? nu
 
 /** Go to the first card; false if there is none. */
 export function focusFirst() {
-  feed.firstElementChild?.focus();
-  return Boolean(feed.firstElementChild);
+  const first = [...feed.children].find((one) => one.offsetParent);
+  first?.focus();
+  return Boolean(first);
 }
 
 /** Move the focus from card to card by an arrow key; false at the feed's edge. */
 export function moveFocus(key) {
-  const all = [...feed.children];
+  const all = [...feed.children].filter((one) => one.offsetParent);
   const at = all.indexOf(focusedCard());
   if (at < 0) return false;
   const target = { ArrowRight: at + 1, ArrowLeft: at - 1, ArrowDown: at + columns(all), ArrowUp: at - columns(all), Home: 0, End: all.length - 1 }[key];

@@ -13,7 +13,7 @@ import { keep } from "./media_store.js";
 import { showError } from "./notice.js";
 import { LESS, splitNegatives } from "./query.js";
 import { cancelRecording, toggleRecording } from "./recorder.js";
-import { searchAgain, showMore, showSearch, toggleWaterfall } from "./search.js";
+import { searchAgain, showMore, showSearch, showWeaker, toggleWaterfall } from "./search.js";
 import { startShortcuts } from "./shortcuts.js";
 import { current, onState, update } from "./state.js";
 import { addFiles, showJobs, startUploads } from "./uploads.js";
@@ -172,6 +172,7 @@ startUploads((job) => job.ingested && searchAgain());
 startDrop({ onSearch: searchWith, onAdd: addFiles, adds: () => current().view === "add" });
 startShortcuts(KEYS);
 byId("more").addEventListener("click", showMore);
+byId("weaker").addEventListener("click", showWeaker);
 byId("timing").addEventListener("click", toggleWaterfall);
 byId("theme-button").addEventListener("click", switchTheme);
 words.addEventListener("keydown", (event) => {

@@ -5,7 +5,7 @@ import { nameAsset, showChips } from "./chips.js";
 import { button, byId, el, say } from "./dom.js";
 import { counted, millis } from "./format.js";
 import { wordsOf } from "./highlight.js";
-import { addHits, cardOf, setBusy, showHits } from "./hits.js";
+import { addHits, cardOf, isFolded, setBusy, showHits, unfold } from "./hits.js";
 import { asks, mediaOf, PAGE, toRequest } from "./query.js";
 import { kept } from "./media_store.js";
 import { clearNotice, showEmpty, showError } from "./notice.js";
@@ -16,6 +16,7 @@ import { pauseAll } from "./player.js";
 const REMEMBERED = 8;
 const notice = byId("notice");
 const more = byId("more");
+const weaker = byId("weaker");
 const timing = byId("timing");
 const chart = byId("waterfall");
 
@@ -180,6 +181,7 @@ function showSummary({ hits, asked, latency_ms: latency, roundTripMs, next_curso
   byId("summary").hidden = !hits.length && !asked;
   byId("summary-text").textContent = asked ? count : "In the library";
   more.hidden = !next;
+  showFold(hits);
   timing.hidden = !latency;
   if (!latency) {
     chart.hidden = true;
@@ -190,6 +192,21 @@ function showSummary({ hits, asked, latency_ms: latency, roundTripMs, next_curso
   timing.setAttribute("aria-expanded", String(!chart.hidden));
   chart.replaceChildren(waterfall(latency, roundTripMs));
   say(`${count} in ${timing.textContent}`);
+}
+
+/** Weaker matches are folded away, behind a button with their number. */
+function showFold(hits) {
+  const n = hits.filter((hit) => hit.weak).length;
+  weaker.hidden = !n || !isFolded();
+  weaker.textContent = `Show ${counted(n, "weaker match", "weaker matches")}`;
+  if (n && n === hits.length && isFolded()) showEmpty(notice, "Nothing stands out.", el("p", {}, "These words mean as little to what is stored as any others."));
+}
+
+/** Show the weaker matches, too. */
+export function showWeaker() {
+  weaker.hidden = true;
+  clearNotice(notice);
+  unfold()?.focus();
 }
 
 /** Show or hide where the time went; false where there is nothing to show. */
@@ -205,6 +222,7 @@ function clearResults() {
   byId("summary").hidden = true;
   chart.hidden = true;
   more.hidden = true;
+  weaker.hidden = true;
 }
 
 function showNothing(asked) {

@@ -115,6 +115,7 @@ def test_a_number_of_moments_out_of_range_is_refused(moments: Any) -> None:
         ("diversity", float("nan"), "diversity: got nan"),
         ("score_threshold", float("inf"), "score_threshold: got inf"),
         ("group_by", "film", "group_by: got 'film'.*'asset' or 'segment'"),
+        ("mix", "both", "mix: got 'both'.*'turns' or 'score'"),
         ("consistency", "eventual", "consistency: got 'eventual'"),
     ],
 )

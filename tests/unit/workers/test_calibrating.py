@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from encoder import MultiModalEncoder
+from encoder.calibration.floors import nonsense
 from encoder.calibration.queries import sample_queries
 from encoder.errors import InputError
 from encoder.space import Calibration, Space, l2_normalize
@@ -82,7 +83,7 @@ def best_kinds(store: VectorStore) -> list[Modality]:
     hits = [
         hit.modality
         for text in ("a boat on a lake", "ein Hund bellt", "城市")
-        for hit in engine.search(Query([Item(TEXT, text)], limit=20)).hits
+        for hit in engine.search(Query([Item(TEXT, text)], limit=20, mix="score")).hits
     ]
     engine.close()
     return hits
@@ -105,6 +106,21 @@ def test_one_kind_fills_mixed_lists_until_the_store_is_calibrated(store: VectorS
     state = store.stored_calibration()
     assert state.former == ()
     assert state.about["n_queries"] == 304
+    assert state.floors == store.floors
+    for kind in (TEXT, IMAGE):
+        assert 2 < state.floors[kind].level < 6
+        assert found["measured"][str(kind)]["floor"] == round(state.floors[kind].among(240), 3)
+
+
+def test_what_means_nothing_has_weak_matches_only(store: VectorStore) -> None:
+    calibrate(ENCODER, store)
+    engine = SearchEngine(ENCODER, store)
+    asked = [f"noise {place}" for place in range(60)]
+    pages = [engine.search(Query([Item(TEXT, text)])).hits for text in asked]
+    above = [any(not hit.weak for hit in page) for page in pages]
+    assert sum(above) <= 6
+    assert all(len(page) == 10 for page in pages)
+    engine.close()
 
 
 def test_the_shipped_queries_are_encoded_as_queries() -> None:
@@ -119,7 +135,7 @@ def test_the_shipped_queries_are_encoded_as_queries() -> None:
 
     calibrate(cast("MultiModalEncoder", Listening()), store, dry_run=True)
     assert [(item.content, item.role) for item in asked] == [
-        (query.text, QUERY) for query in sample_queries()
+        (query.text, QUERY) for query in (*sample_queries(), *nonsense(sample_queries()))
     ]
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rich.console import Console
 
 from encoder.types import IMAGE, TEXT
@@ -23,9 +25,9 @@ HIT = Hit(
 )
 
 
-def printed(result: SearchResult) -> str:
+def printed(result: SearchResult, *, shows_weak: bool = False) -> str:
     screen = Console(record=True, width=120, force_terminal=True, highlight=False)
-    for line in result_lines(result):
+    for line in result_lines(result, shows_weak=shows_weak):
         screen.print(line)
     return screen.export_text(styles=True)
 
@@ -42,3 +44,13 @@ def test_a_hit_stands_with_its_moments_and_its_reasons() -> None:
 
 def test_nothing_found_is_said() -> None:
     assert printed(SearchResult([], {})).strip() == "Nothing found."
+
+
+def test_weaker_matches_are_counted_and_shown_when_asked_for() -> None:
+    far = replace(HIT, uri="/talks/far.txt", weak=True, explanation=None)
+    result = SearchResult([HIT, far], {})
+    text = printed(result)
+    assert "far.txt" not in text
+    assert "1 weaker match: --weak" in text
+    assert "far.txt" in printed(result, shows_weak=True)
+    assert "Nothing stands out. 2 weaker matches: --weak" in printed(SearchResult([far, far], {}))

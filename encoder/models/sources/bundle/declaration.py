@@ -5,7 +5,6 @@ Nothing else lists them; a further bundle is a further file.
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,12 +12,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from encoder.calibration.tables import CalibrationTable, read_table
 from encoder.errors import ModelError
 from encoder.models.sources.bundle.gates import GATES
 from encoder.models.sources.bundle.parts import Part, Wheel
 from encoder.models.sources.bundle.tables import TABLES
-from encoder.space import Calibration
-from encoder.types import Modality
 
 DEFAULT = "english"
 """What ``bundle:default`` stands for."""
@@ -37,7 +35,7 @@ class Bundle:
         embed_dim: of its space.
         window_tokens: the most tokens that its text network takes at once.
         precisions: in which its networks come.
-        calibration: constants of its space; no part of the identity.
+        calibration: constants and floors of its space; no part of the identity.
         parts: by name, in the order in which they are fetched.
     """
 
@@ -46,7 +44,7 @@ class Bundle:
     embed_dim: int
     window_tokens: int
     precisions: tuple[str, ...]
-    calibration: Mapping[Modality, Calibration]
+    calibration: CalibrationTable
     parts: Mapping[str, Part]
 
     @property
@@ -103,7 +101,7 @@ def read_bundle(name: str) -> Bundle:
         embed_dim=facts["embed_dim"],
         window_tokens=facts["window_tokens"],
         precisions=tuple(facts["precisions"]),
-        calibration=_calibration(TABLES / facts["calibration"]),
+        calibration=read_table(TABLES / facts["calibration"]),
         parts={key: _part(key, dict(part)) for key, part in facts["parts"].items()},
     )
 
@@ -113,14 +111,3 @@ def _part(name: str, facts: dict[str, Any]) -> Part:
     tables = {use: TABLES / file for use, file in facts.pop("tables", {}).items()}
     gates = {use: GATES / file for use, file in facts.pop("gates", {}).items()}
     return Part(name, wheels=wheels, tables=tables, gates=gates, **facts)
-
-
-def _calibration(path: Path) -> dict[Modality, Calibration]:
-    constants = json.loads(path.read_text("utf-8"))
-    return {Modality(name): _constants(values) for name, values in constants.items()}
-
-
-def _constants(values: Mapping[str, Any]) -> Calibration:
-    """Of an item's first row, and of the further ones it may have."""
-    further = tuple(_constants(one) for one in values.get("further", ()))
-    return Calibration(values["mu"], values["c"], further)

@@ -76,7 +76,8 @@ def space_of(bundle: Bundle, quantization: str | None, enable_dsre: Wish) -> Spa
 
 
 def _space(bundle: Bundle, precision: Precision, sparsity: Sparsity | None) -> Space:
-    return Space(bundle.embed_dim, _identity(bundle, precision, sparsity), bundle.calibration)
+    identity, table = _identity(bundle, precision, sparsity), bundle.calibration
+    return Space(bundle.embed_dim, identity, table.constants, floors=table.floors)
 
 
 def _opened(

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from encoder.calibration.tables import CalibrationTable
 from encoder.models.open import load_model
 from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.models.sources.bundle.model import load
@@ -48,7 +49,9 @@ def test_fingerprint_follows_the_tables_not_the_calibration(tmp_path: Path) -> N
     before = load(bundle).space.fingerprint
     table = Path(shutil.copy(IMAGE_LABELS, tmp_path))
     image = replace(bundle.parts["image"], tables={"labels": table})
-    other = replace(bundle, calibration={}, parts={**bundle.parts, "image": image})
+    other = replace(
+        bundle, calibration=CalibrationTable({}, {}), parts={**bundle.parts, "image": image}
+    )
     assert load(other).space.fingerprint == before
 
     with table.open("ab") as file:

@@ -31,7 +31,7 @@ def encoder(multilingual_home: Path) -> MultiModalEncoder:
 def test_all_that_a_bundle_names_is_there(name: str) -> None:
     declared = read_bundle(name)
     assert declared.size_bytes <= 350e6
-    assert set(declared.calibration) == {TEXT, IMAGE, AUDIO}
+    assert set(declared.calibration.constants) == {TEXT, IMAGE, AUDIO}
     for part in declared.parts.values():
         assert kind_named(part.kind).open
         assert all(path.is_file() for path in (*part.tables.values(), *part.gates.values()))

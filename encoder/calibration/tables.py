@@ -1,0 +1,56 @@
+"""Constants and floors as a file, as a model ships them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from encoder.space import Calibration, Floor
+from encoder.types import Modality
+
+
+@dataclass(frozen=True)
+class CalibrationTable:
+    """What a model ships for its space.
+
+    Args:
+        constants: by modality.
+        floors: by modality; below them a match is weak.
+    """
+
+    constants: Mapping[Modality, Calibration]
+    floors: Mapping[Modality, Floor]
+
+
+def read_table(path: Path) -> CalibrationTable:
+    """The table of a file that `write_table` wrote."""
+    kinds: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return CalibrationTable(
+        {Modality(kind): _calibration(facts) for kind, facts in kinds.items()},
+        {Modality(kind): Floor(**f["floor"]) for kind, f in kinds.items() if "floor" in f},
+    )
+
+
+def write_table(path: Path, table: CalibrationTable) -> None:
+    """Write a table, with four digits after the point."""
+    kinds = {str(kind): _facts(one) for kind, one in table.constants.items()}
+    for kind, floor in table.floors.items():
+        kinds[str(kind)]["floor"] = _rounded(asdict(floor))
+    path.write_text(json.dumps(kinds, indent=2) + "\n", "utf-8")
+
+
+def _calibration(facts: Mapping[str, Any]) -> Calibration:
+    further = tuple(Calibration(**row) for row in facts.get("further", ()))
+    return Calibration(facts["mu"], facts["c"], further)
+
+
+def _facts(one: Calibration) -> dict[str, Any]:
+    further = [_rounded({"mu": row.mu, "c": row.c}) for row in one.further]
+    return {**_rounded({"mu": one.mu, "c": one.c}), **({"further": further} if further else {})}
+
+
+def _rounded(facts: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in facts.items()}

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from encoder.space import Calibration, Floor, Space
+from encoder.types import IMAGE, TEXT, Embeddings, Item, Modality
+from search import Query, SearchEngine, Term
+from search.fusion import Candidate
+from search.grouping import Group
+from search.store.memory import MemoryStore
+from search.turns import take_turns
+from search.types import AssetRow, ScoredSegment, SegmentRow
+
+DIM = 8
+
+
+def group(name: str, score: float, kind: Modality = TEXT, weak: bool = False) -> Group:
+    segment = ScoredSegment(f"{kind}-{name}", name, kind, 0.0)
+    return Group(name, Candidate(segment, score), weak=weak)
+
+
+def names(groups: Sequence[Group]) -> list[str]:
+    return [one.key for one in groups]
+
+
+def test_a_kind_whose_scores_are_lower_has_its_turns() -> None:
+    texts = [group(f"t{n}", 9 - n / 10) for n in range(20)]
+    photos = [group(f"p{n}", 2 - n / 10, IMAGE) for n in range(20)]
+    page = names(take_turns([photos, texts], 6))
+    assert page == ["t0", "t1", "t2", "p0", "p1", "p2"]
+    assert names(take_turns([photos, texts], 1)) == ["t0"]
+    assert names(take_turns([photos, texts[:2]], 6)) == ["t0", "t1", "p0", "p1", "p2", "p3"]
+
+
+def test_what_is_weak_takes_no_turns_and_fills_what_is_left() -> None:
+    texts = [group(f"t{n}", 9 - n / 10) for n in range(4)]
+    photos = [group(f"p{n}", 9.5 - n / 10, IMAGE, weak=True) for n in range(4)]
+    assert names(take_turns([photos, texts], 3)) == ["t0", "t1", "t2"]
+    assert names(take_turns([photos, texts], 6)) == ["t0", "t1", "t2", "t3", "p0", "p1"]
+
+
+def test_an_asset_is_shown_once() -> None:
+    texts = [group("film", 6.0), group("note", 5.0)]
+    frames = [group("film", 3.0, IMAGE), group("photo", 2.0, IMAGE)]
+    page = take_turns([frames, texts], 10)
+    assert names(page) == ["film", "note", "photo"]
+    assert page[0].best.segment.modality == TEXT
+
+
+class Directions:
+    """Takes contents that are vectors, or words for the first axis."""
+
+    space = Space(DIM, {}, {IMAGE: Calibration(0.0, 0.5)}, floors={TEXT: Floor(0.6, 0.1, 3)})
+
+    def encode_items(self, items: Sequence[Item]) -> Embeddings:
+        first = np.eye(DIM, dtype=np.float32)[0]
+        return np.stack([first if isinstance(i.content, str) else i.content for i in items])
+
+
+@pytest.fixture
+def engine() -> SearchEngine:
+    store = MemoryStore(DIM, Directions.space.calibration)
+    for name, cosine in (("near", 0.9), ("far", 0.5), ("named", 0.4)):
+        row = np.zeros(DIM, np.float32)
+        row[:2] = cosine, np.sqrt(1 - cosine**2)
+        text = "the red boat of Anna" if name == "named" else "something else that is red"
+        store.write(
+            [AssetRow(name, TEXT, "text/plain", 1, 1, [f"/{name}"])],
+            [SegmentRow(name, name, TEXT, 0, row, snippet=text)],
+        )
+    return SearchEngine(Directions(), store)
+
+
+def weak(engine: SearchEngine, *terms: Item | Term, **options: object) -> dict[str, bool]:
+    hits = engine.search(Query(terms, **options)).hits  # type: ignore[arg-type]
+    return {hit.asset_id: hit.weak for hit in hits}
+
+
+def test_a_match_below_the_floor_is_weak_unless_it_holds_all_words(engine: SearchEngine) -> None:
+    assert weak(engine, Item(TEXT, "boat Anna")) == {"near": False, "named": False, "far": True}
+    assert weak(engine, Item(TEXT, "red car")) == {"near": False, "named": True, "far": True}
+    assert weak(engine, Item(TEXT, "Anna"), lexical=False)["named"]
+
+
+def test_the_floor_says_nothing_of_other_queries(engine: SearchEngine) -> None:
+    picture = np.eye(DIM, dtype=np.float32)[0]
+    assert not any(weak(engine, Item(IMAGE, picture)).values())
+    assert not any(weak(engine, Item(TEXT, "a"), Term(Item(TEXT, picture), weight=-0.1)).values())
+
+
+def test_the_floor_rises_with_the_store() -> None:
+    assert Floor(0.6, 0.1, 3).among(3) == 0.6
+    assert Floor(0.6, 0.1, 3).among(3000) == pytest.approx(0.6 + 0.1 * np.log(1000))
+    assert Floor(0.6, 0.1, 3).among(0) < 0.6
