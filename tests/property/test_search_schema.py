@@ -92,11 +92,11 @@ def test_a_product_with_what_is_stored_is_a_calibrated_score(
     one: Calibration, seed: int, shift: float
 ) -> None:
     query, target = l2_normalize(np.random.default_rng(seed).normal(size=(2, 8)))
-    row = to_stored(target, IMAGE, {IMAGE: one})
+    row = to_stored(target, one)
     product = float(to_asked(query[None], shift)[0] @ row)
     cosine = float(query @ target)
     assert product * one.c == pytest.approx(cosine - shift * one.mu, abs=1e-4)
-    assert cosine_of(product, shift, IMAGE, {IMAGE: one}) == pytest.approx(cosine, abs=1e-4)
+    assert cosine_of(product, shift, one) == pytest.approx(cosine, abs=1e-4)
     np.testing.assert_allclose(from_stored(row), target, atol=1e-6)
 
 
