@@ -25,7 +25,7 @@ from ingest.decode import video
 from ingest.decode.audio import sound_segments
 from ingest.types import Asset, Segment
 from search.store.memory import MemoryStore
-from workers.jobs import IngestJob
+from workers.pipeline.ingest_job import IngestJob
 
 SCENE_S = 4.0
 _N_SCENES, _N_ROUNDS = 15, 7

@@ -23,7 +23,14 @@ from benchmarks.results import table, write_section
 from encoder import MultiModalEncoder
 from encoder.space import Space
 from encoder.types import IMAGE, TEXT, Embeddings, Modality
-from search.fusion import Candidate, fuse_terms, rank, score_segments, with_words, words_weight
+from search.ranking.fusion import (
+    Candidate,
+    fuse_terms,
+    rank,
+    score_segments,
+    with_words,
+    words_weight,
+)
 from search.store.memory import MemoryStore
 from search.types import ScoredSegment, SegmentRow
 

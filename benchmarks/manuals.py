@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from importlib import import_module
 
-from encoder.dsre.documents import Document, as_document
+from encoder.dsre.fitting.documents import Document, as_document
 
 _SUBMODULES = {
     "numpy": "linalg fft random polynomial ma",

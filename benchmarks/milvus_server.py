@@ -92,7 +92,7 @@ class MilvusServer:
             RuntimeError: it ended, or was not ready in time.
         """
         from search.errors import StoreUnavailableError
-        from search.store.milvus_link import MilvusLink
+        from search.store.milvus.link import MilvusLink
 
         deadline = time.monotonic() + timeout_s
         while self.process.poll() is None and time.monotonic() < deadline:

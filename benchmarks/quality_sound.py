@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from benchmarks.results import table, write_section
 from encoder.media.sound import load_sound
-from encoder.models.locations import cache_home
+from encoder.models.artifacts.locations import cache_home
 from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.models.sources.bundle.folder import location
 from encoder.models.sources.bundle.kinds.aisfx import audio_tower
@@ -36,11 +36,11 @@ from encoder.models.sources.bundle.networks import FLOAT, INT8
 from encoder.models.sources.bundle.tables import SOUND_LABELS
 from encoder.runtime.onnx import OnnxSession
 from encoder.space import l2_normalize
-from encoder.towers import text
-from encoder.towers.audio import AudioTower
 from encoder.towers.base import Tower
-from encoder.towers.sound_labels import load_sound_labels, point
-from encoder.towers.speech import Speech
+from encoder.towers.sound.labels import load_sound_labels, point
+from encoder.towers.sound.speech import Speech
+from encoder.towers.sound.tower import AudioTower
+from encoder.towers.text import tower as text
 from encoder.types import Embeddings, Waveform
 
 SENTENCES = Path(__file__).parent / "data" / "spoken_sentences.txt"

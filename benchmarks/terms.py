@@ -4,7 +4,7 @@
 
 A thousand texts (the descriptions of ImageNet's classes) and a thousand pictures (the samples)
 compete. Asked are our paraphrases, with the class that is nearest to each of them pushed away, and
-two of them at once. Each way is what `search.fusion` does, or could do.
+two of them at once. Each way is what `search.ranking.fusion` does, or could do.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from encoder import MultiModalEncoder
 from encoder.models.sources.bundle.tables import IMAGE_LABELS
 from encoder.space import Space, l2_normalize
 from encoder.types import IMAGE, TEXT, Embeddings, Modality
-from search.fusion import fuse_terms, score_cosines
+from search.ranking.fusion import fuse_terms, score_cosines
 
 DESCRIPTIONS = Path(__file__).parents[1] / "scripts" / "imagenet_descriptions.txt"
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)

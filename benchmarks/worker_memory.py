@@ -47,7 +47,7 @@ runs Whisper, cannot map weights."""
 def main() -> None:
     """Measure, print, and write the section."""
     os.environ.update(ANYMODAL_ENCODER__N_THREADS="1", OMP_NUM_THREADS="1")
-    import workers.process  # noqa: F401 (a worker's main process has it)
+    import workers.serving.worker_process  # noqa: F401 (a worker's main process has it)
 
     with TemporaryDirectory() as folder:
         encode = partial(_encode, _content(Path(folder)))
@@ -131,7 +131,7 @@ def _content(folder: Path) -> list[tuple[str, str]]:
 
 def _encode(content: list[tuple[str, str]]) -> None:
     from encoder.inputs import AudioFormat, read_argument
-    from workers.resources import shared_encoder
+    from workers.serving.resources import shared_encoder
 
     for kind, name in content:
         shared_encoder().encode_items(read_argument(kind, name, AudioFormat()).items)
@@ -156,7 +156,7 @@ def _open_whisper() -> int:
     import faster_whisper  # noqa: F401
 
     from encoder.models.sources.bundle.folder import location
-    from encoder.towers.speech import Speech
+    from encoder.towers.sound.speech import Speech
 
     folder, before = location(_ENGLISH), _own_kb()
     speech = Speech(folder / "speech", n_threads=1)

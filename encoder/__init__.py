@@ -46,7 +46,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(types, name)
     if name == "Quantizer":
-        from encoder.extras import require
+        from encoder.system.extras import require
 
         require("encoder.Quantizer", "torch", "onnxscript")
         from encoder.quant.quantizer import Quantizer

@@ -28,9 +28,9 @@ from encoder.towers import video as video_tower
 from encoder.towers.base import Tower, n_rows_of
 from encoder.towers.encoded import Encoded
 from encoder.towers.lazy import LazyTower
-from encoder.towers.listening import is_listening, listening, tell
-from encoder.towers.text_stats import TextStats, counting, is_counted, join, pass_on
-from encoder.towers.tokens import TokenTower
+from encoder.towers.sound.listening import is_listening, listening, tell
+from encoder.towers.text.stats import TextStats, counting, is_counted, join, pass_on
+from encoder.towers.text.tokens import TokenTower
 from encoder.types import (
     AUDIO,
     DOCUMENT,

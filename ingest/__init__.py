@@ -6,9 +6,9 @@
 """
 
 from ingest.config import IngestConfig
-from ingest.discover import discover
-from ingest.identify import identify
 from ingest.pipeline import ingest, picture, segments
+from ingest.sources.folders import discover
+from ingest.sources.identity import identify
 from ingest.types import Asset, Failure, Segment
 
 __all__ = [

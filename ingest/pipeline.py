@@ -10,12 +10,12 @@ from pathlib import Path
 from encoder.errors import MediaError, UnsupportedMediaError
 from encoder.types import IMAGE, VIDEO
 from ingest import isolate
-from ingest.clock import Clock, timed
 from ingest.config import IngestConfig
 from ingest.decode import DECODERS
+from ingest.decode.time_limit import Clock, timed
 from ingest.decode.video import frame_at
-from ingest.discover import discover, failure
-from ingest.identify import identify
+from ingest.sources.folders import discover, failure
+from ingest.sources.identity import identify
 from ingest.types import Asset, Failure, Segment
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ where e is the text tower (all-MiniLM-L6-v2, mean-pooled, unit length). The netw
 classifiers lack some categories; which ones is not documented and was inferred from what each
 class responds to.
 
-*The sound head.* Softmax regression from the features of `encoder.towers.sound_labels` to the
+*The sound head.* Softmax regression from the features of `encoder.towers.sound.labels` to the
 names in ``scripts/sound_sources.tsv`` (recordings) and `sound_recipes` (made here). Each
 recording is used three times, twice with another speed, tilt, level and noise. Classes weigh by
 the root of their size.
@@ -41,9 +41,9 @@ from numpy.typing import NDArray
 
 from encoder.media.sound import load_sound
 from encoder.space import l2_normalize
-from encoder.towers.audio import AudioTower
 from encoder.towers.base import Tower
-from encoder.towers.sound_labels import sound_features, standardize, without
+from encoder.towers.sound.labels import sound_features, standardize, without
+from encoder.towers.sound.tower import AudioTower
 from encoder.types import Embeddings, Waveform
 
 HERE = Path(__file__).parent
@@ -218,9 +218,9 @@ def fit(
 def listener(bundle: Path, ucs: dict[str, NDArray[np.generic]]) -> AudioTower:
     """An audio tower that can hear, and has no sound head yet."""
     from encoder.runtime.onnx import OnnxSession
-    from encoder.towers.sound_labels import SoundHead, SoundLabels
-    from encoder.towers.speech import Speech
-    from encoder.towers.text import load
+    from encoder.towers.sound.labels import SoundHead, SoundLabels
+    from encoder.towers.sound.speech import Speech
+    from encoder.towers.text.tower import load
 
     columns = [ucs[f"ucs_columns_{head}"].astype(np.int64) for head in range(len(LACKING))]
     nothing = SoundHead(*[np.zeros(2 * 512 + 3 * 384, np.float32)] * 5)
@@ -234,8 +234,8 @@ def listener(bundle: Path, ucs: dict[str, NDArray[np.generic]]) -> AudioTower:
 def sound_network(folder: Path) -> Hear:
     """What the sound network alone hears, for a head that does without a speech model."""
     from encoder.runtime.onnx import OnnxSession
-    from encoder.towers.audio import cut, loud_frames
-    from encoder.towers.logmel import mel_power
+    from encoder.towers.sound.logmel import mel_power
+    from encoder.towers.sound.tower import cut, loud_frames
 
     session = OnnxSession(folder / "model.onnx", n_threads=1)
 
@@ -254,7 +254,7 @@ def sound_network(folder: Path) -> Hear:
 
 def text_encoder(folder: Path) -> Encode:
     """MiniLM, as a function."""
-    from encoder.towers.text import load
+    from encoder.towers.text.tower import load
 
     return _encode_with(load(folder, n_threads=1))
 

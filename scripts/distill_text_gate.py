@@ -16,8 +16,8 @@ from pathlib import Path
 
 from benchmarks.manuals import documented, topics
 from benchmarks.pairs import pairs
-from encoder.dsre.documents import Document, parted
-from encoder.dsre.tuning import Plan
+from encoder.dsre.fitting.documents import Document, parted
+from encoder.dsre.fitting.tuning import Plan
 from encoder.models.prepare.text_gate import distill_text
 from encoder.models.sources.bundle.gates import TEXT_GATE
 

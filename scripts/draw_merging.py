@@ -22,7 +22,7 @@ from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.models.sources.bundle.folder import fetch
 from encoder.models.sources.bundle.gates import TEXT_GATE
 from encoder.networks.bert import load_sentence_bert
-from encoder.towers.text import load_tokenizer
+from encoder.towers.text.tower import load_tokenizer
 
 TARGET = Path(__file__).parents[1] / "docs" / "merging.svg"
 PARAGRAPH = """The tide is the rise and fall of the sea that the moon and the sun cause. Twice a

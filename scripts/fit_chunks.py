@@ -19,8 +19,8 @@ from encoder.models.sources.bundle.gates import CHUNKS, TEXT_GATE
 from encoder.models.sparsity import word_vectors
 from encoder.runtime.onnx import OnnxSession
 from encoder.space import l2_normalize
-from encoder.towers.text import MAX_TOKENS, load_tokenizer
-from encoder.towers.windows import Ids, cut
+from encoder.towers.text.tower import MAX_TOKENS, load_tokenizer
+from encoder.towers.text.windows import Ids, cut
 from encoder.types import Embeddings
 
 _AT_LEAST = 300

@@ -6,7 +6,7 @@
 
 ``--image`` and ``--text`` are folders of the multilingual bundle's parts, made ready. The head is
 a ridge regression from EfficientNet-Lite2's logits and pooled features to captions in the text
-space (`encoder.towers.image_head`). Features are standardised, and each output of the network is
+space (`encoder.towers.picture.head`). Features are standardised, and each output of the network is
 scaled by 1/√d of its width, so that wide ones weigh no more. The target is the mean of a picture's
 captions less the mean of all pictures, and λ is 3 times the mean square of a picture's features.
 
@@ -36,9 +36,9 @@ from encoder.models.sources.bundle.kinds.conse import network
 from encoder.models.sources.bundle.kinds.e5 import open_e5
 from encoder.models.sources.bundle.kinds.image_head import HEAD
 from encoder.space import l2_normalize
-from encoder.towers.image import to_pixels
-from encoder.towers.image_head import ImageHead, features_of
-from encoder.towers.windowed_text import RoleTextTower, WindowedTextTower
+from encoder.towers.picture.head import ImageHead, features_of
+from encoder.towers.picture.tower import to_pixels
+from encoder.towers.text.windowed import RoleTextTower, WindowedTextTower
 from encoder.types import Embeddings
 from scripts import build_image_labels, captioned_pictures
 from scripts.captioned_pictures import OPEN_LICENCES, Captioned

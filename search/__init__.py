@@ -7,10 +7,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from search.deadline import Deadline
     from search.engine import SearchEngine
+    from search.query.deadline import Deadline
+    from search.query.terms import ItemEncoder
     from search.store.open import open_store
-    from search.terms import ItemEncoder
     from search.types import Explanation, Hit, Query, SearchResult, Term, TermScore, as_json
 
 _HOMES = {

@@ -12,24 +12,24 @@ import numpy as np
 from encoder.registry import registered_modalities
 from encoder.space import Space
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings
-from search.candidates import Finder, Pool
-from search.deadline import Deadline
-from search.diversity import diversify
-from search.explain import explain_hit
-from search.fusion import FusedQuery, fuse_terms
-from search.grouping import Group
 from search.latency import LatencyTracker
-from search.locations import shown_location
-from search.pages import Page, read_page
-from search.planner import Plan, plan
-from search.presentation import hit_of
-from search.progress import Progress
+from search.lexical.word_search import WordSearch
+from search.query.deadline import Deadline
+from search.query.pages import Page, read_page
+from search.query.planner import Plan, plan
+from search.query.progress import Progress
+from search.query.terms import ItemEncoder, embed_terms
+from search.ranking.candidates import Finder, Pool
+from search.ranking.diversity import diversify
+from search.ranking.explain import explain_hit
+from search.ranking.fusion import FusedQuery, fuse_terms
+from search.ranking.grouping import Group
+from search.ranking.locations import shown_location
+from search.ranking.presentation import hit_of
+from search.ranking.turns import take_turns
+from search.ranking.weak import Floors
 from search.store.base import LexicalIndex, VectorStore
-from search.terms import ItemEncoder, embed_terms
-from search.turns import take_turns
 from search.types import Explanation, Hit, Query, SearchResult
-from search.weak import Floors
-from search.word_search import WordSearch
 
 _THREADS = 16
 # So many of the hits before count when a page is to differ from them.

@@ -11,7 +11,7 @@ from celery.loaders.app import AppLoader
 from kombu import Queue
 
 from workers.config import Settings
-from workers.queues import CLASSES, PRIORITIES, queue_name
+from workers.jobs.queues import CLASSES, PRIORITIES, queue_name
 
 
 class SafeLoader(AppLoader):  # type: ignore[misc]  # Celery is not typed

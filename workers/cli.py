@@ -78,9 +78,9 @@ def anymodal() -> None:
 
 def main() -> None:
     """Run the command line; errors of the tree become one line and an exit code."""
-    from encoder.disk import disk_error
     from encoder.errors import AnymodalError, InputError
-    from workers.printable import guard_streams
+    from encoder.system.disk import disk_error
+    from workers.console.printable import guard_streams
 
     guard_streams()
     try:

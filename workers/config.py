@@ -39,7 +39,7 @@ class Settings(BaseSettings):
 
     shard_files: int = Field(default=96, ge=1)
     """How many texts or pictures one task takes, and how many times fewer sounds and films
-    (`workers.queues`): a second of work or so, beside which writing to the store is little."""
+    (`workers.jobs.queues`): a second of work or so, beside which writing to the store is little."""
 
     batch_segments: int = Field(default=64, ge=1)
     """How many segments are encoded at once."""

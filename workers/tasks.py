@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from workers import resources, retry
 from workers.app import app
-from workers.calibrating import Watch, alone_here
 from workers.config import Settings
-from workers.data_folder import shared_uploads
-from workers.messages import publish, shared_board
+from workers.jobs.messages import publish, shared_board
+from workers.jobs.recovery import retry
+from workers.pipeline.calibration import Watch, alone_here
+from workers.serving import resources
+from workers.serving.data_folder import shared_uploads
 
 _watch_here = Watch(alone_here)
 _watch_shared = Watch(lambda: shared_board().alone("calibration"))
@@ -26,9 +27,9 @@ def ingest_shard(
     """Ingest these files, and URLs of these hosts.
 
     Returns:
-        the report as JSON (`workers.reports.IngestReport`).
+        the report as JSON (`workers.pipeline.reports.IngestReport`).
     """
-    from workers.jobs import IngestJob
+    from workers.pipeline.ingest_job import IngestJob
 
     settings = Settings()
     try:
@@ -54,11 +55,11 @@ def ingest_shard(
 
 @app.task(bind=True, name="anymodal.run_shard", ignore_result=True)
 def run_shard(self: Any, job_id: str, shard_id: str) -> str:
-    """Run one shard of a job; what became of it, in a word (`workers.shards`)."""
+    """Run one shard of a job; what became of it, in a word (`workers.jobs.shards`)."""
     from billiard.exceptions import SoftTimeLimitExceeded
 
-    from workers import metrics, tracing
-    from workers.shards import ShardRun
+    from workers.jobs.shards import ShardRun
+    from workers.observe import metrics, tracing
 
     settings = Settings()
     board = shared_board()

@@ -17,8 +17,8 @@ import numpy as np
 from benchmarks.plain import torch_model
 from encoder import MultiModalEncoder
 from encoder.types import Embeddings, Item
-from workers import resources
 from workers.cli import anymodal
+from workers.serving import resources
 
 SETTINGS = {
     "ANYMODAL_API__BATCH_ITEMS": "1",

@@ -77,7 +77,7 @@ def _note_filled(folder: Path) -> None:
 def _made() -> str:
     """What another store would not fit."""
     from search.store.schema import SCHEMA_VERSION
-    from workers import resources
+    from workers.serving import resources
 
     return f"{resources.shared_encoder().space.fingerprint} schema {SCHEMA_VERSION}"
 
@@ -85,7 +85,7 @@ def _made() -> str:
 def _fill(store: str, n_segments: int) -> None:
     from benchmarks.segments import fill
     from search import open_store
-    from workers import resources
+    from workers.serving import resources
 
     tell(f"filling {store}")
     encoder = resources.shared_encoder()

@@ -14,8 +14,8 @@ from benchmarks.api.servers import serving
 from benchmarks.api.stores import filled_server
 from benchmarks.results import table
 from benchmarks.sections import Bar, Settings, report
-from search.api.answers import latency_ms, server_timing
-from search.api.metrics import Metrics
+from search.api.middleware.metrics import Metrics
+from search.api.responses.plain_values import latency_ms, server_timing
 from search.latency import LatencyTracker, StageTimer
 
 _COST = Bar(at_most=1)

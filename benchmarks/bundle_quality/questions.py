@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from benchmarks.bundle_quality.report import Figure, Subject
 from benchmarks.bundle_quality.sources import Repository
-from encoder.dsre.retrieval import search
+from encoder.dsre.fitting.retrieval import search
 from encoder.models.base import Model
 from encoder.models.open import load_model
 from encoder.models.sources.bundle.declaration import read_bundle

@@ -14,13 +14,13 @@ import numpy as np
 from benchmarks.bundle_quality.report import Figure, Subject
 from benchmarks.bundle_quality.sources import Repository
 from encoder.media.sound import load_sound
-from encoder.models.locations import cache_home
+from encoder.models.artifacts.locations import cache_home
 from encoder.models.sources.bundle.declaration import Bundle
 from encoder.models.sources.bundle.folder import fetch
 from encoder.models.sources.bundle.kinds.whisper import PART
-from encoder.towers.logmel import resample
-from encoder.towers.speech import Speech
-from encoder.towers.whisper import SAMPLING_RATE
+from encoder.towers.sound.logmel import resample
+from encoder.towers.sound.speech import Speech
+from encoder.towers.sound.whisper import SAMPLING_RATE
 
 COMMON_VOICE = Repository(
     "https://github.com/omnilingo/rsample-100-cv-corpus-6.1-2020-12-11",

@@ -22,8 +22,8 @@ from benchmarks.timing import Times, on_one_core, take_turns
 from encoder.models.sources.bundle.choices import parse_precision
 from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.models.sparsity import Sparsity
-from encoder.towers.sparse_text import SparseTextTower
-from encoder.towers.text import TextTower, load_tokenizer
+from encoder.towers.text.sparse import SparseTextTower
+from encoder.towers.text.tower import TextTower, load_tokenizer
 
 LENGTHS = (16, 32, 64, 96, 127, 128, 129, 144, 160, 192, 256, 384, 512)
 Forward = Callable[[list[Ids]], object]

@@ -12,15 +12,15 @@ from benchmarks.manuals import documented
 from benchmarks.results import table
 from benchmarks.sections import Bar, Settings, report, tell
 from encoder.dsre.chunks import pick
-from encoder.dsre.documents import Document
+from encoder.dsre.fitting.documents import Document
+from encoder.dsre.fitting.retrieval import Found, compare, search
 from encoder.dsre.predictor import Predictor, word_means
-from encoder.dsre.retrieval import Found, compare, search
 from encoder.models.sources.bundle.gates import CHUNKS
 from encoder.models.sparsity import word_vectors
 from encoder.runtime.onnx import OnnxSession
 from encoder.space import l2_normalize
-from encoder.towers.text import MAX_TOKENS, load_tokenizer
-from encoder.towers.windows import Ids, cut, pool
+from encoder.towers.text.tower import MAX_TOKENS, load_tokenizer
+from encoder.towers.text.windows import Ids, cut, pool
 from encoder.types import Embeddings
 
 TAUS = (0.6, 0.7, 0.75, 0.8)

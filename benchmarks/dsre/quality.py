@@ -26,12 +26,12 @@ from benchmarks.dsre.subjects import (
 )
 from benchmarks.results import table
 from benchmarks.sections import Bar, Settings, report, tell
-from encoder.dsre.documents import Document
-from encoder.dsre.retrieval import Found, compare, search
+from encoder.dsre.fitting.documents import Document
+from encoder.dsre.fitting.retrieval import Found, compare, search
 from encoder.runtime.onnx import OnnxSession
 from encoder.space import l2_normalize
-from encoder.towers.text import MAX_TOKENS as TOWER_TOKENS
-from encoder.towers.text import load_tokenizer
+from encoder.towers.text.tower import MAX_TOKENS as TOWER_TOKENS
+from encoder.towers.text.tower import load_tokenizer
 from encoder.types import Embeddings
 
 N_QUERIES = 5000
@@ -75,8 +75,8 @@ def twelve(settings: Settings) -> None:
     """bge-small with CLS pooling and preset J2, in torch."""
     import torch
 
+    from encoder.dsre.fitting.judge import embed
     from encoder.dsre.gatefile import GateFile
-    from encoder.dsre.judge import embed
     from encoder.dsre.network import SparseEncoder
     from encoder.dsre.settings import GateSettings, thresholds
 

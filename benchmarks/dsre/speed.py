@@ -35,7 +35,7 @@ from benchmarks.dsre.subjects import (
 from benchmarks.results import table
 from benchmarks.sections import Bar, Settings, report, tell
 from benchmarks.timing import Times, on_one_core, take_turns
-from encoder.dsre.cost import dense_flops, sparse_flops
+from encoder.dsre.fitting.cost import dense_flops, sparse_flops
 from encoder.dsre.gatefile import GateFile
 
 if TYPE_CHECKING:

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from benchmarks.manuals import documented
 from benchmarks.pairs import pairs
-from encoder.dsre.documents import Document
+from encoder.dsre.fitting.documents import Document
 from encoder.dsre.gatefile import GateFile
 from encoder.models.prepare.sparse_network import SPARSE_FLOAT, SPARSE_INT8, build, write
 from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.models.sources.bundle.folder import fetch
 from encoder.models.sources.bundle.gates import TEXT_GATE
 from encoder.runtime.onnx import OnnxSession
-from encoder.towers.text import load_tokenizer, pad
+from encoder.towers.text.tower import load_tokenizer, pad
 
 if TYPE_CHECKING:
     from torch import nn
@@ -62,7 +62,7 @@ def make_networks(model: SentenceBert, gate: GateFile, folder: Path) -> dict[str
     """All four ONNX forms of a network, written to ``folder``; on one thread."""
     from encoder.graphs.bert import lay_bert
     from encoder.networks.bert import arrays_of
-    from encoder.quant.dynamic import quantize_dynamic
+    from encoder.quant.integer.dynamic import quantize_dynamic
 
     bert = arrays_of(model)
     lay_bert(bert, folder / "dense.onnx")

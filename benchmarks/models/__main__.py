@@ -111,8 +111,8 @@ def _row(name: str, kind: str, who: str, cpu: Times, wall: Times, cosine: float)
 def _eager(source: Path) -> Mapping[str, Tower]:
     """The towers as sentence-transformers runs them."""
     from encoder.models import hub
-    from encoder.towers import hub as towers
-    from encoder.towers.hub_text import TextTower
+    from encoder.towers.hub import tower as towers
+    from encoder.towers.hub.text import TextTower
 
     _, joint, _ = hub.open_joint(str(source), None, "cpu")
     makers: Mapping[str, Callable[[], Tower]] = {

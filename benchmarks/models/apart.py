@@ -26,7 +26,7 @@ def apart(work: Callable[..., Any], *arguments: Any) -> Any:
 
 def prepare(source: Path, target: Path, precision: str) -> tuple[float, float]:
     """CPU-seconds, and the most memory that was held, in MB."""
-    from encoder.models.prepare.hub import prepare_hub
+    from encoder.models.prepare.hub.prepare import prepare_hub
 
     target.mkdir()
     start = process_time()

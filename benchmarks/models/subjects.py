@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import transformers
 
-from encoder.models.prepare.hub_samples import picture, sound
+from encoder.models.prepare.hub.samples import picture, sound
 from tests.unit.encoder.models import tiny
 
 _BASE = {

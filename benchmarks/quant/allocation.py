@@ -18,14 +18,14 @@ from benchmarks.quant import subjects
 from benchmarks.quant.subjects import Subject
 from benchmarks.results import table
 from benchmarks.sections import Settings, report, tell
-from encoder.quant.allocation import allocate
-from encoder.quant.export import float_twin
-from encoder.quant.fit import quantize
+from encoder.quant.allocation.allocate import allocate
+from encoder.quant.allocation.sharing import attention_groups
+from encoder.quant.export.quantized_onnx import float_twin
+from encoder.quant.fitting.fit import quantize
 from encoder.quant.layers import find_layers
 from encoder.quant.quantizer import Quantizer
-from encoder.quant.report import SensitivityReport
+from encoder.quant.report.report import SensitivityReport
 from encoder.quant.schemes import INT8, Scheme
-from encoder.quant.sharing import attention_groups
 
 Schemes = dict[str, Scheme]
 WIDTHS = (4.0, 4.5, 5.0, 6.0)

@@ -81,16 +81,18 @@ def _on_torch(model: Model) -> Model:
     """The same towers around torch networks."""
     import torch
 
-    from encoder.models.prepare.bundle_networks import load_network
+    from encoder.models.prepare.bundle.networks import load_network
     from encoder.models.sources.bundle.declaration import read_bundle
     from encoder.models.sources.bundle.folder import location
     from encoder.models.sources.bundle.kinds.aisfx import audio_tower
     from encoder.models.sources.bundle.kinds.conse import image_labels
     from encoder.models.sources.bundle.tables import IMAGE_LABELS, SOUND_LABELS
     from encoder.runtime.torch import TorchSession
-    from encoder.towers import audio, image, text
     from encoder.towers.lazy import LazyTower
-    from encoder.towers.speech import Speech
+    from encoder.towers.picture import tower as image
+    from encoder.towers.sound import tower as audio
+    from encoder.towers.sound.speech import Speech
+    from encoder.towers.text import tower as text
 
     torch.set_num_threads(1)
     folder = location(read_bundle("english"))

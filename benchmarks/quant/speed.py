@@ -22,7 +22,7 @@ from benchmarks.quant.subjects import calibration_pictures, calibration_texts, t
 from benchmarks.results import table
 from benchmarks.sections import Bar, Settings, report, tell
 from benchmarks.timing import Times, on_one_core, take_turns
-from encoder.models.prepare.bundle_networks import load_network
+from encoder.models.prepare.bundle.networks import load_network
 
 BASELINE = "torch fp32 eager"
 FLOATS = ("torch.compile fp32", "ONNX Runtime fp32", "OpenVINO fp32", BASELINE)

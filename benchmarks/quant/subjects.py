@@ -29,12 +29,12 @@ from benchmarks.quant.judge import (
 )
 from benchmarks.sections import Settings
 from encoder.media.image import load_image
-from encoder.models.prepare.bundle_networks import load_network
+from encoder.models.prepare.bundle.networks import load_network
 from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.models.sources.bundle.folder import location
-from encoder.quant.calibration import CalibrationData, batch_items
-from encoder.quant.divergence import Objective
-from encoder.towers.text import MAX_TOKENS, load_tokenizer, pad
+from encoder.quant.sensitivity.calibration import CalibrationData, batch_items
+from encoder.quant.sensitivity.divergence import Objective
+from encoder.towers.text.tower import MAX_TOKENS, load_tokenizer, pad
 
 _TEXTS_PER_BATCH = 16
 _PICTURES_PER_BATCH = 5

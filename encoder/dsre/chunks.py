@@ -1,6 +1,6 @@
 """Which windows of a long document must be encoded. Pure.
 
-A document beyond the network's window is cut into windows (`encoder.towers.windows`), and its
+A document beyond the network's window is cut into windows (`encoder.towers.text.windows`), and its
 embedding is their mean. The chunk gate predicts each window's embedding from its words alone and
 lets near windows share one: greedy k-centre (Gonzalez 1985) takes windows until each is near to
 one that is encoded.

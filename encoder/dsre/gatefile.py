@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.dsre.deltas import DOWN, UP, Deltas, digest
+from encoder.dsre.fitting.deltas import DOWN, UP, Deltas, digest
 from encoder.dsre.settings import GateSettings
 from encoder.errors import ModelError
 
@@ -29,7 +29,7 @@ class GateFile:
         rarity: see `encoder.dsre.idf.token_rarity`; uint8 [vocab_size].
         settings: thresholds, protection, floor, shortest text.
         facts: for readers: the model, the corpus, the measured loss. Not part of the identity.
-        deltas: what `encoder.dsre.distill` adds to the weights; none of a calibrated gate.
+        deltas: what `encoder.dsre.fitting.distill` adds to the weights; none of a calibrated gate.
     """
 
     rarity: NDArray[np.uint8]

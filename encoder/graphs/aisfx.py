@@ -9,7 +9,7 @@ import numpy as np
 from encoder.errors import ModelError
 from encoder.graphs.convolutions import linear, normalized_conv
 from encoder.graphs.pth import Tensors, read_tensors
-from encoder.quant.graph import Graph
+from encoder.quant.export.graph_builder import Graph
 
 CHANNELS = (64, 128, 256, 512)
 POOLS = (2, 2, 2, 1)
@@ -55,7 +55,7 @@ def _check(path: Path, weights: Tensors) -> None:
 def lay_aisfx(weights: Tensors, target: Path) -> None:
     """Write the network.
 
-    Input: ``blocks`` float32 [n, frames, bands], scaled as `encoder.towers.logmel.scale` does.
+    Input: ``blocks`` float32 [n, frames, bands], scaled as `logmel.scale` does.
     Outputs: ``features`` [n, 512], and the logits of each head of `HEADS`.
 
     Args:

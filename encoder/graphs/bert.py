@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.graphs.packed import PackedTable, lay_rows
-from encoder.quant.graph import Graph
+from encoder.quant.export.graph_builder import Graph
 
 Array32 = NDArray[np.float32]
 Value = TypeVar("Value")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from encoder.graphs.pth import Tensors
-from encoder.quant.graph import Graph
+from encoder.quant.export.graph_builder import Graph
 
 
 def normalized_conv(

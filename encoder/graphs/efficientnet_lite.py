@@ -12,7 +12,7 @@ import numpy as np
 from encoder.errors import ModelError
 from encoder.graphs.convolutions import linear, normalized_conv
 from encoder.graphs.pth import Tensors
-from encoder.quant.graph import Graph
+from encoder.quant.export.graph_builder import Graph
 
 NORM_EPS = 1e-3
 STEM_CHANNELS = 32

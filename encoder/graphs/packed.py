@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.quant.graph import Graph
+from encoder.quant.export.graph_builder import Graph
 
 _ZERO = 8
 _LOW, _BITS = 15, 4

@@ -1,6 +1,6 @@
 """Open a hub model that was exported: towers over graphs, without torch.
 
-The folder holds ``exported.json`` beside the graphs: what `encoder.models.prepare.hub` found out
+The folder holds ``exported.json`` beside the graphs: what `hub.prepare` found out
 about the model. Nothing is loaded before it is used.
 """
 
@@ -19,7 +19,7 @@ from encoder.models.precision import open_shared, side_by_side
 from encoder.runtime.base import Session
 from encoder.space import Space
 from encoder.towers.base import Tower
-from encoder.towers.exported_media import (
+from encoder.towers.exported.media import (
     ExportedImageTower,
     ExportedSoundTower,
     ExportedVideoTower,
@@ -28,7 +28,7 @@ from encoder.towers.exported_media import (
     SoftTokens,
     TextHead,
 )
-from encoder.towers.exported_text import ExportedTextTower, TextFormat, TextGraph
+from encoder.towers.exported.text import ExportedTextTower, TextFormat, TextGraph
 from encoder.towers.lazy import LazyTower
 from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, TEXT, VIDEO, Modality, Role
 
@@ -45,7 +45,7 @@ def open_exported(
     shared: bool = True,
     graphs: Mapping[str, Path] | None = None,
 ) -> Model:
-    """Open the folder that `encoder.models.prepare.hub.prepare_hub` wrote.
+    """Open the folder that `encoder.models.prepare.hub.prepare.prepare_hub` wrote.
 
     Args:
         folder: with ``exported.json`` and the graphs.
@@ -159,14 +159,14 @@ class _Files:
         return TextHead(session, self._text_graph, SoftTokens(**facts["roles"][role]))
 
     def _image(self, role: Role) -> ExportedImageTower:
-        from encoder.towers.processors import open_pictures
+        from encoder.towers.exported.processors import open_pictures
 
         facts = self._facts[IMAGE]
         read = open_pictures(self._folder / facts["processor"], facts["inputs"], facts["options"])
         return ExportedImageTower(read, self._head(IMAGE, role))
 
     def _audio(self, role: Role) -> ExportedSoundTower:
-        from encoder.towers.processors import open_sounds
+        from encoder.towers.exported.processors import open_sounds
 
         facts = self._facts[AUDIO]
         read = open_sounds(self._folder / facts["processor"], facts["inputs"], facts["options"])
@@ -176,7 +176,7 @@ class _Files:
         )
 
     def _video(self, role: Role) -> ExportedVideoTower:
-        from encoder.towers.processors import open_pictures
+        from encoder.towers.exported.processors import open_pictures
 
         facts = self._facts[VIDEO]
         read = open_pictures(self._folder / facts["processor"], facts["inputs"], facts["options"])

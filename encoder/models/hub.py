@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from encoder.errors import ModelError
-from encoder.extras import require
 from encoder.models.base import Model
-from encoder.models.prepare.hub_gate import text_network
+from encoder.models.prepare.hub.gate import text_network
 from encoder.models.sources.hub_files import check_files, fetch, hash_files
 from encoder.models.sources.prompts import Prompts
 from encoder.space import Space
-from encoder.towers import hub as towers
+from encoder.system.extras import require
 from encoder.towers.base import Tower
-from encoder.towers.hub_merging import MergingForward
-from encoder.towers.hub_text import TextTower
+from encoder.towers.hub import tower as towers
+from encoder.towers.hub.merging import MergingForward
+from encoder.towers.hub.text import TextTower
 from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, TEXT, VIDEO, Modality
 
 if TYPE_CHECKING:

@@ -87,7 +87,8 @@ def _load_prepared(
     if enable_dsre not in (False, "auto"):
         asked["enable_dsre"] = enable_dsre
     if not asked:
-        from encoder.models import prepared, quantized
+        from encoder.models import quantized
+        from encoder.models.artifacts import prepared
 
         if folder := quantized.folder_named(quantization):
             return quantized.load(spec, folder, n_threads)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from encoder.errors import ModelError
 from encoder.models import tower_folder
-from encoder.models.locations import machine_cache
+from encoder.models.artifacts.locations import machine_cache
 from encoder.runtime.side_by_side import SideBySide
 
 if TYPE_CHECKING:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from encoder.errors import ModelError
-from encoder.models import prepared, tower_folder
-from encoder.models.artifact import Artifact
+from encoder.models import tower_folder
+from encoder.models.artifacts import prepared
+from encoder.models.artifacts.artifact import Artifact
+from encoder.models.artifacts.in_use import hold
 from encoder.models.base import Model
 from encoder.models.exported import open_exported, read_facts
-from encoder.models.in_use import hold
 from encoder.models.sources.located import is_of
 from encoder.models.spec import ModelSpec
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.dsre.cost import Shape
+from encoder.dsre.fitting.cost import Shape
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.predictor import Predictor, word_means
 from encoder.errors import InputError, ModelError
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from encoder.models.precision import Precision
     from encoder.runtime.base import Session
     from encoder.runtime.onnx_profile import ProfiledSession
-    from encoder.towers.sparse_text import SparseNetwork
-    from encoder.towers.windowed_text import ChunkGate
+    from encoder.towers.text.sparse import SparseNetwork
+    from encoder.towers.text.windowed import ChunkGate
     from encoder.types import Embeddings
 
 Wish: TypeAlias = bool | str | Mapping[str, Any]
@@ -118,7 +118,7 @@ class Sparsity:
         """
         if self.chunks is None or self.predictor is None:
             return None
-        from encoder.towers.windowed_text import ChunkGate
+        from encoder.towers.text.windowed import ChunkGate
 
         rarity = self.gate.rarity
         predictor, words = Predictor.load(self.predictor), word_vectors(weights)
@@ -138,7 +138,7 @@ class Sparsity:
 
         Opening it raises a ModelError if it cannot be made or run.
         """
-        from encoder.towers.sparse_text import SparseNetwork
+        from encoder.towers.text.sparse import SparseNetwork
 
         def path() -> Path:
             name = SPARSE_INT8 if precision.int8 else SPARSE_FLOAT

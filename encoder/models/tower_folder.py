@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from encoder.errors import ModelError
-from encoder.models.hashing import sha256_of
+from encoder.models.artifacts.hashing import sha256_of
 
 MANIFEST = "manifest.json"
 ONNX = "model.onnx"

@@ -49,7 +49,7 @@ class Aisfx(nn.Module):
         """Hear blocks of sound.
 
         Args:
-            blocks: float32 [n, frames, bands], scaled as `encoder.towers.logmel.scale` does.
+            blocks: float32 [n, frames, bands], scaled as `encoder.towers.sound.logmel.scale` does.
 
         Returns:
             Features [n, 512], and the logits of each of `HEADS` [n, n_classes].

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from encoder.errors import ModelError
-from encoder.quant.folding import fold
+from encoder.quant.fitting.folding import fold
 from encoder.quant.layers import put, quantized_modules
 from encoder.quant.schemes import Scheme
 from encoder.quant.weights import PackedWeight

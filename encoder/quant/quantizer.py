@@ -14,30 +14,30 @@ from typing import TYPE_CHECKING, Any, Literal
 from torch import Tensor, nn
 
 from encoder.errors import InputError
-from encoder.quant.allocation import Allocation, allocate
-from encoder.quant.budget import parse_budget
-from encoder.quant.calibration import Batch, CalibrationData, run
-from encoder.quant.divergence import Objective, divergence
-from encoder.quant.fit import quantize
-from encoder.quant.folding import folded
+from encoder.quant.allocation.allocate import Allocation, allocate
+from encoder.quant.allocation.budget import parse_budget
+from encoder.quant.allocation.patterns import pinned
+from encoder.quant.allocation.sharing import attention_groups
+from encoder.quant.fitting.fit import quantize
+from encoder.quant.fitting.folding import folded
 from encoder.quant.layers import some_layers, unsupported
-from encoder.quant.noise import noise
-from encoder.quant.patterns import pinned
-from encoder.quant.progress import progress_bar
 from encoder.quant.quantized import (
     QuantizationFacts,
     QuantizedModel,
     load_quantized,
     model_nbytes,
 )
+from encoder.quant.report.progress import progress_bar
 from encoder.quant.schemes import FP32, Scheme
-from encoder.quant.sensitivity import analyze, choose_objective
-from encoder.quant.sharing import attention_groups
+from encoder.quant.sensitivity.calibration import Batch, CalibrationData, run
+from encoder.quant.sensitivity.divergence import Objective, divergence
+from encoder.quant.sensitivity.measured import analyze, choose_objective
+from encoder.quant.sensitivity.noise import noise
 
 if TYPE_CHECKING:
-    from encoder.quant.export import ExportReport
-    from encoder.quant.report import SensitivityReport
-    from encoder.quant.tuning import Rates
+    from encoder.quant.export.quantized_onnx import ExportReport
+    from encoder.quant.fitting.tuning import Rates
+    from encoder.quant.report.report import SensitivityReport
 
 Config = str | Scheme | Mapping[str, str | Scheme]
 AUTO_LOSS = 0.003
@@ -191,7 +191,7 @@ class Quantizer:
         n_steps: int = 300,
         rates: Rates | None = None,
     ) -> QuantizedModel:
-        """Train what `apply` made towards the original's output; see `encoder.quant.tuning`.
+        """Train what `apply` made towards the original's output; see `fitting.tuning`.
 
         Minutes instead of seconds, for the last few tenths: of use below about five bits. It
         needs varied data, thousands of texts or pictures in random crops: on a few dozen it
@@ -207,7 +207,7 @@ class Quantizer:
         Raises:
             InputError: nothing was applied yet, there is no calibration data, no batches.
         """
-        from encoder.quant.tuning import tune
+        from encoder.quant.fitting.tuning import tune
 
         if self._quantized is None:
             raise InputError("tune", got="no quantized model", wanted="apply() before it")
@@ -238,7 +238,7 @@ class Quantizer:
         example: Batch | None = None,
         dynamic_axes: Mapping[str, Sequence[int]] | None = None,
     ) -> ExportReport:
-        """Write what `apply` made as ONNX; see `encoder.quant.export.export_onnx`.
+        """Write what `apply` made as ONNX; see `encoder.quant.export.quantized_onnx.export_onnx`.
 
         Args:
             path: the ``.onnx`` file.
@@ -249,7 +249,7 @@ class Quantizer:
         Raises:
             InputError: nothing was applied yet, no example, or a scheme the target cannot take.
         """
-        from encoder.quant.export import export_onnx
+        from encoder.quant.export.quantized_onnx import export_onnx
 
         if self._quantized is None:
             raise InputError("export_onnx", got="no quantized model", wanted="apply() before it")

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from encoder.quant.calibration import Batch, forward
+from encoder.quant.sensitivity.calibration import Batch, forward
 
 _LISTS = (nn.ModuleList, nn.ModuleDict, nn.Sequential)
 """Their modules have places, which must not move."""

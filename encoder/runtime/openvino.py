@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from encoder import extras
 from encoder.errors import ModelError
 from encoder.runtime.base import Array
+from encoder.system import extras
 
 
 def is_installed() -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from encoder.towers.listening import Heard, is_listening, listening, tell
-from encoder.towers.text_stats import TextStats, counting, is_counted, join, pass_on
+from encoder.towers.sound.listening import Heard, is_listening, listening, tell
+from encoder.towers.text.stats import TextStats, counting, is_counted, join, pass_on
 from encoder.types import Embeddings
 
 

@@ -11,10 +11,10 @@ from encoder.errors import CorruptMediaError
 from encoder.media.container import StreamFacts, probe
 from encoder.media.video import stream_frames
 from encoder.types import IMAGE
-from ingest.ahead import ahead
 from ingest.config import IngestConfig
 from ingest.decode.audio import check_container, container_metadata, sound_segments
 from ingest.dedup import keep_frames
+from ingest.isolate.read_ahead import ahead
 from ingest.limits import check
 from ingest.types import Asset, Fact, Segment
 

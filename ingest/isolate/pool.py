@@ -10,9 +10,9 @@ from pathlib import Path
 from threading import Lock
 
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO
-from ingest.clock import Clock
 from ingest.config import IngestConfig
 from ingest.decode.header import Header
+from ingest.decode.time_limit import Clock
 from ingest.isolate import wire
 from ingest.isolate.process import DecoderProcess
 from ingest.sniff import Kind

@@ -11,9 +11,9 @@ from contextlib import suppress
 from time import perf_counter
 from typing import Any, TypeVar
 
-from encoder import children
 from encoder.errors import CorruptMediaError, MediaError, MediaLimitError
-from ingest.clock import Clock
+from encoder.system import children
+from ingest.decode.time_limit import Clock
 from ingest.errors import DecoderProcessError
 from ingest.isolate import wire
 from ingest.isolate.channel import Channel, Message

@@ -1,1 +1,1 @@
-"""Search over HTTP: `create_app` makes the application, `workers.serve` composes its parts."""
+"""Search over HTTP. `create_app` makes the application from parts that `workers` composes."""

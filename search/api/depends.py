@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from search.api.models import ErrorAnswer
+from search.api.schemas import ErrorAnswer
 from search.api.services import Services
 
 

@@ -15,7 +15,7 @@ from encoder.errors import (
     MediaLimitError,
     UnsupportedMediaError,
 )
-from search.api.refusal import (
+from search.api.requests.refusal import (
     ContentTypeError,
     ForbiddenError,
     HeadTooLargeError,
@@ -122,7 +122,7 @@ def error_answer(error: Exception, *, joined: bool = False) -> JSONResponse:
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Turn errors into answers; what nobody foresaw is for `search.api.edge`."""
+    """Turn errors into answers; what nobody foresaw is for `search.api.middleware.edge`."""
     from fastapi.exceptions import RequestValidationError
     from pydantic import ValidationError
     from starlette.exceptions import HTTPException

@@ -10,9 +10,9 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 
-from search.api.auth import COOKIE, scope_of
-from search.api.models import SearchRequest
+from search.api.access.auth import COOKIE, scope_of
 from search.api.openai.requests import EmbeddingsRequest
+from search.api.schemas import SearchRequest
 from search.api.services import Services
 
 _REF = "#/components/schemas/{model}"

@@ -1,4 +1,4 @@
-"""What the API needs from the rest of the system; `workers.serve` gives it."""
+"""What the API needs from the rest of the system; `workers.serving.composition` gives it."""
 
 from __future__ import annotations
 

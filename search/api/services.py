@@ -8,20 +8,20 @@ from threading import Event
 from time import time
 from typing import TYPE_CHECKING
 
+from search.api.uploads import UploadFolder
+from search.batching.lru import ByteCache
 from search.engine import SearchEngine
 from search.latency import LatencyTracker
-from search.lru import ByteCache
+from search.query.terms import ItemEncoder
 from search.store.base import VectorStore
-from search.terms import ItemEncoder
-from search.uploads import UploadFolder
 
 if TYPE_CHECKING:
+    from search.api.access.auth import Access
     from search.api.access.sessions import Sessions
-    from search.api.auth import Access
     from search.api.config import ApiConfig
-    from search.api.metrics import Metrics
+    from search.api.middleware.bounded_threads import Workbench
+    from search.api.middleware.metrics import Metrics
     from search.api.ports import Decoder, Jobs, TokenReader
-    from search.api.workbench import Workbench
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ not by one for each. Within a modality the order is that of the cosines.
 Of a modality whose segments have several vectors, each row has constants of its own.
 
 Each row names the constants it was written with, so that a store can change to others while it is
-searched: see `search.store.milvus_calibration`.
+searched: see `search.store.milvus.calibration`.
 """
 
 from __future__ import annotations

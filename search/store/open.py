@@ -59,7 +59,7 @@ def open_store(
     target = store_target(uri)
     if not create and isinstance(target, Path):
         check_store(target)
-    from search.store.milvus import MilvusStore
+    from search.store.milvus.store import MilvusStore
 
     return MilvusStore(
         target,
@@ -87,7 +87,7 @@ def stored_spaces(uri: str | None, prefix: str = "anymodal") -> list[str]:
     if isinstance(target, Path):
         # Lite has a folder for each collection; they can be seen while another process holds it.
         return spaces_among([path.name for path in (target / "collections").glob("*")], prefix)
-    from search.store.milvus_link import MilvusLink
+    from search.store.milvus.link import MilvusLink
 
     link = MilvusLink(target, timeout_s=30.0, connect_timeout_s=10.0)
     try:

@@ -9,8 +9,8 @@ from typing import Protocol
 from encoder.types import TEXT
 from search.lexical import holds, terms
 from search.store.checks import words_of
-from search.store.milvus_link import MilvusLink
-from search.store.milvus_rows import MilvusRows, among_assets
+from search.store.milvus.link import MilvusLink
+from search.store.milvus.rows import MilvusRows, among_assets
 from search.store.schema import WORDS, Collection, scored_from_dict
 from search.types import ScoredSegment, SegmentRow
 

@@ -29,7 +29,7 @@ def test_the_image_is_small_and_runs_as_nobody(
     record_property("image_gb", round(image["Size"] / 1e9, 2))
     assert image["Size"] < _LIMIT_BYTES
     assert image["Config"]["User"] == "10001:10001"
-    assert "workers.health" in str(image["Healthcheck"])
+    assert "workers.serving.health" in str(image["Healthcheck"])
 
 
 def test_all_services_are_healthy(stack: Stack) -> None:

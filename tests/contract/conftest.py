@@ -15,8 +15,8 @@ from pymilvus import MilvusClient
 
 from benchmarks.milvus_server import MilvusServer
 from search.store.base import VectorStore
+from search.store.lite.shared import Served, served
 from search.store.open import open_store
-from search.store.shared import Served, served
 from tests.contract.rows import CALIBRATION, DIM, SPACE
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +27,7 @@ DURABLE = ["lite", "lite_server", pytest.param("milvus_server", marks=pytest.mar
 def lite_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A Milvus Lite that another process serves, as `anymodal up` does."""
     folder = tmp_path_factory.mktemp("shared") / "store"
-    words = [sys.executable, "-m", "search.store.shared", str(folder), "0"]
+    words = [sys.executable, "-m", "search.store.lite.shared", str(folder), "0"]
     process = subprocess.Popen(words, cwd=ROOT)
     while not (server := served(folder)):
         assert process.poll() is None

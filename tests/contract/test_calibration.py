@@ -17,11 +17,11 @@ import pytest
 from encoder.space import Calibration, l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO
 from search.errors import ReadOnlyStoreError, StoreError
-from search.store import milvus_calibration
 from search.store.base import VectorStore
 from search.store.calibrated import number_of
 from search.store.memory import MemoryStore
-from search.store.milvus import MilvusStore
+from search.store.milvus import calibration as milvus_calibration
+from search.store.milvus.store import MilvusStore
 from search.store.open import open_store
 from tests.contract.conftest import ROOT, Opener
 from tests.contract.rows import (

@@ -10,8 +10,8 @@ import pytest
 
 from encoder.space import Calibration
 from encoder.types import IMAGE
-from search.api.job_status import job_status
 from search.api.ports import Jobs, JobStatus
+from search.api.responses.job_status import job_status
 from search.errors import (
     SpaceMismatchError,
     StoreError,
@@ -20,7 +20,7 @@ from search.errors import (
 )
 from search.store.base import VectorStore
 from search.store.memory import MemoryStore
-from search.store.milvus import MilvusStore
+from search.store.milvus.store import MilvusStore
 from search.store.schema import ASSETS
 from tests.contract.conftest import Opener
 from tests.contract.rows import (

@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from encoder.types import AUDIO, TEXT
-from search.store import mirrored_words
 from search.store.base import LexicalIndex, VectorStore
 from search.store.memory import MemoryStore
+from search.store.milvus import mirrored_words
 from search.types import SegmentRow
 from tests.contract.conftest import Opener
 from tests.contract.rows import DIM, asset, names, segment, vectors

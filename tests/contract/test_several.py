@@ -15,10 +15,11 @@ import pytest
 from encoder.errors import InputError
 from encoder.space import UNCALIBRATED, Calibration, l2_normalize
 from encoder.types import IMAGE, TEXT, Embeddings, Modality
-from search.store import milvus_calibration, milvus_search
 from search.store.base import VectorStore
 from search.store.memory import MemoryStore
-from search.store.milvus import MilvusStore
+from search.store.milvus import calibration as milvus_calibration
+from search.store.milvus import search as milvus_search
+from search.store.milvus.store import MilvusStore
 from search.store.open import open_store
 from search.types import AssetRow, SegmentRow
 from tests.contract.conftest import ROOT, Opener

@@ -12,7 +12,7 @@ import pytest
 from encoder.errors import InputError
 from encoder.space import l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO
-from search.rounds import RoundExecutor
+from search.batching.greenlet_rounds import RoundExecutor
 from search.store.base import VectorStore
 from search.store.memory import MemoryStore
 from search.store.schema import MAX_SNIPPET_BYTES

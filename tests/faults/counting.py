@@ -8,7 +8,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from search.store.milvus import MilvusStore
+from search.store.milvus.store import MilvusStore
 from search.store.open import open_store
 from search.store.schema import ASSETS, LOCATIONS, segment_id
 from search.types import row_key

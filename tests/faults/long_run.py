@@ -14,9 +14,9 @@ from pathlib import Path
 from encoder import MultiModalEncoder
 from ingest import IngestConfig
 from search.store.open import open_store
-from workers.allocator import share_pools
-from workers.jobs import IngestJob, in_chunks
-from workers.reports import IngestReport
+from workers.pipeline.ingest_job import IngestJob, in_chunks
+from workers.pipeline.reports import IngestReport
+from workers.serving.allocator import share_pools
 
 _SHARD_FILES = 50
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -34,7 +34,7 @@ def resident_mb() -> float:
 
 
 def main(folder: str, store_uri: str) -> None:
-    share_pools()  # as `workers.resources` does
+    share_pools()  # as `workers.serving.resources` does
     encoder = MultiModalEncoder(quantization="int8")
     store = open_store(store_uri, encoder.space.fingerprint, encoder.embed_dim)
     job = IngestJob(encoder, store, IngestConfig(isolate=True))

@@ -22,15 +22,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from encoder.disk import RESERVE_BYTES
+from encoder.system.disk import RESERVE_BYTES
 from tests.faults.cluster import Cluster, running, wait_for
 from tests.faults.counting import Tally, count
 from tests.faults.disk import Disk, small_disk
 from tests.faults.files import expected, make_media
 from tests.faults.strikes import STRIKES, Scene
 from tests.faults.uploads import Api, upload_all
-from workers.board import JobBoard
-from workers.watch import report_of
+from workers.console.job_progress import report_of
+from workers.jobs.board import JobBoard
 
 __all__ = ["KINDS", "Round", "check", "make_media", "play", "running"]
 

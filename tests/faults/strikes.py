@@ -17,7 +17,7 @@ from search.store.open import open_store
 from tests.faults.cluster import Cluster, Part, answers, wait_for
 from tests.faults.disk import Disk
 from tests.faults.tiny_worker import DIM, SPACE
-from workers.board import JobBoard
+from workers.jobs.board import JobBoard
 
 _RECOVERY_S = 15.0
 

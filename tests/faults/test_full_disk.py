@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from encoder import disk as rules
 from encoder.errors import DiskError
+from encoder.system import disk as rules
 from encoder.types import IMAGE, TEXT
 from ingest.config import IngestConfig
 from search.store.open import open_store
 from tests.contract.rows import DIM, SPACE, asset, segment, vectors
 from tests.faults.cluster import BIN, ROOT, SharedFolder
 from tests.faults.disk import Disk, small_disk
-from workers.decoding import QueryDecoder
+from workers.serving.query_media import QueryDecoder
 
 N_FILES = 240
 RESERVE_MB = rules.RESERVE_BYTES / 2**20
@@ -156,7 +156,7 @@ def test_a_folder_that_is_shared_is_read_anew_after_its_disk_ran_full(disk: Disk
 
 def test_a_folder_on_a_read_only_disk_is_not_shared(disk: Disk) -> None:
     disk.read_only()
-    command = [sys.executable, "-m", "search.store.shared", disk.folder / "store", "0"]
+    command = [sys.executable, "-m", "search.store.lite.shared", disk.folder / "store", "0"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
     assert "Read-only file system" in done.stderr

@@ -15,8 +15,8 @@ from search.store.open import open_store
 from tests.faults.cluster import Cluster, answers, wait_for
 from tests.faults.rounds import check, make_media, running
 from tests.faults.tiny_worker import DIM, SPACE
-from workers.board import JobBoard
 from workers.config import Settings
+from workers.jobs.board import JobBoard
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from benchmarks.milvus_server import free_port
 from tests.faults.cluster import Cluster, wait_for
 from tests.faults.collector import Collector, collecting
 from tests.faults.rounds import make_media, running
-from workers.board import JobBoard
+from workers.jobs.board import JobBoard
 
 PORT = free_port()
 GRPC = re.compile(r"[IWEF]\d{4} [\d:.]+ +\d+ \w+\.cc:\d+\]")  # writes to stderr by itself, in C

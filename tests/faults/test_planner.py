@@ -12,8 +12,8 @@ import pytest
 
 from tests.faults.cluster import Cluster, wait_for
 from tests.faults.rounds import check, make_media, running
-from workers.board import JobBoard
-from workers.watch import report_of
+from workers.console.job_progress import report_of
+from workers.jobs.board import JobBoard
 
 N_FILES = 32
 

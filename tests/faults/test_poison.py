@@ -12,7 +12,7 @@ from ingest import IngestConfig, discover, isolate
 from ingest.isolate import pool
 from search.store.memory import MemoryStore
 from tests.poison import FINE, make_poison, neighbours
-from workers.jobs import IngestJob
+from workers.pipeline.ingest_job import IngestJob
 
 MEMORY = 1_000_000_000
 CONFIG = IngestConfig(

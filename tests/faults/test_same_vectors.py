@@ -13,7 +13,7 @@ from PIL import Image
 
 from encoder import MultiModalEncoder
 from encoder.config import EncoderConfig
-from encoder.models.locations import cache_home
+from encoder.models.artifacts.locations import cache_home
 from examples.speech import Speaker
 from ingest import IngestConfig
 from search.store.base import VectorStore
@@ -22,7 +22,7 @@ from search.store.open import open_store
 from tests.faults.cluster import BIN
 from tests.faults.rounds import running
 from tests.media import picture, tone
-from workers.jobs import IngestJob
+from workers.pipeline.ingest_job import IngestJob
 
 Vectors = Mapping[str, NDArray[np.float32]]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.faults.cluster import Cluster, wait_for
 from tests.faults.rounds import running
-from workers.board import JobBoard
+from workers.jobs.board import JobBoard
 
 
 def notes(folder: Path, n: int, **others: str) -> Path:

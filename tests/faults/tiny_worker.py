@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from encoder.space import Space, l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Role, Waveform
-from workers import resources
 from workers.cli import anymodal
+from workers.serving import resources
 
 DIM = 32
 SPACE = Space(DIM, {"model": "tiny"})

@@ -15,7 +15,7 @@ import pytest
 
 from tests.integration.conftest import ANYMODAL, Run
 from tests.integration.test_serve import serving
-from workers.beside.place import socket_path
+from workers.serving.beside.place import socket_path
 
 
 @pytest.fixture

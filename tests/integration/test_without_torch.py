@@ -17,7 +17,7 @@ import pytest
 import soundfile
 import soxr
 
-from encoder.models.locations import cache_home
+from encoder.models.artifacts.locations import cache_home
 from encoder.models.prepare.sparse_network import SPARSE_INT8
 from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.models.sources.bundle.folder import bundle_folder, location

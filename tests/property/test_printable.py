@@ -16,10 +16,10 @@ from rich.console import Console
 from encoder.types import TEXT
 from ingest.types import Failure
 from search.types import Hit, SearchResult
-from workers import output
-from workers.logs import JsonFormatter, TextFormatter
-from workers.printable import SafeStream, one_line, printable, safe_json
-from workers.reports import IngestReport
+from workers.console import output
+from workers.console.printable import SafeStream, one_line, printable, safe_json
+from workers.observe.logs import JsonFormatter, TextFormatter
+from workers.pipeline.reports import IngestReport
 
 _BIDI = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 HOSTILE = ["\x1b]0;title\x07", "\x1b[2J", "\x9b31m", "\x9d0;t\x9c", "\r", "\b", "\u2028", "\udc9b"]

@@ -202,11 +202,11 @@ def reach(request: pytest.FixtureRequest) -> Iterator[str]:
         yield request.param
         return
     with (
-        patch("search.planner.MAX_CANDIDATES", 16),
-        patch("search.candidates.MAX_CANDIDATES", 16),
-        patch("search.candidates.MAX_JOINED", 4),
-        patch("search.planner._MIN_CANDIDATES", 1),
-        patch("search.planner._OVER_FETCH", 1),
+        patch("search.query.planner.MAX_CANDIDATES", 16),
+        patch("search.ranking.candidates.MAX_CANDIDATES", 16),
+        patch("search.ranking.candidates.MAX_JOINED", 4),
+        patch("search.query.planner._MIN_CANDIDATES", 1),
+        patch("search.query.planner._OVER_FETCH", 1),
     ):
         yield request.param
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from encoder.space import Calibration, Space, l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, Embeddings
-from search.fusion import (
+from search.ranking.fusion import (
     Candidate,
     FusedQuery,
     fuse_terms,
@@ -15,7 +15,7 @@ from search.fusion import (
     with_words,
     words_weight,
 )
-from search.grouping import by_asset
+from search.ranking.grouping import by_asset
 from search.types import ScoredSegment
 
 SPACE = Space(4, {}, {IMAGE: Calibration(0.2, 0.1), TEXT: Calibration(0.1, 0.2)})

@@ -93,7 +93,7 @@ def _shown() -> Iterator[ProgressCallback]:
     from rich.progress import BarColumn, DownloadColumn, SpinnerColumn, TextColumn
     from rich.progress import Progress as Bars
 
-    from workers.output import console
+    from workers.console.output import console
 
     columns = (
         SpinnerColumn(finished_text=" "),

@@ -26,7 +26,7 @@ def calibrate(
     rewrite that was broken off is ended.
     """
     apply_options(store, model=model)
-    from workers.output import print_json, progress_bar, wants_json
+    from workers.console.output import print_json, progress_bar, wants_json
 
     with progress_bar("rows") as bar:
         task = bar.add_task("Measuring", total=None, note="")
@@ -43,7 +43,7 @@ def calibrate(
 
 def _calibrated(request: Mapping[str, bool], told: Callable[[int, int], None]) -> Mapping[str, Any]:
     """What was found; a server of this user that holds the store does it."""
-    from workers.beside.client import ask
+    from workers.serving.beside.client import ask
 
     if answers := ask("calibrate", request):
         found: Mapping[str, Any] = {}
@@ -51,8 +51,8 @@ def _calibrated(request: Mapping[str, bool], told: Callable[[int, int], None]) -
             if "done" in found:
                 told(found["done"], found["rows"])
         return found
-    from workers import resources
-    from workers.calibrating import calibrate as measured
+    from workers.pipeline.calibration import calibrate as measured
+    from workers.serving import resources
 
     try:
         held = resources.existing_store()
@@ -62,7 +62,7 @@ def _calibrated(request: Mapping[str, bool], told: Callable[[int, int], None]) -
 
 
 def _show(found: Mapping[str, Any]) -> None:
-    from workers.output import calibration_table, console
+    from workers.console.output import calibration_table, console
 
     if found["resumed"]:
         console().print("A rewrite had been broken off; it is ended now.")

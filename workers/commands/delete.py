@@ -24,7 +24,7 @@ def delete(targets: tuple[str, ...], store: str | None, model: str | None, as_js
     at other places too is kept for those.
     """
     apply_options(store, model=model)
-    from workers.output import print_json, wants_json
+    from workers.console.output import print_json, wants_json
 
     removed = _removed(targets)
     if wants_json(as_json):
@@ -38,14 +38,14 @@ def delete(targets: tuple[str, ...], store: str | None, model: str | None, as_js
 
 def _removed(targets: tuple[str, ...]) -> dict[str, int]:
     """How many assets each target touched; a server of this user that holds the store does it."""
-    from workers.beside.client import ask
+    from workers.serving.beside.client import ask
 
     here = [_absolute(target) for target in targets]
     if answers := ask("delete", {"targets": here}):
         return dict(zip(targets, (answer["removed"] for answer in answers), strict=True))
-    from workers import resources
-    from workers.data_folder import shared_uploads
-    from workers.removal import remove
+    from workers.pipeline.removal import remove
+    from workers.serving import resources
+    from workers.serving.data_folder import shared_uploads
 
     try:
         held, uploads = resources.existing_store(), shared_uploads()

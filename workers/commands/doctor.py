@@ -23,8 +23,8 @@ def doctor(store: str | None, broker: str | None, model: str | None, as_json: bo
     apply_options(store, broker, model)
     from dataclasses import asdict
 
-    from workers.diagnosis import diagnose
-    from workers.output import console, marked, print_json, wants_json
+    from workers.console.output import console, marked, print_json, wants_json
+    from workers.serving.diagnosis import diagnose
 
     findings = diagnose()
     if wants_json(as_json):

@@ -49,9 +49,9 @@ def calibrate(model: str, texts: Path, max_loss: float, out: Path, as_json: bool
     The texts are parted: some count how rare each token is, some choose the thresholds, some
     judge. Run what came out with ANYMODAL_ENCODER__ENABLE_DSRE=FILE.
     """
-    from encoder.dsre.documents import read_documents
+    from encoder.dsre.fitting.documents import read_documents
     from encoder.models.prepare.text_gate import calibrate_text
-    from workers.output import console
+    from workers.console.output import console
 
     progress = console(stderr=True)
     gate = calibrate_text(model, read_documents(texts), max_loss=max_loss, report=progress.print)
@@ -74,10 +74,10 @@ def distill(
     Takes about 2 s for each of --steps on one core. The texts are parted: some train, some
     choose the step to stop at, some judge. Run it with ANYMODAL_ENCODER__ENABLE_DSRE=FILE.
     """
-    from encoder.dsre.documents import read_documents
-    from encoder.dsre.tuning import Plan
+    from encoder.dsre.fitting.documents import read_documents
+    from encoder.dsre.fitting.tuning import Plan
     from encoder.models.prepare.text_gate import distill_text
-    from workers.output import console
+    from workers.console.output import console
 
     plan = Plan(n_steps=steps, seed=seed)
     progress = console(stderr=True)
@@ -88,7 +88,7 @@ def distill(
 
 
 def _save(gate: GateFile, out: Path, as_json: bool) -> None:
-    from workers.output import console, marked, print_json, wants_json
+    from workers.console.output import console, marked, print_json, wants_json
 
     gate.save(out)
     if wants_json(as_json):

@@ -23,7 +23,7 @@ def export_onnx(folder: Path, out: Path, target: Literal["onnxruntime", "tensorr
     A file for TensorRT is checked against its published rules; TensorRT itself is not run.
     """
     from encoder.models.prepare.quantized_tower import export_tower
-    from workers.output import console, print_json, wants_json
+    from workers.console.output import console, print_json, wants_json
 
     report = export_tower(folder, out, target=target)
     if wants_json(False):

@@ -24,8 +24,8 @@ from workers.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from workers.job_types import Labels
-    from workers.reports import IngestReport
+    from workers.jobs.job_types import Labels
+    from workers.pipeline.reports import IngestReport
 
 
 @click.command()
@@ -87,8 +87,8 @@ def ingest(
     apply_options(store, broker, model, url_hosts)
     from encoder.errors import DiskError
     from workers.config import Settings
-    from workers.labels import read_labels
-    from workers.reports import IngestReport
+    from workers.console.labels import read_labels
+    from workers.pipeline.reports import IngestReport
 
     labels = read_labels(tags, metadata)
     embedded = Settings().broker.startswith("memory:")
@@ -129,7 +129,7 @@ def _leave(report: IngestReport, job_id: str | None, *, interrupted: bool) -> No
 
 def _check_job(job_id: str) -> None:
     """Say why a job failed, and end with 1."""
-    from workers.messages import shared_board
+    from workers.jobs.messages import shared_board
 
     if reason := shared_board().view(job_id).reason:
         click.echo(f"Error: {reason}. Then: anymodal jobs retry {job_id}", err=True)
@@ -139,7 +139,7 @@ def _check_job(job_id: str) -> None:
 def _tell(
     report: IngestReport, wall_s: float, job_id: str | None, interrupted: bool, as_json: bool
 ) -> None:
-    from workers.output import console, print_json, report_lines, wants_json
+    from workers.console.output import console, print_json, report_lines, wants_json
 
     if wants_json(as_json):
         facts = {"wall_s": round(wall_s, 3), "interrupted": interrupted}
@@ -154,10 +154,10 @@ def _run(
     paths: tuple[str, ...], labels: Labels, prune: bool, report: IngestReport, stop: _Stop
 ) -> None:
     """By this process, or by a server of this user that holds the store."""
-    from workers.beside.client import ask
+    from workers.console.output import progress_bar
     from workers.environment import url_hosts_setting
-    from workers.output import progress_bar
-    from workers.reports import IngestReport
+    from workers.pipeline.reports import IngestReport
+    from workers.serving.beside.client import ask
 
     what: dict[str, Any] = {
         "paths": _absolute(paths),
@@ -201,9 +201,9 @@ def _run_here(
     stop: Event,
     total: Callable[[int], None],
 ) -> None:
-    from workers import resources
-    from workers.embedded import embedded_worker
-    from workers.ingesting import Ingest
+    from workers.console.ingesting import Ingest
+    from workers.serving import resources
+    from workers.serving.embedded import embedded_worker
 
     job = Ingest(**what)
     total(job.n_files())
@@ -217,11 +217,11 @@ def _run_here(
 def _detach(
     paths: tuple[str, ...], priority: str, labels: Labels, prune: bool, as_json: bool
 ) -> None:
-    from workers.broker import check_broker
-    from workers.messages import shared_board
-    from workers.output import print_json, wants_json
-    from workers.planner import start_planner
-    from workers.planner_leases import START_S
+    from workers.console.output import print_json, wants_json
+    from workers.jobs.broker import check_broker
+    from workers.jobs.messages import shared_board
+    from workers.jobs.planning.leases import START_S
+    from workers.jobs.planning.planner import start_planner
 
     check_broker()
     job_id = shared_board().create(
@@ -243,10 +243,10 @@ def _run_job(
     stop: Event,
 ) -> str:
     """Plan a job here and watch until it has ended; its id."""
-    from workers import tracing
-    from workers.broker import check_broker, n_workers
-    from workers.messages import shared_board
-    from workers.watch import plan_and_watch
+    from workers.console.job_progress import plan_and_watch
+    from workers.jobs.broker import check_broker, n_workers
+    from workers.jobs.messages import shared_board
+    from workers.observe import tracing
 
     check_broker()
     tracing.start()
@@ -260,7 +260,7 @@ def _run_job(
 
 def _absolute(paths: tuple[str, ...]) -> list[str]:
     """A worker may stand in another folder."""
-    from ingest.remote import is_url
+    from ingest.sources.remote import is_url
 
     # `Path.resolve` would follow links
     return [path if is_url(path) else os.path.abspath(path) for path in paths]  # noqa: PTH100

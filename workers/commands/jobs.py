@@ -12,8 +12,8 @@ import click
 from workers.commands.options import apply_options, broker_option, json_option
 
 if TYPE_CHECKING:
-    from workers.board import JobBoard
-    from workers.job_types import DeadLetter, JobView
+    from workers.jobs.board import JobBoard
+    from workers.jobs.job_types import DeadLetter, JobView
 
 _NO_BROKER = (
     "Jobs are kept on a broker, and none is named. Give --broker redis://HOST:6379/0, or set "
@@ -30,7 +30,7 @@ def jobs(ctx: click.Context, broker: str | None, as_json: bool) -> None:
     """List the jobs on a broker, or do something with one."""
     apply_options(broker=broker)
     if ctx.invoked_subcommand is None:
-        from workers.output import console, jobs_table, print_json, wants_json
+        from workers.console.output import console, jobs_table, print_json, wants_json
 
         found = _board().jobs()
         if wants_json(as_json):
@@ -47,7 +47,7 @@ def jobs(ctx: click.Context, broker: str | None, as_json: bool) -> None:
 def show(job_id: str, failed: bool, broker: str | None, as_json: bool) -> None:
     """Show how the job ID stands."""
     apply_options(broker=broker)
-    from workers.output import console, job_lines, print_json, wants_json
+    from workers.console.output import console, job_lines, print_json, wants_json
 
     job = _board().view(job_id)
     letters = list(_board().dead_letters(job_id)) if failed else []
@@ -70,9 +70,9 @@ def retry(job_id: str, broker: str | None, as_json: bool) -> None:
     failed, is planned anew: what is stored already is not encoded again.
     """
     apply_options(broker=broker)
-    from workers.messages import publish
-    from workers.output import print_json, wants_json
-    from workers.planner import replay
+    from workers.console.output import print_json, wants_json
+    from workers.jobs.messages import publish
+    from workers.jobs.planning.planner import replay
 
     job = _board().view(job_id)
     if job.state in ("cancelling", "cancelled", "failed"):
@@ -93,8 +93,8 @@ def retry(job_id: str, broker: str | None, as_json: bool) -> None:
 
 def _plan_anew(job: JobView) -> str:
     """Plan a job from its beginning; by whom."""
-    from workers.planner import start_planner
-    from workers.takeover import unseen_path
+    from workers.jobs.planning.planner import start_planner
+    from workers.jobs.recovery.takeover import unseen_path
 
     restart = partial(
         _board().restart,
@@ -114,8 +114,8 @@ def _plan_anew(job: JobView) -> str:
 
 def _plan_on(job: JobView) -> str:
     """See to the rest of a job whose planner is gone; by whom, or nothing if it is not gone."""
-    from workers.planner import start_planner
-    from workers.takeover import lost_its_planner, unseen_path
+    from workers.jobs.planning.planner import start_planner
+    from workers.jobs.recovery.takeover import lost_its_planner, unseen_path
 
     def say(seen: JobView) -> None:
         wait_s = seen.planner_until - seen.now
@@ -142,7 +142,7 @@ def _by_a_worker(unseen: str) -> str:
 def cancel(job_id: str, broker: str | None, as_json: bool) -> None:
     """Drop what the job ID has not begun; what is under way is finished. What was stored stays."""
     apply_options(broker=broker)
-    from workers.output import print_json, wants_json
+    from workers.console.output import print_json, wants_json
 
     was_running = _board().cancel(job_id)
     state = _board().view(job_id).state
@@ -156,9 +156,9 @@ def cancel(job_id: str, broker: str | None, as_json: bool) -> None:
 
 
 def _board() -> JobBoard:
-    from workers.broker import check_broker
     from workers.config import Settings
-    from workers.messages import shared_board
+    from workers.jobs.broker import check_broker
+    from workers.jobs.messages import shared_board
 
     if Settings().broker.startswith("memory:"):
         raise click.UsageError(_NO_BROKER)
@@ -167,6 +167,6 @@ def _board() -> JobBoard:
 
 
 def _letter_lines(letters: Sequence[DeadLetter]) -> list[str]:
-    from workers.output import marked
+    from workers.console.output import marked
 
     return [f"[yellow]{marked(x.uri)}[/] {x.error}: {marked(x.reason)}" for x in letters]

@@ -10,13 +10,13 @@ import click
 from workers.commands.options import json_option
 
 if TYPE_CHECKING:
-    from search.api.keys import ApiKey, KeyRing
+    from search.api.access.keys import ApiKey, KeyRing
 
 
 @click.group()
 def keys() -> None:
     """Make, list and revoke the keys of the search API."""
-    from encoder.private import keep_private
+    from encoder.system.private import keep_private
 
     keep_private()
 
@@ -42,7 +42,7 @@ def keys() -> None:
 @json_option
 def create(name: str, scopes: tuple[str, ...], per_minute: int, as_json: bool) -> None:
     """Make a key for NAME and print it; it cannot be shown again."""
-    from workers.output import print_json, wants_json
+    from workers.console.output import print_json, wants_json
 
     key, token = _ring().create(name, scopes, per_minute)
     if wants_json(as_json):
@@ -55,7 +55,7 @@ def create(name: str, scopes: tuple[str, ...], per_minute: int, as_json: bool) -
 @json_option
 def list_keys(as_json: bool) -> None:
     """List the keys, without their secrets."""
-    from workers.output import print_json, wants_json
+    from workers.console.output import print_json, wants_json
 
     found = _ring().all()
     if wants_json(as_json):
@@ -72,7 +72,7 @@ def list_keys(as_json: bool) -> None:
 @json_option
 def revoke(key_id: str, as_json: bool) -> None:
     """Let the key ID open nothing any more; running servers notice at once."""
-    from workers.output import print_json, wants_json
+    from workers.console.output import print_json, wants_json
 
     key = _ring().revoke(key_id)
     if wants_json(as_json):
@@ -82,9 +82,9 @@ def revoke(key_id: str, as_json: bool) -> None:
 
 
 def _ring() -> KeyRing:
+    from search.api.access.keys import KeyRing
     from search.api.config import ApiConfig
-    from search.api.keys import KeyRing
-    from workers.data_folder import keys_path
+    from workers.serving.data_folder import keys_path
 
     return KeyRing(keys_path(ApiConfig()))
 

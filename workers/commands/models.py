@@ -12,7 +12,7 @@ import click
 from workers.commands.options import json_option
 
 if TYPE_CHECKING:
-    from encoder.models.artifact import Artifact, Progress
+    from encoder.models.artifacts.artifact import Artifact, Progress
     from encoder.models.spec import ModelSpec
 
 
@@ -25,8 +25,8 @@ def models() -> None:
 @json_option
 def list_models(as_json: bool) -> None:
     """List them."""
-    from encoder.models.catalogue import all_models
-    from workers.output import print_json, wants_json
+    from encoder.models.artifacts.catalogue import all_models
+    from workers.console.output import print_json, wants_json
 
     found = [_summary(one) for one in all_models()]
     if wants_json(as_json):
@@ -63,7 +63,7 @@ def prepare(spec: str, precision: str, as_json: bool) -> None:
 @json_option
 def show(name: str, precision: str | None, as_json: bool) -> None:
     """Show what made NAME (a spec, a folder or its hash), what it takes, and what was measured."""
-    from encoder.models.catalogue import find_model
+    from encoder.models.artifacts.catalogue import find_model
 
     _print(find_model(name, precision), as_json)
 
@@ -73,8 +73,8 @@ def show(name: str, precision: str | None, as_json: bool) -> None:
 @click.option("--precision", help="Which one, where there are several.")
 def verify(name: str, precision: str | None) -> None:
     """Check the hash of every file of NAME."""
-    from encoder.models.artifact import verify as verify_artifact
-    from encoder.models.catalogue import find_model
+    from encoder.models.artifacts.artifact import verify as verify_artifact
+    from encoder.models.artifacts.catalogue import find_model
 
     found = find_model(name, precision)
     verify_artifact(found)
@@ -86,8 +86,8 @@ def verify(name: str, precision: str | None) -> None:
 @click.option("--precision", help="Which one, where there are several.")
 def remove(name: str, precision: str | None) -> None:
     """Remove NAME from this machine; refused while a process has it open."""
-    from encoder.models.artifact import remove as remove_artifact
-    from encoder.models.catalogue import find_model
+    from encoder.models.artifacts.artifact import remove as remove_artifact
+    from encoder.models.artifacts.catalogue import find_model
 
     found = find_model(name, precision)
     remove_artifact(found)
@@ -95,7 +95,7 @@ def remove(name: str, precision: str | None) -> None:
 
 
 def _fetched(spec: ModelSpec) -> Artifact:
-    from encoder.models.catalogue import find_model
+    from encoder.models.artifacts.catalogue import find_model
     from encoder.models.sources.bundle.declaration import read_bundle
     from workers.commands.bundle import fetch_all
 
@@ -104,7 +104,7 @@ def _fetched(spec: ModelSpec) -> Artifact:
 
 
 def _prepared(spec: ModelSpec, precision: str) -> Artifact:
-    from encoder.models.prepared import prepare as prepare_model
+    from encoder.models.artifacts.prepared import prepare as prepare_model
 
     with _shown(str(spec)) as progress:
         return prepare_model(spec, precision, progress)
@@ -119,7 +119,7 @@ def _shown(name: str) -> Iterator[Progress]:
     from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
 
-    from workers.output import console, marked
+    from workers.console.output import console, marked
 
     columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
     with Bars(*columns, console=console(stderr=True)) as bars:
@@ -151,7 +151,7 @@ def _summary(artifact: Artifact) -> dict[str, Any]:
 def _print_table(found: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
-    from workers.output import console, marked
+    from workers.console.output import console, marked
 
     table = Table()
     for heading in ("model", "precision", "takes", "dim", "MB", "made", "folder"):
@@ -171,7 +171,7 @@ def _print_table(found: list[dict[str, Any]]) -> None:
 
 
 def _print(artifact: Artifact, as_json: bool) -> None:
-    from workers.output import print_json, wants_json
+    from workers.console.output import print_json, wants_json
 
     facts = {
         **artifact.manifest,
@@ -188,7 +188,7 @@ def _print_facts(facts: Mapping[str, Any]) -> None:
     """One line for each fact; files as their number."""
     from rich.table import Table
 
-    from workers.output import console, marked
+    from workers.console.output import console, marked
 
     table = Table(show_header=False, box=None)
     for name, value in {**facts, "files": len(facts["files"])}.items():

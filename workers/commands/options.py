@@ -20,7 +20,7 @@ class PathOrUrl(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Let URLs pass."""
-        from ingest.remote import is_url
+        from ingest.sources.remote import is_url
 
         return value if is_url(value) else super().convert(value, param, ctx)
 
@@ -85,7 +85,7 @@ def apply_options(
 
     From here on, all that they make is their user's alone.
     """
-    from encoder.private import keep_private
+    from encoder.system.private import keep_private
 
     keep_private()
     set_options(store=store, broker=broker, encoder__model=model, ingest__url_hosts=url_hosts)

@@ -68,7 +68,7 @@ def quantize(
     ANYMODAL_ENCODER__QUANTIZATION=FOLDER; a folder of such folders runs several towers.
     """
     from encoder.models.prepare.quantized_tower import Recipe, quantize_tower
-    from workers.output import console, print_json, wants_json
+    from workers.console.output import console, print_json, wants_json
 
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always", UserWarning)
@@ -100,7 +100,7 @@ def _pin(text: str) -> tuple[str, str]:
 def _layers_table(schemes: dict[str, str]) -> Table:
     from rich.table import Table
 
-    from workers.output import marked
+    from workers.console.output import marked
 
     table = Table("layer", "scheme")
     for name, scheme in schemes.items():

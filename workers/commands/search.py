@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from workers.commands.options import apply_options, json_option, model_option, store_option
-from workers.weights import absolute
+from workers.console.weights import absolute
 
 _GIVE = "Give a text, --text, --image, --audio, --video or --like to search with."
 
@@ -61,7 +61,7 @@ def search(store: str | None, model: str | None, as_json: bool, **asked: Any) ->
     if not any(asked[name] for name in terms):
         raise click.UsageError(_GIVE)
     apply_options(store, model=model)
-    from workers.output import (
+    from workers.console.output import (
         as_object,
         console,
         latency_line,
@@ -83,7 +83,7 @@ def search(store: str | None, model: str | None, as_json: bool, **asked: Any) ->
 
 def _answer(asked: dict[str, Any]) -> dict[str, Any]:
     """From a server of this user that has the store open, or by this process."""
-    from workers.beside.client import ask
+    from workers.serving.beside.client import ask
 
     answers = ask("search", asked)
     return next(iter(answers)) if answers else _found_here(asked)
@@ -91,8 +91,8 @@ def _answer(asked: dict[str, Any]) -> dict[str, Any]:
 
 def _found_here(asked: dict[str, Any]) -> dict[str, Any]:
     from search import SearchEngine
-    from workers import resources
-    from workers.searching import facts_of, found
+    from workers.console.searching import facts_of, found
+    from workers.serving import resources
 
     facts_of(asked)  # what cannot be understood is said before the model is loaded
     try:

@@ -56,10 +56,10 @@ def serve(
     from encoder.errors import InputError
     from search.api.app import create_app
     from search.api.config import ApiConfig
-    from search.api.serving import serve as serve_app
-    from workers import logs
+    from search.api.server import serve as serve_app
     from workers.config import Settings
-    from workers.serve import beside, services
+    from workers.observe import logs
+    from workers.serving.composition import beside, services
 
     Settings.set(log_format=log_format)
     settings = Settings()

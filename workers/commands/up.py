@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from encoder import children
+from encoder.system import children
 from workers.commands.options import apply_options, store_option
 
 _READY_S = 60.0
@@ -29,8 +29,8 @@ def up(store: str | None, port: int) -> None:
     apply_options(store)
     from encoder.errors import InputError
     from search.errors import StoreBusyError
+    from search.store.lite.shared import served
     from search.store.open import store_target
-    from search.store.shared import served
     from workers.config import Settings
 
     folder = store_target(Settings().store)
@@ -51,7 +51,8 @@ def _supervise(folder: Path, port: int) -> None:
     while starts < _MOST_STARTS:
         began = time.monotonic()
         child = subprocess.Popen(
-            children.python("search.store.shared", folder, port), env=children.environment()
+            children.python("search.store.lite.shared", folder, port),
+            env=children.environment(),
         )
         try:
             _announce(folder, child)
@@ -66,7 +67,7 @@ def _supervise(folder: Path, port: int) -> None:
 
 
 def _announce(folder: Path, child: subprocess.Popen[bytes]) -> None:
-    from search.store.shared import served
+    from search.store.lite.shared import served
 
     deadline = time.monotonic() + _READY_S
     while child.poll() is None and time.monotonic() < deadline:

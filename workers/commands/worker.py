@@ -16,11 +16,11 @@ from workers.commands.options import (
     model_option,
     store_option,
 )
-from workers.queues import CLASSES, queue_name
+from workers.jobs.queues import CLASSES, queue_name
 
 if TYPE_CHECKING:
-    from workers.broker_metrics import BrokerCollector
     from workers.config import Settings
+    from workers.observe.broker_metrics import BrokerCollector
 
 
 @click.command()
@@ -67,10 +67,10 @@ def worker(
     """
     apply_options(store, broker, model)
     from encoder.errors import InputError
-    from workers import logs
     from workers.app import app
     from workers.config import Settings
-    from workers.exposition import serving
+    from workers.observe import logs
+    from workers.observe.metrics_server import serving
 
     port = str(metrics_port) if metrics_port else None
     Settings.set(metrics_port=port, metrics_host=metrics_host, log_format=log_format)
@@ -90,21 +90,19 @@ def worker(
     settings = Settings()
     logs.set_up(settings.log_format, loglevel, [settings.broker, settings.store or ""])
     with serving(settings, lambda: _collector(settings)):
-        from workers import process  # noqa: F401 (adds the sweeper and the signals)
-
         app.worker_main(words)
 
 
 def _collector(settings: Settings) -> BrokerCollector:
-    from workers.broker_metrics import BrokerCollector
+    from workers.observe.broker_metrics import BrokerCollector
 
     return BrokerCollector(settings.broker, settings.queue_shards)
 
 
 def _pool(concurrency: int, autoscale: str | None) -> list[str]:
     """An embedded store admits one process, so one task at a time runs in this one."""
+    from search.store.lite.shared import served
     from search.store.open import store_target
-    from search.store.shared import served
     from workers.config import Settings
 
     target = store_target(Settings().store)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from encoder.dsre.cost import Shape
+    from encoder.dsre.fitting.cost import Shape
 
 
 class Blocks(Protocol):

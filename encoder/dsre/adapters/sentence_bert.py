@@ -6,7 +6,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from encoder.dsre.cost import Shape
+from encoder.dsre.fitting.cost import Shape
 from encoder.networks.bert import BertLayer, SentenceBert
 
 

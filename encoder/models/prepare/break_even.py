@@ -19,7 +19,7 @@ from encoder.errors import InputError, ModelError
 if TYPE_CHECKING:
     from torch import nn
 
-    from encoder.dsre.judge import Tokenize
+    from encoder.dsre.fitting.judge import Tokenize
     from encoder.dsre.network import Pooling
 
 Run: TypeAlias = Callable[[Sequence[int]], None]

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from encoder.errors import ModelError
-from encoder.models.locations import machine_cache
+from encoder.models.artifacts.locations import machine_cache
 from encoder.networks.first_use import PackedLinear, change_on_first_use, shapes, to_bf16
 from encoder.runtime.base import Array
 from encoder.runtime.torch import threads

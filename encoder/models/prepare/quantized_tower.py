@@ -16,17 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from encoder.errors import ModelError
-from encoder.extras import is_installed, require
-from encoder.models.prepare import bundle_networks
+from encoder.models.prepare.bundle import networks as bundle_networks
 from encoder.models.spec import ModelSpec
 from encoder.models.tower_folder import MANIFEST, ONNX, read_manifest, write_manifest
+from encoder.system.extras import is_installed, require
 
 if TYPE_CHECKING:
     from encoder.models.prepare.tower_network import QuantizableTower
-    from encoder.quant.calibration import CalibrationData
-    from encoder.quant.export import ExportReport
+    from encoder.quant.export.quantized_onnx import ExportReport
     from encoder.quant.quantized import QuantizedModel
-    from encoder.quant.report import SensitivityReport
+    from encoder.quant.report.report import SensitivityReport
+    from encoder.quant.sensitivity.calibration import CalibrationData
 
 SENSITIVITY = "sensitivity.json"
 MAX_ITEMS = 256
@@ -108,7 +108,7 @@ def quantize_tower(
         AnymodalError: see `QuantizableTower` and `Quantizer`.
     """
     require("`anymodal quantize`", "torch", "onnxscript")
-    from encoder.quant.calibration import CalibrationData
+    from encoder.quant.sensitivity.calibration import CalibrationData
 
     spec = ModelSpec.parse(model)
     network = _load(spec, tower, folder)
@@ -125,7 +125,7 @@ def quantize_tower(
 def _load(spec: ModelSpec, tower: str, folder: Path) -> QuantizableTower:
     if spec.kind == "bundle":
         return bundle_networks.load_network(str(spec), tower)
-    from encoder.models.prepare import hub_networks
+    from encoder.models.prepare.hub import networks as hub_networks
 
     return hub_networks.load_network(spec, tower, folder)
 
@@ -171,7 +171,7 @@ def export_tower(
         InputError: the target cannot take one of its schemes.
     """
     require("Exporting a tower", "torch", "onnxscript")
-    from encoder.quant.export import export_onnx
+    from encoder.quant.export.quantized_onnx import export_onnx
     from encoder.quant.quantized import load_quantized
 
     manifest = read_manifest(folder)

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from encoder.errors import ModelError
-from encoder.models.locations import cache_home
+from encoder.models.artifacts.locations import cache_home
 
 if TYPE_CHECKING:
     from encoder.dsre.gatefile import GateFile
@@ -23,8 +23,8 @@ SPARSE_RECIPE = 2
 
 def write(bert: Bert, gate: GateFile, target: Path) -> None:
     """Write the sparse network to ``target``, whose name tells the precision."""
-    from encoder.dsre.int8 import quantize_sparse
-    from encoder.dsre.sparse_graph import lay_sparse_bert
+    from encoder.dsre.export.int8 import quantize_sparse
+    from encoder.dsre.export.sparse_graph import lay_sparse_bert
 
     lay = quantize_sparse if target.name == SPARSE_INT8 else lay_sparse_bert
     lay(bert, gate, target)

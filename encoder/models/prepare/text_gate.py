@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from encoder.extras import require
 from encoder.models.prepare.break_even import GateSubject, raise_to_break_even
 from encoder.models.spec import ModelSpec
+from encoder.system.extras import require
 from encoder.types import DOCUMENT, TEXT
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from encoder.dsre.documents import Document
+    from encoder.dsre.fitting.documents import Document
+    from encoder.dsre.fitting.tuning import Plan
     from encoder.dsre.gatefile import GateFile
     from encoder.dsre.settings import Preset
-    from encoder.dsre.tuning import Plan
 
 _DEEP = 10
 """As many layers take the thresholds that were measured on twelve, fewer those measured on six."""
@@ -29,7 +29,7 @@ def calibrate_text(
     max_loss: float = 0.003,
     report: Callable[[str], None] | None = None,
 ) -> GateFile:
-    """Fit a gate to a model's text tower; see `encoder.dsre.calibrate.calibrate`.
+    """Fit a gate to a model's text tower; see `encoder.dsre.fitting.calibrate.calibrate`.
 
     Its shortest length is then raised to where it pays, see `encoder.models.prepare.break_even`.
 
@@ -46,7 +46,7 @@ def calibrate_text(
         InputError: too few documents.
     """
     require("Fitting a gate", "torch")
-    from encoder.dsre.calibrate import calibrate
+    from encoder.dsre.fitting.calibrate import calibrate
 
     documents = list(documents)
     on = _open(model)
@@ -67,7 +67,7 @@ def distill_text(
     max_tokens: int | None = None,
     report: Callable[[str], None] | None = None,
 ) -> GateFile:
-    """Train a gate for a model's text tower; see `encoder.dsre.distill.distill`.
+    """Train a gate for a model's text tower; see `encoder.dsre.fitting.distill.distill`.
 
     Args:
         model: see `calibrate_text`.
@@ -83,7 +83,7 @@ def distill_text(
         InputError: too few documents.
     """
     require("Training a gate", "torch")
-    from encoder.dsre.distill import distill
+    from encoder.dsre.fitting.distill import distill
 
     documents = list(documents)
     on = _open(model, max_tokens)
@@ -115,11 +115,11 @@ def _preset(dense: nn.Module) -> Preset:
 def _open(model: str, max_tokens: int | None = None) -> GateSubject:
     spec = ModelSpec.parse(model)
     if spec.kind == "bundle":
-        from encoder.models.prepare.bundle_gate import gate_subject
+        from encoder.models.prepare.bundle.gate import gate_subject
 
         return gate_subject(model, max_tokens)
     from encoder.models.hub import open_joint
-    from encoder.models.prepare.hub_gate import subject
+    from encoder.models.prepare.hub.gate import subject
 
     _, joint, prompts = open_joint(spec.name, spec.revision, device="cpu")
     return subject(model, joint.model, prompts.of(TEXT, DOCUMENT))

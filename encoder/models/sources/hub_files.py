@@ -8,7 +8,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from encoder.errors import ModelError
-from encoder.towers.hub import first_line
+from encoder.towers.hub.tower import first_line
 
 _FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 """What is fetched and hashed: weights without pickles, settings, tokenizers; no code."""

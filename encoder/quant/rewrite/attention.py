@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from encoder.quant.graph import MICROSOFT
+from encoder.quant.export.graph_builder import MICROSOFT
 from encoder.quant.rewrite.network import Network, attribute
 from encoder.quant.rewrite.shapes import Shape
 

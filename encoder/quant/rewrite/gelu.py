@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from encoder.quant.graph import MICROSOFT
+from encoder.quant.export.graph_builder import MICROSOFT
 from encoder.quant.rewrite.network import Network
 
 if TYPE_CHECKING:

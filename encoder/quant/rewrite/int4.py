@@ -6,7 +6,7 @@ vector does not depend on its batch.
 
 from __future__ import annotations
 
-from encoder.quant.graph import MICROSOFT
+from encoder.quant.export.graph_builder import MICROSOFT
 from encoder.quant.rewrite.blocks import BLOCK, Blocks, quantize_blocks
 from encoder.quant.rewrite.linears import Linear
 from encoder.quant.rewrite.network import Network

@@ -1,6 +1,6 @@
 """Linear layers in int8: one scale per row of the activations, one per output of the weight.
 
-See `encoder.quant.dynamic` for why: a text's vector does not depend on its batch, and no processor
+See `integer.dynamic` for why: a text's vector does not depend on its batch, and no processor
 saturates.
 """
 
@@ -12,8 +12,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.quant.dynamic import quantize_rows
-from encoder.quant.graph import MICROSOFT
+from encoder.quant.export.graph_builder import MICROSOFT
+from encoder.quant.integer.dynamic import quantize_rows
 from encoder.quant.rewrite.linears import Linear
 from encoder.quant.rewrite.network import Network
 

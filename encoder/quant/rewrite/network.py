@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.errors import ModelError
-from encoder.quant.graph import fork
+from encoder.quant.export.graph_builder import fork
 from encoder.quant.rewrite.order import needed, operators, reads
 from encoder.quant.rewrite.shapes import Shape, known
 from encoder.quant.rewrite.storage import Storage, stored_bytes, tensor_array
@@ -177,7 +177,7 @@ class Network:
     def fork(
         self, condition: str, then: Sequence[NodeProto], others: Sequence[NodeProto]
     ) -> NodeProto:
-        """A node that runs ``then`` or ``others``, see `encoder.quant.graph.fork`."""
+        """A node that runs ``then`` or ``others``, see `graph_builder.fork`."""
         self._n_made += 1
         return fork(f"rewritten_If_{self._n_made - 1}", condition, then, others)
 

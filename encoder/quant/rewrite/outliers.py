@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.quant.dynamic import quantize_rows
+from encoder.quant.integer.dynamic import quantize_rows
 from encoder.quant.rewrite.linears import Linear, linears
 from encoder.quant.rewrite.network import Network
 from encoder.runtime.onnx import OnnxSession

@@ -48,7 +48,7 @@ def quantize_linears(
     """Rewrite the linear layers and token tables of a float32 network for ONNX Runtime.
 
     In 8 bits, weights have a scale for each output and activations one for each row of their last
-    axis (`encoder.quant.dynamic`): a vector does not depend on what else is in its batch. In 4
+    axis (`integer.dynamic`): a vector does not depend on what else is in its batch. In 4
     bits, weights have a scale for each block of 32, and ONNX Runtime computes in int8.
     The graph's inputs, outputs and other nodes stay; subgraphs are left alone.
 

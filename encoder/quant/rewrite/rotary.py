@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from encoder.quant.graph import MICROSOFT
+from encoder.quant.export.graph_builder import MICROSOFT
 from encoder.quant.rewrite.network import Network, attribute
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.quant.dynamic import quantize_rows
+from encoder.quant.integer.dynamic import quantize_rows
 from encoder.quant.rewrite.blocks import BLOCK, pack_blocks
 from encoder.quant.rewrite.fusions import fuse
 from encoder.quant.rewrite.int4 import Int4Linears
@@ -21,7 +21,7 @@ from encoder.quant.rewrite.tables import Tables, quantize_table
 
 _BLOCKS = (128, 64, BLOCK)
 _MAX_CODE, _MAX_PAIR = 127, 128
-"""What int8 kernels take without saturating, see `encoder.quant.dynamic`."""
+"""What int8 kernels take without saturating, see `encoder.quant.integer.dynamic`."""
 _FLOAT = 1
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.quant.graph import MICROSOFT
+from encoder.quant.export.graph_builder import MICROSOFT
 from encoder.quant.rewrite.blocks import BLOCK, quantize_blocks
 from encoder.quant.rewrite.names import layer_name
 from encoder.quant.rewrite.network import Network, attribute

@@ -11,11 +11,11 @@ from contextlib import suppress
 import torch
 from torch import Tensor, nn
 
-from encoder.quant.calibration import Batch, run
 from encoder.quant.layers import Layer
 from encoder.quant.rounding.calls import Call, LayerCalls, rows_of
 from encoder.quant.rounding.drift import Drift
 from encoder.quant.rounding.gram import Gram
+from encoder.quant.sensitivity.calibration import Batch, run
 
 _MAX_BYTES = 1 << 29
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from search.api.refusal import ForbiddenError
+from search.api.requests.refusal import ForbiddenError
 from search.filters import Filter, asks_for_paths, parse_filter, within
 
 PATHS = "paths"

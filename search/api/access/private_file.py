@@ -12,7 +12,7 @@ from typing import Any
 from filelock import FileLock
 
 from encoder.errors import InputError
-from encoder.private import private_folder, private_opener
+from encoder.system.private import private_folder, private_opener
 
 
 class PrivateFile:

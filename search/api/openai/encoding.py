@@ -11,10 +11,10 @@ from encoder.errors import InputError
 from encoder.models.spec import stands_for
 from encoder.space import l2_normalize
 from encoder.types import TEXT, Embeddings, Item
+from search.api.middleware.bounded_threads import Turn
 from search.api.openai.requests import EmbeddingsRequest, InputIn
-from search.api.queries import item_of
+from search.api.requests.queries import item_of
 from search.api.services import Services
-from search.api.workbench import Turn
 from search.errors import NotFoundError
 
 _ITEMS_AT_ONCE = 16

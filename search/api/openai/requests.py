@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from encoder.types import DOCUMENT, QUERY, Role
-from search.api.models import Strict
+from search.api.schemas import Strict
 
 MAX_INPUTS = 2048
 _MAX_CHARS = 65_536

@@ -11,14 +11,14 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 
 from encoder.errors import InputError
+from search.api.access.auth import READ, WRITE
 from search.api.access.paths import filter_for
-from search.api.answers import asset_json
-from search.api.auth import READ, WRITE
-from search.api.contents import content_of, picture_headers, picture_of
 from search.api.depends import Parts, refusals
-from search.api.models import AssetOut, AssetsAnswer
+from search.api.middleware.bounded_threads import Turn
+from search.api.responses.contents import content_of, picture_headers, picture_of
+from search.api.responses.plain_values import asset_json
+from search.api.schemas import AssetOut, AssetsAnswer
 from search.api.services import Services
-from search.api.workbench import Turn
 from search.errors import NotFoundError
 from search.filters import Compare, Filter, Operator
 from search.types import AssetRow

@@ -9,14 +9,14 @@ from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
 from encoder.types import Embeddings
-from search.api.auth import READ
-from search.api.bodies import json_body, read_body
+from search.api.access.auth import READ
 from search.api.depends import Parts, disconnected, refusals
+from search.api.middleware.bounded_threads import Turn
 from search.api.openai.encoding import encode
 from search.api.openai.requests import EmbeddingsAnswer, EmbeddingsRequest
 from search.api.openai.route import OpenAIRoute
+from search.api.requests.bodies import json_body, read_body
 from search.api.services import Services
-from search.api.workbench import Turn
 from search.errors import TimeLimitError
 
 router = APIRouter(tags=["embeddings"], route_class=OpenAIRoute)

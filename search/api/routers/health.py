@@ -11,11 +11,11 @@ from typing import Any
 from anyio import to_thread
 from fastapi import APIRouter, Response
 
-from search.api.auth import READ
+from search.api.access.auth import READ
 from search.api.depends import Parts, refusals
-from search.api.models import AliveAnswer, InfoAnswer, ReadyAnswer
+from search.api.schemas import AliveAnswer, InfoAnswer, ReadyAnswer
 from search.api.services import Services
-from search.calibration import describe
+from search.store.calibration_facts import describe
 
 router = APIRouter(tags=["health"])
 

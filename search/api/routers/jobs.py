@@ -11,12 +11,12 @@ from fastapi import APIRouter, Path, Request
 from fastapi.responses import StreamingResponse
 from pydantic_core import to_json
 
-from search.api.answers import job_json
-from search.api.auth import READ, WRITE
+from search.api.access.auth import READ, WRITE
 from search.api.depends import Parts, refusals
-from search.api.job_status import job_status
-from search.api.models import Cancelled, JobOut, JobsAnswer
 from search.api.ports import JobStatus
+from search.api.responses.job_status import job_status
+from search.api.responses.plain_values import job_json
+from search.api.schemas import Cancelled, JobOut, JobsAnswer
 from search.api.services import Services
 
 router = APIRouter(tags=["jobs"])

@@ -6,10 +6,10 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from search.api.auth import METRICS, READ
+from search.api.access.auth import METRICS, READ
 from search.api.depends import Parts, refusals
-from search.api.metrics import CONTENT_TYPE
-from search.api.models import LatencyAnswer
+from search.api.middleware.metrics import CONTENT_TYPE
+from search.api.schemas import LatencyAnswer
 from search.api.services import Services
 from search.latency import ALL, TOTAL, Percentiles
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from encoder.models.spec import stands_for
-from search.api.auth import READ
+from search.api.access.auth import READ
 from search.api.depends import Parts, refusals
 from search.api.openai.requests import ModelOut, ModelsAnswer
 from search.api.openai.route import OpenAIRoute

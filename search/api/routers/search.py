@@ -5,16 +5,16 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
+from search.api.access.auth import READ
 from search.api.access.paths import filter_for
-from search.api.answers import latency_ms, search_answer, server_timing
-from search.api.auth import READ
-from search.api.bodies import SearchBody, read_search, search_body
 from search.api.depends import Parts, disconnected, refusals
-from search.api.models import SearchAnswer, SearchRequest
-from search.api.queries import is_short, query_of
+from search.api.middleware.bounded_threads import Turn
+from search.api.middleware.tracking import track
+from search.api.requests.bodies import SearchBody, read_search, search_body
+from search.api.requests.queries import is_short, query_of
+from search.api.responses.plain_values import latency_ms, search_answer, server_timing
+from search.api.schemas import SearchAnswer, SearchRequest
 from search.api.services import Services
-from search.api.tracking import track
-from search.api.workbench import Turn
 from search.latency import StageTimer
 
 router = APIRouter(tags=["search"])

@@ -8,7 +8,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from search.api.auth import COOKIE, READ
+from search.api.access.auth import COOKIE, READ
 from search.api.depends import Parts, refusals
 
 router = APIRouter(tags=["session"])

@@ -8,15 +8,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from pydantic_core import to_json
 
-from search.api.answers import job_json
-from search.api.auth import WRITE
+from search.api.access.auth import WRITE
 from search.api.depends import Parts, refusals
-from search.api.job_status import job_status
-from search.api.models import UploadAnswer
-from search.api.multipart import events
 from search.api.ports import JobStatus
-from search.api.receiving import Receiving
-from search.api.refusal import ContentTypeError
+from search.api.requests.multipart import events
+from search.api.requests.refusal import ContentTypeError
+from search.api.requests.uploaded_parts import Receiving
+from search.api.responses.job_status import job_status
+from search.api.responses.plain_values import job_json
+from search.api.schemas import UploadAnswer
 from search.api.services import Services
 
 router = APIRouter(tags=["assets"])

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Protocol, TypeAlias
 
 from encoder.errors import AnymodalError
-from search.api.refusal import RateLimitError, TooSlowError
+from search.api.requests.refusal import RateLimitError, TooSlowError
 from search.api.wire.pace import Phase
 from search.errors import OverloadedError
 

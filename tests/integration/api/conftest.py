@@ -12,8 +12,8 @@ import pytest
 
 from search.api.app import create_app
 from search.api.config import ApiConfig
+from search.api.server import listening_socket, server_for
 from search.api.services import Services
-from search.api.serving import listening_socket, server_for
 
 
 @contextmanager
@@ -50,10 +50,10 @@ def parts(
     import soundfile
     from PIL import Image
 
-    from workers import resources
-    from workers.data_folder import shared_uploads
-    from workers.jobs import IngestJob
-    from workers.serve import services
+    from workers.pipeline.ingest_job import IngestJob
+    from workers.serving import resources
+    from workers.serving.composition import services
+    from workers.serving.data_folder import shared_uploads
 
     assert bundle_home.is_dir()
     (folder / "bread.txt").write_text("Knead the dough, then bake the loaf in a hot oven.")

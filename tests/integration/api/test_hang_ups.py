@@ -10,7 +10,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from search.api.metrics import Metrics
+from search.api.middleware.metrics import Metrics
 from search.api.services import Services
 from tests.integration.api.conftest import served
 from tests.integration.api.wire import Endless, connect, hang_up, request, until

@@ -15,12 +15,12 @@ import httpx
 import pytest
 
 from encoder.errors import AnymodalError
+from search.api.middleware.bounded_threads import Workbench
 from search.api.services import Services
-from search.api.workbench import Workbench
-from search.deadline import Deadline
+from search.batching.greenlet_rounds import RoundExecutor
 from search.errors import CancelledError, TimeLimitError
-from search.request_id import current_request_id, serving
-from search.rounds import RoundExecutor
+from search.query.deadline import Deadline
+from search.query.request_id import current_request_id, serving
 from search.types import Query, SearchResult
 from tests.integration.api.conftest import served
 

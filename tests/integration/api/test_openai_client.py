@@ -11,10 +11,10 @@ import numpy as np
 import openai
 import pytest
 
-from search.api.auth import Access
-from search.api.keys import KeyRing
+from search.api.access.auth import Access
+from search.api.access.keys import KeyRing
+from search.api.middleware.bounded_threads import Workbench
 from search.api.services import Services
-from search.api.workbench import Workbench
 from tests.integration.api.conftest import served
 
 MODEL = "bundle:english"

@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from search.api.auth import Access
+from search.api.access.auth import Access
+from search.api.access.keys import KeyRing
 from search.api.config import ApiConfig
-from search.api.keys import KeyRing
 from search.api.services import Services
 from tests.integration.api.conftest import served
 

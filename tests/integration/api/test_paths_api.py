@@ -13,14 +13,14 @@ import httpx
 import pytest
 
 from ingest.types import Failure
-from search.api.auth import Access
+from search.api.access.auth import Access
+from search.api.access.keys import KeyRing
 from search.api.config import ApiConfig
-from search.api.keys import KeyRing
 from search.api.services import Services
 from search.filters import Compare, Operator
 from tests.integration.api.conftest import served
 from tests.integration.api.wire import bearer
-from workers.job_status import refused
+from workers.jobs.status import refused
 
 
 @pytest.fixture

@@ -16,15 +16,15 @@ from search.engine import SearchEngine
 from search.types import Query
 from tests.integration.api.conftest import served
 from tests.unit.encoder.models import tiny
-from workers.asking import Asked, terms_of
+from workers.console.query_options import Asked, terms_of
 
 STORED = {"short.txt": "tin", "long.txt": "rain on tin"}
 
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    from workers.data_folder import shared_uploads
-    from workers.serve import services
+    from workers.serving.composition import services
+    from workers.serving.data_folder import shared_uploads
 
     model = tmp_path_factory.mktemp("model")
     tiny.save_sentence_encoder(model, {"query": "rain on "})

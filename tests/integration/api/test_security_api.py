@@ -8,13 +8,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from search.api.access.auth import COOKIE, Access
+from search.api.access.keys import KeyRing
 from search.api.access.sessions import Sessions
-from search.api.auth import COOKIE, Access
 from search.api.config import ApiConfig
-from search.api.keys import KeyRing
 from search.api.services import Services
 from tests.integration.api.conftest import served
-from workers.data_folder import sessions_path
+from workers.serving.data_folder import sessions_path
 
 SEARCH = {"query": "rain"}
 

@@ -11,10 +11,10 @@ from time import sleep
 import httpx
 import pytest
 
-from search.api.auth import Access
+from search.api.access.auth import Access
+from search.api.access.keys import KeyRing
 from search.api.config import ApiConfig
-from search.api.keys import KeyRing
-from search.api.metrics import Metrics
+from search.api.middleware.metrics import Metrics
 from search.api.services import Services
 from tests.integration.api.conftest import served
 from tests.integration.api.wire import (

@@ -16,7 +16,7 @@ from encoder.errors import DiskError
 from search.api.services import Services
 from tests.faults.disk import small_disk
 from tests.media import picture, write_heic
-from workers.local_jobs import LocalJobs
+from workers.jobs.local import LocalJobs
 
 
 def upload(client: httpx.Client, *files: tuple[str, bytes], **fields: object) -> httpx.Response:

@@ -16,7 +16,7 @@ from benchmarks.dsre.subjects import DENSE, EAGER, SPARSE, SPARSE8, tokens
 from benchmarks.manuals import documented, topics, without_signature
 from benchmarks.sections import Bar
 from benchmarks.timing import Times
-from encoder.dsre.documents import Document
+from encoder.dsre.fitting.documents import Document
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.settings import GateSettings
 from encoder.networks.bert import BertSize, SentenceBert

@@ -10,8 +10,8 @@ from benchmarks.pictures import (
     normalize,
     read_square,
 )
-from encoder.towers.image import ImageTower
-from encoder.towers.image import middle_square as tower_square
+from encoder.towers.picture.tower import ImageTower
+from encoder.towers.picture.tower import middle_square as tower_square
 
 
 class NoSession:

@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
-from search.api.metrics import Metrics
+from search.api.middleware.metrics import Metrics
 from tests.unit.compose.files import COMPOSE, OURS, ROOT, SERVICES
-from workers import broker_metrics, metrics
+from workers.observe import broker_metrics, metrics
 
 ALERTS = yaml.safe_load((COMPOSE / "prometheus" / "alerts.yml").read_text())
 RULES: list[dict[str, Any]] = [rule for group in ALERTS["groups"] for rule in group["rules"]]

@@ -30,7 +30,7 @@ from tests.unit.compose.files import (
 )
 from workers.cli import anymodal
 from workers.config import Settings
-from workers.queues import CLASSES
+from workers.jobs.queues import CLASSES
 
 ALL = pytest.mark.parametrize("name", SERVICES)
 OUR = pytest.mark.parametrize("name", OURS)
@@ -93,7 +93,7 @@ def test_its_health_is_known(name: str) -> None:
     if name not in OURS:
         assert {"test", "interval", "timeout", "start_period"} <= set(SERVICES[name]["healthcheck"])
         return
-    assert 'CMD ["python", "-m", "workers.health"]' in DOCKERFILE
+    assert 'CMD ["python", "-m", "workers.serving.health"]' in DOCKERFILE
     environment, command = SERVICES[name]["environment"], SERVICES[name]["command"]
     if name == "api":
         (at,) = re.findall(r"ANYMODAL_HEALTH_URL=(\S+)", DOCKERFILE)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from encoder import children
+from encoder.system import children
 
 ROOT = Path(children.__file__).parents[1]
 

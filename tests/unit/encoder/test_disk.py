@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from encoder.disk import check_room, disk_error, disk_error_in, temporary_folder, writing
 from encoder.errors import DiskError
+from encoder.system.disk import check_room, disk_error, disk_error_in, temporary_folder, writing
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT])

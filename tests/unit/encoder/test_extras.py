@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 import encoder
-from encoder import extras
 from encoder.errors import MissingExtraError, ModelError
-from encoder.extras import is_installed, require
 from encoder.models.hub import open_joint
-from encoder.models.prepare.bundle_networks import load_network
+from encoder.models.prepare.bundle.networks import load_network
 from encoder.models.prepare.quantized_tower import export_tower, quantize_tower
 from encoder.models.prepare.text_gate import calibrate_text
 from encoder.runtime.openvino import OpenVinoSession
+from encoder.system import extras
+from encoder.system.extras import is_installed, require
 
 ROOT = Path(__file__).parents[3]
 HERE = Path("here")

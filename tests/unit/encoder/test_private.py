@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from encoder.private import keep_private, private_folder, private_opener, tighten
+from encoder.system.private import keep_private, private_folder, private_opener, tighten
 
 
 def mode(path: Path) -> str:

@@ -6,7 +6,7 @@ import pytest
 from encoder.errors import MediaLimitError
 from encoder.types import TEXT
 from ingest import IngestConfig, Segment
-from ingest.clock import Clock, timed
+from ingest.decode.time_limit import Clock, timed
 
 
 def test_time_is_what_it_plays_and_then_some() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.photo_captions import FURTHER, LANGUAGES, asked, held_back, not_asked
 from encoder.space import l2_normalize
-from encoder.towers.image_head import load_image_head
+from encoder.towers.picture.head import load_image_head
 from scripts import captioned_pictures
 from scripts.train_picture_head import answering, fit, write
 

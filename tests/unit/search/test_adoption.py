@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from encoder.types import TEXT
+from search.api.uploads import UploadFolder, adoption
 from search.store.memory import MemoryStore
 from search.types import AssetRow
-from search.uploads import UploadFolder, adoption
 
 A, B = "a" * 16, "b" * 16
 
@@ -112,7 +112,7 @@ def test_a_store_that_moved_takes_its_uploads_along(tmp_path: Path) -> None:
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from search.uploads import UploadFolder, adoption
+from search.api.uploads import UploadFolder, adoption
 from tests.unit.search.test_adoption import adopt, locations, showing
 root, at = Path(sys.argv[1]), int(sys.argv[2])
 paths = sorted(path for _, path in UploadFolder(root).files())

@@ -12,8 +12,8 @@ import pytest
 from encoder.errors import InputError
 from encoder.space import Space
 from encoder.types import DOCUMENT, IMAGE, QUERY, TEXT, Embeddings, Item, Modality
-from search.batching import BatchingEncoder
-from search.embedding_cache import CachedEncoder, content_digest
+from search.batching.embedding_cache import CachedEncoder, content_digest
+from search.batching.encoder import BatchingEncoder
 
 SPACE = Space(4, {"model": "letters"})
 

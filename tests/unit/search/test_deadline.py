@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from encoder.errors import InputError
-from search.deadline import Deadline
 from search.errors import CancelledError, TimeLimitError
-from search.progress import Progress
+from search.query.deadline import Deadline
+from search.query.progress import Progress
 
 
 def test_time_runs_out() -> None:

@@ -6,7 +6,7 @@ import pytest
 from encoder.errors import InputError
 from encoder.space import Calibration, Space
 from encoder.types import AUDIO, IMAGE, TEXT, Modality
-from search.fusion import (
+from search.ranking.fusion import (
     Candidate,
     FusedQuery,
     WordsWeight,

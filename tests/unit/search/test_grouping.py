@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from encoder.types import AUDIO, IMAGE
-from search.fusion import Candidate
-from search.grouping import by_asset, by_segment
+from search.ranking.fusion import Candidate
+from search.ranking.grouping import by_asset, by_segment
 from search.types import ScoredSegment
 
 

@@ -9,7 +9,7 @@ from encoder.errors import InputError
 from encoder.space import l2_normalize
 from encoder.types import IMAGE, TEXT, Embeddings, Item
 from search.filters import parse_filter
-from search.pages import MAX_SHOWN, read_page
+from search.query.pages import MAX_SHOWN, read_page
 from search.types import Query, Term
 
 QUERY = Query([Item(TEXT, "a cat")])

@@ -6,7 +6,7 @@ import pytest
 
 from encoder.errors import InputError
 from encoder.types import AUDIO, IMAGE, TEXT, Item, Modality
-from search.planner import plan, widened
+from search.query.planner import plan, widened
 from search.types import Query, Term
 
 KNOWN = {TEXT, IMAGE, AUDIO}

@@ -8,8 +8,8 @@ from threading import Event, get_ident
 import pytest
 
 from encoder.errors import InputError
-from search.rounds import RoundExecutor, meet
-from search.together import Together
+from search.batching.coalescing import Together
+from search.batching.greenlet_rounds import RoundExecutor, meet
 
 
 class Adder:

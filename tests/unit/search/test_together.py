@@ -7,8 +7,8 @@ from threading import Event
 import pytest
 
 from encoder.errors import AnymodalError, InputError
+from search.batching.coalescing import Together
 from search.errors import StoreUnavailableError
-from search.together import Together
 
 
 class Doubler:

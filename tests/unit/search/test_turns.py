@@ -8,10 +8,10 @@ import pytest
 from encoder.space import Calibration, Floor, Space
 from encoder.types import IMAGE, TEXT, Embeddings, Item, Modality
 from search import Query, SearchEngine, Term
-from search.fusion import Candidate
-from search.grouping import Group
+from search.ranking.fusion import Candidate
+from search.ranking.grouping import Group
+from search.ranking.turns import take_turns
 from search.store.memory import MemoryStore
-from search.turns import take_turns
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
 DIM = 8

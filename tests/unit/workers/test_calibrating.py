@@ -26,9 +26,10 @@ from search.store.memory import MemoryStore
 from search.store.open import open_store
 from search.store.schema import segment_id
 from search.types import AssetRow, SegmentRow
-from workers import calibrating, resources
-from workers.calibrating import Watch, alone_here, calibrate, calibrate_if_due
-from workers.output import calibration_table
+from workers.console.output import calibration_table
+from workers.pipeline import calibration as calibrating
+from workers.pipeline.calibration import Watch, alone_here, calibrate, calibrate_if_due
+from workers.serving import resources
 
 DIM = 32
 WHERE = {TEXT: 0, IMAGE: 1, AUDIO: 2}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from encoder.types import TEXT
 from ingest.types import Asset
 from search.types import AssetRow
-from workers.commit_row import Labels, commit_row
+from workers.pipeline.commit_row import Labels, commit_row
 
 
 def asset(uri: str, modified: float, **facts: str) -> Asset:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from workers.broker import BrokerError, check_broker
 from workers.config import Settings
+from workers.jobs.broker import BrokerError, check_broker
 
 URL = "redis://:sesame@127.0.0.1:1/0"
 

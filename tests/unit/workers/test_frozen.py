@@ -3,7 +3,7 @@
 import gc
 from weakref import ref
 
-from workers.serve import frozen
+from workers.serving.composition import frozen
 
 
 class Ring:

@@ -13,16 +13,16 @@ import pytest
 from encoder import MultiModalEncoder
 from ingest.errors import EmptiedFolderError
 from search import Query, SearchEngine
-from search.locations import shown_location
+from search.api.uploads import UploadFolder
+from search.ranking.locations import shown_location
 from search.store.base import VectorStore
 from search.store.open import open_store
 from search.types import AssetRow
-from search.uploads import UploadFolder
-from workers.folders import WalkedFolders
-from workers.gone import GoneFiles
-from workers.jobs import IngestJob, commit_alone
-from workers.planner import files_of
-from workers.reports import IngestReport
+from workers.jobs.planning.planner import files_of
+from workers.jobs.planning.walked_folders import WalkedFolders
+from workers.pipeline.ingest_job import IngestJob, commit_alone
+from workers.pipeline.pruning import GoneFiles
+from workers.pipeline.reports import IngestReport
 
 
 @pytest.fixture(scope="module")
@@ -222,9 +222,9 @@ def test_a_missing_folder_changes_nothing(library: Library, root: Path) -> None:
 
 _AS_NOBODY = """
 import os, sys
-from workers.folders import WalkedFolders
-from workers.gone import is_gone
-from workers.planner import files_of
+from workers.jobs.planning.walked_folders import WalkedFolders
+from workers.pipeline.pruning import is_gone
+from workers.jobs.planning.planner import files_of
 root = sys.argv[1]
 WalkedFolders([root]), list(files_of([], print))  # imports what another user may not read
 if os.geteuid() == 0:  # whom no permission binds

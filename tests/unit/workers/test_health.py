@@ -10,7 +10,7 @@ from threading import Thread
 
 import pytest
 
-from workers.health import problem_at
+from workers.serving.health import problem_at
 
 ANSWERS = {
     "/readyz": (200, '{"status":"ok"}'),
@@ -60,7 +60,7 @@ def test_nobody_there() -> None:
 @pytest.mark.parametrize(("path", "code"), [("/readyz", 0), ("/down", 1)])
 def test_the_exit_code_tells(url: str, path: str, code: int) -> None:
     environment = {"ANYMODAL_HEALTH_URL": url + path}
-    program = [sys.executable, "-m", "workers.health"]
+    program = [sys.executable, "-m", "workers.serving.health"]
     ran = subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == code
     assert bool(ran.stderr) == bool(code)

@@ -8,7 +8,7 @@ from pathlib import Path
 from encoder import MultiModalEncoder
 from ingest import IngestConfig
 from search.store.memory import MemoryStore
-from workers.jobs import IngestJob
+from workers.pipeline.ingest_job import IngestJob
 
 
 def test_a_url_is_stored_under_its_own_name(bundle_home: Path, tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ from search.errors import StoreError, StoreUnavailableError
 from search.store.memory import MemoryStore
 from search.types import AssetRow, SegmentRow
 from tests.media import write_film
-from workers.jobs import IngestJob, in_chunks
-from workers.removal import remove
-from workers.retry import may_heal
+from workers.jobs.recovery.retry import may_heal
+from workers.pipeline.ingest_job import IngestJob, in_chunks
+from workers.pipeline.removal import remove
 
 
 @pytest.fixture(scope="module")

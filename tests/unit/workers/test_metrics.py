@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from encoder.errors import InputError
-from workers import broker_metrics, metrics
-from workers.broker_metrics import BrokerCollector
 from workers.config import Settings
-from workers.exposition import serving
+from workers.observe import broker_metrics, metrics
+from workers.observe.broker_metrics import BrokerCollector
+from workers.observe.metrics_server import serving
 
 PAGE = (Path(__file__).parents[3] / "docs" / "observability.md").read_text()
 ROW = re.compile(r"^\| `(anymodal_\w+)` \| (\w+) \| ([\w, ]*?) ?\| (.+) \|$", re.MULTILINE)

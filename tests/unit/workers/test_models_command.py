@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from encoder.errors import ModelError
-from encoder.models.artifact import Artifact, Key, make
+from encoder.models.artifacts.artifact import Artifact, Key, make
 from encoder.models.open import load_model
 from workers.commands.models import models
 

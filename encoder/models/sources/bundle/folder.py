@@ -19,8 +19,8 @@ from tempfile import mkdtemp
 from typing import Any
 
 from encoder.errors import BundleError
-from encoder.models.hashing import sha256_of
-from encoder.models.locations import cache_home
+from encoder.models.artifacts.hashing import sha256_of
+from encoder.models.artifacts.locations import cache_home
 from encoder.models.sources.bundle.declaration import Bundle, all_bundles
 from encoder.models.sources.bundle.kinds import called, kind_named
 from encoder.models.sources.bundle.parts import Part

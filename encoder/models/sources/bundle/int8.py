@@ -17,7 +17,7 @@ int8 (the mean cosine of a sound's embedding to float falls from .9997 to .9985)
 take none either."""
 
 TEXT_INT8_RECIPE = 2
-"""Raise it when `encoder.quant.dynamic` computes other numbers."""
+"""Raise it when `encoder.quant.integer.dynamic` computes other numbers."""
 
 
 def text_identity() -> str:

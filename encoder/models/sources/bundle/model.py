@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from encoder.models.artifacts.in_use import hold
 from encoder.models.base import Model
-from encoder.models.in_use import hold
 from encoder.models.precision import Precision
 from encoder.models.sources.bundle.choices import parse_precision, parse_sparsity
 from encoder.models.sources.bundle.declaration import Bundle
@@ -37,7 +37,7 @@ def load(
 
     Args:
         bundle: see `encoder.models.sources.bundle.declaration.read_bundle`.
-        home: where it is, instead of `encoder.models.locations.cache_home`.
+        home: where it is, instead of `encoder.models.artifacts.locations.cache_home`.
         n_threads: threads of one network; None for every core.
         quantization: see `Precision.parse`.
         enable_dsre: see `Sparsity.parse`.

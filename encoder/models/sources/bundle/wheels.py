@@ -14,10 +14,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from encoder import children
 from encoder.errors import BundleError
-from encoder.models.hashing import sha256_of
+from encoder.models.artifacts.hashing import sha256_of
 from encoder.models.sources.bundle.parts import Part, Wheel
+from encoder.system import children
 
 _POLL_S = 0.2
 _RETRY = "Then fetch the bundle again; what is complete is not fetched twice."

@@ -21,9 +21,9 @@ from transformers import (
     XLMRobertaModel,
 )
 
-from encoder.dsre.export import export_sparse
+from encoder.dsre.export.int8 import quantize_sparse
+from encoder.dsre.export.sparse_forward import export_sparse
 from encoder.dsre.gatefile import GateFile
-from encoder.dsre.int8 import quantize_sparse
 from encoder.dsre.network import SparseEncoder
 from encoder.dsre.settings import GateSettings
 from encoder.graphs.bert import Bert, BertSize, rename_weights

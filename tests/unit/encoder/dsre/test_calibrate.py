@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from encoder.dsre.calibrate import calibrate
-from encoder.dsre.documents import Document, part_of
-from encoder.dsre.judge import Tokenize
+from encoder.dsre.fitting.calibrate import calibrate
+from encoder.dsre.fitting.documents import Document, part_of
+from encoder.dsre.fitting.judge import Tokenize
 from encoder.dsre.settings import thresholds
 from encoder.errors import InputError, ModelError
 from encoder.networks.bert import BertSize, SentenceBert

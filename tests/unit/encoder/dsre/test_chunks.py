@@ -13,7 +13,7 @@ from encoder.dsre.chunks import pick
 from encoder.dsre.predictor import Predictor, fit, word_means
 from encoder.errors import ModelError
 from encoder.space import l2_normalize
-from encoder.towers.windows import cut, pool
+from encoder.towers.text.windows import cut, pool
 
 
 @given(st.integers(2, 900), st.integers(3, 300))

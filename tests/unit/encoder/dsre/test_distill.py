@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from encoder.dsre.distill import bold, distill
-from encoder.dsre.documents import Document, parted
-from encoder.dsre.judge import Tokenize
-from encoder.dsre.tuning import Plan
+from encoder.dsre.fitting.distill import bold, distill
+from encoder.dsre.fitting.documents import Document, parted
+from encoder.dsre.fitting.judge import Tokenize
+from encoder.dsre.fitting.tuning import Plan
 from encoder.errors import InputError, ModelError
 from encoder.networks.bert import BertSize, SentenceBert
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from encoder.dsre.documents import Document, as_document, part_of, read_documents
+from encoder.dsre.fitting.documents import Document, as_document, part_of, read_documents
 from encoder.errors import InputError
 
 BODY = "The roof leaks where two slates have slipped, and the rain runs down the beam. " * 4

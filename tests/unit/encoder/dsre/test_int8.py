@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 
+from encoder.dsre.export.int8 import quantize_sparse
 from encoder.dsre.gatefile import GateFile
-from encoder.dsre.int8 import quantize_sparse
 from encoder.dsre.network import SparseEncoder
 from encoder.dsre.settings import GateSettings
 from encoder.errors import ModelError
 from encoder.graphs.bert import BertSize
 from encoder.networks.bert import SentenceBert, arrays_of
-from encoder.quant.dynamic import quantize_dynamic
+from encoder.quant.integer.dynamic import quantize_dynamic
 from encoder.runtime.onnx import OnnxSession
 
 SIZE = BertSize(vocab_size=500, hidden_dim=32, ffn_dim=64, n_layers=3, n_heads=4)

@@ -14,18 +14,18 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 from transformers import BertConfig, BertModel, MPNetConfig, MPNetModel
 
-from encoder.dsre.export import export_sparse
+from encoder.dsre.export.sparse_forward import export_sparse
+from encoder.dsre.export.sparse_graph import lay_sparse_bert
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.idf import token_rarity
 from encoder.dsre.network import SparseEncoder
 from encoder.dsre.settings import GateSettings, thresholds
-from encoder.dsre.sparse_graph import lay_sparse_bert
 from encoder.errors import ModelError
 from encoder.graphs.bert import BertSize
 from encoder.models.sources.bundle.gates import TEXT_GATE
 from encoder.networks.bert import SentenceBert, arrays_of, load_sentence_bert
 from encoder.runtime.onnx import OnnxSession
-from encoder.towers.text import load_tokenizer, pad
+from encoder.towers.text.tower import load_tokenizer, pad
 
 LENGTHS = (350, 512, 60, 177)
 N_TOKENS = 30522

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
+from encoder.dsre.fitting.tuning import Plan, Student, batches, objective
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.network import SparseEncoder
 from encoder.dsre.settings import GateSettings
-from encoder.dsre.tuning import Plan, Student, batches, objective
 from encoder.errors import InputError
 from encoder.networks.bert import BertSize, SentenceBert
 

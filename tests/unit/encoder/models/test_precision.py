@@ -11,7 +11,7 @@ import pytest
 from encoder import MultiModalEncoder
 from encoder.config import EncoderConfig
 from encoder.errors import ModelError
-from encoder.models.hashing import sha256_of
+from encoder.models.artifacts.hashing import sha256_of
 from encoder.models.open import load_model
 from encoder.models.sources.bundle.choices import parse_precision
 from encoder.models.sources.bundle.declaration import read_bundle

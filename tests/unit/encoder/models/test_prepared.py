@@ -19,10 +19,11 @@ from click.testing import CliRunner
 from encoder import MultiModalEncoder
 from encoder.config import EncoderConfig
 from encoder.errors import ModelError
-from encoder.models import artifact, hub, prepared
-from encoder.models.artifact import Artifact
+from encoder.models import hub
+from encoder.models.artifacts import artifact, prepared
+from encoder.models.artifacts.artifact import Artifact
+from encoder.models.artifacts.prepared import FLOAT32
 from encoder.models.open import load_model
-from encoder.models.prepared import FLOAT32
 from encoder.models.sources import hub_files, located
 from encoder.models.spec import ModelSpec
 from encoder.runtime import devices
@@ -77,12 +78,12 @@ def rows(encoder: MultiModalEncoder) -> np.ndarray:
 def test_a_named_precision_is_prepared_once(source: Path, caplog: pytest.LogCaptureFixture) -> None:
     spec = f"dir:{source}"
     plain = MultiModalEncoder(spec, config=CONFIG)  # through torch: nothing is prepared yet
-    with caplog.at_level(logging.INFO, "encoder.models.prepared"):
+    with caplog.at_level(logging.INFO, "encoder.models.artifacts.prepared"):
         int8 = MultiModalEncoder(spec, quantization="int8", config=CONFIG)
     assert "preparing the model: export" in caplog.text
     caplog.clear()
 
-    with caplog.at_level(logging.INFO, "encoder.models.prepared"):
+    with caplog.at_level(logging.INFO, "encoder.models.artifacts.prepared"):
         again = MultiModalEncoder(spec, quantization="int8", config=CONFIG)
         auto = MultiModalEncoder(spec, quantization="auto", config=CONFIG)
     assert caplog.text == ""

@@ -19,11 +19,12 @@ from PIL import Image
 from encoder import MultiModalEncoder
 from encoder.config import EncoderConfig
 from encoder.errors import InputError, ModelError
-from encoder.models import prepared, tower_folder
-from encoder.models.artifact import all_artifacts
+from encoder.models import tower_folder
+from encoder.models.artifacts import prepared
+from encoder.models.artifacts.artifact import all_artifacts
 from encoder.models.hub import load
-from encoder.models.prepare.hub_networks import load_network
-from encoder.models.prepare.hub_samples import picture
+from encoder.models.prepare.hub.networks import load_network
+from encoder.models.prepare.hub.samples import picture
 from encoder.models.prepare.quantized_tower import QuantizedTower, Recipe, quantize_tower
 from encoder.models.sources.bundle.choices import parse_precision
 from encoder.models.sources.bundle.declaration import read_bundle

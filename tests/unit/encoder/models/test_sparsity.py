@@ -11,14 +11,14 @@ import pytest
 from benchmarks.manuals import documented
 from encoder import MultiModalEncoder
 from encoder.config import EncoderConfig
+from encoder.dsre.fitting.retrieval import compare, search
 from encoder.dsre.gatefile import GateFile
-from encoder.dsre.retrieval import compare, search
 from encoder.errors import ModelError
 from encoder.models.precision import Precision
 from encoder.models.sources.bundle.choices import parse_sparsity
 from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.models.sources.bundle.gates import TEXT_GATE
-from encoder.towers.text import load_tokenizer
+from encoder.towers.text.tower import load_tokenizer
 
 ENGLISH = read_bundle("english")
 SHORT = ["rain", "A red car on a wet road", "the council voted on the budget " * 12]

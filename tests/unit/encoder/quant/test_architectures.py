@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from encoder.quant.calibration import Batch, run
-from encoder.quant.fit import quantize
+from encoder.quant.fitting.fit import quantize
 from encoder.quant.layers import find_layers, quantized_modules
 from encoder.quant.schemes import FP32, INT4, INT8, Scheme
+from encoder.quant.sensitivity.calibration import Batch, run
 
 
 def resnet() -> nn.Module:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from encoder.errors import InputError, ModelError
-from encoder.quant.calibration import CalibrationData, batch_items, halves, run
-from encoder.quant.divergence import cosine_loss, divergence, kl_divergence
+from encoder.quant.sensitivity.calibration import CalibrationData, batch_items, halves, run
+from encoder.quant.sensitivity.divergence import cosine_loss, divergence, kl_divergence
 
 
 def test_every_second_batch_judges() -> None:

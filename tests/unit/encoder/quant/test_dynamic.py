@@ -13,8 +13,8 @@ from hypothesis.extra.numpy import arrays
 
 from encoder.graphs.bert import BertSize
 from encoder.networks.bert import SentenceBert, arrays_of
-from encoder.quant.dynamic import quantize_dynamic, quantize_rows
-from encoder.quant.graph import MICROSOFT, Graph
+from encoder.quant.export.graph_builder import MICROSOFT, Graph
+from encoder.quant.integer.dynamic import quantize_dynamic, quantize_rows
 from encoder.runtime.onnx import OnnxSession
 from encoder.runtime.trial import least_cosine
 

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from encoder.errors import InputError, ModelError
 from encoder.networks.bert import load_sentence_bert
-from encoder.quant.calibration import Batch
-from encoder.quant.export import export_onnx, float_twin
+from encoder.quant.export.quantized_onnx import export_onnx, float_twin
 from encoder.quant.layers import quantized_modules
+from encoder.quant.sensitivity.calibration import Batch
 from tests.unit.encoder.quant.rounded import (
     Cnn,
     Convolutions,

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from encoder.errors import InputError, ModelError
-from encoder.quant.calibration import run
-from encoder.quant.divergence import Objective, divergence
-from encoder.quant.fit import quantize
+from encoder.quant.fitting.fit import quantize
+from encoder.quant.fitting.lockstep import Stop, in_step
 from encoder.quant.layers import QuantizedWeight, find_layers, quantized_modules, swap
-from encoder.quant.lockstep import Stop, in_step
 from encoder.quant.schemes import FP16, FP32, INT3, INT4, INT8, Scheme
+from encoder.quant.sensitivity.calibration import run
+from encoder.quant.sensitivity.divergence import Objective, divergence
 from encoder.quant.weights import PackedWeight
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from encoder.errors import ModelError
-from encoder.quant.fit import quantize
+from encoder.quant.fitting.fit import quantize
 from encoder.quant.layers import quantized_modules
 from encoder.quant.quantized import (
     FACTS,

@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from encoder import extras
 from encoder.errors import InputError, ModelError
-from encoder.quant.allocation import allocate
-from encoder.quant.report import Row, SensitivityReport
+from encoder.quant.allocation.allocate import allocate
+from encoder.quant.report.report import Row, SensitivityReport
 from encoder.quant.schemes import FP16, FP32, INT4, INT8, Scheme
+from encoder.system import extras
 
 LOSSES = {
     ("stem", INT4): 0.5, ("stem", INT8): 2e-3, ("stem", FP16): 1e-7, ("stem", FP32): 0.0,

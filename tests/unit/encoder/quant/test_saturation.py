@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from encoder.quant.ranges import activation_ranges
-from encoder.quant.static import quantize_static, weight_scales
+from encoder.quant.integer.ranges import activation_ranges
+from encoder.quant.integer.static import quantize_static, weight_scales
 from encoder.runtime.onnx import OnnxSession
 from tests.unit.encoder.quant.graphs import save
 

@@ -22,11 +22,11 @@ from encoder.errors import InputError, ModelError
 from encoder.models.sources.bundle.kinds.conse import image_labels
 from encoder.models.sources.bundle.tables import IMAGE_LABELS
 from encoder.networks.efficientnet_lite import Block, BlockSize, SamePadConv
-from encoder.quant.ranges import activation_ranges, quantiles
-from encoder.quant.static import logit_agreement, quantize_static
+from encoder.quant.integer.ranges import activation_ranges, quantiles
+from encoder.quant.integer.static import logit_agreement, quantize_static
 from encoder.runtime.export import export_onnx
 from encoder.runtime.onnx import OnnxSession
-from encoder.towers.image import ImageTower
+from encoder.towers.picture.tower import ImageTower
 from examples import pictures
 from tests.unit.encoder.quant.graphs import save
 

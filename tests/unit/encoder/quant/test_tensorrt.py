@@ -15,8 +15,8 @@ from onnx import TensorProto, helper
 from torch import nn
 
 from encoder.errors import InputError
-from encoder.quant.export import export_onnx
-from encoder.quant.tensorrt import RULES, Finding, check_tensorrt
+from encoder.quant.export.quantized_onnx import export_onnx
+from encoder.quant.export.tensorrt import RULES, Finding, check_tensorrt
 from tests.unit.encoder.quant.rounded import Cnn, Tied, bert, rounded, tokens, vit
 
 F, I4, I8, U8 = TensorProto.FLOAT, TensorProto.INT4, TensorProto.INT8, TensorProto.UINT8

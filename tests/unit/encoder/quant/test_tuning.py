@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from encoder.errors import InputError
-from encoder.quant.calibration import run
-from encoder.quant.divergence import kl_divergence
-from encoder.quant.fit import quantize
+from encoder.quant.fitting.fit import quantize
+from encoder.quant.fitting.tuning import Grid, Rates, tune
 from encoder.quant.layers import find_layers, quantized_modules
 from encoder.quant.schemes import FP16, INT3, INT4, Scheme
-from encoder.quant.tuning import Grid, Rates, tune
+from encoder.quant.sensitivity.calibration import run
+from encoder.quant.sensitivity.divergence import kl_divergence
 
 FAST = Rates(codes=0.02)
 

@@ -12,11 +12,12 @@ from encoder.models.sources.bundle.kinds.aisfx import audio_tower
 from encoder.models.sources.bundle.networks import FLOAT
 from encoder.models.sources.bundle.tables import SOUND_LABELS, SOUNDS_E5
 from encoder.runtime.onnx import OnnxSession
-from encoder.towers import audio, text
-from encoder.towers.audio import AudioTower
-from encoder.towers.logmel import power_spectrum, scale
-from encoder.towers.sound_labels import load_sound_labels
-from encoder.towers.speech import Speech
+from encoder.towers.sound import tower as audio
+from encoder.towers.sound.labels import load_sound_labels
+from encoder.towers.sound.logmel import power_spectrum, scale
+from encoder.towers.sound.speech import Speech
+from encoder.towers.sound.tower import AudioTower
+from encoder.towers.text import tower as text
 from encoder.types import Embeddings, Spectrogram, Waveform
 
 RATE = 44_100

@@ -11,14 +11,14 @@ from encoder.graphs.efficientnet_lite import LITE2, feature_channels
 from encoder.models.sources.bundle.kinds.image_head import HEAD
 from encoder.runtime.base import Array
 from encoder.space import l2_normalize
-from encoder.towers.image import conse
-from encoder.towers.image_head import (
+from encoder.towers.picture.head import (
     NAMED_SHARE,
     SETTINGS,
     ImageHead,
     ImageHeadTower,
     load_image_head,
 )
+from encoder.towers.picture.tower import conse
 
 RNG = np.random.default_rng(0)
 N_LABELS, N_FEATURES, DIM = 30, 36, 8

@@ -9,7 +9,7 @@ import pytest
 
 from encoder.errors import ModelError
 from encoder.models.sources.bundle.tables import SOUND_LABELS, SOUNDS_E5
-from encoder.towers import sound_labels
+from encoder.towers.sound import labels as sound_labels
 
 
 def test_the_table_is_whole() -> None:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import soxr
 
-from encoder.models.locations import cache_home
-from encoder.towers.speech import Speech, is_voiced
-from encoder.towers.whisper import SAMPLING_RATE, Samples
+from encoder.models.artifacts.locations import cache_home
+from encoder.towers.sound.speech import Speech, is_voiced
+from encoder.towers.sound.whisper import SAMPLING_RATE, Samples
 from examples.speech import Speaker
 
 GERMAN = "Der Zug nach Hamburg hat heute leider zwanzig Minuten Verspätung."

@@ -7,7 +7,7 @@ import pytest
 
 from encoder import MultiModalEncoder
 from encoder.errors import ModelError
-from encoder.towers import text
+from encoder.towers.text import tower as text
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from encoder import MultiModalEncoder
 from encoder.errors import InputError
-from encoder.towers.exported_text import TextFormat
-from encoder.towers.text import MAX_TOKENS
-from encoder.towers.windows import cut_text, pool
+from encoder.towers.exported.text import TextFormat
+from encoder.towers.text.tower import MAX_TOKENS
+from encoder.towers.text.windows import cut_text, pool
 
 BEGINNING = "The council voted on the budget for the roads of the old town. " * 40
 

@@ -13,10 +13,10 @@ from starlette.testclient import TestClient
 from encoder.errors import CorruptMediaError
 from encoder.types import AUDIO, IMAGE, TEXT, Item, Modality
 from ingest import IngestConfig
-from search.api.contents import content_of, picture_of
+from search.api.responses.contents import content_of, picture_of
 from search.errors import NotFoundError
 from search.types import AssetRow
-from workers.decoding import QueryDecoder
+from workers.serving.query_media import QueryDecoder
 
 STORED = QueryDecoder(IngestConfig(), IngestConfig())
 

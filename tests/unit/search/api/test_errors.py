@@ -9,7 +9,13 @@ from encoder import errors
 from encoder.errors import AnymodalError
 from search.api.errors import status_of
 
-HOMES = ("ingest.errors", "search.errors", "search.api.refusal", "workers.broker", "workers.shards")
+HOMES = (
+    "ingest.errors",
+    "search.errors",
+    "search.api.requests.refusal",
+    "workers.jobs.broker",
+    "workers.jobs.shards",
+)
 DRAWN = {
     name: int(status) for name, status in re.findall(r"(\w+Error) +(\d{3}) ", errors.__doc__ or "")
 }

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from encoder.errors import InputError
+from search.api.access.auth import Access, Bucket, access_for
+from search.api.access.keys import KeyRing
 from search.api.access.paths import PATHS
-from search.api.auth import Access, Bucket, access_for
 from search.api.config import ApiConfig
-from search.api.keys import KeyRing
-from search.api.refusal import ForbiddenError, RateLimitError, UnauthorizedError
+from search.api.requests.refusal import ForbiddenError, RateLimitError, UnauthorizedError
 
 
 @pytest.fixture

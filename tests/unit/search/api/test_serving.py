@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from search.api.serving import listening_socket
+from search.api.server import listening_socket
 
 
 def test_an_answer_does_not_wait_for_the_client_to_acknowledge_its_head() -> None:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from search.api.models import SearchRequest
-from search.api.queries import is_short
+from search.api.requests.queries import is_short
+from search.api.schemas import SearchRequest
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import sys
 
 FIRST_SEARCH = """
 from importlib.machinery import SourceFileLoader
-from search.store.milvus_link import load_client
+from search.store.milvus.link import load_client
 
 load_client()
 from pymilvus.client.entity_helper import entity_is_sparse_matrix

@@ -6,7 +6,7 @@ import pytest
 
 from encoder.errors import InputError
 from search.store.memory import MemoryStore
-from search.store.milvus_link import without_password
+from search.store.milvus.link import without_password
 from search.store.open import default_folder, open_store, store_target
 from search.store.schema import collection_name, spaces_among
 

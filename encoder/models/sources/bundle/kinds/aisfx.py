@@ -16,9 +16,9 @@ from encoder.models.sources.bundle.networks import files_of
 if TYPE_CHECKING:
     from encoder.runtime.base import Session
     from encoder.runtime.trial import Inputs
-    from encoder.towers.audio import AudioTower
     from encoder.towers.base import Tower
-    from encoder.towers.speech import Speech
+    from encoder.towers.sound.speech import Speech
+    from encoder.towers.sound.tower import AudioTower
 
 
 def network(folder: Path) -> Network:
@@ -35,8 +35,8 @@ def audio_tower(session: Session, speech: Speech, labels: Path, text_tower: Towe
         labels: a table of names of sounds.
         text_tower: embeds what is said.
     """
-    from encoder.towers.audio import AudioTower
-    from encoder.towers.sound_labels import load_sound_labels
+    from encoder.towers.sound.labels import load_sound_labels
+    from encoder.towers.sound.tower import AudioTower
 
     return AudioTower(session, speech, load_sound_labels(labels), text_tower)
 
@@ -54,8 +54,8 @@ def _examples() -> Sequence[Inputs]:
 
 KIND = Kind(
     open=_open,
-    prepare="encoder.models.prepare.bundle_graphs:prepare_audio",
+    prepare="encoder.models.prepare.bundle.graphs:prepare_audio",
     network=network,
     int8_identity=audio_identity,
-    torch_network="encoder.models.prepare.bundle_networks:audio_network",
+    torch_network="encoder.models.prepare.bundle.networks:audio_network",
 )

@@ -13,7 +13,7 @@ from encoder.models.precision import Network
 from encoder.models.sources.bundle.int8 import image_identity
 from encoder.models.sources.bundle.kinds.base import Kind, Opening
 from encoder.models.sources.bundle.networks import files_of
-from encoder.towers.image import SIDE, ImageTower
+from encoder.towers.picture.tower import SIDE, ImageTower
 
 if TYPE_CHECKING:
     from encoder.runtime.trial import Inputs
@@ -46,8 +46,8 @@ def _examples() -> Sequence[Inputs]:
 
 KIND = Kind(
     open=_open,
-    prepare="encoder.models.prepare.bundle_graphs:prepare_image",
+    prepare="encoder.models.prepare.bundle.graphs:prepare_image",
     network=network,
     int8_identity=image_identity,
-    torch_network="encoder.models.prepare.bundle_networks:image_network",
+    torch_network="encoder.models.prepare.bundle.networks:image_network",
 )

@@ -13,10 +13,10 @@ from encoder.models.precision import Network, Precision
 from encoder.models.sources.bundle.kinds.base import Kind, Opening
 from encoder.models.sources.bundle.networks import files_of
 from encoder.models.sources.prompts import Prompts
-from encoder.towers.sentence_pieces import SentencePieces
-from encoder.towers.sparse_text import SparseTextTower
-from encoder.towers.text import TextTower, inputs_of
-from encoder.towers.windowed_text import RoleTextTower, WindowedTextTower
+from encoder.towers.text.sentence_pieces import SentencePieces
+from encoder.towers.text.sparse import SparseTextTower
+from encoder.towers.text.tower import TextTower, inputs_of
+from encoder.towers.text.windowed import RoleTextTower, WindowedTextTower
 from encoder.types import DOCUMENT, QUERY, TEXT
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def open_e5(
     n_threads: int | None = None,
     sparsity: Sparsity | None = None,
 ) -> RoleTextTower:
-    """Open the part in ``folder``, which `encoder.models.prepare.e5.prepare_e5` made ready.
+    """Open the part in ``folder``, which `encoder.models.prepare.bundle.e5.prepare_e5` made ready.
 
     Args:
         folder: the part's folder.
@@ -107,9 +107,9 @@ def _examples(folder: Path) -> Sequence[Inputs]:
 
 KIND = Kind(
     open=_open,
-    prepare="encoder.models.prepare.e5:prepare_e5",
+    prepare="encoder.models.prepare.bundle.e5:prepare_e5",
     network=network,
     int8_identity=_int8_identity,
     asks=True,
-    gate_subject="encoder.models.prepare.e5_gate:open_subject",
+    gate_subject="encoder.models.prepare.bundle.e5_gate:open_subject",
 )

@@ -9,7 +9,7 @@ from encoder.models.sources.bundle.int8 import image_identity
 from encoder.models.sources.bundle.kinds.base import Kind, Opening
 from encoder.models.sources.bundle.kinds.conse import network
 from encoder.models.sources.bundle.tables import TABLES
-from encoder.towers.image_head import ImageHeadTower, load_image_head
+from encoder.towers.picture.head import ImageHeadTower, load_image_head
 
 HEAD = TABLES / "image_head.npz"
 """By ``scripts/train_picture_head.py``."""
@@ -48,7 +48,7 @@ def _open(opening: Opening) -> ImageHeadTower:
 
 KIND = Kind(
     open=_open,
-    prepare="encoder.models.prepare.bundle_graphs:prepare_image_with_features",
+    prepare="encoder.models.prepare.bundle.graphs:prepare_image_with_features",
     network=network,
     int8_identity=image_identity,
 )

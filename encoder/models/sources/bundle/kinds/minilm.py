@@ -15,10 +15,10 @@ from encoder.models.sources.bundle.int8 import text_identity
 from encoder.models.sources.bundle.kinds.base import Kind, Opening
 from encoder.models.sources.bundle.networks import files_of
 from encoder.models.sources.bundle.parts import Part
-from encoder.towers import text
 from encoder.towers.base import Tower
-from encoder.towers.sparse_text import SparseTextTower
-from encoder.towers.windowed_text import WindowedTextTower
+from encoder.towers.text import tower as text
+from encoder.towers.text.sparse import SparseTextTower
+from encoder.towers.text.windowed import WindowedTextTower
 
 if TYPE_CHECKING:
     from encoder.runtime.trial import Inputs
@@ -69,10 +69,10 @@ def _examples() -> Sequence[Inputs]:
 
 KIND = Kind(
     open=_open,
-    prepare="encoder.models.prepare.bundle_graphs:prepare_text",
+    prepare="encoder.models.prepare.bundle.graphs:prepare_text",
     network=network,
     int8_identity=text_identity,
     later={"gate": _build_gate},
-    torch_network="encoder.models.prepare.bundle_networks:text_network",
-    gate_subject="encoder.models.prepare.bundle_gate:open_subject",
+    torch_network="encoder.models.prepare.bundle.networks:text_network",
+    gate_subject="encoder.models.prepare.bundle.gate:open_subject",
 )

@@ -18,6 +18,6 @@ def _open(opening: Opening) -> LazyReader:
 
 KIND = Kind(
     open=_open,
-    prepare="encoder.models.prepare.ocr_graphs:prepare_ocr",
+    prepare="encoder.models.prepare.bundle.ocr_graphs:prepare_ocr",
     makes_vectors=False,
 )

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from encoder.models.sources.bundle.kinds.base import Kind, Opening
 
 if TYPE_CHECKING:
-    from encoder.towers.speech import Speech
+    from encoder.towers.sound.speech import Speech
 
 
 def _open(opening: Opening) -> Speech:
-    from encoder.towers.speech import Speech
+    from encoder.towers.sound.speech import Speech
 
     # A second thread makes the tiny model no faster (135 ms a sentence, and 152 with two), and the
     # sound network needs that core beside it.

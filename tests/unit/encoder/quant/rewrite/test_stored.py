@@ -14,10 +14,10 @@ from torch import nn
 
 from encoder import Quantizer
 from encoder.networks.bert import SentenceBert
-from encoder.quant.export import float_twin
+from encoder.quant.export.quantized_onnx import float_twin
+from encoder.quant.export.stored_weights import stored_weights
 from encoder.quant.quantized import QuantizedModel
 from encoder.quant.rewrite import StoredWeight, store_weights
-from encoder.quant.stored_weights import stored_weights
 from encoder.runtime.export import trace
 from encoder.runtime.onnx import OnnxSession
 from encoder.runtime.trial import least_cosine

@@ -1,0 +1,1 @@
+"""The sparse forward as ONNX files."""

@@ -1,0 +1,124 @@
+"""The sparse forward in int8: the gates in the graph of `encoder.quant.integer.dynamic`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from encoder.dsre.export.merge_graph import (
+    DOMAIN,
+    FUNCTION,
+    check_fit,
+    lay_even,
+    lay_limits,
+    lay_log_sizes,
+    merge_function,
+)
+from encoder.dsre.fitting.deltas import added
+from encoder.dsre.gatefile import GateFile
+from encoder.graphs.bert import Bert
+from encoder.quant.export.graph_builder import MICROSOFT
+from encoder.quant.integer.dynamic import Int8Bert
+
+_FLOAT = 1
+"""ONNX's number for this type."""
+
+_LOWEST = -1e30
+"""A logit that weighs nothing, and stays finite when another one is added."""
+
+
+def quantize_sparse(bert: Bert, gate: GateFile, target: Path) -> None:
+    """Write the int8 form of a sentence encoder that merges tokens, for ONNX Runtime only.
+
+    Inputs are those of `SparseEncoder.forward`, outputs too, but the tokens kept are float32.
+
+    Args:
+        bert: the network in float32, with mean pooling.
+        gate: made for it.
+        target: the ``.onnx`` file to write.
+
+    Raises:
+        ModelError: the gate was made for another network.
+    """
+    check_fit(gate, bert.size.n_layers, bert.size.vocab_size)
+    changed = replace(bert, weights=added(bert.weights, gate.deltas))
+    _SparseInt8Bert(changed, gate).save(target)
+
+
+class _SparseInt8Bert(Int8Bert):
+    def __init__(self, bert: Bert, gate: GateFile) -> None:
+        self._gate = gate
+        self._kept: list[str] = []
+        self._merged = False
+        super().__init__(bert)
+        self._functions = [merge_function(bert.size.hidden_dim)]
+
+    def _begin(self) -> None:
+        graph = self._graph
+        self._input_ids, self._float_mask = (
+            lay_even(graph, name) for name in (self._input_ids, self._float_mask)
+        )
+        super()._begin()
+        self._sizes = self._float_mask
+        self._protection, self._floor, self._active = lay_limits(
+            graph, self._gate, self._input_ids, self._sizes
+        )
+
+    def _between(self, i: int, unscaled: str, states: str) -> tuple[str, str]:
+        threshold = self._gate.settings.thresholds[i]
+        if threshold is not None:
+            unscaled, states = self._merge(i, states, threshold)
+        real = self._graph.add("Greater", self._sizes, self._graph.constant(np.float32(0)))
+        counts = self._graph.add("Cast", real, to=_FLOAT)
+        self._kept.append(self._graph.add("ReduceSum", counts, self._graph.ints(1), keepdims=1))
+        return unscaled, states
+
+    def _merge(self, i: int, states: str, threshold: float) -> tuple[str, str]:
+        """Merge what the norm gave; means of it are means of the unscaled states too."""
+        graph, weights, at = self._graph, self._weights, f"layers.{i}."
+        carried = graph.constant(weights[at + "ffn_out.bias"])
+        normed = graph.add("Reshape", graph.add("Sub", states, carried), self._per_text)
+        tokens = (normed, self._sizes, self._protection)
+        limits = (self._floor, graph.constant(np.float32(threshold)), self._active)
+        merged, self._sizes, self._protection = graph.add_many(
+            FUNCTION, 3, *tokens, *limits, domain=DOMAIN
+        )
+        self._merged = True
+        self._lay_shapes(self._sizes)
+        self._lay_bias()
+        merged = graph.add("Reshape", merged, self._flat)
+        scale, shift = weights[at + "attention_norm.weight"], weights[at + "attention_norm.bias"]
+        unscaled = graph.add("Mul", merged, graph.constant(1 / scale))
+        unscaled = graph.add("Add", unscaled, graph.constant(-shift / scale))
+        return unscaled, graph.add("Add", merged, carried)
+
+    def _lay_bias(self) -> None:
+        """Proportional attention, see `encoder.dsre.network`; [n, 1, length, length]."""
+        graph = self._graph
+        row = lay_log_sizes(graph, self._sizes, _LOWEST)
+        row = graph.add("Unsqueeze", row, graph.ints(1, 2))
+        length = graph.add("Shape", self._sizes, start=1, end=2)
+        square = graph.add("Concat", graph.ints(1, 1), length, graph.ints(1), axis=0)
+        self._bias = graph.add("Expand", row, square)
+
+    def _mix(self, *inputs: str) -> str:
+        if not self._merged:
+            return super()._mix(*inputs)
+        return self._graph.add(
+            "MultiHeadAttention",
+            *inputs,
+            "",
+            self._bias,
+            domain=MICROSOFT,
+            num_heads=self._n_heads,
+        )
+
+    def _outputs(self, states: str) -> dict[str, tuple[str, tuple[str | int, ...]]]:
+        kept = self._graph.add("Concat", *self._kept, axis=1)
+        return {**super()._outputs(states), "kept": (kept, ("n", self._n_layers))}
+
+    def _pool(self, states: str) -> str:
+        self._float_mask = self._sizes
+        return super()._pool(states)

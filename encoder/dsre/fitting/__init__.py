@@ -1,0 +1,1 @@
+"""Fit a gate to a model and to texts, and judge it."""

@@ -1,0 +1,127 @@
+"""Encode documents densely and sparsely, and compare what a search finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.dsre.fitting.cost import dense_flops, sparse_flops
+from encoder.dsre.fitting.documents import Document
+from encoder.dsre.fitting.retrieval import Found, Loss, compare, search
+from encoder.errors import InputError
+from encoder.space import l2_normalize
+from encoder.types import Embeddings
+
+if TYPE_CHECKING:
+    from encoder.dsre.network import SparseEncoder
+
+Tokenize = Callable[[Sequence[str]], Sequence[Sequence[int]]]
+_MIN_QUERIES = 20
+_NEVER = 1_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """A part of the texts, encoded densely.
+
+    Args:
+        queries: unit rows, one for each long text.
+        bodies: unit rows of all texts; the first ones are long.
+        ids: the token ids of the long texts.
+    """
+
+    queries: Embeddings
+    bodies: Embeddings
+    ids: Sequence[Sequence[int]]
+
+    @property
+    def found(self) -> Found:
+        """The dense search."""
+        return search(self.queries, self.bodies, np.arange(len(self.ids)))
+
+
+def judge_dense(
+    network: SparseEncoder, tokenize: Tokenize, documents: Sequence[Document]
+) -> Judgement:
+    """Encode documents with the gate off; the long ones' titles ask, all bodies compete.
+
+    Raises:
+        InputError: too few are as long as the gate needs.
+    """
+    ids = tokenize([document.body for document in documents])
+    least = network.settings.min_tokens
+    long = [i for i, one in enumerate(ids) if len(one) >= least]
+    if len(long) < _MIN_QUERIES:
+        raise InputError(
+            "texts", got=f"{len(long)} of {len(ids)} with {least} tokens or more in one part",
+            wanted=f"at least {_MIN_QUERIES} in each part, so some hundred long texts",
+        )  # fmt: skip
+    order = [*long, *(i for i, one in enumerate(ids) if len(one) < least)]
+    queries = embed_dense(network, tokenize([documents[i].title for i in long]))
+    bodies = embed_dense(network, [ids[i] for i in order])
+    return Judgement(queries, bodies, [ids[i] for i in long])
+
+
+def embed_dense(network: SparseEncoder, texts: Sequence[Sequence[int]]) -> Embeddings:
+    """Unit rows [n, hidden_dim] with the gate off; the network is one without changed weights."""
+    with _gate_off(network):
+        rows, _ = embed(network, texts)
+    return rows
+
+
+@contextmanager
+def _gate_off(network: SparseEncoder) -> Iterator[None]:
+    before = network.settings
+    network.settings = replace(before, min_tokens=_NEVER)
+    try:
+        yield
+    finally:
+        network.settings = before
+
+
+def measure(network: SparseEncoder, judgement: Judgement) -> tuple[Loss, float]:
+    """What the gate loses, and how many times fewer FLOPs it takes for the long texts."""
+    rows, kept = embed(network, judgement.ids)
+    bodies = np.concatenate([rows, judgement.bodies[len(rows) :]])
+    found = search(judgement.queries, bodies, np.arange(len(rows)))
+    return compare(judgement.found, found), saving(network, judgement.ids, kept)
+
+
+def saving(
+    network: SparseEncoder, texts: Sequence[Sequence[int]], kept: NDArray[np.int64]
+) -> float:
+    """FLOPs of the dense forward over those of the sparse one."""
+    n_tokens = [len(ids) for ids in texts]
+    shape = network.blocks.shape
+    gated = [gate is not None for gate in network.settings.thresholds]
+    cost = sparse_flops(shape, n_tokens, kept, gated=gated, cls_only=network.pooling == "cls")
+    return float(dense_flops(shape, n_tokens).sum() / cost.sum())
+
+
+def embed(
+    network: SparseEncoder, texts: Sequence[Sequence[int]], *, batch_tokens: int = 2048
+) -> tuple[Embeddings, NDArray[np.int64]]:
+    """Unit rows [n, hidden_dim] and the tokens kept in each layer [n, n_layers]; no padding."""
+    import torch
+
+    by_length: dict[int, list[int]] = {}
+    for index, ids in enumerate(texts):
+        by_length.setdefault(len(ids), []).append(index)
+    rows, kept, order = [], [], []
+    with torch.inference_mode():
+        for length, indices in sorted(by_length.items()):
+            step = max(1, batch_tokens // length)
+            for start in range(0, len(indices), step):
+                batch = indices[start : start + step]
+                input_ids = torch.tensor([list(texts[i]) for i in batch])
+                pooled, n_kept = network(input_ids, torch.ones(input_ids.shape))
+                rows.append(pooled.numpy())
+                kept.append(n_kept.numpy())
+                order += batch
+    back = np.argsort(order)
+    return l2_normalize(np.concatenate(rows)[back]), np.concatenate(kept)[back]

@@ -1,0 +1,1 @@
+"""What was prepared on this machine: folders, locks, hashes, the catalogue."""

@@ -1,0 +1,176 @@
+"""Hub models that run as artifacts: found, prepared where there is none, opened without torch."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from encoder.errors import MissingExtraError, ModelError
+from encoder.models.artifacts import artifact
+from encoder.models.artifacts.artifact import Artifact, Key, Progress
+from encoder.models.artifacts.in_use import hold
+from encoder.models.base import Model
+from encoder.models.exported import open_exported
+from encoder.models.sources.hub_files import licence
+from encoder.models.sources.located import Located, folder_identity, is_of, locate
+from encoder.models.spec import ModelSpec
+from encoder.space import Space
+from encoder.system.extras import is_installed
+
+FLOAT32 = "float32"
+PRECISIONS = (FLOAT32, "int8", "int4", "bf16")
+
+_RECIPE = 2
+"""Raise it when preparing gives other files from the same weights."""
+
+AUTO = ("int8", FLOAT32)
+"""What ``auto`` takes, if it was prepared."""
+
+_TOOLS = ("torch", "sentence_transformers", "transformers", "onnxscript")
+
+_log = logging.getLogger(__name__)
+
+
+def load(spec: ModelSpec, quantization: str | None, n_threads: int | None) -> Model | None:
+    """Open what was prepared; prepare it first, if a precision is asked for.
+
+    Args:
+        spec: a hub model or a folder.
+        quantization: None and ``auto`` take what there is: float32, or int8 before float32;
+            ``bf16`` too, as torch runs it.
+        n_threads: threads of one network; None for every core.
+
+    Returns:
+        None if nothing was prepared and torch can run what is asked for.
+
+    Raises:
+        ModelError: it cannot be prepared here, or not in this precision.
+    """
+    wanted = {None: (FLOAT32,), "auto": AUTO}.get(quantization, (quantization or "",))
+    for precision in wanted:
+        if found := find(spec, precision):
+            return open_artifact(found, n_threads)
+    if quantization in (None, "auto", "bf16"):  # torch runs these
+        return None
+    return open_artifact(prepare(spec, wanted[0], tell), n_threads)
+
+
+def find(spec: ModelSpec, precision: str) -> Artifact | None:
+    """The artifact of a model; of a hub model without a revision, the one prepared last.
+
+    The hub is not asked: what was prepared serves until it is prepared anew.
+    """
+    if spec.kind == "dir":
+        return artifact.find(_key(spec, folder_identity(Path(spec.name)), precision))
+    found = [one for one in artifact.all_artifacts() if _is_of(one.manifest, spec, precision)]
+    return max(found, key=lambda one: str(one.manifest["made_at"]), default=None)
+
+
+def prepare(spec: ModelSpec, precision: str, progress: Progress) -> Artifact:
+    """Fetch a model, export its networks, and compare them with float32.
+
+    Args:
+        spec: a hub model or a folder.
+        precision: one of `PRECISIONS`.
+        progress: is told the stage and the share of all that is done.
+
+    Raises:
+        ModelError: an unknown precision; no tools to prepare with; not found; or the result is
+            too far from float32.
+    """
+    if precision not in PRECISIONS:
+        raise ModelError(
+            f"quantization={precision!r} is no precision of {spec}.",
+            remedy=f'Use None, "auto", one of {", ".join(PRECISIONS[1:])}, or a folder made by '
+            "`anymodal quantize`.",
+        )
+    _require_tools(spec, precision)
+    progress("fetch", 0.0)
+    source = locate(spec)
+
+    def write(folder: Path, report: Progress) -> Mapping[str, Any]:
+        from encoder.models.prepare.hub.prepare import prepare_hub
+
+        exact = None if precision == FLOAT32 else precision
+        facts = prepare_hub(
+            source.folder, folder, exact, report, name=source.where.get("model", "")
+        )
+        described = _described(facts, source)
+        return {"revision": spec.revision, **described, "licence": licence(source.folder)}
+
+    return artifact.make(_key(spec, source.identity, precision), write, progress, spec=str(spec))
+
+
+def open_artifact(found: Artifact, n_threads: int | None = None) -> Model:
+    """Open an artifact that `prepare` made; its folder is in use while the model lives."""
+    identity = found.manifest["space"]["identity"]
+    model = open_exported(found.folder, n_threads, identity=identity)
+    hold(found.folder, model)
+    return model
+
+
+def space_identity(facts: Mapping[str, Any], source: Located) -> dict[str, str]:
+    """What the space of an exported model is known by.
+
+    It is that of the same model run through torch, if both are float32.
+
+    Args:
+        facts: what `encoder.models.prepare.hub.prepare` found out.
+        source: of the model.
+    """
+    own = dict(facts["identity"])
+    if source.where:
+        own.pop("weights", None)  # the commit says it
+    return {**source.where, **own}
+
+
+def _key(spec: ModelSpec, identity: str, precision: str) -> Key:
+    name = Path(spec.name).name if spec.kind == "dir" else spec.name
+    return Key(name, identity, precision, recipe=_RECIPE)
+
+
+def _is_of(manifest: Mapping[str, Any], spec: ModelSpec, precision: str) -> bool:
+    key = manifest["key"]
+    same = (key["precision"], key["recipe"]) == (precision, _RECIPE)
+    return same and is_of(spec, key["source"], manifest["revision"])
+
+
+def _described(facts: Mapping[str, Any], source: Located) -> dict[str, Any]:
+    """What the manifest says of an exported model."""
+    identity = space_identity(facts, source)
+    if "quantization" in identity:
+        identity["quantization"] += f" recipe:{_RECIPE}"
+    space = Space(facts["embed_dim"], identity)
+    return {
+        "space": {
+            "embed_dim": space.embed_dim,
+            "fingerprint": space.fingerprint,
+            "identity": dict(space.identity),
+        },
+        "cuts": list(facts["cuts"]),
+        "modalities": list(facts["modalities"]),
+        "prompts": facts["prompts"],
+        "limits": {
+            "window_tokens": facts.get("text", {}).get("format", {}).get("max_tokens"),
+            "window_s": facts.get("audio", {}).get("window_s"),
+            "max_frames": facts.get("video", {}).get("max_frames"),
+        },
+        "measured": facts["measured"],
+    }
+
+
+def _require_tools(spec: ModelSpec, precision: str) -> None:
+    if missing := [name for name in _TOOLS if not is_installed(name)]:
+        raise MissingExtraError(
+            f"Preparing {spec} in {precision}",
+            missing,
+            f"pip install 'anymodal[torch]', then `anymodal models prepare {spec} "
+            f"--precision {precision}`",
+        )
+
+
+def tell(stage: str, share: float) -> None:
+    """Write the progress to the log."""
+    _log.info("preparing the model: %s (%.0f %%)", stage, 100 * share)

@@ -1,0 +1,1 @@
+"""From the bundle's weights to graphs, networks and gates."""

@@ -1,0 +1,1 @@
+"""From a hub model's weights to graphs, checked against the model."""

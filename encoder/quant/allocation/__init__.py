@@ -1,0 +1,1 @@
+"""A bit width for each layer, under a size or a loss."""

@@ -1,0 +1,1 @@
+"""Quantized models as ONNX files, and what TensorRT takes of them."""

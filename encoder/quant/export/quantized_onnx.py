@@ -1,0 +1,311 @@
+"""Export a quantized model as ONNX: integers stay integers in the file.
+
+Importing this imports torch.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from encoder.errors import InputError, ModelError
+from encoder.quant.export.onnx_weights import (
+    OPSET,
+    StoredRows,
+    lift,
+    lower,
+    stored_rows,
+    strip_metadata,
+)
+from encoder.quant.export.tensorrt import check_tensorrt, refuse_unsupported
+from encoder.quant.layers import QuantizedWeight, quantized_modules
+from encoder.quant.sensitivity.calibration import Batch, describe
+from encoder.quant.weights import PackedWeight
+from encoder.runtime.export import trace
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+Target = Literal["onnxruntime", "tensorrt"]
+TOLERANCE = 1e-4
+"""Largest difference to torch, as a share of the largest output (or of 1, if that is larger)."""
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written.
+
+    Args:
+        path: the file.
+        nbytes: its size.
+        difference: the largest difference to torch with fusion off, as a share of the largest
+            output (or of 1, if that is larger).
+        default_difference: the same with ONNX Runtime's default options, under which it may
+            round activations to INT8 for INT4 and INT8 weights.
+        notes: what is stored otherwise than in memory, and what was left out.
+    """
+
+    path: Path
+    nbytes: int
+    difference: float
+    default_difference: float
+    notes: tuple[str, ...] = ()
+
+
+def export_onnx(
+    model: nn.Module,
+    example: Batch,
+    path: Path,
+    *,
+    target: Target = "onnxruntime",
+    input_names: Sequence[str] | None = None,
+    dynamic_axes: Mapping[str, Sequence[int]] | None = None,
+) -> ExportReport:
+    """Write a quantized model as ``path`` and compare it with torch.
+
+    INT8 and INT4 weights are stored as such behind ``DequantizeLinear`` (opset 21; one scale per
+    output channel, or one per block for groups), INT3 as INT4, INT5 and INT6 as INT8, FP16 as
+    float16. ``target`` says for whom:
+
+    - ``onnxruntime``: scales are float16; embeddings look up codes and dequantize only those.
+    - ``tensorrt``: float32 scales, no zero points, nothing but standard operators; the file passes
+      `check_tensorrt`. TensorRT itself is not run, neither here nor in the tests.
+
+    Args:
+        model: its layers were swapped by `encoder.quant.layers.swap`; others stay as they are.
+        example: one call's inputs, traced with.
+        path: the ``.onnx`` file.
+        target: who will run it.
+        input_names: the parameters of ``forward`` that a positional ``example`` fills; None for
+            the first ones.
+        dynamic_axes: the axes of each input whose length may vary. None for the first of each,
+            and the second too of token ids and what has their shape.
+
+    Raises:
+        InputError: the target cannot store a layer's scheme (all such layers are named), or the
+            inputs have no names.
+        ModelError: the model cannot be traced, or ONNX Runtime's outputs are not torch's.
+    """
+    if target not in ("onnxruntime", "tensorrt"):
+        raise InputError("target", got=repr(target), wanted="onnxruntime or tensorrt")
+    plain = target == "tensorrt"
+    if plain:
+        refuse_unsupported(model)
+    inputs = _named(model, example, input_names)
+    axes = _default_axes(inputs) if dynamic_axes is None else dynamic_axes
+    written, notes = _program(model, _at_least_two(inputs, axes), axes, plain=plain)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _save(written, path)
+    if plain:
+        _raise_findings(path)
+    difference, by_default = _compare(model, inputs, path)
+    return ExportReport(path, path.stat().st_size, difference, by_default, tuple(notes))
+
+
+def float_twin(model: nn.Module) -> nn.Module:
+    """A copy in which every packed weight is a parameter again, of its dequantized values.
+
+    Weights that are stored alike (tied ones) are one parameter.
+    """
+    twin = copy.deepcopy(model)
+    for weight, modules in _stored_once(twin):
+        first = modules[0][1]
+        parameter = nn.Parameter(weight.dequantize().view(first.weight_shape), False)
+        for _, module in modules:
+            _restore(cast(nn.Module, module), parameter)
+    return twin
+
+
+def _restore(module: nn.Module, parameter: nn.Parameter) -> None:
+    name = cast(QuantizedWeight, module).parameter_name
+    # the mixin comes first, the module's own class second
+    module.__class__ = type(module).__bases__[1]
+    del module.packed, module.scales
+    module.register_parameter(name, parameter)
+
+
+_Tied = list[tuple[str, QuantizedWeight]]
+
+
+def _stored_once(model: nn.Module) -> list[tuple[PackedWeight, _Tied]]:
+    """The packed weights, each with the modules that hold it, equal content counted as one."""
+    found: dict[object, tuple[PackedWeight, _Tied]] = {}
+    for name, module in quantized_modules(model):
+        weight = module.packed_weight
+        content = blake2b(weight.packed.numpy().tobytes() + weight.scales.numpy().tobytes())
+        key = (module.scheme, module.weight_shape, content.digest())
+        found.setdefault(key, (weight, []))[1].append((name, module))
+    return list(found.values())
+
+
+def _program(
+    model: nn.Module,
+    inputs: Mapping[str, Tensor],
+    axes: Mapping[str, Sequence[int]],
+    *,
+    plain: bool,
+) -> tuple[ir.Model, list[str]]:
+    """Trace the float twin, optimize it, and put in the stored weights."""
+    program = _trace(float_twin(model), inputs, axes)
+    stored, notes = _stored(model, plain=plain)
+    lifted = lift(program.model, stored)
+    program.optimize()
+    for name, value in lifted.items():
+        rows, shape = stored[name]
+        lower(program.model, value, rows, shape, plain=plain)
+    strip_metadata(program.model)
+    return program.model, notes
+
+
+def _stored(
+    model: nn.Module, *, plain: bool
+) -> tuple[dict[str, tuple[StoredRows, tuple[int, ...]]], list[str]]:
+    """What to write for each parameter of the twin, by each of its names; and notes."""
+    stored: dict[str, tuple[StoredRows, tuple[int, ...]]] = {}
+    changed: dict[str, list[str]] = {}
+    for weight, modules in _stored_once(model):
+        if weight.scheme.bits == 32:
+            continue
+        rows = stored_rows(weight, blocks=plain)
+        for name, module in modules:
+            stored[f"{name}.{module.parameter_name}"] = (rows, module.weight_shape)
+        if weight.scheme.bits != rows.bits:
+            note = f"INT{weight.scheme.bits} is stored as INT{rows.bits}"
+            changed.setdefault(note, []).append(modules[0][0])
+        if rows.block and weight.scheme.group is None:
+            note = "one scale per channel is repeated for each INT4 block"
+            changed.setdefault(note, []).append(modules[0][0])
+    return stored, [f"{note}: {', '.join(names)}" for note, names in changed.items()]
+
+
+def _trace(
+    twin: nn.Module, inputs: Mapping[str, Tensor], axes: Mapping[str, Sequence[int]]
+) -> torch.onnx.ONNXProgram:
+    try:
+        return trace(twin, inputs, axes, opset=OPSET)
+    # torch.onnx wraps whatever the model's forward or the tracer raises
+    except torch.onnx.OnnxExporterError as error:
+        raise ModelError(
+            f"{type(twin).__name__} cannot be traced with ({describe(inputs)}) and dynamic axes "
+            f"{dict(axes)}: {error}.",
+            remedy="Pass dynamic_axes with the axes that the model lets vary ({} for none).",
+        ) from error
+
+
+def _named(model: nn.Module, example: Batch, names: Sequence[str] | None) -> dict[str, Tensor]:
+    """The inputs by the names of ``forward``'s parameters; what is not a tensor is refused."""
+    if isinstance(example, Mapping):
+        named = dict(example)
+    else:
+        values = example if isinstance(example, (list, tuple)) else (example,)
+        named = dict(zip(names or _parameters(model), values, strict=False))
+        if len(named) < len(values):
+            raise InputError(
+                "example", got=f"{len(values)} inputs, {len(named)} names", wanted="input_names"
+            )
+    for name, value in named.items():
+        if not isinstance(value, Tensor):
+            raise InputError(f"example[{name!r}]", got=type(value).__name__, wanted="a tensor")
+    return named
+
+
+def _parameters(model: nn.Module) -> list[str]:
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(model.forward).parameters.values()
+    return [parameter.name for parameter in parameters if parameter.kind in kinds]
+
+
+def _default_axes(inputs: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """The first axis of each; the second too of integers [n, length] and what has their shape."""
+    tokens = {x.shape for x in inputs.values() if x.ndim == 2 and not x.is_floating_point()}
+    return {
+        name: (0, 1) if tensor.shape in tokens else (0,)
+        for name, tensor in inputs.items()
+        if tensor.ndim
+    }
+
+
+def _at_least_two(
+    inputs: Mapping[str, Tensor], axes: Mapping[str, Sequence[int]]
+) -> dict[str, Tensor]:
+    """Repeat what has length 1 along a dynamic axis: the tracer would take 1 for a constant."""
+
+    def doubled(name: str, tensor: Tensor) -> Tensor:
+        for axis in axes.get(name, ()):
+            if tensor.shape[axis] == 1:
+                tensor = torch.cat([tensor, tensor], axis)
+        return tensor
+
+    return {name: doubled(name, tensor) for name, tensor in inputs.items()}
+
+
+def _save(model: ir.Model, path: Path) -> None:
+    import onnx_ir
+
+    onnx_ir.save(model, path)
+
+
+def _raise_findings(path: Path) -> None:
+    if findings := check_tensorrt(path):
+        raise ModelError(
+            f"{path.name} breaks rules of TensorRT: " + "; ".join(map(str, findings)) + ".",
+            remedy="Export for onnxruntime, or change what the findings name.",
+        )
+
+
+def _compare(model: nn.Module, inputs: Mapping[str, Tensor], path: Path) -> tuple[float, float]:
+    """The differences to torch, fusion off and with default options."""
+    from encoder.runtime.onnx import session_options
+
+    with torch.inference_mode():
+        wanted = _flat(model.eval()(**inputs))
+    arrays = {name: tensor.numpy() for name, tensor in inputs.items()}
+    strict, default = session_options(), session_options()
+    strict.add_session_config_entry("session.disable_quant_qdq", "1")
+    differences = [
+        _difference(wanted, _run(path, arrays, options)) for options in (strict, default)
+    ]
+    if not differences[0] <= TOLERANCE:
+        raise ModelError(
+            f"{path.name}: ONNX Runtime differs from torch by {differences[0]:.2g} of the largest "
+            f"output, more than {TOLERANCE:.2g}.",
+            remedy="Install the versions of torch and onnxruntime that pyproject.toml names.",
+        )
+    return differences[0], differences[1]
+
+
+def _run(path: Path, inputs: Mapping[str, Any], options: Any) -> list[Any]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    known = {value.name for value in session.get_inputs()}
+    outputs: list[Any] = session.run(None, {k: v for k, v in inputs.items() if k in known})
+    return outputs
+
+
+def _difference(wanted: Sequence[Tensor], got: Sequence[Any]) -> float:
+    pairs = zip(wanted, got, strict=True)
+    return max(
+        float(np.abs(a.numpy() - b).max(initial=0)) / max(1.0, float(a.abs().max()))
+        for a, b in pairs
+    )
+
+
+def _flat(output: Any) -> list[Tensor]:
+    """The tensors of an output, in the order of the exporter."""
+    if isinstance(output, Tensor):
+        return [output]
+    if isinstance(output, Mapping):
+        output = list(output.values())
+    if isinstance(output, (list, tuple)):
+        return [tensor for part in output for tensor in _flat(part)]
+    return []

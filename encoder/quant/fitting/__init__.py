@@ -1,0 +1,1 @@
+"""Fit what is stored: batch norms, layer after layer, and all together."""

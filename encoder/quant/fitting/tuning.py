@@ -1,0 +1,218 @@
+"""Tune what is stored towards the original's output: codes, scales, biases and norms together.
+
+Rounding goes layer by layer and sees each layer's own output. Here the whole quantized model is
+trained to give what the original gives (distillation, Hinton et al. 2015), on data without labels.
+Codes are rounded on the way forward and passed straight through on the way back (Bengio et al.
+2013); scales learn beside them, as in LSQ (Esser et al. 2020). Importing this imports torch.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from encoder.errors import InputError
+from encoder.quant.export.quantized_onnx import float_twin
+from encoder.quant.layers import QuantizedWeight, quantized_modules
+from encoder.quant.report.progress import progress_bar
+from encoder.quant.sensitivity.calibration import Batch, forward, run
+from encoder.quant.sensitivity.divergence import Objective, divergence
+from encoder.quant.weights import PackedWeight, Rounded, float16_scales, spread
+
+_WARM_UP = 0.1
+_BETAS = (0.9, 0.99)
+_MARGIN = 0.45
+"""Of a step: how near to the next code a weight may start."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """How far one step of Adam (Kingma & Ba, 2015) moves what is tuned, at most about.
+
+    Args:
+        codes: in steps of the layer's grid.
+        scales: as a share of the scale.
+        floats: biases and norms, as a share of their root mean square.
+    """
+
+    codes: float = 0.001
+    scales: float = 0.0005
+    floats: float = 0.001
+
+
+def tune(
+    original: nn.Module,
+    quantized: nn.Module,
+    batches: Iterable[Batch],
+    *,
+    objective: Objective,
+    n_steps: int,
+    rates: Rates | None = None,
+    show: bool = False,
+) -> nn.Module:
+    """Train a copy of a quantized model to give what the original gives.
+
+    A weight starts where the original has it, as far as its code allows, so that codes which
+    were rounded against their own good are the first to change. Tied weights, and weights in
+    floats, stay as they are. The rate falls to zero, so the last state is the one to keep.
+
+    Args:
+        original: in eval mode; it has the layers of ``quantized``, folds included.
+        quantized: its layers were swapped (`encoder.quant.layers.swap`); it is not changed.
+        batches: unlabelled inputs, gone through again when they end; a step takes one.
+        objective: what a loss is.
+        n_steps: how many steps.
+        rates: how fast.
+        show: a progress bar if standard error is a terminal.
+
+    Raises:
+        InputError: ``batches`` are empty, or ``n_steps`` is below 1.
+        ModelError: the model fails on a batch.
+    """
+    if n_steps < 1:
+        raise InputError("n_steps", got=str(n_steps), wanted="at least 1")
+    student, grids = _student(original, quantized)
+    optimizer = torch.optim.Adam(_groups(student, rates or Rates()), betas=_BETAS)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: share(step, n_steps))
+    with progress_bar("Tuning", n_steps, show=show) as advance:
+        for batch in islice(_again_and_again(batches), n_steps):
+            wanted = run(original, batch).clone()  # out of inference mode
+            loss = divergence(objective, wanted, forward(student, batch).float())
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            advance(f"{loss.item():.3g}")
+    return _stored(quantized, student, grids)
+
+
+def share(step: int, n_steps: int) -> float:
+    """The share of the full rate at a step: up in a tenth of them, then down a half cosine.
+
+    >>> [round(share(step, 10), 2) for step in (0, 1, 5, 9)]
+    [1.0, 1.0, 0.59, 0.03]
+    """
+    n_up = max(1, round(_WARM_UP * n_steps))
+    if step < n_up:
+        return (step + 1) / n_up
+    return 0.5 * (1 + math.cos(math.pi * (step - n_up) / max(1, n_steps - n_up)))
+
+
+class Grid(nn.Module):
+    """A parametrization of a weight by positions on its grid, in steps, rounded in the forward.
+
+    Args:
+        layer: whose codes and scales it starts from.
+    """
+
+    start: Tensor
+
+    def __init__(self, layer: QuantizedWeight) -> None:
+        super().__init__()
+        self.scheme = layer.scheme
+        self.shape = layer.weight_shape
+        self.register_buffer("start", layer.packed_weight.scales.float())
+        self.log_change = nn.Parameter(torch.zeros_like(self.start))
+
+    @property
+    def scales(self) -> Tensor:
+        """float32 [n_rows, n_groups]."""
+        return self.start * self.log_change.exp()
+
+    def codes(self, positions: Tensor) -> Tensor:
+        """Whole numbers in the scheme's range, whose gradient is that of the positions."""
+        inside = positions.clamp(-self.scheme.largest_code - 1, self.scheme.largest_code)
+        return inside + (inside.round() - inside).detach()
+
+    def forward(self, positions: Tensor) -> Tensor:
+        """The weight in its own shape, from positions [n_rows, n_columns]."""
+        return (spread(self.scales, positions.shape[1]) * self.codes(positions)).view(self.shape)
+
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        """Positions of a weight."""
+        rows = weight.detach().flatten(1)
+        return rows / spread(self.start, rows.shape[1])
+
+
+def _student(original: nn.Module, quantized: nn.Module) -> tuple[nn.Module, dict[str, Grid]]:
+    """A float copy whose untied integer weights are grids; and these grids by layer."""
+    student = float_twin(quantized)
+    student.requires_grad_(True)
+    layers = dict(quantized_modules(quantized))
+    weights = {
+        name: cast(nn.Parameter, getattr(student.get_submodule(name), layer.parameter_name))
+        for name, layer in layers.items()
+    }
+    n_owners = Counter(map(id, weights.values()))
+    grids = {}
+    for name, layer in layers.items():
+        if layer.scheme.is_integer and n_owners[id(weights[name])] == 1:
+            grids[name] = _lay(student, original, name, layer)
+        else:
+            weights[name].requires_grad_(False)
+    return student, grids
+
+
+def _lay(student: nn.Module, original: nn.Module, name: str, layer: QuantizedWeight) -> Grid:
+    grid, parameter = Grid(layer), layer.parameter_name
+    owner = student.get_submodule(name)
+    parametrize.register_parametrization(owner, parameter, grid)
+    wished = grid.right_inverse(getattr(original.get_submodule(name), parameter))
+    with torch.no_grad():
+        positions = _positions(owner, parameter)
+        codes = positions.round()
+        positions.copy_(codes + (wished - codes).clamp(-_MARGIN, _MARGIN))
+    return grid
+
+
+def _positions(owner: nn.Module, parameter: str) -> Tensor:
+    return cast(Tensor, cast(Any, owner).parametrizations[parameter].original)
+
+
+def _groups(student: nn.Module, rates: Rates) -> Iterator[dict[str, Any]]:
+    for name, parameter in student.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        if name.endswith(".original"):
+            rate = rates.codes
+        elif name.endswith(".log_change"):
+            rate = rates.scales
+        else:
+            rate = rates.floats * float(parameter.detach().square().mean().sqrt())
+        yield {"params": [parameter], "lr": rate}
+
+
+def _again_and_again(batches: Iterable[Batch]) -> Iterator[Batch]:
+    n = 1
+    while n:
+        n = 0
+        for n, batch in enumerate(batches, 1):  # noqa: B007
+            yield batch
+    raise InputError("batches", got="none left to tune with", wanted="a list, or enough batches")
+
+
+@torch.no_grad()
+def _stored(quantized: nn.Module, student: nn.Module, grids: dict[str, Grid]) -> nn.Module:
+    """A copy of the quantized model with the codes, scales and floats of the student."""
+    tuned = copy.deepcopy(quantized)
+    for name, layer in quantized_modules(tuned):
+        if grid := grids.get(name):
+            positions = _positions(student.get_submodule(name), layer.parameter_name)
+            codes = grid.codes(positions).round().to(torch.int8)
+            rounded = Rounded(codes, float16_scales(grid.scales))
+            weight = PackedWeight.of_codes(rounded, layer.scheme)
+            layer.packed.copy_(weight.packed)
+            layer.scales.copy_(weight.scales)
+    floats = dict(student.named_parameters())
+    for name, parameter in tuned.named_parameters():
+        parameter.copy_(floats[name])
+    return tuned.eval()

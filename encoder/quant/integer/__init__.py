@@ -1,0 +1,1 @@
+"""Networks that compute in integers: static and dynamic int8."""

@@ -1,0 +1,157 @@
+"""What an analysis of sensitivity found: as rows, a table, a picture, a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from encoder.errors import InputError
+from encoder.quant.allocation.allocate import Option
+from encoder.quant.schemes import Scheme
+
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer in one scheme, all others as they were.
+
+    Args:
+        layer: its name.
+        kind: ``linear``, ``conv`` or ``embedding``.
+        scheme: how its weight was stored.
+        loss: the divergence of the model's output; infinite if that was not a number.
+        nbytes: of the weight in this scheme, scales counted.
+        n_values: of the weight.
+        note: how the loss was found, if it was not measured for this row alone.
+    """
+
+    layer: str
+    kind: str
+    scheme: Scheme
+    loss: float
+    nbytes: int
+    n_values: int
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class SensitivityReport:
+    """Losses by layer and scheme.
+
+    Args:
+        rows: in the model's order of layers, each from its narrowest scheme to FP32.
+        objective: what a loss is: ``kl`` in nats, or ``cosine`` for 1 − cosine.
+        mode: ``measured``, or ``fisher`` for an estimate.
+        fp32_nbytes: of the whole model.
+        n_items: on how many items a loss is a mean.
+        unsupported: large parameters that no scheme can take.
+        notes: candidates that were left out, and why.
+    """
+
+    rows: Sequence[Row]
+    objective: str
+    mode: str
+    fp32_nbytes: int
+    n_items: int
+    unsupported: Sequence[str] = ()
+    notes: Sequence[str] = ()
+
+    @property
+    def layers(self) -> list[str]:
+        """Names, in the model's order."""
+        return list(dict.fromkeys(row.layer for row in self.rows))
+
+    @property
+    def schemes(self) -> list[Scheme]:
+        """All that occur, from narrow to wide."""
+        return sorted({row.scheme for row in self.rows}, key=width)
+
+    def loss(self, layer: str, scheme: str | Scheme) -> float:
+        """Of one layer in one scheme.
+
+        Raises:
+            InputError: the report has no such row.
+        """
+        wanted = Scheme.parse(scheme)
+        offered = {row.scheme: row.loss for row in self.rows if row.layer == layer}
+        if wanted in offered:
+            return offered[wanted]
+        what = [each.name for each in offered] if offered else f"a layer of {self.layers}"
+        raise InputError("loss", got=f"{layer!r} in {wanted.name}", wanted=f"{what}")
+
+    def options(self) -> dict[str, list[Option]]:
+        """For `allocate.allocate`; schemes that break the output are left out."""
+        found: dict[str, list[Option]] = {name: [] for name in self.layers}
+        for row in self.rows:
+            if row.loss < float("inf"):
+                found[row.layer].append(Option(row.scheme, row.loss, row.nbytes))
+        return found
+
+    def table(self, *, color: bool | None = None) -> str:
+        """Layers by schemes, as text.
+
+        Args:
+            color: None for yes on a terminal.
+        """
+        from encoder.quant.report.table import render
+
+        return render(self, color=color)
+
+    def plot(self, path: str | Path) -> Path:
+        """Draw layers by schemes into a ``.png``, ``.svg`` or ``.pdf``; see `report.plot`.
+
+        Raises:
+            ModelError: matplotlib is not installed.
+        """
+        from encoder.quant.report.plot import draw
+
+        return draw(self, Path(path))
+
+    def save(self, path: str | Path) -> Path:
+        """Write as JSON."""
+        rows = [{**vars(row), "scheme": row.scheme.name} for row in self.rows]
+        content = {**asdict(self), "rows": rows, "version": _VERSION}
+        Path(path).write_text(json.dumps(content, indent=1), "utf-8")
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> SensitivityReport:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: the file is not a report of this version.
+        """
+        try:
+            content = json.loads(Path(path).read_text("utf-8"))
+            if content.pop("version") != _VERSION:
+                raise ValueError("another version")
+            rows = tuple(_row(row) for row in content.pop("rows"))
+            return cls(rows=rows, **_tuples(content))
+        except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+            raise InputError(
+                "path",
+                got=f"{path}, which cannot be read ({error})",
+                wanted="a file that SensitivityReport.save of this version wrote",
+            ) from error
+
+
+def width(scheme: Scheme) -> tuple[int, int]:
+    """A key that sorts from narrow to wide; of equal bits, long groups first.
+
+    >>> names = ("int4g64", "int8", "int4")
+    >>> [scheme.name for scheme in sorted(map(Scheme.parse, names), key=width)]
+    ['int4', 'int4g64', 'int8']
+    """
+    return scheme.bits, -(scheme.group or 1_000_000)
+
+
+def _row(fields: Mapping[str, Any]) -> Row:
+    return Row(**{**fields, "scheme": Scheme.parse(fields["scheme"])})
+
+
+def _tuples(fields: Mapping[str, Any]) -> dict[str, Any]:  # as they were before JSON
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}

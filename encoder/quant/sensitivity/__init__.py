@@ -1,0 +1,1 @@
+"""What each layer loses at each bit width: measured, or estimated from gradients."""

@@ -1,0 +1,224 @@
+"""Running a model again and again with one weight changed, without what comes before it.
+
+Importing this imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from encoder.errors import ModelError
+from encoder.quant.layers import Layer
+from encoder.quant.sensitivity.calibration import Batch, forward
+
+_MAX_BYTES = 1 << 30
+_LARGEST_SHARE = 0.2
+"""A module that holds more of the layers than this is looked into: what is kept are parts."""
+
+
+@dataclass
+class _Trace:
+    """One batch's forward: when each block ended and with what, when each layer began."""
+
+    ended: dict[str, tuple[int, Any]] = field(default_factory=dict)
+    began: dict[str, int] = field(default_factory=dict)
+    clock: int = 0
+
+    def tick(self) -> int:
+        self.clock += 1
+        return self.clock
+
+
+class PrefixRuns:
+    """A model's outputs on some batches, and again with one layer's weight changed.
+
+    In the first run the outputs of its blocks are kept. A later run takes those of the blocks
+    that had ended before the changed layer began, and computes the rest. A block that is called
+    twice, whose output is changed in place later, or that finds no room is computed always;
+    so is everything if the layer's weight is used without calling its module.
+
+    Args:
+        model: in eval mode; deterministic. Its weights are changed during `run` and put back.
+        layers: of the model.
+        batches: inputs.
+        max_bytes: for kept outputs.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: Mapping[str, Layer],
+        batches: Sequence[Batch],
+        max_bytes: int = _MAX_BYTES,
+    ) -> None:
+        self._model = model
+        self._batches = batches
+        self._blocks = dict(_blocks(model, "", {layer.name for layer in layers.values()}))
+        self._layers = layers
+        self._room = max_bytes
+        self.outputs: list[Tensor] = []
+        """The unchanged model's, one for each batch."""
+        self._traces: list[_Trace] = []
+        self._lookups: dict[str, list[Tensor | None]] = {}
+        for batch in batches:
+            output, trace = self._record(batch)
+            self.outputs.append(output)
+            self._traces.append(trace)
+
+    def run(self, layer: Layer, weight: Tensor) -> Iterator[Tensor]:
+        """Outputs, batch by batch, with ``weight`` [*layer.weight.shape] in the layer."""
+        with changed(layer, weight):
+            for batch, trace in zip(self._batches, self._traces, strict=True):
+                began = [trace.began.get(name, 0) for name in (layer.name, *layer.aliases)]
+                done = {
+                    name: output for name, (end, output) in trace.ended.items() if end < min(began)
+                }
+                with self._skipping(done), no_grad():
+                    yield forward(self._model, batch).float()
+
+    def looked_up(self, layer: Layer) -> Tensor | None:
+        """Ids of all rows that these batches take from an embedding; None if that is not known."""
+        found = self._lookups.get(layer.name, [None])
+        ids = [part for part in found if part is not None]
+        if layer.kind != "embedding" or layer.aliases or len(ids) < len(found):
+            return None
+        return torch.unique(torch.cat(ids))  # type: ignore[no-any-return]
+
+    def _record(self, batch: Batch) -> tuple[Tensor, _Trace]:
+        trace = _Trace()
+        calls: dict[str, list[int]] = {}
+        kept: dict[str, tuple[Any, list[int]]] = {}
+
+        def end(name: str) -> Callable[..., None]:
+            def note(_module: nn.Module, _inputs: Any, output: Any) -> None:
+                calls.setdefault(name, []).append(trace.tick())
+                versions = [tensor._version for tensor in _tensors(output)]
+                kept[name] = _own(output), versions
+
+            return note
+
+        def begin(name: str) -> Callable[..., None]:
+            def note(module: nn.Module, inputs: Sequence[Any]) -> None:
+                trace.began.setdefault(name, trace.tick())
+                if isinstance(module, nn.Embedding):
+                    ids = inputs[0].flatten() if inputs else None
+                    self._lookups.setdefault(name, []).append(ids)
+
+            return note
+
+        names = [name for layer in self._layers.values() for name in (layer.name, *layer.aliases)]
+        hooks = [
+            *(block.register_forward_hook(end(name)) for name, block in self._blocks.items()),
+            *(self._model.get_submodule(n).register_forward_pre_hook(begin(n)) for n in names),
+        ]
+        try:
+            with no_grad():
+                output = forward(self._model, batch).float()
+        finally:
+            for hook in hooks:
+                hook.remove()
+        for name, (value, versions) in kept.items():
+            size = sum(tensor.nbytes for tensor in _tensors(value))
+            intact = versions == [tensor._version for tensor in _tensors(value)]
+            if len(calls[name]) == 1 and intact and size <= self._room:
+                trace.ended[name] = calls[name][0], value
+                self._room -= size
+        return output, trace
+
+    @contextmanager
+    def _skipping(self, done: Mapping[str, Any]) -> Iterator[None]:
+        """While entered, these blocks give what they gave before."""
+        before: list[tuple[nn.Module, Any]] = []
+        try:
+            for name, output in done.items():
+                module = self._blocks[name]
+                before.append((module, module.__dict__.get("forward")))
+                module.__dict__["forward"] = _giving(output)
+            yield
+        finally:
+            for module, own in before:
+                del module.__dict__["forward"]
+                if own is not None:
+                    module.__dict__["forward"] = own
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Without gradients, but not in inference mode: its tensors do not record changes."""
+    with torch.inference_mode(mode=False), torch.no_grad():
+        yield
+
+
+@contextmanager
+def changed(layer: Layer, weight: Tensor) -> Iterator[None]:
+    """While entered, the layer (and what is tied to it) has this weight; no copy is made."""
+    parameter = layer.weight
+    original = parameter.data
+    parameter.data = weight.to(original.dtype).view_as(original)
+    try:
+        yield
+    finally:
+        parameter.data = original
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """While entered, the model and all its parts are in eval mode."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def check_finite(output: Tensor, where: str) -> None:
+    """Refuse a model whose own output cannot be compared with.
+
+    Raises:
+        ModelError: ``output`` holds NaN or infinity.
+    """
+    if not torch.isfinite(output).all():
+        raise ModelError(
+            f"The model itself gives NaN or infinity on {where}.",
+            remedy="Look at that batch and at the checkpoint: nothing can be compared with it.",
+        )
+
+
+def _giving(output: Any) -> Callable[..., Any]:
+    return lambda *_args, **_kwargs: _own(output)
+
+
+def _own(output: Any) -> Any:
+    """What later blocks cannot add to: sentence-transformers passes one dictionary through all."""
+    return copy(output) if isinstance(output, (MutableMapping, list)) else output
+
+
+def _blocks(module: nn.Module, prefix: str, layers: set[str]) -> Iterator[tuple[str, nn.Module]]:
+    """Modules that together are the model, each with a small share of its layers."""
+    for own, child in module.named_children():
+        name = f"{prefix}.{own}" if prefix else own
+        held = sum(layer == name or layer.startswith(f"{name}.") for layer in layers)
+        holder = isinstance(child, (nn.ModuleList, nn.ModuleDict))  # is never called itself
+        if holder or (held > _LARGEST_SHARE * len(layers) and any(True for _ in child.children())):
+            yield from _blocks(child, name, layers)
+        else:
+            yield name, child
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, Mapping):
+        return [tensor for item in value.values() for tensor in _tensors(item)]
+    if isinstance(value, (list, tuple)):
+        return [tensor for item in value for tensor in _tensors(item)]
+    return []

@@ -1,0 +1,1 @@
+"""What the machine gives: processes, disks, private files, packages of extras."""

@@ -1,0 +1,1 @@
+"""Towers over the graphs of a prepared hub model."""

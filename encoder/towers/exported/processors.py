@@ -1,0 +1,136 @@
+"""What networks of the hub take of pictures and sounds, without torch.
+
+Image processors of transformers come in a form for Pillow and numpy. So do feature extractors,
+but for CLAP's, which asks for torch to cut long sounds; towers give it none, so it is written
+anew here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.errors import ModelError
+from encoder.runtime.base import Array
+from encoder.system import extras
+
+
+def open_pictures(
+    path: Path, inputs: Mapping[str, str], options: Mapping[str, Any]
+) -> Callable[[Sequence[NDArray[np.uint8]]], Mapping[str, Array]]:
+    """An image processor of transformers.
+
+    Args:
+        path: its settings.
+        inputs: the names and dtypes of what the graph takes.
+        options: of each call.
+
+    Raises:
+        MissingExtraError: transformers is not installed.
+        ModelError: it has no such processor that runs without torch.
+    """
+    processor = _open(json.loads(path.read_text("utf-8")), "image_processor_type", "Pil")
+
+    def read(pictures: Sequence[NDArray[np.uint8]]) -> Mapping[str, Array]:
+        from PIL import Image
+
+        # An array three rows high would be read as channels first.
+        made = [Image.fromarray(pixels) for pixels in pictures]
+        return _arrays(processor(images=made, return_tensors="np", **options), inputs)
+
+    return read
+
+
+def open_sounds(
+    path: Path, inputs: Mapping[str, str], options: Mapping[str, Any]
+) -> Callable[[NDArray[np.float32]], Mapping[str, Array]]:
+    """A feature extractor of transformers; see `open_pictures`."""
+    settings = json.loads(path.read_text("utf-8"))
+    rate = int(settings["sampling_rate"])
+    if settings["feature_extractor_type"] == "ClapFeatureExtractor":
+        return ClapFeatures(settings)
+    extract = _open(settings, "feature_extractor_type", "")
+
+    def read(samples: NDArray[np.float32]) -> Mapping[str, Array]:
+        made = extract([samples], sampling_rate=rate, return_tensors="np", **options)
+        return _arrays(made, inputs)
+
+    return read
+
+
+class ClapFeatures:
+    """Log-mel spectrograms as `transformers.ClapFeatureExtractor` makes them of short sounds.
+
+    Args:
+        settings: of that extractor.
+    """
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        audio_utils = _transformers("audio_utils")
+        self._utils = audio_utils
+        self._settings = settings
+        self._is_fusion = settings["truncation"] == "fusion"
+        self._most = int(settings["max_length_s"] * settings["sampling_rate"])
+        self._filters = audio_utils.mel_filter_bank(
+            num_frequency_bins=settings["fft_window_size"] // 2 + 1,
+            num_mel_filters=settings["feature_size"],
+            min_frequency=settings["frequency_min"],
+            max_frequency=settings["frequency_max"],
+            sampling_rate=settings["sampling_rate"],
+            norm=None if self._is_fusion else "slaney",
+            mel_scale="htk" if self._is_fusion else "slaney",
+        )
+
+    def __call__(self, samples: NDArray[np.float32]) -> Mapping[str, Array]:
+        """``input_features``, float32 [1, 1 or 4, n_frames, n_mels]."""
+        size = int(self._settings["fft_window_size"])
+        mel = self._utils.spectrogram(
+            self._filled(samples.astype(np.float64)),
+            self._utils.window_function(size, "hann"),
+            frame_length=size,
+            hop_length=self._settings["hop_length"],
+            power=2.0,
+            mel_filters=self._filters,
+            log_mel="dB",
+        )
+        views = np.asarray(mel.T, np.float32)[None, None]
+        # a network with fusion looks at four views, which of a short sound are the same
+        return {"input_features": views.repeat(4, axis=1) if self._is_fusion else views}
+
+    def _filled(self, samples: NDArray[np.float64]) -> NDArray[np.float64]:
+        samples = samples[: self._most]
+        n_times = self._most // len(samples)
+        padding = self._settings["padding"]
+        if padding == "repeat":
+            samples = np.tile(samples, n_times + 1)[: self._most]
+        elif padding == "repeatpad":
+            samples = np.tile(samples, n_times)
+        return np.pad(samples, (0, self._most - len(samples)))
+
+
+def _open(settings: Mapping[str, Any], key: str, suffix: str) -> Any:
+    transformers = _transformers()
+    name = str(settings[key]).removesuffix("Fast").removesuffix("Pil") + suffix
+    try:
+        return getattr(transformers, name).from_dict(dict(settings))
+    except (AttributeError, ImportError) as error:
+        raise ModelError(
+            f"This version of transformers has no {name} that runs without torch: {error}.",
+            remedy="Install the version that pyproject.toml names, or use quantization=None.",
+        ) from error
+
+
+def _transformers(part: str = "") -> Any:
+    from importlib import import_module
+
+    extras.require("A hub model's reading of pictures and sounds", "transformers")
+    return import_module(f"transformers.{part}" if part else "transformers")
+
+
+def _arrays(made: Mapping[str, Any], inputs: Mapping[str, str]) -> Mapping[str, Array]:
+    return {name: np.asarray(made[name]).astype(dtype) for name, dtype in inputs.items()}

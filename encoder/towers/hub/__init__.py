@@ -1,0 +1,1 @@
+"""Towers over a hub model in torch."""

@@ -1,0 +1,236 @@
+"""Towers over one sentence-transformers model that embeds every modality it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import copy
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.errors import ModelError
+from encoder.space import l2_normalize
+from encoder.towers import video
+from encoder.towers.base import Prepared
+from encoder.towers.sound.windows import mean_of_windows, objects, sound_windows
+from encoder.types import DOCUMENT, QUERY, Clip, Embeddings, Role, Spectrogram, Waveform
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from sentence_transformers import SentenceTransformer
+
+_BATCH = 32
+
+
+class JointEncoder:
+    """A loaded sentence-transformers model. Safe to use from several threads.
+
+    Args:
+        name: how errors call it.
+        model: on its device.
+        n_threads: CPU threads of one run; None for every core.
+
+    ``forward`` turns features into embeddings; it is the model unless something stands before it.
+    ``role`` is told to models that route queries and documents through parts of their own.
+    """
+
+    def __init__(self, name: str, model: SentenceTransformer, n_threads: int | None = None) -> None:
+        self.name = name
+        self.model = model
+        self._n_threads = n_threads
+        self.forward: Callable[..., Any] = model
+        self.role: Role = DOCUMENT
+        self._lock = Lock()  # fast tokenizers keep their padding as state
+
+    def for_queries(self) -> JointEncoder:
+        """The same network for queries, without a gate: that was fitted and judged to documents.
+
+        Few queries are long enough for it, and it was judged with queries that ran dense.
+        """
+        asked = copy(self)  # with the same lock
+        asked.role, asked.forward = QUERY, self.model
+        return asked
+
+    @property
+    def routes_roles(self) -> bool:
+        """Whether queries and documents may go through different parts of the network."""
+        from sentence_transformers.base.modules import Router
+
+        return any(isinstance(module, Router) for module in self.model)
+
+    def embed(self, modality: str, values: Sequence[Any], prompt: str) -> Embeddings:
+        """Embed values of one modality; float32 unit rows [len(values), embed_dim].
+
+        Raises:
+            ModelError: the library cannot encode them, or the result is not finite.
+        """
+        inputs = self.inputs(modality, values)
+        batches = [inputs[i : i + _BATCH] for i in range(0, len(inputs), _BATCH)]
+        return np.concatenate([self._embed(modality, batch, prompt) for batch in batches])
+
+    def _embed(self, modality: str, inputs: list[Any], prompt: str) -> Embeddings:
+        try:
+            vectors = self._run(inputs, prompt)
+        # whatever a foreign network or processor may raise
+        except Exception as error:
+            raise ModelError(
+                f"{self.name} cannot encode this {modality}: {first_line(error)}.",
+                remedy="Check the content, or use another model.",
+            ) from error
+        if not np.isfinite(vectors).all():
+            raise ModelError(
+                f"{self.name} gave values that are not finite.", remedy="Check its weights."
+            )
+        return l2_normalize(vectors)
+
+    def features(self, inputs: Sequence[Any], prompt: str) -> dict[str, Any]:
+        """What the network takes, on the CPU; texts beyond the model's window are cut."""
+        # Frames are picked by the tower; the library would want to know their rate.
+        options = {"video": {"do_sample_frames": False}}
+        with self._lock:
+            made: dict[str, Any] = self.model.preprocess(
+                list(inputs), prompt=prompt, task=self.role, processing_kwargs=options
+            )
+        return made
+
+    def token_ids(self, text: str, *, marks: bool) -> list[int]:
+        """All token ids of a text; nothing is cut."""
+        from tokenizers import Tokenizer
+
+        tokenizer = self.model.tokenizer
+        with self._lock:
+            if isinstance(tokenizer, Tokenizer):  # of a static model, which adds no marks
+                ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
+            elif callable(tokenizer):
+                ids = tokenizer(text, add_special_tokens=marks, verbose=False)["input_ids"]
+            else:
+                ids = tokenizer.tokenize(text)
+        return ids
+
+    def inputs(self, modality: str, values: Sequence[Any]) -> list[Any]:
+        """Values as the library takes them."""
+        # Where a model sees or hears, the library would open a bare text that looks like an
+        # address or a path. Labelled, a text stays a text. Some text models take bare ones only.
+        bare = list(self.model.modalities) == ["text"]
+        return list(values) if bare else [{modality: value} for value in values]
+
+    def _run(self, inputs: list[Any], prompt: str) -> NDArray[np.float32]:
+        import torch
+        from sentence_transformers.util import batch_to_device
+
+        from encoder.runtime.torch import threads
+
+        with threads(self._n_threads), torch.inference_mode():
+            features = self.features(inputs, prompt)
+            if "is_longer" in features:
+                # CLAP's extractor marks a random item of each batch as long; the windows of
+                # the sound tower are never long.
+                features["is_longer"] = torch.zeros_like(features["is_longer"])
+            features = batch_to_device(features, self.model.device)
+            vectors = self.forward(features, task=self.role)["sentence_embedding"]
+        rows: NDArray[np.float32] = vectors.float().cpu().numpy()
+        return rows
+
+
+class ImageTower:
+    """Pictures, uint8 RGB [height, width, 3]."""
+
+    def __init__(self, encoder: JointEncoder, prompt: str) -> None:
+        self._encoder = encoder
+        self._prompt = prompt
+
+    def prepare(self, content: NDArray[np.uint8]) -> Prepared:
+        """The picture: object [1]. The model's own processor resizes it in `forward`."""
+        return objects([content])
+
+    def forward(self, batch: Sequence[Prepared]) -> Embeddings:
+        """See `encoder.towers.base.Tower.forward`."""
+        return self._encoder.embed("image", [_picture(p[0]) for p in batch], self._prompt)
+
+
+class SoundTower:
+    """Sound, in windows that the model can hear whole; their mean is the embedding.
+
+    Args:
+        encoder: takes sound.
+        prompt: is put before each window, where the model knows such a thing.
+        window_s: the longest window. No part of a longer sound is dropped or drawn by lot.
+    """
+
+    def __init__(self, encoder: JointEncoder, prompt: str, window_s: float) -> None:
+        self._encoder = encoder
+        self._prompt = prompt
+        self._window_s = window_s
+        processor = encoder.model.processor
+        self._rate = int(getattr(processor, "feature_extractor", processor).sampling_rate)
+
+    def prepare(self, content: Waveform | Spectrogram) -> Prepared:
+        """Windows at the model's rate: object [n_windows] of float32 [n_samples].
+
+        Raises:
+            InputError: a spectrogram came; these models take samples.
+        """
+        windows = sound_windows(self._encoder.name, content, self._rate, self._window_s)
+        return objects(windows)
+
+    def forward(self, batch: Sequence[Prepared]) -> Embeddings:
+        """See `encoder.towers.base.Tower.forward`."""
+        windows = [{"array": window, "sampling_rate": self._rate} for p in batch for window in p]
+        rows = self._encoder.embed("audio", windows, self._prompt)
+        return mean_of_windows(rows, batch)
+
+
+class VideoTower:
+    """Videos: the frames together as one input, pooled with the sound track as its own.
+
+    Args:
+        encoder: takes video.
+        prompt: is put before each video, where the model knows such a thing.
+        max_frames: the most frames, evenly spread.
+        sound: for the sound track; None leaves it out.
+    """
+
+    def __init__(
+        self, encoder: JointEncoder, prompt: str, max_frames: int, sound: SoundTower | None
+    ) -> None:
+        self._encoder = encoder
+        self._prompt = prompt
+        self._max_frames = max_frames
+        self._sound = sound
+
+    def prepare(self, content: Clip | Path) -> Prepared:
+        """Frames, then windows of sound: object [n_frames + n_windows]."""
+        parts: list[Any] = []
+        for item in video.parts(content, self._max_frames):
+            if not isinstance(item.content, Waveform):
+                parts.append(item.content)
+            elif self._sound:
+                parts.extend(self._sound.prepare(item.content))
+        return objects(parts)
+
+    def forward(self, batch: Sequence[Prepared]) -> Embeddings:
+        """See `encoder.towers.base.Tower.forward`."""
+        # One at a time: the frames of a video are a batch by themselves.
+        return np.stack([self._embed(prepared) for prepared in batch])
+
+    def _embed(self, prepared: Prepared) -> Embeddings:
+        frames = [_picture(part) for part in prepared if part.ndim == 3]
+        windows = objects([part for part in prepared if part.ndim == 1])
+        seen = self._encoder.embed("video", [frames], self._prompt)
+        heard = self._sound.forward([windows]) if self._sound and len(windows) else seen[:0]
+        return video.pool(seen, heard)
+
+
+def first_line(error: Exception) -> str:
+    """What a library says, fit for the middle of a sentence."""
+    return str(error).strip().partition("\n")[0].rstrip(".")
+
+
+def _picture(pixels: NDArray[np.uint8]) -> Image:
+    from PIL import Image
+
+    # An array three rows high would be read as channels first.
+    return Image.fromarray(pixels)

@@ -1,0 +1,1 @@
+"""Pictures to embeddings: class names, and a head for what pictures show."""

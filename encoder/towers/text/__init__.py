@@ -1,0 +1,1 @@
+"""Texts to embeddings: tokens, windows, sparse inference."""

@@ -1,0 +1,120 @@
+"""The text tower with a gate: long texts run with fewer tokens from layer to layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import compress
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.dsre.export.merge_graph import FUNCTION
+from encoder.dsre.fitting.cost import Shape, dense_flops, sparse_flops
+from encoder.dsre.settings import GateSettings
+from encoder.runtime.base import Array, Session, run_all
+from encoder.space import l2_normalize
+from encoder.towers.base import Prepared
+from encoder.towers.text.stats import TextStats, is_counted, pass_on
+from encoder.towers.text.tower import TextTower, equal_runs, inputs_of
+from encoder.types import Embeddings
+
+if TYPE_CHECKING:
+    from encoder.runtime.onnx_profile import ProfiledSession
+    from encoder.towers.text.tokens import Tokenizer
+
+
+@dataclass(frozen=True)
+class SparseNetwork:
+    """A text network with a gate, for ONNX Runtime; see `encoder.dsre.network.SparseEncoder`.
+
+    Args:
+        open: opens it; called for the first long text.
+        open_profiled: opens it once more, to time the gate.
+        settings: of the gate.
+        shape: of the network, to count FLOPs.
+    """
+
+    open: Callable[[], Session]
+    open_profiled: Callable[[], ProfiledSession]
+    settings: GateSettings
+    shape: Shape
+
+
+class SparseTextTower(TextTower):
+    """Texts to embeddings; short ones run in the dense network, and come out as from it.
+
+    Args:
+        tokenizer: see `TextTower`.
+        session: the dense network, see `TextTower`.
+        sparse: the network for long texts.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, session: Session, sparse: SparseNetwork) -> None:
+        super().__init__(tokenizer, session)
+        self._network = sparse
+
+    @cached_property
+    def _sparse(self) -> Session:
+        return self._network.open()
+
+    def forward(self, batch: Sequence[Prepared]) -> Embeddings:
+        """See `encoder.towers.base.Tower.forward`."""
+        shortest_long = self._network.settings.min_tokens
+        if not is_counted() and max(map(len, batch)) < shortest_long:
+            return super().forward(batch)
+        n_tokens = np.array([len(ids) for ids in batch])
+        long = n_tokens >= shortest_long
+        shape = self._network.shape
+        kept = np.repeat(n_tokens[:, None], shape.n_layers, 1)
+        rows = np.zeros((len(batch), shape.hidden_dim), np.float32)
+        gate_ms = np.zeros(len(batch))
+        if not long.all():
+            rows[~long] = super().forward(list(compress(batch, ~long)))
+        if long.any():
+            rows[long], kept[long], gate_ms[long] = self._merge(list(compress(batch, long)))
+        if is_counted():
+            pass_on(self._count(n_tokens, kept, gate_ms))
+        return rows
+
+    def _merge(
+        self, batch: Sequence[Prepared]
+    ) -> tuple[Embeddings, NDArray[np.int64], NDArray[np.float64]]:
+        runs = list(equal_runs(batch))
+        if is_counted():
+            found, gate_ms = self._run_timed(runs)
+        else:
+            found = run_all(self._sparse, [inputs_of(run) for run in runs])
+            gate_ms = [0.0] * len(runs)
+        pooled, kept = (np.concatenate(part) for part in zip(*found, strict=True))
+        shares = [np.full(len(run), ms / len(run)) for run, ms in zip(runs, gate_ms, strict=True)]
+        return l2_normalize(pooled), kept.astype(np.int64), np.concatenate(shares)
+
+    def _run_timed(
+        self, runs: Sequence[Sequence[Prepared]]
+    ) -> tuple[list[list[Array]], list[float]]:
+        """Run in sessions of their own, since a profile is written when its session ends."""
+        from encoder.runtime.onnx_profile import MAX_RUNS
+
+        found: list[list[Array]] = []
+        gate_ms: list[float] = []
+        while len(found) < len(runs):
+            some = runs[len(found) : len(found) + MAX_RUNS - 1]
+            session = self._network.open_profiled()
+            session.run(inputs_of(some[0]))  # the first run is slower
+            found += [session.run(inputs_of(run)) for run in some]
+            gate_ms += session.close(FUNCTION)[1:]
+        return found, gate_ms
+
+    def _count(
+        self, n_tokens: NDArray[np.int64], kept: NDArray[np.int64], gate_ms: NDArray[np.float64]
+    ) -> TextStats:
+        shape, settings = self._network.shape, self._network.settings
+        dense = dense_flops(shape, n_tokens)
+        gated = [threshold is not None for threshold in settings.thresholds]
+        sparse = sparse_flops(shape, n_tokens, kept, gated=gated)
+        # where nothing may merge, nothing is compared
+        short = n_tokens < settings.min_tokens
+        return TextStats(n_tokens, kept, dense, np.where(short, dense, sparse), gate_ms)

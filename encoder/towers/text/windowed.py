@@ -1,0 +1,152 @@
+"""A text tower for texts of any length: windows, and their mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.dsre.chunks import pick
+from encoder.dsre.fitting.cost import Shape, dense_flops
+from encoder.towers.base import Prepared
+from encoder.towers.text.stats import TextStats, counting, is_counted, join, pass_on
+from encoder.towers.text.tokens import Tokenizer, readable, text_of
+from encoder.towers.text.tower import MAX_TOKENS
+from encoder.towers.text.windows import Ids, cut, pool
+from encoder.types import Embeddings
+
+if TYPE_CHECKING:
+    from encoder.towers.text.tower import TextTower
+
+Predict = Callable[[Sequence[Ids]], Embeddings]
+Picked = tuple[list[int], Ids]
+
+
+@dataclass(frozen=True)
+class ChunkGate:
+    """Lets near windows of a text share one embedding.
+
+    Args:
+        predict: guesses the embeddings of windows, unit rows.
+        tau: see `encoder.dsre.chunks.pick`.
+        shape: of the network, to count FLOPs.
+    """
+
+    predict: Predict
+    tau: float
+    shape: Shape
+
+
+class WindowedTextTower:
+    """Texts to embeddings; one that fits into a window comes out as from the inner tower.
+
+    Args:
+        tokenizer: cuts nothing.
+        inner: encodes windows.
+        gate: which windows need not be encoded; None encodes all.
+        max_tokens: of a window, marks and prompt included.
+        prompt: is put before each text, and begins each window; the tokenizer makes the same
+            tokens of it whatever follows.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        inner: TextTower,
+        gate: ChunkGate | None = None,
+        *,
+        max_tokens: int = MAX_TOKENS,
+        prompt: str = "",
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._inner = inner
+        self._gate = gate
+        self._max_tokens = max_tokens
+        self._prompt = prompt
+        self._n_head = len(tokenizer.encode(prompt).ids) - 1
+
+    def prepare(self, content: str) -> Ids:
+        """All token ids, int64 [n_tokens], with the start and end marks."""
+        text = self._prompt + readable(content)
+        return np.asarray(self._tokenizer.encode(text).ids, dtype=np.int64)
+
+    def window_lengths(self, content: str) -> list[int]:
+        """See `encoder.towers.text.tokens.TokenTower.window_lengths`."""
+        return [len(window) for window in self._cut(self.prepare(content))]
+
+    def text_of(self, ids: Sequence[int]) -> str:
+        """See `encoder.towers.text.tokens.TokenTower.text_of`."""
+        return text_of(ids, lambda text: self._tokenizer.encode(text).ids, self._tokenizer.decode)
+
+    def forward(self, batch: Sequence[Prepared]) -> Embeddings:
+        """See `encoder.towers.base.Tower.forward`."""
+        if max(map(len, batch)) <= self._max_tokens:
+            return self._inner.forward(batch)
+        documents = [self._cut(ids.astype(np.int64, copy=False)) for ids in batch]
+        picked, nearest = zip(*(self._pick(windows) for windows in documents), strict=True)
+        chosen = [windows[i] for windows, some in zip(documents, picked, strict=True) for i in some]
+        with counting(is_counted()) as counts:
+            rows = self._inner.forward(chosen)
+        ends = np.cumsum([len(some) for some in picked])
+        if stats := join(counts):
+            pass_on(self._sum(stats, documents, picked, ends))
+        per_document = zip(np.split(rows, ends[:-1]), documents, picked, nearest, strict=True)
+        return np.stack([_pool(own, *rest) for own, *rest in per_document])
+
+    def _cut(self, ids: Ids) -> list[Ids]:
+        return cut(ids, self._max_tokens, self._n_head)
+
+    def _pick(self, windows: Sequence[Ids]) -> Picked:
+        if len(windows) == 1 or self._gate is None:
+            every = np.arange(len(windows))
+            return every.tolist(), every
+        return pick(self._gate.predict(windows), self._gate.tau)
+
+    def _sum(
+        self,
+        stats: TextStats,
+        documents: Sequence[Sequence[Ids]],
+        picked: Sequence[Sequence[int]],
+        ends: NDArray[np.int64],
+    ) -> TextStats:
+        """One row a document; a window that is not encoded counts as dense and keeps nothing."""
+        total = stats.summed([0, *ends[:-1]])
+        if self._gate is None:
+            return total
+        shape = self._gate.shape
+        skipped = [
+            np.array([len(one) for i, one in enumerate(windows) if i not in some], np.int64)
+            for windows, some in zip(documents, picked, strict=True)
+        ]
+        more = np.array([lengths.sum() for lengths in skipped], np.int64)
+        flops = np.array([dense_flops(shape, lengths).sum() for lengths in skipped])
+        return replace(total, tokens=total.tokens + more, dense_flops=total.dense_flops + flops)
+
+
+class RoleTextTower(WindowedTextTower):
+    """Documents; ``query`` encodes what is asked on the same network, with another prompt."""
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        inner: TextTower,
+        gate: ChunkGate | None = None,
+        *,
+        query: WindowedTextTower,
+        max_tokens: int = MAX_TOKENS,
+        prompt: str = "",
+    ) -> None:
+        super().__init__(tokenizer, inner, gate, max_tokens=max_tokens, prompt=prompt)
+        self.query = query
+
+
+def _pool(
+    rows: Embeddings, windows: Sequence[Ids], picked: Sequence[int], nearest: Ids
+) -> Embeddings:
+    if len(windows) == 1:
+        only: Embeddings = rows[0]
+        return only
+    return pool(rows[np.searchsorted(picked, nearest)], [len(window) for window in windows])

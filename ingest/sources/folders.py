@@ -1,0 +1,119 @@
+"""Find files: given paths as they are, folders walked."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+from encoder.errors import MediaError
+from ingest.errors import RefusedLinkError
+from ingest.types import Failure
+
+logger = logging.getLogger(__name__)
+
+OnRefused = Callable[[Failure], None]
+OnUnread = Callable[[Path], None]
+
+
+def discover(
+    paths: Iterable[str | os.PathLike[str]],
+    on_refused: OnRefused | None = None,
+    on_unread: OnUnread = lambda _: None,
+) -> Iterator[Path]:
+    """The files to ingest, streamed, in the order of names.
+
+    A path that is named is given back even if it is missing, hidden or a link, so that
+    `ingest.sources.identity` says what is wrong with it; so are pipes, devices and sockets within a
+    folder. Hidden entries and links to what lies in the folder are left out: that is found anyway.
+    All other links are refused: one that leads out of the folder was not asked for, and one that
+    leads nowhere, in a circle or to a hidden entry would be missed in silence.
+
+    Args:
+        paths: files and folders.
+        on_refused: told of each link that is refused; by default it is logged as a warning.
+        on_unread: told of each of ``paths`` in which a folder cannot be read.
+    """
+    for path in paths:
+        root = Path(path).expanduser()
+        if _is_folder(root):
+            yield from _walk(root, on_refused or _log, partial(on_unread, Path(path)))
+        else:
+            yield root
+
+
+def _is_folder(path: Path) -> bool:
+    """False also for what may not be looked at: `identify` tells why."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _walk(root: Path, on_refused: OnRefused, on_unread: Callable[[], None]) -> Iterator[Path]:
+    # A stack, not recursion: folders may be nested deeper than Python's calls.
+    waiting = [root]
+    inside = root.resolve()
+    while waiting:
+        folder = waiting.pop()
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError:
+            on_unread()
+            yield folder  # `identify` reports it as a folder that cannot be read
+            continue
+        folders = []
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_symlink():
+                _check_link(Path(entry.path), inside, on_refused)
+            elif entry.is_dir(follow_symlinks=False):
+                folders.append(Path(entry.path))
+            else:
+                yield Path(entry.path)
+        waiting.extend(reversed(folders))
+
+
+def _check_link(link: Path, inside: Path, on_refused: OnRefused) -> None:
+    """Tell of a link whose target the walk does not meet by itself."""
+    problem = _problem(link, inside)
+    if problem:
+        remedy = "Mend or remove it, or name the file or folder that it should lead to."
+        on_refused(
+            failure(link, RefusedLinkError(f"{link} is a link that {problem}.", remedy=remedy))
+        )
+
+
+def _problem(link: Path, inside: Path) -> str:
+    try:
+        written = link.readlink()
+    except OSError:  # removed or replaced meanwhile
+        return ""
+    try:
+        target = link.resolve(strict=True)
+    except FileNotFoundError:
+        return f"leads nowhere: {written} does not exist"
+    except (OSError, RuntimeError) as error:  # RuntimeError: in a circle, before Python 3.13
+        if isinstance(error, RuntimeError) or error.errno == errno.ELOOP:
+            return f"leads in a circle, by {written}"
+        return f"cannot be followed to {written}: {error.strerror}"
+    if not target.is_relative_to(inside):
+        return f"leads out of the folder, to {target}"
+    if any(part.startswith(".") for part in target.relative_to(inside).parts):
+        return f"leads to a hidden entry, {target}, which is left out"
+    return ""
+
+
+def failure(path: str | os.PathLike[str], error: MediaError) -> Failure:
+    """Tell about a file that was set aside; names that are not UTF-8 are escaped."""
+    uri = os.fsencode(path).decode(errors="backslashreplace")
+    reason = str(error).encode(errors="backslashreplace").decode()
+    return Failure(uri, type(error).__name__, reason)
+
+
+def _log(refused: Failure) -> None:
+    logger.warning("set aside %s: %s", refused.error, refused.reason)

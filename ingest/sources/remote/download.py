@@ -1,0 +1,162 @@
+"""Fetch a URL into a file."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from tempfile import mkdtemp
+from time import monotonic
+from urllib.parse import urljoin, urlsplit
+
+from encoder.errors import MediaError, MediaLimitError
+from encoder.system.disk import writing
+from ingest.config import IngestConfig
+from ingest.sources.identity import identify
+from ingest.sources.remote.policy import Target, UrlPolicy
+from ingest.types import Asset
+
+_CHUNK_BYTES = 2**16
+_WAIT_S = 20.0
+_MOVED = (301, 302, 303, 307, 308)
+
+
+def is_url(path: str) -> bool:
+    """Whether something that is to be ingested is a URL and no path."""
+    return path.lower().startswith(("http://", "https://"))
+
+
+def identify_url(url: str, folder: Path, config: IngestConfig) -> Asset:
+    """As `ingest.sources.identity`, of a URL, which is fetched into ``folder`` and must stay there.
+
+    Raises:
+        MediaError: see `download` and `ingest.sources.identity`.
+        DiskError: ``folder`` cannot be written.
+    """
+    with writing(folder):
+        own = Path(mkdtemp(dir=folder))
+    file = download(url, own, config)
+    asset = identify(file, config.model_copy(update={"roots": ()}))
+    return replace(asset, uri=url, path=asset.uri)
+
+
+def download(url: str, folder: Path, config: IngestConfig) -> Path:
+    """Fetch a URL into a new file of ``folder``, named as the URL ends.
+
+    The connection goes to the very address that was checked, so that a name which resolves to
+    another address the next time gains nothing. Each redirect is checked as the first URL was.
+
+    Raises:
+        MediaError: not allowed, not there, too slow.
+        MediaLimitError: more than ``max_url_bytes``.
+    """
+    policy = UrlPolicy(config.url_hosts, config.url_networks)
+    deadline = monotonic() + config.max_url_s
+    name = urlsplit(url).path.rpartition("/")[2]
+    file = folder / (re.sub(r"[^\w.-]", "_", name)[-100:].lstrip(".") or "download")
+    here = url
+    for _ in range(policy.max_redirects + 1):
+        with _answer(here, policy) as answer:
+            if answer.status in _MOVED and (location := answer.getheader("Location")):
+                here = urljoin(here, location)
+                continue
+            if answer.status != 200:
+                raise MediaError(
+                    f"{here}: the server answers {answer.status} {answer.reason}.",
+                    remedy="Check that it can be fetched without a login.",
+                )
+            _save(answer, file, url, config, deadline)
+            _date(file, answer.getheader("Last-Modified"))
+            return file
+    raise MediaError(
+        f"{url} is redirected more than {policy.max_redirects} times.",
+        remedy="Name the URL where it ends.",
+    )
+
+
+@contextmanager
+def _answer(url: str, policy: UrlPolicy) -> Iterator[http.client.HTTPResponse]:
+    target = policy.target(url)
+    connection = _Pinned(target, policy.addresses(url, target))
+    try:
+        headers = {"User-Agent": "anymodal", "Accept-Encoding": "identity"}
+        connection.request("GET", target.path, headers=headers)
+        with connection.getresponse() as answer:
+            yield answer
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise MediaError(
+            f"{url} cannot be fetched: {error or type(error).__name__}.",
+            remedy="Check that the server can be reached.",
+        ) from error
+    finally:
+        connection.close()
+
+
+def _save(
+    answer: http.client.HTTPResponse, file: Path, url: str, config: IngestConfig, deadline: float
+) -> None:
+    told = answer.length or 0
+    n_bytes = 0
+    with writing(file), file.open("wb") as out:  # a full disk is not the server's fault
+        while told <= config.max_url_bytes and n_bytes <= config.max_url_bytes:
+            if monotonic() > deadline:
+                raise MediaLimitError(
+                    f"{url} was not fetched in max_url_s, {config.max_url_s:g} s.",
+                    remedy="Raise ANYMODAL_INGEST__MAX_URL_S.",
+                )
+            # Whatever has come, not a whole chunk: a server that trickles must meet the deadline.
+            if not (chunk := answer.read1(_CHUNK_BYTES)):
+                if answer.length:
+                    raise http.client.IncompleteRead(b"", answer.length)
+                return
+            n_bytes += len(chunk)
+            out.write(chunk)
+    raise MediaLimitError(
+        f"{url} has {max(told, n_bytes):,} bytes or more; max_url_bytes is "
+        f"{config.max_url_bytes:,} bytes.",
+        remedy="Raise ANYMODAL_INGEST__MAX_URL_BYTES.",
+    )
+
+
+def _date(file: Path, last_modified: str | None) -> None:
+    """Give a file the time of change that its server tells, if any: else it was changed now."""
+    try:
+        changed_s = parsedate_to_datetime(last_modified or "").timestamp()
+        os.utime(file, (changed_s, changed_s))
+    except (ValueError, OverflowError, OSError):
+        return
+
+
+class _Pinned(http.client.HTTPConnection):
+    """A connection to an address that was checked, whatever the name resolves to by now."""
+
+    def __init__(self, target: Target, addresses: list[str]) -> None:
+        super().__init__(target.host, target.port, timeout=_WAIT_S)
+        self._target = target
+        self._addresses = addresses
+        self.default_port = 443 if target.scheme == "https" else 80  # of the Host header
+
+    def connect(self) -> None:
+        """Try one address after the other; the certificate must be that of the name."""
+        plain = self._connect_any()
+        if self._target.scheme == "http":
+            self.sock = plain
+        else:
+            context = ssl.create_default_context()
+            self.sock = context.wrap_socket(plain, server_hostname=self._target.host)
+
+    def _connect_any(self) -> socket.socket:
+        failed: OSError | None = None
+        for address in self._addresses:
+            try:
+                return socket.create_connection((address, self._target.port), _WAIT_S)
+            except OSError as error:
+                failed = error
+        raise failed or OSError("no address")

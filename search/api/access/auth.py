@@ -1,0 +1,205 @@
+"""Who asks, and whether they may."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Lock
+from time import monotonic
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from encoder.errors import InputError
+from search.api.access.keys import ApiKey, KeyRing
+from search.api.access.paths import PATHS
+from search.api.access.sessions import Sessions
+from search.api.config import ApiConfig
+from search.api.requests.refusal import ForbiddenError, RateLimitError, UnauthorizedError
+
+COOKIE = "anymodal_session"
+"""Set by ``POST /v1/session``; opens what is only looked at (GET), where a page's pictures and
+players cannot send a header."""
+
+_BURST_S = 10.0
+
+
+@dataclass
+class Bucket:
+    """A token bucket: so many requests a minute, and as many at once as come in ten seconds."""
+
+    per_minute: int
+    clock: Callable[[], float] = monotonic
+
+    def __post_init__(self) -> None:
+        self._most = max(1.0, self.per_minute * _BURST_S / 60)
+        self._left = self._most
+        self._seen = self.clock()
+
+    def take(self) -> float:
+        """0 and one request less, or the seconds until there is one."""
+        now = self.clock()
+        self._left = min(self._most, self._left + (now - self._seen) * self.per_minute / 60)
+        self._seen = now
+        if self._left >= 1:
+            self._left -= 1
+            return 0.0
+        return (1 - self._left) * 60 / self.per_minute
+
+
+class Access:
+    """Decides by key and scope. Safe to use from threads.
+
+    Args:
+        keys: the keys that are known.
+        required: whether requests without a key are refused.
+        own: whether all who ask without a key do so on their own machine, whose paths they know.
+    """
+
+    def __init__(self, keys: KeyRing, *, required: bool, own: bool = False) -> None:
+        self.required = required
+        self._keyless = frozenset({"read", "write", *([PATHS] if own else [])})
+        self._keys = keys
+        self._buckets: dict[str, Bucket] = {}
+        self._lock = Lock()
+
+    def check(self, token: str | None, scope: str) -> frozenset[str]:
+        """The scopes of who asks.
+
+        Where no key is required, one that is not known is no key: many clients cannot be made to
+        send none.
+
+        Raises:
+            UnauthorizedError: no key, or none that is known.
+            ForbiddenError: the key does not have the scope.
+            RateLimitError: the key asks too often.
+        """
+        key = self.key_of(token) if token else None
+        return self._without_key(token, scope) if key is None else self._allowed(key, scope)
+
+    def check_session(self, key_id: str, scope: str) -> frozenset[str]:
+        """The scopes of who asks in the session of a key.
+
+        Raises:
+            UnauthorizedError: the key was revoked.
+            ForbiddenError: the key does not have the scope.
+            RateLimitError: the key asks too often.
+        """
+        key = self._keys.get(key_id)
+        if key is None:
+            raise UnauthorizedError("The key of this session was revoked.", "Send another key.")
+        return self._allowed(key, scope)
+
+    def key_of(self, token: str) -> ApiKey | None:
+        """The key of a token, unless it is wrong or was revoked."""
+        return self._keys.find(token)
+
+    def _allowed(self, key: ApiKey, scope: str) -> frozenset[str]:
+        self._limit(key)
+        if not key.allows(scope):
+            raise ForbiddenError(f"The key lacks the scope {scope}.", "Use one that has it.")
+        return frozenset(key.scopes)
+
+    def _without_key(self, token: str | None, scope: str) -> frozenset[str]:
+        if self.required:
+            raise UnauthorizedError(
+                "No key was sent." if token is None else "The key is not known, or was revoked.",
+                "Send the header `Authorization: Bearer KEY`; `anymodal keys create` makes a key.",
+            )
+        if scope == "admin":
+            raise ForbiddenError("This needs a key with the scope admin.")
+        return self._keyless
+
+    def _limit(self, key: ApiKey) -> None:
+        with self._lock:
+            bucket = self._buckets.setdefault(key.key_id, Bucket(key.per_minute))
+            wait_s = bucket.take()
+        if wait_s:
+            raise RateLimitError(
+                f"The key may ask {key.per_minute} times a minute.", "Ask later.", wait_s
+            )
+
+
+def access_for(config: ApiConfig, keys: KeyRing) -> Access:
+    """Keys are needed where others than this machine can ask, and wherever that is wanted.
+
+    Raises:
+        InputError: keys are needed and there are none.
+    """
+    required = config.require_key or not (config.allow_no_key or is_loopback(config.host))
+    if required and not any(key.revoked is None for key in keys.all()):
+        raise InputError(
+            "--host",
+            got=f"{config.host}, where others can ask, and no key",
+            wanted="a key (`anymodal keys create NAME`), or --allow-no-key if all may ask",
+        )
+    # A name that is served beside this machine's own means a proxy, behind which others ask.
+    own = is_loopback(config.host) and not config.allowed_hosts
+    return Access(keys, required=required, own=own)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address.
+
+    >>> is_loopback("localhost"), is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("")
+    (True, True, True, False)
+    """
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+_bearer = HTTPBearer(auto_error=False, description="A key made by `anymodal keys create`.")
+
+
+class Needs:
+    """A dependency: who asks must have this scope."""
+
+    def __init__(self, scope: str) -> None:
+        self.scope = scope
+
+    async def __call__(
+        self,
+        request: Request,
+        sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    ) -> None:
+        """Notes the scopes of who asks in ``request.state.scopes``."""
+        access: Access = request.app.state.services.access
+        sessions: Sessions = request.app.state.services.sessions
+        key_id = None
+        if sent is None and request.method in ("GET", "HEAD"):
+            key_id = sessions.key_id(request.cookies.get(COOKIE, ""))
+        request.state.scopes = (
+            access.check_session(key_id, self.scope)
+            if key_id is not None
+            else access.check(sent.credentials if sent else None, self.scope)
+        )
+
+
+async def _may_scrape(
+    request: Request,
+    sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> None:
+    """Prometheus may be let in without a key."""
+    if not request.app.state.services.config.open_metrics:
+        await Needs("read")(request, sent)
+
+
+METRICS = [Depends(_may_scrape)]
+READ = [Depends(Needs("read"))]
+WRITE = [Depends(Needs("write"))]
+"""For ``dependencies=`` of an endpoint."""
+
+
+def scope_of(route: APIRoute, config: ApiConfig) -> str | None:
+    """What a key needs for an endpoint; None where no key is asked for."""
+    for needed in (dependant.call for dependant in route.dependant.dependencies):
+        if isinstance(needed, Needs):
+            return needed.scope
+        if needed is _may_scrape:
+            return None if config.open_metrics else "read"
+    return None

@@ -1,0 +1,112 @@
+"""Work that blocks, done in threads: bounded in number, in waiting and in time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass
+from threading import Lock
+from time import perf_counter
+from typing import Any, TypeVar
+
+from search.errors import OverloadedError, TimeLimitError
+from search.query.deadline import Deadline
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What work is told when its turn has come: until when, and how long it has waited."""
+
+    deadline: Deadline
+    waited_s: float
+
+
+class Workbench:
+    """Runs blocking work for the event loop, which is never blocked itself.
+
+    Args:
+        threads: how much is worked at side by side.
+        queue: how much more may wait.
+        timeout_s: the longest that the caller waits, in the queue and at work.
+        short: runs short requests; closed together with this.
+    """
+
+    def __init__(self, threads: int, queue: int, timeout_s: float, short: Executor) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="api")
+        self._short = short
+        self._most = threads + queue
+        self._timeout_s = timeout_s
+        self._n_taken = 0
+        self._lock = Lock()
+
+    async def run(
+        self,
+        work: Callable[[Turn], T],
+        gone: Callable[[], Awaitable[object]] | None = None,
+        *,
+        is_short: bool = False,
+    ) -> T:
+        """The result of ``work``.
+
+        Args:
+            work: told of its turn; it should `check` the turn's deadline.
+            gone: returns once nobody waits for the result any more; then the work is cancelled.
+            is_short: whether it is one for the executor of short requests.
+
+        Raises:
+            OverloadedError: too much waits already.
+            TimeLimitError: it was not done in time.
+            CancelledError: nobody waits any more.
+        """
+        self._take()
+        deadline, asked = Deadline(self._timeout_s), perf_counter()
+        begin = copy_context().run  # so that what the work logs carries the request's id
+        pool = self._short if is_short else self._pool
+        future = pool.submit(begin, lambda: work(Turn(deadline, perf_counter() - asked)))
+        future.add_done_callback(self._give_back)
+        result = asyncio.wrap_future(future)
+        watch = asyncio.ensure_future(gone()) if gone else None
+        try:
+            awaited: set[asyncio.Future[Any]] = {result, watch} if watch else {result}
+            await asyncio.wait(
+                awaited,
+                timeout=self._timeout_s,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if not result.done():
+                if watch and watch.done():
+                    deadline.cancel()
+                deadline.check()
+                raise TimeLimitError(f"The request took longer than {self._timeout_s:g} s.")
+            return result.result()
+        finally:
+            deadline.cancel()
+            result.cancel()
+            if watch:
+                watch.cancel()
+
+    def taken(self) -> int:
+        """How much is at work or waiting."""
+        return self._n_taken
+
+    def close(self) -> None:
+        """End the threads; what waits is dropped, what runs is waited for."""
+        self._short.shutdown(cancel_futures=True)
+        self._pool.shutdown(cancel_futures=True)
+
+    def _take(self) -> None:
+        with self._lock:
+            if self._n_taken >= self._most:
+                raise OverloadedError(
+                    f"{self._most} requests are at work or waiting, which is the most.",
+                    "Try again in a second.",
+                )
+            self._n_taken += 1
+
+    def _give_back(self, _: Future[Any]) -> None:
+        with self._lock:
+            self._n_taken -= 1

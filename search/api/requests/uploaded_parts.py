@@ -1,0 +1,124 @@
+"""An upload's parts: files to the disk, fields as tags and metadata."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from anyio import to_thread
+
+from encoder.errors import InputError
+from search.api.config import ApiConfig
+from search.api.requests.multipart import Event, Part
+from search.api.requests.refusal import TooLargeError
+from search.api.uploads import Upload, UploadFolder
+
+_MAX_FIELD_BYTES = 32 * 1024
+_MAX_FIELDS = 100
+_MAX_TAGS = 100
+_TOLD_BY_THE_FILE = frozenset({"duration_s", "width", "height", "modified", "gone_since", "tags"})
+
+
+@dataclass
+class Receiving:
+    """One upload on its way. What is not kept in the end is removed by `drop`."""
+
+    uploads: UploadFolder
+    config: ApiConfig
+    fields: dict[str, list[str]] = field(default_factory=dict)
+    _files: list[Upload] = field(default_factory=list)
+    _n_bytes: int = 0
+
+    async def read(self, events: AsyncIterator[Event]) -> None:
+        """Take all parts.
+
+        Raises:
+            TooLargeError: more than the limits allow.
+            InputError: a part that is not known.
+        """
+        part: Part | None = None
+        async for event in events:
+            if isinstance(event, Part):
+                part = event
+                await self._begin(part)
+            elif isinstance(event, bytes) and part is not None:
+                await self._add(part, event)
+
+    async def keep(self) -> list[Path]:
+        """The files, where they will stay."""
+        if not self._files:
+            raise InputError("files", got="none", wanted="at least one file")
+        facts = facts_of(self.fields)
+        return await to_thread.run_sync(lambda: [file.keep(facts) for file in self._files])
+
+    async def drop(self) -> None:
+        """Remove what was not kept."""
+        for file in self._files:
+            await to_thread.run_sync(file.drop)
+
+    async def _begin(self, part: Part) -> None:
+        if part.filename is None:
+            self.fields.setdefault(part.name, []).append("")
+            n_fields = sum(map(len, self.fields.values()))
+            self._check("fields", n_fields, _MAX_FIELDS)
+            return
+        name = part.filename
+        self._check("files", len(self._files) + 1, self.config.max_upload_files)
+        self._files.append(await to_thread.run_sync(self.uploads.begin, name))
+
+    async def _add(self, part: Part, data: bytes) -> None:
+        if part.filename is None:
+            self.fields[part.name][-1] += data.decode(errors="replace")
+            self._check(f"bytes in {part.name}", len(self.fields[part.name][-1]), _MAX_FIELD_BYTES)
+            return
+        self._n_bytes += len(data)
+        self._check("bytes", self._n_bytes, self.config.max_upload_bytes)
+        await to_thread.run_sync(self._files[-1].write, data)
+
+    def _check(self, what: str, n: int, most: int) -> None:
+        if n > most:
+            raise TooLargeError(f"More than {most:,} {what} in one upload.", "Send it in parts.")
+
+
+def facts_of(fields: Mapping[str, list[str]]) -> dict[str, Any]:
+    """Tags and metadata from an upload's fields.
+
+    >>> facts_of({"tags": ["sea", "night"], "metadata": ['{"license": "CC0"}']})
+    {'license': 'CC0', 'tags': ['sea', 'night']}
+
+    Raises:
+        InputError: a field that is not known, or not what it should be.
+    """
+    for name in fields:
+        if name not in ("tags", "metadata", "wait"):
+            raise InputError(name, got="a field", wanted="tags, metadata, wait, and files")
+    facts: dict[str, Any] = {}
+    for text in fields.get("metadata", []):
+        facts |= _metadata(text)
+    tags = list(dict.fromkeys(tag.strip() for tag in fields.get("tags", []) if tag.strip()))
+    if len(tags) > _MAX_TAGS:
+        raise InputError("tags", got=f"{len(tags)} tags", wanted=f"{_MAX_TAGS} at most")
+    return {**facts, "tags": tags} if tags else facts
+
+
+def _metadata(text: str) -> dict[str, Any]:
+    wanted = 'a JSON object such as {"license": "CC0"}'
+    try:
+        found = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise InputError("metadata", got="text that is not JSON", wanted=wanted) from None
+    if not isinstance(found, dict):
+        raise InputError("metadata", got=f"a {type(found).__name__}", wanted=wanted)
+    if taken := sorted(_TOLD_BY_THE_FILE & set(found)):
+        raise InputError("metadata", got=f"{taken[0]}", wanted="names that the file does not tell")
+    for name in ("title", "language"):
+        if not isinstance(found.get(name, ""), str):
+            raise InputError(f"metadata.{name}", got=repr(found[name]), wanted="a text")
+    return found
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)

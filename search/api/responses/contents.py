@@ -1,0 +1,169 @@
+"""The files of assets: where they are, and how they are sent so that no browser runs them."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+import stat
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import quote
+
+from fastapi.responses import FileResponse, Response
+
+from encoder.errors import MediaError
+from encoder.media.formats import IMAGE_TYPES
+from encoder.types import IMAGE, VIDEO
+from search.api.ports import Decoder
+from search.api.responses.plain_values import file_name
+from search.errors import NotFoundError
+from search.types import AssetRow
+
+_PLAYED = re.compile(r"(audio|video)/[\w.+-]+")
+_LABELS = {
+    "big5hkscs": "big5",
+    "cp866": "ibm866",
+    "cp932": "shift_jis",
+    "cp949": "euc-kr",
+    "cp950": "big5",
+    "euc_jis_2004": "euc-jp",
+    "euc_jisx0213": "euc-jp",
+    "euc_kr": "euc-kr",
+    "johab": "euc-kr",
+    "mac-cyrillic": "x-mac-cyrillic",
+    "mac-roman": "macintosh",
+    "shift_jis_2004": "shift_jis",
+    "shift_jisx0213": "shift_jis",
+    "tis-620": "windows-874",
+    "utf-16-be": "utf-16be",
+    "utf-16-le": "utf-16le",
+    "utf-8-sig": "utf-8",
+}
+"""Python's names that are not known to browsers, which read a byte order mark by themselves."""
+_READ_AS_TEXT = frozenset({"text/html", "text/markdown", "text/plain"})
+
+
+class HeldFile(FileResponse):
+    """A file that is sent whole, also if it is removed before its first byte has left.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+
+    def __init__(self, path: Path, media_type: str, headers: Mapping[str, str]) -> None:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, descriptor)  # also of an answer that nobody waits for
+        super().__init__(f"/dev/fd/{descriptor}", media_type=media_type, headers=headers)
+
+
+def file_of(asset: AssetRow) -> Path:
+    """A file that holds the asset.
+
+    Raises:
+        NotFoundError: none of its locations can be read here, or all have changed since.
+    """
+    for uri in asset.locations:
+        path = Path(uri)
+        if path.is_absolute() and _is_unchanged(path, asset.size_bytes):
+            return path
+    raise _not_here(asset)
+
+
+def content_of(asset: AssetRow, decoder: Decoder, if_none_match: str = "") -> Response:
+    """The answer that holds the asset's file; 304 for who has it.
+
+    Raises:
+        NotFoundError: as `file_of` says.
+    """
+    path = file_of(asset)
+    headers = content_headers(asset, path)
+    if headers["ETag"] in if_none_match:
+        return Response(status_code=304, headers=headers)
+    try:
+        kind = asset.media_type
+        codec = decoder.charset(path, kind) if kind in _READ_AS_TEXT else ""
+        return HeldFile(path, content_type(kind, codec), headers)
+    except (OSError, MediaError):  # removed since, or not ours to read
+        raise _not_here(asset) from None
+
+
+def picture_of(asset: AssetRow, decoder: Decoder, at_s: float, size: int) -> bytes:
+    """A small WebP of a picture, or of a film at a time.
+
+    Raises:
+        NotFoundError: it shows nothing, or as `file_of` says.
+        MediaError: it cannot be decoded.
+    """
+    if asset.modality not in (IMAGE, VIDEO):
+        raise NotFoundError(f"{asset.asset_id} is {asset.modality}, which has no picture.")
+    path = file_of(asset)
+    try:
+        return decoder.picture(path, asset.modality, at_s, size)
+    except MediaError:
+        if file_of(asset) == path:
+            raise
+        return picture_of(asset, decoder, at_s, size)  # removed while it was read
+
+
+def content_type(media_type: str, codec: str = "utf-8") -> str:
+    """What is said to the browser: pictures, sound, film and plain text as what they are.
+
+    Args:
+        media_type: as it was ingested.
+        codec: Python's name for the encoding of a text.
+
+    >>> content_type("text/html", "gb18030"), content_type("text/plain", "cp1251")
+    ('text/plain; charset=gb18030', 'text/plain; charset=windows-1251')
+    >>> content_type("image/svg+xml"), content_type("video/mp4")
+    ('application/octet-stream', 'video/mp4')
+    """
+    if media_type in _READ_AS_TEXT:
+        return f"text/plain; charset={_label(codec)}"
+    known = media_type in IMAGE_TYPES or _PLAYED.fullmatch(media_type)
+    return media_type if known else "application/octet-stream"
+
+
+def _label(codec: str) -> str:
+    """A codec as browsers call it (WHATWG Encoding, 4.2)."""
+    try:
+        name = codecs.lookup(codec).name
+    except LookupError:
+        return "utf-8"
+    if name in _LABELS:
+        return _LABELS[name]
+    name = re.sub(r"^cp(?=125\d$|874$)", "windows-", name)
+    return re.sub(r"^iso8859", "iso-8859", name).replace("_", "-")
+
+
+def content_headers(asset: AssetRow, path: Path) -> dict[str, str]:
+    """Headers beside the type: nothing in it may run, and it may be kept, since an id is a hash."""
+    how = "attachment" if content_type(asset.media_type).startswith("application/") else "inline"
+    name = file_name(str(path)).encode(errors="replace")
+    return {
+        "Content-Disposition": f"{how}; filename*=UTF-8''{quote(name, safe='')}",
+        "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+        "Cache-Control": "private, max-age=86400, immutable",
+        "ETag": f'"{asset.asset_id}"',
+    }
+
+
+def picture_headers() -> dict[str, str]:
+    """Headers of a thumbnail: the id in its address is a hash, so it never changes."""
+    return {"Cache-Control": "private, max-age=86400, immutable"}
+
+
+def _not_here(asset: AssetRow) -> NotFoundError:
+    return NotFoundError(
+        f"The file of {asset.asset_id} is not here, or has changed.",
+        "Ingest it again, from where this server can read it.",
+    )
+
+
+def _is_unchanged(path: Path, size_bytes: int) -> bool:
+    try:
+        facts = path.stat()
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(facts.st_mode) and facts.st_size == size_bytes

@@ -1,0 +1,139 @@
+"""From results to plain JSON values, without a path of the server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from search.api.ports import JobStatus
+from search.ranking.locations import shown_location
+from search.types import AssetRow, Hit, Moment, SearchResult
+
+# A path may hold spaces: what follows belongs to it as far as there is another slash.
+_PATH = re.compile(r"(?<![\w/.:])/(?:[^\n/]*/)*(?=[^\n/])")
+
+
+def search_answer(result: SearchResult, *, with_uri: bool = False) -> dict[str, Any]:
+    """As `search.api.schemas.SearchAnswer`, but for the latency, which is known last."""
+    return {
+        "hits": [hit_json(hit, with_uri=with_uri) for hit in result.hits],
+        "next_cursor": result.next_cursor,
+        "explain": result.explain,
+    }
+
+
+def hit_json(hit: Hit, *, with_uri: bool = False) -> dict[str, Any]:
+    """As `search.api.schemas.HitOut`."""
+    at = f"?t={hit.start_s:g}" if hit.start_s is not None else ""
+    return {
+        **_described(hit.asset_id, hit.uri, hit.media_type, hit.metadata),
+        "uri": hit.uri if with_uri else None,
+        **_moment(hit),
+        "weak": hit.weak,
+        "moments": [_moment(moment) for moment in hit.moments],
+        "explanation": asdict(hit.explanation) if hit.explanation else None,
+        **_urls(hit.asset_id, at),
+    }
+
+
+def _moment(found: Hit | Moment) -> dict[str, Any]:
+    return {
+        "segment_id": found.segment_id,
+        "modality": str(found.modality),
+        "score": found.score,
+        "start_s": found.start_s,
+        "end_s": found.end_s,
+        "char_start": found.char_start,
+        "char_end": found.char_end,
+        "snippet": found.snippet,
+        "confidence": found.confidence,
+        "language": found.language,
+        "boxes": found.boxes,
+        "matches": found.matches,
+    }
+
+
+def asset_json(asset: AssetRow) -> dict[str, Any]:
+    """As `search.api.schemas.AssetOut`."""
+    return {
+        **_described(
+            asset.asset_id, shown_location(asset.locations), asset.media_type, asset.metadata
+        ),
+        "modality": str(asset.modality),
+        "size_bytes": asset.size_bytes,
+        "n_segments": asset.n_segments,
+        **_urls(asset.asset_id),
+    }
+
+
+def job_json(status: JobStatus) -> dict[str, Any]:
+    """As `search.api.schemas.JobOut`."""
+    return {
+        "id": status.job_id,
+        "state": status.state,
+        "files": status.n_files,
+        "ingested": status.ingested,
+        "unchanged": status.unchanged,
+        "failed": status.failed,
+        "segments": dict(status.segments),
+        "failures": [asdict(refused) for refused in status.failures],
+        "seconds": round(status.seconds, 3),
+        "left_s": status.left_s,
+        "asset_ids": list(status.asset_ids),
+    }
+
+
+def file_name(uri: str) -> str:
+    """The last part of a path or URL.
+
+    >>> file_name("/srv/photos/a.jpg"), file_name("https://example.org/talks/b.mp3?x=1")
+    ('a.jpg', 'b.mp3')
+    """
+    path = re.sub(r"[?#].*", "", uri) if re.match(r"https?://", uri) else uri
+    return path.rstrip("/").rsplit("/", 1)[-1]
+
+
+def without_paths(text: str) -> str:
+    """A message in which of each absolute path only the last part is left.
+
+    >>> without_paths("a.jpg is a link that leads out of the folder, to /srv/my films/b.mp4.")
+    'a.jpg is a link that leads out of the folder, to b.mp4.'
+    """
+    return _PATH.sub("", text)
+
+
+def latency_ms(latency_s: Mapping[str, float]) -> dict[str, float]:
+    """Milliseconds, to the microsecond."""
+    return {stage: round(seconds * 1000, 3) for stage, seconds in latency_s.items()}
+
+
+def server_timing(latency_s: Mapping[str, float]) -> str:
+    """The header ``Server-Timing``.
+
+    >>> server_timing({"search": 0.0123, "total": 0.02})
+    'search;dur=12.3, total;dur=20'
+    """
+    return ", ".join(f"{name};dur={ms:.10g}" for name, ms in latency_ms(latency_s).items())
+
+
+def _described(
+    asset_id: str, uri: str, media_type: str, metadata: Mapping[str, Any]
+) -> dict[str, Any]:
+    name = file_name(uri)
+    duration_s = metadata.get("duration_s")
+    return {
+        "asset_id": asset_id,
+        "name": name,
+        "media_type": media_type,
+        "title": metadata.get("title") or name,
+        "duration_s": float(duration_s) if duration_s else None,
+        "tags": metadata.get("tags", []),
+        "metadata": metadata,
+    }
+
+
+def _urls(asset_id: str, at: str = "") -> dict[str, str]:
+    home = f"/v1/assets/{asset_id}"
+    return {"content_url": f"{home}/content", "thumbnail_url": f"{home}/thumbnail{at}"}

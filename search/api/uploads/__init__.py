@@ -1,0 +1,5 @@
+"""Files that came over the network: each store has a folder of its own."""
+
+from search.api.uploads.folder import Upload, UploadFolder, safe_name
+
+__all__ = ["Upload", "UploadFolder", "safe_name"]

@@ -1,0 +1,130 @@
+"""Uploads that a store shows and that lie in another folder become its own.
+
+Earlier all stores shared one folder, so that what was deleted in one was gone from the
+others. A store that is served takes what it shows as hard links and notes the new places in its
+commit rows. Every step may be repeated: a process that is killed leaves places that can be read,
+old ones or new ones, and the next start goes on.
+
+What lay in the shared folder stays there for `KEPT_S` after it was first taken, for stores that are
+opened later; a store that comes later still takes it from the others.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+
+from filelock import FileLock
+
+from encoder.system.private import tighten
+from search.api.uploads.folder import UploadFolder, homes_in
+from search.filters import Compare, Operator
+from search.store.base import VectorStore
+from search.types import AssetRow
+
+KEPT_S = 30 * 86_400
+
+_DONE = ".adopted"
+_TAKEN = ".taken"
+_AT_ONCE = 200
+
+T = TypeVar("T")
+Exclusive: TypeAlias = Callable[[Iterable[str]], AbstractContextManager[None]]
+
+
+def adopt(
+    uploads: UploadFolder, store: VectorStore, exclusive: Exclusive, *, unfinished: bool
+) -> None:
+    """Take what the store shows, once; nothing is done at the next start.
+
+    Args:
+        uploads: of the store.
+        store: whose rows name the files.
+        exclusive: holds assets alone, as whoever writes their rows does.
+        unfinished: take also what no store has taken and this one does not show: it was uploaded,
+            and not ingested before the process ended.
+
+    Raises:
+        StoreError: the rows cannot be read or written; the next start goes on.
+    """
+    if not uploads.root.is_dir() or (uploads.folder / _DONE).exists():
+        return
+    uploads.make()
+    tighten(uploads.root)  # which earlier versions left open to all users
+    with FileLock(uploads.folder / ".adopting", mode=0o600):
+        for rows in _chunks(store.scan(Compare("path", Operator.PREFIX, f"{uploads.root}/"))):
+            _adopt_rows(rows, uploads, store, exclusive)
+        if unfinished:
+            for homes in _chunks(homes_in(uploads.root)):
+                _adopt_unfinished(homes, uploads, store)
+        (uploads.folder / _DONE).touch(mode=0o600)
+
+
+def sweep(root: Path) -> None:
+    """Remove from the folder that all stores shared what was taken long ago."""
+    for note in root.glob(f"[0-9a-f][0-9a-f]/*/{_TAKEN}"):
+        if note.stat().st_mtime < time.time() - KEPT_S:
+            shutil.rmtree(note.parent, ignore_errors=True)
+
+
+def _adopt_rows(
+    rows: Sequence[AssetRow], uploads: UploadFolder, store: VectorStore, exclusive: Exclusive
+) -> None:
+    """Links first, then the rows that name them, then the note that the old place was taken."""
+    places = {
+        uri: place
+        for row in rows
+        for uri in row.locations
+        if (place := _adopted(uri, uploads)) is not None
+    }
+    ids = [row.asset_id for row in rows if not places.keys().isdisjoint(row.locations)]
+    with exclusive(ids):
+        store.catch_up()
+        moved = [
+            replace(row, locations=list(dict.fromkeys(places.get(x, x) for x in row.locations)))
+            for row in store.assets(ids).values()
+        ]
+        if moved:
+            store.write(moved, [])
+    for uri in places:
+        _note_taken(Path(uri).parent, uploads)
+
+
+def _adopted(uri: str, uploads: UploadFolder) -> str | None:
+    """Where an upload of another folder lies in this one now; None for any other file."""
+    asset_id = uploads.owner_of(uri)
+    if asset_id is None or uploads.holds(uri):
+        return None
+    former = Path(uri)
+    for home in (former.parent, *uploads.homes_of(asset_id)):
+        if home.is_dir() and (files := uploads.take(home)):
+            names = {path.name: path for path in files}
+            return str(names.get(former.name, files[0]))
+    return None
+
+
+def _adopt_unfinished(homes: Sequence[Path], uploads: UploadFolder, store: VectorStore) -> None:
+    stored = store.assets([home.name for home in homes])
+    for home in homes:
+        if home.name not in stored and not (home / _TAKEN).exists():
+            uploads.take(home)
+            _note_taken(home, uploads)
+
+
+def _note_taken(home: Path, uploads: UploadFolder) -> None:
+    """Only what lay in the folder of all is ever swept; the first one's note stays as it is."""
+    note = home / _TAKEN
+    if home.parent.parent == uploads.root and home.is_dir() and not note.exists():
+        note.touch(mode=0o600)
+
+
+def _chunks(values: Iterable[T]) -> Iterator[list[T]]:
+    iterator = iter(values)
+    while chunk := list(islice(iterator, _AT_ONCE)):
+        yield chunk

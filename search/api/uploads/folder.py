@@ -1,0 +1,235 @@
+"""Files that came over the network, by the hash of their content, with what was said of them.
+
+A file lies at ``<root>/<store>/<two digits>/<asset id>/<name>``, beside it a note of its tags and
+metadata for whoever ingests it. The id is that of the asset, known before it is ingested. Earlier
+all stores shared ``<root>/<two digits>/…``; see `search.api.uploads.adoption`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import time
+import unicodedata
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from encoder.system.disk import writing
+from encoder.system.private import private_folder, private_opener
+
+_ID_BYTES = 16
+_ID = re.compile(r"[0-9a-f]{32}")
+_STORE = re.compile(r"[0-9a-f]{16}")
+_NOTE = ".note.json"
+_OWNER = ".store"
+_MAX_NAME_BYTES = 180
+_STALE_S = 86_400
+
+
+class UploadFolder:
+    """Where the uploads of one store lie. Safe to use from threads and processes.
+
+    Args:
+        folder: made when it is needed.
+        root: holds the folders of all stores; by default this one alone.
+        store: what the folder is told to belong to, for people who look into it.
+    """
+
+    def __init__(self, folder: Path, root: Path | None = None, store: str = "") -> None:
+        self.folder = folder
+        self.root = root or folder
+        self._store = store
+
+    def begin(self, name: str) -> Upload:
+        """Receive a file that the client calls ``name``.
+
+        Raises:
+            DiskError: the disk is full, read-only, or may not be written to.
+        """
+        incoming = self.folder / "incoming"
+        with writing(self.folder):
+            if not incoming.is_dir():
+                self.make()
+                private_folder(incoming)
+            return Upload(self, incoming / uuid.uuid4().hex, safe_name(name))
+
+    def make(self) -> None:
+        """Make the folder, and say in it whose it is."""
+        private_folder(self.folder)
+        if self._store:
+            with open(self.folder / _OWNER, "w", opener=private_opener) as file:
+                file.write(f"{self._store}\n")
+
+    def home_of(self, asset_id: str) -> Path:
+        """The folder of an asset that was uploaded to this store."""
+        return _home(self.folder, asset_id)
+
+    def homes_of(self, asset_id: str) -> Iterator[Path]:
+        """The folders of an asset, whichever store it was uploaded to."""
+        for folder in [self.root, *_stores(self.root)]:
+            if (home := _home(folder, asset_id)).is_dir():
+                yield home
+
+    def owner_of(self, path: str) -> str | None:
+        """The asset id of an uploaded file, of any store; None for a file that lies elsewhere.
+
+        Any store: a server that others know by another address is to them another store.
+        """
+        home = Path(path).parent
+        if not _ID.fullmatch(home.name):
+            return None
+        folder = home.parent.parent
+        is_ours = folder in (self.folder, self.root) or (
+            folder.parent == self.root and _STORE.fullmatch(folder.name)
+        )
+        return home.name if is_ours and home == _home(folder, home.name) else None
+
+    def is_upload(self, path: str) -> bool:
+        """Whether a file was uploaded to any store."""
+        return self.owner_of(path) is not None
+
+    def holds(self, path: str) -> bool:
+        """Whether a file was uploaded to this store."""
+        return self.is_upload(path) and Path(path).is_relative_to(self.folder)
+
+    def facts_of(self, path: str) -> Mapping[str, Any]:
+        """The tags and metadata that came with an uploaded file; none for any other file."""
+        if not self.owner_of(path):
+            return {}
+        try:
+            facts: dict[str, Any] = json.loads((Path(path).parent / _NOTE).read_bytes())
+        except FileNotFoundError:
+            return {}
+        return facts
+
+    def files(self) -> Iterator[tuple[str, Path]]:
+        """Asset ids and files of all uploads to this store."""
+        for home in homes_in(self.folder):
+            for path in files_in(home):
+                yield home.name, path
+
+    def sweep(self) -> None:
+        """Remove what came in part and was then left lying, more than a day ago."""
+        for partial in self.folder.glob("incoming/*"):
+            if partial.stat().st_mtime < time.time() - _STALE_S:
+                partial.unlink(missing_ok=True)
+
+    def take(self, home: Path) -> list[Path]:
+        """Have the upload of another store here too, as links; its files, here.
+
+        A link is a count that the file system keeps: the content is gone with the last of them.
+        """
+        mine = self.home_of(home.name)
+        private_folder(mine)
+        names = [_NOTE, *(path.name for path in files_in(home))]
+        for name in names:
+            with suppress(FileNotFoundError):  # there is no note
+                _link(home / name, mine / name)
+        return sorted(files_in(mine))
+
+    def remove(self, asset_id: str) -> bool:
+        """Remove an upload; whether there was one. That of another store stays."""
+        home = self.home_of(asset_id)
+        if not (_ID.fullmatch(asset_id) and home.is_dir()):
+            return False
+        shutil.rmtree(home, ignore_errors=True)
+        return True
+
+
+def homes_in(folder: Path) -> Iterator[Path]:
+    """The folders of all assets in a store's folder."""
+    yield from folder.glob("[0-9a-f][0-9a-f]/" + "[0-9a-f]" * 2 * _ID_BYTES)
+
+
+def files_in(home: Path) -> Iterator[Path]:
+    """The files of an asset, without the notes."""
+    return (path for path in home.iterdir() if not path.name.startswith("."))
+
+
+def _home(folder: Path, asset_id: str) -> Path:
+    return folder / asset_id[:2] / asset_id
+
+
+def _stores(root: Path) -> Iterator[Path]:
+    return (path for path in root.glob("[0-9a-f]" * 16) if path.is_dir())
+
+
+def _link(source: Path, target: Path) -> None:
+    """Whole or not at all, whoever else does the same; a copy where there are no hard links."""
+    partial = target.with_name(f".{uuid.uuid4().hex}")
+    try:
+        os.link(source, partial)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        shutil.copy2(source, partial)
+    partial.replace(target)
+
+
+class Upload:
+    """A file on its way to the disk; hashed as it comes, never held in memory."""
+
+    def __init__(self, uploads: UploadFolder, partial: Path, name: str) -> None:
+        from blake3 import blake3
+
+        self.name = name
+        self._uploads = uploads
+        self._partial = partial
+        self._hash = blake3()
+        self._file = open(partial, "xb", opener=private_opener)  # noqa: SIM115 (closed by `keep` or `drop`)
+
+    def write(self, data: bytes) -> None:
+        """Append bytes. Raises DiskError."""
+        self._hash.update(data)
+        with writing(self._uploads.folder):
+            self._file.write(data)
+
+    def keep(self, facts: Mapping[str, Any]) -> Path:
+        """Close the file and put it, whole and synced, where its content belongs.
+
+        Raises:
+            DiskError: the disk is full.
+        """
+        with writing(self._uploads.folder):
+            return self._keep(facts)
+
+    def _keep(self, facts: Mapping[str, Any]) -> Path:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        home = self._uploads.home_of(self._hash.hexdigest(length=_ID_BYTES))
+        private_folder(home)
+        if facts:
+            note = self._partial.with_suffix(".json")
+            with open(note, "w", opener=private_opener) as file:
+                json.dump(facts, file)
+            note.replace(home / _NOTE)
+        return self._partial.replace(home / self.name)
+
+    def drop(self) -> None:
+        """Give up a file that did not come whole; does nothing to one that is kept."""
+        with suppress(OSError):  # what it could not write before, it cannot now
+            self._file.close()
+        self._partial.unlink(missing_ok=True)
+
+
+def safe_name(name: str) -> str:
+    """The last part of a client's file name, without what a file system or a shell may mistake.
+
+    >>> safe_name("../../etc/pass\\nwd"), safe_name("C:\\\\photos\\\\a b.jpg"), safe_name("..")
+    ('passwd', 'a b.jpg', 'file')
+    """
+    last = re.split(r"[/\\]", unicodedata.normalize("NFC", name))[-1]
+    printable = "".join(char for char in last if char.isprintable() and char not in '<>:"|?*')
+    stem, dot, suffix = printable.strip(". ").rpartition(".")
+    if not dot:
+        stem, suffix = suffix, ""
+    suffix = f".{suffix[:16]}" if suffix else ""
+    room = _MAX_NAME_BYTES - len(suffix.encode(errors="ignore"))
+    kept = stem.encode(errors="ignore")[:room].decode(errors="ignore")
+    return f"{kept}{suffix}".encode(errors="ignore").decode() or "file"

@@ -1,0 +1,1 @@
+"""Encode together what several requests want at the same time."""

@@ -1,0 +1,46 @@
+"""Looks for the words of a query beside its vectors, and from before these are known."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from concurrent.futures import Executor, Future
+
+from search.query.planner import Plan
+from search.store.base import LexicalIndex
+from search.types import ScoredSegment
+
+Found = Future[list[ScoredSegment]]
+
+
+class WordSearch:
+    """The words of one query.
+
+    Args:
+        index: what finds words, if the store can.
+        plan: of the query.
+        executor: runs what is looked for.
+    """
+
+    def __init__(self, index: LexicalIndex | None, plan: Plan, executor: Executor) -> None:
+        self._index = index
+        self._executor = executor
+        is_wanted = index is not None and plan.lexical is not False
+        self.text = " ".join(plan.words) if is_wanted else ""
+        # The words are there while the query is still being encoded.
+        self._ahead = self._submit(plan.candidates, None)
+        self._ahead_n = plan.candidates
+
+    def look(self, n: int, asset_ids: Collection[str] | None = None) -> Found | None:
+        """The best ``n`` segments, of these assets if any are named; None if no words are wanted.
+
+        What was looked for ahead is taken once: whoever asks again wants what is new.
+        """
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and asset_ids is None and n == self._ahead_n:
+            return ahead
+        return self._submit(n, asset_ids)
+
+    def _submit(self, n: int, asset_ids: Collection[str] | None) -> Found | None:
+        if self._index is None or not self.text:
+            return None
+        return self._executor.submit(self._index.lexical, self.text, n, asset_ids=asset_ids)

@@ -1,0 +1,83 @@
+"""From the terms of a query to their embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from encoder.space import Space, l2_normalize
+from encoder.types import Embeddings, Item
+from search.errors import NotFoundError
+from search.query.progress import Progress
+from search.store.base import VectorStore
+from search.types import SegmentRow, Term
+
+
+class ItemEncoder(Protocol):
+    """What encodes queries; `encoder.MultiModalEncoder` does."""
+
+    @property
+    def space(self) -> Space:
+        """The space in which the store's embeddings lie."""
+        ...
+
+    def encode_items(self, items: Sequence[Item]) -> Embeddings:
+        """Mixed items to unit rows [len(items), embed_dim], in their order."""
+        ...
+
+
+def embed_terms(
+    terms: Sequence[Term], encoder: ItemEncoder, store: VectorStore, progress: Progress
+) -> Embeddings:
+    """Unit rows [len(terms), embed_dim]; the stages are ``encode_<modality>``.
+
+    An item is encoded in the role of its term; what is stored, as it is stored.
+
+    Raises:
+        NotFoundError: a term names an asset that is not stored.
+        InputError: the encoder cannot take an item.
+    """
+    rows = np.empty((len(terms), encoder.space.embed_dim), np.float32)
+    kinds = dict.fromkeys(term.item.modality for term in terms if term.item)
+    for kind in kinds:
+        chosen = [
+            (place, Item(kind, term.item.content, term.role))
+            for place, term in enumerate(terms)
+            if term.item and term.item.modality == kind
+        ]
+        with progress.stage(f"encode_{kind}"):
+            rows[[place for place, _ in chosen]] = encoder.encode_items([i for _, i in chosen])
+    asset_ids = {place: term.asset_id for place, term in enumerate(terms) if term.asset_id}
+    if asset_ids:
+        with progress.stage("encode_asset"):
+            known = store.assets(list(asset_ids.values()))
+            for place, asset_id in asset_ids.items():
+                rows[place] = _embedding_of(asset_id, asset_id in known, store)
+    return rows
+
+
+def _embedding_of(asset_id: str, is_known: bool, store: VectorStore) -> Embeddings:
+    segments = store.embeddings(asset_id) if is_known else []
+    if not segments:
+        raise NotFoundError(
+            f"The asset {asset_id!r} is not stored.", remedy="Search with one that a hit names."
+        )
+    return embedding_of_asset(segments)
+
+
+def embedding_of_asset(segments: Sequence[SegmentRow]) -> Embeddings:
+    """One unit row [embed_dim] for a whole asset: what its modalities have in common.
+
+    The mean of each modality's rows, scaled to unit length, has one vote, as when a film is
+    encoded: a minute of it holds more windows of sound than frames, or the other way round. Of
+    segments with several rows the first counts, as when one is encoded to search with.
+    """
+    firsts = [segment for segment in segments if not segment.row]
+    kinds = dict.fromkeys(segment.modality for segment in firsts)
+    means = [
+        np.mean([segment.embedding for segment in firsts if segment.modality == kind], axis=0)
+        for kind in kinds
+    ]
+    return l2_normalize(np.sum(l2_normalize(np.stack(means)), axis=0))

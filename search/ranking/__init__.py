@@ -1,0 +1,1 @@
+"""From candidates to hits: fusion, grouping, diversity, explanations."""

@@ -1,0 +1,371 @@
+"""Finds the candidates of a query: as many as are wanted, if there are so many, and the best.
+
+The store answers with the best segments of all modalities, or with the nearest of each. That is not
+yet the best hits: one film may crowd out the rest, a filter may refuse most, an asset may not be
+committed, and what lies beyond the end of one modality's list may be better than what another's
+holds. So the search grows until the wanted hits score no worse than anything that was not seen.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any
+
+from encoder.space import Space
+from encoder.types import Modality
+from search.filters import matches
+from search.lexical.word_search import WordSearch
+from search.query.planner import MAX_CANDIDATES, Plan, Share, widened
+from search.query.progress import Progress
+from search.ranking.explain import explain_query
+from search.ranking.fusion import (
+    SPREAD_OF,
+    Candidate,
+    FusedQuery,
+    WordsWeight,
+    identical_is_above,
+    rank,
+    score_segments,
+    with_words,
+    words_weight,
+)
+from search.ranking.grouping import Group, by_asset, by_segment
+from search.store.base import VectorStore
+from search.store.several import shifted
+from search.types import AssetRow, Query, ScoredSegment
+
+# So many asset ids may go with a search; beyond that, hits are checked one by one.
+MAX_JOINED = 2000
+_ROWS_PER_CALL = 200
+# Beyond it, what negative terms shift is lost in the rounding of float32.
+_MAX_SHIFT = 10.0
+# More than all pages of a query can show.
+_MAX_KEPT = 16_384
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """The best hits of a share, committed and as the filter wants them, and their commit rows.
+
+    ``shown`` are those that were on pages before.
+    """
+
+    share: Share
+    groups: list[Group]
+    shown: list[Group]
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What was found so far.
+
+    Args:
+        ranked: all candidates, best first.
+        horizon: by modality, the score that no segment beyond the list exceeds; a modality of
+            which everything was seen has none.
+    """
+
+    ranked: list[Candidate]
+    horizon: Mapping[Modality, float]
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """Segments by modality, and by modality the score that those beyond the list do not exceed.
+
+    A modality that was searched on its own has none: its list tells by its length.
+    """
+
+    segments: Mapping[Modality, Sequence[ScoredSegment]]
+    bounds: Mapping[Modality, float] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class Finder:
+    """One search for candidates.
+
+    Args:
+        words: those of the query.
+        is_out: whether an asset is left out of the hits.
+        has_shown: whether the group of this key was on a page before.
+        is_weak: whether chance finds such a candidate.
+    """
+
+    store: VectorStore
+    space: Space
+    query: Query
+    plan: Plan
+    fused: FusedQuery
+    words: WordSearch
+    progress: Progress
+    executor: Executor
+    is_out: Callable[[str], bool]
+    has_shown: Callable[[str], bool]
+    is_weak: Callable[[Candidate], bool]
+    _rows: dict[str, AssetRow | None] = field(default_factory=dict)
+    _n_seen: dict[Modality, int] = field(default_factory=dict)
+    _weights: dict[Modality, WordsWeight] = field(default_factory=dict)
+
+    def find(self) -> list[Pool]:
+        """The pool of each share."""
+        n: int | None = self.plan.candidates
+        asset_ids: Collection[str] | None = None
+        while n is not None:
+            seen = self._search(n, asset_ids)
+            pools = self._pools(seen)
+            if all(self._is_full(pool, seen.horizon) for pool in pools):
+                return pools
+            if asset_ids is None and self.query.filter is not None:
+                asset_ids = self._joined()
+                n = n if asset_ids is not None else widened(n)
+            else:
+                n = widened(n)
+        return self._pools(self._search_all(asset_ids))
+
+    def row(self, group: Group) -> AssetRow:
+        """The commit row of a group that `find` returned."""
+        row = self._rows[group.asset_id]
+        assert row is not None
+        return row
+
+    def explain(self) -> dict[str, Any]:
+        """What the query became; see `search.ranking.explain`."""
+        return explain_query(
+            self.query, self.plan, self.space, self._n_seen, self.words.text, self._weights
+        )
+
+    def _joined(self) -> list[str] | None:
+        """The assets that the filter selects, if they are few."""
+        with self.progress.stage("filter"):
+            asset_ids = list(self._selected(MAX_JOINED + 1))
+        return asset_ids if len(asset_ids) <= MAX_JOINED else None
+
+    def _is_full(self, pool: Pool, horizon: Mapping[Modality, float]) -> bool:
+        """Whether nothing unseen could be among the wanted."""
+        unseen = max((horizon[m] for m in pool.share.modalities if m in horizon), default=None)
+        if unseen is None:
+            return True
+        threshold = self.query.score_threshold
+        if threshold is not None and unseen < threshold:
+            return True
+        wanted = pool.groups[: pool.share.pool]
+        return len(wanted) == pool.share.pool and wanted[-1].best.score >= unseen
+
+    def _search(self, n: int, asset_ids: Collection[str] | None) -> Seen:
+        """Vectors and words side by side; the stage ``lexical`` is what words take longer."""
+        words = self.words.look(n, asset_ids)
+        with self.progress.stage("search"):
+            found = self._found(n, asset_ids)
+        with self.progress.stage("lexical") if words else nullcontext():
+            lexical = words.result() if words else []
+        self._weigh(found, lexical)
+        with self.progress.stage("fuse"):
+            return self._fused(found, lexical, n)
+
+    def _weigh(self, found: _Found, words: Sequence[ScoredSegment]) -> None:
+        """Weigh words by the first round, so that all pages and filters rank by the same weight.
+
+        A mixed list may hold too few segments of a kind to tell the spread of its scores.
+        """
+        for kind in {
+            word.modality for word in words
+        } & found.segments.keys() - self._weights.keys():
+            segments = found.segments[kind]
+            if kind in found.bounds and len(segments) < SPREAD_OF:
+                with self.progress.stage("search"):
+                    segments = self._nearest([kind], SPREAD_OF, None)[kind]
+            scored = score_segments(kind, segments[:SPREAD_OF], self.fused, self.space)
+            of_kind = [word for word in words if word.modality == kind]
+            self._weights[kind] = words_weight(scored, of_kind)
+
+    def _found(self, n: int, asset_ids: Collection[str] | None) -> _Found:
+        """One mixed list, unless the store's constants changed as it was made."""
+        if self._can_mix():
+            mixed = self._mixed(n, asset_ids)
+            if self._can_mix():
+                return mixed
+        return self._each(n, asset_ids)
+
+    def _can_mix(self) -> bool:
+        """Whether one mixed list is wanted, and the store ranks it as this request does."""
+        return (
+            len(self.plan.shares) == 1
+            and len(self.plan.modalities) > 1
+            and self.store.calibration == self.space.calibration
+            and abs(self.fused.shift) <= _MAX_SHIFT
+        )
+
+    def _each(self, n: int, asset_ids: Collection[str] | None) -> _Found:
+        return _Found(self._nearest(self.plan.modalities, n, asset_ids))
+
+    def _mixed(self, n: int, asset_ids: Collection[str] | None) -> _Found:
+        """All modalities by one search: 5 ms on a server, where side by side they take 8.
+
+        But the list may end before what is identical to the query, which is to be put in front: a
+        sound's own score is lower than that of many a text. Such kinds are searched on their own.
+        """
+        kinds = self.plan.modalities
+        mixed = self.store.search_mixed(
+            self.fused.direction,
+            kinds,
+            n,
+            shift=self.fused.shift,
+            asset_ids=asset_ids,
+        )
+        found = {kind: [one for one in mixed if one.modality == kind] for kind in kinds}
+        if len(mixed) < n:
+            return _Found(found)
+        last = mixed[-1]
+        lowest = _lowest(score_segments(last.modality, [last], self.fused, self.space))
+        hidden = [
+            kind for kind in kinds if not identical_is_above(lowest, kind, self.fused, self.space)
+        ]
+        bounds = {kind: lowest for kind in kinds if kind not in hidden}
+        alone = self._nearest(hidden, n, asset_ids) if hidden else {}
+        return _Found({**found, **alone}, bounds)
+
+    def _nearest(
+        self, kinds: Sequence[Modality], n: int, asset_ids: Collection[str] | None
+    ) -> dict[Modality, list[ScoredSegment]]:
+        """Side by side: on a server 4 modalities take 20 ms and not 29; on Lite it is all one."""
+        direction = self.fused.direction[None]
+
+        def nearest(modality: Modality) -> list[ScoredSegment]:
+            by = shifted(self.space.calibration_of(modality), self.fused.shift)
+            return self.store.search(direction, modality, n, by=by, asset_ids=asset_ids)[0]
+
+        answers = map(nearest, kinds) if len(kinds) == 1 else self.executor.map(nearest, kinds)
+        return dict(zip(kinds, answers, strict=True))
+
+    def _fused(
+        self,
+        found: _Found,
+        words: Sequence[ScoredSegment],
+        n: int | None,
+    ) -> Seen:
+        """One ranking of what was found; a list of fewer than ``n`` segments is all there is.
+
+        What only words found is taken to score as high as what lies beyond its modality's list may.
+        """
+        lists: dict[Modality, list[Candidate]] = {}
+        horizon: dict[Modality, float] = dict(found.bounds)
+        for modality, segments in found.segments.items():
+            self._n_seen[modality] = len(segments)
+            scored = score_segments(modality, segments, self.fused, self.space)
+            if n is not None and len(segments) >= n:
+                horizon.setdefault(modality, _lowest(scored))
+            found_by_words = [word for word in words if word.modality == modality]
+            lists[modality] = (
+                with_words(scored, found_by_words, self._weights[modality], horizon.get(modality))
+                if found_by_words
+                else scored
+            )
+        return Seen(rank(lists), horizon)
+
+    def _pools(self, seen: Seen) -> list[Pool]:
+        with self.progress.stage("fetch"):
+            parts = [(share, self._groups(share, seen.ranked)) for share in self.plan.shares]
+            # One look-up for all of them.
+            self._load([g.asset_id for share, groups in parts for g in groups[: share.pool]])
+            return [self._pool(share, groups) for share, groups in parts]
+
+    def _pool(self, share: Share, groups: Sequence[Group]) -> Pool:
+        fresh = [group for group in groups if not self.has_shown(group.key)]
+        shown = [group for group in groups if self.has_shown(group.key)]
+        return Pool(share, self._verified(fresh, share.pool), shown)
+
+    def _groups(self, share: Share, ranked: Sequence[Candidate]) -> list[Group]:
+        if self.query.group_by == "segment":
+            groups = by_segment(ranked, share.modalities)
+        else:
+            groups = by_asset(ranked, share.modalities, self.query.moments)
+        lowest = self.query.score_threshold
+        kept = [
+            group
+            for group in groups
+            if not self.is_out(group.asset_id) and (lowest is None or group.best.score >= lowest)
+        ]
+        for group in kept:
+            group.weak = self.is_weak(group.best)
+        if self.query.quotas:  # an asset may be found once in each of them
+            kept = [replace(group, key=f"{share.modalities[0]} {group.key}") for group in kept]
+        return kept
+
+    def _verified(self, groups: Sequence[Group], wanted: int) -> list[Group]:
+        """Those whose asset is committed, has a file and is as the filter wants it."""
+        kept: list[Group] = []
+        start, size = 0, wanted
+        while start < len(groups) and len(kept) < wanted:
+            part = groups[start : start + size]
+            self._load([group.asset_id for group in part])
+            kept += [group for group in part if self._is_wanted(self._rows[group.asset_id])]
+            start, size = start + size, _ROWS_PER_CALL
+        return kept[:wanted]
+
+    def _load(self, asset_ids: Sequence[str]) -> None:
+        new = [asset_id for asset_id in dict.fromkeys(asset_ids) if asset_id not in self._rows]
+        if new:
+            found = self.store.assets(new)
+            self._rows.update((asset_id, found.get(asset_id)) for asset_id in new)
+
+    def _is_wanted(self, row: AssetRow | None) -> bool:
+        filter = self.query.filter
+        if row is None or row.is_gone:
+            return False
+        return filter is None or matches(filter, row)
+
+    def _search_all(self, asset_ids: Collection[str] | None) -> Seen:
+        """Ask for some assets at a time until all were seen: slow, exact, hardly ever needed."""
+        found: dict[Modality, list[ScoredSegment]] = {kind: [] for kind in self.plan.modalities}
+        ids = iter(self._selected() if asset_ids is None else asset_ids)
+        while chunk := list(islice(ids, MAX_JOINED)):
+            for kind, segments in self._nearest_of(chunk).items():
+                found[kind] = self._best(kind, found[kind] + segments)
+        words = self.words.look(MAX_CANDIDATES, asset_ids)
+        with self.progress.stage("lexical") if words else nullcontext():
+            lexical = words.result() if words else []
+        self._weigh(_Found(found), lexical)
+        with self.progress.stage("fuse"):
+            return self._fused(_Found(found), lexical, None)
+
+    def _selected(self, limit: int | None = None) -> Iterator[str]:
+        """The assets for which the filter holds; all without one."""
+        return self.store.select(self.query.filter, limit=limit)
+
+    def _nearest_of(self, asset_ids: Sequence[str]) -> dict[Modality, list[ScoredSegment]]:
+        """At least the best segment of each asset; halved until none crowds others out."""
+        with self.progress.stage("search"):
+            found = self._nearest(self.plan.modalities, MAX_CANDIDATES, asset_ids)
+        crowded = any(len(segments) >= MAX_CANDIDATES for segments in found.values())
+        if not crowded or len(asset_ids) == 1:
+            return found
+        middle = len(asset_ids) // 2
+        halves = [self._nearest_of(asset_ids[:middle]), self._nearest_of(asset_ids[middle:])]
+        return {kind: [s for half in halves for s in half[kind]] for kind in found}
+
+    def _best(self, kind: Modality, segments: Sequence[ScoredSegment]) -> list[ScoredSegment]:
+        """As many as could become hits and their moments."""
+        scored = score_segments(kind, segments, self.fused, self.space)
+        ordered = [candidate.segment for candidate in scored]
+        if self.query.group_by == "segment":
+            return ordered[:_MAX_KEPT]
+        kept = Counter[str]()
+        best = []
+        for segment in ordered:
+            is_new = segment.asset_id not in kept
+            if kept[segment.asset_id] <= self.query.moments and not (
+                is_new and len(kept) > _MAX_KEPT
+            ):
+                kept[segment.asset_id] += 1
+                best.append(segment)
+        return best
+
+
+def _lowest(scored: Sequence[Candidate]) -> float:
+    """What nothing beyond a list scores more than; its last segment may be unsure, the next not."""
+    return min(one.dense_score for one in scored if one.dense_score is not None)

@@ -1,0 +1,98 @@
+"""Says how a score came about. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from encoder.space import Space
+from encoder.types import Embeddings, Modality
+from search.query.planner import Plan
+from search.ranking.fusion import Candidate, FusedQuery, WordsWeight, score_cosines
+from search.store.calibration_facts import plain
+from search.types import Explanation, Query, Term, TermScore
+
+
+def explain_hit(
+    candidate: Candidate,
+    rank: int,
+    embedding: Embeddings,
+    terms: Sequence[Term],
+    term_embeddings: Embeddings,
+    fused: FusedQuery,
+    space: Space,
+) -> Explanation:
+    """How a candidate came to its place.
+
+    Args:
+        candidate: the hit's segment and what is known of its score.
+        rank: its place in the whole ranking, from 1.
+        embedding: the row by which its segment was found, float32 [embed_dim], of unit length.
+        terms: of the query.
+        term_embeddings: unit rows [len(terms), embed_dim].
+        fused: all terms in one.
+        space: calibrates.
+    """
+    modality, row = candidate.segment.modality, candidate.segment.row
+    cosines = (term_embeddings @ embedding).astype(np.float64)
+    scores = space.calibrate(modality, cosines, row)
+    cosine = float(fused.direction @ embedding)
+    return Explanation(
+        terms=[
+            TermScore(place, _kind(term), term.weight, float(cosines[place]), float(scores[place]))
+            for place, term in enumerate(terms)
+        ],
+        cosine=cosine,
+        dense_score=float(score_cosines(modality, np.array([cosine]), fused, space, row)[0]),
+        dense_rank=candidate.dense_rank,
+        lexical_score=candidate.lexical_score,
+        lexical_rank=candidate.lexical_rank,
+        score=candidate.score,
+        rank=rank,
+        row=row,
+    )
+
+
+def explain_query(
+    query: Query,
+    plan: Plan,
+    space: Space,
+    found: Mapping[Modality, int],
+    words: str,
+    weights: Mapping[Modality, WordsWeight],
+) -> dict[str, Any]:
+    """What a query became, as plain values.
+
+    Args:
+        query: as it was asked.
+        plan: as it was understood.
+        space: its calibration is named.
+        found: how many segments of each modality were looked at.
+        words: what BM25 looked for; empty if it did not.
+        weights: of the words, where they found segments.
+    """
+    return {
+        "words": words,
+        "terms": [
+            {"term": place, "modality": _kind(term), "weight": float(term.weight)}
+            for place, term in enumerate(query.terms)
+        ],
+        "modalities": {
+            str(kind): {
+                "candidates": found.get(kind, 0),
+                **plain(space.calibration_of(kind)),
+                **_words_of(weights.get(kind)),
+            }
+            for kind in plan.modalities
+        },
+    }
+
+
+def _words_of(weight: WordsWeight | None) -> dict[str, float]:
+    return {"words_gain": weight.gain, "words_best": weight.best} if weight else {}
+
+
+def _kind(term: Term) -> str:
+    return str(term.item.modality) if term.item else "asset"

@@ -1,0 +1,58 @@
+"""From a ranking of segments to hits in the making. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from encoder.types import Modality
+from search.ranking.fusion import Candidate
+
+
+@dataclass
+class Group:
+    """A hit in the making: its best candidate, and further ones of the same asset.
+
+    ``weak`` says that its score is one that chance reaches: see `encoder.space.Floor`.
+    """
+
+    key: str
+    best: Candidate
+    moments: list[Candidate] = field(default_factory=list)
+    weak: bool = False
+
+    @property
+    def asset_id(self) -> str:
+        """Of all its candidates."""
+        return self.best.segment.asset_id
+
+
+def by_asset(
+    ranked: Sequence[Candidate], modalities: Collection[Modality], n_moments: int
+) -> list[Group]:
+    """One group for each asset, in the order of the best ones: of a film, its best moments.
+
+    Args:
+        ranked: best first.
+        modalities: the kinds of segment that can be the best one; moments are of any kind.
+        n_moments: how many candidates to keep beside the best.
+    """
+    groups: dict[str, Group] = {}
+    for candidate in ranked:
+        asset_id = candidate.segment.asset_id
+        if candidate.segment.modality in modalities and asset_id not in groups:
+            groups[asset_id] = Group(asset_id, candidate)
+    for candidate in ranked if n_moments else ():
+        group = groups.get(candidate.segment.asset_id)
+        if group and candidate is not group.best and len(group.moments) < n_moments:
+            group.moments.append(candidate)
+    return list(groups.values())
+
+
+def by_segment(ranked: Iterable[Candidate], modalities: Collection[Modality]) -> list[Group]:
+    """Each segment of these kinds on its own, in their order."""
+    return [
+        Group(candidate.segment.segment_id, candidate)
+        for candidate in ranked
+        if candidate.segment.modality in modalities
+    ]

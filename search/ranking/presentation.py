@@ -1,0 +1,75 @@
+"""From a group and its commit row to a hit, as people see it. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from search.ranking.fusion import Candidate
+from search.ranking.grouping import Group
+from search.ranking.snippets import snippet
+from search.types import AssetRow, Explanation, Hit, Moment
+
+
+def hit_of(
+    group: Group,
+    asset: AssetRow,
+    uri: str,
+    words: Sequence[str],
+    explanation: Explanation | None = None,
+) -> Hit:
+    """A hit.
+
+    Args:
+        group: its best segment, and the moments.
+        asset: the commit row.
+        uri: which of its locations is shown.
+        words: the texts searched for, to be marked in the snippets.
+        explanation: of its score, if one was asked for.
+    """
+    segment = group.best.segment
+    part = snippet(segment.snippet, words)
+    duration = asset.metadata.get("duration_s")
+    return Hit(
+        asset_id=segment.asset_id,
+        segment_id=segment.segment_id,
+        uri=uri,
+        modality=segment.modality,
+        score=group.best.score,
+        weak=group.weak,
+        start_s=segment.start_s,
+        end_s=segment.end_s,
+        char_start=segment.char_start,
+        char_end=segment.char_end,
+        snippet=part.text,
+        confidence=segment.confidence,
+        language=segment.language,
+        boxes=json.loads(segment.boxes) if segment.boxes else (),
+        matches=part.matches,
+        title=str(asset.metadata.get("title", "")),
+        media_type=asset.media_type,
+        duration_s=float(duration) if isinstance(duration, int | float) else None,
+        metadata=dict(asset.metadata),
+        moments=[moment_of(candidate, words) for candidate in group.moments],
+        explanation=explanation,
+    )
+
+
+def moment_of(candidate: Candidate, words: Sequence[str]) -> Moment:
+    """A further segment of a hit's asset."""
+    segment = candidate.segment
+    part = snippet(segment.snippet, words)
+    return Moment(
+        segment_id=segment.segment_id,
+        modality=segment.modality,
+        score=candidate.score,
+        start_s=segment.start_s,
+        end_s=segment.end_s,
+        char_start=segment.char_start,
+        char_end=segment.char_end,
+        snippet=part.text,
+        confidence=segment.confidence,
+        language=segment.language,
+        boxes=json.loads(segment.boxes) if segment.boxes else (),
+        matches=part.matches,
+    )

@@ -1,0 +1,68 @@
+"""Tells matches that chance finds from those that a query means."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from encoder.space import Space
+from encoder.types import TEXT, Modality
+from search.lexical.analysis import words
+from search.query.planner import Plan
+from search.ranking.fusion import Candidate
+from search.store.base import VectorStore
+from search.types import Query
+
+_SIZES_S = 60.0
+
+
+@dataclass(frozen=True)
+class WeakMatches:
+    """Says of each candidate of a query whether it is weak.
+
+    Args:
+        floors: by modality, the score below which it is.
+        wanted: the words of the query; a text that holds all of them is not weak.
+    """
+
+    floors: Mapping[Modality, float]
+    wanted: frozenset[str]
+
+    def __call__(self, candidate: Candidate) -> bool:
+        """Whether chance finds it."""
+        floor = self.floors.get(candidate.segment.modality)
+        if floor is None or (candidate.dense_score or -float("inf")) >= floor:
+            return False
+        is_found = candidate.lexical_rank is not None and bool(self.wanted)
+        return not (is_found and self.wanted <= set(words(candidate.segment.snippet)))
+
+
+class Floors:
+    """The floors of a store as it grows. Safe to use from threads."""
+
+    def __init__(self, store: VectorStore) -> None:
+        self._store = store
+        self._sizes: Mapping[Modality, int] = {}
+        self._look_at_s = 0.0
+
+    def of(self, query: Query, plan: Plan, space: Space) -> Callable[[Candidate], bool]:
+        """What tells weak matches of this query: nothing where floors say nothing of it.
+
+        They were measured for texts: what is asked with a picture lies elsewhere, and a score from
+        which others are taken off has another level.
+        """
+        is_text = all(t.item and t.item.modality == TEXT and t.weight > 0 for t in query.terms)
+        if not is_text or not space.floors:
+            return WeakMatches({}, frozenset())
+        sizes = self._current()
+        floors = {kind: floor.among(sizes.get(kind, 0)) for kind, floor in space.floors.items()}
+        return WeakMatches(floors, frozenset(word for text in plan.words for word in words(text)))
+
+    def _current(self) -> Mapping[Modality, int]:
+        """The store's sizes; looked at once a minute."""
+        now_s = time.monotonic()
+        if now_s >= self._look_at_s:
+            self._sizes = self._store.sizes()
+            self._look_at_s = now_s + _SIZES_S
+        return self._sizes

@@ -1,0 +1,1 @@
+"""Milvus Lite: in this process, read-only, or shared by processes of this machine."""

@@ -1,0 +1,84 @@
+"""One Milvus Lite for several processes of this machine: a server, and where it is found.
+
+The server's address lies in the store's folder, so that whoever opens the folder finds it. It
+listens on the loopback device only, and knows no passwords: everyone on this machine may read it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from threading import Event
+
+from encoder.errors import AnymodalError
+from encoder.system.disk import writing
+
+_ADDRESS = "server.json"
+
+
+@dataclass(frozen=True)
+class Served:
+    """Who serves a folder, and where."""
+
+    uri: str
+    pid: int
+
+
+def served(folder: Path) -> Served | None:
+    """The server of this folder, if one runs on this machine."""
+    try:
+        found = Served(**json.loads((folder / _ADDRESS).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+    try:
+        os.kill(found.pid, 0)
+    except PermissionError:  # it lives, and is another user's
+        return found
+    except OSError:
+        return None
+    return found
+
+
+def serve(folder: Path, port: int = 0) -> None:
+    """Serve a folder until SIGTERM or SIGINT; for the main thread of a process of its own.
+
+    Ends too when the disk refused a write, after which Milvus Lite may only be read anew.
+
+    Raises:
+        StoreBusyError: another process holds the folder.
+        DiskError: it cannot be written.
+        StoreError: the folder cannot be used.
+    """
+    from search.store.lite import in_process as lite
+
+    ended = Event()
+    for kind in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(kind, lambda *_: ended.set())
+    lite.on_spoilt = ended.set  # whoever starts it again has it read its log
+    uri = lite.start_lite(folder, port)
+    address = folder / _ADDRESS
+    partial = address.with_suffix(f".{os.getpid()}")
+    partial.write_text(json.dumps(asdict(Served(uri, os.getpid()))))
+    partial.replace(address)  # whole or not at all
+    try:
+        ended.wait()
+    finally:
+        address.unlink(missing_ok=True)
+        lite.stop_lite(folder)
+
+
+def main(folder: str, port: str) -> None:
+    """Serve a folder; an error is a line, and 1."""
+    try:
+        with writing(f"The store {folder}"):
+            serve(Path(folder), int(port))
+    except AnymodalError as error:
+        sys.exit(f"Error: {error}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,159 @@
+"""The constants by which a collection's rows are kept, and the change to others.
+
+They lie in the collection's properties, where every process reads them. Rows are rewritten without
+encoding anything: a row holds its vector, whatever its constants. While that goes on, rows of both
+kinds lie in the collection, and each names its own (`search.store.calibrated.number_of`); what is
+left to do is a filter, so that a rewrite which was killed goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from threading import Lock
+from typing import Any
+
+from search.errors import StoreError
+from search.store.calibrated import Constants, StoredCalibration, number_of
+from search.store.milvus.link import MilvusLink
+from search.store.milvus.rows import MilvusRows, Rows, chunks
+from search.store.schema import (
+    ASSETS,
+    Collection,
+    calibration_property,
+    partition_of_row,
+    recalibrated,
+    written_calibration,
+)
+
+REFRESH_S = 2.0
+"""How long a process goes by the constants that it has read."""
+_PAUSE_S = 3.0
+"""From the moment that others are announced to the first row: `REFRESH_S`, and a search."""
+_PAUSE_ALONE_S = 0.5
+"""The same where no other process has to hear of it."""
+_PAGE_BYTES = 8_000_000
+_SCALARS_BYTES = 1024
+_ROWS_PER_UPSERT = 2000
+
+Told = Callable[[int, int], object]
+"""Hears how many rows of how many have been rewritten."""
+
+
+class MilvusCalibration:
+    """Reads and changes the constants of a collection. Safe to use from threads.
+
+    Args:
+        link: the connection.
+        rows: of the collections.
+        segments: the collection.
+        is_alone: whether no other process can have the store open.
+    """
+
+    def __init__(
+        self, link: MilvusLink, rows: MilvusRows, segments: Collection, *, is_alone: bool
+    ) -> None:
+        self._link = link
+        self._rows = rows
+        self._segments = segments
+        self._pause_s = _PAUSE_ALONE_S if is_alone else _PAUSE_S
+        self._lock = Lock()
+        self._read_at_s = 0.0
+        self._state = self.refresh()
+
+    def current(self) -> StoredCalibration:
+        """As it was at most `REFRESH_S` ago."""
+        if time.monotonic() < self._read_at_s + REFRESH_S:
+            return self._state
+        return self.refresh()
+
+    def refresh(self) -> StoredCalibration:
+        """As it is now."""
+        read_at_s = time.monotonic()
+        about = self._link.call("describe_collection", self._rows.name(self._segments))
+        state = written_calibration(about["properties"])
+        with self._lock:
+            if read_at_s >= self._read_at_s:
+                self._state, self._read_at_s = state, read_at_s
+        return state
+
+    def announce(self, constants: Constants, about: Mapping[str, Any]) -> None:
+        """From now on, rank and write by these constants; `rewrite` brings the other rows over."""
+        self._write(self.refresh().changed(constants, about))
+
+    def rewrite(self, told: Told) -> int:
+        """Bring all rows over to the constants that were announced; how many there were.
+
+        Raises:
+            StoreError: others were announced meanwhile, or the store fails; what was rewritten
+                stays, and the next call goes on from there.
+        """
+        state = self.refresh()
+        if not state.former:
+            return 0
+        time.sleep(self._pause_s)
+        self._link.catch_up()
+        n_rows = self._rows.count(self._segments, self._is_left(state))
+        n_done = 0
+        while page := self._page(state):
+            if not self._goes_on(state):
+                return n_done
+            self._replace(page, state.constants)
+            n_done += len(page)
+            told(n_done, max(n_rows, n_done))
+        if self._goes_on(state):
+            self._write(replace(state, former=()))
+        return n_done
+
+    def _is_left(self, state: StoredCalibration) -> str:
+        return f"calibration != {number_of(state.constants)}"
+
+    def _page(self, state: StoredCalibration) -> Rows:
+        """Some rows that are not as they should be, in whatever order."""
+        self._link.catch_up()
+        embed_bytes = 4 * int(self._segments.fields[-1].params["dim"])
+        rows: Rows = self._link.call(
+            "query",
+            self._rows.name(self._segments),
+            filter=self._is_left(state),
+            limit=max(100, min(_ROWS_PER_UPSERT, _PAGE_BYTES // (embed_bytes + _SCALARS_BYTES))),
+            output_fields=[*self._segments.scalars, self._segments.vector],
+            **self._rows.fresh(),
+        )
+        return rows
+
+    def _replace(self, page: Rows, constants: Constants) -> None:
+        """Write rows anew, but for those of assets that were deleted while they were in hand."""
+        asset_ids = list({row["asset_id"] for row in page})
+        before = self._committed(asset_ids)
+        for partition in {partition_of_row(row) for row in page}:
+            own = [row for row in page if partition_of_row(row) == partition]
+            fresh = [recalibrated(row, constants) for row in own]
+            self._rows.upsert(self._segments, fresh, partition_name=partition)
+        self._rows.flush(self._segments)
+        self._link.catch_up()
+        if deleted := before - self._committed(asset_ids):
+            self._rows.delete([self._segments], sorted(deleted))
+
+    def _committed(self, asset_ids: list[str]) -> set[str]:
+        return {
+            row["asset_id"]
+            for part in chunks(asset_ids, _ROWS_PER_UPSERT)
+            for row in self._rows.of(ASSETS, "asset_id", part, ["asset_id"])
+        }
+
+    def _goes_on(self, state: StoredCalibration) -> bool:
+        """Whether rows are left for all that is known; not if another process did the same."""
+        now = self.refresh()
+        if now.constants != state.constants:
+            raise StoreError(
+                f"Another calibration of the store {self._link.shown} began meanwhile.",
+                remedy="Let it end; run `anymodal calibrate` again if it does not.",
+            )
+        return bool(now.former)
+
+    def _write(self, state: StoredCalibration) -> None:
+        name = self._rows.name(self._segments)
+        self._link.call("alter_collection_properties", name, properties=calibration_property(state))
+        self.refresh()

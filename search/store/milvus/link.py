@@ -1,0 +1,228 @@
+"""A connection to Milvus whose every call ends in time and fails in our own error tree."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any
+from urllib.parse import urlsplit
+
+from encoder.errors import DiskError
+from encoder.system.disk import disk_error_in
+from search.errors import StoreError, StoreUnavailableError
+
+_PAUSE_S = 0.2
+# How far behind a "Bounded" read may be is the server's setting: 5 s by default.
+_SETTLE_S = 15.0
+_loading = Lock()
+_NOT_LOADED = 101  # Milvus's code, which pymilvus does not name
+# pymilvus pings every 10 s, also when nothing is asked. A Lite server takes that for an attack in
+# some minutes ("too_many_pings") and closes the connection. Every call has a time limit of its own.
+_GRPC_OPTIONS = {"grpc.keepalive_time_ms": 600_000, "grpc.keepalive_permit_without_calls": 0}
+
+
+class MilvusLink:
+    """A client of one address. Safe in threads; of no use in a forked child.
+
+    Args:
+        uri: ``http://[user:password@]host:port[/database]``.
+        timeout_s: the longest that one call may take.
+        connect_timeout_s: the longest to wait until the server answers at all.
+        shown: what messages call the store; a password is never part of it.
+
+    Raises:
+        StoreUnavailableError: nothing answers.
+    """
+
+    def __init__(
+        self, uri: str, *, timeout_s: float, connect_timeout_s: float, shown: str = ""
+    ) -> None:
+        self.shown = shown or without_password(uri)
+        self._timeout_s = timeout_s
+        self._pid = os.getpid()
+        self._lock = Lock()
+        self._seen_ts, self._settles_at_s = 0, 0.0
+        self._client: Any = self._connect(uri, connect_timeout_s)
+        # Lite may also be served to several processes (`milvus-lite server`).
+        version = str(self.call("get_server_version"))
+        self.is_lite = version.startswith("milvus_lite")
+        # Milvus 2.3 has patterns such as "ab%" only.
+        self.knows_infix = self.is_lite or _release(version) >= (2, 4)
+        self.knows_bm25 = self.is_lite or _release(version) >= (2, 5)
+
+    def call(self, method: str, *args: Any, **options: Any) -> Any:
+        """Call a method of `pymilvus.MilvusClient`, with the time limit.
+
+        Raises:
+            StoreUnavailableError: no answer in time; the same call may succeed later.
+            StoreError: the server refused, or the link is closed or from before a fork.
+        """
+        client = self._usable()
+        with self.translated(method):
+            return getattr(client, method)(*args, timeout=self._timeout_s, **options)
+
+    def catch_up(self) -> None:
+        """Have the next reads see all that was acknowledged so far, to this process and others."""
+        if self.is_lite:  # whatever was acknowledged is seen
+            return
+        client = self._usable()
+        with self.translated("alloc_timestamp"):
+            # There is no public way to ask for the time; a server that tells none answers 0, by
+            # which the next reads are "Strong".
+            now_ts = client._get_connection().alloc_timestamp(timeout=self._timeout_s)
+        with self._lock:
+            self._seen_ts = max(self._seen_ts, now_ts)
+            self._settles_at_s = time.monotonic() + _SETTLE_S
+
+    def freshness(self) -> dict[str, Any]:
+        """Options of a read by which it is as new as the last `catch_up`, and 5 s old at most.
+
+        "Strong" waits for the server's next time tick in every read: 200 ms, measured. A time is
+        waited for once. "Session", of pymilvus, is no better and sees too little: it knows no time
+        of deletes, and none at all in a new process, so that a server that is reading its log
+        again after a restart answers as if nothing was stored.
+        """
+        if time.monotonic() > self._settles_at_s:
+            return {"consistency_level": "Bounded"}
+        return {"consistency_level": "Customized", "guarantee_timestamp": self._seen_ts}
+
+    @contextmanager
+    def translated(self, action: str) -> Iterator[None]:
+        """Raise the errors of Milvus and gRPC as `StoreError`, or `DiskError`."""
+        import grpc
+        from pymilvus.exceptions import MilvusException
+
+        try:
+            yield
+        except (MilvusException, grpc.RpcError) as error:
+            raise self._explained(action, error) from error
+
+    def close(self) -> None:
+        """Close the channel; calling it twice is allowed."""
+        client, self._client = self._client, None
+        if client is not None and self._pid == os.getpid():
+            with self.translated("close"):
+                client.close()
+
+    def _usable(self) -> Any:
+        if self._client is None:
+            raise StoreError(f"The store {self.shown} is closed.", remedy="Open it again.")
+        if self._pid != os.getpid():
+            # gRPC channels do not survive a fork: calls on them may hang for ever.
+            raise StoreError(
+                f"The store {self.shown} was opened before this process was forked.",
+                remedy="Open it in the process that uses it.",
+            )
+        return self._client
+
+    def _connect(self, uri: str, connect_timeout_s: float) -> Any:
+        """Our own loop: a server that is starting accepts connections and refuses calls."""
+        open_client = load_client()
+        deadline = time.monotonic() + connect_timeout_s
+        while True:
+            left_s = max(deadline - time.monotonic(), _PAUSE_S)
+            client = None
+            try:
+                with self.translated("connect"):
+                    client = open_client(
+                        uri, timeout=left_s, dedicated=True, grpc_options=_GRPC_OPTIONS
+                    )
+                    client.list_collections(timeout=left_s)
+                    return client
+            except StoreUnavailableError:
+                if client is not None:
+                    client.close()
+                if time.monotonic() + _PAUSE_S >= deadline:
+                    raise
+            time.sleep(_PAUSE_S)
+
+    def _explained(self, action: str, error: Exception) -> StoreError | DiskError:
+        if full := disk_error_in(_reason(error), f"The store {self.shown}"):
+            return full
+        if _is_login_refused(error):
+            return StoreError(
+                f"The store {self.shown} refuses the login, or wants one.",
+                remedy="Name it: http://USER:PASSWORD@HOST:19530, or in ANYMODAL_STORE_LOGIN.",
+            )
+        message = f"The store {self.shown} failed at {action}: {_reason(error)}."
+        if _is_temporary(error):
+            return StoreUnavailableError(
+                message, remedy="Is the server running and reachable? The call may be repeated."
+            )
+        return StoreError(message)
+
+
+def load_client() -> Any:
+    """`pymilvus.MilvusClient`, which many threads may use from the first call on."""
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    from pymilvus import MilvusClient
+    from pymilvus.client.utils import SciPyHelper
+
+    if "PYMILVUS_LOG_LEVEL" not in os.environ:
+        # It prints to stderr what it raises as well, and that an old server is old.
+        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+    with _loading:
+        # At its first search it runs scipy.sparse anew, under no lock: of several first searches
+        # at once, all but one may fail.
+        SciPyHelper.is_spmatrix(None)
+    return MilvusClient
+
+
+def without_password(uri: str) -> str:
+    """The URI without user and password, for messages.
+
+    >>> without_password("http://me:secret@host:19530/db")
+    'http://host:19530/db'
+    """
+    parts = urlsplit(uri)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """(2, 3) of "v2.3.5-lite"; (0,) of what is no release, such as a commit."""
+    found = re.match(r"v?(\d+)\.(\d+)", version)
+    return (int(found[1]), int(found[2])) if found else (0,)
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what happened, without gRPC's dump."""
+    details = getattr(error, "details", None)
+    text = details() if callable(details) else getattr(error, "message", "")
+    return (str(text or error).strip().splitlines() or [type(error).__name__])[0][:300].rstrip(".")
+
+
+def _is_login_refused(error: Exception) -> bool:
+    """Whether it was gRPC's refusal; pymilvus says of it that the server may be away."""
+    import grpc
+
+    causes = (error, error.__cause__, error.__context__)
+    codes = [one.code() for one in causes if isinstance(one, grpc.RpcError)]
+    return grpc.StatusCode.UNAUTHENTICATED in codes
+
+
+def _is_temporary(error: Exception) -> bool:
+    """Whether the same call may succeed later."""
+    import grpc
+    from pymilvus.exceptions import ConnectError, ErrorCode, MilvusUnavailableException
+
+    temporary = {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.ABORTED,
+        ErrorCode.RATE_LIMIT,
+        _NOT_LOADED,  # yet, after a restart: a server loads by itself, Lite once it is opened anew
+    }
+    code = error.code() if isinstance(error, grpc.RpcError) else getattr(error, "code", None)
+    if code in temporary or isinstance(error, ConnectError | MilvusUnavailableException):
+        return True
+    # pymilvus repeats by itself until the time limit, then forgets the code of the cause.
+    text = str(error)
+    return (
+        getattr(error, "retriable", False) or "Retry timeout" in text or "Fail connecting" in text
+    )

@@ -1,0 +1,137 @@
+"""Words of a server that knows no BM25: an index in this process over its texts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection as Ids
+from collections.abc import Iterator, Sequence
+from threading import Lock, Thread
+
+from encoder.types import TEXT
+from search.errors import StoreError
+from search.filters.expressions import among
+from search.lexical import WordIndex
+from search.lexical.index import Text
+from search.store.milvus.rows import MilvusRows, chunks
+from search.store.schema import (
+    ASSETS,
+    Collection,
+    scalars_of,
+    scored_from_text,
+    text_of,
+)
+from search.store.several import FIRST_ROWS
+from search.store.words import MAX_FOUND
+from search.types import ScoredSegment, SegmentRow
+
+REFRESH_S = 5.0
+FULL_REFRESH_S = 60.0
+_SLOWDOWN = 20
+_ASSETS_PER_READ = 200
+
+
+class MirroredWords:
+    """An index in this process over a server's texts, for servers without BM25.
+
+    What this store object writes and deletes is found, or not, at once. What others write is found
+    after `REFRESH_S` and the time that reading it takes, or later if only looking takes long: at
+    most a twentieth of the time is spent on that. It is built at the first search, and lies in
+    files, with all that a hit tells; in memory are the ids of the assets.
+    """
+
+    def __init__(self, rows: MilvusRows, segments: Collection) -> None:
+        self._rows = rows
+        self._segments = segments
+        self._lock = Lock()
+        self._index: WordIndex | None = None
+        self._known: dict[str, int] = {}
+        self._own: set[str] = set()
+        self._next_s = 0.0
+        self._next_full_s = 0.0
+        self._thread: Thread | None = None
+
+    def added(self, segments: Sequence[SegmentRow]) -> None:
+        """Index texts that this store object wrote."""
+        if self._index is not None:
+            own = [row for row in segments if row.modality == TEXT and not row.row]
+            texts = [text_of(scalars_of(row)) for row in own]
+            self._own.update(text.asset_id for text in texts)
+            self._index.add(texts)
+            self._index.commit()
+
+    def removed(self, asset_ids: Sequence[str]) -> None:
+        """Forget the texts of assets that this store object deleted."""
+        if self._index is not None:
+            self._index.remove(asset_ids)
+            self._index.commit()
+
+    def find(self, text: str, limit: int, asset_ids: Ids[str] | None) -> list[ScoredSegment]:
+        """See `Words.find`."""
+        found = self._refreshed().find(text, min(limit, MAX_FOUND), asset_ids)
+        return [scored_from_text(one) for one in found]
+
+    def close(self) -> None:
+        """Remove the index."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.join()
+        index, self._index = self._index, None
+        if index is not None:
+            index.close()
+
+    def _refreshed(self) -> WordIndex:
+        """The index; brought up to date in a thread if it is time, since searches do not wait."""
+        with self._lock:
+            if self._index is None:
+                index = WordIndex()
+                self._refresh(index)
+                self._index = index
+            elif time.monotonic() >= self._next_s and not self._is_refreshing():
+                self._thread = Thread(target=self._try_refresh, args=(self._index,), daemon=True)
+                self._thread.start()
+            return self._index
+
+    def _is_refreshing(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def _try_refresh(self, index: WordIndex) -> None:
+        """A store that is away is said by the search itself, and read again later."""
+        try:
+            self._refresh(index)
+        except StoreError:
+            self._next_s = time.monotonic() + REFRESH_S
+
+    def _refresh(self, index: WordIndex) -> None:
+        """Read the texts of assets that are new or others than before, and forget what is gone.
+
+        The number of assets tells whether there are any, but for as many that came as went.
+        """
+        started_s = time.monotonic()
+        own, self._own = self._own, set()
+        if started_s >= self._next_full_s or self._rows.count(ASSETS) != len(self._known):
+            now = self._sizes()
+            changed = {one for one, size in now.items() if self._known.get(one) != size}
+            gone = self._known.keys() - now.keys() | changed & self._known.keys()
+            index.remove(gone - own - self._own)
+            for texts in self._texts(sorted(changed)):
+                index.add(texts)
+            index.commit()
+            self._known = now
+            self._next_full_s = time.monotonic() + FULL_REFRESH_S
+        ended_s = time.monotonic()
+        self._next_s = ended_s + max(REFRESH_S, _SLOWDOWN * (ended_s - started_s))
+
+    def _sizes(self) -> dict[str, int]:
+        """Each asset's number of segments."""
+        fields = ["asset_id", "n_segments"]
+        rows = self._rows.where(ASSETS, "", fields)
+        return {row["asset_id"]: row["n_segments"] for row in rows}
+
+    def _texts(self, asset_ids: Sequence[str]) -> Iterator[list[Text]]:
+        """The texts of these assets, of some at a time."""
+        fields = self._segments.scalars
+        is_text = f'modality == "{TEXT}" and {FIRST_ROWS}'
+        for ids in chunks(asset_ids, _ASSETS_PER_READ):
+            expression = f"{is_text} and {among('asset_id', ids)}"
+            rows = self._rows.where(self._segments, expression, fields)
+            yield [text_of(row) for row in rows]

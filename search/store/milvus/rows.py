@@ -1,0 +1,184 @@
+"""Rows of Milvus's collections, in calls of a size that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection as Ids
+from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
+from typing import Any, TypeVar
+
+from search.batching.coalescing import Together
+from search.errors import StoreError
+from search.filters.expressions import among
+from search.store.milvus.link import MilvusLink
+from search.store.schema import Collection
+
+T = TypeVar("T")
+Rows = list[dict[str, Any]]
+_Lookup = tuple[str, str, tuple[str, ...]]  # a collection, its field, the fields wanted
+
+_ROWS_PER_CALL = 500
+_IDS_PER_CALL = 200
+_ROWS_PER_PAGE = 1000
+_MAX_ROWS = 16_384  # that Milvus answers to one query
+_IDS_PER_SEARCH = 2000
+
+
+class MilvusRows:
+    """Reads and writes rows. Safe to use from threads.
+
+    Args:
+        link: the connection.
+        names: the collections' names, by kind.
+    """
+
+    def __init__(self, link: MilvusLink, names: Mapping[str, str]) -> None:
+        self._link = link
+        self._names = names
+        self._lookups: Together[_Lookup, str, Rows] = Together(
+            self._look_up, max_items=_IDS_PER_CALL
+        )
+
+    def name(self, kind: Collection) -> str:
+        """The name of a collection."""
+        return self._names[kind.kind]
+
+    def fresh(self) -> dict[str, Any]:
+        """Options of a read, see `MilvusLink.freshness`."""
+        return self._link.freshness()
+
+    def upsert(self, kind: Collection, rows: Sequence[dict[str, Any]], **options: str) -> None:
+        """Write rows; each replaces the one with its key.
+
+        Raises:
+            StoreError: not all were acknowledged.
+        """
+        for chunk in chunks(rows, _ROWS_PER_CALL):
+            answer = self._link.call("upsert", self.name(kind), list(chunk), **options)
+            if answer["upsert_count"] != len(chunk):
+                raise StoreError(
+                    f"The store {self._link.shown} acknowledged {answer['upsert_count']} of "
+                    f"{len(chunk)} rows of {self.name(kind)}.",
+                    remedy="Run the ingest again: what was not acknowledged does not count.",
+                )
+
+    def flush(self, kind: Collection) -> None:
+        """Lite searches rows that are not flushed far slower; a server limits flushes."""
+        if self._link.is_lite:
+            self._link.call("flush", self.name(kind))
+
+    def delete(self, kinds: Sequence[Collection], asset_ids: Sequence[str]) -> None:
+        """Remove all rows of these assets, from one collection after the other."""
+        for ids in chunks(list(dict.fromkeys(asset_ids)), _IDS_PER_CALL):
+            for kind in kinds:
+                self._link.call("delete", self.name(kind), filter=among("asset_id", ids))
+                self.flush(kind)
+
+    def of(
+        self,
+        kind: Collection,
+        field: str,
+        values: Sequence[str],
+        wanted: Sequence[str] | None = None,
+    ) -> list[dict[str, Any]]:
+        """The rows whose ``field`` has one of these values, with the fields that are wanted.
+
+        What several threads look up at the same time is one call.
+        """
+        fields = tuple(dict.fromkeys([field, *(wanted or kind.scalars)]))
+        unique = list(dict.fromkeys(values))
+        found: Rows = []
+        for chunk in chunks(unique, _IDS_PER_CALL):
+            for rows in self._lookups((self.name(kind), field, fields), chunk):
+                found += rows
+        return found
+
+    def _look_up(self, lookup: _Lookup, values: Sequence[str]) -> list[Rows]:
+        """The rows of each value."""
+        name, field, fields = lookup
+        rows: Rows = self._link.call(
+            "query",
+            name,
+            filter=among(field, list(dict.fromkeys(values))),
+            output_fields=list(fields),
+            **self.fresh(),
+        )
+        by_value: dict[str, Rows] = {}
+        for row in rows:
+            by_value.setdefault(row[field], []).append(row)
+        return [by_value.get(value, []) for value in values]
+
+    def count(self, kind: Collection, expression: str = "", partition: str = "") -> int:
+        """How many rows there are, in a partition or in all, for which an expression holds."""
+        (row,) = self._link.call(
+            "query",
+            self.name(kind),
+            filter=expression,
+            partition_names=[partition] if partition else None,
+            output_fields=["count(*)"],
+            **self.fresh(),
+        )
+        return int(row["count(*)"])
+
+    def where(
+        self,
+        kind: Collection,
+        expression: str,
+        fields: Sequence[str],
+        limit: int | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """All rows for which an expression holds, in the order of their keys.
+
+        By one call, if they fit: pages take three calls before the first row, and Milvus 2.3 has
+        them wait for its next time tick. ``limit`` says how many will be taken, if that is known.
+        """
+        if limit is None or limit > _ROWS_PER_PAGE:
+            rows: list[dict[str, Any]] = self._link.call(
+                "query",
+                self.name(kind),
+                filter=expression,
+                limit=_MAX_ROWS,
+                output_fields=list(fields),
+                **self.fresh(),
+            )
+            if len(rows) < _MAX_ROWS:
+                yield from sorted(rows, key=itemgetter(kind.key))
+                return
+        yield from self.pages(kind, expression, fields)
+
+    def pages(
+        self, kind: Collection, expression: str, fields: Sequence[str]
+    ) -> Iterator[dict[str, Any]]:
+        """The same, page by page."""
+        pages = self._link.call(
+            "query_iterator",
+            self.name(kind),
+            batch_size=_ROWS_PER_PAGE,
+            filter=expression,
+            output_fields=list(fields),
+            **self.fresh(),
+        )
+        try:
+            while True:
+                with self._link.translated("query"):
+                    page = pages.next()
+                if not page:
+                    return
+                yield from page
+        finally:
+            pages.close()
+
+
+def chunks(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """The values in parts of this size."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+def among_assets(asset_ids: Ids[str] | None) -> Iterator[str]:
+    """Expressions that together mean these assets; long lists would not fit into one call."""
+    if asset_ids is None:
+        yield ""
+        return
+    for chunk in chunks(sorted(set(asset_ids)), _IDS_PER_SEARCH):
+        yield among("asset_id", chunk)

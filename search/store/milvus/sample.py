@@ -1,0 +1,67 @@
+"""How many segments there are of each kind, and some of their vectors, evenly over a collection."""
+
+from __future__ import annotations
+
+from encoder.types import Embeddings, Modality
+from search.filters.expressions import equals
+from search.store.milvus.link import MilvusLink
+from search.store.milvus.partitions import Partitions
+from search.store.milvus.rows import MilvusRows
+from search.store.milvus.search import MAX_FOUND
+from search.store.schema import Collection, segment_from_dict
+from search.store.several import FIRST_ROWS, by_segment
+
+
+class MilvusSample:
+    """Looks at the segments as a whole.
+
+    Args:
+        link: the connection.
+        rows: of the collections.
+        segments: the collection.
+        partitions: those of it.
+    """
+
+    def __init__(
+        self, link: MilvusLink, rows: MilvusRows, segments: Collection, partitions: Partitions
+    ) -> None:
+        self._link = link
+        self._rows = rows
+        self._segments = segments
+        self._partitions = partitions
+
+    def sizes(self) -> dict[Modality, int]:
+        """How many segments there are of each modality that has any."""
+        counts = {Modality(name): self._size(name) for name in self._partitions.modalities()}
+        return {modality: n for modality, n in counts.items() if n}
+
+    def _size(self, partition: str) -> int:
+        # Lite counts all partitions, whichever is asked for.
+        of_kind = f"{equals('modality', partition)} and {FIRST_ROWS}"
+        expression = of_kind if self._link.is_lite else ""
+        return self._rows.count(self._segments, expression, partition)
+
+    def vectors(self, modality: Modality, limit: int) -> Embeddings:
+        """Unit rows [n, n_rows, embed_dim] of at most ``limit`` segments, evenly over the store.
+
+        Keys are hashes, so that those below a limit are drawn at random, and the same each time.
+        """
+        embed_dim = int(self._segments.fields[-1].params["dim"]) - 1
+        key = self._segments.key
+        parts = self._partitions.of(modality, look=True)
+        size = self._size(modality) if parts else 0
+        share = limit / max(size, 1)
+        rows = (
+            self._link.call(
+                "query",
+                self._rows.name(self._segments),
+                filter=f'{key} < "{int(share * 16**8):08x}"' if share < 1 else "",
+                partition_names=parts,
+                limit=MAX_FOUND,
+                output_fields=[*self._segments.scalars, self._segments.vector],
+                **self._rows.fresh(),
+            )
+            if size
+            else []
+        )
+        return by_segment(map(segment_from_dict, rows), embed_dim)[:limit]

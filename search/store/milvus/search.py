@@ -1,0 +1,260 @@
+"""Nearest segments: one search, or one for each set of constants while rows are rewritten."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection as Ids
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+from encoder.space import Calibration
+from encoder.types import Embeddings, Modality
+from search.batching.coalescing import Together
+from search.store.calibrated import StoredCalibration, constants_of, cosine_of, to_asked
+from search.store.milvus.calibration import MilvusCalibration
+from search.store.milvus.link import MilvusLink
+from search.store.milvus.partitions import Partitions
+from search.store.milvus.rows import MilvusRows, among_assets, chunks
+from search.store.milvus.setup import METRIC
+from search.store.schema import Collection, modality_of, row_of, scored_from_dict
+from search.store.several import best_first, one_of_each, score_of, shifted
+from search.types import ScoredSegment
+
+T = TypeVar("T")
+
+_QUERIES_PER_CALL = 64
+MAX_FOUND = 16_384
+"""Rows that Milvus answers to one search."""
+
+
+class _Row(NamedTuple):
+    """A row that Milvus found, and the inner product by which."""
+
+    product: float
+    fields: Mapping[str, Any]
+
+
+_Answer: TypeAlias = list[_Row]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Rows [n, embed_dim + 1] that `to_asked` made, and where to look."""
+
+    rows: Embeddings
+    parts: tuple[str, ...]
+    limit: int
+    asset_ids: Ids[str] | None
+
+
+class _UnknownConstantsError(Exception):
+    """A row was found that was written with constants nobody has heard of yet."""
+
+
+class MilvusSearch:
+    """Finds the nearest segments. Safe to use from threads.
+
+    Args:
+        link: the connection.
+        rows: of the collections.
+        segments: the collection.
+        partitions: those of it.
+        calibration: the constants of its rows.
+    """
+
+    def __init__(
+        self,
+        link: MilvusLink,
+        rows: MilvusRows,
+        segments: Collection,
+        partitions: Partitions,
+        calibration: MilvusCalibration,
+    ) -> None:
+        self._link = link
+        self._rows = rows
+        self._segments = segments
+        self._partitions = partitions
+        self._calibration = calibration
+        self._together: Together[tuple[tuple[str, ...], int], Embeddings, _Answer] = Together(
+            lambda key, rows: self._nearest(rows, *key), max_items=_QUERIES_PER_CALL
+        )
+
+    def of_kind(
+        self,
+        queries: Embeddings,
+        modality: Modality,
+        limit: int,
+        by: Calibration,
+        asset_ids: Ids[str] | None,
+    ) -> list[list[ScoredSegment]]:
+        """The nearest of one modality for each unit row [n, embed_dim]; ties by id.
+
+        ``by`` makes the rows of segments with several comparable.
+        """
+        rows = to_asked(queries, 0.0)
+        parts = self._partitions.of(modality)
+        asked = [_Asked(rows, (part,), limit, asset_ids) for part in parts]
+        return self._steadily(lambda state, known: self._of_kind(asked, by, state, known, queries))
+
+    def mixed(
+        self,
+        query: Embeddings,
+        modalities: Sequence[Modality],
+        limit: int,
+        shift: float,
+        asset_ids: Ids[str] | None,
+    ) -> list[ScoredSegment]:
+        """The best of several modalities for a unit vector, by calibrated scores; ties by id.
+
+        Of segments with n rows, the best so many are among n times as many rows.
+        """
+        parts = {kind: self._partitions.of(kind) for kind in modalities}
+        n_rows = limit * max(map(len, parts.values()), default=0)
+        names = tuple(name for of_kind in parts.values() for name in of_kind)
+        asked = _Asked(to_asked(query[None], shift), names, n_rows, asset_ids)
+        if not names:
+            return []
+
+        def look(state: StoredCalibration, known: bool) -> list[ScoredSegment]:
+            if len(state.by_number) > 1 or n_rows > MAX_FOUND:
+                return self._mixed_apart(query[None], parts, shift, limit, asset_ids, state, known)
+            (answer,) = self._found(asked)
+            return one_of_each(_read(answer, shift, state, known))[:limit]
+
+        return self._steadily(look)
+
+    def _steadily(self, look: Callable[[StoredCalibration, bool], T]) -> T:
+        """Search by the constants as they were just now; again if a row proves them old.
+
+        Of what nobody knows then, no asset is committed: its writer died.
+        """
+        try:
+            return look(self._calibration.current(), True)
+        except _UnknownConstantsError:
+            return look(self._calibration.refresh(), False)
+
+    def _of_kind(
+        self,
+        asked: Sequence[_Asked],
+        by: Calibration,
+        state: StoredCalibration,
+        known: bool,
+        queries: Embeddings,
+    ) -> list[list[ScoredSegment]]:
+        """The best segments are among the best so many rows of each number."""
+        parts = [self._of_part(part, state, known) for part in asked]
+        if len(parts) == 1:
+            return parts[0]
+        limit = max((part.limit for part in asked), default=0)
+        return [
+            best_first([row for part in parts for row in part[place]], by)[:limit]
+            for place in range(len(queries))
+        ]
+
+    def _of_part(
+        self, asked: _Asked, state: StoredCalibration, known: bool
+    ) -> list[list[ScoredSegment]]:
+        """Former constants first: what is rewritten meanwhile is found twice, and not never."""
+        by_number = state.by_number
+        if len(by_number) == 1:
+            answers = self._found(asked)
+            return [_read(answer, 0.0, state, known) for answer in answers]
+        found: list[list[ScoredSegment]] = [[] for _ in asked.rows]
+        for number in by_number:
+            for place, answer in enumerate(self._found(asked, f"calibration == {number}")):
+                found[place] += _read(answer, 0.0, state, known)
+        return [one_of_each(sorted(one, key=_by_cosine))[: asked.limit] for one in found]
+
+    def _mixed_apart(
+        self,
+        query: Embeddings,
+        parts: Mapping[Modality, Sequence[str]],
+        shift: float,
+        limit: int,
+        asset_ids: Ids[str] | None,
+        state: StoredCalibration,
+        known: bool,
+    ) -> list[ScoredSegment]:
+        """One search for each modality, row and set of constants."""
+        rows = to_asked(query, 0.0)
+        ranked: list[tuple[float, str, ScoredSegment]] = []
+        for kind, names in parts.items():
+            by = shifted(constants_of(state.constants, kind), shift)
+            asked = [_Asked(rows, (name,), limit, asset_ids) for name in names]
+            (found,) = self._of_kind(asked, by, state, known, query)
+            ranked += [(-score_of(one, by), one.segment_id, one) for one in found]
+        ranked.sort(key=lambda scored: scored[:2])
+        return [segment for _, _, segment in ranked[:limit]]
+
+    def _found(self, asked: _Asked, expression: str = "") -> Sequence[_Answer]:
+        """By inner product; what several threads ask of all rows at the same time is one call."""
+        if asked.asset_ids is None and not expression:
+            return self._together((asked.parts, asked.limit), list(asked.rows))
+        found: list[_Answer] = [[] for _ in asked.rows]
+        for assets in among_assets(asked.asset_ids):
+            both = " and ".join(filter(None, [expression, assets]))
+            answers = self._nearest(asked.rows, asked.parts, asked.limit, both)
+            for place, answer in enumerate(answers):
+                merged = heapq.merge(found[place], answer, key=self._rank)
+                found[place] = list(islice(merged, asked.limit))
+        return found
+
+    def _nearest(
+        self,
+        rows: Sequence[Embeddings] | Embeddings,
+        parts: Sequence[str],
+        limit: int,
+        expression: str = "",
+    ) -> list[_Answer]:
+        found: list[_Answer] = []
+        for part in chunks(list(rows), _QUERIES_PER_CALL):
+            answers = self._link.call(
+                "search",
+                self._rows.name(self._segments),
+                data=list(part),
+                anns_field=self._segments.vector,
+                partition_names=list(parts),
+                filter=expression,
+                limit=limit,
+                output_fields=self._segments.scalars,
+                search_params={"metric_type": METRIC, "params": {"ef": max(64, 2 * limit)}},
+                **self._rows.fresh(),
+            )
+            for hits in answers:
+                answer = [_Row(float(hit["distance"]), hit["entity"]) for hit in hits]
+                found.append(sorted(answer, key=self._rank))
+        return found
+
+    def _rank(self, row: _Row) -> tuple[float, str]:
+        """Equal products in the order of the ids, whatever the index did."""
+        return -row.product, row.fields[self._segments.key]
+
+
+def _read(
+    answer: _Answer, shift: float, state: StoredCalibration, known: bool
+) -> list[ScoredSegment]:
+    """Segments with their cosines, by the constants with which each was written.
+
+    Args:
+        answer: what Milvus found.
+        shift: that of the query.
+        state: the constants there are.
+        known: whether a row with others is an error.
+    """
+    by_number = state.by_number
+    segments = []
+    for product, row in answer:
+        constants = by_number.get(row["calibration"])
+        if constants is None:
+            if known:
+                raise _UnknownConstantsError
+            constants = state.constants
+        by = constants_of(constants, modality_of(row), row_of(row))
+        segments.append(scored_from_dict(row, cosine_of(product, shift, by)))
+    return segments
+
+
+def _by_cosine(segment: ScoredSegment) -> tuple[float, str]:
+    return -segment.cosine, segment.segment_id

@@ -1,0 +1,158 @@
+"""Makes the collections of a space, or finds them and checks that they fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from search.errors import SpaceMismatchError, StoreError, StoreMissingError
+from search.store.calibrated import Constants
+from search.store.milvus.link import MilvusLink
+from search.store.schema import (
+    SCHEMA_VERSION,
+    Collection,
+    Field,
+    collection_name,
+    properties,
+    spaces_among,
+    written_version,
+)
+
+# What is stored is made for it: see `search.store.calibrated`.
+METRIC = "IP"
+_HNSW = {"M": 16, "efConstruction": 200}
+
+
+def prepare_collections(
+    link: MilvusLink,
+    kinds: Sequence[Collection],
+    *,
+    prefix: str,
+    fingerprint: str,
+    embed_dim: int,
+    calibration: Constants,
+    new_space: bool,
+    create: bool,
+) -> dict[str, str]:
+    """Create what is missing, index and load it; the collections' names by kind.
+
+    Raises:
+        SpaceMismatchError: there are only collections of other spaces, and not ``new_space``.
+        StoreMissingError: there are none, and not ``create``.
+        StoreError: the collections were written by another version.
+    """
+    present = link.call("list_collections")
+    spaces = spaces_among(present, prefix)
+    if spaces and fingerprint not in spaces and not new_space:
+        raise _mismatch(link.shown, spaces, fingerprint)
+    if fingerprint not in spaces and not create:
+        raise StoreMissingError.at(link.shown)
+    names = {}
+    for kind in kinds:
+        name = names[kind.kind] = collection_name(prefix, fingerprint, kind.kind)
+        if name not in present:
+            _create(link, name, kind, properties(fingerprint, embed_dim, calibration))
+        _check_version(link, name)
+        _index(link, name, kind)
+        # Also after reopening: Lite forgets it. Side by side: a server takes 3 seconds for each.
+        link.call("load_collection", name, _async=True)
+    for name in names.values():
+        link.call("load_collection", name)
+    return names
+
+
+def _mismatch(shown: str, spaces: Sequence[str], fingerprint: str) -> SpaceMismatchError:
+    from encoder.models.spaces import describe
+
+    return SpaceMismatchError(
+        f"The store {shown} holds embeddings of the space {', '.join(map(describe, spaces))}, "
+        f"and this encoder makes those of the space {describe(fingerprint)}: they cannot be "
+        "compared.",
+        remedy="Use the model and settings with which the store was made (--model), or ingest the "
+        "content again into another --store.",
+    )
+
+
+def _create(link: MilvusLink, name: str, kind: Collection, facts: dict[str, str]) -> None:
+    from pymilvus import MilvusClient
+
+    schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+    for field in kind.fields:
+        _add_field(schema, field, is_key=field.name == kind.key)
+    if kind.bm25_of:
+        _add_bm25(link, schema, kind)
+    try:
+        # In properties, since Milvus Lite drops the description.
+        link.call(
+            "create_collection",
+            name,
+            schema=schema,
+            properties=facts,
+            consistency_level="Strong",
+        )
+    except StoreError:
+        # Two processes may open a new store at once; the other one was first.
+        if not link.call("has_collection", name):
+            raise
+
+
+def _add_field(schema: Any, field: Field, *, is_key: bool) -> None:
+    from pymilvus import DataType
+
+    params = dict(field.params)
+    if "element_type" in params:
+        params["element_type"] = DataType[params["element_type"]]
+    schema.add_field(field.name, DataType[field.type], is_primary=is_key, **params)
+
+
+def _add_bm25(link: MilvusLink, schema: Any, kind: Collection) -> None:
+    from pymilvus import Function, FunctionType
+
+    (words,) = (field for field in schema.fields if field.name == kind.bm25_of)
+    # The words are made by us; both of these leave them as they are, and Lite knows only one.
+    tokenizer = "standard" if link.is_lite else "whitespace"
+    words.params.update(enable_analyzer=True, analyzer_params={"tokenizer": tokenizer})
+    schema.add_function(Function("bm25", FunctionType.BM25, [kind.bm25_of], [kind.vector]))
+
+
+def _check_version(link: MilvusLink, name: str) -> None:
+    version = written_version(link.call("describe_collection", name).get("properties", {}))
+    if version != str(SCHEMA_VERSION):
+        raise StoreError(
+            f"The collection {name} in {link.shown} has schema {version}; "
+            f"this program writes schema {SCHEMA_VERSION}.",
+            remedy="Choose another --store and ingest again.",
+        )
+
+
+def _index(link: MilvusLink, name: str, kind: Collection) -> None:
+    """Add the indexes that are missing, as after a process was killed while making them."""
+    from pymilvus import MilvusClient
+
+    present = set(link.call("list_indexes", name))
+    for field in [kind.vector, *kind.indexed]:
+        if field in present:
+            continue
+        params = MilvusClient.prepare_index_params()
+        options = _index_of(field == kind.vector, kind.kind, is_lite=link.is_lite)
+        params.add_index(field, index_name=field, **options)
+        try:
+            # Not waiting: pymilvus would sleep for half a second per index; loading waits anyway.
+            link.call("create_index", name, params, sync=False)
+        except StoreError:
+            # Another process may open the new store too, and was first.
+            if field not in link.call("list_indexes", name):
+                raise
+
+
+def _index_of(is_vector: bool, kind: str, *, is_lite: bool) -> dict[str, Any]:
+    if not is_vector:
+        # A server picks by type; its names changed (Trie until 2.3, INVERTED since 2.4).
+        return {"index_type": "INVERTED" if is_lite else ""}
+    # Lite: building HNSW took as long as 5 seconds for 10,000 rows and searched no faster than
+    # FLAT, since its time goes into walking the rows in Python. FLAT is exact.
+    if kind == "words":
+        return {"index_type": "SPARSE_INVERTED_INDEX", "metric_type": "BM25", "params": {}}
+    if is_lite or kind != "segments":
+        return {"index_type": "FLAT", "metric_type": METRIC, "params": {}}
+    return {"index_type": "HNSW", "metric_type": METRIC, "params": _HNSW}

@@ -1,0 +1,358 @@
+"""The store on Milvus: a server, or Milvus Lite inside this process."""
+
+from __future__ import annotations
+
+from collections.abc import Collection as Ids
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+from encoder.space import UNCALIBRATED, Calibration, Floor
+from encoder.system.disk import check_room
+from encoder.types import Embeddings, Modality
+from search.errors import ReadOnlyStoreError
+from search.filters import Compiled, Filter, compile_filter, matches
+from search.filters.expressions import beyond, equals
+from search.store.calibrated import Constants, StoredCalibration, from_stored
+from search.store.checks import checked_asset, checked_queries, checked_segment
+from search.store.lite.in_process import check_whole, is_mirrored, start_lite, stop_lite
+from search.store.lite.shared import served
+from search.store.milvus.calibration import MilvusCalibration, Told
+from search.store.milvus.link import MilvusLink
+from search.store.milvus.mirrored_words import MirroredWords
+from search.store.milvus.partitions import Partitions
+from search.store.milvus.rows import MilvusRows
+from search.store.milvus.sample import MilvusSample
+from search.store.milvus.search import MilvusSearch
+from search.store.milvus.setup import prepare_collections
+from search.store.schema import (
+    ASSETS,
+    LOCATIONS,
+    WORDS,
+    asset_from_dict,
+    asset_to_dict,
+    locations_to_dicts,
+    partition_of_row,
+    segment_from_dict,
+    segment_to_dict,
+    segments_collection,
+    uri_key,
+)
+from search.store.words import MilvusWords, Words
+from search.types import AssetRow, ScoredSegment, SegmentRow
+
+_SCALARS_BYTES = 2048
+"""Of a row, besides its embedding: as much as is usual."""
+_COPIES = 4
+"""Of a row on Lite's disk: in its log, as data, in an index and in what it merges."""
+
+
+class MilvusStore:
+    """A `VectorStore` on Milvus. Safe to use from threads; open it after a fork.
+
+    Args:
+        target: a folder for Milvus Lite (one process at a time, unless `anymodal up` shares it),
+            or a server's URI.
+        space_fingerprint: of `encoder.space.Space`; part of the collections' names.
+        embed_dim: the size of an embedding.
+        calibration: of the space, for a store that is new; another keeps what it was made with.
+        prefix: begins the collections' names, so that several stores can share a server.
+        timeout_s: the longest that one call may take.
+        connect_timeout_s: the longest to wait for the server to answer at all.
+        new_space: create collections beside those of other spaces.
+        create: make the collections if there are none; else that is an error.
+
+    Raises:
+        StoreMissingError: there are none, and not ``create``.
+        SpaceMismatchError: the store holds only embeddings of another space.
+        StoreBusyError: another process holds the folder.
+        StoreUnavailableError: the server does not answer.
+    """
+
+    def __init__(
+        self,
+        target: Path | str,
+        space_fingerprint: str,
+        embed_dim: int,
+        *,
+        calibration: Mapping[Modality, Calibration] | None = None,
+        prefix: str = "anymodal",
+        timeout_s: float = 30.0,
+        connect_timeout_s: float = 10.0,
+        new_space: bool = False,
+        create: bool = True,
+    ) -> None:
+        self._embed_dim = embed_dim
+        self._segments = segments_collection(embed_dim)
+        folder = target if isinstance(target, Path) else None
+        server = served(folder) if folder else None
+        self._folder = None if server else folder
+        self._place = folder
+        uri = server.uri if server else start_lite(folder) if folder else str(target)
+        try:
+            self._link = MilvusLink(
+                uri,
+                timeout_s=timeout_s,
+                connect_timeout_s=connect_timeout_s,
+                shown=str(folder or ""),
+            )
+            kinds = [self._segments, LOCATIONS, ASSETS]
+            names = prepare_collections(
+                self._link,
+                [*kinds, WORDS] if self._link.knows_bm25 else kinds,
+                prefix=prefix,
+                fingerprint=space_fingerprint,
+                embed_dim=embed_dim,
+                calibration=calibration or {},
+                new_space=new_space,
+                create=create,
+            )
+            self._rows = MilvusRows(self._link, names)
+            self._words = self._open_words()
+            self._partitions = Partitions(self._link, self._rows.name(self._segments))
+            common = (self._link, self._rows, self._segments)
+            self._calibration = MilvusCalibration(*common, is_alone=self._folder is not None)
+            self._search = MilvusSearch(*common, self._partitions, self._calibration)
+            self._sample = MilvusSample(*common, self._partitions)
+            self.read_only = self._folder is not None and is_mirrored(self._folder)
+            self._link.catch_up()  # a process sees what another wrote before it began
+        except BaseException:
+            self.close()
+            raise
+
+    def _open_words(self) -> Words:
+        if self._link.knows_bm25:
+            return MilvusWords(self._link, self._rows, self._segments)
+        return MirroredWords(self._rows, self._segments)
+
+    @property
+    def calibration(self) -> Constants:
+        """See `VectorStore.calibration`; read again every two seconds."""
+        return self._calibration.current().constants
+
+    @property
+    def floors(self) -> Mapping[Modality, Floor]:
+        """See `VectorStore.floors`."""
+        return self._calibration.current().floors
+
+    def stored_calibration(self) -> StoredCalibration:
+        """See `VectorStore.stored_calibration`."""
+        return self._calibration.refresh()
+
+    def recalibrate(self, constants: Constants, about: Mapping[str, Any]) -> None:
+        """See `VectorStore.recalibrate`."""
+        self.check_writable()
+        self._calibration.announce(constants, about)
+
+    def rewrite(self, told: Told) -> int:
+        """See `VectorStore.rewrite`."""
+        self.check_writable()
+        return self._calibration.rewrite(told)
+
+    def sizes(self) -> dict[Modality, int]:
+        """How many segments there are of each modality that has any."""
+        return self._sample.sizes()
+
+    def sample(self, modality: Modality, limit: int) -> Embeddings:
+        """Unit rows [n, n_rows, embed_dim] of at most ``limit`` segments, evenly over the store."""
+        return self._sample.vectors(modality, limit)
+
+    def check_writable(self) -> None:
+        """See `VectorStore.check_writable`; a server's disk is not looked at."""
+        self._check_room(0)
+
+    def _check_room(self, n_bytes: int) -> None:
+        if self.read_only:
+            raise ReadOnlyStoreError(
+                f"The store {self._link.shown} can be searched, but not written to.",
+                remedy="Let this user write there, or name another --store.",
+            )
+        if self._place is not None:
+            check_room(self._place, n_bytes)
+        if self._folder is not None:
+            check_whole(self._folder)
+
+    def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
+        """Store segments first, then the assets' commit rows; each replaces its former row.
+
+        Raises:
+            InputError: a row that cannot be stored; nothing is written.
+            DiskError: there is no room for them, or the disk ran full. Likewise.
+            StoreError: not acknowledged. Assets of this call count as not ingested.
+        """
+        stored = [checked_segment(row, self._embed_dim) for row in segments]
+        checked = [checked_asset(asset) for asset in assets]
+        row_bytes = 4 * self._embed_dim + _SCALARS_BYTES
+        self._check_room(_COPIES * row_bytes * (len(stored) + len(checked)))
+        locations = [row for asset in checked for row in locations_to_dicts(asset)]
+        if stored:
+            self._write_segments(stored)
+            self._words.added(stored)
+        if checked:
+            self._rows.upsert(LOCATIONS, locations)
+            self._rows.flush(LOCATIONS)
+            self._rows.upsert(ASSETS, [asset_to_dict(asset) for asset in checked])
+            self._rows.flush(ASSETS)
+        self._link.catch_up()
+
+    def _write_segments(self, segments: Sequence[SegmentRow]) -> None:
+        """With the constants of the store, also if they change meanwhile: see `rewrite`."""
+        constants = None
+        state = self._calibration.current()
+        while state.constants != constants:
+            constants = state.constants
+            parts: dict[str, list[dict[str, Any]]] = {}
+            # Higher rows first: see `Partitions.of`.
+            for segment in sorted(segments, key=lambda segment: -segment.row):
+                row = segment_to_dict(segment, constants)
+                parts.setdefault(partition_of_row(row), []).append(row)
+            for partition, rows in parts.items():
+                self._partitions.ensure(partition)
+                self._rows.upsert(self._segments, rows, partition_name=partition)
+            self._rows.flush(self._segments)
+            state = self._calibration.refresh()
+
+    def delete(self, asset_ids: Sequence[str]) -> None:
+        """Remove commit rows first, then the segments; unknown ids are ignored."""
+        if self.read_only:
+            self.check_writable()
+        self._rows.delete([ASSETS, self._segments], asset_ids)
+        self._words.removed(asset_ids)
+        self._rows.delete([LOCATIONS], asset_ids)
+        self._link.catch_up()
+
+    def catch_up(self) -> None:
+        """Have the next reads see all that anyone has written until now."""
+        self._link.catch_up()
+        self._partitions.forget()
+
+    def search(
+        self,
+        queries: Embeddings,
+        modality: Modality,
+        limit: int,
+        *,
+        by: Calibration = UNCALIBRATED,
+        asset_ids: Ids[str] | None = None,
+    ) -> list[list[ScoredSegment]]:
+        """The nearest segments of one modality for each query, best first; ties by id.
+
+        What several threads search at the same time among all assets is one call.
+        """
+        rows = checked_queries(queries, self._embed_dim)
+        return self._search.of_kind(rows, modality, limit, by, asset_ids)
+
+    def search_mixed(
+        self,
+        query: Embeddings,
+        modalities: Ids[Modality],
+        limit: int,
+        *,
+        shift: float = 1.0,
+        asset_ids: Ids[str] | None = None,
+    ) -> list[ScoredSegment]:
+        """The best segments of several modalities, by their calibrated scores; ties by id."""
+        (row,) = checked_queries(query[None], self._embed_dim)
+        return self._search.mixed(row, sorted(set(modalities)), limit, shift, asset_ids)
+
+    def embeddings(self, asset_id: str) -> list[SegmentRow]:
+        """All segments of one asset with their embeddings, by modality, index and row."""
+        fields = [*self._segments.scalars, self._segments.vector]
+        found = self._rows.where(self._segments, equals("asset_id", asset_id), fields)
+        segments = [segment_from_dict(row) for row in found]
+        return sorted(segments, key=attrgetter("modality", "index", "row"))
+
+    def vectors(self, keys: Sequence[str]) -> dict[str, Embeddings]:
+        """The embeddings [embed_dim] of these rows; those that are not stored are missing."""
+        ids = list(dict.fromkeys(keys))
+        fields = [self._segments.key, self._segments.vector]
+        return {
+            row[self._segments.key]: from_stored(row[self._segments.vector])
+            for row in self._rows.of(self._segments, self._segments.key, ids, fields)
+        }
+
+    def lexical(
+        self, text: str, limit: int, *, asset_ids: Ids[str] | None = None
+    ) -> list[ScoredSegment]:
+        """The segments whose text holds words of ``text``, 1,000 at most; ``cosine`` is BM25."""
+        return self._words.find(text, limit, asset_ids)
+
+    def select(
+        self,
+        filter: Filter | None,
+        *,
+        limit: int | None = None,
+        after: str = "",
+    ) -> Iterator[str]:
+        """The ids of all assets for which a filter holds, streamed in their order."""
+        compiled = self._compiled(filter)
+        parts = [compiled.expression, after and beyond("asset_id", after)]
+        fields = ["asset_id"] if compiled.exact else ASSETS.scalars
+        rows = self._rows.where(
+            ASSETS,
+            " and ".join(part for part in parts if part),
+            fields,
+            limit,
+        )
+        if filter is not None and not compiled.exact:
+            rows = (row for row in rows if matches(filter, asset_from_dict(row)))
+        return islice((row["asset_id"] for row in rows), limit)
+
+    def count(self, filter: Filter | None = None) -> int:
+        """How many assets there are; with a filter, how many it finds at most."""
+        return self._rows.count(ASSETS, self._compiled(filter).expression)
+
+    def ping(self) -> None:
+        """Return if the store answers.
+
+        Raises:
+            StoreError: it does not.
+        """
+        self._link.call("describe_collection", self._rows.name(ASSETS))
+
+    def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
+        """The commit rows of these ids; those that are not stored are missing."""
+        rows = self._rows.of(ASSETS, "asset_id", list(dict.fromkeys(asset_ids)))
+        return {row["asset_id"]: asset_from_dict(row) for row in rows}
+
+    def assets_at(self, uris: Sequence[str]) -> dict[str, list[AssetRow]]:
+        """The commit rows of the assets seen at each of these URIs."""
+        wanted = {uri_key(uri): uri for uri in uris}
+        links = [
+            (row["uri_key"], row["asset_id"])
+            for row in self._rows.of(LOCATIONS, "uri_key", list(wanted))
+        ]
+        known = self.assets([asset_id for _, asset_id in links])
+        found: dict[str, list[AssetRow]] = {}
+        for key, asset_id in sorted(links):
+            row = known.get(asset_id)
+            if row is not None and wanted[key] in row.locations:
+                found.setdefault(wanted[key], []).append(row)
+        return found
+
+    def scan(self, filter: Filter | None = None) -> Iterator[AssetRow]:
+        """All commit rows for which a filter holds, streamed in the order of their ids."""
+        self._link.catch_up()
+        expression = self._compiled(filter).expression
+        for row in map(asset_from_dict, self._rows.pages(ASSETS, expression, ASSETS.scalars)):
+            if filter is None or matches(filter, row):
+                yield row
+
+    def close(self) -> None:
+        """Release files and connections; calling it twice is allowed."""
+        words = getattr(self, "_words", None)
+        if words is not None:
+            words.close()
+        link = getattr(self, "_link", None)
+        if link is not None:
+            link.close()
+        folder, self._folder = self._folder, None
+        if folder is not None:
+            stop_lite(folder)
+
+    def _compiled(self, filter: Filter | None) -> Compiled:
+        if filter is None:
+            return Compiled("", True)
+        return compile_filter(filter, infix=self._link.knows_infix)

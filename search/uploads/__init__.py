@@ -1,5 +1,0 @@
-"""Files that came over the network: each store has a folder of its own."""
-
-from search.uploads.folder import Upload, UploadFolder, safe_name
-
-__all__ = ["Upload", "UploadFolder", "safe_name"]

@@ -1,0 +1,340 @@
+"""What a person sees in a terminal, and what a pipe gets."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from workers.console.printable import one_line, printable, safe_json, unfiltered
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.progress import Progress
+    from rich.segment import Segment
+    from rich.table import Table
+    from rich.text import Text
+
+    from search.types import Explanation, Hit, Moment, SearchResult
+    from workers.jobs.job_types import JobView
+    from workers.pipeline.reports import IngestReport
+
+
+def wants_json(as_json: bool) -> bool:
+    """JSON when asked for, and always into a pipe."""
+    return as_json or not sys.stdout.isatty()
+
+
+def print_json(facts: Mapping[str, Any]) -> None:
+    """One JSON document on standard output."""
+    sys.stdout.write(safe_json(json.dumps(facts, ensure_ascii=False, indent=2)) + "\n")
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A rich console, on which no text but rich's own can do more than be read."""
+    from rich.console import Console
+
+    class SafeConsole(Console):
+        def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
+            for segment in super().render(renderable, options):
+                yield segment if segment.control else segment._replace(text=printable(segment.text))
+
+    return SafeConsole(file=unfiltered(sys.stderr if stderr else sys.stdout), highlight=False)
+
+
+def marked(text: str) -> str:
+    """Text of somebody else's for a line of rich markup: shown as it is, in one line."""
+    from rich.markup import escape
+
+    return escape(one_line(text))
+
+
+def as_object(facts: Mapping[str, Any]) -> Any:
+    """A result in plain values as one with attributes, without the imports of its own class."""
+    return json.loads(json.dumps(facts), object_hook=lambda part: SimpleNamespace(**part))
+
+
+def place_of(hit: Hit | Moment) -> str:
+    """The time or the characters of a hit, for people.
+
+    >>> from encoder.types import AUDIO
+    >>> from search.types import Hit
+    >>> place_of(Hit("a", "s", "/x.wav", AUDIO, 1.0, start_s=65.0, end_s=70.0))
+    '1:05–1:10'
+    """
+    if hit.start_s is not None:
+        end_s = hit.end_s if hit.end_s is not None else hit.start_s
+        return f"{_clock(hit.start_s)}–{_clock(end_s)}"
+    if hit.char_start is not None:
+        return f"characters {hit.char_start}–{hit.char_end}"
+    return ""
+
+
+def hits_table(hits: Sequence[Hit], title: str = "") -> Table:
+    """Hits as a table, best first, each with its moments under it."""
+    from rich.table import Table
+
+    table = Table(title=marked(title) or None, title_justify="left", expand=True)
+    for heading, justify in (("score", "right"), ("kind", "left"), ("file", "left")):
+        table.add_column(heading, justify=justify, no_wrap=heading != "file")  # type: ignore[arg-type]
+    table.add_column("where", no_wrap=True)
+    table.add_column("text", ratio=1, overflow="ellipsis", no_wrap=True)
+    for hit in hits:
+        name = Path(hit.uri).name or hit.uri
+        parts: list[Hit | Moment] = [hit, *hit.moments]
+        for part in parts:
+            table.add_row(
+                f"{part.score:.2f}",
+                str(part.modality),
+                marked(name) if part is hit else "",
+                place_of(part),
+                _snippet(part),
+                style="" if part is hit else "dim",
+            )
+    return table
+
+
+def _snippet(hit: Hit | Moment) -> Text:
+    """The snippet in one line, the words that match in bold."""
+    from rich.text import Text
+
+    text = Text("".join(" " if letter.isspace() else letter for letter in hit.snippet))
+    for start, end in hit.matches:
+        text.stylize("bold", start, end)
+    return text
+
+
+def result_lines(
+    result: SearchResult, looked: Mapping[str, Any] | None = None, *, shows_weak: bool = False
+) -> Iterator[RenderableType]:
+    """A search's answer for people.
+
+    Args:
+        result: what was found.
+        looked: what was looked through (`workers.console.empty_answers`), if nothing was found.
+        shows_weak: also show weaker matches; else their number.
+    """
+    from rich.text import Text
+
+    if not result.hits:
+        yield Text(f"Nothing found{_looked(looked) if looked else ''}.")
+        return
+    strong = [hit for hit in result.hits if not hit.weak]
+    weak = [hit for hit in result.hits if hit.weak]
+    shown = [*strong, *weak] if shows_weak else strong
+    if strong:
+        yield hits_table(strong)
+    if weak and shows_weak:
+        yield hits_table(weak, "Weaker matches")
+    elif weak:
+        yield f"[dim]{'' if strong else 'Nothing stands out. '}{_weaker(len(weak))}: --weak[/]"
+    for hit in shown:
+        if hit.explanation:
+            yield _explained(hit.explanation)
+    if result.next_cursor:
+        yield f"[dim]More: --page {result.next_cursor}[/]"
+
+
+def _weaker(n: int) -> str:
+    return f"{n} weaker match{'' if n == 1 else 'es'}"
+
+
+def _looked(facts: Mapping[str, Any]) -> str:
+    """What was looked through.
+
+    >>> _looked({"store": "/s", "assets": 40, "matching_assets": 2, "modalities": ["image"],
+    ...          "score_threshold": 3.0})
+    ' among 40 assets in /s: 2 meet the filter, only image was looked for, no score reached 3'
+    """
+    matching, lowest = facts["matching_assets"], facts["score_threshold"]
+    parts = [f"{matching} meet the filter"] if matching is not None else []
+    if facts["modalities"]:
+        parts += [f"only {', '.join(facts['modalities'])} was looked for"]
+    parts += [f"no score reached {lowest:g}"] if lowest is not None else []
+    why = f": {', '.join(parts)}" if parts else ""
+    return f" among {facts['assets']} assets in {facts['store']}{why}"
+
+
+def _explained(why: Explanation) -> str:
+    """How one score came about, in one line of rich markup.
+
+    >>> from search.types import Explanation, TermScore
+    >>> term = TermScore(0, "text", 1.0, 0.42, 2.5)
+    >>> _explained(Explanation([term], 0.42, 2.5, 1, 7.1, 2, 2.5, 1))
+    '1. score 2.50: text ×1 cosine 0.420 → 2.50; by cosine place 1, by words place 2 (BM25 7.1)'
+    """
+    terms = ", ".join(
+        f"{term.modality} ×{term.weight:g} cosine {term.cosine:.3f} → {term.score:.2f}"
+        for term in why.terms
+    )
+    places = [f"by cosine place {why.dense_rank}"] if why.dense_rank else []
+    if why.lexical_score is not None:
+        places.append(f"by words place {why.lexical_rank} (BM25 {why.lexical_score:.1f})")
+    return f"{why.rank}. score {why.score:.2f}: {terms}; {', '.join(places)}"
+
+
+def latency_line(latency_s: Mapping[str, float]) -> str:
+    """Stages in milliseconds, in one line.
+
+    >>> latency_line({"search": 0.0123, "total": 0.02})
+    'search 12.3 ms · total 20.0 ms'
+    """
+    return " · ".join(f"{stage} {seconds * 1000:.1f} ms" for stage, seconds in latency_s.items())
+
+
+def report_lines(report: IngestReport, wall_s: float) -> list[str]:
+    """An ingest's summary for people, in rich markup."""
+    kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(report.segments.items()))
+    stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.stage_s.items())
+    lines = [
+        f"[bold]{report.ingested}[/] files ingested ({kinds or 'no'} segments), "
+        f"{report.unchanged} unchanged, {len(report.failures)} set aside, in {wall_s:.1f} s",
+        f"[dim]stages: {stages}[/]",
+    ]
+    lines += gone_lines(report.gone)
+    lines += [
+        f"[yellow]set aside[/] {marked(failure.uri)}: {marked(failure.reason)}"
+        for failure in report.failures
+    ]
+    return lines
+
+
+def gone_lines(gone: Mapping[str, int]) -> Iterator[str]:
+    """What is said of files that were stored and are no longer there."""
+    if n := gone.get("dropped"):
+        yield f"{n} former places of files forgotten"
+    if n := gone.get("gone"):
+        yield f"{n} gone, and found no more; --prune removes them"
+    if n := gone.get("pruned"):
+        yield f"{n} gone and removed"
+
+
+def calibration_table(found: Mapping[str, Any]) -> Table:
+    """What `calibrate` found: each kind's constants, and what they change."""
+    from rich.table import Table
+
+    headings = (
+        "kind",
+        "segments",
+        "μ",
+        "c",
+        "was μ",
+        "was c",
+        "± c",
+        "± c, languages",
+        "in the best",
+        "weak below",
+    )
+    table = Table()
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading == "kind" else "right")
+    measured = found.get("measured", {})
+    for kind, now in found["calibration"]["modalities"].items():
+        one = measured.get(kind, now)
+        before = one.get("before") or {}
+        shares = one.get("share_of_best", {})
+        table.add_row(
+            kind,
+            *(_figure(one.get("n_segments"), 0), _figure(one["mu"], 3), _figure(one["c"], 3)),
+            *(_figure(before.get(name), 3) for name in ("mu", "c")),
+            *(_half(one.get(name)) for name in ("spread", "spread_of_languages")),
+            f"{shares['before']:.0%} → {shares['after']:.0%}" if shares else "",
+            _figure(one.get("floor"), 1),
+        )
+    return table
+
+
+def _figure(value: float | None, n_digits: int) -> str:
+    return "" if value is None else f"{value:.{n_digits}f}"
+
+
+def _half(spread: float | None) -> str:
+    return "" if spread is None else f"{spread / 2:.1f}"
+
+
+def jobs_table(jobs: Sequence[JobView]) -> Table:
+    """Jobs, newest first."""
+    from datetime import datetime
+
+    from rich.table import Table
+
+    table = Table()
+    for heading in ("job", "state", "begun", "files", "done", "set aside", "left"):
+        table.add_column(heading, justify="left" if heading in ("job", "state") else "right")
+    for job in jobs:
+        begun = datetime.fromtimestamp(job.created).strftime("%d %b %H:%M")
+        left = _clock(job.left_s) if job.left_s is not None else ""
+        numbers = (job.n_files, job.n_done, job.failed)
+        state = "planner lost" if job.planner_lost else job.state
+        table.add_row(job.job_id, state, begun, *map(str, numbers), left)
+    return table
+
+
+def job_lines(job: JobView) -> list[str]:
+    """How a job stands, for people, in rich markup."""
+    rates = ", ".join(f"{kind} {n / job.seconds:.1f}/s" for kind, n in job.segments.items())
+    lost = " (its planner is gone: a worker goes on)" if job.planner_lost else ""
+    left = f", {_clock(job.left_s)} left" if job.left_s is not None else ""
+    return [
+        f"[bold]{job.job_id}[/] {job.state}{lost}: {marked(', '.join(job.paths))}",
+        f"{job.n_done} of {job.n_files} files in {_clock(job.seconds)}{left}: {job.ingested} "
+        f"ingested, {job.unchanged} unchanged, {job.failed} set aside",
+        f"{job.n_bytes / 1e6:.1f} MB, segments: {rates or 'none'}",
+        *gone_lines(job.gone),
+        f"[dim]{job.open_shards} shards open, {job.shards_at_work} of them at work[/]",
+        *_planning_lines(job),
+    ]
+
+
+def _planning_lines(job: JobView) -> list[str]:
+    """Why it does not go on."""
+    declined = job.declined if job.planner_lost else {}
+    lines = [
+        f"[yellow]{marked(name)} cannot plan it: {marked(why)}[/]" for name, why in declined.items()
+    ]
+    if job.waits_for and not job.ended:
+        lines.append(f"[yellow]waiting: {marked(job.waits_for)}[/]")
+    return [*lines, f"[red]failed: {marked(job.reason)}[/]"] if job.reason else lines
+
+
+def job_note(job: JobView) -> str:
+    """What stands behind a job's progress bar."""
+    parts = [f"{kind} {n / job.seconds:.1f}/s" for kind, n in sorted(job.segments.items())]
+    parts += [f"{job.n_bytes / 1e6:.0f} MB"]
+    parts += [f"{job.failed} set aside"] if job.failed else []
+    parts += [f"waiting: {job.waits_for}"] if job.waits_for else []
+    return " · ".join(parts)
+
+
+def progress_bar(unit: str = "files") -> Progress:
+    """A progress bar on standard error; silent where that is no terminal."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    screen = console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeElapsedColumn(),
+        TextColumn("left:"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+        console=screen,
+        disable=not screen.is_terminal,
+    )
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"

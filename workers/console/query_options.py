@@ -1,0 +1,149 @@
+"""What the command line asks for: terms with weights, and filters. Words in, values out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from encoder.errors import InputError
+from encoder.types import DOCUMENT, TEXT, Item, Modality
+from search.filters import Filter, parse_filter
+from search.types import Term
+from workers.console.weights import split_weight
+
+if TYPE_CHECKING:
+    from search.store.base import VectorStore
+
+# Pushes what is not wanted out of sight, and costs little of the rest; see docs/search.md.
+NOT_WEIGHT = 0.5
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The words of a command line: each may end in ``^`` and a weight."""
+
+    texts: Sequence[str] = ()
+    unwanted: Sequence[str] = ()
+    files: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    like: Sequence[str] = ()
+
+
+def terms_of(asked: Asked, store: VectorStore) -> list[Term]:
+    """All terms.
+
+    Raises:
+        InputError: a file is missing or of another kind.
+        MediaError: a file cannot be read.
+    """
+    terms = [_term("text", words) for words in asked.texts]
+    terms += [_term("text", words, -NOT_WEIGHT) for words in asked.unwanted]
+    terms += [_term(kind, name) for kind, names in asked.files.items() for name in names]
+    return terms + [_like(name, store) for name in asked.like]
+
+
+def _term(kind: str, words: str, default: float = 1.0) -> Term:
+    content, weight = split_weight(words)
+    signed = default if weight is None else weight if default > 0 else -weight
+    return Term(_item(kind, content), weight=signed)
+
+
+def _item(kind: str, content: str) -> Item:
+    from encoder.inputs import AudioFormat, read_argument
+
+    return read_argument(kind, content, AudioFormat()).items[0]
+
+
+def _like(words: str, store: VectorStore) -> Term:
+    """A stored asset, by its id or by a file of that content; or a file as it would be stored."""
+    name, weight = split_weight(words)
+    weight = 1.0 if weight is None else weight
+    path = Path(name).expanduser()
+    if not path.is_file():
+        return Term(asset_id=name, weight=weight)
+    from ingest import identify
+    from ingest.decode.text import read_text
+    from workers.serving.resources import ingest_config
+
+    asset = identify(path, ingest_config())
+    if store.assets([asset.asset_id]):
+        return Term(asset_id=asset.asset_id, weight=weight)
+    item = (
+        Item(TEXT, read_text(path, asset.media_type, ingest_config()))
+        if asset.modality == TEXT
+        else _item(asset.modality, str(path))
+    )
+    return Term(item, weight=weight, role=DOCUMENT)
+
+
+def filter_of(conditions: Iterable[str], tags: Iterable[str], path: str | None) -> Filter | None:
+    """All of these conditions together; None if there are none.
+
+    Args:
+        conditions: each a filter in JSON, or ``FIELD=VALUE``.
+        tags: each of which an asset has to have.
+        path: the folder, or the beginning of the path, at which it has to lie.
+
+    >>> filter_of(["language=en"], [], None)
+    Compare(field='language', operator=<Operator.EQ: 'eq'>, value='en')
+
+    Raises:
+        InputError: a condition that cannot be understood.
+    """
+    parts = [*map(_condition, conditions), *({"field": "tags", "contains": tag} for tag in tags)]
+    if path is not None:
+        parts.append({"field": "path", "prefix": str(Path(path).expanduser().absolute())})
+    if not parts:
+        return None
+    return parse_filter(parts[0] if len(parts) == 1 else {"and": parts}, "--filter")
+
+
+def _condition(text: str) -> Any:
+    if text.lstrip().startswith("{"):
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise InputError("--filter", got=f"{text!r}: {error}", wanted="JSON") from None
+    field, equals, value = text.partition("=")
+    if not equals:
+        raise InputError("--filter", got=repr(text), wanted='FIELD=VALUE or JSON: {"field": …}')
+    return {"field": field.strip(), "eq": _value(value.strip())}
+
+
+def _value(text: str) -> Any:
+    """A number, true or false where it looks like one."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, int | float) else text
+
+
+def quotas_of(parts: Iterable[str]) -> dict[Modality, int]:
+    """How many hits of each kind.
+
+    >>> quotas_of(["image=5", "audio=2"])
+    {'image': 5, 'audio': 2}
+
+    Raises:
+        InputError: not ``KIND=NUMBER``.
+    """
+    return dict(map(_quota, parts))
+
+
+def _quota(part: str) -> tuple[Modality, int]:
+    kind, _, number = part.partition("=")
+    if not number.isdecimal():
+        raise InputError("--quota", got=repr(part), wanted="KIND=NUMBER, such as image=5")
+    return Modality(kind.strip()), int(number)
+
+
+def kinds_of(text: str) -> list[Modality]:
+    """Modalities that commas part.
+
+    >>> kinds_of("image, audio")
+    ['image', 'audio']
+    """
+    return [Modality(kind.strip()) for kind in text.split(",") if kind.strip()]

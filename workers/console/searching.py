@@ -1,0 +1,54 @@
+"""A search of the command line: from its options to its answer, in plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from search import Query
+from search import as_json as result_json
+from workers.console.empty_answers import searched
+from workers.console.query_options import Asked, filter_of, kinds_of, quotas_of, terms_of
+
+if TYPE_CHECKING:
+    from search import SearchEngine
+    from search.store.base import VectorStore
+
+
+def found(asked: Mapping[str, Any], engine: SearchEngine, store: VectorStore) -> dict[str, Any]:
+    """The result as JSON (`search.types.as_json`), and what was ``searched`` if that is nothing.
+
+    Raises:
+        InputError: an option that cannot be understood.
+        MediaError: a file that cannot be read.
+    """
+    facts = facts_of(asked)
+    query = Query(terms_of(_terms(asked), store), **facts)
+    result = engine.search(query)
+    looked = {} if result.hits else {"searched": searched(store, query)}
+    return result_json(result) | looked
+
+
+def _terms(asked: Mapping[str, Any]) -> Asked:
+    texts = [" ".join(asked["words"])] if asked["words"] else []  # words that the shell split
+    files = {kind: asked[kind] for kind in ("image", "audio", "video")}
+    return Asked([*texts, *asked["text"]], asked["unwanted"], files, asked["like"])
+
+
+def facts_of(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """All of a query but its terms."""
+    return {
+        "modalities": kinds_of(asked["modality"]),
+        "limit": asked["limit"],
+        "filter": filter_of(asked["conditions"], asked["tags"], asked["path"]),
+        "quotas": quotas_of(asked["quota"]),
+        "score_threshold": asked["threshold"],
+        "group_by": "segment" if asked["segments"] else "asset",
+        "mix": asked["mix"],
+        "moments": asked["moments"],
+        "diversity": asked["diversity"],
+        "lexical": asked["lexical"],
+        "consistency": "strong" if asked["strong"] else "session",
+        "cursor": asked["page"],
+        "explain": asked["explain"],
+    }

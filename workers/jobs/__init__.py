@@ -1,0 +1,1 @@
+"""Jobs: one board, shards with leases, on Redis or in this process."""

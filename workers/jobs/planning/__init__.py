@@ -1,0 +1,1 @@
+"""From paths to shards on the queues."""

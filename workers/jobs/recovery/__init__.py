@@ -1,0 +1,1 @@
+"""What happens when a worker, a planner or a message is lost."""

@@ -1,0 +1,70 @@
+"""Send again what was lost: shards of workers that died, and messages that vanished."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+from workers.jobs.board import JobBoard
+from workers.jobs.job_types import Shard
+from workers.jobs.queues import CLASSES, PRIORITIES, queue_name
+from workers.observe import metrics
+
+logger = logging.getLogger(__name__)
+
+EVERY_S = 2.0
+_QUIET_SWEEPS = 3
+
+
+class Sweeper:
+    """Each worker's main process calls `sweep` every `EVERY_S` seconds; one of them does it."""
+
+    def __init__(self, board: JobBoard, publish: Callable[[str, str, Shard], None]) -> None:
+        self._board = board
+        self._publish = publish
+        self._seen: dict[tuple[str, str], int] = {}
+
+    def sweep(self) -> int:
+        """Send what is due or lost; how many shards that were.
+
+        A shard is due when its lease is over: its worker died, or its wait ended. It is lost when
+        nobody holds it and no message waits in any queue, for some sweeps in a row: a worker that
+        is killed between taking a message and noting it takes it along.
+        """
+        if not self._board.sweeping(EVERY_S * 0.9):
+            return 0
+        jobs = self._board.running()
+        sent = sum(self._send_due(job_id) for job_id in jobs)
+        if not jobs or self._board.depth(map(queue_name, CLASSES), PRIORITIES.values()):
+            self._seen.clear()
+            return sent
+        lost = {job_id: self._lost(job_id) for job_id in jobs}
+        return sent + sum(self._send(job_id, lost[job_id], "message_lost") for job_id in jobs)
+
+    def _send_due(self, job_id: str) -> int:
+        due = self._board.due(job_id)
+        silent = [shard_id for shard_id, held in due.items() if held]
+        waited = [shard_id for shard_id, held in due.items() if not held]
+        return self._send(job_id, silent, "lease_ended") + self._send(job_id, waited, "wait_over")
+
+    def _lost(self, job_id: str) -> list[str]:
+        idle = set(self._board.open_shards(job_id)) - self._board.leased(job_id)
+        counts = {(job_id, shard): self._seen.get((job_id, shard), 0) + 1 for shard in idle}
+        self._seen = {key: n for key, n in self._seen.items() if key[0] != job_id} | counts
+        lost = [shard for (_, shard), n in counts.items() if n >= _QUIET_SWEEPS]
+        for shard in lost:
+            del self._seen[job_id, shard]
+        return lost
+
+    def _send(self, job_id: str, shard_ids: list[str], reason: str) -> int:
+        if not shard_ids:
+            return 0
+        shards = self._board.open_shards(job_id)
+        again = [shard_id for shard_id in shard_ids if shard_id in shards]
+        for shard_id in again:
+            logger.info("shard %s of job %s is sent again: %s", shard_id, job_id, reason)
+            metrics.RESENT.labels(reason).inc()
+            # Before what has not been tried yet: it has waited already.
+            self._publish(job_id, shard_id, replace(shards[shard_id], priority=0))
+        return len(again)

@@ -1,0 +1,228 @@
+"""Run one shard of a job: claim it, keep the lease, count it once."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeAlias
+
+from billiard.exceptions import SoftTimeLimitExceeded
+
+from encoder.errors import AnymodalError, DiskError
+from search.errors import StoreError
+from workers.jobs.board import JobBoard
+from workers.jobs.job_types import Claim, Labels, Shard
+from workers.jobs.recovery import retry
+from workers.jobs.recovery.heartbeat import repeating
+from workers.observe import metrics
+from workers.pipeline.reports import IngestReport
+from workers.serving import stop_flag as stopping
+
+logger = logging.getLogger(__name__)
+
+_BEATS_PER_LEASE = 4
+_OTHERS_S = 2.0
+_OTHERS_POLL_S = 0.1
+
+
+class TooLongError(AnymodalError):
+    """A shard took longer than a task may."""
+
+
+class CrashedError(AnymodalError):
+    """A file ended the process that worked on it, again and again."""
+
+
+Forget: TypeAlias = Callable[[Sequence[str], bool], IngestReport]
+
+
+class Ingest(Protocol):
+    """What ingests files: `IngestJob.run` over the process's model and store."""
+
+    def __call__(
+        self, paths: Sequence[str], begun: Callable[[Sequence[str]], set[str]], labels: Labels
+    ) -> IngestReport:
+        """Ingest files with these labels; ``begun`` learns of contents before they are stored."""
+        ...
+
+
+@dataclass(frozen=True)
+class ShardRun:
+    """One delivery of one shard.
+
+    Args:
+        ingest: does the work.
+        reopen: opens the store anew; raises `StoreError` while it is away.
+        publish: sends a shard's message.
+        pause_s: how long to wait here for a store that is away, before the shard is given back.
+        shutdown_s: how long a shard may go on once the worker is to stop.
+        forget: forgets what is gone from folders; whether assets without a file are removed.
+    """
+
+    board: JobBoard
+    ingest: Ingest
+    reopen: Callable[[], None]
+    publish: Callable[[str, str, Shard], None]
+    pause_s: float
+    shutdown_s: float
+    forget: Forget = lambda _folders, _prune: IngestReport()
+
+    def run(self, job_id: str, shard_id: str) -> str:
+        """Do it, or leave it; what became of it, in a word.
+
+        At most one worker is at a shard: a second delivery finds the lease and goes.
+        """
+        claim = self.board.claim(job_id, shard_id)
+        if claim is None:
+            return "left"
+        if claim.taken_over:
+            metrics.LOST.inc()
+        if claim.crashes >= retry.MAX_CRASHES:
+            return self._divide(job_id, shard_id, claim.shard, _crashed(claim.crashes))
+        beating = repeating(self._beat(job_id, shard_id), self.board.lease_s / _BEATS_PER_LEASE)
+        with beating, metrics.SHARD_S.labels(claim.shard.cost).time():
+            if claim.shard.folders and not self._others_are_done(job_id, shard_id):
+                self.board.release(job_id, shard_id, _OTHERS_S, forgive=True)
+                return "waits"
+            return self._try(job_id, shard_id, claim)
+
+    def out_of_time(self, job_id: str, shard_id: str, shard: Shard, limit_s: float) -> str:
+        """The task's time is over: smaller shards may have enough of it."""
+        error = TooLongError(
+            f"The task took longer than {limit_s:.0f} s.",
+            remedy="Raise ANYMODAL_TASK_TIMEOUT_S for the workers and retry the job.",
+        )
+        return self._divide(job_id, shard_id, shard, error)
+
+    def _try(self, job_id: str, shard_id: str, claim: Claim) -> str:
+        def begun(asset_ids: Sequence[str]) -> set[str]:
+            return self.board.begun(job_id, shard_id, asset_ids)
+
+        deadline = time.monotonic() + self.pause_s
+        waits = 0
+        while True:
+            try:
+                report = self._report(claim.shard, begun)
+                counted = self._finish(job_id, shard_id, report)
+                return "done" if counted else "left"
+            except SoftTimeLimitExceeded:
+                raise
+            except Exception as error:  # noqa: BLE001 (what failed as a whole is decided on below)
+                waits += 1
+                what = retry.decide(
+                    error, waits if _is_away(error) else claim.failures + 1, random.random()
+                )
+                if isinstance(what, retry.GiveUp):
+                    return self._give_up(job_id, shard_id, claim.shard, error)
+                logger.warning("shard %s of job %s waits: %s", shard_id, job_id, error)
+                if isinstance(error, DiskError):  # another worker may have room
+                    self.board.release(job_id, shard_id, what.delay_s, forgive=True, why=str(error))
+                    return "waits"
+                can_wait = what.forgiven and time.monotonic() + what.delay_s < deadline
+                if not can_wait or not self._pause(what.delay_s):
+                    self.board.release(job_id, shard_id, what.delay_s, forgive=what.forgiven)
+                    return "waits"
+
+    def _report(self, shard: Shard, begun: Callable[[Sequence[str]], set[str]]) -> IngestReport:
+        if shard.folders:
+            return self.forget(shard.folders, shard.prune)
+        return self.ingest(shard.paths, begun, shard.labels)
+
+    def _others_are_done(self, job_id: str, shard_id: str) -> bool:
+        """Whether this is the job's last shard; those that others are at are waited for a while."""
+        deadline = time.monotonic() + _OTHERS_S
+        while others := self.board.open_shards(job_id).keys() - {shard_id}:
+            is_waiting = bool(others - self.board.leased(job_id))
+            if is_waiting or time.monotonic() > deadline or stopping.announced():
+                return False
+            time.sleep(_OTHERS_POLL_S)
+        return True
+
+    def _pause(self, delay_s: float) -> bool:
+        """Wait for the store, holding the shard, so that nothing else is taken up meanwhile."""
+        while not stopping.announced():
+            _sleep(delay_s)
+            try:
+                self.reopen()
+                return True
+            except StoreError as error:
+                if not _is_away(error):
+                    return True
+                return not stopping.announced()
+        return False
+
+    def _give_up(self, job_id: str, shard_id: str, shard: Shard, error: Exception) -> str:
+        """An error of ours says that no file is to blame; of any other one of them may be."""
+        if isinstance(error, AnymodalError):
+            return self._set_aside(job_id, shard_id, shard, error)
+        return self._divide(job_id, shard_id, shard, error)
+
+    def _divide(self, job_id: str, shard_id: str, shard: Shard, error: Exception) -> str:
+        """Find the file that is to blame: files one by one, and one alone is set aside."""
+        if len(shard.paths) <= 1:
+            return self._set_aside(job_id, shard_id, shard, error)
+        parts = {
+            f"{shard_id}.{place}": replace(shard, paths=[path])
+            for place, path in enumerate(shard.paths)
+        }
+        self.board.finish(job_id, shard_id, IngestReport(), parts)
+        for part, single in parts.items():
+            self.publish(job_id, part, single)
+        return "divided"
+
+    def _set_aside(self, job_id: str, shard_id: str, shard: Shard, error: Exception) -> str:
+        report = IngestReport()
+        for path in shard.folders or shard.paths:
+            report.fail(path, error)
+        self._finish(job_id, shard_id, report)
+        return "set aside"
+
+    def _finish(self, job_id: str, shard_id: str, report: IngestReport) -> bool:
+        counted = self.board.finish(job_id, shard_id, report)
+        if counted:
+            metrics.count(report)
+        return counted
+
+    def _beat(self, job_id: str, shard_id: str) -> Callable[[], None]:
+        stop_at: float | None = None
+
+        def beat() -> None:
+            nonlocal stop_at
+            if stopping.announced():
+                stop_at = stop_at or time.monotonic() + self.shutdown_s
+                if time.monotonic() > stop_at:
+                    self._leave(job_id, shard_id)
+            self.board.beat(job_id, shard_id)
+
+        return beat
+
+    def _leave(self, job_id: str, shard_id: str) -> None:
+        """Give the shard back and end this process, whatever it is in the middle of."""
+        try:
+            self.board.release(job_id, shard_id, 0.0, forgive=True)
+        finally:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _is_away(error: Exception) -> bool:
+    what = retry.decide(error, 1, 0.0)
+    return isinstance(what, retry.Again) and what.forgiven
+
+
+def _crashed(times: int) -> CrashedError:
+    return CrashedError(
+        f"The process that worked on it died {times} times.",
+        remedy="It may need more memory than there is, or crash a decoder: try it alone.",
+    )
+
+
+def _sleep(seconds: float) -> None:
+    """Sleep, but not on when the worker is to stop."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0 and not stopping.announced():
+        time.sleep(min(left, 0.2))

@@ -1,0 +1,142 @@
+"""Logs of a worker or a server: a line a record, text or JSON, with ids of what was under way."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from urllib.parse import unquote, urlsplit
+
+from search.query.request_id import current_request_id
+from workers.console.printable import one_line, printable, safe_json
+
+FIELDS = ("request_id", "job_id", "shard_id", "task_id", "asset_id")
+
+_under_way: ContextVar[dict[str, str] | None] = ContextVar("under_way", default=None)
+_CREDENTIALS = re.compile(r"(\w+://)[^/\s@]*@")
+
+
+@contextmanager
+def about(**ids: str) -> Iterator[None]:
+    """Say what this block works on, some of `FIELDS`; threads need a copy of the context."""
+    token = _under_way.set({**(_under_way.get() or {}), **ids})
+    try:
+        yield
+    finally:
+        _under_way.reset(token)
+
+
+class AddIds(logging.Filter):
+    """Puts the ids of what is under way into each record. Goes on a handler, not a logger."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let all pass."""
+        ids = {"request_id": request_id} if (request_id := current_request_id()) else {}
+        ids |= _under_way.get() or {}
+        data = getattr(record, "data", None)  # so Celery's main process tells of a task
+        if isinstance(data, dict) and "id" in data:
+            ids.setdefault("task_id", str(data["id"]))
+        record.ids = {field: ids[field] for field in FIELDS if field in ids}
+        return True
+
+
+class TextFormatter(logging.Formatter):
+    """``time level logger message [job_id=…]``, then the traceback, if there is one."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        super().__init__()
+        self._secrets = list(secrets)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One record."""
+        ids = "".join(f" {field}={value}" for field, value in _ids(record).items())
+        message = one_line(record.getMessage())
+        head = f"{_time(record)} {record.levelname} {record.name} {message}{ids}"
+        error = _traceback(self, record)
+        return printable(clean(f"{head}\n{error}" if error else head, self._secrets))
+
+
+class JsonFormatter(TextFormatter):
+    """One object a line: ``time, level, logger, message``, ids, and ``error`` with a traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One record."""
+        error = _traceback(self, record)
+        fields = {
+            "time": _time(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_ids(record),
+            **({"error": error} if error else {}),
+        }
+        cleaned = {name: clean(value, self._secrets) for name, value in fields.items()}
+        return safe_json(json.dumps(cleaned, ensure_ascii=False))
+
+
+def begin_task(task_id: str, args: Sequence[object]) -> None:
+    """From here on, this context works on a task; of `workers.tasks.run_shard`, on its shard."""
+    names = ("job_id", "shard_id") if len(args) == 2 else ()
+    _under_way.set({"task_id": task_id, **dict(zip(names, map(str, args), strict=False))})
+
+
+def end_task() -> None:
+    """And no longer."""
+    _under_way.set(None)
+
+
+def set_up(form: str, level: str | int, urls: Iterable[str]) -> None:
+    """Send all records of this process and of its forks to stderr.
+
+    Args:
+        form: ``text`` or ``json``.
+        level: records below it are left out. Warnings of Python are records too.
+        urls: of broker and store; their passwords never appear.
+    """
+    formatter = JsonFormatter if form == "json" else TextFormatter
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter(passwords(urls)))
+    handler.addFilter(AddIds())
+    logging.basicConfig(handlers=[handler], level=level, force=True)
+    logging.captureWarnings(True)
+
+
+def passwords(urls: Iterable[str]) -> list[str]:
+    """The passwords in these URLs, as they are written and as they are meant.
+
+    >>> passwords(["redis://me:p%40ss@host/0", "http://host:19530"])
+    ['p%40ss', 'p@ss']
+    """
+    found = [password for url in urls if (password := urlsplit(url).password)]
+    return list(dict.fromkeys(one for p in found for one in (p, unquote(p))))
+
+
+def clean(text: str, secrets: Iterable[str] = ()) -> str:
+    """A text without secrets, and without user and password in any URL.
+
+    >>> clean("redis://me:x@host/0 refused hunter2", ["hunter2"])
+    'redis://**@host/0 refused **'
+    """
+    text = _CREDENTIALS.sub(r"\1**@", text)
+    for secret in secrets:
+        text = text.replace(secret, "**")
+    return text
+
+
+def _time(record: logging.LogRecord) -> str:
+    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+    return f"{whole}.{int(record.msecs):03d}Z"
+
+
+def _ids(record: logging.LogRecord) -> dict[str, str]:
+    ids: dict[str, str] = getattr(record, "ids", {})
+    return ids
+
+
+def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+    return formatter.formatException(record.exc_info) if record.exc_info else ""

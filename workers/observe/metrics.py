@@ -1,0 +1,184 @@
+"""What a worker counts about itself; docs/observability.md explains each.
+
+With ``PROMETHEUS_MULTIPROC_DIR`` in the environment when this is first imported
+(`metrics_server` sets it), each process writes its figures into files of that folder, and the main
+process adds them up. Otherwise they stay in this process.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from billiard.process import current_process
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary, values
+from prometheus_client.multiprocess import mark_process_dead
+
+from search.histogram_bounds import ITEMS, SECONDS
+from workers.observe.metrics_server import FOLDER
+from workers.pipeline.reports import IngestReport
+
+_MAIN = "main"
+
+
+def _process_name() -> str:
+    """The place of this process in the worker's pool.
+
+    Not its number: a process that replaces another writes on in the files of the one before it,
+    so that counts go on and there are never more files than processes.
+    """
+    index = getattr(current_process(), "index", None)
+    return _MAIN if index is None else f"child{index}"
+
+
+if FOLDER in os.environ:
+    values.ValueClass = values.MultiProcessValue(_process_name)
+
+REGISTRY = CollectorRegistry()
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a metric is."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    meaning: str
+
+
+DESCRIPTIONS: list[Description] = []
+"""All metrics of a worker, in the order of the documentation."""
+
+
+def describe(
+    name: str, kind: str, labels: Sequence[str], meaning: str
+) -> tuple[str, str, Sequence[str]]:
+    """Note what a metric is; the arguments with which Prometheus makes it."""
+    DESCRIPTIONS.append(Description(name, kind, tuple(labels), meaning))
+    return name, meaning, labels
+
+
+def _counter(name: str, labels: Sequence[str], meaning: str) -> Counter:
+    return Counter(*describe(name, "counter", labels, meaning), registry=REGISTRY)
+
+
+def _histogram(
+    name: str, labels: Sequence[str], meaning: str, buckets: Sequence[float] = SECONDS
+) -> Histogram:
+    made = describe(name, "histogram", labels, meaning)
+    return Histogram(*made, registry=REGISTRY, buckets=buckets)
+
+
+TASKS = _counter(
+    "anymodal_tasks_total",
+    ["outcome"],
+    "Shards delivered to this worker, by what became of them: done, left (done or held elsewhere), "
+    "waits (tried again later), divided, set_aside, error.",
+)
+ACTIVE = Gauge(
+    *describe("anymodal_tasks_active", "gauge", [], "Shards that are being worked on."),
+    registry=REGISTRY,
+    multiprocess_mode="livesum",
+)
+SHARD_S = _histogram(
+    "anymodal_shard_seconds", ["cost"], "How long a shard was worked on, by its cost class."
+)
+LOST = _counter(
+    "anymodal_leases_lost_total",
+    [],
+    "Shards that this worker took over from one that died, or fell silent, while it held them.",
+)
+RESENT = _counter(
+    "anymodal_shards_resent_total",
+    ["reason"],
+    "Shards that this worker's sweeper sent again: lease_ended, wait_over, message_lost.",
+)
+FILES = _counter(
+    "anymodal_files_total", ["outcome"], "Files counted into jobs: ingested, unchanged, failed."
+)
+BYTES = _counter("anymodal_ingested_bytes_total", [], "The size of the files that were ingested.")
+SEGMENTS = _counter("anymodal_segments_total", ["modality"], "Segments that were stored.")
+DEAD_LETTERS = _counter(
+    "anymodal_dead_letters_total", ["error"], "Files that were set aside, by the kind of error."
+)
+STAGE_S = _histogram(
+    "anymodal_stage_seconds",
+    ["stage"],
+    "How long a stage took: decode per file, encode per batch, the others per shard.",
+)
+STORE_WRITE_S = _histogram(
+    "anymodal_store_write_seconds",
+    [],
+    "How long the store took to acknowledge the rows of a shard.",
+)
+BATCH_ITEMS = _histogram(
+    "anymodal_batch_items",
+    ["modality"],
+    "How many items ran through a tower together.",
+    ITEMS,
+)
+TOKENS = _counter(
+    "anymodal_tokens_total", [], "Tokens of text that went into the encoder, without padding."
+)
+MODEL_LOAD_S = Summary(
+    *describe(
+        "anymodal_model_load_seconds",
+        "summary",
+        ["part"],
+        "How long the model, or a tower on its first use, took to load; its count is the loads.",
+    ),
+    registry=REGISTRY,
+)
+
+
+def forget_predecessor() -> None:
+    """Say in a pool's process, before it counts, that the one in whose place it stands is dead."""
+    if FOLDER in os.environ and _process_name() != _MAIN:
+        mark_process_dead(_process_name())
+
+
+@dataclass
+class Task:
+    """A task under way."""
+
+    outcome: str = "error"
+
+
+@contextmanager
+def task() -> Iterator[Task]:
+    """Count the task of this block; it says what became of it."""
+    one = Task()
+    with ACTIVE.track_inprogress():
+        try:
+            yield one
+        finally:
+            TASKS.labels(one.outcome.replace(" ", "_")).inc()
+
+
+def count(report: IngestReport) -> None:
+    """Add what a job has counted too."""
+    FILES.labels("ingested").inc(report.ingested)
+    FILES.labels("unchanged").inc(report.unchanged)
+    FILES.labels("failed").inc(len(report.failures))
+    BYTES.inc(report.n_bytes)
+    for modality, n_segments in report.segments.items():
+        SEGMENTS.labels(modality).inc(n_segments)
+    for failure in report.failures:
+        DEAD_LETTERS.labels(failure.error).inc()
+
+
+class CountedEncoder:
+    """An `encoder.observer.EncoderObserver` that counts."""
+
+    def loaded(self, part: str, seconds: float) -> None:
+        """A part of the model was loaded."""
+        MODEL_LOAD_S.labels(part).observe(seconds)
+
+    def encoded(self, modality: str, lengths: Sequence[int]) -> None:
+        """A batch ran."""
+        BATCH_ITEMS.labels(modality).observe(len(lengths))
+        if modality == "text":
+            TOKENS.inc(sum(lengths))

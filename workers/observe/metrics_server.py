@@ -1,0 +1,76 @@
+"""The metrics of a worker's processes over HTTP."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from encoder.errors import InputError
+
+if TYPE_CHECKING:
+    from wsgiref.simple_server import WSGIServer
+
+    from prometheus_client.registry import Collector
+
+    from workers.config import Settings
+
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""Names the folder through which a main process and its children share figures."""
+
+_server: WSGIServer | None = None
+_main_pid = os.getpid()  # this is imported before the pool forks
+
+
+@contextmanager
+def serving(settings: Settings, make_collector: Callable[[], Collector]) -> Iterator[None]:
+    """Answer Prometheus on ``metrics_host:metrics_port`` from a thread until the block ends.
+
+    Enter it before anything imports `workers.observe.metrics`. The folder is a new one each time:
+    what an earlier worker counted is not this one's.
+
+    Args:
+        settings: of this worker.
+        make_collector: what is asked on top of the figures of the processes; called once the
+            folder is there, so that it may import `workers.observe.metrics`.
+
+    Raises:
+        InputError: the address cannot be taken.
+    """
+    global _server
+    if settings.metrics_port is None:
+        yield
+        return
+    with TemporaryDirectory(prefix="anymodal-metrics-") as folder:
+        os.environ[FOLDER] = folder
+        address = settings.metrics_host, settings.metrics_port
+        _server = _start(*address, folder, make_collector())
+        try:
+            yield
+        finally:
+            _server.shutdown()
+            _server.server_close()
+
+
+def leave_to_main() -> None:
+    """Close a forked child's copy of the listening socket, or it would outlive its parent."""
+    if _server is not None and os.getpid() != _main_pid:
+        _server.socket.close()
+
+
+def _start(host: str, port: int, folder: str, collector: Collector) -> WSGIServer:
+    from prometheus_client import CollectorRegistry, start_http_server
+    from prometheus_client.multiprocess import MultiProcessCollector
+
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, folder)
+    registry.register(collector)
+    try:
+        server, _ = start_http_server(port, host, registry)
+    except OSError as error:
+        raise InputError(
+            "--metrics-port", got=f"{host}:{port}, which cannot be taken: {error}", wanted="another"
+        ) from error
+    return server

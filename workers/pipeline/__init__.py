@@ -1,0 +1,1 @@
+"""From files to rows: decode, encode, write, commit, remove."""

@@ -1,0 +1,232 @@
+"""Calibrates a store: by a command, and by itself where the model ships no constants."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from encoder.errors import AnymodalError, InputError
+from encoder.types import QUERY, TEXT, Embeddings, Item, Modality
+from search.store.base import VectorStore
+from search.store.calibrated import StoredCalibration
+from search.store.calibration_facts import describe, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from encoder import MultiModalEncoder
+    from encoder.calibration.measure import Measured
+    from encoder.space import Calibration
+
+logger = logging.getLogger(__name__)
+
+LEAST_SEGMENTS = 200
+"""Of each of two modalities: then a store of a model without constants is calibrated."""
+GROWTH = 10
+"""Once a modality has so many times the segments it had, it is measured again."""
+_LOOK_EVERY_S = 60.0
+
+Told = Callable[[int, int], object]
+
+
+def calibrate(
+    encoder: MultiModalEncoder,
+    store: VectorStore,
+    told: Told = lambda _done, _rows: None,
+    *,
+    dry_run: bool = False,
+    shipped: bool = False,
+) -> dict[str, Any]:
+    """Measure, store the constants and rewrite the rows; what was found, in plain values.
+
+    A rewrite that was broken off is ended first, and nothing is measured then.
+
+    Args:
+        encoder: of the store's space.
+        store: what is calibrated.
+        told: hears how many rows of how many have been rewritten.
+        dry_run: change nothing.
+        shipped: take the model's own constants instead of measuring.
+
+    Raises:
+        InputError: the model ships no constants, or takes no text; or nothing is stored.
+        StoreError: the store fails, or somebody else calibrates it; what was done stays.
+    """
+    state = store.stored_calibration()
+    if state.former and not dry_run and not shipped:
+        found: dict[str, Any] = {"resumed": True}
+    else:
+        constants, about, found = _shipped(encoder) if shipped else _measured(encoder, store, state)
+        if not dry_run:
+            store.recalibrate(constants, about)
+    n_rows = 0 if dry_run else store.rewrite(told)
+    now = describe(store.stored_calibration(), store.calibration)
+    return {"dry_run": dry_run, "resumed": False, **found, "rows": n_rows, "calibration": now}
+
+
+def calibrate_if_due(
+    encoder: MultiModalEncoder,
+    store: VectorStore,
+    alone: Callable[[], AbstractContextManager[bool]],
+) -> bool:
+    """Calibrate the store of a model without constants if it has grown enough; whether it did.
+
+    A rewrite that was broken off goes on, whatever the model. What goes wrong is logged: the
+    files that were ingested are stored all the same.
+
+    Args:
+        encoder: of the store's space.
+        store: that was written to.
+        alone: says whether this caller is the only one to do it, and keeps others off meanwhile.
+    """
+    measures = TEXT in encoder.modalities and not encoder.space.calibration
+    try:
+        with alone() as is_alone:
+            if not is_alone or store.read_only:
+                return False
+            state = store.stored_calibration()
+            if not (state.former or (measures and is_due(state, store.sizes()))):
+                return False
+            started_s = time.monotonic()
+            found = calibrate(encoder, store)
+    except Exception as error:  # whatever it is, the files are stored
+        unexpected = not isinstance(error, AnymodalError)
+        logger.warning("the store is not calibrated: %s", error, exc_info=unexpected)
+        return False
+    kinds = found["calibration"]["modalities"].items()
+    shown = ", ".join(f"{kind} mu {one['mu']:.3f} c {one['c']:.3f}" for kind, one in kinds)
+    took_s = time.monotonic() - started_s
+    logger.info("calibrated %d rows in %.1f s: %s", found["rows"], took_s, shown)
+    return True
+
+
+def is_due(state: StoredCalibration, sizes: Mapping[Modality, int]) -> bool:
+    """Whether a store of a model without constants is to be measured."""
+    many = {kind: n for kind, n in sizes.items() if n >= LEAST_SEGMENTS}
+    if len(many) < 2:
+        return False
+    before = state.about.get("modalities", {})
+    return any(
+        str(kind) not in before or n >= GROWTH * before[str(kind)]["n_segments"]
+        for kind, n in many.items()
+    )
+
+
+class Watch:
+    """Looks after each shard whether the process's store is to be calibrated, in its turn.
+
+    Args:
+        alone: see `calibrate_if_due`.
+    """
+
+    def __init__(self, alone: Callable[[], AbstractContextManager[bool]]) -> None:
+        self._alone = alone
+        self._look_at_s = 0.0
+
+    def after_shard(self) -> None:
+        """Do it if it is due; a store that has been measured is looked at once a minute."""
+        from workers.config import Settings
+        from workers.serving import resources
+
+        if not Settings().calibrate or time.monotonic() < self._look_at_s:
+            return
+        encoder, store = resources.shared_encoder(), resources.shared_store()
+        calibrate_if_due(encoder, store, self._alone)
+        if store.calibration:
+            self._look_at_s = time.monotonic() + _LOOK_EVERY_S
+
+
+_here = Lock()
+
+
+@contextmanager
+def alone_here() -> Iterator[bool]:
+    """Whether no other thread of this process is at it."""
+    taken = _here.acquire(blocking=False)
+    try:
+        yield taken
+    finally:
+        if taken:
+            _here.release()
+
+
+def _shipped(
+    encoder: MultiModalEncoder,
+) -> tuple[Mapping[Modality, Calibration], dict[str, Any], dict[str, Any]]:
+    if not encoder.space.calibration:
+        raise InputError(
+            "--shipped", got="a model that ships no constants", wanted="anymodal calibrate alone"
+        )
+    return encoder.space.calibration, {"source": "shipped"}, {}
+
+
+def _measured(
+    encoder: MultiModalEncoder, store: VectorStore, state: StoredCalibration
+) -> tuple[Mapping[Modality, Calibration], dict[str, Any], dict[str, Any]]:
+    """Constants, what is to be stored of where they came from, and what they change."""
+    from encoder.calibration.floors import measure_floors, nonsense
+    from encoder.calibration.measure import (
+        MAX_VECTORS,
+        constants_of,
+        measure,
+        shares_of_best,
+        told_apart,
+    )
+    from encoder.calibration.queries import sample_queries
+
+    sizes = store.sizes()
+    if not sizes:
+        raise InputError("store", got="nothing stored yet", wanted="some files to measure by")
+    items = [Item(TEXT, query.text, QUERY) for query in sample_queries()]
+    queries, asked = told_apart(sample_queries(), encoder.encode_items(items))
+    samples: dict[Modality, Embeddings] = {
+        kind: store.sample(kind, MAX_VECTORS) for kind in sorted(sizes)
+    }
+    measured = measure(queries, asked, samples)
+    empty = nonsense(queries)
+    empty_items = [Item(TEXT, query.text, QUERY) for query in empty]
+    before = state.constants or encoder.space.calibration
+    constants = {**before, **constants_of(measured)}  # of what is not stored, as it was
+    floors = measure_floors(empty, encoder.encode_items(empty_items), samples, constants)
+    about = {
+        "source": "measured",
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "n_queries": len(queries),
+        "languages": sorted({query.language for query in queries}),
+        "modalities": {
+            str(kind): {**_facts(one, sizes[kind]), "floor": asdict(floors[kind])}
+            for kind, one in measured.items()
+        },
+    }
+    sets = {"before": before, "after": constants}
+    shares = {when: shares_of_best(asked, samples, one) for when, one in sets.items()}
+    found = {
+        "measured": {
+            str(kind): {
+                **plain(one.calibration),
+                "before": plain(before[kind]) if kind in before else None,
+                "by_kind": dict(one.by_kind),
+                "by_language": dict(one.by_language),
+                **_facts(one, sizes[kind]),
+                "floor": round(floors[kind].among(sizes[kind]), 3),
+                "share_of_best": {when: round(of[kind], 3) for when, of in shares.items()},
+            }
+            for kind, one in measured.items()
+        }
+    }
+    return constants, about, found
+
+
+def _facts(one: Measured, n_segments: int) -> dict[str, float]:
+    return {
+        "spread": round(one.spread, 3),
+        "spread_of_languages": round(one.spread_of_languages, 3),
+        "n_vectors": one.n_vectors,
+        "n_segments": n_segments,
+    }

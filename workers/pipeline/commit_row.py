@@ -1,0 +1,60 @@
+"""The commit row of a content: what its files, its texts and its user say of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ingest.types import Asset
+from search.types import GONE_SINCE, AssetRow
+from workers.jobs.job_types import Labels
+
+
+def commit_row(
+    copies: Sequence[Asset],
+    current: AssetRow | None,
+    *,
+    n_segments: int,
+    language: str,
+    labels: Labels,
+) -> AssetRow:
+    """The row of a content that lies at ``copies``, which is stored as ``current``, if it is.
+
+    Locations are added; those of a content that was gone are forgotten. ``modified`` is the latest
+    change of any of its files, so that the order in which copies come does not matter. Labels win
+    over what files say; those that are not given stay as they are.
+    """
+    row = current or _new(copies[0], n_segments, language)
+    if row.is_gone:  # it is back, wherever it was before
+        row = replace(row, locations=[], metadata=without_gone(row.metadata))
+    uris = [copy.uri for copy in copies]
+    known = [row.metadata, *(copy.metadata for copy in copies)]
+    modified: Labels = {"modified": latest} if (latest := max(map(_modified, known))) else {}
+    return replace(
+        row,
+        locations=list(dict.fromkeys([*row.locations, *uris])),
+        metadata={**row.metadata, **modified, **labels},
+    )
+
+
+def without_gone(metadata: Labels) -> Labels:
+    """The metadata of an asset that has a file."""
+    return {name: value for name, value in metadata.items() if name != GONE_SINCE}
+
+
+def _new(asset: Asset, n_segments: int, language: str) -> AssetRow:
+    found: Labels = {"language": language} if language else {}
+    return AssetRow(
+        asset.asset_id,
+        asset.modality,
+        asset.media_type,
+        asset.size_bytes,
+        n_segments,
+        [],
+        {**asset.metadata, **found},
+    )
+
+
+def _modified(metadata: Labels) -> float:
+    value = metadata.get("modified")
+    return float(value) if isinstance(value, int | float) else 0.0

@@ -1,0 +1,253 @@
+"""The work itself, free of Celery: files in, committed assets out."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from encoder.errors import MediaError
+from encoder.system.disk import temporary_folder
+from ingest import identify, segments
+from ingest.config import IngestConfig
+from ingest.sources.remote import identify_url, is_url
+from ingest.types import Asset
+from search.errors import StoreError
+from search.store.base import VectorStore
+from search.types import AssetRow, SegmentRow
+from workers.jobs.job_types import Labels
+from workers.observe import metrics
+from workers.pipeline.commit_row import commit_row
+from workers.pipeline.encoding import Encoding
+from workers.pipeline.reports import IngestReport
+from workers.pipeline.stage_report import WatchedReport
+from workers.pipeline.streams import decode_side_by_side
+
+if TYPE_CHECKING:
+    from encoder import MultiModalEncoder
+
+T = TypeVar("T")
+
+_commit_lock = Lock()
+
+
+@contextmanager
+def commit_alone(_asset_ids: Iterable[str]) -> Iterator[None]:
+    """Two shards of one process may hold copies of one file: their rows are merged in turn."""
+    with _commit_lock:
+        yield
+
+
+def in_chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of at most ``size`` values, streamed."""
+    iterator = iter(values)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+
+
+def no_facts(_path: str) -> Mapping[str, Any]:
+    """Nothing but the file speaks for itself."""
+    return {}
+
+
+@contextmanager
+def _place_to_fetch(paths: Sequence[str]) -> Iterator[Path]:
+    """A temporary folder for what comes from URLs; none is made where there are none."""
+    if not any(map(is_url, paths)):
+        yield Path()
+        return
+    with temporary_folder("anymodal-") as folder:
+        yield folder
+
+
+@dataclass
+class IngestJob:
+    """Ingests files with one encoder into one store.
+
+    Safe to repeat: what is stored already is not encoded again, and every write is an upsert.
+    With ``transcripts``, what is said in sounds and films is stored as text with its time; with
+    ``read_pictures``, what can be read in pictures and films, where the model reads.
+    """
+
+    encoder: MultiModalEncoder
+    store: VectorStore
+    config: IngestConfig = field(default_factory=IngestConfig)
+    batch_segments: int = 64
+    decode_threads: int = 2
+    transcripts: bool = True
+    read_pictures: bool = True
+    exclusive: Callable[[Iterable[str]], AbstractContextManager[None]] = commit_alone
+    facts_of: Callable[[str], Mapping[str, Any]] = no_facts
+    """What is known of a file besides what it says itself: tags and metadata of an upload."""
+
+    def run(
+        self,
+        paths: Sequence[str],
+        begun: Callable[[Sequence[str]], set[str]] | None = None,
+        labels: Labels | None = None,
+    ) -> IngestReport:
+        """Ingest these files; those that cannot be decoded are in the report, the rest goes on.
+
+        Args:
+            paths: the files.
+            begun: learns of the contents that are new, before they are stored, and returns those
+                of an earlier try at the same files: what that one stored counts as ingested.
+            labels: tags and metadata for these files, also for those that are stored already.
+
+        Raises:
+            StoreError: the store failed; nothing that it did not acknowledge counts as ingested.
+            DiskError: the disk of the store, or of temporary files, is full or may not be written.
+        """
+        report = WatchedReport()
+        self.store.check_writable()  # before the work that would be in vain
+        with _place_to_fetch(paths) as fetched:
+            with report.timed("identify"):
+                located = self._identify(paths, fetched, report)
+            with report.timed("lookup"):
+                stored = self.store.assets(list(located))
+                new = [copies[0] for asset_id, copies in located.items() if asset_id not in stored]
+                ours = begun([asset.asset_id for asset in new]) if begun else set()
+            encoding = self._encode(new, report)
+        with report.timed("store"):
+            self._commit(located, stored, encoding, labels or {}, report)
+        for asset_id in ours & set(stored):
+            _count_ingested_before(report, stored[asset_id], located[asset_id])
+        return report
+
+    def _identify(
+        self, paths: Sequence[str], fetched: Path, report: IngestReport
+    ) -> dict[str, list[Asset]]:
+        """Assets by id: one content may lie at several of the paths."""
+        located: dict[str, list[Asset]] = defaultdict(list)
+        for path in paths:
+            try:
+                if is_url(path):
+                    asset = identify_url(path, fetched, self.config)
+                else:
+                    asset = identify(Path(path), self.config)
+            except MediaError as error:
+                report.fail(path, error)
+            else:
+                located[asset.asset_id].append(asset)
+        return located
+
+    def _encode(self, assets: Sequence[Asset], report: IngestReport) -> Encoding:
+        encoding = Encoding(
+            self.encoder,
+            report,
+            transcripts=self.transcripts,
+            config=self.config if self.read_pictures else None,
+        )
+        batches = decode_side_by_side(
+            assets,
+            lambda asset: segments(asset, self.config),
+            threads=self.decode_threads,
+            max_waiting=self.batch_segments,
+        )
+        for steps in batches:
+            encoding.take(steps)
+        return encoding
+
+    def _commit(
+        self,
+        located: dict[str, list[Asset]],
+        stored: dict[str, AssetRow],
+        encoding: Encoding,
+        labels: Labels,
+        report: IngestReport,
+    ) -> None:
+        """Write segments, then commit rows; then take back what these files held before.
+
+        Raises:
+            StoreError: content that was stored, and so not encoded, was deleted meanwhile.
+        """
+        rows, finished = encoding.rows, encoding.finished
+        uris = [copy.uri for copies in located.values() for copy in copies]
+        before = self.store.assets_at(uris).values()
+        touched = {*located, *(row.asset_id for rows_here in before for row in rows_here)}
+        with self.exclusive(touched):
+            self.store.catch_up()
+            current = self.store.assets(list(located))
+            if gone := stored.keys() - current.keys():
+                uri = located[min(gone)][0].uri
+                raise StoreError(
+                    f"What {uri} holds was deleted from the store while this was underway.",
+                    remedy="Run the ingest again.",
+                )
+            writes = []
+            for asset_id, copies in located.items():
+                if asset_id not in stored and asset_id not in finished:
+                    continue
+                facts = {name: fact for c in copies for name, fact in self.facts_of(c.uri).items()}
+                row = commit_row(
+                    copies,
+                    current.get(asset_id),
+                    n_segments=sum(not one.row for one in rows[asset_id]),
+                    language=encoding.language_of(asset_id),
+                    labels={**labels, **facts},
+                )
+                if row != current.get(asset_id):
+                    writes.append(row)
+                _count(report, asset_id in stored, copies, rows[asset_id])
+            new_rows = [r for asset_id in finished for r in rows[asset_id]]
+            if writes:
+                with metrics.STORE_WRITE_S.time():
+                    self.store.write(writes, new_rows)
+            # A file whose new content failed keeps what it held before until that is committed.
+            here = {
+                copy.uri: asset_id
+                for asset_id, copies in located.items()
+                if asset_id in stored or asset_id in finished
+                for copy in copies
+            }
+            release(self.store, here)
+
+
+def release(store: VectorStore, uris: dict[str, str | None] | dict[str, str]) -> int:
+    """Forget what these URIs held before; assets without any location left are deleted.
+
+    Args:
+        uris: for each URI the asset that it holds now, or None if it is to hold none.
+
+    Returns:
+        How many assets lost a location.
+    """
+    changed: dict[str, AssetRow] = {}
+    for uri, rows in store.assets_at(list(uris)).items():
+        for row in rows:
+            if row.asset_id == uris[uri]:
+                continue
+            row = changed.get(row.asset_id, row)
+            kept = [location for location in row.locations if location != uri]
+            changed[row.asset_id] = replace(row, locations=kept)
+    orphans = [row.asset_id for row in changed.values() if not row.locations]
+    moved = [row for row in changed.values() if row.locations]
+    if moved:
+        store.write(moved, [])
+    if orphans:
+        store.delete(orphans)
+    return len(changed)
+
+
+def _count_ingested_before(report: IngestReport, row: AssetRow, copies: Sequence[Asset]) -> None:
+    """An earlier try at this shard stored it and could not say so."""
+    report.unchanged -= len(copies)
+    report.ingested += len(copies)
+    report.n_bytes += sum(copy.size_bytes for copy in copies)
+    report.segments.update({str(row.modality): row.n_segments})
+
+
+def _count(
+    report: IngestReport, was_stored: bool, copies: Sequence[Asset], rows: Sequence[SegmentRow]
+) -> None:
+    if was_stored:
+        report.unchanged += len(copies)
+        return
+    report.ingested += len(copies)
+    report.n_bytes += sum(copy.size_bytes for copy in copies)
+    report.segments.update(str(row.modality) for row in rows if not row.row)

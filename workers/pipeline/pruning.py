@@ -1,0 +1,174 @@
+"""After an ingest of folders: forget the places in them where stored files no longer are.
+
+Nothing is forgotten on a doubt: a folder that cannot be read, one that is empty as where a disk is
+not mounted, a file that may not be looked at. Uploads, URLs and other folders are left alone.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ingest.errors import EmptiedFolderError
+from search.filters import Compare, Operator
+from search.store.base import VectorStore
+from search.types import GONE_SINCE, AssetRow
+from workers.pipeline.commit_row import without_gone
+from workers.pipeline.ingest_job import in_chunks
+from workers.pipeline.reports import IngestReport
+from workers.pipeline.stage_report import WatchedReport
+
+_AT_ONCE = 500
+_FSTAB = Path("/etc/fstab")
+
+
+@dataclass(frozen=True)
+class GoneFiles:
+    """Looks for files that are gone.
+
+    Args:
+        store: whose rows are looked at.
+        exclusive: holds assets alone, as whoever writes their rows does.
+        is_upload: whether a location is that of an upload.
+        prune: whether assets without any location left are removed. Else they keep the last one,
+            are noted as gone and are found no more, until an ingest sees the content again.
+        fstab: tells which disks are to be mounted where.
+    """
+
+    store: VectorStore
+    exclusive: Callable[[Iterable[str]], AbstractContextManager[None]]
+    is_upload: Callable[[str], bool]
+    prune: bool
+    fstab: Path = _FSTAB
+
+    def forget(self, folders: Sequence[str]) -> IngestReport:
+        """Look through folders whose every file was just ingested.
+
+        Returns:
+            The counts, and as failures the folders that are empty though files were stored there.
+
+        Raises:
+            StoreError: the store failed; the next ingest does the rest.
+        """
+        report = WatchedReport()
+        with report.timed("gone"):
+            for folder in folders:
+                self._forget_in(Path(folder).expanduser().resolve(), report)
+        return report
+
+    def _forget_in(self, folder: Path, report: IngestReport) -> None:
+        below = f"{str(folder).rstrip('/')}/"
+        if not _is_unicode(below):  # nothing in it can be stored
+            return
+        rows = self.store.scan(Compare("path", Operator.PREFIX, below))
+        is_empty = _is_empty(folder)
+        if is_empty is None:  # it was there a moment ago
+            return
+        if is_empty:
+            if next(iter(rows), None):
+                report.fail(str(folder), _emptied(folder))
+            return
+        unmounted = tuple(f"{place}/" for place in _unmounted(self.fstab))
+        look = _Look(below, unmounted, self.is_upload)
+        for chunk in in_chunks(rows, _AT_ONCE):
+            changed = [row.asset_id for row in chunk if row.is_gone or look.dead(row)]
+            if changed:
+                self._settle(changed, look, report)
+
+    def _settle(self, asset_ids: Sequence[str], look: _Look, report: IngestReport) -> None:
+        """Look once more, at the rows of this moment: a worker may have added a place."""
+        with self.exclusive(asset_ids):
+            self.store.catch_up()
+            writes, orphans = [], []
+            for row in self.store.assets(asset_ids).values():
+                dead = look.dead(row)
+                left = [uri for uri in row.locations if uri not in dead]
+                if left:
+                    report.gone["dropped"] += len(dead)
+                    writes.append(replace(row, locations=left, metadata=without_gone(row.metadata)))
+                elif self.prune:
+                    orphans.append(row.asset_id)
+                else:
+                    report.gone["gone"] += 1
+                    writes += [] if row.is_gone else [_marked(row)]
+            if writes:
+                self.store.write(writes, [])
+            if orphans:
+                self.store.delete(orphans)
+                report.gone["pruned"] += len(orphans)
+
+
+@dataclass(frozen=True)
+class _Look:
+    below: str
+    unmounted: tuple[str, ...]
+    is_upload: Callable[[str], bool]
+
+    def dead(self, row: AssetRow) -> set[str]:
+        """The row's locations in the folder at which there is no file."""
+        return {
+            uri
+            for uri in row.locations
+            if uri.startswith(self.below)
+            and not uri.startswith(self.unmounted)
+            and not self.is_upload(uri)
+            and is_gone(uri)
+        }
+
+
+def is_gone(path: str) -> bool:
+    """Whether there is surely no file; what may not be looked at may be there."""
+    try:
+        return not stat.S_ISREG(Path(path).stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        return False
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        return bool(text.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def _marked(row: AssetRow) -> AssetRow:
+    return replace(row, metadata={**row.metadata, GONE_SINCE: round(time.time(), 3)})
+
+
+def _is_empty(folder: Path) -> bool | None:
+    """None if it cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return next(entries, None) is None
+    except OSError:
+        return None
+
+
+def _emptied(folder: Path) -> EmptiedFolderError:
+    return EmptiedFolderError(
+        f"{folder} is empty, though files in it are stored, so nothing of it was forgotten.",
+        remedy=f"Mount its disk; or, if the files are gone for good: anymodal delete {folder}",
+    )
+
+
+def _unmounted(fstab: Path) -> list[str]:
+    """Where disks belong that are not mounted."""
+    try:
+        lines = fstab.read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+    fields = [line.split() for line in lines if not line.lstrip().startswith("#")]
+    # Spaces are written in octal there.
+    places = [field[1].replace("\\040", " ") for field in fields if len(field) > 1]
+    return [
+        place.rstrip("/")
+        for place in places
+        if place.startswith("/") and place != "/" and not os.path.ismount(place)
+    ]

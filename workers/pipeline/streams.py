@@ -1,0 +1,111 @@
+"""Decode several assets side by side into one bounded stream of batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass
+from queue import Empty, Full, Queue
+from threading import Event
+from time import perf_counter
+
+from encoder.errors import MediaError
+from ingest.types import Asset, Segment
+from workers.observe.logs import about
+from workers.observe.tracing import span
+
+Decode = Callable[[Asset], Iterable[Segment]]
+_POLL_S = 0.1
+_LEAST_STEPS = 16
+"""Fewer texts would not fill a run of their network."""
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """One step of decoding an asset: a segment, an error that ends it, or (neither) its end."""
+
+    asset: Asset
+    segment: Segment | None = None
+    error: MediaError | None = None
+    busy_s: float = 0.0
+
+
+def decode_side_by_side(
+    assets: Sequence[Asset], decode: Decode, *, threads: int, max_waiting: int
+) -> Iterator[list[Decoded]]:
+    """Decode assets in threads, ahead of whoever takes the batches.
+
+    Each asset ends with a `Decoded` that holds no segment. An exception that is no `MediaError`
+    is raised here.
+
+    Args:
+        assets: what to decode.
+        decode: an asset's segments.
+        threads: how many assets are decoded at a time.
+        max_waiting: how many steps may wait, so that memory stays flat, and the most in a batch.
+
+    Yields:
+        what has come, a few steps at least: a long film is not waited for to its end.
+    """
+    queue: Queue[Decoded] = Queue(max_waiting)
+    stop = Event()
+    with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
+        futures = [
+            pool.submit(copy_context().run, _decode_into, queue, stop, asset, decode)
+            for asset in assets
+        ]
+        n_open = len(assets)
+        try:
+            while n_open:
+                batch: list[Decoded] = []
+                while n_open and len(batch) < max_waiting:
+                    try:
+                        step = queue.get(len(batch) < _LEAST_STEPS, _POLL_S)
+                    except Empty:
+                        if len(batch) >= _LEAST_STEPS:
+                            break
+                        _raise_crash(futures)
+                        continue
+                    n_open -= step.segment is None
+                    batch.append(step)
+                yield batch
+        finally:
+            # The consumer may leave early (an error, Ctrl-C): release threads that wait to put.
+            stop.set()
+
+
+def _decode_into(queue: Queue[Decoded], stop: Event, asset: Asset, decode: Decode) -> None:
+    started = perf_counter()
+    waited_s = 0.0
+    last = Decoded(asset)
+    try:
+        with about(asset_id=asset.asset_id), span("decode", asset_id=asset.asset_id):
+            for segment in decode(asset):
+                waited_s += _put(queue, stop, Decoded(asset, segment))
+                if stop.is_set():
+                    return
+    except MediaError as error:
+        last = Decoded(asset, error=error)
+    busy_s = perf_counter() - started - waited_s
+    _put(queue, stop, Decoded(asset, error=last.error, busy_s=busy_s))
+
+
+def _put(queue: Queue[Decoded], stop: Event, step: Decoded) -> float:
+    """Put unless stopped; the seconds that it waited."""
+    started = perf_counter()
+    while not stop.is_set():
+        try:
+            queue.put(step, timeout=_POLL_S)
+            break
+        except Full:
+            continue
+    return perf_counter() - started
+
+
+def _raise_crash(futures: Sequence[object]) -> None:
+    from concurrent.futures import Future
+
+    for future in futures:
+        if isinstance(future, Future) and future.done():
+            future.result()

@@ -1,0 +1,100 @@
+"""Asks a server beside this process. Imports little: a search is to take a tenth of a second."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from encoder import errors
+from search import errors as search_errors
+from workers.environment import store_setting
+from workers.serving.beside.place import attach, is_mine, socket_path
+
+Parse = Callable[[str], Any]
+
+
+class Answers:
+    """What a server tells, object by object, until it is done.
+
+    Iterating raises the error that the server met, as if it had been met here.
+    """
+
+    def __init__(self, peer: socket.socket, parse: Parse) -> None:
+        self._peer = peer
+        self._parse = parse
+
+    def stop(self) -> None:
+        """Ask for no more than what is under way; safe in a handler of a signal."""
+        self._peer.sendall(b"\n")
+
+    def __iter__(self) -> Iterator[Any]:
+        ended = False
+        with self._peer, self._peer.makefile("r", encoding="utf-8", newline="\n") as lines:
+            for line in lines:
+                if line.startswith('{"error"'):
+                    raise _error(json.loads(line)["error"])
+                if ended := line == "{}\n":
+                    break
+                yield self._parse(line)
+        if not ended:
+            raise search_errors.StoreUnavailableError(
+                "The server beside this command ended before it was done.",
+                remedy="What was stored stays; run the command again.",
+            )
+
+
+def ask(command: str, request: Mapping[str, Any], parse: Parse = json.loads) -> Answers | None:
+    """Have a server of this user do a command on the store of the settings.
+
+    Args:
+        command: of `workers.serving.beside.commands`.
+        request: what it takes, for JSON.
+        parse: reads an answer.
+
+    Returns:
+        None if no server is there, or none that does such a command.
+    """
+    peer = _connected()
+    if peer is None:
+        return None
+    model = os.environ.get("ANYMODAL_ENCODER__MODEL")
+    asked = {"command": command, "model": model, "request": request}
+    try:
+        peer.sendall(json.dumps(asked).encode() + b"\n")
+        taken = peer.recv(2) == b"+\n"
+    except OSError:  # it is ending
+        taken = False
+    if not taken:
+        peer.close()
+    return Answers(peer, parse) if taken else None
+
+
+def _connected() -> socket.socket | None:
+    path = socket_path(store_setting())
+    if path is None or not path.exists():
+        return None
+    peer = socket.socket(socket.AF_UNIX)
+    try:
+        attach(peer.connect, path)
+    except OSError:  # left behind by a server that was killed, or another user's
+        peer.close()
+        return None
+    if is_mine(peer):
+        return peer
+    peer.close()
+    return None
+
+
+def _error(facts: Mapping[str, Any]) -> errors.AnymodalError:
+    """The error of the tree again, of its own class where that takes a problem and a remedy."""
+    if "argument" in facts:
+        return errors.InputError(facts["argument"], got=facts["got"], wanted=facts["wanted"])
+    name = facts["type"]
+    kinds = {**vars(errors), **vars(search_errors)}
+    error: errors.AnymodalError = kinds.get(name, errors.AnymodalError)(
+        facts["problem"], facts["remedy"]
+    )
+    return error

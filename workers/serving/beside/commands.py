@@ -1,0 +1,92 @@
+"""What a server does for commands beside it: the same that they do on their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from queue import SimpleQueue
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from search.engine import SearchEngine
+from workers.config import Settings
+from workers.serving import resources
+from workers.serving.beside.server import Command
+
+if TYPE_CHECKING:
+    from workers.pipeline.reports import IngestReport
+
+
+Told: TypeAlias = SimpleQueue[Mapping[str, Any] | BaseException | None]
+"""What a thread tells, the error that ended it, and None when it is done."""
+
+
+def commands_of(engine: SearchEngine) -> dict[str, Command]:
+    """By name; without a worker in this process, it does not ingest."""
+
+    def search(request: Mapping[str, Any], _stop: Event) -> Iterator[Mapping[str, Any]]:
+        from workers.console.searching import found
+
+        yield found(request, engine, resources.shared_store())
+
+    commands = {"search": search, "delete": _delete, "calibrate": _calibrate}
+    return commands | ({"ingest": _ingest} if Settings().broker.startswith("memory:") else {})
+
+
+def _delete(request: Mapping[str, Any], _stop: Event) -> Iterator[Mapping[str, Any]]:
+    from workers.pipeline.removal import remove
+    from workers.serving.data_folder import shared_uploads
+
+    for target in request["targets"]:
+        yield {"removed": remove(resources.shared_store(), target, shared_uploads())}
+
+
+def _calibrate(request: Mapping[str, Any], _stop: Event) -> Iterator[Mapping[str, Any]]:
+    """``done`` of ``rows`` from time to time, then what was found."""
+    from workers.pipeline.calibration import calibrate
+
+    told: Told = SimpleQueue()
+
+    def show(n_done: int, n_rows: int) -> None:
+        told.put({"done": n_done, "rows": n_rows})
+
+    def measured() -> None:
+        encoder, store = resources.shared_encoder(), resources.shared_store()
+        told.put(calibrate(encoder, store, show, **request))
+
+    Thread(target=_run, args=(measured, told), daemon=True).start()
+    yield from _until_done(told)
+
+
+def _ingest(request: Mapping[str, Any], stop: Event) -> Iterator[Mapping[str, Any]]:
+    """``total`` first, then ``report`` (`IngestReport.as_json`) of each shard as it ends."""
+    from workers.console.ingesting import Ingest
+
+    told: Told = SimpleQueue()
+
+    def show(report: IngestReport) -> None:
+        told.put({"report": report.as_json()})
+
+    job = Ingest(**request)
+    work = Thread(target=_run, args=(lambda: job.run(show, stop.is_set), told), daemon=True)
+    yield {"total": job.n_files()}
+    work.start()
+    yield from _until_done(told)
+    if stop.is_set():
+        yield {"stopped": True}
+
+
+def _until_done(told: Told) -> Iterator[Mapping[str, Any]]:
+    """What `_run` tells; raises what it ended with."""
+    while (one := told.get()) is not None:
+        if isinstance(one, BaseException):
+            raise one
+        yield one
+
+
+def _run(work: Callable[[], None], told: Told) -> None:
+    try:
+        work()
+    except BaseException as error:  # noqa: BLE001 (raised again by who listens)
+        told.put(error)
+    else:
+        told.put(None)

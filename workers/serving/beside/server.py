@@ -1,0 +1,151 @@
+"""Listens for commands of the same user, each in a thread. Started by `anymodal serve`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from io import BufferedRWPair
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+from encoder.errors import AnymodalError, InputError
+from encoder.models.spec import stands_for
+from workers.serving.beside.place import attach, is_mine
+
+logger = logging.getLogger(__name__)
+
+Command = Callable[[Mapping[str, Any], Event], Iterator[Mapping[str, Any]]]
+"""Does a request until the event says stop; yields what to tell."""
+
+_MAX_REQUEST_BYTES = 2**24
+
+
+@contextmanager
+def listening(path: Path, commands: Mapping[str, Command], model: str) -> Iterator[None]:
+    """Answer until the block ends. A socket that a killed server left is replaced.
+
+    Args:
+        path: made for this user alone.
+        commands: by name.
+        model: what this server encodes with; who wants another is refused.
+    """
+    listener = socket.socket(socket.AF_UNIX)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    before = os.umask(0o177)
+    try:
+        attach(listener.bind, path)
+    finally:
+        os.umask(before)
+    made = path.stat().st_ino
+    listener.listen(16)
+    desk = _Desk(commands, model)
+    Thread(target=desk.accept, args=(listener,), name="commands", daemon=True).start()
+    try:
+        yield
+    finally:
+        desk.stop()
+        with suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)  # ends `accept`
+        listener.close()
+        with suppress(FileNotFoundError):
+            if path.stat().st_ino == made:  # not that of a server which came after
+                path.unlink()
+        for thread in desk.threads:
+            thread.join()
+
+
+class _Desk:
+    def __init__(self, commands: Mapping[str, Command], model: str) -> None:
+        self._commands = commands
+        self._model = model
+        self._is_stopping = False
+        self._under_way: set[Event] = set()
+        self.threads: list[Thread] = []
+
+    def stop(self) -> None:
+        """Begin nothing more, and end what is under way early."""
+        self._is_stopping = True
+        for stop in list(self._under_way):
+            stop.set()
+
+    def accept(self, listener: socket.socket) -> None:
+        """Until the listener is closed."""
+        while True:
+            try:
+                peer, _ = listener.accept()
+            except OSError:
+                return
+            if not is_mine(peer):
+                peer.close()
+                continue
+            thread = Thread(target=self._serve, args=(peer,), name="command", daemon=True)
+            self.threads = [one for one in self.threads if one.is_alive()] + [thread]
+            thread.start()
+
+    def _serve(self, peer: socket.socket) -> None:
+        with peer, peer.makefile("rwb") as stream, suppress(OSError):
+            asked = json.loads(stream.readline(_MAX_REQUEST_BYTES) or "{}")
+            command = self._commands.get(asked.get("command", ""))
+            if command is None or self._is_stopping:
+                stream.write(b"-\n")
+                return
+            stream.write(b"+\n")
+            stream.flush()
+            stop = Event()
+            self._under_way.add(stop)
+            Thread(target=_watch, args=(stream, stop), daemon=True).start()
+            try:
+                self._answer(command, asked, stream, stop)
+            finally:
+                self._under_way.discard(stop)
+                with suppress(OSError):
+                    peer.shutdown(socket.SHUT_RDWR)  # ends `_watch`
+
+    def _answer(
+        self, command: Command, asked: Mapping[str, Any], stream: BufferedRWPair, stop: Event
+    ) -> None:
+        try:
+            self._check_model(asked.get("model"))
+            for told in command(asked["request"], stop):
+                _tell(stream, told)
+            _tell(stream, {})
+        except AnymodalError as error:
+            _tell(stream, {"error": _facts(error)})
+        except OSError:
+            raise  # whoever asked has gone
+        except Exception:
+            logger.exception("a command failed")
+            failure = {"type": "", "problem": "The server failed.", "remedy": "Its log tells why."}
+            _tell(stream, {"error": failure})
+
+    def _check_model(self, wanted: str | None) -> None:
+        if wanted and not stands_for(wanted, self._model):
+            raise InputError(
+                "--model",
+                got=f"{wanted}, while a server with {self._model} holds the store",
+                wanted="the same model, or that the server is stopped",
+            )
+
+
+def _watch(stream: BufferedRWPair, stop: Event) -> None:
+    """A line asks to stop, as does hanging up."""
+    with suppress(OSError, ValueError):
+        stream.readline()
+    stop.set()
+
+
+def _tell(stream: BufferedRWPair, facts: Mapping[str, Any]) -> None:
+    stream.write(json.dumps(facts).encode() + b"\n")
+    stream.flush()
+
+
+def _facts(error: AnymodalError) -> dict[str, str]:
+    if isinstance(error, InputError):
+        return {"argument": error.argument, "got": error.got, "wanted": error.wanted}
+    return {"type": type(error).__name__, "problem": error.problem, "remedy": error.remedy}

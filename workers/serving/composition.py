@@ -1,0 +1,187 @@
+"""Composes the API: engine, store, decoders, uploads and jobs."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from threading import Event
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from encoder.media.image import webp_bytes
+from encoder.types import AUDIO, IMAGE, QUERY, TEXT, Item, Waveform
+from search.api.access.auth import access_for
+from search.api.access.keys import KeyRing
+from search.api.access.sessions import Sessions
+from search.api.config import ApiConfig
+from search.api.middleware.bounded_threads import Workbench
+from search.api.middleware.metrics import Metrics
+from search.api.services import Services
+from search.api.uploads import UploadFolder, adoption
+from search.batching.embedding_cache import CachedEncoder
+from search.batching.encoder import BatchingEncoder
+from search.batching.greenlet_rounds import RoundExecutor
+from search.batching.lru import ByteCache
+from search.engine import SearchEngine
+from search.latency import LatencyTracker
+from search.query.terms import ItemEncoder
+from workers.config import Settings
+from workers.jobs.local import LocalJobs
+from workers.jobs.messages import shared_board
+from workers.jobs.redis import SharedJobs
+from workers.pipeline.ingest_job import commit_alone
+from workers.serving import resources
+from workers.serving.data_folder import keys_path, sessions_path, shared_uploads
+from workers.serving.query_media import QueryDecoder, query_config
+
+if TYPE_CHECKING:
+    from encoder import MultiModalEncoder
+    from search.store.base import VectorStore
+
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def services(config: ApiConfig) -> Iterator[Services]:
+    """Open model and store once for this process, warm; close them afterwards."""
+    access = access_for(config, KeyRing(keys_path(config)))
+    metrics = Metrics()
+    with ExitStack() as stack:
+        stack.callback(resources.close)
+        model, store = resources.shared_encoder(), resources.shared_store()
+        encoder = query_encoder(model, config, metrics)
+        files = resources.ingest_config()
+        limits = query_config(files, max_bytes=config.max_query_bytes, max_s=config.max_query_s)
+        decoder = QueryDecoder(limits, files)
+        warm_up(model, decoder)
+        uploads = shared_uploads()
+        jobs = stack.enter_context(_jobs(uploads))
+        if not store.read_only:
+            uploads.sweep()
+            adoption.sweep(uploads.root)
+            _adopt(uploads, store)
+            if isinstance(jobs, LocalJobs):
+                jobs.resume(store)
+        short = RoundExecutor(
+            max_requests=config.batch_items, wait_s=config.batch_wait_ms / 1000, name="short"
+        )
+        workbench = Workbench(config.threads, config.queue, config.timeout_s, short)
+        stack.callback(workbench.close)
+        metrics.watch("anymodal_requests_taken", "Requests at work or waiting.", workbench.taken)
+        stack.enter_context(frozen())
+        yield Services(
+            config=config,
+            access=access,
+            sessions=Sessions(sessions_path(), config.session_s),
+            engine=SearchEngine(encoder, store),
+            encoder=encoder,
+            store=store,
+            decoder=decoder,
+            workbench=workbench,
+            latency=LatencyTracker(),
+            metrics=metrics,
+            uploads=uploads,
+            jobs=jobs,
+            thumbnails=ByteCache(config.thumbnail_cache_bytes, len),
+            stopping=Event(),
+            tokens=model,
+            warm=lambda: warm_up(model, None),
+            modalities=sorted(map(str, model.modalities)),
+            model=model.model,
+        )
+
+
+@contextmanager
+def beside(parts: Services) -> Iterator[None]:
+    """Do what commands of this user ask for on the same store, until the block ends."""
+    from workers.serving.beside.commands import commands_of
+    from workers.serving.beside.place import socket_path
+    from workers.serving.beside.server import listening
+
+    path = socket_path(Settings().store)
+    with ExitStack() as stack:
+        try:
+            if path is not None:
+                commands = commands_of(parts.engine)
+                stack.enter_context(listening(path, commands, parts.model))
+        except OSError as error:  # a store that is only read
+            logger.warning("commands beside this server cannot use it: %s", error)
+        yield
+
+
+def _adopt(uploads: UploadFolder, store: VectorStore) -> None:
+    """On a broker, what was uploaded and is not stored yet is a job there."""
+    if Settings().broker.startswith("memory:"):
+        adoption.adopt(uploads, store, commit_alone, unfinished=True)
+    else:
+        adoption.adopt(uploads, store, shared_board().exclusive, unfinished=False)
+
+
+@contextmanager
+def frozen() -> Iterator[None]:
+    """Leave to the garbage collector only what requests make, until the block ends.
+
+    To look through all that was imported takes 110 ms, during which every request waits, and is
+    done once in some hundred requests.
+    """
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+def query_encoder(encoder: ItemEncoder, config: ApiConfig, metrics: Metrics) -> CachedEncoder:
+    """Encodes queries: from memory, or together with those that come at the same time."""
+    batching = BatchingEncoder(
+        encoder,
+        max_items=config.batch_items,
+        wait_s=config.batch_wait_ms / 1000,
+        observe=metrics.encoded,
+    )
+    cached = CachedEncoder(batching, config.embedding_cache_bytes)
+    metrics.watch(
+        "anymodal_query_cache_hits", "Queries whose embedding was known.", lambda: cached.cache.hits
+    )
+    metrics.watch(
+        "anymodal_query_cache_misses", "Queries that were encoded.", lambda: cached.cache.misses
+    )
+    return cached
+
+
+def warm_up(encoder: MultiModalEncoder, decoder: QueryDecoder | None) -> None:
+    """Load what the first query would wait for; without a decoder, the model alone says a word."""
+    encoder.encode_items([Item(TEXT, "ready", QUERY)])
+    if decoder is None:
+        return
+    black = np.zeros((64, 64, 3), np.uint8)
+    silence = Waveform(np.zeros(44_100, np.float32), 44_100)
+    for modality, content in ((IMAGE, black), (AUDIO, silence)):
+        if modality in encoder.modalities:
+            encoder.encode_items([Item(modality, content, QUERY)])
+    decoder.decode(IMAGE, webp_bytes(black, 64), "warm-up")
+
+
+@contextmanager
+def _jobs(uploads: UploadFolder) -> Iterator[LocalJobs | SharedJobs]:
+    """On the broker, or by a worker in this process."""
+    with ExitStack() as stack:
+        made: LocalJobs | SharedJobs
+        if Settings().broker.startswith("memory:"):
+            from workers.serving.embedded import embedded_worker
+
+            stack.enter_context(embedded_worker())
+            made = LocalJobs(uploads)
+        else:
+            from workers.jobs.broker import check_broker
+            from workers.jobs.messages import impatient_board
+
+            check_broker()
+            made = SharedJobs(impatient_board(), uploads)
+        stack.callback(made.close)
+        yield made

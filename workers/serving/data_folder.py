@@ -1,0 +1,52 @@
+"""Where uploads and keys lie: beside the embedded store, in the data folder."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import weakref
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING
+
+from search.api.uploads import UploadFolder
+from search.store.open import default_folder, store_name
+from workers.config import Settings
+
+if TYPE_CHECKING:
+    from search.api.config import ApiConfig
+
+_KEY_DIGITS = 16
+
+
+def keys_path(config: ApiConfig) -> Path:
+    """``ANYMODAL_API__KEYS_FILE``, or ``keys.json`` in the data folder."""
+    return config.keys_file or default_folder().parent / "keys.json"
+
+
+def sessions_path() -> Path:
+    """Where sessions of browsers are kept, which all API processes of a service share."""
+    return default_folder().parent / "sessions.json"
+
+
+@cache
+def shared_uploads() -> UploadFolder:
+    """The uploads of the process's store, in the data folder; those of ``memory:`` end with it."""
+    uri = Settings().store
+    if uri == "memory:":
+        return _Passing()
+    # Rows name files by their real path, so that a data folder behind a link is followed here.
+    root = (default_folder().parent / "uploads").resolve()
+    name = store_name(uri)
+    key = hashlib.sha256(name.encode()).hexdigest()[:_KEY_DIGITS]
+    return UploadFolder(root / key, root, name)
+
+
+class _Passing(UploadFolder):
+    """Uploads that are removed once nobody holds this object, or at the end of the process."""
+
+    def __init__(self) -> None:
+        folder = Path(mkdtemp(prefix="anymodal-uploads-")).resolve()
+        super().__init__(folder)
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)

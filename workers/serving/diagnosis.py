@@ -1,0 +1,151 @@
+"""What `anymodal doctor` finds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from encoder.errors import AnymodalError
+from workers.config import Settings
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is known about a part: ``text`` for people, ``facts`` for programs."""
+
+    part: str
+    ok: bool
+    text: str
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def diagnose() -> list[Finding]:
+    """Look at each part; one that fails does not hide the others."""
+    return [_look(part, look) for part, look in _PARTS.items()]
+
+
+def _look(part: str, look: Callable[[], tuple[str, dict[str, Any]]]) -> Finding:
+    try:
+        text, facts = look()
+    except AnymodalError as error:
+        return Finding(part, False, str(error))
+    return Finding(part, True, text, facts)
+
+
+def _model() -> tuple[str, dict[str, Any]]:
+    from workers.serving import resources
+
+    encoder = resources.shared_encoder()
+    space, name = encoder.space, encoder.model
+    facts = {
+        "model": name,
+        "space": space.fingerprint,
+        "embed_dim": space.embed_dim,
+        "identity": dict(space.identity),
+    }
+    return f"{name}: space {space.fingerprint}, {space.embed_dim} dimensions", facts
+
+
+def _store() -> tuple[str, dict[str, Any]]:
+    from search.errors import StoreMissingError
+    from search.store.lite.shared import served
+    from search.store.milvus.link import without_password
+    from search.store.open import store_target
+    from workers.serving import resources
+
+    asked = Settings().store
+    target = None if asked == "memory:" else store_target(asked)
+    server = served(target) if isinstance(target, Path) else None
+    shown = without_password(str(target or asked))
+    try:
+        n_assets = resources.existing_store().count()
+    except StoreMissingError:
+        return f"{shown}: nothing stored yet", {"store": shown, "assets": 0}
+    finally:
+        resources.forget_store()
+    how = f", served at {server.uri} by process {server.pid}" if server else ""
+    facts = {"store": shown, "assets": n_assets, "served_at": server.uri if server else None}
+    return f"{shown}{how}: {n_assets} assets of this space", facts
+
+
+def _calibration() -> tuple[str, dict[str, Any]]:
+    from search.errors import StoreMissingError
+    from search.store.calibration_facts import describe
+    from workers.serving import resources
+
+    try:
+        store = resources.existing_store()
+        shipped = resources.shared_encoder().space.calibration
+        facts = describe(store.stored_calibration(), store.calibration or shipped)
+    except StoreMissingError:
+        return "nothing stored yet", {}
+    finally:
+        resources.forget_store()
+    return _told(facts), facts
+
+
+def _told(calibration: dict[str, Any]) -> str:
+    """One line: where the constants came from, and each kind's."""
+    kinds = [
+        f"{kind} μ {one['mu']:.3f} c {one['c']:.3f}"
+        + (f" ± {one['spread'] / 2:.1f} c" if one["spread"] is not None else "")
+        for kind, one in calibration["modalities"].items()
+    ]
+    when = f" {calibration['measured_at']}" if calibration["measured_at"] else ""
+    left = "; a rewrite was not ended: anymodal calibrate" if calibration["is_rewriting"] else ""
+    source = {"none": "not calibrated"}.get(calibration["source"], calibration["source"])
+    return f"{source}{when}{': ' if kinds else ''}{', '.join(kinds)}{left}"
+
+
+def _broker() -> tuple[str, dict[str, Any]]:
+    from search.store.milvus.link import without_password
+    from workers.jobs.broker import check_broker
+    from workers.jobs.messages import shared_board
+    from workers.jobs.queues import CLASSES, PRIORITIES, queue_name
+
+    url = Settings().broker
+    if url.startswith("memory:"):
+        return "none: `anymodal ingest` works in its own process", {"broker": None}
+    check_broker()
+    waiting = {
+        kind: shared_board().depth([queue_name(kind)], PRIORITIES.values()) for kind in CLASSES
+    }
+    running = shared_board().running()
+    shown = without_password(url)
+    queues = ", ".join(f"{n} {kind}" for kind, n in waiting.items())
+    facts = {"broker": shown, "waiting_shards": waiting, "running_jobs": running}
+    return f"{shown}: {len(running)} jobs running; shards waiting: {queues}", facts
+
+
+def _workers() -> tuple[str, dict[str, Any]]:
+    from workers.app import app
+    from workers.jobs.broker import BrokerError, check_broker
+
+    if Settings().broker.startswith("memory:"):
+        return "none needed", {"workers": []}
+    check_broker()
+    names = sorted(name for answer in app.control.ping(timeout=2.0) for name in answer)
+    if not names:
+        raise BrokerError("No worker answers.", "Start one: anymodal worker --broker URL.")
+    return ", ".join(names), {"workers": names}
+
+
+def _process() -> tuple[str, dict[str, Any]]:
+    from importlib.metadata import version
+
+    cpus = len(os.sched_getaffinity(0))
+    facts = {"version": version("anymodal"), "cpus": cpus}
+    return f"anymodal {facts['version']}, {cpus} CPUs", facts
+
+
+_PARTS: dict[str, Callable[[], tuple[str, dict[str, Any]]]] = {
+    "anymodal": _process,
+    "model": _model,
+    "store": _store,
+    "calibration": _calibration,
+    "broker": _broker,
+    "workers": _workers,
+}

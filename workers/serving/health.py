@@ -1,0 +1,33 @@
+"""Whether this container's role is ready: HEALTHCHECK runs ``python -m workers.serving.health``.
+
+The API says so itself. A worker's figures say whether its broker answers.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from urllib.error import URLError
+from urllib.request import urlopen
+
+_TIMEOUT_S = 8.0
+_BROKER_AWAY = "anymodal_broker_up 0.0"
+
+
+def problem_at(url: str) -> str:
+    """Why what answers at a URL is not ready; nothing if it is."""
+    try:
+        with urlopen(url, timeout=_TIMEOUT_S) as answer:
+            lines = answer.read().decode().splitlines()
+    except (URLError, OSError) as error:
+        return f"{url}: {error}"
+    return f"{url}: the broker does not answer" if _BROKER_AWAY in lines else ""
+
+
+def main() -> None:
+    """Ask ``ANYMODAL_HEALTH_URL``; ends with 1, and the reason, if it is not ready."""
+    sys.exit(problem_at(os.environ["ANYMODAL_HEALTH_URL"]) or 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""Query media, decoded in ingest's child processes and within limits of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from encoder.errors import MediaError, UnsupportedMediaError
+from encoder.media.formats import is_sequence
+from encoder.system.disk import temporary_folder, writing
+from encoder.types import AUDIO, IMAGE, Clip, Item, Modality, Waveform
+from ingest import Asset, IngestConfig, Segment, identify, picture, segments
+
+
+@dataclass(frozen=True)
+class QueryDecoder:
+    """Implements `search.api.ports.Decoder`. Safe to use from threads.
+
+    Args:
+        config: how query media are decoded.
+        files: how stored files are decoded.
+        max_frames: how many frames of a film are kept.
+    """
+
+    config: IngestConfig
+    files: IngestConfig
+    max_frames: int = 16
+
+    def decode(self, modality: Modality, data: bytes, label: str) -> Item:
+        """A whole picture, sound or film in memory; ``label`` stands for its name.
+
+        Of a sequence of pictures that is sent as a picture, the first.
+
+        Raises:
+            MediaError: not of this modality, corrupt, or over a limit.
+            DiskError: there is no room for a temporary file.
+        """
+        # A file, since a decoder process is given a name and not a gigabyte over a pipe.
+        with temporary_folder("anymodal-query-") as folder:
+            file = folder / "query"
+            with writing(file):
+                file.write_bytes(data)
+            try:
+                asset = identify(file, self.config)
+                if modality == IMAGE and is_sequence(asset.media_type):
+                    return Item(IMAGE, picture(asset, 0.0, self.config).content)
+                _check_kind(asset, modality, label)
+                return Item(modality, self._content(asset))
+            except MediaError as error:
+                raise _renamed(error, str(file), label) from None
+
+    def picture(self, path: Path, modality: Modality, at_s: float, size: int) -> bytes:
+        """A small WebP of a picture, or of a film at a time.
+
+        Raises:
+            MediaError: it cannot be decoded.
+        """
+        from encoder.media.image import webp_bytes
+
+        asset = Asset(path.name, str(path), modality, "", 0)
+        try:
+            rgb = picture(asset, at_s, self.files).content
+        except MediaError as error:
+            raise _renamed(error, str(path), path.name) from None
+        return webp_bytes(rgb, size)
+
+    def charset(self, path: Path, media_type: str) -> str:
+        """The codec of a text file, as ingest decides on it.
+
+        Raises:
+            MediaError: it cannot be read.
+        """
+        from ingest.decode.text import charset_of
+
+        try:
+            return charset_of(path, media_type)
+        except MediaError as error:
+            raise _renamed(error, str(path), path.name) from None
+
+    def _content(self, asset: Asset) -> Any:
+        parts = list(segments(asset, self.config))
+        if asset.modality == IMAGE:
+            return parts[0].content
+        sounds = [part.content for part in parts if part.modality == AUDIO]
+        sound = _joined(sounds) if sounds else None
+        if asset.modality == AUDIO:
+            return sound
+        return Clip(
+            _some([part for part in parts if part.modality == IMAGE], self.max_frames), sound
+        )
+
+
+def _renamed(error: MediaError, path: str, name: str) -> MediaError:
+    """The same error, without the path of this server."""
+    return type(error)(error.problem.replace(path, name), remedy=error.remedy)
+
+
+def _check_kind(asset: Asset, modality: Modality, label: str) -> None:
+    if asset.modality != modality:
+        raise UnsupportedMediaError(
+            f"{label} holds {asset.modality} ({asset.media_type}).",
+            remedy=f"Send {modality} there, or this as what it is.",
+        )
+
+
+def _joined(windows: Sequence[Waveform]) -> Waveform:
+    samples = np.concatenate([window.samples for window in windows])
+    return Waveform(samples, windows[0].sampling_rate)
+
+
+def _some(frames: Sequence[Segment], most: int) -> Any:
+    picked = np.linspace(0, len(frames) - 1, min(most, len(frames))).round().astype(int)
+    return np.stack([frames[n].content for n in picked])
+
+
+def query_config(config: IngestConfig, *, max_bytes: int, max_s: float) -> IngestConfig:
+    """Limits for media that someone waits for. The files are our own, so any folder is right."""
+    limits = {"max_image_bytes": max_bytes, "max_media_bytes": max_bytes, "max_duration_s": max_s}
+    return config.model_copy(update={**limits, "max_decode_s": 10.0, "roots": ()})

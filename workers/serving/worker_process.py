@@ -1,0 +1,128 @@
+"""What a worker's processes do besides tasks: sweep, warm up, say that they stop."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from celery import bootsteps
+from celery.signals import (
+    setup_logging,
+    task_postrun,
+    task_prerun,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_shutting_down,
+)
+
+from workers.app import app
+from workers.config import Settings
+from workers.observe import logs, tracing
+from workers.observe import metrics_server as exposition
+from workers.serving import stop_flag as stopping
+
+logger = logging.getLogger(__name__)
+
+
+class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery is not typed
+    """Sweeps, and looks for jobs without a planner, from the main process's timer."""
+
+    requires = ("celery.worker.components:Timer",)
+
+    def __init__(self, worker: Any, **_: Any) -> None:
+        self._timer: Any = None
+        self._duties: list[Callable[[], object]] = []
+        super().__init__(worker)
+
+    def start(self, worker: Any) -> None:
+        """Begin; the embedded worker has no broker to sweep."""
+        from workers.jobs.recovery.sweep import EVERY_S, Sweeper
+
+        if Settings().broker.startswith("memory:"):
+            return
+        from workers.jobs.messages import impatient_board, publish_now
+        from workers.jobs.recovery.takeover import Takeover
+
+        board = impatient_board()
+        self._duties = [Sweeper(board, publish_now).sweep, Takeover(board).look]
+        self._timer = worker.timer.call_repeatedly(EVERY_S, self._sweep)
+
+    def stop(self, worker: Any) -> None:  # noqa: ARG002
+        """End."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _sweep(self) -> None:
+        try:
+            for duty in self._duties:
+                duty()
+        except Exception as error:  # noqa: BLE001 (the broker is away; the next sweep tries again)
+            logger.debug("no sweep: %s", error)
+
+
+def _announce_stop(**_: Any) -> None:
+    stopping.announce()
+
+
+def _keep_logs(**_: Any) -> None:
+    """The command has set up logging; Celery shall not. The pool's logger joins the others."""
+    from billiard.util import get_logger
+
+    pool = get_logger()
+    pool.propagate = True
+    pool.setLevel(logging.ERROR)
+
+
+def _begin_task(task_id: str, args: Sequence[Any], **_: Any) -> None:
+    logs.begin_task(task_id, args)
+
+
+def _end_task(**_: Any) -> None:
+    logs.end_task()
+
+
+def _trace(**_: Any) -> None:
+    tracing.start()
+
+
+def _end_trace(**_: Any) -> None:
+    tracing.stop()
+
+
+def _count_alone(**_: Any) -> None:
+    """Begin a child's own figures."""
+    from workers.observe import metrics
+
+    exposition.leave_to_main()
+    metrics.forget_predecessor()
+
+
+def _warm_up(**_: Any) -> None:
+    """Load the model, once per process and after the fork, and bound the memory from here on.
+
+    A fixed bound below what the model needs would replace the process after every task.
+    """
+    from billiard.compat import mem_rss
+    from billiard.process import current_process
+
+    from workers.serving import resources
+
+    try:
+        resources.shared_encoder()
+    except Exception:
+        logger.exception("The model cannot be loaded; each task will say so")
+    body = getattr(current_process(), "_target", None)
+    if body is not None:
+        body.max_memory_per_child = mem_rss() + Settings().child_growth_mb * 1024
+
+
+app.steps["worker"].add(SweepStep)
+setup_logging.connect(_keep_logs, weak=False)
+task_prerun.connect(_begin_task, weak=False)
+task_postrun.connect(_end_task, weak=False)  # after Celery has told how the task ended
+worker_shutting_down.connect(_announce_stop, weak=False)
+worker_process_init.connect(_count_alone, weak=False)  # first: loading the model is counted
+worker_process_init.connect(_trace, weak=False)
+worker_process_shutdown.connect(_end_trace, weak=False)
+worker_process_init.connect(_warm_up, weak=False)
