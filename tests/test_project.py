@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,23 @@ def test_workflows_call_the_makefile(path: Path) -> None:
     assert not re.search(r"^\s*(pytest|ruff|mypy|python\d? -m) ", script, re.MULTILINE)
 
 
+def test_one_version_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    released = re.findall(
+        r"^## \[(\d[\w.]*)\] - (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE
+    )
+    latest, date = released[0]
+    assert project["version"] == citation["version"] == latest
+    assert citation["date-released"] == date
+
+
 def test_every_decision_is_listed() -> None:
     folder = ROOT / "docs" / "decisions"
     records = sorted(path.name for path in folder.glob("0*.md"))
     assert re.findall(r"\((0\d+-[^)]+)\)", (folder / "index.md").read_text()) == records
+
+
+def test_the_changelog_keeps_to_its_headings() -> None:
+    headings = re.findall(r"^### (.+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert set(headings) <= {"Added", "Changed", "Fixed", "Performance", "Security"}
