@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from encoder.errors import AnymodalError, InputError, ModelError
 
 if TYPE_CHECKING:
-    from encoder.multimodal import MultiModalEmbeddings, MultiModalEncoder
+    from encoder.embeddings import MultiModalEmbeddings
+    from encoder.multimodal import MultiModalEncoder
     from encoder.quant.quantizer import Quantizer
     from encoder.types import Embeddings, Item, Modality, Role, Waveform
 
@@ -37,10 +38,14 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 def __getattr__(name: str) -> Any:
     # Late, so that `import encoder` costs nothing that its user does not use.
-    if name in ("MultiModalEncoder", "MultiModalEmbeddings"):
-        from encoder import multimodal
+    if name == "MultiModalEncoder":
+        from encoder.multimodal import MultiModalEncoder
 
-        return getattr(multimodal, name)
+        return MultiModalEncoder
+    if name == "MultiModalEmbeddings":
+        from encoder.embeddings import MultiModalEmbeddings
+
+        return MultiModalEmbeddings
     if name in ("Embeddings", "Item", "Modality", "Role", "Waveform"):  # numpy takes 0.1 s
         from encoder import types
 

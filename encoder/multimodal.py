@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from dataclasses import replace
+from functools import partial
 from threading import Lock
 from time import perf_counter
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 
 from encoder.batching import bucket_by_length, forward_all, prepare_all, scatter
 from encoder.config import EncoderConfig
+from encoder.embeddings import MultiModalEmbeddings
 from encoder.errors import InputError, ModelError
 from encoder.inputs import AudioFormat, Batch, read_argument
 from encoder.media.spectrogram import SpectrogramLayout
@@ -23,13 +24,13 @@ from encoder.models.open import load_model
 from encoder.observer import EncoderObserver
 from encoder.registry import registered_modalities
 from encoder.runtime.side_by_side import all_at_once
-from encoder.space import Space, l2_normalize
+from encoder.space import Space
 from encoder.towers import video as video_tower
 from encoder.towers.base import Tower, n_rows_of
 from encoder.towers.encoded import Encoded
 from encoder.towers.lazy import LazyTower
 from encoder.towers.sound.listening import is_listening, listening, tell
-from encoder.towers.text.stats import TextStats, counting, is_counted, join, pass_on
+from encoder.towers.text.stats import counting, is_counted, join, pass_on
 from encoder.towers.text.tokens import TokenTower
 from encoder.types import (
     AUDIO,
@@ -47,65 +48,6 @@ from encoder.types import (
     Utterance,
     Waveform,
 )
-
-
-@dataclass(frozen=True, eq=False)
-class MultiModalEmbeddings:
-    """What `MultiModalEncoder.encode_multimodal` returns.
-
-    Each embedding is float32 and of unit length: [embed_dim] for one value, [n, embed_dim] for a
-    list. A modality that was not passed is None. Where a model makes several rows for an item, it
-    is the first; `MultiModalEncoder.encode_rows` returns all.
-    """
-
-    by_modality: Mapping[Modality, Embeddings]
-    stats: TextStats | None = None
-    """With ``return_stats=True``, what the gate did to each text of ``text=``: tokens that went in
-    and were kept in each layer, FLOPs, and its time. None if the model has no gate, and for queries
-    with a prompt of their own, which run without it."""
-
-    @property
-    def text(self) -> Embeddings | None:
-        """The embeddings of ``text=``."""
-        return self.by_modality.get(TEXT)
-
-    @property
-    def image(self) -> Embeddings | None:
-        """The embeddings of ``image=``."""
-        return self.by_modality.get(IMAGE)
-
-    @property
-    def audio(self) -> Embeddings | None:
-        """The embeddings of ``audio=``."""
-        return self.by_modality.get(AUDIO)
-
-    @property
-    def video(self) -> Embeddings | None:
-        """The embeddings of ``video=``."""
-        return self.by_modality.get(VIDEO)
-
-    def __getitem__(self, modality: str) -> Embeddings:
-        """The embeddings of any modality, also a registered one."""
-        return self.by_modality[Modality(modality)]
-
-    @cached_property
-    def fused(self) -> Embeddings:
-        """One embedding for all modalities: the normalised sum, row by row.
-
-        A single value is joined to every row of a list.
-
-        Raises:
-            InputError: lists of different lengths were passed.
-        """
-        lengths = {m: len(e) for m, e in self.by_modality.items() if e.ndim == 2}
-        if len(set(lengths.values())) > 1:
-            raise InputError(
-                "fused",
-                got="lists of different lengths: "
-                + ", ".join(f"{m} {n}" for m, n in lengths.items()),
-                wanted="lists of one length, or single values",
-            )
-        return l2_normalize(np.sum(np.broadcast_arrays(*self.by_modality.values()), axis=0))
 
 
 class MultiModalEncoder:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from encoder import MultiModalEncoder
     from encoder.calibration.measure import Measured
+    from encoder.calibration.queries import SampleQuery
     from encoder.space import Calibration
 
 logger = logging.getLogger(__name__)
@@ -183,17 +184,15 @@ def _measured(
     sizes = store.sizes()
     if not sizes:
         raise InputError("store", got="nothing stored yet", wanted="some files to measure by")
-    items = [Item(TEXT, query.text, QUERY) for query in sample_queries()]
-    queries, asked = told_apart(sample_queries(), encoder.encode_items(items))
+    queries, asked = told_apart(sample_queries(), _asked(encoder, sample_queries()))
     samples: dict[Modality, Embeddings] = {
         kind: store.sample(kind, MAX_VECTORS) for kind in sorted(sizes)
     }
     measured = measure(queries, asked, samples)
     empty = nonsense(queries)
-    empty_items = [Item(TEXT, query.text, QUERY) for query in empty]
     before = state.constants or encoder.space.calibration
     constants = {**before, **constants_of(measured)}  # of what is not stored, as it was
-    floors = measure_floors(empty, encoder.encode_items(empty_items), samples, constants)
+    floors = measure_floors(empty, _asked(encoder, empty), samples, constants)
     about = {
         "source": "measured",
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -206,21 +205,23 @@ def _measured(
     }
     sets = {"before": before, "after": constants}
     shares = {when: shares_of_best(asked, samples, one) for when, one in sets.items()}
-    found = {
-        "measured": {
-            str(kind): {
-                **plain(one.calibration),
-                "before": plain(before[kind]) if kind in before else None,
-                "by_kind": dict(one.by_kind),
-                "by_language": dict(one.by_language),
-                **_facts(one, sizes[kind]),
-                "floor": round(floors[kind].among(sizes[kind]), 3),
-                "share_of_best": {when: round(of[kind], 3) for when, of in shares.items()},
-            }
-            for kind, one in measured.items()
+    shown = {
+        str(kind): {
+            **plain(one.calibration),
+            "before": plain(before[kind]) if kind in before else None,
+            "by_kind": dict(one.by_kind),
+            "by_language": dict(one.by_language),
+            **_facts(one, sizes[kind]),
+            "floor": round(floors[kind].among(sizes[kind]), 3),
+            "share_of_best": {when: round(of[kind], 3) for when, of in shares.items()},
         }
+        for kind, one in measured.items()
     }
-    return constants, about, found
+    return constants, about, {"measured": shown}
+
+
+def _asked(encoder: MultiModalEncoder, queries: Sequence[SampleQuery]) -> Embeddings:
+    return encoder.encode_items([Item(TEXT, query.text, QUERY) for query in queries])
 
 
 def _facts(one: Measured, n_segments: int) -> dict[str, float]:

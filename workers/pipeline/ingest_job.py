@@ -179,21 +179,7 @@ class IngestJob:
                     f"What {uri} holds was deleted from the store while this was underway.",
                     remedy="Run the ingest again.",
                 )
-            writes = []
-            for asset_id, copies in located.items():
-                if asset_id not in stored and asset_id not in finished:
-                    continue
-                facts = {name: fact for c in copies for name, fact in self.facts_of(c.uri).items()}
-                row = commit_row(
-                    copies,
-                    current.get(asset_id),
-                    n_segments=sum(not one.row for one in rows[asset_id]),
-                    language=encoding.language_of(asset_id),
-                    labels={**labels, **facts},
-                )
-                if row != current.get(asset_id):
-                    writes.append(row)
-                _count(report, asset_id in stored, copies, rows[asset_id])
+            writes = self._changed_rows(located, stored, current, encoding, labels, report)
             new_rows = [r for asset_id in finished for r in rows[asset_id]]
             if writes:
                 with metrics.STORE_WRITE_S.time():
@@ -206,6 +192,34 @@ class IngestJob:
                 for copy in copies
             }
             release(self.store, here)
+
+    def _changed_rows(
+        self,
+        located: dict[str, list[Asset]],
+        stored: dict[str, AssetRow],
+        current: Mapping[str, AssetRow],
+        encoding: Encoding,
+        labels: Labels,
+        report: IngestReport,
+    ) -> list[AssetRow]:
+        """The commit rows that differ from what is stored; all assets are counted."""
+        changed = []
+        for asset_id, copies in located.items():
+            if asset_id not in stored and asset_id not in encoding.finished:
+                continue
+            facts = {name: fact for c in copies for name, fact in self.facts_of(c.uri).items()}
+            rows = encoding.rows[asset_id]
+            row = commit_row(
+                copies,
+                current.get(asset_id),
+                n_segments=sum(not one.row for one in rows),
+                language=encoding.language_of(asset_id),
+                labels={**labels, **facts},
+            )
+            if row != current.get(asset_id):
+                changed.append(row)
+            _count(report, asset_id in stored, copies, rows)
+        return changed
 
 
 def release(store: VectorStore, uris: dict[str, str | None] | dict[str, str]) -> int:
