@@ -32,6 +32,7 @@ def test_all_that_a_bundle_names_is_there(name: str) -> None:
     declared = read_bundle(name)
     assert declared.size_bytes <= 350e6
     assert set(declared.calibration.constants) == {TEXT, IMAGE, AUDIO}
+    assert set(declared.calibration.floors) == {TEXT, IMAGE, AUDIO}
     for part in declared.parts.values():
         assert kind_named(part.kind).open
         assert all(path.is_file() for path in (*part.tables.values(), *part.gates.values()))
@@ -46,6 +47,17 @@ def test_reading_pictures_is_no_part_of_the_space() -> None:
 
 def test_every_file_is_as_it_was_fetched(multilingual_home: Path) -> None:
     assert verify(read_bundle("multilingual")) == multilingual_home
+
+
+def test_a_text_is_above_the_floor_for_what_it_says_and_below_for_letters(
+    encoder: MultiModalEncoder,
+) -> None:
+    calibration, floors = encoder.space.calibration[TEXT], encoder.space.floors[TEXT]
+    row = encoder.encode_multimodal(text="The ferry to the island leaves at nine.").text
+    asked = ["when does the boat to the island leave?", "qwpzt hgkrx vbnmm"]
+    scores = (encoder.encode_multimodal(text=asked, role="query").text @ row) - calibration.mu
+    meant, letters = scores / calibration.c
+    assert letters < floors.among(1) < meant
 
 
 def test_a_question_finds_its_answer_in_another_language(encoder: MultiModalEncoder) -> None:
