@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,6 @@ from benchmarks.bundle_quality.questions import read
 from benchmarks.bundle_quality.report import Figure, Subject
 from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.models.sources.bundle.folder import fetch
-from encoder.models.sources.bundle.kinds import pp_ocr
 from encoder.ocr.open import open_reader
 from encoder.ocr.reader import Reader
 
@@ -78,8 +76,7 @@ def edit_distance(wanted: str, got: str) -> int:
 
 def measure() -> Iterator[Figure]:
     """Of each language, screens and scans."""
-    alone = replace(read_bundle("english"), folder_name="ocr-v1", parts={"ocr": pp_ocr.PART})
-    reader = open_reader(fetch(alone) / "ocr", n_threads=1)
+    reader = open_reader(fetch(read_bundle("multilingual")) / "ocr", n_threads=1)
     for language, bar in _BARS.items():
         for kind in _PARAGRAPHS:
             rates = [error_rate(reader, *one, language) for one in pages_of(language, kind)]

@@ -14,10 +14,8 @@ import numpy as np
 from benchmarks.bundle_quality.report import Figure, Subject
 from benchmarks.bundle_quality.sources import Repository
 from encoder.media.sound import load_sound
-from encoder.models.artifacts.locations import cache_home
-from encoder.models.sources.bundle.declaration import Bundle
+from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.models.sources.bundle.folder import fetch
-from encoder.models.sources.bundle.kinds.whisper import PART
 from encoder.towers.sound.logmel import resample
 from encoder.towers.sound.speech import Speech
 from encoder.towers.sound.whisper import SAMPLING_RATE
@@ -172,8 +170,7 @@ def figures_of_speech(
 
 def measure() -> Iterator[Figure]:
     """All sets, both halves."""
-    alone = Bundle("speech", "speech-alone", 0, 0, (), {}, {PART.name: PART})
-    speech = Speech(fetch(alone, cache_home()) / PART.name, n_threads=1)
+    speech = Speech(fetch(read_bundle("multilingual")) / "speech", n_threads=1)
     for half, sounds in zip(HALVES, (ESC_50, ESC_10), strict=True):
         seen = "yes" if half == DEV else ""
         for language in _LANGUAGES:
