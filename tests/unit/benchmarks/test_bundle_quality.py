@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.bundle_quality import questions, sources
+from benchmarks.bundle_quality import mixed, questions, sources
 from benchmarks.bundle_quality.__main__ import SUBJECTS, subject_named
 from benchmarks.bundle_quality.report import Figure, interval
 from benchmarks.bundle_quality.sources import Repository
@@ -28,6 +28,11 @@ def test_a_row_tells_its_number_its_interval_and_who_looked() -> None:
     cells = Figure("en → en", "R@1", ones, np.arange(12), bar=0.92, seen="the gate").cells()
     assert cells == ["en → en", 12, "R@1", "1.000 (1.000–1.000)", "0.92", "the gate"]
     assert Figure("x", "R@1", ones, np.arange(12)).cells()[4:] == ["–", "no"]
+
+
+def test_nonsense_is_the_same_each_time_and_never_twice() -> None:
+    assert len(set(mixed.spoken())) == len(set(mixed.typed())) == 200
+    assert mixed.spoken() == mixed.spoken()
 
 
 def test_every_subject_can_be_found() -> None:
