@@ -11,7 +11,7 @@ import pytest
 
 from encoder.system import children
 
-ROOT = Path(children.__file__).parents[1]
+ROOT = Path(children.__file__).parents[2]
 
 
 def test_no_entry_leads_to_the_users_folder(
