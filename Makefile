@@ -89,6 +89,8 @@ bench-quant: .venv-bench/installed
 	.venv-bench/bin/python -m benchmarks.quant
 
 # Hub models at their published sizes, with random weights: takes hours; name one to measure it alone.
+# PEERS=…/bin/python runs texts through other back-ends too, in an environment of theirs:
+# pip install 'optimum-onnx[onnxruntime]' 'optimum-intel[openvino]' sentence-transformers
 bench-models: .venv/tested
 	$(BIN)/python -m benchmarks.models $(MODELS)
 

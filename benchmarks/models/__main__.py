@@ -1,12 +1,14 @@
 """Hub models at their published sizes: ``python -m benchmarks.models ["EmbeddingGemma 2" …]``.
 
-Weights are random, so cosines say how near int8 is to float32, not how good a vector is.
+Weights are random, so cosines say how near int8 is to float32, not how good a vector is. ``PEERS``
+in the environment names a Python whose packages run the texts too, see `benchmarks.models.peers`.
 """
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,11 +18,14 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from benchmarks.models.apart import apart, memory, prepare, vector_of
+from benchmarks.models.peers import Peer, peers
 from benchmarks.models.subjects import SUBJECTS, contents, save
 from benchmarks.results import table, write_section
 from benchmarks.timing import Times, take_turns
 from encoder.models.exported import open_exported
+from encoder.runtime.trial import instruction_sets
 from encoder.towers.base import Tower
+from encoder.towers.hub.text import TextTower
 
 Run: TypeAlias = Callable[[], Any]
 
@@ -36,14 +41,16 @@ BARS = {
 """The least gain of int8 over torch's float32, in CPU-seconds."""
 
 _TORCH = "torch float32"
-_ROUNDS = 5
+_ROUNDS = (5, 15)
+"""At least and at most; as many as take `_TURNS_S`."""
+_TURNS_S = 40.0
 _WINDOW_S = 30.0
 _HEAD = ("what", "runs on", "CPU-ms, 1 thread", "gain", "ms, 2 threads", "cosine", "bar")
 
 _ABOUT = """\
 One item at a time, from a text, an array of pixels or samples to its vector; random weights.
-`torch float32` is sentence-transformers. Medians of rounds in which all take turns; a gain is the
-median of the ratios within rounds, with the middle 80 % of them."""
+`torch float32` is our own path through sentence-transformers. Medians of rounds in which all take
+turns; a gain is the median of the ratios within rounds, with the middle 80 % of them."""
 
 
 def main(names: list[str]) -> None:
@@ -57,8 +64,9 @@ def main(names: list[str]) -> None:
 
 def measure(name: str, folder: Path) -> str:
     """All that is measured of one model, as Markdown."""
+    before = _load()
     source = save(name, folder / "source")
-    lines = [_ABOUT, ""]
+    lines = []
     for precision in PRECISIONS:
         seconds, peak_mb = apart(prepare, source, folder / precision, precision)
         n_bytes = sum(path.stat().st_size for path in (folder / precision).glob("*.onnx*"))
@@ -66,39 +74,78 @@ def measure(name: str, folder: Path) -> str:
             f"- Preparing it in {precision}: {seconds:.0f} CPU-s, {peak_mb:.0f} MB of memory at "
             f"most, {n_bytes / 2**20:.0f} MB of graphs."
         )
-    lines += [f"- {memory(folder / 'int8')}", f"- {_neighbours(folder / 'int8')}", ""]
-    return "\n".join([*lines, table(_HEAD, list(_rows(name, source, folder)))])
+    lines += [f"- {memory(folder / 'int8')}", f"- {_neighbours(folder / 'int8')}"]
+    rows = list(_rows(name, source, folder, lines))
+    amx = "with" if "amx_int8" in instruction_sets().split() else "without"
+    busy = f"The processor is one {amx} AMX; load of the machine {before}, at the end {_load()}."
+    return "\n".join([_ABOUT, busy, "", *lines, "", table(_HEAD, rows)])
 
 
-def _rows(name: str, source: Path, folder: Path) -> Iterator[Sequence[object]]:
-    import torch
+def _load() -> str:
+    return f"{os.getloadavg()[0]:.1f}"
 
+
+def _rows(name: str, source: Path, folder: Path, lines: list[str]) -> Iterator[Sequence[object]]:
+    """A row for each way of each modality; what cannot be measured becomes one of ``lines``."""
     eager = _eager(source)
     for kind, content in contents().items():
         if kind not in eager:
             continue
-        runs: dict[int, dict[str, Run]] = {}
-        for n in (1, 2):
-            towers = {_TORCH: eager[kind]} | {
-                precision: open_exported(folder / precision, n, shared=False).towers[kind]  # type: ignore[index]
-                for precision in PRECISIONS
-            }
-            runs[n] = {who: partial(vector_of, tower, content) for who, tower in towers.items()}
-        torch.set_num_threads(1)
-        cpu = take_turns(runs[1], n_rounds=_ROUNDS, n_warm_up=1, clock=process_time)
-        vectors = {who: run() for who, run in runs[1].items()}
-        torch.set_num_threads(2)
-        wall = take_turns(runs[2], n_rounds=_ROUNDS, n_warm_up=1, clock=perf_counter)
+        (cpu, vectors), (wall, _) = (
+            _timed(kind, content, eager[kind], source, folder, n, lines) for n in (1, 2)
+        )
         for who, vector in vectors.items():
-            yield _row(name, kind, who, cpu, wall, float(vector @ vectors[_TORCH]))
+            cosine = float(vector @ vectors[_TORCH])
+            yield _row(name, _what(kind, content, eager[kind]), who, cpu, wall, cosine)
 
 
-def _row(name: str, kind: str, who: str, cpu: Times, wall: Times, cosine: float) -> list[object]:
+def _timed(
+    kind: str,
+    content: Any,
+    eager: Tower,
+    source: Path,
+    folder: Path,
+    n_threads: int,
+    lines: list[str],
+) -> tuple[Times, dict[str, Any]]:
+    """CPU-seconds on one thread, or seconds on more; and the vectors."""
+    import torch
+
+    torch.set_num_threads(n_threads)
+    towers = {_TORCH: eager} | {
+        precision: open_exported(folder / precision, n_threads, shared=False).towers[kind]  # type: ignore[index]
+        for precision in PRECISIONS
+    }
+    runs = {who: partial(vector_of, tower, content) for who, tower in towers.items()}
+    with peers(source, n_threads if kind == "text" else 0) as (others, missing):
+        if n_threads == 1:
+            lines += [f"- Not measured: {one}" for one in missing]
+        runs |= {f"peer: {who}": partial(peer, content) for who, peer in others.items()}
+        clock = partial(_cpu_s, others.values()) if n_threads == 1 else perf_counter
+        vectors = {who: run() for who, run in runs.items()}
+        start = perf_counter()
+        for run in runs.values():
+            run()
+        n_rounds = int(np.clip(_TURNS_S / (perf_counter() - start), *_ROUNDS))
+        return take_turns(runs, n_rounds=n_rounds, n_warm_up=0, clock=clock), vectors
+
+
+def _cpu_s(others: Iterable[Peer]) -> float:
+    return process_time() + sum(peer.cpu_s() for peer in others)
+
+
+def _what(kind: str, content: Any, tower: Tower) -> str:
+    lengths = tower.window_lengths(content) if isinstance(tower, TextTower) else []
+    windows = f", {len(lengths)} windows" if len(lengths) > 1 else ""
+    return f"{kind}, {sum(lengths)} tokens{windows}" if lengths else kind
+
+
+def _row(name: str, what: str, who: str, cpu: Times, wall: Times, cosine: float) -> list[object]:
     gain = cpu.speedup(who, _TORCH)
-    bar = BARS.get((name, kind)) if who == "int8" else None
-    met = "met" if bar and gain.median >= bar else "missed"
+    bar = BARS.get((name, what.partition(",")[0])) if who == "int8" else None
+    met = "met" if bar and gain.median >= bar else f"missed by {(bar or 0) - gain.median:.2f}"
     return [
-        kind,
+        what,
         who,
         f"{cpu.median_ms(who):.1f}",
         gain if who != _TORCH else "",
@@ -112,7 +159,6 @@ def _eager(source: Path) -> Mapping[str, Tower]:
     """The towers as sentence-transformers runs them."""
     from encoder.models import hub
     from encoder.towers.hub import tower as towers
-    from encoder.towers.hub.text import TextTower
 
     _, joint, _ = hub.open_joint(str(source), None, "cpu")
     makers: Mapping[str, Callable[[], Tower]] = {

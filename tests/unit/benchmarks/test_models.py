@@ -1,0 +1,34 @@
+"""The benchmark of hub models: back-ends that run in another environment."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sentence_transformers import SentenceTransformer
+
+from benchmarks.models import peers
+from tests.unit.encoder.models import tiny
+
+
+def test_a_peer_answers_from_a_process_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tiny.save("sentence", tmp_path / "source")
+    monkeypatch.setenv("PEERS", sys.executable)
+    monkeypatch.setattr(peers, "BACKENDS", ("torch", "not-there"))
+    with peers.peers(source, 1) as (opened, missing):
+        before_s = opened["torch"].cpu_s()
+        vector = opened["torch"]("a red\ncar")
+        used_s = opened["torch"].cpu_s() - before_s
+    expected = SentenceTransformer(str(source), device="cpu").encode("a red\ncar")
+    np.testing.assert_allclose(vector, expected, atol=1e-5)
+    assert 0 < used_s < 5
+    assert [one.split()[0] for one in missing] == ["not-there"]
+
+
+def test_no_peer_runs_unless_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PEERS", raising=False)
+    with peers.peers(tmp_path, 1) as (opened, missing):
+        assert not opened
+        assert not missing
