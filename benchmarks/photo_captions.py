@@ -48,12 +48,12 @@ def asked(folder: Path, pictures: Sequence[Captioned]) -> list[Asked]:
     described = _described(folder)
     numbered = {picture.name: picture for picture in pictures}
     singles = [picture for picture in pictures if len(picture.captions) == 1]
-    by_caption = {_bare(picture.captions[0]): picture for picture in singles}
-    twice = _twice(_bare(picture.captions[0]) for picture in singles)
-    twice |= _twice(_bare(sentences[0]) for sentences in described.values())
+    by_caption = {bare(picture.captions[0]): picture for picture in singles}
+    twice = _twice(bare(picture.captions[0]) for picture in singles)
+    twice |= _twice(bare(sentences[0]) for sentences in described.values())
     found = []
     for number, sentences in described.items():
-        english = _bare(sentences[0])
+        english = bare(sentences[0])
         picture = numbered.get(number) or (
             by_caption.get(english) if english not in twice else None
         )
@@ -65,8 +65,8 @@ def asked(folder: Path, pictures: Sequence[Captioned]) -> list[Asked]:
 def held_back(folder: Path, pictures: Sequence[Captioned]) -> set[str]:
     """The names of photographs that no head may be fitted on."""
     tests = asked(folder, pictures)
-    said = {_bare(one) for test in tests for one in (*test.picture.captions, test.sentences[0])}
-    same = {picture.name for picture in pictures if said & {*map(_bare, picture.captions)}}
+    said = {bare(one) for test in tests for one in (*test.picture.captions, test.sentences[0])}
+    same = {picture.name for picture in pictures if said & {*map(bare, picture.captions)}}
     return same | {test.picture.name for test in tests}
 
 
@@ -93,10 +93,10 @@ def _sentences(path: Path) -> dict[str, str]:
     return found
 
 
-def _bare(sentence: str) -> str:
+def bare(sentence: str) -> str:
     """Its words alone.
 
-    >>> _bare("Two dogs, playing.")
+    >>> bare("Two dogs, playing.")
     'two dogs playing'
     """
     return " ".join(re.findall(r"\w+", sentence.lower()))
