@@ -21,7 +21,7 @@ from scripts import captioned_pictures
 
 FOLDER = Path(".demo/captioned")
 _AT = (1, 10)
-_SEEN = {"multilingual": "seen beside the set that settings were chosen on"}
+SEEN = {"multilingual": "seen beside the set that settings were chosen on"}
 
 ABOUT = """
 Sentences of xFlickrCO (Bugliarello et al. 2022) about 320 photographs of COCO, which are the
@@ -48,7 +48,7 @@ def figures(name: str, model: Model, languages: Sequence[str]) -> Iterator[Figur
         place = LANGUAGES.index(language)
         queries = embed(model, [test.sentences[place] for test in tests], asked=True)
         scores = np.einsum("qd,prd->qpr", queries, rows).max(axis=2)
-        seen = _SEEN.get(name.partition(",")[0], "")
+        seen = SEEN.get(name.partition(",")[0], "")
         ranks = first_ranks(scores, np.eye(len(tests), dtype=bool))
         for k in _AT:
             hits = (ranks < k).astype(np.float64)
