@@ -19,6 +19,7 @@ import numpy as np
 from encoder.errors import ModelError
 from encoder.models.base import Model
 from encoder.models.prepare.hub.gate import text_network
+from encoder.models.prepare.widen import widened
 from encoder.models.sources.hub_files import check_files, fetch, hash_files
 from encoder.models.sources.prompts import Prompts
 from encoder.space import Space
@@ -79,7 +80,9 @@ def load(
             f'{path_or_name}: a gate was fitted to float32, and quantization is "bf16".',
             remedy="Leave one of the two out.",
         )
-    identity, joint, prompts = open_joint(path_or_name, revision, device, n_threads)
+    identity, joint, prompts = open_joint(
+        path_or_name, revision, device, n_threads, mapped=not bf16
+    )
     if windows:
         _use_windows(path_or_name, joint.model, required=windows is True)
     identity |= _adapt(joint, prompts, gate, n_threads, bf16=bf16)
@@ -117,9 +120,16 @@ def _adapt(
 
 
 def open_joint(
-    path_or_name: str, revision: str | None, device: str | None, n_threads: int | None = None
+    path_or_name: str,
+    revision: str | None,
+    device: str | None,
+    n_threads: int | None = None,
+    *,
+    mapped: bool = False,
 ) -> tuple[dict[str, str], towers.JointEncoder, Prompts]:
     """What a model is known by, the model, and its prompts.
+
+    Weights that are ``mapped`` lie in memory once for all processes, see `widened`.
 
     Raises:
         ModelError: see `load`.
@@ -132,7 +142,8 @@ def open_joint(
         folder = fetch(path_or_name, revision)
         where = {"model": path_or_name, "revision": folder.name}
     check_files(path_or_name, folder)
-    joint = towers.JointEncoder(path_or_name, _open(path_or_name, folder, device), n_threads)
+    weights = widened(folder, device) if mapped else folder
+    joint = towers.JointEncoder(path_or_name, _open(path_or_name, weights, device), n_threads)
     known = Prompts(joint.model.prompts, joint.model.default_prompt_name, where.get("model", ""))
     identity = {
         **(where or {"weights": hash_files(folder)}),

@@ -32,7 +32,8 @@ NETWORK, WEIGHTS = "network.onnx", "weights.bin"
 """Files of a copy."""
 
 _CHECKSUMS = "checksums.json"
-_SCRATCH = "tmp-"
+SCRATCH = "tmp-"
+"""How folders begin that are being written."""
 _SMALLEST_BYTES = 1024
 _LOCK_TIMEOUT_S = 60.0
 _UNUSED_S = 30 * 86400.0
@@ -107,8 +108,8 @@ def _make_once(source: Path, copy: Path, options: Options) -> None:
     with FileLock(copy.parent / ".lock", timeout=_LOCK_TIMEOUT_S):
         if _is_whole(copy):  # another process was first
             return
-        _sweep(copy.parent)
-        scratch = Path(mkdtemp(prefix=_SCRATCH, dir=copy.parent))
+        sweep(copy.parent)
+        scratch = Path(mkdtemp(prefix=SCRATCH, dir=copy.parent))
         try:
             _write(source, scratch / "new", options())
             if copy.exists():
@@ -156,9 +157,9 @@ def _checksum(path: Path) -> int:
     return crc32
 
 
-def _sweep(folder: Path) -> None:
+def sweep(folder: Path) -> None:
     """Remove what killed processes left, and copies that nobody opens; needs the lock."""
     oldest = time.time() - _UNUSED_S
     for path in folder.iterdir():
-        if path.is_dir() and (path.name.startswith(_SCRATCH) or path.stat().st_mtime < oldest):
+        if path.is_dir() and (path.name.startswith(SCRATCH) or path.stat().st_mtime < oldest):
             shutil.rmtree(path, ignore_errors=True)

@@ -69,7 +69,7 @@ def hash_files(folder: Path) -> str:
     from blake3 import blake3
 
     total = blake3()
-    for path in sorted(_model_files(folder)):
+    for path in sorted(model_files(folder)):
         digest = blake3(max_threads=blake3.AUTO).update_mmap(path).hexdigest()
         total.update(f"{path.relative_to(folder).as_posix()} {digest}\n".encode())
     return total.hexdigest()[:16]
@@ -113,7 +113,8 @@ def check_files(name: str, folder: Path) -> None:
         )
 
 
-def _model_files(folder: Path) -> Iterator[Path]:
+def model_files(folder: Path) -> Iterator[Path]:
+    """The weights, settings and tokenizers in a folder."""
     for path in folder.rglob("*"):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if not hidden and any(fnmatch(path.name, pattern) for pattern in _FILES):
