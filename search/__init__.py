@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from search.types import Explanation, Hit, Query, SearchResult, Term, TermScore, as_json
 
 _HOMES = {
-    "Deadline": "deadline",
+    "Deadline": "query.deadline",
     "Explanation": "types",
     "Hit": "types",
-    "ItemEncoder": "terms",
+    "ItemEncoder": "query.terms",
     "Query": "types",
     "SearchEngine": "engine",
     "SearchResult": "types",

@@ -35,4 +35,4 @@ def describe(state: StoredCalibration, in_use: Constants) -> dict[str, Any]:
 def plain(one: Calibration) -> dict[str, Any]:
     """The constants of a kind of segment, and those of its further rows, if it has several."""
     further = [{"mu": row.mu, "c": row.c} for row in one.further]
-    return {"mu": one.mu, "c": one.c, **({"further": further} if further else {})}
+    return {"mu": one.mu, "c": one.c, "further": further}

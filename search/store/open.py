@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 from encoder.errors import InputError
 from search.errors import StoreMissingError
-from search.store.schema import spaces_among
 
 if TYPE_CHECKING:
     from encoder.space import Calibration
@@ -81,6 +80,8 @@ def stored_spaces(uri: str | None, prefix: str = "anymodal") -> list[str]:
         StoreUnavailableError: the server does not answer.
         InputError: not a URI of `open_store`.
     """
+    from search.store.schema import spaces_among
+
     if uri == "memory:":
         return []
     target = store_target(uri)

@@ -289,7 +289,7 @@ def test_a_sample_is_evenly_drawn(store: VectorStore) -> None:
 
 _KILLED = """
 import os, signal, sys
-from search.store import milvus_calibration
+from search.store.milvus import calibration as milvus_calibration
 from search.store.open import open_store
 from encoder.space import Calibration
 from encoder.types import Modality

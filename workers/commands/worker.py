@@ -90,6 +90,9 @@ def worker(
     settings = Settings()
     logs.set_up(settings.log_format, loglevel, [settings.broker, settings.store or ""])
     with serving(settings, lambda: _collector(settings)):
+        # adds the sweeper and the signals
+        import workers.serving.worker_process  # noqa: F401
+
         app.worker_main(words)
 
 

@@ -38,7 +38,7 @@ def test_a_script_starts_children_that_do_not_see_its_folder(tmp_path: Path) -> 
     script.write_text(
         # the script itself sees its folder, so it takes what it needs beforehand
         "import sys; here = sys.path.pop(0)\n"
-        "import subprocess; from encoder import children\n"
+        "import subprocess; from encoder.system import children\n"
         "sys.path.insert(0, here)\n"
         "child = subprocess.run(children.python('struct'), env=children.environment())\n"
         "sys.exit(child.returncode)\n"

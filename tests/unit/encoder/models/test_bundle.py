@@ -150,7 +150,7 @@ def run_fetch(home: Path, part: Part, dies_at: str = "") -> subprocess.Popen[byt
     code = """
 import os, signal, sys
 from pathlib import Path
-from encoder.models import locations
+from encoder.models.artifacts import locations
 from encoder.models.sources.bundle import folder as bundle
 from encoder.models.sources.bundle.declaration import Bundle
 from encoder.models.sources.bundle.parts import Part, Wheel

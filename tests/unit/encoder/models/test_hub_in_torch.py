@@ -152,5 +152,5 @@ def test_bf16_is_refused_where_it_would_be_slower(
 
 
 def test_another_quantization_of_a_hub_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match='"auto" or one of int8, int4, bf16'):
+    with pytest.raises(ModelError, match='"auto", one of int8, int4, bf16, or a folder'):
         load_model(f"dir:{tmp_path}", quantization="int3")
