@@ -21,6 +21,8 @@ FONTS = {
 }
 """Of Debian's fonts-dejavu, fonts-inter-variable and fonts-noto-cjk."""
 
+_PACKAGES = "fonts-dejavu, fonts-inter-variable and fonts-noto-cjk"
+
 _CJK_SIMPLIFIED = 2
 """The face of Noto's collections for simplified Chinese."""
 
@@ -28,6 +30,19 @@ _SIZES_PX = {"screen": (14, 20), "scan": (23, 30)}
 _PAGES = {"screen": (1280, 800), "scan": (1240, 1754)}
 _THEMES = ((255, 20), (245, 50), (30, 220), (18, 180))
 """Paper and ink of screens, light and dark."""
+
+
+def check_fonts(fonts: Path) -> None:
+    """That all are there, before pages are read for minutes.
+
+    Raises:
+        FileNotFoundError: with the fonts that are missing below the folder.
+    """
+    missing = sorted(
+        {name for of_kind in FONTS.values() for name in of_kind if not [*fonts.rglob(name)]}
+    )
+    if missing:
+        raise FileNotFoundError(f"no {', '.join(missing)} in {fonts}: install {_PACKAGES}")
 
 
 def page(

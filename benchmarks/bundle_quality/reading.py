@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.bundle_quality.pages import Kind, page
+from benchmarks.bundle_quality.pages import Kind, check_fonts, page
 from benchmarks.bundle_quality.questions import read
 from benchmarks.bundle_quality.report import Figure, Subject
 from encoder.models.sources.bundle.declaration import read_bundle
@@ -76,6 +76,7 @@ def edit_distance(wanted: str, got: str) -> int:
 
 def measure() -> Iterator[Figure]:
     """Of each language, screens and scans."""
+    check_fonts(FONTS)
     reader = open_reader(fetch(read_bundle("multilingual")) / "ocr", n_threads=1)
     for language, bar in _BARS.items():
         for kind in _PARAGRAPHS:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.bundle_quality import mixed, questions, sources
+from benchmarks.bundle_quality import mixed, pages, questions, sources
 from benchmarks.bundle_quality.__main__ import SUBJECTS, subject_named
 from benchmarks.bundle_quality.report import Figure, interval
 from benchmarks.bundle_quality.sources import Repository
@@ -33,6 +33,11 @@ def test_a_row_tells_its_number_its_interval_and_who_looked() -> None:
 def test_nonsense_is_the_same_each_time_and_never_twice() -> None:
     assert len(set(mixed.spoken())) == len(set(mixed.typed())) == 200
     assert mixed.spoken() == mixed.spoken()
+
+
+def test_missing_fonts_are_named_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"NotoSansCJK-Regular\.ttc.*fonts-noto-cjk"):
+        pages.check_fonts(tmp_path)
 
 
 def test_every_subject_can_be_found() -> None:
