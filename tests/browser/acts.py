@@ -20,11 +20,16 @@ def search(page: Page, words: str) -> None:
     results(page)
 
 
-def results(page: Page) -> None:
-    """Wait for the answer to a question."""
+def answered(page: Page) -> None:
+    """Wait for the answer to a question; weaker matches stay folded."""
     expect(page.locator("html")).to_have_class("asked")
     expect(page.get_by_role("feed")).to_have_attribute("aria-busy", "false")
     expect(page.locator("#summary-text")).to_contain_text("result")
+
+
+def results(page: Page) -> None:
+    """Wait for the answer to a question, and show the weaker matches too."""
+    answered(page)
     weaker = page.get_by_role("button", name="weaker match")
     if weaker.is_visible():
         weaker.click()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.acts import hits, results, titles
+from tests.browser.acts import answered, hits, results, titles
 
 
 def test_search_walk_open_and_return_by_keys_alone(page: Page) -> None:
@@ -14,7 +14,7 @@ def test_search_walk_open_and_return_by_keys_alone(page: Page) -> None:
     expect(page.get_by_role("searchbox")).to_be_focused()
     keys.type("a ticking clock")
     keys.press("Enter")
-    results(page)
+    answered(page)
     keys.press("ArrowDown")
     expect(hits(page).first).to_be_focused()
     keys.press("ArrowRight")
@@ -78,7 +78,7 @@ def test_letters_lead_to_the_views_unless_they_are_switched_off(page: Page) -> N
 
 def test_every_control_can_be_reached_and_is_named(page: Page) -> None:
     page.goto("/?q=bread")
-    results(page)
+    answered(page)
     seen = set()
     for _ in range(25):
         page.keyboard.press("Tab")

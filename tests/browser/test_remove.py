@@ -83,6 +83,8 @@ def test_what_the_page_waits_for_is_given_up_before_the_file_is_removed(
     make(path)
     held = hold(page, added(page, path, "unwanted"))
     page.goto(f"/?q={words}&tags=unwanted")
+    if words:
+        results(page)
     expect(hits(page)).to_have_count(1)
     page.wait_for_timeout(300)  # for what is asked when a card is near the screen
     page.locator(".hit a.open").click()

@@ -40,6 +40,7 @@ def test_back_and_a_shared_link_lead_to_the_same_results(page: Page) -> None:
     results(page)
     page.go_back()
     expect(page.get_by_role("searchbox")).to_have_value("a ticking clock")
+    results(page)
     assert titles(page) == before
     page.goto(page.url)
     results(page)
