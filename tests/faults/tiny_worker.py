@@ -48,6 +48,7 @@ def _make_trouble(content: object) -> None:
 
 
 class TinyEncoder:
+    model = "tiny"
     space = SPACE
     embed_dim = DIM
     modalities = frozenset({TEXT, IMAGE, AUDIO})

@@ -30,7 +30,7 @@ class Api(Part):
         )
 
     def wait_until_ready(self) -> None:
-        wait_for(lambda: answers(self.port), 90, f"the API: {self.log()}")
+        wait_for(lambda: answers(self.port), 90, "the API")
 
 
 def upload_all(api: Api, files: list[Path], chance: random.Random) -> int:
