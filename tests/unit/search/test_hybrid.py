@@ -162,7 +162,8 @@ def test_words_say_where_they_were_found(store: WordStore) -> None:
     assert why.dense_score == pytest.approx((1 / np.sqrt(5) - 0.1) / 0.2, abs=1e-5)
     assert why.score == hit.score > why.dense_score
     assert result.explain is not None
-    assert result.explain["modalities"]["image"] == {"candidates": 2, "mu": 0.2, "c": 0.1}
+    image = {"candidates": 2, "mu": 0.2, "c": 0.1, "further": []}
+    assert result.explain["modalities"]["image"] == image
     assert result.explain["words"] == "pump error E4711"
 
 
