@@ -56,8 +56,9 @@ def test_further_pages_follow_without_a_hit_twice(page: Page) -> None:
     search(page, "a clock")
     expect(hits(page)).to_have_count(5)
     page.get_by_role("button", name="Show more").click()
-    expect(hits(page)).to_have_count(10)
     expect(hits(page).nth(5)).to_be_focused()
+    results(page)
+    expect(hits(page)).to_have_count(10)
     addresses = hits(page).evaluate_all("cards => cards.map(card => card.dataset.asset)")
     assert len(set(addresses)) == 10
 
