@@ -22,7 +22,7 @@ def filled_server(settings: Settings, *, is_kept: bool = True) -> Iterator[str]:
 
     Args:
         settings: of the benchmark.
-        is_kept: whether the next who asks finds it as it is then; else it is filled anew.
+        is_kept: whether changes are kept for the next caller; otherwise it is filled again.
     """
     folder = settings.cache / f"milvus-{_n_segments(settings)}"
     with _fresh(folder), MilvusServer(folder) as server:

@@ -48,7 +48,7 @@ Embed = Callable[[Sequence[Ids]], Embeddings]
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Texts that answer, and who asks for them.
+    """Texts, and the queries that they answer.
 
     Args:
         ids: of the texts, cut.

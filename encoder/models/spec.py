@@ -58,7 +58,7 @@ class ModelSpec:
 
 
 def stands_for(name: str, model: str) -> bool:
-    """Whether who asks for ``name`` is content with ``model``, as with any bundle for the default.
+    """Whether ``model`` satisfies a request for ``name``; any bundle satisfies the default.
 
     >>> stands_for("bundle:default", "bundle:english"), stands_for("bundle:default", "hf:a/b")
     (True, False)

@@ -51,7 +51,7 @@ def check(folder: Path) -> Mapping[str, Any]:
     network = folder / ONNX
     if not network.is_file() or _hash(folder) != manifest["sha256"]:
         raise ModelError(
-            f"{network} is missing, or not what {folder / MANIFEST} tells of.",
+            f"{network} is missing, or not the file that {folder / MANIFEST} describes.",
             remedy="Make the folder again with `anymodal quantize`.",
         )
     return manifest

@@ -35,7 +35,7 @@ def read_header(path: Path, kind: Kind, size_bytes: int, config: IngestConfig) -
         size_bytes: how large it is.
 
     Raises:
-        MediaError: the header cannot be read, or tells of more than a limit allows.
+        MediaError: the header cannot be read, or describes more than a limit allows.
     """
     # Before the header too, since a PDF's is at its end.
     check(

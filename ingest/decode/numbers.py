@@ -45,7 +45,7 @@ _WORD = re.compile(r"[^\W\d_]{2,}")
 
 
 class Span(NamedTuple):
-    """A stretch of a text, ``start`` to ``end`` (exclusive); ``table`` tells of its numbers."""
+    """A stretch of a text, ``start`` to ``end`` (exclusive); ``table`` describes its numbers."""
 
     start: int
     end: int

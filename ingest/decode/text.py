@@ -34,7 +34,7 @@ def describe(path: Path, media_type: str, config: IngestConfig) -> Mapping[str, 
 
 
 def segments(asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
-    """Windows with their offsets into the decoded text; numbers are told of, not spelled out."""
+    """Windows with their offsets into the decoded text; numbers are described, not spelled out."""
     text = read_text(path, asset.media_type, config)
     check(str(path), "max_text_chars", len(text), config)
     if not text.strip():

@@ -40,7 +40,7 @@ class QuantizableTower(Protocol):
     def write(
         self, module: nn.Module, folder: Path, judges: Sequence[Any], least_cosine: float
     ) -> Mapping[str, Any]:
-        """Write what serves into ``folder``; what the manifest tells of it.
+        """Write what serves into ``folder``; return its entries for the manifest.
 
         Args:
             module: quantized.

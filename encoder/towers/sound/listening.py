@@ -41,6 +41,6 @@ def is_listening() -> bool:
 
 
 def tell(spans: Sequence[Utterance]) -> None:
-    """Tell of the next sound to the innermost `listening`, if there is one."""
+    """Pass what is said in the next sound to the innermost `listening`, if there is one."""
     if (heard := _heard.get()) is not None:
         heard.append(list(spans))

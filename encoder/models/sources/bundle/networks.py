@@ -13,7 +13,7 @@ FLOAT, INT8 = "model.onnx", "model.int8.onnx"
 
 
 class Files(TypedDict):
-    """What `encoder.models.precision.Network` is told of its files."""
+    """The files of an `encoder.models.precision.Network`."""
 
     float32: Path
     int8: Path | None
