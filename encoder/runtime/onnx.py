@@ -41,9 +41,8 @@ class OnnxSession:
         profile_to: Path | None = None,
         shared_in: Path | None = None,
     ) -> None:
-        import onnxruntime
 
-        from encoder.runtime.shared import open_shared
+        from encoder.runtime.shared import open_session, open_shared
 
         def options() -> onnxruntime.SessionOptions:
             made = session_options(n_threads)
@@ -54,11 +53,8 @@ class OnnxSession:
             return made
 
         try:
-            with denormals_as_zero():  # the first session sets its thread for good
-                shared = shared_in and open_shared(path, shared_in, options, settings or {})
-                self._session = shared or onnxruntime.InferenceSession(
-                    str(path), options(), providers=list(providers)
-                )
+            shared = shared_in and open_shared(path, shared_in, options, settings or {})
+            self._session = shared or open_session(path, options(), providers)
         # ONNX Runtime's errors share no base of their own below Exception
         except Exception as error:
             raise ModelError(

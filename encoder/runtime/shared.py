@@ -17,11 +17,13 @@ import os
 import shutil
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, TypeAlias
+
+from encoder.runtime.denormals import denormals_as_zero
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, SessionOptions
@@ -62,7 +64,7 @@ def open_shared(
             _make_once(source, copy, options)
         final = options()
         final.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL
-        return _open(copy / NETWORK, final)
+        return open_session(copy / NETWORK, final)
     # ONNX Runtime's errors share no base below Exception, and the plain file does as well
     except Exception as error:  # noqa: BLE001
         _log.warning("The weights of %s are not shared with other processes: %s", source, error)
@@ -95,10 +97,17 @@ def _digest(path: Path) -> str:
     return blake3(max_threads=blake3.AUTO).update_mmap(path).hexdigest()
 
 
-def _open(path: Path, options: SessionOptions) -> InferenceSession:
+@denormals_as_zero()
+def open_session(
+    path: Path,
+    options: SessionOptions,
+    providers: Sequence[str] = ("CPUExecutionProvider",),
+) -> InferenceSession:
+    """Open a network. The calling thread keeps its setting of denormal floats, which a process's
+    first session with ``session.set_denormal_as_zero`` would change for good."""
     from onnxruntime import InferenceSession
 
-    return InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return InferenceSession(str(path), options, providers=list(providers))
 
 
 def _make_once(source: Path, copy: Path, options: Options) -> None:
@@ -128,7 +137,7 @@ def _write(source: Path, copy: Path, options: SessionOptions) -> None:
         "save_external_prepacked_constant_initializers": "1",
     }.items():
         options.add_session_config_entry(f"session.{key}", value)
-    _open(source, options)
+    open_session(source, options)
     sums = {path.name: _checksum(path) for path in copy.iterdir()}
     (copy / _CHECKSUMS).write_text(json.dumps(sums), "utf-8")
     for path in copy.iterdir():

@@ -284,9 +284,9 @@ def _compare(model: nn.Module, inputs: Mapping[str, Tensor], path: Path) -> tupl
 
 
 def _run(path: Path, inputs: Mapping[str, Any], options: Any) -> list[Any]:
-    import onnxruntime
+    from encoder.runtime.shared import open_session
 
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session = open_session(path, options)
     known = {value.name for value in session.get_inputs()}
     outputs: list[Any] = session.run(None, {k: v for k, v in inputs.items() if k in known})
     return outputs

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+import encoder
 from encoder.runtime.denormals import denormals_as_zero
 from encoder.runtime.onnx import OnnxSession
 
@@ -31,13 +34,38 @@ def test_the_thread_is_as_it_was_afterwards() -> None:
     assert half() > 0
 
 
-@pytest.mark.parametrize("n_threads", [1, 2])
-def test_networks_run_so_in_every_thread(tmp_path: Path, n_threads: int) -> None:
+def save_network(path: Path) -> Path:
     sides = ["n"]
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, sides) for name in "xy")
     graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "net", [x], [y])
-    onnx.save(helper.make_model(graph, ir_version=10), tmp_path / "net.onnx")
-    session = OnnxSession(tmp_path / "net.onnx", n_threads=n_threads)
+    onnx.save(helper.make_model(graph, ir_version=10), path)
+    return path
+
+
+def test_the_first_session_of_a_process_leaves_its_thread(tmp_path: Path) -> None:
+    code = f"""
+from pathlib import Path
+import numpy as np
+from encoder.runtime.onnx import session_options
+from encoder.runtime.shared import open_session
+open_session(Path({str(save_network(tmp_path / "net.onnx"))!r}), session_options())
+assert np.float32(1e-40) * np.float32(0.5) > 0
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_session_is_opened_so() -> None:
+    root = Path(encoder.__file__).parent
+    assert [
+        str(path.relative_to(root))
+        for path in root.rglob("*.py")
+        if "InferenceSession(" in path.read_text("utf-8")
+    ] == ["runtime/shared.py"]
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_networks_run_so_in_every_thread(tmp_path: Path, n_threads: int) -> None:
+    session = OnnxSession(save_network(tmp_path / "net.onnx"), n_threads=n_threads)
     found = []
 
     def run() -> None:
