@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import mixed
-from benchmarks.milvus_server import MilvusServer
 from benchmarks.mixed import MODALITIES, Corpus
 from benchmarks.results import table, write_section
 from encoder import MultiModalEncoder
@@ -40,6 +39,7 @@ from search.store.base import VectorStore
 from search.store.open import open_store
 from search.store.schema import segment_id
 from search.types import AssetRow, SegmentRow
+from tests.support.milvus_server import MilvusServer
 
 _DIM = 384
 _PER_ASSET = 4

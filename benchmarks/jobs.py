@@ -22,10 +22,10 @@ from statistics import median
 from typing import Any
 
 from benchmarks.ingest import make_corpus
-from benchmarks.milvus_server import free_port
 from benchmarks.results import table, write_section
 from benchmarks.sections import Bar, tell
 from examples.samples import make_samples
+from tests.support.milvus_server import free_port
 
 _BIN = Path(sys.executable).parent
 _OVERHEAD, _SECOND_WORKER, _AHEAD = Bar(at_most=15), Bar(at_least=1.7), Bar(at_least=4)

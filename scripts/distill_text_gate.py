@@ -14,12 +14,12 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.manuals import documented, topics
 from benchmarks.pairs import pairs
 from encoder.dsre.fitting.documents import Document, parted
 from encoder.dsre.fitting.tuning import Plan
 from encoder.models.prepare.text_gate import distill_text
 from encoder.models.sources.bundle.gates import TEXT_GATE
+from tests.support.manuals import documented, topics
 
 MODULES = ("numpy", "torch")
 OTHERS = ("pandas", "networkx", "sympy", "matplotlib", "sklearn")

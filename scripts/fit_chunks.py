@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.manuals import documented, topics
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.predictor import fit, word_means
 from encoder.models.sources.bundle.declaration import read_bundle
@@ -22,6 +21,7 @@ from encoder.space import l2_normalize
 from encoder.towers.text.tower import MAX_TOKENS, load_tokenizer
 from encoder.towers.text.windows import Ids, cut
 from encoder.types import Embeddings
+from tests.support.manuals import documented, topics
 
 _AT_LEAST = 300
 

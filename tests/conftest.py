@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.milvus_server import MilvusServer
 from encoder.models.sources.bundle.declaration import Bundle, read_bundle
 from encoder.models.sources.bundle.folder import bundle_folder, fetch
 from encoder.types import TEXT
+from tests.support.milvus_server import MilvusServer
 
 # The small bundle, whichever is the default; processes that tests start see it too.
 os.environ["ANYMODAL_ENCODER__MODEL"] = "bundle:english"

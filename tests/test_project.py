@@ -1,5 +1,6 @@
 """What a project has besides code: workflows, forms, citation, releases."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -62,3 +63,32 @@ def test_every_decision_is_listed() -> None:
 def test_the_changelog_keeps_to_its_headings() -> None:
     headings = re.findall(r"^### (.+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert set(headings) <= {"Added", "Changed", "Fixed", "Performance", "Security"}
+
+
+def imported(path: Path) -> set[str]:
+    """The top-level packages that a file imports, also within functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("folders", "but", "forbidden"),
+    [
+        (("tests",), ("tests/unit/benchmarks", "tests/unit/scripts"), {"benchmarks"}),
+        (("encoder", "ingest", "search", "workers"), (), {"benchmarks", "scripts", "tests"}),
+    ],
+    ids=["tests", "product"],
+)
+def test_nothing_leans_on_benchmarks(
+    folders: tuple[str, ...], but: tuple[str, ...], forbidden: set[str]
+) -> None:
+    """What tests and benchmarks share lives in tests/support."""
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    kept = [path for path in files if not any(path.is_relative_to(ROOT / one) for one in but)]
+    assert [path for path in kept if imported(path) & forbidden] == []
+    assert kept

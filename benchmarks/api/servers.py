@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from benchmarks.milvus_server import free_port
+from tests.support.milvus_server import free_port
 
 _READY_S = 180.0
 

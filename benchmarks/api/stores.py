@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.milvus_server import MilvusServer
 from benchmarks.sections import Settings, tell
+from tests.support.milvus_server import MilvusServer
 
 N_SEGMENTS = 20_000
 _INDEX_S = 300.0

@@ -8,7 +8,6 @@ import numpy as np
 
 from benchmarks.dsre.quality import whole_sentences
 from benchmarks.dsre.subjects import DENSE8, SPARSE8, batch, open_minilm, shipped_gate, text_folder
-from benchmarks.manuals import documented
 from benchmarks.results import table
 from benchmarks.sections import Bar, Settings, report, tell
 from encoder.dsre.chunks import pick
@@ -22,6 +21,7 @@ from encoder.space import l2_normalize
 from encoder.towers.text.tower import MAX_TOKENS, load_tokenizer
 from encoder.towers.text.windows import Ids, cut, pool
 from encoder.types import Embeddings
+from tests.support.manuals import documented
 
 TAUS = (0.6, 0.7, 0.75, 0.8)
 _LIBRARIES = ("scipy", "librosa")

@@ -7,10 +7,10 @@ import time
 import numpy as np
 
 from benchmarks.dsre.subjects import DENSE8, LIBRARIES, Ids, batch, open_minilm, text_folder, tokens
-from benchmarks.manuals import documented
 from benchmarks.results import table
 from benchmarks.sections import Settings, report
 from benchmarks.timing import on_one_core, take_turns
+from tests.support.manuals import documented
 
 
 def main(settings: Settings) -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.manuals import documented
 from benchmarks.pairs import pairs
 from encoder.dsre.fitting.documents import Document
 from encoder.dsre.gatefile import GateFile
@@ -20,6 +19,7 @@ from encoder.models.sources.bundle.folder import fetch
 from encoder.models.sources.bundle.gates import TEXT_GATE
 from encoder.runtime.onnx import OnnxSession
 from encoder.towers.text.tower import load_tokenizer, pad
+from tests.support.manuals import documented
 
 if TYPE_CHECKING:
     from torch import nn

@@ -11,7 +11,7 @@ import torch
 import transformers
 
 from encoder.models.prepare.hub.samples import picture, sound
-from tests.unit.encoder.models import tiny
+from tests.support import tiny_models as tiny
 
 _BASE = {
     "hidden_size": 768,

@@ -13,7 +13,7 @@ from time import monotonic, sleep
 
 import httpx
 
-from benchmarks.milvus_server import free_port
+from tests.support.milvus_server import free_port
 
 ANYMODAL = Path(sys.executable).with_name("anymodal")
 _READY_S = 120

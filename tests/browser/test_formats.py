@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.browser.acts import drop, hits, results, search, until
 from tests.browser.library import sample
 from tests.browser.server import Server
-from tests.media import write_heic
+from tests.support.media import write_heic
 
 
 def add(page: Page, file: Path) -> None:

@@ -13,7 +13,7 @@ from examples.samples import make_samples
 from tests.compose import images
 from tests.compose.engine import Engine, why_not
 from tests.compose.stack import Stack, ended, upload
-from tests.unit.compose.files import ROOT
+from tests.support.compose_files import ROOT
 
 FOLDER = ROOT / ".compose-test"
 _STACK = pytest.StashKey[Stack]()

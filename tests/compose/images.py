@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from tests.compose.engine import Engine, run
-from tests.unit.compose.files import COMPOSE, ROOT
+from tests.support.compose_files import COMPOSE, ROOT
 
 HERE = Path(__file__).parent / "containerfiles"
 RELEASE = "trixie"

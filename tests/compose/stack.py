@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 
 import httpx
 
-from benchmarks.milvus_server import free_port
 from tests.compose import images
 from tests.compose.engine import Engine, run
-from tests.unit.compose.files import COMPOSE
+from tests.support.compose_files import COMPOSE
+from tests.support.milvus_server import free_port
 
 OVERRIDE = Path(__file__).with_name("override.yaml")
 _UP_S = 600.0

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from pymilvus import MilvusClient
 
-from benchmarks.milvus_server import MilvusServer
 from search.store.base import VectorStore
 from search.store.lite.shared import Served, served
 from search.store.open import open_store
 from tests.contract.rows import CALIBRATION, DIM, SPACE
+from tests.support.milvus_server import MilvusServer
 
 ROOT = Path(__file__).parents[2]
 DURABLE = ["lite", "lite_server", pytest.param("milvus_server", marks=pytest.mark.milvus)]

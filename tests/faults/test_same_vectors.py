@@ -21,7 +21,7 @@ from search.store.memory import MemoryStore
 from search.store.open import open_store
 from tests.faults.cluster import BIN
 from tests.faults.rounds import running
-from tests.media import picture, tone
+from tests.support.media import picture, tone
 from workers.pipeline.ingest_job import IngestJob
 
 Vectors = Mapping[str, NDArray[np.float32]]

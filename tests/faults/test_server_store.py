@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from benchmarks.milvus_server import free_port
 from search.errors import StoreUnavailableError
 from search.store.base import VectorStore
 from search.store.open import open_store
 from tests.contract.rows import DIM, SPACE, asset
+from tests.support.milvus_server import free_port
 
 
 @pytest.fixture

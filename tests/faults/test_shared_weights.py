@@ -10,8 +10,8 @@ from PIL import Image
 from encoder.runtime.shared import WEIGHTS
 from tests.faults.cluster import BIN
 from tests.faults.rounds import running
-from tests.media import picture
-from tests.smaps import mapped_kb
+from tests.support.media import picture
+from tests.support.smaps import mapped_kb
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="reads /proc")
 

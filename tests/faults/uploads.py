@@ -11,8 +11,8 @@ from threading import Event
 
 import httpx
 
-from benchmarks.milvus_server import free_port
 from tests.faults.cluster import Cluster, Part, answers, wait_for
+from tests.support.milvus_server import free_port
 
 _CLIENTS = 4
 _FILES_PER_KILL = 20

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from benchmarks.milvus_server import MilvusServer
+from tests.support.milvus_server import MilvusServer
 
 ANYMODAL = Path(sys.executable).with_name("anymodal")
 Run = Callable[..., Any]

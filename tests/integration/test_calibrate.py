@@ -14,7 +14,7 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from tests.unit.encoder.models import tiny
+from tests.support import tiny_models as tiny
 from workers.cli import anymodal
 from workers.pipeline import calibration as calibrating
 from workers.serving import resources

@@ -11,10 +11,10 @@ import pytest
 import yaml
 from pymilvus import MilvusClient
 
-from benchmarks.milvus_server import MilvusServer
 from search.errors import StoreError, StoreUnavailableError
 from search.store.open import open_store
-from tests.unit.compose.files import COMPOSE
+from tests.support.compose_files import COMPOSE
+from tests.support.milvus_server import MilvusServer
 from workers.config import Settings
 
 SPACE = "0123456789abcdef"

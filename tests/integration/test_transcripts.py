@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from encoder.models.artifacts.locations import cache_home
 from examples.speech import Speaker
 from tests.integration.conftest import Run
-from tests.media import write_film
+from tests.support.media import write_film
 
 RATE = 48_000
 # Said after so many seconds; the first one and the last one run across the borders of windows.

@@ -23,7 +23,7 @@ from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.models.sources.bundle.folder import bundle_folder, location
 from encoder.models.sources.bundle.networks import FLOAT, INT8
 from examples.speech import Speaker
-from tests.media import tone, write_film
+from tests.support.media import tone, write_film
 
 BLOCKED = (
     "torch", "torchvision", "triton", "transformers", "sentence_transformers", "onnxscript",

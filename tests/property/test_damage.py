@@ -11,7 +11,7 @@ from PIL import Image
 
 from encoder.errors import MediaError
 from ingest import IngestConfig, Segment, identify, segments
-from tests.media import picture, tone, write_film, write_heic, write_pdf, write_sound
+from tests.support.media import picture, tone, write_film, write_heic, write_pdf, write_sound
 
 KINDS = [
     "jpg",

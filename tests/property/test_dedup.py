@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from ingest.config import IngestConfig
 from ingest.dedup import color_histogram, dhash, hash_distance, histogram_change, keep_frames
-from tests.media import picture
+from tests.support.media import picture
 
 seeds = st.integers(0, 10_000)
 sizes = st.integers(1, 120)

@@ -15,7 +15,7 @@ from search.api.services import Services
 from search.engine import SearchEngine
 from search.types import Query
 from tests.integration.api.conftest import served
-from tests.unit.encoder.models import tiny
+from tests.support import tiny_models as tiny
 from workers.console.query_options import Asked, terms_of
 
 STORED = {"short.txt": "tin", "long.txt": "rain on tin"}

@@ -15,7 +15,7 @@ from PIL import Image
 from encoder.errors import DiskError
 from search.api.services import Services
 from tests.faults.disk import small_disk
-from tests.media import picture, write_heic
+from tests.support.media import picture, write_heic
 from workers.jobs.local import LocalJobs
 
 

@@ -13,13 +13,13 @@ from benchmarks.dsre.quality import sentences, whole_sentences
 from benchmarks.dsre.rates import fixed_rates
 from benchmarks.dsre.speed import Bars, kept_shares, per_token
 from benchmarks.dsre.subjects import DENSE, EAGER, SPARSE, SPARSE8, tokens
-from benchmarks.manuals import documented, topics, without_signature
 from benchmarks.sections import Bar
 from benchmarks.timing import Times
 from encoder.dsre.fitting.documents import Document
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.settings import GateSettings
 from encoder.networks.bert import BertSize, SentenceBert
+from tests.support.manuals import documented, topics, without_signature
 
 
 def test_manuals_ask_for_themselves() -> None:

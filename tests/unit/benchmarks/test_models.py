@@ -8,7 +8,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from benchmarks.models import peers
-from tests.unit.encoder.models import tiny
+from tests.support import tiny_models as tiny
 
 
 def test_a_peer_answers_from_a_process_of_its_own(

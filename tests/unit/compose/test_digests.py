@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.compose.files import COMPOSE, OURS, SERVICES, filled
+from tests.support.compose_files import COMPOSE, OURS, SERVICES, filled
 
 PINNED = re.compile(r"[\w./-]+:v?\d+\.\d+\.\d+[\w.-]*@sha256:[0-9a-f]{64}")
 OTHERS = {name: service["image"] for name, service in SERVICES.items() if name not in OURS}

@@ -12,7 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.unit.compose.files import COMPOSE, DOCKERFILE, ROOT, pins
+from tests.support.compose_files import COMPOSE, DOCKERFILE, ROOT, pins
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 

@@ -8,7 +8,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tests.unit.compose.files import COMPOSE, SERVICES, filled, seconds
+from tests.support.compose_files import COMPOSE, SERVICES, filled, seconds
 from tests.unit.compose.test_monitoring import names
 from workers.jobs.queues import CLASSES
 

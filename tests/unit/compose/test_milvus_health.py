@@ -12,7 +12,7 @@ from threading import Thread
 
 import pytest
 
-from tests.unit.compose.files import COMPOSE, SERVICES
+from tests.support.compose_files import COMPOSE, SERVICES
 
 SCRIPT = COMPOSE / "milvus" / "health.sh"
 

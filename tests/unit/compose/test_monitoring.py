@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from search.api.middleware.metrics import Metrics
-from tests.unit.compose.files import COMPOSE, OURS, ROOT, SERVICES
+from tests.support.compose_files import COMPOSE, OURS, ROOT, SERVICES
 from workers.observe import broker_metrics, metrics
 
 ALERTS = yaml.safe_load((COMPOSE / "prometheus" / "alerts.yml").read_text())

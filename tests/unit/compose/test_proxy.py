@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from search.api.config import ApiConfig
-from tests.unit.compose.files import COMPOSE, SERVICES, size_bytes
+from tests.support.compose_files import COMPOSE, SERVICES, size_bytes
 from tests.unit.compose.test_kubernetes import OBJECTS
 
 

@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings
 from encoder.config import EncoderConfig
 from ingest.config import IngestConfig
 from search.api.config import ApiConfig
-from tests.unit.compose.files import (
+from tests.support.compose_files import (
     COMPOSE,
     DOCKERFILE,
     OURS,

@@ -8,7 +8,7 @@ from PIL import Image
 from encoder.errors import InputError
 from encoder.inputs import AudioFormat, read_argument
 from encoder.types import Clip, Spectrogram, Waveform
-from tests.media import picture, write_heic
+from tests.support.media import picture, write_heic
 
 SOUND = AudioFormat()
 GREY = np.zeros((4, 5), np.uint8)

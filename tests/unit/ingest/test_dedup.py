@@ -3,7 +3,7 @@ import pytest
 
 from ingest.config import IngestConfig
 from ingest.dedup import Rgb, color_histogram, dhash, hash_distance, histogram_change, keep_frames
-from tests.media import picture
+from tests.support.media import picture
 
 CONFIG = IngestConfig()
 

@@ -13,7 +13,7 @@ from encoder.errors import (
     UnsupportedMediaError,
 )
 from ingest import IngestConfig, identify
-from tests.media import picture, streamless_mp4, tone, write_film, write_pdf, write_sound
+from tests.support.media import picture, streamless_mp4, tone, write_film, write_pdf, write_sound
 
 CONFIG = IngestConfig()
 

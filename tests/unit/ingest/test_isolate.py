@@ -22,7 +22,7 @@ from ingest.decode.header import Header
 from ingest.isolate import pool, wire
 from ingest.isolate.channel import Channel, Message
 from ingest.isolate.process import DecoderProcess
-from tests.media import picture, tone, write_film, write_pdf
+from tests.support.media import picture, tone, write_film, write_pdf
 
 CONFIG = IngestConfig(isolate=True)
 

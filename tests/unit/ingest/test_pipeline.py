@@ -11,7 +11,7 @@ from PIL import Image
 from encoder.errors import MediaError, UnsupportedMediaError
 from encoder.types import Modality
 from ingest import Failure, IngestConfig, discover, identify, ingest, segments
-from tests.media import picture, tone
+from tests.support.media import picture, tone
 
 
 @pytest.fixture

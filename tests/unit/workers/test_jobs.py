@@ -14,7 +14,7 @@ from encoder.types import TEXT, Embeddings, Item
 from search.errors import StoreError, StoreUnavailableError
 from search.store.memory import MemoryStore
 from search.types import AssetRow, SegmentRow
-from tests.media import write_film
+from tests.support.media import write_film
 from workers.jobs.recovery.retry import may_heal
 from workers.pipeline.ingest_job import IngestJob, in_chunks
 from workers.pipeline.removal import remove

@@ -16,7 +16,7 @@ from encoder.types import TEXT
 from ingest import IngestConfig
 from search.store.memory import MemoryStore
 from search.types import SegmentRow
-from tests.media import picture, write_slides
+from tests.support.media import picture, write_slides
 from workers.pipeline.ingest_job import IngestJob
 
 

@@ -16,7 +16,7 @@ from encoder import MultiModalEncoder
 from encoder.dsre.adapters.modernbert import use_windows
 from encoder.dsre.windowed import windowed_attention
 from encoder.errors import ModelError
-from tests.unit.encoder.models.tiny import save_modernbert, save_sentence_encoder
+from tests.support.tiny_models import save_modernbert, save_sentence_encoder
 
 
 def dense(q: Tensor, k: Tensor, v: Tensor, reach: int, real: Tensor | None) -> Tensor:

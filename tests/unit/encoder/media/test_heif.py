@@ -10,7 +10,7 @@ from PIL import Image
 
 from encoder.errors import CorruptMediaError, MediaLimitError
 from encoder.media import image_facts, load_image
-from tests.media import picture, write_heic
+from tests.support.media import picture, write_heic
 
 ORIENTATION = 0x0112
 

@@ -8,7 +8,7 @@ from PIL import Image
 from encoder.errors import CorruptMediaError, MediaError, MediaLimitError
 from encoder.media import image_facts, load_image, rgb_array
 from encoder.media.image import fit_short_side, resize
-from tests.media import picture
+from tests.support.media import picture
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "gif", "bmp", "tiff", "avif"])

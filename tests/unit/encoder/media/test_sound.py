@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from encoder.errors import CorruptMediaError, MediaLimitError
 from encoder.media import load_sound, probe, stream_sound
-from tests.media import tone, write_film, write_sound
+from tests.support.media import tone, write_film, write_sound
 
 
 def loudest_hz(samples: NDArray[np.float32], rate: int) -> float:

@@ -14,7 +14,7 @@ from encoder.errors import InputError
 from encoder.media.spectrogram import SpectrogramLayout, to_sound
 from encoder.types import Waveform
 from examples.sounds import RATE, SOUNDS
-from tests.media import tone
+from tests.support.media import tone
 
 LIKE_NOISE = ("rain", "sea-waves", "wind", "thunder")
 TONAL = ("church-bell", "piano", "siren")

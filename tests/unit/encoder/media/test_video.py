@@ -7,7 +7,7 @@ from PIL import Image
 
 from encoder.errors import CorruptMediaError
 from encoder.media import load_clip, probe, stream_frames
-from tests.media import COLORS, streamless_mp4, tone, turn_film, write_film
+from tests.support.media import COLORS, streamless_mp4, tone, turn_film, write_film
 
 
 @pytest.mark.parametrize(

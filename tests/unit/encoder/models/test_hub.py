@@ -20,7 +20,7 @@ from encoder.errors import InputError, ModelError
 from encoder.models import hub
 from encoder.models.base import Model
 from encoder.types import Clip, Spectrogram, Waveform
-from tests.unit.encoder.models import tiny
+from tests.support import tiny_models as tiny
 
 KINDS = {
     "sentence": ({"text"}, 32),

@@ -21,7 +21,7 @@ from encoder.models.prepare.hub.prepare import prepare_hub
 from encoder.models.prepare.hub.samples import picture, sound
 from encoder.runtime import openvino, trial
 from encoder.types import Clip
-from tests.unit.encoder.models import tiny
+from tests.support import tiny_models as tiny
 
 MODALITIES = {
     "sentence": ["text"],

@@ -23,7 +23,7 @@ from encoder.models import hub
 from encoder.models.prepare.hub.gate import text_network
 from encoder.towers.text.tower import load_tokenizer
 from encoder.types import DOCUMENT, TEXT
-from tests.unit.encoder.models import tiny
+from tests.support import tiny_models as tiny
 from workers.cli import anymodal
 
 ARTICLE = " ".join(

@@ -22,7 +22,7 @@ from encoder.models.prepare import in_torch
 from encoder.networks.first_use import PackedLinear, change_on_first_use
 from encoder.runtime.trial import least_cosine
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Clip, Embeddings, Modality, Waveform
-from tests.unit.encoder.models import tiny
+from tests.support import tiny_models as tiny
 
 KINDS = ["sentence", "clip", "siglip2", "clap", "embedding_gemma"]
 RNG = np.random.default_rng(0)

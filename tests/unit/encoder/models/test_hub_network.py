@@ -16,7 +16,7 @@ import pytest
 
 from encoder.errors import ModelError
 from encoder.models import hub
-from tests.unit.encoder.models import tiny
+from tests.support import tiny_models as tiny
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 LOAD = (

@@ -27,7 +27,7 @@ from encoder.models.open import load_model
 from encoder.models.sources import hub_files, located
 from encoder.models.spec import ModelSpec
 from encoder.runtime import devices
-from tests.unit.encoder.models import tiny
+from tests.support import tiny_models as tiny
 from workers.commands.models import models
 
 TEXTS = ["a cat", "the dog barks", "rain on two roofs"]

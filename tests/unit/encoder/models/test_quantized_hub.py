@@ -30,7 +30,7 @@ from encoder.models.sources.bundle.choices import parse_precision
 from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.models.spec import ModelSpec
 from encoder.types import IMAGE, TEXT, Modality
-from tests.unit.encoder.models import tiny
+from tests.support import tiny_models as tiny
 from workers.cli import anymodal
 
 CONFIG = EncoderConfig(n_threads=1)

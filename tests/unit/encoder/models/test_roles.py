@@ -13,7 +13,7 @@ from encoder import InputError, Item, MultiModalEncoder
 from encoder.models import hub
 from encoder.space import l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Clip
-from tests.unit.encoder.models import tiny
+from tests.support import tiny_models as tiny
 from tests.unit.encoder.models.test_hub import noise, picture
 
 PROMPTS = {"query": "query: ", "document": "passage: "}

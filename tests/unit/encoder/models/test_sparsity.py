@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.manuals import documented
 from encoder import MultiModalEncoder
 from encoder.config import EncoderConfig
 from encoder.dsre.fitting.retrieval import compare, search
@@ -19,6 +18,7 @@ from encoder.models.sources.bundle.choices import parse_sparsity
 from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.models.sources.bundle.gates import TEXT_GATE
 from encoder.towers.text.tower import load_tokenizer
+from tests.support.manuals import documented
 
 ENGLISH = read_bundle("english")
 SHORT = ["rain", "A red car on a wet road", "the council voted on the budget " * 12]

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from encoder.models import hub
 from encoder.models.prepare.widen import widened
 from encoder.types import TEXT
-from tests.unit.encoder.models import tiny
+from tests.support import tiny_models as tiny
 
 
 @pytest.fixture

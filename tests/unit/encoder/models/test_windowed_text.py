@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.manuals import topics
 from encoder import MultiModalEncoder
 from encoder.config import EncoderConfig
 from encoder.errors import InputError, ModelError
@@ -16,6 +15,7 @@ from encoder.models.sources.bundle.choices import parse_sparsity
 from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.runtime import onnx_profile
 from encoder.runtime.onnx_profile import ProfiledSession
+from tests.support.manuals import topics
 
 ENGLISH = read_bundle("english")
 

@@ -21,7 +21,7 @@ from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.runtime.base import Array
 from encoder.runtime.onnx import OnnxSession
 from encoder.runtime.shared import NETWORK, WEIGHTS, copy_name
-from tests.smaps import mapped_kb
+from tests.support.smaps import mapped_kb
 
 on_linux = pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="reads /proc")
 

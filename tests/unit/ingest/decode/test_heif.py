@@ -8,7 +8,7 @@ from PIL import Image
 
 from encoder.errors import MediaError
 from ingest import IngestConfig, identify, ingest, segments
-from tests.media import COLORS, picture, write_film, write_heic, write_heic_sequence
+from tests.support.media import COLORS, picture, write_film, write_heic, write_heic_sequence
 
 CONFIGS = [IngestConfig(isolate=isolate) for isolate in (False, True)]
 

@@ -11,7 +11,7 @@ from PIL import Image
 from encoder.errors import CorruptMediaError, MediaLimitError
 from encoder.types import Waveform
 from ingest import IngestConfig, Segment, identify, segments
-from tests.media import COLORS, picture, tone, write_film
+from tests.support.media import COLORS, picture, tone, write_film
 
 CONFIG = IngestConfig()
 

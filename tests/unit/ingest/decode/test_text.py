@@ -6,7 +6,7 @@ import pytest
 from encoder.errors import CorruptMediaError, MediaLimitError, UnsupportedMediaError
 from ingest import IngestConfig, Segment, identify, segments
 from ingest.decode.text import read_text
-from tests.media import write_pdf
+from tests.support.media import write_pdf
 
 CONFIG = IngestConfig()
 SENTENCES = "".join(f"Sentence number {i} is about foxes. " for i in range(100))

@@ -14,7 +14,7 @@ import numpy as np
 import soundfile
 from PIL import Image, PngImagePlugin
 
-from tests.media import (
+from tests.support.media import (
     picture,
     streamless_mp4,
     tone,

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from benchmarks.milvus_server import free_port
+from tests.support.milvus_server import free_port
 
 
 def test_no_port_is_given_out_twice() -> None:

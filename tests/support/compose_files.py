@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "compose"
 VARIABLE = re.compile(r"\$\{(\w+):-([^}]*)\}")
 

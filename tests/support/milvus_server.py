@@ -21,7 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-HOME = Path(__file__).parents[1] / ".venv-milvus"
+HOME = Path(__file__).parents[2] / ".venv-milvus"
 _ROLES = ("rootCoord", "proxy", "queryCoord", "queryNode", "indexNode", "dataCoord", "dataNode")
 _SESSION_TTL_S = 15
 _READY_S = 120.0
