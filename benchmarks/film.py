@@ -21,8 +21,8 @@ from encoder.types import Item
 from examples.film import Scene, write_film
 from examples.samples import make_samples
 from ingest import IngestConfig, identify, segments
-from ingest.decode import video
-from ingest.decode.audio import sound_segments
+from ingest.kinds.film import frame_segments
+from ingest.kinds.sound import sound_segments
 from ingest.types import Asset, Segment
 from search.store.memory import MemoryStore
 from workers.pipeline.ingest_job import IngestJob
@@ -83,10 +83,10 @@ def film_gains(film: Path, n_rounds: int = _N_ROUNDS) -> Mapping[str, Gain]:
 
 
 def _decode_serially(asset: Asset) -> list[Segment]:
-    film = Path(asset.uri)
-    facts = probe(film)
-    frames = list(video.frame_segments(asset, film, _CONFIG, facts))
-    return frames + list(sound_segments(asset, film, _CONFIG, facts.sound_start_s))
+    path = Path(asset.uri)
+    facts = probe(path)
+    frames = list(frame_segments(asset, path, _CONFIG, facts))
+    return frames + list(sound_segments(asset, path, _CONFIG, facts.sound_start_s))
 
 
 def _gain(serial: Callable[[], object], parallel: Callable[[], object], n_rounds: int) -> Gain:

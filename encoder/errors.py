@@ -13,6 +13,7 @@
     │   └── EmptiedFolderError      422  a folder that lost all its files (ingest.errors)
     ├── DiskError                   507  a disk is full, read-only or closed to this user
     ├── DecoderProcessError         503  a process that decodes cannot start (ingest.errors)
+    ├── KindError                   500  another package's kind of files is broken (ingest.errors)
     ├── StoreError                  500  the vector store cannot do its work (search.errors)
     │   ├── StoreUnavailableError   503  it does not answer
     │   ├── StoreBusyError          500  another process has it open

@@ -6,6 +6,7 @@
 """
 
 from ingest.config import IngestConfig
+from ingest.kinds import Place
 from ingest.pipeline import ingest, picture, segments
 from ingest.sources.folders import discover
 from ingest.sources.identity import identify
@@ -15,6 +16,7 @@ __all__ = [
     "Asset",
     "Failure",
     "IngestConfig",
+    "Place",
     "Segment",
     "discover",
     "identify",

@@ -17,3 +17,7 @@ class RefusedLinkError(MediaError):
 
 class EmptiedFolderError(MediaError):
     """A folder in which files are stored is empty, as where a disk is not mounted."""
+
+
+class KindError(AnymodalError):
+    """A kind of files that another package brings cannot be used."""

@@ -7,13 +7,12 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from encoder.errors import MediaError, UnsupportedMediaError
-from encoder.types import IMAGE, VIDEO
+from encoder.errors import MediaError
 from ingest import isolate
 from ingest.config import IngestConfig
-from ingest.decode import DECODERS
 from ingest.decode.time_limit import Clock, timed
-from ingest.decode.video import frame_at
+from ingest.kinds.contract import Place
+from ingest.kinds.registry import kind_of
 from ingest.sources.folders import discover, failure
 from ingest.sources.identity import identify
 from ingest.types import Asset, Failure, Segment
@@ -29,34 +28,24 @@ def segments(asset: Asset, config: IngestConfig) -> Iterator[Segment]:
     Raises:
         MediaError: while iterating; then the segments so far are not the whole asset.
     """
-    decoder = DECODERS.get(asset.modality)
-    if decoder is None:
-        raise UnsupportedMediaError(
-            f"{asset.uri}: no decoder for the modality {asset.modality!r}.",
-            remedy="Add one to ingest.decode.DECODERS.",
-        )
-    if config.isolate and asset.modality in isolate.MODALITIES:
+    if config.isolate:
         return isolate.segments(asset, config)
     clock = Clock(asset.uri, config, asset.duration_s)
-    return timed(decoder.segments(asset, Path(asset.path or asset.uri), config), clock)
+    return timed(
+        kind_of(asset.media_type).segments(asset, Path(asset.path or asset.uri), config), clock
+    )
 
 
-def picture(asset: Asset, at_s: float, config: IngestConfig) -> Segment:
-    """A picture, or of a film the frame that is seen at a time.
+def picture(asset: Asset, place: Place, config: IngestConfig) -> Segment:
+    """What a place of a file looks like: a picture, the frame that is seen at a time.
 
     Raises:
         MediaError: it cannot be decoded, or shows nothing.
     """
-    if asset.modality == IMAGE:
-        return next(segments(asset, config))
-    if asset.modality != VIDEO:
-        raise UnsupportedMediaError(
-            f"{asset.uri} is {asset.modality}, which shows nothing.",
-            remedy="Ask for a picture of an image or a video.",
-        )
     if config.isolate:
-        return isolate.frame(asset, at_s, config)
-    return frame_at(asset, Path(asset.path or asset.uri), at_s, config)
+        return isolate.picture(asset, place, config)
+    kind = kind_of(asset.media_type)
+    return kind.preview(asset, Path(asset.path or asset.uri), place, config)
 
 
 def ingest(

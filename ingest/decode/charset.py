@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
 import re
+from functools import lru_cache
+from pathlib import Path
 from typing import BinaryIO
+
+from encoder.media.source import opened
 
 _SAMPLE_BYTES = 65_536
 _CHUNK_BYTES = 2**20
+_DECLARED = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w-]{2,40})", re.I)
 _BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 # Those in which the Web is written: of others (DOS, EBCDIC, old Apple) a guess is mostly wrong, and
 # browsers do not know them.
@@ -84,3 +90,38 @@ def _guess(sample: bytes) -> str:
             tie = match.chaos <= best.chaos and match.coherence >= best.coherence
             return "cp1252" if tie else best.encoding
     return best.encoding
+
+
+def declared_charset(data: bytes) -> str | None:
+    """What a page's beginning says of its encoding."""
+    match = _DECLARED.search(data[:2048])
+    return match.group(1).decode() if match else None
+
+
+def charset_of(path: Path, media_type: str) -> str:
+    """The codec of a plain text, a Markdown or an HTML file.
+
+    Raises:
+        MediaError: it cannot be read.
+    """
+    with opened(path) as file:
+        facts = os.fstat(file.fileno())
+        return _charset_of(str(path), media_type, facts.st_mtime_ns, facts.st_size)
+
+
+@lru_cache(maxsize=4096)
+def _charset_of(path: str, media_type: str, _mtime_ns: int, _size_bytes: int) -> str:
+    """Kept, since most of a file may have to be read for it."""
+    with opened(path) as file:
+        declared = declared_charset(file.read(2048)) if media_type == "text/html" else None
+        return encoding_of(file, declared)
+
+
+def read_bytes(path: Path, n_bytes: int = -1) -> bytes:
+    """A file's first bytes, or all of them.
+
+    Raises:
+        MediaError: it cannot be read.
+    """
+    with opened(path) as file:
+        return file.read(n_bytes)

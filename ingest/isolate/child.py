@@ -14,14 +14,13 @@ from threading import Thread
 from typing import Any
 
 from encoder.errors import CorruptMediaError, MediaError, MediaLimitError
-from encoder.types import Modality
 from ingest.config import IngestConfig
-from ingest.decode.header import Header, read_header
-from ingest.decode.video import frame_at
 from ingest.isolate import wire
 from ingest.isolate.channel import Channel, Message
-from ingest.pipeline import segments
-from ingest.sniff import Kind
+from ingest.kinds.contract import Place
+from ingest.kinds.header import Header, read_header
+from ingest.kinds.registry import Candidate, kinds, named
+from ingest.pipeline import picture, segments
 
 _MAX_FILES_OPEN = 32
 _MAX_REQUEST_BYTES = 2**20
@@ -30,7 +29,7 @@ _MAX_REQUEST_BYTES = 2**20
 def main() -> None:
     """Answer requests until the other end is closed."""
     read_fd, write_fd, memory_bytes = (int(value) for value in sys.argv[1:])
-    _load_decoders()
+    _load_kinds()
     _set_limits(memory_bytes)
     Thread(target=_leave_with_parent, args=(read_fd,), daemon=True).start()
     channel = Channel(read_fd, write_fd, _MAX_REQUEST_BYTES)
@@ -45,19 +44,10 @@ def main() -> None:
             channel.send(answer)
 
 
-def _load_decoders() -> None:
+def _load_kinds() -> None:
     """Before the limits, since each library opens many files and asks for much address space."""
-    import av  # noqa: F401
-    import charset_normalizer  # noqa: F401
-    import PIL.Image
-    import pypdfium2  # noqa: F401
-    import selectolax.lexbor  # noqa: F401
-    import semantic_text_splitter  # noqa: F401
-
-    from encoder.media.image import register_heif
-
-    PIL.Image.init()
-    register_heif()
+    for kind in kinds():
+        kind.load()
 
 
 def _set_limits(memory_bytes: int) -> None:
@@ -90,9 +80,8 @@ def _answers(request: Mapping[str, Any]) -> Iterator[Message]:
         config = _config(json.dumps(request["config"]))
         if "asset" in request:
             asset = wire.asset_from_json(request["asset"])
-            if "at_s" in request:
-                path = Path(asset.path or asset.uri)
-                found = iter([frame_at(asset, path, request["at_s"], config)])
+            if "place" in request:
+                found = iter([picture(asset, Place(**request["place"]), config)])
             else:
                 found = segments(asset, config)
             yield from map(wire.segment_to_message, found)
@@ -129,9 +118,8 @@ def _undecodable(request: Mapping[str, Any], error: Exception) -> MediaError:
 
 
 def _header(request: Mapping[str, Any], config: IngestConfig) -> Header:
-    modality = request["modality"]
-    kind = Kind(request["media_type"], Modality(modality) if modality else None)
-    return read_header(Path(request["uri"]), kind, request["size_bytes"], config)
+    candidates = [Candidate(named(name), media_type) for name, media_type in request["candidates"]]
+    return read_header(Path(request["uri"]), candidates, request["size_bytes"], config)
 
 
 if __name__ == "__main__":

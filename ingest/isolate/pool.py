@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
-from encoder.types import AUDIO, IMAGE, TEXT, VIDEO
+from encoder.types import AUDIO, VIDEO
 from ingest.config import IngestConfig
-from ingest.decode.header import Header
 from ingest.decode.time_limit import Clock
 from ingest.isolate import wire
 from ingest.isolate.process import DecoderProcess
-from ingest.sniff import Kind
+from ingest.kinds.contract import Place
+from ingest.kinds.header import Header
+from ingest.kinds.registry import Candidate
 from ingest.types import Asset, Segment
-
-MODALITIES = frozenset({TEXT, IMAGE, AUDIO, VIDEO})
-"""What a child decodes; a decoder that was added lives in this process only."""
 
 _FILES_PER_PROCESS = 1000
 """Decoders leak; after as many files a fresh process takes over."""
@@ -77,12 +77,13 @@ atexit.register(_pool.close)
 os.register_at_fork(after_in_child=_pool.forget)
 
 
-def read_header(path: Path, kind: Kind, size_bytes: int, config: IngestConfig) -> Header:
-    """As `ingest.decode.header.read_header`, in a decoder process."""
+def read_header(
+    path: Path, candidates: Sequence[Candidate], size_bytes: int, config: IngestConfig
+) -> Header:
+    """As `ingest.kinds.header.read_header`, in a decoder process."""
     request = {
         "uri": str(path),
-        "media_type": kind.media_type,
-        "modality": kind.modality,
+        "candidates": [(found.kind.name, found.media_type) for found in candidates],
         "size_bytes": size_bytes,
         "config": wire.config_to_json(config),
         "cpu_s": 2 * config.max_decode_s,
@@ -93,9 +94,9 @@ def read_header(path: Path, kind: Kind, size_bytes: int, config: IngestConfig) -
     return header
 
 
-def frame(asset: Asset, at_s: float, config: IngestConfig) -> Segment:
-    """As `ingest.decode.video.frame_at`, in a decoder process."""
-    (found,) = _ask_for_segments(asset, {"at_s": at_s}, config)
+def picture(asset: Asset, place: Place, config: IngestConfig) -> Segment:
+    """As `ingest.picture`, in a decoder process."""
+    (found,) = _ask_for_segments(asset, {"place": asdict(place)}, config)
     return found
 
 
@@ -105,7 +106,7 @@ def segments(asset: Asset, config: IngestConfig) -> Generator[Segment, None, Non
 
 
 def _ask_for_segments(
-    asset: Asset, what: Mapping[str, float], config: IngestConfig
+    asset: Asset, what: Mapping[str, Any], config: IngestConfig
 ) -> Generator[Segment, None, None]:
     plays_s = asset.duration_s
     unknown = asset.modality in (AUDIO, VIDEO) and not plays_s

@@ -13,15 +13,15 @@ import numpy as np
 from encoder.errors import CorruptMediaError, MediaError, MediaLimitError, UnsupportedMediaError
 from encoder.types import Modality, Waveform
 from ingest.config import IngestConfig
-from ingest.decode.header import Header
 from ingest.isolate.channel import Message
+from ingest.kinds.header import Header
 from ingest.types import Asset, Fact, Segment
 
 _ERRORS = {
     kind.__name__: kind
     for kind in (MediaError, CorruptMediaError, MediaLimitError, UnsupportedMediaError)
 }
-_DTYPES = ("uint8", "float32")
+_DTYPES = ("uint8", "int16", "int32", "int64", "float16", "float32", "float64")
 _PLACES = (
     "index",
     "start_s",

@@ -10,8 +10,9 @@ from encoder.errors import MediaError
 from encoder.media.source import opened
 from ingest import isolate
 from ingest.config import IngestConfig
-from ingest.decode.header import read_header
-from ingest.sniff import HEAD_BYTES, sniff
+from ingest.kinds.head import HEAD_BYTES
+from ingest.kinds.header import read_header
+from ingest.kinds.registry import sniff
 from ingest.types import Asset
 
 _ID_BYTES = 16  # as unlikely to collide as a UUID, half as long as the whole hash
@@ -32,9 +33,9 @@ def identify(path: Path, config: IngestConfig) -> Asset:
     with opened(path) as file:
         size_bytes = file.seek(0, 2)
         file.seek(0)
-        kind = sniff(file.read(HEAD_BYTES), str(path))
+        candidates = sniff(file.read(HEAD_BYTES), str(path))
         read = isolate.read_header if config.isolate else read_header
-        header = read(path, kind, size_bytes, config)
+        header = read(path, candidates, size_bytes, config)
         asset_id = _content_hash(file)
         metadata = {**header.metadata, "modified": round(os.fstat(file.fileno()).st_mtime, 3)}
     return Asset(asset_id, str(path), header.modality, header.media_type, size_bytes, metadata)

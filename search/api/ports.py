@@ -21,16 +21,17 @@ class Decoder(Protocol):
         """
         ...
 
-    def picture(self, path: Path, modality: Modality, at_s: float, size: int) -> bytes:
-        """A small WebP of a picture, or of a film at a time.
+    def picture(self, path: Path, media_type: str, at_s: float, size: int) -> bytes:
+        """A small WebP of what a file looks like; of a film, at a time.
 
         Args:
             path: the file.
-            modality: ``image`` or ``video``.
+            media_type: as it was ingested.
             at_s: seconds from the film's start.
             size: the longer side, in pixels.
 
         Raises:
+            UnsupportedMediaError: it shows nothing.
             MediaError: it cannot be decoded.
         """
         ...

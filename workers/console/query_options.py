@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encoder.errors import InputError
-from encoder.types import DOCUMENT, TEXT, Item, Modality
+from encoder.types import DOCUMENT, Item, Modality
 from search.filters import Filter, parse_filter
 from search.types import Term
 from workers.console.weights import split_weight
@@ -63,19 +63,16 @@ def _like(words: str, store: VectorStore) -> Term:
     path = Path(name).expanduser()
     if not path.is_file():
         return Term(asset_id=name, weight=weight)
-    from ingest import identify
-    from ingest.decode.text import read_text
+    from ingest import identify, segments
+    from ingest.kinds import kind_of
     from workers.serving.resources import ingest_config
 
-    asset = identify(path, ingest_config())
+    config = ingest_config()
+    asset = identify(path, config)
     if store.assets([asset.asset_id]):
         return Term(asset_id=asset.asset_id, weight=weight)
-    item = (
-        Item(TEXT, read_text(path, asset.media_type, ingest_config()))
-        if asset.modality == TEXT
-        else _item(asset.modality, str(path))
-    )
-    return Term(item, weight=weight, role=DOCUMENT)
+    whole = kind_of(asset.media_type).whole(list(segments(asset, config)))
+    return Term(Item(asset.modality, whole), weight=weight, role=DOCUMENT)
 
 
 def filter_of(conditions: Iterable[str], tags: Iterable[str], path: str | None) -> Filter | None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import mimetypes
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
+
+from ingest.kinds.registry import cost_of
 
 CLASSES = ("text", "image", "audio", "video")
 PRIORITIES = {"interactive": 0, "normal": 3, "bulk": 6}
@@ -24,6 +26,8 @@ def cost_class(path: str) -> str:
     >>> [cost_class(name) for name in ("a.md", "b.JPG", "c.flac", "d.mkv", "no-suffix")]
     ['text', 'image', 'audio', 'video', 'text']
     """
+    if named := cost_of(PurePath(path).suffix.lower()):
+        return named
     kind = (mimetypes.guess_type(path.lower(), strict=False)[0] or "").partition("/")[0]
     return kind if kind in CLASSES else "text"
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from encoder.errors import MediaError
 from encoder.types import IMAGE, TEXT, ReadText, RgbPicture
-from ingest import IngestConfig, picture
+from ingest import IngestConfig, Place, picture
 from ingest.split import split_text
 from ingest.types import Asset, Segment
 
@@ -109,7 +109,7 @@ class Reading:
             return shown
         try:
             finer = self._config.model_copy(update={"image_short_side": _SHORT_SIDE})
-            detailed: RgbPicture = picture(self._asset, 0.0, finer).content
+            detailed: RgbPicture = picture(self._asset, Place(), finer).content
         except MediaError:
             return shown
         return detailed

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from encoder.errors import MediaError, UnsupportedMediaError
 from encoder.media.formats import is_sequence
 from encoder.system.disk import temporary_folder, writing
-from encoder.types import AUDIO, IMAGE, Clip, Item, Modality, Waveform
-from ingest import Asset, IngestConfig, Segment, identify, picture, segments
+from encoder.types import IMAGE, Item, Modality
+from ingest import Asset, IngestConfig, Place, identify, picture, segments
+from ingest.kinds import kind_of
 
 
 @dataclass(frozen=True)
@@ -47,23 +44,25 @@ class QueryDecoder:
             try:
                 asset = identify(file, self.config)
                 if modality == IMAGE and is_sequence(asset.media_type):
-                    return Item(IMAGE, picture(asset, 0.0, self.config).content)
+                    return Item(IMAGE, picture(asset, Place(), self.config).content)
                 _check_kind(asset, modality, label)
-                return Item(modality, self._content(asset))
+                parts = list(segments(asset, self.config))
+                return Item(modality, kind_of(asset.media_type).whole(parts, self.max_frames))
             except MediaError as error:
                 raise _renamed(error, str(file), label) from None
 
-    def picture(self, path: Path, modality: Modality, at_s: float, size: int) -> bytes:
-        """A small WebP of a picture, or of a film at a time.
+    def picture(self, path: Path, media_type: str, at_s: float, size: int) -> bytes:
+        """A small WebP of what a file looks like; of a film, at a time.
 
         Raises:
+            UnsupportedMediaError: it shows nothing.
             MediaError: it cannot be decoded.
         """
         from encoder.media.image import webp_bytes
 
-        asset = Asset(path.name, str(path), modality, "", 0)
+        asset = Asset(path.name, str(path), kind_of(media_type).modality, media_type, 0)
         try:
-            rgb = picture(asset, at_s, self.files).content
+            rgb = picture(asset, Place(at_s), self.files).content
         except MediaError as error:
             raise _renamed(error, str(path), path.name) from None
         return webp_bytes(rgb, size)
@@ -74,24 +73,12 @@ class QueryDecoder:
         Raises:
             MediaError: it cannot be read.
         """
-        from ingest.decode.text import charset_of
+        from ingest.decode.charset import charset_of
 
         try:
             return charset_of(path, media_type)
         except MediaError as error:
             raise _renamed(error, str(path), path.name) from None
-
-    def _content(self, asset: Asset) -> Any:
-        parts = list(segments(asset, self.config))
-        if asset.modality == IMAGE:
-            return parts[0].content
-        sounds = [part.content for part in parts if part.modality == AUDIO]
-        sound = _joined(sounds) if sounds else None
-        if asset.modality == AUDIO:
-            return sound
-        return Clip(
-            _some([part for part in parts if part.modality == IMAGE], self.max_frames), sound
-        )
 
 
 def _renamed(error: MediaError, path: str, name: str) -> MediaError:
@@ -105,16 +92,6 @@ def _check_kind(asset: Asset, modality: Modality, label: str) -> None:
             f"{label} holds {asset.modality} ({asset.media_type}).",
             remedy=f"Send {modality} there, or this as what it is.",
         )
-
-
-def _joined(windows: Sequence[Waveform]) -> Waveform:
-    samples = np.concatenate([window.samples for window in windows])
-    return Waveform(samples, windows[0].sampling_rate)
-
-
-def _some(frames: Sequence[Segment], most: int) -> Any:
-    picked = np.linspace(0, len(frames) - 1, min(most, len(frames))).round().astype(int)
-    return np.stack([frames[n].content for n in picked])
 
 
 def query_config(config: IngestConfig, *, max_bytes: int, max_s: float) -> IngestConfig:

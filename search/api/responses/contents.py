@@ -13,9 +13,8 @@ from urllib.parse import quote
 
 from fastapi.responses import FileResponse, Response
 
-from encoder.errors import MediaError
+from encoder.errors import MediaError, UnsupportedMediaError
 from encoder.media.formats import IMAGE_TYPES
-from encoder.types import IMAGE, VIDEO
 from search.api.ports import Decoder
 from search.api.responses.plain_values import file_name
 from search.errors import NotFoundError
@@ -90,17 +89,19 @@ def content_of(asset: AssetRow, decoder: Decoder, if_none_match: str = "") -> Re
 
 
 def picture_of(asset: AssetRow, decoder: Decoder, at_s: float, size: int) -> bytes:
-    """A small WebP of a picture, or of a film at a time.
+    """A small WebP of what an asset looks like; of a film, at a time.
 
     Raises:
         NotFoundError: it shows nothing, or as `file_of` says.
         MediaError: it cannot be decoded.
     """
-    if asset.modality not in (IMAGE, VIDEO):
-        raise NotFoundError(f"{asset.asset_id} is {asset.modality}, which has no picture.")
     path = file_of(asset)
     try:
-        return decoder.picture(path, asset.modality, at_s, size)
+        return decoder.picture(path, asset.media_type, at_s, size)
+    except UnsupportedMediaError as error:
+        raise NotFoundError(
+            f"{asset.asset_id} is {asset.modality} ({asset.media_type}), which has no picture."
+        ) from error
     except MediaError:
         if file_of(asset) == path:
             raise

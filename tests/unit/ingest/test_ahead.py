@@ -3,7 +3,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ingest.isolate.read_ahead import ahead
+from ingest.decode.read_ahead import ahead
 
 
 def test_values_come_in_order() -> None:

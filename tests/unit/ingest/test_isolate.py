@@ -18,21 +18,21 @@ from PIL import Image
 from encoder.errors import MediaLimitError
 from encoder.types import Modality, Waveform
 from ingest import Failure, IngestConfig, Segment, identify, ingest, isolate, segments
-from ingest.decode.header import Header
 from ingest.isolate import pool, wire
 from ingest.isolate.channel import Channel, Message
 from ingest.isolate.process import DecoderProcess
+from ingest.kinds.header import Header
 from tests.support.media import picture, tone, write_film, write_pdf
 
 CONFIG = IngestConfig(isolate=True)
 
 HOSTILE = """
 import ctypes, os, sys
-from ingest.decode import text
+from ingest.kinds.plain import Plain
 
-decode = text.segments
+decode = Plain.segments
 
-def segments(asset, path, config):
+def segments(self, asset, path, config):
     said = path.read_text()
     if said == "crash":
         ctypes.string_at(0)
@@ -53,9 +53,9 @@ def segments(asset, path, config):
         raise RuntimeError("no such thing")
     if said == "babble":
         os.write(int(sys.argv[2]), b"x" * 100)
-    yield from decode(asset, path, config)
+    yield from decode(self, asset, path, config)
 
-text.segments = segments
+Plain.segments = segments
 """
 
 

@@ -1,6 +1,5 @@
 import logging
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +7,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from encoder.errors import MediaError, UnsupportedMediaError
-from encoder.types import Modality
+from encoder.errors import MediaError
 from ingest import Failure, IngestConfig, discover, identify, ingest, segments
 from tests.support.media import picture, tone
 
@@ -83,10 +81,3 @@ def test_a_file_that_vanishes_after_identify_is_set_aside(tmp_path: Path) -> Non
     (tmp_path / "a.txt").unlink()
     with pytest.raises(MediaError, match="cannot be read: No such file"):
         list(segments(asset, config))
-
-
-def test_a_modality_without_a_decoder(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("Foxes run.")
-    asset = identify(tmp_path / "a.txt", IngestConfig())
-    with pytest.raises(UnsupportedMediaError, match="no decoder for the modality 'smell'"):
-        segments(replace(asset, modality=Modality("smell")), IngestConfig())

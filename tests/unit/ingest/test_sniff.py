@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from encoder.errors import CorruptMediaError, UnsupportedMediaError
-from encoder.types import AUDIO, IMAGE, TEXT, Modality
-from ingest.sniff import HEAD_BYTES, sniff
+from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Modality
+from ingest.kinds import HEAD_BYTES, sniff
 
 
 @pytest.mark.parametrize(
@@ -33,18 +33,18 @@ from ingest.sniff import HEAD_BYTES, sniff
     ],
 )
 def test_text(head: bytes, media_type: str) -> None:
-    kind = sniff(head, "name.png")
-    assert (kind.media_type, kind.modality) == (media_type, TEXT)
+    kind, found, _ = sniff(head, "name.png")[0]
+    assert (found, kind.modality) == (media_type, TEXT)
 
 
 def test_only_markdown_is_told_by_name() -> None:
-    assert sniff(b"# Title", "a.MD").media_type == "text/markdown"
-    assert sniff(b"<html>", "a.md").media_type == "text/html"
+    assert sniff(b"# Title", "a.MD")[0].media_type == "text/markdown"
+    assert sniff(b"<html>", "a.md")[0].media_type == "text/html"
 
 
 def test_a_character_cut_at_the_end_of_the_head_is_text() -> None:
     text = ("x" * (HEAD_BYTES - 1) + "ü").encode()[:HEAD_BYTES]
-    assert sniff(text, "a").media_type == "text/plain"
+    assert sniff(text, "a")[0].media_type == "text/plain"
 
 
 @pytest.mark.parametrize(
@@ -85,14 +85,20 @@ def test_a_character_cut_at_the_end_of_the_head_is_text() -> None:
     ],
 )
 def test_media(head: bytes, media_type: str, modality: Modality | None) -> None:
-    kind = sniff(head, "name.txt")
-    assert (kind.media_type, kind.modality) == (media_type, modality)
+    candidates = sniff(head, "name.txt")
+    subtype = media_type.partition("/")[2]
+    found = [(kind.modality, name) for kind, name, _ in candidates]
+    if modality is None:  # the header knows
+        still = IMAGE if media_type.startswith("image/") else AUDIO
+        assert found[:2] == [(VIDEO, f"video/{subtype}"), (still, f"{still}/{subtype}")]
+    else:
+        assert found[0] == (modality, media_type)
 
 
 @pytest.mark.parametrize("kind", [b"webm", b"matroska"])
 def test_matroska_and_webm(kind: bytes) -> None:
     head = b"\x1aE\xdf\xa3\x9fB\x86\x81\x01B\xf7\x81\x01B\xf2\x81\x04B\xf3\x81\x08B\x82"
-    media_type = sniff(head + bytes([0x80 + len(kind)]) + kind + b"\0", "a").media_type
+    media_type = sniff(head + bytes([0x80 + len(kind)]) + kind + b"\0", "a")[0].media_type
     assert media_type == ("video/webm" if kind == b"webm" else "video/x-matroska")
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from encoder.errors import MediaLimitError
-from ingest.decode import html
+from ingest.kinds import html
 
 
 def html_text(data: bytes) -> str:

@@ -5,7 +5,9 @@ import pytest
 
 from encoder.errors import CorruptMediaError, MediaLimitError, UnsupportedMediaError
 from ingest import IngestConfig, Segment, identify, segments
-from ingest.decode.text import read_text
+from ingest.decode.charset import decode_bytes, read_bytes
+from ingest.kinds import kind_of
+from ingest.kinds.html import html_text
 from tests.support.media import write_pdf
 
 CONFIG = IngestConfig()
@@ -30,7 +32,8 @@ def test_offsets_lead_to_the_windows(tmp_path: Path, name: str, data: bytes) -> 
     (tmp_path / name).write_bytes(data)
     asset = identify(tmp_path / name, CONFIG)
     found = list(segments(asset, CONFIG))
-    text = read_text(tmp_path / name, asset.media_type, CONFIG)
+    data = read_bytes(tmp_path / name)
+    text = html_text(data, name) if name.endswith("html") else decode_bytes(data)
     assert [segment.index for segment in found] == list(range(len(found)))
     assert len(found) >= 4
     for segment in found:
@@ -40,6 +43,15 @@ def test_offsets_lead_to_the_windows(tmp_path: Path, name: str, data: bytes) -> 
         assert segment.snippet == segment.content
         assert len(segment.content) <= 800
         assert segment.start_s is None
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.md", "a.html"])
+def test_windows_make_the_whole_again(tmp_path: Path, name: str) -> None:
+    tag = "<p>" if name == "a.html" else ""
+    (tmp_path / name).write_text(f"{tag}{SENTENCES}\n\n" * 3)
+    asset = identify(tmp_path / name, CONFIG)
+    whole = kind_of(asset.media_type).whole(decode(tmp_path / name))
+    assert whole.split() == SENTENCES.split() * 3
 
 
 def test_the_pages_of_a_pdf_are_joined(tmp_path: Path) -> None:

@@ -45,9 +45,9 @@ class Removing:
     def decode(self, modality: Modality, data: bytes, label: str) -> Item:
         return self.real.decode(modality, data, label)
 
-    def picture(self, path: Path, modality: Modality, at_s: float, size: int) -> bytes:
+    def picture(self, path: Path, media_type: str, at_s: float, size: int) -> bytes:
         self.victim.unlink(missing_ok=True)
-        return self.real.picture(path, modality, at_s, size)
+        return self.real.picture(path, media_type, at_s, size)
 
     def charset(self, path: Path, media_type: str) -> str:
         self.victim.unlink(missing_ok=True)
@@ -114,6 +114,6 @@ def test_an_answer_lets_go_of_its_file(tmp_path: Path) -> None:
 
 
 def test_a_sound_has_no_picture(tmp_path: Path, decoder: QueryDecoder) -> None:
-    sound = row(drawn(tmp_path / "a.png"), modality=AUDIO)
+    sound = replace(row(drawn(tmp_path / "a.png")), modality=AUDIO, media_type="audio/flac")
     with pytest.raises(NotFoundError, match="which has no picture"):
         picture_of(sound, decoder, 0.0, 32)

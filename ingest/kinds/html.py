@@ -1,17 +1,32 @@
-"""HTML to the text that a reader sees."""
+"""HTML pages: the text that a reader sees."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from encoder.errors import MediaLimitError
-from ingest.decode.charset import decode_bytes
+from encoder.types import TEXT
+from ingest.config import IngestConfig
+from ingest.decode.charset import declared_charset, decode_bytes, read_bytes
+from ingest.decode.windows import joined_text, text_segments
+from ingest.kinds.contract import Kind
+from ingest.kinds.head import Head, Match
+from ingest.types import Asset, Fact, Segment
 
 if TYPE_CHECKING:
     from selectolax.lexbor import LexborHTMLParser
 
+# The tags by which browsers tell HTML (WHATWG MIME Sniffing, 7.1), and a few more.
+_BEGINNING = re.compile(
+    rb"(<!--.*?-->\s*|<\?xml[^>]*>\s*)*<(!doctype html|html|head|body|title|meta|link|style|script|"
+    rb"iframe|main|section|article|div|h1|p|a|b|br|font|table)[\s>/]",
+    re.IGNORECASE | re.DOTALL,
+)
+_TITLE_BYTES = 65_536
 _HIDDEN = "script,style,noscript,template,svg,head,[hidden],[aria-hidden=true]"
 _BLOCKS = (
     "address,article,aside,blockquote,br,caption,dd,div,dl,dt,figcaption,figure,footer,form,"
@@ -28,7 +43,37 @@ _SELF_ENDING = frozenset(
     "area base br col dd dt embed hr img input li link meta p param source tbody td tfoot "
     "th thead tr track wbr".split()
 )
-_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w-]{2,40})", re.I)
+
+
+class Html(Kind):
+    """Pages, known by their first tag."""
+
+    name = "html"
+    modality = TEXT
+    formats = ("HTML",)
+    media_types = frozenset({"text/html"})
+    suffixes = (".html", ".htm", ".xhtml")
+
+    def sniff(self, head: Head) -> Match | None:
+        """By the tags that browsers look for."""
+        return Match("text/html", 0.8) if head.is_text and _BEGINNING.match(head.start) else None
+
+    def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
+        """Title: what the page calls itself, else the file's stem."""
+        return {"title": html_title(read_bytes(path, _TITLE_BYTES), str(path)) or path.stem}
+
+    def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
+        """Windows of the visible text."""
+        return text_segments(asset, path, html_text(read_bytes(path), str(path)), config)
+
+    def whole(self, segments: Sequence[Segment], max_frames: int = 16) -> str:  # noqa: ARG002
+        """The visible text."""
+        return joined_text(segments)
+
+    def load(self) -> None:
+        """Import the parser."""
+        import selectolax.lexbor  # noqa: F401
+        import semantic_text_splitter  # noqa: F401
 
 
 def html_text(data: bytes, name: str) -> str:
@@ -57,12 +102,6 @@ def html_title(data: bytes, name: str) -> str:
         if node is not None and (title := " ".join(node.text().split())):
             return title[:200]
     return ""
-
-
-def declared_charset(data: bytes) -> str | None:
-    """What a page's beginning says of its encoding."""
-    match = _CHARSET.search(data[:2048])
-    return match.group(1).decode() if match else None
 
 
 def _parse(data: bytes, name: str) -> LexborHTMLParser:

@@ -1,0 +1,91 @@
+"""The contract of a kind of file, which ours and those of other packages keep."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeAlias
+
+from encoder.errors import UnsupportedMediaError
+from encoder.types import Modality
+from ingest.config import IngestConfig
+from ingest.kinds.head import Head, Match
+from ingest.types import Asset, Fact, Segment
+
+Cost: TypeAlias = Literal["text", "image", "audio", "video"]
+"""Which queue a file waits in: as long as a text, a picture, a sound or a film takes."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in a file to look: seconds of what plays, a page (from 1) of what has pages."""
+
+    at_s: float = 0.0
+    page: int = 1
+
+
+class Kind(ABC):
+    """A kind of file. All methods but `sniff`, `whole` and `load` run in a decoder process.
+
+    They read the file's content only, raise `encoder.errors.MediaError` where it cannot be read,
+    and hold little of it in memory.
+    """
+
+    name: ClassVar[str]
+    """How it is called in the settings and messages, such as ``pdf``."""
+
+    modality: ClassVar[Modality]
+    """What a file of this kind counts as."""
+
+    formats: ClassVar[tuple[str, ...]]
+    """What people call what it reads, for messages."""
+
+    media_types: ClassVar[Collection[str]]
+    """All that `sniff` may name."""
+
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    """Usual suffixes, with their dot, in lower case: they only tell the queue."""
+
+    cost: ClassVar[Cost] = "text"
+
+    max_bytes: ClassVar[str] = "max_text_bytes"
+    """The setting of `IngestConfig` that limits a file's size."""
+
+    shows: ClassVar[bool] = False
+    """Whether `preview` shows something."""
+
+    @abstractmethod
+    def sniff(self, head: Head) -> Match | None:
+        """What the file is, by its first bytes; None if it is of another kind."""
+
+    def accepts(self, path: Path, media_type: str) -> bool:  # noqa: ARG002
+        """Whether the header agrees. Asked only where another kind matches too."""
+        return True
+
+    @abstractmethod
+    def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:
+        """Hold the header against the limits; return metadata such as title, width, duration_s."""
+
+    @abstractmethod
+    def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
+        """The file as a stream of segments."""
+
+    def preview(self, asset: Asset, path: Path, place: Place, config: IngestConfig) -> Segment:  # noqa: ARG002
+        """A picture of a place: a segment whose content is uint8 [height, width, 3].
+
+        Raises:
+            MediaError: it cannot be decoded, or shows nothing.
+        """
+        raise UnsupportedMediaError(
+            f"{asset.uri} is {self.name}, which shows nothing.",
+            remedy="Ask for a picture of an image, a video or a document with pages.",
+        )
+
+    @abstractmethod
+    def whole(self, segments: Sequence[Segment], max_frames: int = 16) -> Any:
+        """The file as one item of its modality, to search by; ``max_frames`` for films."""
+
+    def load(self) -> None:  # noqa: B027 (most need none)
+        """Import the libraries it reads with, before a decoder process limits itself."""

@@ -1,0 +1,135 @@
+"""Films: kept frames and the windows of the sound track, decoded side by side."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from encoder.errors import CorruptMediaError
+from encoder.media.brands import picture_brand
+from encoder.media.container import StreamFacts, has_moving_pictures, probe
+from encoder.media.formats import IMAGE_TYPES, is_sequence
+from encoder.media.video import stream_frames
+from encoder.types import AUDIO, IMAGE, VIDEO, Clip
+from ingest.config import IngestConfig
+from ingest.decode.read_ahead import ahead
+from ingest.dedup import keep_frames
+from ingest.kinds.contract import Cost, Kind, Place
+from ingest.kinds.head import Head, Match
+from ingest.kinds.sound import (
+    STREAMS,
+    check_container,
+    container_metadata,
+    joined_sound,
+    sound_segments,
+)
+from ingest.limits import check
+from ingest.types import Asset, Fact, Segment
+
+logger = logging.getLogger(__name__)
+
+_AHEAD = 4
+"""How many frames and sound windows may wait: a few megabytes."""
+
+
+class Film(Kind):
+    """Films, and sequences of pictures."""
+
+    name = "video"
+    modality = VIDEO
+    formats = ("MP4", "MOV", "Matroska", "WebM", "AVI", "MPEG")
+    media_types = frozenset(f"video/{name.partition('/')[2]}" for name in STREAMS | IMAGE_TYPES)
+    cost: ClassVar[Cost] = "video"
+    max_bytes = "max_media_bytes"
+    shows = True
+
+    def sniff(self, head: Head) -> Match | None:
+        """Any container, and files of several pictures; `accepts` looks what is in it."""
+        if not head.is_text and (brand := picture_brand(head.data)):
+            media_type, may_move = brand
+            return Match(_as_video(media_type), 0.91) if may_move else None
+        match = head.signed(STREAMS)
+        return match and Match(_as_video(match.media_type), match.confidence + 0.001)
+
+    def accepts(self, path: Path, media_type: str) -> bool:
+        """Whether there are moving pictures."""
+        return has_moving_pictures(path) if is_sequence(media_type) else probe(path).has_video
+
+    def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
+        """Title, duration_s, width and height."""
+        facts = probe(path)
+        check_container(str(path), facts, config)
+        check(str(path), "max_pixels", facts.width * facts.height, config)
+        size: dict[str, Fact] = {"width": facts.width, "height": facts.height}
+        return container_metadata(facts, path) | size
+
+    def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
+        """Frames (modality image) and sound windows (audio), in order of time."""
+        facts = probe(path)
+        tracks = [frame_segments(asset, path, config, facts)]
+        if facts.has_sound:
+            tracks.append(_heard(asset, path, config, facts))
+        running = [ahead(track, _AHEAD) for track in tracks]
+        try:
+            yield from heapq.merge(*running, key=lambda segment: segment.start_s or 0.0)
+        finally:
+            for track in running:
+                track.close()
+
+    def preview(self, asset: Asset, path: Path, place: Place, config: IngestConfig) -> Segment:
+        """The frame that is seen at a time; one of the last where the film has ended by then."""
+        facts = probe(path)
+        check(str(path), "max_pixels", facts.width * facts.height, config)
+        from_s = max(0.0, min(place.at_s, (facts.duration_s or place.at_s) - 1.0))
+        frames = stream_frames(path, 0, config.image_short_side, 1, config.max_pixels, from_s)
+        for time_s, rgb in frames:
+            return Segment(asset.asset_id, IMAGE, 0, rgb, start_s=time_s)
+        raise CorruptMediaError(f"{path} has no picture there.", remedy="Ask for an earlier time.")
+
+    def whole(self, segments: Sequence[Segment], max_frames: int = 16) -> Clip:
+        """Some of the frames, and the sound track."""
+        frames = [segment for segment in segments if segment.modality == IMAGE]
+        sounds = [segment for segment in segments if segment.modality == AUDIO]
+        picked = np.linspace(0, len(frames) - 1, min(max_frames, len(frames))).round().astype(int)
+        pictures = np.stack([frames[n].content for n in picked])
+        return Clip(pictures, joined_sound(sounds) if sounds else None)
+
+    def load(self) -> None:
+        """Import FFmpeg."""
+        import av  # noqa: F401
+
+
+def _as_video(media_type: str) -> str:
+    return f"video/{media_type.partition('/')[2]}"
+
+
+def _heard(asset: Asset, path: Path, config: IngestConfig, facts: StreamFacts) -> Iterator[Segment]:
+    """The sound track; a film whose track is empty or damaged is still found by its pictures."""
+    try:
+        yield from sound_segments(asset, path, config, facts.sound_start_s)
+    except CorruptMediaError as error:
+        logger.warning("sound track left out: %s", error)
+
+
+def frame_segments(
+    asset: Asset, path: Path, config: IngestConfig, facts: StreamFacts
+) -> Iterator[Segment]:
+    """The kept frames of a film; each stands for the time until the next."""
+    frames = stream_frames(
+        path,
+        config.frame_every_s,
+        config.image_short_side,
+        config.video_threads,
+        config.max_pixels,
+    )
+    for index, frame in enumerate(keep_frames(frames, facts.duration_s or 0.0, config)):
+        check(str(path), "max_duration_s", frame.start_s, config)
+        check(str(path), "max_frames", index + 1, config)
+        yield Segment(
+            asset.asset_id, IMAGE, index, frame.rgb, start_s=frame.start_s, end_s=frame.end_s
+        )

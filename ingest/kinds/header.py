@@ -1,0 +1,45 @@
+"""What a file's header says, held against the limits before anything is decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from encoder.types import Modality
+from ingest.config import IngestConfig
+from ingest.kinds.registry import Candidate
+from ingest.limits import check
+from ingest.types import Fact
+
+
+@dataclass(frozen=True)
+class Header:
+    """Of what kind a file is for sure, and its metadata (title, width, duration_s …)."""
+
+    modality: Modality
+    media_type: str
+    metadata: Mapping[str, Fact]
+
+
+def read_header(
+    path: Path, candidates: Sequence[Candidate], size_bytes: int, config: IngestConfig
+) -> Header:
+    """Read a file's header.
+
+    Args:
+        path: an absolute path.
+        candidates: the kinds that it may be, best first, at least one.
+        size_bytes: how large it is.
+
+    Raises:
+        MediaError: the header cannot be read, or describes more than a limit allows.
+    """
+    for n_left, (kind, media_type, _) in zip(
+        reversed(range(len(candidates))), candidates, strict=True
+    ):
+        # Before the header too, since a PDF's is at its end.
+        check(str(path), kind.max_bytes, size_bytes, config)
+        if not n_left or kind.accepts(path, media_type):
+            break
+    return Header(kind.modality, media_type, kind.describe(path, media_type, config))

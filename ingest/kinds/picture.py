@@ -1,0 +1,64 @@
+"""Pictures: one segment each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from encoder.media.brands import picture_brand
+from encoder.media.formats import IMAGE_TYPES, PICTURES
+from encoder.media.image import image_facts, load_image
+from encoder.types import IMAGE
+from ingest.config import IngestConfig
+from ingest.kinds.contract import Cost, Kind, Place
+from ingest.kinds.head import Head, Match
+from ingest.limits import check
+from ingest.types import Asset, Fact, Segment
+
+
+class Picture(Kind):
+    """All formats of `encoder.media.formats`."""
+
+    name = "image"
+    modality = IMAGE
+    formats = tuple(picture.name for picture in PICTURES if picture.media_types)
+    media_types = IMAGE_TYPES
+    cost: ClassVar[Cost] = "image"
+    max_bytes = "max_image_bytes"
+    shows = True
+
+    def sniff(self, head: Head) -> Match | None:
+        """By the brand of an ISO file, else by the magic number."""
+        if not head.is_text and (brand := picture_brand(head.data)):
+            return Match(brand[0])
+        return head.signed(IMAGE_TYPES)
+
+    def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
+        """Title (the file's stem), width and height as seen."""
+        facts = image_facts(path, config.image_short_side)
+        check(str(path), "max_pixels", facts.decoded_pixels, config)
+        check(str(path), "max_image_frames", facts.n_frames, config)
+        return {"title": path.stem, "width": facts.width, "height": facts.height}
+
+    def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
+        """The picture; of an animation its first frame."""
+        rgb = load_image(path, config.image_short_side, config.max_pixels)
+        yield Segment(asset.asset_id, IMAGE, 0, rgb)
+
+    def preview(self, asset: Asset, path: Path, place: Place, config: IngestConfig) -> Segment:  # noqa: ARG002
+        """The picture."""
+        return next(self.segments(asset, path, config))
+
+    def whole(self, segments: Sequence[Segment], max_frames: int = 16) -> Any:  # noqa: ARG002
+        """The picture."""
+        return segments[0].content
+
+    def load(self) -> None:
+        """Import Pillow with its plug-ins."""
+        import PIL.Image
+
+        from encoder.media.image import register_heif
+
+        PIL.Image.init()
+        register_heif()

@@ -1,0 +1,52 @@
+"""Plain text and Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from encoder.types import TEXT
+from ingest.config import IngestConfig
+from ingest.decode.charset import decode_bytes, read_bytes
+from ingest.decode.windows import joined_text, text_segments
+from ingest.kinds.contract import Kind
+from ingest.kinds.head import Head, Match
+from ingest.types import Asset, Fact, Segment
+
+_MARKDOWN = (".md", ".markdown")
+
+
+class Plain(Kind):
+    """Whatever people can read and no other kind knows."""
+
+    name = "text"
+    modality = TEXT
+    formats = ("text", "Markdown")
+    media_types = frozenset({"text/plain", "text/markdown"})
+    suffixes = (".txt", *_MARKDOWN)
+
+    def sniff(self, head: Head) -> Match | None:
+        """Any text. Markdown is text that only its author calls Markdown: its name may speak."""
+        if not head.is_text or head.signatures:
+            return None
+        return Match("text/markdown" if head.suffix in _MARKDOWN else "text/plain", 0.5)
+
+    def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
+        """Title: the file's stem."""
+        return {"title": path.stem}
+
+    def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
+        """Windows of the text."""
+        is_markdown = asset.media_type == "text/markdown"
+        return text_segments(
+            asset, path, decode_bytes(read_bytes(path)), config, markdown=is_markdown
+        )
+
+    def whole(self, segments: Sequence[Segment], max_frames: int = 16) -> str:  # noqa: ARG002
+        """The text."""
+        return joined_text(segments)
+
+    def load(self) -> None:
+        """Import the splitter."""
+        import charset_normalizer  # noqa: F401
+        import semantic_text_splitter  # noqa: F401

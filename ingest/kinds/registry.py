@@ -1,0 +1,138 @@
+"""Which kinds there are, and which of them a file is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any, NamedTuple
+
+from encoder.errors import CorruptMediaError, UnsupportedMediaError
+from ingest.errors import KindError
+from ingest.kinds.contract import Cost, Kind
+from ingest.kinds.film import Film
+from ingest.kinds.head import Head
+from ingest.kinds.html import Html
+from ingest.kinds.pdf import Pdf
+from ingest.kinds.picture import Picture
+from ingest.kinds.plain import Plain
+from ingest.kinds.sound import Sound
+
+OURS: tuple[type[Kind], ...] = (Plain, Html, Pdf, Picture, Sound, Film)
+"""One line here adds a kind."""
+
+ENTRY_POINTS = "anymodal.kinds"
+"""The group in which other packages name theirs: ``ply = "anymodal_ply:PointCloud"``."""
+
+
+class Candidate(NamedTuple):
+    """A kind that a file may be, and the media type that it would have."""
+
+    kind: Kind
+    media_type: str
+    confidence: float = 1.0
+
+
+@cache
+def kinds() -> tuple[Kind, ...]:
+    """All kinds, those of other packages first.
+
+    Raises:
+        KindError: one of another package cannot be loaded, is no kind, or has a name twice.
+    """
+    found = [*(_load(point) for point in entry_points(group=ENTRY_POINTS)), *(k() for k in OURS)]
+    names = [kind.name for kind in found]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise KindError(
+            f"Several kinds of files are called {', '.join(sorted(twice))}.",
+            remedy="Uninstall one of the packages that bring them.",
+        )
+    return tuple(found)
+
+
+def sniff(head: bytes, uri: str) -> tuple[Candidate, ...]:
+    """The kinds that a file may be, best first.
+
+    Args:
+        head: its first `HEAD_BYTES` bytes.
+        uri: its name, for messages, and for what has no other mark.
+
+    Raises:
+        CorruptMediaError: it is empty.
+        UnsupportedMediaError: no kind reads it.
+    """
+    if not head:
+        raise CorruptMediaError(f"{uri} is empty (0 bytes).", remedy="Fetch or export it again.")
+    beginning = Head(head, uri)
+    candidates = [
+        Candidate(kind, match.media_type, match.confidence)
+        for kind in kinds()
+        if (match := kind.sniff(beginning))
+    ]
+    if not candidates:
+        raise _unsupported(beginning)
+    return tuple(sorted(candidates, key=lambda candidate: -candidate.confidence))
+
+
+def named(name: str) -> Kind:
+    """The kind of this name.
+
+    Raises:
+        UnsupportedMediaError: none is called so, as where its package was uninstalled.
+    """
+    for kind in kinds():
+        if kind.name == name:
+            return kind
+    raise UnsupportedMediaError(
+        f"No kind of files is called {name!r}.",
+        remedy=f"Install the package that brings it; there are {', '.join(_names())}.",
+    )
+
+
+def kind_of(media_type: str) -> Kind:
+    """The kind that reads this media type.
+
+    Raises:
+        UnsupportedMediaError: none does, as where its package was uninstalled.
+    """
+    for kind in kinds():
+        if media_type in kind.media_types:
+            return kind
+    raise UnsupportedMediaError(
+        f"No kind of files reads {media_type!r}.",
+        remedy="Install the package that brought it.",
+    )
+
+
+def cost_of(suffix: str) -> Cost | None:
+    """The queue of files with this suffix (lower case, with its dot), if a kind names it."""
+    return next((kind.cost for kind in kinds() if suffix in kind.suffixes), None)
+
+
+def _names() -> Sequence[str]:
+    return sorted(kind.name for kind in kinds())
+
+
+def _load(point: Any) -> Kind:
+    try:
+        made = point.load()()
+    except Exception as error:
+        raise KindError(
+            f"The kind of files {point.value!r} cannot be loaded: {type(error).__name__}: {error}.",
+            remedy="Update or uninstall the package that brings it.",
+        ) from error
+    if not isinstance(made, Kind):
+        raise KindError(
+            f"{point.value!r} is no kind of files.",
+            remedy="Derive it from ingest.kinds.Kind.",
+        )
+    return made
+
+
+def _unsupported(head: Head) -> UnsupportedMediaError:
+    found = head.signatures[0] if head.signatures else "not known"
+    formats = dict.fromkeys(name for kind in kinds() for name in kind.formats)
+    return UnsupportedMediaError(
+        f"{head.name} is of a kind that is not read ({found}).",
+        remedy=f"Convert it to one of these: {', '.join(formats)}.",
+    )

@@ -1,0 +1,108 @@
+"""Sound: windows of a few seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from encoder.media.container import StreamFacts, probe
+from encoder.media.sound import SAMPLING_RATE, stream_sound
+from encoder.types import AUDIO, Waveform
+from ingest.config import IngestConfig
+from ingest.kinds.contract import Cost, Kind
+from ingest.kinds.head import Head, Match
+from ingest.limits import check
+from ingest.split import split_sound
+from ingest.types import Asset, Fact, Segment
+
+STREAMS = frozenset(
+    {
+        *(
+            f"audio/{name}"
+            for name in ("wav", "flac", "mpeg", "ogg", "aac", "mp4", "aiff", "basic")
+        ),
+        *(f"video/{name}" for name in ("mp4", "quicktime", "x-matroska", "webm", "ogg")),
+        *(f"video/{name}" for name in ("avi", "mpeg", "mp2t", "x-flv", "x-ms-asf", "3gpp")),
+    }
+)
+"""Media types of containers, in which there may be sound, moving pictures or both."""
+
+_SOUND_ONLY = "audio/wav"
+"""The one container that has no place for pictures, so that nobody need look."""
+
+
+class Sound(Kind):
+    """Recordings and songs, whose cover picture does not count."""
+
+    name = "audio"
+    modality = AUDIO
+    formats = ("WAV", "FLAC", "MP3", "Ogg", "Opus", "AAC", "M4A", "AIFF")
+    media_types = frozenset(f"audio/{name.partition('/')[2]}" for name in STREAMS)
+    cost: ClassVar[Cost] = "audio"
+    max_bytes = "max_media_bytes"
+
+    def sniff(self, head: Head) -> Match | None:
+        """By the container's magic number; a container of films may hold sound alone."""
+        match = head.signed(STREAMS)
+        if match is None:
+            return None
+        subtype = match.media_type.partition("/")[2]
+        # A film is the better guess, which its header confirms.
+        sure = match.media_type == _SOUND_ONLY
+        return Match(f"audio/{subtype}", match.confidence + (0.002 if sure else 0.0))
+
+    def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
+        """Title (as tagged, else the file's stem) and duration_s."""
+        facts = probe(path)
+        check_container(str(path), facts, config)
+        return container_metadata(facts, path)
+
+    def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
+        """Windows of mono sound at 44.1 kHz, with their seconds."""
+        return sound_segments(asset, path, config)
+
+    def whole(self, segments: Sequence[Segment], max_frames: int = 16) -> Waveform:  # noqa: ARG002
+        """The windows, joined."""
+        return joined_sound(segments)
+
+    def load(self) -> None:
+        """Import FFmpeg."""
+        import av  # noqa: F401
+
+
+def joined_sound(segments: Sequence[Segment]) -> Waveform:
+    """Windows of sound as one."""
+    samples = np.concatenate([segment.content.samples for segment in segments])
+    return Waveform(samples, segments[0].content.sampling_rate)
+
+
+def sound_segments(
+    asset: Asset, path: Path, config: IngestConfig, offset_s: float = 0.0
+) -> Iterator[Segment]:
+    """The windows of the first sound track, which starts at ``offset_s``."""
+    window, tail = (round(s * SAMPLING_RATE) for s in (config.audio_window_s, config.audio_tail_s))
+    windows = split_sound(stream_sound(path), window, tail)
+    for index, (first, samples) in enumerate(windows):
+        start_s = offset_s + first / SAMPLING_RATE
+        end_s = start_s + len(samples) / SAMPLING_RATE
+        # The header may understate the length, so look at what really comes.
+        check(str(path), "max_duration_s", end_s, config)
+        sound = Waveform(samples, SAMPLING_RATE)
+        yield Segment(asset.asset_id, AUDIO, index, sound, start_s=start_s, end_s=end_s)
+
+
+def check_container(uri: str, facts: StreamFacts, config: IngestConfig) -> None:
+    """Hold a header's duration and number of streams against the limits."""
+    check(uri, "max_duration_s", facts.duration_s or 0.0, config)
+    check(uri, "max_streams", facts.n_streams, config)
+
+
+def container_metadata(facts: StreamFacts, path: Path) -> dict[str, Fact]:
+    """Title, and duration_s where the header tells it."""
+    metadata: dict[str, Fact] = {"title": facts.title or path.stem}
+    if facts.duration_s:
+        metadata["duration_s"] = round(facts.duration_s, 3)
+    return metadata
