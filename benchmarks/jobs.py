@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks.ingest import make_corpus
 from benchmarks.results import table, write_section
-from benchmarks.sections import Bar, tell
+from benchmarks.sections import Bar, note
 from examples.samples import make_samples
 from tests.support.milvus_server import free_port
 
@@ -158,9 +158,9 @@ def measure(media: Path, warm: Path, scratch: Path, n_rounds: int) -> list[dict[
         here = scratch / str(number)
         found = {}
         for n_workers in (1, 2):
-            tell(f"round {number + 1}: {n_workers} workers")
+            note(f"round {number + 1}: {n_workers} workers")
             found[f"{n_workers}"] = run_job(media, warm, here / f"{n_workers}", n_workers)
-        tell(f"round {number + 1}: plain script")
+        note(f"round {number + 1}: plain script")
         found["plain"] = run_plain(media, here / "plain")
         rounds.append(found)
     return rounds

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.sections import Settings, tell
+from benchmarks.sections import Settings, note
 
 
 def chosen(names: Sequence[str], parts: Iterable[str]) -> list[str]:
@@ -50,11 +50,11 @@ def run(suite: str, parts: Mapping[str, str], description: str | None) -> int:
         return 0
     options = ["--folder", str(given.folder), *["--quick"] * given.quick]
     failed = [part for part in names if not _run_alone(suite, part, options)]
-    tell(f"failed: {', '.join(failed) or 'none'}")
+    note(f"failed: {', '.join(failed) or 'none'}")
     return 1 if failed else 0
 
 
 def _run_alone(suite: str, part: str, options: Sequence[str]) -> bool:
-    tell(part)
+    note(part)
     command = [sys.executable, "-m", f"benchmarks.{suite}", part, *options]
     return subprocess.run(command, check=False).returncode == 0

@@ -93,14 +93,14 @@ def report(settings: Settings, title: str, *paragraphs: str) -> None:
         write_section(title, f"python -m benchmarks.{settings.suite} {settings.part}", body)
 
 
-def tell(what: str) -> None:
+def note(what: str) -> None:
     """Say on standard error how far a run is."""
     print(f"[{perf_counter() - _started:6.1f} s] {what}", file=sys.stderr, flush=True)
 
 
 def in_own_process(module: str, *words: str) -> dict[str, Any]:
     """What ``python -m module words`` prints last, as JSON; one thread, a memory of its own."""
-    tell(", ".join(words[:2]))
+    note(", ".join(words[:2]))
     ran = subprocess.run(
         [sys.executable, "-m", module, *words],
         stdout=subprocess.PIPE,

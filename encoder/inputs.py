@@ -108,7 +108,7 @@ def read_image(label: str, value: Any, _: AudioFormat) -> NDArray[np.uint8]:
 
     if isinstance(value, str | Path):
         return load_image(_existing(label, value))
-    if hasattr(value, "getbands"):  # a PIL image, told without importing PIL
+    if hasattr(value, "getbands"):  # a PIL image, recognised without importing PIL
         return rgb_array(value)
     array = _array(label, value, "an array [height, width, 3], a PIL image or a path")
     return _rgb(label, array)

@@ -162,8 +162,8 @@ class MultiModalEncoder:
             audio: samples [n] or [channels, n] (float in [-1, 1] or int16), a path, a `Waveform`,
                 or, with ``audio_kind="spectrogram"``, what librosa makes of them [bins, frames].
             video: a path, frames [n, h, w, 3], ``(frames, waveform)`` or a `Clip`.
-            role: "query" for what is searched with, "document" for what is to be found. Where the
-                model tells them apart, only a query finds documents as well as it can.
+            role: "query" for what is searched with, "document" for what is to be found. Matters
+                to models that encode the two differently, such as E5.
             sampling_rate: of bare audio arrays, in Hz.
             audio_kind: ``"waveform"`` or ``"spectrogram"``.
             n_fft: samples of a spectrogram's frame; 2,048, or what a complex one's bins say.

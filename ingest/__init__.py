@@ -1,4 +1,4 @@
-"""Files to segments, as streams, without a model and without a network.
+"""Turn files into streams of segments. Needs no model and no network.
 
 >>> from ingest import ingest
 >>> for segment in ingest("holiday/"):           # doctest: +SKIP

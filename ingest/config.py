@@ -25,16 +25,16 @@ class IngestConfig(BaseSettings):
     """The length of a sound segment."""
 
     audio_tail_s: float = Field(default=1.0, ge=0)
-    """A rest shorter than this joins the segment before it."""
+    """A shorter remainder joins the previous segment."""
 
     image_short_side: int = Field(default=512, ge=32)
     """Pictures and frames are scaled down to this shorter side, in pixels."""
 
     frame_every_s: float = Field(default=0.5, gt=0)
-    """How often a film is looked at."""
+    """How often to sample a film."""
 
     frame_interval_s: float = Field(default=2.0, gt=0)
-    """How long a scene goes on before another frame of it may be kept."""
+    """The shortest time between two kept frames of one scene."""
 
     scene_change: float = Field(default=0.35, ge=0, le=1)
     """The share of colours that must change for a new scene, 0 to 1."""
@@ -76,26 +76,26 @@ class IngestConfig(BaseSettings):
     """The most pages of a PDF."""
 
     max_decode_s: float = Field(default=60.0, gt=0)
-    """How much longer than it plays a file may take to be decoded; waits for others not counted."""
+    """The decoding time allowed beyond a file's duration, without waits for consumers."""
 
     isolate: bool = False
-    """Decode in child processes with limits of their own. The workers do unless told not to."""
+    """Decode in child processes with limits of their own. The default for workers."""
 
     max_memory_bytes: int = Field(default=2 * 2**30, ge=1)
     """The most address space of a child process that decodes."""
 
     url_hosts: tuple[str, ...] = ()
-    """Hosts whose URLs may be fetched, ``.example.org`` with all names below it; none at first."""
+    """Hosts whose URLs may be fetched; ``.example.org`` includes subdomains. None by default."""
 
     url_networks: tuple[str, ...] = ()
-    """Networks that are not public and may be fetched from nevertheless, as ``10.1.0.0/16``."""
+    """Private networks that may be fetched from, such as ``10.1.0.0/16``."""
 
     max_url_bytes: int = Field(default=2 * 2**30, ge=1)
     """The largest file that is fetched."""
 
     max_url_s: float = Field(default=600.0, gt=0)
-    """The longest that fetching a file may take."""
+    """The longest time to fetch a file."""
 
     roots: tuple[str, ...] = ()
-    """Folders that files must lie in, links followed; empty for anywhere. JSON in the environment:
-    ``["/data", "/srv/media"]``."""
+    """Folders that files must lie in after links are resolved; empty allows all. As JSON in the
+    environment: ``["/data", "/srv/media"]``."""

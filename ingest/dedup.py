@@ -26,19 +26,19 @@ class Frame:
 def dhash(rgb: Rgb) -> int:
     """The 64-bit difference hash: is each of 8 x 8 patches darker than its right neighbour?
 
-    It hardly changes with scale, light and compression. It is blind to colour.
+    Robust to scale, light and compression; ignores colour.
 
     Args:
         rgb: uint8 [h, w, 3].
     """
     patches = _shrink(_luma(rgb), 8, 9)
-    # Half a grey level of slack: noise in flat areas must not decide.
+    # Half a grey level of slack, so that noise in flat areas does not decide.
     bits = patches[:, 1:] - patches[:, :-1] > 0.5
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
 def hash_distance(a: int, b: int) -> int:
-    """How many bits differ."""
+    """The number of bits that differ."""
     return (a ^ b).bit_count()
 
 
@@ -61,7 +61,7 @@ def keep_frames(
 ) -> Iterator[Frame]:
     """Keep a frame at each scene change, and else one per interval unless it is a near-duplicate.
 
-    Both are judged against the last kept frame, so that a slow pan is noticed too. A frame is a
+    Both are compared with the last kept frame, so that a slow pan counts too. A frame is a
     near-duplicate if its dHash differs in at most ``duplicate_bits`` bits. A kept frame's time
     span runs to the next kept frame: the film is covered without a gap.
 

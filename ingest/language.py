@@ -1,4 +1,4 @@
-"""In which language a text is written."""
+"""Detect the language of a text."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
 
 SAMPLE_CHARS = 4000
-"""More of a text does not make it surer."""
+"""More text does not improve the guess."""
 
-# A sentence: below, and where the library is less sure, it guesses.
+# About a sentence: shorter texts and lower scores are guesses.
 _LEAST_LETTER_BYTES = 30
 _LEAST_SURE = 0.75
 _NO_LANGUAGE = "zxx"
 
 
 def language_of(text: str) -> str:
-    """The ISO 639-1 code, or nothing for a text that is too short, mixed, or no language.
+    """The ISO 639-1 code; empty for a text that is too short, mixed or not a language.
 
     Among 97 languages, by their letters (Lui and Baldwin 2012). Takes 76 MB once in a process.
 
@@ -28,7 +28,7 @@ def language_of(text: str) -> str:
     ''
     """
     sample = text[:SAMPLE_CHARS]
-    # A letter of Chinese has three bytes and says as much as three of English.
+    # A Chinese character has three bytes and says as much as three English letters.
     if sum(len(letter.encode(errors="replace")) for letter in sample if letter.isalpha()) < (
         _LEAST_LETTER_BYTES
     ):

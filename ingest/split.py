@@ -48,12 +48,12 @@ def split_text(text: str, window: int, overlap: int, *, markdown: bool = False) 
 def split_sound(
     chunks: Iterable[NDArray[np.float32]], window: int, tail: int
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Cut a stream of samples into windows, holding little more than one of them.
+    """Cut a stream of samples into windows, keeping little more than one in memory.
 
     Args:
         chunks: float32 [n] each, of any lengths.
         window: samples in a window.
-        tail: a rest shorter than this joins the window before it.
+        tail: a shorter remainder joins the previous window.
 
     Yields:
         the first sample's position, and the window [window], the last one
@@ -80,7 +80,7 @@ def _blocks(text: str) -> Iterator[Span]:
 
 
 def _trimmed(chunk: str, start: int) -> Span:
-    """Without the white space at its edges, which Markdown's splitter leaves in front."""
+    """Strip white space at the edges, which Markdown's splitter leaves in front."""
     first = start + len(chunk) - len(chunk.lstrip())
     return Span(first, first + len(chunk.strip()))
 

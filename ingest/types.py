@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from encoder.types import Modality
 
 Fact: TypeAlias = str | int | float
-"""What is known of a file: a title is text, a duration is a number."""
+"""A value of metadata: a title is text, a duration a number."""
 
 
 @dataclass(frozen=True)
@@ -17,12 +17,12 @@ class Asset:
     """One file's content.
 
     ``asset_id`` is the hash of the content, so that a moved or copied file is the same asset.
-    ``modality`` is that of the whole file (a film is ``video``). ``path`` is where the content can
-    be read while it is ingested, if that is not ``uri``: a file that was fetched.
+    ``modality`` is that of the whole file (a film is ``video``). ``path`` is where to
+    read the content during ingest, if not ``uri``: a fetched file.
 
     ``metadata`` has a ``title`` and ``modified``, when the file was last changed (seconds since
     1970); pictures and films have ``width`` and ``height``, sounds and films ``duration_s``, if
-    their header tells it.
+    their header has it.
     """
 
     asset_id: str
@@ -35,7 +35,7 @@ class Asset:
 
     @property
     def duration_s(self) -> float:
-        """How long it plays; 0 if the header does not tell."""
+        """Duration in seconds; 0 if the header has none."""
         return float(self.metadata.get("duration_s", 0))
 
 
@@ -45,10 +45,9 @@ class Segment:
 
     ``index`` counts within the asset and modality. ``content`` is what `encoder.types.Item`
     holds for the modality. Times are seconds, ``char_*`` are offsets into the decoded text.
-    ``confidence`` (0 to 1) says how sure it is that the content is right, and ``language`` in which
-    it is: of speech that was written down. Of text that was read in a picture, ``boxes`` has the
-    corners of its lines, as JSON: eight numbers a line, x and y of each from the upper left one on,
-    in parts of the picture's width and height.
+    Transcripts have a ``confidence`` (0 to 1) and a ``language``. Text read in a picture has
+    ``boxes``: JSON with eight numbers a line, x and y of each corner from the upper left on, as
+    fractions of the picture's width and height.
     """
 
     asset_id: str
@@ -67,7 +66,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Failure:
-    """A file that was set aside, with its reason; its neighbours went on."""
+    """A file that was set aside, with the reason."""
 
     uri: str
     error: str

@@ -1,7 +1,7 @@
-"""The bounds of all histograms, so that those of workers and of the API can be laid together.
+"""The bounds of all histograms, so that those of workers and of the API can be added up.
 
 A metric is named ``anymodal_<what>_<unit>`` in base units (seconds, bytes); a counter ends in
-``_total``. What is told apart is a label: ``stage``, ``modality``, ``cost``, ``outcome``.
+``_total``. Labels are ``stage``, ``modality``, ``cost`` and ``outcome``.
 """
 
 from __future__ import annotations

@@ -150,7 +150,7 @@ class LatencyTracker:
     each slice, stage and modality, most of it zeros, which would come to 100 MB.
 
     Args:
-        clock: tells seconds.
+        clock: returns seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:

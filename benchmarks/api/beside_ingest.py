@@ -16,7 +16,7 @@ from benchmarks.api.servers import serving
 from benchmarks.api.stores import filled_server
 from benchmarks.ingest import make_corpus
 from benchmarks.results import table
-from benchmarks.sections import Bar, Settings, report, tell
+from benchmarks.sections import Bar, Settings, note, report
 from examples.samples import make_samples
 
 _SLOWER = Bar(at_most=2)
@@ -38,9 +38,9 @@ def main(settings: Settings) -> None:
         port = stack.enter_context(serving(store, scratch / "log"))
         bodies = queries.texts()
         ask(port, bodies, 50)
-        tell("idle")
+        note("idle")
         idle = ask(port, bodies, settings.items(1000, 40))
-        tell("ingest")
+        note("ingest")
         ingest = subprocess.Popen(
             ["chrt", "--idle", "0", Path(sys.executable).with_name("anymodal"), "ingest", media,
              "--store", store, "--json"],

@@ -15,7 +15,7 @@ from benchmarks.api.load import ask
 from benchmarks.api.servers import serving
 from benchmarks.api.stores import filled_lite, filled_server
 from benchmarks.results import table
-from benchmarks.sections import Bar, Settings, report, tell
+from benchmarks.sections import Bar, Settings, note, report
 from benchmarks.timing import Ratio
 from examples.samples import make_samples
 
@@ -62,7 +62,7 @@ def main(settings: Settings) -> None:
         }
         rows = []
         for kind, asked in kinds(scratch / "samples").items():
-            tell(kind)
+            note(kind)
             rows += _rows(kind, asked, measure(asked, ports, n_rounds))
     intro = (
         "Milliseconds of `POST /v1/search` as one client on the same machine sees them, from the "

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.sections import Settings, tell
+from benchmarks.sections import Settings, note
 from tests.support.milvus_server import MilvusServer
 
 N_SEGMENTS = 20_000
@@ -87,7 +87,7 @@ def _fill(store: str, n_segments: int) -> None:
     from search import open_store
     from workers.serving import resources
 
-    tell(f"filling {store}")
+    note(f"filling {store}")
     encoder = resources.shared_encoder()
     opened = open_store(
         store,
@@ -96,7 +96,7 @@ def _fill(store: str, n_segments: int) -> None:
         calibration=encoder.space.calibration,
     )
     try:
-        tell(f"{fill(opened, encoder, n_segments)} segments")
+        note(f"{fill(opened, encoder, n_segments)} segments")
     finally:
         opened.close()
 

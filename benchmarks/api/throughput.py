@@ -11,7 +11,7 @@ from benchmarks.api.load import Load, ask
 from benchmarks.api.servers import serving
 from benchmarks.api.stores import filled_server
 from benchmarks.results import table
-from benchmarks.sections import Bar, Settings, report, tell
+from benchmarks.sections import Bar, Settings, note, report
 
 _CLIENTS = 16
 _MORE, _ERRORS = Bar(at_least=2.5), Bar(at_most=0)
@@ -25,11 +25,11 @@ def main(settings: Settings) -> None:
         port = stack.enter_context(serving(store, Path(name) / "log"))
         bodies = queries.texts()
         ask(port, bodies, 50, 4)
-        tell("one client")
+        note("one client")
         before = ask(port, bodies, n_one)
-        tell(f"{_CLIENTS} clients")
+        note(f"{_CLIENTS} clients")
         many = ask(port, bodies, n_many, _CLIENTS)
-        tell("one client again")
+        note("one client again")
         after = ask(port, bodies, n_one)
     alone = (before.per_s + after.per_s) / 2
     rows = [_row("1", before), _row(f"{_CLIENTS}", many), _row("1, afterwards", after)]

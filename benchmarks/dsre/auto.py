@@ -17,7 +17,7 @@ from benchmarks.dsre.subjects import (
     text_folder,
 )
 from benchmarks.results import table
-from benchmarks.sections import Bar, Settings, report, tell
+from benchmarks.sections import Bar, Settings, note, report
 from benchmarks.timing import Times, on_one_core, take_turns
 from encoder.models.sources.bundle.choices import parse_precision
 from encoder.models.sources.bundle.declaration import read_bundle
@@ -46,7 +46,7 @@ below the gate's shortest length run in the same dense network, so what differs 
 
 
 def _measure(settings: Settings, quantization: str | None, texts: list[Ids]) -> dict[int, Times]:
-    tell(quantization or "float32")
+    note(quantization or "float32")
     folder, gate = text_folder(), shipped_gate()
     dense = DENSE8 if quantization else DENSE
     tokenizer = load_tokenizer(folder / "tokenizer.json", max_tokens=MAX_TOKENS)

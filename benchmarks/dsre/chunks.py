@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.dsre.quality import whole_sentences
 from benchmarks.dsre.subjects import DENSE8, SPARSE8, batch, open_minilm, shipped_gate, text_folder
 from benchmarks.results import table
-from benchmarks.sections import Bar, Settings, report, tell
+from benchmarks.sections import Bar, Settings, note, report
 from encoder.dsre.chunks import pick
 from encoder.dsre.fitting.documents import Document
 from encoder.dsre.fitting.retrieval import Found, compare, search
@@ -32,7 +32,7 @@ def main(settings: Settings) -> None:
     """int8 with the gate, as the workers encode windows."""
     documents, ids = long_documents(settings)
     windows = [cut(one, MAX_TOKENS) for one in ids]
-    tell(f"{len(windows)} documents, {sum(map(len, windows))} windows")
+    note(f"{len(windows)} documents, {sum(map(len, windows))} windows")
     networks = open_minilm((DENSE8, SPARSE8))
     rows = [embed(networks[SPARSE8], some) for some in windows]
     queries = {

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from benchmarks.results import table
-from benchmarks.sections import Settings, report, tell
+from benchmarks.sections import Settings, note, report
 from benchmarks.timing import on_one_core, take_turns
 
 _ROUNDS = {512: 9, 1024: 7, 2048: 5, 8192: 2}
@@ -32,7 +32,7 @@ def main(settings: Settings) -> None:
     rows = []
     with on_one_core(), torch.inference_mode():
         for length in list(_ROUNDS)[: settings.items(len(_ROUNDS), 3)]:
-            tell(f"{length} tokens")
+            note(f"{length} tokens")
             runs = {_DENSE: Run(dense, length), _WINDOWED: Run(windowed, length)}
             times = take_turns(
                 runs,

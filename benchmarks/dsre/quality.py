@@ -25,7 +25,7 @@ from benchmarks.dsre.subjects import (
     tokens,
 )
 from benchmarks.results import table
-from benchmarks.sections import Bar, Settings, report, tell
+from benchmarks.sections import Bar, Settings, note, report
 from encoder.dsre.fitting.documents import Document
 from encoder.dsre.fitting.retrieval import Found, compare, search
 from encoder.runtime.onnx import OnnxSession
@@ -125,11 +125,11 @@ def compare_networks(
 ) -> list[str]:
     """The tables: titles and sentences ask a dense and a sparse index; queries run dense."""
     sample = draw(settings, folder, max_tokens)
-    tell(f"{len(sample.ids)} texts")
+    note(f"{len(sample.ids)} texts")
     plain, merged = dense(sample.ids), sparse(sample.ids)
     rows = []
     for kind, queries in sample.queries.items():
-        tell(kind)
+        note(kind)
         right = np.flatnonzero([bool(query) for query in queries])
         asked = dense(tokens(folder, [queries[i] for i in right], max_tokens))
         found = [search(asked, texts, right) for texts in (plain, merged)]

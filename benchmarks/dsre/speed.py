@@ -33,7 +33,7 @@ from benchmarks.dsre.subjects import (
     text_folder,
 )
 from benchmarks.results import table
-from benchmarks.sections import Bar, Settings, report, tell
+from benchmarks.sections import Bar, Settings, note, report
 from benchmarks.timing import Times, on_one_core, take_turns
 from encoder.dsre.fitting.cost import dense_flops, sparse_flops
 from encoder.dsre.gatefile import GateFile
@@ -117,7 +117,7 @@ def twelve(settings: Settings) -> None:
     }  # fmt: skip
     parts = []
     for name, (model, own, bars) in subjects.items():
-        tell(name)
+        note(name)
         with tempfile.TemporaryDirectory() as scratch:
             runs = all_runs(model, own, make_networks(model, own, Path(scratch)))
             body = _measure(settings, runs, texts, bars, {1: 9, 16: 3})
@@ -163,7 +163,7 @@ def _measure(
     with on_one_core():
         for n_tokens in LENGTHS:
             for n_texts in BATCHES[: settings.items(2, 1)]:
-                tell(f"{n_texts} × {n_tokens} tokens")
+                note(f"{n_texts} × {n_tokens} tokens")
                 inputs = batch([one[:n_tokens] for one in texts[:n_texts]])
                 found[n_texts, n_tokens] = take_turns(
                     {name: on(run, inputs) for name, run in runs.items()},

@@ -17,7 +17,7 @@ from benchmarks.peers.modelopt import classifier_loss, embedding_loss
 from benchmarks.quant import subjects
 from benchmarks.quant.subjects import Subject
 from benchmarks.results import table
-from benchmarks.sections import Settings, report, tell
+from benchmarks.sections import Settings, note, report
 from encoder.quant.allocation.allocate import allocate
 from encoder.quant.allocation.sharing import attention_groups
 from encoder.quant.export.quantized_onnx import float_twin
@@ -58,7 +58,7 @@ def _compare(settings: Settings, name: str, subject: Subject, loss: Loss) -> Non
     ).analyze_sensitivity()
     rows = []
     for width in widths:
-        tell(f"{width} bits")
+        note(f"{width} bits")
         shares = {
             _UNIFORM: dict.fromkeys(theirs[width], Scheme(round(width)))
             if width % 1 == 0
@@ -85,7 +85,7 @@ def _row(width: float, subject: Subject, shares: Mapping[str, Schemes | None]) -
             yield "–"
             continue
         found[name] = _loss(subject, schemes)
-        tell(f"{name}: {found[name]:.5f}")
+        note(f"{name}: {found[name]:.5f}")
         yield f"{found[name]:.5f} ({average_bits(subject.model, schemes):.2f})"
     ours = found.pop(_OURS)
     yield ", ".join(f"{name} {'met' if ours < loss else 'missed'}" for name, loss in found.items())
@@ -97,7 +97,7 @@ def _loss(subject: Subject, schemes: Schemes) -> float:
 
 
 def _of_modelopt(subject: Subject, widths: Sequence[float], loss: Loss) -> Mapping[float, Schemes]:
-    tell("ModelOpt's allocation")
+    note("ModelOpt's allocation")
     torch.manual_seed(0)
     scored = list(_small(subject.everything.fit))[: _SCORED_ITEMS // _ITEMS_PER_GRADIENT]
     chosen = load(ALLOCATION["ModelOpt auto_quantize"])(

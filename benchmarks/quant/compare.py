@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.results import table
-from benchmarks.sections import Bar, tell
+from benchmarks.sections import Bar, note
 
 if TYPE_CHECKING:
     from benchmarks.quant.subjects import Subject
@@ -42,11 +42,11 @@ def compare(
     rows = []
     original_nbytes = 0
     for name, make in ways.items():
-        tell(name)
+        note(name)
         way = make()
         original_nbytes = original_nbytes or way.nbytes
         figures = subject.judge(way.model)
-        tell(f"{name}: {way.nbytes / 1e6:.2f} MB, {dict(figures)}")
+        note(f"{name}: {way.nbytes / 1e6:.2f} MB, {dict(figures)}")
         ratio = _cell(original_nbytes / way.nbytes, ".2f", bars.get(name, {}).get("× smaller"))
         cells = [
             _cell(figures[c.figure] * c.scale, c.form, bars.get(name, {}).get(c.figure))

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.results import table
-from benchmarks.sections import Bar, Settings, in_own_process, report, tell
+from benchmarks.sections import Bar, Settings, in_own_process, note, report
 from benchmarks.timing import on_one_core, peak_resident_bytes, resident_bytes, take_turns
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _sizes() -> tuple[list[list[str]], str]:
     data = [torch.from_numpy(batch["x"]) for batch in examples(4)]
     plain = Quantizer(model, rounding="rtn")
     chooser = Quantizer(model, data, objective="kl", rounding="rtn")
-    tell("sizes")
+    note("sizes")
     found = {
         "INT8": plain.apply("int8"),
         "INT4": plain.apply("int4"),
@@ -142,10 +142,10 @@ def _prepare(folder: Path) -> None:
     from encoder.quant.integer.static import quantize_static
 
     if not (folder / _FLOAT).exists():
-        tell("export")
+        note("export")
         folder.mkdir(parents=True, exist_ok=True)
         _export(folder)
-    tell("int8")
+    note("int8")
     ranges = activation_ranges(folder / _FLOAT, list(examples(8)))
     quantize_static(folder / _FLOAT, folder / _INT8, ranges)
 

@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.quant.subjects import Subject, lite, minilm
 from benchmarks.results import table
-from benchmarks.sections import Bar, Settings, report, tell
+from benchmarks.sections import Bar, Settings, note, report
 from encoder.quant.quantizer import Quantizer
 
 _BARS = {"EfficientNet-Lite0": Bar(at_most=120.0), "MiniLM": Bar(at_most=240.0)}
@@ -38,7 +38,7 @@ def _analyse(name: str, subject: Subject) -> list[object]:
     quantizer = Quantizer(subject.model, subject.data, objective=subject.objective)
     spent = {}
     for mode in ("fisher", "measured"):
-        tell(f"{name}, {mode}")
+        note(f"{name}, {mode}")
         start = time.process_time()
         measured = quantizer.analyze_sensitivity(mode=mode)
         spent[mode] = time.process_time() - start

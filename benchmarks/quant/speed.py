@@ -20,7 +20,7 @@ from benchmarks.pictures import SIDES, ClassifierName, classifier, pictures
 from benchmarks.quant import product
 from benchmarks.quant.subjects import calibration_pictures, calibration_texts, text_batches
 from benchmarks.results import table
-from benchmarks.sections import Bar, Settings, report, tell
+from benchmarks.sections import Bar, Settings, note, report
 from benchmarks.timing import Times, on_one_core, take_turns
 from encoder.models.prepare.bundle.networks import load_network
 
@@ -130,17 +130,17 @@ def _build(
     runs, failures = {}, []
     builders: dict[str, BuildRun] = {name: load(peer) for name, peer in SPEED.items()}
     for name, build in {**builders, OURS: ours}.items():
-        tell(f"build {name}")
+        note(f"build {name}")
         try:
             runs[name] = build(model, calibration)
         except Exception as error:  # noqa: BLE001  other people's libraries: say so and go on
             failures.append(f"{name} could not be built: {type(error).__name__}.")
-            tell(f"{name}: {error!r}")
+            note(f"{name}: {error!r}")
     return runs, failures
 
 
 def _case(case: Case, runs: Mapping[str, Run]) -> str:
-    tell(case.name)
+    note(case.name)
     n = len(next(iter(case.inputs.values())))
     candidates = dict(runs)
     if n > case.portion and OURS in runs:

@@ -19,7 +19,7 @@ def picture_brand(head: bytes) -> tuple[str, bool] | None:
     """The media type of a picture, and whether it may be a sequence; None for all other files.
 
     The first brand says how the file is meant: a Live Photo's film may name ``heic`` further down.
-    The general ones leave open how pixels are packed, which the compatible brands tell.
+    General brands do not say how pixels are packed; the compatible brands do.
 
     >>> picture_brand(b"\\0\\0\\0\\x18ftypmif1\\0\\0\\0\\0mif1heic")
     ('image/heic', False)

@@ -24,7 +24,7 @@ _TITLE_CHARS = 200
 
 @dataclass(frozen=True)
 class StreamFacts:
-    """What a container's header says. Zero or None: not there, or not told.
+    """What a container's header says. Zero or None: absent or unknown.
 
     ``sound_start_s`` is when the sound track sets in, relative to the start of the file.
     A cover picture of a song does not count as video. ``n_streams`` counts all kinds.

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class PictureFormat(NamedTuple):
-    """``pillow`` is Pillow's name for it; without ``media_types`` it is not told by its bytes."""
+    """``pillow`` is Pillow's name for it; without ``media_types`` its bytes do not identify it."""
 
     name: str
     pillow: str

@@ -181,8 +181,8 @@ def _upright(image: Image) -> Image:
 def _orientation(image: Image) -> int:
     """How the pixels lie, in EXIF's numbers.
 
-    libheif gives the pixels of HEIF upright, and Pillow's AVIF tells the turn that the container
-    asks for as EXIF. By the standard nothing else counts in either, XMP least of all.
+    libheif returns HEIF's pixels upright; Pillow's AVIF reports the container's rotation as EXIF.
+    By the standard nothing else counts in either, XMP included.
     """
     if image.format == "HEIF":
         return 1

@@ -1,4 +1,4 @@
-"""Where media comes from, and how its failures are told."""
+"""Sources of media, and the errors of reading them."""
 
 from __future__ import annotations
 

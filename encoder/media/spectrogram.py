@@ -25,7 +25,7 @@ _MEL_STEPS = 60
 _PHASE_STEPS = 32
 # Float sound beyond this was no spectrogram of sound in [-1, 1].
 _MAX_PEAK = 32.0
-# Decibels below their own peak tell no level: the sound gets this one.
+# Decibels relative to their own peak have no absolute level: the sound gets this one.
 _PEAK = 0.5
 _MAX_DECIBELS = 200.0
 _TINY = 1e-20
@@ -87,7 +87,7 @@ def to_sound(
     Args:
         label: names the array in errors.
         array: as librosa's ``stft``, ``melspectrogram``, ``power_to_db`` or ``amplitude_to_db``
-            return it. Decibels whose highest value is 0 (``ref=np.max``) tell no level.
+            return it. Decibels whose highest value is 0 (``ref=np.max``) have no level.
         sampling_rate: of the sound, in Hz.
         layout: how it was made.
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from encoder.dsre.gatefile import GateFile
 
 _TOWERS_VERSION = "1"
-"""Goes up when the hub's towers give vectors that cannot be compared with those of before."""
+"""Raise it when vectors of the hub's towers can no longer be compared with older ones."""
 
 _MAX_TOKENS = 8192
 _WINDOW_S = 30.0

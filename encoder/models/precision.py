@@ -24,7 +24,7 @@ _EXACT = {"session.disable_quant_qdq": "1"}
 
 @dataclass(frozen=True)
 class Network:
-    """A tower's network as files, and what a runtime is told about it.
+    """The files of a tower's network, and how to run them.
 
     Args:
         tower: its name.

@@ -1,4 +1,4 @@
-"""Which bundle made the embeddings of a space; no weights are needed to tell."""
+"""Find the bundle that made a space's embeddings, without its weights."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def join_heads(mixed: Tensor) -> Tensor:
     """Attention's output [n, n_heads, length, head_dim] to [n, length, n_heads * head_dim]."""
     rows = mixed.transpose(1, 2)
     if torch.compiler.is_exporting():
-        # of a length that depends on the data, the exporter cannot tell that a view will do
+        # the exporter cannot see that a view will do where the length depends on the data
         rows = rows.clone(memory_format=torch.contiguous_format)
     return rows.flatten(2)
 

@@ -283,7 +283,7 @@ class Quantizer:
         return self._quantize(self._allocate(keep, max_loss=0.0).schemes)
 
     def _allocate(self, keep: Mapping[str, str | Scheme] | None, **limit: Any) -> Allocation:
-        pinned(self._layers, keep or {})  # a name that means nothing is told before minutes go by
+        pinned(self._layers, keep or {})  # an unknown name fails here, not minutes later
         report = self._report or self.analyze_sensitivity()
         groups = attention_groups(self._layers)
         rest = model_nbytes(self._folded[0]) - sum(x.nbytes(FP32) for x in self._layers.values())

@@ -1,4 +1,4 @@
-"""Which accelerators this machine has, told without torch."""
+"""Find this machine's accelerators without torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run an ONNX file with ONNX Runtime, on the CPU unless told otherwise."""
+"""Run an ONNX file with ONNX Runtime, on the CPU by default."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class OnnxSession:
         n_threads: threads of one run; None for every core.
         providers: ONNX Runtime's execution providers, best first.
         settings: further session configuration, by ONNX Runtime's keys.
-        profile_to: how the file begins that tells how long each operator took; None for none.
+        profile_to: prefix of the file to write a profile of the operators to; None for none.
         shared_in: the folder of copies whose weights all processes share, see
             `encoder.runtime.shared`; None: this process holds its own. For the CPU only.
 

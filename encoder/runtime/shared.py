@@ -1,9 +1,9 @@
 """One copy of a network's weights per machine, which all processes map.
 
-ONNX Runtime reads a network into memory of its own, and packs the weights anew for its kernels: so
-does each process. Here the network is written once more as it runs on this machine, optimized and
-with packed weights in a file beside it. Such a file is mapped instead of read, and the kernel keeps
-its pages once, however many processes use them.
+In each process ONNX Runtime reads a network into private memory and packs the weights for its
+kernels. Here the network is written again as it runs on this machine: optimized, with packed
+weights in a file beside it. Such a file is mapped instead of read, and the kernel keeps its pages
+once, however many processes use them.
 
 A copy is made on first use, appears in one rename, and may be deleted at any time.
 """

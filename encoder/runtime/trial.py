@@ -142,7 +142,7 @@ def least_cosine(a: Sequence[Array], b: Sequence[Array]) -> float:
 
 
 def cpu_model() -> str:
-    """The processor's name, as far as the system tells."""
+    """The processor's name, as far as the system knows it."""
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
             if line.startswith("model name"):
@@ -216,7 +216,7 @@ def _read(memory: Path) -> dict[str, dict[str, object]]:
     try:
         known = json.loads(memory.read_text("utf-8"))
     except (OSError, ValueError):
-        return {}  # not there yet, or damaged: then it is measured anew
+        return {}  # missing or damaged: measure again
     return known if isinstance(known, dict) else {}
 
 

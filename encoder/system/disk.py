@@ -1,4 +1,4 @@
-"""Disks that are full, read-only or closed to this user: told at once, with the place."""
+"""Report disks that are full, read-only or closed to this user, with the folder."""
 
 from __future__ import annotations
 

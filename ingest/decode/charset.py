@@ -16,8 +16,8 @@ _SAMPLE_BYTES = 65_536
 _CHUNK_BYTES = 2**20
 _DECLARED = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w-]{2,40})", re.I)
 _BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
-# Those in which the Web is written: of others (DOS, EBCDIC, old Apple) a guess is mostly wrong, and
-# browsers do not know them.
+# The encodings of the Web. Guesses at others (DOS, EBCDIC, old Apple) are mostly wrong, and
+# browsers do not support them.
 _LIKELY = """
 ascii utf_8 iso8859_2 iso8859_5 iso8859_6 iso8859_7 iso8859_8 iso8859_15 koi8_r koi8_u mac_roman
 mac_cyrillic cp866 cp874 cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258 gb18030 big5
@@ -33,13 +33,13 @@ _BOMS = {
 def decode_bytes(data: bytes, declared: str | None = None) -> str:
     """Decode text in its `encoding_of`.
 
-    Never fails: what cannot be decoded becomes U+FFFD.
+    Never fails: undecodable bytes become U+FFFD.
     """
     return data.decode(encoding_of(io.BytesIO(data), declared), errors="replace")
 
 
 def encoding_of(file: BinaryIO, declared: str | None = None) -> str:
-    """The codec of a text: by its byte order mark, UTF-8, as ``declared``, else as it looks."""
+    """The codec of a text: by byte order mark, else UTF-8, else ``declared``, else a guess."""
     file.seek(0)
     head = file.read(4)
     for bom, encoding in _BOMS.items():
@@ -52,7 +52,7 @@ def encoding_of(file: BinaryIO, declared: str | None = None) -> str:
 
 
 def _sample(file: BinaryIO) -> bytes:
-    """A piece with the first byte beyond ASCII, which alone can tell encodings apart."""
+    """A piece around the first non-ASCII byte; only such bytes distinguish encodings."""
     file.seek(0)
     before = b""
     while chunk := file.read(_CHUNK_BYTES):
@@ -64,7 +64,7 @@ def _sample(file: BinaryIO) -> bytes:
 
 
 def _fits(file: BinaryIO, encoding: str) -> bool:
-    """Whether a whole file can be decoded, a piece of it at a time."""
+    """Whether a whole file can be decoded; reads it in pieces."""
     file.seek(0)
     try:
         "a".encode(encoding)  # refuses codecs that do not make text, such as hex
@@ -73,12 +73,12 @@ def _fits(file: BinaryIO, encoding: str) -> bool:
             decoder.decode(chunk)
         decoder.decode(b"", final=True)
     except (UnicodeError, LookupError):
-        return False  # it is not what it says
+        return False  # not in the declared encoding
     return True
 
 
 def _guess(sample: bytes) -> str:
-    """The likeliest; in a tie cp1252, which holds all letters of Latin-1."""
+    """The most likely encoding; in a tie cp1252, which covers Latin-1's letters."""
     from charset_normalizer import from_bytes
 
     matches = from_bytes(sample, cp_isolation=_LIKELY)

@@ -1,4 +1,4 @@
-"""Numbers within text: point clouds, coordinate lists and tables, which are not to be read."""
+"""Find numbers in text: point clouds, coordinate lists and tables, which nobody reads as prose."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 _PIECE_CHARS = 1_000
-"""Longer lines are looked at in pieces of this length, so that one line may be a whole list."""
+"""Longer lines are checked in pieces of this length, since one line may be a whole list."""
 
 _LEAST_NUMBERS = 100
 _LEAST_NUMBERS_OF_A_FILE = 12
-"""From how many numbers on a stretch is no prose: in any text, and where it is most of the text."""
+"""The least numbers of a stretch that is not prose: in any text, and in one that is mostly it."""
 
 _LEAST_NUMBER_SHARE = 0.5
 _MOST_LETTER_SHARE = 0.45
@@ -21,8 +21,8 @@ _MOST_LETTER_SHARE = 0.45
 
 _FEW_LETTERS = 0.15
 _WORDS_PER_LINE = 0.25
-"""With more letters it must be most of the file and repeat its words, as labels do: the names in a
-list of places are there to be found."""
+"""With more letters it must be most of the file and repeat its words, as labels do; place names
+in a list, for example, should stay searchable."""
 
 _OTHER_LINES = 0.1
 """The share of other lines within a stretch, such as comments and the groups of a mesh."""
@@ -32,13 +32,13 @@ _ROW_CHARS = 100
 _ROWS = 3
 
 _SEPARATORS = re.compile(r"[\s,;|:()\[\]{}<>\"'=#*/_]+")
-# Possessive, so that a word of a thousand digits and a letter takes no longer than others.
+# Possessive, so that a thousand digits followed by a letter do not backtrack.
 _NUMBER = re.compile(
     r"[-+±~$€£¥−]?[.+\-−]*+\d[\d.+\-−]*+(?:[ed][-+]?\d+)?(?:[%€°fluz]|t\d*)?"
     r"|0x[\da-f.p+\-]+|[-+]?(?:nan|inf(?:inity)?)",
     re.IGNORECASE,
 )
-# Letters of all scripts with their accents and vowel signs, which are no letters to Unicode.
+# Letters of all scripts, with accents and vowel signs, which Unicode does not count as letters.
 _LETTER = re.compile(r"[a-zA-Z]|[^\x00-\x7f\d−–—±×·°€£¥…]")
 _VISIBLE = re.compile(r"\w")
 _WORD = re.compile(r"[^\W\d_]{2,}")
@@ -92,10 +92,10 @@ class _Run:
 
 
 def parts(text: str, name: str) -> Iterator[Span]:
-    """A text in its stretches of prose and of numbers, in order; mostly it is one of prose.
+    """Split a text into stretches of prose and of numbers, in order. Most texts are one of prose.
 
-    A table is told by ``name``, its header, its shape and its first rows; a list of numbers by its
-    name and shape. What stands before it in a few lines is taken as its header and told in whole.
+    A table is described by ``name``, its header, shape and first rows; a list of numbers by its
+    name and shape. A few lines above it are taken as its header and kept whole.
 
     >>> [span.table for span in parts("1 2 3\\n4 5 6\\n7 8 9\\n1 2 3\\n", "points")]
     ['points: 4 × 3 numbers']
@@ -130,7 +130,7 @@ def _lines(text: str) -> Iterator[_Line]:
 
 
 def _line(line: str, start: int, *, goes_on: bool) -> _Line:
-    """Prose, numbers, or nothing but marks."""
+    """Prose, numbers, or only punctuation."""
     words = [word for word in _SEPARATORS.split(line) if word.strip(".-+−–—&~")]
     others = [word for word in words if not _NUMBER.fullmatch(word)]
     n_visible, n_letters = sum(map(len, words)), sum(len(_LETTER.findall(word)) for word in others)
@@ -169,7 +169,7 @@ def _is_data(run: _Run, n_run_chars: int, n_chars: int) -> bool:
 
 
 def _header_start(text: str, start: int, begin: int) -> int:
-    """Where the header begins: with all that is left before the numbers, or with its last line."""
+    """Where the header begins: at the start of the remaining text, or at its last line."""
     if begin - start <= _HEADER_CHARS:
         return start
     last_line = text.rfind("\n", start, begin - 1) + 1

@@ -52,7 +52,7 @@ class _Runner(Generic[T]):
 
 
 def ahead(values: Iterable[T], depth: int) -> Generator[T, None, None]:
-    """The same values in the same order, of which up to ``depth`` are made in advance.
+    """The same values in the same order; up to ``depth`` are computed in advance.
 
     The thread starts with the first value asked for and ends when the generator is closed.
     An error of ``values`` is raised here.

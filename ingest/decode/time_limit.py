@@ -1,4 +1,4 @@
-"""The time that decoding one file may take."""
+"""Limit the time to decode one file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Clock:
     Args:
         uri: which file, for messages.
         config: holds the limit.
-        plays_s: how long it plays, as far as the header tells.
+        plays_s: its duration by the header; 0 if unknown.
     """
 
     def __init__(self, uri: str, config: IngestConfig, plays_s: float = 0.0) -> None:
@@ -30,7 +30,7 @@ class Clock:
 
     @property
     def left_s(self) -> float:
-        """What is left, negative once the time is up."""
+        """The seconds left; negative once the time is up."""
         return self._config.max_decode_s + self._plays_s - self._spent_s
 
     def spend(self, seconds: float) -> None:
@@ -48,12 +48,12 @@ class Clock:
             )
 
     def has_played(self, seconds: float) -> None:
-        """Headers may know no length: what has come grants as much time."""
+        """Extend the limit to the decoded duration, since headers may lack one."""
         self._plays_s = max(self._plays_s, min(seconds, self._config.max_duration_s))
 
 
 def timed(segments: Iterator[Segment], clock: Clock) -> Iterator[Segment]:
-    """The same segments; the seconds that each took to come are spent on the clock."""
+    """The same segments; the time to make each is counted."""
     while True:
         started = perf_counter()
         segment = next(segments, None)

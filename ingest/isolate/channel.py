@@ -1,7 +1,6 @@
 """Messages over a pair of pipes: a small JSON object, and bytes.
 
-Not pickle: a decoder that a hostile file has taken over must not be able to run code in the
-process that listens to it.
+Not pickle: a decoder taken over by a hostile file must not run code in the parent.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _MAX_HEAD_BYTES = 2**20
 
 @dataclass(frozen=True)
 class Message:
-    """``head`` is JSON; ``payload`` is what would be clumsy in it."""
+    """``head`` is JSON; ``payload`` holds raw bytes."""
 
     head: Mapping[str, Any]
     payload: bytes | bytearray | memoryview = b""
@@ -31,9 +30,9 @@ class Channel:
     """One end of a pair of pipes.
 
     Args:
-        read_fd: where messages come from.
-        write_fd: where they go to.
-        max_payload: more bytes than these are not accepted.
+        read_fd: the pipe to read from.
+        write_fd: the pipe to write to.
+        max_payload: the most bytes of a payload.
     """
 
     def __init__(self, read_fd: int, write_fd: int, max_payload: int) -> None:
@@ -53,9 +52,9 @@ class Channel:
         """Read a message.
 
         Raises:
-            TimeoutError: it was not there in time.
+            TimeoutError: no message in time.
             EOFError: the other end is closed.
-            ValueError: what came is no message.
+            ValueError: malformed message.
         """
         deadline = None if timeout_s is None else monotonic() + timeout_s
         n_head, n_payload = _LENGTHS.unpack(self._read(_LENGTHS.size, deadline))

@@ -25,13 +25,13 @@ _END_TIMEOUT_S = 10.0
 # A picture or some seconds of sound; by default a pipe takes 64 KB, and each part costs a change
 # of process.
 _PIPE_BYTES = 2**20
-# Not the rest: passwords of brokers and stores are in the environment too.
+# Nothing else: the environment also holds passwords of brokers and stores.
 _ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "TZ")
 _LIBRARIES = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
 
 
 class DecoderProcess:
-    """Decodes one file at a time, within limits that the kernel holds.
+    """Decodes one file at a time, within limits enforced by the kernel.
 
     Args:
         memory_bytes: the most address space.
@@ -65,7 +65,7 @@ class DecoderProcess:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it has not ended."""
+        """Whether it still runs."""
         return self._process.poll() is None
 
     def ask(
@@ -74,7 +74,7 @@ class DecoderProcess:
         """Send a request about the file ``request["uri"]``; yield the answers, parsed.
 
         Raises:
-            MediaError: what the child says, or how it ended.
+            MediaError: reported by the child, or how it ended.
         """
         self.is_busy = True
         self.n_files += 1
@@ -98,13 +98,13 @@ class DecoderProcess:
         self.is_busy = False
 
     def end(self) -> None:
-        """Kill it and let go of all that it held."""
+        """Kill it and close its pipes."""
         self._process.kill()
         self._process.wait(_END_TIMEOUT_S)
         self._channel.close()
 
     def forget(self) -> None:
-        """In a forked process: it belongs to the parent."""
+        """Forget it in a forked process: it belongs to the parent."""
         self._process.returncode = 0  # else it would be waited for
         self._channel.close()
 
@@ -113,7 +113,7 @@ class DecoderProcess:
         try:
             answer = self._channel.receive(max(0.0, clock.left_s))
         except TimeoutError:
-            # A hair more than what is left, so that the clock tells that the time is up.
+            # A hair more than the time left, so that the clock is past the deadline afterwards.
             clock.spend(max(perf_counter() - started, clock.left_s + 1e-3))
             raise
         clock.has_played(answer.head.get("segment", {}).get("end_s") or 0.0)
@@ -135,7 +135,7 @@ class DecoderProcess:
     def _obituary(self, uri: str) -> MediaError:
         try:
             code = self._process.wait(_END_TIMEOUT_S)
-        except subprocess.TimeoutExpired:  # it has closed its pipes and lives on
+        except subprocess.TimeoutExpired:  # its pipes are closed but it still runs
             code = 0
         if code == -signal.SIGXCPU:
             return MediaLimitError(
@@ -156,5 +156,5 @@ class DecoderProcess:
 
 def _environment() -> dict[str, str]:
     kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-    # The child imports what this process imports, however it was started.
+    # The child imports from the same places as this process.
     return {**kept, **_LIBRARIES, "PYTHONPATH": children.import_path(), "LANG": "C.UTF-8"}

@@ -1,4 +1,4 @@
-"""Requests and answers as messages. Pure functions; what a child sends is not trusted."""
+"""Requests and answers as messages. Pure functions; input from a child is not trusted."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def asset_from_json(facts: Mapping[str, Any]) -> Asset:
 
 @lru_cache(maxsize=8)
 def config_to_json(config: IngestConfig) -> Mapping[str, Any]:
-    """Every field, so that the child's environment decides nothing; the child does not isolate."""
+    """Every field, so that the child's environment has no effect; ``isolate`` is off there."""
     return {**config.model_dump(mode="json"), "isolate": False}
 
 
@@ -106,7 +106,7 @@ def _content(head: Mapping[str, Any], payload: bytes | bytearray | memoryview) -
 
 
 def error_to_message(error: MediaError) -> Message:
-    """An answer that holds the reason why there is no other."""
+    """An answer that reports a failure."""
     kind = type(error).__name__ if type(error).__name__ in _ERRORS else "MediaError"
     return Message({"error": kind, "problem": error.problem, "remedy": error.remedy})
 

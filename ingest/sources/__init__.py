@@ -1,1 +1,1 @@
-"""Where files come from: folders and URLs."""
+"""Sources of files: folders and URLs."""

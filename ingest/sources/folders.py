@@ -1,4 +1,4 @@
-"""Find files: given paths as they are, folders walked."""
+"""Find files: named paths as they are, folders recursively."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def discover(
     on_refused: OnRefused | None = None,
     on_unread: OnUnread = lambda _: None,
 ) -> Iterator[Path]:
-    """The files to ingest, streamed, in the order of names.
+    """Stream the files to ingest, ordered by name.
 
-    A path that is named is given back even if it is missing, hidden or a link, so that
-    `ingest.sources.identity` says what is wrong with it; so are pipes, devices and sockets within a
-    folder. Hidden entries and links to what lies in the folder are left out: that is found anyway.
-    All other links are refused: one that leads out of the folder was not asked for, and one that
-    leads nowhere, in a circle or to a hidden entry would be missed in silence.
+    A named path is yielded even if it is missing, hidden or a link, so that
+    `ingest.sources.identity` reports what is wrong with it; so are pipes, devices and sockets in a
+    folder. Hidden entries are skipped, and links to entries of the same folder, which the walk
+    finds anyway. All other links are refused: nobody asked for what lies outside the folder, and
+    links to nothing, in a circle or to a hidden entry should not go unnoticed.
 
     Args:
         paths: files and folders.
-        on_refused: told of each link that is refused; by default it is logged as a warning.
-        on_unread: told of each of ``paths`` in which a folder cannot be read.
+        on_refused: called for each refused link; the default logs a warning.
+        on_unread: called for each of ``paths`` with a folder that cannot be read.
     """
     for path in paths:
         root = Path(path).expanduser()
@@ -46,7 +46,7 @@ def discover(
 
 
 def _is_folder(path: Path) -> bool:
-    """False also for what may not be looked at: `identify` tells why."""
+    """False also without permission to look: `identify` reports that."""
     try:
         return path.is_dir()
     except OSError:
@@ -79,7 +79,7 @@ def _walk(root: Path, on_refused: OnRefused, on_unread: Callable[[], None]) -> I
 
 
 def _check_link(link: Path, inside: Path, on_refused: OnRefused) -> None:
-    """Tell of a link whose target the walk does not meet by itself."""
+    """Report a link whose target the walk does not reach by itself."""
     problem = _problem(link, inside)
     if problem:
         remedy = "Mend or remove it, or name the file or folder that it should lead to."
@@ -109,7 +109,7 @@ def _problem(link: Path, inside: Path) -> str:
 
 
 def failure(path: str | os.PathLike[str], error: MediaError) -> Failure:
-    """Tell about a file that was set aside; names that are not UTF-8 are escaped."""
+    """Log a file that was set aside; names that are not UTF-8 are escaped."""
     uri = os.fsencode(path).decode(errors="backslashreplace")
     reason = str(error).encode(errors="backslashreplace").decode()
     return Failure(uri, type(error).__name__, reason)

@@ -1,4 +1,4 @@
-"""From a path to an asset: what it is, and the hash of its content."""
+"""Identify a file: its kind, and the hash of its content."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CHUNK_BYTES = 2**20
 
 
 def identify(path: Path, config: IngestConfig) -> Asset:
-    """Look at a file's first bytes and header, check its limits and hash its content.
+    """Read a file's first bytes and header, check its limits and hash its content.
 
     Links are followed. ``uri`` is the absolute path.
 
@@ -59,7 +59,7 @@ def _resolved(path: Path) -> Path:
 
 
 def _check_roots(path: Path, config: IngestConfig) -> None:
-    """Look at the path after links and ``..`` are resolved: only that tells where it leads."""
+    """Check the path after resolving links and ``..``, which may lead elsewhere."""
     roots = [Path(root).expanduser().resolve() for root in config.roots]
     if roots and not any(path.is_relative_to(root) for root in roots):
         raise MediaError(

@@ -71,9 +71,9 @@ def status_of(error: Exception) -> int:
 
 
 def body_of(error: Exception) -> dict[str, Any]:
-    """What the client is told. Of errors within the server no more than that they happened."""
+    """The body of an error response; errors within the server are not described."""
     if status_of(error) == 500 or not isinstance(error, AnymodalError):
-        return _body("InternalError", "The server failed.", "Its log tells why.")
+        return _body("InternalError", "The server failed.", "See its log.")
     kind = type(error).__name__
     if isinstance(error, ReadOnlyStoreError):  # it holds paths, as does what a disk refuses
         return _body(kind, "This store can be searched, but not written to.", "Ask who runs it.")
@@ -158,7 +158,7 @@ async def _on_http(request: Request, error: Exception) -> JSONResponse:
 
 
 def allowed_methods(request: Request) -> list[str]:
-    """What may be asked of the path of a request. The router tells of the first endpoint only."""
+    """The methods of a request's path. The router itself names the first endpoint's only."""
     from starlette.routing import Match
 
     endpoints = request.app.state.endpoints

@@ -26,9 +26,9 @@ def serve(
 
     Args:
         app: see `search.api.app.create_app`.
-        config: says where.
+        config: host, port and limits.
         stopping: set as soon as the server is to stop.
-        on_listening: told of the address, once it answers there.
+        on_listening: called with the address once the server answers there.
 
     Raises:
         OSError: the address is taken, or is not one of this machine.
@@ -82,7 +82,7 @@ def server_for(app: FastAPI, config: ApiConfig) -> uvicorn.Server:
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
-    """A socket that listens, so that who is told of it can connect before uvicorn is up."""
+    """A listening socket; clients can connect before uvicorn is up."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host, port), family=family, backlog=2048)
     # Else the body of an answer waits for the client's delayed acknowledgement of its head: 40 ms.

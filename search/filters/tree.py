@@ -160,8 +160,8 @@ class Not:
 class Under:
     """A comparison of paths within folders: each is compared without its folder's own path.
 
-    Locations elsewhere do not count, as if the asset had none there, so that nothing is told of
-    the paths of the folders themselves.
+    Locations elsewhere do not count, so that nothing leaks about the paths of the folders
+    themselves.
 
     Args:
         folders: URIs that end with a slash.

@@ -78,7 +78,7 @@ class Seen:
 class _Found:
     """Segments by modality, and by modality the score that those beyond the list do not exceed.
 
-    A modality that was searched on its own has none: its list tells by its length.
+    A modality that was searched on its own has none: the length of its list says it.
     """
 
     segments: Mapping[Modality, Sequence[ScoredSegment]]
@@ -170,7 +170,7 @@ class Finder:
     def _weigh(self, found: _Found, words: Sequence[ScoredSegment]) -> None:
         """Weigh words by the first round, so that all pages and filters rank by the same weight.
 
-        A mixed list may hold too few segments of a kind to tell the spread of its scores.
+        A mixed list may hold too few segments of a kind to measure the spread of its scores.
         """
         for kind in {
             word.modality for word in words

@@ -19,7 +19,7 @@ from search.types import ScoredSegment
 # benchmarks/hybrid.py.
 _WORDS_WEIGHT = 4.0
 SPREAD_OF = 32
-"""So many of the best segments of a modality tell the spread of its scores."""
+"""The spread of a modality's scores is measured on so many of its best segments."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Tells matches that chance finds from those that a query means."""
+"""Separate chance matches from those that a query means."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ class Floors:
         self._look_at_s = 0.0
 
     def of(self, query: Query, plan: Plan, space: Space) -> Callable[[Candidate], bool]:
-        """What tells weak matches of this query: nothing where floors say nothing of it.
+        """A test for weak matches of this query; false for all that the floors do not cover.
 
-        They were measured for texts: what is asked with a picture lies elsewhere, and a score from
-        which others are taken off has another level.
+        Floors are measured for texts: scores of a picture query lie elsewhere, and subtracting
+        terms shifts their level.
         """
         is_text = all(t.item and t.item.modality == TEXT and t.weight > 0 for t in query.terms)
         if not is_text or not space.floors:

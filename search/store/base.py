@@ -51,14 +51,14 @@ class VectorStore(Protocol):
         """
         ...
 
-    def rewrite(self, told: Callable[[int, int], object]) -> int:
+    def rewrite(self, progress: Callable[[int, int], object]) -> int:
         """Bring all rows over to the constants of `recalibrate`, without encoding anything.
 
         May be called again after an error, or in another process after a kill; does nothing if
         nothing is left. Writes and searches may go on meanwhile.
 
         Args:
-            told: hears how many rows of how many have been rewritten, from time to time.
+            progress: called from time to time with the rows rewritten and their total.
 
         Returns:
             How many rows were rewritten.

@@ -59,7 +59,7 @@ class MemoryStore:
         """Rows are kept as they are, so there is nothing to rewrite."""
         self._calibration = StoredCalibration(constants, (), about)
 
-    def rewrite(self, told: Callable[[int, int], object]) -> int:  # noqa: ARG002
+    def rewrite(self, progress: Callable[[int, int], object]) -> int:  # noqa: ARG002
         """Nothing is ever left to do."""
         return 0
 

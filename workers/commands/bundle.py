@@ -48,7 +48,7 @@ def fetch(name: str) -> None:
 
 
 def fetch_all(bundle: Bundle) -> Path:
-    """Make a bundle whole, and tell how far it is; its folder."""
+    """Fetch what a bundle lacks, with a progress bar; return its folder."""
     from encoder.models.sources.bundle.folder import fetch as fetch_bundle
     from encoder.models.sources.bundle.kinds import kind_named
     from encoder.models.sources.bundle.wheels import Progress

@@ -21,9 +21,9 @@ def calibrate(
 ) -> None:
     """Make scores of texts, pictures, sounds and films comparable in this store.
 
-    Measures how near unrelated content of each kind lies to some 300 queries, without any labels,
-    and rewrites the rows of the store without encoding them anew. Searches go on meanwhile. A
-    rewrite that was broken off is ended.
+    Measures how near unrelated content of each kind lies to some 300 queries, without labels, and
+    rewrites the store's rows without encoding them again. Searches continue meanwhile. An
+    interrupted rewrite is completed.
     """
     apply_options(store, model=model)
     from workers.console.output import print_json, progress_bar, wants_json
@@ -31,32 +31,34 @@ def calibrate(
     with progress_bar("rows") as bar:
         task = bar.add_task("Measuring", total=None, note="")
 
-        def told(n_done: int, n_rows: int) -> None:
+        def progress(n_done: int, n_rows: int) -> None:
             bar.update(task, description="Rewriting", completed=n_done, total=n_rows)
 
-        found = _calibrated({"dry_run": dry_run, "shipped": shipped}, told)
+        found = _calibrated({"dry_run": dry_run, "shipped": shipped}, progress)
     if wants_json(as_json):
         print_json(found)
     else:
         _show(found)
 
 
-def _calibrated(request: Mapping[str, bool], told: Callable[[int, int], None]) -> Mapping[str, Any]:
-    """What was found; a server of this user that holds the store does it."""
+def _calibrated(
+    request: Mapping[str, bool], progress: Callable[[int, int], None]
+) -> Mapping[str, Any]:
+    """The result; a server of this user that holds the store does the work."""
     from workers.serving.beside.client import ask
 
     if answers := ask("calibrate", request):
         found: Mapping[str, Any] = {}
         for found in answers:
             if "done" in found:
-                told(found["done"], found["rows"])
+                progress(found["done"], found["rows"])
         return found
     from workers.pipeline.calibration import calibrate as measured
     from workers.serving import resources
 
     try:
         held = resources.existing_store()
-        return measured(resources.shared_encoder(), held, told, **request)
+        return measured(resources.shared_encoder(), held, progress, **request)
     finally:
         resources.close()
 

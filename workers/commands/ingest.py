@@ -259,7 +259,7 @@ def _run_job(
 
 
 def _absolute(paths: tuple[str, ...]) -> list[str]:
-    """A worker may stand in another folder."""
+    """Absolute paths: a worker may run in another folder."""
     from ingest.sources.remote import is_url
 
     # `Path.resolve` would follow links
@@ -267,7 +267,7 @@ def _absolute(paths: tuple[str, ...]) -> list[str]:
 
 
 class _Stop(Event):
-    """Set by Ctrl-C, which may have to be told to somebody else too."""
+    """Set by Ctrl-C; may also stop a job elsewhere."""
 
     def __init__(self) -> None:
         super().__init__()

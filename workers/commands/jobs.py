@@ -64,10 +64,10 @@ def show(job_id: str, failed: bool, broker: str | None, as_json: bool) -> None:
 @broker_option
 @json_option
 def retry(job_id: str, broker: str | None, as_json: bool) -> None:
-    """Try again what the job ID set aside.
+    """Try the files again that the job ID set aside.
 
-    If its planner died, another one goes on where it stopped. A job that was cancelled, or that
-    failed, is planned anew: what is stored already is not encoded again.
+    If its planner died, another one continues where it stopped. A cancelled or failed job is
+    planned again; what is stored already is not encoded again.
     """
     apply_options(broker=broker)
     from workers.console.output import print_json, wants_json
@@ -78,7 +78,7 @@ def retry(job_id: str, broker: str | None, as_json: bool) -> None:
     if job.state in ("cancelling", "cancelled", "failed"):
         by = _plan_anew(job)
         done: dict[str, object] = {"id": job_id, "planned_anew": True}
-        lines = [f"{job_id}: planned anew{by}"]
+        lines = [f"{job_id}: planned again{by}"]
     else:
         by = _plan_on(job)
         n_files = replay(_board(), job_id, publish)

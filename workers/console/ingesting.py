@@ -26,13 +26,13 @@ class Ingest:
     url_hosts: Sequence[str] | None = None
 
     def n_files(self) -> int:
-        """How many files there are, before any is looked at."""
+        """The number of files, before any is opened."""
         from workers.jobs.planning.planner import files_of
 
         return sum(1 for _ in files_of(self.paths, lambda _: None))
 
     def run(self, show: Callable[[IngestReport], None], stopped: Callable[[], bool]) -> None:
-        """Ingest; `workers.serving.embedded` must run. ``show`` is told of each part as it ends."""
+        """Ingest; `workers.serving.embedded` must run. ``show`` is called after each part."""
         from workers.config import Settings
         from workers.jobs.planning.dispatch import run_shards
         from workers.jobs.planning.planner import files_of

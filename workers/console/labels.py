@@ -10,7 +10,7 @@ from encoder.errors import InputError
 from workers.jobs.job_types import Labels
 
 # What a file says of itself is no matter of opinion; tags have an option of their own.
-_TOLD_BY_THE_FILE = frozenset({"duration_s", "width", "height", "modified", "gone_since", "tags"})
+_FROM_THE_FILE = frozenset({"duration_s", "width", "height", "modified", "gone_since", "tags"})
 _TEXTS = frozenset({"title", "language"})
 _MAX_BYTES = 32_768
 
@@ -43,9 +43,11 @@ def _pair(pair: str) -> tuple[str, Any]:
     key, found, text = pair.partition("=")
     if not found or not key:
         raise InputError("--metadata", got=repr(pair), wanted="KEY=VALUE, such as license=CC0")
-    if key in _TOLD_BY_THE_FILE:
+    if key in _FROM_THE_FILE:
         raise InputError(
-            "--metadata", got=f"{key}, which the file tells", wanted="another name (--tag for tags)"
+            "--metadata",
+            got=f"{key}, set by the file",
+            wanted="another name (--tag for tags)",
         )
     return key, text if key in _TEXTS else _value(text)
 

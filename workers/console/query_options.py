@@ -17,7 +17,7 @@ from workers.console.weights import split_weight
 if TYPE_CHECKING:
     from search.store.base import VectorStore
 
-# Pushes what is not wanted out of sight, and costs little of the rest; see docs/search.md.
+# Enough to push unwanted hits out of sight, with little effect on others; see docs/search.md.
 NOT_WEIGHT = 0.5
 
 

@@ -32,13 +32,13 @@ def about(**ids: str) -> Iterator[None]:
 
 
 class AddIds(logging.Filter):
-    """Puts the ids of what is under way into each record. Goes on a handler, not a logger."""
+    """Adds the ids of the current request or task to each record. For handlers, not loggers."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let all pass."""
         ids = {"request_id": request_id} if (request_id := current_request_id()) else {}
         ids |= _under_way.get() or {}
-        data = getattr(record, "data", None)  # so Celery's main process tells of a task
+        data = getattr(record, "data", None)  # how Celery's main process reports a task
         if isinstance(data, dict) and "id" in data:
             ids.setdefault("task_id", str(data["id"]))
         record.ids = {field: ids[field] for field in FIELDS if field in ids}

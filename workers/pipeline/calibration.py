@@ -33,13 +33,13 @@ GROWTH = 10
 """Once a modality has so many times the segments it had, it is measured again."""
 _LOOK_EVERY_S = 60.0
 
-Told = Callable[[int, int], object]
+Progress = Callable[[int, int], object]
 
 
 def calibrate(
     encoder: MultiModalEncoder,
     store: VectorStore,
-    told: Told = lambda _done, _rows: None,
+    progress: Progress = lambda _done, _rows: None,
     *,
     dry_run: bool = False,
     shipped: bool = False,
@@ -51,7 +51,7 @@ def calibrate(
     Args:
         encoder: of the store's space.
         store: what is calibrated.
-        told: hears how many rows of how many have been rewritten.
+        progress: called with the rows rewritten and their total.
         dry_run: change nothing.
         shipped: take the model's own constants instead of measuring.
 
@@ -66,7 +66,7 @@ def calibrate(
         constants, about, found = _shipped(encoder) if shipped else _measured(encoder, store, state)
         if not dry_run:
             store.recalibrate(constants, about)
-    n_rows = 0 if dry_run else store.rewrite(told)
+    n_rows = 0 if dry_run else store.rewrite(progress)
     now = describe(store.stored_calibration(), store.calibration)
     return {"dry_run": dry_run, "resumed": False, **found, "rows": n_rows, "calibration": now}
 

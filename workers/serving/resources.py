@@ -92,7 +92,7 @@ def close() -> None:
 
 
 def forget_store() -> None:
-    """Close the store, if it was opened; the next use opens it anew."""
+    """Close the store, if it was opened; the next use opens it again."""
     with _lock:
         global _opened
         if _opened is not None:
@@ -102,7 +102,7 @@ def forget_store() -> None:
 
 
 def reopen_store() -> None:
-    """Open the store anew, as after its server was away: a Lite server forgets what was loaded.
+    """Open the store again, after its server was away: a Lite server forgets what was loaded.
 
     Raises:
         StoreError: it is still away.

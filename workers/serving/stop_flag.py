@@ -1,4 +1,4 @@
-"""One byte that a worker's main process shares with its children: is it to stop?"""
+"""One byte that a worker's main process shares with its children: whether to stop."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _flag = mmap.mmap(-1, 1)  # anonymous and shared: what the parent writes, forked
 
 
 def announce() -> None:
-    """Tell the children, as the main process does when it is asked to end."""
+    """Signal the children, when the main process is asked to end."""
     _flag[0] = 1
 
 

@@ -120,7 +120,7 @@ def _warm_up(**_: Any) -> None:
 app.steps["worker"].add(SweepStep)
 setup_logging.connect(_keep_logs, weak=False)
 task_prerun.connect(_begin_task, weak=False)
-task_postrun.connect(_end_task, weak=False)  # after Celery has told how the task ended
+task_postrun.connect(_end_task, weak=False)  # after Celery has reported how the task ended
 worker_shutting_down.connect(_announce_stop, weak=False)
 worker_process_init.connect(_count_alone, weak=False)  # first: loading the model is counted
 worker_process_init.connect(_trace, weak=False)

@@ -59,11 +59,11 @@ def calibrate(
         preset: the thresholds to shift.
         min_tokens: shorter texts run dense.
         pooling: of the network.
-        report: is told each step in a line.
+        report: called with one line per step.
 
     Returns:
-        The gate; its facts tell what the chosen shift lost with the texts that chose it, and
-        with those that judge.
+        The gate; its facts hold the loss of the chosen shift on the texts that chose it, and on
+        those that judge.
 
     Raises:
         InputError: too few texts, or long ones among them, or ``max_loss`` out of range.
@@ -132,7 +132,7 @@ def _choose(
 
 
 def holds(loss: Loss, max_loss: float) -> bool:
-    """Some hundred queries tell nDCG to half a percent at best: it decides where it is clear."""
+    """A few hundred queries measure nDCG to half a percent at best, so only clear cases count."""
     clear = loss.ndcg - loss.error > max_loss
     return not clear and loss.margin <= _MARGIN_PER_LOSS * max_loss
 

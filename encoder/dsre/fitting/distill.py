@@ -77,10 +77,10 @@ def distill(
         max_loss: see `encoder.dsre.fitting.calibrate.calibrate`.
         min_tokens: shorter texts run dense, in the unchanged network.
         pooling: of the network.
-        report: is told each step in a line.
+        report: called with one line per step.
 
     Returns:
-        The gate; its facts tell what was lost before, by the chosen step, and as it was judged.
+        The gate; its facts hold the loss before training, at the chosen step, and as judged.
 
     Raises:
         InputError: too few texts, or long ones among them, or ``max_loss`` out of range.

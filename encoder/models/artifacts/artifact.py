@@ -37,7 +37,7 @@ _LOCKS = ".locks"
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 
 Progress: TypeAlias = Callable[[str, float], None]
-"""Is told the stage, and the share of all that is done, 0 to 1."""
+"""Called with the stage and the share done, 0 to 1."""
 Write: TypeAlias = Callable[[Path, Progress], Mapping[str, Any]]
 """Fills an empty folder, and returns what the manifest says of it."""
 
@@ -105,7 +105,7 @@ def all_artifacts() -> list[Artifact]:
 
 
 def make(key: Key, write: Write, progress: Progress, *, spec: str) -> Artifact:
-    """Find the artifact of a key, or make it; anew, if one of its files is not what was written.
+    """Find the artifact of a key, or make it; a damaged one is made again.
 
     Every file of what is found is read. Safe to call from several processes at once, where one
     makes it and the others wait, and to kill at any time: the next call removes what was left.
@@ -113,8 +113,8 @@ def make(key: Key, write: Write, progress: Progress, *, spec: str) -> Artifact:
     Args:
         key: what it is made of.
         write: makes it.
-        progress: is told how far it is; what is damaged; ``wait`` while another process makes
-            the same.
+        progress: called with the stage; with what is damaged; with ``wait`` while another
+            process makes the same.
         spec: the name under which the model was asked for.
 
     Raises:
@@ -141,7 +141,7 @@ def verify(artifact: Artifact) -> None:
     if wrong := _damage(artifact):
         spec, precision = artifact.manifest["spec"], artifact.manifest["key"]["precision"]
         again = f"`anymodal models prepare {spec} --precision {precision}`"
-        raise ModelError(" ".join(wrong), remedy=f"Run {again}: it is made anew.")
+        raise ModelError(" ".join(wrong), remedy=f"Run {again} to make it again.")
 
 
 def _damage(artifact: Artifact) -> list[str]:
@@ -157,16 +157,16 @@ def _damage(artifact: Artifact) -> list[str]:
 
 
 def _undamaged(folder: Path, progress: Progress) -> Artifact | None:
-    """The artifact in a folder, if every byte is as it was written; tells if there is another."""
+    """The artifact in a folder if every byte is intact; reports a damaged one."""
     found = _read(folder)
     wrong = _damage(found) if found else [f"{folder} is not whole."] * folder.exists()
     if wrong:
-        progress(f"damaged, made anew: {' '.join(wrong)}", 0.0)
+        progress(f"damaged, made again: {' '.join(wrong)}", 0.0)
     return None if wrong else found
 
 
 def _silent(_stage: str, _share: float) -> None:
-    """Tell nobody."""
+    """Report nothing."""
 
 
 def remove(artifact: Artifact) -> None:

@@ -60,7 +60,7 @@ def load(spec: ModelSpec, quantization: str | None, n_threads: int | None) -> Mo
 def find(spec: ModelSpec, precision: str) -> Artifact | None:
     """The artifact of a model; of a hub model without a revision, the one prepared last.
 
-    The hub is not asked: what was prepared serves until it is prepared anew.
+    The hub is not asked: an artifact serves until it is prepared again.
     """
     if spec.kind == "dir":
         return artifact.find(_key(spec, folder_identity(Path(spec.name)), precision))
@@ -74,7 +74,7 @@ def prepare(spec: ModelSpec, precision: str, progress: Progress) -> Artifact:
     Args:
         spec: a hub model or a folder.
         precision: one of `PRECISIONS`.
-        progress: is told the stage and the share of all that is done.
+        progress: called with the stage and the share done.
 
     Raises:
         ModelError: an unknown precision; no tools to prepare with; not found; or the result is

@@ -57,7 +57,7 @@ def raise_to_break_even(
         gate: fitted to the network.
         runs: opens what is timed, on one thread.
         texts: token ids; the longest ones are timed, cut to each length.
-        report: is told the times in a line.
+        report: called with the times, in one line.
 
     Returns:
         The gate with ``min_tokens``, and in its facts ``break_even``: dense time over sparse time

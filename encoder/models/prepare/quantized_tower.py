@@ -40,7 +40,7 @@ class QuantizedTower:
     Args:
         folder: see the module.
         model: the quantized model.
-        facts: what the manifest tells beside the names: of hub models the cosines to float32.
+        facts: the manifest's entries besides names; for hub models the cosines to float32.
     """
 
     folder: Path

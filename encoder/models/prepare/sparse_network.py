@@ -22,7 +22,7 @@ SPARSE_RECIPE = 2
 
 
 def write(bert: Bert, gate: GateFile, target: Path) -> None:
-    """Write the sparse network to ``target``, whose name tells the precision."""
+    """Write the sparse network to ``target``, whose name decides the precision."""
     from encoder.dsre.export.int8 import quantize_sparse
     from encoder.dsre.export.sparse_graph import lay_sparse_bert
 

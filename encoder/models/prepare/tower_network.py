@@ -74,7 +74,7 @@ class TowerNetwork:
     def write(
         self, module: nn.Module, folder: Path, _judges: Sequence[Any], _least_cosine: float
     ) -> dict[str, Any]:
-        """See `QuantizableTower.write`. Only weights are rounded, so the loss tells all."""
+        """See `QuantizableTower.write`. Only weights are rounded, so the loss suffices."""
         from encoder.quant.export.quantized_onnx import export_onnx
 
         export_onnx(module, self.example, folder / ONNX, dynamic_axes=self.dynamic_axes)

@@ -51,7 +51,7 @@ def _is_half(path: Path) -> bool:
     try:
         with safe_open(path, framework="np") as file:
             return any(file.get_slice(name).get_dtype() in _HALF for name in file.keys())  # noqa: SIM118
-    except SafetensorError:  # who loads it tells that it is damaged
+    except SafetensorError:  # loading reports the damage
         return False
 
 

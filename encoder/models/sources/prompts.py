@@ -25,7 +25,7 @@ _UNDECLARED: Mapping[str, Mapping[Role, str]] = {
     r"BAAI/bge-(small|base|large)-zh(-v1\.5)?": _BGE_ZH,
     r"nomic-ai/nomic-embed-text-v1(\.5)?": _NOMIC,
 }
-"""Models whose prompts are told on their pages, and not in their files."""
+"""Models whose prompts are given in their model cards, not in their files."""
 
 
 @dataclass(frozen=True)

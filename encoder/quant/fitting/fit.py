@@ -26,7 +26,7 @@ from encoder.quant.sensitivity.fisher import lookup_grams
 from encoder.quant.weights import PackedWeight, Rounded
 
 Progress = Callable[[str, int, int], None]
-"""Told of each finished layer: its name, how many are done, of how many."""
+"""Called after each layer with its name, the number done and the total."""
 
 
 class Fitted(NamedTuple):
@@ -64,7 +64,7 @@ def quantize(
         rounding: ``gptq`` (and then coordinate descent), ``hqq``, ``mse`` or ``rtn``.
         objective: what a loss is. With it ``gptq`` takes embedding tables too, by what the
             output forgets (`lookup_grams`); without it they are rounded by HQQ.
-        progress: told of each finished layer.
+        progress: called after each layer.
 
     Raises:
         InputError: a name of no layer; weights that are not finite.

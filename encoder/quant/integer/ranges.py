@@ -42,7 +42,7 @@ def activation_ranges(
 
     On EfficientNet-Lite2 the least and the greatest value (``beyond=0``) are as good as the 99.99
     and 99.999 percentiles and ranges of least squared error, and the 99.9 percentile is far worse.
-    On aiSFX the 99.999 percentile is best: ``scripts/fit_activation_ranges.py`` tells.
+    On aiSFX the 99.999 percentile is best (``scripts/fit_activation_ranges.py``).
 
     Args:
         source: a float32 ONNX file.

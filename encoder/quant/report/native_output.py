@@ -11,10 +11,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def native_output_to_stderr() -> Iterator[None]:
-    """Let everything that is written to standard output go to standard error meanwhile.
+    """Send everything written to standard output to standard error.
 
-    HiGHS (in scipy 1.17) prints a debug line now and then, whatever it is told, and a command's
-    output must stay JSON. It is the whole process's output, so keep the block short.
+    HiGHS (in scipy 1.17) prints a debug line now and then, whatever its options, and a command's
+    output must stay JSON. This redirects the whole process, so keep the block short.
     """
     sys.stdout.flush()
     kept = os.dup(1)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 Advance = Callable[[str], None]
-"""Told of each step that is done, by name."""
+"""Called after each step with its name."""
 
 
 @contextmanager

@@ -40,7 +40,7 @@ class Attention:
         q: [n, n_heads, length, head_dim].
         k: as ``q``; or [n, length, n_heads, head_dim] if ``k_by_token``.
         v: as ``q``.
-        mask: is added to the logits, or tells (bool) which of them count.
+        mask: added to the logits, or (bool) which of them count.
         scale: of the logits.
         end: the node that makes the output, laid out as ``q``.
         k_by_token: see ``k``.
@@ -250,7 +250,7 @@ class FusedAttention:
         return [apart, grown, network.node("Reshape", grown.output[0], network.ints(0, 0, -1))]
 
     def _is_long(self, q: str, rows: str) -> bool | str:
-        """Known, or a value that tells as the network runs."""
+        """A constant, or the name of a value that the network computes."""
         network = self._network
         length = (network.shape(q) or (None,) * 4)[2]
         if length is not None:

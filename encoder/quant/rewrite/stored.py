@@ -62,7 +62,7 @@ class StoredWeight:
     def rows(self) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
         """Codes of 8 bits and a scale for each row [n_rows], as `quantize_rows` gives them.
 
-        A row on which kernels would saturate, or with scales of its own, is rounded anew.
+        Rows on which kernels would saturate, or with several scales, are rounded again.
         """
         codes, scales = quantize_rows(self.values())
         if self.group is None:

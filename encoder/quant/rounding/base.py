@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Rounding(Protocol):
     """Turns a weight's rows [n_rows, n_columns] into codes and scales.
 
-    ``gram`` tells how the layer's inputs vary; a method may ignore it.
+    ``gram`` describes how the layer's inputs vary; a method may ignore it.
     """
 
     def __call__(self, rows: Tensor, scheme: Scheme, gram: Gram | None = None) -> Rounded: ...

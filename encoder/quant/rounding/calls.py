@@ -49,11 +49,11 @@ class Call:
 
 
 OnCall = Callable[[Call], Tensor | None]
-"""Told of each call; may give another weight to go on with."""
+"""Called on each call; may return another weight to use instead."""
 
 
 class LayerCalls(TorchFunctionMode):
-    """While entered, tells ``on_call`` of each linear map, convolution and attention.
+    """While entered, calls ``on_call`` for each linear map, convolution and attention.
 
     Functions are watched, not modules: so a module that pads its input or calls the function
     itself is seen too. Calls are known by their weight, the very parameter of a layer.
@@ -105,8 +105,8 @@ def _fit(call: Call) -> bool:
 def rows_of(call: Call, times: int = 1) -> Tensor:
     """What the weight's rows are multiplied with, float32 [n_conv_groups, n, n_columns].
 
-    Of a batch with very many, such as the places of large pictures, evenly spread ones are
-    taken: what they tell repeats itself. ``times`` as many are if a batch speaks for others.
+    A batch with very many rows, such as the pixels of large pictures, is sampled at even steps,
+    since neighbours are alike. ``times``: take that many more, where a batch stands for others.
     """
     n_wanted = times * max(_MIN_ROWS, _ROWS_PER_COLUMN * call.layer.n_columns)
     if call.layer.kind == "conv":

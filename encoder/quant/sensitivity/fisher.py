@@ -68,9 +68,9 @@ def lookup_grams(
 ) -> dict[str, Gram]:
     """What rounding an embedding table needs to know: the mean of g gᵀ over all that is looked up.
 
-    A table has no inputs that vary, so nothing tells which errors of a row the next layers
-    forget. The output's gradient g at the looked-up row does: an error e costs (e · g)² on
-    average over g, as e · x does in a layer with inputs x.
+    A table has no varying inputs that show which errors of a row the next layers forget. The
+    output's gradient g at the looked-up row shows it: an error e costs (e · g)² on average
+    over g, as e · x does in a layer with inputs x.
 
     Args:
         model: in eval mode.

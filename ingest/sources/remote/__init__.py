@@ -1,4 +1,4 @@
-"""Files from URLs: only of hosts that are allowed, and never from inside one's own network."""
+"""Files from URLs: only from allowed hosts, and never from the private network."""
 
 from ingest.sources.remote.download import download, identify_url, is_url
 from ingest.sources.remote.policy import UrlPolicy

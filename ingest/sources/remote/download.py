@@ -29,12 +29,12 @@ _MOVED = (301, 302, 303, 307, 308)
 
 
 def is_url(path: str) -> bool:
-    """Whether something that is to be ingested is a URL and no path."""
+    """Whether a source is a URL rather than a path."""
     return path.lower().startswith(("http://", "https://"))
 
 
 def identify_url(url: str, folder: Path, config: IngestConfig) -> Asset:
-    """As `ingest.sources.identity`, of a URL, which is fetched into ``folder`` and must stay there.
+    """As `ingest.sources.identity`, for a URL; keep the file it is fetched to in ``folder``.
 
     Raises:
         MediaError: see `download` and `ingest.sources.identity`.
@@ -50,11 +50,11 @@ def identify_url(url: str, folder: Path, config: IngestConfig) -> Asset:
 def download(url: str, folder: Path, config: IngestConfig) -> Path:
     """Fetch a URL into a new file of ``folder``, named as the URL ends.
 
-    The connection goes to the very address that was checked, so that a name which resolves to
-    another address the next time gains nothing. Each redirect is checked as the first URL was.
+    It connects to the checked address itself, so that a name which resolves differently the next
+    time gains nothing. Each redirect is checked like the first URL.
 
     Raises:
-        MediaError: not allowed, not there, too slow.
+        MediaError: not allowed, not found, too slow.
         MediaLimitError: more than ``max_url_bytes``.
     """
     policy = UrlPolicy(config.url_hosts, config.url_networks)
@@ -111,7 +111,7 @@ def _save(
                     f"{url} was not fetched in max_url_s, {config.max_url_s:g} s.",
                     remedy="Raise ANYMODAL_INGEST__MAX_URL_S.",
                 )
-            # Whatever has come, not a whole chunk: a server that trickles must meet the deadline.
+            # Read what has arrived, not a whole chunk: the deadline also holds for slow servers.
             if not (chunk := answer.read1(_CHUNK_BYTES)):
                 if answer.length:
                     raise http.client.IncompleteRead(b"", answer.length)
@@ -126,7 +126,7 @@ def _save(
 
 
 def _date(file: Path, last_modified: str | None) -> None:
-    """Give a file the time of change that its server tells, if any: else it was changed now."""
+    """Set a file's modification time to the server's, if it sends one."""
     try:
         changed_s = parsedate_to_datetime(last_modified or "").timestamp()
         os.utime(file, (changed_s, changed_s))
@@ -135,7 +135,7 @@ def _date(file: Path, last_modified: str | None) -> None:
 
 
 class _Pinned(http.client.HTTPConnection):
-    """A connection to an address that was checked, whatever the name resolves to by now."""
+    """A connection to a checked address, whatever the name resolves to by now."""
 
     def __init__(self, target: Target, addresses: list[str]) -> None:
         super().__init__(target.host, target.port, timeout=_WAIT_S)

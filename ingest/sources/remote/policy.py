@@ -1,4 +1,4 @@
-"""Which URLs may be fetched, and to which addresses they may lead."""
+"""Decide which URLs may be fetched, and which addresses they may resolve to."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Target(NamedTuple):
 
 @dataclass(frozen=True)
 class UrlPolicy:
-    """What may be fetched.
+    """The URLs that may be fetched.
 
     Args:
         hosts: names that are allowed, such as ``example.org``; ``.example.org`` allows all names
@@ -68,7 +68,7 @@ class UrlPolicy:
     def addresses(self, url: str, target: Target) -> list[str]:
         """Resolve a host; every address must be a public one (or in ``networks``).
 
-        A name with one bad address among good ones is refused: that is how names are rebound.
+        A name with one bad address is refused, against DNS rebinding.
 
         Raises:
             MediaError: it has no address, or one that is not allowed.
@@ -103,7 +103,7 @@ def _matches(host: str, allowed: str) -> bool:
 
 
 def _unwrapped(address: Address) -> Address:
-    """The IPv4 address within an IPv6 address that only carries it."""
+    """The IPv4 address embedded in an IPv6 address, if any."""
     if isinstance(address, ipaddress.IPv6Address):
         if address in _NAT64:
             return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)

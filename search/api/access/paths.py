@@ -32,8 +32,8 @@ def filter_for(data: Any, scopes: Collection[str], public_roots: tuple[str, ...]
         return asked
     if not public_roots:
         raise ForbiddenError(
-            "Paths of the server are not told to this key, also not by a filter.",
+            "This key may not see paths of the server, also not through a filter.",
             "Leave the path out, use a key with the scope admin, or name folders in "
-            "ANYMODAL_API__PUBLIC_ROOTS, within which paths are told.",
+            "ANYMODAL_API__PUBLIC_ROOTS, within which paths are shown.",
         )
     return within(asked, public_roots)

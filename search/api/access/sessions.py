@@ -58,7 +58,7 @@ class Sessions:
     def key_id(self, token: str) -> str | None:
         """The key for which a token was made, or None if it opens nothing.
 
-        Looked up by its hash: how long that takes tells nothing of the token.
+        Looked up by its hash, so that the time taken reveals nothing of the token.
         """
         with self._lock:
             stamp = self._file.stamp()

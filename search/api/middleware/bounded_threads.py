@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Turn:
-    """What work is told when its turn has come: until when, and how long it has waited."""
+    """Passed to work when its turn comes: the deadline, and how long it waited."""
 
     deadline: Deadline
     waited_s: float
@@ -53,7 +53,7 @@ class Workbench:
         """The result of ``work``.
 
         Args:
-            work: told of its turn; it should `check` the turn's deadline.
+            work: called with its turn; it should `check` the turn's deadline.
             gone: returns once nobody waits for the result any more; then the work is cancelled.
             is_short: whether it is one for the executor of short requests.
 

@@ -207,7 +207,7 @@ def _host_name(host: str) -> str:
 
 
 def _request_id(headers: Headers) -> str:
-    """The client's own, if it is a plain one, so that both logs tell of one thing."""
+    """The client's id if it is well formed, so that both logs agree; else a new one."""
     sent = headers.get("x-request-id", "")
     return sent if _ID.fullmatch(sent) else secrets.token_hex(8)
 

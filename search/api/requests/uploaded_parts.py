@@ -19,7 +19,7 @@ from search.api.uploads import Upload, UploadFolder
 _MAX_FIELD_BYTES = 32 * 1024
 _MAX_FIELDS = 100
 _MAX_TAGS = 100
-_TOLD_BY_THE_FILE = frozenset({"duration_s", "width", "height", "modified", "gone_since", "tags"})
+_FROM_THE_FILE = frozenset({"duration_s", "width", "height", "modified", "gone_since", "tags"})
 
 
 @dataclass
@@ -112,8 +112,8 @@ def _metadata(text: str) -> dict[str, Any]:
         raise InputError("metadata", got="text that is not JSON", wanted=wanted) from None
     if not isinstance(found, dict):
         raise InputError("metadata", got=f"a {type(found).__name__}", wanted=wanted)
-    if taken := sorted(_TOLD_BY_THE_FILE & set(found)):
-        raise InputError("metadata", got=f"{taken[0]}", wanted="names that the file does not tell")
+    if taken := sorted(_FROM_THE_FILE & set(found)):
+        raise InputError("metadata", got=f"{taken[0]}", wanted="a name that the file does not set")
     for name in ("title", "language"):
         if not isinstance(found.get(name, ""), str):
             raise InputError(f"metadata.{name}", got=repr(found[name]), wanted="a text")

@@ -104,17 +104,17 @@ async def follow_job(job_id: JobId, request: Request, services: Parts) -> Stream
 async def _events(status: JobStatus, request: Request, services: Services) -> AsyncIterator[bytes]:
     """Until the job ends, the client leaves or the server stops."""
     yield _event("progress", status)
-    told, told_at = _counts(status), monotonic()
+    sent, sent_at = _counts(status), monotonic()
     while not (status.ended or services.stopping.is_set() or await request.is_disconnected()):
         await asyncio.sleep(_POLL_S)
         status = await _status(services, status.job_id)
-        if _counts(status) != told:
+        if _counts(status) != sent:
             yield _event("progress", status)
-        elif monotonic() - told_at > _ALIVE_S:
+        elif monotonic() - sent_at > _ALIVE_S:
             yield b": still here\n\n"
         else:
             continue
-        told, told_at = _counts(status), monotonic()
+        sent, sent_at = _counts(status), monotonic()
     if status.ended:
         yield _event("end", status)
 

@@ -32,12 +32,12 @@ _STALE_S = 86_400
 
 
 class UploadFolder:
-    """Where the uploads of one store lie. Safe to use from threads and processes.
+    """The uploads of one store. Safe to use from threads and processes.
 
     Args:
         folder: made when it is needed.
         root: holds the folders of all stores; by default this one alone.
-        store: what the folder is told to belong to, for people who look into it.
+        store: its name, noted in the folder for people who look into it.
     """
 
     def __init__(self, folder: Path, root: Path | None = None, store: str = "") -> None:

@@ -45,21 +45,21 @@ class Held(Protocol):
         """What to say to the client if it takes too long."""
 
     def cut(self, error: AnymodalError | None) -> None:
-        """End it, and tell the client why if it can still be told."""
+        """End it, and answer with the reason if that is still possible."""
 
 
 class Guard:
     """Admits connections of one server; for its event loop's thread only.
 
-    Where all places are taken a new client gets that of a connection which holds one for nothing:
-    the one that has waited longest for a request, or else the body that has stalled longest. It is
-    refused only where all are at work.
+    When all places are taken, a new client replaces an idle connection: the one that has waited
+    longest for a request, or else the body that has stalled longest. It is refused only if all
+    are active.
 
     Args:
         most: connections in all.
         most_per_address: of one address; an IPv6 network of 64 bits counts as one.
         proxies: networks whose addresses speak for many, and have no limit of their own.
-        changed: told of +1 and -1, and of the reason for which one was ended or refused.
+        changed: called with +1 or -1, and the reason if one was ended or refused.
     """
 
     def __init__(

@@ -53,7 +53,7 @@ class Pace:
 
         Args:
             phase: what it waits for now.
-            turn: another value whenever something new began, from which on time is counted anew.
+            turn: changes whenever something new begins; the clock then starts again.
             n_bytes: how many bytes have moved so far.
             now_s: the time.
         """

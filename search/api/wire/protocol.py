@@ -54,7 +54,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._refuse(refusal)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell guard and application."""
+        """Release the place, and notify the application."""
         self._guard.drop(self)
         if self._is_refused:
             self._guard.n_lingering -= 1
@@ -129,7 +129,7 @@ class GuardedProtocol(HttpToolsProtocol):
         )
 
     def cut(self, error: AnymodalError | None) -> None:
-        """End it, and tell the client why if it can still be told."""
+        """End it, and answer with the reason if that is still possible."""
         self._guard.drop(self)
         phase, cycle = self.phase(), self.cycle
         is_open = cycle is not None and not cycle.response_complete

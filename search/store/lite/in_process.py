@@ -112,7 +112,7 @@ def _start_at(folder: Path, port: int) -> _Running:
         _check_folder(folder)
     except OSError as error:
         raise unreadable(folder, error) from error
-    with suppress(OSError):  # which the server tells
+    with suppress(OSError):  # the server will report it
         private_folder(folder)
     tighten(folder)
     # Otherwise gRPC's core reports each closed connection on stderr; it reads this on import.
@@ -184,10 +184,10 @@ def _check_folder(folder: Path) -> None:
 
 
 def _drop_indexes(folder: Path) -> None:
-    """Have Lite make its indexes anew when it loads the rows.
+    """Make Lite build its indexes again when it loads the rows.
 
-    It writes them in place, so that a process that was killed may leave one half written; Lite
-    would fail to load it each time.
+    It writes them in place: a killed process may leave one half written, which Lite could never
+    load.
     """
     for kind in ("*.idx", "*.sidx"):
         for path in folder.rglob(kind):

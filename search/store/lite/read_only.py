@@ -1,8 +1,8 @@
 """A store that may be read and not written, as Milvus Lite can open it.
 
-Lite wants a lock, a log and folders for what it is about to make, so that it cannot open a folder
-that it may not write to. It is shown a temporary one: the folders anew, the files with rows as
-links, the small files as copies. What Lite makes or removes there is not the store's.
+Lite writes a lock, a log and folders when it opens a store, so it cannot open a folder without
+write permission. It gets a temporary one instead: new folders, links to the files with rows, copies
+of the small files. The store itself stays untouched.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _held(store: Path) -> int:
 
 def _fill(mirror: Path, store: Path) -> None:
     (mirror / _LOCK).touch()
-    # Of a process that was killed an index may be half written; Lite makes it anew, in the mirror.
+    # A killed process may leave an index half written; Lite builds it again, in the mirror.
     linked = _ROWS if (store / _HOLDER).exists() else (*_ROWS, *_INDEXES)
     for place, folders, files in os.walk(store, onerror=_raise):
         here = mirror / Path(place).relative_to(store)

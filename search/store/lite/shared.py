@@ -46,7 +46,7 @@ def served(folder: Path) -> Served | None:
 def serve(folder: Path, port: int = 0) -> None:
     """Serve a folder until SIGTERM or SIGINT; for the main thread of a process of its own.
 
-    Ends too when the disk refused a write, after which Milvus Lite may only be read anew.
+    Also ends when the disk refuses a write, after which Milvus Lite has to be opened again.
 
     Raises:
         StoreBusyError: another process holds the folder.

@@ -28,16 +28,16 @@ from search.store.schema import (
 )
 
 REFRESH_S = 2.0
-"""How long a process goes by the constants that it has read."""
+"""How long a process uses the constants that it has read."""
 _PAUSE_S = 3.0
-"""From the moment that others are announced to the first row: `REFRESH_S`, and a search."""
+"""From announcing new constants to rewriting the first row: `REFRESH_S`, and a search."""
 _PAUSE_ALONE_S = 0.5
-"""The same where no other process has to hear of it."""
+"""The same where no other process uses the store."""
 _PAGE_BYTES = 8_000_000
 _SCALARS_BYTES = 1024
 _ROWS_PER_UPSERT = 2000
 
-Told = Callable[[int, int], object]
+Progress = Callable[[int, int], object]
 """Hears how many rows of how many have been rewritten."""
 
 
@@ -82,7 +82,7 @@ class MilvusCalibration:
         """From now on, rank and write by these constants; `rewrite` brings the other rows over."""
         self._write(self.refresh().changed(constants, about))
 
-    def rewrite(self, told: Told) -> int:
+    def rewrite(self, progress: Progress) -> int:
         """Bring all rows over to the constants that were announced; how many there were.
 
         Raises:
@@ -101,7 +101,7 @@ class MilvusCalibration:
                 return n_done
             self._replace(page, state.constants)
             n_done += len(page)
-            told(n_done, max(n_rows, n_done))
+            progress(n_done, max(n_rows, n_done))
         if self._goes_on(state):
             self._write(replace(state, former=()))
         return n_done
@@ -124,7 +124,7 @@ class MilvusCalibration:
         return rows
 
     def _replace(self, page: Rows, constants: Constants) -> None:
-        """Write rows anew, but for those of assets that were deleted while they were in hand."""
+        """Rewrite rows, except those of assets that were deleted meanwhile."""
         asset_ids = list({row["asset_id"] for row in page})
         before = self._committed(asset_ids)
         for partition in {partition_of_row(row) for row in page}:

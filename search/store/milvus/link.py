@@ -72,8 +72,8 @@ class MilvusLink:
             return
         client = self._usable()
         with self.translated("alloc_timestamp"):
-            # There is no public way to ask for the time; a server that tells none answers 0, by
-            # which the next reads are "Strong".
+            # There is no public way to ask for the time; a server without one answers 0,
+            # which makes the next reads "Strong".
             now_ts = client._get_connection().alloc_timestamp(timeout=self._timeout_s)
         with self._lock:
             self._seen_ts = max(self._seen_ts, now_ts)
@@ -167,8 +167,8 @@ def load_client() -> Any:
         # It prints to stderr what it raises as well, and that an old server is old.
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
     with _loading:
-        # At its first search it runs scipy.sparse anew, under no lock: of several first searches
-        # at once, all but one may fail.
+        # Its first search loads scipy.sparse again, without a lock: of several first searches at
+        # once, all but one may fail.
         SciPyHelper.is_spmatrix(None)
     return MilvusClient
 
@@ -216,7 +216,7 @@ def _is_temporary(error: Exception) -> bool:
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         grpc.StatusCode.ABORTED,
         ErrorCode.RATE_LIMIT,
-        _NOT_LOADED,  # yet, after a restart: a server loads by itself, Lite once it is opened anew
+        _NOT_LOADED,  # yet, after a restart: a server loads by itself, Lite when it is opened again
     }
     code = error.code() if isinstance(error, grpc.RpcError) else getattr(error, "code", None)
     if code in temporary or isinstance(error, ConnectError | MilvusUnavailableException):

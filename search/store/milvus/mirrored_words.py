@@ -33,10 +33,10 @@ _ASSETS_PER_READ = 200
 class MirroredWords:
     """An index in this process over a server's texts, for servers without BM25.
 
-    What this store object writes and deletes is found, or not, at once. What others write is found
-    after `REFRESH_S` and the time that reading it takes, or later if only looking takes long: at
-    most a twentieth of the time is spent on that. It is built at the first search, and lies in
-    files, with all that a hit tells; in memory are the ids of the assets.
+    Writes and deletions of this store object are visible at once. Those of others become visible
+    after `REFRESH_S` and the time to read them, or later if checking is slow: it takes at most a
+    twentieth of the time. The index is built at the first search and lies in files, with the
+    fields of hits; only the ids of assets are in memory.
     """
 
     def __init__(self, rows: MilvusRows, segments: Collection) -> None:
@@ -102,9 +102,9 @@ class MirroredWords:
             self._next_s = time.monotonic() + REFRESH_S
 
     def _refresh(self, index: WordIndex) -> None:
-        """Read the texts of assets that are new or others than before, and forget what is gone.
+        """Read the texts of new and changed assets, and forget deleted ones.
 
-        The number of assets tells whether there are any, but for as many that came as went.
+        The number of assets shows whether there are any, unless as many came as went.
         """
         started_s = time.monotonic()
         own, self._own = self._own, set()

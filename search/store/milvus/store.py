@@ -19,7 +19,7 @@ from search.store.calibrated import Constants, StoredCalibration, from_stored
 from search.store.checks import checked_asset, checked_queries, checked_segment
 from search.store.lite.in_process import check_whole, is_mirrored, start_lite, stop_lite
 from search.store.lite.shared import served
-from search.store.milvus.calibration import MilvusCalibration, Told
+from search.store.milvus.calibration import MilvusCalibration, Progress
 from search.store.milvus.link import MilvusLink
 from search.store.milvus.mirrored_words import MirroredWords
 from search.store.milvus.partitions import Partitions
@@ -146,10 +146,10 @@ class MilvusStore:
         self.check_writable()
         self._calibration.announce(constants, about)
 
-    def rewrite(self, told: Told) -> int:
+    def rewrite(self, progress: Progress) -> int:
         """See `VectorStore.rewrite`."""
         self.check_writable()
-        return self._calibration.rewrite(told)
+        return self._calibration.rewrite(progress)
 
     def sizes(self) -> dict[Modality, int]:
         """How many segments there are of each modality that has any."""

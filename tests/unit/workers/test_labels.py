@@ -36,7 +36,7 @@ def test_tags_are_told_once_and_an_empty_one_takes_them_away() -> None:
     [
         ("license", "KEY=VALUE"),
         ("=x", "KEY=VALUE"),
-        ("width=3", "the file tells"),
+        ("width=3", "set by the file"),
         ("tags=a", "--tag"),
         ("note=" + "x" * 40_000, "32,768 bytes at most"),
     ],

@@ -17,9 +17,9 @@ Parse = Callable[[str], Any]
 
 
 class Answers:
-    """What a server tells, object by object, until it is done.
+    """The answers of a server, object by object, until it is done.
 
-    Iterating raises the error that the server met, as if it had been met here.
+    Iterating raises the server's error, as if it had occurred here.
     """
 
     def __init__(self, peer: socket.socket, parse: Parse) -> None:
@@ -27,7 +27,7 @@ class Answers:
         self._parse = parse
 
     def stop(self) -> None:
-        """Ask for no more than what is under way; safe in a handler of a signal."""
+        """Ask it to stop after the current part; safe in a signal handler."""
         self._peer.sendall(b"\n")
 
     def __iter__(self) -> Iterator[Any]:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from workers.pipeline.reports import IngestReport
 
 
-Told: TypeAlias = SimpleQueue[Mapping[str, Any] | BaseException | None]
-"""What a thread tells, the error that ended it, and None when it is done."""
+Results: TypeAlias = SimpleQueue[Mapping[str, Any] | BaseException | None]
+"""A thread's results, the error that ended it, and None when it is done."""
 
 
 def commands_of(engine: SearchEngine) -> dict[str, Command]:
@@ -44,49 +44,49 @@ def _calibrate(request: Mapping[str, Any], _stop: Event) -> Iterator[Mapping[str
     """``done`` of ``rows`` from time to time, then what was found."""
     from workers.pipeline.calibration import calibrate
 
-    told: Told = SimpleQueue()
+    results: Results = SimpleQueue()
 
     def show(n_done: int, n_rows: int) -> None:
-        told.put({"done": n_done, "rows": n_rows})
+        results.put({"done": n_done, "rows": n_rows})
 
     def measured() -> None:
         encoder, store = resources.shared_encoder(), resources.shared_store()
-        told.put(calibrate(encoder, store, show, **request))
+        results.put(calibrate(encoder, store, show, **request))
 
-    Thread(target=_run, args=(measured, told), daemon=True).start()
-    yield from _until_done(told)
+    Thread(target=_run, args=(measured, results), daemon=True).start()
+    yield from _until_done(results)
 
 
 def _ingest(request: Mapping[str, Any], stop: Event) -> Iterator[Mapping[str, Any]]:
     """``total`` first, then ``report`` (`IngestReport.as_json`) of each shard as it ends."""
     from workers.console.ingesting import Ingest
 
-    told: Told = SimpleQueue()
+    results: Results = SimpleQueue()
 
     def show(report: IngestReport) -> None:
-        told.put({"report": report.as_json()})
+        results.put({"report": report.as_json()})
 
     job = Ingest(**request)
-    work = Thread(target=_run, args=(lambda: job.run(show, stop.is_set), told), daemon=True)
+    work = Thread(target=_run, args=(lambda: job.run(show, stop.is_set), results), daemon=True)
     yield {"total": job.n_files()}
     work.start()
-    yield from _until_done(told)
+    yield from _until_done(results)
     if stop.is_set():
         yield {"stopped": True}
 
 
-def _until_done(told: Told) -> Iterator[Mapping[str, Any]]:
-    """What `_run` tells; raises what it ended with."""
-    while (one := told.get()) is not None:
+def _until_done(results: Results) -> Iterator[Mapping[str, Any]]:
+    """The results of `_run`; raises the error that ended it."""
+    while (one := results.get()) is not None:
         if isinstance(one, BaseException):
             raise one
         yield one
 
 
-def _run(work: Callable[[], None], told: Told) -> None:
+def _run(work: Callable[[], None], results: Results) -> None:
     try:
         work()
-    except BaseException as error:  # noqa: BLE001 (raised again by who listens)
-        told.put(error)
+    except BaseException as error:  # noqa: BLE001 (raised again by the reader)
+        results.put(error)
     else:
-        told.put(None)
+        results.put(None)

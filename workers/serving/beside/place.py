@@ -36,11 +36,11 @@ def attach(call: Callable[[str], None], path: Path) -> None:
 
 
 def is_mine(peer: socket.socket) -> bool:
-    """Whether this user runs the other end; where the system does not tell, its file says so."""
+    """Whether this user runs the other end; without SO_PEERCRED the file's owner decides."""
     if not hasattr(socket, "SO_PEERCRED"):
         return True
-    told = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    _, user, _ = struct.unpack("3i", told)
+    found = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _, user, _ = struct.unpack("3i", found)
     return bool(user == os.getuid())
 
 

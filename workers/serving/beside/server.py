@@ -20,7 +20,7 @@ from workers.serving.beside.place import attach, is_mine
 logger = logging.getLogger(__name__)
 
 Command = Callable[[Mapping[str, Any], Event], Iterator[Mapping[str, Any]]]
-"""Does a request until the event says stop; yields what to tell."""
+"""Runs a request until the event is set; yields the answers."""
 
 _MAX_REQUEST_BYTES = 2**24
 
@@ -112,17 +112,17 @@ class _Desk:
     ) -> None:
         try:
             self._check_model(asked.get("model"))
-            for told in command(asked["request"], stop):
-                _tell(stream, told)
-            _tell(stream, {})
+            for answer in command(asked["request"], stop):
+                _send(stream, answer)
+            _send(stream, {})
         except AnymodalError as error:
-            _tell(stream, {"error": _facts(error)})
+            _send(stream, {"error": _facts(error)})
         except OSError:
-            raise  # whoever asked has gone
+            raise  # the client has gone
         except Exception:
             logger.exception("a command failed")
-            failure = {"type": "", "problem": "The server failed.", "remedy": "Its log tells why."}
-            _tell(stream, {"error": failure})
+            failure = {"type": "", "problem": "The server failed.", "remedy": "See its log."}
+            _send(stream, {"error": failure})
 
     def _check_model(self, wanted: str | None) -> None:
         if wanted and not stands_for(wanted, self._model):
@@ -140,7 +140,7 @@ def _watch(stream: BufferedRWPair, stop: Event) -> None:
     stop.set()
 
 
-def _tell(stream: BufferedRWPair, facts: Mapping[str, Any]) -> None:
+def _send(stream: BufferedRWPair, facts: Mapping[str, Any]) -> None:
     stream.write(json.dumps(facts).encode() + b"\n")
     stream.flush()
 

@@ -14,7 +14,7 @@ _WEIGHT_BITS: Mapping[str, Literal[4, 8]] = {"int8": 8, "int4": 4}
 
 
 _BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
-"""How processors tell that they multiply in bf16, on x86 and on ARM."""
+"""CPU flags of bf16 multiplication, on x86 and on ARM."""
 
 
 def check_precision(name: str, precision: str | None) -> None:

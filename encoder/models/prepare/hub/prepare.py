@@ -41,7 +41,7 @@ def prepare_hub(
         folder: a model that `encoder.models.hub.load` takes.
         target: an empty folder; `encoder.models.exported.open_exported` opens it.
         precision: None for float32, ``bf16``, ``int8`` or ``int4``.
-        progress: is told what is done, and the share of all that is done, 0 to 1.
+        progress: called with the stage and the share done, 0 to 1.
         name: ``org/name`` on the hub; models that declare no prompts are known by it.
 
     Returns:

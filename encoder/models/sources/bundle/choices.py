@@ -15,11 +15,11 @@ def network(bundle: Bundle, folder: Path, name: str) -> Network:
     """The network of a part of a bundle in ``folder``.
 
     Raises:
-        ModelError: the part has none of ours.
+        ModelError: the part has no network.
     """
     network_of = kind_named(bundle.parts[name].kind).network
     if network_of is None:
-        raise ModelError(f"The {name} part has no network of ours.", remedy="Name another part.")
+        raise ModelError(f"The {name} part has no network to run.", remedy="Name another part.")
     return network_of(folder / name)
 
 

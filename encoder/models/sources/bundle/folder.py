@@ -165,7 +165,7 @@ def _take_weights(part: Part, folder: Path, new: Path) -> bool:
 
 def _take_from(part: Part, old: Path, new: Path) -> bool:
     manifest = _read_manifest(old)
-    # the first manifests did not tell the members, which were these
+    # the first manifests did not list the members, which were these
     same = (
         manifest.get("wheel") == part.identity
         and manifest.get("members", part.members) == part.members

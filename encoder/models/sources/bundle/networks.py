@@ -31,6 +31,6 @@ def files_of(folder: Path) -> Files:
 
 
 def _known_hash(path: Path) -> str:
-    """The hash that the part's manifest tells; reading the file again would take longer."""
+    """The hash in the part's manifest; hashing the file again would take longer."""
     manifest = json.loads((path.parent / "manifest.json").read_text("utf-8"))
     return str(manifest["files"][path.name]["sha256"])

@@ -165,7 +165,7 @@ def test_damage_is_told_and_mended_by_the_next_who_prepares(content: bytes, what
     artifact.verify(again)
     assert graph.read_bytes() == CONTENT
     assert len(stages) == 2
-    assert stages[0].startswith("damaged, made anew: ")
+    assert stages[0].startswith("damaged, made again: ")
     assert what in stages[0]
 
 

@@ -259,7 +259,7 @@ def test_the_command_mends_what_is_damaged(source: Path, made: Artifact, tmp_pat
 
     result = CliRunner().invoke(models, ["prepare", f"dir:{source}"])
 
-    assert re.search(r"damaged, made anew: .*text\.onnx is not what was written", result.stderr)
+    assert re.search(r"damaged, made again: .*text\.onnx is not what was written", result.stderr)
     artifact.verify(Artifact(damaged, json.loads(result.stdout)))
 
 

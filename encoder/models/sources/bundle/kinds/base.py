@@ -45,7 +45,7 @@ class Kind:
         open: a tower, or what the part does otherwise.
         prepare: takes the unpacked folder and adds what serving needs; empty for nothing.
         makes_vectors: whether a vector depends on it; else it is no part of the space's identity.
-        network: the files of its network in a folder; None if it has none of ours.
+        network: the files of its network in a folder; None if it has no network.
         int8_identity: what of its int8 network changes a vector.
         asks: whether its tower has another one, ``query``, for what is asked.
         later: what is kept elsewhere and would be made on first use, by name; ``anymodal bundle

@@ -46,7 +46,7 @@ def open_e5(
 
     Args:
         folder: the part's folder.
-        precision: float32 unless told otherwise.
+        precision: float32 by default.
         n_threads: threads of one run; None for every core.
         sparsity: the gate for documents; queries run dense, since gates are judged with documents.
 

@@ -27,7 +27,7 @@ def open_image_head(
     Args:
         folder: the part's folder.
         head: the table.
-        precision: float32 unless told otherwise.
+        precision: float32 by default.
         n_threads: threads of one run; None for every core.
 
     Raises:
