@@ -15,7 +15,7 @@ from workers.jobs.queues import CLASSES, PRIORITIES, queue_name
 
 
 class SafeLoader(AppLoader):  # type: ignore[misc]  # Celery is not typed
-    """Imports what is installed; Celery's own puts the current folder first, whatever is in it."""
+    """Imports installed modules only; Celery's own loader puts the current folder first."""
 
     def import_from_cwd(
         self,
@@ -30,8 +30,8 @@ class SafeLoader(AppLoader):  # type: ignore[misc]  # Celery is not typed
 def celery_config(settings: Settings) -> dict[str, object]:
     """Celery's settings for at-least-once delivery; the tasks' keys make the effect exactly-once.
 
-    The visibility timeout stands above the longest task, or the broker would start it twice. The
-    quick restore sweep brings the tasks of a killed worker back in seconds instead of minutes.
+    The visibility timeout exceeds the longest task, or the broker would start it twice. The quick
+    restore sweep returns the tasks of a killed worker in seconds instead of minutes.
     """
     in_process = settings.broker.startswith("memory:")
     transport = {
@@ -56,10 +56,10 @@ def celery_config(settings: Settings) -> dict[str, object]:
         "task_time_limit": settings.task_timeout_s,
         "task_annotations": {"anymodal.run_shard": {"rate_limit": settings.rate_limit}},
         "worker_prefetch_multiplier": 1,
-        # A shard goes on while the broker is away: its lease, not its message, says whose it is.
+        # A shard continues while the broker is away: its lease, not its message, says who owns it.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "broker_connection_max_retries": None,
-        "worker_proc_alive_timeout": 120,  # a child loads its model before it says that it is up
+        "worker_proc_alive_timeout": 120,  # a child loads its model before it reports ready
         "worker_hijack_root_logger": False,
         "result_expires": 24 * 3600,
     }

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # need: two sounds that were encoded side by side took as long as one after the other. It is read
 # when numpy is imported, and children inherit it.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-# Whatever a library starts (pools, trackers of shared memory): a `struct.py` beside the user's
+# Also for what libraries start (pools, trackers of shared memory): a `struct.py` beside the user's
 # data is data.
 os.environ["PYTHONSAFEPATH"] = "1"
 
@@ -40,16 +40,16 @@ _COMMANDS = {
 
 
 class LazyCommands(click.Group):
-    """Imports a command's module when it is called: ``--help`` stays fast."""
+    """Imports a command's module when it is called, so that ``--help`` stays fast."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with the command that was probably meant."""
+        """As in click, with a suggestion for a mistyped command."""
         try:
             return super().resolve_command(ctx, args)
         except click.NoSuchCommand as error:
-            # click looks among the commands that were imported
+            # click searches imported commands only
             raise click.NoSuchCommand(error.command_name, None, _COMMANDS, ctx) from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
@@ -96,7 +96,7 @@ def main() -> None:
         _say(error)
         code = 2 if isinstance(error, InputError) else 1
     except BrokenPipeError:
-        # The reader of our output has gone, as `head` does; Python would complain once more.
+        # The reader of the output has gone, as with `head`; Python would complain again.
         sys.stdout = None
         code = 0
     except KeyboardInterrupt:

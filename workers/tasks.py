@@ -55,7 +55,7 @@ def ingest_shard(
 
 @app.task(bind=True, name="anymodal.run_shard", ignore_result=True)
 def run_shard(self: Any, job_id: str, shard_id: str) -> str:
-    """Run one shard of a job; what became of it, in a word (`workers.jobs.shards`)."""
+    """Run one shard of a job; return its outcome in a word (`workers.jobs.shards`)."""
     from billiard.exceptions import SoftTimeLimitExceeded
 
     from workers.jobs.shards import ShardRun

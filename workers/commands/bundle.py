@@ -29,8 +29,8 @@ _SAYS = {
 def bundle() -> None:
     """The offline models, whose weights come from the package index.
 
-    They are kept in ANYMODAL_HOME, or else in the user's cache folder. NAME is what stands after
-    "bundle:" in a model's name; "default" unless said.
+    They are kept in ANYMODAL_HOME, or else in the user's cache folder. NAME is what follows
+    "bundle:" in a model's name.
     """
 
 
@@ -40,7 +40,7 @@ name_argument = click.argument("name", default="default")
 @bundle.command()
 @name_argument
 def fetch(name: str) -> None:
-    """Fetch what is missing; what is complete already stays."""
+    """Fetch missing parts; complete ones are kept."""
     from encoder.models.sources.bundle.declaration import read_bundle
 
     found = read_bundle(name)

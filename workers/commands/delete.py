@@ -20,8 +20,8 @@ _ID = re.compile(r"[0-9a-f]{32,}")
 def delete(targets: tuple[str, ...], store: str | None, model: str | None, as_json: bool) -> None:
     """Remove files, whole folders (also those gone from the disk) or asset ids from the store.
 
-    The files themselves stay, but for those that were uploaded to this store. An asset that lies
-    at other places too is kept for those.
+    The files themselves stay, except uploads to this store. An asset that has other locations too
+    is kept for those.
     """
     apply_options(store, model=model)
     from workers.console.output import print_json, wants_json
@@ -37,7 +37,7 @@ def delete(targets: tuple[str, ...], store: str | None, model: str | None, as_js
 
 
 def _removed(targets: tuple[str, ...]) -> dict[str, int]:
-    """How many assets each target touched; a server of this user that holds the store does it."""
+    """The number of assets by target; a server of this user that holds the store does the work."""
     from workers.serving.beside.client import ask
 
     here = [_absolute(target) for target in targets]
@@ -58,7 +58,7 @@ def _removed(targets: tuple[str, ...]) -> dict[str, int]:
 
 
 def _absolute(target: str) -> str:
-    """An asset's id stays; a path, also one that is gone, does not depend on where we stand."""
+    """An asset's id as it is; a path, which may be gone, as an absolute one."""
     if _ID.fullmatch(target) and not os.path.lexists(target):
         return target
     return os.path.abspath(os.path.expanduser(target))  # noqa: PTH100, PTH111

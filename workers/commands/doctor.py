@@ -19,7 +19,7 @@ from workers.commands.options import (
 @model_option
 @json_option
 def doctor(store: str | None, broker: str | None, model: str | None, as_json: bool) -> None:
-    """Look at the model, the store and the broker; exit code 1 if one of them fails."""
+    """Check the model, the store and the broker; exit with 1 if one of them fails."""
     apply_options(store, broker, model)
     from dataclasses import asdict
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def dsre() -> None:
-    """Dynamic sparse inference: long texts with fewer tokens from layer to layer."""
+    """Dynamic sparse inference: drop tokens of long texts from layer to layer."""
 
 
 _model = click.option(
@@ -44,10 +44,10 @@ _json = click.option("--json", "as_json", is_flag=True, help="JSON, as a pipe ge
 @_out
 @_json
 def calibrate(model: str, texts: Path, max_loss: float, out: Path, as_json: bool) -> None:
-    """Fit the gate to texts like yours, by what a search loses.
+    """Fit the gate to texts like yours, by the loss in search quality.
 
-    The texts are parted: some count how rare each token is, some choose the thresholds, some
-    judge. Run what came out with ANYMODAL_ENCODER__ENABLE_DSRE=FILE.
+    The texts are split: some count how rare each token is, some choose the thresholds, some judge.
+    Use the result with ANYMODAL_ENCODER__ENABLE_DSRE=FILE.
     """
     from encoder.dsre.fitting.documents import read_documents
     from encoder.models.prepare.text_gate import calibrate_text
@@ -69,10 +69,10 @@ def calibrate(model: str, texts: Path, max_loss: float, out: Path, as_json: bool
 def distill(
     model: str, texts: Path, max_loss: float, steps: int, seed: int, out: Path, as_json: bool
 ) -> None:
-    """Train a bolder gate, with small changes of the weights that make up for it.
+    """Train a bolder gate, and adapt the weights to it.
 
-    Takes about 2 s for each of --steps on one core. The texts are parted: some train, some
-    choose the step to stop at, some judge. Run it with ANYMODAL_ENCODER__ENABLE_DSRE=FILE.
+    Takes about 2 s for each of --steps on one core. The texts are split: some train, some
+    choose the step to stop at, some judge. Use it with ANYMODAL_ENCODER__ENABLE_DSRE=FILE.
     """
     from encoder.dsre.fitting.documents import read_documents
     from encoder.dsre.fitting.tuning import Plan

@@ -18,7 +18,7 @@ import click
     show_default=True,
 )
 def export_onnx(folder: Path, out: Path, target: Literal["onnxruntime", "tensorrt"]) -> None:
-    """Write the tower that `anymodal quantize` left in FOLDER as one ONNX file.
+    """Export the tower that `anymodal quantize` wrote to FOLDER as one ONNX file.
 
     A file for TensorRT is checked against its published rules; TensorRT itself is not run.
     """

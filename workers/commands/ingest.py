@@ -76,10 +76,10 @@ def ingest(
 ) -> None:
     """Make the files, folders and (with --allow-url) URLs PATHS searchable.
 
-    What is stored already is not encoded again, but gets the tags and metadata that are given
-    here, in place of its former ones; a changed file replaces what it held before. A
-    file that cannot be decoded is reported and set aside. What is gone from a folder is found no
-    more; --prune removes it from the store. Ctrl-C finishes the files under way;
+    Stored files are not encoded again, but get the tags and metadata given here in place of their
+    former ones; a changed file replaces its old content. A file that cannot be decoded is reported
+    and set aside. Files that are gone from a folder are no longer found; --prune removes them from
+    the store. Ctrl-C finishes the files under way;
     the same command goes on where it stopped. With --broker the files are a job that workers
     share; see `anymodal jobs`.
     """
@@ -116,7 +116,7 @@ def ingest(
 
 
 def _leave(report: IngestReport, job_id: str | None, *, interrupted: bool) -> None:
-    """End with the exit code that says how it went: 130 if interrupted, 1 if nothing was read."""
+    """Exit with 130 if interrupted, with 1 if nothing was read."""
     if interrupted:
         again = f"anymodal jobs retry {job_id}" if job_id else "the same command"
         click.echo(f"Interrupted: {again} ingests the rest.", err=True)
@@ -128,7 +128,7 @@ def _leave(report: IngestReport, job_id: str | None, *, interrupted: bool) -> No
 
 
 def _check_job(job_id: str) -> None:
-    """Say why a job failed, and end with 1."""
+    """Report why a job failed, and exit with 1."""
     from workers.jobs.messages import shared_board
 
     if reason := shared_board().view(job_id).reason:
@@ -153,7 +153,7 @@ def _tell(
 def _run(
     paths: tuple[str, ...], labels: Labels, prune: bool, report: IngestReport, stop: _Stop
 ) -> None:
-    """By this process, or by a server of this user that holds the store."""
+    """Ingest in this process, or in a server of this user that holds the store."""
     from workers.console.output import progress_bar
     from workers.environment import url_hosts_setting
     from workers.pipeline.reports import IngestReport
@@ -242,7 +242,7 @@ def _run_job(
     report: IngestReport,
     stop: Event,
 ) -> str:
-    """Plan a job here and watch until it has ended; its id."""
+    """Plan a job here and watch it until it ends; return its id."""
     from workers.console.job_progress import plan_and_watch
     from workers.jobs.broker import check_broker, n_workers
     from workers.jobs.messages import shared_board
@@ -274,7 +274,7 @@ class _Stop(Event):
         self._further: Callable[[], None] = lambda: None
 
     def then(self, further: Callable[[], None]) -> None:
-        """Call this too, once it is set."""
+        """Also call this when it is set."""
         self._further = further
         if self.is_set():
             further()
@@ -287,7 +287,7 @@ class _Stop(Event):
 
 
 def _stop_on_interrupt() -> _Stop:
-    """Ctrl-C sets the event. An exception could come anywhere, also where it gets lost."""
+    """Ctrl-C sets the event. An exception could be raised anywhere, and get lost."""
     stop = _Stop()
 
     def on_interrupt(*_: object) -> None:
@@ -295,7 +295,7 @@ def _stop_on_interrupt() -> _Stop:
             # Every write is an upsert that the next run repeats, so nothing is lost.
             os._exit(130)
         stop.set()
-        # Not `print`: the signal may have come in the middle of one, which may not be re-entered.
+        # Not `print`, which is not re-entrant: the signal may interrupt one.
         os.write(2, b"\nFinishing the files under way; Ctrl-C again leaves at once.\n")
 
     signal.signal(signal.SIGINT, on_interrupt)

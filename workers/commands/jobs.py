@@ -1,4 +1,4 @@
-"""``anymodal jobs``: what was planned on a broker, how it stands, and what was set aside."""
+"""``anymodal jobs``: jobs on a broker, their progress, and the files they set aside."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NO_BROKER = (
 @json_option
 @click.pass_context
 def jobs(ctx: click.Context, broker: str | None, as_json: bool) -> None:
-    """List the jobs on a broker, or do something with one."""
+    """List, show, retry and cancel jobs on a broker."""
     apply_options(broker=broker)
     if ctx.invoked_subcommand is None:
         from workers.console.output import console, jobs_table, print_json, wants_json
@@ -45,7 +45,7 @@ def jobs(ctx: click.Context, broker: str | None, as_json: bool) -> None:
 @broker_option
 @json_option
 def show(job_id: str, failed: bool, broker: str | None, as_json: bool) -> None:
-    """Show how the job ID stands."""
+    """Show the job ID."""
     apply_options(broker=broker)
     from workers.console.output import console, job_lines, print_json, wants_json
 
@@ -92,7 +92,7 @@ def retry(job_id: str, broker: str | None, as_json: bool) -> None:
 
 
 def _plan_anew(job: JobView) -> str:
-    """Plan a job from its beginning; by whom."""
+    """Plan a job from the start; return who plans it."""
     from workers.jobs.planning.planner import start_planner
     from workers.jobs.recovery.takeover import unseen_path
 
@@ -113,7 +113,7 @@ def _plan_anew(job: JobView) -> str:
 
 
 def _plan_on(job: JobView) -> str:
-    """See to the rest of a job whose planner is gone; by whom, or nothing if it is not gone."""
+    """Continue a job whose planner is gone; return who does, or "" if it is not gone."""
     from workers.jobs.planning.planner import start_planner
     from workers.jobs.recovery.takeover import lost_its_planner, unseen_path
 
@@ -140,7 +140,7 @@ def _by_a_worker(unseen: str) -> str:
 @broker_option
 @json_option
 def cancel(job_id: str, broker: str | None, as_json: bool) -> None:
-    """Drop what the job ID has not begun; what is under way is finished. What was stored stays."""
+    """Cancel the job ID: shards under way are finished, others dropped. What is stored stays."""
     apply_options(broker=broker)
     from workers.console.output import print_json, wants_json
 

@@ -1,4 +1,4 @@
-"""``anymodal keys``: who may use the API."""
+"""``anymodal keys``: keys of the API."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def keys() -> None:
-    """Make, list and revoke the keys of the search API."""
+    """Create, list and revoke keys of the API."""
     from encoder.system.private import keep_private
 
     keep_private()
@@ -41,7 +41,7 @@ def keys() -> None:
 )
 @json_option
 def create(name: str, scopes: tuple[str, ...], per_minute: int, as_json: bool) -> None:
-    """Make a key for NAME and print it; it cannot be shown again."""
+    """Create a key for NAME and print it; it cannot be shown again."""
     from workers.console.output import print_json, wants_json
 
     key, token = _ring().create(name, scopes, per_minute)
@@ -71,7 +71,7 @@ def list_keys(as_json: bool) -> None:
 @click.argument("key_id", metavar="ID")
 @json_option
 def revoke(key_id: str, as_json: bool) -> None:
-    """Let the key ID open nothing any more; running servers notice at once."""
+    """Revoke the key ID; running servers notice at once."""
     from workers.console.output import print_json, wants_json
 
     key = _ring().revoke(key_id)

@@ -1,4 +1,4 @@
-"""``anymodal models``: what was prepared on this machine."""
+"""``anymodal models``: models prepared on this machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def models() -> None:
-    """Models that are ready to run here: prepared once, opened by every process without torch."""
+    """Models that are ready to run here: prepared once, opened without torch."""
 
 
 @models.command("list")
@@ -49,7 +49,7 @@ def list_models(as_json: bool) -> None:
 def prepare(spec: str, precision: str, as_json: bool) -> None:
     """Make SPEC (bundle:NAME, hf:org/name@revision or dir:path) ready to run.
 
-    What is there already is left alone. Ctrl-C leaves nothing behind.
+    An existing one is kept. Ctrl-C leaves nothing behind.
     """
     from encoder.models.spec import ModelSpec
 
@@ -62,7 +62,7 @@ def prepare(spec: str, precision: str, as_json: bool) -> None:
 @click.option("--precision", help="Which one, where there are several.")
 @json_option
 def show(name: str, precision: str | None, as_json: bool) -> None:
-    """Show what made NAME (a spec, a folder or its hash), what it takes, and what was measured."""
+    """Show the sources, inputs and measurements of NAME (a spec, a folder or its hash)."""
     from encoder.models.artifacts.catalogue import find_model
 
     _print(find_model(name, precision), as_json)
@@ -112,7 +112,7 @@ def _prepared(spec: ModelSpec, precision: str) -> Artifact:
 
 @contextmanager
 def _shown(name: str) -> Iterator[Progress]:
-    """One bar on a terminal, else a line for each stage."""
+    """A progress bar on a terminal, else a line for each stage."""
     if not sys.stderr.isatty():
         yield _print_stage
         return
@@ -185,7 +185,7 @@ def _print(artifact: Artifact, as_json: bool) -> None:
 
 
 def _print_facts(facts: Mapping[str, Any]) -> None:
-    """One line for each fact; files as their number."""
+    """One line for each fact; the files as a count."""
     from rich.table import Table
 
     from workers.console.output import console, marked

@@ -13,13 +13,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class PathOrUrl(click.Path):
-    """An existing path, or a URL, which is looked at when it is fetched."""
+    """An existing path, or a URL, which is checked when it is fetched."""
 
     def __init__(self) -> None:
         super().__init__(exists=True)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Let URLs pass."""
+        """Accept URLs as they are."""
         from ingest.sources.remote import is_url
 
         return value if is_url(value) else super().convert(value, param, ctx)

@@ -61,10 +61,10 @@ def quantize(
     as_json: bool,
     **limits: Any,
 ) -> None:
-    """Store a tower's weights in few bits, and serve from the result.
+    """Quantize a tower's weights to few bits, for serving.
 
-    Measures how much each layer can take, chooses a bit width for each, and writes the model,
-    its ONNX file and the measurements to the folder. Run it with
+    Measures how sensitive each layer is, chooses its bit width, and writes the model, its ONNX
+    file and the measurements to the folder. Use it with
     ANYMODAL_ENCODER__QUANTIZATION=FOLDER; a folder of such folders runs several towers.
     """
     from encoder.models.prepare.quantized_tower import Recipe, quantize_tower

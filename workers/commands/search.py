@@ -53,7 +53,7 @@ _GIVE = "Give a text, --text, --image, --audio, --video or --like to search with
 @model_option
 @json_option
 def search(store: str | None, model: str | None, as_json: bool, **asked: Any) -> None:
-    """Find what is nearest to TEXT, to files, or to all of them together.
+    """Find the assets nearest to TEXT, to files, or to all of them together.
 
     Each of these may end in a weight: --text "a beach^2" --not "people^0.3".
     """
@@ -82,7 +82,7 @@ def search(store: str | None, model: str | None, as_json: bool, **asked: Any) ->
 
 
 def _answer(asked: dict[str, Any]) -> dict[str, Any]:
-    """From a server of this user that has the store open, or by this process."""
+    """Search in a server of this user that has the store open, or in this process."""
     from workers.serving.beside.client import ask
 
     answers = ask("search", asked)
@@ -94,7 +94,7 @@ def _found_here(asked: dict[str, Any]) -> dict[str, Any]:
     from workers.console.searching import facts_of, found
     from workers.serving import resources
 
-    facts_of(asked)  # what cannot be understood is said before the model is loaded
+    facts_of(asked)  # report mistakes before loading the model
     try:
         held = resources.existing_store()
         engine = SearchEngine(resources.shared_encoder(), held)
@@ -106,7 +106,7 @@ def _found_here(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def _absolute(asked: dict[str, Any]) -> dict[str, Any]:
-    """A server stands in another folder."""
+    """A server may run in another folder."""
     files = {
         kind: [absolute(name) for name in asked[kind]]
         for kind in ("image", "audio", "video", "like")

@@ -82,7 +82,7 @@ def serve(
 
 
 def _new_folder() -> Path | None:
-    """The store's folder if this server is about to make it, so that a typo is noticed."""
+    """The store's folder if this server will create it, so that a typo is noticed."""
     from search.errors import StoreMissingError
     from search.store.open import check_store, store_target
     from workers.config import Settings
@@ -98,7 +98,7 @@ def _new_folder() -> Path | None:
 
 
 def _announce(address: str) -> None:
-    """Whatever is logged: who starts a server wants to know this."""
+    """Print it whatever the log level is."""
     from workers.config import Settings
 
     if Settings().log_format == "json":
@@ -109,7 +109,7 @@ def _announce(address: str) -> None:
 
 
 def _leave_within(seconds: float) -> None:
-    """A film that is being ingested may take long; it is taken up again by the next start."""
+    """A film under ingest may take long; the next start continues it."""
     timer = Timer(seconds, os._exit, [0])
     timer.daemon = True
     timer.start()

@@ -23,8 +23,8 @@ _MOST_STARTS = 5
 def up(store: str | None, port: int) -> None:
     """Serve the store folder, so that several commands and workers can use it at once.
 
-    Runs until it is stopped, and starts the server again should it die. Others find it by the
-    folder: they need no other option than the same --store.
+    Runs until stopped, and restarts the server if it dies. Other commands find it by the folder:
+    give them the same --store.
     """
     apply_options(store)
     from encoder.errors import InputError
@@ -46,7 +46,7 @@ def up(store: str | None, port: int) -> None:
 
 
 def _supervise(folder: Path, port: int) -> None:
-    """Start the server whenever it is not there, but not for ever in a row."""
+    """Start the server whenever it is gone, but not endlessly in a row."""
     starts = 0
     while starts < _MOST_STARTS:
         began = time.monotonic()

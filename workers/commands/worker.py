@@ -62,8 +62,8 @@ def worker(
 ) -> None:
     """Take tasks from a broker until stopped.
 
-    SIGTERM finishes the shard under way, for ANYMODAL_SHUTDOWN_S seconds at most; then another
-    worker does it. A worker that dies is noticed within seconds, and its shard done by another.
+    SIGTERM finishes the current shard, for at most ANYMODAL_SHUTDOWN_S seconds; then another worker
+    takes it over, as it does within seconds when a worker dies.
     """
     apply_options(store, broker, model)
     from encoder.errors import InputError
@@ -79,12 +79,12 @@ def worker(
             "--broker", got="the in-process broker", wanted="a shared one: redis://host:6379/0"
         )
     words = [
-        "--quiet",  # no banner: the log is for machines too
+        "--quiet",  # no banner: machines read the log too
         "worker",
         *_pool(concurrency, autoscale),
         f"--queues={_queue_names(queues)}",
         f"--loglevel={loglevel}",
-        f"--hostname=anymodal-{os.getpid()}@%h",  # several on one machine need several names
+        f"--hostname=anymodal-{os.getpid()}@%h",  # workers on one machine need different names
         "--without-mingle",
     ]
     settings = Settings()
@@ -103,7 +103,7 @@ def _collector(settings: Settings) -> BrokerCollector:
 
 
 def _pool(concurrency: int, autoscale: str | None) -> list[str]:
-    """An embedded store admits one process, so one task at a time runs in this one."""
+    """An embedded store admits one process, so tasks run one at a time in this one."""
     from search.store.lite.shared import served
     from search.store.open import store_target
     from workers.config import Settings

@@ -1,4 +1,4 @@
-"""What a search without hits looked through, so that nobody takes a typo for an empty answer."""
+"""What a search without hits covered, so that a typo is not taken for an empty answer."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from search.types import Query
 
 
 def searched(store: VectorStore, query: Query) -> dict[str, Any]:
-    """What this query looked through in the store of the settings, as plain values.
+    """What this query covered in the store of the settings, as plain values.
 
-    ``matching_assets`` is how many the filter lets through, at most; None without a filter.
+    ``matching_assets`` is the most that the filter may match; None without a filter.
     """
     from search.store.milvus.link import without_password
     from search.store.open import store_target

@@ -1,4 +1,4 @@
-"""Ingests paths by the worker in this process, for the command line and a server beside it."""
+"""Ingest paths with the worker in this process, for the command line and a running server."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from workers.pipeline.reports import IngestReport
 
 @dataclass(frozen=True)
 class Ingest:
-    """What to ingest, as plain values.
+    """A request to ingest, as plain values.
 
     Args:
         paths: files, folders and URLs; absolute.
         labels: tags and metadata.
         prune: remove assets from the store whose files are gone.
-        url_hosts: what URLs may be fetched, instead of what the settings say.
+        url_hosts: hosts to fetch URLs from; overrides the settings.
     """
 
     paths: Sequence[str]

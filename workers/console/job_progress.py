@@ -1,4 +1,4 @@
-"""Plan a job in a thread and show how it goes on."""
+"""Plan a job in a thread and show its progress."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _POLL_S = 0.2
 
 
 def plan_and_watch(board: JobBoard, job_id: str, stopped: Callable[[], bool]) -> IngestReport:
-    """Feed the job's shards and wait until it has ended; its counts and dead letters.
+    """Feed the job's shards and wait until it ends; return its counts and dead letters.
 
-    Once ``stopped`` says so, the job is cancelled: what workers are at is finished by them.
+    Once ``stopped`` is true, cancel the job: workers finish their current shards.
     """
     settings = Settings()
     walked = WalkedFolders(board.view(job_id).paths)
@@ -65,5 +65,5 @@ def report_of(job: JobView, board: JobBoard) -> IngestReport:
 
 
 def _total(job: JobView) -> int | None:
-    """Unknown while files are still found: a bar that runs backwards helps nobody."""
+    """None while files are still being found, so that the bar never runs backwards."""
     return job.n_files if job.state != "planning" else None

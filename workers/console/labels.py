@@ -9,7 +9,7 @@ from typing import Any
 from encoder.errors import InputError
 from workers.jobs.job_types import Labels
 
-# What a file says of itself is no matter of opinion; tags have an option of their own.
+# Facts of the file cannot be overridden; tags have their own option.
 _FROM_THE_FILE = frozenset({"duration_s", "width", "height", "modified", "gone_since", "tags"})
 _TEXTS = frozenset({"title", "language"})
 _MAX_BYTES = 32_768
@@ -19,11 +19,11 @@ def read_labels(tags: Sequence[str], pairs: Sequence[str]) -> Labels:
     """Labels from ``--tag`` and ``--metadata``.
 
     Args:
-        tags: empty ones are left out, so that a single empty tag takes all tags away.
-        pairs: ``KEY=VALUE``; a value that is JSON is read as such, any other is a text.
+        tags: empty ones are skipped, so that a single empty tag removes all tags.
+        pairs: ``KEY=VALUE``; a value is parsed as JSON if it is, else a text.
 
     Raises:
-        InputError: no pair, a name that is taken, or too much.
+        InputError: not a pair, a reserved name, or too much.
 
     >>> read_labels(["sea", "night"], ["year=1999", "license=CC0", "where={\\"lat\\": 54.5}"])
     {'year': 1999, 'license': 'CC0', 'where': {'lat': 54.5}, 'tags': ['sea', 'night']}
@@ -60,4 +60,4 @@ def _value(text: str) -> Any:
 
 
 def _refuse(name: str) -> None:
-    raise ValueError(name)  # NaN and infinity are words of Python, not of JSON
+    raise ValueError(name)  # NaN and infinity are Python's, not JSON

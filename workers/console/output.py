@@ -1,4 +1,4 @@
-"""What a person sees in a terminal, and what a pipe gets."""
+"""Output for terminals and for pipes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def wants_json(as_json: bool) -> bool:
-    """JSON when asked for, and always into a pipe."""
+    """JSON if asked for, and always into a pipe."""
     return as_json or not sys.stdout.isatty()
 
 
@@ -34,7 +34,7 @@ def print_json(facts: Mapping[str, Any]) -> None:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A rich console, on which no text but rich's own can do more than be read."""
+    """A rich console that only renders rich's own markup and escape sequences."""
     from rich.console import Console
 
     class SafeConsole(Console):
@@ -46,19 +46,19 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def marked(text: str) -> str:
-    """Text of somebody else's for a line of rich markup: shown as it is, in one line."""
+    """Escape untrusted text for a line of rich markup."""
     from rich.markup import escape
 
     return escape(one_line(text))
 
 
 def as_object(facts: Mapping[str, Any]) -> Any:
-    """A result in plain values as one with attributes, without the imports of its own class."""
+    """A plain result with attribute access, without importing its class."""
     return json.loads(json.dumps(facts), object_hook=lambda part: SimpleNamespace(**part))
 
 
 def place_of(hit: Hit | Moment) -> str:
-    """The time or the characters of a hit, for people.
+    """A hit's time or character range, for people.
 
     >>> from encoder.types import AUDIO
     >>> from search.types import Hit
@@ -74,7 +74,7 @@ def place_of(hit: Hit | Moment) -> str:
 
 
 def hits_table(hits: Sequence[Hit], title: str = "") -> Table:
-    """Hits as a table, best first, each with its moments under it."""
+    """Hits as a table, best first, with their moments below."""
     from rich.table import Table
 
     table = Table(title=marked(title) or None, title_justify="left", expand=True)
@@ -114,7 +114,7 @@ def result_lines(
 
     Args:
         result: what was found.
-        looked: what was looked through (`workers.console.empty_answers`), if nothing was found.
+        looked: what was covered (`workers.console.empty_answers`), if nothing was found.
         shows_weak: also show weaker matches; else their number.
     """
     from rich.text import Text
@@ -143,7 +143,7 @@ def _weaker(n: int) -> str:
 
 
 def _looked(facts: Mapping[str, Any]) -> str:
-    """What was looked through.
+    """What was covered.
 
     >>> _looked({"store": "/s", "assets": 40, "matching_assets": 2, "modalities": ["image"],
     ...          "score_threshold": 3.0})
@@ -159,7 +159,7 @@ def _looked(facts: Mapping[str, Any]) -> str:
 
 
 def _explained(why: Explanation) -> str:
-    """How one score came about, in one line of rich markup.
+    """Explain one score in one line of rich markup.
 
     >>> from search.types import Explanation, TermScore
     >>> term = TermScore(0, "text", 1.0, 0.42, 2.5)

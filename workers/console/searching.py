@@ -1,4 +1,4 @@
-"""A search of the command line: from its options to its answer, in plain values."""
+"""Run a search of the command line: from options to a result in plain values."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def found(asked: Mapping[str, Any], engine: SearchEngine, store: VectorStore) ->
 
 
 def _terms(asked: Mapping[str, Any]) -> Asked:
-    texts = [" ".join(asked["words"])] if asked["words"] else []  # words that the shell split
+    texts = [" ".join(asked["words"])] if asked["words"] else []  # words split by the shell
     files = {kind: asked[kind] for kind in ("image", "audio", "video")}
     return Asked([*texts, *asked["text"]], asked["unwanted"], files, asked["like"])
 
 
 def facts_of(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """All of a query but its terms."""
+    """Everything in a query except its terms."""
     return {
         "modalities": kinds_of(asked["modality"]),
         "limit": asked["limit"],

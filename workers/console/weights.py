@@ -9,7 +9,7 @@ _WEIGHTED = re.compile(r"(.+)\^(\d+(?:\.\d+)?)", re.DOTALL)
 
 
 def split_weight(words: str) -> tuple[str, float | None]:
-    """What is asked for, and its weight if it has one.
+    """Split a term into its text and its weight, if any.
 
     >>> split_weight("a beach^2.5")
     ('a beach', 2.5)
@@ -21,7 +21,7 @@ def split_weight(words: str) -> tuple[str, float | None]:
 
 
 def absolute(words: str) -> str:
-    """The same with a path that does not depend on where this process stands, if it is a file."""
+    """The same with an absolute path, if it is a file."""
     name, weight = split_weight(words)
     path = os.path.abspath(os.path.expanduser(name))  # noqa: PTH100, PTH111 (no imports)
     if not os.path.exists(path):  # noqa: PTH110

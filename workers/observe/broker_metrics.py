@@ -1,4 +1,4 @@
-"""What waits on the broker, asked when Prometheus asks."""
+"""The broker's queues and jobs as metrics, read on each scrape."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class BrokerCollector(Collector):
         self._queue_shards = queue_shards
 
     def collect(self) -> Iterator[Metric]:
-        """All gauges, or that the broker is away."""
+        """All gauges; only ``up 0`` while the broker is away."""
         try:
             read = [*self._jobs(), *self._queues()]
         except BrokerError:

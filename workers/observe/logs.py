@@ -1,4 +1,4 @@
-"""Logs of a worker or a server: a line a record, text or JSON, with ids of what was under way."""
+"""Logs of a worker or a server: one line per record, text or JSON, with the ids of current work."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CREDENTIALS = re.compile(r"(\w+://)[^/\s@]*@")
 
 @contextmanager
 def about(**ids: str) -> Iterator[None]:
-    """Say what this block works on, some of `FIELDS`; threads need a copy of the context."""
+    """Add ids (some of `FIELDS`) to records of this block; threads need a copy of the context."""
     token = _under_way.set({**(_under_way.get() or {}), **ids})
     try:
         yield
@@ -35,7 +35,7 @@ class AddIds(logging.Filter):
     """Adds the ids of the current request or task to each record. For handlers, not loggers."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let all pass."""
+        """Accept all records."""
         ids = {"request_id": request_id} if (request_id := current_request_id()) else {}
         ids |= _under_way.get() or {}
         data = getattr(record, "data", None)  # how Celery's main process reports a task
@@ -80,22 +80,22 @@ class JsonFormatter(TextFormatter):
 
 
 def begin_task(task_id: str, args: Sequence[object]) -> None:
-    """From here on, this context works on a task; of `workers.tasks.run_shard`, on its shard."""
+    """Add a task's id to this context; for `workers.tasks.run_shard`, its shard's too."""
     names = ("job_id", "shard_id") if len(args) == 2 else ()
     _under_way.set({"task_id": task_id, **dict(zip(names, map(str, args), strict=False))})
 
 
 def end_task() -> None:
-    """And no longer."""
+    """Remove them again."""
     _under_way.set(None)
 
 
 def set_up(form: str, level: str | int, urls: Iterable[str]) -> None:
-    """Send all records of this process and of its forks to stderr.
+    """Log all records of this process and its forks to stderr.
 
     Args:
         form: ``text`` or ``json``.
-        level: records below it are left out. Warnings of Python are records too.
+        level: the lowest level to log. Python's warnings are logged too.
         urls: of broker and store; their passwords never appear.
     """
     formatter = JsonFormatter if form == "json" else TextFormatter
@@ -107,7 +107,7 @@ def set_up(form: str, level: str | int, urls: Iterable[str]) -> None:
 
 
 def passwords(urls: Iterable[str]) -> list[str]:
-    """The passwords in these URLs, as they are written and as they are meant.
+    """The passwords in these URLs, quoted and unquoted.
 
     >>> passwords(["redis://me:p%40ss@host/0", "http://host:19530"])
     ['p%40ss', 'p@ss']
@@ -117,7 +117,7 @@ def passwords(urls: Iterable[str]) -> list[str]:
 
 
 def clean(text: str, secrets: Iterable[str] = ()) -> str:
-    """A text without secrets, and without user and password in any URL.
+    """Redact secrets, and user and password in any URL.
 
     >>> clean("redis://me:x@host/0 refused hunter2", ["hunter2"])
     'redis://**@host/0 refused **'

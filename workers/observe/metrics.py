@@ -1,4 +1,4 @@
-"""What a worker counts about itself; docs/observability.md explains each.
+"""The metrics of a worker; docs/observability.md explains each.
 
 With ``PROMETHEUS_MULTIPROC_DIR`` in the environment when this is first imported
 (`metrics_server` sets it), each process writes its figures into files of that folder, and the main
@@ -26,8 +26,8 @@ _MAIN = "main"
 def _process_name() -> str:
     """The place of this process in the worker's pool.
 
-    Not its number: a process that replaces another writes on in the files of the one before it,
-    so that counts go on and there are never more files than processes.
+    Not its process id: a replacement continues the files of its predecessor, so that counts go on
+    and there are never more files than processes.
     """
     index = getattr(current_process(), "index", None)
     return _MAIN if index is None else f"child{index}"
@@ -41,7 +41,7 @@ REGISTRY = CollectorRegistry()
 
 @dataclass(frozen=True)
 class Description:
-    """What a metric is."""
+    """The definition of a metric."""
 
     name: str
     kind: str
@@ -56,7 +56,7 @@ DESCRIPTIONS: list[Description] = []
 def describe(
     name: str, kind: str, labels: Sequence[str], meaning: str
 ) -> tuple[str, str, Sequence[str]]:
-    """Note what a metric is; the arguments with which Prometheus makes it."""
+    """Register a metric; return the arguments to create it with."""
     DESCRIPTIONS.append(Description(name, kind, tuple(labels), meaning))
     return name, meaning, labels
 
@@ -135,21 +135,21 @@ MODEL_LOAD_S = Summary(
 
 
 def forget_predecessor() -> None:
-    """Say in a pool's process, before it counts, that the one in whose place it stands is dead."""
+    """Mark the predecessor of this pool process as dead, before counting."""
     if FOLDER in os.environ and _process_name() != _MAIN:
         mark_process_dead(_process_name())
 
 
 @dataclass
 class Task:
-    """A task under way."""
+    """A running task."""
 
     outcome: str = "error"
 
 
 @contextmanager
 def task() -> Iterator[Task]:
-    """Count the task of this block; it says what became of it."""
+    """Count the task of this block, which sets the outcome."""
     one = Task()
     with ACTIVE.track_inprogress():
         try:
@@ -159,7 +159,7 @@ def task() -> Iterator[Task]:
 
 
 def count(report: IngestReport) -> None:
-    """Add what a job has counted too."""
+    """Add the counts of a job."""
     FILES.labels("ingested").inc(report.ingested)
     FILES.labels("unchanged").inc(report.unchanged)
     FILES.labels("failed").inc(len(report.failures))
@@ -174,11 +174,11 @@ class CountedEncoder:
     """An `encoder.observer.EncoderObserver` that counts."""
 
     def loaded(self, part: str, seconds: float) -> None:
-        """A part of the model was loaded."""
+        """Count a loaded part of the model."""
         MODEL_LOAD_S.labels(part).observe(seconds)
 
     def encoded(self, modality: str, lengths: Sequence[int]) -> None:
-        """A batch ran."""
+        """Count a batch."""
         BATCH_ITEMS.labels(modality).observe(len(lengths))
         if modality == "text":
             TOKENS.inc(sum(lengths))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from workers.config import Settings
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-"""Names the folder through which a main process and its children share figures."""
+"""Names the folder in which a main process and its children share metrics."""
 
 _server: WSGIServer | None = None
 _main_pid = os.getpid()  # this is imported before the pool forks
@@ -26,10 +26,10 @@ _main_pid = os.getpid()  # this is imported before the pool forks
 
 @contextmanager
 def serving(settings: Settings, make_collector: Callable[[], Collector]) -> Iterator[None]:
-    """Answer Prometheus on ``metrics_host:metrics_port`` from a thread until the block ends.
+    """Serve metrics on ``metrics_host:metrics_port`` from a thread until the block ends.
 
-    Enter it before anything imports `workers.observe.metrics`. The folder is a new one each time:
-    what an earlier worker counted is not this one's.
+    Enter it before anything imports `workers.observe.metrics`. The folder is new each time:
+    counts of an earlier worker are not this one's.
 
     Args:
         settings: of this worker.

@@ -1,4 +1,4 @@
-"""OpenTelemetry spans, if ``anymodal[otel]`` is installed; they go where ``OTEL_*`` says."""
+"""OpenTelemetry spans, if ``anymodal[otel]`` is installed; ``OTEL_*`` configures the exporter."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _ASKED_BY = (
 
 
 def start() -> None:
-    """Begin to send this process's spans; nothing happens unless a variable asks for it.
+    """Start exporting this process's spans, if a variable asks for it.
 
-    After a fork, since a thread does the sending.
+    Call it after a fork, since a thread does the sending.
     """
     if not any(os.environ.get(name) for name in _ASKED_BY):
         return
@@ -45,7 +45,7 @@ def start() -> None:
 
 
 def _exporters(name: str) -> EntryPoints:
-    """Those of a name that are installed; of several protocols, the one over HTTP."""
+    """The installed exporters of a name; of several protocols, the one over HTTP."""
     known = {"otlp": "otlp_proto_http"}.get(name, name)
     found = entry_points(group="opentelemetry_traces_exporter", name=known)
     if not found and name != "none":
@@ -54,7 +54,7 @@ def _exporters(name: str) -> EntryPoints:
 
 
 def stop() -> None:
-    """Send what is left, as a pool's process must that ends."""
+    """Send the remaining spans; a pool's process must do so before it ends."""
     if _tracer() is not None:
         from opentelemetry import trace
 
@@ -80,7 +80,7 @@ def span(
 
 
 def carrier() -> dict[str, str]:
-    """The current span, as headers of a message; empty if there is none."""
+    """The current span as message headers; empty if there is none."""
     headers: dict[str, str] = {}
     if _tracer() is not None:
         from opentelemetry import propagate

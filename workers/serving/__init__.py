@@ -1,1 +1,1 @@
-"""Processes: what each holds, and how a server and a worker are put together."""
+"""Wiring of processes: the resources each holds, and how servers and workers are composed."""

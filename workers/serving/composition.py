@@ -47,7 +47,7 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def services(config: ApiConfig) -> Iterator[Services]:
-    """Open model and store once for this process, warm; close them afterwards."""
+    """Open and warm up model and store once for this process; close them afterwards."""
     access = access_for(config, KeyRing(keys_path(config)))
     metrics = Metrics()
     with ExitStack() as stack:
@@ -97,7 +97,7 @@ def services(config: ApiConfig) -> Iterator[Services]:
 
 @contextmanager
 def beside(parts: Services) -> Iterator[None]:
-    """Do what commands of this user ask for on the same store, until the block ends."""
+    """Run commands of this user on the same store until the block ends."""
     from workers.serving.beside.commands import commands_of
     from workers.serving.beside.place import socket_path
     from workers.serving.beside.server import listening
@@ -108,13 +108,13 @@ def beside(parts: Services) -> Iterator[None]:
             if path is not None:
                 commands = commands_of(parts.engine)
                 stack.enter_context(listening(path, commands, parts.model))
-        except OSError as error:  # a store that is only read
+        except OSError as error:  # a read-only store
             logger.warning("commands beside this server cannot use it: %s", error)
         yield
 
 
 def _adopt(uploads: UploadFolder, store: VectorStore) -> None:
-    """On a broker, what was uploaded and is not stored yet is a job there."""
+    """With a broker, pending uploads are jobs there."""
     if Settings().broker.startswith("memory:"):
         adoption.adopt(uploads, store, commit_alone, unfinished=True)
     else:
@@ -123,10 +123,10 @@ def _adopt(uploads: UploadFolder, store: VectorStore) -> None:
 
 @contextmanager
 def frozen() -> Iterator[None]:
-    """Leave to the garbage collector only what requests make, until the block ends.
+    """Hide imported objects from the garbage collector until the block ends.
 
-    To look through all that was imported takes 110 ms, during which every request waits, and is
-    done once in some hundred requests.
+    Scanning them takes 110 ms, during which every request waits, and happens once in some hundred
+    requests.
     """
     gc.collect()
     gc.freeze()
@@ -137,7 +137,7 @@ def frozen() -> Iterator[None]:
 
 
 def query_encoder(encoder: ItemEncoder, config: ApiConfig, metrics: Metrics) -> CachedEncoder:
-    """Encodes queries: from memory, or together with those that come at the same time."""
+    """The encoder of queries: cached, and batched with concurrent ones."""
     batching = BatchingEncoder(
         encoder,
         max_items=config.batch_items,
@@ -169,7 +169,7 @@ def warm_up(encoder: MultiModalEncoder, decoder: QueryDecoder | None) -> None:
 
 @contextmanager
 def _jobs(uploads: UploadFolder) -> Iterator[LocalJobs | SharedJobs]:
-    """On the broker, or by a worker in this process."""
+    """Jobs on the broker, or in this process."""
     with ExitStack() as stack:
         made: LocalJobs | SharedJobs
         if Settings().broker.startswith("memory:"):

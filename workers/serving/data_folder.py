@@ -1,4 +1,4 @@
-"""Where uploads and keys lie: beside the embedded store, in the data folder."""
+"""Paths of uploads and keys in the data folder, beside the embedded store."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def keys_path(config: ApiConfig) -> Path:
 
 
 def sessions_path() -> Path:
-    """Where sessions of browsers are kept, which all API processes of a service share."""
+    """The file of browser sessions, shared by all API processes of a service."""
     return default_folder().parent / "sessions.json"
 
 
@@ -36,7 +36,7 @@ def shared_uploads() -> UploadFolder:
     uri = Settings().store
     if uri == "memory:":
         return _Passing()
-    # Rows name files by their real path, so that a data folder behind a link is followed here.
+    # Rows hold real paths, so resolve a data folder behind a link.
     root = (default_folder().parent / "uploads").resolve()
     name = store_name(uri)
     key = hashlib.sha256(name.encode()).hexdigest()[:_KEY_DIGITS]
@@ -44,7 +44,7 @@ def shared_uploads() -> UploadFolder:
 
 
 class _Passing(UploadFolder):
-    """Uploads that are removed once nobody holds this object, or at the end of the process."""
+    """Uploads that are removed with this object, or at the end of the process."""
 
     def __init__(self) -> None:
         folder = Path(mkdtemp(prefix="anymodal-uploads-")).resolve()

@@ -1,4 +1,4 @@
-"""What `anymodal doctor` finds."""
+"""The checks of `anymodal doctor`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from workers.config import Settings
 
 @dataclass(frozen=True)
 class Finding:
-    """What is known about a part: ``text`` for people, ``facts`` for programs."""
+    """The result of a check: ``text`` for people, ``facts`` for programs."""
 
     part: str
     ok: bool
@@ -23,7 +23,7 @@ class Finding:
 
 
 def diagnose() -> list[Finding]:
-    """Look at each part; one that fails does not hide the others."""
+    """Check each part; a failure does not hide the others."""
     return [_look(part, look) for part, look in _PARTS.items()]
 
 
@@ -88,7 +88,7 @@ def _calibration() -> tuple[str, dict[str, Any]]:
 
 
 def _told(calibration: dict[str, Any]) -> str:
-    """One line: where the constants came from, and each kind's."""
+    """One line: the constants' origin, and those of each kind."""
     kinds = [
         f"{kind} μ {one['mu']:.3f} c {one['c']:.3f}"
         + (f" ± {one['spread'] / 2:.1f} c" if one["spread"] is not None else "")

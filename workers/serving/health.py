@@ -1,6 +1,6 @@
 """Whether this container's role is ready: HEALTHCHECK runs ``python -m workers.serving.health``.
 
-The API says so itself. A worker's figures say whether its broker answers.
+The API reports it itself. A worker's metrics show whether its broker answers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _BROKER_AWAY = "anymodal_broker_up 0.0"
 
 
 def problem_at(url: str) -> str:
-    """Why what answers at a URL is not ready; nothing if it is."""
+    """Why the service at a URL is not ready; empty if it is."""
     try:
         with urlopen(url, timeout=_TIMEOUT_S) as answer:
             lines = answer.read().decode().splitlines()

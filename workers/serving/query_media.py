@@ -1,4 +1,4 @@
-"""Query media, decoded in ingest's child processes and within limits of their own."""
+"""Decode query media in ingest's child processes, within limits of their own."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ class QueryDecoder:
     max_frames: int = 16
 
     def decode(self, modality: Modality, data: bytes, label: str) -> Item:
-        """A whole picture, sound or film in memory; ``label`` stands for its name.
+        """Decode a whole picture, sound or film in memory; ``label`` is its name in errors.
 
-        Of a sequence of pictures that is sent as a picture, the first.
+        Of an animated picture, the first frame.
 
         Raises:
             MediaError: not of this modality, corrupt, or over a limit.
             DiskError: there is no room for a temporary file.
         """
-        # A file, since a decoder process is given a name and not a gigabyte over a pipe.
+        # A file, since decoder processes take a path, not a gigabyte over a pipe.
         with temporary_folder("anymodal-query-") as folder:
             file = folder / "query"
             with writing(file):
@@ -68,7 +68,7 @@ class QueryDecoder:
         return webp_bytes(rgb, size)
 
     def charset(self, path: Path, media_type: str) -> str:
-        """The codec of a text file, as ingest decides on it.
+        """The codec of a text file, as ingest detects it.
 
         Raises:
             MediaError: it cannot be read.
@@ -82,7 +82,7 @@ class QueryDecoder:
 
 
 def _renamed(error: MediaError, path: str, name: str) -> MediaError:
-    """The same error, without the path of this server."""
+    """The same error without the server's path."""
     return type(error)(error.problem.replace(path, name), remedy=error.remedy)
 
 
@@ -95,6 +95,6 @@ def _check_kind(asset: Asset, modality: Modality, label: str) -> None:
 
 
 def query_config(config: IngestConfig, *, max_bytes: int, max_s: float) -> IngestConfig:
-    """Limits for media that someone waits for. The files are our own, so any folder is right."""
+    """Limits for media that a client waits for. The files are ours, so any folder will do."""
     limits = {"max_image_bytes": max_bytes, "max_media_bytes": max_bytes, "max_duration_s": max_s}
     return config.model_copy(update={**limits, "max_decode_s": 10.0, "roots": ()})

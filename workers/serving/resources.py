@@ -1,4 +1,4 @@
-"""What a process holds once: its encoder and its store, made on first use (after a fork)."""
+"""The resources of a process, its encoder and its store, opened on first use (after a fork)."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def shared_store() -> VectorStore:
 
 
 def existing_store() -> VectorStore:
-    """The process's store, for a command that only makes sense where something is stored.
+    """The process's store, for commands that need an existing one.
 
     Raises:
-        StoreMissingError: there is none; found out before the model is loaded, for a folder.
+        StoreMissingError: there is none; a missing folder is reported before loading the model.
     """
     from search.store.open import check_store, store_target
 
@@ -79,7 +79,7 @@ def ingest_config_for(url_hosts: Sequence[str] | None) -> IngestConfig:
 
 
 def close() -> None:
-    """Close the store, if it was opened, end the decoders, and forget all."""
+    """Close the store, if it was opened, and end the decoders."""
     from ingest import isolate
     from workers.serving.data_folder import shared_uploads
 

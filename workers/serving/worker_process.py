@@ -1,4 +1,4 @@
-"""What a worker's processes do besides tasks: sweep, warm up, say that they stop."""
+"""What worker processes do besides tasks: sweep, warm up, announce their end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery is not typed
-    """Sweeps, and looks for jobs without a planner, from the main process's timer."""
+    """Sweeps, and finds jobs without a planner, on the main process's timer."""
 
     requires = ("celery.worker.components:Timer",)
 
@@ -99,9 +99,9 @@ def _count_alone(**_: Any) -> None:
 
 
 def _warm_up(**_: Any) -> None:
-    """Load the model, once per process and after the fork, and bound the memory from here on.
+    """Load the model, once per process and after the fork, and limit memory from here on.
 
-    A fixed bound below what the model needs would replace the process after every task.
+    A fixed limit below the model's own size would replace the process after every task.
     """
     from billiard.compat import mem_rss
     from billiard.process import current_process

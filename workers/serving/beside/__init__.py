@@ -1,4 +1,4 @@
-"""Commands beside a running `anymodal serve` of the same user and store: it does their work.
+"""Hand commands to a running `anymodal serve` of the same user and store.
 
 It holds the embedded store, which admits one process, and has model and store open already.
 """

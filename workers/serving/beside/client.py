@@ -1,4 +1,4 @@
-"""Asks a server beside this process. Imports little: a search is to take a tenth of a second."""
+"""Ask a running server. Imports little, so that a search takes a tenth of a second."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ class Answers:
 
 
 def ask(command: str, request: Mapping[str, Any], parse: Parse = json.loads) -> Answers | None:
-    """Have a server of this user do a command on the store of the settings.
+    """Run a command in this user's server on the store of the settings.
 
     Args:
         command: of `workers.serving.beside.commands`.
-        request: what it takes, for JSON.
-        parse: reads an answer.
+        request: its arguments, for JSON.
+        parse: parses an answer.
 
     Returns:
-        None if no server is there, or none that does such a command.
+        None if there is no server, or it does not know the command.
     """
     peer = _connected()
     if peer is None:
@@ -89,7 +89,7 @@ def _connected() -> socket.socket | None:
 
 
 def _error(facts: Mapping[str, Any]) -> errors.AnymodalError:
-    """The error of the tree again, of its own class where that takes a problem and a remedy."""
+    """Rebuild the error, as its own class if that takes a problem and a remedy."""
     if "argument" in facts:
         return errors.InputError(facts["argument"], got=facts["got"], wanted=facts["wanted"])
     name = facts["type"]

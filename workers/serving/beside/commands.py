@@ -1,4 +1,4 @@
-"""What a server does for commands beside it: the same that they do on their own."""
+"""The commands that a server runs for others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Results: TypeAlias = SimpleQueue[Mapping[str, Any] | BaseException | None]
 
 
 def commands_of(engine: SearchEngine) -> dict[str, Command]:
-    """By name; without a worker in this process, it does not ingest."""
+    """Commands by name; no ingest without a worker in this process."""
 
     def search(request: Mapping[str, Any], _stop: Event) -> Iterator[Mapping[str, Any]]:
         from workers.console.searching import found
@@ -41,7 +41,7 @@ def _delete(request: Mapping[str, Any], _stop: Event) -> Iterator[Mapping[str, A
 
 
 def _calibrate(request: Mapping[str, Any], _stop: Event) -> Iterator[Mapping[str, Any]]:
-    """``done`` of ``rows`` from time to time, then what was found."""
+    """``done`` of ``rows`` from time to time, then the result."""
     from workers.pipeline.calibration import calibrate
 
     results: Results = SimpleQueue()

@@ -18,7 +18,7 @@ _NAME = "commands.sock"
 def socket_path(uri: str | None) -> Path | None:
     """In the store's folder, or in the data folder for a store on a server; None for ``memory:``.
 
-    It stands for the file's owner alone: nobody else may connect.
+    Only the file's owner may connect.
     """
     if uri == "memory:":
         return None

@@ -1,4 +1,4 @@
-"""Listens for commands of the same user, each in a thread. Started by `anymodal serve`."""
+"""Listen for commands of the same user, each in a thread. Started by `anymodal serve`."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _MAX_REQUEST_BYTES = 2**24
 
 @contextmanager
 def listening(path: Path, commands: Mapping[str, Command], model: str) -> Iterator[None]:
-    """Answer until the block ends. A socket that a killed server left is replaced.
+    """Serve until the block ends. The socket of a killed server is replaced.
 
     Args:
-        path: made for this user alone.
+        path: created for this user alone.
         commands: by name.
-        model: what this server encodes with; who wants another is refused.
+        model: the server's model; requests for another are refused.
     """
     listener = socket.socket(socket.AF_UNIX)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def listening(path: Path, commands: Mapping[str, Command], model: str) -> Iterat
             listener.shutdown(socket.SHUT_RDWR)  # ends `accept`
         listener.close()
         with suppress(FileNotFoundError):
-            if path.stat().st_ino == made:  # not that of a server which came after
+            if path.stat().st_ino == made:  # not the socket of a later server
                 path.unlink()
         for thread in desk.threads:
             thread.join()
@@ -69,13 +69,13 @@ class _Desk:
         self.threads: list[Thread] = []
 
     def stop(self) -> None:
-        """Begin nothing more, and end what is under way early."""
+        """Accept nothing more, and stop running commands early."""
         self._is_stopping = True
         for stop in list(self._under_way):
             stop.set()
 
     def accept(self, listener: socket.socket) -> None:
-        """Until the listener is closed."""
+        """Accept until the listener is closed."""
         while True:
             try:
                 peer, _ = listener.accept()
@@ -134,7 +134,7 @@ class _Desk:
 
 
 def _watch(stream: BufferedRWPair, stop: Event) -> None:
-    """A line asks to stop, as does hanging up."""
+    """Stop on a line from the client, or when it hangs up."""
     with suppress(OSError, ValueError):
         stream.readline()
     stop.set()
