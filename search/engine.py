@@ -140,7 +140,7 @@ class SearchEngine:
         )
 
     def _page(self, pools: Sequence[Pool], request: _Request) -> tuple[list[Group], bool]:
-        """The hits of a page, and whether another one follows."""
+        """The hits of a page, and whether there is a next one."""
         if request.plan.turns:
             groups = take_turns([pool.groups for pool in pools], request.query.limit)
             found = {group.key for pool in pools for group in pool.groups}
@@ -151,7 +151,7 @@ class SearchEngine:
         return groups, any(len(pool.groups) > pool.share.limit for pool in pools)
 
     def _choose(self, pool: Pool, request: _Request) -> list[Group]:
-        """The hits of a share: the best, or the best that are unlike each other."""
+        """The hits of a share: the best, or the best that differ from each other."""
         limit, diversity = pool.share.limit, request.query.diversity
         if not diversity or not pool.groups:
             return pool.groups[:limit]

@@ -20,7 +20,7 @@ class StoreBusyError(StoreError):
 
 
 class StoreMissingError(StoreError):
-    """There is no store where one was looked for."""
+    """There is no store at this place."""
 
     @classmethod
     def at(cls, shown: str) -> StoreMissingError:
@@ -40,11 +40,11 @@ class SpaceMismatchError(StoreError):
 
 
 class NotFoundError(AnymodalError):
-    """What a query names is not stored."""
+    """A query names an asset that is not stored."""
 
 
 class TimeLimitError(AnymodalError):
-    """A search took longer than its caller would wait; the same call may be faster later."""
+    """A search exceeded its deadline; the same call may be faster later."""
 
     retryable = True
 
@@ -54,6 +54,6 @@ class CancelledError(AnymodalError):
 
 
 class OverloadedError(AnymodalError):
-    """Too much is asked at once; the same call may succeed a moment later."""
+    """Too many requests at once; the same call may succeed a moment later."""
 
     retryable = True

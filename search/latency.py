@@ -1,4 +1,4 @@
-"""Where the time of a request goes, and what it comes to over many requests."""
+"""Time the stages of requests, and their percentiles over many."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes into a search, what comes out, and the rows of the store."""
+"""Types of queries, results and stored rows."""
 
 from __future__ import annotations
 

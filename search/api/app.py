@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def create_app(services: Services) -> FastAPI:
-    """The ASGI application over these parts; who made them closes them."""
+    """The ASGI application over these parts; the caller closes them."""
     from importlib.metadata import version
 
     from fastapi import FastAPI
@@ -33,7 +33,7 @@ def create_app(services: Services) -> FastAPI:
         uploads,
     )
 
-    # The pages that FastAPI makes of the description load scripts from elsewhere.
+    # FastAPI's documentation pages load scripts from other sites.
     app = FastAPI(title="anymodal", version=version("anymodal"), docs_url=None, redoc_url=None)
     app.state.services = services
     app.openapi = lambda: described(app)  # type: ignore[method-assign]

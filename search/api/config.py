@@ -12,7 +12,7 @@ _LOOPBACK_4, _LOOPBACK_6 = ip_network("127.0.0.0/8"), ip_network("::1")
 
 
 class ApiConfig(BaseSettings):
-    """How the API serves; each field is also ``ANYMODAL_API__<FIELD>``.
+    """Settings of the API; each field is also ``ANYMODAL_API__<FIELD>``.
 
     >>> ApiConfig(port=9000).threads
     32
@@ -27,13 +27,13 @@ class ApiConfig(BaseSettings):
     """The port to listen at; 0 for any that is free."""
 
     require_key: bool = False
-    """Ask for a key also where only this machine can ask."""
+    """Require a key even if only this machine can connect."""
 
     allow_no_key: bool = False
-    """Let all ask who reach the address, without a key."""
+    """Accept requests without a key from any machine."""
 
     keys_file: Path | None = None
-    """Where the keys are kept; by default ``keys.json`` beside the store's folder."""
+    """The file of keys; by default ``keys.json`` beside the store's folder."""
 
     session_s: float = Field(default=12 * 3600, ge=2 * 3600)
     """How long a session of a browser lasts; the page opens a new one each hour."""
@@ -42,10 +42,10 @@ class ApiConfig(BaseSettings):
     """Folders and URLs within which all keys may filter by path, relative to them."""
 
     allowed_hosts: tuple[str, ...] = ()
-    """Names that requests may ask for; those of this machine on the loopback device, else any."""
+    """Accepted ``Host`` names; by default this machine's on the loopback device, else any."""
 
     cors_origins: tuple[str, ...] = ()
-    """Sites whose pages may use the API, such as ``https://example.org``; none at first."""
+    """Sites whose pages may use the API, such as ``https://example.org``; none by default."""
 
     proxies: tuple[IPvAnyNetwork, ...] = (_LOOPBACK_4, _LOOPBACK_6)
     """Addresses and networks of the proxies in front: their ``X-Forwarded-For`` and
@@ -53,61 +53,61 @@ class ApiConfig(BaseSettings):
     """
 
     max_connections: int = Field(default=1000, ge=1)
-    """The most connections; beyond that, one that holds its place for nothing makes room."""
+    """The most connections; beyond that, idle ones are closed."""
 
     max_connections_per_address: int = Field(default=256, ge=1)
     """The most connections of one address, or of one IPv6 network of 64 bits."""
 
     head_s: float = Field(default=10.0, gt=0)
-    """The longest that the head of a request may take."""
+    """The longest time to receive the head of a request."""
 
     body_s: float = Field(default=20.0, gt=0)
-    """Over so many seconds the rate of a body is measured."""
+    """The time over which the rate of a body is measured."""
 
     write_s: float = Field(default=60.0, gt=0)
-    """Over so many seconds the rate is measured at which a client takes an answer."""
+    """The time over which the rate of reading an answer is measured."""
 
     min_bytes_per_s: int = Field(default=500, ge=1)
-    """The lowest rate of a body, and of an answer that the client does not take at once."""
+    """The lowest rate of sending a body, and of reading an answer."""
 
     keep_alive_s: int = Field(default=15, ge=1)
-    """How long a connection may wait for its next request."""
+    """The longest idle time between two requests of a connection."""
 
     threads: int = Field(default=32, ge=1)
-    """How many requests are worked at side by side, each in a thread; short ones share another."""
+    """The number of requests processed in parallel, a thread each; short ones share one more."""
 
     queue: int = Field(default=64, ge=0)
-    """How many more may wait; beyond that the answer is 503."""
+    """The most waiting requests; more are answered with 503."""
 
     stop_s: float = Field(default=20.0, ge=1)
-    """How long a server that is to stop may go on with the requests under way."""
+    """The longest time that a stopping server spends on current requests."""
 
     timeout_s: float = Field(default=30.0, gt=0)
-    """The longest that one request may take; then the answer is 504."""
+    """The longest time of a request; then the answer is 504."""
 
     batch_items: int = Field(default=32, ge=1)
-    """The most queries that are encoded, and the most short ones that are searched, at once."""
+    """The most queries encoded at once, and the most short ones searched at once."""
 
     batch_wait_ms: float = Field(default=2.0, ge=0)
-    """The longest that queries wait for the next one to come, and only while there is company."""
+    """The longest time that queries wait for others to join their batch, under concurrent load."""
 
     embedding_cache_bytes: int = Field(default=64 * 2**20, ge=0)
-    """How much memory the embeddings of past queries may take."""
+    """The most memory for cached query embeddings."""
 
     slo_p95_ms: float = Field(default=60.0, gt=0)
-    """What 95 of 100 searches should take at most; ``/v1/latency`` says whether they do."""
+    """The target for the 95th percentile of searches; ``/v1/latency`` says whether it is met."""
 
     slow_query_ms: float = Field(default=1000.0, gt=0)
-    """Searches that take longer are logged with all their stages."""
+    """Slower searches are logged with all their stages."""
 
     open_metrics: bool = False
-    """Show ``/metrics`` without a key also where one is needed."""
+    """Serve ``/metrics`` without a key even if one is required."""
 
     thumbnail_cache_bytes: int = Field(default=32 * 2**20, ge=0)
-    """How much memory thumbnails may take that were made before."""
+    """The most memory for cached thumbnails."""
 
     max_body_bytes: int = Field(default=48 * 2**20, ge=1)
-    """The largest body of a request that is no upload."""
+    """The largest request body, uploads excepted."""
 
     max_upload_bytes: int = Field(default=8 * 2**30, ge=1)
     """The largest upload: all files of one request together."""

@@ -1,4 +1,4 @@
-"""What endpoints ask FastAPI for."""
+"""Dependencies of endpoints."""
 
 from __future__ import annotations
 

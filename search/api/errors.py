@@ -1,4 +1,4 @@
-"""Errors as answers: a status, what is wrong, and what would have been right."""
+"""Errors as responses: a status, the problem and the remedy."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ _NOT_FIELDS = ("body", "path", "str", "FilePart")  # steps of pydantic that no r
 
 
 def status_of(error: Exception) -> int:
-    """The HTTP status of an error of the tree; 500 for what nobody foresaw."""
+    """The HTTP status of an error; 500 for unexpected ones."""
     for kind, status in _STATUS:
         if isinstance(error, kind):
             return status
@@ -75,11 +75,11 @@ def body_of(error: Exception) -> dict[str, Any]:
     if status_of(error) == 500 or not isinstance(error, AnymodalError):
         return _body("InternalError", "The server failed.", "See its log.")
     kind = type(error).__name__
-    if isinstance(error, ReadOnlyStoreError):  # it holds paths, as does what a disk refuses
+    if isinstance(error, ReadOnlyStoreError):  # its message holds paths, as a disk's does
         return _body(kind, "This store can be searched, but not written to.", "Ask who runs it.")
     if isinstance(error, DiskError):
         return _body(kind, "The server's disk takes no more.", "Who runs it finds why in its log.")
-    if status_of(error) == 503 and not isinstance(error, OverloadedError):  # it holds addresses
+    if status_of(error) == 503 and not isinstance(error, OverloadedError):  # holds addresses
         part = "vector store" if isinstance(error, StoreError) else "broker"
         return _body(kind, f"The {part} does not answer.", "Try again later.")
     if not isinstance(error, InputError):
@@ -122,7 +122,7 @@ def error_answer(error: Exception, *, joined: bool = False) -> JSONResponse:
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Turn errors into answers; what nobody foresaw is for `search.api.middleware.edge`."""
+    """Turn errors into responses; `search.api.middleware.edge` handles unexpected ones."""
     from fastapi.exceptions import RequestValidationError
     from pydantic import ValidationError
     from starlette.exceptions import HTTPException

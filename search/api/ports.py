@@ -1,4 +1,4 @@
-"""What the API needs from the rest of the system; `workers.serving.composition` gives it."""
+"""What the API needs from the rest of the system; `workers.serving.composition` provides it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from encoder.types import Item, Modality, Role
 
 
 class Decoder(Protocol):
-    """Decodes files that nobody trusts."""
+    """Decodes untrusted files."""
 
     def decode(self, modality: Modality, data: bytes, label: str) -> Item:
         """A picture, sound or film as an item to encode; ``label`` names it in errors.
@@ -37,7 +37,7 @@ class Decoder(Protocol):
         ...
 
     def charset(self, path: Path, media_type: str) -> str:
-        """By which of Python's codecs the bytes of a text file were decoded when it was ingested.
+        """The Python codec that ingest used to decode a text file.
 
         Raises:
             MediaError: it cannot be read.

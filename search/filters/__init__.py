@@ -1,4 +1,4 @@
-"""Filters: which assets a search may find. A tree, its JSON language, its meaning. Pure.
+"""Filters of assets: a tree, its JSON language and its semantics. Pure.
 
 >>> from search.filters import parse_filter
 >>> parse_filter({"field": "duration_s", "gte": 5})

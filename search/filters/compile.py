@@ -57,7 +57,7 @@ _NOTHING = 'asset_id == ""'
 
 @dataclass(frozen=True)
 class Compiled:
-    """An expression over the assets; an empty one finds all of them.
+    """An expression over the assets; an empty one matches all.
 
     ``exact``: it finds the filter's assets and no others.
     """
@@ -112,7 +112,7 @@ class _Compiler:
         return Compiled(self._json(asked), False)
 
     def _column(self, asked: Compare, negated: bool) -> Compiled:
-        """A column always has a value of its type: all is exact but a part of a text."""
+        """A column always has a value of its type: all is exact except substrings."""
         column, kind = asked.field, kind_of(asked.field)
         if asked.operator is Operator.EXISTS:
             return _ALL if asked.value is not negated else Compiled(_NOTHING, True)
@@ -198,7 +198,7 @@ def _list_symbol(operator: Operator) -> str:
 
 
 def _prefix(place: str, prefix: str, *, negated: bool = False) -> str:
-    """Texts from the prefix up to the first that is beyond all that begin with it."""
+    """Texts from the prefix up to the first one after all that begin with it."""
     after = _after(prefix)
     if negated:
         below = f"{place} < {quote(prefix)}"
@@ -242,7 +242,7 @@ def _any(expressions: Iterable[str]) -> str:
 
 
 def _tree(expressions: Sequence[str], word: str) -> str:
-    """Joined pairwise: of a chain of 1,000, Milvus 2.3.5 takes more than 30 s to make sense."""
+    """Joined pairwise: Milvus 2.3.5 takes more than 30 s to parse a chain of 1,000."""
     if len(expressions) < 2:
         return "".join(expressions)
     middle = len(expressions) // 2

@@ -1,4 +1,4 @@
-"""Folders as keys: how a path's beginning is asked of a store that cannot search in arrays. Pure.
+"""Folders as keys, to find path prefixes in a store that cannot search in arrays. Pure.
 
 An asset keeps a key for every folder around each of its locations. All assets under a folder have
 its key; whether a longer prefix holds is seen in their locations.
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 MAX_FOLDERS = 4096
 MANY_FOLDERS = "*"
-"""Instead of the keys of an asset in more than `MAX_FOLDERS` folders: it may be anywhere."""
+"""Replaces the keys of an asset in more than `MAX_FOLDERS` folders: it may be anywhere."""
 
 
 def folder_keys(uris: Sequence[str]) -> list[str]:

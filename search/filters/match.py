@@ -1,4 +1,4 @@
-"""What a filter means: whether it holds for an asset. The stores' oracle. Pure."""
+"""Semantics of filters: whether one holds for an asset. The reference for all stores. Pure."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _contains(stored: Any, wanted: Any, kind: Kind) -> bool:
 
 
 def _compare_paths(asked: Compare, locations: Sequence[str]) -> bool:
-    """Of a content in several places, one place is enough."""
+    """One location of several is enough."""
     if asked.operator is Operator.EXISTS:
         return bool(locations) is asked.value
     if asked.operator in (Operator.NE, Operator.NIN):

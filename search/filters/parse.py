@@ -85,7 +85,7 @@ class _Parser:
 
 
 def _value(data: Any, kind: Kind) -> Any:
-    """Lists as tuples, dates as seconds; whether they fit is for `Compare` to say."""
+    """Lists as tuples, dates as seconds; `Compare` checks them."""
     if isinstance(data, Sequence) and not isinstance(data, str):
         return tuple(_value(one, kind) for one in data)
     return _seconds(data) if kind is Kind.TIME else data

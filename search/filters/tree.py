@@ -31,7 +31,7 @@ _MAX_KEYS = 8
 
 
 class Operator(StrEnum):
-    """What a comparison asks."""
+    """Operators of comparisons."""
 
     EQ = "eq"
     NE = "ne"
@@ -216,7 +216,7 @@ def within(filter: Filter, folders: tuple[str, ...]) -> Filter:
 
 
 def kind_of(field: str) -> Kind:
-    """What a field holds.
+    """The kind of a field.
 
     Raises:
         InputError: there is no such field.
@@ -228,7 +228,7 @@ def kind_of(field: str) -> Kind:
 
 
 def metadata_keys(field: str) -> list[str]:
-    """The way to a value in an asset's metadata.
+    """The path to a value in an asset's metadata.
 
     >>> metadata_keys("metadata.camera.model")
     ['camera', 'model']
@@ -236,7 +236,7 @@ def metadata_keys(field: str) -> list[str]:
     ['title']
 
     Raises:
-        InputError: not a way into the metadata.
+        InputError: not a path into the metadata.
     """
     keys = field.removeprefix(METADATA).split(".")
     known = field.startswith(METADATA) or field in FIELDS

@@ -1,4 +1,4 @@
-"""Words: what a text is cut into, and an index in this process that finds them."""
+"""Words: the analysis of texts, and an in-process index."""
 
 from search.lexical.analysis import holds, terms
 from search.lexical.index import WordIndex

@@ -34,7 +34,7 @@ _PLACES_OF_MARKS = (range(0x20000), range(0xE0000, 0xE1000))
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, in their order.
+    """The words of a text, in order.
 
     >>> words("Le CAFÉ n°2, à Zürich")
     ['le', 'cafe', 'n', '2', 'a', 'zurich']
@@ -48,7 +48,7 @@ def words(text: str) -> list[str]:
 
 
 def terms(text: str) -> list[str]:
-    """What a text is found by: its words, and the beginnings of those that have other forms.
+    """The index terms of a text: its words, and the stems of inflected ones.
 
     >>> terms("Fahrkarten für 2026")
     ['fahrkarten', 'fur', '2026', 'fahrkX']
@@ -98,7 +98,7 @@ def _folded(text: str) -> str:
 
 
 def _is_plain(folded: str) -> bool:
-    """Whether words are what `re` takes for words."""
+    """Whether `re` finds the words of this text."""
     return folded.isascii() or not _special().search("".join(set(folded)))
 
 

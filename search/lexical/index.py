@@ -22,7 +22,7 @@ _HEAP_BYTES = 15_000_000
 
 
 class Text(NamedTuple):
-    """The text of a segment; ``note`` is kept beside it and comes back with what is found."""
+    """The text of a segment; ``note`` is stored with it and returned with hits."""
 
     segment_id: str
     asset_id: str
@@ -31,7 +31,7 @@ class Text(NamedTuple):
 
 
 class FoundText(NamedTuple):
-    """A segment that holds a word that was looked for, and its BM25."""
+    """A segment that holds a word of the query, and its BM25."""
 
     segment_id: str
     score: float
@@ -41,7 +41,7 @@ class FoundText(NamedTuple):
 class WordIndex:
     """Finds texts by their words. Safe to use from threads; not after a fork.
 
-    What was added or removed counts from the next `commit` on.
+    Changes become visible with the next `commit`.
 
     Args:
         in_memory: keep the index there, instead of in files that end with the object.
@@ -84,7 +84,7 @@ class WordIndex:
                 self._is_changed = True
 
     def commit(self) -> None:
-        """Have searches see what was added and removed; those that run are not held up."""
+        """Make changes visible to searches, without blocking running ones."""
         with self._lock:
             if self._is_changed:
                 self._writer.commit()
@@ -114,7 +114,7 @@ class WordIndex:
 
 
 def _document(text: Text) -> tantivy.Document | None:
-    """What is indexed; None of a text without words."""
+    """The document to index; None for a text without words."""
     import tantivy
 
     found = " ".join(terms(text.text))

@@ -1,4 +1,4 @@
-"""Looks for the words of a query beside its vectors, and from before these are known."""
+"""Look up a query's words while its vectors are still being computed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class WordSearch:
     """The words of one query.
 
     Args:
-        index: what finds words, if the store can.
+        index: the store's word index, if it has one.
         plan: of the query.
-        executor: runs what is looked for.
+        executor: runs the look-ups.
     """
 
     def __init__(self, index: LexicalIndex | None, plan: Plan, executor: Executor) -> None:
@@ -33,7 +33,7 @@ class WordSearch:
     def look(self, n: int, asset_ids: Collection[str] | None = None) -> Found | None:
         """The best ``n`` segments, of these assets if any are named; None if no words are wanted.
 
-        What was looked for ahead is taken once: whoever asks again wants what is new.
+        The early look-up is used once; later calls look up again.
         """
         ahead, self._ahead = self._ahead, None
         if ahead is not None and asset_ids is None and n == self._ahead_n:

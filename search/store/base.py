@@ -1,4 +1,4 @@
-"""What a vector store is."""
+"""The interface of vector stores."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Facts: TypeAlias = Mapping[str, Any]
 class VectorStore(Protocol):
     """Keeps segments and the commit rows of their assets, for one embedding space.
 
-    A segment may have several vectors: as many `SegmentRow`. It is found once, by the best of them.
+    A segment may have several vectors, one `SegmentRow` each. It is found once, by the best.
 
     Every write is an upsert on a deterministic key. A call that returns has been acknowledged;
     what was written is seen by the next read of the same store object, and what another wrote by
@@ -27,21 +27,21 @@ class VectorStore(Protocol):
 
     @property
     def calibration(self) -> Mapping[Modality, Calibration]:
-        """By what `search_mixed` ranks: what the model shipped as the store was made, or what was
-        measured since. What another process changed is known within two seconds."""
+        """The constants by which `search_mixed` ranks: shipped by the model when the store was
+        made, or measured since. Changes of other processes apply within two seconds."""
         ...
 
     @property
     def floors(self) -> Mapping[Modality, Floor]:
-        """Below which scores matches are weak; empty unless measured with the constants."""
+        """Matches with lower scores are weak; empty unless measured with the constants."""
         ...
 
     def stored_calibration(self) -> StoredCalibration:
-        """The calibration as it is now, and where it came from."""
+        """The current calibration, and its origin."""
         ...
 
     def recalibrate(self, constants: Mapping[Modality, Calibration], about: Facts) -> None:
-        """Rank and write by other constants from now on; `rewrite` brings all rows over to them.
+        """Rank and write by other constants from now on; `rewrite` converts the rows.
 
         Searches stay exact until then, but are slower.
 
@@ -52,7 +52,7 @@ class VectorStore(Protocol):
         ...
 
     def rewrite(self, progress: Callable[[int, int], object]) -> int:
-        """Bring all rows over to the constants of `recalibrate`, without encoding anything.
+        """Convert all rows to the constants of `recalibrate`, without encoding anything.
 
         May be called again after an error, or in another process after a kill; does nothing if
         nothing is left. Writes and searches may go on meanwhile.
@@ -66,7 +66,7 @@ class VectorStore(Protocol):
         ...
 
     def sizes(self) -> Mapping[Modality, int]:
-        """How many segments there are of each modality that has any. Cheap."""
+        """The number of segments of each modality that has any. Cheap."""
         ...
 
     def sample(self, modality: Modality, limit: int) -> Embeddings:
@@ -75,11 +75,11 @@ class VectorStore(Protocol):
 
     @property
     def read_only(self) -> bool:
-        """Whether this process may search it and not write to it; writes are `DiskError`."""
+        """Whether this process may search but not write; writes raise `DiskError`."""
         ...
 
     def check_writable(self) -> None:
-        """Return unless it is known beforehand that a write would fail.
+        """Raise if a write is known to fail.
 
         Raises:
             DiskError: the disk is full, read-only, or may not be written to.
@@ -95,7 +95,7 @@ class VectorStore(Protocol):
         ...
 
     def catch_up(self) -> None:
-        """Have the next reads of this object see all that anyone has written until now.
+        """Make everything written so far, by anyone, visible to the next reads of this object.
 
         On a server the first of them waits for its next time tick, up to 200 ms.
         """
@@ -118,7 +118,7 @@ class VectorStore(Protocol):
             limit: the most segments for each query.
             by: what makes the rows of segments with several comparable; where each has one, the
                 order is that of the cosines, whatever it is.
-            asset_ids: only segments of these assets; all that there are, up to the limit.
+            asset_ids: only segments of these assets; all of them, up to the limit.
         """
         ...
 
@@ -138,7 +138,7 @@ class VectorStore(Protocol):
             modalities: the kinds of segment.
             limit: the most segments.
             shift: ranks by ``(cosine - shift * mu) / c``, with the constants of `calibration`.
-            asset_ids: only segments of these assets; all that there are, up to the limit.
+            asset_ids: only segments of these assets; all of them, up to the limit.
         """
         ...
 
@@ -171,7 +171,7 @@ class VectorStore(Protocol):
         ...
 
     def count(self, filter: Filter | None = None) -> int:
-        """How many assets there are; with a filter, how many it finds at most. Cheap."""
+        """The number of assets; with a filter, an upper bound of its matches. Cheap."""
         ...
 
     def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
@@ -201,7 +201,7 @@ class VectorStore(Protocol):
 
 @runtime_checkable
 class LexicalIndex(Protocol):
-    """A store that also finds words."""
+    """A store that can also search words."""
 
     def lexical(
         self, text: str, limit: int, *, asset_ids: Collection[str] | None = None

@@ -1,4 +1,4 @@
-"""Vectors by whose inner products one search ranks all modalities. Pure.
+"""Vectors whose inner products rank all modalities in one search. Pure.
 
 A mixed list compares ``(cos(q, v) - shift * mu) / c``, with the constants of the target's modality
 (`encoder.space.Calibration`). That is the inner product of ``[q, shift]`` and ``[v / c, -mu / c]``:
@@ -59,7 +59,7 @@ def constants_of(constants: Constants, modality: Modality, row: int = 0) -> Cali
 
 @dataclass(frozen=True)
 class StoredCalibration:
-    """What a store says of its calibration.
+    """The calibration of a store.
 
     Args:
         constants: by them it ranks, and new rows are written.
@@ -88,7 +88,7 @@ class StoredCalibration:
         }
 
     def changed(self, constants: Constants, about: Mapping[str, Any]) -> StoredCalibration:
-        """The same store once it is to have other constants."""
+        """The same store after a change of constants."""
         others = {**self.by_number}
         others.pop(number_of(constants), None)
         return StoredCalibration(constants, tuple(others.values()), about)

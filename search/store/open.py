@@ -74,7 +74,7 @@ def open_store(
 
 
 def stored_spaces(uri: str | None, prefix: str = "anymodal") -> list[str]:
-    """The fingerprints of the spaces of which a store holds embeddings; of none if there is none.
+    """The fingerprints of the spaces whose embeddings a store holds; empty without a store.
 
     Raises:
         StoreUnavailableError: the server does not answer.
@@ -98,7 +98,7 @@ def stored_spaces(uri: str | None, prefix: str = "anymodal") -> list[str]:
 
 
 def check_store(folder: Path) -> None:
-    """Return if a folder holds a store, which takes no time.
+    """Raise unless a folder holds a store. Fast.
 
     Raises:
         StoreMissingError: it does not.
@@ -124,7 +124,7 @@ def store_target(uri: str | None) -> Path | str:
 
 
 def store_name(uri: str | None) -> str:
-    """What a store is, however it was spelled: a folder's real path, or a server's database.
+    """The canonical name of a store: a folder's real path, or a server's database.
 
     >>> store_name("http://me:secret@Host:19530"), store_name("https://host/films")
     ('http://host:19530/default', 'https://host:443/films')

@@ -39,7 +39,7 @@ def unpacked(index: int) -> tuple[int, int]:
 
 
 def partition_of(modality: str, row: int) -> str:
-    """Where the rows of this number lie.
+    """The partition of the rows of this number.
 
     >>> partition_of("image", 0), partition_of("image", 1)
     ('image', 'ROW1_image')

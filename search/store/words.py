@@ -1,4 +1,4 @@
-"""Finds words in what a store holds."""
+"""Search the words of a store's texts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from search.store.schema import WORDS, Collection, scored_from_dict
 from search.types import ScoredSegment, SegmentRow
 
 MAX_FOUND = 1000
-"""The most segments that one look for words finds."""
+"""The most segments that one word search returns."""
 
 
 class Words(Protocol):

@@ -1,1 +1,1 @@
-"""What the API keeps of those who may ask."""
+"""Keys, sessions, and access to paths."""

@@ -1,4 +1,4 @@
-"""Who asks, and whether they may."""
+"""Authentication and authorisation of requests."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from search.api.config import ApiConfig
 from search.api.requests.refusal import ForbiddenError, RateLimitError, UnauthorizedError
 
 COOKIE = "anymodal_session"
-"""Set by ``POST /v1/session``; opens what is only looked at (GET), where a page's pictures and
-players cannot send a header."""
+"""Set by ``POST /v1/session``; valid for GET only, since a page's pictures and players cannot send
+a header."""
 
 _BURST_S = 10.0
 
 
 @dataclass
 class Bucket:
-    """A token bucket: so many requests a minute, and as many at once as come in ten seconds."""
+    """A token bucket: a rate per minute, and bursts of ten seconds' worth."""
 
     per_minute: int
     clock: Callable[[], float] = monotonic
@@ -56,7 +56,7 @@ class Access:
     Args:
         keys: the keys that are known.
         required: whether requests without a key are refused.
-        own: whether all who ask without a key do so on their own machine, whose paths they know.
+        own: whether requests without a key come from this machine's user, who knows its paths.
     """
 
     def __init__(self, keys: KeyRing, *, required: bool, own: bool = False) -> None:
@@ -67,10 +67,9 @@ class Access:
         self._lock = Lock()
 
     def check(self, token: str | None, scope: str) -> frozenset[str]:
-        """The scopes of who asks.
+        """The scopes of a request's sender.
 
-        Where no key is required, one that is not known is no key: many clients cannot be made to
-        send none.
+        Where no key is required, unknown keys are ignored: many clients always send one.
 
         Raises:
             UnauthorizedError: no key, or none that is known.
@@ -81,7 +80,7 @@ class Access:
         return self._without_key(token, scope) if key is None else self._allowed(key, scope)
 
     def check_session(self, key_id: str, scope: str) -> frozenset[str]:
-        """The scopes of who asks in the session of a key.
+        """The scopes of a session's key.
 
         Raises:
             UnauthorizedError: the key was revoked.
@@ -94,7 +93,7 @@ class Access:
         return self._allowed(key, scope)
 
     def key_of(self, token: str) -> ApiKey | None:
-        """The key of a token, unless it is wrong or was revoked."""
+        """The key of a token; None if it is wrong or revoked."""
         return self._keys.find(token)
 
     def _allowed(self, key: ApiKey, scope: str) -> frozenset[str]:
@@ -124,7 +123,7 @@ class Access:
 
 
 def access_for(config: ApiConfig, keys: KeyRing) -> Access:
-    """Keys are needed where others than this machine can ask, and wherever that is wanted.
+    """Whether keys are required: wherever other machines can connect, or if configured.
 
     Raises:
         InputError: keys are needed and there are none.
@@ -136,7 +135,7 @@ def access_for(config: ApiConfig, keys: KeyRing) -> Access:
             got=f"{config.host}, where others can ask, and no key",
             wanted="a key (`anymodal keys create NAME`), or --allow-no-key if all may ask",
         )
-    # A name that is served beside this machine's own means a proxy, behind which others ask.
+    # A host name besides this machine's own means a proxy in front, with remote clients.
     own = is_loopback(config.host) and not config.allowed_hosts
     return Access(keys, required=required, own=own)
 
@@ -157,7 +156,7 @@ _bearer = HTTPBearer(auto_error=False, description="A key made by `anymodal keys
 
 
 class Needs:
-    """A dependency: who asks must have this scope."""
+    """A dependency: the sender must have this scope."""
 
     def __init__(self, scope: str) -> None:
         self.scope = scope
@@ -167,7 +166,7 @@ class Needs:
         request: Request,
         sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
     ) -> None:
-        """Notes the scopes of who asks in ``request.state.scopes``."""
+        """Stores the sender's scopes in ``request.state.scopes``."""
         access: Access = request.app.state.services.access
         sessions: Sessions = request.app.state.services.sessions
         key_id = None

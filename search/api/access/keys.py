@@ -1,4 +1,4 @@
-"""API keys: made once, shown once, kept as hashes in a file."""
+"""API keys: shown once when created, stored as hashes in a file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from encoder.errors import InputError
 from search.api.access.private_file import PrivateFile
 
 SCOPES = ("read", "write", "admin")
-"""read: search and look; write: upload and delete; admin: all, and paths of the server."""
+"""read: search and view; write: upload and delete; admin: everything, and paths of the server."""
 
 _PREFIX = "am"
 
@@ -36,7 +36,7 @@ class ApiKey:
     revoked: float | None = None
 
     def allows(self, scope: str) -> bool:
-        """Whether it may do what needs this scope."""
+        """Whether it includes this scope."""
         return scope in self.scopes or "admin" in self.scopes
 
 
@@ -55,7 +55,7 @@ class KeyRing:
         self._stamp: tuple[int, int] | None = None
 
     def create(self, name: str, scopes: Sequence[str], per_minute: int) -> tuple[ApiKey, str]:
-        """A new key, and the token that a client sends; only here is it ever seen.
+        """Create a key; return it and the token for the client, which is not stored.
 
         Raises:
             InputError: a scope that is not known.
@@ -70,10 +70,10 @@ class KeyRing:
         return key, f"{_PREFIX}_{key_id}_{secret}"
 
     def revoke(self, key_id: str) -> ApiKey:
-        """Let a key open nothing any more, from its next request on.
+        """Revoke a key, from its next request on.
 
         Raises:
-            InputError: there is no such key.
+            InputError: no such key.
         """
         with self._written() as keys:
             if key_id not in keys:
@@ -82,13 +82,13 @@ class KeyRing:
             return keys[key_id]
 
     def all(self) -> list[ApiKey]:
-        """All keys, also those that were revoked."""
+        """All keys, revoked ones included."""
         with self._lock:
             self._refresh()
             return list(self._keys.values())
 
     def find(self, token: str) -> ApiKey | None:
-        """The key of a token, unless it is wrong or was revoked; compared in constant time."""
+        """The key of a token; None if it is wrong or revoked. Compares in constant time."""
         prefix, _, rest = token.partition("_")
         key_id, _, secret = rest.partition("_")
         with self._lock:

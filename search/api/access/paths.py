@@ -1,4 +1,4 @@
-"""Who may filter by the paths of this server."""
+"""Restrict filters by the paths of this server."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from search.api.requests.refusal import ForbiddenError
 from search.filters import Filter, asks_for_paths, parse_filter, within
 
 PATHS = "paths"
-"""A scope of those who ask on their own machine without a key; no key has it."""
+"""The scope of this machine's user without a key; no key has it."""
 
 
 def filter_for(data: Any, scopes: Collection[str], public_roots: tuple[str, ...]) -> Filter:
-    """The filter that a request asks for, as its sender may use it.
+    """A request's filter, restricted to what its sender may see.
 
     A filter answers yes or no, so that who may compare with a path can spell it out. Those without
     the right compare with paths within the public roots, and learn nothing of the roots' own.
@@ -21,7 +21,7 @@ def filter_for(data: Any, scopes: Collection[str], public_roots: tuple[str, ...]
     Args:
         data: the filter as plain JSON values.
         scopes: of the sender.
-        public_roots: folders whose inner paths all may know.
+        public_roots: folders whose inner paths are public.
 
     Raises:
         InputError: not a filter.

@@ -16,7 +16,7 @@ from encoder.system.private import private_folder, private_opener
 
 
 class PrivateFile:
-    """A mapping in a file: one process at a time changes it, and it is written whole or not at all.
+    """Records in a file, changed by one process at a time and written atomically.
 
     Args:
         path: made with the first change.
@@ -26,7 +26,7 @@ class PrivateFile:
         self.path = path
 
     def stamp(self) -> tuple[int, int] | None:
-        """Another value after each change; None if there is no file."""
+        """A stamp that differs after each change; None if there is no file."""
         try:
             facts = self.path.stat()
         except FileNotFoundError:
@@ -34,7 +34,7 @@ class PrivateFile:
         return facts.st_mtime_ns, facts.st_ino
 
     def read(self) -> Any:
-        """What is in it; an empty list if there is no file.
+        """Its content; an empty list if there is no file.
 
         Raises:
             InputError: it is not JSON.
@@ -50,7 +50,7 @@ class PrivateFile:
 
     @contextmanager
     def changing(self) -> Iterator[list[dict[str, Any]]]:
-        """Its records, to be changed in place; they are written at the end, but not on an error."""
+        """Its records, to change in place; written at the end of the block, unless it raises."""
         private_folder(self.path.parent)
         with FileLock(self.path.with_suffix(".lock"), mode=0o600):
             records: list[dict[str, Any]] = self.read()

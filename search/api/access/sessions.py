@@ -15,13 +15,13 @@ _MOST_PER_KEY = 100
 
 
 class Sessions:
-    """What `POST /v1/session` opens. Safe to use from threads, and by several processes.
+    """The sessions of `POST /v1/session`. Safe to use from threads, and by several processes.
 
-    A token says nothing: what it opens is looked up, so that it ends at once when it is closed,
-    when its time is over, or when its key is revoked.
+    A token is random and looked up on each use, so that it ends at once when it is closed, expires,
+    or its key is revoked.
 
     Args:
-        path: where they are kept, for all processes of a service.
+        path: the file, shared by all processes of a service.
         lasts_s: how long a session lasts.
         clock: seconds since 1970.
     """
@@ -34,7 +34,7 @@ class Sessions:
         self._known: dict[str, tuple[str, float]] = {}
 
     def open(self, key_id: str, instead_of: str = "") -> str:
-        """A new token for a key, in place of another one if that is given.
+        """Create a token for a key; it replaces ``instead_of``, if given.
 
         Beyond a hundred sessions of one key the oldest is closed.
         """
@@ -49,14 +49,14 @@ class Sessions:
         return token
 
     def close(self, token: str) -> None:
-        """Let a token open nothing any more; it is no error if it does not now."""
+        """Close a token; an unknown one is no error."""
         if self.key_id(token) is None:
             return
         with self._file.changing() as records:
             records[:] = [r for r in records if r["digest"] != _digest(token)]
 
     def key_id(self, token: str) -> str | None:
-        """The key for which a token was made, or None if it opens nothing.
+        """The key of a token; None if it is not valid.
 
         Looked up by its hash, so that the time taken reveals nothing of the token.
         """

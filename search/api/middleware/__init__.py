@@ -1,1 +1,1 @@
-"""What holds for every request: limits, threads, metrics, logs."""
+"""Applied to every request: limits, threads, metrics, logs."""

@@ -1,4 +1,4 @@
-"""Work that blocks, done in threads: bounded in number, in waiting and in time."""
+"""Run blocking work in threads, bounded in number, queue and time."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Turn:
 
 
 class Workbench:
-    """Runs blocking work for the event loop, which is never blocked itself.
+    """Runs blocking work without blocking the event loop.
 
     Args:
-        threads: how much is worked at side by side.
-        queue: how much more may wait.
+        threads: the number of threads.
+        queue: the most waiting work.
         timeout_s: the longest that the caller waits, in the queue and at work.
         short: runs short requests; closed together with this.
     """
@@ -55,10 +55,10 @@ class Workbench:
         Args:
             work: called with its turn; it should `check` the turn's deadline.
             gone: returns once nobody waits for the result any more; then the work is cancelled.
-            is_short: whether it is one for the executor of short requests.
+            is_short: whether to use the executor of short requests.
 
         Raises:
-            OverloadedError: too much waits already.
+            OverloadedError: the queue is full.
             TimeLimitError: it was not done in time.
             CancelledError: nobody waits any more.
         """
@@ -90,11 +90,11 @@ class Workbench:
                 watch.cancel()
 
     def taken(self) -> int:
-        """How much is at work or waiting."""
+        """The amount of running and waiting work."""
         return self._n_taken
 
     def close(self) -> None:
-        """End the threads; what waits is dropped, what runs is waited for."""
+        """End the threads; waiting work is dropped, running work completed."""
         self._short.shutdown(cancel_futures=True)
         self._pool.shutdown(cancel_futures=True)
 

@@ -1,4 +1,4 @@
-"""What holds for every request and every answer, whatever the endpoint."""
+"""Applied to every request and response, whatever the endpoint."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Edge:
             self._answered(scope, answer.outcome, perf_counter() - began)
 
     def _answered(self, scope: Scope, status: int, seconds: float) -> None:
-        """By the endpoint's name: what was asked for is private."""
+        """Count by the endpoint's name: the path is private."""
         endpoint = _endpoint(scope)
         self._metrics.answered(endpoint, status, seconds)
         logger.info("%s %s %d in %.1f ms", scope["method"], endpoint, status, seconds * 1000)
@@ -121,7 +121,7 @@ class Edge:
 
 
 class _Answer:
-    """An answer on its way, and what became of it."""
+    """A response being sent, and its outcome."""
 
     def __init__(self, send: Send, request_id: str, state: MutableMapping[str, Any]) -> None:
         self._send, self._request_id, self._state = send, request_id, state
@@ -153,14 +153,14 @@ class _Answer:
 
 
 def _has_left(error: Exception) -> bool:
-    """Whether an error says no more than that the client has left."""
+    """Whether an error only means that the client has left."""
     if isinstance(error, ExceptionGroup):
         return all(map(_has_left, error.exceptions))
     return isinstance(error, ClientDisconnect)
 
 
 async def _fail(error: Exception, answer: _Answer, scope: Scope, receive: Receive) -> None:
-    """Answer with an error, if nothing was answered yet."""
+    """Respond with an error, if no response was started."""
     if answer.started:
         answer.status = 500
         raise error
@@ -171,7 +171,7 @@ async def _fail(error: Exception, answer: _Answer, scope: Scope, receive: Receiv
 
 
 def _endpoint(scope: Scope) -> str:
-    """The endpoint's name; paths hold ids, of which there is no end."""
+    """The endpoint's name; paths hold ids, which are unbounded."""
     return getattr(scope.get("route"), "operation_id", None) or "other"
 
 

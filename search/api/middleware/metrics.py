@@ -1,4 +1,4 @@
-"""What Prometheus learns of the API; names and bounds as those of the workers."""
+"""Prometheus metrics of the API; names and bounds as for the workers."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What OpenAI's clients ask for: embeddings and the list of models."""
+"""The endpoints of OpenAI's clients: embeddings and the list of models."""

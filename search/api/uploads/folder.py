@@ -1,4 +1,4 @@
-"""Files that came over the network, by the hash of their content, with what was said of them.
+"""Uploaded files by the hash of their content, with their tags and metadata.
 
 A file lies at ``<root>/<store>/<two digits>/<asset id>/<name>``, beside it a note of its tags and
 metadata for whoever ingests it. The id is that of the asset, known before it is ingested. Earlier
@@ -59,7 +59,7 @@ class UploadFolder:
             return Upload(self, incoming / uuid.uuid4().hex, safe_name(name))
 
     def make(self) -> None:
-        """Make the folder, and say in it whose it is."""
+        """Create the folder, with a note of its store."""
         private_folder(self.folder)
         if self._store:
             with open(self.folder / _OWNER, "w", opener=private_opener) as file:
@@ -114,7 +114,7 @@ class UploadFolder:
                 yield home.name, path
 
     def sweep(self) -> None:
-        """Remove what came in part and was then left lying, more than a day ago."""
+        """Remove partial uploads older than a day."""
         for partial in self.folder.glob("incoming/*"):
             if partial.stat().st_mtime < time.time() - _STALE_S:
                 partial.unlink(missing_ok=True)
@@ -172,7 +172,7 @@ def _link(source: Path, target: Path) -> None:
 
 
 class Upload:
-    """A file on its way to the disk; hashed as it comes, never held in memory."""
+    """A file being written; hashed as it arrives, never held in memory."""
 
     def __init__(self, uploads: UploadFolder, partial: Path, name: str) -> None:
         from blake3 import blake3
@@ -212,7 +212,7 @@ class Upload:
         return self._partial.replace(home / self.name)
 
     def drop(self) -> None:
-        """Give up a file that did not come whole; does nothing to one that is kept."""
+        """Discard an incomplete file; does nothing to a kept one."""
         with suppress(OSError):  # what it could not write before, it cannot now
             self._file.close()
         self._partial.unlink(missing_ok=True)

@@ -1,1 +1,1 @@
-"""Connections: how many are held, how slow they may be, and what the files' limit allows."""
+"""Connections: their number, their pace, and the limit of open files."""

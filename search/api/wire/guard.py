@@ -1,4 +1,4 @@
-"""Which connections are held: capped in all and by address, and none for ever."""
+"""Limit connections in all and by address, and end slow ones."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Held(Protocol):
         """What it waits for."""
 
     def slow(self, now_s: float) -> AnymodalError | None:
-        """What to say to the client if it takes too long."""
+        """The error for a client that is too slow."""
 
     def cut(self, error: AnymodalError | None) -> None:
         """End it, and answer with the reason if that is still possible."""
@@ -79,7 +79,7 @@ class Guard:
         self._spoke_s = -_SPEECHLESS_S
 
     def admit(self, new: Held) -> AnymodalError | None:
-        """Hold a connection, if need be in the place of another; else why it is refused."""
+        """Admit a connection, if need be in place of another; return why if it is refused."""
         own = self._by_address.get(counted_as(new.host), {})
         if len(own) >= self._most_per_address and not self._is_proxy(new.host):
             if not self._make_room(own, "address"):
@@ -101,7 +101,7 @@ class Guard:
         return None
 
     def began(self, one: Held) -> None:
-        """A request of it begins: it is the last that has to make room."""
+        """A request begins, so that this connection is the last to make room."""
         if one in self._held:
             for order in (self._held, self._by_address[counted_as(one.host)]):
                 order[one] = order.pop(one)
@@ -118,7 +118,7 @@ class Guard:
         self._changed(-1, reason)
 
     def _make_room(self, among: Iterable[Held], reason: str) -> bool:
-        """End one that holds its place for nothing."""
+        """End an idle one."""
         found = _idlest(among)
         if found is None:
             return False

@@ -1,4 +1,4 @@
-"""Whether a connection gets on. Pure.
+"""Whether a connection makes progress. Pure.
 
 Only what the client owes is timed. While the server has the turn, as in a long search or between
 two events of a job, a connection may be silent.
@@ -24,7 +24,7 @@ class Phase(Enum):
 
 @dataclass(frozen=True)
 class Limits:
-    """What a client may take. Heads have a time, long things a rate, as Apache's mod_reqtimeout.
+    """How slow a client may be: a time for heads, a rate for bodies, as in Apache's mod_reqtimeout.
 
     Args:
         head_s: the longest that a request's head may take.
@@ -40,7 +40,7 @@ class Limits:
 
 
 class Pace:
-    """Follows one connection, by looking at it now and then."""
+    """Follows one connection by samples."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -49,7 +49,7 @@ class Pace:
         self._n_bytes = 0
 
     def is_too_slow(self, phase: Phase, turn: Hashable, n_bytes: int, now_s: float) -> bool:
-        """Look at it once more.
+        """Take a sample.
 
         Args:
             phase: what it waits for now.

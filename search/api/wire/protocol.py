@@ -1,4 +1,4 @@
-"""HTTP/1.1 as uvicorn speaks it, under the eyes of a `Guard`."""
+"""uvicorn's HTTP/1.1 with a `Guard`."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class GuardedProtocol(HttpToolsProtocol):
         return Phase.BODY if cycle.more_body and not comes else Phase.WORK
 
     def slow(self, now_s: float) -> AnymodalError | None:
-        """What to say to the client if it takes too long."""
+        """The error for a client that is too slow."""
         phase = self.phase()
         turn = (self._n_messages, self._n_resumed)
         n_bytes = self._n_in if phase is Phase.BODY else -self.transport.get_write_buffer_size()

@@ -1,5 +1,4 @@
-"""One partition for each modality and row: a search walks only its own, which on Lite is all its
-time."""
+"""One partition for each modality and row; a search scans only its own, all of its cost on Lite."""
 
 from __future__ import annotations
 
@@ -11,7 +10,7 @@ from search.store.milvus.link import MilvusLink
 from search.store.several import is_of_first_rows, partition_of
 
 _LOOK_AGAIN_S = 1.0
-_DEFAULT = "_default"  # Milvus's own, in which nothing is written
+_DEFAULT = "_default"  # Milvus's default, which stays empty
 
 
 class Partitions:
@@ -31,7 +30,7 @@ class Partitions:
     def has(self, name: str, *, look: bool) -> bool:
         """Whether a partition exists; another process may have made it.
 
-        Without ``look``, for a second it may not be noticed: to ask costs as much as a search.
+        Without ``look`` it may go unnoticed for a second: asking costs as much as a search.
         """
         if name not in self._known and (look or time.monotonic() >= self._look_at_s):
             self._known.update(self._link.call("list_partitions", self._collection))
@@ -54,7 +53,7 @@ class Partitions:
         return sorted(filter(is_of_first_rows, self._known - {_DEFAULT}))
 
     def forget(self) -> None:
-        """Look at the next question, since others may have written."""
+        """Look again at the next call, since others may have written."""
         self._look_at_s = 0.0
 
     def ensure(self, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Rows of Milvus's collections, in calls of a size that it takes."""
+"""Rows of Milvus's collections, in calls of a size that Milvus accepts."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class MilvusRows:
     ) -> list[dict[str, Any]]:
         """The rows whose ``field`` has one of these values, with the fields that are wanted.
 
-        What several threads look up at the same time is one call.
+        Concurrent look-ups share one call.
         """
         fields = tuple(dict.fromkeys([field, *(wanted or kind.scalars)]))
         unique = list(dict.fromkeys(values))
@@ -129,8 +129,8 @@ class MilvusRows:
     ) -> Iterator[dict[str, Any]]:
         """All rows for which an expression holds, in the order of their keys.
 
-        By one call, if they fit: pages take three calls before the first row, and Milvus 2.3 has
-        them wait for its next time tick. ``limit`` says how many will be taken, if that is known.
+        In one call, if they fit: pages take three calls before the first row, and in Milvus 2.3
+        wait for its next time tick. ``limit`` is the number that will be read, if known.
         """
         if limit is None or limit > _ROWS_PER_PAGE:
             rows: list[dict[str, Any]] = self._link.call(

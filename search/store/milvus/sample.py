@@ -1,4 +1,4 @@
-"""How many segments there are of each kind, and some of their vectors, evenly over a collection."""
+"""Count the segments of each kind, and sample their vectors evenly over a collection."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from search.store.several import FIRST_ROWS, by_segment
 
 
 class MilvusSample:
-    """Looks at the segments as a whole.
+    """Counts and samples segments.
 
     Args:
         link: the connection.
@@ -31,7 +31,7 @@ class MilvusSample:
         self._partitions = partitions
 
     def sizes(self) -> dict[Modality, int]:
-        """How many segments there are of each modality that has any."""
+        """The number of segments of each modality that has any."""
         counts = {Modality(name): self._size(name) for name in self._partitions.modalities()}
         return {modality: n for modality, n in counts.items() if n}
 
@@ -44,7 +44,7 @@ class MilvusSample:
     def vectors(self, modality: Modality, limit: int) -> Embeddings:
         """Unit rows [n, n_rows, embed_dim] of at most ``limit`` segments, evenly over the store.
 
-        Keys are hashes, so that those below a limit are drawn at random, and the same each time.
+        Keys are hashes, so those below a limit are a random sample, and the same each time.
         """
         embed_dim = int(self._segments.fields[-1].params["dim"]) - 1
         key = self._segments.key

@@ -1,4 +1,4 @@
-"""Nearest segments: one search, or one for each set of constants while rows are rewritten."""
+"""Find the nearest segments: one search, or one per set of constants while rows are rewritten."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class _Asked:
 
 
 class _UnknownConstantsError(Exception):
-    """A row was found that was written with constants nobody has heard of yet."""
+    """A row was written with constants that this process does not know yet."""
 
 
 class MilvusSearch:
@@ -156,7 +156,7 @@ class MilvusSearch:
     def _of_part(
         self, asked: _Asked, state: StoredCalibration, known: bool
     ) -> list[list[ScoredSegment]]:
-        """Former constants first: what is rewritten meanwhile is found twice, and not never."""
+        """Former constants first: rows rewritten meanwhile are found twice rather than never."""
         by_number = state.by_number
         if len(by_number) == 1:
             answers = self._found(asked)
@@ -228,7 +228,7 @@ class MilvusSearch:
         return found
 
     def _rank(self, row: _Row) -> tuple[float, str]:
-        """Equal products in the order of the ids, whatever the index did."""
+        """Order equal products by id, whatever the index did."""
         return -row.product, row.fields[self._segments.key]
 
 

@@ -1,4 +1,4 @@
-"""Makes the collections of a space, or finds them and checks that they fit."""
+"""Create the collections of a space, or check that existing ones fit."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _create(link: MilvusLink, name: str, kind: Collection, facts: dict[str, str]
             consistency_level="Strong",
         )
     except StoreError:
-        # Two processes may open a new store at once; the other one was first.
+        # Two processes may open a new store at once; the other was first.
         if not link.call("has_collection", name):
             raise
 
@@ -140,7 +140,7 @@ def _index(link: MilvusLink, name: str, kind: Collection) -> None:
             # Not waiting: pymilvus would sleep for half a second per index; loading waits anyway.
             link.call("create_index", name, params, sync=False)
         except StoreError:
-            # Another process may open the new store too, and was first.
+            # Another process opened the new store first.
             if field not in link.call("list_indexes", name):
                 raise
 

@@ -44,9 +44,9 @@ from search.store.words import MilvusWords, Words
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
 _SCALARS_BYTES = 2048
-"""Of a row, besides its embedding: as much as is usual."""
+"""The usual size of a row without its embedding."""
 _COPIES = 4
-"""Of a row on Lite's disk: in its log, as data, in an index and in what it merges."""
+"""The size of a row on Lite's disk: in its log, as data, in an index and during merges."""
 
 
 class MilvusStore:
@@ -239,7 +239,7 @@ class MilvusStore:
     ) -> list[list[ScoredSegment]]:
         """The nearest segments of one modality for each query, best first; ties by id.
 
-        What several threads search at the same time among all assets is one call.
+        Concurrent searches over all assets share one call.
         """
         rows = checked_queries(queries, self._embed_dim)
         return self._search.of_kind(rows, modality, limit, by, asset_ids)
