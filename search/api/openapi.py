@@ -1,4 +1,4 @@
-"""The description of the API: FastAPI's, what it cannot know, and bodies that endpoints read."""
+"""The OpenAPI description: FastAPI's, completed with keys and with bodies that endpoints parse."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _operations(app: FastAPI, schema: dict[str, Any]) -> Iterator[tuple[APIRoute
 
 
 def _secure(route: APIRoute, operation: dict[str, Any], services: Services) -> None:
-    """Say which key an endpoint of this server needs, or takes where none is needed."""
+    """Declare the key that an endpoint of this server needs or accepts."""
     operation.pop("security", None)
     scope = scope_of(route, services.config)
     if scope is None:

@@ -14,7 +14,7 @@ Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS)]
 
 
 class Strict(BaseModel):
-    """A request: what is not known is refused, so that a typing error is not overlooked.
+    """A request. Unknown fields are refused, so that typing errors are noticed.
 
     So is a number for a truth value and the like: it is another type in the description too.
     """
@@ -38,7 +38,7 @@ class TermIn(Strict):
     image: Media | None = Field(None, description="Base64, a data: URI, or {file: part name}.")
     audio: Media | None = None
     video: Media | None = None
-    asset_id: str | None = Field(None, description="What is stored: more like this.")
+    asset_id: str | None = Field(None, description="A stored asset: more like this.")
     weight: float = Field(1.0, ge=-10, le=10, description="Not 0; negative pushes away.")
 
     @model_validator(mode="after")
@@ -52,7 +52,7 @@ class TermIn(Strict):
 
     @property
     def kind(self) -> str:
-        """What it is; ``asset`` for one that is stored."""
+        """Its modality; ``asset`` for a stored one."""
         return next(k for k in _KINDS if getattr(self, k) is not None).removesuffix("_id")
 
 
@@ -62,14 +62,14 @@ def _as_terms(query: object) -> object:
 
 
 class SearchRequest(Strict):
-    """What to find, and how."""
+    """A search."""
 
     query: Annotated[
         list[TermIn],
         Field(min_length=1, max_length=MAX_TERMS),
         BeforeValidator(_as_terms, json_schema_input_type=Text | list[TermIn]),
     ]
-    modalities: list[str] = Field([], max_length=16, description="Kinds wanted; empty: all.")
+    modalities: list[str] = Field([], max_length=16, description="Kinds to return; empty: all.")
     limit: int = Field(10, ge=1, le=1000)
     filter: dict[str, Any] | None = None
     quotas: dict[str, Annotated[int, Field(ge=1, le=1000)]] = {}
@@ -97,27 +97,29 @@ class MomentOut(BaseModel):
     char_start: int | None = None
     char_end: int | None = None
     snippet: str = ""
-    confidence: float = Field(1.0, description="How sure words that were heard are, 0 to 1.")
-    language: str = Field("", description="In which words that were heard are said: en, de, zh.")
+    confidence: float = Field(1.0, description="Confidence of a transcript, 0 to 1.")
+    language: str = Field("", description="Language of a transcript: en, de, zh.")
     boxes: list[list[float]] = Field(
         [],
-        description="Where the lines of text stand that were read in a picture: x and y of four "
-        "corners each, in parts of its width and height.",
+        description="The lines of text read in a picture: x and y of four corners each, as "
+        "fractions of its width and height.",
     )
-    matches: list[tuple[int, int]] = Field([], description="Where in the snippet words match.")
+    matches: list[tuple[int, int]] = Field(
+        [], description="Ranges of matching words in the snippet."
+    )
 
 
 class HitOut(MomentOut):
-    """What was found. Scores compare across modalities; the best come first."""
+    """A hit. Scores compare across modalities; best first."""
 
     asset_id: str
     name: str = Field(description="The file's name.")
-    uri: str | None = Field(None, description="Where it lies; only for keys with scope admin.")
+    uri: str | None = Field(None, description="Its location; only for keys with scope admin.")
     media_type: str
     title: str
     duration_s: float | None = None
     tags: list[str] = []
-    weak: bool = Field(False, description="Chance finds such a match for a query without meaning.")
+    weak: bool = Field(False, description="A query without meaning has matches this good.")
     metadata: dict[str, Any] = {}
     moments: list[MomentOut] = []
     explanation: dict[str, Any] | None = None
@@ -135,24 +137,24 @@ class SearchAnswer(BaseModel):
 
 
 class Fault(BaseModel):
-    """What is wrong, and what to do."""
+    """The problem and its remedy."""
 
     type: str
     message: str
     remedy: str
     field: str | None = None
-    code: str = Field(description="The type in words that OpenAI's clients read.")
+    code: str = Field(description="The type in OpenAI's terms.")
     param: str | None = Field(None, description="The same as `field`, for OpenAI's clients.")
 
 
 class ErrorAnswer(BaseModel):
-    """Every answer that is not 2xx."""
+    """Any response other than 2xx."""
 
     error: Fault
 
 
 class AssetOut(BaseModel):
-    """A file that is stored."""
+    """A stored file."""
 
     asset_id: str
     name: str
@@ -169,7 +171,7 @@ class AssetOut(BaseModel):
 
 
 class SloOut(BaseModel):
-    """Whether searches are as fast as they should be."""
+    """Whether searches meet their latency target."""
 
     p95_ms: float
     window: str
@@ -204,7 +206,7 @@ class RefusedOut(BaseModel):
 
 
 class JobOut(BaseModel):
-    """How an ingest stands."""
+    """The status of an ingest job."""
 
     id: str
     state: Literal["planning", "running", "done", "cancelling", "cancelled", "failed"]
@@ -216,7 +218,7 @@ class JobOut(BaseModel):
     failures: list[RefusedOut]
     seconds: float
     left_s: float | None
-    asset_ids: list[str] = Field(description="Of uploads: the assets that they become.")
+    asset_ids: list[str] = Field(description="Of uploads: the resulting assets.")
 
 
 class JobsAnswer(BaseModel):
@@ -232,7 +234,7 @@ class UploadAnswer(BaseModel):
 
 
 class Cancelled(BaseModel):
-    """Whether there was anything left to drop."""
+    """Whether there was anything left to cancel."""
 
     id: str
     cancelled: bool
@@ -250,21 +252,21 @@ class LatencyAnswer(BaseModel):
 
 
 class CheckOut(BaseModel):
-    """Whether a part of the server answers."""
+    """Whether a part of the server is ready."""
 
     ok: bool
     error: str | None = None
 
 
 class ReadyAnswer(BaseModel):
-    """Whether the server can work, and which part cannot."""
+    """Whether the server is ready, by part."""
 
     status: Literal["ready", "unavailable"]
     checks: dict[str, CheckOut]
 
 
 class AliveAnswer(BaseModel):
-    """The process answers."""
+    """The process is alive."""
 
     status: Literal["ok"]
 
@@ -294,7 +296,7 @@ class KindCalibrationOut(BaseModel):
 
 
 class CalibrationOut(BaseModel):
-    """What makes scores of different kinds comparable, in this store."""
+    """The constants that make scores of different kinds comparable in this store."""
 
     source: Literal["none", "shipped", "measured"]
     measured_at: str | None
@@ -312,7 +314,7 @@ class SpaceOut(BaseModel):
 
 
 class InfoAnswer(BaseModel):
-    """What is served."""
+    """The model, the store and versions."""
 
     version: str
     model: str

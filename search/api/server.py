@@ -1,4 +1,4 @@
-"""The server's life: uvicorn around the application."""
+"""Run the application in uvicorn."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT; for the main thread.
 
-    From then on nothing new is taken, event streams end, and what is under way is finished, for
-    ``config.stop_s`` seconds at most.
+    It then accepts nothing new, ends event streams, and finishes current requests within
+    ``config.stop_s`` seconds.
 
     Args:
         app: see `search.api.app.create_app`.
@@ -51,7 +51,7 @@ def serve(
 
 
 def server_for(app: FastAPI, config: ApiConfig) -> uvicorn.Server:
-    """uvicorn, whose connections are guarded, and which is not started yet."""
+    """A uvicorn server with guarded connections, not started yet."""
     import uvicorn
 
     from search.api.wire.guard import Guard

@@ -1,4 +1,4 @@
-"""The parts that the API's endpoints work with."""
+"""The parts that endpoints use."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class InputIn(Strict):
 
     text: InputText | None = None
     tokens: TokenIds | None = Field(
-        None, description="A text as the model's own tokenizer gives it, its marks included."
+        None, description="Token ids of the model's tokenizer, special tokens included."
     )
     image: str | None = Field(None, description="Base64 or a data: URI.")
     audio: str | None = None
@@ -81,23 +81,23 @@ class EmbeddingsRequest(Strict):
     model: str | None = Field(None, max_length=1000, description="One of `/v1/models`, or none.")
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = Field(
-        None, description="All that the model has, or one of its Matryoshka cuts."
+        None, description="The model's full size, or one of its Matryoshka cuts."
     )
     on_overflow: Literal["pool", "error"] = Field(
         "pool",
-        description="What becomes of a text beyond the model's window: the mean of its windows, "
-        "or a 400.",
+        description="For texts beyond the model's window: `pool` averages its windows, `error` "
+        "answers 400.",
     )
     input_type: InputType = Field(
         "document",
-        description="`query` for what is searched with, `document` for what is stored; Cohere's "
-        "`search_query` and `search_document` and NIM's `passage` mean the same.",
+        description="`query` to search with, `document` to store. Cohere's `search_query` and "
+        "`search_document` and NIM's `passage` are accepted too.",
     )
     user: str | None = Field(None, max_length=1000, description="Not used.")
 
     @property
     def role(self) -> Role:
-        """As what the inputs are encoded."""
+        """The role to encode the inputs in."""
         return _ROLES[self.input_type]
 
 
@@ -108,8 +108,8 @@ class EmbeddingOut(BaseModel):
     index: int
     embedding: list[float] | str
     windows: int | None = Field(
-        description="In how many windows a text was encoded; above 1 the embedding is their mean, "
-        "weighted by tokens. Null for what is no text."
+        description="The number of windows of a text; above 1 the embedding is their mean, weighted "
+        "by tokens. Null for other modalities."
     )
 
 
@@ -134,10 +134,10 @@ class ModelOut(BaseModel):
 
     id: str
     object: Literal["model"]
-    created: int = Field(description="When this server opened it, in seconds since 1970.")
+    created: int = Field(description="When the server loaded it, in seconds since 1970.")
     owned_by: str
     embed_dim: int
-    dimensions: list[int] = Field(description="What `dimensions` of an embedding may be.")
+    dimensions: list[int] = Field(description="The values that `dimensions` accepts.")
     modalities: list[str]
 
 

@@ -1,1 +1,1 @@
-"""From bytes of a request to values: bodies, files, queries, refusals."""
+"""Parse requests: bodies, files, queries, refusals."""

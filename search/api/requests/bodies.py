@@ -1,4 +1,4 @@
-"""Bodies that endpoints read themselves: in a thread, or part by part."""
+"""Bodies that endpoints parse themselves: in a thread, or part by part."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MEDIA = ("image", "audio", "video")
 
 @dataclass(frozen=True)
 class SearchBody:
-    """What came: JSON, or the fields and files of a form."""
+    """A received body: JSON, or the fields and files of a form."""
 
     json: bytes
     fields: dict[str, list[str]]
@@ -30,7 +30,7 @@ class SearchBody:
 
     @property
     def is_small(self) -> bool:
-        """Whether it is read in less time than it takes to hand it to a thread."""
+        """Whether parsing takes less time than handing it to a thread."""
         return 0 < len(self.json) <= _SMALL_BYTES
 
     def request(self) -> SearchRequest:
@@ -60,7 +60,7 @@ async def read_body(request: Request, kind: str) -> bytes:
     """The whole body, whose size the edge bounds.
 
     Raises:
-        ContentTypeError: it says that it is of another kind.
+        ContentTypeError: another content type.
     """
     sent = request.headers.get("content-type", kind).partition(";")[0].strip().lower()
     if sent != kind:

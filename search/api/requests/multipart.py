@@ -1,4 +1,4 @@
-"""Multipart bodies as a stream of parts, so that a file of any size passes through little memory.
+"""Multipart bodies as a stream of parts, so that files of any size need little memory.
 
 Starlette's own parser spools files in the temporary folder, which is memory on many systems.
 """
@@ -27,7 +27,7 @@ Event = Part | bytes | None
 
 
 async def events(content_type: str, stream: AsyncIterable[bytes]) -> AsyncIterator[Event]:
-    """Parse a body as it comes.
+    """Parse a body as it arrives.
 
     Raises:
         InputError: not a multipart body.

@@ -1,4 +1,4 @@
-"""From a request to a query of the engine."""
+"""Turn a request into a query of the engine."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _SHORT_LIMIT = 100
 
 
 def is_short(request: SearchRequest) -> bool:
-    """Whether its search takes milliseconds, and waits only where it can be done with others.
+    """Whether its search takes milliseconds, and waits only to be batched with others.
 
-    Media are decoded, filters may read many assets, unlike hits are compared with each other, and
-    a read that sees all that anyone wrote waits for the store.
+    Not so for media, which are decoded; filters, which may read many assets; diverse hits, which
+    are compared with each other; and reads of the latest writes, which wait for the store.
 
     >>> is_short(SearchRequest(query="a red boat")), is_short(SearchRequest(query="a", limit=500))
     (True, False)
@@ -51,7 +51,7 @@ def query_of(
         request: as it came.
         decoder: for its media.
         files: the parts that it may name.
-        filter: its filter, as its sender may use it.
+        filter: its filter, restricted to what its sender may see.
 
     Raises:
         InputError: not Base64, or a part that is not there.

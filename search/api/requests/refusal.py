@@ -1,4 +1,4 @@
-"""Why a request is refused before any work is done for it."""
+"""Errors that refuse a request before any work is done."""
 
 from __future__ import annotations
 
@@ -6,36 +6,36 @@ from encoder.errors import AnymodalError
 
 
 class TooLargeError(AnymodalError):
-    """The body is larger than it may be."""
+    """The body is too large."""
 
 
 class HeadTooLargeError(AnymodalError):
-    """The head of a request is larger than it may be."""
+    """The head of a request is too large."""
 
 
 class TooSlowError(AnymodalError):
-    """The client kept the server waiting, or took nothing of the answer."""
+    """The client sent or read too slowly."""
 
 
 class ContentTypeError(AnymodalError):
-    """The body is of a kind that is not read here."""
+    """The content type is not supported."""
 
 
 class UnauthorizedError(AnymodalError):
-    """There is no key, or none that is known."""
+    """The key is missing or unknown."""
 
 
 class ForbiddenError(AnymodalError):
-    """The key does not allow it, or the request comes from elsewhere."""
+    """The key lacks the scope, or the request comes from another site."""
 
 
 class RateLimitError(AnymodalError):
-    """The key asks too often.
+    """The key exceeds its rate.
 
     Args:
         problem: what is wrong.
         remedy: what to do.
-        wait_s: after how many seconds it may ask again.
+        wait_s: seconds until the next request is allowed.
     """
 
     retryable = True

@@ -1,4 +1,4 @@
-"""An upload's parts: files to the disk, fields as tags and metadata."""
+"""The parts of an upload: files to write to disk, fields for tags and metadata."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FROM_THE_FILE = frozenset({"duration_s", "width", "height", "modified", "gone_s
 
 @dataclass
 class Receiving:
-    """One upload on its way. What is not kept in the end is removed by `drop`."""
+    """One upload being received. `drop` removes what was not kept."""
 
     uploads: UploadFolder
     config: ApiConfig
@@ -37,7 +37,7 @@ class Receiving:
 
         Raises:
             TooLargeError: more than the limits allow.
-            InputError: a part that is not known.
+            InputError: an unknown part.
         """
         part: Part | None = None
         async for event in events:
@@ -48,14 +48,14 @@ class Receiving:
                 await self._add(part, event)
 
     async def keep(self) -> list[Path]:
-        """The files, where they will stay."""
+        """Move the files to their final place."""
         if not self._files:
             raise InputError("files", got="none", wanted="at least one file")
         facts = facts_of(self.fields)
         return await to_thread.run_sync(lambda: [file.keep(facts) for file in self._files])
 
     async def drop(self) -> None:
-        """Remove what was not kept."""
+        """Remove files that were not kept."""
         for file in self._files:
             await to_thread.run_sync(file.drop)
 
@@ -90,7 +90,7 @@ def facts_of(fields: Mapping[str, list[str]]) -> dict[str, Any]:
     {'license': 'CC0', 'tags': ['sea', 'night']}
 
     Raises:
-        InputError: a field that is not known, or not what it should be.
+        InputError: an unknown or invalid field.
     """
     for name in fields:
         if name not in ("tags", "metadata", "wait"):

@@ -1,1 +1,1 @@
-"""From results to answers: plain values, files, the page."""
+"""Responses: plain values, files, the page."""

@@ -1,4 +1,4 @@
-"""The files of assets: where they are, and how they are sent so that no browser runs them."""
+"""Send the files of assets, in a way that no browser executes them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _READ_AS_TEXT = frozenset({"text/html", "text/markdown", "text/plain"})
 
 
 class HeldFile(FileResponse):
-    """A file that is sent whole, also if it is removed before its first byte has left.
+    """A file that is sent whole, even if it is removed before the first byte.
 
     Raises:
         OSError: it cannot be opened.
@@ -71,7 +71,7 @@ def file_of(asset: AssetRow) -> Path:
 
 
 def content_of(asset: AssetRow, decoder: Decoder, if_none_match: str = "") -> Response:
-    """The answer that holds the asset's file; 304 for who has it.
+    """The response with an asset's file; 304 if the client has it.
 
     Raises:
         NotFoundError: as `file_of` says.

@@ -1,4 +1,4 @@
-"""How a job stands, and what its end means for who asks."""
+"""The status of a job; its end makes its files visible to the next search."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from search.store.base import VectorStore
 
 
 def job_status(jobs: Jobs, store: VectorStore, job_id: str) -> JobStatus:
-    """How a job stands; who hears that it ended finds its files with the next search.
+    """The status of a job. Once it reports the end, the next search finds its files.
 
-    Workers elsewhere wrote them, so that a server's reads may be some seconds behind.
+    Other workers wrote them, so this server's reads may otherwise lag by seconds.
 
     Raises:
         NotFoundError: there is no such job.

@@ -11,7 +11,7 @@ from fastapi.staticfiles import StaticFiles
 
 _FOLDER = Path(__file__).parents[2] / "web"
 _HEADERS = {
-    # Asked for again each time and answered with 304, so that its files are of one version.
+    # Revalidated each time and answered with 304, so that all files are of one version.
     "Cache-Control": "no-cache",
     "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
 }

@@ -1,4 +1,4 @@
-"""From results to plain JSON values, without a path of the server."""
+"""Results as plain JSON values, without paths of the server."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def file_name(uri: str) -> str:
 
 
 def without_paths(text: str) -> str:
-    """A message in which of each absolute path only the last part is left.
+    """Shorten each absolute path in a message to its last part.
 
     >>> without_paths("a.jpg is a link that leads out of the folder, to /srv/my films/b.mp4.")
     'a.jpg is a link that leads out of the folder, to b.mp4.'

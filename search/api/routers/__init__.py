@@ -1,1 +1,1 @@
-"""Endpoints, by what they are about."""
+"""Endpoints by topic."""

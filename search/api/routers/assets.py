@@ -1,4 +1,4 @@
-"""What is stored: ``/v1/assets``."""
+"""Stored assets: ``/v1/assets``."""
 
 from __future__ import annotations
 
@@ -70,9 +70,9 @@ async def get_asset(asset_id: AssetId, services: Parts) -> dict[str, object]:
     responses=refusals(404, 422, 503, 504),
 )
 async def delete_asset(asset_id: AssetId, services: Parts) -> Response:
-    """Forget an asset, and remove its file if it was uploaded; other files stay on the disk.
+    """Delete an asset, and its file if it was uploaded; other files stay on disk.
 
-    Also removes an upload that did not become an asset.
+    Also deletes an upload that did not become an asset.
     """
 
     def delete(_turn: Turn) -> None:
@@ -102,7 +102,7 @@ async def delete_asset(asset_id: AssetId, services: Parts) -> Response:
     },
 )
 async def get_content(asset_id: AssetId, services: Parts, request: Request) -> Response:
-    """The file itself; ranges are answered, so that players can seek."""
+    """The file itself. Supports ranges, so that players can seek."""
 
     def find(_: Turn) -> Response:
         known = request.headers.get("if-none-match", "")

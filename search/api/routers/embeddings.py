@@ -1,4 +1,4 @@
-"""``POST /v1/embeddings``, as OpenAI's, and for more than text."""
+"""``POST /v1/embeddings``: OpenAI's, extended to other modalities."""
 
 from __future__ import annotations
 

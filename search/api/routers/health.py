@@ -25,7 +25,7 @@ _PATIENCE_S = 5.0
 @router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", operation_id="healthz", response_model=AliveAnswer)
 async def healthz() -> dict[str, str]:
-    """The process answers."""
+    """Whether the process is alive."""
     return {"status": "ok"}
 
 
@@ -37,7 +37,7 @@ async def healthz() -> dict[str, str]:
     responses={503: {"model": ReadyAnswer, "description": "Some part does not answer."}},
 )
 async def readyz(services: Parts, response: Response) -> dict[str, Any]:
-    """Store, jobs and model answer; 503 says which does not."""
+    """Whether store, jobs and model are ready; a 503 names the one that is not."""
     parts = {"store": services.store.ping, "jobs": services.jobs.ping, "model": services.warm}
     results = await asyncio.gather(*map(_check, parts.values()))
     checks = dict(zip(parts, results, strict=True))
@@ -54,12 +54,12 @@ async def readyz(services: Parts, response: Response) -> dict[str, Any]:
     responses=refusals(503, 504),
 )
 async def info(services: Parts) -> dict[str, Any]:
-    """The model, its space, how much is stored, and versions."""
+    """The model, its space, the store's size, and versions."""
     return await services.workbench.run(lambda _: _info(services))
 
 
 async def _check(ping: Callable[[], object]) -> dict[str, Any]:
-    """Not on the workbench: a server that is busy is not dead."""
+    """Not in the threads of requests: a busy server is not dead."""
     try:
         async with asyncio.timeout(_PATIENCE_S):
             await to_thread.run_sync(ping, abandon_on_cancel=True)

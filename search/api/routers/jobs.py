@@ -61,7 +61,7 @@ async def list_jobs(services: Parts) -> dict[str, object]:
     responses=refusals(404, 422, 503, 504),
 )
 async def get_job(job_id: JobId, services: Parts) -> dict[str, object]:
-    """How a job stands, and which files were set aside and why."""
+    """The status of a job, and the files it set aside with their reasons."""
     return job_json(await _status(services, job_id))
 
 
@@ -73,7 +73,7 @@ async def get_job(job_id: JobId, services: Parts) -> dict[str, object]:
     responses=refusals(404, 422, 503, 504),
 )
 async def cancel_job(job_id: JobId, services: Parts) -> dict[str, object]:
-    """Drop what a job has not begun. What was stored stays."""
+    """Cancel the rest of a job. What is stored stays."""
     done = await services.workbench.run(lambda _turn: services.jobs.cancel(job_id))
     return {"id": job_id, "cancelled": done}
 

@@ -29,7 +29,7 @@ SLO_WINDOW = "5m"
 async def latency(services: Parts) -> dict[str, Any]:
     """Percentiles of each stage over the last 1, 5 and 60 minutes, also by kind of query.
 
-    A query of several kinds counts as `mixed`, one by stored assets as `asset`.
+    Queries of several kinds count as `mixed`, those by stored assets as `asset`.
     """
     return await services.workbench.run(lambda _: _latency(services))
 
@@ -45,7 +45,7 @@ async def latency(services: Parts) -> dict[str, Any]:
     },
 )
 async def metrics(services: Parts) -> Response:
-    """For Prometheus."""
+    """Metrics for Prometheus."""
     return Response(services.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
 

@@ -1,4 +1,4 @@
-"""``GET /v1/models``, as OpenAI's."""
+"""``GET /v1/models``, as in OpenAI's API."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ router = APIRouter(tags=["models"], dependencies=READ, route_class=OpenAIRoute)
 
 @router.get("/v1/models", operation_id="list_models", responses=refusals())
 async def list_models(services: Parts) -> ModelsAnswer:
-    """The models that `/v1/embeddings` takes."""
+    """The models that `/v1/embeddings` accepts."""
     return ModelsAnswer(object="list", data=[_described(services)])
 
 
-# Names of the hub hold a slash.
+# Hub names contain a slash.
 @router.get("/v1/models/{model:path}", operation_id="get_model", responses=refusals(404))
 async def get_model(model: str, services: Parts) -> ModelOut:
     """One model."""

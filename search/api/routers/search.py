@@ -29,7 +29,7 @@ router = APIRouter(tags=["search"])
     openapi_extra=search_body(),
 )
 async def search(request: Request, services: Parts) -> Response:
-    """Find what is nearest to texts, pictures, sounds, films and stored assets together."""
+    """Find the assets nearest to texts, pictures, sounds, films and stored assets together."""
     body = await read_search(request)
     small = body.request() if body.is_small else None
     answer, latency_s = await services.workbench.run(
@@ -48,7 +48,7 @@ def _answer(
     body: SearchBody,
     turn: Turn,
 ) -> tuple[bytes, dict[str, float]]:
-    """The answer as JSON, and the seconds of its stages."""
+    """The response as JSON, and the seconds of its stages."""
     timer = StageTimer()
     with timer.stage("decode"):
         asked = small or body.request()

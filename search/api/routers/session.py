@@ -31,7 +31,7 @@ async def open_session(
 ) -> Response:
     """Open a session for the key of this request: a cookie for GET only, hidden from scripts.
 
-    It takes the place of the session that the request came with.
+    It replaces the request's session, if any.
     """
     answer = Response(status_code=204)
     key = services.access.key_of(sent.credentials) if sent else None
@@ -46,7 +46,7 @@ async def open_session(
 
 @router.delete("/v1/session", operation_id="close_session", status_code=204)
 async def close_session(request: Request, services: Parts) -> Response:
-    """End the session of this request, and forget its cookie."""
+    """End the session of this request, and delete its cookie."""
     await to_thread.run_sync(services.sessions.close, request.cookies.get(COOKIE, ""))
     answer = Response(status_code=204)
     answer.delete_cookie(COOKIE)

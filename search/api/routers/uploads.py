@@ -62,11 +62,11 @@ _BODY = {
 async def upload_assets(
     request: Request,
     services: Parts,
-    wait: Annotated[bool, Query(description="Answer when the files are searchable.")] = False,
+    wait: Annotated[bool, Query(description="Respond when the files are searchable.")] = False,
 ) -> Response:
-    """Store files and make them searchable; the answer names the job that does it.
+    """Upload files and ingest them; returns the job.
 
-    Tags and metadata count for all files of the upload, and filters know them.
+    Tags and metadata apply to all files of the upload, and filters can use them.
     """
     kind = request.headers.get("content-type", "")
     if not kind.lower().startswith("multipart/form-data"):
@@ -87,7 +87,7 @@ async def upload_assets(
 
 
 async def _ended(services: Services, status: JobStatus) -> JobStatus:
-    """The job at its end, or as it stands when the request's time is over."""
+    """The job at its end, or its status when the request's time is over."""
     try:
         async with asyncio.timeout(services.config.timeout_s):
             while not (status.ended or services.stopping.is_set()):
