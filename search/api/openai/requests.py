@@ -108,8 +108,8 @@ class EmbeddingOut(BaseModel):
     index: int
     embedding: list[float] | str
     windows: int | None = Field(
-        description="The number of windows of a text; above 1 the embedding is their mean, weighted "
-        "by tokens. Null for other modalities."
+        description="The number of windows of a text; above 1 the embedding is their mean, "
+        "weighted by tokens. Null for other modalities."
     )
 
 
