@@ -12,11 +12,11 @@ class DecoderProcessError(AnymodalError):
 
 
 class RefusedLinkError(MediaError):
-    """A link within a folder leads out of it, nowhere, in a circle or to a hidden entry."""
+    """A link within a folder leads out of it, in a circle, to a hidden entry or to nothing."""
 
 
 class EmptiedFolderError(MediaError):
-    """A folder in which files are stored is empty, as where a disk is not mounted."""
+    """A folder that held stored files is empty, perhaps because a disk is not mounted."""
 
 
 class KindError(AnymodalError):

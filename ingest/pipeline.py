@@ -1,4 +1,4 @@
-"""The whole way from paths to segments."""
+"""From paths to segments."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def ingest(
     Args:
         source: a path or several; folders are walked.
         config: window sizes and limits; the default reads ``ANYMODAL_INGEST__…``.
-        on_failure: told of each file set aside; by default it is logged as a warning. Segments
-            of that file which came before count for nothing.
+        on_failure: called for each file set aside; the default logs a warning. Ignore
+            segments of that file that came before.
     """
     config = config or IngestConfig()
     paths = [source] if isinstance(source, str | os.PathLike) else source

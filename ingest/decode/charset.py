@@ -93,7 +93,7 @@ def _guess(sample: bytes) -> str:
 
 
 def declared_charset(data: bytes) -> str | None:
-    """What a page's beginning says of its encoding."""
+    """The encoding that the start of a page declares."""
     match = _DECLARED.search(data[:2048])
     return match.group(1).decode() if match else None
 
@@ -111,7 +111,7 @@ def charset_of(path: Path, media_type: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _charset_of(path: str, media_type: str, _mtime_ns: int, _size_bytes: int) -> str:
-    """Kept, since most of a file may have to be read for it."""
+    """Cached, since detection may read most of the file."""
     with opened(path) as file:
         declared = declared_charset(file.read(2048)) if media_type == "text/html" else None
         return encoding_of(file, declared)

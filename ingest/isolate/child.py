@@ -1,4 +1,4 @@
-"""What runs in a decoder process: ``python -m ingest.isolate.child READ_FD WRITE_FD BYTES``."""
+"""The program of a decoder process: ``python -m ingest.isolate.child READ_FD WRITE_FD BYTES``."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def _load_kinds() -> None:
-    """Before the limits, since each library opens many files and asks for much address space."""
+    """Import before setting limits, since each library opens many files and much address space."""
     for kind in kinds():
         kind.load()
 
@@ -61,16 +61,16 @@ def _set_limits(memory_bytes: int) -> None:
 
 
 def _grant_cpu(seconds: float) -> None:
-    """Beyond what is used already; the kernel ends the process after that."""
+    """Allow so much beyond the current use; the kernel then ends the process."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     until = int(used.ru_utime + used.ru_stime + seconds) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (until, resource.RLIM_INFINITY))
 
 
 def _leave_with_parent(read_fd: int) -> None:
-    """A killed parent cannot end this process, and a decoder may be busy for long."""
+    """End with the parent: a killed one cannot end this process, and decoding may take long."""
     poll = select.poll()
-    poll.register(read_fd, 0)  # only that the other end was closed
+    poll.register(read_fd, 0)  # readable only when the other end is closed
     poll.poll()
     os._exit(1)
 

@@ -1,4 +1,4 @@
-"""Decoder processes that are used again: starting one takes as long as a hundred pictures."""
+"""Reuse decoder processes: starting one takes as long as decoding a hundred pictures."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from ingest.kinds.registry import Candidate
 from ingest.types import Asset, Segment
 
 _FILES_PER_PROCESS = 1000
-"""Decoders leak; after as many files a fresh process takes over."""
+"""Decoders leak memory; a process is replaced after this many files."""
 
 
 class Pool:
-    """Idle processes, started when there is none; there are as many as threads that decode."""
+    """Idle processes, started on demand; as many as decoding threads."""
 
     def __init__(self) -> None:
         self._idle: list[DecoderProcess] = []
@@ -34,7 +34,7 @@ class Pool:
 
     @contextmanager
     def lent(self, memory_bytes: int) -> Iterator[DecoderProcess]:
-        """A process for one file. One that is not done with it afterwards is ended."""
+        """A process for one file; ended if it is still busy afterwards."""
         process = self._take(memory_bytes) or DecoderProcess(memory_bytes)
         try:
             yield process
@@ -53,7 +53,7 @@ class Pool:
             process.end()
 
     def forget(self) -> None:
-        """In a forked process: start anew, the processes are the parent's."""
+        """In a forked process: forget the parent's processes."""
         self._lock = Lock()
         idle, self._idle = self._idle, []
         for process in idle:

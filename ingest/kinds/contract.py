@@ -46,7 +46,7 @@ class Kind(ABC):
     """All that `sniff` may name."""
 
     suffixes: ClassVar[tuple[str, ...]] = ()
-    """Usual suffixes, with their dot, in lower case: they only tell the queue."""
+    """Usual suffixes, with their dot, in lower case; they only choose the queue."""
 
     cost: ClassVar[Cost] = "text"
 

@@ -1,4 +1,4 @@
-"""Films: kept frames and the windows of the sound track, decoded side by side."""
+"""Films: kept frames and windows of the sound track, decoded in parallel."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from ingest.types import Asset, Fact, Segment
 logger = logging.getLogger(__name__)
 
 _AHEAD = 4
-"""How many frames and sound windows may wait: a few megabytes."""
+"""The most frames and sound windows in the queue: a few megabytes."""
 
 
 class Film(Kind):
@@ -109,7 +109,7 @@ def _as_video(media_type: str) -> str:
 
 
 def _heard(asset: Asset, path: Path, config: IngestConfig, facts: StreamFacts) -> Iterator[Segment]:
-    """The sound track; a film whose track is empty or damaged is still found by its pictures."""
+    """The sound track; a film with an empty or damaged one is still found by its pictures."""
     try:
         yield from sound_segments(asset, path, config, facts.sound_start_s)
     except CorruptMediaError as error:

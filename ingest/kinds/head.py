@@ -1,4 +1,4 @@
-"""The first bytes of a file, which tell its kind; the name does not."""
+"""Detect the kind of a file by its first bytes, never by its name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import PurePath
 
 HEAD_BYTES = 8192
-"""How much of a file `sniff` wants to see."""
+"""How many bytes `sniff` needs."""
 
 _ALIASES = {
     "application/ogg": "audio/ogg",
@@ -30,7 +30,7 @@ _ALIASES = {
 _UTF8_BOM = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
-# Readable bytes that are not meant to be read.
+# Text formats that nobody reads as text.
 _NOT_PROSE = {
     b"{\\rtf": "application/rtf",
     b"%!PS": "application/postscript",
@@ -113,7 +113,7 @@ def _mpeg_signatures(head: bytes) -> list[str]:
 def _signatures(head: bytes) -> list[str]:
     """Media types whose magic numbers match, the longest number first.
 
-    Numbers of two bytes match much by chance; of what is read here only bitmaps need one.
+    Two-byte numbers often match by chance; of the supported kinds only bitmaps need one.
     """
     import puremagic
 

@@ -1,4 +1,4 @@
-"""What a file's header says, held against the limits before anything is decoded."""
+"""Read a file's header and check it against the limits, before decoding anything."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ingest.types import Fact
 
 @dataclass(frozen=True)
 class Header:
-    """Of what kind a file is for sure, and its metadata (title, width, duration_s …)."""
+    """The confirmed kind of a file, and its metadata (title, width, duration_s …)."""
 
     modality: Modality
     media_type: str
@@ -38,7 +38,7 @@ def read_header(
     for n_left, (kind, media_type, _) in zip(
         reversed(range(len(candidates))), candidates, strict=True
     ):
-        # Before the header too, since a PDF's is at its end.
+        # Checked before the header too, since a PDF's is at its end.
         check(str(path), kind.max_bytes, size_bytes, config)
         if not n_left or kind.accepts(path, media_type):
             break

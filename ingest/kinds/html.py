@@ -20,7 +20,7 @@ from ingest.types import Asset, Fact, Segment
 if TYPE_CHECKING:
     from selectolax.lexbor import LexborHTMLParser
 
-# The tags by which browsers tell HTML (WHATWG MIME Sniffing, 7.1), and a few more.
+# The tags by which browsers detect HTML (WHATWG MIME Sniffing, 7.1), and a few more.
 _BEGINNING = re.compile(
     rb"(<!--.*?-->\s*|<\?xml[^>]*>\s*)*<(!doctype html|html|head|body|title|meta|link|style|script|"
     rb"iframe|main|section|article|div|h1|p|a|b|br|font|table)[\s>/]",
@@ -32,13 +32,13 @@ _BLOCKS = (
     "address,article,aside,blockquote,br,caption,dd,div,dl,dt,figcaption,figure,footer,form,"
     "h1,h2,h3,h4,h5,h6,header,hr,li,main,nav,ol,p,pre,section,table,td,th,tr,ul"
 )
-# Line ends in the source mean nothing, so mark our own with a private character.
+# Line ends in the source mean nothing, so mark real ones with a private character.
 _BREAK = "\ue000"
 _MAX_DEPTH = 2_000
-"""Deeper pages are refused: parsing time grows with the square of the depth, by HTML's rules."""
+"""Deeper pages are refused: by HTML's rules, parsing time grows with the square of the depth."""
 
 _TAG = re.compile(r"<(/?)([a-z][a-z0-9-]*)", re.IGNORECASE)
-# They end by themselves, so that leaving them open does not nest.
+# These close by themselves, so an open one does not nest.
 _SELF_ENDING = frozenset(
     "area base br col dd dt embed hr img input li link meta p param source tbody td tfoot "
     "th thead tr track wbr".split()
@@ -95,7 +95,7 @@ def html_text(data: bytes, name: str) -> str:
 
 
 def html_title(data: bytes, name: str) -> str:
-    """What ``<title>`` says, else the first ``<h1>``, else nothing."""
+    """The text of ``<title>``, else of the first ``<h1>``, else empty."""
     tree = _parse(data, name)
     for tag in ("title", "h1"):
         node = tree.css_first(tag)
@@ -116,7 +116,7 @@ def _parse(data: bytes, name: str) -> LexborHTMLParser:
 
 
 def _most_open(page: str) -> int:
-    """At most how many elements are open at once."""
+    """The maximum depth of open elements."""
     n_open: Counter[str] = Counter()
     depth = deepest = 0
     for end, tag in _TAG.findall(page):

@@ -55,7 +55,7 @@ class Pdf(Kind):
 
 
 def pdf_text(path: Path, max_chars: int) -> str:
-    """The text of all pages, joined by blank lines; it ends early soon after ``max_chars``."""
+    """The text of all pages, joined by blank lines; stops soon after ``max_chars``."""
     pages: list[str] = []
     n_chars = 0
     with _document(path) as document:
@@ -68,7 +68,7 @@ def pdf_text(path: Path, max_chars: int) -> str:
 
 
 def pdf_facts(path: Path) -> tuple[str, int]:
-    """The title in the document's properties, or nothing; and how many pages it has."""
+    """The title in the document's properties, or an empty one; and the number of pages."""
     with _document(path) as document:
         title = " ".join(document.get_metadata_value("Title").split())[:200]
         return title, len(document)

@@ -42,7 +42,7 @@ class Picture(Kind):
         return {"title": path.stem, "width": facts.width, "height": facts.height}
 
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
-        """The picture; of an animation its first frame."""
+        """The picture; the first frame of an animation."""
         rgb = load_image(path, config.image_short_side, config.max_pixels)
         yield Segment(asset.asset_id, IMAGE, 0, rgb)
 

@@ -31,7 +31,7 @@ STREAMS = frozenset(
 """Media types of containers, in which there may be sound, moving pictures or both."""
 
 _SOUND_ONLY = "audio/wav"
-"""The one container that has no place for pictures, so that nobody need look."""
+"""The one container that never holds pictures."""
 
 
 class Sound(Kind):
@@ -88,20 +88,20 @@ def sound_segments(
     for index, (first, samples) in enumerate(windows):
         start_s = offset_s + first / SAMPLING_RATE
         end_s = start_s + len(samples) / SAMPLING_RATE
-        # The header may understate the length, so look at what really comes.
+        # The header may understate the length, so count the samples.
         check(str(path), "max_duration_s", end_s, config)
         sound = Waveform(samples, SAMPLING_RATE)
         yield Segment(asset.asset_id, AUDIO, index, sound, start_s=start_s, end_s=end_s)
 
 
 def check_container(uri: str, facts: StreamFacts, config: IngestConfig) -> None:
-    """Hold a header's duration and number of streams against the limits."""
+    """Check a header's duration and number of streams against the limits."""
     check(uri, "max_duration_s", facts.duration_s or 0.0, config)
     check(uri, "max_streams", facts.n_streams, config)
 
 
 def container_metadata(facts: StreamFacts, path: Path) -> dict[str, Fact]:
-    """Title, and duration_s where the header tells it."""
+    """Title, and duration_s if the header has it."""
     metadata: dict[str, Fact] = {"title": facts.title or path.stem}
     if facts.duration_s:
         metadata["duration_s"] = round(facts.duration_s, 3)
