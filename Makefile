@@ -4,7 +4,7 @@ BIN := .venv/bin
 CODE := ingest encoder search workers tests examples benchmarks scripts
 
 # `docs` is also a folder.
-.PHONY: demo test test-milvus check docs dist format bundle bench-throughput bench-api bench-ingest bench-film bench-jobs bench-quant bench-models bench-dsre fault-rounds compose-check compose-test compose-lock clean bench-towers bench-hub bench-quality
+.PHONY: demo test test-fast test-milvus check docs dist format bundle bench-throughput bench-api bench-ingest bench-film bench-jobs bench-quant bench-models bench-dsre fault-rounds compose-check compose-test compose-lock clean bench-towers bench-hub bench-quality
 
 # From nothing to cross-modal hits: installs, fetches the offline model, ingests, searches.
 demo: .venv/installed
@@ -12,11 +12,17 @@ demo: .venv/installed
 	$(BIN)/python -m examples.demo
 
 # Everything that CI checks. Half of the tests wait for processes: two workers take turns on the cores,
-# a file each. The page has both, since its tests share a server and a browser.
+# a file each, in the order of names, which has the long files of faults and integration early. The page
+# has both cores, since its tests share a server and a browser.
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 test: check bundle chromium
-	$(BIN)/pytest -n 2 --dist loadfile --ignore=tests/browser
+	$(BIN)/pytest $(PARALLEL) --ignore=tests/browser
 	$(BIN)/pytest tests/browser
 	$(MAKE) test-milvus
+
+# Before a commit: unit and contract tests of at most two seconds each, in less than three minutes.
+test-fast: .venv/tested bundle
+	$(BIN)/pytest $(PARALLEL) -m "not slow and not milvus and not compose" tests/unit tests/contract
 
 # The tests that need the genuine Milvus server, which has an environment of its own.
 test-milvus: .venv/tested bundle .venv-milvus/installed

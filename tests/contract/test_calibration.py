@@ -146,6 +146,7 @@ def test_half_a_rewrite_is_read_where_nothing_can_be_written(tmp_path: Path) -> 
         store.close()
 
 
+@pytest.mark.slow
 def test_searches_go_on_while_rows_are_rewritten(
     open_again: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:

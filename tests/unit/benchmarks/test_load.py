@@ -28,6 +28,7 @@ def content(body: bytes, kind: str) -> bytes:
     return base64.b64decode(json.loads(body)["query"][0][kind])
 
 
+@pytest.mark.slow
 def test_no_two_queries_are_alike(tmp_path: Path) -> None:
     make_samples(tmp_path)
     texts = list(islice(queries.texts(), 300))
@@ -91,6 +92,7 @@ def test_what_no_tower_ran_in_is_overhead() -> None:
     assert jobs.rate({"segments": {"text": 30, "image": 10}, "wall_s": 8.0}) == 5
 
 
+@pytest.mark.slow
 def test_segments_are_mixed_and_the_same_each_time(bundle_home: Path) -> None:
     assert bundle_home.is_dir()
     encoder = MultiModalEncoder(quantization="int8")

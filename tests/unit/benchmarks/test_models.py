@@ -11,6 +11,7 @@ from benchmarks.models import peers
 from tests.support import tiny_models as tiny
 
 
+@pytest.mark.slow
 def test_a_peer_answers_from_a_process_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

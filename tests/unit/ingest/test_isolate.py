@@ -148,6 +148,7 @@ REASONS = {
 }
 
 
+@pytest.mark.slow
 def test_a_hostile_file_costs_one_file(hostile: Path) -> None:
     for number, said in enumerate(REASONS):
         (hostile / f"{number}.txt").write_text(said)

@@ -13,7 +13,7 @@ from encoder.errors import InputError, ModelError
 from encoder.models.prepare.break_even import break_even
 from workers.cli import anymodal
 
-pytestmark = pytest.mark.usefixtures("bundle_home")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("bundle_home")]
 
 THINGS = (
     "boat harbour bread oven tax council violin string glacier river tomato garden railway "

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from encoder import MultiModalEncoder
 from workers.cli import anymodal
 
-pytestmark = pytest.mark.usefixtures("bundle_home")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("bundle_home")]
 
 TEXTS = ["a dog runs on the beach", "the interest rate was raised", "how to bake bread at home"]
 

@@ -80,6 +80,7 @@ def test_an_idle_gate_gives_what_the_model_gives(
     assert (kept == torch.tensor([[121], [64]])).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "pooling"), [("bert", "mean"), ("roberta", "cls")])
 def test_onnx_equals_torch(
     kind: str, pooling: str, batch: tuple[Tensor, Tensor], tmp_path: Path

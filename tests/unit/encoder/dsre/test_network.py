@@ -142,6 +142,7 @@ def export(sparse: SparseEncoder, small: SentenceBert, gate: GateFile, path: Pat
     export_sparse(sparse, path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", [lay, export])
 def test_onnx_equals_torch(
     way: Callable[..., None], batch: tuple[Tensor, Tensor], tmp_path: Path

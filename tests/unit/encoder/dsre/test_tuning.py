@@ -57,6 +57,7 @@ def away(found: Student | None) -> float:
     return total / 48
 
 
+@pytest.mark.slow
 def test_training_brings_the_sparse_vectors_nearer() -> None:
     assert away(train(PLAN)) < 0.8 * away(None)
 

@@ -38,6 +38,7 @@ def runs(bundle_home: Path) -> Runs:
     return partial(bundle_runs, bundle_home / "text")
 
 
+@pytest.mark.slow
 def test_a_gate_keeps_all_but_its_shortest_length(runs: Runs) -> None:
     gate = GateFile.load(TEXT_GATE)
     # merges all that it may, so there is no doubt that it pays

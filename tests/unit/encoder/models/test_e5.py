@@ -133,6 +133,7 @@ def test_a_bundle_asks_with_the_prompt_of_queries(e5_bundle: Bundle, int8: RoleT
     assert "e5:1" in model.space.identity["quantization"]
 
 
+@pytest.mark.slow
 def test_a_gate_is_for_long_documents_only(
     int8: RoleTextTower, e5_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,6 +161,7 @@ def test_a_bundle_without_gates_takes_those_in_files(e5_bundle: Bundle) -> None:
         Sparsity.parse({"chunks": 0.8}, Precision(), Gates(TEXT_GATE))
 
 
+@pytest.mark.slow
 def test_gates_are_fitted_to_documents_with_their_prompt(e5_folder: Path) -> None:
     subject = open_subject(e5_folder, 6)
     short, cut = subject.tokenize(["cat", "a cat and a dog and a bird"])

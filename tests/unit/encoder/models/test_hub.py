@@ -323,6 +323,7 @@ def test_the_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         hub.load(str(tmp_path), revision=None, device="cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sentence", "clip", "siglip2", "clap", "embedding_gemma"])
 def test_a_text_beyond_the_context_is_read_to_its_end(loaded: Load, kind: str) -> None:
     tower = loaded(kind).towers["text"]

@@ -88,6 +88,7 @@ def models(prepared: Callable[[str], Prepared]) -> Callable[[str], tuple[Model, 
     return get
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "modality"), TOWERS)
 def test_a_graph_gives_the_vectors_of_torch(
     models: Callable[[str], tuple[Model, Model]], kind: str, modality: str
@@ -255,6 +256,7 @@ def test_a_folder_that_holds_no_exported_model(tmp_path: Path) -> None:
         open_exported(tmp_path)
 
 
+@pytest.mark.slow
 def test_int8_is_another_space_and_does_not_depend_on_the_batch(
     prepared: Callable[[str], Prepared], tmp_path: Path
 ) -> None:
@@ -270,6 +272,7 @@ def test_int8_is_another_space_and_does_not_depend_on_the_batch(
     assert (tower.forward(texts) * alone).sum(axis=1).min() > 0.9999
 
 
+@pytest.mark.slow
 def test_a_precision_that_loses_too_much_is_refused(
     prepared: Callable[[str], Prepared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -120,6 +120,7 @@ def test_queries_with_a_prompt_of_their_own_run_without_the_gate(
     assert stored[1].stats is not None
 
 
+@pytest.mark.slow
 def test_texts_give_a_gate_that_the_model_takes(bundle_home: Path, tmp_path: Path) -> None:
     model = f"dir:{save(bundle_home, tmp_path / 'model', 'cls')}"
     texts = tmp_path / "texts"

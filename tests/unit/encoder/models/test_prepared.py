@@ -30,6 +30,8 @@ from encoder.runtime import devices
 from tests.support import tiny_models as tiny
 from workers.commands.models import models
 
+pytestmark = pytest.mark.slow
+
 TEXTS = ["a cat", "the dog barks", "rain on two roofs"]
 CONFIG = EncoderConfig(n_threads=1)
 ANYMODAL = (sys.executable, "-c", "from workers.cli import main; main()")

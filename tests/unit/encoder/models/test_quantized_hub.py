@@ -33,6 +33,8 @@ from encoder.types import IMAGE, TEXT, Modality
 from tests.support import tiny_models as tiny
 from workers.cli import anymodal
 
+pytestmark = pytest.mark.slow
+
 CONFIG = EncoderConfig(n_threads=1)
 TEXTS = ["a cat", "the dog barks at 3 trains", "rain on two roofs, and no umbrella"]
 PICTURES = [picture(seed, 40, 50) for seed in range(3)]

@@ -59,6 +59,7 @@ def test_short_texts_are_equal_to_dense(
     assert np.array_equal(encode(sparse, SHORT), encode(dense, SHORT))
 
 
+@pytest.mark.slow
 def test_a_search_in_manuals_finds_what_it_found(
     dense: MultiModalEncoder, sparse: MultiModalEncoder, bundle_home: Path
 ) -> None:

@@ -17,6 +17,8 @@ from encoder.runtime import onnx_profile
 from encoder.runtime.onnx_profile import ProfiledSession
 from tests.support.manuals import topics
 
+pytestmark = pytest.mark.slow
+
 ENGLISH = read_bundle("english")
 
 

@@ -65,6 +65,7 @@ def cosine(a: Tensor, b: Tensor) -> float:
     return float(torch.nn.functional.cosine_similarity(a.flatten(1), b.flatten(1)).min())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_mixed_int4_int8_of_known_architectures(name: str) -> None:
     make, batch, n_layers = CASES[name]

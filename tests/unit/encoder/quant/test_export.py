@@ -195,6 +195,7 @@ def test_a_twin_computes_the_same_and_the_model_stays(path: Path) -> None:
     assert all(torch.equal(model.state_dict()[name], was) for name, was in before.items())
 
 
+@pytest.mark.slow
 def test_an_example_of_one_item_leaves_the_batch_dynamic(path: Path) -> None:
     export_onnx(rounded(bert(), "int8"), tokens(1, 5), path)
     dims = [d.dim_param for i in onnx.load(path).graph.input for d in i.type.tensor_type.shape.dim]
@@ -252,6 +253,7 @@ def test_what_cannot_be_traced_says_with_what(path: Path) -> None:
         export_onnx(Fixed(), torch.zeros(2, 3), path)
 
 
+@pytest.mark.slow
 def test_the_bundles_text_encoder(bundle_home: Path, path: Path) -> None:
     model = load_sentence_bert(bundle_home / "text")
     quantized = rounded(model, {"linear": "int4g64", "embedding": "int4"})

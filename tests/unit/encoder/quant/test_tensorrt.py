@@ -87,6 +87,7 @@ def test_an_embedding_in_int4_is_refused(path: Path) -> None:
         export_onnx(rounded(Tied(), "int4g64"), torch.zeros(2, 3).long(), path, target="tensorrt")
 
 
+@pytest.mark.slow
 def test_files_for_onnx_runtime_break_its_rules(path: Path) -> None:
     export_onnx(rounded(Tied(), "int4"), torch.randint(0, 50, (2, 3)), path)
     assert {finding.rule for finding in check_tensorrt(path)} >= {"int4_blocks", "int4_gemm_only"}

@@ -170,6 +170,7 @@ def test_this_project_s_documents_are_prose() -> None:
         assert not any(span.table for span in parts(page.read_text(), page.stem)), page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", ["1" * 990 + "x", "+1" * 490 + "x"], ids=["digits", "signs"])
 def test_what_is_nearly_a_number_does_not_hold_anything_up(word: str) -> None:
     """A careless pattern takes longer for this than a test may (300 s)."""

@@ -35,6 +35,7 @@ def rewritten(exports: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(("bits", "cosine"), [(8, 0.999), (4, 0.98)])
 def test_vectors_stay_close(

@@ -68,6 +68,7 @@ def rewrite(source: Path, target: Path) -> dict[str, int]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_a_decomposed_network_is_put_together(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)

@@ -55,6 +55,7 @@ def stored(quantized: QuantizedModel, tmp_path_factory: pytest.TempPathFactory) 
     return folder / "model.onnx"
 
 
+@pytest.mark.slow
 def test_vectors_are_those_of_the_quantized_model(quantized: QuantizedModel, stored: Path) -> None:
     session = OnnxSession(stored, n_threads=1)
     for lengths in ((1,), (40,), (3, 30, 17)):
