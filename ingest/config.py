@@ -51,6 +51,9 @@ class IngestConfig(BaseSettings):
     max_text_chars: int = Field(default=20_000_000, ge=1)
     """The longest text in a file."""
 
+    max_document_bytes: int = Field(default=128 * 2**20, ge=1)
+    """The largest document of an office program, mail or notebook, which is read whole."""
+
     max_image_bytes: int = Field(default=512 * 2**20, ge=1)
     """The largest picture file."""
 

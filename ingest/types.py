@@ -47,7 +47,8 @@ class Segment:
     holds for the modality. Times are seconds, ``char_*`` are offsets into the decoded text.
     Transcripts have a ``confidence`` (0 to 1) and a ``language``. Text read in a picture has
     ``boxes``: JSON with eight numbers a line, x and y of each corner from the upper left on, as
-    fractions of the picture's width and height.
+    fractions of the picture's width and height. ``place`` is where in a document it stands, as
+    JSON: ``{"page": 3}``, ``{"slide": 2}``, ``{"sheet": "May"}``, ``{"heading": "Ferries"}``.
     """
 
     asset_id: str
@@ -62,6 +63,7 @@ class Segment:
     confidence: float = 1.0
     language: str = ""
     boxes: str = ""
+    place: str = ""
 
 
 @dataclass(frozen=True)

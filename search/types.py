@@ -101,6 +101,7 @@ class Moment:
     confidence: float = 1.0
     language: str = ""
     boxes: Sequence[Sequence[float]] = ()
+    place: Mapping[str, str | int | float] = field(default_factory=dict)
     matches: Sequence[tuple[int, int]] = ()
 
 
@@ -176,6 +177,7 @@ class Hit:
     confidence: float = 1.0
     language: str = ""
     boxes: Sequence[Sequence[float]] = ()
+    place: Mapping[str, str | int | float] = field(default_factory=dict)
     matches: Sequence[tuple[int, int]] = ()
     title: str = ""
     media_type: str = ""
@@ -273,6 +275,7 @@ class SegmentRow:
     confidence: float = 1.0
     language: str = ""
     boxes: str = ""
+    place: str = ""
     row: int = 0
 
     @property
@@ -302,6 +305,7 @@ class ScoredSegment(NamedTuple):
     confidence: float = 1.0
     language: str = ""
     boxes: str = ""
+    place: str = ""
     row: int = 0
 
     @property

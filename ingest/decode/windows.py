@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from encoder.errors import UnsupportedMediaError
@@ -11,48 +13,78 @@ from ingest.config import IngestConfig
 from ingest.decode.numbers import Span, parts
 from ingest.limits import check
 from ingest.split import split_text
-from ingest.types import Asset, Segment
+from ingest.types import Asset, Fact, Segment
+
+_BETWEEN = "\n\n"
+"""Between two sections in the text that offsets refer to."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A page, a slide, a sheet or what stands under a heading; ``place`` says which."""
+
+    text: str
+    place: dict[str, Fact] = field(default_factory=dict)
 
 
 def text_segments(
-    asset: Asset, path: Path, text: str, config: IngestConfig, *, markdown: bool = False
+    asset: Asset,
+    path: Path,
+    sections: Iterable[Section],
+    config: IngestConfig,
+    *,
+    markdown: bool = False,
 ) -> Iterator[Segment]:
-    """Windows with their offsets into ``text``; numbers are described, not spelled out.
+    """Windows with their places, and offsets into the joined sections; numbers are described, not
+    spelled out.
 
     Args:
         asset: whose text it is.
         path: the file, for messages.
-        text: all of it.
+        sections: all of its text.
         config: window sizes and limits.
         markdown: prefer boundaries of Markdown's blocks and headings.
 
     Raises:
         MediaError: no text, or too much.
     """
-    check(str(path), "max_text_chars", len(text), config)
-    if not text.strip():
-        raise UnsupportedMediaError(
-            f"{path} holds no text.",
-            remedy="If it holds scanned pages, run text recognition (OCR) over it first.",
-        )
     title = str(asset.metadata.get("title") or path.stem)
-    for index, (start, end, table) in enumerate(_spans(text, title, config, markdown=markdown)):
-        window = table or text[start:end]
-        yield Segment(
-            asset.asset_id,
-            TEXT,
-            index,
-            window,
-            char_start=start,
-            char_end=end,
-            snippet=window,
-        )
+    index = at = 0
+    for section in sections:
+        check(str(path), "max_text_chars", at + len(section.text), config)
+        place = json.dumps(section.place, ensure_ascii=False) if section.place else ""
+        for start, end, table in _spans(section.text, title, config, markdown=markdown):
+            window = table or section.text[start:end]
+            yield Segment(
+                asset.asset_id,
+                TEXT,
+                index,
+                window,
+                char_start=at + start,
+                char_end=at + end,
+                snippet=window,
+                place=place,
+            )
+            index += 1
+        at += len(section.text) + len(_BETWEEN)
+    if not index:
+        raise no_text(path)
+
+
+def no_text(path: Path) -> UnsupportedMediaError:
+    """The error of a file in which nobody can read."""
+    return UnsupportedMediaError(
+        f"{path} holds no text.",
+        remedy="If it holds scanned pages, run text recognition (OCR) over it first.",
+    )
 
 
 def joined_text(segments: Sequence[Segment]) -> str:
     """The windows as one text, in which what neighbours share stands once."""
     whole, end = "", 0
     for segment in segments:
+        if not isinstance(segment.content, str):
+            continue
         start = segment.char_start or 0
         if start > end:
             whole += "\n"
@@ -62,6 +94,8 @@ def joined_text(segments: Sequence[Segment]) -> str:
 
 
 def _spans(text: str, title: str, config: IngestConfig, *, markdown: bool) -> Iterator[Span]:
+    if not text.strip():
+        return
     window, overlap = config.text_window_chars, config.text_overlap_chars
     for part in parts(text, title):
         if part.table:

@@ -31,6 +31,8 @@ _PLACES = (
     "snippet",
     "confidence",
     "language",
+    "boxes",
+    "place",
 )
 
 

@@ -61,7 +61,7 @@ class Kind(ABC):
         """What the file is, by its first bytes; None if it is of another kind."""
 
     def accepts(self, path: Path, media_type: str) -> bool:  # noqa: ARG002
-        """Whether the header agrees. Asked only where another kind matches too."""
+        """Whether the header agrees; else the next kind that matches is asked."""
         return True
 
     @abstractmethod

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from encoder.types import Modality
 from ingest.config import IngestConfig
-from ingest.kinds.registry import Candidate
+from ingest.kinds.registry import Candidate, unsupported
 from ingest.limits import check
 from ingest.types import Fact
 
@@ -35,11 +35,9 @@ def read_header(
     Raises:
         MediaError: the header cannot be read, or describes more than a limit allows.
     """
-    for n_left, (kind, media_type, _) in zip(
-        reversed(range(len(candidates))), candidates, strict=True
-    ):
-        # Checked before the header too, since a PDF's is at its end.
+    for kind, media_type, _ in candidates:
+        # Before the header too, since a PDF's is at its end.
         check(str(path), kind.max_bytes, size_bytes, config)
-        if not n_left or kind.accepts(path, media_type):
-            break
-    return Header(kind.modality, media_type, kind.describe(path, media_type, config))
+        if kind.accepts(path, media_type):
+            return Header(kind.modality, media_type, kind.describe(path, media_type, config))
+    raise unsupported(str(path), "none that its first bytes look like")

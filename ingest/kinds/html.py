@@ -12,7 +12,7 @@ from encoder.errors import MediaLimitError
 from encoder.types import TEXT
 from ingest.config import IngestConfig
 from ingest.decode.charset import declared_charset, decode_bytes, read_bytes
-from ingest.decode.windows import joined_text, text_segments
+from ingest.decode.windows import Section, joined_text, text_segments
 from ingest.kinds.contract import Kind
 from ingest.kinds.head import Head, Match
 from ingest.types import Asset, Fact, Segment
@@ -64,7 +64,7 @@ class Html(Kind):
 
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
         """Windows of the visible text."""
-        return text_segments(asset, path, html_text(read_bytes(path), str(path)), config)
+        return text_segments(asset, path, [Section(html_text(read_bytes(path), str(path)))], config)
 
     def whole(self, segments: Sequence[Segment], max_frames: int = 16) -> str:  # noqa: ARG002
         """The visible text."""

@@ -1,24 +1,33 @@
-"""PDF: the text of its pages."""
+"""PDF, page by page: its text with boxes, and pictures of pages that have none."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import numpy as np
+
+from encoder.errors import CorruptMediaError
 from encoder.media.source import decoding, opened
-from encoder.types import TEXT
+from encoder.types import IMAGE, TEXT, RgbPicture
 from ingest.config import IngestConfig
-from ingest.decode.windows import joined_text, text_segments
-from ingest.kinds.contract import Kind
+from ingest.decode.headings import title_of
+from ingest.decode.windows import Section, joined_text, no_text, text_segments
+from ingest.kinds.contract import Kind, Place
 from ingest.kinds.head import Head, Match
 from ingest.limits import check
 from ingest.types import Asset, Fact, Segment
 
 # PDFium must not be called by two threads at once.
 _pdfium = Lock()
+_MAX_LINES = 60
+"""Boxes that are kept of a window; a text in columns of single words has more."""
 
 
 class Pdf(Kind):
@@ -29,20 +38,45 @@ class Pdf(Kind):
     formats = ("PDF",)
     media_types = frozenset({"application/pdf"})
     suffixes = (".pdf",)
+    shows = True
 
     def sniff(self, head: Head) -> Match | None:
         """By its mark within the first kilobyte."""
         return Match("application/pdf", 1.0) if b"%PDF-" in head.data[:1024] else None
 
     def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
-        """Title: what the document calls itself, else the file's stem."""
-        title, n_pages = pdf_facts(path)
+        """Title: what the document calls itself, if that says something, else the file's stem."""
+        with _document(path) as document, _pdfium:
+            title, n_pages = document.get_metadata_value("Title"), len(document)
         check(str(path), "max_pdf_pages", n_pages, config)
-        return {"title": title or path.stem}
+        return {"title": title_of(title, path.stem), "n_pages": n_pages}
 
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
-        """Windows of the text of all pages."""
-        return text_segments(asset, path, pdf_text(path, config.max_text_chars), config)
+        """Windows of each page's text, and a picture of each page on which none can be read, as
+        of a scan."""
+        indices = {TEXT: count(), IMAGE: count()}
+        at, n_segments = 0, 0
+        with _document(path) as document:
+            for number in range(1, len(document) + 1):
+                n_chars, found = _page(asset, path, document, number, config)
+                for segment in found:
+                    index = next(indices[segment.modality])
+                    yield _placed(segment, index, at)
+                at, n_segments = at + n_chars, n_segments + len(found)
+                check(str(path), "max_text_chars", at, config)
+        if not n_segments:
+            raise no_text(path)
+
+    def preview(self, asset: Asset, path: Path, place: Place, config: IngestConfig) -> Segment:
+        """The page."""
+        with _document(path) as document:
+            if not 1 <= place.page <= len(document):
+                raise CorruptMediaError(
+                    f"{path} has no page {place.page}.", remedy=f"It has {len(document)}."
+                )
+            with _pdfium, decoding(path, "PDF"):
+                rgb = _rendered(document[place.page - 1], config)
+        return Segment(asset.asset_id, IMAGE, 0, rgb, place=json.dumps({"page": place.page}))
 
     def whole(self, segments: Sequence[Segment], max_frames: int = 16) -> str:  # noqa: ARG002
         """The text of all pages."""
@@ -54,43 +88,76 @@ class Pdf(Kind):
         import semantic_text_splitter  # noqa: F401
 
 
-def pdf_text(path: Path, max_chars: int) -> str:
-    """The text of all pages, joined by blank lines; stops soon after ``max_chars``."""
-    pages: list[str] = []
-    n_chars = 0
-    with _document(path) as document:
-        for page in document:
-            pages.append(_page_text(page))
-            n_chars += len(pages[-1])
-            if n_chars > max_chars:
-                break
-    return "\n\n".join(text for text in pages if text)
+def _page(
+    asset: Asset, path: Path, document: Any, number: int, config: IngestConfig
+) -> tuple[int, Sequence[Segment]]:
+    """How many characters a page has, and its segments, counted within the page."""
+    with _pdfium, decoding(path, "PDF"):
+        page = document[number - 1]
+        text_page = page.get_textpage()
+        # As long as before, since characters are counted to find their boxes.
+        text = text_page.get_text_range().replace("\r\n", " \n")
+        empty = not text.strip()
+        found = [] if empty else _windows(asset, path, text_page, text, number, config)
+        if empty and next(page.get_objects(max_depth=1), None) is not None:
+            place = json.dumps({"page": number})
+            found = [Segment(asset.asset_id, IMAGE, 0, _rendered(page, config), place=place)]
+        text_page.close()
+        page.close()
+    return len(text), found
 
 
-def pdf_facts(path: Path) -> tuple[str, int]:
-    """The title in the document's properties, or an empty one; and the number of pages."""
-    with _document(path) as document:
-        title = " ".join(document.get_metadata_value("Title").split())[:200]
-        return title, len(document)
+def _placed(segment: Segment, index: int, at: int) -> Segment:
+    """A segment of a page as one of the document, whose text has ``at`` characters before it."""
+    if segment.char_start is None or segment.char_end is None:
+        return replace(segment, index=index)
+    start, end = at + segment.char_start, at + segment.char_end
+    return replace(segment, index=index, char_start=start, char_end=end)
+
+
+def _windows(
+    asset: Asset, path: Path, text_page: Any, text: str, number: int, config: IngestConfig
+) -> list[Segment]:
+    sections = [Section(text, {"page": number})]
+    width, height = text_page.page.get_size()
+    return [
+        replace(segment, boxes=_boxes(text_page, segment, width, height))
+        for segment in text_segments(asset, path, sections, config)
+    ]
+
+
+def _boxes(text_page: Any, segment: Segment, width: float, height: float) -> str:
+    """Corners of the window's lines, in parts of the page, see `Segment`."""
+    start, end = segment.char_start or 0, segment.char_end or 0
+    boxes = []
+    for n in range(min(text_page.count_rects(start, end - start), _MAX_LINES)):
+        left, bottom, right, top = text_page.get_rect(n)
+        x, y = (left / width, right / width), (1 - top / height, 1 - bottom / height)
+        corners = (x[0], y[0], x[1], y[0], x[1], y[1], x[0], y[1])
+        boxes.append([round(min(max(float(value), 0.0), 1.0), 4) for value in corners])
+    return json.dumps(boxes) if boxes else ""
+
+
+def _rendered(page: Any, config: IngestConfig) -> RgbPicture:
+    """The page, its shorter side `image_short_side`; long ones within `max_pixels`."""
+    width, height = page.get_size()
+    scale = config.image_short_side / min(width, height)
+    scale = min(scale, (config.max_pixels / (width * height)) ** 0.5)
+    bitmap = page.render(scale=scale, rev_byteorder=True, prefer_bgrx=False)
+    rgb: RgbPicture = np.array(bitmap.to_numpy()[..., :3], np.uint8)
+    bitmap.close()
+    return rgb
 
 
 @contextmanager
 def _document(path: Path) -> Iterator[Any]:
     from pypdfium2 import PdfDocument
 
-    with opened(path) as file, decoding(path, "PDF"), _pdfium:
-        document = PdfDocument(file)
+    with opened(path) as file, decoding(path, "PDF"):
+        with _pdfium:
+            document = PdfDocument(file)
         try:
             yield document
         finally:
-            document.close()
-
-
-def _page_text(page: Any) -> str:
-    text_page = page.get_textpage()
-    try:
-        text: str = text_page.get_text_bounded()
-    finally:
-        text_page.close()
-        page.close()
-    return text.replace("\r\n", "\n").strip()
+            with _pdfium:
+                document.close()

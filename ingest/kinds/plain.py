@@ -8,7 +8,7 @@ from pathlib import Path
 from encoder.types import TEXT
 from ingest.config import IngestConfig
 from ingest.decode.charset import decode_bytes, read_bytes
-from ingest.decode.windows import joined_text, text_segments
+from ingest.decode.windows import Section, joined_text, text_segments
 from ingest.kinds.contract import Kind
 from ingest.kinds.head import Head, Match
 from ingest.types import Asset, Fact, Segment
@@ -38,9 +38,8 @@ class Plain(Kind):
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
         """Windows of the text."""
         is_markdown = asset.media_type == "text/markdown"
-        return text_segments(
-            asset, path, decode_bytes(read_bytes(path)), config, markdown=is_markdown
-        )
+        text = decode_bytes(read_bytes(path))
+        return text_segments(asset, path, [Section(text)], config, markdown=is_markdown)
 
     def whole(self, segments: Sequence[Segment], max_frames: int = 16) -> str:  # noqa: ARG002
         """The text."""

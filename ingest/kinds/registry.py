@@ -13,12 +13,45 @@ from ingest.kinds.contract import Cost, Kind
 from ingest.kinds.film import Film
 from ingest.kinds.head import Head
 from ingest.kinds.html import Html
+from ingest.kinds.notebook import Notebook
+from ingest.kinds.office import (
+    Epub,
+    Excel,
+    Mail,
+    Outlook,
+    Powerpoint,
+    Presentation,
+    Rtf,
+    Spreadsheet,
+    Text,
+    Word,
+)
 from ingest.kinds.pdf import Pdf
 from ingest.kinds.picture import Picture
 from ingest.kinds.plain import Plain
 from ingest.kinds.sound import Sound
+from ingest.kinds.subtitles import Subtitles
 
-OURS: tuple[type[Kind], ...] = (Plain, Html, Pdf, Picture, Sound, Film)
+OURS: tuple[type[Kind], ...] = (
+    Plain,
+    Html,
+    Pdf,
+    Word,
+    Powerpoint,
+    Excel,
+    Text,
+    Spreadsheet,
+    Presentation,
+    Epub,
+    Rtf,
+    Mail,
+    Outlook,
+    Notebook,
+    Subtitles,
+    Picture,
+    Sound,
+    Film,
+)
 """One line here adds a kind."""
 
 ENTRY_POINTS = "anymodal.kinds"
@@ -70,7 +103,7 @@ def sniff(head: bytes, uri: str) -> tuple[Candidate, ...]:
         if (match := kind.sniff(beginning))
     ]
     if not candidates:
-        raise _unsupported(beginning)
+        raise unsupported(uri, beginning.signatures[0] if beginning.signatures else "not known")
     return tuple(sorted(candidates, key=lambda candidate: -candidate.confidence))
 
 
@@ -129,10 +162,10 @@ def _load(point: Any) -> Kind:
     return made
 
 
-def _unsupported(head: Head) -> UnsupportedMediaError:
-    found = head.signatures[0] if head.signatures else "not known"
+def unsupported(uri: str, found: str) -> UnsupportedMediaError:
+    """The error of a file that no kind reads; ``found`` is what it seems to be."""
     formats = dict.fromkeys(name for kind in kinds() for name in kind.formats)
     return UnsupportedMediaError(
-        f"{head.name} is of a kind that is not read ({found}).",
+        f"{uri} is of a kind that is not read ({found}).",
         remedy=f"Convert it to one of these: {', '.join(formats)}.",
     )

@@ -21,13 +21,14 @@ class Decoder(Protocol):
         """
         ...
 
-    def picture(self, path: Path, media_type: str, at_s: float, size: int) -> bytes:
-        """A small WebP of what a file looks like; of a film, at a time.
+    def picture(self, path: Path, media_type: str, at_s: float, page: int, size: int) -> bytes:
+        """A small WebP of what a file looks like; of a film, at a time, of a document, a page.
 
         Args:
             path: the file.
             media_type: as it was ingested.
             at_s: seconds from the film's start.
+            page: of a document, from 1.
             size: the longer side, in pixels.
 
         Raises:

@@ -107,6 +107,9 @@ class MomentOut(BaseModel):
     matches: list[tuple[int, int]] = Field(
         [], description="Ranges of matching words in the snippet."
     )
+    place: dict[str, str | int | float] = Field(
+        {}, description="Where in a document it is: page, slide, sheet, cell or heading."
+    )
 
 
 class HitOut(MomentOut):

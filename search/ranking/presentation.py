@@ -45,6 +45,7 @@ def hit_of(
         confidence=segment.confidence,
         language=segment.language,
         boxes=json.loads(segment.boxes) if segment.boxes else (),
+        place=json.loads(segment.place) if segment.place else {},
         matches=part.matches,
         title=str(asset.metadata.get("title", "")),
         media_type=asset.media_type,
@@ -71,5 +72,6 @@ def moment_of(candidate: Candidate, words: Sequence[str]) -> Moment:
         confidence=segment.confidence,
         language=segment.language,
         boxes=json.loads(segment.boxes) if segment.boxes else (),
+        place=json.loads(segment.place) if segment.place else {},
         matches=part.matches,
     )

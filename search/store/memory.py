@@ -234,5 +234,6 @@ def _scored(row: SegmentRow, cosine: float) -> ScoredSegment:
         confidence=row.confidence,
         language=row.language,
         boxes=row.boxes,
+        place=row.place,
         row=row.row,
     )

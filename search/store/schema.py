@@ -34,10 +34,11 @@ from search.store.calibrated import Constants, StoredCalibration, constants_of
 from search.store.several import packed, partition_of, unpacked
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 MISSING = -1
 MAX_SNIPPET_BYTES = 4096
 MAX_BOXES_BYTES = 32_768
+MAX_PLACE_BYTES = 1_024
 MAX_LOCATIONS = 4096
 MAX_METADATA_BYTES = 65_000
 MAX_URI_BYTES = 8192
@@ -104,6 +105,7 @@ def segments_collection(embed_dim: int) -> Collection:
         Field("confidence", "DOUBLE"),
         _text("language", _LANGUAGE_BYTES),
         _text("boxes", MAX_BOXES_BYTES),
+        _text("place", MAX_PLACE_BYTES),
         Field("calibration", "INT64"),
         Field("embedding", "FLOAT_VECTOR", {"dim": embed_dim + 1}),
     ]
@@ -263,6 +265,7 @@ def scalars_of(row: SegmentRow) -> dict[str, Any]:
         "confidence": float(row.confidence),
         "language": row.language,
         "boxes": row.boxes,
+        "place": row.place,
     }
 
 
@@ -283,6 +286,7 @@ def segment_from_dict(row: Mapping[str, Any]) -> SegmentRow:
         confidence=row["confidence"],
         language=row["language"],
         boxes=row["boxes"],
+        place=row["place"],
         row=number,
     )
 
@@ -323,6 +327,7 @@ def scored_from_dict(row: Mapping[str, Any], cosine: float) -> ScoredSegment:
         confidence=row["confidence"],
         language=row["language"],
         boxes=row["boxes"],
+        place=row["place"],
         row=row_of(row),
     )
 

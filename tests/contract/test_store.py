@@ -104,6 +104,15 @@ def test_what_was_read_returns_with_its_boxes(store: VectorStore) -> None:
     assert hit.boxes == by_word.boxes == boxes
 
 
+def test_the_place_in_a_document_returns(store: VectorStore) -> None:
+    place = '{"heading": "码头 › Ferries"}'
+    row = segment("a", 0, vectors(1)[0], TEXT, snippet="Exit", place=place)
+    store.write([asset("a", "/a")], [row])
+    (hit,) = store.search(vectors(1), TEXT, 1)[0]
+    (by_word,) = store.lexical("exit", 5)
+    assert hit.place == by_word.place == place
+
+
 def test_embeddings_are_found_by_segment(store: VectorStore) -> None:
     rows = [segment("a", index, row) for index, row in enumerate(vectors(3))]
     store.write([asset("a", "/a")], rows)

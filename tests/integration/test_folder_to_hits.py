@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.conftest import Run
+from tests.support.documents import write_docx, write_pptx, write_subtitles, write_xlsx
+from tests.support.media import write_pdf
 
 CONTRACT = {
     "asset_id",
@@ -20,6 +22,7 @@ CONTRACT = {
     "confidence",
     "language",
     "boxes",
+    "place",
     "matches",
     "title",
     "media_type",
@@ -29,6 +32,12 @@ CONTRACT = {
     "explanation",
     "weak",
 }
+
+
+SECTIONS = [
+    ("Bakery", "The bread is baked at four in the morning, before the city wakes."),
+    ("Harbour", "The ferry to the island leaves at nine and takes an hour."),
+]
 
 
 def names(result: dict[str, list[dict[str, str]]]) -> list[str]:
@@ -131,3 +140,23 @@ def test_errors_are_one_line_and_say_what_to_do(anymodal: Run, tmp_path: Path) -
     assert "anymodal bundle fetch" in anymodal(
         "search", "x", fails=1, ANYMODAL_HOME=str(tmp_path / "empty")
     )
+
+
+def test_the_place_in_a_document_is_found(anymodal: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "documents"
+    folder.mkdir()
+    write_docx(folder / "a.docx", SECTIONS)
+    write_pptx(folder / "b.pptx", SECTIONS)
+    write_xlsx(folder / "c.xlsx", SECTIONS)
+    write_subtitles(folder / "d.srt", SECTIONS)
+    write_pdf(folder / "e.pdf", [text for _, text in SECTIONS], title="Untitled")
+    assert anymodal("ingest", folder)["ingested"] == 5
+    hits = anymodal("search", "when does the boat to the island go?", "--limit", 5)["hits"]
+    assert {Path(hit["uri"]).name: hit["place"] for hit in hits} == {
+        "a.docx": {"heading": "Harbour"},
+        "b.pptx": {"slide": 2},
+        "c.xlsx": {"sheet": "Harbour"},
+        "d.srt": {},
+        "e.pdf": {"page": 2},
+    }
+    assert next(hit["title"] for hit in hits if hit["uri"].endswith("pdf")) == "e"

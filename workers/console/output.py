@@ -58,7 +58,7 @@ def as_object(facts: Mapping[str, Any]) -> Any:
 
 
 def place_of(hit: Hit | Moment) -> str:
-    """A hit's time or character range, for people.
+    """A hit's time, page or character range, for people.
 
     >>> from encoder.types import AUDIO
     >>> from search.types import Hit
@@ -68,9 +68,16 @@ def place_of(hit: Hit | Moment) -> str:
     if hit.start_s is not None:
         end_s = hit.end_s if hit.end_s is not None else hit.start_s
         return f"{_clock(hit.start_s)}–{_clock(end_s)}"
+    place = hit.place if isinstance(hit.place, Mapping) else vars(hit.place)
+    if place:
+        return ", ".join(_named(name, value) for name, value in place.items())
     if hit.char_start is not None:
         return f"characters {hit.char_start}–{hit.char_end}"
     return ""
+
+
+def _named(name: str, value: str | float) -> str:
+    return str(value) if name == "heading" else f"{name} {value}"
 
 
 def hits_table(hits: Sequence[Hit], title: str = "") -> Table:

@@ -105,10 +105,11 @@ class Encoding:
             self._encode(TEXT, texts)
         self.finished |= {asset.asset_id for asset in ended} - self._failed
 
-    def _written(self, asset: Asset, first_index: int) -> Iterator[Segment]:
-        """What was read, as text segments."""
+    def _written(self, asset: Asset, n_said: int) -> Iterator[Segment]:
+        """What was read, as text segments, numbered after those that the file holds."""
         reading = self._readings.pop(asset.asset_id, None)
-        return reading.segments(first_index) if reading else iter(())
+        n_texts = sum(r.modality == TEXT and not r.row for r in self.rows[asset.asset_id])
+        return reading.segments(n_texts + n_said) if reading else iter(())
 
     def _said(self, asset: Asset) -> Iterator[Segment]:
         """What was said, as text segments with their times."""
@@ -196,6 +197,7 @@ def _rows(segment: Segment, embeddings: Embeddings, fingerprint: str) -> list[Se
             confidence=segment.confidence,
             language=segment.language,
             boxes=segment.boxes,
+            place=segment.place,
             row=row,
         )
         for row, embedding in enumerate(embeddings)

@@ -39,11 +39,13 @@ class Passage:
         lines: of a picture or a frame; boxes are in parts of its width and height.
         start_s: when it appears, of a film.
         end_s: when it is gone.
+        place: in a document, see `ingest.Segment`.
     """
 
     lines: Sequence[ReadText]
     start_s: float | None = None
     end_s: float | None = None
+    place: str = ""
 
     @property
     def text(self) -> str:
@@ -74,8 +76,8 @@ class Reading:
         lines = [_relative(line, shown) for line in self._encoder.read(shown)]
         if not lines:
             return
-        passage = Passage(lines, frame.start_s, frame.end_s)
-        if self._passages and _goes_on(self._passages[-1], passage):
+        passage = Passage(lines, frame.start_s, frame.end_s, frame.place)
+        if self._passages and not passage.place and _goes_on(self._passages[-1], passage):
             self._passages[-1] = _joined(self._passages[-1], passage)
         else:
             self._passages.append(passage)
@@ -98,6 +100,7 @@ class Reading:
                 snippet=text,
                 confidence=float(np.mean([line.confidence for line in lines])),
                 boxes=_as_json(lines),
+                place=passage.place,
             )
 
     def _in_detail(self, frame: Segment) -> RgbPicture:
@@ -105,11 +108,12 @@ class Reading:
         shown: RgbPicture = frame.content
         sides = self._asset.metadata.get("width"), self._asset.metadata.get("height")
         is_larger = all(isinstance(side, int) and side > min(shown.shape[:2]) for side in sides)
-        if self._asset.modality != IMAGE or not is_larger:
+        if not frame.place and (self._asset.modality != IMAGE or not is_larger):
             return shown
+        place = Place(page=json.loads(frame.place).get("page", 1)) if frame.place else Place()
         try:
             finer = self._config.model_copy(update={"image_short_side": _SHORT_SIDE})
-            detailed: RgbPicture = picture(self._asset, Place(), finer).content
+            detailed: RgbPicture = picture(self._asset, place, finer).content
         except MediaError:
             return shown
         return detailed

@@ -51,8 +51,8 @@ class QueryDecoder:
             except MediaError as error:
                 raise _renamed(error, str(file), label) from None
 
-    def picture(self, path: Path, media_type: str, at_s: float, size: int) -> bytes:
-        """A small WebP of what a file looks like; of a film, at a time.
+    def picture(self, path: Path, media_type: str, at_s: float, page: int, size: int) -> bytes:
+        """A small WebP of what a file looks like; of a film, at a time, of a document, a page.
 
         Raises:
             UnsupportedMediaError: it shows nothing.
@@ -62,7 +62,7 @@ class QueryDecoder:
 
         asset = Asset(path.name, str(path), kind_of(media_type).modality, media_type, 0)
         try:
-            rgb = picture(asset, Place(at_s), self.files).content
+            rgb = picture(asset, Place(at_s, page), self.files).content
         except MediaError as error:
             raise _renamed(error, str(path), path.name) from None
         return webp_bytes(rgb, size)

@@ -88,8 +88,8 @@ def content_of(asset: AssetRow, decoder: Decoder, if_none_match: str = "") -> Re
         raise _not_here(asset) from None
 
 
-def picture_of(asset: AssetRow, decoder: Decoder, at_s: float, size: int) -> bytes:
-    """A small WebP of what an asset looks like; of a film, at a time.
+def picture_of(asset: AssetRow, decoder: Decoder, at_s: float, page: int, size: int) -> bytes:
+    """A small WebP of what an asset looks like; of a film, at a time, of a document, a page.
 
     Raises:
         NotFoundError: it shows nothing, or as `file_of` says.
@@ -97,7 +97,7 @@ def picture_of(asset: AssetRow, decoder: Decoder, at_s: float, size: int) -> byt
     """
     path = file_of(asset)
     try:
-        return decoder.picture(path, asset.media_type, at_s, size)
+        return decoder.picture(path, asset.media_type, at_s, page, size)
     except UnsupportedMediaError as error:
         raise NotFoundError(
             f"{asset.asset_id} is {asset.modality} ({asset.media_type}), which has no picture."
@@ -105,7 +105,7 @@ def picture_of(asset: AssetRow, decoder: Decoder, at_s: float, size: int) -> byt
     except MediaError:
         if file_of(asset) == path:
             raise
-        return picture_of(asset, decoder, at_s, size)  # removed while it was read
+        return picture_of(asset, decoder, at_s, page, size)  # removed while it was read
 
 
 def content_type(media_type: str, codec: str = "utf-8") -> str:

@@ -51,6 +51,7 @@ def _moment(found: Hit | Moment) -> dict[str, Any]:
         "confidence": found.confidence,
         "language": found.language,
         "boxes": found.boxes,
+        "place": found.place,
         "matches": found.matches,
     }
 

@@ -125,14 +125,16 @@ async def get_thumbnail(
     asset_id: AssetId,
     services: Parts,
     t: Annotated[float, Query(ge=0, le=1e6, description="Seconds into a film.")] = 0.0,
+    page: Annotated[int, Query(ge=1, le=1_000_000, description="Of a document.")] = 1,
     size: Annotated[int, Query(ge=16, le=1024, description="The longer side in pixels.")] = 320,
 ) -> Response:
-    """A small WebP of a picture, or of a film at a time; sounds and texts have none (404)."""
+    """A small WebP of a picture, a film at a time or a page of a PDF; others have none (404)."""
 
     def make(_: Turn) -> bytes:
         asset = _asset(services, asset_id)
         return services.thumbnails.get(
-            (asset_id, t, size), lambda: picture_of(asset, services.decoder, t, size)
+            (asset_id, t, page, size),
+            lambda: picture_of(asset, services.decoder, t, page, size),
         )
 
     picture = await services.workbench.run(make)

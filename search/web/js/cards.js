@@ -116,6 +116,7 @@ export function thumbnailAt(hit, seconds, size = CARD_PIXELS) {
   const [path, query] = hit.thumbnail_url.split("?");
   const parameters = new URLSearchParams(query);
   if (seconds != null) parameters.set("t", String(seconds));
+  if (hit.place?.page) parameters.set("page", String(hit.place.page));
   parameters.set("size", String(size));
   return `${path}?${parameters}`;
 }

@@ -4,7 +4,7 @@ import { address, deleteAsset, getAsset } from "./api.js";
 import { markedText, thumbnailAt } from "./cards.js";
 import { button, byId, el, icon } from "./dom.js";
 import { explanation } from "./explanation.js";
-import { bytes, clock, day } from "./format.js";
+import { bytes, clock, day, placeName } from "./format.js";
 import { withoutMarks } from "./highlight.js";
 import { cardOf } from "./hits.js";
 import { isReadable, kindName, kindOf } from "./kinds.js";
@@ -106,9 +106,16 @@ function preview(hit, startS) {
   const kind = kindOf(hit.media_type);
   const pane = el("div", { class: `preview ${kind}` });
   if (kind === "image") pane.append(fullPicture(hit));
-  else if (kind === "text") pane.append(fullText(hit));
+  else if (kind === "text") pane.append(...[pageOf(hit), fullText(hit)].filter(Boolean));
   else pane.append(...playable(hit, kind, startS));
   return pane;
+}
+
+/** The page of a PDF on which the hit stands. */
+function pageOf(hit) {
+  if (hit.media_type !== "application/pdf") return null;
+  const page = hit.place?.page ?? 1;
+  return picture(thumbnailAt(hit, null, 1024), `Page ${page}`, (image) => image.remove());
 }
 
 /** The thumbnail at once, and the file itself where the browser can show it. */
@@ -130,7 +137,9 @@ function fullText(hit) {
   const prose = el(
     "div",
     { class: "prose", tabindex: "0", role: "region", "aria-label": "Text" },
-    parts.map((part) => el("p", { class: part.segment_id === hit.segment_id ? "best" : null }, markedText(withoutMarks(part.snippet), words))),
+    parts.map((part) =>
+      el("p", { class: part.segment_id === hit.segment_id ? "best" : null }, placeName(part.place) ? el("span", { class: "hint" }, placeName(part.place), el("br")) : null, markedText(withoutMarks(part.snippet), words)),
+    ),
   );
   if (!parts.length && isReadable(hit.media_type)) {
     beginning(hit.content_url, { most: BEGINNING_BYTES, signal: asking.signal }).then((text) => prose.replaceChildren(...text.split(/\n\s*\n/).map((part) => el("p", {}, part))));

@@ -8,6 +8,13 @@ export function clock(seconds) {
   return hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
 }
 
+/** Where in a document something stands: "page 3", or the headings above it. */
+export function placeName(place) {
+  return Object.entries(place ?? {})
+    .map(([name, value]) => (name === "heading" ? value : `${name} ${value}`))
+    .join(", ");
+}
+
 /** Milliseconds with two or three significant digits and their unit. */
 export function millis(ms) {
   if (ms >= 9999.5) return `${(ms / 1000).toFixed(0)} s`;

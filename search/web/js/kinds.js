@@ -11,6 +11,9 @@ export function kindOf(mediaType) {
 /** Whether a file can be shown as the text that it is. */
 export const isReadable = (mediaType) => ["text/plain", "text/markdown"].includes(mediaType);
 
+/** Whether its moments can be played; subtitles have times and cannot. */
+export const isPlayed = (mediaType) => /^(audio|video)\//.test(mediaType ?? "");
+
 /** Its name in the singular. */
 export const kindName = (kind) => NAMES[kind] ?? kind;
 

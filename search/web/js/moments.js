@@ -2,13 +2,14 @@
 
 import { button, el, styled } from "./dom.js";
 import { clock } from "./format.js";
+import { isPlayed } from "./kinds.js";
 
 const NARROWEST = 0.012;
 
 /** The segment found and its further moments that have a time, in the order of time. */
 export function timedMoments(hit) {
   return [hit, ...(hit.moments ?? [])]
-    .filter((moment) => moment.start_s != null)
+    .filter((moment) => moment.start_s != null && isPlayed(hit.media_type))
     .sort((a, b) => a.start_s - b.start_s);
 }
 

@@ -110,7 +110,6 @@ def test_matroska_and_webm(kind: bytes) -> None:
         b"\x1f\x8b\x08\0\0\0\0\0",
         bytes(100),
         np.random.default_rng(0).bytes(4000),
-        b"{\\rtf1 hello}",
         b"%!PS-Adobe-3.0",
         b"<svg xmlns='x'/>",
         b"#EXTM3U\nhttp://example.com/a.ts",

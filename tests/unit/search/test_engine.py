@@ -244,6 +244,7 @@ def test_the_json_is_the_contract(store: MemoryStore) -> None:
             "confidence": 1.0,
             "language": "",
             "boxes": [],
+            "place": {},
             "matches": [],
             "title": "",
             "media_type": "x/y",

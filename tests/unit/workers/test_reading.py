@@ -72,6 +72,14 @@ def test_letters_are_read_that_a_tower_would_not_see(
     assert [row.snippet for row in rows] == ["The meeting begins at nine"]
 
 
+def test_the_scanned_pages_of_a_pdf_are_read(encoder: MultiModalEncoder, tmp_path: Path) -> None:
+    first, second = slide("Chapter One", (1240, 1754)), slide("The end of it", (1240, 1754), 22)
+    first.save(tmp_path / "scan.pdf", save_all=True, append_images=[second])
+    _, rows = ingest(encoder, tmp_path / "scan.pdf")
+    assert [row.snippet for row in rows] == ["Chapter One", "The end of it"]
+    assert [json.loads(row.place) for row in rows] == [{"page": 1}, {"page": 2}]
+
+
 def test_long_texts_are_cut_as_other_texts_are(encoder: MultiModalEncoder, tmp_path: Path) -> None:
     lines = [f"Line {n} says nothing of interest" for n in ("one", "two", "three", "four")]
     slide("\n\n".join(lines)).save(tmp_path / "page.png")

@@ -1,10 +1,12 @@
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from encoder.errors import CorruptMediaError, MediaLimitError, UnsupportedMediaError
-from ingest import IngestConfig, Segment, identify, segments
+from ingest import IngestConfig, Place, Segment, identify, picture, segments
 from ingest.decode.charset import decode_bytes, read_bytes
 from ingest.kinds import kind_of
 from ingest.kinds.html import html_text
@@ -54,10 +56,40 @@ def test_windows_make_the_whole_again(tmp_path: Path, name: str) -> None:
     assert whole.split() == SENTENCES.split() * 3
 
 
-def test_the_pages_of_a_pdf_are_joined(tmp_path: Path) -> None:
+def test_each_page_of_a_pdf_is_a_place_with_boxes(tmp_path: Path) -> None:
     path = write_pdf(tmp_path / "a.pdf", ["Foxes run.", "", "Dogs sleep."])
+    first, last = decode(path)
+    assert [first.content, last.content] == ["Foxes run.", "Dogs sleep."]
+    assert [json.loads(s.place) for s in (first, last)] == [{"page": 1}, {"page": 3}]
+    assert (first.index, last.index) == (0, 1)
+    ((left, top, right, _, _, bottom, _, _),) = json.loads(last.boxes)
+    # The text starts 20 points from the left and stands 100 from the bottom of 500 x 200.
+    assert left == pytest.approx(0.04, abs=0.01)
+    assert top < 0.5 < bottom < 0.55
+    assert 0.1 < right < 0.25
+
+
+def test_a_page_without_text_is_a_picture(tmp_path: Path) -> None:
+    from PIL import Image
+
+    path = tmp_path / "scan.pdf"
+    Image.new("RGB", (200, 300), (200, 30, 30)).save(path)
     (segment,) = decode(path)
-    assert segment.content == "Foxes run.\n\nDogs sleep."
+    assert (segment.modality, json.loads(segment.place)) == ("image", {"page": 1})
+    assert segment.content.shape == (768, 512, 3)
+    np.testing.assert_allclose(segment.content.mean(axis=(0, 1)), (200, 30, 30), atol=6)
+
+
+@pytest.mark.parametrize("isolated", [True, False])
+def test_the_picture_of_a_page(tmp_path: Path, *, isolated: bool) -> None:
+    config = IngestConfig(isolate=isolated)
+    asset = identify(write_pdf(tmp_path / "a.pdf", ["", "Foxes run."]), config)
+    blank, written = (picture(asset, Place(page=n), config).content for n in (1, 2))
+    assert blank.min() == 255
+    assert written.min() < 100
+    assert min(written.shape[:2]) == 512
+    with pytest.raises(CorruptMediaError, match="has no page 3"):
+        picture(asset, Place(page=3), config)
 
 
 def test_pdfs_in_threads(tmp_path: Path) -> None:

@@ -45,9 +45,9 @@ class Removing:
     def decode(self, modality: Modality, data: bytes, label: str) -> Item:
         return self.real.decode(modality, data, label)
 
-    def picture(self, path: Path, media_type: str, at_s: float, size: int) -> bytes:
+    def picture(self, path: Path, media_type: str, at_s: float, page: int, size: int) -> bytes:
         self.victim.unlink(missing_ok=True)
-        return self.real.picture(path, media_type, at_s, size)
+        return self.real.picture(path, media_type, at_s, page, size)
 
     def charset(self, path: Path, media_type: str) -> str:
         self.victim.unlink(missing_ok=True)
@@ -66,12 +66,12 @@ def test_a_picture_that_is_removed_while_it_is_read_is_not_there(
 ) -> None:
     path = drawn(tmp_path / "sky.png")
     with pytest.raises(NotFoundError, match="is not here"):
-        picture_of(row(path), Removing(path, decoder), 0.0, 32)
+        picture_of(row(path), Removing(path, decoder), 0.0, 1, 32)
 
 
 def test_a_picture_is_read_from_where_it_still_is(tmp_path: Path, decoder: QueryDecoder) -> None:
     path, copy = drawn(tmp_path / "sky.png"), drawn(tmp_path / "copy.png")
-    assert picture_of(row(path, copy), Removing(path, decoder), 0.0, 32)[:4] == b"RIFF"
+    assert picture_of(row(path, copy), Removing(path, decoder), 0.0, 1, 32)[:4] == b"RIFF"
 
 
 def test_a_picture_that_is_there_and_broken_is_told_as_broken(
@@ -80,7 +80,7 @@ def test_a_picture_that_is_there_and_broken_is_told_as_broken(
     path = tmp_path / "broken.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 40)
     with pytest.raises(CorruptMediaError):
-        picture_of(row(path), decoder, 0.0, 32)
+        picture_of(row(path), decoder, 0.0, 1, 32)
 
 
 def test_a_text_that_is_removed_while_it_is_read_is_not_there(tmp_path: Path) -> None:
@@ -116,4 +116,4 @@ def test_an_answer_lets_go_of_its_file(tmp_path: Path) -> None:
 def test_a_sound_has_no_picture(tmp_path: Path, decoder: QueryDecoder) -> None:
     sound = replace(row(drawn(tmp_path / "a.png")), modality=AUDIO, media_type="audio/flac")
     with pytest.raises(NotFoundError, match="which has no picture"):
-        picture_of(sound, decoder, 0.0, 32)
+        picture_of(sound, decoder, 0.0, 1, 32)

@@ -1,0 +1,250 @@
+"""Documents of office programs, books and mails, by kreuzberg, which turns them into Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from encoder.errors import CorruptMediaError
+from encoder.media.source import opened
+from encoder.types import TEXT
+from ingest.config import IngestConfig
+from ingest.decode.charset import read_bytes
+from ingest.decode.headings import sections_by_heading, title_of
+from ingest.decode.odf import slides
+from ingest.decode.windows import Section, joined_text, text_segments
+from ingest.kinds.contract import Kind
+from ingest.kinds.head import Head, Match
+from ingest.types import Asset, Fact, Segment
+
+_ZIP = b"PK\x03\x04"
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_MARK = "\ue000"  # private characters, which no text has
+_HEADER = re.compile(
+    rb"(?:(?:[A-Z][\w-]*: ?[^\r\n]*|[ \t][^\r\n]*)\r?\n){0,200}?"
+    rb"(?:From|Received|Return-Path|Message-ID|MIME-Version|Delivered-To): ",
+    re.IGNORECASE,
+)
+
+
+class Office(Kind):
+    """What all of them share: a document becomes sections under their headings."""
+
+    modality = TEXT
+    max_bytes = "max_document_bytes"
+    media_type: ClassVar[str]
+
+    def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
+        """Title, authors, and how many pages, slides or sheets there are, where it says so."""
+        facts = _extracted(path, media_type).metadata
+        found: dict[str, Fact] = {"title": title_of(_title(facts), path.stem)}
+        authors = facts.get("authors") or facts.get("from_email")
+        if authors:
+            found["author"] = ", ".join(authors) if isinstance(authors, list) else str(authors)
+        return found
+
+    def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
+        """Windows of the text, each with the heading, slide or sheet under which it stands."""
+        extracted = _extracted(path, asset.media_type)
+        return text_segments(asset, path, self._sections(extracted), config, markdown=True)
+
+    def whole(self, segments: Sequence[Segment], max_frames: int = 16) -> str:  # noqa: ARG002
+        """The text."""
+        return joined_text(segments)
+
+    def _sections(self, extracted: Any) -> Iterator[Section]:
+        return sections_by_heading(extracted.content)
+
+
+class _Zipped(Office):
+    """A ZIP file whose first entry names the type (ODF and EPUB)."""
+
+    def sniff(self, head: Head) -> Match | None:
+        """By the entry that stands first and uncompressed."""
+        if not head.data.startswith(_ZIP) or head.data[30:38] != b"mimetype":
+            return None
+        named = self.media_type.encode()
+        return Match(self.media_type) if head.data[38:].startswith(named + b"PK") else None
+
+
+class _OpenXml(Office):
+    """A ZIP file in which ``part`` lies; only its directory, at the end, shows that."""
+
+    part: ClassVar[str]
+
+    def sniff(self, head: Head) -> Match | None:
+        """Any ZIP file that starts as these do."""
+        names = (b"[Content_Types].xml", b"_rels/", b"docProps/", self.part.encode())
+        starts = head.data.startswith(_ZIP) and head.data[30:].startswith(names)
+        return Match(self.media_type) if starts else None
+
+    def accepts(self, path: Path, media_type: str) -> bool:  # noqa: ARG002
+        """Whether the part is there."""
+        from zipfile import BadZipFile, ZipFile
+
+        try:
+            with opened(path) as file, ZipFile(file) as members:
+                return any(name.startswith(self.part) for name in members.namelist())
+        except (BadZipFile, OSError, ValueError, NotImplementedError) as error:
+            raise CorruptMediaError(
+                f"{path} is a damaged document ({error}).", remedy="Save or export it again."
+            ) from error
+
+
+class Word(_OpenXml):
+    """.docx"""
+
+    name, formats, suffixes = "docx", ("Word (.docx)",), (".docx", ".docm", ".dotx")
+    media_type = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+    media_types = frozenset({media_type})
+    part = "word/"
+
+
+class Powerpoint(_OpenXml):
+    """.pptx"""
+
+    name, formats, suffixes = "pptx", ("PowerPoint (.pptx)",), (".pptx", ".pptm", ".ppsx")
+    media_type = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
+    media_types = frozenset({media_type})
+    part = "ppt/"
+
+    def _sections(self, extracted: Any) -> Iterator[Section]:
+        # Split at the marks, each part follows the number of its slide.
+        _, *parts = extracted.content.split(_MARK)
+        for number, text in zip(parts[::2], parts[1::2], strict=True):
+            yield Section(text.strip(), {"slide": int(number)})
+
+
+class Excel(_OpenXml):
+    """.xlsx"""
+
+    name, formats, suffixes = "xlsx", ("Excel (.xlsx)",), (".xlsx", ".xlsm")
+    media_type = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+    media_types = frozenset({media_type})
+    part = "xl/"
+
+    def _sections(self, extracted: Any) -> Iterator[Section]:
+        return _by_sheet(extracted.content)
+
+
+class Text(_Zipped):
+    """.odt"""
+
+    name, formats, suffixes = "odt", ("OpenDocument",), (".odt",)
+    media_type = "application/vnd.oasis.opendocument.text"
+    media_types = frozenset({media_type})
+
+
+class Spreadsheet(_Zipped):
+    """.ods"""
+
+    name, formats, suffixes = "ods", ("OpenDocument",), (".ods",)
+    media_type = "application/vnd.oasis.opendocument.spreadsheet"
+    media_types = frozenset({media_type})
+
+    def _sections(self, extracted: Any) -> Iterator[Section]:
+        return _by_sheet(extracted.content)
+
+
+class Presentation(_Zipped):
+    """.odp"""
+
+    name, formats, suffixes = "odp", ("OpenDocument",), (".odp",)
+    media_type = "application/vnd.oasis.opendocument.presentation"
+    media_types = frozenset({media_type})
+
+    def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
+        """Title: the file's stem."""
+        return {"title": path.stem}
+
+    def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
+        """Windows of each slide."""
+        return text_segments(asset, path, slides(path, config.max_document_bytes), config)
+
+
+class Epub(_Zipped):
+    """.epub"""
+
+    name, formats, suffixes = "epub", ("EPUB",), (".epub",)
+    media_type = "application/epub+zip"
+    media_types = frozenset({media_type})
+
+
+class Rtf(Office):
+    """.rtf"""
+
+    name, formats, suffixes = "rtf", ("RTF",), (".rtf",)
+    media_type = "application/rtf"
+    media_types = frozenset({media_type})
+
+    def sniff(self, head: Head) -> Match | None:
+        """By its first group."""
+        return Match(self.media_type) if head.data.startswith(b"{\\rtf") else None
+
+
+class Mail(Office):
+    """.eml"""
+
+    name, formats, suffixes = "eml", ("mail (.eml, .msg)",), (".eml",)
+    media_type = "message/rfc822"
+    media_types = frozenset({media_type})
+
+    def sniff(self, head: Head) -> Match | None:
+        """By lines of a mail's header, one of which only mails have."""
+        return Match(self.media_type, 0.8) if head.is_text and _HEADER.match(head.data) else None
+
+    def _sections(self, extracted: Any) -> Iterator[Section]:
+        yield Section(extracted.content)
+
+
+class Outlook(Office):
+    """.msg"""
+
+    name, formats, suffixes = "msg", ("mail (.eml, .msg)",), (".msg",)
+    media_type = "application/vnd.ms-outlook"
+    media_types = frozenset({media_type})
+
+    def sniff(self, head: Head) -> Match | None:
+        """Any OLE file."""
+        return Match(self.media_type, 0.85) if head.data.startswith(_OLE) else None
+
+    def accepts(self, path: Path, media_type: str) -> bool:  # noqa: ARG002
+        """Whether it has the properties of a mail."""
+        return "__properties_version1.0".encode("utf-16-le") in read_bytes(path)
+
+    def _sections(self, extracted: Any) -> Iterator[Section]:
+        yield Section(extracted.content)
+
+
+def _by_sheet(markdown: str) -> Iterator[Section]:
+    for section in sections_by_heading(markdown):
+        heading = str(section.place.get("heading", ""))
+        yield Section(section.text, {"sheet": heading} if heading else {})
+
+
+def _title(facts: Mapping[str, Any]) -> str:
+    return str(facts.get("title") or facts.get("subject") or "")
+
+
+def _extracted(path: Path, media_type: str) -> Any:
+    # With the first document, also in a decoder process: it maps 100 MB.
+    from kreuzberg import ExtractionConfig, KreuzbergError, PageConfig, extract_bytes_sync
+
+    slides_only = media_type == Powerpoint.media_type
+    config = ExtractionConfig(
+        use_cache=False,
+        disable_ocr=True,  # type: ignore[call-arg]  # it has it
+        output_format="markdown",
+        pages=PageConfig(
+            insert_page_markers=slides_only, marker_format=f"\n{_MARK}{{page_num}}{_MARK}\n"
+        ),
+    )
+    try:
+        return extract_bytes_sync(read_bytes(path), media_type, config=config)
+    except (KreuzbergError, ValueError) as error:
+        raise CorruptMediaError(
+            f"{path} cannot be read as {media_type}: {error}.",
+            remedy="Open it in its own program and save or export it again.",
+        ) from error

@@ -1,0 +1,144 @@
+"""Documents of office programs, books, mails, notebooks and subtitles, and where hits stand."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from encoder.errors import CorruptMediaError, MediaError, UnsupportedMediaError
+from ingest import IngestConfig, Segment, identify, segments
+from ingest.decode.headings import title_of
+from ingest.kinds.testing import check_kind
+from tests.support import documents
+
+CONFIG = IngestConfig(isolate=True)
+SECTIONS = [
+    ("Ferries", "The ferry leaves at nine. Grüße aus dem Hafen."),
+    ("Wale 鲸鱼", "Whales were seen near the island, 码头在城市的东边。"),
+]
+WRITERS: dict[str, tuple[str, Callable[..., Path]]] = {
+    "docx": (".docx", documents.write_docx),
+    "pptx": (".pptx", documents.write_pptx),
+    "xlsx": (".xlsx", documents.write_xlsx),
+    "odt": (".odt", documents.write_odf),
+    "ods": (".ods", documents.write_odf),
+    "odp": (".odp", documents.write_odf),
+    "epub": (".epub", documents.write_epub),
+    "rtf": (".rtf", documents.write_rtf),
+    "eml": (".eml", documents.write_mail),
+    "ipynb": (".ipynb", documents.write_notebook),
+    "subtitles": (".srt", documents.write_subtitles),
+}
+PLACES = {
+    "docx": [{"heading": "Ferries"}, {"heading": "Wale 鲸鱼"}],
+    "pptx": [{"slide": 1}, {"slide": 2}],
+    "xlsx": [{"sheet": "Ferries"}, {"sheet": "Wale 鲸鱼"}],
+    "ipynb": [{"cell": 1}, {"cell": 2}, {"cell": 3}],
+}
+
+
+def decode(path: Path) -> list[Segment]:
+    return list(segments(identify(path, CONFIG), CONFIG))
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_all_is_read(tmp_path: Path, name: str) -> None:
+    suffix, write = WRITERS[name]
+    path = write(tmp_path / f"a{suffix}", SECTIONS)
+    text = "\n".join(segment.content for segment in decode(path))
+    for _, words in SECTIONS:
+        assert words in text
+    places = [json.loads(segment.place or "{}") for segment in decode(path)]
+    assert places == PLACES.get(name, places)
+    (tmp_path / "without").mkdir()
+    renamed = path.rename(tmp_path / "without" / "suffix")
+    assert "\n".join(segment.content for segment in decode(renamed)).startswith(text[:20])
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_the_contract(tmp_path: Path, name: str) -> None:
+    suffix, write = WRITERS[name]
+    check_kind(name, [write(tmp_path / f"a{suffix}", SECTIONS)], tmp_path)
+
+
+def test_lines_of_subtitles_have_times(tmp_path: Path) -> None:
+    for name in ("a.srt", "a.vtt"):
+        asset = identify(documents.write_subtitles(tmp_path / name, SECTIONS), CONFIG)
+        assert asset.metadata["duration_s"] == 15
+        (segment,) = segments(asset, CONFIG)
+        assert (segment.start_s, segment.end_s) == (0, 15)
+    long = documents.write_subtitles(
+        tmp_path / "b.srt", [("", f"line {n} " * 60) for n in range(4)]
+    )
+    assert [segment.start_s for segment in decode(long)] == [0, 10, 20, 30]
+
+
+def test_titles(tmp_path: Path) -> None:
+    path = documents.write_docx(tmp_path / "report.docx", SECTIONS, "The harbour")
+    assert identify(path, CONFIG).metadata["title"] == "The harbour"
+    path = documents.write_docx(tmp_path / "report.docx", SECTIONS, "Document1")
+    assert identify(path, CONFIG).metadata["title"] == "report"
+    assert identify(documents.write_mail(tmp_path / "a.eml", SECTIONS), CONFIG).metadata[
+        "title"
+    ] == ("Ferries")
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "",
+        " ",
+        "untitled",
+        "Microsoft Word - Dokument1.doc",
+        "PowerPoint Presentation",
+        "无标题",
+        "report.docx",
+    ],
+)
+def test_titles_that_say_nothing(title: str) -> None:
+    assert title_of(title, "stem") == "stem"
+
+
+def test_a_damaged_document_says_so(tmp_path: Path) -> None:
+    path = documents.write_docx(tmp_path / "a.docx", SECTIONS)
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(CorruptMediaError, match="damaged document"):
+        identify(path, CONFIG)
+
+
+def test_other_archives_are_no_documents(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("[Content_Types].xml", "<x/>")
+        archive.writestr("b.txt", "Foxes.")
+    with pytest.raises(UnsupportedMediaError, match="is of a kind that is not read"):
+        identify(tmp_path / "a.zip", CONFIG)
+
+
+def test_an_external_entity_is_not_fetched(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("the password is swordfish")
+    path = tmp_path / "a.odt"
+    attack = f"<!DOCTYPE x [<!ENTITY s SYSTEM 'file://{secret}'>]>" + documents.ODF.partition("?>")[
+        2
+    ].format(body="<office:text><text:p>Foxes &s; run.</text:p></office:text>")
+    documents.write_zip(path, "application/vnd.oasis.opendocument.text", {"content.xml": attack})
+    try:
+        found = "".join(segment.content for segment in decode(path))
+    except MediaError:
+        return
+    assert "swordfish" not in found
+
+
+def test_a_bomb_costs_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.docx"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("[Content_Types].xml", "<x/>")
+        with archive.open("word/document.xml", "w", force_zip64=True) as member:
+            for _ in range(300):
+                member.write(bytes(2**20))
+    with pytest.raises(MediaError):
+        decode(path)
