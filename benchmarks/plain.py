@@ -65,7 +65,7 @@ def ingest(folder: Path, store: str) -> dict[str, object]:
     for path in sorted(folder.iterdir()):
         for segment in segments(identify(path, config), config):
             tower = model.towers[segment.modality]
-            embedding = tower.forward([tower.prepare(segment.content)])[0]
+            embedding = tower.forward([tower.prepare(segment.content)]).rows[0]
             client.insert("plain", {"path": str(path), "embedding": embedding.tolist()})
             counts[str(segment.modality)] += 1
     return {"wall_s": perf_counter() - started, "segments": dict(counts)}

@@ -67,7 +67,7 @@ def mean_average_precision(
 
 def embed_texts(tower: Tower, texts: Sequence[str]) -> Embeddings:
     """Unit rows [n, embed_dim]."""
-    return tower.forward([tower.prepare(each) for each in texts])
+    return tower.forward([tower.prepare(each) for each in texts]).rows
 
 
 def sound_views(tower: AudioTower, sounds: Sequence[Waveform]) -> Mapping[str, Embeddings]:
@@ -80,7 +80,7 @@ def sound_views(tower: AudioTower, sounds: Sequence[Waveform]) -> Mapping[str, E
         parts["categories"].append(point(ucs, labels.ucs))
         probabilities = labels.head.probabilities(features)
         parts["sound head"].append(point(probabilities, labels.head.embeddings))
-        parts["all"].append(tower.forward([prepared])[0])
+        parts["all"].append(tower.forward([prepared]).rows[0])
     views = {name: np.stack(rows) for name, rows in parts.items()}
     both = views["categories"] + views["sound head"]
     return {**views, "categories and sound head": l2_normalize(both)}
@@ -122,7 +122,7 @@ def measure_speech(towers: Towers, text_tower: Tower, distractors: Sequence[str]
     texts = embed_texts(text_tower, [*sentences, *distractors])
     recalls = []
     for precision, tower in towers.items():
-        heard = np.stack([tower.forward([tower.prepare(sound)])[0] for sound in sounds])
+        heard = np.stack([tower.forward([tower.prepare(sound)]).rows[0] for sound in sounds])
         right = (heard @ texts.T).argmax(axis=1) == np.arange(len(sentences))
         recalls.append(f"{right.mean():.3f} in {precision}")
     return (

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from encoder.errors import ModelError
-from encoder.towers.base import Prepared, Tower, n_rows_of
+from encoder.towers.base import PluginTower, Prepared, forward, n_rows_of
+from encoder.towers.encoded import Encoded, TextStats
 from encoder.types import Embeddings
 
 # Tokenizing, resizing and spectrograms release the GIL for most of their time.
@@ -49,23 +51,48 @@ def scatter(
     return rows
 
 
-def forward_all(tower: Tower, batch: Sequence[Prepared]) -> Embeddings:
-    """The rows of each prepared item, float32 [len(batch), n_rows, embed_dim].
+def joined(
+    parts: Sequence[tuple[Sequence[int], Encoded]], n_items: int, n_rows: int, embed_dim: int
+) -> Encoded:
+    """One result of several, in the order of the items.
+
+    Args:
+        parts: the places of a batch's items, and what `forward_all` returned for them.
+        n_items: in all parts.
+        n_rows: of an item.
+        embed_dim: of a row.
+    """
+    order = np.argsort([place for places, _ in parts for place in places])
+    rows = scatter([(places, one.rows) for places, one in parts], n_items, n_rows, embed_dim)
+    stats = TextStats.join([one.stats for _, one in parts])
+    heard = [spans for _, one in parts for spans in one.heard or ()]
+    return Encoded(
+        rows, stats.take(order) if stats else None, [heard[i] for i in order] if heard else None
+    )
+
+
+def forward_all(tower: PluginTower, batch: Sequence[Prepared], *, counted: bool = False) -> Encoded:
+    """What the tower returns; its rows as float32 [len(batch), n_rows, embed_dim].
+
+    Args:
+        tower: not lazy.
+        batch: prepared items.
+        counted: ask for ``stats``.
 
     Raises:
-        ModelError: the tower does not return as many as its ``n_rows`` says.
+        ModelError: the tower returns more or fewer rows than its ``n_rows`` says.
     """
-    rows, n_rows = tower.forward(batch), n_rows_of(tower)
-    if len(rows) != len(batch) * n_rows:
+    found, n_rows = forward(tower, batch, counted=counted), n_rows_of(tower)
+    if len(found.rows) != len(batch) * n_rows:
         raise ModelError(
-            f"{type(tower).__name__}.forward returned {len(rows)} rows for {len(batch)} items "
-            f"of {n_rows} rows.",
+            f"{type(tower).__name__}.forward returned {len(found.rows)} rows for {len(batch)} "
+            f"items of {n_rows} rows.",
             remedy="Have the tower return n_rows rows for each item, item by item.",
         )
-    return rows.reshape(len(batch), n_rows, -1)
+    return replace(found, rows=found.rows.reshape(len(batch), n_rows, -1))
 
 
-def prepare_all(tower: Tower, contents: Sequence[Any]) -> list[Prepared]:
+def prepare_all(tower: PluginTower, contents: Sequence[Any]) -> list[Prepared]:
     """Prepare items side by side, but short texts one after the other.
 
     Threads take longer to start than short texts take to prepare: in a server whose threads all

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
 from encoder.errors import InputError
 from encoder.space import l2_normalize
-from encoder.towers.text.stats import TextStats
-from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings, Modality
+from encoder.towers.encoded import TextStats
+from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings, Modality, Utterance
+
+
+class EncodedItem(NamedTuple):
+    """An item's float32 unit rows [n_rows, embed_dim], and what is said in it.
+
+    ``heard`` has the spans in which somebody speaks, and is None for what is no sound and for
+    models that hear no words.
+    """
+
+    rows: Embeddings
+    heard: Sequence[Utterance] | None
 
 
 @dataclass(frozen=True, eq=False)

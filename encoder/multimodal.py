@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from encoder.batching import bucket_by_length, forward_all, prepare_all, scatter
+from encoder.batching import bucket_by_length, forward_all, joined, prepare_all, scatter
 from encoder.config import EncoderConfig
-from encoder.embeddings import MultiModalEmbeddings
+from encoder.embeddings import EncodedItem, MultiModalEmbeddings
 from encoder.errors import InputError, ModelError
 from encoder.inputs import AudioFormat, Batch, read_argument
 from encoder.media.spectrogram import SpectrogramLayout
@@ -26,11 +26,9 @@ from encoder.registry import registered_modalities
 from encoder.runtime.side_by_side import all_at_once
 from encoder.space import Space
 from encoder.towers import video as video_tower
-from encoder.towers.base import Tower, n_rows_of
+from encoder.towers.base import PluginTower, n_rows_of
 from encoder.towers.encoded import Encoded
 from encoder.towers.lazy import LazyTower
-from encoder.towers.sound.listening import is_listening, listening, tell
-from encoder.towers.text.stats import counting, is_counted, join, pass_on
 from encoder.towers.text.tokens import TokenTower
 from encoder.types import (
     AUDIO,
@@ -106,7 +104,7 @@ class MultiModalEncoder:
             observer.loaded("model", perf_counter() - started)
             _observe_towers(self._model, observer)
         self._space = replace(self._model.space, asymmetric=_asymmetric(self._model))
-        self._plugins: dict[tuple[Modality, Role], Tower] = {}
+        self._plugins: dict[tuple[Modality, Role], PluginTower] = {}
         self._lock = Lock()
 
     @property
@@ -182,9 +180,14 @@ class MultiModalEncoder:
         given = {"text": text, "image": image, "audio": audio, "video": video, **others}
         layout = SpectrogramLayout(n_fft, hop_length, n_mels, fmin, fmax, power)
         batches = _read(given, AudioFormat(sampling_rate, audio_kind, layout), role)
-        with counting(return_stats) as counts:
-            embeddings = self._encode_batches(batches)
-        return MultiModalEmbeddings(embeddings, join(counts))
+        flat = [item for batch in batches.values() for item in batch.items]
+        kinds = self._encode_kinds(flat, counted=return_stats)
+        rows = iter(self._first_rows(kinds, len(flat)))
+        stacked = {m: np.stack([next(rows) for _ in b.items]) for m, b in batches.items()}
+        stats = next((one.stats for _, one in kinds if one.stats), None)
+        return MultiModalEmbeddings(
+            {m: e[0] if batches[m].single else e for m, e in stacked.items()}, stats
+        )
 
     def encode_items(self, items: Sequence[Item]) -> Embeddings:
         """Encode mixed items; float32 unit rows [len(items), embed_dim], in their order.
@@ -194,8 +197,7 @@ class MultiModalEncoder:
         Raises:
             InputError: this model has no tower for an item's modality.
         """
-        parts = [(places, rows[:, :1]) for places, rows in self._encode_kinds(items)]
-        return scatter(parts, len(items), 1, self.embed_dim)[:, 0]
+        return self._first_rows(self._encode_kinds(items), len(items))
 
     def encode_rows(self, items: Sequence[Item]) -> list[Embeddings]:
         """Encode mixed items; for each all of its float32 unit rows [n_rows, embed_dim].
@@ -206,27 +208,43 @@ class MultiModalEncoder:
         Raises:
             InputError: this model has no tower for an item's modality.
         """
-        found = {
-            place: of_item
-            for places, rows in self._encode_kinds(items)
-            for place, of_item in zip(places, rows, strict=True)
-        }
+        return [one.rows for one in self.encode_each(items)]
+
+    def encode_each(self, items: Sequence[Item]) -> list[EncodedItem]:
+        """Encode mixed items; for each its rows, as `encode_rows`, and what is said in it.
+
+        An audio tower that hears words finds them while it encodes; `transcribe` takes as long
+        again.
+
+        Raises:
+            InputError: this model has no tower for an item's modality.
+        """
+        found: dict[int, EncodedItem] = {}
+        for places, one in self._encode_kinds(items):
+            for n, (place, rows) in enumerate(zip(places, one.rows, strict=True)):
+                found[place] = EncodedItem(rows, one.heard[n] if one.heard else None)
         return [found[place] for place in range(len(items))]
 
-    def _encode_kinds(self, items: Sequence[Item]) -> list[tuple[list[int], Embeddings]]:
-        """By modality and role: the items' places, and their rows [n, n_rows, embed_dim]."""
+    def _first_rows(self, kinds: Sequence[tuple[list[int], Encoded]], n_items: int) -> Embeddings:
+        parts = [(places, one.rows[:, :1]) for places, one in kinds]
+        return scatter(parts, n_items, 1, self.embed_dim)[:, 0]
+
+    def _encode_kinds(
+        self, items: Sequence[Item], *, counted: bool = False
+    ) -> list[tuple[list[int], Encoded]]:
+        """By modality and role: the items' places, and what comes of them, rows as
+        [n, n_rows, embed_dim].
+        """
         indices: dict[tuple[Modality, Role], list[int]] = defaultdict(list)
         for index, item in enumerate(items):
             indices[item.modality, self._space.role_of(item)].append(index)
         found = self._at_once(
             [
-                partial(self._encode_modality, *kind, [items[i].content for i in places])
+                partial(self._encode_modality, *kind, [items[i].content for i in places], counted)
                 for kind, places in indices.items()
             ]
         )
-        for one in found:
-            one.pass_on()
-        return [(places, one.rows) for places, one in zip(indices.values(), found, strict=True)]
+        return list(zip(indices.values(), found, strict=True))
 
     def transcribe(self, sound: Waveform) -> list[Utterance]:
         """What is surely said in a sound, sentence by sentence; nothing where nobody speaks.
@@ -296,25 +314,19 @@ class MultiModalEncoder:
             return tower.text_of(ids)
         raise InputError("tokens", got=f"{len(ids)} ids for a plug-in", wanted="text")
 
-    def _encode_batches(self, batches: Mapping[Modality, Batch]) -> dict[Modality, Embeddings]:
-        flat = [item for batch in batches.values() for item in batch.items]
-        rows = iter(self.encode_items(flat))
-        stacked = {m: np.stack([next(rows) for _ in b.items]) for m, b in batches.items()}
-        return {m: e[0] if batches[m].single else e for m, e in stacked.items()}
-
-    def _at_once(self, jobs: Sequence[Callable[[], Embeddings]]) -> list[Encoded]:
+    def _at_once(self, jobs: Sequence[Callable[[], Encoded]]) -> list[Encoded]:
         """Towers side by side, where there is more than one thread for them."""
-        apart = [partial(Encoded.of, job) for job in jobs]
         if self._model.side_by_side and (self._config.n_threads or os.cpu_count() or 1) > 1:
-            return all_at_once(apart)
-        return [job() for job in apart]
+            return all_at_once(jobs)
+        return [job() for job in jobs]
 
     def _encode_modality(
-        self, modality: Modality, role: Role, contents: Sequence[Any]
-    ) -> Embeddings:
+        self, modality: Modality, role: Role, contents: Sequence[Any], counted: bool
+    ) -> Encoded:
         if modality == VIDEO and VIDEO not in self._model.towers:
-            return np.stack([self._encode_video(content, role)[None] for content in contents])
-        tower = self._tower(modality, role)
+            rows = [self._encode_video(content, role)[None] for content in contents]
+            return Encoded(np.stack(rows))
+        tower = _loaded(self._tower(modality, role))
         prepared = prepare_all(tower, contents)
         lengths = [len(p) for p in prepared]
         batches = bucket_by_length(
@@ -323,18 +335,12 @@ class MultiModalEncoder:
             max_tokens=self._config.batch_tokens,
         )
         parts = []
-        with counting(is_counted()) as counts, listening(is_listening()) as heard:
-            for rows in batches:
-                parts.append((rows, forward_all(tower, [prepared[i] for i in rows])))
-                if self._observer:
-                    self._observer.encoded(modality, [lengths[i] for i in rows])
-        order = np.argsort([i for rows, _ in parts for i in rows])
-        # what is said in sounds is counted too, and of no interest here
-        if modality == TEXT and (stats := join(counts)):
-            pass_on(stats.take(order))
-        for spans in [heard[i] for i in order] if heard else ():
-            tell(spans)
-        return scatter(parts, len(contents), n_rows_of(tower), self.embed_dim)
+        for places in batches:
+            batch = [prepared[i] for i in places]
+            parts.append((places, forward_all(tower, batch, counted=counted and modality == TEXT)))
+            if self._observer:
+                self._observer.encoded(modality, [lengths[i] for i in places])
+        return joined(parts, len(contents), n_rows_of(tower), self.embed_dim)
 
     def _encode_video(self, content: Any, role: Role) -> Embeddings:
         items = video_tower.parts(content, self._config.video_frames, role)
@@ -343,7 +349,7 @@ class MultiModalEncoder:
         is_frame = np.array([item.modality == IMAGE for item in usable], bool)
         return video_tower.pool(embeddings[is_frame], embeddings[~is_frame])
 
-    def _tower(self, modality: Modality, role: Role = DOCUMENT) -> Tower:
+    def _tower(self, modality: Modality, role: Role = DOCUMENT) -> PluginTower:
         own = self._model.queries if role == QUERY else self._model.towers
         if tower := own.get(modality) or self._plugins.get((modality, role)):
             return tower
@@ -371,7 +377,7 @@ def _read(given: Mapping[str, Any], audio: AudioFormat, role: Role) -> dict[Moda
     return batches
 
 
-def _loaded(tower: Tower) -> Tower:
+def _loaded(tower: PluginTower) -> PluginTower:
     return tower.tower if isinstance(tower, LazyTower) else tower
 
 

@@ -9,10 +9,10 @@ from threading import Lock
 
 from encoder.errors import InputError
 from encoder.models.base import Model
-from encoder.towers.base import Tower
+from encoder.towers.base import PluginTower
 from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, TEXT, VIDEO, Modality, Role
 
-TowerFactory = Callable[[Model], Tower]
+TowerFactory = Callable[[Model], PluginTower]
 """Builds a tower that meets the model's space; called once per encoder, on first use."""
 
 _GROUPS: Mapping[Role, str] = {DOCUMENT: "anymodal.modalities", QUERY: "anymodal.queries"}
@@ -30,7 +30,8 @@ def register_modality(
 
     Args:
         name: becomes a keyword of ``encode_multimodal``; see `encoder.types.Modality`.
-        factory: takes the encoder's `Model` and returns the `Tower`.
+        factory: takes the encoder's `Model` and returns a `Tower`, or one whose ``forward``
+            returns bare rows.
         queries: the same for queries, where they are encoded in another way than documents.
 
     Raises:

@@ -110,7 +110,9 @@ def load_encode(minilm: Path) -> Encode:
     tower = TextTower(
         load_tokenizer(minilm / "tokenizer.json"), TorchSession(load_sentence_bert(minilm))
     )
-    return lambda texts: np.concatenate([tower.forward([tower.prepare(text)]) for text in texts])
+    return lambda texts: np.concatenate(
+        [tower.forward([tower.prepare(text)]).rows for text in texts]
+    )
 
 
 def label_table(encode: Encode, wordnet: Path) -> NDArray[np.float16]:

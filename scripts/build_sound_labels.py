@@ -267,7 +267,9 @@ def e5_encoder(folder: Path) -> Encode:
 
 
 def _encode_with(tower: Tower) -> Encode:
-    return lambda texts: np.concatenate([tower.forward([tower.prepare(text)]) for text in texts])
+    return lambda texts: np.concatenate(
+        [tower.forward([tower.prepare(text)]).rows for text in texts]
+    )
 
 
 def main() -> None:

@@ -98,13 +98,15 @@ def features_for(folder: Path, paths: Sequence[Path]) -> tuple[NDArray[np.float3
 
 def text_encoder(tower: RoleTextTower) -> build_image_labels.Encode:
     """Documents, as labels are."""
-    return lambda texts: np.concatenate([tower.forward([tower.prepare(text)]) for text in texts])
+    return lambda texts: np.concatenate(
+        [tower.forward([tower.prepare(text)]).rows for text in texts]
+    )
 
 
 def caption_means(tower: WindowedTextTower, pictures: Sequence[Captioned]) -> Embeddings:
     """The normalised mean of each picture's captions, as queries, [n, embed_dim]."""
     embedded = [
-        tower.forward([tower.prepare(caption) for caption in picture.captions])
+        tower.forward([tower.prepare(caption) for caption in picture.captions]).rows
         for picture in pictures
     ]
     return l2_normalize(np.stack([rows.mean(axis=0) for rows in embedded]))
@@ -117,7 +119,7 @@ def sentences(folder: Path, tower: WindowedTextTower) -> Matrix:
         [n_photographs, n_languages, embed_dim].
     """
     said = photo_captions.not_asked(folder, captioned_pictures.read(folder))
-    rows = [tower.forward([tower.prepare(one) for one in of_one]) for of_one in said]
+    rows = [tower.forward([tower.prepare(one) for one in of_one]).rows for of_one in said]
     return np.stack(rows).astype(np.float64)
 
 

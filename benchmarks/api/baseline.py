@@ -39,7 +39,7 @@ class TorchEncoder(MultiModalEncoder):
 
         def encode(item: Item) -> Any:
             tower = self._torch.towers[item.modality]
-            return tower.forward([tower.prepare(item.content)])[0]
+            return tower.forward([tower.prepare(item.content)]).rows[0]
 
         return np.stack([encode(item) for item in items])
 

@@ -35,7 +35,7 @@ def rows_of(model: Model, tests: Sequence[Asked]) -> Embeddings:
     """All rows of each photograph, [n_photographs, n_rows, embed_dim]."""
     tower = model.towers[IMAGE]
     rows: Embeddings = np.stack(
-        [tower.forward([tower.prepare(load_image(test.picture.path))]) for test in tests]
+        [tower.forward([tower.prepare(load_image(test.picture.path))]).rows for test in tests]
     )
     return rows
 

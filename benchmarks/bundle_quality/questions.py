@@ -71,7 +71,7 @@ def embed(model: Model, texts: list[str], *, asked: bool) -> Embeddings:
     prepared = [tower.prepare(text) for text in texts]
     order = np.argsort([len(ids) for ids in prepared])
     rows = [
-        tower.forward([prepared[place] for place in order[start : start + _AT_ONCE]])
+        tower.forward([prepared[place] for place in order[start : start + _AT_ONCE]]).rows
         for start in range(0, len(order), _AT_ONCE)
     ]
     found: Embeddings = np.concatenate(rows)[np.argsort(order)]

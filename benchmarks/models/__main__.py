@@ -174,8 +174,8 @@ def _neighbours(folder: Path) -> str:
     tower = open_exported(folder, 1, shared=False).towers["text"]  # type: ignore[index]
     long = str(contents()["text"])
     texts = [tower.prepare(text) for text in ("a red car", "a new cat", long, long[:90])]
-    together = tower.forward(texts)
-    alone = np.stack([tower.forward([text])[0] for text in texts])
+    together = tower.forward(texts).rows
+    alone = np.stack([tower.forward([text]).rows[0] for text in texts])
     least = float((together * alone).sum(axis=1).min())
     return f"Cosine of a text's vector alone to that in a batch, at least: {least:.7f} (> .9999)."
 

@@ -39,7 +39,7 @@ def prepare(source: Path, target: Path, precision: str) -> tuple[float, float]:
 
 
 def vector_of(tower: Tower, content: object) -> np.ndarray[Any, Any]:
-    return tower.forward([tower.prepare(content)])[0]
+    return tower.forward([tower.prepare(content)]).rows[0]
 
 
 def memory(folder: Path) -> str:

@@ -262,7 +262,7 @@ def _embed_dim(by_modality: Mapping[Modality, Tower]) -> int:
     probes = {TEXT: "a", IMAGE: np.zeros((32, 32, 3), np.uint8)}
     for modality, content in probes.items():
         if tower := by_modality.get(modality):
-            return int(tower.forward([tower.prepare(content)]).shape[1])
+            return int(tower.forward([tower.prepare(content)]).rows.shape[1])
     raise ModelError(
         f"The model takes {', '.join(by_modality)} only.", remedy="Name one that takes text too."
     )

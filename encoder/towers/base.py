@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from encoder.towers.encoded import Encoded
 from encoder.types import Embeddings
 
 Prepared = NDArray[np.generic]
@@ -32,7 +33,7 @@ class Tower(Protocol):
         """
         ...
 
-    def forward(self, batch: Sequence[Prepared]) -> Embeddings:
+    def forward(self, batch: Sequence[Prepared]) -> Encoded:
         """Embed prepared items of similar length; float32 unit rows, [len(batch), embed_dim].
 
         With ``n_rows``, [len(batch) * n_rows, embed_dim]: all rows of the first item, and so on.
@@ -40,6 +41,41 @@ class Tower(Protocol):
         ...
 
 
-def n_rows_of(tower: Tower) -> int:
+class PluginTower(Protocol):
+    """What a plug-in may register: a `Tower`, or one that returns bare rows."""
+
+    def prepare(self, content: Any) -> Prepared:
+        """See `Tower.prepare`."""
+        ...
+
+    def forward(self, batch: Sequence[Prepared]) -> Encoded | Embeddings:
+        """See `Tower.forward`; rows alone stand for `Encoded(rows)`."""
+        ...
+
+
+@runtime_checkable
+class CountingTower(Protocol):
+    """A `Tower` that can count what its gate does."""
+
+    def forward_counted(self, batch: Sequence[Prepared]) -> Encoded:
+        """`Tower.forward` with ``stats``, if there is a gate. Slower, since it times the gate."""
+        ...
+
+
+def forward(tower: PluginTower, batch: Sequence[Prepared], *, counted: bool) -> Encoded:
+    """Run a tower of any kind.
+
+    Args:
+        tower: not lazy.
+        batch: prepared items.
+        counted: ask for ``stats``; a tower that cannot count returns none.
+    """
+    if counted and isinstance(tower, CountingTower):
+        return tower.forward_counted(batch)
+    found = tower.forward(batch)
+    return found if isinstance(found, Encoded) else Encoded(found)
+
+
+def n_rows_of(tower: PluginTower) -> int:
     """How many embeddings an item has."""
     return int(getattr(tower, "n_rows", 1))

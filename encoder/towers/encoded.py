@@ -1,39 +1,78 @@
-"""What comes of encoding: rows, and what towers told on the way."""
+"""What a tower returns: rows, and what it learned on the way."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, TypeAlias
 
-from encoder.towers.sound.listening import Heard, is_listening, listening, tell
-from encoder.towers.text.stats import TextStats, counting, is_counted, join, pass_on
-from encoder.types import Embeddings
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.types import Embeddings, Utterance
+
+Heard: TypeAlias = Sequence[Sequence[Utterance]]
+"""For each sound, the spans in which somebody speaks; their text is empty where it is unsure."""
+
+
+@dataclass(frozen=True, eq=False)
+class TextStats:
+    """What a gate did to texts, one row per text.
+
+    Args:
+        tokens: that went in, int64 [n].
+        kept: tokens left after each layer's attention, int64 [n, n_layers].
+        dense_flops: of the network without a gate, float64 [n].
+        flops: of the network as it ran, gate included, float64 [n].
+        gate_ms: wall time that the gates took to compare and merge, float64 [n]; 0 for a text
+            that ran dense. Texts that ran together share it evenly.
+    """
+
+    tokens: NDArray[np.int64]
+    kept: NDArray[np.int64]
+    dense_flops: NDArray[np.float64]
+    flops: NDArray[np.float64]
+    gate_ms: NDArray[np.float64]
+
+    @property
+    def parts(self) -> tuple[NDArray[Any], ...]:
+        """All arrays, in order."""
+        return tuple(getattr(self, field.name) for field in fields(self))
+
+    @property
+    def flops_saved(self) -> float:
+        """The share of all FLOPs that was saved, 0 to 1."""
+        return float(1 - self.flops.sum() / self.dense_flops.sum())
+
+    def take(self, rows: Sequence[int] | NDArray[np.int64]) -> TextStats:
+        """Some of the rows, in the order given."""
+        at = np.asarray(rows, np.int64)
+        return TextStats(*(part[at] for part in self.parts))
+
+    def summed(self, starts: Sequence[int] | NDArray[np.int64]) -> TextStats:
+        """One row per group of neighbours; ``starts`` are the first rows of the groups."""
+        return TextStats(*(np.add.reduceat(part, starts, axis=0) for part in self.parts))
+
+    @classmethod
+    def join(cls, several: Sequence[TextStats | None]) -> TextStats | None:
+        """All in one; None if there are none, or one is None."""
+        given = [one for one in several if one is not None]
+        if not given or len(given) < len(several):
+            return None
+        parts = zip(*(one.parts for one in given), strict=True)
+        return cls(*(np.concatenate(part) for part in parts))
 
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """Embeddings of one modality.
+    """What `encoder.towers.base.Tower.forward` returns.
 
     Args:
-        rows: float32 unit rows [n, n_rows, embed_dim].
-        stats: what a gate did, if somebody asks and there is one.
-        heard: what is said in each sound, if somebody asks.
+        rows: float32 unit rows [n, embed_dim]; with ``n_rows``, [n * n_rows, embed_dim].
+        stats: what a gate did to each text, if that was asked for and there is a gate.
+        heard: what is said in each sound; None from towers that hear no words.
     """
 
     rows: Embeddings
-    stats: TextStats | None
-    heard: Heard
-
-    @classmethod
-    def of(cls, work: Callable[[], Embeddings]) -> Encoded:
-        """Do the work, and keep what is told apart from what others tell at the same time."""
-        with counting(is_counted()) as counts, listening(is_listening()) as heard:
-            rows = work()
-        return cls(rows, join(counts), heard)
-
-    def pass_on(self) -> None:
-        """Tell those who ask."""
-        if self.stats:
-            pass_on(self.stats)
-        for spans in self.heard:
-            tell(spans)
+    stats: TextStats | None = None
+    heard: Heard | None = None

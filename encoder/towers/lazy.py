@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Any, Generic, TypeVar
 
 from encoder.towers.base import Prepared, Tower, n_rows_of
-from encoder.types import Embeddings
+from encoder.towers.encoded import Encoded
 
 T = TypeVar("T", bound=Tower)
 
@@ -52,6 +52,6 @@ class LazyTower(Generic[T]):
         """See `Tower.prepare`."""
         return self.tower.prepare(content)
 
-    def forward(self, batch: Sequence[Prepared]) -> Embeddings:
+    def forward(self, batch: Sequence[Prepared]) -> Encoded:
         """See `Tower.forward`."""
         return self.tower.forward(batch)

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from encoder.embeddings import EncodedItem
 from encoder.space import Space, l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Role, Waveform
 from workers.cli import anymodal
@@ -64,12 +65,15 @@ class TinyEncoder:
         seeds = [int.from_bytes(blake2b(_content(item), digest_size=8).digest()) for item in items]
         return l2_normalize(np.stack([np.random.default_rng(s).normal(size=DIM) for s in seeds]))
 
-    def encode_rows(self, items: Sequence[Item]) -> list[Embeddings]:
+    def encode_each(self, items: Sequence[Item]) -> list[EncodedItem]:
         """Pictures have several."""
         rows = self.encode_items(items)
         further = [np.roll(row, 1) for row in rows]
         n_rows = [N_ROWS.get(item.modality, 1) for item in items]
-        return [np.stack([a, b])[:n] for a, b, n in zip(rows, further, n_rows, strict=True)]
+        return [
+            EncodedItem(np.stack([a, b])[:n], None)
+            for a, b, n in zip(rows, further, n_rows, strict=True)
+        ]
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ def model() -> Model:
 
 
 def encode(tower: Tower, contents: list[object]) -> Embeddings:
-    return tower.forward([tower.prepare(content) for content in contents])
+    return tower.forward([tower.prepare(content) for content in contents]).rows
 
 
 def assert_same(alone: Embeddings, together: Embeddings) -> None:

@@ -10,7 +10,6 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING
 
 from encoder.errors import AnymodalError
-from encoder.towers.sound.listening import listening
 from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Modality, Utterance
 from ingest.config import IngestConfig
 from ingest.language import SAMPLE_CHARS, language_of
@@ -131,10 +130,9 @@ class Encoding:
     def _encode(self, modality: Modality, pairs: Sequence[Pair]) -> None:
         """Encode together; if that fails, one by one, so that one bad item harms only its asset."""
         items = [Item(segment.modality, segment.content) for _, segment in pairs]
-        wanted = self._wants_transcripts and modality == AUDIO
         try:
-            with self._report.timed(f"encode_{modality}"), listening(wanted) as heard:
-                embeddings = self._encoder.encode_rows(items)
+            with self._report.timed(f"encode_{modality}"):
+                encoded = self._encoder.encode_each(items)
         except AnymodalError as error:
             if len(pairs) == 1:
                 self._fail(pairs[0][0], error)
@@ -143,12 +141,12 @@ class Encoding:
                 self._encode(modality, [pair])
             return
         fingerprint = self._encoder.space.fingerprint
-        for (asset, segment), rows in zip(pairs, embeddings, strict=True):
-            self.rows[asset.asset_id].extend(_rows(segment, rows, fingerprint))
+        for (asset, segment), one in zip(pairs, encoded, strict=True):
+            self.rows[asset.asset_id].extend(_rows(segment, one.rows, fingerprint))
             if modality == TEXT and len(self._samples[asset.asset_id]) < SAMPLE_CHARS:
                 self._samples[asset.asset_id] += segment.content + "\n"
-        if heard:
-            self._note(pairs, heard)
+        if self._wants_transcripts and modality == AUDIO:
+            self._note(pairs, [one.heard for one in encoded])
         if modality == IMAGE and self._config:
             self._read(pairs, self._config)
 
@@ -161,10 +159,12 @@ class Encoding:
                 )
                 reading.add(segment)
 
-    def _note(self, pairs: Sequence[Pair], heard: Sequence[Sequence[Utterance]]) -> None:
+    def _note(self, pairs: Sequence[Pair], heard: Sequence[Sequence[Utterance] | None]) -> None:
         """Hand each window and what was heard in it to the transcript of its asset."""
         with self._report.timed("transcribe"):
             for (asset, segment), spans in zip(pairs, heard, strict=True):
+                if spans is None:
+                    continue
                 transcript = self._transcripts.setdefault(
                     asset.asset_id, Transcript(self._encoder.transcribe)
                 )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from encoder.runtime.base import Array, Session, run_all
 from encoder.towers import video
 from encoder.towers.base import Prepared
+from encoder.towers.encoded import Encoded
 from encoder.towers.exported.text import TextGraph, unit_rows
 from encoder.towers.sound.windows import mean_of_windows, objects, sound_windows
 from encoder.types import Clip, Embeddings, Spectrogram, Waveform
@@ -113,9 +114,9 @@ class ExportedImageTower:
         """The graph's inputs: object [1]."""
         return objects([self._read([content])])
 
-    def forward(self, batch: Sequence[Prepared]) -> Embeddings:
+    def forward(self, batch: Sequence[Prepared]) -> Encoded:
         """See `encoder.towers.base.Tower.forward`."""
-        return self._head.embed([prepared[0] for prepared in batch])
+        return Encoded(self._head.embed([prepared[0] for prepared in batch]))
 
 
 class ExportedSoundTower:
@@ -147,10 +148,10 @@ class ExportedSoundTower:
         windows = sound_windows(self._name, content, self._rate, self._window_s)
         return objects([self._read(window) for window in windows])
 
-    def forward(self, batch: Sequence[Prepared]) -> Embeddings:
+    def forward(self, batch: Sequence[Prepared]) -> Encoded:
         """See `encoder.towers.base.Tower.forward`."""
         rows = self._head.embed([window for prepared in batch for window in prepared])
-        return mean_of_windows(rows, batch)
+        return Encoded(mean_of_windows(rows, batch))
 
 
 class ExportedVideoTower:
@@ -179,12 +180,12 @@ class ExportedVideoTower:
         windows = [window for one in sounds if self._sound for window in self._sound.prepare(one)]
         return objects([self._read(frames), *windows])
 
-    def forward(self, batch: Sequence[Prepared]) -> Embeddings:
+    def forward(self, batch: Sequence[Prepared]) -> Encoded:
         """See `encoder.towers.base.Tower.forward`."""
-        return np.stack([self._embed(prepared) for prepared in batch])
+        return Encoded(np.stack([self._embed(prepared) for prepared in batch]))
 
     def _embed(self, prepared: Prepared) -> Embeddings:
         seen = self._head.embed([prepared[0]])
         windows = prepared[1:]
-        heard = self._sound.forward([windows]) if self._sound and len(windows) else seen[:0]
+        heard = self._sound.forward([windows]).rows if self._sound and len(windows) else seen[:0]
         return video.pool(seen, heard)

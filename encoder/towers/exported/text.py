@@ -14,6 +14,7 @@ from encoder.errors import ModelError
 from encoder.runtime.base import Array, Session, run_all
 from encoder.space import l2_normalize
 from encoder.towers.base import Prepared
+from encoder.towers.encoded import Encoded
 from encoder.towers.text.tokens import readable, text_of
 from encoder.towers.text.tower import equal_runs
 from encoder.towers.text.windows import Ids, cut_text, pool
@@ -130,7 +131,7 @@ class ExportedTextTower:
         """See `encoder.towers.text.tokens.TokenTower.text_of`."""
         return text_of(ids, lambda text: self._tokenizer.encode(text).ids, self._tokenizer.decode)
 
-    def forward(self, batch: Sequence[Prepared]) -> Embeddings:
+    def forward(self, batch: Sequence[Prepared]) -> Encoded:
         """See `encoder.towers.base.Tower.forward`."""
         documents = [_split(ids.astype(np.int64, copy=False)) for ids in batch]
         flat = [window for windows in documents for window in windows]
@@ -141,7 +142,7 @@ class ExportedTextTower:
         rows = rows[np.argsort(order)]
         ends = np.cumsum([len(windows) for windows in documents])
         per_document = zip(np.split(rows, ends[:-1]), documents, strict=True)
-        return np.stack([_pool(own, windows) for own, windows in per_document])
+        return Encoded(np.stack([_pool(own, windows) for own, windows in per_document]))
 
     def _ids(self, text: str) -> Ids:
         wrapped = self._form.wrap(text)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.dsre.fitting.cost import dense_flops, sparse_flops
-from encoder.towers.text.stats import TextStats, is_counted, pass_on
+from encoder.towers.encoded import TextStats
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -61,41 +61,53 @@ class MergingForward:
         self._sparse = sparse.eval()
         self._lock = Lock()  # of the timed network's clock
 
-    def __call__(self, features: Features, **options: Any) -> dict[str, Tensor]:
+    def __call__(self, features: Features, **options: Any) -> dict[str, Any]:
         """What the model does with features: its ``sentence_embedding``, [n, embed_dim]."""
+        n_tokens = features["attention_mask"].sum(1)
+        if not (n_tokens >= self._gate.settings.min_tokens).any():
+            return {"sentence_embedding": self._dense(features, options)}
+        return self._forward(features, options, counted=False)
+
+    def counted(self, features: Features, **options: Any) -> dict[str, Any]:
+        """The same with ``stats``, a `TextStats`. Slower, since it times the gate."""
+        return self._forward(features, options, counted=True)
+
+    def _forward(
+        self, features: Features, options: Mapping[str, Any], *, counted: bool
+    ) -> dict[str, Any]:
         import torch
 
         n_tokens = features["attention_mask"].sum(1)
         long = n_tokens >= self._gate.settings.min_tokens
-        if not long.any() and not is_counted():
-            return {"sentence_embedding": self._dense(features, options)}
         shape = self._sparse.blocks.shape
         kept = n_tokens[:, None].repeat(1, shape.n_layers)
         parts, gate_ms = [], np.zeros(len(long))
         if not long.all():
             parts.append(self._dense(_rows(features, ~long, n_tokens), options))
         if long.any():
-            merged, kept[long], spent_ms = self._merge(_rows(features, long, n_tokens))
+            rows = _rows(features, long, n_tokens)
+            merged, kept[long], spent_ms = self._merge(rows, timed=counted)
             parts.append(merged)
             gate_ms[long.cpu().numpy()] = spent_ms / int(long.sum())
-        if is_counted():
-            self._pass_on(n_tokens.cpu().numpy(), kept.cpu().numpy(), gate_ms)
         order = torch.cat([(~long).nonzero(), long.nonzero()]).squeeze(1)
-        return {"sentence_embedding": torch.cat(parts)[order.argsort()]}
+        found: dict[str, Any] = {"sentence_embedding": torch.cat(parts)[order.argsort()]}
+        if counted:
+            found["stats"] = self._count(n_tokens.cpu().numpy(), kept.cpu().numpy(), gate_ms)
+        return found
 
     def _dense(self, features: Features, options: Mapping[str, Any]) -> Tensor:
         embedding: Tensor = self._network.whole(dict(features), **options)["sentence_embedding"]
         return embedding
 
-    def _merge(self, features: Features) -> tuple[Tensor, Tensor, float]:
-        """Embeddings, kept tokens, and the milliseconds of the gate if somebody asks."""
+    def _merge(self, features: Features, *, timed: bool) -> tuple[Tensor, Tensor, float]:
+        """Embeddings, kept tokens, and the milliseconds of the gate; 0 if not ``timed``."""
         mask = features["attention_mask"].float()
-        if is_counted():
+        if timed:
             with self._lock:
-                timed = self._timed
-                timed.gate_s = 0.0
-                pooled, kept = timed(features["input_ids"], mask)
-                spent_ms = 1000 * timed.gate_s
+                network = self._timed
+                network.gate_s = 0.0
+                pooled, kept = network(features["input_ids"], mask)
+                spent_ms = 1000 * network.gate_s
         else:
             pooled, kept = self._sparse(features["input_ids"], mask)
             spent_ms = 0.0
@@ -121,9 +133,9 @@ class MergingForward:
         network = self._network
         return Timed(network.transformer, self._gate, pooling=network.pooling).eval()
 
-    def _pass_on(
+    def _count(
         self, n_tokens: NDArray[np.int64], kept: NDArray[np.int64], gate_ms: NDArray[np.float64]
-    ) -> None:
+    ) -> TextStats:
         sparse: SparseEncoder = self._sparse
         shape, settings = sparse.blocks.shape, self._gate.settings
         gated = [threshold is not None for threshold in settings.thresholds]
@@ -131,7 +143,7 @@ class MergingForward:
         dense = dense_flops(shape, n_tokens)
         merged = sparse_flops(shape, n_tokens, kept, gated=gated, cls_only=cls_only)
         flops = np.where(n_tokens < settings.min_tokens, dense, merged)
-        pass_on(TextStats(n_tokens, kept, dense, flops, gate_ms))
+        return TextStats(n_tokens, kept, dense, flops, gate_ms)
 
 
 def _rows(features: Features, which: Tensor, n_tokens: Tensor) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from encoder.towers.base import Prepared
+from encoder.towers.encoded import Encoded
 from encoder.towers.hub.tower import JointEncoder
-from encoder.towers.text.stats import counting, is_counted, join, pass_on
 from encoder.towers.text.tokens import text_of
 from encoder.towers.text.windows import cut_text, pool
 from encoder.types import Embeddings
@@ -51,17 +51,22 @@ class TextTower:
         decode = partial(self._encoder.model.tokenizer.decode, skip_special_tokens=True)
         return text_of(ids, partial(self._encoder.token_ids, marks=True), decode)
 
-    def forward(self, batch: Sequence[Prepared]) -> Embeddings:
+    def forward(self, batch: Sequence[Prepared]) -> Encoded:
         """See `encoder.towers.base.Tower.forward`."""
+        return self._encode(batch, counted=False)
+
+    def forward_counted(self, batch: Sequence[Prepared]) -> Encoded:
+        """See `encoder.towers.base.CountingTower.forward_counted`."""
+        return self._encode(batch, counted=True)
+
+    def _encode(self, batch: Sequence[Prepared], *, counted: bool) -> Encoded:
         documents = [self._windows(prepared) for prepared in batch]
         flat = [text for windows in documents for text, _ in windows]
-        with counting(is_counted()) as counts:
-            rows = self._encoder.embed("text", flat, self._prompt)
+        found = self._encoder.encode("text", flat, self._prompt, counted=counted)
         ends = np.cumsum([len(windows) for windows in documents])
-        if stats := join(counts):
-            pass_on(stats.summed([0, *ends[:-1]]))
-        per_document = zip(np.split(rows, ends[:-1]), documents, strict=True)
-        return np.stack([_pool(own, windows) for own, windows in per_document])
+        stats = found.stats.summed([0, *ends[:-1]]) if found.stats else None
+        per_document = zip(np.split(found.rows, ends[:-1]), documents, strict=True)
+        return Encoded(np.stack([_pool(own, windows) for own, windows in per_document]), stats)
 
     def _windows(self, prepared: Prepared) -> list[tuple[str, int]]:
         return cut_text("".join(prepared), self._count, self._most)

@@ -15,6 +15,8 @@ from encoder.errors import ModelError
 from encoder.space import l2_normalize
 from encoder.towers import video
 from encoder.towers.base import Prepared
+from encoder.towers.encoded import Encoded, TextStats
+from encoder.towers.hub.merging import MergingForward
 from encoder.towers.sound.windows import mean_of_windows, objects, sound_windows
 from encoder.types import DOCUMENT, QUERY, Clip, Embeddings, Role, Spectrogram, Waveform
 
@@ -67,13 +69,21 @@ class JointEncoder:
         Raises:
             ModelError: the library cannot encode them, or the result is not finite.
         """
+        return self.encode(modality, values, prompt).rows
+
+    def encode(
+        self, modality: str, values: Sequence[Any], prompt: str, *, counted: bool = False
+    ) -> Encoded:
+        """The same; if ``counted``, with what the gate did to texts."""
         inputs = self.inputs(modality, values)
         batches = [inputs[i : i + _BATCH] for i in range(0, len(inputs), _BATCH)]
-        return np.concatenate([self._embed(modality, batch, prompt) for batch in batches])
+        parts = [self._encode(modality, batch, prompt, counted) for batch in batches]
+        stats = TextStats.join([part.stats for part in parts])
+        return Encoded(np.concatenate([part.rows for part in parts]), stats)
 
-    def _embed(self, modality: str, inputs: list[Any], prompt: str) -> Embeddings:
+    def _encode(self, modality: str, inputs: list[Any], prompt: str, counted: bool) -> Encoded:
         try:
-            vectors = self._run(inputs, prompt)
+            vectors, stats = self._run(inputs, prompt, counted)
         # whatever a foreign network or processor may raise
         except Exception as error:
             raise ModelError(
@@ -84,7 +94,7 @@ class JointEncoder:
             raise ModelError(
                 f"{self.name} gave values that are not finite.", remedy="Check its weights."
             )
-        return l2_normalize(vectors)
+        return Encoded(l2_normalize(vectors), stats)
 
     def features(self, inputs: Sequence[Any], prompt: str) -> dict[str, Any]:
         """What the network takes, on the CPU; texts beyond the model's window are cut."""
@@ -117,7 +127,9 @@ class JointEncoder:
         bare = list(self.model.modalities) == ["text"]
         return list(values) if bare else [{modality: value} for value in values]
 
-    def _run(self, inputs: list[Any], prompt: str) -> NDArray[np.float32]:
+    def _run(
+        self, inputs: list[Any], prompt: str, counted: bool
+    ) -> tuple[NDArray[np.float32], TextStats | None]:
         import torch
         from sentence_transformers.util import batch_to_device
 
@@ -130,9 +142,12 @@ class JointEncoder:
                 # the sound tower are never long.
                 features["is_longer"] = torch.zeros_like(features["is_longer"])
             features = batch_to_device(features, self.model.device)
-            vectors = self.forward(features, task=self.role)["sentence_embedding"]
-        rows: NDArray[np.float32] = vectors.float().cpu().numpy()
-        return rows
+            forward = self.forward
+            if counted and isinstance(forward, MergingForward):
+                forward = forward.counted
+            found = forward(features, task=self.role)
+        rows: NDArray[np.float32] = found["sentence_embedding"].float().cpu().numpy()
+        return rows, found.get("stats")
 
 
 class ImageTower:
@@ -146,9 +161,9 @@ class ImageTower:
         """The picture: object [1]. The model's own processor resizes it in `forward`."""
         return objects([content])
 
-    def forward(self, batch: Sequence[Prepared]) -> Embeddings:
+    def forward(self, batch: Sequence[Prepared]) -> Encoded:
         """See `encoder.towers.base.Tower.forward`."""
-        return self._encoder.embed("image", [_picture(p[0]) for p in batch], self._prompt)
+        return Encoded(self._encoder.embed("image", [_picture(p[0]) for p in batch], self._prompt))
 
 
 class SoundTower:
@@ -176,11 +191,11 @@ class SoundTower:
         windows = sound_windows(self._encoder.name, content, self._rate, self._window_s)
         return objects(windows)
 
-    def forward(self, batch: Sequence[Prepared]) -> Embeddings:
+    def forward(self, batch: Sequence[Prepared]) -> Encoded:
         """See `encoder.towers.base.Tower.forward`."""
         windows = [{"array": window, "sampling_rate": self._rate} for p in batch for window in p]
         rows = self._encoder.embed("audio", windows, self._prompt)
-        return mean_of_windows(rows, batch)
+        return Encoded(mean_of_windows(rows, batch))
 
 
 class VideoTower:
@@ -211,16 +226,16 @@ class VideoTower:
                 parts.extend(self._sound.prepare(item.content))
         return objects(parts)
 
-    def forward(self, batch: Sequence[Prepared]) -> Embeddings:
+    def forward(self, batch: Sequence[Prepared]) -> Encoded:
         """See `encoder.towers.base.Tower.forward`."""
         # One at a time: the frames of a video are a batch by themselves.
-        return np.stack([self._embed(prepared) for prepared in batch])
+        return Encoded(np.stack([self._embed(prepared) for prepared in batch]))
 
     def _embed(self, prepared: Prepared) -> Embeddings:
         frames = [_picture(part) for part in prepared if part.ndim == 3]
         windows = objects([part for part in prepared if part.ndim == 1])
         seen = self._encoder.embed("video", [frames], self._prompt)
-        heard = self._sound.forward([windows]) if self._sound and len(windows) else seen[:0]
+        heard = self._sound.forward([windows]).rows if self._sound and len(windows) else seen[:0]
         return video.pool(seen, heard)
 
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from encoder.runtime.base import Session, run_all
 from encoder.space import l2_normalize
 from encoder.towers.base import Prepared
+from encoder.towers.encoded import Encoded
 from encoder.towers.picture.tower import ConseSettings, conse, to_pixels
 from encoder.types import Embeddings
 
@@ -89,7 +90,7 @@ class ImageHeadTower:
         """See `to_pixels`."""
         return to_pixels(content)
 
-    def forward(self, batch: Sequence[Prepared]) -> Embeddings:
+    def forward(self, batch: Sequence[Prepared]) -> Encoded:
         """Embed prepared pictures.
 
         Returns:
@@ -98,4 +99,4 @@ class ImageHeadTower:
         features = features_of(self._session, batch)
         named = self._head.name(features)
         described = l2_normalize(self._head.describe(features) + NAMED_SHARE * named)
-        return np.stack([described, named], axis=1).reshape(-1, named.shape[1])
+        return Encoded(np.stack([described, named], axis=1).reshape(-1, named.shape[1]))

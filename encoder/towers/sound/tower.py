@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 from encoder.runtime.base import Session
 from encoder.space import l2_normalize
 from encoder.towers.base import Prepared, Tower
+from encoder.towers.encoded import Encoded
 from encoder.towers.sound.labels import (
     SoundLabels,
     point,
     sound_features,
     ucs_probabilities,
 )
-from encoder.towers.sound.listening import tell
 from encoder.towers.sound.logmel import HOP, SAMPLING_RATE, mel_power, resample, scale
 from encoder.towers.sound.speech import Speech
 from encoder.towers.sound.whisper import SAMPLING_RATE as SPEECH_RATE
-from encoder.types import Embeddings, Spectrogram, Utterance, Waveform
+from encoder.types import Spectrogram, Utterance, Waveform
 
 Blocks: TypeAlias = NDArray[np.void]
 """A prepared sound: a structured array [n_blocks], see `AudioTower.prepare`."""
@@ -79,9 +79,10 @@ class AudioTower:
             heard = resample(content, SPEECH_RATE)[at_speech_rate(start) : at_speech_rate(end)]
         return pack(cut(power[start:end]), heard, at_speech_rate(start) / SPEECH_RATE)
 
-    def forward(self, batch: Sequence[Prepared]) -> Embeddings:
+    def forward(self, batch: Sequence[Prepared]) -> Encoded:
         """See `encoder.towers.base.Tower.forward`."""
-        return np.stack([self._embed(cast(Blocks, item)) for item in batch])
+        rows, heard = zip(*(self._embed(cast(Blocks, item)) for item in batch), strict=True)
+        return Encoded(np.stack(rows), heard=heard)
 
     def transcribe(self, sound: Waveform) -> list[Utterance]:
         """What is said in a sound and when, sentence by sentence; see `Speech.transcribe`."""
@@ -109,8 +110,8 @@ class AudioTower:
         features, *logits = listening.result()
         return sound_features(features, speech), ucs_probabilities(logits, self._labels)
 
-    def _embed(self, item: Blocks) -> NDArray[np.float32]:
-        """The two models hear side by side: one has no use for more than a core."""
+    def _embed(self, item: Blocks) -> tuple[NDArray[np.float32], list[Utterance]]:
+        """A unit row and what is said. Both models run at once: one cannot use two cores."""
         listening = self._beside.submit(self._listen, item["mel"])
         samples = unpack_samples(item)
         speech = self._speech_features(samples)
@@ -119,13 +120,12 @@ class AudioTower:
         head = self._labels.head
         named = point(head.probabilities(features), head.embeddings)
         place = l2_normalize(point(ucs, self._labels.ucs) + named)
-        tell([span.moved(float(item["start_s"][0])) for span in spans])
         if said := [span for span in spans if span.text]:
             words = self._text_tower.prepare(" ".join(span.text for span in said))
             sure = np.float32(np.mean([span.confidence for span in said]))
-            meant = self._labels.said(self._text_tower.forward([words])[0])
+            meant = self._labels.said(self._text_tower.forward([words]).rows[0])
             place += _SAID_WEIGHT * sure * meant
-        return l2_normalize(place)
+        return l2_normalize(place), [span.moved(float(item["start_s"][0])) for span in spans]
 
     def _listen(self, mel: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         parts = [

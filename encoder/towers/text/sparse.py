@@ -17,7 +17,7 @@ from encoder.dsre.settings import GateSettings
 from encoder.runtime.base import Array, Session, run_all
 from encoder.space import l2_normalize
 from encoder.towers.base import Prepared
-from encoder.towers.text.stats import TextStats, is_counted, pass_on
+from encoder.towers.encoded import Encoded, TextStats
 from encoder.towers.text.tower import TextTower, equal_runs, inputs_of
 from encoder.types import Embeddings
 
@@ -60,30 +60,35 @@ class SparseTextTower(TextTower):
     def _sparse(self) -> Session:
         return self._network.open()
 
-    def forward(self, batch: Sequence[Prepared]) -> Embeddings:
+    def forward(self, batch: Sequence[Prepared]) -> Encoded:
         """See `encoder.towers.base.Tower.forward`."""
-        shortest_long = self._network.settings.min_tokens
-        if not is_counted() and max(map(len, batch)) < shortest_long:
+        if max(map(len, batch)) < self._network.settings.min_tokens:
             return super().forward(batch)
+        return self._forward(batch, counted=False)
+
+    def forward_counted(self, batch: Sequence[Prepared]) -> Encoded:
+        """See `encoder.towers.base.CountingTower.forward_counted`."""
+        return self._forward(batch, counted=True)
+
+    def _forward(self, batch: Sequence[Prepared], *, counted: bool) -> Encoded:
         n_tokens = np.array([len(ids) for ids in batch])
-        long = n_tokens >= shortest_long
+        long = n_tokens >= self._network.settings.min_tokens
         shape = self._network.shape
         kept = np.repeat(n_tokens[:, None], shape.n_layers, 1)
         rows = np.zeros((len(batch), shape.hidden_dim), np.float32)
         gate_ms = np.zeros(len(batch))
         if not long.all():
-            rows[~long] = super().forward(list(compress(batch, ~long)))
+            rows[~long] = super().forward(list(compress(batch, ~long))).rows
         if long.any():
-            rows[long], kept[long], gate_ms[long] = self._merge(list(compress(batch, long)))
-        if is_counted():
-            pass_on(self._count(n_tokens, kept, gate_ms))
-        return rows
+            merged = self._merge(list(compress(batch, long)), timed=counted)
+            rows[long], kept[long], gate_ms[long] = merged
+        return Encoded(rows, self._count(n_tokens, kept, gate_ms) if counted else None)
 
     def _merge(
-        self, batch: Sequence[Prepared]
+        self, batch: Sequence[Prepared], *, timed: bool
     ) -> tuple[Embeddings, NDArray[np.int64], NDArray[np.float64]]:
         runs = list(equal_runs(batch))
-        if is_counted():
+        if timed:
             found, gate_ms = self._run_timed(runs)
         else:
             found = run_all(self._sparse, [inputs_of(run) for run in runs])

@@ -14,7 +14,7 @@ from encoder.errors import ModelError
 from encoder.runtime.base import Array, Session, run_all
 from encoder.space import l2_normalize
 from encoder.towers.base import Prepared
-from encoder.types import Embeddings
+from encoder.towers.encoded import Encoded
 
 if TYPE_CHECKING:
     import tokenizers
@@ -46,10 +46,10 @@ class TextTower:
         """Token ids, int64 [n_tokens], with the start and end marks."""
         return np.asarray(self._tokenizer.encode(content).ids, dtype=np.int64)
 
-    def forward(self, batch: Sequence[Prepared]) -> Embeddings:
+    def forward(self, batch: Sequence[Prepared]) -> Encoded:
         """See `encoder.towers.base.Tower.forward`."""
         found = run_all(self._session, [inputs_of(run) for run in equal_runs(batch)])
-        return l2_normalize(np.concatenate([pooled for pooled, *_ in found]))
+        return Encoded(l2_normalize(np.concatenate([pooled for pooled, *_ in found])))
 
 
 def equal_runs(batch: Sequence[Prepared]) -> Iterator[Sequence[Prepared]]:

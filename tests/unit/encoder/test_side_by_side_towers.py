@@ -14,7 +14,7 @@ from encoder import Item, MultiModalEncoder, registry
 from encoder.config import EncoderConfig
 from encoder.models.base import Model
 from encoder.runtime.side_by_side import all_at_once
-from encoder.towers.sound.listening import listening, tell
+from encoder.towers.encoded import Encoded
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Clip, Embeddings, Modality, Utterance, Waveform
 
 RNG = np.random.default_rng(0)
@@ -28,6 +28,7 @@ class Plugin:
     """A tower of two dimensions that does something when it runs."""
 
     def __init__(self, act: Callable[[], Any]) -> None:
+        """``act`` may return what is heard in each item."""
         self._act = act
         self.ran_in: list[int] = []
 
@@ -38,10 +39,11 @@ class Plugin:
     def prepare(self, content: float) -> Any:
         return np.array([content])
 
-    def forward(self, batch: Sequence[Any]) -> Embeddings:
+    def forward(self, batch: Sequence[Any]) -> Encoded | Embeddings:
         self.ran_in.append(threading.get_ident())
-        self._act()
-        return np.stack([np.eye(self._embed_dim, dtype=np.float32)[int(one[0])] for one in batch])
+        said = self._act()
+        rows = np.eye(self._embed_dim, dtype=np.float32)[[int(one[0]) for one in batch]]
+        return Encoded(rows, heard=said) if isinstance(said, list) else rows
 
 
 @pytest.fixture
@@ -82,19 +84,23 @@ def test_one_thread_is_one_thread(register: Any) -> None:
 def test_what_towers_hear_is_told_in_the_order_of_the_items(register: Any) -> None:
     told = threading.Event()
 
-    def late() -> None:
+    def late() -> list[list[Utterance]]:
         assert told.wait(WAIT_S)
-        tell([Utterance(0.0, 1.0, "late")])
+        return [[Utterance(0.0, 1.0, "late")]]
 
-    def early() -> None:
-        tell([Utterance(0.0, 1.0, "early")])
+    def early() -> list[list[Utterance]]:
         told.set()
+        return [[Utterance(0.0, 1.0, "early")]]
 
     register(SMELL, late)
     register(TASTE, early)
-    with listening() as heard:
-        encoder(n_threads=2).encode_items([Item(SMELL, 0), Item(TASTE, 1)])
-    assert [span.text for (span,) in heard] == ["late", "early"]
+    items = [Item(SMELL, 0), Item(TEXT, "rain"), Item(TASTE, 1)]
+    heard = [one.heard for one in encoder(n_threads=2).encode_each(items)]
+    assert [spans and [span.text for span in spans] for spans in heard] == [
+        ["late"],
+        None,
+        ["early"],
+    ]
 
 
 def test_vectors_are_those_of_one_after_the_other(bundle_home: Path) -> None:

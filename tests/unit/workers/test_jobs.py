@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from encoder import MultiModalEncoder
+from encoder.embeddings import EncodedItem
 from encoder.errors import InputError
-from encoder.types import TEXT, Embeddings, Item
+from encoder.types import TEXT, Item
 from search.errors import StoreError, StoreUnavailableError
 from search.store.memory import MemoryStore
 from search.types import AssetRow, SegmentRow
@@ -152,10 +153,10 @@ def test_a_file_that_became_unreadable_keeps_what_it_held(
 class PickyEncoder(MultiModalEncoder):
     """Refuses texts that say so, as a tower may refuse what ingest let through."""
 
-    def encode_rows(self, items: Sequence[Item]) -> list[Embeddings]:
+    def encode_each(self, items: Sequence[Item]) -> list[EncodedItem]:
         if any("refuse me" in str(item.content) for item in items):
             raise InputError("text", got="a text that asks for it", wanted="another")
-        return super().encode_rows(items)
+        return super().encode_each(items)
 
 
 def test_an_item_that_cannot_be_encoded_harms_only_its_asset(
@@ -233,12 +234,12 @@ class Meeting(MultiModalEncoder):
         self.begun: set[str] = set()
         self.both = Barrier(2, timeout=60)
 
-    def encode_items(self, items: Sequence[Item]) -> Embeddings:
+    def encode_each(self, items: Sequence[Item]) -> list[EncodedItem]:
         modality = str(items[0].modality)
         if modality not in self.begun:
             self.begun.add(modality)
             self.both.wait()
-        return super().encode_items(items)
+        return super().encode_each(items)
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
@@ -246,6 +247,8 @@ def test_frames_and_sound_of_a_film_are_encoded_side_by_side(
     store: MemoryStore, tmp_path: Path
 ) -> None:
     film = write_film(tmp_path / "film.mp4")
-    report = IngestJob(Meeting(), store, transcripts=False).run([str(film)])
+    encoder = Meeting()
+    report = IngestJob(encoder, store, transcripts=False).run([str(film)])
+    assert encoder.begun == {"image", "audio"}
     assert report.failures == []
     assert set(report.segments) == {"image", "audio"}

@@ -32,7 +32,7 @@ def measure(
     contents = samples()
     for kind, tower in _through_torch(joint, facts).items():
         expected, made = (
-            one.forward([one.prepare(content) for content in contents[kind]])
+            one.forward([one.prepare(content) for content in contents[kind]]).rows
             for one in (tower, exported.towers[kind])
         )
         cosines = (expected * made).sum(axis=1)

@@ -52,7 +52,7 @@ def int8(e5_folder: Path) -> RoleTextTower:
 
 
 def embed(tower: WindowedTextTower, *texts: str) -> np.ndarray:
-    return tower.forward([tower.prepare(text) for text in texts])
+    return tower.forward([tower.prepare(text) for text in texts]).rows
 
 
 def of_role(tower: RoleTextTower, role: str) -> WindowedTextTower:
@@ -129,7 +129,9 @@ def test_a_bundle_asks_with_the_prompt_of_queries(e5_bundle: Bundle, int8: RoleT
     question = "Who guards the lighthouse?"
     for towers, wanted in ((model.queries, int8.query), (model.towers, int8)):
         tower = towers[TEXT]
-        assert np.array_equal(tower.forward([tower.prepare(question)]), embed(wanted, question))
+        assert np.array_equal(
+            tower.forward([tower.prepare(question)]).rows, embed(wanted, question)
+        )
     assert "e5:1" in model.space.identity["quantization"]
 
 

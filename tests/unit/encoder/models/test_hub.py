@@ -95,9 +95,9 @@ def test_same_content_same_vector_in_any_batch(loaded: Load, kind: str, modality
     model = loaded(kind)
     tower = model.towers[modality]
     prepared = [tower.prepare(content) for content in CONTENTS[modality]]
-    together = tower.forward(prepared)
-    reversed_ = tower.forward(prepared[::-1])[::-1]
-    alone = np.concatenate([tower.forward([item]) for item in prepared])
+    together = tower.forward(prepared).rows
+    reversed_ = tower.forward(prepared[::-1]).rows[::-1]
+    alone = np.concatenate([tower.forward([item]).rows for item in prepared])
     assert together.dtype == np.float32
     assert together.shape == (len(prepared), model.space.embed_dim)
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
@@ -108,7 +108,7 @@ def test_same_content_same_vector_in_any_batch(loaded: Load, kind: str, modality
 @pytest.mark.parametrize(("kind", "modality"), TOWERS)
 def test_other_content_other_vector(loaded: Load, kind: str, modality: str) -> None:
     tower = loaded(kind).towers[modality]
-    vectors = tower.forward([tower.prepare(content) for content in CONTENTS[modality]])
+    vectors = tower.forward([tower.prepare(content) for content in CONTENTS[modality]]).rows
     distances = np.linalg.norm(vectors[:, None] - vectors[None], axis=-1)
     assert distances[~np.eye(len(vectors), dtype=bool)].min() > 1e-3
 
@@ -121,19 +121,19 @@ def test_loaded_again_it_gives_the_same(
     assert first.space.fingerprint == second.space.fingerprint
     for modality, tower in first.towers.items():
         prepared = tower.prepare(CONTENTS[modality][0])
-        again = second.towers[modality].forward([prepared])
-        np.testing.assert_array_equal(tower.forward([prepared]), again)
+        again = second.towers[modality].forward([prepared]).rows
+        np.testing.assert_array_equal(tower.forward([prepared]).rows, again)
 
 
 def test_several_threads_get_what_one_gets(loaded: Load) -> None:
     tower = loaded("clip").towers["text"]
     texts = [tower.prepare("a " * n) for n in range(1, 9)]
-    expected = [tower.forward([text]) for text in texts]
+    expected = [tower.forward([text]).rows for text in texts]
     got: list[Any] = [None] * len(texts)
 
     def encode(index: int) -> None:
         for _ in range(5):
-            got[index] = tower.forward([texts[index]])
+            got[index] = tower.forward([texts[index]]).rows
 
     threads = [threading.Thread(target=encode, args=(i,)) for i in range(len(texts))]
     for thread in threads:
@@ -151,20 +151,20 @@ def test_a_text_that_looks_like_a_file_stays_a_text(
     missing = "http://127.0.0.1:9/cat.png"
     real = tmp_path / "cat.png"
     real.write_bytes(b"no picture")
-    vectors = tower.forward([tower.prepare(missing), tower.prepare(str(real))])
+    vectors = tower.forward([tower.prepare(missing), tower.prepare(str(real))]).rows
     assert np.isfinite(vectors).all()
 
 
 def test_a_text_may_hold_the_marks_of_media(loaded: Load) -> None:
     tower = loaded("embedding_gemma").towers["text"]
-    vectors = tower.forward([tower.prepare("<|image|> and <|audio|> and <|video|>")])
+    vectors = tower.forward([tower.prepare("<|image|> and <|audio|> and <|video|>")]).rows
     assert vectors.shape == (1, 24)
 
 
 def test_long_text_is_cut_at_the_context(loaded: Load) -> None:
     for kind in ("sentence", "clip", "siglip2", "clap"):
         tower = loaded(kind).towers["text"]
-        assert np.isfinite(tower.forward([tower.prepare("word " * 500)])).all()
+        assert np.isfinite(tower.forward([tower.prepare("word " * 500)]).rows).all()
 
 
 def test_prepared_text_is_as_long_as_its_tokens_and_sound_as_its_windows(loaded: Load) -> None:
@@ -179,7 +179,7 @@ def test_the_whole_of_a_long_sound_counts(loaded: Load) -> None:
     samples = start.samples.copy()
     samples[-16_000:] = np.sin(np.arange(16_000) / 5) * 0.5
     other_end = Waveform(samples, 16_000)
-    vectors = tower.forward([tower.prepare(start), tower.prepare(other_end)])
+    vectors = tower.forward([tower.prepare(start), tower.prepare(other_end)]).rows
     assert np.linalg.norm(vectors[0] - vectors[1]) > 1e-3
 
 
@@ -187,7 +187,7 @@ def test_the_sound_track_counts_in_a_video(loaded: Load) -> None:
     tower = loaded("embedding_gemma").towers["video"]
     frames = picture(30, 30)[None]
     silent, loud = tower.prepare(Clip(frames)), tower.prepare(Clip(frames, noise(0.5)))
-    vectors = tower.forward([silent, loud])
+    vectors = tower.forward([silent, loud]).rows
     assert vectors[0] @ vectors[1] < 0.9999
 
 
@@ -221,8 +221,8 @@ def test_the_document_prompt_is_used_and_belongs_to_the_identity(tmp_path: Path)
     without = hub.load(str(tmp_path), revision=None, device="cpu")
     assert model.space.identity["prompt"] == "doc: "
     assert model.space.fingerprint != without.space.fingerprint
-    prompted = model.towers["text"].forward([model.towers["text"].prepare("cat")])
-    spelled = without.towers["text"].forward([without.towers["text"].prepare("doc: cat")])
+    prompted = model.towers["text"].forward([model.towers["text"].prepare("cat")]).rows
+    spelled = without.towers["text"].forward([without.towers["text"].prepare("doc: cat")]).rows
     np.testing.assert_allclose(prompted, spelled, atol=1e-5)
 
 
@@ -333,7 +333,7 @@ def test_a_text_beyond_the_context_is_read_to_its_end(loaded: Load, kind: str) -
     assert len(lengths) > 1
     assert max(lengths) <= most
     plain, changed = (
-        tower.forward([tower.prepare(" ".join([*words, *end]))])[0]
+        tower.forward([tower.prepare(" ".join([*words, *end]))]).rows[0]
         for end in (["ox"] * 9, ["zebu"] * 9)
     )
     assert not np.allclose(plain, changed, atol=1e-6)

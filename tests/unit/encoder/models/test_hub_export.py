@@ -94,7 +94,7 @@ def test_a_graph_gives_the_vectors_of_torch(
     models: Callable[[str], tuple[Model, Model]], kind: str, modality: str
 ) -> None:
     expected, made = (
-        tower.forward([tower.prepare(content) for content in CONTENTS[modality]])
+        tower.forward([tower.prepare(content) for content in CONTENTS[modality]]).rows
         for tower in (model.towers[modality] for model in models(kind))
     )
     assert made.shape == expected.shape
@@ -130,10 +130,10 @@ def test_queries_have_their_own_prompt_and_the_same_session(
     through_torch, exported = models("embedding_gemma")
     assert set(exported.queries) == set(through_torch.queries) == {"text"}
     expected, made = (
-        model.queries["text"].forward([model.queries["text"].prepare("a cat")])
+        model.queries["text"].forward([model.queries["text"].prepare("a cat")]).rows
         for model in (through_torch, exported)
     )
-    document = exported.towers["text"].forward([exported.towers["text"].prepare("a cat")])
+    document = exported.towers["text"].forward([exported.towers["text"].prepare("a cat")]).rows
     assert (expected * made).sum() > 0.99999
     assert (document * made).sum() < 0.999
     query_tower, tower = exported.queries["text"].tower, exported.towers["text"].tower
@@ -170,7 +170,7 @@ from encoder.models.exported import open_exported
 folder, contents, vectors = map(Path, sys.argv[1:])
 model = open_exported(folder, 1, shared=False)
 text = model.towers["text"]
-vectors_of = {"text": text.forward([text.prepare("a cat")])}
+vectors_of = {"text": text.forward([text.prepare("a cat")]).rows}
 assert "transformers" not in sys.modules
 given = np.load(contents)
 from encoder.types import Clip, Waveform
@@ -181,7 +181,7 @@ made = {
 }
 for name, tower in model.towers.items():
     if name != "text":
-        vectors_of[name] = tower.forward([tower.prepare(made[name]())])
+        vectors_of[name] = tower.forward([tower.prepare(made[name]())]).rows
 np.savez(vectors, **vectors_of)
 """
 
@@ -206,7 +206,7 @@ def test_an_exported_model_runs_without_torch(
         "video": Clip(pixels[None], heard),
     }
     for modality, tower in models(kind)[1].towers.items():
-        expected = tower.forward([tower.prepare(contents[modality])])
+        expected = tower.forward([tower.prepare(contents[modality])]).rows
         np.testing.assert_allclose(vectors[modality], expected, atol=1e-5)
 
 
@@ -268,8 +268,8 @@ def test_int8_is_another_space_and_does_not_depend_on_the_batch(
     assert model.space.identity == {**plain.facts["identity"], "quantization": "int8"}
     tower = model.towers["text"]
     texts = [tower.prepare(text) for text in CONTENTS["text"]]
-    alone = np.concatenate([tower.forward([text]) for text in texts])
-    assert (tower.forward(texts) * alone).sum(axis=1).min() > 0.9999
+    alone = np.concatenate([tower.forward([text]).rows for text in texts])
+    assert (tower.forward(texts).rows * alone).sum(axis=1).min() > 0.9999
 
 
 @pytest.mark.slow

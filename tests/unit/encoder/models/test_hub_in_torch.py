@@ -58,7 +58,7 @@ def network(model: Model) -> SentenceTransformer:
 
 def vectors(model: Model, modality: Modality, contents: list[Any] | None = None) -> Embeddings:
     tower = model.towers[modality]
-    return tower.forward([tower.prepare(one) for one in contents or CONTENTS[modality]])
+    return tower.forward([tower.prepare(one) for one in contents or CONTENTS[modality]]).rows
 
 
 def count(model: Model, kind: type[nn.Module]) -> int:

@@ -246,7 +246,7 @@ def test_a_hub_model_is_asked_for_once(
     assert model.space.identity["revision"] == "c0ffee"
     assert model.space.identity["prompt"] == "passage: "
     expected, made = (
-        tower.forward([tower.prepare(text) for text in TEXTS])
+        tower.forward([tower.prepare(text) for text in TEXTS]).rows
         for tower in (through_torch.towers["text"], model.towers["text"])
     )
     assert (expected * made).sum(axis=1).min() > 0.9999

@@ -115,7 +115,7 @@ def rows(model: str, quantization: str | Path | None, **contents: object) -> np.
 
 def through_torch(source: Path, kind: Modality, contents: list[object]) -> np.ndarray:
     tower = load(str(source), revision=None, device="cpu").towers[kind]
-    return tower.forward([tower.prepare(content) for content in contents])
+    return tower.forward([tower.prepare(content) for content in contents]).rows
 
 
 def assert_near(made: np.ndarray, expected: np.ndarray) -> None:

@@ -33,7 +33,7 @@ def test_half_precision_is_mapped_from_a_float32_copy(half: Path) -> None:
     expected = plain.embed("text", ["a red car"], "")
     for one in (model, again):
         tower = one.towers[TEXT]
-        found = tower.forward([tower.prepare("a red car")])
+        found = tower.forward([tower.prepare("a red car")]).rows
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
 

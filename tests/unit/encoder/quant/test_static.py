@@ -305,6 +305,6 @@ def test_the_bundles_image_tower_agrees(draw: Callable[[], Image], bundle_home: 
         for name in names
     ]
 
-    embeddings = [tower.forward([tower.prepare(picture)])[0] for tower in towers]
+    embeddings = [tower.forward([tower.prepare(picture)]).rows[0] for tower in towers]
 
     assert embeddings[0] @ embeddings[1] > 0.97

@@ -43,7 +43,7 @@ def beeps(duration_s: float) -> Waveform:
 
 
 def embed(tower: AudioTower, *sounds: Waveform | Spectrogram) -> Embeddings:
-    return tower.forward([tower.prepare(sound) for sound in sounds])
+    return tower.forward([tower.prepare(sound) for sound in sounds]).rows
 
 
 def test_rows_are_unit_float32(tower: AudioTower) -> None:
@@ -94,7 +94,7 @@ def test_a_long_sound_is_many_blocks(tower: AudioTower) -> None:
     prepared = tower.prepare(noise(60.0, rate=16_000))
     assert len(prepared) == pytest.approx(60 * RATE / 1024 / 100, abs=1)
     assert len(audio.unpack_samples(prepared)) == pytest.approx(60 * 16_000, rel=1e-3)
-    assert tower.forward([prepared]).shape == (1, 384)
+    assert tower.forward([prepared]).rows.shape == (1, 384)
 
 
 def test_a_spectrogram_comes_near_its_sound(tower: AudioTower) -> None:

@@ -90,7 +90,7 @@ def test_forward_gives_unit_rows_and_tells_pictures_apart(bundle_home: Path) -> 
     rng = np.random.default_rng(1)
     pictures = [rng.integers(0, 255, (40, 50, 3), np.uint8), np.full((300, 300, 3), 90, np.uint8)]
 
-    rows = tower.forward([tower.prepare(p) for p in pictures])
+    rows = tower.forward([tower.prepare(p) for p in pictures]).rows
 
     assert rows.shape == (2, 384)
     assert rows.dtype == np.float32

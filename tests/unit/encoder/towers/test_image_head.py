@@ -52,12 +52,12 @@ def test_each_picture_has_two_unit_rows_in_any_batch() -> None:
     tower = ImageHeadTower(Network(), head_of())
     prepared = [tower.prepare(picture) for picture in pictures(3)]
 
-    rows = tower.forward(prepared)
+    rows = tower.forward(prepared).rows
 
     assert rows.shape == (3 * tower.n_rows, DIM)
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-6)
     for index, one in enumerate(prepared):
-        alone = tower.forward([one])
+        alone = tower.forward([one]).rows
         np.testing.assert_allclose(alone, rows[2 * index : 2 * index + 2], atol=1e-6)
 
 
@@ -66,7 +66,7 @@ def test_second_row_is_conse_and_first_the_head_mixed_with_it() -> None:
     tower = ImageHeadTower(Network(), head)
     pixels = tower.prepare(pictures(1)[0])
 
-    described, named = tower.forward([pixels])
+    described, named = tower.forward([pixels]).rows
 
     logits, *others = Network().run({"pixels": pixels[None]})
     features = np.concatenate([logits, *others], axis=1)

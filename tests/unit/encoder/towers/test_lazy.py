@@ -9,8 +9,8 @@ import pytest
 
 from encoder.errors import BundleError
 from encoder.towers.base import Prepared
+from encoder.towers.encoded import Encoded
 from encoder.towers.lazy import LazyTower
-from encoder.types import Embeddings
 
 
 class Ones:
@@ -19,8 +19,8 @@ class Ones:
     def prepare(self, content: str) -> Prepared:
         return np.ones(len(content))
 
-    def forward(self, batch: Sequence[Prepared]) -> Embeddings:
-        return np.ones((len(batch), 2), np.float32)
+    def forward(self, batch: Sequence[Prepared]) -> Encoded:
+        return Encoded(np.ones((len(batch), 2), np.float32))
 
 
 def test_loads_once_for_many_threads() -> None:
@@ -35,7 +35,7 @@ def test_loads_once_for_many_threads() -> None:
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(use, range(8))) == [3] * 8
     assert loads == [1]
-    assert tower.forward([np.ones(1)]).shape == (1, 2)
+    assert tower.forward([np.ones(1)]).rows.shape == (1, 2)
 
 
 def test_does_not_load_before_use() -> None:

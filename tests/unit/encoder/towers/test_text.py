@@ -32,7 +32,7 @@ def test_long_text_is_cut(tower: text.TextTower) -> None:
 def test_nearest_is_the_paraphrase(tower: text.TextTower) -> None:
     texts = ["a dog barks", "a hound is barking", "the stock market fell", "rain on a roof"]
 
-    rows = tower.forward([tower.prepare(t) for t in texts])
+    rows = tower.forward([tower.prepare(t) for t in texts]).rows
 
     assert rows.shape == (4, 384)
     assert rows.dtype == np.float32
@@ -41,7 +41,7 @@ def test_nearest_is_the_paraphrase(tower: text.TextTower) -> None:
 
 
 def test_empty_text_has_a_vector(tower: text.TextTower) -> None:
-    (row,) = tower.forward([tower.prepare("")])
+    (row,) = tower.forward([tower.prepare("")]).rows
 
     assert np.isfinite(row).all()
     assert np.linalg.norm(row) == pytest.approx(1)
