@@ -7,10 +7,10 @@
 (384,)
 """
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from encoder.errors import AnymodalError, InputError, ModelError
+from encoder.system.environment import set_for_library
 
 if TYPE_CHECKING:
     from encoder.embeddings import MultiModalEmbeddings
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 # ONNX Runtime reports to its maker since 1.32, beginning when it is imported. ``0`` lets it.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+set_for_library("ORT_DISABLE_TELEMETRY", "1")
 
 
 def __getattr__(name: str) -> Any:

@@ -13,6 +13,7 @@ from encoder.models.sources.bundle.declaration import Bundle, read_bundle
 from encoder.models.sources.bundle.folder import bundle_folder, fetch
 from encoder.types import TEXT
 from tests.support.milvus_server import MilvusServer
+from workers.environment import Options, begin
 
 # The small bundle, whichever is the default; processes that tests start see it too.
 os.environ["ANYMODAL_ENCODER__MODEL"] = "bundle:english"
@@ -86,6 +87,14 @@ def pytest_runtest_makereport(
     if report.failed and server and item.get_closest_marker("milvus"):
         report.sections.append(("Milvus", server.log()))
     return report
+
+
+@pytest.fixture(autouse=True)
+def process() -> Iterator[None]:
+    """Each test reads the settings as a process does that begins; so do fixtures after it."""
+    begin(Options())
+    yield
+    begin(Options())
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from celery import Celery
 from celery.loaders.app import AppLoader
 from kombu import Queue
 
-from workers.config import Settings
+from workers.config import Settings, current_settings
 from workers.jobs.queues import CLASSES, PRIORITIES, queue_name
 
 
@@ -66,4 +66,4 @@ def celery_config(settings: Settings) -> dict[str, object]:
 
 
 app = Celery("anymodal", loader=SafeLoader, include=["workers.tasks"])
-app.add_defaults(lambda: celery_config(Settings()))
+app.add_defaults(lambda: celery_config(current_settings()))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 import click
+
+from encoder.system.environment import set_for_library, variable
 
 if TYPE_CHECKING:
     from encoder.errors import AnymodalError
@@ -15,10 +16,10 @@ if TYPE_CHECKING:
 # numpy's BLAS keeps its threads spinning after each small product, on the cores that the models
 # need: two sounds that were encoded side by side took as long as one after the other. It is read
 # when numpy is imported, and children inherit it.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+set_for_library("OPENBLAS_NUM_THREADS", "1")
 # Also for what libraries start (pools, trackers of shared memory): a `struct.py` beside the user's
 # data is data.
-os.environ["PYTHONSAFEPATH"] = "1"
+set_for_library("PYTHONSAFEPATH", "1")
 
 _COMMANDS = {
     "bundle": "Fetch and check the offline models.",
@@ -91,7 +92,7 @@ def main() -> None:
         error.show()
         code = error.exit_code
     except AnymodalError as error:
-        if os.environ.get("ANYMODAL_DEBUG"):
+        if variable("ANYMODAL_DEBUG"):
             raise
         _say(error)
         code = 2 if isinstance(error, InputError) else 1
@@ -103,7 +104,7 @@ def main() -> None:
         code = 130
     except OSError as error:
         refused = disk_error(error, error.filename or "A file")
-        if refused is None or os.environ.get("ANYMODAL_DEBUG"):
+        if refused is None or variable("ANYMODAL_DEBUG"):
             raise
         _say(refused)
         code = 1

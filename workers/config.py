@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from functools import lru_cache
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -13,14 +14,17 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from workers.environment import secrets_folder, set_options
+from encoder.config import EncoderConfig
+from ingest.config import IngestConfig
+from search.api.config import ApiConfig
+from workers.environment import Options, options, secrets_folder
 
 
 class Settings(BaseSettings):
-    """Where things are; each field is also ``ANYMODAL_<FIELD>``.
+    """All settings of a process; each field is also ``ANYMODAL_<FIELD>``.
 
-    The command line writes its options into the environment (`Settings.set`), so that a worker's
-    children see the same values. What the environment leaves open is read from the file
+    Frozen. A process reads it once, where it begins, with the options of the command line before
+    the environment (`current_settings`). What neither names is read from the file
     ``anymodal_<field>`` in ``ANYMODAL_SECRETS`` (``/run/secrets``, where containers find them), so
     that a password need not stand in the environment.
     """
@@ -31,63 +35,72 @@ class Settings(BaseSettings):
     """``user:password`` for a Milvus server whose URL names none."""
 
     store: str | None = None
-    """None for the embedded store, a path, ``http://host:19530`` or ``memory:``; a URL holds the
-    login once it is read."""
+    """A folder or ``http://host:19530``; ``memory:`` keeps nothing. None is the embedded store of
+    the user."""
 
     broker: str = "memory://"
     """``memory://`` runs the tasks in this process; ``redis://host:6379/0`` shares them."""
 
     shard_files: int = Field(default=96, ge=1)
-    """How many texts or pictures one task takes, and how many times fewer sounds and films
-    (`workers.jobs.queues`): a second of work or so, beside which writing to the store is little."""
+    """How many texts or pictures one task takes, about a second of work; fewer sounds and films
+    (`workers.jobs.queues`)."""
 
     batch_segments: int = Field(default=64, ge=1)
-    """How many segments are encoded at once."""
+    """How many segments are encoded together."""
 
     decode_threads: int = Field(default=2, ge=1)
-    """How many files one task decodes side by side."""
+    """How many files one task decodes at the same time."""
 
     transcripts: bool = True
-    """Whether what is said in sounds and films is stored as text, with its time."""
+    """Store speech in sounds and films as text, with its time."""
 
     read_pictures: bool = True
-    """Whether what can be read in pictures and films is stored as text, where the model reads."""
+    """Store the text in pictures and films, if the model reads."""
 
     calibrate: bool = True
-    """Whether a store of a model that ships no constants is calibrated by itself, once it has 200
-    segments of two kinds."""
+    """Calibrate a store of a model that ships no constants, once it has 200 segments of two
+    kinds."""
 
     task_timeout_s: int = Field(default=3600, ge=10)
-    """The longest that a task may run before it is ended; its files are then tried one by one."""
+    """How long a task may run. After that it is killed, and its files are tried one by one."""
 
     queue_shards: int = Field(default=64, ge=1)
-    """How many shards may wait in one queue before no more are planned."""
+    """How many shards may wait in one queue; a planner stops there."""
 
     lease_s: float = Field(default=8.0, ge=1)
-    """How long a worker that says nothing is trusted to be alive."""
+    """How long a silent worker counts as alive."""
 
     job_ttl_s: int = Field(default=7 * 86400, ge=60)
     """How long a job and its dead letters are kept after their last change."""
 
     rate_limit: str | None = Field(default=None, pattern=r"^\d+(\.\d+)?/[smh]$")
-    """The most shards that one worker begins, as ``10/s``, ``100/m`` or ``500/h``: for a store or
-    a disk that others use too."""
+    """How many shards a worker may begin, as ``10/s``, ``100/m`` or ``500/h``; for a store or a
+    disk that others use too."""
 
     shutdown_s: float = Field(default=60.0, ge=0)
-    """How long a worker that is to stop may go on with the shard under way."""
+    """How long a stopping worker may go on with the shard under way."""
 
     child_growth_mb: int = Field(default=2048, ge=1)
-    """How much more memory than after its start a worker's process may have used before it is
-    replaced, between two tasks."""
+    """How much memory a worker's process may gain after its start. Above that it is replaced,
+    between two tasks."""
 
     log_format: Literal["text", "json"] = "text"
     """How a worker or a server writes its log."""
 
     metrics_port: int | None = Field(default=None, ge=1, le=65535)
-    """Where a worker answers Prometheus; None: nowhere."""
+    """The port on which a worker answers Prometheus; None for no port."""
 
     metrics_host: str = "127.0.0.1"
-    """The device on which it does; the figures name no file, and there is no password."""
+    """The address for that port. Metrics name no files and need no password."""
+
+    encoder: EncoderConfig = Field(default_factory=EncoderConfig)
+    """The model and how it runs: ``ANYMODAL_ENCODER__<FIELD>``."""
+
+    ingest: IngestConfig = Field(default_factory=IngestConfig)
+    """How files are read: ``ANYMODAL_INGEST__<FIELD>``."""
+
+    api: ApiConfig = Field(default_factory=ApiConfig)
+    """How the API serves: ``ANYMODAL_API__<FIELD>``."""
 
     @field_validator("store")
     @classmethod
@@ -113,7 +126,27 @@ class Settings(BaseSettings):
             return init_settings, env_settings
         return init_settings, env_settings, SecretsSettingsSource(settings_cls, folder)
 
-    @staticmethod
-    def set(**options: str | None) -> None:
-        """Write options into the environment; None leaves a value as it is."""
-        set_options(**options)
+
+def current_settings() -> Settings:
+    """The settings of this process: read at the first call, the same object from then on.
+
+    Celery calls tasks and signals by name and passes no settings, so a process keeps them here.
+    Code below `workers` is handed the values that it needs.
+    """
+    return _settings_with(options())
+
+
+@lru_cache(maxsize=1)
+def _settings_with(said: Options) -> Settings:
+    model: dict[str, Any] = {"model": said.model} if said.model else {}
+    hosts: dict[str, Any] = {"url_hosts": said.url_hosts} if said.url_hosts is not None else {}
+    given: dict[str, Any] = {
+        "store": said.store,
+        "broker": said.broker,
+        "log_format": said.log_format,
+        "metrics_port": said.metrics_port,
+        "metrics_host": said.metrics_host,
+        "encoder": EncoderConfig(**model),
+        "ingest": IngestConfig(**hosts),
+    }
+    return Settings(**{name: value for name, value in given.items() if value is not None})

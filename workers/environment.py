@@ -1,33 +1,90 @@
-"""Options as the environment has them, without what reads all settings (0.2 s of imports)."""
+"""What the command line said, beside the environment. Imports little: a search is to start fast.
+
+`workers.config` makes a process's settings of both.
+"""
 
 from __future__ import annotations
 
 import json
-import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from encoder.system import children
+from encoder.system.environment import variable, variables
 
-def set_options(**options: str | None) -> None:
-    """Write options into the environment; None leaves a value as it is."""
-    for name, value in options.items():
-        if value is not None:
-            os.environ[f"ANYMODAL_{name.upper()}"] = value
+
+@dataclass(frozen=True, eq=False)
+class Options:
+    """Options of a command; None leaves a setting to the environment."""
+
+    store: str | None = None
+    broker: str | None = None
+    model: str | None = None
+    url_hosts: Sequence[str] | None = None
+    log_format: str | None = None
+    metrics_port: int | None = None
+    metrics_host: str | None = None
+
+    def variables(self) -> dict[str, str]:
+        """The variables that say the same to another process."""
+        hosts = None if self.url_hosts is None else json.dumps(list(self.url_hosts))
+        said = {
+            "STORE": self.store,
+            "BROKER": self.broker,
+            "ENCODER__MODEL": self.model,
+            "INGEST__URL_HOSTS": hosts,
+            "LOG_FORMAT": self.log_format,
+            "METRICS_PORT": self.metrics_port,
+            "METRICS_HOST": self.metrics_host,
+        }
+        return {f"ANYMODAL_{name}": str(value) for name, value in said.items() if value is not None}
+
+
+_options = Options()
+
+
+def begin(options: Options) -> None:
+    """Begin a process, or a command in one: its settings are these options over the environment.
+
+    Processes that are forked from here have the same.
+    """
+    global _options
+    _options = options
+
+
+def options() -> Options:
+    """Those of this process; none where no command has begun."""
+    return _options
+
+
+def child_environment() -> dict[str, str]:
+    """The environment in which a child process reads the same settings."""
+    return {**children.environment(), **options().variables()}
 
 
 def secrets_folder() -> Path:
-    """Where the settings that the environment leaves open may stand in files."""
-    return Path(os.environ.get("ANYMODAL_SECRETS", "/run/secrets"))
+    """The folder of files that hold settings which neither options nor variables name."""
+    return Path(variable("ANYMODAL_SECRETS") or "/run/secrets")
 
 
 def store_setting() -> str | None:
-    """What `workers.config.Settings.store` is."""
-    if "ANYMODAL_STORE" in os.environ:
-        return os.environ["ANYMODAL_STORE"]
+    """`workers.config.Settings.store` without the login."""
+    given = {**variables(), **options().variables()}
+    if "ANYMODAL_STORE" in given:
+        return given["ANYMODAL_STORE"]
     file = secrets_folder() / "anymodal_store"
     return file.read_text().strip() if file.is_file() else None
 
 
+def model_setting() -> str | None:
+    """The model that an option or a variable names; None if neither does."""
+    return options().model or variable("ANYMODAL_ENCODER__MODEL")
+
+
 def url_hosts_setting() -> list[str] | None:
-    """The hosts that ``--allow-url`` or the environment name; None if neither does."""
-    given = os.environ.get("ANYMODAL_INGEST__URL_HOSTS")
+    """The hosts that ``--allow-url`` or a variable names; None if neither does."""
+    if (said := options().url_hosts) is not None:
+        return list(said)
+    given = variable("ANYMODAL_INGEST__URL_HOSTS")
     return None if given is None else list(json.loads(given))

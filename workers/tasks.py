@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 from workers.app import app
-from workers.config import Settings
+from workers.config import current_settings
 from workers.jobs.messages import publish, shared_board
 from workers.jobs.recovery import retry
 from workers.pipeline.calibration import Watch, alone_here
@@ -31,7 +31,7 @@ def ingest_shard(
     """
     from workers.pipeline.ingest_job import IngestJob
 
-    settings = Settings()
+    settings = current_settings()
     try:
         job = IngestJob(
             resources.shared_encoder(),
@@ -61,7 +61,7 @@ def run_shard(self: Any, job_id: str, shard_id: str) -> str:
     from workers.jobs.shards import ShardRun
     from workers.observe import metrics, tracing
 
-    settings = Settings()
+    settings = current_settings()
     board = shared_board()
     run = ShardRun(
         board,

@@ -75,11 +75,7 @@ def load(
             or pickles of its own, has no local layers to put windows on, or the extra ``hub`` is
             not installed.
     """
-    if bf16 and gate is not None:
-        raise ModelError(
-            f'{path_or_name}: a gate was fitted to float32, and quantization is "bf16".',
-            remedy="Leave one of the two out.",
-        )
+    _check_precision(path_or_name, bf16, gate)
     identity, joint, prompts = open_joint(
         path_or_name, revision, device, n_threads, mapped=not bf16
     )
@@ -95,6 +91,14 @@ def load(
         cuts=matryoshka_cuts(joint.model, embed_dim),
         side_by_side=False,
     )
+
+
+def _check_precision(name: str, bf16: bool, gate: GateFile | None) -> None:
+    if bf16 and gate is not None:
+        raise ModelError(
+            f'{name}: a gate was fitted to float32, and quantization is "bf16".',
+            remedy="Leave one of the two out.",
+        )
 
 
 def _adapt(

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from encoder.system.environment import variables
+
 _HOME = Path(__file__).resolve().parents[2]
 """The folder that holds these packages: a checkout that is the current folder is meant."""
 
@@ -22,7 +24,7 @@ def python(module: str, *arguments: object) -> list[str]:
 
 def environment() -> dict[str, str]:
     """This process's environment, safe for children of children too."""
-    return {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": import_path()}
+    return {**variables(), "PYTHONSAFEPATH": "1", "PYTHONPATH": import_path()}
 
 
 def import_path() -> str:

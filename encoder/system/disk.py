@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from encoder.errors import DiskError
+from encoder.system.environment import variable
 
 _SPACE = "Make room there and repeat this: what was stored stays."
 _RIGHTS = "Let this user write there, or name another folder."
@@ -80,7 +81,7 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
         folder = TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
     except OSError as error:
         # Python tries several places, and says that none is "usable" with an error of its own.
-        places = os.environ.get("TMPDIR", "/tmp")
+        places = variable("TMPDIR") or "/tmp"
         told = disk_error(error, places) or _told(errno.ENOSPC, places)
         raise told from error
     with folder as name:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from encoder.errors import CorruptMediaError, MediaError, MediaLimitError
 from encoder.system import children
+from encoder.system.environment import variables
 from ingest.decode.time_limit import Clock
 from ingest.errors import DecoderProcessError
 from ingest.isolate import wire
@@ -155,6 +156,6 @@ class DecoderProcess:
 
 
 def _environment() -> dict[str, str]:
-    kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    kept = {name: value for name, value in variables().items() if name in _ENVIRONMENT}
     # The child imports from the same places as this process.
     return {**kept, **_LIBRARIES, "PYTHONPATH": children.import_path(), "LANG": "C.UTF-8"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from encoder.errors import InputError
+from encoder.system.environment import variable
 from search.errors import StoreMissingError
 
 if TYPE_CHECKING:
@@ -33,16 +33,16 @@ def open_store(
     """Open a store for one embedding space; call it in the process that uses it, after a fork.
 
     Args:
-        uri: None for Milvus Lite at `default_folder`; a path for Milvus Lite there;
-            ``http://[user:password@]host:19530`` for a server; ``memory:`` for nothing durable.
+        uri: a path for Milvus Lite (None: `default_folder`), ``memory:``, or a server's
+            ``http://[user:password@]host:19530``.
         space_fingerprint: of `encoder.space.Space`.
         embed_dim: the size of an embedding.
         calibration: of the space; with it, one search finds the best of all modalities.
         prefix: begins the collections' names.
-        timeout_s: the longest that one call may take.
-        connect_timeout_s: the longest to wait for a server to answer at all.
+        timeout_s: limit of one call.
+        connect_timeout_s: limit until a server first answers.
         new_space: create collections beside those of other spaces, as a reindex does.
-        create: make the store if there is none; else that is an error.
+        create: make the store if there is none.
 
     Raises:
         StoreMissingError: there is none, and not ``create``.
@@ -139,10 +139,10 @@ def store_name(uri: str | None) -> str:
 
 def default_folder() -> Path:
     """``$ANYMODAL_DATA/store``, or ``anymodal/store`` in the XDG data folder."""
-    if data := os.environ.get("ANYMODAL_DATA"):
+    if data := variable("ANYMODAL_DATA"):
         return Path(data).expanduser().absolute() / "store"
     # The XDG specification: a relative path is to be ignored.
-    base = Path(os.environ.get("XDG_DATA_HOME", ""))
+    base = Path(variable("XDG_DATA_HOME") or "")
     if not base.is_absolute():
         base = Path.home() / ".local" / "share"
     return base / "anymodal" / "store"

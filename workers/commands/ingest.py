@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Callable
@@ -79,19 +78,17 @@ def ingest(
     Stored files are not encoded again, but get the tags and metadata given here in place of their
     former ones; a changed file replaces its old content. A file that cannot be decoded is reported
     and set aside. Files that are gone from a folder are no longer found; --prune removes them from
-    the store. Ctrl-C finishes the files under way;
-    the same command goes on where it stopped. With --broker the files are a job that workers
-    share; see `anymodal jobs`.
+    the store. Ctrl-C finishes the files under way; the same command goes on where it stopped. With
+    --broker the files are a job that workers share; see `anymodal jobs`.
     """
-    url_hosts = json.dumps(hosts) if hosts else None
-    apply_options(store, broker, model, url_hosts)
+    apply_options(store, broker, model, url_hosts=hosts or None)
     from encoder.errors import DiskError
-    from workers.config import Settings
+    from workers.config import current_settings
     from workers.console.labels import read_labels
     from workers.pipeline.reports import IngestReport
 
     labels = read_labels(tags, metadata)
-    embedded = Settings().broker.startswith("memory:")
+    embedded = current_settings().broker.startswith("memory:")
     if detach and embedded:
         raise click.UsageError("--detach needs --broker: without one, this process does the work.")
     if detach:

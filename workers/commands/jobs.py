@@ -156,11 +156,11 @@ def cancel(job_id: str, broker: str | None, as_json: bool) -> None:
 
 
 def _board() -> JobBoard:
-    from workers.config import Settings
+    from workers.config import current_settings
     from workers.jobs.broker import check_broker
     from workers.jobs.messages import shared_board
 
-    if Settings().broker.startswith("memory:"):
+    if current_settings().broker.startswith("memory:"):
         raise click.UsageError(_NO_BROKER)
     check_broker()
     return shared_board()

@@ -83,10 +83,10 @@ def revoke(key_id: str, as_json: bool) -> None:
 
 def _ring() -> KeyRing:
     from search.api.access.keys import KeyRing
-    from search.api.config import ApiConfig
+    from workers.config import current_settings
     from workers.serving.data_folder import keys_path
 
-    return KeyRing(keys_path(ApiConfig()))
+    return KeyRing(keys_path(current_settings().api))
 
 
 def _facts(key: ApiKey) -> dict[str, object]:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from workers.environment import set_options
+from workers.environment import Options, begin
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -76,16 +76,13 @@ def log_level_option(default: str) -> Callable[[F], F]:
 
 
 def apply_options(
-    store: str | None = None,
-    broker: str | None = None,
-    model: str | None = None,
-    url_hosts: str | None = None,
+    store: str | None = None, broker: str | None = None, model: str | None = None, **more: Any
 ) -> None:
-    """Put the options where this process and its children look (`workers.config.Settings`).
+    """Begin a command with these options, and with ``more`` of `workers.environment.Options`.
 
-    From here on, all that they make is their user's alone.
+    From here on, all that this process and its children make is their user's alone.
     """
     from encoder.system.private import keep_private
 
     keep_private()
-    set_options(store=store, broker=broker, encoder__model=model, ingest__url_hosts=url_hosts)
+    begin(Options(store=store, broker=broker, model=model, **more))

@@ -52,20 +52,18 @@ def serve(
 
     Uploads are ingested by the workers of --broker, or by this process if none is given.
     """
-    apply_options(store, broker, model)
+    apply_options(store, broker, model, log_format=log_format)
     from encoder.errors import InputError
     from search.api.app import create_app
-    from search.api.config import ApiConfig
     from search.api.server import serve as serve_app
-    from workers.config import Settings
+    from workers.config import current_settings
     from workers.observe import logs
     from workers.serving.composition import beside, services
 
-    Settings.set(log_format=log_format)
-    settings = Settings()
+    settings = current_settings()
     logs.set_up(settings.log_format, loglevel, [settings.broker, settings.store or ""])
     given = {"host": host, "port": port, "allow_no_key": allow_no_key or None}
-    config = ApiConfig().model_copy(update={k: v for k, v in given.items() if v is not None})
+    config = settings.api.model_copy(update={k: v for k, v in given.items() if v is not None})
     if new := _new_folder():
         logger.warning("%s is a new store: nothing is in it yet", new)
     with services(config) as parts, beside(parts):
@@ -85,9 +83,9 @@ def _new_folder() -> Path | None:
     """The store's folder if this server will create it, so that a typo is noticed."""
     from search.errors import StoreMissingError
     from search.store.open import check_store, store_target
-    from workers.config import Settings
+    from workers.config import current_settings
 
-    uri = Settings().store
+    uri = current_settings().store
     target = None if uri == "memory:" else store_target(uri)
     try:
         if isinstance(target, Path):
@@ -99,9 +97,9 @@ def _new_folder() -> Path | None:
 
 def _announce(address: str) -> None:
     """Print it whatever the log level is."""
-    from workers.config import Settings
+    from workers.config import current_settings
 
-    if Settings().log_format == "json":
+    if current_settings().log_format == "json":
         logger.setLevel(logging.INFO)
         logger.info("Listening at %s", address)
     else:

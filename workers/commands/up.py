@@ -31,9 +31,9 @@ def up(store: str | None, port: int) -> None:
     from search.errors import StoreBusyError
     from search.store.lite.shared import served
     from search.store.open import store_target
-    from workers.config import Settings
+    from workers.config import current_settings
 
-    folder = store_target(Settings().store)
+    folder = store_target(current_settings().store)
     if not isinstance(folder, Path):
         raise InputError("--store", got=f"{folder}, a server", wanted="a folder")
     if found := served(folder):

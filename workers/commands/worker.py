@@ -65,16 +65,16 @@ def worker(
     SIGTERM finishes the current shard, for at most ANYMODAL_SHUTDOWN_S seconds; then another worker
     takes it over, as it does within seconds when a worker dies.
     """
-    apply_options(store, broker, model)
+    metrics = {"metrics_port": metrics_port, "metrics_host": metrics_host}
+    apply_options(store, broker, model, log_format=log_format, **metrics)
     from encoder.errors import InputError
     from workers.app import app
-    from workers.config import Settings
+    from workers.config import current_settings
     from workers.observe import logs
     from workers.observe.metrics_server import serving
 
-    port = str(metrics_port) if metrics_port else None
-    Settings.set(metrics_port=port, metrics_host=metrics_host, log_format=log_format)
-    if Settings().broker.startswith("memory:"):
+    settings = current_settings()
+    if settings.broker.startswith("memory:"):
         raise InputError(
             "--broker", got="the in-process broker", wanted="a shared one: redis://host:6379/0"
         )
@@ -87,7 +87,6 @@ def worker(
         f"--hostname=anymodal-{os.getpid()}@%h",  # workers on one machine need different names
         "--without-mingle",
     ]
-    settings = Settings()
     logs.set_up(settings.log_format, loglevel, [settings.broker, settings.store or ""])
     with serving(settings, lambda: _collector(settings)):
         # adds the sweeper and the signals
@@ -106,9 +105,9 @@ def _pool(concurrency: int, autoscale: str | None) -> list[str]:
     """An embedded store admits one process, so tasks run one at a time in this one."""
     from search.store.lite.shared import served
     from search.store.open import store_target
-    from workers.config import Settings
+    from workers.config import current_settings
 
-    target = store_target(Settings().store)
+    target = store_target(current_settings().store)
     if isinstance(target, Path) and not served(target):
         return ["--pool=solo"]
     size = f"--autoscale={autoscale}" if autoscale else f"--concurrency={concurrency}"

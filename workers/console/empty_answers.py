@@ -15,9 +15,9 @@ def searched(store: VectorStore, query: Query) -> dict[str, Any]:
     """
     from search.store.milvus.link import without_password
     from search.store.open import store_target
-    from workers.config import Settings
+    from workers.config import current_settings
 
-    uri = Settings().store
+    uri = current_settings().store
     return {
         "store": without_password(str(uri if uri == "memory:" else store_target(uri))),
         "assets": store.count(),

@@ -33,7 +33,7 @@ class Ingest:
 
     def run(self, show: Callable[[IngestReport], None], stopped: Callable[[], bool]) -> None:
         """Ingest; `workers.serving.embedded` must run. ``show`` is called after each part."""
-        from workers.config import Settings
+        from workers.config import current_settings
         from workers.jobs.planning.dispatch import run_shards
         from workers.jobs.planning.planner import files_of
         from workers.jobs.planning.walked_folders import WalkedFolders
@@ -42,7 +42,7 @@ class Ingest:
         refused = IngestReport()
         walked = WalkedFolders(self.paths)
         files = files_of(self.paths, refused.failures.append, walked)
-        groups = (group for _, group in shards(files, Settings().shard_files))
+        groups = (group for _, group in shards(files, current_settings().shard_files))
         run_shards(
             groups, on_report=show, stopped=stopped, labels=self.labels, url_hosts=self.url_hosts
         )

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from workers.config import Settings
+from workers.config import current_settings
 from workers.console.output import job_note, progress_bar
 from workers.jobs.board import JobBoard
 from workers.jobs.job_types import JobView
@@ -24,7 +24,7 @@ def plan_and_watch(board: JobBoard, job_id: str, stopped: Callable[[], bool]) ->
 
     Once ``stopped`` is true, cancel the job: workers finish their current shards.
     """
-    settings = Settings()
+    settings = current_settings()
     walked = WalkedFolders(board.view(job_id).paths)
     files = files_of_job(board, job_id, walked)
     with ThreadPoolExecutor(1, thread_name_prefix="planner") as pool, progress_bar() as bar:

@@ -17,7 +17,7 @@ from search.api.ports import JobStatus
 from search.api.uploads import UploadFolder
 from search.errors import NotFoundError
 from search.store.base import VectorStore
-from workers.config import Settings
+from workers.config import current_settings
 from workers.jobs.planning.dispatch import run_shards
 from workers.jobs.queues import shards
 from workers.jobs.status import MOST_FAILURES, asset_ids, refused
@@ -135,7 +135,7 @@ class LocalJobs:
             with self._lock:
                 job.report.add(report)
 
-        groups = (paths for _, paths in shards(job.files, Settings().shard_files))
+        groups = (paths for _, paths in shards(job.files, current_settings().shard_files))
         try:
             run_shards(groups, on_report=add, stopped=job.stopped.is_set)
             self._remove_unwanted(job)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from functools import cache
 
-from workers.config import Settings
+from workers.config import current_settings
 from workers.jobs.board import JobBoard
 from workers.jobs.job_types import Shard
 from workers.jobs.queues import queue_name
@@ -16,14 +16,14 @@ _PATIENCE_S = 600.0
 @cache
 def shared_board() -> JobBoard:
     """The board on the broker that the settings name."""
-    settings = Settings()
+    settings = current_settings()
     return JobBoard(settings.broker, ttl_s=settings.job_ttl_s, lease_s=settings.lease_s)
 
 
 @cache
 def impatient_board() -> JobBoard:
     """The same, but a broker that is away is an error at once."""
-    settings = Settings()
+    settings = current_settings()
     return JobBoard(
         settings.broker, ttl_s=settings.job_ttl_s, lease_s=settings.lease_s, patience_s=0.0
     )

@@ -12,7 +12,7 @@ from encoder.errors import InputError
 from search.api.ports import JobStatus
 from search.api.uploads import UploadFolder
 from search.errors import NotFoundError
-from workers.config import Settings
+from workers.config import current_settings
 from workers.jobs.board import JobBoard
 from workers.jobs.job_types import JobView
 from workers.jobs.planning.planner import plan
@@ -74,7 +74,7 @@ class SharedJobs:
     def _plan(self, job_id: str, files: Sequence[str]) -> None:
         from workers.jobs.messages import publish, shared_board
 
-        settings = Settings()
+        settings = current_settings()
         plan(
             shared_board(),
             job_id,

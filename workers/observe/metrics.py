@@ -7,7 +7,6 @@ process adds them up. Otherwise they stay in this process.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from billiard.process import current_process
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary, values
 from prometheus_client.multiprocess import mark_process_dead
 
+from encoder.system.environment import variable
 from search.histogram_bounds import ITEMS, SECONDS
 from workers.observe.metrics_server import FOLDER
 from workers.pipeline.reports import IngestReport
@@ -33,7 +33,7 @@ def _process_name() -> str:
     return _MAIN if index is None else f"child{index}"
 
 
-if FOLDER in os.environ:
+if variable(FOLDER):
     values.ValueClass = values.MultiProcessValue(_process_name)
 
 REGISTRY = CollectorRegistry()
@@ -136,7 +136,7 @@ MODEL_LOAD_S = Summary(
 
 def forget_predecessor() -> None:
     """Mark the predecessor of this pool process as dead, before counting."""
-    if FOLDER in os.environ and _process_name() != _MAIN:
+    if variable(FOLDER) and _process_name() != _MAIN:
         mark_process_dead(_process_name())
 
 

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from encoder.errors import InputError
+from encoder.system.environment import set_for_library
 
 if TYPE_CHECKING:
     from wsgiref.simple_server import WSGIServer
@@ -44,7 +45,7 @@ def serving(settings: Settings, make_collector: Callable[[], Collector]) -> Iter
         yield
         return
     with TemporaryDirectory(prefix="anymodal-metrics-") as folder:
-        os.environ[FOLDER] = folder
+        set_for_library(FOLDER, folder, override=True)
         address = settings.metrics_host, settings.metrics_port
         _server = _start(*address, folder, make_collector())
         try:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from importlib.metadata import EntryPoints, entry_points
 from typing import TYPE_CHECKING, Any
+
+from encoder.system.environment import variable
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
@@ -26,7 +27,7 @@ def start() -> None:
 
     Call it after a fork, since a thread does the sending.
     """
-    if not any(os.environ.get(name) for name in _ASKED_BY):
+    if not any(map(variable, _ASKED_BY)):
         return
     try:
         from opentelemetry import trace
@@ -36,9 +37,9 @@ def start() -> None:
     except ImportError:
         logger.warning("No spans are sent: pip install 'anymodal[otel]'")
         return
-    os.environ.setdefault("OTEL_SERVICE_NAME", "anymodal")
-    provider = TracerProvider(resource=Resource.create())
-    for name in filter(None, os.environ.get("OTEL_TRACES_EXPORTER", "otlp").split(",")):
+    service = {} if variable("OTEL_SERVICE_NAME") else {"service.name": "anymodal"}
+    provider = TracerProvider(resource=Resource.create().merge(Resource(service)))
+    for name in filter(None, (variable("OTEL_TRACES_EXPORTER") or "otlp").split(",")):
         for exporter in _exporters(name.strip()):
             provider.add_span_processor(BatchSpanProcessor(exporter.load()()))
     trace.set_tracer_provider(provider)

@@ -132,10 +132,10 @@ class Watch:
 
     def after_shard(self) -> None:
         """Do it if it is due; a store that has been measured is looked at once a minute."""
-        from workers.config import Settings
+        from workers.config import current_settings
         from workers.serving import resources
 
-        if not Settings().calibrate or time.monotonic() < self._look_at_s:
+        if not current_settings().calibrate or time.monotonic() < self._look_at_s:
             return
         encoder, store = resources.shared_encoder(), resources.shared_store()
         calibrate_if_due(encoder, store, self._alone)

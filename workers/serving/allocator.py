@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import sys
+
+from encoder.system.environment import variable
 
 _M_ARENA_MAX = -8  # of glibc's malloc.h
 _POOLS = 2
@@ -17,7 +18,7 @@ def share_pools() -> None:
     3,000 files a process grew to 470 MB; with two pools it stays at 295. ``MALLOC_ARENA_MAX`` in
     the environment wins; other C libraries are left alone.
     """
-    if sys.platform != "linux" or "MALLOC_ARENA_MAX" in os.environ:
+    if sys.platform != "linux" or variable("MALLOC_ARENA_MAX"):
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

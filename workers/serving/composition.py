@@ -28,7 +28,7 @@ from search.batching.lru import ByteCache
 from search.engine import SearchEngine
 from search.latency import LatencyTracker
 from search.query.terms import ItemEncoder
-from workers.config import Settings
+from workers.config import current_settings
 from workers.jobs.local import LocalJobs
 from workers.jobs.messages import shared_board
 from workers.jobs.redis import SharedJobs
@@ -102,7 +102,7 @@ def beside(parts: Services) -> Iterator[None]:
     from workers.serving.beside.place import socket_path
     from workers.serving.beside.server import listening
 
-    path = socket_path(Settings().store)
+    path = socket_path(current_settings().store)
     with ExitStack() as stack:
         try:
             if path is not None:
@@ -115,7 +115,7 @@ def beside(parts: Services) -> Iterator[None]:
 
 def _adopt(uploads: UploadFolder, store: VectorStore) -> None:
     """With a broker, pending uploads are jobs there."""
-    if Settings().broker.startswith("memory:"):
+    if current_settings().broker.startswith("memory:"):
         adoption.adopt(uploads, store, commit_alone, unfinished=True)
     else:
         adoption.adopt(uploads, store, shared_board().exclusive, unfinished=False)
@@ -172,7 +172,7 @@ def _jobs(uploads: UploadFolder) -> Iterator[LocalJobs | SharedJobs]:
     """Jobs on the broker, or in this process."""
     with ExitStack() as stack:
         made: LocalJobs | SharedJobs
-        if Settings().broker.startswith("memory:"):
+        if current_settings().broker.startswith("memory:"):
             from workers.serving.embedded import embedded_worker
 
             stack.enter_context(embedded_worker())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from search.api.uploads import UploadFolder
 from search.store.open import default_folder, store_name
-from workers.config import Settings
+from workers.config import current_settings
 
 if TYPE_CHECKING:
     from search.api.config import ApiConfig
@@ -33,7 +33,7 @@ def sessions_path() -> Path:
 @cache
 def shared_uploads() -> UploadFolder:
     """The uploads of the process's store, in the data folder; those of ``memory:`` end with it."""
-    uri = Settings().store
+    uri = current_settings().store
     if uri == "memory:":
         return _Passing()
     # Rows hold real paths, so resolve a data folder behind a link.

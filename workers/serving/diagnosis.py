@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from encoder.errors import AnymodalError
-from workers.config import Settings
+from workers.config import current_settings
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def _store() -> tuple[str, dict[str, Any]]:
     from search.store.open import store_target
     from workers.serving import resources
 
-    asked = Settings().store
+    asked = current_settings().store
     target = None if asked == "memory:" else store_target(asked)
     server = served(target) if isinstance(target, Path) else None
     shown = without_password(str(target or asked))
@@ -106,7 +106,7 @@ def _broker() -> tuple[str, dict[str, Any]]:
     from workers.jobs.messages import shared_board
     from workers.jobs.queues import CLASSES, PRIORITIES, queue_name
 
-    url = Settings().broker
+    url = current_settings().broker
     if url.startswith("memory:"):
         return "none: `anymodal ingest` works in its own process", {"broker": None}
     check_broker()
@@ -124,7 +124,7 @@ def _workers() -> tuple[str, dict[str, Any]]:
     from workers.app import app
     from workers.jobs.broker import BrokerError, check_broker
 
-    if Settings().broker.startswith("memory:"):
+    if current_settings().broker.startswith("memory:"):
         return "none needed", {"workers": []}
     check_broker()
     names = sorted(name for answer in app.control.ping(timeout=2.0) for name in answer)

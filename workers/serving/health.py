@@ -5,10 +5,11 @@ The API reports it itself. A worker's metrics show whether its broker answers.
 
 from __future__ import annotations
 
-import os
 import sys
 from urllib.error import URLError
 from urllib.request import urlopen
+
+from encoder.system.environment import variables
 
 _TIMEOUT_S = 8.0
 _BROKER_AWAY = "anymodal_broker_up 0.0"
@@ -26,7 +27,7 @@ def problem_at(url: str) -> str:
 
 def main() -> None:
     """Ask ``ANYMODAL_HEALTH_URL``; ends with 1, and the reason, if it is not ready."""
-    sys.exit(problem_at(os.environ["ANYMODAL_HEALTH_URL"]) or 0)
+    sys.exit(problem_at(variables()["ANYMODAL_HEALTH_URL"]) or 0)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from encoder.errors import DiskError
 from search.errors import StoreError
-from workers.config import Settings
+from workers.config import current_settings
 from workers.serving.allocator import share_pools
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def existing_store() -> VectorStore:
     """
     from search.store.open import check_store, store_target
 
-    uri = Settings().store
+    uri = current_settings().store
     if uri != "memory:" and isinstance(folder := store_target(uri), Path):
         check_store(folder)
     encoder = shared_encoder()
@@ -63,9 +63,7 @@ def existing_store() -> VectorStore:
 @cache
 def ingest_config() -> IngestConfig:
     """How files are decoded: in child processes, unless ``ANYMODAL_INGEST__ISOLATE=false``."""
-    from ingest.config import IngestConfig
-
-    config = IngestConfig()
+    config = current_settings().ingest
     asked_for = "isolate" in config.model_fields_set
     return config if asked_for else config.model_copy(update={"isolate": True})
 
@@ -119,7 +117,7 @@ def ingest_shared(
     from workers.pipeline.ingest_job import IngestJob
     from workers.serving.data_folder import shared_uploads
 
-    settings = Settings()
+    settings = current_settings()
     job = IngestJob(
         shared_encoder(),
         shared_store(),
@@ -156,16 +154,10 @@ def forget_shared(folders: Sequence[str], prune: bool) -> IngestReport:
 @cache
 def _encoder() -> MultiModalEncoder:
     from encoder import MultiModalEncoder
-    from encoder.config import EncoderConfig
     from workers.observe.metrics import CountedEncoder
 
     share_pools()
-    config = EncoderConfig()
-    # Serving defaults to what is fast; ANYMODAL_ENCODER__QUANTIZATION=none asks for float32,
-    # ANYMODAL_ENCODER__ENABLE_DSRE=false for all tokens.
-    asked_for = config.model_fields_set
-    fast = {name: "auto" for name in ("quantization", "enable_dsre") if name not in asked_for}
-    config = config.model_copy(update=fast)
+    config = current_settings().encoder
     return MultiModalEncoder(_model_of(config), config=config, observer=CountedEncoder())
 
 
@@ -177,7 +169,7 @@ def _model_of(config: EncoderConfig) -> str:
 
     if config.model != DEFAULT_MODEL:
         return config.model
-    spaces = stored_spaces(Settings().store)
+    spaces = stored_spaces(current_settings().store)
     made = bundle_of(spaces, config.quantization, config.enable_dsre) if spaces else None
     return made or str(ModelSpec.parse(config.model))
 
@@ -189,7 +181,7 @@ def _store(encoder: MultiModalEncoder, *, create: bool = True) -> VectorStore:
 
         space = encoder.space
         _opened = open_store(
-            Settings().store,
+            current_settings().store,
             space.fingerprint,
             space.embed_dim,
             calibration=space.calibration,

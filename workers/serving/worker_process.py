@@ -17,7 +17,7 @@ from celery.signals import (
 )
 
 from workers.app import app
-from workers.config import Settings
+from workers.config import current_settings
 from workers.observe import logs, tracing
 from workers.observe import metrics_server as exposition
 from workers.serving import stop_flag as stopping
@@ -39,7 +39,7 @@ class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery is not
         """Begin; the embedded worker has no broker to sweep."""
         from workers.jobs.recovery.sweep import EVERY_S, Sweeper
 
-        if Settings().broker.startswith("memory:"):
+        if current_settings().broker.startswith("memory:"):
             return
         from workers.jobs.messages import impatient_board, publish_now
         from workers.jobs.recovery.takeover import Takeover
@@ -114,7 +114,7 @@ def _warm_up(**_: Any) -> None:
         logger.exception("The model cannot be loaded; each task will say so")
     body = getattr(current_process(), "_target", None)
     if body is not None:
-        body.max_memory_per_child = mem_rss() + Settings().child_growth_mb * 1024
+        body.max_memory_per_child = mem_rss() + current_settings().child_growth_mb * 1024
 
 
 app.steps["worker"].add(SweepStep)

@@ -7,7 +7,6 @@ recordings it then gets 30 % of the words wrong instead of 35, in 1.2 times the 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.errors import ModelError
+from encoder.system.environment import set_for_library
 
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
@@ -168,7 +168,7 @@ class Whisper:
                 f"There is no Whisper model in {self._folder}.",
                 remedy="Check the model with `anymodal models verify`.",
             )
-        os.environ.setdefault(*_MAX_KEPT)  # read when the first run begins
+        set_for_library(*_MAX_KEPT)  # read when the first run begins
         return WhisperModel(
             str(self._folder),
             device="cpu",

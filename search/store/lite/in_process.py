@@ -19,6 +19,7 @@ from typing import Any
 
 from encoder.errors import DiskError
 from encoder.system.disk import disk_error
+from encoder.system.environment import set_for_library
 from encoder.system.private import private_folder, tighten
 from search.errors import StoreBusyError, StoreError
 from search.store.lite.read_only import Mirror, is_read_only, unreadable
@@ -116,7 +117,7 @@ def _start_at(folder: Path, port: int) -> _Running:
         private_folder(folder)
     tighten(folder)
     # Otherwise gRPC's core reports each closed connection on stderr; it reads this on import.
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    set_for_library("GRPC_VERBOSITY", "ERROR")
     from milvus_lite.adapter.grpc.server import start_server_in_thread
     from milvus_lite.exceptions import DataDirLockedError
 

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from encoder.errors import DiskError
 from encoder.system.disk import disk_error_in
+from encoder.system.environment import set_for_library, variable
 from search.errors import StoreError, StoreUnavailableError
 
 _PAUSE_S = 0.2
@@ -159,11 +160,11 @@ class MilvusLink:
 
 def load_client() -> Any:
     """`pymilvus.MilvusClient`, which many threads may use from the first call on."""
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    set_for_library("GRPC_VERBOSITY", "ERROR")
     from pymilvus import MilvusClient
     from pymilvus.client.utils import SciPyHelper
 
-    if "PYMILVUS_LOG_LEVEL" not in os.environ:
+    if variable("PYMILVUS_LOG_LEVEL") is None:
         # It prints to stderr what it raises as well, and that an old server is old.
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
     with _loading:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from encoder.system import children
 from ingest.errors import EmptiedFolderError, RefusedLinkError
+from workers.environment import child_environment
 from workers.jobs.board import JobBoard
 from workers.jobs.broker import BrokerError
 from workers.jobs.job_types import Shard
@@ -194,7 +195,7 @@ def start_planner(job_id: str) -> subprocess.Popen[bytes]:
     """Plan a job in a process of its own, which outlives this one."""
     return subprocess.Popen(
         children.python("workers.jobs.planning.planner", job_id),
-        env=children.environment(),
+        env=child_environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -204,11 +205,11 @@ def start_planner(job_id: str) -> subprocess.Popen[bytes]:
 
 def main(job_id: str) -> None:
     """Plan a job that is on the board."""
-    from workers.config import Settings
+    from workers.config import current_settings
     from workers.jobs.messages import publish, shared_board
 
     tracing.start()
-    settings = Settings()
+    settings = current_settings()
     board = shared_board()
     walked = WalkedFolders(board.view(job_id).paths)
     plan(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from encoder import errors
 from search import errors as search_errors
-from workers.environment import store_setting
+from workers.environment import model_setting, store_setting
 from workers.serving.beside.place import attach, is_mine, socket_path
 
 Parse = Callable[[str], Any]
@@ -60,7 +59,7 @@ def ask(command: str, request: Mapping[str, Any], parse: Parse = json.loads) -> 
     peer = _connected()
     if peer is None:
         return None
-    model = os.environ.get("ANYMODAL_ENCODER__MODEL")
+    model = model_setting()
     asked = {"command": command, "model": model, "request": request}
     try:
         peer.sendall(json.dumps(asked).encode() + b"\n")

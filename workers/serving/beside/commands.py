@@ -8,7 +8,7 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from search.engine import SearchEngine
-from workers.config import Settings
+from workers.config import current_settings
 from workers.serving import resources
 from workers.serving.beside.server import Command
 
@@ -29,7 +29,8 @@ def commands_of(engine: SearchEngine) -> dict[str, Command]:
         yield found(request, engine, resources.shared_store())
 
     commands = {"search": search, "delete": _delete, "calibrate": _calibrate}
-    return commands | ({"ingest": _ingest} if Settings().broker.startswith("memory:") else {})
+    works_here = current_settings().broker.startswith("memory:")
+    return commands | ({"ingest": _ingest} if works_here else {})
 
 
 def _delete(request: Mapping[str, Any], _stop: Event) -> Iterator[Mapping[str, Any]]:

@@ -1,0 +1,83 @@
+"""Settings are read where a process begins and handed down; they travel by no other way."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from encoder.system import environment
+from workers.config import Settings, current_settings
+from workers.environment import Options, begin, child_environment
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOMS = ("encoder", "ingest", "search", "workers")
+PRODUCT = [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
+
+
+def users_of(words: str) -> set[str]:
+    return {str(p.relative_to(ROOT)) for p in PRODUCT if re.search(words, p.read_text())}
+
+
+def test_one_file_reads_and_writes_the_environment() -> None:
+    assert users_of(r"\benvironb?\b|\b(get|put|unset)env\b") == {"encoder/system/environment.py"}
+
+
+def test_settings_are_declared_in_four_files() -> None:
+    rooms = ("encoder", "ingest", "search/api", "workers")
+    assert users_of(r"\bBaseSettings\b") == {f"{room}/config.py" for room in rooms}
+
+
+def test_only_variables_of_libraries_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in environment.LIBRARIES:
+        monkeypatch.setenv(name, "")
+        environment.set_for_library(name, "1")
+        assert environment.variable(name) == "1"
+    environment.set_for_library("GRPC_VERBOSITY", "2")
+    assert environment.variable("GRPC_VERBOSITY") == "1"
+    with pytest.raises(KeyError, match="ANYMODAL_STORE is not a variable of a library"):
+        environment.set_for_library("ANYMODAL_STORE", "x")
+
+
+def test_options_go_before_variables_for_the_life_of_a_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ANYMODAL_STORE", "/of/the/variable")
+    monkeypatch.setenv("ANYMODAL_ENCODER__MODEL", "bundle:multilingual")
+    monkeypatch.setenv("ANYMODAL_API__PORT", "9000")
+    begin(Options(model="bundle:english", url_hosts=["example.org"]))
+    settings = current_settings()
+    assert settings.store == "/of/the/variable"
+    assert settings.encoder.model == "bundle:english"
+    assert settings.ingest.url_hosts == ("example.org",)
+    assert settings.api.port == 9000
+    monkeypatch.setenv("ANYMODAL_STORE", "/another")
+    assert current_settings() is settings
+    with pytest.raises(ValueError, match="frozen"):
+        settings.store = "x"  # type: ignore[misc]
+
+
+def test_a_child_reads_the_same_settings(tmp_path: Path) -> None:
+    begin(
+        Options(
+            store=str(tmp_path / "stored"),
+            broker="redis://host:6379/0",
+            model="bundle:multilingual",
+            url_hosts=["example.org"],
+            log_format="json",
+            metrics_port=9100,
+            metrics_host="0.0.0.0",
+        )
+    )
+    program = "from workers.config import current_settings as s; print(s().model_dump_json())"
+    told = subprocess.run(
+        [sys.executable, "-c", program],
+        env=child_environment(),
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert Settings.model_validate_json(told.stdout) == current_settings()
