@@ -53,7 +53,10 @@ def measure(modality: str, precision: str) -> tuple[float, float]:
 
     from encoder import MultiModalEncoder
 
-    encoder, items = MultiModalEncoder(quantization=PRECISIONS[precision]), CONTENT[modality]()
+    encoder, items = (
+        MultiModalEncoder(quantization=PRECISIONS[precision], enable_dsre=False),
+        CONTENT[modality](),
+    )
     encoder.encode_items(items)
     rounds_s = []
     for _ in range(_ROUNDS):

@@ -27,14 +27,14 @@ class EncoderConfig(BaseSettings):
     """A torch device for hub models, such as ``cuda:0``. None runs what was prepared, on the CPU;
     with what was not, torch takes a GPU if there is one."""
 
-    quantization: str | None = None
-    """None runs the weights as they are; ``int8``; ``auto``: int8 on the runtime that a short
-    trial finds the fastest; or a folder made by ``anymodal quantize``. ``none`` is None. Models of
-    a hub take ``int4`` and ``bf16`` too."""
+    quantization: str | None = "auto"
+    """``auto``: int8 on the runtime that a short trial finds the fastest, or what was prepared of
+    another model; None, or ``none``, runs the weights as they are; ``int8``; or a folder made by
+    ``anymodal quantize``. Models of a hub take ``int4`` and ``bf16`` too."""
 
-    enable_dsre: bool | str | dict[str, Any] = False
-    """Dynamic sparse inference for long texts: True, False, ``auto`` (where the model has a
-    calibration, else dense), a file made by ``anymodal dsre calibrate``, or ``{"chunks": 0.75}`` to
+    enable_dsre: bool | str | dict[str, Any] = "auto"
+    """Dynamic sparse inference for long texts: ``auto`` (where the model has a calibrated gate,
+    else dense), True, False, a file made by ``anymodal dsre calibrate``, or ``{"chunks": 0.75}`` to
     encode whole documents beyond the window."""
 
     n_threads: int | None = Field(default=None, ge=1)

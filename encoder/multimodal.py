@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from threading import Lock
 from time import perf_counter
+from types import EllipsisType
 from typing import Any
 
 import numpy as np
@@ -57,17 +58,18 @@ class MultiModalEncoder:
         model: ``bundle:name`` (offline), ``hf:org/name@revision`` or ``dir:path``.
         device: a torch device for hub models; None runs what was prepared, on the CPU.
         enable_dsre: dynamic sparse inference: long texts with fewer tokens from layer to layer,
-            short ones as without it. True asks for it; ``auto`` takes it where the model has a
-            calibrated gate and runs dense elsewhere; a file is a gate made by ``anymodal dsre
-            calibrate``. True and ``auto`` give the same vectors, in a space of their own.
-            ``{"chunks": 0.75}`` also encodes texts beyond the window whole: in windows, of which
-            those that promise a cosine of .75 share one; what that loses is in docs/dsre.md.
-        quantization: None runs the weights as they are; ``int8``; ``auto``: int8 on the runtime
-            that a short trial finds the fastest here, the same vectors; or a folder made by
-            ``anymodal quantize``. Hub models take ``int8`` and ``int4``, and are prepared
-            first, which takes minutes once; None, ``auto`` and ``bf16`` take what was prepared,
-            else torch runs the weights, in bfloat16 for the last.
-        config: all other settings; the arguments above win over it.
+            short ones as without it. ``auto``, the default, takes it where the model has a
+            calibrated gate and runs dense elsewhere, True requires one, and both give the same
+            vectors; a file is a gate made by ``anymodal dsre calibrate``. ``{"chunks": 0.75}``
+            also encodes texts beyond the window whole: in windows, of which those that promise a
+            cosine of .75 share one; docs/dsre.md has the loss.
+        quantization: ``auto``, the default: int8 on the runtime that a short trial finds the
+            fastest here; ``int8``: the same vectors; None runs the weights as they are; or a
+            folder made by ``anymodal quantize``. Hub models take ``int8`` and ``int4`` too, and
+            are prepared once, which takes minutes; None, ``auto`` and ``bf16`` take what was
+            prepared, else torch runs the weights, in bfloat16 for the last.
+        config: all settings; the arguments above win over it. By default that of the environment:
+            without arguments, a process opens the space in which ``anymodal ingest`` stores.
         observer: called for each load and each batch, as to count them.
 
     Raises:
@@ -85,7 +87,7 @@ class MultiModalEncoder:
         *,
         device: str | None = None,
         enable_dsre: bool | str | Mapping[str, Any] | None = None,
-        quantization: str | None = None,
+        quantization: str | EllipsisType | None = ...,
         config: EncoderConfig | None = None,
         observer: EncoderObserver | None = None,
     ) -> None:
@@ -97,7 +99,7 @@ class MultiModalEncoder:
             self._name,
             device=device or self._config.device,
             n_threads=self._config.n_threads,
-            quantization=quantization or self._config.quantization,
+            quantization=self._config.quantization if quantization is ... else quantization,
             enable_dsre=self._config.enable_dsre if enable_dsre is None else enable_dsre,
         )
         if observer:
@@ -180,14 +182,7 @@ class MultiModalEncoder:
         given = {"text": text, "image": image, "audio": audio, "video": video, **others}
         layout = SpectrogramLayout(n_fft, hop_length, n_mels, fmin, fmax, power)
         batches = _read(given, AudioFormat(sampling_rate, audio_kind, layout), role)
-        flat = [item for batch in batches.values() for item in batch.items]
-        kinds = self._encode_kinds(flat, counted=return_stats)
-        rows = iter(self._first_rows(kinds, len(flat)))
-        stacked = {m: np.stack([next(rows) for _ in b.items]) for m, b in batches.items()}
-        stats = next((one.stats for _, one in kinds if one.stats), None)
-        return MultiModalEmbeddings(
-            {m: e[0] if batches[m].single else e for m, e in stacked.items()}, stats
-        )
+        return self._encode_batches(batches, counted=return_stats)
 
     def encode_items(self, items: Sequence[Item]) -> Embeddings:
         """Encode mixed items; float32 unit rows [len(items), embed_dim], in their order.
@@ -232,9 +227,7 @@ class MultiModalEncoder:
     def _encode_kinds(
         self, items: Sequence[Item], *, counted: bool = False
     ) -> list[tuple[list[int], Encoded]]:
-        """By modality and role: the items' places, and what comes of them, rows as
-        [n, n_rows, embed_dim].
-        """
+        """By modality and role: the items' places, and their rows [n, n_rows, embed_dim]."""
         indices: dict[tuple[Modality, Role], list[int]] = defaultdict(list)
         for index, item in enumerate(items):
             indices[item.modality, self._space.role_of(item)].append(index)
@@ -313,6 +306,18 @@ class MultiModalEncoder:
         if isinstance(tower, TokenTower):
             return tower.text_of(ids)
         raise InputError("tokens", got=f"{len(ids)} ids for a plug-in", wanted="text")
+
+    def _encode_batches(
+        self, batches: Mapping[Modality, Batch], *, counted: bool
+    ) -> MultiModalEmbeddings:
+        flat = [item for batch in batches.values() for item in batch.items]
+        kinds = self._encode_kinds(flat, counted=counted)
+        rows = iter(self._first_rows(kinds, len(flat)))
+        stacked = {m: np.stack([next(rows) for _ in b.items]) for m, b in batches.items()}
+        stats = next((one.stats for _, one in kinds if one.stats), None)
+        return MultiModalEmbeddings(
+            {m: e[0] if batches[m].single else e for m, e in stacked.items()}, stats
+        )
 
     def _at_once(self, jobs: Sequence[Callable[[], Encoded]]) -> list[Encoded]:
         """Towers side by side, where there is more than one thread for them."""

@@ -51,7 +51,7 @@ def main() -> int:
 
 def ask_all(screen: Console) -> list[DemoQuery]:
     """Ask every query; those that missed what they should find."""
-    encoder = MultiModalEncoder(quantization="auto", enable_dsre="auto")
+    encoder = MultiModalEncoder()
     store = open_store(
         str(STORE),
         encoder.space.fingerprint,

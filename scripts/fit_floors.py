@@ -95,7 +95,9 @@ def main() -> None:
     parser.add_argument("--table", type=Path, required=True, help="read, unless new, and written")
     parser.add_argument("--constants", action="store_true", help="fit mu and c as well")
     args = parser.parse_args()
-    encoder = MultiModalEncoder(args.model, quantization="int8", config=EncoderConfig(n_threads=1))
+    encoder = MultiModalEncoder(
+        args.model, quantization="int8", config=EncoderConfig(n_threads=1), enable_dsre=False
+    )
     samples = sampled(encoder, {IMAGE: args.pictures, AUDIO: args.sounds}, args.texts)
     table = fit(encoder, samples, None if args.constants else read_table(args.table))
     write_table(args.table, table)

@@ -141,7 +141,9 @@ def figures(name: str, languages: Sequence[str]) -> Iterator[Figure]:
     """What a bundle has on its first pages."""
     fetch(read_bundle(name))
     config = EncoderConfig(n_threads=1)
-    encoder = MultiModalEncoder(f"bundle:{name}", quantization="int8", config=config)
+    encoder = MultiModalEncoder(
+        f"bundle:{name}", quantization="int8", config=config, enable_dsre=False
+    )
     given = photos()
     engine = SearchEngine(encoder, filled(encoder, given))
     tests = [one for one in given if one.sentences]

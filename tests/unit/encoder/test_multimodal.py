@@ -23,7 +23,7 @@ SOUND = RNG.normal(0, 0.1, 16_000).astype(np.float32)
 @pytest.fixture(scope="module")
 def encoder(bundle_home: Path) -> MultiModalEncoder:
     assert bundle_home.is_dir()
-    return MultiModalEncoder()
+    return MultiModalEncoder(quantization=None, enable_dsre=False)
 
 
 def is_unit(rows: Embeddings) -> bool:
@@ -165,7 +165,7 @@ class AskedDepthTower(DepthTower):
 def test_a_registered_modality_may_tell_queries_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(modality_registry, "_factories", {})
     modality_registry.register_modality("depth", DepthTower, queries=AskedDepthTower)
-    encoder = MultiModalEncoder()
+    encoder = MultiModalEncoder(quantization=None, enable_dsre=False)
     assert encoder.space.asymmetric == {"depth"}
     asked, stored = (
         encoder.encode_multimodal(text="near", depth=np.zeros((2, 2)), role=role)
@@ -198,7 +198,9 @@ class Heard:
 @pytest.mark.usefixtures("bundle_home")
 def test_an_observer_hears_of_loads_and_batches() -> None:
     heard = Heard()
-    encoder = MultiModalEncoder(config=EncoderConfig(batch_items=2), observer=heard)
+    encoder = MultiModalEncoder(
+        config=EncoderConfig(batch_items=2), observer=heard, quantization=None, enable_dsre=False
+    )
     assert heard.loads == ["model"]
     encoder.encode_multimodal(text=["a", "a red car stands here", "a red car"], image=IMAGE)
     encoder.encode_multimodal(text="again")

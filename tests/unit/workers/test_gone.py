@@ -28,7 +28,7 @@ from workers.pipeline.reports import IngestReport
 @pytest.fixture(scope="module")
 def encoder(bundle_home: Path) -> MultiModalEncoder:
     assert bundle_home.is_dir()
-    return MultiModalEncoder()
+    return MultiModalEncoder(quantization=None, enable_dsre=False)
 
 
 @pytest.fixture(params=["memory:", "folder"])

@@ -15,7 +15,7 @@ def test_a_url_is_stored_under_its_own_name(bundle_home: Path, tmp_path: Path) -
     assert bundle_home.is_dir()
     (tmp_path / "ferry.txt").write_text("The ferry leaves at nine.")
     handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
-    encoder = MultiModalEncoder()
+    encoder = MultiModalEncoder(quantization=None, enable_dsre=False)
     store = MemoryStore(encoder.embed_dim)
     config = IngestConfig(url_hosts=("127.0.0.1",), url_networks=("127.0.0.1/32",))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:

@@ -24,7 +24,7 @@ from workers.pipeline.removal import remove
 @pytest.fixture(scope="module")
 def encoder(bundle_home: Path) -> MultiModalEncoder:
     assert bundle_home.is_dir()
-    return MultiModalEncoder()
+    return MultiModalEncoder(quantization=None, enable_dsre=False)
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ class PickyEncoder(MultiModalEncoder):
 def test_an_item_that_cannot_be_encoded_harms_only_its_asset(
     store: MemoryStore, tmp_path: Path
 ) -> None:
-    job = IngestJob(PickyEncoder(), store)
+    job = IngestJob(PickyEncoder(quantization=None, enable_dsre=False), store)
     report = job.run(write(tmp_path, a="One.", b="Please refuse me.", c="Three."))
     assert [Path(f.uri).name for f in report.failures] == ["b.txt"]
     assert locations(store) == ["a.txt", "c.txt"]
@@ -230,7 +230,7 @@ class Meeting(MultiModalEncoder):
     """Begins with two modalities at a time, or never."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(quantization=None, enable_dsre=False)
         self.begun: set[str] = set()
         self.both = Barrier(2, timeout=60)
 

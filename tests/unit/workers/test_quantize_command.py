@@ -46,8 +46,8 @@ def test_the_report_adds_up(made: tuple[Path, dict]) -> None:
 
 def test_the_encoder_runs_the_folder(made: tuple[Path, dict]) -> None:
     folder, _ = made
-    quantized = MultiModalEncoder(quantization=str(folder))
-    plain = MultiModalEncoder()
+    quantized = MultiModalEncoder(quantization=str(folder), enable_dsre=False)
+    plain = MultiModalEncoder(quantization=None, enable_dsre=False)
     a, b = (e.encode_multimodal(text=TEXTS).text for e in (quantized, plain))
     assert a is not None
     assert b is not None

@@ -24,7 +24,7 @@ from workers.pipeline.ingest_job import IngestJob
 def encoder(bundle_home: Path, ocr_folder: Path) -> MultiModalEncoder:
     """The English bundle, and what reads."""
     assert bundle_home.is_dir()
-    encoder = MultiModalEncoder()
+    encoder = MultiModalEncoder(quantization=None, enable_dsre=False)
     encoder._model = replace(encoder._model, reader=LazyReader(ocr_folder, 1))
     return encoder
 
@@ -118,7 +118,7 @@ def test_pictures_are_not_read_where_that_is_not_wanted(
 
 def test_a_model_that_does_not_read_says_so(bundle_home: Path) -> None:
     assert bundle_home.is_dir()
-    encoder = MultiModalEncoder()
+    encoder = MultiModalEncoder(quantization=None, enable_dsre=False)
     assert not encoder.reads_pictures
     with pytest.raises(ModelError, match="does not read"):
         encoder.read(picture())

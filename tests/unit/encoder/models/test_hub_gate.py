@@ -70,7 +70,7 @@ def folder(bundle_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_merges_as_the_bundle_does(folder: Path, gate: Path) -> None:
-    own = MultiModalEncoder(enable_dsre=str(gate))
+    own = MultiModalEncoder(enable_dsre=str(gate), quantization=None)
     other = MultiModalEncoder(f"dir:{folder}", enable_dsre=str(gate), device="cpu")
     texts = [ARTICLE, SHORT, ARTICLE[: len(ARTICLE) // 2 + 200], SHORT * 3]
     wanted = own.encode_multimodal(text=texts, return_stats=True)

@@ -33,7 +33,7 @@ from workers.commands.models import models
 pytestmark = pytest.mark.slow
 
 TEXTS = ["a cat", "the dog barks", "rain on two roofs"]
-CONFIG = EncoderConfig(n_threads=1)
+CONFIG = EncoderConfig(n_threads=1, quantization=None)
 ANYMODAL = (sys.executable, "-c", "from workers.cli import main; main()")
 
 WITHOUT_TORCH = """

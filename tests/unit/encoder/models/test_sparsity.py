@@ -28,7 +28,9 @@ N_LONG = 600
 @pytest.fixture(scope="module")
 def dense(bundle_home: Path) -> MultiModalEncoder:
     assert bundle_home.is_dir()
-    return MultiModalEncoder(quantization="int8", config=EncoderConfig(n_threads=1))
+    return MultiModalEncoder(
+        quantization="int8", config=EncoderConfig(n_threads=1), enable_dsre=False
+    )
 
 
 @pytest.fixture(scope="module")
@@ -119,10 +121,10 @@ def test_without_a_gate_there_are_no_stats(dense: MultiModalEncoder) -> None:
 def test_neither_a_setting_nor_a_file(bundle_home: Path, tmp_path: Path) -> None:
     assert bundle_home.is_dir()
     with pytest.raises(ModelError, match="anymodal dsre calibrate"):
-        MultiModalEncoder(enable_dsre=str(tmp_path / "missing.npz"))
+        MultiModalEncoder(enable_dsre=str(tmp_path / "missing.npz"), quantization=None)
     (tmp_path / "other.npz").write_bytes(b"no gate")
     with pytest.raises(ModelError, match="is not a gate file"):
-        MultiModalEncoder(enable_dsre=str(tmp_path / "other.npz"))
+        MultiModalEncoder(enable_dsre=str(tmp_path / "other.npz"), quantization=None)
 
 
 def test_a_file_of_ones_own_gives_a_space_of_its_own(
