@@ -1,0 +1,92 @@
+"""Prints ``docs/settings.md``: every setting, from the classes that read them.
+
+python -m scripts.settings_table > docs/settings.md
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Iterator
+from itertools import pairwise
+from textwrap import dedent
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings
+
+from encoder.config import EncoderConfig
+from ingest.config import IngestConfig
+from search.api.config import ApiConfig
+from workers.config import Settings
+
+_HEAD = """\
+# Settings
+
+All settings of a process are one frozen object, `workers.config.Settings`. It is read once, where
+the process begins: options of the command line first, then the environment, then files named
+`anymodal_<field>` in `ANYMODAL_SECRETS` (`/run/secrets`). Lists and objects are written as JSON.
+In Python, pass the classes below as `config=`.
+
+`ANYMODAL_HOME` is the folder of models (by default in the user's cache), `ANYMODAL_CACHE` that of
+what a machine measures and builds (the same), and `ANYMODAL_DATA` that of the embedded store,
+uploads and keys. A container's health check asks `ANYMODAL_HEALTH_URL`; `ANYMODAL_DEBUG=1` prints
+tracebacks.
+"""
+
+_PARTS: tuple[tuple[str, type[BaseSettings]], ...] = (
+    ("A process", Settings),
+    ("The model", EncoderConfig),
+    ("Reading files", IngestConfig),
+    ("The API", ApiConfig),
+)
+
+
+def page() -> str:
+    """The whole page, as Markdown."""
+    return "\n".join([_HEAD, *(_section(title, part) for title, part in _PARTS)])
+
+
+def _section(title: str, settings: type[BaseSettings]) -> str:
+    said = descriptions(settings)
+    prefix = str(settings.model_config["env_prefix"])
+    rows = [
+        f"| `{prefix}{name.upper()}` | {said[name]} | {_shown(field)} |"
+        for name, field in settings.model_fields.items()
+        if not _is_part(field)
+    ]
+    head = f"## {title}\n\n`{settings.__module__}.{settings.__name__}`\n"
+    return "\n".join([head, "| variable | what | default |", "|---|---|---|", *rows, ""])
+
+
+def descriptions(settings: type[BaseSettings]) -> dict[str, str]:
+    """The docstring of each field, on one line."""
+    (body,) = ast.parse(dedent(inspect.getsource(settings))).body
+    assert isinstance(body, ast.ClassDef)
+    return dict(_documented(body.body))
+
+
+def _documented(body: list[ast.stmt]) -> Iterator[tuple[str, str]]:
+    for field, text in pairwise(body):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+            if not (isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)):
+                continue
+            words = " ".join(str(text.value.value).split())
+            yield field.target.id, words.replace("``", "`").replace("|", "\\|")
+
+
+def _is_part(field: FieldInfo) -> bool:
+    return inspect.isclass(field.annotation) and issubclass(field.annotation, BaseModel)
+
+
+def _shown(field: FieldInfo) -> str:
+    default = field.default
+    if default is None or default == ():
+        return "none"
+    if isinstance(default, tuple):
+        return ", ".join(f"`{one}`" for one in default)
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+
+
+if __name__ == "__main__":
+    print(page(), end="")
