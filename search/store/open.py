@@ -33,14 +33,13 @@ def open_store(
     """Open a store for one embedding space; call it in the process that uses it, after a fork.
 
     Args:
-        uri: a path for Milvus Lite (None: `default_folder`), ``memory:``, or a server's
-            ``http://[user:password@]host:19530``.
+        uri: see `store_target`, or ``memory:`` for nothing durable.
         space_fingerprint: of `encoder.space.Space`.
         embed_dim: the size of an embedding.
         calibration: of the space; with it, one search finds the best of all modalities.
         prefix: begins the collections' names.
         timeout_s: limit of one call.
-        connect_timeout_s: limit until a server first answers.
+        connect_timeout_s: limit of the first answer of a server.
         new_space: create collections beside those of other spaces, as a reindex does.
         create: make the store if there is none.
 
@@ -52,9 +51,7 @@ def open_store(
         InputError: not a URI of the kinds above.
     """
     if uri == "memory:":
-        from search.store.memory import MemoryStore
-
-        return MemoryStore(embed_dim, calibration)
+        return _memory_store(embed_dim, calibration)
     target = store_target(uri)
     if not create and isinstance(target, Path):
         check_store(target)
@@ -71,6 +68,14 @@ def open_store(
         new_space=new_space,
         create=create,
     )
+
+
+def _memory_store(
+    embed_dim: int, calibration: Mapping[Modality, Calibration] | None
+) -> VectorStore:
+    from search.store.memory import MemoryStore
+
+    return MemoryStore(embed_dim, calibration)
 
 
 def stored_spaces(uri: str | None, prefix: str = "anymodal") -> list[str]:
@@ -109,6 +114,12 @@ def check_store(folder: Path) -> None:
 
 def store_target(uri: str | None) -> Path | str:
     """A folder for Milvus Lite, or a server's URI.
+
+    Args:
+        uri: a path (None: `default_folder`), or ``http://[user:password@]host:19530``.
+
+    Raises:
+        InputError: neither.
 
     >>> store_target("http://localhost:19530")
     'http://localhost:19530'

@@ -137,17 +137,9 @@ class Cluster:
         **env: str,
     ) -> None:
         self.folder = folder
-        (folder / "valkey").mkdir(parents=True)
         self.redis_port = free_port()
         self.broker = f"redis://127.0.0.1:{self.redis_port}/0"
-        self.redis = Part(
-            [
-                get_binary_path(),
-                *("--port", self.redis_port, "--bind", "127.0.0.1"),
-                *("--dir", folder / "valkey", "--appendonly", "yes", "--save", ""),
-            ],
-            folder / "valkey.log",
-        )
+        self.redis = _start_redis(self.redis_port, folder / "valkey")
         self.milvus = _start_milvus(milvus, folder / "milvus")
         self.proxies: list[Proxy] = []
         broker, store = self.broker, self.milvus.uri
@@ -216,6 +208,18 @@ def running(folder: Path, **options: Any) -> Iterator[Cluster]:
         yield cluster
     finally:
         cluster.close()
+
+
+def _start_redis(port: int, folder: Path) -> Part:
+    folder.mkdir(parents=True)
+    return Part(
+        [
+            get_binary_path(),
+            *("--port", port, "--bind", "127.0.0.1"),
+            *("--dir", folder, "--appendonly", "yes", "--save", ""),
+        ],
+        folder.with_suffix(".log"),
+    )
 
 
 def _start_milvus(kind: str | Path, folder: Path) -> LiteServer | SharedFolder | MilvusServer:
