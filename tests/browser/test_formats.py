@@ -12,7 +12,8 @@ from playwright.sync_api import Locator, Page, expect
 from tests.browser.acts import drop, hits, results, search, until
 from tests.browser.library import sample
 from tests.browser.server import Server
-from tests.support.media import write_heic
+from tests.support.documents import write_pptx
+from tests.support.media import write_heic, write_pdf
 
 
 def add(page: Page, file: Path) -> None:
@@ -50,6 +51,26 @@ def test_a_phone_s_heic_is_seen_and_searched_with(
     until(page, "document.querySelector('dialog img').naturalHeight > 0")
     upright = "(img => img.naturalHeight / img.naturalWidth)(document.querySelector('dialog img'))"
     assert abs(page.evaluate(upright) - clock.shape[1] / clock.shape[0]) < 0.02
+    remove(dialog)
+
+
+def test_a_hit_in_a_document_names_its_place(page: Page, tmp_path: Path) -> None:
+    talk = "The narwhal swims below the ice of Baffin Bay."
+    pdf = write_pdf(tmp_path / "talk.pdf", ["Agenda of the meeting.", talk])
+    add(page, pdf)
+    search(page, talk)
+    page.locator(".hit a.open").first.click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_label("Text")).to_contain_text("page 2")
+    expect(dialog.get_by_role("img", name="Page 2")).to_be_visible()
+    until(page, "document.querySelector('dialog img').naturalWidth > 0")
+    remove(dialog)
+
+    slides = write_pptx(tmp_path / "talk.pptx", [("Agenda", "Of the meeting."), ("Arctic", talk)])
+    add(page, slides)
+    search(page, talk)
+    page.locator(".hit a.open").first.click()
+    expect(dialog.get_by_label("Text")).to_contain_text("slide 2")
     remove(dialog)
 
 
