@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from encoder.errors import CorruptMediaError
+from encoder.media.camera import NOT_WRITTEN, CameraFacts, film_facts
 from encoder.media.source import Source, decoding, name_of, opened
 
 # Playlists (hls, concat, dash) are left out: they make the demuxer open other files and URLs.
@@ -38,6 +39,7 @@ class StreamFacts:
     sound_start_s: float = 0.0
     title: str = ""
     n_streams: int = 1
+    camera: CameraFacts = NOT_WRITTEN
 
 
 def probe(source: Source) -> StreamFacts:
@@ -62,6 +64,7 @@ def probe(source: Source) -> StreamFacts:
             sound_start_s=_start_s(container, sound),
             title=" ".join(container.metadata.get("title", "").split())[:_TITLE_CHARS],
             n_streams=len(container.streams),
+            camera=film_facts(container.metadata),
         )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.errors import CorruptMediaError, MediaLimitError
+from encoder.media.camera import NOT_WRITTEN, CameraFacts, photo_facts
 from encoder.media.formats import PILLOW_FORMATS
 from encoder.media.source import Source, decoding, name_of, opened
 
@@ -43,6 +44,7 @@ class ImageFacts:
     height: int
     decoded_pixels: int
     n_frames: int = 1
+    camera: CameraFacts = NOT_WRITTEN
 
 
 def image_facts(source: Source, short_side: int = SHORT_SIDE) -> ImageFacts:
@@ -51,12 +53,13 @@ def image_facts(source: Source, short_side: int = SHORT_SIDE) -> ImageFacts:
         width, height = image.size
         if _orientation(image) in _SIDEWAYS:
             width, height = height, width
+        camera = photo_facts(image)
         media_type = image.get_format_mimetype() or "image/unknown"
         image.draft("RGB", (short_side, short_side))
         decoded_pixels = image.size[0] * image.size[1]
         # Last, since counting a GIF's frames moves to its end (blocks are skipped, not decoded).
         n_frames = getattr(image, "n_frames", 1)
-        return ImageFacts(media_type, width, height, decoded_pixels, n_frames)
+        return ImageFacts(media_type, width, height, decoded_pixels, n_frames, camera)
 
 
 def load_image(

@@ -66,7 +66,7 @@ class Film(Kind):
         check_container(str(path), facts, config)
         check(str(path), "max_pixels", facts.width * facts.height, config)
         size: dict[str, Fact] = {"width": facts.width, "height": facts.height}
-        return container_metadata(facts, path) | size
+        return {**container_metadata(facts, path), **size, **facts.camera.as_metadata()}
 
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
         """Frames (modality image) and sound windows (audio), in order of time."""

@@ -39,7 +39,8 @@ class Picture(Kind):
         facts = image_facts(path, config.image_short_side)
         check(str(path), "max_pixels", facts.decoded_pixels, config)
         check(str(path), "max_image_frames", facts.n_frames, config)
-        return {"title": path.stem, "width": facts.width, "height": facts.height}
+        size: dict[str, Fact] = {"width": facts.width, "height": facts.height}
+        return {"title": path.stem, **size, **facts.camera.as_metadata()}
 
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
         """The picture; the first frame of an animation."""

@@ -19,7 +19,10 @@ from search.api.uploads import Upload, UploadFolder
 _MAX_FIELD_BYTES = 32 * 1024
 _MAX_FIELDS = 100
 _MAX_TAGS = 100
-_FROM_THE_FILE = frozenset({"duration_s", "width", "height", "modified", "gone_since", "tags"})
+_FROM_THE_FILE = frozenset(
+    {"duration_s", "width", "height", "modified", "taken", "latitude", "longitude", "camera_model"}
+    | {"gone_since", "tags"}
+)
 
 
 @dataclass

@@ -18,7 +18,7 @@ import { current, update } from "./state.js";
 import { drawWaveform, strip } from "./waveform.js";
 
 const dialog = byId("detail");
-const HIDDEN_FACTS = ["title", "tags", "duration_s", "width", "height", "modified"];
+const HIDDEN_FACTS = ["title", "tags", "duration_s", "width", "height", "modified", "taken", "latitude", "longitude", "camera_model"];
 const BEGINNING_BYTES = 20_000;
 const UNSURE = 0.5;
 let shownId = null;
@@ -233,6 +233,9 @@ function knownFacts(hit) {
     ["Type", hit.media_type],
     ["Size", hit.size_bytes ? bytes(hit.size_bytes) : ""],
     ["Pixels", metadata.width && metadata.height ? `${metadata.width} × ${metadata.height}` : ""],
+    ["Taken", metadata.taken != null ? day(metadata.taken, "UTC") : ""],
+    ["At", metadata.latitude != null ? `${metadata.latitude.toFixed(4)}, ${metadata.longitude.toFixed(4)}` : ""],
+    ["Camera", metadata.camera_model ?? ""],
     ["Changed", metadata.modified ? day(metadata.modified) : ""],
     ["Tags", (hit.tags ?? []).join(", ")],
     ...Object.entries(metadata)

@@ -35,8 +35,8 @@ export function bytes(n) {
 }
 
 /** Epoch seconds as a day, in the reader's own language. */
-export function day(epochSeconds) {
-  return new Date(epochSeconds * 1000).toLocaleDateString(undefined, { dateStyle: "medium" });
+export function day(epochSeconds, timeZone = undefined) {
+  return new Date(epochSeconds * 1000).toLocaleDateString(undefined, { dateStyle: "medium", timeZone });
 }
 
 /** "1 result", "2 results". */

@@ -1,0 +1,115 @@
+"""When, where and with which camera: EXIF of a picture, metadata of a film."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
+_MAKE, _MODEL, _CHANGED = 0x010F, 0x0110, 0x0132
+_TAKEN, _DIGITIZED = 0x9003, 0x9004
+_LATITUDE_REF, _LATITUDE, _LONGITUDE_REF, _LONGITUDE = 1, 2, 3, 4
+_NAME_CHARS = 100
+# +48.8577+002.295/ or +48.8577+002.295+035.0/ (ISO 6709, as phones write it)
+_ISO_6709 = re.compile(r"([+-]\d{2}(?:\.\d+)?)([+-]\d{3}(?:\.\d+)?)")
+_LOCATIONS = ("com.apple.quicktime.location.ISO6709", "location", "location-eng")
+_DATES = ("com.apple.quicktime.creationdate", "creation_time", "date")
+_EARLIEST_S = -2_051_222_400.0  # 1905: a clock that was never set says 0000 or 1904
+
+
+@dataclass(frozen=True)
+class CameraFacts:
+    """None or empty where nothing is written.
+
+    ``taken`` is the clock's time where the picture was taken, as seconds since 1970 as if that
+    were UTC: "May 2024" means the photographer's May. Degrees are WGS 84.
+    """
+
+    taken: float | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    camera_model: str = ""
+
+    def as_metadata(self) -> dict[str, str | float]:
+        """What is known."""
+        facts = vars(self)
+        return {name: value for name, value in facts.items() if value not in (None, "")}
+
+
+NOT_WRITTEN = CameraFacts()
+
+
+def photo_facts(image: Image) -> CameraFacts:
+    """Of an opened picture; what is damaged counts as not written."""
+    try:
+        exif = image.getexif()
+        details, place = exif.get_ifd(_EXIF_IFD), exif.get_ifd(_GPS_IFD)
+    except (ValueError, TypeError, KeyError, OSError, SyntaxError, AttributeError):
+        return NOT_WRITTEN
+    written = (details.get(_TAKEN), details.get(_DIGITIZED), exif.get(_CHANGED))
+    latitude = _degrees(place.get(_LATITUDE), place.get(_LATITUDE_REF), 90)
+    longitude = _degrees(place.get(_LONGITUDE), place.get(_LONGITUDE_REF), 180)
+    known = latitude is not None and longitude is not None and (latitude, longitude) != (0, 0)
+    return CameraFacts(
+        next((time for value in written if (time := _exif_time(value)) is not None), None),
+        latitude if known else None,
+        longitude if known else None,
+        _camera(exif.get(_MAKE), exif.get(_MODEL)),
+    )
+
+
+def film_facts(metadata: Mapping[str, str]) -> CameraFacts:
+    """Of a container's metadata."""
+    times = (_iso_time(metadata[name]) for name in _DATES if name in metadata)
+    places = (_ISO_6709.match(metadata[name]) for name in _LOCATIONS if name in metadata)
+    place = next(filter(None, places), None)
+    make = metadata.get("com.apple.quicktime.make", metadata.get("make"))
+    model = metadata.get("com.apple.quicktime.model", metadata.get("model"))
+    return CameraFacts(
+        next((time for time in times if time is not None), None),
+        float(place[1]) if place else None,
+        float(place[2]) if place else None,
+        _camera(make, model),
+    )
+
+
+def _exif_time(value: Any) -> float | None:
+    """``2024:05:17 18:30:00``"""
+    text = str(value or "").strip("\0 ")
+    return _seconds(text[:10].replace(":", "-") + text[10:19])
+
+
+def _iso_time(value: str) -> float | None:
+    """``2024-05-17T18:30:00+0200``: the zone is left out, since the clock's time counts."""
+    return _seconds(value[:19].replace("T", " "))
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        time = datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return None
+    return time if time > _EARLIEST_S else None
+
+
+def _degrees(parts: Any, reference: Any, most: int) -> float | None:
+    try:
+        degrees, minutes, seconds = (float(part) for part in parts)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    value = degrees + minutes / 60 + seconds / 3600
+    sign = -1 if str(reference).strip("\0 ").upper() in ("S", "W") else 1
+    return round(sign * value, 6) if 0 <= value <= most else None
+
+
+def _camera(make: Any, model: Any) -> str:
+    """``Apple iPhone 15``; most models repeat the make."""
+    make, model = (" ".join(str(part or "").replace("\0", " ").split()) for part in (make, model))
+    whole = model if model.lower().startswith(make.lower()[:5]) else f"{make} {model}".strip()
+    return whole[:_NAME_CHARS]
