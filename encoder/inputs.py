@@ -246,7 +246,7 @@ def _check_finite(label: str, array: NDArray[Any]) -> None:
 def _existing(label: str, path: str | Path) -> Path:
     resolved = Path(path).expanduser()
     if not resolved.is_file():
-        raise InputError(label, got=f"path {str(path)!r}, which is no file", wanted="a media file")
+        raise InputError(label, got=f"path {str(path)!r}, not a file", wanted="a media file")
     return resolved
 
 

@@ -47,7 +47,7 @@ AUDIO = Modality("audio")
 VIDEO = Modality("video")
 
 Role: TypeAlias = Literal["query", "document"]
-"""As what content is encoded: many models put another prompt before what is asked than before what
+"""The role of content: many models put another prompt before queries than before what
 is found."""
 
 QUERY: Role = "query"

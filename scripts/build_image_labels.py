@@ -87,7 +87,7 @@ def parse_synset(line: str) -> Synset:
 
 
 def sentences(nouns: Nouns, offset: int, description: str) -> list[str]:
-    """What is said of a class; each sentence weighs the same."""
+    """The descriptions of a class; each sentence weighs the same."""
     synset = nouns[offset]
     name = synset.lemmas[0]
     kinds = ", ".join(parent.lemmas[0] for parent in nouns.chain(offset)[:3])

@@ -124,7 +124,7 @@ def main() -> None:
     corpus = mixed.load(args.samples, args.descriptions, args.clips)
     body = report(corpus)
     constants, path = fit(corpus), TABLES / "calibration.json"
-    # Floors are in units of the former constants: `scripts.fit_floors` fits them anew.
+    # Floors are in units of the former constants: `scripts.fit_floors` fits them again.
     write_table(path, CalibrationTable(constants, {}))
     write_section(
         "One ranking of all modalities", "python -m scripts.fit_calibration --clips ESC-10", body

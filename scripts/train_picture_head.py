@@ -17,7 +17,7 @@ turned likewise.
 
 Photographs that ``benchmarks/photo_captions.py`` asks for are left out. ``--open-only`` fits on
 those whose licences allow derived works for any purpose. The same files on the same processor
-give the same bytes. ``docs/picture-head.md`` tells what else was tried.
+give the same bytes. ``docs/picture-head.md`` lists what else was tried.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def caption_means(tower: WindowedTextTower, pictures: Sequence[Captioned]) -> Em
 
 
 def sentences(folder: Path, tower: WindowedTextTower) -> Matrix:
-    """What is said of photographs that are neither fitted on nor asked for, as queries.
+    """Captions of photographs that are neither fitted on nor queried, as queries.
 
     Returns:
         [n_photographs, n_languages, embed_dim].

@@ -30,13 +30,6 @@ MODULES = sorted(
 )
 
 
-ODDITIES = (
-    r"\btells?\b", r"\b(is|are|was|were|be) told\b", r"\bhears? of\b", r"\bnot wanted\b",
-    r"\bthe way of\b", r"\bof (ours|yours|before)\b", r"\banew\b",
-)  # fmt: skip
-"""Phrases that a native reader would stumble over."""
-
-
 def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
 
@@ -126,11 +119,3 @@ def test_links_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
     missing = [target for target in targets if not (page.parent / target).exists()]
     assert missing == []
-
-
-@pytest.mark.parametrize(
-    "page", [p for p in PAGES if p.name != "CHANGELOG.md"], ids=lambda p: p.name
-)
-def test_pages_are_in_plain_english(page: Path) -> None:
-    lines = page.read_text().splitlines()
-    assert [line for line in lines if any(re.search(o, line) for o in ODDITIES)] == []

@@ -162,6 +162,6 @@ def _read_legacy(path: Path) -> Any:
         found, keys = unpickler.load(), _TensorUnpickler(file).load()
         for key in keys:
             storage = unpickler.storages[key]
-            file.read(8)  # the number of values once more
+            file.read(8)  # the number of values again
             storage.fill(file.read(storage.n_values * np.dtype(storage.kind).itemsize))
     return found

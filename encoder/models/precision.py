@@ -56,7 +56,7 @@ class Precision:
         int8: whether to run the networks' int8 files.
         trial: whether a trial may give them to another runtime than ONNX Runtime. It changes
             who computes, not what.
-        folders: quantized towers that stand in for the model's, by name.
+        folders: quantized towers that replace the model's, by name.
         identity: what of this changes a vector; empty if nothing does.
     """
 

@@ -68,7 +68,7 @@ class Sparsity:
         Raises:
             InputError: a mapping with other keys, or a cosine out of range.
             ModelError: it is none of these, the model brings no such gate, the file is damaged or
-                made for another network, or a tower made by ``anymodal quantize`` stands in for
+                made for another network, or a tower made by ``anymodal quantize`` replaces
                 the text network.
         """
         if isinstance(wish, Mapping):

@@ -16,7 +16,7 @@ class PackedLinear(nn.Module):
     """A linear layer in float32 on the CPU, with its weight laid out for oneDNN.
 
     MKL, which torch takes for float32, does not use all that some processors have. The numbers are
-    the same but for the order of additions.
+    the same except for the order of additions.
 
     Args:
         linear: what it computes; its weight is copied.

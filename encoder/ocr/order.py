@@ -13,7 +13,7 @@ Edges = NDArray[np.float32]
 """Left, top, right and bottom of boxes, [n, 4]."""
 
 _SAME_ROW = 0.5
-"""Boxes that share this much of the lower one's height stand beside each other."""
+"""Boxes that share this much of the lower one's height are on one line."""
 
 _COLUMN_RATIO = 6.0
 """A column's lines are so many times longer than high; shorter ones are cells of a table."""
@@ -69,7 +69,7 @@ def _is_column(here: Edges) -> bool:
 
 
 def _widest_band(here: Edges) -> float | None:
-    """The middle of the highest blank band across, unless nothing would come of cutting there.
+    """The middle of the highest blank band across, unless cutting there changes nothing.
 
     Only a page that may have columns above or below is cut.
     """

@@ -77,7 +77,7 @@ def session_options(n_threads: int | None = None) -> onnxruntime.SessionOptions:
     options.intra_op_num_threads = n_threads or os.cpu_count() or 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # The arena keeps the largest batch's memory for ever; glibc gives it back.
+    # The arena would keep the largest batch's memory; glibc returns it.
     options.enable_cpu_mem_arena = False
     # A waiting thread must not burn a core that decoding could use.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

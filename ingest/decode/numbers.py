@@ -56,7 +56,7 @@ class _Line(NamedTuple):
     start: int
     end: int
     n_numbers: int = 0
-    n_letters: int = 0  # of what is no number
+    n_letters: int = 0  # of anything but a number
     n_visible: int = 0
     is_prose: bool = False
     goes_on: bool = False  # a further piece of a long line

@@ -38,7 +38,7 @@ def check_kind(name: str, samples: Sequence[Path], scratch: Path) -> None:
 
 def _check_reading(kind: Kind, sample: Path) -> None:
     names = [candidate.kind.name for candidate in sniff(sample.read_bytes()[:HEAD_BYTES], "x")]
-    assert kind.name in names, f"{sample} is taken for {names[0]}, whatever its name."
+    assert kind.name in names, f"{sample} is detected as {names[0]}, whatever its name."
     config = IngestConfig()
     asset = identify(sample, config)
     assert kind_of(asset.media_type) is kind, f"{asset.media_type} is not in media_types."

@@ -30,8 +30,8 @@ class _Call(Generic[Item, Result]):
 class Together(Generic[Key, Item, Result]):
     """Calls with the same key become one call of ``do(key, items)``. For many threads.
 
-    Whoever comes while nothing of its key runs begins at once. Whoever comes meanwhile waits for
-    the batch that runs, and is then done together with all who wait. Only after a batch of several
+    A call begins at once if nothing of its key runs. Otherwise it waits for the running batch, and
+    is then done together with all others that wait. Only after a batch of several
     does the next wait for as many again, ``wait_s`` at most, for they tend to come back together.
 
     Args:

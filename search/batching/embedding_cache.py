@@ -19,7 +19,7 @@ _OVERHEAD_BYTES = 512  # of a key and of Python's objects
 class CachedEncoder:
     """An `ItemEncoder` that remembers. Safe to use from threads.
 
-    Queries and documents share what is remembered, unless the model tells them apart.
+    Queries and documents share the cache, unless the model encodes them differently.
 
     Args:
         encoder: encodes what is not remembered.

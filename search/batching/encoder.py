@@ -19,7 +19,7 @@ _LONG_CHARS = 2000
 
 
 class BatchingEncoder:
-    """An `ItemEncoder` for many threads; when it batches is told in `search.batching.coalescing`.
+    """An `ItemEncoder` for many threads; `search.batching.coalescing` describes the batching.
 
     Long texts have batches of their own, so that no short query waits for them, and so have queries
     where they are encoded in another way than documents.
@@ -28,7 +28,7 @@ class BatchingEncoder:
         encoder: does the work; safe to use from threads.
         max_items: the most that is encoded at once, unless one call alone holds more.
         wait_s: the longest that a batch waits for company.
-        observe: told of each batch: its modality and how many items it holds.
+        observe: called with each batch's modality and number of items.
     """
 
     def __init__(

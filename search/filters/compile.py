@@ -2,8 +2,8 @@
 
 An expression finds every asset for which the filter holds, and may find more: Milvus has no word
 for some conditions, and its versions differ on missing keys, on true and 1, and on paths into
-lists. Only what is said of columns, which are never missing, is exact. So a complement of anything
-else is not asked of Milvus at all, and what it finds is held against `search.filters.matches`.
+lists. Only conditions on columns, which are never missing, are exact. So a complement of anything
+else is not asked of Milvus at all, and its results are checked by `search.filters.matches`.
 
 Only this part of the grammar is used, which Milvus Lite 3.2 and servers since 2.3.5 understand
 alike: comparisons, ``in`` on columns, ``json_contains_any``, ``array_contains``, ``like`` with

@@ -113,7 +113,7 @@ def _compare_paths(asked: Compare, locations: Sequence[str]) -> bool:
 
 
 def _same(stored: Any, wanted: Any) -> bool:
-    """Equal, and of one type; True is no number here."""
+    """Equal, and of one type; True is not a number here."""
     return _type(stored) is _type(wanted) and bool(stored == wanted)
 
 

@@ -121,7 +121,7 @@ class Compare:
 
     @property
     def values(self) -> tuple[Scalar, ...]:
-        """The values compared with; one, but for ``in`` and ``nin``."""
+        """The values compared with; one, except for ``in`` and ``nin``."""
         if self.operator in (Operator.IN, Operator.NIN):
             if not isinstance(self.value, tuple) or not 1 <= len(self.value) <= MAX_VALUES:
                 raise InputError(

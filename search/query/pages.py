@@ -100,7 +100,7 @@ def _short(key: str) -> bytes:
 
 
 def _digest(query: Query) -> bytes:
-    """Over all that decides which hits there are and in which order, but for the items."""
+    """A hash of all that decides the hits and their order, except the items."""
     facts = (
         [(term.asset_id, float(term.weight)) for term in query.terms],
         sorted(set(query.modalities)),

@@ -210,7 +210,7 @@ def report_lines(report: IngestReport, wall_s: float) -> list[str]:
 
 
 def gone_lines(gone: Mapping[str, int]) -> Iterator[str]:
-    """What is said of files that were stored and are no longer there."""
+    """The line about files that were stored and are gone."""
     if n := gone.get("dropped"):
         yield f"{n} former places of files forgotten"
     if n := gone.get("gone"):
@@ -291,7 +291,7 @@ def job_lines(job: JobView) -> list[str]:
         f"ingested, {job.unchanged} unchanged, {job.failed} set aside",
         f"{job.n_bytes / 1e6:.1f} MB, segments: {rates or 'none'}",
         *gone_lines(job.gone),
-        f"[dim]{job.open_shards} shards open, {job.shards_at_work} of them at work[/]",
+        f"[dim]{job.open_shards} shards open, {job.shards_at_work} of them running[/]",
         *_planning_lines(job),
     ]
 

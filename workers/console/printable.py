@@ -1,7 +1,7 @@
 """The one way by which text reaches a terminal or a log: what it could do there is escaped.
 
 A file's name, a title or a decoder's message may hold sequences that recolour, overwrite or
-retitle a terminal, or that turn the order of letters around. Pure, but for `SafeStream`.
+retitle a terminal, or that turn the order of letters around. Pure, except `SafeStream`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _UNSAFE = re.compile(
 
 
 def printable(text: str, keep: str = "\n\t") -> str:
-    r"""A text whose control characters are spelled out, but for those to ``keep``.
+    r"""A text whose control characters are spelled out, except those to ``keep``.
 
     >>> printable("a\x1b]0;b\x07\u202ec\n")
     'a\\x1b]0;b\\x07\\u202ec\n'
@@ -54,7 +54,7 @@ class SafeStream:
     """Standard output or error, for all but what draws with escape sequences of its own.
 
     Args:
-        unfiltered: the stream itself; whoever writes there has made its text `printable`.
+        unfiltered: the stream itself; for text that is already `printable`.
     """
 
     def __init__(self, unfiltered: TextIO) -> None:
@@ -83,7 +83,7 @@ def unfiltered(stream: TextIO) -> TextIO:
 
 
 def guard_streams() -> None:
-    """Let nothing unprintable reach standard output and error from here on, whoever writes."""
+    """Make everything written to standard output and error printable from here on."""
     sys.stdout, sys.stderr = (
         cast(TextIO, SafeStream(unfiltered(stream))) for stream in (sys.stdout, sys.stderr)
     )

@@ -33,7 +33,7 @@ _MOST_JOBS = 1000
 
 
 class JobBoard(PlannerLeases):
-    """Jobs by id. Safe in threads and, since the connections are made anew, after a fork.
+    """Jobs by id. Safe in threads and, since connections are made again, after a fork.
 
     Args:
         url: ``redis://[user:password@]host:port/db``.
@@ -140,7 +140,7 @@ class JobBoard(PlannerLeases):
         self._run(lua.REFUSE, job_id, failure.uri, json.dumps(asdict(failure)))
 
     def planned(self, job_id: str, planner: str, last: Mapping[str, Shard] | None = None) -> bool:
-        """Say that all shards were added, but for ``last``, of which no file is counted."""
+        """Record that all shards were added, except ``last``, of which no file is counted."""
         opened = {name: json.dumps(asdict(shard)) for name, shard in (last or {}).items()}
         return bool(self._run(lua.PLANNED, job_id, planner, json.dumps(opened)))
 

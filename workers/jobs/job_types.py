@@ -41,7 +41,7 @@ class Claim:
 
     shard: Shard
     crashes: int = 0
-    """How often a worker took it and was never heard of again."""
+    """How often a worker took it and then fell silent."""
     failures: int = 0
     """How often it was given back with an error that counts."""
     taken_over: bool = False

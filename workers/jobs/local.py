@@ -146,7 +146,7 @@ class LocalJobs:
             job.ended = time.time()
 
     def _fail_rest(self, job: _Job) -> None:
-        """Tell of each upload that the disk had no room for; it is kept for the next start."""
+        """Report each upload that the disk had no room for; it is kept for the next start."""
         error = DiskError(
             "The server's disk takes no more.",
             remedy="The file is kept; it is ingested once the server starts with room again.",

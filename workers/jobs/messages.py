@@ -30,7 +30,7 @@ def impatient_board() -> JobBoard:
 
 
 def publish(job_id: str, shard_id: str, shard: Shard) -> None:
-    """Tell the workers about a shard; a broker that is away is waited for.
+    """Publish a shard to the workers; waits for a broker that is away.
 
     A message may so be sent twice; the second finds the shard done or held.
     """

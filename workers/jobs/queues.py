@@ -21,7 +21,7 @@ what is made of a shard is held in memory until it is stored."""
 
 
 def cost_class(path: str) -> str:
-    """What the name tells about the cost. A wrong name costs time and harms nothing.
+    """The cost class by the name. A wrong name costs time and harms nothing.
 
     >>> [cost_class(name) for name in ("a.md", "b.JPG", "c.flac", "d.mkv", "no-suffix")]
     ['text', 'image', 'audio', 'video', 'text']
@@ -38,7 +38,7 @@ def queue_name(cost: str) -> str:
 
 
 def file_bytes(path: str) -> int:
-    """How large a file is; 0 for what is no file, or cannot be looked at."""
+    """How large a file is; 0 for anything but a file, or without permission."""
     try:
         return Path(path).stat().st_size
     except (OSError, ValueError):

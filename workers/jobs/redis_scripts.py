@@ -44,7 +44,7 @@ local function unwanted(shard)
 end
 """
 
-# A planner has a token. Whoever comes first is the planner of a job that has none, and anyone of
+# A planner has a token. The first to claim it plans a job without a planner, and anyone of
 # one whose lease is over; the planner before, should it live on, finds that the job is not its own.
 _PLANNER = """
 local function is_planner(token)
@@ -191,7 +191,7 @@ if ARGV[6] ~= '' then redis.call('HSET', KEYS[1], 'waits_for', ARGV[6]) end
 return 1
 """
 
-# job id, ttl, shard, counts, failures, parts (each a JSON object): counted once, whoever is first.
+# job id, ttl, shard, counts, failures, parts (each a JSON object): counted once, by the first.
 FINISH = f"""{_NOW}{_CLOSE}
 if close(ARGV[3]) == 0 then return 0 end
 redis.call('HDEL', KEYS[1], 'waits_for')

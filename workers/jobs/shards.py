@@ -57,7 +57,7 @@ class ShardRun:
 
     Args:
         ingest: does the work.
-        reopen: opens the store anew; raises `StoreError` while it is away.
+        reopen: opens the store again; raises `StoreError` while it is away.
         publish: sends a shard's message.
         pause_s: how long to wait here for a store that is away, before the shard is given back.
         shutdown_s: how long a shard may go on once the worker is to stop.
@@ -157,7 +157,7 @@ class ShardRun:
         return False
 
     def _give_up(self, job_id: str, shard_id: str, shard: Shard, error: Exception) -> str:
-        """An error of ours says that no file is to blame; of any other one of them may be."""
+        """Our own errors blame no file; for any other error, a file may be the cause."""
         if isinstance(error, AnymodalError):
             return self._set_aside(job_id, shard_id, shard, error)
         return self._divide(job_id, shard_id, shard, error)

@@ -1,4 +1,4 @@
-"""How the API is told of jobs: without a path of this machine."""
+"""The status of jobs for the API: without paths of this machine."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def asset_ids(paths: Iterable[str], uploads: UploadFolder) -> list[str]:
 
 
 def status_of(view: JobView, uploads: UploadFolder, failures: Sequence[Failure] = ()) -> JobStatus:
-    """A job on the broker as the API tells it."""
+    """A job on the broker as the API shows it."""
     return JobStatus(
         view.job_id,
         view.state,

@@ -35,7 +35,7 @@ class Encoding:
         encoder: embeds the segments.
         report: takes the failures and the seconds of each stage.
         transcripts: also make text segments of what is said.
-        config: how pictures are decoded to be read; None where their text is not wanted.
+        config: how pictures are decoded to be read; None to skip their text.
     """
 
     def __init__(

@@ -51,7 +51,7 @@ def in_chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def no_facts(_path: str) -> Mapping[str, Any]:
-    """Nothing but the file speaks for itself."""
+    """Only the file itself counts."""
     return {}
 
 

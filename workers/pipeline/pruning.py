@@ -33,11 +33,11 @@ class GoneFiles:
 
     Args:
         store: whose rows are looked at.
-        exclusive: holds assets alone, as whoever writes their rows does.
+        exclusive: locks assets, as writers of their rows do.
         is_upload: whether a location is that of an upload.
         prune: whether assets without any location left are removed. Else they keep the last one,
             are noted as gone and are found no more, until an ingest sees the content again.
-        fstab: tells which disks are to be mounted where.
+        fstab: lists which disks are mounted where.
     """
 
     store: VectorStore
@@ -81,7 +81,7 @@ class GoneFiles:
                 self._settle(changed, look, report)
 
     def _settle(self, asset_ids: Sequence[str], look: _Look, report: IngestReport) -> None:
-        """Look once more, at the rows of this moment: a worker may have added a place."""
+        """Look again, at the current rows: a worker may have added a place."""
         with self.exclusive(asset_ids):
             self.store.catch_up()
             writes, orphans = [], []

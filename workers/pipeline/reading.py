@@ -1,6 +1,6 @@
 """What is read in pictures and in the frames of films, as text of their asset.
 
-Frames are read as they were decoded; a picture that may hold text is decoded once more, since the
+Frames are read as they were decoded; a picture that may hold text is decoded again, since the
 size that towers look at leaves small letters unreadable. Frames that show the same text are one
 passage, from the first of them to the end of the last.
 """

@@ -16,7 +16,7 @@ _AT_ONCE = 500
 def remove(store: VectorStore, target: str, uploads: UploadFolder | None = None) -> int:
     """Remove an asset id, a file or all that lies in a folder; how many assets it touched.
 
-    Files stay on the disk, but for those of ``uploads``, which would come back at the next start
+    Files stay on the disk, except those of ``uploads``, which would come back at the next start
     of a server.
     """
     if known := list(store.assets([target])):

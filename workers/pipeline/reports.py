@@ -1,4 +1,4 @@
-"""What a job tells about itself; travels between processes as JSON."""
+"""The report of a job; travels between processes as JSON."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Decoded:
 def decode_side_by_side(
     assets: Sequence[Asset], decode: Decode, *, threads: int, max_waiting: int
 ) -> Iterator[list[Decoded]]:
-    """Decode assets in threads, ahead of whoever takes the batches.
+    """Decode assets in threads, ahead of the consumer.
 
     Each asset ends with a `Decoded` that holds no segment. An exception that is no `MediaError`
     is raised here.

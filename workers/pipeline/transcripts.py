@@ -1,10 +1,10 @@
 """What is said in a whole track, from what is heard in its windows.
 
-A window's words come with its embedding, for nothing. But windows cut sentences, and Whisper
+A window's words come with its embedding, at no cost. But windows cut sentences, and Whisper
 guesses at what it hears only half of. Of 16 sentences read with short pauses, windows of 5 s got
 17 % of the words wrong, and 42 % beside noise (20 dB); whole stretches of speech 9 % and 21 %. So
 what is said within one window is taken as it was heard, and speech that runs across a border is
-joined and written down once more. Sound in which nobody speaks costs nothing.
+joined and transcribed again. Sound without speech costs nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class _Stretch:
     parts: list[NDArray[np.float32]]
     rate: int
     words: list[Utterance]
-    """What each window heard of it; without text where it was unsure."""
+    """The transcript of each window; empty where it was unsure."""
 
     @property
     def duration_s(self) -> float:

@@ -71,7 +71,7 @@ def services(config: ApiConfig) -> Iterator[Services]:
         )
         workbench = Workbench(config.threads, config.queue, config.timeout_s, short)
         stack.callback(workbench.close)
-        metrics.watch("anymodal_requests_taken", "Requests at work or waiting.", workbench.taken)
+        metrics.watch("anymodal_requests_taken", "Requests running or waiting.", workbench.taken)
         stack.enter_context(frozen())
         yield Services(
             config=config,

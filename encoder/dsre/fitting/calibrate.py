@@ -1,6 +1,6 @@
 """Fit a gate to a model and to texts, by what a search loses.
 
-A text's title or first sentence asks for the rest of it. The texts are parted by a hash of their
+A text's title or first sentence is the query for the rest. The texts are split by a hash of their
 words: one part counts how rare each token is, one chooses the shift of the thresholds, one judges
 what was chosen. No text is in two parts, and cosines alone decide nothing: they stay high while
 the words that a query needs are merged away.

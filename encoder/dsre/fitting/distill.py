@@ -1,6 +1,6 @@
 """Distill a gate: bold thresholds, and changes of the weights that make up for them.
 
-The texts are parted as in `fitting.calibrate`: one part trains the changes and counts how
+The texts are split as in `fitting.calibrate`: one part trains the changes and counts how
 rare each token is, one chooses the step to stop at, one judges. No text is in two parts.
 """
 

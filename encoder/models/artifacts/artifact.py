@@ -5,7 +5,7 @@
     <machine cache>/models/tmp-<name>-…/     one that is being made, or that a kill left behind
     <machine cache>/models/.locks/           who makes what; a lock goes when its holder dies
 
-The hash is that of its `Key`, so whoever wants the same finds the same folder.
+The hash is that of its `Key`, so the same key leads to the same folder.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def prepare(spec: ModelSpec, precision: str, progress: Progress) -> Artifact:
     """
     if precision not in PRECISIONS:
         raise ModelError(
-            f"quantization={precision!r} is no precision of {spec}.",
+            f"quantization={precision!r} is not a precision of {spec}.",
             remedy=f'Use None, "auto", one of {", ".join(PRECISIONS[1:])}, or a folder made by '
             "`anymodal quantize`.",
         )

@@ -45,7 +45,7 @@ class Prompts:
     def of(self, modality: Modality, role: Role) -> str:
         """The prompt; empty where the model has none.
 
-        The role's own prompt comes first, then the model's default. Content that is no text has
+        The role's own prompt comes first, then the model's default. Other content has
         a prompt of its role if its name begins with the modality, such as ``image_query``.
 
         >>> known = Prompts({"query": "query: ", "Document": "passage: "})

@@ -31,7 +31,7 @@ class Stop:
     Args:
         calls: of the layer, one for each batch that waits.
         originals: the same calls in the original model; empty if it does not come along.
-        times: how many batches each of them speaks for.
+        times: how many batches each of them stands for.
     """
 
     def __init__(

@@ -98,7 +98,7 @@ def _narrowed(
     examples: Iterable[Mapping[str, Array]],
     beyond: float,
 ) -> dict[str, Range]:
-    """Run the examples once more, to count in bins what lies where."""
+    """Run the examples again, to count values in bins."""
     counts = {name: np.zeros(_N_BINS, np.int64) for name in ranges}
     for tensors in _observe(model, activations, examples):
         for activation in activations:

@@ -1,8 +1,8 @@
 """What networks of the hub take of pictures and sounds, without torch.
 
 Image processors of transformers come in a form for Pillow and numpy. So do feature extractors,
-but for CLAP's, which asks for torch to cut long sounds; towers give it none, so it is written
-anew here.
+except CLAP's, which needs torch to cut long sounds; towers cut them first, so it is rewritten
+here without that.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class JointEncoder:
         n_threads: CPU threads of one run; None for every core.
 
     ``forward`` turns features into embeddings; it is the model unless something stands before it.
-    ``role`` is told to models that route queries and documents through parts of their own.
+    ``role`` goes to models that route queries and documents through different parts.
     """
 
     def __init__(self, name: str, model: SentenceTransformer, n_threads: int | None = None) -> None:

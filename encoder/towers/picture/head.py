@@ -50,7 +50,7 @@ class ImageHead:
     labels: NDArray[np.float32]
 
     def describe(self, features: NDArray[np.float32]) -> Embeddings:
-        """Features [n, n_features] to unit rows [n, embed_dim]: what is said of the pictures."""
+        """Features [n, n_features] to unit rows [n, embed_dim], near captions of the pictures."""
         return l2_normalize(((features - self.mean) * self.scale) @ self.weight)
 
     def name(self, features: NDArray[np.float32]) -> Embeddings:

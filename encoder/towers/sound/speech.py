@@ -1,8 +1,8 @@
 """Speech: what is said, where it is said, in which language, and how sure that is.
 
 A model of English alone is sure or silent: its words count fully or not at all. A multilingual one
-keeps what it is not sure of, with a lower confidence; there music and noise are told from speech by
-the voice activity detector.
+keeps what it is not sure of, with a lower confidence; there the voice activity detector separates
+speech from music and noise.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Speech:
         spans = speech_spans(samples)
         if spans and self._whisper.is_multilingual:
             spans = [span for span in spans if is_voiced(samples[slice(*span)])]
-            # Without times it goes on in the pause behind, and says it all once more; a model of
+            # Without times it goes on in the pause behind, and says it all again; a model of
             # English alone is a little surer without them.
             with_times = True
         if not spans:

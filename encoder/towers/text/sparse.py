@@ -32,7 +32,7 @@ class SparseNetwork:
 
     Args:
         open: opens it; called for the first long text.
-        open_profiled: opens it once more, to time the gate.
+        open_profiled: opens it again, to time the gate.
         settings: of the gate.
         shape: of the network, to count FLOPs.
     """

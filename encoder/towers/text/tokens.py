@@ -31,7 +31,7 @@ class Tokenizer(Protocol):
 
 @runtime_checkable
 class TokenTower(Protocol):
-    """A text tower that can tell how it reads a text."""
+    """A text tower that can report how it reads a text."""
 
     def window_lengths(self, content: str) -> list[int]:
         """The tokens of each window in which a text is encoded, marks and prompt included."""

@@ -50,7 +50,7 @@ class UrlPolicy:
             parts = urlsplit(url)
             port = parts.port
         except ValueError as error:
-            raise MediaError(f"{url!r} is no URL: {error}.", remedy="Correct it.") from error
+            raise MediaError(f"{url!r} is not a URL: {error}.", remedy="Correct it.") from error
         host = (parts.hostname or "").rstrip(".").lower()
         if parts.scheme not in _PORTS or not host or parts.username is not None:
             raise MediaError(

@@ -31,7 +31,7 @@ class Workbench:
     Args:
         threads: the number of threads.
         queue: the most waiting work.
-        timeout_s: the longest that the caller waits, in the queue and at work.
+        timeout_s: the longest time for waiting and running together.
         short: runs short requests; closed together with this.
     """
 
@@ -102,7 +102,7 @@ class Workbench:
         with self._lock:
             if self._n_taken >= self._most:
                 raise OverloadedError(
-                    f"{self._most} requests are at work or waiting, which is the most.",
+                    f"{self._most} requests are running or waiting, which is the limit.",
                     "Try again in a second.",
                 )
             self._n_taken += 1

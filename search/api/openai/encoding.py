@@ -29,7 +29,7 @@ class Encoded:
 
     Args:
         rows: unit rows [n, dimensions].
-        windows: for each input the tokens of its windows; None for what is no text.
+        windows: for each input the tokens of its windows; None for other modalities.
     """
 
     rows: Embeddings

@@ -71,7 +71,7 @@ Inputs = Annotated[list[OneInput], Field(min_length=1, max_length=MAX_INPUTS)]
 
 
 class EmbeddingsRequest(Strict):
-    """As OpenAI's, but for inputs that are no text."""
+    """OpenAI's, extended to other modalities."""
 
     input: Annotated[
         list[InputIn],

@@ -109,7 +109,7 @@ def picture_of(asset: AssetRow, decoder: Decoder, at_s: float, page: int, size: 
 
 
 def content_type(media_type: str, codec: str = "utf-8") -> str:
-    """What is said to the browser: pictures, sound, film and plain text as what they are.
+    """The media type for browsers: pictures, sound, film and plain text as they are.
 
     Args:
         media_type: as it was ingested.

@@ -16,7 +16,7 @@ _PATH = re.compile(r"(?<![\w/.:])/(?:[^\n/]*/)*(?=[^\n/])")
 
 
 def search_answer(result: SearchResult, *, with_uri: bool = False) -> dict[str, Any]:
-    """As `search.api.schemas.SearchAnswer`, but for the latency, which is known last."""
+    """As `search.api.schemas.SearchAnswer`, without the latency, which is known last."""
     return {
         "hits": [hit_json(hit, with_uri=with_uri) for hit in result.hits],
         "next_cursor": result.next_cursor,

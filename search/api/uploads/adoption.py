@@ -46,7 +46,7 @@ def adopt(
     Args:
         uploads: of the store.
         store: whose rows name the files.
-        exclusive: holds assets alone, as whoever writes their rows does.
+        exclusive: locks assets, as writers of their rows do.
         unfinished: take also what no store has taken and this one does not show: it was uploaded,
             and not ingested before the process ended.
 

@@ -1,7 +1,7 @@
 """Uploaded files by the hash of their content, with their tags and metadata.
 
 A file lies at ``<root>/<store>/<two digits>/<asset id>/<name>``, beside it a note of its tags and
-metadata for whoever ingests it. The id is that of the asset, known before it is ingested. Earlier
+metadata for ingest. The id is that of the asset, known before it is ingested. Earlier
 all stores shared ``<root>/<two digits>/…``; see `search.api.uploads.adoption`.
 """
 
@@ -160,7 +160,7 @@ def _stores(root: Path) -> Iterator[Path]:
 
 
 def _link(source: Path, target: Path) -> None:
-    """Whole or not at all, whoever else does the same; a copy where there are no hard links."""
+    """Atomically, even if others do the same; a copy where there are no hard links."""
     partial = target.with_name(f".{uuid.uuid4().hex}")
     try:
         os.link(source, partial)

@@ -58,7 +58,7 @@ class Guard:
     Args:
         most: connections in all.
         most_per_address: of one address; an IPv6 network of 64 bits counts as one.
-        proxies: networks whose addresses speak for many, and have no limit of their own.
+        proxies: networks whose addresses stand for many clients, and have no limit of their own.
         changed: called with +1 or -1, and the reason if one was ended or refused.
     """
 
@@ -130,7 +130,7 @@ class Guard:
 
     def _refused(self, reason: str, error: AnymodalError) -> AnymodalError:
         self._changed(0, reason)
-        self._say("All connections are at work; new ones are refused")
+        self._say("All connections are busy; new ones are refused")
         return error
 
     def _look_soon(self) -> None:

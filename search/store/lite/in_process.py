@@ -155,8 +155,8 @@ def _look_at(record: logging.LogRecord) -> bool:
     """Note that the disk refused a write.
 
     Lite then holds less in memory than its log does, and would remove that log after its next
-    successful write. So nothing more is written, nor is it closed: whoever opens the folder next
-    reads the log, as after a kill.
+    successful write. So nothing more is written, nor is it closed: the next
+    process to open it reads the log, as after a kill.
     """
     error = record.exc_info[1] if record.exc_info else None
     if error is None:

@@ -59,7 +59,7 @@ class Mirror:
 
 
 def unreadable(store: Path, error: OSError) -> StoreError:
-    """What is said of a store that this user may not look into."""
+    """The error for a store that this user may not read."""
     return StoreError(
         f"The store {store} cannot be read: {error.strerror}.",
         remedy="Let this user read it, or choose another --store.",

@@ -1,6 +1,6 @@
 """One Milvus Lite for several processes of this machine: a server, and where it is found.
 
-The server's address lies in the store's folder, so that whoever opens the folder finds it. It
+The server's address lies in the store's folder, so that other processes find it. It
 listens on the loopback device only, and knows no passwords: everyone on this machine may read it.
 """
 
@@ -58,7 +58,7 @@ def serve(folder: Path, port: int = 0) -> None:
     ended = Event()
     for kind in (signal.SIGTERM, signal.SIGINT):
         signal.signal(kind, lambda *_: ended.set())
-    lite.on_spoilt = ended.set  # whoever starts it again has it read its log
+    lite.on_spoilt = ended.set  # the next start reads its log
     uri = lite.start_lite(folder, port)
     address = folder / _ADDRESS
     partial = address.with_suffix(f".{os.getpid()}")

@@ -114,7 +114,7 @@ class MilvusLink:
         if self._client is None:
             raise StoreError(f"The store {self.shown} is closed.", remedy="Open it again.")
         if self._pid != os.getpid():
-            # gRPC channels do not survive a fork: calls on them may hang for ever.
+            # gRPC channels do not survive a fork: calls on them may hang forever.
             raise StoreError(
                 f"The store {self.shown} was opened before this process was forked.",
                 remedy="Open it in the process that uses it.",

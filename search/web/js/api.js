@@ -1,4 +1,4 @@
-// The HTTP API of this server; no other host is ever asked.
+// The HTTP API of this server; the page contacts no other host.
 
 import { sendForm } from "./upload_request.js";
 
@@ -20,7 +20,7 @@ export class ApiError extends Error {
 
 let askForKey = () => Promise.resolve(null);
 
-/** Who is asked for an API key after a 401: an async function that gives a key or null. */
+/** Called for an API key after a 401: an async function that returns a key or null. */
 export function onKeyNeeded(ask) {
   askForKey = ask;
 }
@@ -28,7 +28,7 @@ export function onKeyNeeded(ask) {
 /** The API key of this tab, or an empty string. */
 export const apiKey = () => sessionStorage.getItem(KEY) ?? "";
 
-/** Headers that tell who asks. */
+/** Headers with the credentials. */
 export const keyHeaders = () => (apiKey() ? { Authorization: `Bearer ${apiKey()}` } : {});
 
 /** An address of this server, wherever the page is mounted. */
@@ -74,7 +74,7 @@ function toError(status, text, retryAfter) {
   return new ApiError(status, body, retryAfter === null ? null : Number(retryAfter));
 }
 
-/** Whether there is another key than the one that was refused; asks, unless it was given meanwhile. */
+/** Whether there is a key other than the refused one; asks for it unless it was given meanwhile. */
 async function hasOtherKey(refused, error) {
   if (apiKey() !== refused) return true;
   const key = await askForKey(error, Boolean(apiKey()));
@@ -86,7 +86,7 @@ async function hasOtherKey(refused, error) {
 
 /**
  * Open a session for the key of this tab, if it has one, and a new one every hour: a cookie that
- * opens what is looked at only, since pictures and players cannot send a key themselves.
+ * is valid for GET only, since pictures and players cannot send a key themselves.
  */
 export async function openSession() {
   if (!apiKey()) return;
@@ -126,7 +126,7 @@ export const listJobs = () => json("v1/jobs");
 export const cancelJob = (id) => json(`v1/jobs/${encodeURIComponent(id)}`, { method: "DELETE" });
 export const getLatency = () => json("v1/latency");
 
-/** Upload files; the job. `onSent(fraction)` tells how much has left. */
+/** Upload files; the job. `onSent(fraction)` reports the share sent. */
 export async function upload(files, { tags, onSent }) {
   const form = new FormData();
   for (const file of files) form.append("files", file, file.name);

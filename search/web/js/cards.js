@@ -1,4 +1,4 @@
-// One hit as a card. What fills its stage depends on the kind of file.
+// One hit as a card. The content of its stage depends on the kind of file.
 
 import { address } from "./api.js";
 import { button, el, icon, styled } from "./dom.js";

@@ -1,4 +1,4 @@
-// How a score came about, as a small table. Whatever the API tells is shown.
+// Explain a score as a small table. Shows whatever the API returns.
 
 import { el } from "./dom.js";
 

@@ -40,7 +40,7 @@ function show(state, before) {
   }
 }
 
-/** Its charts are loaded by those who look at them. */
+/** Load its charts on first use. */
 async function showLatency() {
   const charts = await import("./latency.js");
   charts.showLatency(current().view === "latency");

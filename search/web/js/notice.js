@@ -1,4 +1,4 @@
-// What went wrong and what to do about it; and what to do where there is nothing to show.
+// Errors with their remedies, and hints where there is nothing to show.
 
 import { button, el } from "./dom.js";
 

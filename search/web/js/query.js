@@ -3,7 +3,7 @@
 import { toFilter } from "./filter_tree.js";
 
 export const PAGE = 24;
-/** How much a term that is not wanted weighs: more ruins the list (docs/search.md). */
+/** The weight of an excluded term: more ruins the list (docs/search.md). */
 export const LESS = -0.5;
 
 /** Take -words and -"several words" out of a text: {words, without}. */

@@ -134,7 +134,7 @@ export async function showMore() {
     shown.hits = [...shown.hits, ...fresh];
     shown.cursor = page.next_cursor;
     remember(key, { ...remembered.get(key), hits: shown.hits, next_cursor: page.next_cursor });
-    if (fresh.every((hit) => hit.weak)) unfold(); // who asks for more is not shown less
+    if (fresh.every((hit) => hit.weak)) unfold(); // keep them shown on further pages
     addHits(fresh, context(shown.hits))?.focus();
     showSummary({ ...remembered.get(key) });
   } catch (error) {

@@ -1,4 +1,4 @@
-// Keys. Single letters can be switched off, for those who speak to their computer.
+// Keys. Single letters can be switched off, for users of speech input.
 
 import { button, byId, el } from "./dom.js";
 

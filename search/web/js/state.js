@@ -60,7 +60,7 @@ const listeners = [];
 /** The state now; change it with `update` only. */
 export const current = () => state;
 
-/** Be told of each new state, with the one before. */
+/** Call a listener with each new state and the previous one. */
 export const onState = (listener) => listeners.push(listener);
 
 /** Change some of the state. `push: false` leaves no step for Back. */

@@ -1,4 +1,4 @@
-// fetch() cannot tell how much of a body has left; XMLHttpRequest can.
+// fetch() cannot report the progress of an upload; XMLHttpRequest can.
 
 /** Send a form; {status, text, retryAfter}, with status 0 where the server does not answer. */
 export function sendForm(url, form, headers, onSent) {

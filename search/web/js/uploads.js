@@ -36,7 +36,7 @@ export async function showJobs() {
       const row = el("div", { class: "job", role: "listitem" });
       jobs.append(row);
       show(row, job);
-      // The list counts what was set aside; the job itself tells why.
+      // The list counts files set aside; the job itself has the reasons.
       if (job.failed && FINISHED.has(job.state)) getJob(job.id).then((whole) => drawJob(row, whole), () => {});
     }
   } catch (error) {
@@ -81,7 +81,7 @@ function entry() {
 }
 
 function show(row, job) {
-  // The server may have listed it before it told its id to who sent it.
+  // The list may have named it before the upload was answered.
   const listed = rowOf(job.id);
   if (listed !== row) listed?.remove();
   row.id = `job-${job.id}`;
@@ -110,7 +110,7 @@ async function watch(id) {
   }
 }
 
-/** Draw what is told; whether the end was. */
+/** Draw an event; returns whether it was the last. */
 async function hasEnded(id) {
   for await (const { event, data } of events(`v1/jobs/${encodeURIComponent(id)}/events`)) {
     const job = JSON.parse(data);

@@ -26,7 +26,7 @@ function isFound(hit, n) {
   return timedMoments(hit).some(({ start_s, end_s }) => start_s < to && (end_s ?? start_s) > from);
 }
 
-/** Read the sound and draw it; a large or unreadable one keeps its flat line. */
+/** Decode the sound and draw it; a large or unreadable one keeps its flat line. */
 export async function drawWaveform(target, hit, signal) {
   const peaks = await peaksOf(hit, signal);
   if (peaks) target.replaceChildren(...peaks.map((height, n) => bar(n, height, isFound(hit, n))));

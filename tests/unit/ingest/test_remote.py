@@ -206,7 +206,7 @@ def test_public_addresses_are_not_refused() -> None:
     for bad in ("http://example.org", "http://badexample.org", "http://u:p@a.example.org"):
         with pytest.raises(MediaError):
             policy.target(bad)
-    with pytest.raises(MediaError, match="is no URL"):
+    with pytest.raises(MediaError, match="is not a URL"):
         policy.target("http://a.example.org:x/")
 
 

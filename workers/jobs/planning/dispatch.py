@@ -24,7 +24,7 @@ def run_shards(
     labels: Labels | None = None,
     url_hosts: Sequence[str] | None = None,
 ) -> IngestReport:
-    """Ingest all shards, with these labels; ``on_report`` hears of each as it ends.
+    """Ingest all shards, with these labels; ``on_report`` is called after each.
 
     At most three shards wait or run, so the plan is never held in memory. Once
     ``stopped`` says so, no more are fed, and those under way are waited for.

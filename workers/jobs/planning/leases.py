@@ -50,7 +50,7 @@ class PlannerLeases:
         }
 
     def orphans(self, worker: str) -> list[str]:
-        """The jobs whose planner fell silent, told to a worker that may plan them."""
+        """The jobs whose planner fell silent, for a worker that may plan them."""
         keys = (RUNNING, _WORKERS)
         found = self._redis.eval(lua.ORPHANS, 2, *keys, worker, _ABSENT_S, self._key("") + ":")
         return sorted(found)

@@ -134,7 +134,7 @@ def beyond(
     Args:
         files: all files.
         cursors: the last file of each class that was added.
-        again: finds the files once more.
+        again: finds the files again.
     """
     sought = dict(cursors)
     for path in files:
@@ -151,7 +151,7 @@ def replay(board: JobBoard, job_id: str, publish: Publish) -> int:
     """Send the dead letters of a job again; how many.
 
     A link that was refused stays one: sent by its name, it would be followed. So does a folder that
-    is empty: it is no file.
+    is empty: it is not a file.
     """
     job = board.view(job_id)
     run = uuid.uuid4().hex[:4]
@@ -172,8 +172,8 @@ def files_of(
 
     Args:
         paths: files, folders and URLs.
-        on_refused: told of links that are refused.
-        walked: told of folders that cannot be read.
+        on_refused: called for refused links.
+        walked: collects folders that cannot be read.
     """
     from ingest import discover
     from ingest.sources.remote import is_url

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 class WalkedFolders:
-    """Told by `ingest.sources.folders` of folders that cannot be read.
+    """Notified by `ingest.sources.folders` of folders that cannot be read.
 
     Args:
         paths: as they are given to it: files, folders and URLs.

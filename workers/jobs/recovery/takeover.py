@@ -68,7 +68,7 @@ def lost_its_planner(board: JobBoard, job_id: str, on_wait: Callable[[JobView], 
     Args:
         board: where the job is.
         job_id: its id.
-        on_wait: told once that, and how the job stood then.
+        on_wait: called once with that, and the job's status.
     """
     job = first = board.view(job_id)
     while job.state == "planning" and job.planner_until == first.planner_until:

@@ -23,7 +23,7 @@ def check_precision(name: str, precision: str | None) -> None:
         _check_bf16(name)
     elif precision is not None and precision not in _WEIGHT_BITS:
         raise ModelError(
-            f"{name}: {precision!r} is no precision of a graph.",
+            f"{name}: {precision!r} is not a precision of a graph.",
             remedy='Use None, "bf16", "int8" or "int4".',
         )
 

@@ -113,7 +113,7 @@ def facts_of(
     parts: Mapping[str, Part],
     precision: str | None,
 ) -> dict[str, Any]:
-    """What `encoder.models.exported` must know of a model, but for what was measured."""
+    """What `encoder.models.exported` must know of a model, without measurements."""
     embed_dim = joint.embed(TEXT, ["a"], "").shape[1]
     return {
         "version": VERSION,

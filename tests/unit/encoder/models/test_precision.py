@@ -150,7 +150,7 @@ def test_an_unknown_setting_lists_the_known() -> None:
 
 
 def test_other_models_have_precisions_of_their_own(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"'int9' is no precision of hf:a/b\..*int8, int4"):
+    with pytest.raises(ModelError, match=r"'int9' is not a precision of hf:a/b\..*int8, int4"):
         load_model("hf:a/b", quantization="int9")
     with pytest.raises(ModelError, match="does not exist"):  # and not for its quantization
         load_model(f"dir:{tmp_path / 'nowhere'}", quantization="auto")

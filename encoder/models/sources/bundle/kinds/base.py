@@ -43,7 +43,7 @@ class Kind:
 
     Args:
         open: a tower, or what the part does otherwise.
-        prepare: takes the unpacked folder and adds what serving needs; empty for nothing.
+        prepare: takes the unpacked folder and adds what serving needs; empty if nothing is needed.
         makes_vectors: whether a vector depends on it; else it is no part of the space's identity.
         network: the files of its network in a folder; None if it has no network.
         int8_identity: what of its int8 network changes a vector.
