@@ -36,7 +36,7 @@ def read_header(
         MediaError: the header cannot be read, or describes more than a limit allows.
     """
     for kind, media_type, _ in candidates:
-        # Before the header too, since a PDF's is at its end.
+        # Checked before the header too, since a PDF's is at its end.
         check(str(path), kind.max_bytes, size_bytes, config)
         if kind.accepts(path, media_type):
             return Header(kind.modality, media_type, kind.describe(path, media_type, config))
