@@ -31,6 +31,12 @@ def test_settings_are_declared_in_four_files() -> None:
     assert users_of(r"\bBaseSettings\b") == {f"{room}/config.py" for room in rooms}
 
 
+def test_workers_use_the_settings_of_their_process() -> None:
+    """Made anew, they would lack the options of the command line: use `current_settings`."""
+    made = users_of(r"(?<!\w)(Settings|EncoderConfig|IngestConfig|ApiConfig)\(\)")
+    assert not {path for path in made if path.startswith("workers/")}
+
+
 def test_only_variables_of_libraries_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in environment.LIBRARIES:
         monkeypatch.setenv(name, "")
