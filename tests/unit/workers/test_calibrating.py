@@ -27,6 +27,7 @@ from search.store.open import open_store
 from search.store.schema import segment_id
 from search.types import AssetRow, SegmentRow
 from workers.console.output import calibration_table
+from workers.environment import Options, begin
 from workers.pipeline import calibration as calibrating
 from workers.pipeline.calibration import Watch, alone_here, calibrate, calibrate_if_due
 from workers.serving import resources
@@ -249,6 +250,7 @@ def test_shards_lead_to_a_calibration_unless_the_settings_say_no(
     watch.after_shard()
     assert store.calibration == {}
     monkeypatch.setenv("ANYMODAL_CALIBRATE", "true")
+    begin(Options())
     watch.after_shard()
     assert set(store.calibration) == {TEXT, IMAGE}
     fill(store, audio=200)

@@ -16,6 +16,7 @@ from encoder.types import TEXT, Item
 from search import Query, SearchEngine
 from search.errors import SpaceMismatchError
 from search.store.open import stored_spaces
+from workers.environment import Options, begin
 from workers.pipeline.ingest_job import IngestJob
 from workers.serving import resources
 
@@ -43,6 +44,7 @@ def store(bundle_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(declaration, "_BUNDLES", bundles)
     for module in (declaration, spaces):
         monkeypatch.setattr(module, "DEFAULT", "other")
+    begin(Options())
     yield folder
     resources.close()
 
