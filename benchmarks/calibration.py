@@ -221,7 +221,9 @@ def main() -> None:
         write_section("Rewriting a store", "python -m benchmarks.calibration rows", body)
     else:
         corpus = mixed.load(args.samples, args.descriptions, args.clips)
-        body = quality(corpus, MultiModalEncoder(quantization=None, enable_dsre=False))
+        body = quality(
+            corpus, MultiModalEncoder("bundle:english", quantization=None, enable_dsre=False)
+        )
         command = "python -m benchmarks.calibration quality --clips ESC-10"
         write_section("Measured calibration", command, body)
     print(body)

@@ -61,7 +61,7 @@ def make_film(path: Path, samples: Path, n_scenes: int) -> Path:
 
 def film_gains(film: Path, n_rounds: int = _N_ROUNDS) -> Mapping[str, Gain]:
     """For decoding alone, and for the whole way to rows in a store."""
-    encoder = MultiModalEncoder(quantization="auto", enable_dsre=False)
+    encoder = MultiModalEncoder("bundle:english", quantization="auto", enable_dsre=False)
 
     def whole_serial() -> None:
         decoded = _decode_serially(identify(film, _CONFIG))

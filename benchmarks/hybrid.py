@@ -190,7 +190,7 @@ def main() -> None:
     parser.add_argument("--debian", type=Path, default=home / "debian")
     parser.add_argument("--pairs", type=int, default=1000)
     args = parser.parse_args()
-    encoder = MultiModalEncoder(quantization="auto", enable_dsre="auto")
+    encoder = MultiModalEncoder("bundle:english", quantization="auto", enable_dsre="auto")
     validation = of_pairs(encoder, pairs.pairs(args.debian, "validation")[: args.pairs])
     test = of_pairs(encoder, pairs.pairs(args.debian, "test")[: args.pairs])
     sides = zip(by_words(validation), by_words(test), strict=True)

@@ -69,7 +69,7 @@ class Corpus:
 def load(samples: Path, descriptions: Path, clips: Path) -> Corpus:
     """Read and embed the whole corpus."""
     names, queries, targets = _contents(samples, descriptions, clips)
-    encoder = MultiModalEncoder(quantization=None, enable_dsre=False)
+    encoder = MultiModalEncoder("bundle:english", quantization=None, enable_dsre=False)
 
     def embed(modality: Modality, pairs: Sequence[tuple[str, object]]) -> Items:
         rows = [encoder.encode_items([Item(modality, _content(modality, c))])[0] for _, c in pairs]

@@ -147,7 +147,7 @@ def main() -> None:
     for media in ("samples", "stamps", "descriptions"):
         parser.add_argument(f"--{media}", type=Path, default=home / media)
     args = parser.parse_args()
-    encoder = MultiModalEncoder(quantization=None, enable_dsre=False)
+    encoder = MultiModalEncoder("bundle:english", quantization=None, enable_dsre=False)
     headings = ("query", "queries", "pictures", "R@1", "R@10", "MRR")
     body = _REPORT.format(
         samples=table(headings, on_samples(encoder, args.samples, args.descriptions)),

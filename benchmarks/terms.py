@@ -60,7 +60,7 @@ class Media:
 
 def load(samples: Path) -> Media:
     """Read and embed all."""
-    encoder = MultiModalEncoder(quantization="auto", enable_dsre=False)
+    encoder = MultiModalEncoder("bundle:english", quantization="auto", enable_dsre=False)
     wnids = WNIDS.read_text("ascii").split()
     pictures = quality_media.samples(samples)
     asked = _paraphrases()

@@ -98,7 +98,7 @@ def _middle(all_: Iterable[Figures]) -> Figures:
 def main() -> None:
     """Measure and write the section."""
     load = os.getloadavg()[0]
-    encoder = MultiModalEncoder(quantization="int8", enable_dsre=False)
+    encoder = MultiModalEncoder("bundle:english", quantization="int8", enable_dsre=False)
     with tempfile.TemporaryDirectory() as name:
         found = {
             what: compare(encoder, items, _N_ROUNDS)
