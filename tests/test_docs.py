@@ -44,9 +44,10 @@ EXECUTED = [p for p in PAGES if blocks(p, "python") and p.name not in SERVED]
 
 
 @pytest.mark.parametrize("page", EXECUTED, ids=lambda p: p.name)
-@pytest.mark.usefixtures("bundle_home")
+@pytest.mark.usefixtures("bundle_home", "multilingual_home")
 def test_python_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ANYMODAL_ENCODER__MODEL")  # as readers have it
     monkeypatch.setattr(registry, "_factories", {})  # what a page registers ends with the page
     code = "\n".join(blocks(page, "python"))
     exec(compile(code, str(page), "exec"), {"__name__": "__example__"})

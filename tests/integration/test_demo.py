@@ -5,13 +5,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from examples.queries import QUERIES
 
 ROOT = Path(__file__).parent.parent.parent
 
 
-def test_every_query_of_the_demo_finds_what_it_should(tmp_path: Path, bundle_home: Path) -> None:
-    assert bundle_home.is_dir()
+def test_every_query_of_the_demo_finds_what_it_should(
+    tmp_path: Path, multilingual_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert multilingual_home.is_dir()
+    monkeypatch.delenv("ANYMODAL_ENCODER__MODEL")
     done = subprocess.run(
         [sys.executable, "-m", "examples.demo"],
         cwd=tmp_path,

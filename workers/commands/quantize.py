@@ -17,9 +17,9 @@ _path = click.Path(exists=True, path_type=Path)
 @click.command()
 @click.option(
     "--model",
-    default="bundle:default",
+    default="bundle:english",
     show_default=True,
-    help="bundle:default, hf:org/name or dir:path.",
+    help="bundle:english, hf:org/name or dir:path.",
 )
 @click.option("--tower", default="text", show_default=True, help="text, image or audio.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The folder to write.")

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from shutil import copyfile
 
 import pytest
 
 from encoder.errors import ModelError
-from encoder.models import spaces
-from encoder.models.sources.bundle import declaration
 from encoder.models.spaces import describe
 from encoder.types import TEXT, Item
 from search import Query, SearchEngine
@@ -21,40 +18,35 @@ from workers.pipeline.ingest_job import IngestJob
 from workers.serving import resources
 
 MADE_BY_ENGLISH = "7cab0ef472047da8"
+STORES = ["lite", pytest.param("milvus_server", marks=pytest.mark.milvus)]
 
 
-@pytest.fixture
-def store(bundle_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A store with one text, made with ``bundle:english``; then another bundle is the default."""
+@pytest.fixture(params=STORES)
+def store(
+    request: pytest.FixtureRequest,
+    bundle_home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[str]:
+    """A store with one text, made with ``bundle:english``; then no model is named."""
     assert bundle_home.is_dir()
-    folder, note = tmp_path / "store", tmp_path / "note.txt"
+    on_server = request.param == "milvus_server"
+    uri = request.getfixturevalue("milvus_server").uri if on_server else str(tmp_path / "store")
+    note = tmp_path / "note.txt"
     note.write_text("The ferry leaves at nine.")
-    monkeypatch.setenv("ANYMODAL_STORE", str(folder))
+    monkeypatch.setenv("ANYMODAL_STORE", uri)
     resources.close()
     report = IngestJob(resources.shared_encoder(), resources.shared_store()).run([str(note)])
     assert report.ingested == 1
     resources.close()
-
-    bundles = tmp_path / "bundles"
-    bundles.mkdir()
-    english = declaration._BUNDLES / "english.toml"
-    copyfile(english, bundles / "english.toml")
-    other = english.read_text("utf-8").replace('"default-v1"', '"other"').replace("= 3", "= 4")
-    (bundles / "other.toml").write_text(other, "utf-8")
-    monkeypatch.setattr(declaration, "_BUNDLES", bundles)
-    for module in (declaration, spaces):
-        monkeypatch.setattr(module, "DEFAULT", "other")
-    begin(Options())
-    yield folder
+    monkeypatch.delenv("ANYMODAL_ENCODER__MODEL")
+    begin(Options())  # another process, which has yet to read its settings
+    yield uri
     resources.close()
 
 
-def test_it_is_searched_with_the_bundle_that_made_it(
-    store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("ANYMODAL_ENCODER__MODEL")
-
-    assert stored_spaces(str(store)) == [MADE_BY_ENGLISH]
+def test_it_is_searched_with_the_bundle_that_made_it(store: str) -> None:
+    assert MADE_BY_ENGLISH in stored_spaces(store)
     held = resources.existing_store()
     encoder = resources.shared_encoder()
     engine = SearchEngine(encoder, held)
@@ -64,26 +56,42 @@ def test_it_is_searched_with_the_bundle_that_made_it(
     assert hit.asset_id in held.assets([hit.asset_id])
 
 
-def test_a_store_of_nobody_is_the_default_bundles(
-    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("store", ["lite"], indirect=True)
+def test_the_bundle_that_is_the_default_is_refused_if_it_is_named(
+    store: str, monkeypatch: pytest.MonkeyPatch, multilingual_home: Path
 ) -> None:
-    assert store.is_dir()
-    monkeypatch.setenv("ANYMODAL_STORE", str(tmp_path / "new"))
-    monkeypatch.setenv("ANYMODAL_ENCODER__MODEL", "bundle:default")
+    assert store
+    assert multilingual_home.is_dir()
+    monkeypatch.setenv("ANYMODAL_ENCODER__MODEL", "bundle:multilingual")
 
-    with pytest.raises(ModelError, match="anymodal bundle fetch other"):
-        resources.shared_encoder()
+    made = rf"{MADE_BY_ENGLISH} \(bundle:english, int8, enable_dsre\)"
+    with pytest.raises(SpaceMismatchError, match=rf"{made}.*bundle:multilingual, int8.*--model"):
+        resources.existing_store()
 
 
+@pytest.mark.parametrize("store", ["lite"], indirect=True)
 def test_a_bundle_that_is_named_is_refused_with_the_one_that_made_it(
-    store: Path, monkeypatch: pytest.MonkeyPatch
+    store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert store.is_dir()
+    assert store
+    monkeypatch.setenv("ANYMODAL_ENCODER__MODEL", "bundle:english")
     monkeypatch.setenv("ANYMODAL_ENCODER__QUANTIZATION", "none")
 
     made = rf"{MADE_BY_ENGLISH} \(bundle:english, int8, enable_dsre\)"
     with pytest.raises(SpaceMismatchError, match=rf"{made}.*bundle:english, float32.*--model"):
         resources.existing_store()
+
+
+def test_a_store_of_nobody_is_the_default_bundles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ANYMODAL_ENCODER__MODEL")
+    monkeypatch.setenv("ANYMODAL_STORE", str(tmp_path / "new"))
+    monkeypatch.setenv("ANYMODAL_HOME", str(tmp_path / "home"))
+    resources.close()
+
+    with pytest.raises(ModelError, match="anymodal bundle fetch multilingual"):
+        resources.shared_encoder()
 
 
 def test_a_space_of_no_bundle_is_only_its_fingerprint() -> None:

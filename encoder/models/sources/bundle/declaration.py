@@ -18,7 +18,7 @@ from encoder.models.sources.bundle.gates import GATES
 from encoder.models.sources.bundle.parts import Part, Wheel
 from encoder.models.sources.bundle.tables import TABLES
 
-DEFAULT = "english"
+DEFAULT = "multilingual"
 """What ``bundle:default`` stands for."""
 
 _ALIAS = "default"
