@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from encoder.errors import ModelError
 from encoder.system.environment import set_for_library
+from encoder.system.memory import give_back
 
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
@@ -169,12 +170,14 @@ class Whisper:
                 remedy="Check the model with `anymodal models verify`.",
             )
         set_for_library(*_MAX_KEPT)  # read when the first run begins
-        return WhisperModel(
+        model = WhisperModel(
             str(self._folder),
             device="cpu",
             compute_type=self._compute_type,
             cpu_threads=self._n_threads or 0,
         )
+        give_back()  # 80 MB of the weights as they were in the file
+        return model
 
     def _new_tokenizer(self, language: str) -> Tokenizer:
         from faster_whisper.tokenizer import Tokenizer
