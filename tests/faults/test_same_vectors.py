@@ -53,7 +53,7 @@ def one_by_one(media: Path) -> Vectors:
 
 
 def in_this_process(media: Path, config: EncoderConfig, batch_segments: int) -> Vectors:
-    encoder = MultiModalEncoder(quantization="int8", config=config)
+    encoder = MultiModalEncoder(quantization="int8", enable_dsre=False, config=config)
     store = MemoryStore(encoder.embed_dim)
     job = IngestJob(encoder, store, IngestConfig(), batch_segments=batch_segments)
     report = job.run(sorted(map(str, media.iterdir())))
@@ -83,7 +83,7 @@ def test_in_prefork_workers(media: Path, one_by_one: Vectors, tmp_path: Path) ->
     with running(tmp_path / "cluster", command=(BIN / "anymodal", "worker"), **env) as cluster:
         out, err = cluster.ingest(media, "--json").communicate(timeout=240)
         assert '"ingested": 16' in out, err
-        encoder = MultiModalEncoder(quantization="int8")
+        encoder = MultiModalEncoder(quantization="int8", enable_dsre=False)
         store = open_store(cluster.milvus.uri, encoder.space.fingerprint, encoder.embed_dim)
         try:
             assert_same(vectors_of(store), one_by_one)
