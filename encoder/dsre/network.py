@@ -14,7 +14,6 @@ from encoder.dsre.export.merge_graph import check_fit
 from encoder.dsre.fitting.deltas import Deltas, expand
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.merge import Tokens, merge_tokens
-from encoder.dsre.operator import MERGE
 
 Pooling = Literal["mean", "cls"]
 Network = TypeVar("Network", bound=nn.Module)
@@ -58,14 +57,14 @@ class SparseEncoder(nn.Module):
         input_ids, mask = _even(input_ids), _even(mask)
         tokens = Tokens(self.blocks.embed(input_ids), mask, self._protect(input_ids, mask))
         floor = self._floor(mask)
-        active = (mask.sum(1) > floor).any()
+        active = bool((mask.sum(1) > floor).any())
         kept = []
         for layer, threshold in enumerate(self.settings.thresholds):
             queries = 1 if self._serves_cls(layer) else None
             attended = self.blocks.attend(layer, tokens.states, _bias(tokens), queries)
             tokens = tokens._replace(states=attended)
-            if threshold is not None and queries is None:
-                tokens = self._merge(tokens, floor, threshold, active)
+            if active and threshold is not None and queries is None:
+                tokens = merge_tokens(tokens, floor, threshold)
             kept.append((tokens.sizes > 0).sum(1))
             tokens = tokens._replace(states=self.blocks.feed(layer, tokens.states))
         return self._pool(tokens), torch.stack(kept, 1)
@@ -82,14 +81,6 @@ class SparseEncoder(nn.Module):
         n_tokens = mask.sum(1)
         floor = (n_tokens * self.settings.floor).ceil()
         return torch.where(n_tokens < self.settings.min_tokens, n_tokens, floor).long()
-
-    def _merge(self, tokens: Tokens, floor: Tensor, threshold: float, active: Tensor) -> Tokens:
-        if torch.compiler.is_exporting():
-            merged = Tokens(*MERGE(*tokens, floor, threshold, active))
-            # else the exporter asks whether this length is 1
-            torch._check(merged.sizes.shape[1] >= 2)
-            return merged
-        return merge_tokens(tokens, floor, threshold) if bool(active) else tokens
 
     def _pool(self, tokens: Tokens) -> Tensor:
         if self.pooling == "cls":

@@ -22,7 +22,6 @@ from transformers import (
 )
 
 from encoder.dsre.export.int8 import quantize_sparse
-from encoder.dsre.export.sparse_forward import export_sparse
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.network import SparseEncoder
 from encoder.dsre.settings import GateSettings
@@ -78,23 +77,6 @@ def test_an_idle_gate_gives_what_the_model_gives(
     mean = (states * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
     assert torch.allclose(found, states[:, 0] if pooling == "cls" else mean, atol=1e-5)
     assert (kept == torch.tensor([[121], [64]])).all()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("kind", "pooling"), [("bert", "mean"), ("roberta", "cls")])
-def test_onnx_equals_torch(
-    kind: str, pooling: str, batch: tuple[Tensor, Tensor], tmp_path: Path
-) -> None:
-    sparse = SparseEncoder(make(kind), GATE, pooling=pooling).eval()  # type: ignore[arg-type]
-    export_sparse(sparse, tmp_path / "sparse.onnx")
-    session = OnnxSession(tmp_path / "sparse.onnx", n_threads=1)
-    for input_ids, mask in (batch, tuple(part[1:, :64] for part in batch)):
-        with torch.inference_mode():
-            expected, expected_kept = sparse(input_ids, mask)
-        found, kept = session.run({"input_ids": input_ids.numpy(), "mask": mask.numpy()})
-        assert np.array_equal(kept, expected_kept.numpy())
-        assert cosine_similarity(torch.from_numpy(found), expected).min() > 0.9996
-    assert (expected_kept[:, -1] < 60).all()
 
 
 def test_a_bert_of_transformers_runs_in_int8(batch: tuple[Tensor, Tensor], tmp_path: Path) -> None:

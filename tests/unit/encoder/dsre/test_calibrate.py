@@ -2,45 +2,25 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
-import torch
 
 from encoder.dsre.fitting.calibrate import calibrate
 from encoder.dsre.fitting.documents import Document, part_of
-from encoder.dsre.fitting.judge import Tokenize
 from encoder.dsre.settings import thresholds
 from encoder.errors import InputError, ModelError
-from encoder.networks.bert import BertSize, SentenceBert
-
-WORDS = 400
+from encoder.networks.bert import SentenceBert
+from tests.unit.encoder.dsre import small
+from tests.unit.encoder.dsre.small import TOKENIZE
 
 
 @pytest.fixture(scope="module")
 def dense() -> SentenceBert:
-    torch.manual_seed(0)
-    size = BertSize(vocab_size=WORDS, hidden_dim=16, ffn_dim=32, n_layers=4, n_heads=2)
-    return SentenceBert(size).eval()
-
-
-def tokenize(texts: list[str]) -> list[list[int]]:
-    return [[1, *map(int, text.split()), 2] for text in texts]
+    return small.network()
 
 
 @pytest.fixture(scope="module")
 def documents() -> list[Document]:
-    """Titles of words that the body repeats among common ones; some bodies are short."""
-    rng = np.random.default_rng(0)
-
-    def document(n_words: int) -> Document:
-        own = rng.integers(50, WORDS, 8)
-        body = rng.permutation([*rng.integers(10, 50, n_words), *np.repeat(own, 3)])
-        return Document(" ".join(map(str, own)), " ".join(map(str, body)))
-
-    return [document(40 if i % 4 == 0 else 12) for i in range(900)]
-
-
-TOKENIZE: Tokenize = tokenize  # type: ignore[assignment]
+    return small.documents(900, lambda i: i % 4 == 0)
 
 
 def test_fits_on_some_texts_and_judges_with_others(

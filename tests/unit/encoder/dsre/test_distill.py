@@ -2,46 +2,28 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 
 from encoder.dsre.fitting.distill import bold, distill
 from encoder.dsre.fitting.documents import Document, parted
-from encoder.dsre.fitting.judge import Tokenize
 from encoder.dsre.fitting.tuning import Plan
 from encoder.errors import InputError, ModelError
-from encoder.networks.bert import BertSize, SentenceBert
+from encoder.networks.bert import SentenceBert
+from tests.unit.encoder.dsre import small
+from tests.unit.encoder.dsre.small import TOKENIZE
 
-WORDS = 400
 PLAN = Plan(n_steps=30, n_texts=8, rank=4, rate=3e-3, check_every=10)
 
 
 @pytest.fixture(scope="module")
 def dense() -> SentenceBert:
-    torch.manual_seed(0)
-    size = BertSize(vocab_size=WORDS, hidden_dim=16, ffn_dim=32, n_layers=4, n_heads=2)
-    return SentenceBert(size).eval()
-
-
-def tokenize(texts: list[str]) -> list[list[int]]:
-    return [[1, *map(int, text.split()), 2] for text in texts]
-
-
-TOKENIZE: Tokenize = tokenize  # type: ignore[assignment]
+    return small.network()
 
 
 @pytest.fixture(scope="module")
 def documents() -> list[Document]:
-    """Titles of words that the body repeats among common ones; some bodies are short."""
-    rng = np.random.default_rng(0)
-
-    def document(n_words: int) -> Document:
-        own = rng.integers(50, WORDS, 8)
-        body = rng.permutation([*rng.integers(10, 50, n_words), *np.repeat(own, 3)])
-        return Document(" ".join(map(str, own)), " ".join(map(str, body)))
-
-    return [document(40 if i % 2 else 12) for i in range(600)]
+    return small.documents(600, lambda i: i % 2 == 1)
 
 
 def test_trains_with_some_texts_chooses_and_judges_with_others(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from pydoc_data.topics import topics
@@ -14,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 from transformers import BertConfig, BertModel, MPNetConfig, MPNetModel
 
-from encoder.dsre.export.sparse_forward import export_sparse
 from encoder.dsre.export.sparse_graph import lay_sparse_bert
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.idf import token_rarity
@@ -130,28 +128,12 @@ def test_floor_holds_for_a_text_of_one_word(dense: SentenceBert, gate: GateFile)
     assert kept[0, -1] == 24
 
 
-def lay(sparse: SparseEncoder, small: SentenceBert, gate: GateFile, path: Path) -> None:
-    """From arrays."""
-    del sparse
-    lay_sparse_bert(arrays_of(small), gate, path)
-
-
-def export(sparse: SparseEncoder, small: SentenceBert, gate: GateFile, path: Path) -> None:
-    """By torch's exporter."""
-    del small, gate
-    export_sparse(sparse, path)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("way", [lay, export])
-def test_onnx_equals_torch(
-    way: Callable[..., None], batch: tuple[Tensor, Tensor], tmp_path: Path
-) -> None:
+def test_onnx_equals_torch(batch: tuple[Tensor, Tensor], tmp_path: Path) -> None:
     torch.manual_seed(0)
     small = SentenceBert(BertSize(hidden_dim=32, ffn_dim=64, n_layers=3, n_heads=4)).eval()
     gate = GateFile(np.zeros(N_TOKENS, np.uint8), GateSettings((0.7, 0.5, 0.45)))
     sparse = SparseEncoder(small, gate)
-    way(sparse, small, gate, tmp_path / "sparse.onnx")
+    lay_sparse_bert(arrays_of(small), gate, tmp_path / "sparse.onnx")
     session = OnnxSession(tmp_path / "sparse.onnx", n_threads=1)
     short = tuple(part[2:3, :15] for part in batch)
     for input_ids, mask in (batch, tuple(part[:1, :333] for part in batch), short):
