@@ -59,6 +59,13 @@ def test_code_is_in_plain_english() -> None:
     assert [line for path in CODE for line in odd(path)] == []
 
 
+def test_names_of_tests_are_in_plain_english() -> None:
+    files = (ROOT / "tests").rglob("test_*.py")
+    names = [name for file in files for name in re.findall(r"def (test_\w+)", file.read_text())]
+    assert len(names) > 2000
+    assert [name for name in names if ODD.search(name.replace("_", " "))] == []
+
+
 def test_only_what_people_read_counts(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text(
         'told = f"{told} `tell`"  # is told the rest\n"""Begin anew."""\n'

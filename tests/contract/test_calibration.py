@@ -262,7 +262,7 @@ def test_two_processes_may_do_the_same_rewrite(open_again: Opener) -> None:
     assert_same_answers(store, oracle)
 
 
-def test_the_same_constants_again_change_only_what_is_said_of_them(open_again: Opener) -> None:
+def test_the_same_constants_again_change_only_their_description(open_again: Opener) -> None:
     store = open_again()
     filled(store, 3)
     store.recalibrate(CALIBRATION, {"source": "measured", "measured_at": "today"})

@@ -210,7 +210,7 @@ def test_killed_between_the_rows_of_a_segment(open_again: Opener, parts: int) ->
     assert_same_answers(store, oracle)
 
 
-def test_a_store_of_before_has_segments_of_one_row(tmp_path: Path) -> None:
+def test_an_earlier_store_has_segments_of_one_row(tmp_path: Path) -> None:
     """Their rows hold no number, and their constants are pairs."""
     store = open_store(str(tmp_path / "store"), SPACE, DIM, calibration={TEXT: UNCALIBRATED})
     assert isinstance(store, MilvusStore)

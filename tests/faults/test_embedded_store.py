@@ -104,7 +104,7 @@ def test_what_was_acknowledged_survives_kill_9(folder: Path, acknowledged: int) 
     store.close()
 
 
-def test_an_index_that_was_half_written_is_made_anew(folder: Path) -> None:
+def test_an_index_that_was_half_written_is_made_again(folder: Path) -> None:
     writer = start_writer(folder, 5)
     assert writer.stdout is not None
     while writer.stdout.readline() != "all\n":

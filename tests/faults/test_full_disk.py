@@ -123,7 +123,7 @@ def test_what_was_acknowledged_survives_a_disk_that_runs_full_in_a_write(
     store.close()
 
 
-def test_a_folder_that_is_shared_is_read_anew_after_its_disk_ran_full(disk: Disk) -> None:
+def test_a_folder_that_is_shared_is_read_again_after_its_disk_ran_full(disk: Disk) -> None:
     disk.resize(3)
     server = SharedFolder(disk.folder / "store")
     kept: list[str] = []

@@ -44,7 +44,7 @@ def test_a_job_waits_for_room_on_the_disk(small: tuple[Cluster, Disk], tmp_path:
     assert played.is_clean, played
 
 
-def test_a_count_tells_of_what_is_lost_or_stray(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_count_reports_what_is_lost_or_stray(cluster: Cluster, tmp_path: Path) -> None:
     """A check that cannot fail would be worth nothing."""
     media = tmp_path / "media"
     make_media(media, 8, seed=99)

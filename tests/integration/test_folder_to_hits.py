@@ -101,7 +101,7 @@ def test_a_copy_is_the_same_asset_at_two_places(anymodal: Run, media: Path) -> N
     assert names(kept) == ["bread.txt"]
 
 
-def test_tags_and_metadata_can_be_given_later_and_a_link_is_told(
+def test_tags_and_metadata_can_be_given_later_and_a_link_is_reported(
     anymodal: Run, media: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "secret.txt").write_text("The key lies under the mat.")

@@ -66,7 +66,7 @@ def test_two_processes_share_the_folder_and_the_server_comes_back(
 
 
 @pytest.mark.usefixtures("supervisor")
-def test_ingest_and_search_find_the_server_and_doctor_tells(
+def test_ingest_and_search_find_the_server_and_doctor_shows_it(
     anymodal: Run, media: Path, folder: Path
 ) -> None:
     assert anymodal("ingest", media / "texts")["ingested"] == 2

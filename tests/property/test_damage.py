@@ -67,7 +67,7 @@ def make(path: Path) -> Path:
     kept=st.floats(0, 1) | st.just(1.0),
     head_only=st.booleans(),
 )
-def test_damage_is_told_and_nothing_else_is_raised(
+def test_damage_is_reported_and_nothing_else_is_raised(
     wholes: dict[str, bytes],
     tmp_path: Path,
     kind: str,

@@ -73,7 +73,7 @@ def test_the_loop_goes_on_while_all_threads_are_stuck(parts: Services) -> None:
         assert [answer.result().status_code for answer in waiting] == [200] * 4
 
 
-def test_what_cannot_wait_is_told_to_come_back(parts: Services) -> None:
+def test_what_cannot_wait_is_asked_to_come_back(parts: Services) -> None:
     with stuck(parts, threads=1, queue=1) as (client, engine), ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(client.post, "/v1/search", json=SEARCH) for _ in range(8)]
         refused = _first_done(asked, 6)

@@ -116,9 +116,7 @@ def test_metrics_that_all_may_see_need_no_key(parts: Services, ring: KeyRing) ->
         ("/", "GET, HEAD"),
     ],
 )
-def test_a_wrong_method_is_told_the_right_ones(
-    client: httpx.Client, path: str, allowed: str
-) -> None:
+def test_a_wrong_method_gets_the_right_ones(client: httpx.Client, path: str, allowed: str) -> None:
     answer = client.request("PATCH", path)
     assert answer.status_code == 405
     assert answer.headers["allow"] == allowed

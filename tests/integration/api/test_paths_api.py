@@ -111,7 +111,9 @@ def test_all_who_reach_a_server_without_keys_are_not_its_user(
             assert answer.status_code == 403
 
 
-def test_a_read_key_cannot_tell_folders_apart(parts: Services, ring: KeyRing, folder: Path) -> None:
+def test_a_read_key_cannot_distinguish_folders(
+    parts: Services, ring: KeyRing, folder: Path
+) -> None:
     """No answer to a reader holds any part of the path, whatever is asked."""
     assert list(parts.store.select(Compare("path", Operator.PREFIX, f"{folder}/")))
     with keyed(parts, ring, "read") as client:

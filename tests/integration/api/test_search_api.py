@@ -28,7 +28,7 @@ def test_a_text_finds_a_text(client: httpx.Client) -> None:
     assert "dough" in hit["snippet"]
 
 
-def test_the_answer_tells_where_the_time_went(client: httpx.Client) -> None:
+def test_the_answer_shows_where_the_time_went(client: httpx.Client) -> None:
     answer = client.post("/v1/search", json={"query": "rain"})
     stages = answer.json()["latency_ms"]
     assert {"queue", "decode", "encode_text", "search", "serialize", "total"} <= set(stages)
@@ -62,7 +62,7 @@ def test_media_find_themselves(client: httpx.Client, folder: Path, kind: str, na
         ({"query": "a", "colour": "red"}, 422, "colour"),
     ],
 )
-def test_a_wrong_request_is_told_what_is_wrong(
+def test_a_wrong_request_learns_what_is_wrong(
     client: httpx.Client, request_: dict[str, Any], status: int, field: str | None
 ) -> None:
     answer = client.post("/v1/search", json=request_)
@@ -76,7 +76,7 @@ def test_a_wrong_request_is_told_what_is_wrong(
     assert "/tmp" not in answer.text
 
 
-def test_no_path_of_the_server_is_told(client: httpx.Client, folder: Path) -> None:
+def test_no_path_of_the_server_is_reported(client: httpx.Client, folder: Path) -> None:
     answer = client.post("/v1/search", json={"query": "anything"})
     assert len(answer.json()["hits"]) == 4
     assert str(folder) not in answer.text
@@ -101,7 +101,7 @@ def test_a_form_with_files(client: httpx.Client, folder: Path) -> None:
     assert both.status_code == 200, both.text
 
 
-def test_latency_is_told_by_stage_and_by_kind_of_query(client: httpx.Client) -> None:
+def test_latency_is_reported_by_stage_and_by_kind_of_query(client: httpx.Client) -> None:
     found(client, query="fog")
     latency = client.get("/v1/latency").json()
     for window in ("1m", "5m", "60m"):

@@ -82,7 +82,7 @@ def test_a_cookie_opens_what_is_looked_at_and_nothing_else(
     assert guarded.delete("/v1/assets/abc", headers=sent).status_code == 401
 
 
-def test_a_cookie_tells_nothing_of_the_key(guarded: httpx.Client, ring: KeyRing) -> None:
+def test_a_cookie_reveals_nothing_of_the_key(guarded: httpx.Client, ring: KeyRing) -> None:
     token = ring.create("reader", ["read"], 6000)[1]
     first, second = (opened(guarded, token)[0] for _ in range(2))
     assert first != second
@@ -151,7 +151,7 @@ def test_a_cookie_from_elsewhere_locks_nobody_out(client: httpx.Client) -> None:
     assert client.get("/v1/info", headers={"Cookie": f"{COOKIE}=unknown"}).status_code == 200
 
 
-def test_a_key_that_asks_too_often_is_told_when_to_come_back(
+def test_a_key_that_asks_too_often_learns_when_to_come_back(
     guarded: httpx.Client, ring: KeyRing
 ) -> None:
     hasty = bearer(ring.create("hasty", ["read"], 6)[1])
@@ -205,7 +205,7 @@ def test_every_answer_has_safe_headers_and_an_id(client: httpx.Client) -> None:
     assert other["x-request-id"] != "a b"
 
 
-def test_a_failure_inside_tells_nothing(
+def test_a_failure_inside_reveals_nothing(
     parts: Services, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: object) -> None:

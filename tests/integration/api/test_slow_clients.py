@@ -180,7 +180,7 @@ def test_a_head_without_an_end_is_refused(parts: Services) -> None:
         ({"max_connections_per_address": 3, "proxies": []}, 429, "address"),
     ],
 )
-def test_beyond_what_is_at_workclients_are_told_to_come_back(
+def test_beyond_the_limit_clients_are_asked_to_come_back(
     parts: Services, limits: dict[str, object], status: int, reason: str
 ) -> None:
     """Those at work are followed jobs: no place is held for nothing."""

@@ -23,7 +23,7 @@ def test_queries_that_share_a_paragraph_count_less() -> None:
     assert shared[1] - shared[0] > 1.8 * (alone[1] - alone[0])
 
 
-def test_a_row_tells_its_number_its_interval_and_who_looked() -> None:
+def test_a_row_shows_its_number_its_interval_and_who_looked() -> None:
     ones = np.ones(12)
     cells = Figure("en → en", "R@1", ones, np.arange(12), bar=0.92, seen="the gate").cells()
     assert cells == ["en → en", 12, "R@1", "1.000 (1.000–1.000)", "0.92", "the gate"]

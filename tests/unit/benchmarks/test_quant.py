@@ -35,14 +35,14 @@ def test_an_unknown_part_is_refused_before_anything_runs() -> None:
         chosen(["memory", "sped"], PARTS)
 
 
-def test_a_bar_counts_its_ends_and_nothing_that_is_no_number() -> None:
+def test_a_bar_counts_its_ends_and_only_numbers() -> None:
     assert Bar(at_least=0.3).met(0.3)
     assert not Bar(at_most=1.0).met(1.01)
     assert not Bar(at_least=0.0).met(float("nan"))
     assert Bar(at_least=1.0, at_most=2.0).beside(3.0, ".0f") == "3 (≥ 1, ≤ 2: missed)"
 
 
-def test_flags_of_the_cpu_are_told() -> None:
+def test_flags_of_the_cpu_are_reported() -> None:
     assert vector_instructions("fpu avx2 fma") == "with AVX2; without AVX512, VNNI, BF16"
 
 

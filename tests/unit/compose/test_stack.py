@@ -236,7 +236,7 @@ def test_no_password_stands_in_the_files() -> None:
             assert key.endswith("__FILE") or not re.search("PASSWORD|SECRET|TOKEN|BROKER", key)
 
 
-def test_the_example_of_variables_is_complete_and_tells_the_defaults() -> None:
+def test_the_example_of_variables_is_complete_and_shows_the_defaults() -> None:
     used = dict(VARIABLE.findall((COMPOSE / "compose.yaml").read_text()))
     lines = (COMPOSE / ".env.example").read_text().splitlines()
     told = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))

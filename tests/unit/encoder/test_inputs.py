@@ -78,7 +78,7 @@ def test_a_waveform_keeps_its_rate() -> None:
     assert read("audio", Waveform(np.zeros(9, np.float32), 8000)).sampling_rate == 8000
 
 
-def test_a_spectrogram_becomes_its_sound_where_told_so() -> None:
+def test_a_spectrogram_becomes_its_sound_on_request() -> None:
     heard = read("audio", np.ones((128, 50)), AudioFormat(22_050, "spectrogram"))
     assert isinstance(heard, Waveform)
     assert (heard.sampling_rate, len(heard.samples)) == (22_050, 49 * 512)

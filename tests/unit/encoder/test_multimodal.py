@@ -162,7 +162,7 @@ class AskedDepthTower(DepthTower):
 
 
 @pytest.mark.usefixtures("bundle_home")
-def test_a_registered_modality_may_tell_queries_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_registered_modality_may_distinguish_queries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(modality_registry, "_factories", {})
     modality_registry.register_modality("depth", DepthTower, queries=AskedDepthTower)
     encoder = MultiModalEncoder(quantization=None, enable_dsre=False)
@@ -196,7 +196,7 @@ class Heard:
 
 
 @pytest.mark.usefixtures("bundle_home")
-def test_an_observer_hears_of_loads_and_batches() -> None:
+def test_an_observer_sees_loads_and_batches() -> None:
     heard = Heard()
     encoder = MultiModalEncoder(
         config=EncoderConfig(batch_items=2), observer=heard, quantization=None, enable_dsre=False

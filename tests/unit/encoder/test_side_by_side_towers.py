@@ -81,7 +81,7 @@ def test_one_thread_is_one_thread(register: Any) -> None:
 
 
 @pytest.mark.usefixtures("bundle_home")
-def test_what_towers_hear_is_told_in_the_order_of_the_items(register: Any) -> None:
+def test_what_towers_hear_is_reported_in_the_order_of_the_items(register: Any) -> None:
     told = threading.Event()
 
     def late() -> list[list[Utterance]]:

@@ -20,7 +20,7 @@ def test_hash_of_ramps() -> None:
     assert hash_distance(dhash(ramp), dhash(ramp[:, ::-1])) == 64
 
 
-def test_hash_tells_pictures_apart() -> None:
+def test_hash_distinguishes_pictures() -> None:
     hashes = [dhash(picture(seed=seed)) for seed in range(20)]
     distances = [hash_distance(a, b) for i, a in enumerate(hashes) for b in hashes[:i]]
     assert min(distances) > 5

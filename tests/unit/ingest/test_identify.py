@@ -51,7 +51,7 @@ def test_the_same_content_is_the_same_asset(tmp_path: Path) -> None:
         ("a.pdf", "text", "application/pdf"),
     ],
 )
-def test_kinds_are_told_by_content(
+def test_kinds_are_detected_by_content(
     tmp_path: Path, name: str, modality: str, media_type: str
 ) -> None:
     write(tmp_path / name)
@@ -108,7 +108,7 @@ def test_a_link_is_followed_to_its_file(tmp_path: Path) -> None:
     assert identify(tmp_path / "link", CONFIG).uri == str(tmp_path / "a.txt")
 
 
-def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+def test_anything_but_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "broken").symlink_to("nowhere")
     (tmp_path / "circle").symlink_to("circle")
     os.mkfifo(tmp_path / "pipe")

@@ -247,7 +247,7 @@ def _is_dead(pid: int) -> bool:
         return True
 
 
-def test_a_message_travels_and_nonsense_is_told() -> None:
+def test_a_message_travels_and_nonsense_is_refused() -> None:
     read_fd, write_fd = os.pipe()
     channel = Channel(read_fd, write_fd, max_payload=1000)
     channel.send(Message({"a": "ü"}, b"\0\1"))

@@ -108,7 +108,7 @@ def test_a_url_becomes_an_asset(url: Callable[..., str], tmp_path: Path) -> None
     assert [s.content for s in segments(asset, config)] == ["The ferry leaves at nine."]
 
 
-def test_a_server_tells_when_a_file_was_changed(url: Callable[..., str], tmp_path: Path) -> None:
+def test_a_server_says_when_a_file_was_changed(url: Callable[..., str], tmp_path: Path) -> None:
     assert identify_url(url("dated/"), tmp_path, ALLOWED).metadata["modified"] == 1_445_412_480
     began = time.time()
     assert float(identify_url(url("text/"), tmp_path, ALLOWED).metadata["modified"]) >= began - 2

@@ -37,7 +37,7 @@ def test_text(head: bytes, media_type: str) -> None:
     assert (found, kind.modality) == (media_type, TEXT)
 
 
-def test_only_markdown_is_told_by_name() -> None:
+def test_only_markdown_is_detected_by_name() -> None:
     assert sniff(b"# Title", "a.MD")[0].media_type == "text/markdown"
     assert sniff(b"<html>", "a.md")[0].media_type == "text/html"
 

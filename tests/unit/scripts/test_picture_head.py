@@ -94,7 +94,7 @@ def test_each_photograph_is_read_once_with_its_captions(data: Path) -> None:
     assert pictures[1].path == data / "coco_yolo/coco/images/val2017/000000000012.jpg"
 
 
-def test_asked_for_is_what_one_number_or_caption_tells(data: Path) -> None:
+def test_asked_for_is_what_one_number_or_caption_shows(data: Path) -> None:
     tests = asked(data, captioned_pictures.read(data))
 
     found = [(test.picture.name, test.sentences[1]) for test in tests]
@@ -105,7 +105,7 @@ def test_what_shares_a_caption_is_held_back_too(data: Path) -> None:
     assert held_back(data, captioned_pictures.read(data)) == {"7", "sample_0", "sample_3"}
 
 
-def test_sentences_of_other_photographs_are_told(data: Path) -> None:
+def test_sentences_of_other_photographs_are_reported(data: Path) -> None:
     others = not_asked(data, captioned_pictures.read(data))
 
     assert others == [("a man surfs",) * 8, ("A bird",) * 8]

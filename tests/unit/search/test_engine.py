@@ -172,7 +172,7 @@ def test_several_items_are_fused_and_each_modality_is_encoded_once(store: Memory
     assert encoder.calls == [[TEXT, TEXT], [IMAGE]]
 
 
-def test_a_term_that_is_not_wanted_pushes_away(store: MemoryStore) -> None:
+def test_a_negative_term_pushes_away(store: MemoryStore) -> None:
     add(store, "both", IMAGE, axis(0, 1))
     add(store, "one", IMAGE, axis(0))
     engine = SearchEngine(DirectionEncoder(), store)

@@ -143,7 +143,7 @@ def test_the_weight_of_words_is_four_deviations_of_those_behind_the_best() -> No
         ([0.5, *[0.3] * 40], 2.0),
     ],
 )
-def test_the_weight_of_words_is_told_where_scores_have_no_spread(
+def test_the_weight_of_words_is_reported_where_scores_have_no_spread(
     cosines: list[float], gain: float
 ) -> None:
     dense = scored(*(found(f"s{n:02}", cosine) for n, cosine in enumerate(cosines)))

@@ -93,13 +93,13 @@ filters: st.SearchStrategy[Filter] = comparisons.map(lambda asked: within(asked,
 
 
 @given(filters)
-def test_no_filter_tells_private_paths_apart(asked: Filter) -> None:
+def test_no_filter_distinguishes_private_paths(asked: Filter) -> None:
     assert matches(asked, PRIVATE) is matches(asked, row("/elsewhere/entirely"))
     assert matches(asked, PUBLIC) is matches(asked, row("/srv/photos/2026/b.jpg", "/opt/c"))
 
 
 @given(filters, letters)
-def test_no_filter_tells_the_folders_own_path(asked: Filter, name: str) -> None:
+def test_no_filter_shows_the_folders_own_path(asked: Filter, name: str) -> None:
     here, there = ("/a/b/", "/quite/another/")
     assert isinstance(asked, Under)
     inside = [matches(Under((f,), asked.asked), row(f + name)) for f in (here, there)]

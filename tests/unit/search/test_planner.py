@@ -124,6 +124,6 @@ def test_a_field_out_of_range_is_refused(field: str, value: Any, wanted: str) ->
         plan(Query([ITEM], **{field: value}), KNOWN)
 
 
-def test_a_quota_for_a_kind_that_is_not_wanted_is_refused() -> None:
+def test_a_quota_for_an_excluded_kind_is_refused() -> None:
     with pytest.raises(InputError, match=r"query\.quotas: got 'image'"):
         plan(Query([ITEM], [TEXT], quotas={IMAGE: 1}), KNOWN)

@@ -32,7 +32,7 @@ def test_without_a_match_the_beginning_is_shown() -> None:
     assert snippet(TEXT, [], 32).matches == ()
 
 
-def test_a_sign_that_only_changes_others_is_no_word() -> None:
+def test_a_combining_sign_is_not_a_word() -> None:
     assert marked("A boat.", "\uff9e") == []  # the halfwidth voiced sound mark
 
 

@@ -74,7 +74,7 @@ def test_a_job_is_done_when_its_last_shard_is(board: JobBoard) -> None:
     assert board.running() == []
 
 
-def test_a_shard_is_counted_once_whoever_is_first(board: JobBoard) -> None:
+def test_a_shard_is_counted_once_by_the_first(board: JobBoard) -> None:
     job_id, [(_, shard_id, _)] = planned(board, "/a.txt")
     board.claim(job_id, shard_id)
     with ThreadPoolExecutor(4) as pool:

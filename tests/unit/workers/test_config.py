@@ -21,7 +21,7 @@ def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("secrets")
-def test_a_secret_file_stands_in_for_a_variable() -> None:
+def test_a_secret_file_replaces_a_variable() -> None:
     assert Settings().broker == URL
 
 

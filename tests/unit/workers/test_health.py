@@ -58,7 +58,7 @@ def test_nobody_there() -> None:
 
 
 @pytest.mark.parametrize(("path", "code"), [("/readyz", 0), ("/down", 1)])
-def test_the_exit_code_tells(url: str, path: str, code: int) -> None:
+def test_the_exit_code_shows_it(url: str, path: str, code: int) -> None:
     environment = {"ANYMODAL_HEALTH_URL": url + path}
     program = [sys.executable, "-m", "workers.serving.health"]
     ran = subprocess.run(program, env=environment, capture_output=True, text=True, check=False)

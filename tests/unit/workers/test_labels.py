@@ -25,7 +25,7 @@ def test_what_is_json_is_read_as_such_and_the_rest_is_text() -> None:
     }
 
 
-def test_tags_are_told_once_and_an_empty_one_takes_them_away() -> None:
+def test_tags_are_reported_once_and_an_empty_one_takes_them_away() -> None:
     assert read_labels(["sea", " night ", "sea"], []) == {"tags": ["sea", "night"]}
     assert read_labels([""], []) == {"tags": []}
     assert read_labels([], []) == {}

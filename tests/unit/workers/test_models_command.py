@@ -68,7 +68,7 @@ def test_the_bundle_is_listed_beside_artifacts() -> None:
     assert tiny["size_bytes"] == 600
 
 
-def test_show_tells_what_is_known_under_every_name() -> None:
+def test_show_shows_what_is_known_under_every_name() -> None:
     made = prepared("int8")
 
     for name in (SPEC, made.folder.name, str(made.folder), made.folder.name[-16:]):

@@ -109,7 +109,7 @@ def test_frames_that_show_the_same_text_are_one_passage(
     ]
 
 
-def test_pictures_are_not_read_where_that_is_not_wanted(
+def test_pictures_are_not_read_where_it_is_switched_off(
     encoder: MultiModalEncoder, tmp_path: Path
 ) -> None:
     slide("Closed on Mondays").save(tmp_path / "door.png")

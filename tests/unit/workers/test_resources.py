@@ -42,7 +42,7 @@ def test_serving_is_fast_unless_the_environment_says_otherwise(
 
 
 @pytest.mark.parametrize(("said", "isolate"), [(None, True), ("false", False), ("true", True)])
-def test_workers_decode_in_processes_unless_told_not_to(
+def test_workers_decode_in_processes_by_default(
     monkeypatch: pytest.MonkeyPatch, said: str | None, isolate: bool
 ) -> None:
     monkeypatch.setenv("ANYMODAL_INGEST__MAX_PIXELS", "99")

@@ -119,7 +119,7 @@ def test_each_row_of_an_item_has_constants_and_the_best_counts() -> None:
     assert sum(beside.values()) == pytest.approx(1)
 
 
-def test_the_spread_tells_how_far_the_level_moves_with_the_kind_of_query() -> None:
+def test_the_spread_shows_how_far_the_level_moves_with_the_kind_of_query() -> None:
     nearer = asked()
     is_name = np.array([query.kind == "name" for query in QUERIES])
     nearer[is_name] = l2_normalize(nearer[is_name] + 2 * rows(1, 3, 1.0, 1))

@@ -53,7 +53,7 @@ DELTAS = {
 }
 
 
-def test_changed_weights_are_kept_and_tell_gates_apart(tmp_path: Path) -> None:
+def test_changed_weights_are_kept_and_distinguish_gates(tmp_path: Path) -> None:
     distilled = replace(GATE, deltas=DELTAS)
     distilled.save(tmp_path / "gate.npz")
     loaded = GateFile.load(tmp_path / "gate.npz")

@@ -138,7 +138,7 @@ def test_an_interrupt_leaves_nothing(root: Path) -> None:
     assert left_in(root) == set()
 
 
-def test_damage_is_told_and_what_is_cut_short_is_made_again() -> None:
+def test_damage_is_reported_and_what_is_cut_short_is_made_again() -> None:
     made = make()
     artifact.verify(made)
     graph = made.folder / "sub" / "graph.onnx"
@@ -155,7 +155,7 @@ def test_damage_is_told_and_what_is_cut_short_is_made_again() -> None:
 @pytest.mark.parametrize(
     ("content", "what"), [(CONTENT[:-1] + b"!", "sha256 differs"), (b"short", "is not whole")]
 )
-def test_damage_is_told_and_mended_by_the_next_who_prepares(content: bytes, what: str) -> None:
+def test_damage_is_reported_and_mended_by_the_next_prepare(content: bytes, what: str) -> None:
     graph = make().folder / "sub" / "graph.onnx"
     graph.write_bytes(content)
     stages: list[str] = []

@@ -140,7 +140,7 @@ def test_queries_have_their_own_prompt_and_the_same_session(
     assert query_tower._graph is tower._graph
 
 
-def test_what_is_told_of_an_exported_model(prepared: Callable[[str], Prepared]) -> None:
+def test_what_is_reported_of_an_exported_model(prepared: Callable[[str], Prepared]) -> None:
     _, target, facts, steps = prepared("embedding_gemma")
     assert json.loads((target / FACTS).read_text("utf-8")) == json.loads(json.dumps(facts))
     assert facts["modalities"] == MODALITIES["embedding_gemma"]

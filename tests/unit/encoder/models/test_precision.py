@@ -94,7 +94,7 @@ def tell(folder: Path, **facts: str) -> None:
     (folder / "manifest.json").write_text(json.dumps(facts))
 
 
-def test_a_folder_stands_in_for_its_tower(
+def test_a_folder_replaces_its_tower(
     folder: Path, encoders: Mapping[str | None, MultiModalEncoder]
 ) -> None:
     encoder = MultiModalEncoder(config=EncoderConfig(quantization=str(folder), n_threads=1))

@@ -157,7 +157,7 @@ def test_what_needs_torch_takes_no_precision(source: Path) -> None:
 
 @pytest.mark.usefixtures("int8")
 @pytest.mark.parametrize("device", [None, "cpu"])
-def test_a_gpu_is_not_taken_but_told_of(
+def test_a_gpu_is_not_taken_but_reported(
     source: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

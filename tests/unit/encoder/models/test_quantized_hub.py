@@ -125,7 +125,7 @@ def assert_near(made: np.ndarray, expected: np.ndarray) -> None:
     assert cosines.argmax(axis=1).tolist() == list(range(len(made)))
 
 
-def test_the_command_tells_what_it_made(bert: Path, text_tower: Path) -> None:
+def test_the_command_shows_what_it_made(bert: Path, text_tower: Path) -> None:
     report = json.loads((text_tower / "report.json").read_text())
     manifest = tower_folder.check(text_tower)
 

@@ -216,7 +216,7 @@ def test_a_sequential_input_can_be_named(path: Path) -> None:
     assert onnx.load(path).graph.input[0].name == "input"
 
 
-def test_the_file_tells_nothing_of_the_machine(path: Path) -> None:
+def test_the_file_reveals_nothing_of_the_machine(path: Path) -> None:
     export_onnx(rounded(Cnn(), "int4"), torch.randn(2, 3, 12, 12), path)
     assert str(Path(__file__).parents[3]).encode() not in path.read_bytes()
     assert b"site-packages" not in path.read_bytes()

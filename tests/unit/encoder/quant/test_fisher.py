@@ -31,7 +31,7 @@ def test_it_is_the_diagonal_of_the_outputs_fisher_information(objective: Objecti
 
 
 @pytest.mark.parametrize("objective", ["kl", "cosine"])
-def test_it_foretells_the_divergence_of_independent_changes(objective: Objective) -> None:
+def test_it_predicts_the_divergence_of_independent_changes(objective: Objective) -> None:
     torch.manual_seed(0)
     model, x = nn.Linear(64, 32), torch.randn(16, 64)
     diagonal = fisher_diagonals(model, find_layers(model), [x] * 20, objective)[""]

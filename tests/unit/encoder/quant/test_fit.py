@@ -178,7 +178,7 @@ def test_an_unknown_layer_is_refused() -> None:
         quantize(deep(depth=1), {"body": INT4})
 
 
-def test_a_failing_forward_is_told_and_leaves_no_thread() -> None:
+def test_a_failing_forward_is_reported_and_leaves_no_thread() -> None:
     import threading
 
     before = threading.active_count()

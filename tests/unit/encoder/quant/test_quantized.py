@@ -72,7 +72,7 @@ def test_tied_weights_are_stored_and_counted_once(original: TiedClassifier, tmp_
     assert by_name["table"].packed.data_ptr() == by_name["head"].packed.data_ptr()
 
 
-def test_size_is_told_in_every_unit(original: TiedClassifier) -> None:
+def test_size_is_reported_in_every_unit(original: TiedClassifier) -> None:
     made = quantized(original, table="int8", mix="int8")
     assert made.compression == pytest.approx(made.facts.fp32_nbytes / made.nbytes)
     assert made.average_bits == pytest.approx(32 / made.compression)

@@ -59,7 +59,7 @@ def test_a_budget_is_never_exceeded(
     assert 0.6 * limit < quantized.nbytes <= limit
 
 
-def test_the_loss_told_is_on_data_that_fitted_nothing() -> None:
+def test_the_reported_loss_is_on_data_that_fitted_nothing() -> None:
     data = CalibrationData(list(PIXELS[:24].split(8)), list(PIXELS[24:].split(8)))
     model = classifier()
     quantized = Quantizer(model, calibration=data, progress=False).apply("int4")
@@ -87,7 +87,7 @@ def test_a_group_that_does_not_divide_is_noted(quantizer: Quantizer) -> None:
     assert quantized.schemes["0"].name == "int4"
 
 
-def test_a_budget_that_cannot_be_met_is_told_with_the_arithmetic(quantizer: Quantizer) -> None:
+def test_a_budget_that_cannot_be_met_is_reported_with_the_arithmetic(quantizer: Quantizer) -> None:
     with pytest.warns(BudgetWarning, match=r"9 kept at fp16.*caps this model at"):
         quantizer.apply(budget="1/9", keep={"9": "fp16"})
 
@@ -139,7 +139,7 @@ def test_settings_that_contradict_are_refused(
 
 
 @pytest.mark.parametrize("wrong", [{"budget": "a lot"}, {"bits": 4.0, "keep": {"body": "fp16"}}])
-def test_wrong_limits_are_told_before_anything_is_measured(
+def test_wrong_limits_are_reported_before_anything_is_measured(
     quantizer: Quantizer, wrong: dict[str, object]
 ) -> None:
     with pytest.raises(InputError, match="Wanted"):

@@ -176,7 +176,7 @@ def test_a_stopped_analysis_goes_on_where_it_was(
     assert analyze(*classifier, cache=tmp_path, progress=False) == resumed
 
 
-def test_other_weights_data_or_settings_are_measured_anew(
+def test_other_weights_data_or_settings_are_measured_again(
     classifier: tuple[Classifier, CalibrationData], tmp_path: Path
 ) -> None:
     model, data = classifier

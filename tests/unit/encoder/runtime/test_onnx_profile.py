@@ -69,7 +69,7 @@ def test_each_event_is_read_once_and_few_are_parsed(monkeypatch: pytest.MonkeyPa
     assert (n_read, n_parsed) == (len(lines), n_calls * n_runs)
 
 
-def test_a_real_session_tells_each_run_and_gives_the_same(tmp_path: Path) -> None:
+def test_a_real_session_reports_each_run_and_gives_the_same(tmp_path: Path) -> None:
     branch = [
         helper.make_graph(
             [helper.make_node("MatMul", ["x", "x"], [out], "Square_" + out)],

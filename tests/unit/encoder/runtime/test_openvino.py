@@ -16,7 +16,7 @@ class Double(nn.Module):
         return x * 2
 
 
-def test_it_runs_a_network_or_tells_how_to_install_it(tmp_path: Path) -> None:
+def test_it_runs_a_network_or_shows_how_to_install_it(tmp_path: Path) -> None:
     path = tmp_path / "double.onnx"
     examples = [{"x": np.ones((n, 3), np.float32)} for n in (2, 5)]
     export_onnx(Double(), examples, path, dynamic_axes={"x": (0,)})

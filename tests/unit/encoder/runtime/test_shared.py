@@ -154,7 +154,7 @@ def anonymous_kb() -> int:
 
 
 @on_linux
-def test_packed_weights_are_not_kept_once_more(bundle_home: Path, tmp_path: Path) -> None:
+def test_packed_weights_are_not_kept_twice(bundle_home: Path, tmp_path: Path) -> None:
     path = bundle_home / "text" / "model.int8.onnx"
     OnnxSession(path, shared_in=tmp_path)
 
@@ -253,7 +253,7 @@ def test_a_copy_in_a_folder_that_cannot_be_written_is_used(
     assert not (tmp_path / ".lock").exists()
 
 
-def test_what_is_no_network_is_told_as_ever(tmp_path: Path) -> None:
+def test_what_is_no_network_is_reported_as_ever(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(b"no network")
 

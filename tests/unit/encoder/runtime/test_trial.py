@@ -129,7 +129,7 @@ def test_a_choice_that_broke_since_gives_way(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"key": 3}'])
-def test_a_damaged_memory_is_written_anew(tmp_path: Path, content: str) -> None:
+def test_a_damaged_memory_is_written_again(tmp_path: Path, content: str) -> None:
     memory = tmp_path / "runtimes.json"
     memory.write_text(content)
 

@@ -84,7 +84,7 @@ def test_huge_logits_do_not_overflow() -> None:
     assert row.tolist() == [1.0, 0.0]
 
 
-def test_forward_gives_unit_rows_and_tells_pictures_apart(bundle_home: Path) -> None:
+def test_forward_gives_unit_rows_and_distinguishes_pictures(bundle_home: Path) -> None:
     labels = np.random.default_rng(0).normal(size=(1000, 384)).astype(np.float16)
     tower = load(bundle_home / "image", labels, n_threads=1)
     rng = np.random.default_rng(1)

@@ -64,7 +64,7 @@ def test_each_sentence_has_its_own_time(tower: AudioTower, said: Waveform) -> No
     assert second.end_s <= len(samples) / said.sampling_rate + 0.1
 
 
-def test_a_batch_tells_what_is_heard_in_each_sound(tower: AudioTower, said: Waveform) -> None:
+def test_a_batch_shows_what_is_heard_in_each_sound(tower: AudioTower, said: Waveform) -> None:
     noise = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
     batch = [tower.prepare(said), tower.prepare(Waveform(noise, 16_000))]
     heard = tower.forward(batch).heard

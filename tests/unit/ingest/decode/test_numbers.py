@@ -60,7 +60,7 @@ def geojson() -> str:
         ("ids.csv", "0xff12, 0xab34\n" * 40, "ids: 40 × 2 numbers"),
     ],
 )
-def test_lists_of_numbers_are_told_by_name_and_shape(
+def test_lists_of_numbers_are_described_by_name_and_shape(
     tmp_path: Path, name: str, text: str, told: str
 ) -> None:
     (segment,) = decode(tmp_path / name, text)
@@ -70,7 +70,7 @@ def test_lists_of_numbers_are_told_by_name_and_shape(
     assert (segment.char_start, segment.char_end) == (0, pytest.approx(len(text), abs=20))
 
 
-def test_a_table_is_told_by_its_name_header_and_first_rows(tmp_path: Path) -> None:
+def test_a_table_is_described_by_its_name_header_and_first_rows(tmp_path: Path) -> None:
     rows = "".join(f"{i % 24},{i / 7:.2f},{i * 3},{('dry', 'wet')[i % 2]}\n" for i in range(300))
     (segment,) = decode(tmp_path / "station.csv", "hour,temperature,pressure,soil\n" + rows)
     assert segment.content == (

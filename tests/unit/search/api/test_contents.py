@@ -74,7 +74,7 @@ def test_a_picture_is_read_from_where_it_still_is(tmp_path: Path, decoder: Query
     assert picture_of(row(path, copy), Removing(path, decoder), 0.0, 1, 32)[:4] == b"RIFF"
 
 
-def test_a_picture_that_is_there_and_broken_is_told_as_broken(
+def test_a_picture_that_is_there_and_broken_is_reported_as_broken(
     tmp_path: Path, decoder: QueryDecoder
 ) -> None:
     path = tmp_path / "broken.png"

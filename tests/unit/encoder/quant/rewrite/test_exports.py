@@ -68,7 +68,7 @@ def test_layers_that_read_the_same_share_its_codes(rewritten: Path, form: str) -
     assert ops["QuantizeLinear"] == 4 * SIZE.n_layers  # q, k, v read one
 
 
-def test_the_file_tells_nothing_of_the_machine_that_exported_it(rewritten: Path) -> None:
+def test_the_file_reveals_nothing_of_the_machine_that_exported_it(rewritten: Path) -> None:
     content = (rewritten / "dynamo-8.onnx").read_bytes()
     assert b"site-packages" not in content
     assert b".py" not in content

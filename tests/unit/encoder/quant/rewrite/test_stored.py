@@ -88,7 +88,7 @@ def test_codes_are_stored_as_they_were_rounded() -> None:
     assert (per_row[2], per_row[1].shape) == (32, (8, 3))
 
 
-def test_only_rows_that_saturate_are_rounded_anew() -> None:
+def test_only_rows_that_saturate_are_rounded_again() -> None:
     codes = np.array([[100, 27, -90, -38], [100, 100, 5, 5], [-128, 60, 1, 0]], np.int8)
     weight = StoredWeight(codes, np.full((3, 1), 0.25, np.float32), 8, codes.shape)
 
