@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import zip_longest
 
 import numpy as np
@@ -15,17 +15,18 @@ from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings
 from search.latency import LatencyTracker
 from search.lexical.word_search import WordSearch
 from search.query.deadline import Deadline
-from search.query.pages import Page, read_page
-from search.query.planner import Plan, plan
+from search.query.pages import read_page
+from search.query.planner import plan
 from search.query.progress import Progress
 from search.query.terms import ItemEncoder, embed_terms
 from search.ranking.candidates import Finder, Pool
 from search.ranking.diversity import diversify
 from search.ranking.explain import explain_hit
-from search.ranking.fusion import FusedQuery, fuse_terms
+from search.ranking.fusion import fuse_terms
 from search.ranking.grouping import Group
 from search.ranking.locations import shown_location
 from search.ranking.presentation import hit_of
+from search.ranking.request import Request
 from search.ranking.turns import take_turns
 from search.ranking.weak import Floors
 from search.store.base import LexicalIndex, VectorStore
@@ -34,20 +35,6 @@ from search.types import Explanation, Hit, Query, SearchResult
 _THREADS = 16
 # So many of the hits before count when a page is to differ from them.
 _MAX_REMEMBERED = 200
-
-
-@dataclass(frozen=True, eq=False)
-class _Request:
-    """A query with its embeddings, and the space as it is calibrated while it is answered."""
-
-    query: Query
-    plan: Plan
-    page: Page
-    term_embeddings: Embeddings
-    fused: FusedQuery
-    words: WordSearch
-    progress: Progress
-    space: Space
 
 
 class SearchEngine:
@@ -90,7 +77,7 @@ class SearchEngine:
             TimeLimitError, CancelledError: as ``deadline`` says.
         """
         request = self._prepare(query, Progress(deadline))
-        finder = self._finder(request)
+        finder = Finder(request, self._store, self._threads)
         pools = finder.find()
         groups, follows = self._page(pools, request)
         hits = self._hits(groups, finder, request)
@@ -100,7 +87,7 @@ class SearchEngine:
         self.latency.record(result.latency_s)
         return result
 
-    def _prepare(self, query: Query, progress: Progress) -> _Request:
+    def _prepare(self, query: Query, progress: Progress) -> Request:
         with progress.stage("plan"):
             planned = plan(query, self._known)
         if query.consistency == "strong":
@@ -114,7 +101,11 @@ class SearchEngine:
             page = read_page(query, fused.direction)
             planned = planned.beyond(len(page.shown))
             space = self.space()
-        return _Request(query, planned, page, embeddings, fused, words, progress, space)
+            named = frozenset(term.asset_id for term in query.terms if term.asset_id)
+            is_weak = self._floors.of(query, planned, space)
+        return Request(
+            query, planned, page, embeddings, fused, words, progress, space, named, is_weak
+        )
 
     def space(self) -> Space:
         """The model's space as the store is calibrated, or as the model is where that is not."""
@@ -123,23 +114,7 @@ class SearchEngine:
             return replace(space, floors=self._store.floors or space.floors)
         return replace(space, calibration=stored, floors=self._store.floors)
 
-    def _finder(self, request: _Request) -> Finder:
-        own = {term.asset_id for term in request.query.terms if term.asset_id}
-        return Finder(
-            store=self._store,
-            space=request.space,
-            query=request.query,
-            plan=request.plan,
-            fused=request.fused,
-            words=request.words,
-            progress=request.progress,
-            executor=self._threads,
-            is_out=own.__contains__,
-            has_shown=request.page.has_shown,
-            is_weak=self._floors.of(request.query, request.plan, request.space),
-        )
-
-    def _page(self, pools: Sequence[Pool], request: _Request) -> tuple[list[Group], bool]:
+    def _page(self, pools: Sequence[Pool], request: Request) -> tuple[list[Group], bool]:
         """The hits of a page, and whether there is a next one."""
         if request.plan.turns:
             groups = take_turns([pool.groups for pool in pools], request.query.limit)
@@ -150,7 +125,7 @@ class SearchEngine:
             groups.sort(key=lambda group: (-group.best.score, group.best.segment.segment_id))
         return groups, any(len(pool.groups) > pool.share.limit for pool in pools)
 
-    def _choose(self, pool: Pool, request: _Request) -> list[Group]:
+    def _choose(self, pool: Pool, request: Request) -> list[Group]:
         """The hits of a share: the best, or the best that differ from each other."""
         limit, diversity = pool.share.limit, request.query.diversity
         if not diversity or not pool.groups:
@@ -176,7 +151,7 @@ class SearchEngine:
         nothing = np.zeros(self._encoder.space.embed_dim, np.float32)
         return np.stack([found.get(key, nothing) for key in keys])
 
-    def _hits(self, groups: Sequence[Group], finder: Finder, request: _Request) -> list[Hit]:
+    def _hits(self, groups: Sequence[Group], finder: Finder, request: Request) -> list[Hit]:
         explanations = self._explain(groups, request) if request.query.explain else []
         hits = []
         with request.progress.stage("fetch"):
@@ -186,7 +161,7 @@ class SearchEngine:
                 hits.append(hit_of(group, row, uri, request.plan.words, explanation))
         return hits
 
-    def _explain(self, groups: Sequence[Group], request: _Request) -> list[Explanation]:
+    def _explain(self, groups: Sequence[Group], request: Request) -> list[Explanation]:
         if not groups:
             return []
         with request.progress.stage("explain"):

@@ -9,35 +9,31 @@ holds. So the search grows until the wanted hits score no worse than anything th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
-from encoder.space import Space
 from encoder.types import Modality
 from search.filters import matches
-from search.lexical.word_search import WordSearch
-from search.query.planner import MAX_CANDIDATES, Plan, Share, widened
-from search.query.progress import Progress
+from search.query.planner import MAX_CANDIDATES, Share, widened
 from search.ranking.explain import explain_query
 from search.ranking.fusion import (
     SPREAD_OF,
     Candidate,
-    FusedQuery,
     WordsWeight,
     identical_is_above,
     rank,
-    score_segments,
     with_words,
     words_weight,
 )
 from search.ranking.grouping import Group, by_asset, by_segment
+from search.ranking.request import Request
 from search.store.base import VectorStore
 from search.store.several import shifted
-from search.types import AssetRow, Query, ScoredSegment
+from search.types import AssetRow, ScoredSegment
 
 # So many asset ids may go with a search; beyond that, hits are checked one by one.
 MAX_JOINED = 2000
@@ -85,42 +81,34 @@ class _Found:
     bounds: Mapping[Modality, float] = field(default_factory=dict)
 
 
-@dataclass(eq=False)
 class Finder:
-    """One search for candidates.
+    """Finds the candidates of one request.
 
     Args:
-        words: those of the query.
-        is_out: whether an asset is left out of the hits.
-        has_shown: whether the group of this key was on a page before.
-        is_weak: whether chance finds such a candidate.
+        request: the encoded query.
+        store: where to look.
+        executor: searches several modalities at once.
     """
 
-    store: VectorStore
-    space: Space
-    query: Query
-    plan: Plan
-    fused: FusedQuery
-    words: WordSearch
-    progress: Progress
-    executor: Executor
-    is_out: Callable[[str], bool]
-    has_shown: Callable[[str], bool]
-    is_weak: Callable[[Candidate], bool]
-    _rows: dict[str, AssetRow | None] = field(default_factory=dict)
-    _n_seen: dict[Modality, int] = field(default_factory=dict)
-    _weights: dict[Modality, WordsWeight] = field(default_factory=dict)
+    def __init__(self, request: Request, store: VectorStore, executor: Executor) -> None:
+        self._request, self._query, self._plan = request, request.query, request.plan
+        self._stage = request.progress.stage
+        self._store = store
+        self._executor = executor
+        self._rows: dict[str, AssetRow | None] = {}
+        self._n_seen: dict[Modality, int] = {}
+        self._weights: dict[Modality, WordsWeight] = {}
 
     def find(self) -> list[Pool]:
         """The pool of each share."""
-        n: int | None = self.plan.candidates
+        n: int | None = self._plan.candidates
         asset_ids: Collection[str] | None = None
         while n is not None:
             seen = self._search(n, asset_ids)
             pools = self._pools(seen)
             if all(self._is_full(pool, seen.horizon) for pool in pools):
                 return pools
-            if asset_ids is None and self.query.filter is not None:
+            if asset_ids is None and self._query.filter is not None:
                 asset_ids = self._joined()
                 n = n if asset_ids is not None else widened(n)
             else:
@@ -136,12 +124,17 @@ class Finder:
     def explain(self) -> dict[str, Any]:
         """What the query became; see `search.ranking.explain`."""
         return explain_query(
-            self.query, self.plan, self.space, self._n_seen, self.words.text, self._weights
+            self._query,
+            self._plan,
+            self._request.space,
+            self._n_seen,
+            self._request.words.text,
+            self._weights,
         )
 
     def _joined(self) -> list[str] | None:
         """The assets that the filter selects, if they are few."""
-        with self.progress.stage("filter"):
+        with self._stage("filter"):
             asset_ids = list(self._selected(MAX_JOINED + 1))
         return asset_ids if len(asset_ids) <= MAX_JOINED else None
 
@@ -150,7 +143,7 @@ class Finder:
         unseen = max((horizon[m] for m in pool.share.modalities if m in horizon), default=None)
         if unseen is None:
             return True
-        threshold = self.query.score_threshold
+        threshold = self._query.score_threshold
         if threshold is not None and unseen < threshold:
             return True
         wanted = pool.groups[: pool.share.pool]
@@ -158,13 +151,13 @@ class Finder:
 
     def _search(self, n: int, asset_ids: Collection[str] | None) -> Seen:
         """Vectors and words side by side; the stage ``lexical`` is what words take longer."""
-        words = self.words.look(n, asset_ids)
-        with self.progress.stage("search"):
+        words = self._request.words.look(n, asset_ids)
+        with self._stage("search"):
             found = self._found(n, asset_ids)
-        with self.progress.stage("lexical") if words else nullcontext():
+        with self._stage("lexical") if words else nullcontext():
             lexical = words.result() if words else []
         self._weigh(found, lexical)
-        with self.progress.stage("fuse"):
+        with self._stage("fuse"):
             return self._fused(found, lexical, n)
 
     def _weigh(self, found: _Found, words: Sequence[ScoredSegment]) -> None:
@@ -177,9 +170,9 @@ class Finder:
         } & found.segments.keys() - self._weights.keys():
             segments = found.segments[kind]
             if kind in found.bounds and len(segments) < SPREAD_OF:
-                with self.progress.stage("search"):
+                with self._stage("search"):
                     segments = self._nearest([kind], SPREAD_OF, None)[kind]
-            scored = score_segments(kind, segments[:SPREAD_OF], self.fused, self.space)
+            scored = self._request.scored(kind, segments[:SPREAD_OF])
             of_kind = [word for word in words if word.modality == kind]
             self._weights[kind] = words_weight(scored, of_kind)
 
@@ -194,14 +187,14 @@ class Finder:
     def _can_mix(self) -> bool:
         """Whether one mixed list is wanted, and the store ranks it as this request does."""
         return (
-            len(self.plan.shares) == 1
-            and len(self.plan.modalities) > 1
-            and self.store.calibration == self.space.calibration
-            and abs(self.fused.shift) <= _MAX_SHIFT
+            len(self._plan.shares) == 1
+            and len(self._plan.modalities) > 1
+            and self._store.calibration == self._request.space.calibration
+            and abs(self._request.fused.shift) <= _MAX_SHIFT
         )
 
     def _each(self, n: int, asset_ids: Collection[str] | None) -> _Found:
-        return _Found(self._nearest(self.plan.modalities, n, asset_ids))
+        return _Found(self._nearest(self._plan.modalities, n, asset_ids))
 
     def _mixed(self, n: int, asset_ids: Collection[str] | None) -> _Found:
         """All modalities by one search: 5 ms on a server, where side by side they take 8.
@@ -209,21 +202,23 @@ class Finder:
         But the list may end before what is identical to the query, which is to be put in front: a
         sound's own score is lower than that of many a text. Such kinds are searched on their own.
         """
-        kinds = self.plan.modalities
-        mixed = self.store.search_mixed(
-            self.fused.direction,
+        kinds = self._plan.modalities
+        mixed = self._store.search_mixed(
+            self._request.fused.direction,
             kinds,
             n,
-            shift=self.fused.shift,
+            shift=self._request.fused.shift,
             asset_ids=asset_ids,
         )
         found = {kind: [one for one in mixed if one.modality == kind] for kind in kinds}
         if len(mixed) < n:
             return _Found(found)
         last = mixed[-1]
-        lowest = _lowest(score_segments(last.modality, [last], self.fused, self.space))
+        lowest = _lowest(self._request.scored(last.modality, [last]))
         hidden = [
-            kind for kind in kinds if not identical_is_above(lowest, kind, self.fused, self.space)
+            kind
+            for kind in kinds
+            if not identical_is_above(lowest, kind, self._request.fused, self._request.space)
         ]
         bounds = {kind: lowest for kind in kinds if kind not in hidden}
         alone = self._nearest(hidden, n, asset_ids) if hidden else {}
@@ -233,13 +228,13 @@ class Finder:
         self, kinds: Sequence[Modality], n: int, asset_ids: Collection[str] | None
     ) -> dict[Modality, list[ScoredSegment]]:
         """Side by side: on a server 4 modalities take 20 ms and not 29; on Lite it is all one."""
-        direction = self.fused.direction[None]
+        direction = self._request.fused.direction[None]
 
         def nearest(modality: Modality) -> list[ScoredSegment]:
-            by = shifted(self.space.calibration_of(modality), self.fused.shift)
-            return self.store.search(direction, modality, n, by=by, asset_ids=asset_ids)[0]
+            by = shifted(self._request.space.calibration_of(modality), self._request.fused.shift)
+            return self._store.search(direction, modality, n, by=by, asset_ids=asset_ids)[0]
 
-        answers = map(nearest, kinds) if len(kinds) == 1 else self.executor.map(nearest, kinds)
+        answers = map(nearest, kinds) if len(kinds) == 1 else self._executor.map(nearest, kinds)
         return dict(zip(kinds, answers, strict=True))
 
     def _fused(
@@ -256,7 +251,7 @@ class Finder:
         horizon: dict[Modality, float] = dict(found.bounds)
         for modality, segments in found.segments.items():
             self._n_seen[modality] = len(segments)
-            scored = score_segments(modality, segments, self.fused, self.space)
+            scored = self._request.scored(modality, segments)
             if n is not None and len(segments) >= n:
                 horizon.setdefault(modality, _lowest(scored))
             found_by_words = [word for word in words if word.modality == modality]
@@ -268,31 +263,32 @@ class Finder:
         return Seen(rank(lists), horizon)
 
     def _pools(self, seen: Seen) -> list[Pool]:
-        with self.progress.stage("fetch"):
-            parts = [(share, self._groups(share, seen.ranked)) for share in self.plan.shares]
+        with self._stage("fetch"):
+            parts = [(share, self._groups(share, seen.ranked)) for share in self._plan.shares]
             # One look-up for all of them.
             self._load([g.asset_id for share, groups in parts for g in groups[: share.pool]])
             return [self._pool(share, groups) for share, groups in parts]
 
     def _pool(self, share: Share, groups: Sequence[Group]) -> Pool:
-        fresh = [group for group in groups if not self.has_shown(group.key)]
-        shown = [group for group in groups if self.has_shown(group.key)]
+        fresh = [group for group in groups if not self._request.page.has_shown(group.key)]
+        shown = [group for group in groups if self._request.page.has_shown(group.key)]
         return Pool(share, self._verified(fresh, share.pool), shown)
 
     def _groups(self, share: Share, ranked: Sequence[Candidate]) -> list[Group]:
-        if self.query.group_by == "segment":
+        if self._query.group_by == "segment":
             groups = by_segment(ranked, share.modalities)
         else:
-            groups = by_asset(ranked, share.modalities, self.query.moments)
-        lowest = self.query.score_threshold
+            groups = by_asset(ranked, share.modalities, self._query.moments)
+        lowest = self._query.score_threshold
         kept = [
             group
             for group in groups
-            if not self.is_out(group.asset_id) and (lowest is None or group.best.score >= lowest)
+            if group.asset_id not in self._request.hidden
+            and (lowest is None or group.best.score >= lowest)
         ]
         for group in kept:
-            group.weak = self.is_weak(group.best)
-        if self.query.quotas:  # an asset may be found once in each of them
+            group.weak = self._request.is_weak(group.best)
+        if self._query.quotas:  # an asset may be found once in each of them
             kept = [replace(group, key=f"{share.modalities[0]} {group.key}") for group in kept]
         return kept
 
@@ -310,37 +306,37 @@ class Finder:
     def _load(self, asset_ids: Sequence[str]) -> None:
         new = [asset_id for asset_id in dict.fromkeys(asset_ids) if asset_id not in self._rows]
         if new:
-            found = self.store.assets(new)
+            found = self._store.assets(new)
             self._rows.update((asset_id, found.get(asset_id)) for asset_id in new)
 
     def _is_wanted(self, row: AssetRow | None) -> bool:
-        filter = self.query.filter
+        filter = self._query.filter
         if row is None or row.is_gone:
             return False
         return filter is None or matches(filter, row)
 
     def _search_all(self, asset_ids: Collection[str] | None) -> Seen:
         """Ask for some assets at a time until all were seen: slow, exact, hardly ever needed."""
-        found: dict[Modality, list[ScoredSegment]] = {kind: [] for kind in self.plan.modalities}
+        found: dict[Modality, list[ScoredSegment]] = {kind: [] for kind in self._plan.modalities}
         ids = iter(self._selected() if asset_ids is None else asset_ids)
         while chunk := list(islice(ids, MAX_JOINED)):
             for kind, segments in self._nearest_of(chunk).items():
                 found[kind] = self._best(kind, found[kind] + segments)
-        words = self.words.look(MAX_CANDIDATES, asset_ids)
-        with self.progress.stage("lexical") if words else nullcontext():
+        words = self._request.words.look(MAX_CANDIDATES, asset_ids)
+        with self._stage("lexical") if words else nullcontext():
             lexical = words.result() if words else []
         self._weigh(_Found(found), lexical)
-        with self.progress.stage("fuse"):
+        with self._stage("fuse"):
             return self._fused(_Found(found), lexical, None)
 
     def _selected(self, limit: int | None = None) -> Iterator[str]:
         """The assets for which the filter holds; all without one."""
-        return self.store.select(self.query.filter, limit=limit)
+        return self._store.select(self._query.filter, limit=limit)
 
     def _nearest_of(self, asset_ids: Sequence[str]) -> dict[Modality, list[ScoredSegment]]:
         """At least the best segment of each asset; halved until none crowds others out."""
-        with self.progress.stage("search"):
-            found = self._nearest(self.plan.modalities, MAX_CANDIDATES, asset_ids)
+        with self._stage("search"):
+            found = self._nearest(self._plan.modalities, MAX_CANDIDATES, asset_ids)
         crowded = any(len(segments) >= MAX_CANDIDATES for segments in found.values())
         if not crowded or len(asset_ids) == 1:
             return found
@@ -350,15 +346,15 @@ class Finder:
 
     def _best(self, kind: Modality, segments: Sequence[ScoredSegment]) -> list[ScoredSegment]:
         """As many as could become hits and their moments."""
-        scored = score_segments(kind, segments, self.fused, self.space)
+        scored = self._request.scored(kind, segments)
         ordered = [candidate.segment for candidate in scored]
-        if self.query.group_by == "segment":
+        if self._query.group_by == "segment":
             return ordered[:_MAX_KEPT]
         kept = Counter[str]()
         best = []
         for segment in ordered:
             is_new = segment.asset_id not in kept
-            if kept[segment.asset_id] <= self.query.moments and not (
+            if kept[segment.asset_id] <= self._query.moments and not (
                 is_new and len(kept) > _MAX_KEPT
             ):
                 kept[segment.asset_id] += 1

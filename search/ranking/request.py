@@ -1,0 +1,48 @@
+"""One search while it is being answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from encoder.space import Space
+from encoder.types import Embeddings, Modality
+from search.lexical.word_search import WordSearch
+from search.query.pages import Page
+from search.query.planner import Plan
+from search.query.progress import Progress
+from search.ranking.fusion import Candidate, FusedQuery, score_segments
+from search.types import Query, ScoredSegment
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """An encoded query and everything that finding, ranking and explaining its hits needs.
+
+    Args:
+        query: what the caller asked for.
+        plan: which modalities to search, and for how many rows.
+        page: the hits of earlier pages.
+        term_embeddings: float32 unit rows [len(query.terms), embed_dim].
+        fused: all terms as one vector.
+        words: the lexical search, already running.
+        progress: the stage timer and the deadline.
+        space: the space with the calibration of the store at the time of the request.
+        hidden: ids of assets that the query itself names, which are no hits.
+        is_weak: whether a candidate scores no better than chance.
+    """
+
+    query: Query
+    plan: Plan
+    page: Page
+    term_embeddings: Embeddings
+    fused: FusedQuery
+    words: WordSearch
+    progress: Progress
+    space: Space
+    hidden: frozenset[str]
+    is_weak: Callable[[Candidate], bool]
+
+    def scored(self, modality: Modality, segments: Sequence[ScoredSegment]) -> list[Candidate]:
+        """Segments of one modality with calibrated scores, best first."""
+        return score_segments(modality, segments, self.fused, self.space)
