@@ -22,7 +22,6 @@ from workers.serving import resources
 
 SETTINGS = {
     "ANYMODAL_API__BATCH_ITEMS": "1",
-    "ANYMODAL_API__BATCH_WAIT_MS": "0",
     "ANYMODAL_API__EMBEDDING_CACHE_BYTES": "0",
 }
 

@@ -88,9 +88,6 @@ class ApiConfig(BaseSettings):
     batch_items: int = Field(default=32, ge=1)
     """The most queries encoded at once, and the most short ones searched at once."""
 
-    batch_wait_ms: float = Field(default=2.0, ge=0)
-    """The longest time that queries wait for others to join their batch, under concurrent load."""
-
     embedding_cache_bytes: int = Field(default=64 * 2**20, ge=0)
     """The most memory for cached query embeddings."""
 

@@ -12,7 +12,6 @@ import pytest
 from encoder.errors import InputError
 from encoder.space import l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO
-from search.batching.greenlet_rounds import RoundExecutor
 from search.store.base import VectorStore
 from search.store.memory import MemoryStore
 from search.store.schema import MAX_SNIPPET_BYTES
@@ -281,5 +280,3 @@ def test_many_at_once_get_the_answers_that_one_gets(store: VectorStore) -> None:
     alone = [(hits, pytest.approx(cosines), found) for hits, cosines, found in map(ask, range(24))]
     with ThreadPoolExecutor(12) as pool:
         assert list(pool.map(ask, range(24))) == alone
-    with RoundExecutor(max_requests=12, wait_s=0.1, name="rounds") as rounds:
-        assert list(rounds.map(ask, range(24))) == alone

@@ -21,10 +21,8 @@ from search.api.middleware.bounded_threads import Workbench
 from search.api.middleware.metrics import Metrics
 from search.api.services import Services
 from search.api.uploads import UploadFolder, adoption
-from search.batching.embedding_cache import CachedEncoder
-from search.batching.encoder import BatchingEncoder
-from search.batching.greenlet_rounds import RoundExecutor
 from search.batching.lru import ByteCache
+from search.batching.query_encoder import QueryEncoder
 from search.engine import SearchEngine
 from search.latency import LatencyTracker
 from search.query.terms import ItemEncoder
@@ -66,10 +64,7 @@ def services(config: ApiConfig) -> Iterator[Services]:
             _adopt(uploads, store)
             if isinstance(jobs, LocalJobs):
                 jobs.resume(store)
-        short = RoundExecutor(
-            max_requests=config.batch_items, wait_s=config.batch_wait_ms / 1000, name="short"
-        )
-        workbench = Workbench(config.threads, config.queue, config.timeout_s, short)
+        workbench = Workbench(config.threads, config.queue, config.timeout_s)
         stack.callback(workbench.close)
         metrics.watch("anymodal_requests_taken", "Requests running or waiting.", workbench.taken)
         stack.enter_context(frozen())
@@ -136,22 +131,18 @@ def frozen() -> Iterator[None]:
         gc.unfreeze()
 
 
-def query_encoder(encoder: ItemEncoder, config: ApiConfig, metrics: Metrics) -> CachedEncoder:
+def query_encoder(encoder: ItemEncoder, config: ApiConfig, metrics: Metrics) -> QueryEncoder:
     """The encoder of queries: cached, and batched with concurrent ones."""
-    batching = BatchingEncoder(
+    made = QueryEncoder(
         encoder,
         max_items=config.batch_items,
-        wait_s=config.batch_wait_ms / 1000,
+        cache_bytes=config.embedding_cache_bytes,
         observe=metrics.encoded,
     )
-    cached = CachedEncoder(batching, config.embedding_cache_bytes)
-    metrics.watch(
-        "anymodal_query_cache_hits", "Queries whose embedding was known.", lambda: cached.cache.hits
-    )
-    metrics.watch(
-        "anymodal_query_cache_misses", "Queries that were encoded.", lambda: cached.cache.misses
-    )
-    return cached
+    hits, misses = "anymodal_query_cache_hits", "anymodal_query_cache_misses"
+    metrics.watch(hits, "Queries whose embedding was known.", lambda: made.cache.hits)
+    metrics.watch(misses, "Queries that were encoded.", lambda: made.cache.misses)
+    return made
 
 
 def warm_up(encoder: MultiModalEncoder, decoder: QueryDecoder | None) -> None:

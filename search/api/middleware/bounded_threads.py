@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
 from threading import Lock
@@ -32,12 +32,10 @@ class Workbench:
         threads: the number of threads.
         queue: the most waiting work.
         timeout_s: the longest time for waiting and running together.
-        short: runs short requests; closed together with this.
     """
 
-    def __init__(self, threads: int, queue: int, timeout_s: float, short: Executor) -> None:
+    def __init__(self, threads: int, queue: int, timeout_s: float) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="api")
-        self._short = short
         self._most = threads + queue
         self._timeout_s = timeout_s
         self._n_taken = 0
@@ -47,15 +45,12 @@ class Workbench:
         self,
         work: Callable[[Turn], T],
         gone: Callable[[], Awaitable[object]] | None = None,
-        *,
-        is_short: bool = False,
     ) -> T:
         """The result of ``work``.
 
         Args:
             work: called with its turn; it should `check` the turn's deadline.
             gone: returns once nobody waits for the result any more; then the work is cancelled.
-            is_short: whether to use the executor of short requests.
 
         Raises:
             OverloadedError: the queue is full.
@@ -65,8 +60,7 @@ class Workbench:
         self._take()
         deadline, asked = Deadline(self._timeout_s), perf_counter()
         begin = copy_context().run  # so that what the work logs carries the request's id
-        pool = self._short if is_short else self._pool
-        future = pool.submit(begin, lambda: work(Turn(deadline, perf_counter() - asked)))
+        future = self._pool.submit(begin, lambda: work(Turn(deadline, perf_counter() - asked)))
         future.add_done_callback(self._give_back)
         result = asyncio.wrap_future(future)
         watch = asyncio.ensure_future(gone()) if gone else None
@@ -95,7 +89,6 @@ class Workbench:
 
     def close(self) -> None:
         """End the threads; waiting work is dropped, running work completed."""
-        self._short.shutdown(cancel_futures=True)
         self._pool.shutdown(cancel_futures=True)
 
     def _take(self) -> None:

@@ -16,7 +16,6 @@ from search.api.requests.refusal import ContentTypeError
 from search.api.schemas import SearchRequest
 
 _REF = "#/components/schemas/{model}"
-_SMALL_BYTES = 8192
 _MEDIA = ("image", "audio", "video")
 
 
@@ -27,11 +26,6 @@ class SearchBody:
     json: bytes
     fields: dict[str, list[str]]
     files: dict[str, bytes]
-
-    @property
-    def is_small(self) -> bool:
-        """Whether parsing takes less time than handing it to a thread."""
-        return 0 < len(self.json) <= _SMALL_BYTES
 
     def request(self) -> SearchRequest:
         """The request that it holds; a form's fields may also make one without ``request``.

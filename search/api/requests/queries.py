@@ -17,30 +17,6 @@ from search.types import Query, Term
 
 _DATA_URI = re.compile(r"data:[\w.+-]*/?[\w.+-]*(;[\w=.+-]+)*;base64,")
 
-# A short request has no more than that to encode, and to answer with.
-_SHORT_CHARS = 1000
-_SHORT_LIMIT = 100
-
-
-def is_short(request: SearchRequest) -> bool:
-    """Whether its search takes milliseconds, and waits only to be batched with others.
-
-    Not so for media, which are decoded; filters, which may read many assets; diverse hits, which
-    are compared with each other; and reads of the latest writes, which wait for the store.
-
-    >>> is_short(SearchRequest(query="a red boat")), is_short(SearchRequest(query="a", limit=500))
-    (True, False)
-    """
-    texts = [term.text for term in request.query if term.text is not None]
-    plain = request.filter is None and not (request.quotas or request.diversity or request.explain)
-    return (
-        plain
-        and request.consistency == "session"
-        and len(texts) == len(request.query)
-        and sum(map(len, texts)) <= _SHORT_CHARS
-        and request.limit <= _SHORT_LIMIT
-    )
-
 
 def query_of(
     request: SearchRequest, decoder: Decoder, files: Mapping[str, bytes], filter: Filter | None

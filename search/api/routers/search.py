@@ -11,9 +11,9 @@ from search.api.depends import Parts, disconnected, refusals
 from search.api.middleware.bounded_threads import Turn
 from search.api.middleware.tracking import track
 from search.api.requests.bodies import SearchBody, read_search, search_body
-from search.api.requests.queries import is_short, query_of
+from search.api.requests.queries import query_of
 from search.api.responses.plain_values import latency_ms, search_answer, server_timing
-from search.api.schemas import SearchAnswer, SearchRequest
+from search.api.schemas import SearchAnswer
 from search.api.services import Services
 from search.latency import StageTimer
 
@@ -31,11 +31,8 @@ router = APIRouter(tags=["search"])
 async def search(request: Request, services: Parts) -> Response:
     """Find the assets nearest to texts, pictures, sounds, films and stored assets together."""
     body = await read_search(request)
-    small = body.request() if body.is_small else None
     answer, latency_s = await services.workbench.run(
-        lambda turn: _answer(services, request, small, body, turn),
-        lambda: disconnected(request),
-        is_short=small is not None and is_short(small),
+        lambda turn: _answer(services, request, body, turn), lambda: disconnected(request)
     )
     headers = {"Server-Timing": server_timing(latency_s)}
     return Response(answer, headers=headers, media_type="application/json")
@@ -44,14 +41,13 @@ async def search(request: Request, services: Parts) -> Response:
 def _answer(
     services: Services,
     request: Request,
-    small: SearchRequest | None,
     body: SearchBody,
     turn: Turn,
 ) -> tuple[bytes, dict[str, float]]:
     """The response as JSON, and the seconds of its stages."""
     timer = StageTimer()
     with timer.stage("decode"):
-        asked = small or body.request()
+        asked = body.request()
         scopes, roots = request.state.scopes, services.config.public_roots
         wanted = None if asked.filter is None else filter_for(asked.filter, scopes, roots)
         query = query_of(asked, services.decoder, body.files, wanted)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, TypeVar
 
-from search.batching.coalescing import Together
+from search.batching.batched import Batched
 from search.errors import StoreError
 from search.filters.expressions import among
 from search.store.milvus.link import MilvusLink
@@ -35,9 +35,7 @@ class MilvusRows:
     def __init__(self, link: MilvusLink, names: Mapping[str, str]) -> None:
         self._link = link
         self._names = names
-        self._lookups: Together[_Lookup, str, Rows] = Together(
-            self._look_up, max_items=_IDS_PER_CALL
-        )
+        self._lookups: Batched[_Lookup, str, Rows] = Batched(self._look_up, max_items=_IDS_PER_CALL)
 
     def name(self, kind: Collection) -> str:
         """The name of a collection."""

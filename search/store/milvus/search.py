@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from encoder.space import Calibration
 from encoder.types import Embeddings, Modality
-from search.batching.coalescing import Together
+from search.batching.batched import Batched
 from search.store.calibrated import StoredCalibration, constants_of, cosine_of, to_asked
 from search.store.milvus.calibration import MilvusCalibration
 from search.store.milvus.link import MilvusLink
@@ -37,6 +37,8 @@ class _Row(NamedTuple):
 
 
 _Answer: TypeAlias = list[_Row]
+_Where: TypeAlias = tuple[tuple[str, ...], int, str]
+"""Partitions, the most rows of one answer, and an expression."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,8 @@ class MilvusSearch:
         self._segments = segments
         self._partitions = partitions
         self._calibration = calibration
-        self._together: Together[tuple[tuple[str, ...], int], Embeddings, _Answer] = Together(
-            lambda key, rows: self._nearest(rows, *key), max_items=_QUERIES_PER_CALL
+        self._batched: Batched[_Where, Embeddings, _Answer] = Batched(
+            self._nearest, max_items=_QUERIES_PER_CALL
         )
 
     def of_kind(
@@ -189,25 +191,20 @@ class MilvusSearch:
         return [segment for _, _, segment in ranked[:limit]]
 
     def _found(self, asked: _Asked, expression: str = "") -> Sequence[_Answer]:
-        """By inner product; what several threads ask of all rows at the same time is one call."""
+        """By inner product; concurrent searches of all rows share one call."""
         if asked.asset_ids is None and not expression:
-            return self._together((asked.parts, asked.limit), list(asked.rows))
+            return self._batched((asked.parts, asked.limit, ""), asked.rows)
         found: list[_Answer] = [[] for _ in asked.rows]
         for assets in among_assets(asked.asset_ids):
             both = " and ".join(filter(None, [expression, assets]))
-            answers = self._nearest(asked.rows, asked.parts, asked.limit, both)
+            answers = self._nearest((asked.parts, asked.limit, both), asked.rows)
             for place, answer in enumerate(answers):
                 merged = heapq.merge(found[place], answer, key=self._rank)
                 found[place] = list(islice(merged, asked.limit))
         return found
 
-    def _nearest(
-        self,
-        rows: Sequence[Embeddings] | Embeddings,
-        parts: Sequence[str],
-        limit: int,
-        expression: str = "",
-    ) -> list[_Answer]:
+    def _nearest(self, where: _Where, rows: Sequence[Embeddings] | Embeddings) -> list[_Answer]:
+        parts, limit, expression = where
         found: list[_Answer] = []
         for part in chunks(list(rows), _QUERIES_PER_CALL):
             answers = self._link.call(

@@ -17,7 +17,6 @@ import pytest
 from encoder.errors import AnymodalError
 from search.api.middleware.bounded_threads import Workbench
 from search.api.services import Services
-from search.batching.greenlet_rounds import RoundExecutor
 from search.errors import CancelledError, TimeLimitError
 from search.query.deadline import Deadline
 from search.query.request_id import current_request_id, serving
@@ -47,15 +46,11 @@ class Stuck:
         return SearchResult([], {"total": 0.0})
 
 
-def rounds() -> RoundExecutor:
-    return RoundExecutor(max_requests=8, wait_s=0.002, name="short")
-
-
 @contextmanager
 def stuck(
     parts: Services, threads: int = 4, queue: int = 4, timeout_s: float = 60.0
 ) -> Iterator[tuple[httpx.Client, Stuck]]:
-    engine, workbench = Stuck(), Workbench(threads, queue, timeout_s, rounds())
+    engine, workbench = Stuck(), Workbench(threads, queue, timeout_s)
     changed = replace(parts, engine=engine, workbench=workbench)  # type: ignore[arg-type]
     with served(changed) as client:
         yield client, engine
@@ -167,7 +162,7 @@ def test_what_work_logs_knows_whose_request_it_is() -> None:
         with serving("mine-1"):
             return await workbench.run(lambda _: current_request_id())
 
-    workbench = Workbench(1, 1, 30.0, rounds())
+    workbench = Workbench(1, 1, 30.0)
     with ThreadPoolExecutor(1) as pool:  # a test in a browser leaves a loop in this thread
         assert pool.submit(asyncio.run, work()).result() == "mine-1"
     workbench.close()

@@ -84,7 +84,7 @@ def test_half_requests_do_not_keep_a_keyedclient_out(
     proxies: list[str],
 ) -> None:
     with (
-        limited(parts, ring, proxies=proxies, batch_wait_ms=0) as (client, _),
+        limited(parts, ring, proxies=proxies) as (client, _),
         held(client, said(key), sources),
     ):
         end_s = monotonic() + 60

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any, Literal
 
 import numpy as np
@@ -11,7 +13,8 @@ from encoder.errors import InputError
 from encoder.space import Calibration, Space, l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings, Item, Modality, Role
 from search import Deadline, Query, SearchEngine, Term, as_json
-from search.errors import CancelledError
+from search.batching.query_encoder import QueryEncoder
+from search.errors import CancelledError, TimeLimitError
 from search.store.memory import MemoryStore
 from search.store.schema import segment_id
 from search.types import AssetRow, SegmentRow
@@ -188,6 +191,59 @@ def test_a_search_ends_when_it_is_cancelled(store: MemoryStore) -> None:
     with pytest.raises(CancelledError):
         SearchEngine(encoder, store).search(Query([Item(TEXT, axis(0))]), deadline)
     assert encoder.calls == []
+
+
+def test_a_search_ends_when_its_time_is_over(store: MemoryStore) -> None:
+    """Encoding took all the time there was: the store is not asked."""
+    now_s = [0.0]
+
+    class SlowEncoder(DirectionEncoder):
+        def encode_items(self, items: Sequence[Item]) -> Embeddings:
+            now_s[0] += 3.0
+            return super().encode_items(items)
+
+    encoder, deadline = SlowEncoder(), Deadline(2.0, clock=lambda: now_s[0])
+    with pytest.raises(TimeLimitError, match="2 s"):
+        SearchEngine(encoder, store).search(Query([Item(TEXT, axis(0))]), deadline)
+    assert len(encoder.calls) == 1
+    in_time = Deadline(4.0, clock=lambda: now_s[0])
+    assert SearchEngine(encoder, store).search(Query([Item(TEXT, axis(0))]), in_time).hits == []
+
+
+def test_searches_of_one_batch_fail_alone(store: MemoryStore) -> None:
+    """One has a bad item, the client of another leaves while both are encoded; the rest go on."""
+    add(store, "picture", IMAGE, axis(0))
+    left, begun, gate = Deadline(), Event(), Event()
+
+    class Refusing(DirectionEncoder):
+        def encode_items(self, items: Sequence[Item]) -> Embeddings:
+            rows = super().encode_items(items)
+            begun.set()
+            assert gate.wait(30)
+            if np.isnan(rows).any():
+                raise ValueError("not a number")
+            if len(encoder.calls) > 1:
+                left.cancel()
+            return rows
+
+    encoder = Refusing()
+    queries = QueryEncoder(encoder)
+    engine = SearchEngine(queries, store)
+    item, bad = Item(TEXT, axis(0)), Item(TEXT, axis(0) * np.nan)
+    asked = [(item, None), (bad, None), (item, left), (item, Deadline(60))]
+    with ThreadPoolExecutor(5) as pool:
+        alone = pool.submit(engine.search, Query([item]))
+        assert begun.wait(30)
+        searches = [pool.submit(engine.search, Query([one]), until) for one, until in asked]
+        while queries.n_waiting(item) < 4:
+            Event().wait(0.001)
+        gate.set()
+        first, second, third, fourth = searches
+        assert isinstance(second.exception(30), ValueError)
+        assert isinstance(third.exception(30), CancelledError)
+        for found in (alone, first, fourth):
+            assert [hit.asset_id for hit in found.result(30).hits] == ["picture"]
+    assert [len(call) for call in encoder.calls] == [1, 4, 1, 1, 1, 1]
 
 
 def test_a_film_is_one_hit_at_its_best_moment(store: MemoryStore) -> None:

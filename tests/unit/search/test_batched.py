@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from threading import Event
+from threading import Barrier, Event
 
 import pytest
 
-from encoder.errors import AnymodalError, InputError
-from search.batching.coalescing import Together
+from encoder.errors import InputError
+from search.batching.batched import Batched
 from search.errors import StoreUnavailableError
 
 
@@ -27,13 +27,15 @@ class Doubler:
         return [f"{key}{2 * item}" for item in items]
 
 
-def run_behind(doubler: Doubler, wanted: Sequence[Sequence[int]]) -> list[object]:
+def run_behind(
+    doubler: Doubler, wanted: Sequence[Sequence[int]], max_items: int = 100
+) -> list[object]:
     """Have these calls wait behind a first one, so that they are one batch."""
-    together: Together[str, int, str] = Together(doubler, max_items=100)
+    batched: Batched[str, int, str] = Batched(doubler, max_items=max_items)
 
     def run(items: Sequence[int]) -> object:
         try:
-            return list(together("k", items))
+            return list(batched("k", items))
         except Exception as error:  # noqa: BLE001 - what is tested
             return error
 
@@ -41,7 +43,7 @@ def run_behind(doubler: Doubler, wanted: Sequence[Sequence[int]]) -> list[object
         first = pool.submit(run, [0])
         assert doubler.begun.wait(10)
         others = [pool.submit(run, items) for items in wanted]
-        while together.n_waiting("k") < len(wanted):
+        while batched.n_waiting("k") < len(wanted):
             Event().wait(0.001)
         doubler.gate.set()
         assert first.result() == ["k0"]
@@ -57,11 +59,11 @@ def test_those_who_wait_are_done_together_and_get_their_own() -> None:
 def test_keys_are_apart() -> None:
     doubler = Doubler()
     doubler.gate.set()
-    together: Together[str, int, str] = Together(doubler, max_items=100)
-    assert [*together("a", [1]), *together("b", [1])] == ["a2", "b2"]
+    batched: Batched[str, int, str] = Batched(doubler, max_items=100)
+    assert [*batched("a", [1]), *batched("b", [1])] == ["a2", "b2"]
 
 
-def refuse_three(error: type[Exception] | AnymodalError) -> Callable[[Sequence[int]], None]:
+def refuse_three(error: Exception) -> Callable[[Sequence[int]], None]:
     def refuse(items: Sequence[int]) -> None:
         if 3 in items:
             raise error
@@ -69,18 +71,42 @@ def refuse_three(error: type[Exception] | AnymodalError) -> Callable[[Sequence[i
     return refuse
 
 
-def test_a_refused_item_harms_only_its_own_call() -> None:
-    refused = InputError("item", got="3", wanted="another")
+@pytest.mark.parametrize("refused", [InputError("item", got="3", wanted="1"), ZeroDivisionError()])
+def test_a_bad_item_harms_only_its_own_call(refused: Exception) -> None:
     doubler = Doubler(refuse_three(refused))
     assert run_behind(doubler, [[1], [3], [4]]) == [["k2"], refused, ["k8"]]
 
 
-@pytest.mark.parametrize("error", [StoreUnavailableError("Away."), ZeroDivisionError])
-def test_other_errors_reach_all_and_are_not_tried_again(
-    error: type[Exception] | AnymodalError,
-) -> None:
-    doubler = Doubler(refuse_three(error))
-    answers = run_behind(doubler, [[1], [3], [4]])
-    kind = error if isinstance(error, type) else type(error)
-    assert [type(answer) for answer in answers] == [kind] * 3
+def test_a_store_that_is_away_is_asked_once_for_all() -> None:
+    away = StoreUnavailableError("Away.")
+    doubler = Doubler(refuse_three(away))
+    assert run_behind(doubler, [[1], [3], [4]]) == [away] * 3
     assert len(doubler.calls) == 2
+
+
+def test_a_batch_has_a_bound() -> None:
+    doubler = Doubler()
+    assert run_behind(doubler, [[n] for n in range(1, 8)], max_items=3) == [
+        [f"k{2 * n}"] for n in range(1, 8)
+    ]
+    assert sorted(map(len, doubler.calls)) == [1, 1, 3, 3]
+
+
+def test_a_call_larger_than_a_batch_is_not_divided() -> None:
+    doubler = Doubler()
+    assert run_behind(doubler, [[1, 2, 3]], max_items=2) == [["k2", "k4", "k6"]]
+    assert doubler.calls == [[0], [1, 2, 3]]
+
+
+def test_many_threads_all_get_their_own() -> None:
+    doubler, start = Doubler(), Barrier(16)
+    doubler.gate.set()
+    batched: Batched[str, int, str] = Batched(doubler, max_items=8)
+
+    def many(number: int) -> bool:
+        start.wait(30)
+        return all(list(batched("k", [number])) == [f"k{2 * number}"] for _ in range(50))
+
+    with ThreadPoolExecutor(16) as pool:
+        assert all(pool.map(many, range(16)))
+    assert batched.n_waiting("k") == 0

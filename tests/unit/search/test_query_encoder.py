@@ -1,4 +1,4 @@
-"""Micro-batches: together what comes together, and nobody harmed by another's item."""
+"""Queries encoded in batches or from the cache, and nobody harmed by another's item."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,8 +12,7 @@ import pytest
 from encoder.errors import InputError
 from encoder.space import Space
 from encoder.types import DOCUMENT, IMAGE, QUERY, TEXT, Embeddings, Item, Modality
-from search.batching.embedding_cache import CachedEncoder, content_digest
-from search.batching.encoder import BatchingEncoder
+from search.batching.query_encoder import QueryEncoder, content_digest
 
 SPACE = Space(4, {"model": "letters"})
 
@@ -44,13 +43,13 @@ def text(value: str, modality: Modality = TEXT) -> Item:
 
 def test_one_alone_does_not_wait() -> None:
     letters = Letters()
-    encoder = BatchingEncoder(letters, wait_s=3600)
+    encoder = QueryEncoder(letters)
     assert encoder.encode_items([text("a")])[0, 0] == ord("a")
     assert encoder.encode_items([text("b")])[0, 0] == ord("b")
     assert letters.calls == [["a"], ["b"]]
 
 
-def run_together(encoder: BatchingEncoder, letters: Letters, words: list[str]) -> list[object]:
+def run_together(encoder: QueryEncoder, letters: Letters, words: list[str]) -> list[object]:
     """Hold up a first call until all others wait behind it."""
     letters.gate.clear()
 
@@ -64,7 +63,7 @@ def run_together(encoder: BatchingEncoder, letters: Letters, words: list[str]) -
         first = pool.submit(encode, "first")
         letters.begun.wait()
         others = [pool.submit(encode, word) for word in words]
-        while encoder.n_waiting(TEXT) < len(words):
+        while encoder.n_waiting(text("")) < len(words):
             Event().wait(0.001)
         letters.gate.set()
         assert first.result() == ord("f")
@@ -73,7 +72,7 @@ def run_together(encoder: BatchingEncoder, letters: Letters, words: list[str]) -
 
 def test_those_who_wait_are_encoded_together() -> None:
     letters, sizes = Letters(), []
-    encoder = BatchingEncoder(letters, observe=lambda modality, n: sizes.append((modality, n)))
+    encoder = QueryEncoder(letters, observe=lambda modality, n: sizes.append((modality, n)))
     assert run_together(encoder, letters, list("abcdefg")) == [ord(x) for x in "abcdefg"]
     assert sorted(map(len, letters.calls)) == [1, 7]
     assert sizes == [(TEXT, 1), (TEXT, 7)]
@@ -81,14 +80,14 @@ def test_those_who_wait_are_encoded_together() -> None:
 
 def test_a_batch_has_a_bound() -> None:
     letters = Letters()
-    encoder = BatchingEncoder(letters, max_items=3, wait_s=0.0)
+    encoder = QueryEncoder(letters, max_items=3)
     assert run_together(encoder, letters, list("abcdefg")) == [ord(x) for x in "abcdefg"]
     assert max(map(len, letters.calls)) == 3
 
 
 def test_a_bad_item_harms_only_its_own_call() -> None:
     letters = Letters()
-    encoder = BatchingEncoder(letters)
+    encoder = QueryEncoder(letters)
     good, bad, fine = run_together(encoder, letters, ["good", "bad", "fine"])
     assert (good, fine) == (ord("g"), ord("f"))
     assert isinstance(bad, InputError)
@@ -97,7 +96,7 @@ def test_a_bad_item_harms_only_its_own_call() -> None:
 
 def test_modalities_do_not_wait_for_each_other() -> None:
     letters = Letters()
-    encoder = BatchingEncoder(letters)
+    encoder = QueryEncoder(letters)
     rows = encoder.encode_items([text("a"), text("b", IMAGE), text("c")])
     assert rows[:, 0].tolist() == [ord("a"), ord("b"), ord("c")]
     assert letters.calls == [["a", "c"], ["b"]]
@@ -105,7 +104,7 @@ def test_modalities_do_not_wait_for_each_other() -> None:
 
 def test_many_threads_all_get_their_own_rows() -> None:
     letters = Letters()
-    encoder, barrier = BatchingEncoder(letters, max_items=8, wait_s=0.001), Barrier(16)
+    encoder, barrier = QueryEncoder(letters, max_items=8), Barrier(16)
 
     def many(number: int) -> bool:
         barrier.wait()
@@ -118,7 +117,7 @@ def test_many_threads_all_get_their_own_rows() -> None:
 
 def test_what_is_remembered_is_not_encoded_again() -> None:
     letters = Letters()
-    encoder = CachedEncoder(letters, 10_000)
+    encoder = QueryEncoder(letters, cache_bytes=10_000)
     encoder.encode_items([text("a")])
     rows = encoder.encode_items([text("a"), text("b")])
     assert rows[:, 0].tolist() == [ord("a"), ord("b")]
@@ -135,7 +134,7 @@ def test_roles_share_what_is_remembered_where_they_are_encoded_alike(
     space: Space, modality: Modality
 ) -> None:
     letters = Letters(space)
-    encoder = CachedEncoder(letters, 10_000)
+    encoder = QueryEncoder(letters, cache_bytes=10_000)
     for role in (QUERY, DOCUMENT, QUERY, DOCUMENT):
         encoder.encode_items([Item(modality, "a", role)])
     told_apart = modality in space.asymmetric
@@ -145,7 +144,7 @@ def test_roles_share_what_is_remembered_where_they_are_encoded_alike(
 @pytest.mark.parametrize("space", [SPACE, ASYMMETRIC])
 def test_roles_share_a_batch_where_they_are_encoded_alike(space: Space) -> None:
     letters = Letters(space)
-    encoder = BatchingEncoder(letters)
+    encoder = QueryEncoder(letters)
     items = [Item(TEXT, "a", QUERY), Item(TEXT, "b", DOCUMENT), Item(TEXT, "c", QUERY)]
     rows = encoder.encode_items(items)
     assert rows[:, 0].tolist() == [ord("a"), ord("b"), ord("c")]
@@ -154,13 +153,13 @@ def test_roles_share_a_batch_where_they_are_encoded_alike(space: Space) -> None:
 
 def test_memory_has_a_bound() -> None:
     letters = Letters()
-    encoder = CachedEncoder(letters, 2000)
+    encoder = QueryEncoder(letters, cache_bytes=2000)
     for number in range(100):
         encoder.encode_items([text(f"{number}")])
     encoder.encode_items([text("99")])
     encoder.encode_items([text("0")])
     assert len(letters.calls) == 101
-    nothing = CachedEncoder(letters, 0)
+    nothing = QueryEncoder(letters, cache_bytes=0)
     nothing.encode_items([text("x")])
     assert nothing.cache.find("x") is None
 
@@ -181,7 +180,7 @@ def test_different_content_has_different_digests(one: object, other: object) -> 
 
 def test_no_short_text_waits_for_a_long_one() -> None:
     letters = Letters()
-    encoder = BatchingEncoder(letters)
+    encoder = QueryEncoder(letters)
     letters.gate.clear()
     with ThreadPoolExecutor(2) as threads:
         long = threads.submit(encoder.encode_items, [text("long " * 1000)])

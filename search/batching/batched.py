@@ -1,0 +1,102 @@
+"""Turns concurrent calls into one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from threading import Event, Lock
+from typing import Generic, TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(eq=False)
+class _Call(Generic[Item, Result]):
+    """A call of one thread. A thread that is to run a batch finds it in ``batch``."""
+
+    items: Sequence[Item]
+    woken: Event = field(default_factory=Event)
+    batch: Sequence[_Call[Item, Result]] = ()
+    results: Sequence[Result] = ()
+    error: BaseException | None = None
+
+
+class Batched(Generic[Key, Item, Result]):
+    """A function of many items whose concurrent calls with the same key become one.
+
+    A call runs at once if no other of its key does. Otherwise it waits, and one of the waiting
+    threads then runs the next batch for all of them.
+
+    Args:
+        do: takes a key and items; returns one result for each item, in order.
+        max_items: the most items of a batch, unless one call alone has more.
+    """
+
+    def __init__(
+        self, do: Callable[[Key, Sequence[Item]], Sequence[Result]], *, max_items: int
+    ) -> None:
+        self._do = do
+        self._max_items = max_items
+        self._lock = Lock()
+        self._waiting: dict[Key, list[_Call[Item, Result]]] = {}
+        """A key is here while one of its batches runs."""
+
+    def __call__(self, key: Key, items: Sequence[Item]) -> Sequence[Result]:
+        """One result for each item; raises what ``do`` raises for them."""
+        call = _Call[Item, Result](items)
+        with self._lock:
+            if key in self._waiting:
+                self._waiting[key].append(call)
+            else:
+                self._waiting[key] = []
+                call.batch = [call]
+        if not call.batch:
+            call.woken.wait()
+        if call.batch:
+            self._run(key, call.batch)
+            self._pass_on(key, call.batch)
+        if call.error is not None:
+            raise call.error
+        return call.results
+
+    def n_waiting(self, key: Key) -> int:
+        """How many calls wait for the batch that runs."""
+        return len(self._waiting.get(key, ()))
+
+    def _run(self, key: Key, batch: Sequence[_Call[Item, Result]]) -> None:
+        """Run all at once; if that fails one by one, so that a bad item harms its own call only."""
+        try:
+            results = self._do(key, [item for call in batch for item in call.items])
+        except BaseException as error:  # noqa: BLE001 - each call raises it
+            is_shared = getattr(error, "retryable", False) or not isinstance(error, Exception)
+            if len(batch) > 1 and not is_shared:  # a store that is away is away for all
+                for call in batch:
+                    self._run(key, [call])
+            else:
+                for call in batch:
+                    call.error = error
+            return
+        start = 0
+        for call in batch:
+            call.results = results[start : start + len(call.items)]
+            start += len(call.items)
+
+    def _pass_on(self, key: Key, done: Sequence[_Call[Item, Result]]) -> None:
+        """Wake the threads of a batch, and have a waiting one run the next."""
+        with self._lock:
+            if waiting := self._waiting[key]:
+                n_calls, n_items = 1, len(waiting[0].items)
+                for call in waiting[1:]:
+                    n_items += len(call.items)
+                    if n_items > self._max_items:
+                        break
+                    n_calls += 1
+                leader, self._waiting[key] = waiting[0], waiting[n_calls:]
+                leader.batch = waiting[:n_calls]
+                leader.woken.set()
+            else:
+                del self._waiting[key]
+        for call in done:
+            call.woken.set()

@@ -1,0 +1,123 @@
+"""Encodes queries: cached, or batched with concurrent ones."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+import numpy as np
+
+from encoder.space import Space
+from encoder.types import Clip, Embeddings, Item, Modality, Role, Spectrogram, Waveform
+from search.batching.batched import Batched
+from search.batching.lru import ByteCache
+from search.query.terms import ItemEncoder
+
+_OVERHEAD_BYTES = 512  # of a key and of Python's objects
+_LONG_CHARS = 2000
+"""A longer text is encoded in windows, which takes from tens of milliseconds to seconds."""
+
+_Kind = tuple[Modality, Role, bool]
+
+
+class QueryEncoder:
+    """An `ItemEncoder` with a cache, which batches concurrent calls. Safe to use from threads.
+
+    Queries and documents share both, unless the model has a tower or a prompt for each. Long texts
+    have batches of their own, so that no short query waits for them.
+
+    Args:
+        encoder: does the work; safe to use from threads.
+        max_items: the most items of a batch, unless one call alone has more.
+        cache_bytes: the most memory for embeddings; 0 caches none.
+        observe: called with the modality and the size of each batch.
+    """
+
+    def __init__(
+        self,
+        encoder: ItemEncoder,
+        *,
+        max_items: int = 32,
+        cache_bytes: int = 0,
+        observe: Callable[[Modality, int], None] = lambda _modality, _n: None,
+    ) -> None:
+        self._encoder = encoder
+        self._observe = observe
+        self._batched: Batched[_Kind, Item, Embeddings] = Batched(self._encode, max_items=max_items)
+        self.cache: ByteCache[Embeddings] = ByteCache(
+            cache_bytes, lambda row: row.nbytes + _OVERHEAD_BYTES
+        )
+
+    @property
+    def space(self) -> Space:
+        """The space of the embeddings."""
+        return self._encoder.space
+
+    def encode_items(self, items: Sequence[Item]) -> Embeddings:
+        """Mixed items to unit rows [len(items), embed_dim], in their order."""
+        rows = np.empty((len(items), self.space.embed_dim), np.float32)
+        missing: dict[_Kind, list[int]] = {}
+        keys = [self._key(item) for item in items]
+        for place, (item, key) in enumerate(zip(items, keys, strict=True)):
+            found = None if key is None else self.cache.find(key)
+            if found is None:
+                missing.setdefault(self._kind(item), []).append(place)
+            else:
+                rows[place] = found
+        for kind, places in missing.items():
+            encoded = self._batched(kind, [items[place] for place in places])
+            for place, row in zip(places, encoded, strict=True):
+                rows[place] = row
+                if (key := keys[place]) is not None:
+                    self.cache.keep(key, row.copy())
+        return rows
+
+    def n_waiting(self, item: Item) -> int:
+        """How many calls wait for the batch of such items that runs."""
+        return self._batched.n_waiting(self._kind(item))
+
+    def _encode(self, kind: _Kind, items: Sequence[Item]) -> Sequence[Embeddings]:
+        self._observe(kind[0], len(items))
+        return list(self._encoder.encode_items(items))
+
+    def _kind(self, item: Item) -> _Kind:
+        is_long = isinstance(item.content, str) and len(item.content) > _LONG_CHARS
+        return item.modality, self.space.role_of(item), is_long
+
+    def _key(self, item: Item) -> Hashable | None:
+        digest = content_digest(item.content)
+        if digest is None:
+            return None
+        role = self.space.role_of(item)
+        return self.space.fingerprint, str(item.modality), role, digest
+
+
+def content_digest(content: Any) -> bytes | None:
+    """16 bytes that only equal content has; None for content of a plug-in, which is unknown here.
+
+    >>> content_digest("rain") == content_digest("rain"), content_digest(object())
+    (True, None)
+    """
+    match content:
+        case str():
+            parts: list[Any] = ["text", content.encode("utf-8", "surrogatepass")]
+        case np.ndarray():
+            parts = _array(content)
+        case Waveform():
+            parts = ["waveform", content.sampling_rate, *_array(content.samples)]
+        case Spectrogram():
+            parts = ["spectrogram", content.sampling_rate, *_array(content.power)]
+        case Clip():
+            sound = content_digest(content.sound) if content.sound else b""
+            parts = ["clip", sound or b"", *_array(content.frames)]
+        case _:
+            return None
+    hasher = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        hasher.update(part if not isinstance(part, str | int) else f"{part};".encode())
+    return hasher.digest()
+
+
+def _array(array: Any) -> list[Any]:
+    return [f"{array.dtype}{array.shape}", np.ascontiguousarray(array).data.cast("B")]
