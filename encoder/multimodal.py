@@ -320,7 +320,9 @@ class MultiModalEncoder:
         )
 
     def _at_once(self, jobs: Sequence[Callable[[], Encoded]]) -> list[Encoded]:
-        """Towers side by side, where there is more than one thread for them."""
+        """Run towers in parallel, if there are several and more than one thread for them."""
+        if len(jobs) == 1:
+            return [jobs[0]()]
         if self._model.side_by_side and (self._config.n_threads or os.cpu_count() or 1) > 1:
             return all_at_once(jobs)
         return [job() for job in jobs]

@@ -33,12 +33,12 @@ from search.store.base import LexicalIndex, VectorStore
 from search.types import Explanation, Hit, Query, SearchResult
 
 _THREADS = 16
-# So many of the hits before count when a page is to differ from them.
+# The most hits of earlier pages that the diversity of a page takes into account.
 _MAX_REMEMBERED = 200
 
 
 class SearchEngine:
-    """Answers queries of any modality. Safe to use from threads, as far as its parts are.
+    """Answers queries of any modality. Safe to use from threads if its parts are.
 
     Make it in the process that uses it, after a fork. ``latency`` holds the stages of the last
     searches. One set of threads serves all requests.
@@ -56,7 +56,7 @@ class SearchEngine:
         self.latency = LatencyTracker()
 
     def close(self) -> None:
-        """End the threads; encoder and store stay open. Calling it twice is allowed."""
+        """End the threads; encoder and store stay open. May be called twice."""
         self._threads.shutdown()
 
     def search(self, query: Query, deadline: Deadline | None = None) -> SearchResult:
@@ -68,7 +68,7 @@ class SearchEngine:
 
         Args:
             query: see `search.types.Query`.
-            deadline: looked at between the stages.
+            deadline: checked before each stage.
 
         Raises:
             InputError: the query cannot be answered as it is.
@@ -108,7 +108,7 @@ class SearchEngine:
         )
 
     def space(self) -> Space:
-        """The model's space as the store is calibrated, or as the model is where that is not."""
+        """The model's space with the calibration of the store, if the store has one."""
         space, stored = self._encoder.space, self._store.calibration
         if not stored or stored == space.calibration:
             return replace(space, floors=self._store.floors or space.floors)
@@ -146,7 +146,7 @@ class SearchEngine:
         return [groups[place] for place in order]
 
     def _vectors(self, keys: Sequence[str]) -> Embeddings:
-        """Rows [len(keys), embed_dim]; what was deleted in between is a row of zeros."""
+        """Rows [len(keys), embed_dim]; zeros for rows deleted in the meantime."""
         found = self._store.vectors(keys)
         nothing = np.zeros(self._encoder.space.embed_dim, np.float32)
         return np.stack([found.get(key, nothing) for key in keys])

@@ -74,7 +74,7 @@ class ApiConfig(BaseSettings):
     """The longest idle time between two requests of a connection."""
 
     threads: int = Field(default=32, ge=1)
-    """The number of requests processed in parallel, a thread each; short ones share one more."""
+    """The number of requests processed in parallel, a thread each."""
 
     queue: int = Field(default=64, ge=0)
     """The most waiting requests; more are answered with 503."""

@@ -8,5 +8,5 @@ that call it meanwhile wait, and become one call when it returns::
     request C ──►                     └─ waits ─┴ encode(b, c) ─► answers B and C
 
 The busier the server, the larger the batches; a lone request never waits. `QueryEncoder` batches
-what its cache does not hold, the store its searches and look-ups.
+what its cache does not hold, the store its searches.
 """

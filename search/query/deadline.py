@@ -1,4 +1,4 @@
-"""When a search has to stop: its time is over, or nobody waits for the answer any more."""
+"""When a search has to stop: time is up, or the caller is gone."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Deadline:
         return max(0.0, self._started + self._seconds - self._clock())
 
     def check(self) -> None:
-        """Go on, or not.
+        """Raise if the search has to stop.
 
         Raises:
             CancelledError: `cancel` was called.

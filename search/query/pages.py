@@ -34,14 +34,14 @@ _STEP = 1 / 512
 
 @dataclass(frozen=True)
 class Page:
-    """What the pages before have shown."""
+    """The hits of earlier pages."""
 
     digest: bytes
     signature: bytes
     shown: frozenset[bytes] = field(default_factory=frozenset)
 
     def has_shown(self, key: str) -> bool:
-        """Whether a hit of this key was on a page before."""
+        """Whether an earlier page had the hit with this key."""
         return bool(self.shown) and _short(key) in self.shown
 
     def cursor(self, keys: Iterable[str]) -> str:
@@ -116,7 +116,7 @@ def _digest(query: Query) -> bytes:
 
 
 def _signature(direction: Embeddings) -> bytes:
-    """The items, as far as the search knows them: some numbers of their direction, rounded."""
+    """The items, as some rounded numbers of their direction."""
     steps = np.clip(np.rint(direction[:_SIGNED_DIMS] / _STEP), -127, 127)
     return bytes(steps.astype(np.int8).tobytes())
 

@@ -1,4 +1,4 @@
-"""From a query to a plan: which kinds of segment to search, how many of each. Pure."""
+"""Plan a query: which kinds of segment to search, and how many of each. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MAX_POOL = 400
 
 @dataclass(frozen=True)
 class Share:
-    """A part of the hits that is ranked on its own: all of them, or those of one modality.
+    """A part of the hits with its own ranking: all of them, or one modality.
 
     Args:
         modalities: the kinds of segment.
@@ -58,11 +58,11 @@ class Plan:
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
-        """All kinds of segment that are searched."""
+        """All kinds of segment to search."""
         return tuple(sorted({kind for share in self.shares for kind in share.modalities}))
 
     def beyond(self, n_shown: int) -> Plan:
-        """The same, after pages that showed so many hits."""
+        """The same plan after pages with this many hits."""
         most = max(share.pool for share in self.shares) + n_shown
         return replace(self, candidates=_bounded(_OVER_FETCH * most))
 
@@ -98,7 +98,7 @@ def plan(query: Query, known: Collection[Modality]) -> Plan:
 
 
 def widened(candidates: int) -> int | None:
-    """More candidates, for when there were too few hits among them; None beyond the most."""
+    """A larger number of candidates; None at the maximum."""
     return _bounded(_GROWTH * candidates) if candidates < MAX_CANDIDATES else None
 
 
@@ -112,7 +112,7 @@ def _share(modalities: tuple[Modality, ...], limit: int, diversity: float) -> Sh
 
 
 def check(query: Query, known: Collection[Modality]) -> None:
-    """Look at every field.
+    """Check every field.
 
     Raises:
         InputError: names the field, what it holds and what is wanted.

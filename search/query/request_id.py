@@ -1,4 +1,4 @@
-"""The id of the request that is being served, for logs, wherever its work is done."""
+"""The id of the current request, for logs in any thread."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _current: ContextVar[str] = ContextVar("request_id", default="")
 
 @contextmanager
 def serving(request_id: str) -> Iterator[None]:
-    """Say whose request this block serves; threads need a copy of the context."""
+    """Serve a request in this block; threads need a copy of the context."""
     token = _current.set(request_id)
     try:
         yield
@@ -20,5 +20,5 @@ def serving(request_id: str) -> Iterator[None]:
 
 
 def current_request_id() -> str:
-    """The request's id; empty where none is served."""
+    """The id of the current request; empty without one."""
     return _current.get()

@@ -16,7 +16,7 @@ from search.types import SegmentRow, Term
 
 
 class ItemEncoder(Protocol):
-    """What encodes queries; `encoder.MultiModalEncoder` does."""
+    """Encodes queries, as `encoder.MultiModalEncoder` does."""
 
     @property
     def space(self) -> Space:
@@ -33,7 +33,7 @@ def embed_terms(
 ) -> Embeddings:
     """Unit rows [len(terms), embed_dim]; the stages are ``encode_<modality>``.
 
-    An item is encoded in the role of its term; what is stored, as it is stored.
+    An item is encoded in the role of its term; a stored asset has its stored vectors.
 
     Raises:
         NotFoundError: a term names an asset that is not stored.

@@ -1,4 +1,4 @@
-"""Finds the candidates of a query: as many as are wanted, if there are so many, and the best.
+"""Finds the best candidates of a query, enough for a page if the store holds enough.
 
 The store answers with the best segments of all modalities, or with the nearest of each. That is not
 yet the best hits: one film may crowd out the rest, a filter may refuse most, an asset may not be
@@ -35,10 +35,10 @@ from search.store.base import VectorStore
 from search.store.several import shifted
 from search.types import AssetRow, ScoredSegment
 
-# So many asset ids may go with a search; beyond that, hits are checked one by one.
+# The most asset ids in one search; with more, hits are checked one by one.
 MAX_JOINED = 2000
 _ROWS_PER_CALL = 200
-# Beyond it, what negative terms shift is lost in the rounding of float32.
+# Larger shifts by negative terms are lost to float32 rounding.
 _MAX_SHIFT = 10.0
 # More than all pages of a query can show.
 _MAX_KEPT = 16_384
@@ -46,9 +46,9 @@ _MAX_KEPT = 16_384
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """The best hits of a share, committed and as the filter wants them, and their commit rows.
+    """The best hits of a share that are committed and pass the filter.
 
-    ``shown`` are those that were on pages before.
+    ``shown`` holds those of earlier pages.
     """
 
     share: Share
@@ -58,7 +58,7 @@ class Pool:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What was found so far.
+    """The candidates found so far.
 
     Args:
         ranked: all candidates, best first.
@@ -100,7 +100,7 @@ class Finder:
         self._weights: dict[Modality, WordsWeight] = {}
 
     def find(self) -> list[Pool]:
-        """The pool of each share."""
+        """The pool of each share, by growing the search until nothing unseen can be better."""
         n: int | None = self._plan.candidates
         asset_ids: Collection[str] | None = None
         while n is not None:
@@ -122,7 +122,7 @@ class Finder:
         return row
 
     def explain(self) -> dict[str, Any]:
-        """What the query became; see `search.ranking.explain`."""
+        """How the query was understood; see `search.ranking.explain`."""
         return explain_query(
             self._query,
             self._plan,
@@ -139,7 +139,7 @@ class Finder:
         return asset_ids if len(asset_ids) <= MAX_JOINED else None
 
     def _is_full(self, pool: Pool, horizon: Mapping[Modality, float]) -> bool:
-        """Whether nothing unseen could be among the wanted."""
+        """Whether no unseen segment could be among the pool."""
         unseen = max((horizon[m] for m in pool.share.modalities if m in horizon), default=None)
         if unseen is None:
             return True
@@ -150,7 +150,7 @@ class Finder:
         return len(wanted) == pool.share.pool and wanted[-1].best.score >= unseen
 
     def _search(self, n: int, asset_ids: Collection[str] | None) -> Seen:
-        """Vectors and words side by side; the stage ``lexical`` is what words take longer."""
+        """Search vectors and words at once; the stage ``lexical`` is the extra time for words."""
         words = self._request.words.look(n, asset_ids)
         with self._stage("search"):
             found = self._found(n, asset_ids)
@@ -177,12 +177,12 @@ class Finder:
             self._weights[kind] = words_weight(scored, of_kind)
 
     def _found(self, n: int, asset_ids: Collection[str] | None) -> _Found:
-        """One mixed list, unless the store's constants changed as it was made."""
+        """One mixed list, unless the store's constants changed meanwhile."""
         if self._can_mix():
             mixed = self._mixed(n, asset_ids)
             if self._can_mix():
                 return mixed
-        return self._each(n, asset_ids)
+        return _Found(self._nearest(self._plan.modalities, n, asset_ids))
 
     def _can_mix(self) -> bool:
         """Whether one mixed list is wanted, and the store ranks it as this request does."""
@@ -193,11 +193,8 @@ class Finder:
             and abs(self._request.fused.shift) <= _MAX_SHIFT
         )
 
-    def _each(self, n: int, asset_ids: Collection[str] | None) -> _Found:
-        return _Found(self._nearest(self._plan.modalities, n, asset_ids))
-
     def _mixed(self, n: int, asset_ids: Collection[str] | None) -> _Found:
-        """All modalities by one search: 5 ms on a server, where side by side they take 8.
+        """Search all modalities at once: 5 ms on a server, where separate searches take 8.
 
         But the list may end before what is identical to the query, which is to be put in front: a
         sound's own score is lower than that of many a text. Such kinds are searched on their own.
@@ -227,7 +224,7 @@ class Finder:
     def _nearest(
         self, kinds: Sequence[Modality], n: int, asset_ids: Collection[str] | None
     ) -> dict[Modality, list[ScoredSegment]]:
-        """Side by side: on a server 4 modalities take 20 ms and not 29; on Lite it is all one."""
+        """In parallel: on a server 4 modalities take 20 ms instead of 29; on Lite the same."""
         direction = self._request.fused.direction[None]
 
         def nearest(modality: Modality) -> list[ScoredSegment]:
@@ -243,7 +240,7 @@ class Finder:
         words: Sequence[ScoredSegment],
         n: int | None,
     ) -> Seen:
-        """One ranking of what was found; a list of fewer than ``n`` segments is all there is.
+        """Rank all segments found; a list of fewer than ``n`` segments is complete.
 
         What only words found is taken to score as high as what lies beyond its modality's list may.
         """
@@ -293,7 +290,7 @@ class Finder:
         return kept
 
     def _verified(self, groups: Sequence[Group], wanted: int) -> list[Group]:
-        """Those whose asset is committed, has a file and is as the filter wants it."""
+        """Those whose asset is committed, has a file and passes the filter."""
         kept: list[Group] = []
         start, size = 0, wanted
         while start < len(groups) and len(kept) < wanted:
@@ -316,7 +313,7 @@ class Finder:
         return filter is None or matches(filter, row)
 
     def _search_all(self, asset_ids: Collection[str] | None) -> Seen:
-        """Ask for some assets at a time until all were seen: slow, exact, hardly ever needed."""
+        """Search a few assets at a time until all were seen: slow, exact, rarely needed."""
         found: dict[Modality, list[ScoredSegment]] = {kind: [] for kind in self._plan.modalities}
         ids = iter(self._selected() if asset_ids is None else asset_ids)
         while chunk := list(islice(ids, MAX_JOINED)):
@@ -330,11 +327,11 @@ class Finder:
             return self._fused(_Found(found), lexical, None)
 
     def _selected(self, limit: int | None = None) -> Iterator[str]:
-        """The assets for which the filter holds; all without one."""
+        """The assets that pass the filter; all without one."""
         return self._store.select(self._query.filter, limit=limit)
 
     def _nearest_of(self, asset_ids: Sequence[str]) -> dict[Modality, list[ScoredSegment]]:
-        """At least the best segment of each asset; halved until none crowds others out."""
+        """At least the best segment of each asset; split until none crowds out others."""
         with self._stage("search"):
             found = self._nearest(self._plan.modalities, MAX_CANDIDATES, asset_ids)
         crowded = any(len(segments) >= MAX_CANDIDATES for segments in found.values())
@@ -363,5 +360,5 @@ class Finder:
 
 
 def _lowest(scored: Sequence[Candidate]) -> float:
-    """What nothing beyond a list scores more than; its last segment may be unsure, the next not."""
+    """The highest score possible beyond a list; its last segment may be penalised, the next not."""
     return min(one.dense_score for one in scored if one.dense_score is not None)

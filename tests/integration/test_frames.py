@@ -21,18 +21,19 @@ from search.store.schema import segment_id
 from search.types import AssetRow, SegmentRow
 from workers.serving.composition import query_encoder
 
-TO_ONNX, TO_MILVUS = 21, 14
+TO_ONNX, TO_MILVUS = 21, 17
 
 
 def frames_below_search() -> list[str]:
     """The functions from `SearchEngine.search` to the caller of this function's caller."""
-    names, frame = [], sys._getframe(2)
+    names: list[str] = []
+    frame = sys._getframe(2)
     while frame.f_back is not None:
-        names.append(frame.f_code.co_qualname)
+        names.insert(0, frame.f_code.co_qualname)
         if frame.f_code is SearchEngine.search.__code__:
-            return names[::-1]
+            return names
         frame = frame.f_back
-    return []  # another thread
+    return []  # another thread: of a modality among several, or of words
 
 
 @contextmanager
@@ -67,7 +68,7 @@ def test_a_query_takes_few_frames(tmp_path: Path) -> None:
         traced(onnxruntime.InferenceSession, "run") as runs,
         traced(pymilvus.MilvusClient, "search") as searches,
     ):
-        (hit,) = engine.search(Query([Item(TEXT, "a loaf")])).hits
+        (hit,) = engine.search(Query([Item(TEXT, "a loaf")], [TEXT])).hits
     engine.close()
     store.close()
     assert hit.asset_id == "bread"

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, TypeVar
 
-from search.batching.batched import Batched
 from search.errors import StoreError
 from search.filters.expressions import among
 from search.store.milvus.link import MilvusLink
@@ -15,7 +14,6 @@ from search.store.schema import Collection
 
 T = TypeVar("T")
 Rows = list[dict[str, Any]]
-_Lookup = tuple[str, str, tuple[str, ...]]  # a collection, its field, the fields wanted
 
 _ROWS_PER_CALL = 500
 _IDS_PER_CALL = 200
@@ -35,7 +33,6 @@ class MilvusRows:
     def __init__(self, link: MilvusLink, names: Mapping[str, str]) -> None:
         self._link = link
         self._names = names
-        self._lookups: Batched[_Lookup, str, Rows] = Batched(self._look_up, max_items=_IDS_PER_CALL)
 
     def name(self, kind: Collection) -> str:
         """The name of a collection."""
@@ -79,32 +76,18 @@ class MilvusRows:
         values: Sequence[str],
         wanted: Sequence[str] | None = None,
     ) -> list[dict[str, Any]]:
-        """The rows whose ``field`` has one of these values, with the fields that are wanted.
-
-        Concurrent look-ups share one call.
-        """
-        fields = tuple(dict.fromkeys([field, *(wanted or kind.scalars)]))
-        unique = list(dict.fromkeys(values))
+        """The rows whose ``field`` has one of these values, with the fields that are wanted."""
+        fields = list(dict.fromkeys([field, *(wanted or kind.scalars)]))
         found: Rows = []
-        for chunk in chunks(unique, _IDS_PER_CALL):
-            for rows in self._lookups((self.name(kind), field, fields), chunk):
-                found += rows
+        for chunk in chunks(list(dict.fromkeys(values)), _IDS_PER_CALL):
+            found += self._link.call(
+                "query",
+                self.name(kind),
+                filter=among(field, chunk),
+                output_fields=fields,
+                **self.fresh(),
+            )
         return found
-
-    def _look_up(self, lookup: _Lookup, values: Sequence[str]) -> list[Rows]:
-        """The rows of each value."""
-        name, field, fields = lookup
-        rows: Rows = self._link.call(
-            "query",
-            name,
-            filter=among(field, list(dict.fromkeys(values))),
-            output_fields=list(fields),
-            **self.fresh(),
-        )
-        by_value: dict[str, Rows] = {}
-        for row in rows:
-            by_value.setdefault(row[field], []).append(row)
-        return [by_value.get(value, []) for value in values]
 
     def count(self, kind: Collection, expression: str = "", partition: str = "") -> int:
         """How many rows there are, in a partition or in all, for which an expression holds."""

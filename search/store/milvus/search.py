@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 _QUERIES_PER_CALL = 64
 MAX_FOUND = 16_384
-"""Rows that Milvus answers to one search."""
+"""The most rows in an answer of Milvus."""
 
 
 class _Row(NamedTuple):
@@ -145,10 +145,10 @@ class MilvusSearch:
         known: bool,
         queries: Embeddings,
     ) -> list[list[ScoredSegment]]:
-        """The best segments are among the best so many rows of each number."""
+        """The best segments are among the best ``limit`` rows of each partition."""
+        if len(asked) == 1:
+            return self._of_part(asked[0], state, known)
         parts = [self._of_part(part, state, known) for part in asked]
-        if len(parts) == 1:
-            return parts[0]
         limit = max((part.limit for part in asked), default=0)
         return [
             best_first([row for part in parts for row in part[place]], by)[:limit]
@@ -193,7 +193,7 @@ class MilvusSearch:
     def _found(self, asked: _Asked, expression: str = "") -> Sequence[_Answer]:
         """By inner product; concurrent searches of all rows share one call."""
         if asked.asset_ids is None and not expression:
-            return self._batched((asked.parts, asked.limit, ""), asked.rows)
+            return self._batched((asked.parts, asked.limit, ""), list(asked.rows))
         found: list[_Answer] = [[] for _ in asked.rows]
         for assets in among_assets(asked.asset_ids):
             both = " and ".join(filter(None, [expression, assets]))

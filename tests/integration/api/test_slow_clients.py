@@ -102,7 +102,10 @@ def test_a_head_that_does_not_come_is_given_up(parts: Services) -> None:
         connect(client) as silent,
         connect(client, request("GET", "/healthz")) as second,
     ):
-        assert second.recv(65536).startswith(b"HTTP/1.1 200")
+        answer = b""
+        while not answer.endswith(b"}"):  # head and body may come apart
+            answer += second.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 200")
         second.sendall(HALF_HEAD)
         for late in (half, second):
             assert heard(late).startswith(b"HTTP/1.1 408")
