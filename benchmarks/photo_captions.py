@@ -6,8 +6,8 @@ the photograph (German, Chinese), or one of COCO's own (English). Asked for are 
 among them of which `scripts.captioned_pictures` has the files: those with COCO's number, and those
 whose only caption is the English sentence, where neither list has that sentence twice. They are
 the candidates, too. Each sentence is a query in its role; a photograph has as many rows as the
-model gives it, of which the best counts. Told are R@1, R@5 and R@10 by language, and twice the
-standard error.
+model gives it, of which the best counts. The report has R@1, R@5 and R@10 by language, and
+twice the standard error.
 
 No picture head is fitted on these photographs, nor on one that shares a caption with them
 (`held_back`). Its settings were chosen on other photographs, in English (docs/picture-head.md).

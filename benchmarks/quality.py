@@ -5,7 +5,7 @@
 Media are fetched into ``.demo/quality`` unless a folder is given; see `quality_media`.
 
 ``benchmarks/data/paraphrases.tsv`` was written before any result was seen, for classes drawn at
-random (dog breeds and species that only an expert tells apart left out). The half ``dev`` was
+random (dog breeds and species that only an expert distinguishes left out). The half ``dev`` was
 looked at while the label table was made, the half ``test`` was not. Their author also wrote the
 table's descriptions, which flatters both; so the descriptions of another author are asked too,
 their class names masked.

@@ -65,9 +65,9 @@ def take_turns(
     clock: Callable[[], float] = time.perf_counter,
     seed: int = 0,
 ) -> Times:
-    """Time the candidates in rounds; each round runs all of them, in an order drawn anew.
+    """Time the candidates in rounds; each round runs all of them, in random order.
 
-    Pin the process first (`on_one_core`), and tell each runtime to use one thread.
+    Pin the process first (`on_one_core`), and set each runtime to one thread.
 
     Args:
         candidates: by name; they need no argument.

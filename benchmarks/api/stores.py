@@ -54,7 +54,7 @@ def _n_segments(settings: Settings) -> int:
 
 @contextmanager
 def _fresh(folder: Path) -> Iterator[None]:
-    """What was filled in part, or for another space, is made anew; what was is used again."""
+    """A store filled in part or for another space is made again; a complete one is reused."""
     if folder.exists() and not _is_filled(folder):
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ class Repository:
     """A repository at a commit.
 
     Args:
-        url: for git, which may be told of a mirror (``url.<base>.insteadOf``).
+        url: for git, which may be configured to use a mirror (``url.<base>.insteadOf``).
         commit: 40 hex digits.
         licence: of the data.
     """

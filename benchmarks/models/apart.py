@@ -65,7 +65,7 @@ def memory(folder: Path) -> str:
 
 
 def _hold(folder: Path, pipe: Any) -> None:
-    """Tell the memory that is this process's own before and after a text is encoded."""
+    """Report this process's private memory before and after encoding a text."""
     import onnxruntime  # noqa: F401 (the library is no weight)
 
     os.environ["ANYMODAL_CACHE"] = str(folder.parent / "cache")  # the copy goes with the folder

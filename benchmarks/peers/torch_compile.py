@@ -18,7 +18,7 @@ def eager(model: nn.Module, _calibration: Sequence[Inputs]) -> Run:
 
 
 def float32(model: nn.Module, _calibration: Sequence[Inputs]) -> Run:
-    """Compiled anew for each shape, the fastest way for a fixed one."""
+    """Compiled for each shape, the fastest way for a fixed one."""
     return by_keyword(torch.compile(model.eval(), dynamic=False))
 
 

@@ -48,7 +48,7 @@ def _judge(settings: Settings, name: ClassifierName) -> None:
         f"On {n_pictures} pictures, one of a class each (top-1 is good to ±1.5 points: trust "
         "agreement and KL); every eighth class gives the "
         f"{subject.n_calibration} others: half fit and half rank the layers, then the chosen "
-        "schemes are rounded once more on all. GPTQ of uniform schemes fits on all, too. Tuning "
+        "schemes are rounded again on all. GPTQ of uniform schemes fits on all, too. Tuning "
         f"takes {_TUNE_STEPS} batches of random crops of these others, without their classes. "
         "Weights only; every byte counts."
     )

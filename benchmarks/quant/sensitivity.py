@@ -19,7 +19,7 @@ _BARS = {"EfficientNet-Lite0": Bar(at_most=120.0), "MiniLM": Bar(at_most=240.0)}
 
 
 def main(settings: Settings) -> None:
-    """Analyse both networks anew, without any cache, on one thread."""
+    """Analyse both networks without any cache, on one thread."""
     torch.set_num_threads(1)
     subjects: dict[str, Callable[[], Subject]] = {
         "EfficientNet-Lite0": lambda: lite(settings, "lite0", 1),

@@ -24,7 +24,7 @@ def test_dropped_files_can_be_found_seconds_later(
     expect(job.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "100")
     expect(job.locator(".failures")).to_contain_text("broken.png")
 
-    page.reload()  # the reason is told later, too
+    page.reload()  # the reason stays available
     expect(page.locator(".failures")).to_contain_text("broken.png")
 
     page.keyboard.press("s")

@@ -1,4 +1,4 @@
-"""The pictures of the page in docs/images: `make screenshots` writes them anew."""
+"""The pictures of the page in docs/images: `make screenshots` writes them."""
 
 from __future__ import annotations
 

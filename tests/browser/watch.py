@@ -47,7 +47,7 @@ class Watch:
             self._wrong.append(f"request: {request.url}")
 
     def _on_response(self, response: Response) -> None:
-        """Name what was refused: the console tells only the status."""
+        """Name what was refused: the console has only the status."""
         if response.status < 400:
             return
         place = len(self._wrong)

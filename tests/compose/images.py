@@ -25,7 +25,7 @@ _BUILD_S = 3000.0
 
 
 def make_images(engine: Engine) -> None:
-    """Build what is missing, and ours anew.
+    """Build missing images, and ours always.
 
     Raises:
         RuntimeError: a build failed.
@@ -90,7 +90,7 @@ def _build(engine: Engine, tag: str, file: Path, context: Path, *more: str) -> N
 
 
 def _pip_settings() -> str:
-    """What the user of this machine told pip about indexes, in pip's own form."""
+    """This user's pip configuration of indexes, in pip's own form."""
     shown = run([sys.executable, "-m", "pip", "config", "list"], dict(os.environ), 60)
     wanted = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout")
     lines = ["[global]"]

@@ -213,7 +213,7 @@ def test_another_model_takes_over(stack: Stack, client: httpx.Client) -> None:
 
 
 def test_a_stop_is_graceful(stack: Stack) -> None:
-    """Each ends by itself, long before it would be killed; but for the Milvus of 2024."""
+    """Each ends by itself, long before it would be killed; except the Milvus of 2024."""
     names = [name for name in stack.containers() if "milvus" not in name]
     stack.compose("stop")
     codes = {}

@@ -51,7 +51,7 @@ class Opener:
         return self.beside(space, **options)
 
     def beside(self, space: str = SPACE, **options: Any) -> VectorStore:
-        """Open the store once more, as another process does."""
+        """Open the store again, as another process does."""
         options = {"calibration": CALIBRATION, **options}
         self._opened.append(open_store(self.uri, space, DIM, prefix=self.prefix, **options))
         return self._opened[-1]

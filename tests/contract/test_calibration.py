@@ -117,7 +117,7 @@ def test_half_a_rewrite_ranks_as_a_whole_one_and_goes_on_later(open_again: Opene
     assert_same_answers(store, oracle)
     again = open_again()
     assert_same_answers(again, oracle)
-    again.recalibrate(OTHERS, ABOUT)  # as does whoever measures anew
+    again.recalibrate(OTHERS, ABOUT)  # as a new measurement does
     with pytest.raises(BrokenOffError):
         again.rewrite(broken_off)
     oracle.recalibrate(OTHERS, ABOUT)

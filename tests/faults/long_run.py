@@ -1,4 +1,4 @@
-"""Ingest a folder in this process and tell how its memory goes: ``long_run FOLDER STORE``.
+"""Ingest a folder in this process and report its memory: ``long_run FOLDER STORE``.
 
 The real encoder, decoders and job; the store is a server, so that its rows are not in this process.
 """

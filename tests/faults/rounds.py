@@ -59,7 +59,7 @@ class Round:
     wall_s: float
     tally: Tally
     wrong: list[str] = field(default_factory=list)
-    """What the job's own report tells wrongly."""
+    """Errors in the job's own report."""
 
     @property
     def is_clean(self) -> bool:
@@ -121,7 +121,7 @@ def _await_end(scene: Scene) -> None:
     """Wait for the job.
 
     Milvus ends by itself after a pause that is longer than the session of its parts (15 s), for
-    another may have taken its place; whoever runs it starts it again.
+    another may have replaced it; its operator starts it again.
     """
     deadline = time.monotonic() + _LONGEST_S
     while not (job := scene.board.view(scene.job_id)).ended:
@@ -167,7 +167,7 @@ def check(cluster: Cluster, folder: Path, report: dict[str, Any]) -> None:
 
 
 def faults_of(folder: Path, report: dict[str, Any]) -> list[str]:
-    """What a report tells wrongly of a folder."""
+    """Errors in the report of a folder."""
     broken, contents = expected(folder)
     failures = {Path(failure["uri"]).name: failure for failure in report["failures"]}
     wrong = [f"set aside: {failures[name]}" for name in failures.keys() - broken]
@@ -175,7 +175,7 @@ def faults_of(folder: Path, report: dict[str, Any]) -> list[str]:
     n_good = sum(map(len, contents.values()))
     n_told = report["ingested"] + report["unchanged"]
     if n_told != n_good:
-        wrong.append(f"{n_told} files are told of instead of {n_good}")
+        wrong.append(f"{n_told} files are reported instead of {n_good}")
     # A copy in another shard than the file that was first finds its content stored.
     if report["ingested"] < len(contents):
         wrong.append(f"{report['ingested']} files ingested, of {len(contents)} contents")

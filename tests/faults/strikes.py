@@ -105,7 +105,7 @@ def _stop(scene: Scene, name: str) -> None:
 
 
 def _care_for(server: MilvusServer) -> None:
-    """Start Milvus again if it does not recover, as whoever runs it does.
+    """Start Milvus again if it does not recover, as its operator does.
 
     After a pause longer than the sessions of its parts (15 s), some end, and most often all; some
     may stay and refuse what they are asked ("channel not available").
@@ -199,7 +199,7 @@ STRIKES: dict[str, Callable[[Scene], float | None]] = {
     "delay": _delay,
     "full disk": _fill_disk,
 }
-"""By kind; each returns after how many seconds what was struck was taken up or told, if known."""
+"""By kind; each returns the seconds until the strike was handled or reported, if known."""
 
 
 def _restart(scene: Scene, part: Part | MilvusServer) -> None:

@@ -1,4 +1,4 @@
-"""Disks that are full or read-only: told at once, nothing lost, and more room finishes the rest."""
+"""Full or read-only disks: reported at once, nothing lost, and more room finishes the rest."""
 
 from __future__ import annotations
 

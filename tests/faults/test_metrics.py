@@ -1,4 +1,4 @@
-"""What a prefork worker tells Prometheus, its log and OpenTelemetry agrees with the job."""
+"""A prefork worker's metrics, log and traces agree with the job."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_figures_agree_with_the_jobs_across_children_and_deaths(
     # The process that came in the place of the dead one goes on with its figures.
     assert len(list(tmp_path.glob("anymodal-metrics-*/counter_*.db"))) == 3
 
-    # Without a broker, what workers counted is told all the same.
+    # Without a broker, the workers' counts are still reported.
     assert scrape.total("anymodal_broker_up") == 1
     cluster.redis.kill()
     without = Scrape()

@@ -53,7 +53,7 @@ def test_every_file_is_ingested_or_set_aside_with_its_reason(
 
     report = job.run([str(path) for path in discover([tmp_path])])
 
-    # Names that are not UTF-8 are told with their bytes escaped.
+    # Names that are not UTF-8 are reported with their bytes escaped.
     told = {
         os.fsencode(name).decode(errors="backslashreplace"): fate for name, fate in fates.items()
     }

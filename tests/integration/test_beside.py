@@ -24,7 +24,7 @@ def store_uri(tmp_path: Path) -> str:
 
 
 def plain(result: Any) -> Any:
-    """Without what each run measures anew."""
+    """Without the measurements of a run."""
     return {key: value for key, value in result.items() if key not in ("latency_s", "wall_s")}
 
 

@@ -72,7 +72,7 @@ def test_a_worker_ingests_what_another_process_plans(
     assert f"redis://**@127.0.0.1:{broker.split(':')[-1]}" in log
     assert PASSWORD not in log
 
-    # The embedded store admits one process: the second is told who holds it and what to do.
+    # The embedded store admits one process: the second learns who holds it and what to do.
     held = anymodal("search", "bread", fails=1)
     assert str(worker.pid) in held
     worker.send_signal(signal.SIGTERM)

@@ -87,7 +87,7 @@ def weights(bundle_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         source, target = bundle_home / part.name, bundle_folder(bundle, home) / part.name
         target.mkdir(parents=True)
         manifest = json.loads((source / "manifest.json").read_text())
-        # so that it is made anew
+        # so that it is made again
         (target / "manifest.json").write_text(json.dumps({**manifest, "recipe": 0}))
         for name in part.members.values():
             (target / name).symlink_to(source / name)

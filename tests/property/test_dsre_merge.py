@@ -28,7 +28,7 @@ def batches(draw: st.DrawFn) -> tuple[Tokens, torch.Tensor, float]:
 
 
 def row(tokens: Tokens, i: int) -> Tokens:
-    """One row without its padding, but for what makes the length even."""
+    """One row without its padding, except what makes the length even."""
     count = int((tokens.sizes[i] > 0).sum())
     even = (count + 1) // 2 * 2
     return Tokens(*(part[i : i + 1, :even] for part in tokens))

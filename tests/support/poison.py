@@ -1,4 +1,4 @@
-"""Files that harm readers, made on the spot; what becomes of each is told beside it."""
+"""Files that harm readers, made on the spot, each with its expected outcome."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def _pictures(folder: Path) -> Iterator[tuple[str, str]]:
 def _bombs(folder: Path) -> Iterator[tuple[str, str]]:
     (folder / "wide.png").write_bytes(_png_of(60_000, 60_000))
     yield "wide.png", LIMIT
-    (folder / "lie.png").write_bytes(_png_of(7000, 7000))  # 49 million pixels told, none there
+    (folder / "lie.png").write_bytes(_png_of(7000, 7000))  # 49 million pixels declared, none there
     yield "lie.png", CORRUPT
     gif = b"GIF89a" + struct.pack("<HH", 65_535, 65_535) + b"\0\0\0,\0\0\0\0\1\0\1\0\0\2\2D\1\0;"
     (folder / "wide.gif").write_bytes(gif)

@@ -1,4 +1,4 @@
-"""Which pages of which file a process has, as Linux tells it."""
+"""Which pages of which file a process has, as Linux reports it."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def test_settings_are_declared_in_four_files() -> None:
 
 
 def test_workers_use_the_settings_of_their_process() -> None:
-    """Made anew, they would lack the options of the command line: use `current_settings`."""
+    """New ones would lack the options of the command line: use `current_settings`."""
     made = users_of(r"(?<!\w)(Settings|EncoderConfig|IngestConfig|ApiConfig)\(\)")
     assert not {path for path in made if path.startswith("workers/")}
 

@@ -1,4 +1,4 @@
-"""A model that tells queries from documents, from files over Milvus Lite to OpenAI's client."""
+"""Queries and documents encoded differently, from files over Milvus Lite to OpenAI's client."""
 
 from collections.abc import Iterator
 from pathlib import Path

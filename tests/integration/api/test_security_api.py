@@ -1,4 +1,4 @@
-"""Who may ask what, and what no answer tells."""
+"""Who may ask what, and what no answer reveals."""
 
 import json
 from collections.abc import Iterator

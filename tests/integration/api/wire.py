@@ -31,7 +31,7 @@ def half_body(key: str = "") -> bytes:
 
 
 def bearer(key: str) -> dict[str, str]:
-    """The header that tells who asks; none without a key."""
+    """The header with the key; none without a key."""
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 

@@ -26,7 +26,7 @@ def model() -> nn.Module:
 
 def test_all_parts_without_a_name_and_none_twice() -> None:
     assert chosen([], PARTS) == list(PARTS)
-    assert chosen(["minilm"], PARTS) == ["minilm"]  # else it would call itself for ever
+    assert chosen(["minilm"], PARTS) == ["minilm"]  # else it would call itself forever
     assert chosen(["speed", "speed-text"], PARTS) == ["speed-text", "speed-lite0", "speed-lite2"]
 
 

@@ -1,4 +1,4 @@
-"""Towers of one call work at the same time, and nobody can tell by what comes out."""
+"""Towers of one call run in parallel, with the same results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real processes. `hostile` loads into them a text decoder that does what a text tells it."""
+"""Real processes. `hostile` loads into them a text decoder that does what a text says."""
 
 import os
 import re

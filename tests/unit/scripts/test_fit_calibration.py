@@ -1,4 +1,4 @@
-"""The fit of the calibration, on corpora made up to be told apart."""
+"""The fit of the calibration, on corpora made up to be distinct."""
 
 from __future__ import annotations
 

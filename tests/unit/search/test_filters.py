@@ -1,4 +1,4 @@
-"""What a filter may say, and what it is told when it says something else."""
+"""The language of filters, and the errors of wrong ones."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def test_places_follow_from_what_is_explained(store: WordStore) -> None:
 @pytest.mark.parametrize("mixes", [True, False])
 @pytest.mark.parametrize("scale", [1.0, 0.02])
 def test_words_weigh_the_same_on_every_page_and_for_every_scale(mixes: bool, scale: float) -> None:
-    """Pictures crowd the texts out of a mixed list, so that its first page tells no spread."""
+    """Pictures crowd the texts out of a mixed list, so that its first page has no spread."""
     encoder = NorthEncoder()
     encoder.space = Space(
         DIM, {}, {TEXT: Calibration(0.1, 0.2 / scale), IMAGE: Calibration(-3.49, 1.0 / scale)}
@@ -241,4 +241,4 @@ def test_words_are_looked_for_before_the_query_is_encoded(store: WordStore) -> N
 
     SearchEngine(Slow(), store).search(PUMP)
     assert seen == [["pump error E4711"]]
-    assert store.asked == ["pump error E4711"]  # and not once more
+    assert store.asked == ["pump error E4711"]  # and not again

@@ -1,4 +1,4 @@
-"""Paths within folders: what holds inside, and that nothing is told of what is outside."""
+"""Paths within folders: what holds inside, and that nothing leaks about the outside."""
 
 from __future__ import annotations
 

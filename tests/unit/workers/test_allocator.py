@@ -1,4 +1,4 @@
-"""What glibc itself tells of its pools, in a process of its own."""
+"""glibc's own report of its pools, in a process of its own."""
 
 import os
 import subprocess

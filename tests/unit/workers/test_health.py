@@ -1,4 +1,4 @@
-"""What a container's health check tells."""
+"""A container's health check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Artifacts: whole or not there, whoever is killed and however many make the same."""
+"""Artifacts: whole or absent, whichever process is killed and however many make the same."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def write(folder: Path, progress: Progress) -> Mapping[str, Any]:
 
 
 def never(folder: Path, progress: Progress) -> Mapping[str, Any]:
-    raise AssertionError(f"{folder} is made once more, {progress}")
+    raise AssertionError(f"{folder} is made again, {progress}")
 
 
 def silent(stage: str, share: float) -> None:

@@ -81,7 +81,7 @@ def left_in(home: Path) -> set[str]:
 
 
 def fetch(home: Path, part: Part) -> list[str]:
-    """Fetch, and tell the stages."""
+    """Fetch, and return the stages."""
     stages: list[Progress] = []
     bundle.fetch(bundle_of(part), home, stages.append)
     return list(dict.fromkeys(progress.stage for progress in stages))

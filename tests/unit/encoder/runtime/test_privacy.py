@@ -1,4 +1,4 @@
-"""What runs the networks tells nobody."""
+"""Runtimes send nothing to anybody."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from encoder.runtime.side_by_side import SideBySide
 
 
 class Named:
-    """Tells who ran it, and the first number of its input."""
+    """Records who ran it, and the first number of its input."""
 
     def __init__(self, name: str, company: int = 1) -> None:
         self.name = name

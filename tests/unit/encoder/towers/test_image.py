@@ -11,7 +11,7 @@ from encoder.towers.picture.tower import ConseSettings, ImageTower, conse, load,
 
 
 class Logits:
-    """A session that says what it is told."""
+    """A session that returns its input."""
 
     def __init__(self, logits: list[float]) -> None:
         self._logits = np.array([logits], np.float32)

@@ -1,4 +1,4 @@
-"""A lazy tower loads once, whoever comes first."""
+"""A lazy tower loads once, whichever thread is first."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -39,7 +39,7 @@ def test_what_lies_beyond_the_window_is_read(encoder: MultiModalEncoder) -> None
 
 
 def test_a_long_text_is_the_weighted_mean_of_its_windows(encoder: MultiModalEncoder) -> None:
-    # one token a word, so that the windows can be told from outside
+    # one token a word, so that the windows are known from outside
     words = ["cat", "dog", "rain", "sea"] * 200
     lengths = encoder.window_lengths(" ".join(words))
     assert lengths == [202, 202, 202, 202]

@@ -1,4 +1,4 @@
-"""Numbers are told of, prose is read."""
+"""Numbers are described, prose is read."""
 
 from pathlib import Path
 

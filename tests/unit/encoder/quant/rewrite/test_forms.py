@@ -240,7 +240,7 @@ def test_a_layer_with_outliers_has_the_greatest_local_error(tmp_path: Path) -> N
     outlier = np.ones(N_IN, np.float32)
     outlier[7] = 3000
     unread = WEIGHT.T.copy()
-    unread[7] = 0  # what is large tells nothing, and coarsens all else
+    unread[7] = 0  # large values mean nothing here, and coarsen all else
     weights = {"calm.weight": WEIGHT.T, "wild.weight": unread, "outlier": outlier}
     source = save(tmp_path / "net.onnx", nodes, weights)
 
