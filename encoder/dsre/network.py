@@ -57,14 +57,14 @@ class SparseEncoder(nn.Module):
         input_ids, mask = _even(input_ids), _even(mask)
         tokens = Tokens(self.blocks.embed(input_ids), mask, self._protect(input_ids, mask))
         floor = self._floor(mask)
-        active = bool((mask.sum(1) > floor).any())
+        active = (mask.sum(1) > floor).any()
         kept = []
         for layer, threshold in enumerate(self.settings.thresholds):
             queries = 1 if self._serves_cls(layer) else None
             attended = self.blocks.attend(layer, tokens.states, _bias(tokens), queries)
             tokens = tokens._replace(states=attended)
-            if active and threshold is not None and queries is None:
-                tokens = merge_tokens(tokens, floor, threshold)
+            if threshold is not None and queries is None:
+                tokens = self._merge(tokens, floor, threshold, active)
             kept.append((tokens.sizes > 0).sum(1))
             tokens = tokens._replace(states=self.blocks.feed(layer, tokens.states))
         return self._pool(tokens), torch.stack(kept, 1)
@@ -81,6 +81,9 @@ class SparseEncoder(nn.Module):
         n_tokens = mask.sum(1)
         floor = (n_tokens * self.settings.floor).ceil()
         return torch.where(n_tokens < self.settings.min_tokens, n_tokens, floor).long()
+
+    def _merge(self, tokens: Tokens, floor: Tensor, threshold: float, active: Tensor) -> Tokens:
+        return merge_tokens(tokens, floor, threshold) if bool(active) else tokens
 
     def _pool(self, tokens: Tokens) -> Tensor:
         if self.pooling == "cls":

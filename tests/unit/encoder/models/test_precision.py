@@ -97,7 +97,9 @@ def tell(folder: Path, **facts: str) -> None:
 def test_a_folder_replaces_its_tower(
     folder: Path, encoders: Mapping[str | None, MultiModalEncoder]
 ) -> None:
-    encoder = MultiModalEncoder(config=EncoderConfig(quantization=str(folder), n_threads=1))
+    encoder = MultiModalEncoder(
+        config=EncoderConfig(quantization=str(folder), enable_dsre=False, n_threads=1)
+    )
 
     assert encoder.space.fingerprint not in {e.space.fingerprint for e in encoders.values()}
     assert sha256_of(folder / "model.onnx") in encoder.space.identity["quantization"]
