@@ -29,7 +29,7 @@ TEXTS = [
 @pytest.fixture(scope="module")
 def encoders(bundle_home: Path) -> Mapping[str | None, MultiModalEncoder]:
     assert bundle_home.is_dir()
-    config = EncoderConfig(n_threads=1)
+    config = EncoderConfig(enable_dsre=False, n_threads=1)
     return {
         wish: MultiModalEncoder(quantization=wish, config=config) for wish in (None, "int8", "auto")
     }
