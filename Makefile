@@ -78,7 +78,8 @@ bench-towers: .venv/installed
 bench-hub: .venv/tested
 	$(BIN)/python -m benchmarks.hub_in_torch
 
-# What the bundles find on data of others, which are fetched from public repositories.
+# What the bundles find on data of others, which are fetched from public repositories. Pages to read
+# are drawn with Debian's fonts-dejavu, fonts-inter-variable and fonts-noto-cjk.
 bench-quality: .venv/tested bundle
 	$(BIN)/python -m benchmarks.bundle_quality $(SUBJECTS)
 
