@@ -28,6 +28,7 @@ SUBJECTS = (
     "photos",
     "reading",
     "speech",
+    "sounds",
     "mixed",
 )
 

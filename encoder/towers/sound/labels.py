@@ -62,6 +62,7 @@ class SoundHead:
         weights: float32 [n_features, n_names].
         bias: float32 [n_names].
         embeddings: the names' unit embeddings, float32 [n_names, embed_dim].
+        share: what its names weigh beside the categories.
     """
 
     mean: Floats
@@ -69,6 +70,7 @@ class SoundHead:
     weights: Floats
     bias: Floats
     embeddings: Floats
+    share: float = 1.0
 
     @property
     def n_speech_features(self) -> int:
@@ -96,7 +98,8 @@ def load_sound_labels(path: Path) -> SoundLabels:
             ucs = table["ucs_embeddings"].astype(np.float32)
             columns = [table[f"ucs_columns_{head}"].astype(np.int64) for head in range(2)]
             names = ("mean", "deviation", "weights", "bias", "embeddings")
-            head = SoundHead(*(table[f"head_{name}"].astype(np.float32) for name in names))
+            share = float(table["head_share"]) if "head_share" in table else 1.0
+            head = SoundHead(*(table[f"head_{name}"].astype(np.float32) for name in names), share)
             common = table["common"].astype(np.float32) if "common" in table else None
     except (OSError, KeyError, ValueError) as error:
         raise ModelError(

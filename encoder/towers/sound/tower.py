@@ -119,7 +119,7 @@ class AudioTower:
         features, ucs = self._heard(listening, speech)
         head = self._labels.head
         named = point(head.probabilities(features), head.embeddings)
-        place = l2_normalize(point(ucs, self._labels.ucs) + named)
+        place = l2_normalize(point(ucs, self._labels.ucs) + np.float32(head.share) * named)
         if said := [span for span in spans if span.text]:
             words = self._text_tower.prepare(" ".join(span.text for span in said))
             sure = np.float32(np.mean([span.confidence for span in said]))

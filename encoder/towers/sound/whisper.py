@@ -32,8 +32,12 @@ _PAUSE_S = 2.0
 _PAUSES = (int(LEAD_S * SAMPLING_RATE), int(_PAUSE_S * SAMPLING_RATE))
 _BEAM, _BEAM_MULTILINGUAL = 1, 5
 _MARK_S = 0.02
-# Speech has about 4 tokens a second; a model caught in a loop has no end.
-_TOKENS_PER_S = 8
+# It has places for as many, and as many again for what goes before.
+_MOST_TOKENS = 224
+_MARGIN_TOKENS = 4
+# Chinese has two scripts. Which one is written is decided by what goes before: here "what follows
+# are sentences in Mandarin", in the simplified one.
+_BEFORE = {"zh": "以下是普通话的句子。"}
 # CTranslate2 convolves by oneDNN, which compiles code for each length of sound, in a millisecond,
 # and keeps 1024 pieces of it: 250 MB after 450 lengths of up to 10 s.
 _MAX_KEPT = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
@@ -50,6 +54,7 @@ class Words(NamedTuple):
         language: in which they were written down.
         log_probability: of a token, on average.
         no_speech: how likely there is no speech.
+        is_cut: whether there were no more tokens for what follows.
     """
 
     tokens: Sequence[int]
@@ -57,6 +62,7 @@ class Words(NamedTuple):
     language: str
     log_probability: float
     no_speech: float
+    is_cut: bool = False
 
 
 class Speaking(NamedTuple):
@@ -103,27 +109,48 @@ class Whisper:
         (found,) = self._model.model.detect_language(speaking.states)
         return {name.strip("<|>"): float(likely) for name, likely in found}
 
-    def write(self, speaking: Speaking, language: str, *, with_times: bool) -> Words:
+    def write(
+        self,
+        speaking: Speaking,
+        language: str,
+        *,
+        with_times: bool,
+        tokens_per_s: float,
+        in_one_script: bool = False,
+    ) -> Words:
         """Write down what is said.
 
         Args:
             speaking: what `encode` made of the speech.
             language: in which; English-only models know only "en".
             with_times: also mark where sentences begin and end.
+            tokens_per_s: how many there may be, since a model caught in a loop has no end.
+            in_one_script: write Chinese in the simplified script, not in either.
         """
         tokenizer = self._tokenizer(language)
-        no_times = [] if with_times else [tokenizer.no_timestamps]
+        prompt = list(tokenizer.sot_sequence)
+        if not with_times:
+            prompt.append(tokenizer.no_timestamps)
+        if in_one_script and language in _BEFORE:
+            prompt = [tokenizer.sot_prev, *tokenizer.encode(_BEFORE[language]), *prompt]
+        most = min(_MARGIN_TOKENS + int(tokens_per_s * speaking.length_s), _MOST_TOKENS)
         result = self._model.model.generate(
             speaking.states,
-            [[*tokenizer.sot_sequence, *no_times]],
+            [prompt],
             beam_size=_BEAM_MULTILINGUAL if self.is_multilingual else _BEAM,
-            max_length=8 + int(_TOKENS_PER_S * speaking.length_s),
+            # CTranslate2 counts the prompt, too, and gives at most half of it.
+            max_length=max(2 * most, most + len(prompt)),
             return_scores=True,
             return_no_speech_prob=True,
         )[0]
         tokens = result.sequences_ids[0]
         text = tokenizer.decode(tokens).strip()
-        return Words(tokens, text, language, result.scores[0], result.no_speech_prob)
+        is_cut = len(tokens) >= most
+        return Words(tokens, text, language, result.scores[0], result.no_speech_prob, is_cut)
+
+    def has_two_scripts(self, language: str) -> bool:
+        """Whether `write` can be told which script to use."""
+        return language in _BEFORE
 
     def sentences(self, words: Words, length_s: float) -> list[tuple[float, float, str]]:
         """Cut at Whisper's marks of time: begin and end in seconds, and the text.

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.bundle_quality import mixed, pages, questions, sources
+from benchmarks.bundle_quality import mixed, pages, questions, sounds, sources
 from benchmarks.bundle_quality.__main__ import SUBJECTS, subject_named
 from benchmarks.bundle_quality.report import Figure, interval
 from benchmarks.bundle_quality.sources import Repository
@@ -38,6 +38,23 @@ def test_nonsense_is_the_same_each_time_and_never_twice() -> None:
 def test_missing_fonts_are_named_before_anything_is_read(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"NotoSansCJK-Regular\.ttc.*fonts-noto-cjk"):
         pages.check_fonts(tmp_path)
+
+
+def test_each_class_of_sounds_is_asked_for_in_three_languages(tmp_path: Path) -> None:
+    for kind in sounds.KINDS:
+        for language in sounds.LANGUAGES:
+            asked = sounds.queries(kind, language, range(50))
+            assert [query.of_class for query in asked] == list(range(50))
+            assert len({query.text for query in asked}) == 50
+    for folder, name in (("001 - Dog bark", "a.ogg"), ("010 - Fire crackling", "b.ogg")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).touch()
+    assert sounds.ten(tmp_path).classes.tolist() == [0, 12]
+    for name in ("1-100032-A-0.wav", "1-100210-A-36.wav"):
+        (tmp_path / name).touch()
+    for made in tmp_path.rglob("*.ogg"):
+        made.unlink()
+    assert sounds.fifty(tmp_path).classes.tolist() == [36]
 
 
 def test_every_subject_can_be_found() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import struct
 import sys
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 SCRIPTS = Path(__file__).parents[3] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
@@ -27,6 +29,30 @@ def test_there_are_82_categories_in_order_each_described() -> None:
     assert names == sorted(names)
     assert all(len(row) == 3 and row[1] and " | " in row[2] for row in rows)
     assert all(lacking < set(names) for lacking in script.LACKING)
+
+
+def test_every_name_of_the_head_is_there_in_three_languages() -> None:
+    rows = script.read_rows(SCRIPTS / "sound_names.tsv")
+    with np.load(script.E5_TABLE) as table:
+        assert [row[0] for row in rows] == table["head_names"].tolist()
+    assert all(len(row) == 3 and all(row) for row in rows)
+
+
+def test_a_name_is_the_mean_of_its_languages_less_what_each_shares() -> None:
+    places = {"a": [1.0, 0, 0, 9], "b": [0, 1.0, 0, 9], "A": [1.0, 0, 9, 0], "B": [0, 1.0, 9, 0]}
+
+    def encode(texts: Sequence[str]) -> NDArray[np.float32]:
+        rows = np.array([places[text] for text in texts], np.float32)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    common = np.array([0, 0, 0, 1], np.float32)
+    table: script.Table = {"head_names": np.array(["a", "b"]), "common": common}
+    made = script.in_languages(table, encode, [("a", "A"), ("b", "B")])
+    assert made["head_share"] == script.HEAD_SHARE
+    first, second = made["head_embeddings"].astype(np.float32)
+    assert np.linalg.norm(first) == pytest.approx(1, abs=1e-3)
+    assert abs(first @ common) < 1e-3
+    assert first @ second < -0.9  # of their own they share nothing
 
 
 def test_every_recording_has_one_label() -> None:

@@ -31,6 +31,11 @@ def test_a_head_may_do_without_speech() -> None:
     assert alone.weights.shape == (1024, len(alone.embeddings))
 
 
+def test_a_head_weighs_what_its_table_says() -> None:
+    assert sound_labels.load_sound_labels(SOUND_LABELS).head.share == 1
+    assert sound_labels.load_sound_labels(SOUNDS_E5).head.share == 0.5
+
+
 def test_probabilities_sum_to_one() -> None:
     labels = sound_labels.load_sound_labels(SOUND_LABELS)
     rng = np.random.default_rng(0)

@@ -14,6 +14,7 @@ from encoder.towers.sound.whisper import SAMPLING_RATE, Samples
 from examples.speech import Speaker
 
 GERMAN = "Der Zug nach Hamburg hat heute leider zwanzig Minuten Verspätung."
+CHINESE = "他们说这个国家的历史很长。"
 ENGLISH = "The children are building a castle out of sand."
 
 
@@ -67,6 +68,40 @@ def test_noise_and_tones_are_no_words(speech: Speech) -> None:
     for sound in (tone, noise):
         assert speech.spans(sound.astype(np.float32)) == []
         assert not is_voiced(sound.astype(np.float32))
+
+
+def test_fast_speech_is_not_cut_where_there_are_tokens_left(
+    speech: Speech, speaker: Speaker
+) -> None:
+    whisper = speech._whisper
+    speaking = whisper.encode(say(speaker, GERMAN, "de"))
+    cut = whisper.write(speaking, "de", with_times=True, tokens_per_s=1.0)
+    assert cut.is_cut
+    assert len(cut.tokens) == 4 + int(speaking.length_s)
+    whole = whisper.write(speaking, "de", with_times=True, tokens_per_s=8.0)
+    assert not whole.is_cut
+    assert len(whole.text) > len(cut.text)
+
+
+def test_what_is_cut_is_written_down_once_more(
+    speech: Speech, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = say(speaker, GERMAN, "de")
+    whole = speech.spans(samples)
+    monkeypatch.setattr("encoder.towers.sound.speech._TOKENS_PER_S", 1.0)
+    assert speech.spans(samples) == whole
+
+
+def test_chinese_is_written_in_one_script(speech: Speech, speaker: Speaker) -> None:
+    whisper = speech._whisper
+    speaking = whisper.encode(say(speaker, CHINESE, "cmn"))
+    either, one = (
+        whisper.write(speaking, "zh", with_times=True, tokens_per_s=4.0, in_one_script=only)
+        for only in (False, True)
+    )
+    assert set("門個") & set(either.text)
+    assert "们" in one.text
+    assert not set("們門個") & set(one.text)
 
 
 def test_the_states_are_wider_than_those_of_a_tiny_model(speech: Speech) -> None:
