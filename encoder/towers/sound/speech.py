@@ -41,10 +41,11 @@ _LIKELY = 0.05
 _LANGUAGE_WEIGHT = 0.25
 # The same for English, which is spoken with more accents than any other.
 _ENGLISH_BONUS = 0.3
-# Speech has about 4 tokens a second, in scripts of which the model has no words up to 45. Only what
-# is not complete within the first limit gets the second: most of it is a loop.
-_TOKENS_PER_S, _MOST_TOKENS_PER_S = 8.0, 45.0
-_ENGLISH_TOKENS_PER_S = 4.0
+# Speech has about 4 tokens a second, in scripts of which the model has no words up to 45. What is
+# not complete within the first limit gets more, unless that is a loop: with room for one, the
+# search prefers it to what was said.
+_TOKENS_PER_S = 4.0
+_MORE_TOKENS_PER_S = (10.0, 45.0)
 # In real sentences more than three quarters of all fours of letters are there once.
 _LETTERS = 4
 _LOOP = 0.1
@@ -133,18 +134,23 @@ class Speech:
     def _written(self, one: Speaking, languages: Mapping[str, float], with_times: bool) -> Words:
         """What is said, in the language in which it sounds the most like something that is said."""
         write = partial(self._whisper.write, one, with_times=with_times)
-        if not self._whisper.is_multilingual:
-            return write(_ENGLISH, tokens_per_s=_ENGLISH_TOKENS_PER_S)
         is_clear = len(languages) == 1
         tried = [
             write(language, tokens_per_s=_TOKENS_PER_S, in_one_script=is_clear)
             for language in languages
         ]
         best = max(tried, key=lambda words: preference(words, languages[words.language]))
-        is_cut = best.is_cut and not is_loop(best.text)
-        if is_cut or (not is_clear and self._whisper.has_two_scripts(best.language)):
-            limit = _MOST_TOKENS_PER_S if is_cut else _TOKENS_PER_S
-            best = write(best.language, tokens_per_s=limit, in_one_script=True)
+        if not self._whisper.is_multilingual:
+            return best
+        if not is_clear and self._whisper.has_two_scripts(best.language):
+            best = write(best.language, tokens_per_s=_TOKENS_PER_S, in_one_script=True)
+        for tokens_per_s in _MORE_TOKENS_PER_S:
+            if not best.is_cut or is_loop(best.text):
+                break
+            longer = write(best.language, tokens_per_s=tokens_per_s, in_one_script=True)
+            if is_loop(longer.text):
+                break
+            best = longer
         return best
 
     def _languages(self, speaking: Sequence[Speaking]) -> dict[str, float]:
