@@ -84,7 +84,9 @@ def queries(kind: str, language: str, classes: Sequence[int]) -> list[Asked]:
 def rows_of(model: Model, clips: Clips) -> Embeddings:
     """One row for each clip."""
     tower = model.towers[AUDIO]
-    return np.concatenate([tower.forward([tower.prepare(load_sound(p))]) for p in clips.paths])
+    return np.concatenate(
+        [tower.forward([tower.prepare(load_sound(path))]).rows for path in clips.paths]
+    )
 
 
 def figures(
