@@ -99,7 +99,8 @@ def load_sound_labels(path: Path) -> SoundLabels:
             columns = [table[f"ucs_columns_{head}"].astype(np.int64) for head in range(2)]
             names = ("mean", "deviation", "weights", "bias", "embeddings")
             share = float(table["head_share"]) if "head_share" in table else 1.0
-            head = SoundHead(*(table[f"head_{name}"].astype(np.float32) for name in names), share)
+            arrays = {name: table[f"head_{name}"].astype(np.float32) for name in names}
+            head = SoundHead(**arrays, share=share)
             common = table["common"].astype(np.float32) if "common" in table else None
     except (OSError, KeyError, ValueError) as error:
         raise ModelError(
