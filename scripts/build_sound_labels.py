@@ -246,7 +246,8 @@ def listener(bundle: Path, ucs: dict[str, NDArray[np.generic]]) -> AudioTower:
     from encoder.towers.text.tower import load
 
     columns = [ucs[f"ucs_columns_{head}"].astype(np.int64) for head in range(len(LACKING))]
-    nothing = SoundHead(*[np.zeros(2 * 512 + 3 * 384, np.float32)] * 5)
+    zeros = np.zeros(2 * 512 + 3 * 384, np.float32)
+    nothing = SoundHead(zeros, zeros, zeros, zeros, zeros)
     labels = SoundLabels(ucs["ucs_embeddings"].astype(np.float32), columns, nothing)
     session = OnnxSession(bundle / "audio" / "model.onnx", n_threads=1)
     return AudioTower(
