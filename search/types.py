@@ -16,6 +16,9 @@ JsonValue: TypeAlias = (
     "bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
 )
 
+Labels: TypeAlias = Mapping[str, JsonValue]
+"""Tags and metadata that a user gives to files, by the names of `AssetRow.metadata`."""
+
 
 @dataclass(frozen=True)
 class Term:

@@ -11,7 +11,7 @@ from celery.loaders.app import AppLoader
 from kombu import Queue
 
 from workers.config import Settings, current_settings
-from workers.jobs.queues import CLASSES, PRIORITIES, queue_name
+from workers.jobs.queues import PRIORITIES, QUEUES
 
 
 class SafeLoader(AppLoader):  # type: ignore[misc]  # Celery is not typed
@@ -33,7 +33,6 @@ def celery_config(settings: Settings) -> dict[str, object]:
     The visibility timeout exceeds the longest task, or the broker would start it twice. The quick
     restore sweep returns the tasks of a killed worker in seconds instead of minutes.
     """
-    in_process = settings.broker.startswith("memory:")
     transport = {
         "visibility_timeout": settings.task_timeout_s + 60,
         "unacked_restore_interval": 1,
@@ -45,11 +44,10 @@ def celery_config(settings: Settings) -> dict[str, object]:
     }
     return {
         "broker_url": settings.broker,
-        "result_backend": "cache+memory://" if in_process else settings.broker,
-        "broker_transport_options": {"polling_interval": 0.02} if in_process else transport,
+        "broker_transport_options": transport,
         "broker_connection_retry_on_startup": True,
         "task_default_queue": "anymodal",
-        "task_queues": [Queue(name) for name in ["anymodal", *map(queue_name, CLASSES)]],
+        "task_queues": [Queue(name) for name in ["anymodal", *QUEUES]],
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
         "task_soft_time_limit": settings.task_timeout_s - 5,
@@ -61,7 +59,6 @@ def celery_config(settings: Settings) -> dict[str, object]:
         "broker_connection_max_retries": None,
         "worker_proc_alive_timeout": 120,  # a child loads its model before it reports ready
         "worker_hijack_root_logger": False,
-        "result_expires": 24 * 3600,
     }
 
 

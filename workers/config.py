@@ -43,7 +43,7 @@ class Settings(BaseSettings):
 
     shard_files: int = Field(default=96, ge=1)
     """How many texts or pictures one task takes, about a second of work; fewer sounds and films
-    (`workers.jobs.queues`)."""
+    (`workers.pipeline.files`)."""
 
     batch_segments: int = Field(default=64, ge=1)
     """How many segments are encoded together."""

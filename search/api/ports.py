@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from encoder.types import Item, Modality, Role
+from search.types import Labels
 
 
 class Decoder(Protocol):
@@ -67,49 +68,113 @@ class TokenReader(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Refused:
+class Failure(Protocol):
     """A file that was set aside."""
 
-    name: str
-    error: str
-    reason: str
+    @property
+    def uri(self) -> str:
+        """The path or URL."""
+        ...
+
+    @property
+    def error(self) -> str:
+        """The name of the error's class."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """What is wrong, and what to do."""
+        ...
 
 
 @dataclass(frozen=True)
-class JobStatus:
-    """How an ingest stands.
-
-    ``state`` is ``planning``, ``running``, ``done``, ``cancelling`` (what is under way ends first),
-    ``cancelled`` or ``failed`` (nobody can find the rest of its files).
-    """
+class Job:
+    """An ingest at one moment. Times are seconds since 1970; with a broker, by its clock."""
 
     job_id: str
     state: str
-    n_files: int
-    ingested: int
-    unchanged: int
-    failed: int
-    seconds: float
-    left_s: float | None = None
+    """``planning``, ``running``, ``done``, ``cancelling`` (shards under way are finished and
+    counted), ``cancelled`` or ``failed`` (nobody can find the rest of its files)."""
+    now: float
+    created: float
+    finished: float | None = None
+    paths: Sequence[str] = ()
+    n_files: int = 0
+    ingested: int = 0
+    unchanged: int = 0
+    failed: int = 0
+    n_bytes: int = 0
     segments: Mapping[str, int] = field(default_factory=dict)
-    failures: Sequence[Refused] = ()
-    asset_ids: Sequence[str] = ()
+    stage_s: Mapping[str, float] = field(default_factory=dict)
+    gone: Mapping[str, int] = field(default_factory=dict)
+    """See `workers.pipeline.reports.Gone`."""
+    priority: str = "normal"
+    labels: Labels = field(default_factory=dict)
+    prune: bool = False
+    """Whether assets without any file are removed at the end."""
+    reason: str = ""
+    """Why it failed."""
+    waits_for: str = ""
+    """Why the last shard was given back: a full disk."""
+    open_shards: int = 0
+    shards_at_work: int = 0
+    planner: str = ""
+    """Who finds the files; empty before one has begun."""
+    planner_until: float = 0.0
+    """Until when the planner is trusted to be alive."""
+    declined: Mapping[str, str] = field(default_factory=dict)
+    """The workers that cannot plan it, and why."""
+
+    @property
+    def n_done(self) -> int:
+        """Files that were looked at."""
+        return self.ingested + self.unchanged + self.failed
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will happen."""
+        """Whether nothing more will happen by itself."""
         return self.state in ("done", "cancelled", "failed")
+
+    @property
+    def planner_lost(self) -> bool:
+        """Whether the process that finds the files fell silent before it had finished."""
+        return self.state == "planning" and self.now >= self.planner_until
+
+    @property
+    def seconds(self) -> float:
+        """From the beginning to the end, or to now."""
+        return max((self.finished or self.now) - self.created, 1e-3)
+
+    @property
+    def left_s(self) -> float | None:
+        """The rest at the rate so far; None unless all files are found and some are done."""
+        if self.state != "running" or not self.n_done:
+            return None
+        return self.seconds / self.n_done * max(self.n_files - self.n_done, 0)
 
 
 class Jobs(Protocol):
-    """Makes files searchable, some time after it was asked to."""
+    """Makes files searchable in the background. Methods may be called from any thread."""
 
-    def submit(self, paths: Sequence[Path]) -> str:
-        """Begin; the job's id."""
+    def submit(
+        self,
+        paths: Sequence[str],
+        *,
+        priority: str = "normal",
+        labels: Labels | None = None,
+        prune: bool = False,
+    ) -> str:
+        """Start to ingest files and folders; the job's id.
+
+        Args:
+            paths: absolute paths, and URLs.
+            priority: ``interactive``, ``normal`` or ``bulk``.
+            labels: tags and metadata of all files.
+            prune: remove assets from the store whose files are gone.
+        """
         ...
 
-    def status(self, job_id: str) -> JobStatus:
+    def status(self, job_id: str) -> Job:
         """How a job stands.
 
         Raises:
@@ -117,14 +182,22 @@ class Jobs(Protocol):
         """
         ...
 
-    def recent(self) -> Sequence[JobStatus]:
-        """The last jobs, newest first, without their failures."""
+    def failures(self, job_id: str) -> Iterable[Failure]:
+        """The files of a job that were set aside, streamed."""
+        ...
+
+    def recent(self) -> Sequence[Job]:
+        """The jobs that are known, newest first."""
         ...
 
     def cancel(self, job_id: str) -> bool:
-        """Drop what is not begun; False if the job had ended. Raises NotFoundError."""
+        """Drop what has not begun; False if the job had ended. Raises NotFoundError."""
         ...
 
     def ping(self) -> None:
         """Return if jobs can be taken; raises `AnymodalError` if not."""
+        ...
+
+    def close(self) -> None:
+        """Begin nothing more in this process."""
         ...

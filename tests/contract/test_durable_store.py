@@ -10,7 +10,7 @@ import pytest
 
 from encoder.space import Calibration
 from encoder.types import IMAGE
-from search.api.ports import Jobs, JobStatus
+from search.api.ports import Job, Jobs
 from search.api.responses.job_status import job_status
 from search.errors import (
     SpaceMismatchError,
@@ -121,9 +121,9 @@ class EndedJobs:
 
     store: VectorStore
 
-    def status(self, job_id: str) -> JobStatus:
+    def status(self, job_id: str) -> Job:
         self.store.write([asset(job_id, "/x")], [segment(job_id, 0, vectors(1)[0])])
-        return JobStatus(job_id, "done", 1, 1, 0, 0, 1.0)
+        return Job(job_id, "done", 1.0, 0.0, n_files=1, ingested=1)
 
 
 def test_who_hears_that_a_job_ended_finds_its_files(open_again: Opener) -> None:

@@ -29,7 +29,7 @@ from tests.faults.disk import Disk, small_disk
 from tests.faults.files import expected, make_media
 from tests.faults.strikes import STRIKES, Scene
 from tests.faults.uploads import Api, upload_all
-from workers.console.job_progress import report_of
+from workers.console.jobs import report_of
 from workers.jobs.board import JobBoard
 
 __all__ = ["KINDS", "Round", "check", "make_media", "play", "running"]
@@ -82,16 +82,16 @@ def play(
     if kind == UPLOADS:
         return _play_uploads(cluster, folder, chance)
     board = JobBoard(cluster.broker, patience_s=60)
-    before = {job.job_id for job in board.jobs()}
+    before = {job.job_id for job in board.recent()}
     started = time.monotonic()
     command = cluster.ingest(folder, "--json")
     try:
-        wait_for(lambda: {j.job_id for j in board.jobs()} != before, 60, "the plan")
-        job_id = next(j.job_id for j in board.jobs() if j.job_id not in before)
+        wait_for(lambda: {j.job_id for j in board.recent()} != before, 60, "the plan")
+        job_id = next(j.job_id for j in board.recent() if j.job_id not in before)
         goal = chance.randint(1, n_files // 3)
-        wait_for(lambda: board.view(job_id).n_done >= goal, 120, "the first files")
+        wait_for(lambda: board.status(job_id).n_done >= goal, 120, "the first files")
         time.sleep(chance.random() * 0.3)
-        struck_at = board.view(job_id).n_done
+        struck_at = board.status(job_id).n_done
         scene = Scene(cluster, board, job_id, command, chance, hold_s, disk)
         taken_up_s = STRIKES[kind](scene)
         _await_end(scene)
@@ -99,9 +99,9 @@ def play(
     finally:
         command.kill()
         command.communicate()
-    job = board.view(job_id)
+    job = board.status(job_id)
     wall_s = round(time.monotonic() - started, 1)
-    wrong = faults_of(folder, report_of(job, board).as_json())
+    wrong = faults_of(folder, report_of(job, board.failures(job.job_id)).as_json())
     if (job.state, job.n_files, job.n_done, job.open_shards) != ("done", n_files, n_files, 0):
         wrong.append(f"the job ended as {job}")
     return Round(
@@ -124,7 +124,7 @@ def _await_end(scene: Scene) -> None:
     another may have replaced it; its operator starts it again.
     """
     deadline = time.monotonic() + _LONGEST_S
-    while not (job := scene.board.view(scene.job_id)).ended:
+    while not (job := scene.board.status(scene.job_id)).ended:
         assert time.monotonic() < deadline, f"after {_LONGEST_S} s the job stands so: {job}"
         if scene.cluster.milvus.process.poll() is not None:
             scene.cluster.milvus.start()

@@ -51,26 +51,26 @@ class Scene:
 
 
 def _kill_child(scene: Scene) -> float:
-    held = scene.board.leased(scene.job_id)
+    held = scene.board.shards.leased(scene.job_id)
     os.kill(scene.child(), signal.SIGKILL)
     return _taken_up(scene, held)
 
 
 def _kill_worker(scene: Scene) -> float:
-    held = scene.board.leased(scene.job_id)
+    held = scene.board.shards.leased(scene.job_id)
     _restart(scene, scene.worker())
     return _taken_up(scene, held)
 
 
 def _kill_planner(scene: Scene) -> float | None:
     """The command, which finds the files; workers find the rest."""
-    first = scene.board.view(scene.job_id)
+    first = scene.board.status(scene.job_id)
     scene.command.kill()
     if first.state != "planning":
         return None
 
     def taken() -> bool:
-        job = scene.board.view(scene.job_id)
+        job = scene.board.status(scene.job_id)
         return job.state != "planning" or job.planner not in (first.planner, "")
 
     wait_for(taken, 90, "the takeover")
@@ -176,7 +176,7 @@ def _fill_disk(scene: Scene) -> float:
     """Until a shard was given back for want of room."""
     assert scene.disk
     scene.disk.fill(leave_mb=4)
-    wait_for(lambda: bool(scene.board.view(scene.job_id).waits_for), 60, "a shard without room")
+    wait_for(lambda: bool(scene.board.status(scene.job_id).waits_for), 60, "a shard without room")
     told_s = time.monotonic() - scene.struck
     scene.moment()
     scene.disk.free()
@@ -224,6 +224,6 @@ def _taken_up(scene: Scene, held: set[str]) -> float:
 
 def _untouched(scene: Scene) -> set[str]:
     """Open shards that were taken once at most."""
-    tries = scene.board.tries(scene.job_id)
-    opened = scene.board.open_shards(scene.job_id)
+    tries = scene.board.shards.tries(scene.job_id)
+    opened = scene.board.shards.open(scene.job_id)
     return {shard for shard in opened if tries.get(shard, 0) < 2}

@@ -30,7 +30,7 @@ def test_dead_letters_are_listed_and_replayed(cluster: Cluster, tmp_path: Path) 
     make_media(media, 24, seed=50)
     job_id = json.loads(cluster.ingest(media, "--detach").communicate(timeout=60)[0])["job"]
     board = JobBoard(cluster.broker)
-    wait_for(lambda: board.view(job_id).ended, 60, "the job")
+    wait_for(lambda: board.status(job_id).ended, 60, "the job")
     shown = cluster.anymodal("jobs", "show", job_id, "--failed")
     assert [Path(f["uri"]).name for f in shown["failures"]] == ["0007.png"]
     assert shown["failures"][0]["error"] == "CorruptMediaError"
@@ -38,8 +38,8 @@ def test_dead_letters_are_listed_and_replayed(cluster: Cluster, tmp_path: Path) 
     # Mended, it is ingested by the retry; the job is done again, its counts right.
     (media / "0007.png").write_bytes((media / "0003.png").read_bytes())
     assert cluster.anymodal("jobs", "retry", job_id)["retried"] == 1
-    wait_for(lambda: board.view(job_id).ended, 60, "the retry")
-    job = board.view(job_id)
+    wait_for(lambda: board.status(job_id).ended, 60, "the retry")
+    job = board.status(job_id)
     assert (job.state, job.n_done, job.failed) == ("done", 24, 0)
     assert job_id in [job["id"] for job in cluster.anymodal("jobs")["jobs"]]
 
@@ -49,19 +49,19 @@ def test_a_cancelled_job_stops_and_can_be_taken_up_again(cluster: Cluster, tmp_p
     make_media(media, 120, seed=60)
     job_id = json.loads(cluster.ingest(media, "--detach").communicate(timeout=60)[0])["job"]
     board = JobBoard(cluster.broker)
-    wait_for(lambda: board.view(job_id).n_done > 0, 60, "the first files")
+    wait_for(lambda: board.status(job_id).n_done > 0, 60, "the first files")
     cluster.workers[0].stop()  # else the job may be done before the command has started
     assert cluster.anymodal("jobs", "cancel", job_id)["cancelled"]
     cluster.workers[0].go_on()
-    wait_for(lambda: board.view(job_id).ended, 60, "the shards under way")
-    job = board.view(job_id)
+    wait_for(lambda: board.status(job_id).ended, 60, "the shards under way")
+    job = board.status(job_id)
     assert (job.state, job.open_shards) == ("cancelled", 0)
     assert job.n_done < 120
     assert job.ingested + job.unchanged == n_stored(cluster, media)
 
     assert cluster.anymodal("jobs", "retry", job_id)["planned_anew"]
-    wait_for(lambda: board.view(job_id).ended, 60, "the second plan")
-    job = board.view(job_id)
+    wait_for(lambda: board.status(job_id).ended, 60, "the second plan")
+    job = board.status(job_id)
     assert (job.state, job.n_files, job.n_done, job.failed) == ("done", 120, 120, 6)
 
 
@@ -77,12 +77,12 @@ def test_sigterm_finishes_the_shard_under_way(cluster: Cluster, tmp_path: Path) 
     make_media(media, 60, seed=70)
     process = cluster.ingest(media, "--json")
     board = JobBoard(cluster.broker)
-    wait_for(lambda: any(not job.ended and job.n_done for job in board.jobs()), 60, "the start")
-    job = next(job for job in board.jobs() if not job.ended)
+    wait_for(lambda: any(not job.ended and job.n_done for job in board.recent()), 60, "the start")
+    job = next(job for job in board.recent() if not job.ended)
     worker = cluster.workers[0]
     worker.process.send_signal(signal.SIGTERM)
     assert worker.process.wait(30) == 0
-    assert not board.leased(job.job_id)
+    assert not board.shards.leased(job.job_id)
     worker.start()
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err

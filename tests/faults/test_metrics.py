@@ -175,11 +175,13 @@ def kill_at_work(cluster: Cluster) -> None:
     board = JobBoard(cluster.broker)
     children = cluster.workers[0].children()
     while True:
-        wait_for(lambda: any(board.leased(job) for job in board.running()), 60, "the first shards")
+        wait_for(
+            lambda: any(board.shards.leased(job) for job in board.running()), 60, "the first shards"
+        )
         signal_all(children, signal.SIGSTOP)
         [job_id] = board.running()
-        tries = board._redis.hgetall(f"anymodal:job:{job_id}:tries")
-        at_work = sum(f"{shard}:held" in tries for shard in board.leased(job_id)) == 2
+        tries = board.link.redis.hgetall(f"anymodal:job:{job_id}:tries")
+        at_work = sum(f"{shard}:held" in tries for shard in board.shards.leased(job_id)) == 2
         if at_work:
             assert Scrape().total("anymodal_tasks_active") == 2
             os.kill(children.pop(), signal.SIGKILL)

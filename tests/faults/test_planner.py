@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults.cluster import Cluster, wait_for
 from tests.faults.rounds import check, make_media, running
-from workers.console.job_progress import report_of
+from workers.console.jobs import report_of
 from workers.jobs.board import JobBoard
 
 N_FILES = 32
@@ -29,17 +29,17 @@ def begin(cluster: Cluster, board: JobBoard, media: Path, seed: int) -> tuple[st
     """A job in the middle of its planning, and the number of the process that plans it."""
     make_media(media, N_FILES, seed)
     job_id = json.loads(cluster.ingest(media, "--detach").communicate(timeout=60)[0])["job"]
-    wait_for(lambda: board.view(job_id).n_done >= 4, 60, "the first files")
-    job = board.view(job_id)
+    wait_for(lambda: board.status(job_id).n_done >= 4, 60, "the first files")
+    job = board.status(job_id)
     assert job.state == "planning"
     return job_id, int(job.planner.split("-")[-2])
 
 
 def end(cluster: Cluster, board: JobBoard, media: Path, job_id: str) -> None:
-    wait_for(lambda: board.view(job_id).ended, 90, "the job")
-    job = board.view(job_id)
+    wait_for(lambda: board.status(job_id).ended, 90, "the job")
+    job = board.status(job_id)
     assert (job.state, job.n_files, job.n_done) == ("done", N_FILES, N_FILES)
-    check(cluster, media, report_of(job, board).as_json())
+    check(cluster, media, report_of(job, board.failures(job.job_id)).as_json())
 
 
 def test_a_planner_that_was_stopped_for_a_while_leaves_the_job(
@@ -49,8 +49,8 @@ def test_a_planner_that_was_stopped_for_a_while_leaves_the_job(
     job_id, planner = begin(cluster, board, tmp_path / "media", 2)
     os.kill(planner, signal.SIGSTOP)
     try:
-        first = board.view(job_id).planner
-        wait_for(lambda: board.view(job_id).planner not in (first, ""), 60, "the takeover")
+        first = board.status(job_id).planner
+        wait_for(lambda: board.status(job_id).planner not in (first, ""), 60, "the takeover")
     finally:
         os.kill(planner, signal.SIGCONT)
     wait_for(lambda: not Path(f"/proc/{planner}").exists(), 60, "the end of the first planner")
@@ -65,11 +65,11 @@ def test_a_retry_within_the_lease_waits_and_goes_on(cluster: Cluster, tmp_path: 
         media = tmp_path / "media"
         make_media(media, N_FILES, 3)
         job_id = json.loads(cluster.ingest(media, "--detach").communicate(timeout=60)[0])["job"]
-        wait_for(lambda: board.view(job_id).n_files > 0, 60, "the first shards")
-        os.kill(int(board.view(job_id).planner.split("-")[-2]), signal.SIGKILL)
-        assert not board.view(job_id).planner_lost  # its lease goes on
+        wait_for(lambda: board.status(job_id).n_files > 0, 60, "the first shards")
+        os.kill(int(board.status(job_id).planner.split("-")[-2]), signal.SIGKILL)
+        assert not board.status(job_id).planner_lost  # its lease goes on
         assert cluster.anymodal("jobs", "retry", job_id)["planned_on"]
-        wait_for(lambda: board.view(job_id).planner != "", 60, "the next planner")
+        wait_for(lambda: board.status(job_id).planner != "", 60, "the next planner")
     finally:
         for worker in cluster.workers:
             worker.process.send_signal(signal.SIGCONT)
@@ -79,8 +79,8 @@ def test_a_retry_within_the_lease_waits_and_goes_on(cluster: Cluster, tmp_path: 
 def test_a_retry_leaves_a_planner_that_lives_alone(cluster: Cluster, tmp_path: Path) -> None:
     board = JobBoard(cluster.broker)
     job_id, _ = begin(cluster, board, tmp_path / "media", 4)
-    planner = board.view(job_id).planner
+    planner = board.status(job_id).planner
     answer = cluster.anymodal("jobs", "retry", job_id)
     assert not answer["planned_on"]
-    assert board.view(job_id).planner == planner
+    assert board.status(job_id).planner == planner
     end(cluster, board, tmp_path / "media", job_id)

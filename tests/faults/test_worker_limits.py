@@ -31,17 +31,17 @@ def test_a_shard_that_takes_too_long_is_divided_and_the_slow_file_found(tmp_path
     folder = notes(tmp_path / "media", 6, slow=f"wait while {flag} exists")
     with running(tmp_path / "cluster", ANYMODAL_TASK_TIMEOUT_S="20") as cluster:
         board, job_id = begin(cluster, folder)
-        wait_for(lambda: board.view(job_id).ended, 120, "the job")
-        job = board.view(job_id)
+        wait_for(lambda: board.status(job_id).ended, 120, "the job")
+        job = board.status(job_id)
         assert (job.state, job.ingested, job.failed) == ("done", 6, 1)
-        [letter] = board.dead_letters(job_id)
+        [letter] = board.failures(job_id)
         assert (Path(letter.uri).name, letter.error) == ("slow.txt", "TooLongError")
         assert "ANYMODAL_TASK_TIMEOUT_S" in letter.reason
 
         flag.unlink()  # no longer slow: the retry ingests it
         assert cluster.anymodal("jobs", "retry", job_id)["retried"] == 1
-        wait_for(lambda: board.view(job_id).ended, 60, "the retry")
-        assert (board.view(job_id).ingested, board.view(job_id).failed) == (7, 0)
+        wait_for(lambda: board.status(job_id).ended, 60, "the retry")
+        assert (board.status(job_id).ingested, board.status(job_id).failed) == (7, 0)
 
 
 def test_a_worker_that_is_to_stop_gives_back_what_it_cannot_finish(tmp_path: Path) -> None:
@@ -50,19 +50,19 @@ def test_a_worker_that_is_to_stop_gives_back_what_it_cannot_finish(tmp_path: Pat
     folder = notes(tmp_path / "media", 3, slow=f"wait while {flag} exists")
     with running(tmp_path / "cluster", ANYMODAL_SHUTDOWN_S="1") as cluster:
         board, job_id = begin(cluster, folder)
-        wait_for(lambda: bool(board.leased(job_id)), 60, "the start")
+        wait_for(lambda: bool(board.shards.leased(job_id)), 60, "the start")
         [worker] = cluster.workers
         worker.process.send_signal(signal.SIGTERM)
         worker.process.wait(60)
-        job = board.view(job_id)
+        job = board.status(job_id)
         # The second looks for files that are gone, once the first is done.
         assert (job.state, job.n_done, job.open_shards) == ("running", 0, 2)
-        assert set(board.tries(job_id).values()) == {0}  # it was nobody's fault
+        assert set(board.shards.tries(job_id).values()) == {0}  # it was nobody's fault
 
         flag.unlink()
         worker.start()
-        wait_for(lambda: board.view(job_id).ended, 60, "the job")
-        job = board.view(job_id)
+        wait_for(lambda: board.status(job_id).ended, 60, "the job")
+        job = board.status(job_id)
         assert (job.state, job.ingested, job.failed) == ("done", 4, 0)
 
 
@@ -76,15 +76,15 @@ def test_a_process_that_has_grown_is_replaced_once(tmp_path: Path) -> None:
         first = set(worker.children())
         assert len(first) == 2
         board, job_id = begin(cluster, folder)
-        wait_for(lambda: board.view(job_id).ended, 60, "the job")
+        wait_for(lambda: board.status(job_id).ended, 60, "the job")
         wait_for(lambda: len(set(worker.children()) - first) == 1, 30, "the replacement")
         wait_for(lambda: len(worker.children()) == 2, 30, "the replacement")
         second = set(worker.children())
         assert len(first & second) == 1
-        job = board.view(job_id)
+        job = board.status(job_id)
         assert (job.state, job.ingested, job.failed) == ("done", 17, 0)
 
         board, job_id = begin(cluster, later)
-        wait_for(lambda: board.view(job_id).ended, 60, "the second job")
-        assert board.view(job_id).ingested == 16
+        wait_for(lambda: board.status(job_id).ended, 60, "the second job")
+        assert board.status(job_id).ingested == 16
         assert set(worker.children()) == second

@@ -18,8 +18,8 @@ from search.api.schemas import JobOut
 from tests.integration.conftest import ANYMODAL, Run
 from tests.support.milvus_server import free_port
 from workers.jobs.board import JobBoard
-from workers.jobs.job_types import Shard
-from workers.jobs.redis import SharedJobs
+from workers.jobs.redis import RedisJobs
+from workers.jobs.shard import Shard
 from workers.pipeline.reports import IngestReport
 from workers.serving.data_folder import shared_uploads
 
@@ -95,7 +95,7 @@ def test_workers_learn_of_files_that_were_renamed_or_deleted(
     assert (told["dropped"], told["gone"], told["pruned"]) == (0, 0, 1)
     job_id = anymodal("ingest", media, "--broker", broker, "--prune", "--detach")["job"]
     board = JobBoard(broker)
-    while not (job := board.view(job_id)).ended:
+    while not (job := board.status(job_id)).ended:
         time.sleep(0.1)
     assert (job.state, job.prune, job.n_files, job.open_shards) == ("done", True, 6, 0)
 
@@ -114,15 +114,15 @@ def test_a_broker_that_is_away_is_named(anymodal: Run, media: Path) -> None:
 def test_cancel_says_whether_something_is_still_under_way(anymodal: Run, broker: str) -> None:
     board = JobBoard(broker)
     job_id = board.create(["/a.txt", "/b.txt"])
-    assert board.begin_planning(job_id, "planner")
+    assert board.planners.begin(job_id, "planner")
     for shard_id in ("held", "waits"):
-        board.add(job_id, shard_id, Shard("text", [f"/{shard_id}.txt"]), "planner")
-    assert board.claim(job_id, "held")
+        board.shards.add(job_id, shard_id, Shard("text", [f"/{shard_id}.txt"]), "planner")
+    assert board.shards.claim(job_id, "held")
     told = anymodal("jobs", "cancel", job_id, "--broker", broker)
     assert told == {"id": job_id, "cancelled": True, "state": "cancelling"}
-    shared = SharedJobs(board, shared_uploads())
-    assert JobOut(**job_json(shared.status(job_id))).state == "cancelling"
+    job = RedisJobs(board).status(job_id)
+    assert JobOut(**job_json(job, shared_uploads())).state == "cancelling"
 
-    board.finish(job_id, "held", IngestReport(ingested=1))
+    board.shards.finish(job_id, "held", IngestReport(ingested=1))
     told = anymodal("jobs", "cancel", job_id, "--broker", broker)
     assert told == {"id": job_id, "cancelled": False, "state": "cancelled"}

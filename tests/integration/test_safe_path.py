@@ -83,7 +83,7 @@ def trap(tmp_path: Path, bundle_home: Path) -> Trap:
 
 
 def test_no_command_of_one_process_imports_what_lies_beside_the_data(trap: Trap) -> None:
-    trap.run("ingest", ".")  # with decoder processes and the embedded worker
+    trap.run("ingest", ".")  # with decoder processes
     assert "tide.txt" in trap.run("search", "ebb and flow")
     serves = ("serve", "--port", 0)
     with trap.running(*serves, until=lambda: "Listening at" in trap.log()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, closing, suppress
 from threading import Event
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,8 @@ from workers.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from workers.jobs.job_types import Labels
+    from search.types import Labels
+    from workers.jobs.redis import RedisJobs
     from workers.pipeline.reports import IngestReport
 
 
@@ -41,12 +42,12 @@ if TYPE_CHECKING:
     "--metadata",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Note a text, number or other JSON with the files. Repeatable.",
+    help="Store a text, number or other JSON with the files. Repeatable.",
 )
 @click.option(
     "--prune",
     is_flag=True,
-    help="Remove from the store what was in the folders PATHS and is in no place any more.",
+    help="Remove from the store files of the folders PATHS that exist nowhere any more.",
 )
 @store_option
 @broker_option
@@ -82,10 +83,8 @@ def ingest(
     --broker the files are a job that workers share; see `anymodal jobs`.
     """
     apply_options(store, broker, model, url_hosts=hosts or None)
-    from encoder.errors import DiskError
     from workers.config import current_settings
     from workers.console.labels import read_labels
-    from workers.pipeline.reports import IngestReport
 
     labels = read_labels(tags, metadata)
     embedded = current_settings().broker.startswith("memory:")
@@ -93,20 +92,30 @@ def ingest(
         raise click.UsageError("--detach needs --broker: without one, this process does the work.")
     if detach:
         _detach(paths, priority, labels, prune, as_json)
-        return
+    else:
+        _attend(paths, None if embedded else priority, labels, prune, as_json)
+
+
+def _attend(
+    paths: tuple[str, ...], priority: str | None, labels: Labels, prune: bool, as_json: bool
+) -> None:
+    """Ingest, here or (with a priority) as a job on the broker, and report at the end."""
+    from encoder.errors import DiskError
+    from workers.pipeline.reports import IngestReport
+
     report = IngestReport()
     started = perf_counter()
     stop = _stop_on_interrupt()
     job_id = None
     refused = None
     try:
-        if embedded:
+        if priority is None:
             _run(paths, labels, prune, report, stop)
         else:
             job_id = _run_job(paths, priority, labels, prune, report, stop)
     except DiskError as error:
         refused = error
-    _tell(report, perf_counter() - started, job_id, stop.is_set() or bool(refused), as_json)
+    _print_report(report, perf_counter() - started, job_id, stop.is_set() or bool(refused), as_json)
     if refused:
         raise refused
     _leave(report, job_id, interrupted=stop.is_set())
@@ -126,14 +135,14 @@ def _leave(report: IngestReport, job_id: str | None, *, interrupted: bool) -> No
 
 def _check_job(job_id: str) -> None:
     """Report why a job failed, and exit with 1."""
-    from workers.jobs.messages import shared_board
+    from workers.jobs.shared import shared_board
 
-    if reason := shared_board().view(job_id).reason:
+    if reason := shared_board().status(job_id).reason:
         click.echo(f"Error: {reason}. Then: anymodal jobs retry {job_id}", err=True)
         raise SystemExit(1)
 
 
-def _tell(
+def _print_report(
     report: IngestReport, wall_s: float, job_id: str | None, interrupted: bool, as_json: bool
 ) -> None:
     from workers.console.output import console, print_json, report_lines, wants_json
@@ -198,33 +207,29 @@ def _run_here(
     stop: Event,
     total: Callable[[int], None],
 ) -> None:
-    from workers.console.ingesting import Ingest
+    from workers.pipeline.files import count_files
     from workers.serving import resources
-    from workers.serving.embedded import embedded_worker
 
-    job = Ingest(**what)
-    total(job.n_files())
-    with ExitStack() as stack:
-        resources.shared_store()  # errors of model and store come before the first task
-        stack.callback(resources.close)
-        stack.enter_context(embedded_worker())
-        job.run(show, stop.is_set)
+    total(count_files(what["paths"]))
+    try:
+        resources.ingest_pipeline(what["url_hosts"]).run(
+            what["paths"],
+            labels=what["labels"],
+            prune=what["prune"],
+            on_report=show,
+            stopped=stop.is_set,
+        )
+    finally:
+        resources.close()
 
 
 def _detach(
     paths: tuple[str, ...], priority: str, labels: Labels, prune: bool, as_json: bool
 ) -> None:
     from workers.console.output import print_json, wants_json
-    from workers.jobs.broker import check_broker
-    from workers.jobs.messages import shared_board
-    from workers.jobs.planning.leases import START_S
-    from workers.jobs.planning.planner import start_planner
 
-    check_broker()
-    job_id = shared_board().create(
-        _absolute(paths), priority=priority, labels=labels, prune=prune, start_s=START_S
-    )
-    start_planner(job_id)
+    with _broker_jobs() as jobs:
+        job_id = jobs.detach(_absolute(paths), priority=priority, labels=labels, prune=prune)
     if wants_json(as_json):
         print_json({"job": job_id})
     else:
@@ -240,19 +245,26 @@ def _run_job(
     stop: Event,
 ) -> str:
     """Plan a job here and watch it until it ends; return its id."""
-    from workers.console.job_progress import plan_and_watch
-    from workers.jobs.broker import check_broker, n_workers
-    from workers.jobs.messages import shared_board
+    from workers.console.jobs import report_of, watch
+    from workers.jobs.broker import n_workers
     from workers.observe import tracing
 
-    check_broker()
-    tracing.start()
-    if not n_workers():
-        click.echo("No worker answers yet. Start one: anymodal worker --broker URL", err=True)
-    board = shared_board()
-    job_id = board.create(_absolute(paths), priority=priority, labels=labels, prune=prune)
-    report.add(plan_and_watch(board, job_id, stop.is_set))
+    with _broker_jobs() as jobs:
+        tracing.start()
+        if not n_workers():
+            click.echo("No worker answers yet. Start one: anymodal worker --broker URL", err=True)
+        job_id = jobs.submit(_absolute(paths), priority=priority, labels=labels, prune=prune)
+        report.add(report_of(watch(jobs, job_id, stop.is_set), jobs.failures(job_id)))
     return job_id
+
+
+def _broker_jobs() -> AbstractContextManager[RedisJobs]:
+    from workers.jobs.broker import check_broker
+    from workers.jobs.redis import RedisJobs
+    from workers.jobs.shared import shared_board
+
+    check_broker()
+    return closing(RedisJobs(shared_board()))
 
 
 def _absolute(paths: tuple[str, ...]) -> list[str]:

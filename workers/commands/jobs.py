@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import click
@@ -12,8 +12,9 @@ import click
 from workers.commands.options import apply_options, broker_option, json_option
 
 if TYPE_CHECKING:
-    from workers.jobs.board import JobBoard
-    from workers.jobs.job_types import DeadLetter, JobView
+    from ingest.types import Failure
+    from search.api.ports import Job
+    from workers.jobs.redis import RedisJobs
 
 _NO_BROKER = (
     "Jobs are kept on a broker, and none is named. Give --broker redis://HOST:6379/0, or set "
@@ -30,11 +31,12 @@ def jobs(ctx: click.Context, broker: str | None, as_json: bool) -> None:
     """List, show, retry and cancel jobs on a broker."""
     apply_options(broker=broker)
     if ctx.invoked_subcommand is None:
-        from workers.console.output import console, jobs_table, print_json, wants_json
+        from workers.console.jobs import job_facts, jobs_table
+        from workers.console.output import console, print_json, wants_json
 
-        found = _board().jobs()
+        found = _jobs().recent()
         if wants_json(as_json):
-            print_json({"jobs": [job.as_json() for job in found]})
+            print_json({"jobs": [job_facts(job) for job in found]})
         else:
             console().print(jobs_table(found) if found else "No jobs.")
 
@@ -47,15 +49,16 @@ def jobs(ctx: click.Context, broker: str | None, as_json: bool) -> None:
 def show(job_id: str, failed: bool, broker: str | None, as_json: bool) -> None:
     """Show the job ID."""
     apply_options(broker=broker)
-    from workers.console.output import console, job_lines, print_json, wants_json
+    from workers.console.jobs import job_facts, job_lines
+    from workers.console.output import console, print_json, wants_json
 
-    job = _board().view(job_id)
-    letters = list(_board().dead_letters(job_id)) if failed else []
+    job = _job(job_id)
+    failures = list(_jobs().failures(job_id)) if failed else []
     if wants_json(as_json):
-        extra = {"failures": [asdict(letter) for letter in letters]} if failed else {}
-        print_json({**job.as_json(), **extra})
+        extra = {"failures": [asdict(failure) for failure in failures]} if failed else {}
+        print_json({**job_facts(job), **extra})
         return
-    for line in [*job_lines(job), *_letter_lines(letters)]:
+    for line in [*job_lines(job), *_failure_lines(failures)]:
         console().print(line, soft_wrap=True)
 
 
@@ -66,22 +69,22 @@ def show(job_id: str, failed: bool, broker: str | None, as_json: bool) -> None:
 def retry(job_id: str, broker: str | None, as_json: bool) -> None:
     """Try the files again that the job ID set aside.
 
-    If its planner died, another one continues where it stopped. A cancelled or failed job is
-    planned again; what is stored already is not encoded again.
+    If its planner died, another one goes on where it stopped. A job that was cancelled or that
+    failed is planned again: stored files are not encoded again.
     """
     apply_options(broker=broker)
     from workers.console.output import print_json, wants_json
-    from workers.jobs.messages import publish
+    from workers.jobs.broker import publish
     from workers.jobs.planning.planner import replay
 
-    job = _board().view(job_id)
+    job = _job(job_id)
     if job.state in ("cancelling", "cancelled", "failed"):
         by = _plan_anew(job)
         done: dict[str, object] = {"id": job_id, "planned_anew": True}
         lines = [f"{job_id}: planned again{by}"]
     else:
         by = _plan_on(job)
-        n_files = replay(_board(), job_id, publish)
+        n_files = replay(_jobs().board, job_id, publish)
         done = {"id": job_id, "retried": n_files, "planned_on": bool(by)}
         lines = [f"{job_id}: its planner was gone; the rest is planned{by}"] if by else []
         lines += [f"{job_id}: {n_files} files are tried again"] if n_files or not by else []
@@ -91,13 +94,13 @@ def retry(job_id: str, broker: str | None, as_json: bool) -> None:
         click.echo("\n".join(lines))
 
 
-def _plan_anew(job: JobView) -> str:
+def _plan_anew(job: Job) -> str:
     """Plan a job from the start; return who plans it."""
     from workers.jobs.planning.planner import start_planner
     from workers.jobs.recovery.takeover import unseen_path
 
     restart = partial(
-        _board().restart,
+        _jobs().board.restart,
         job.job_id,
         job.paths,
         priority=job.priority,
@@ -112,20 +115,21 @@ def _plan_anew(job: JobView) -> str:
     return ""
 
 
-def _plan_on(job: JobView) -> str:
+def _plan_on(job: Job) -> str:
     """Continue a job whose planner is gone; return who does, or "" if it is not gone."""
     from workers.jobs.planning.planner import start_planner
     from workers.jobs.recovery.takeover import lost_its_planner, unseen_path
 
-    def say(seen: JobView) -> None:
+    def say(seen: Job) -> None:
         wait_s = seen.planner_until - seen.now
         click.echo(f"{seen.job_id}: waiting up to {wait_s:.0f} s for its planner.", err=True)
 
-    if not lost_its_planner(_board(), job.job_id, say):
+    board = _jobs().board
+    if not lost_its_planner(board, job.job_id, say):
         return ""
     if unseen := unseen_path(job.paths):
         return _by_a_worker(unseen)
-    if _board().hand_over(job.job_id):
+    if board.planners.hand_over(job.job_id):
         start_planner(job.job_id)
         return " from here"
     return " by a worker"
@@ -144,8 +148,9 @@ def cancel(job_id: str, broker: str | None, as_json: bool) -> None:
     apply_options(broker=broker)
     from workers.console.output import print_json, wants_json
 
-    was_running = _board().cancel(job_id)
-    state = _board().view(job_id).state
+    _job(job_id)
+    was_running = _jobs().cancel(job_id)
+    state = _job(job_id).state
     if wants_json(as_json):
         print_json({"id": job_id, "cancelled": was_running, "state": state})
     elif not was_running:
@@ -155,18 +160,32 @@ def cancel(job_id: str, broker: str | None, as_json: bool) -> None:
         click.echo(f"{job_id}: {state}{under_way}")
 
 
-def _board() -> JobBoard:
+@cache
+def _jobs() -> RedisJobs:
     from workers.config import current_settings
     from workers.jobs.broker import check_broker
-    from workers.jobs.messages import shared_board
+    from workers.jobs.redis import RedisJobs
+    from workers.jobs.shared import shared_board
 
     if current_settings().broker.startswith("memory:"):
         raise click.UsageError(_NO_BROKER)
     check_broker()
-    return shared_board()
+    return RedisJobs(shared_board())
 
 
-def _letter_lines(letters: Sequence[DeadLetter]) -> list[str]:
+def _job(job_id: str) -> Job:
+    from encoder.errors import InputError
+    from search.errors import NotFoundError
+
+    try:
+        return _jobs().status(job_id)
+    except NotFoundError:
+        raise InputError(
+            "ID", got=f"{job_id!r}, which is no job here", wanted="one of `anymodal jobs`"
+        ) from None
+
+
+def _failure_lines(failures: Sequence[Failure]) -> list[str]:
     from workers.console.output import marked
 
-    return [f"[yellow]{marked(x.uri)}[/] {x.error}: {marked(x.reason)}" for x in letters]
+    return [f"[yellow]{marked(x.uri)}[/] {x.error}: {marked(x.reason)}" for x in failures]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from encoder.errors import InputError
-from workers.jobs.job_types import Labels
+from search.types import Labels
 
 # Facts of the file cannot be overridden; tags have their own option.
 _FROM_THE_FILE = frozenset(

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from search.types import Explanation, Hit, Moment, SearchResult
-    from workers.jobs.job_types import JobView
     from workers.pipeline.reports import IngestReport
 
 
@@ -67,7 +66,7 @@ def place_of(hit: Hit | Moment) -> str:
     """
     if hit.start_s is not None:
         end_s = hit.end_s if hit.end_s is not None else hit.start_s
-        return f"{_clock(hit.start_s)}–{_clock(end_s)}"
+        return f"{clock(hit.start_s)}–{clock(end_s)}"
     place = hit.place if isinstance(hit.place, Mapping) else vars(hit.place)
     if place:
         return ", ".join(_named(name, value) for name, value in place.items())
@@ -262,60 +261,6 @@ def _half(spread: float | None) -> str:
     return "" if spread is None else f"{spread / 2:.1f}"
 
 
-def jobs_table(jobs: Sequence[JobView]) -> Table:
-    """Jobs, newest first."""
-    from datetime import datetime
-
-    from rich.table import Table
-
-    table = Table()
-    for heading in ("job", "state", "begun", "files", "done", "set aside", "left"):
-        table.add_column(heading, justify="left" if heading in ("job", "state") else "right")
-    for job in jobs:
-        begun = datetime.fromtimestamp(job.created).strftime("%d %b %H:%M")
-        left = _clock(job.left_s) if job.left_s is not None else ""
-        numbers = (job.n_files, job.n_done, job.failed)
-        state = "planner lost" if job.planner_lost else job.state
-        table.add_row(job.job_id, state, begun, *map(str, numbers), left)
-    return table
-
-
-def job_lines(job: JobView) -> list[str]:
-    """How a job stands, for people, in rich markup."""
-    rates = ", ".join(f"{kind} {n / job.seconds:.1f}/s" for kind, n in job.segments.items())
-    lost = " (its planner is gone: a worker goes on)" if job.planner_lost else ""
-    left = f", {_clock(job.left_s)} left" if job.left_s is not None else ""
-    return [
-        f"[bold]{job.job_id}[/] {job.state}{lost}: {marked(', '.join(job.paths))}",
-        f"{job.n_done} of {job.n_files} files in {_clock(job.seconds)}{left}: {job.ingested} "
-        f"ingested, {job.unchanged} unchanged, {job.failed} set aside",
-        f"{job.n_bytes / 1e6:.1f} MB, segments: {rates or 'none'}",
-        *gone_lines(job.gone),
-        f"[dim]{job.open_shards} shards open, {job.shards_at_work} of them running[/]",
-        *_planning_lines(job),
-    ]
-
-
-def _planning_lines(job: JobView) -> list[str]:
-    """Why it does not go on."""
-    declined = job.declined if job.planner_lost else {}
-    lines = [
-        f"[yellow]{marked(name)} cannot plan it: {marked(why)}[/]" for name, why in declined.items()
-    ]
-    if job.waits_for and not job.ended:
-        lines.append(f"[yellow]waiting: {marked(job.waits_for)}[/]")
-    return [*lines, f"[red]failed: {marked(job.reason)}[/]"] if job.reason else lines
-
-
-def job_note(job: JobView) -> str:
-    """What stands behind a job's progress bar."""
-    parts = [f"{kind} {n / job.seconds:.1f}/s" for kind, n in sorted(job.segments.items())]
-    parts += [f"{job.n_bytes / 1e6:.0f} MB"]
-    parts += [f"{job.failed} set aside"] if job.failed else []
-    parts += [f"waiting: {job.waits_for}"] if job.waits_for else []
-    return " · ".join(parts)
-
-
 def progress_bar(unit: str = "files") -> Progress:
     """A progress bar on standard error; silent where that is no terminal."""
     from rich.progress import (
@@ -342,6 +287,7 @@ def progress_bar(unit: str = "files") -> Progress:
     )
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Minutes and seconds."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}:{rest:02d}"

@@ -1,16 +1,16 @@
-"""Whether a broker answers, before work is sent to it."""
+"""The broker as Celery sees it: whether it answers, and messages to the queues."""
 
 from __future__ import annotations
 
-from encoder.errors import AnymodalError
+import time
+
 from workers.app import app
+from workers.jobs.queues import queue_name
+from workers.jobs.redis_link import BrokerError
+from workers.jobs.shard import Shard
 from workers.observe.logs import clean
 
-
-class BrokerError(AnymodalError):
-    """The broker does not answer."""
-
-    retryable = True
+_PATIENCE_S = 600.0
 
 
 def check_broker(timeout_s: float = 5.0) -> None:
@@ -37,3 +37,38 @@ def check_broker(timeout_s: float = 5.0) -> None:
 def n_workers(timeout_s: float = 1.0) -> int:
     """How many workers answer."""
     return len(app.control.ping(timeout=timeout_s))
+
+
+def publish(job_id: str, shard_id: str, shard: Shard) -> None:
+    """Send a shard's message to the workers, and wait for a broker that is away.
+
+    A message may be sent twice; the second finds the shard done or held.
+    """
+    _send(job_id, shard_id, shard, _PATIENCE_S)
+
+
+def publish_now(job_id: str, shard_id: str, shard: Shard) -> None:
+    """The same, but fail at once, for a main process that has other things to do."""
+    _send(job_id, shard_id, shard, 0.0)
+
+
+def _send(job_id: str, shard_id: str, shard: Shard, patience_s: float) -> None:
+    from kombu.exceptions import OperationalError
+
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            app.send_task(
+                "anymodal.run_shard",
+                (job_id, shard_id),
+                queue=queue_name(shard.cost),
+                priority=shard.priority,
+                headers=shard.trace,
+                retry=False,
+                ignore_result=True,
+            )
+            return
+        except (OperationalError, OSError):
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.5)

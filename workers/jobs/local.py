@@ -1,4 +1,4 @@
-"""The API's jobs without a broker: this process does them, with its embedded worker."""
+"""Jobs without a broker: this process does them, by its pipeline."""
 
 from __future__ import annotations
 
@@ -9,21 +9,18 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from threading import Event, Lock
 
 from encoder.errors import CorruptMediaError, DiskError, MediaLimitError, UnsupportedMediaError
-from search.api.ports import JobStatus
+from ingest.types import Failure
+from search.api.ports import Job
 from search.api.uploads import UploadFolder
 from search.errors import NotFoundError
-from search.store.base import VectorStore
-from workers.config import current_settings
-from workers.jobs.planning.dispatch import run_shards
-from workers.jobs.queues import shards
-from workers.jobs.status import MOST_FAILURES, asset_ids, refused
+from search.types import Labels
+from workers.pipeline.files import count_files
 from workers.pipeline.ingest_job import in_chunks
+from workers.pipeline.ingest_pipeline import IngestPipeline
 from workers.pipeline.reports import IngestReport
-from workers.serving import resources
 
 logger = logging.getLogger(__name__)
 
@@ -31,149 +28,176 @@ _MOST_JOBS = 1000
 _AT_ONCE = 2
 _LOOKUP = 500
 _FOR_GOOD = {kind.__name__ for kind in (UnsupportedMediaError, CorruptMediaError, MediaLimitError)}
-"""Errors of a file that no second try would take."""
+"""Errors of a file for which no second try helps."""
 
 
 @dataclass
-class _Job:
+class _Run:
+    """A job in progress. Only `LocalJobs` changes it, under its lock."""
+
     job_id: str
-    files: list[str]
+    paths: Sequence[str]
+    labels: Labels
+    prune: bool
+    n_files: int
     report: IngestReport = field(default_factory=IngestReport)
     stopped: Event = field(default_factory=Event)
     is_cancelled: bool = False
-    started: float = field(default_factory=time.time)
-    ended: float | None = None
+    created: float = field(default_factory=time.time)
+    finished: float | None = None
 
-    def status(self, uploads: UploadFolder, *, failures: bool) -> JobStatus:
-        """A copy, taken while nothing is added."""
+    def job(self) -> Job:
+        """The job at this moment."""
         report = self.report
-        seconds = (self.ended or time.time()) - self.started
-        n_left = len(self.files) - report.n_files
-        known = bool(report.n_files) and not self.ended
         states = ("cancelling", "cancelled") if self.stopped.is_set() else ("running", "done")
-        return JobStatus(
+        return Job(
             self.job_id,
-            states[bool(self.ended)],
-            len(self.files),
-            report.ingested,
-            report.unchanged,
-            len(report.failures),
-            seconds,
-            seconds / report.n_files * n_left if known else None,
-            dict(report.segments),
-            refused(report.failures[:MOST_FAILURES]) if failures else (),
-            asset_ids(self.files, uploads),
+            states[bool(self.finished)],
+            time.time(),
+            self.created,
+            self.finished,
+            self.paths,
+            n_files=self.n_files,
+            ingested=report.ingested,
+            unchanged=report.unchanged,
+            failed=len(report.failures),
+            n_bytes=report.n_bytes,
+            segments=dict(report.segments),
+            stage_s=dict(report.stage_s),
+            gone=dict(report.gone),
+            labels=self.labels,
+            prune=self.prune,
         )
 
 
 class LocalJobs:
-    """Implements `search.api.ports.Jobs`. The embedded worker must run. Safe to use from threads.
+    """Implements `search.api.ports.Jobs` by a pipeline. Safe to use from threads.
 
-    What it knows ends with the process. Files that wait by then are found again by `resume`; those
+    Jobs are forgotten with the process. `resume` finds the uploads that were still waiting; those
     that were refused or cancelled are removed, so that it does not find them.
+
+    Args:
+        pipeline: ingests the files.
+        uploads: whose files jobs may be about.
     """
 
-    def __init__(self, uploads: UploadFolder) -> None:
+    def __init__(self, pipeline: IngestPipeline, uploads: UploadFolder) -> None:
+        self._pipeline = pipeline
         self._uploads = uploads
-        self._jobs: OrderedDict[str, _Job] = OrderedDict()
+        self._runs: OrderedDict[str, _Run] = OrderedDict()
         self._lock = Lock()
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="jobs")
 
-    def submit(self, paths: Sequence[Path]) -> str:
+    def submit(
+        self,
+        paths: Sequence[str],
+        *,
+        priority: str = "normal",  # noqa: ARG002 (two at once, in their order)
+        labels: Labels | None = None,
+        prune: bool = False,
+    ) -> str:
         """Begin, or wait for the jobs before."""
-        job = _Job(uuid.uuid4().hex[:12], [str(path) for path in paths])
+        run = _Run(uuid.uuid4().hex[:12], list(paths), labels or {}, prune, count_files(paths))
         with self._lock:
-            self._jobs[job.job_id] = job
-            if len(self._jobs) > _MOST_JOBS:
-                self._jobs.popitem(last=False)
-        self._pool.submit(self._run, job)
-        return job.job_id
+            self._runs[run.job_id] = run
+            if len(self._runs) > _MOST_JOBS:
+                self._runs.popitem(last=False)
+        self._pool.submit(self._run, run)
+        return run.job_id
 
-    def resume(self, store: VectorStore) -> str | None:
+    def resume(self) -> str | None:
         """Take up the uploads that an earlier process did not get to; the job's id, if any."""
-        files = list(self._uploads.files())
-        left: list[Path] = []
-        for chunk in in_chunks(files, _LOOKUP):
-            stored = store.assets([asset_id for asset_id, _ in chunk])
-            left += [path for asset_id, path in chunk if asset_id not in stored]
+        left: list[str] = []
+        for chunk in in_chunks(self._uploads.files(), _LOOKUP):
+            stored = self._pipeline.store.assets([asset_id for asset_id, _ in chunk])
+            left += [str(path) for asset_id, path in chunk if asset_id not in stored]
         return self.submit(left) if left else None
 
-    def status(self, job_id: str) -> JobStatus:
+    def status(self, job_id: str) -> Job:
         """How a job stands. Raises NotFoundError."""
         with self._lock:
-            return self._job(job_id).status(self._uploads, failures=True)
+            return self._find(job_id).job()
 
-    def recent(self) -> Sequence[JobStatus]:
-        """The last 100 jobs."""
+    def failures(self, job_id: str) -> Sequence[Failure]:
+        """The files of a job that were set aside. Raises NotFoundError."""
         with self._lock:
-            newest = list(reversed(self._jobs.values()))[:100]
-            return [job.status(self._uploads, failures=False) for job in newest]
+            return list(self._find(job_id).report.failures)
+
+    def recent(self) -> Sequence[Job]:
+        """The last 1,000 jobs, newest first."""
+        with self._lock:
+            return [run.job() for run in reversed(self._runs.values())]
 
     def cancel(self, job_id: str) -> bool:
-        """Drop what is not begun. Raises NotFoundError."""
+        """Drop what has not begun; False if the job had ended. Raises NotFoundError."""
         with self._lock:
-            job = self._job(job_id)
-            if job.ended or job.stopped.is_set():
+            run = self._find(job_id)
+            if run.finished or run.stopped.is_set():
                 return False
-            job.is_cancelled = True
-            job.stopped.set()
+            run.is_cancelled = True
+            run.stopped.set()
             return True
 
     def ping(self) -> None:
-        """There is nothing between this process and its worker."""
+        """There is nothing between this process and its pipeline."""
 
     def close(self) -> None:
-        """Begin nothing more, and wait for what is under way."""
+        """Begin nothing more, and wait for shards under way."""
         with self._lock:
-            for job in self._jobs.values():
-                if not job.ended:
-                    job.stopped.set()
+            for run in self._runs.values():
+                if not run.finished:
+                    run.stopped.set()
         self._pool.shutdown(cancel_futures=True)
 
-    def _run(self, job: _Job) -> None:
+    def _run(self, run: _Run) -> None:
         def add(report: IngestReport) -> None:
             with self._lock:
-                job.report.add(report)
+                run.report.add(report)
 
-        groups = (paths for _, paths in shards(job.files, current_settings().shard_files))
         try:
-            run_shards(groups, on_report=add, stopped=job.stopped.is_set)
-            self._remove_unwanted(job)
+            self._pipeline.run(
+                run.paths,
+                labels=run.labels,
+                prune=run.prune,
+                on_report=add,
+                stopped=run.stopped.is_set,
+            )
+            self._remove_unwanted(run)
         except DiskError as error:
-            logger.error("job %s ends early: %s", job.job_id, error)
-            self._fail_rest(job)
+            logger.error("job %s ends early: %s", run.job_id, error)
+            self._fail_rest(run)
         finally:
-            job.ended = time.time()
+            run.finished = time.time()
 
-    def _fail_rest(self, job: _Job) -> None:
+    def _fail_rest(self, run: _Run) -> None:
         """Report each upload that the disk had no room for; it is kept for the next start."""
         error = DiskError(
             "The server's disk takes no more.",
             remedy="The file is kept; it is ingested once the server starts with room again.",
         )
-        told = {failure.uri for failure in job.report.failures}
-        left = [file for file in job.files if file not in told]
+        reported = {failure.uri for failure in run.report.failures}
+        left = [path for path in run.paths if path not in reported]
         for chunk in in_chunks(left, _LOOKUP):
-            stored = resources.shared_store().assets(asset_ids(chunk, self._uploads))
+            stored = self._pipeline.store.assets(self._uploads.owners_of(chunk))
             with self._lock:
-                for file in chunk:
-                    if self._uploads.owner_of(file) not in stored:
-                        job.report.fail(file, error)
+                for path in chunk:
+                    if self._uploads.owner_of(path) not in stored:
+                        run.report.fail(path, error)
 
-    def _remove_unwanted(self, job: _Job) -> None:
+    def _remove_unwanted(self, run: _Run) -> None:
         """Remove the uploads that were refused for good, or that a person has cancelled."""
-        files = {x.uri for x in job.report.failures if x.error in _FOR_GOOD}
-        if job.is_cancelled:
-            files.update(job.files)
+        files = {x.uri for x in run.report.failures if x.error in _FOR_GOOD}
+        if run.is_cancelled:
+            files.update(run.paths)
         with self._lock:
-            others = [other for other in self._jobs.values() if other is not job]
-            files.difference_update(*(other.files for other in others if not other.ended))
-        for chunk in in_chunks(asset_ids(files, self._uploads), _LOOKUP):
-            stored = resources.shared_store().assets(chunk)
+            others = [other for other in self._runs.values() if other is not run]
+            files.difference_update(*(other.paths for other in others if not other.finished))
+        for chunk in in_chunks(self._uploads.owners_of(files), _LOOKUP):
+            stored = self._pipeline.store.assets(chunk)
             for asset_id in set(chunk) - set(stored):
                 self._uploads.remove(asset_id)
 
-    def _job(self, job_id: str) -> _Job:
-        if job_id not in self._jobs:
+    def _find(self, job_id: str) -> _Run:
+        if job_id not in self._runs:
             raise NotFoundError(f"There is no job {job_id!r}.", "See GET /v1/jobs.")
-        return self._jobs[job_id]
+        return self._runs[job_id]

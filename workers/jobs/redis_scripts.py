@@ -1,13 +1,18 @@
-"""What must happen at once in Redis, as Lua; `workers.jobs.board` gives keys and arguments.
+"""What must happen atomically in Redis, as Lua; `workers.jobs.redis_link` passes the keys.
 
-A shard of a job is in ``open`` until it is finished. A ``lease`` says until when a worker is
-trusted to be at it, or, after a failure that may heal, when it is to be tried again; it is the
-former if ``tries`` says that the shard is held.
+A shard of a job is in ``open`` until it is finished. Its ``lease`` is the time until which its
+worker is trusted to be alive or, after a failure that may heal, the time of its next try; ``tries``
+says which, by whether the shard is held.
 """
 
 from __future__ import annotations
 
-_NOW = "local t = redis.call('TIME'); local now = t[1] + t[2] / 1e6\n"
+_NOW = """local t = redis.call('TIME'); local now = t[1] + t[2] / 1e6
+local function touch()
+  redis.call('HSET', KEYS[1], 'updated', now)
+  for i = 1, 6 do redis.call('EXPIRE', KEYS[i], ARGV[2]) end
+end
+"""
 
 # Keys everywhere: job, open, lease, tries, begun, failed, running (the set of unfinished jobs).
 _CLOSE = """
@@ -31,8 +36,7 @@ local function settle()
       redis.call('SREM', KEYS[7], ARGV[1])
     end
   end
-  redis.call('HSET', KEYS[1], 'updated', now)
-  for i = 1, 6 do redis.call('EXPIRE', KEYS[i], ARGV[2]) end
+  touch()
 end
 
 -- A cancelled job wants those shards only of which something may be stored already.
@@ -44,8 +48,8 @@ local function unwanted(shard)
 end
 """
 
-# A planner has a token. The first to claim it plans a job without a planner, and anyone of
-# one whose lease is over; the planner before, should it live on, finds that the job is not its own.
+# A planner has a token. The first to ask becomes the planner of a job that has none, or whose
+# planner's lease is over. The former planner, if it is still alive, finds the job taken.
 _PLANNER = """
 local function is_planner(token)
   return redis.call('HGET', KEYS[1], 'state') == 'planning'
@@ -73,7 +77,7 @@ redis.call('HSET', KEYS[1], 'planner_until', now + ARGV[4])
 return 1
 """
 
-# job id, ttl, token: the job is anyone's at once.
+# job id, ttl, token: any planner may take the job at once.
 LEAVE = f"""{_NOW}{_PLANNER}
 if not is_planner(ARGV[3]) then return 0 end
 redis.call('HSET', KEYS[1], 'planner', '', 'planner_until', now)
@@ -116,7 +120,7 @@ settle()
 return 1
 """
 
-# job id, ttl, token, why: the planner cannot go on, and nor could another.
+# job id, ttl, token, why: neither this planner nor another can go on.
 FAIL = f"""{_NOW}{_CLOSE}{_PLANNER}
 if not is_planner(ARGV[3]) then return 0 end
 redis.call('HSET', KEYS[1], 'reason', ARGV[4], 'state', 'running')
@@ -131,8 +135,8 @@ if not is_planner(ARGV[6]) then return 0 end
 if redis.call('HSETNX', KEYS[2], ARGV[3], ARGV[4]) == 1 then
   redis.call('HINCRBY', KEYS[1], 'files', ARGV[5])
 end
-redis.call('HSET', KEYS[1], 'cursor:' .. ARGV[7], ARGV[8], 'updated', now)
-for i = 1, 6 do redis.call('EXPIRE', KEYS[i], ARGV[2]) end
+redis.call('HSET', KEYS[1], 'cursor:' .. ARGV[7], ARGV[8])
+touch()
 return 1
 """
 
@@ -142,8 +146,7 @@ if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 if redis.call('HSET', KEYS[6], ARGV[3], ARGV[4]) == 1 then
   redis.call('HINCRBY', KEYS[1], 'files', 1)
 end
-redis.call('HSET', KEYS[1], 'updated', now)
-for i = 1, 6 do redis.call('EXPIRE', KEYS[i], ARGV[2]) end
+touch()
 return 1
 """
 
@@ -191,7 +194,7 @@ if ARGV[6] ~= '' then redis.call('HSET', KEYS[1], 'waits_for', ARGV[6]) end
 return 1
 """
 
-# job id, ttl, shard, counts, failures, parts (each a JSON object): counted once, by the first.
+# job id, ttl, shard, counts, failures, parts (each a JSON object): the first call alone counts.
 FINISH = f"""{_NOW}{_CLOSE}
 if close(ARGV[3]) == 0 then return 0 end
 redis.call('HDEL', KEYS[1], 'waits_for')
@@ -238,9 +241,8 @@ if state == 'done' or state == 'failed' then
   redis.call('HSET', KEYS[1], 'state', 'running')
   redis.call('HDEL', KEYS[1], 'finished')
 end
-redis.call('HSET', KEYS[1], 'updated', now)
 redis.call('SADD', KEYS[7], ARGV[1])
-for i = 1, 6 do redis.call('EXPIRE', KEYS[i], ARGV[2]) end
+touch()
 return 1
 """
 

@@ -9,9 +9,10 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from workers.jobs.board import JobBoard
-from workers.jobs.broker import BrokerError
-from workers.jobs.queues import CLASSES, PRIORITIES, queue_name
+from workers.jobs.queues import PRIORITIES, queue_name
+from workers.jobs.redis_link import BrokerError
 from workers.observe.metrics import describe
+from workers.pipeline.files import CLASSES
 
 _UP = describe(
     "anymodal_broker_up", "gauge", [], "1 if the broker answers; if not, the next are absent."

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from billiard.process import current_process
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary, values
 from prometheus_client.multiprocess import mark_process_dead
 
@@ -29,6 +28,8 @@ def _process_name() -> str:
     Not its process id: a replacement continues the files of its predecessor, so that counts go on
     and there are never more files than processes.
     """
+    from billiard.process import current_process  # Celery's; a pipeline on its own needs none
+
     index = getattr(current_process(), "index", None)
     return _MAIN if index is None else f"child{index}"
 

@@ -33,25 +33,25 @@ GROWTH = 10
 """Once a modality has so many times the segments it had, it is measured again."""
 _LOOK_EVERY_S = 60.0
 
-Progress = Callable[[int, int], object]
+OnProgress = Callable[[int, int], object]
 
 
 def calibrate(
     encoder: MultiModalEncoder,
     store: VectorStore,
-    progress: Progress = lambda _done, _rows: None,
+    on_progress: OnProgress = lambda _done, _rows: None,
     *,
     dry_run: bool = False,
     shipped: bool = False,
 ) -> dict[str, Any]:
     """Measure, store the constants and rewrite the rows; what was found, in plain values.
 
-    A rewrite that was broken off is ended first, and nothing is measured then.
+    If an earlier rewrite was interrupted, it is completed, and nothing is measured.
 
     Args:
         encoder: of the store's space.
         store: what is calibrated.
-        progress: called with the rows rewritten and their total.
+        on_progress: called with the numbers of rewritten rows and of all rows.
         dry_run: change nothing.
         shipped: take the model's own constants instead of measuring.
 
@@ -66,7 +66,7 @@ def calibrate(
         constants, about, found = _shipped(encoder) if shipped else _measured(encoder, store, state)
         if not dry_run:
             store.recalibrate(constants, about)
-    n_rows = 0 if dry_run else store.rewrite(progress)
+    n_rows = 0 if dry_run else store.rewrite(on_progress)
     now = describe(store.stored_calibration(), store.calibration)
     return {"dry_run": dry_run, "resumed": False, **found, "rows": n_rows, "calibration": now}
 
@@ -78,13 +78,13 @@ def calibrate_if_due(
 ) -> bool:
     """Calibrate the store of a model without constants if it has grown enough; whether it did.
 
-    A rewrite that was broken off goes on, whatever the model. What goes wrong is logged: the
-    files that were ingested are stored all the same.
+    Completes an interrupted rewrite, whatever the model. Errors are logged: the files that were
+    ingested are stored all the same.
 
     Args:
         encoder: of the store's space.
         store: that was written to.
-        alone: says whether this caller is the only one to do it, and keeps others off meanwhile.
+        alone: yields whether this caller is the only one, and keeps others off meanwhile.
     """
     measures = TEXT in encoder.modalities and not encoder.space.calibration
     try:
@@ -108,7 +108,7 @@ def calibrate_if_due(
 
 
 def is_due(state: StoredCalibration, sizes: Mapping[Modality, int]) -> bool:
-    """Whether a store of a model without constants is to be measured."""
+    """Whether to measure a store of a model without constants."""
     many = {kind: n for kind, n in sizes.items() if n >= LEAST_SEGMENTS}
     if len(many) < 2:
         return False
@@ -120,7 +120,7 @@ def is_due(state: StoredCalibration, sizes: Mapping[Modality, int]) -> bool:
 
 
 class Watch:
-    """Looks after each shard whether the process's store is to be calibrated, in its turn.
+    """Calibrates a store after a shard, where that is due.
 
     Args:
         alone: see `calibrate_if_due`.
@@ -130,14 +130,10 @@ class Watch:
         self._alone = alone
         self._look_at_s = 0.0
 
-    def after_shard(self) -> None:
-        """Do it if it is due; a store that has been measured is looked at once a minute."""
-        from workers.config import current_settings
-        from workers.serving import resources
-
-        if not current_settings().calibrate or time.monotonic() < self._look_at_s:
+    def after_shard(self, encoder: MultiModalEncoder, store: VectorStore) -> None:
+        """Calibrate if it is due; look at a store that has been calibrated once a minute."""
+        if time.monotonic() < self._look_at_s:
             return
-        encoder, store = resources.shared_encoder(), resources.shared_store()
         calibrate_if_due(encoder, store, self._alone)
         if store.calibration:
             self._look_at_s = time.monotonic() + _LOOK_EVERY_S
@@ -148,7 +144,7 @@ _here = Lock()
 
 @contextmanager
 def alone_here() -> Iterator[bool]:
-    """Whether no other thread of this process is at it."""
+    """Whether no other thread of this process calibrates."""
     taken = _here.acquire(blocking=False)
     try:
         yield taken
@@ -170,7 +166,7 @@ def _shipped(
 def _measured(
     encoder: MultiModalEncoder, store: VectorStore, state: StoredCalibration
 ) -> tuple[Mapping[Modality, Calibration], dict[str, Any], dict[str, Any]]:
-    """Constants, what is to be stored of where they came from, and what they change."""
+    """Constants, the record of where they came from, and what they change."""
     from encoder.calibration.floors import measure_floors, nonsense
     from encoder.calibration.measure import (
         MAX_VECTORS,
@@ -193,11 +189,7 @@ def _measured(
     before = state.constants or encoder.space.calibration
     constants = {**before, **constants_of(measured)}  # of what is not stored, as it was
     floors = measure_floors(empty, _asked(encoder, empty), samples, constants)
-    about = {
-        "source": "measured",
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "n_queries": len(queries),
-        "languages": sorted({query.language for query in queries}),
+    about = _about(queries) | {
         "modalities": {
             str(kind): {**_facts(one, sizes[kind]), "floor": asdict(floors[kind])}
             for kind, one in measured.items()
@@ -222,6 +214,16 @@ def _measured(
 
 def _asked(encoder: MultiModalEncoder, queries: Sequence[SampleQuery]) -> Embeddings:
     return encoder.encode_items([Item(TEXT, query.text, QUERY) for query in queries])
+
+
+def _about(queries: Sequence[SampleQuery]) -> dict[str, Any]:
+    """When and with what a store was measured."""
+    return {
+        "source": "measured",
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "n_queries": len(queries),
+        "languages": sorted({query.language for query in queries}),
+    }
 
 
 def _facts(one: Measured, n_segments: int) -> dict[str, float]:

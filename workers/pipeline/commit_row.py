@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ingest.types import Asset
-from search.types import GONE_SINCE, AssetRow
-from workers.jobs.job_types import Labels
+from search.types import GONE_SINCE, AssetRow, Labels
 
 
 def commit_row(

@@ -35,7 +35,7 @@ class Encoding:
         encoder: embeds the segments.
         report: takes the failures and the seconds of each stage.
         transcripts: also make text segments of what is said.
-        config: how pictures are decoded to be read; None to skip their text.
+        config: how pictures are decoded for reading; None leaves their text out.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The work itself, free of Celery: files in, committed assets out."""
+"""Ingest the files of one shard: files in, committed assets out."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from ingest.sources.remote import identify_url, is_url
 from ingest.types import Asset
 from search.errors import StoreError
 from search.store.base import VectorStore
-from search.types import AssetRow, SegmentRow
-from workers.jobs.job_types import Labels
+from search.types import AssetRow, Labels, SegmentRow
 from workers.observe import metrics
 from workers.pipeline.commit_row import commit_row
 from workers.pipeline.encoding import Encoding
@@ -38,7 +37,7 @@ _commit_lock = Lock()
 
 @contextmanager
 def commit_alone(_asset_ids: Iterable[str]) -> Iterator[None]:
-    """Two shards of one process may hold copies of one file: their rows are merged in turn."""
+    """Two shards of one process may hold copies of one file: merge their rows in turn."""
     with _commit_lock:
         yield
 
@@ -51,13 +50,13 @@ def in_chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def no_facts(_path: str) -> Mapping[str, Any]:
-    """Only the file itself counts."""
+    """No facts besides those in the file."""
     return {}
 
 
 @contextmanager
 def _place_to_fetch(paths: Sequence[str]) -> Iterator[Path]:
-    """A temporary folder for what comes from URLs; none is made where there are none."""
+    """A temporary folder for files from URLs; none is made without URLs."""
     if not any(map(is_url, paths)):
         yield Path()
         return
@@ -83,7 +82,7 @@ class IngestJob:
     read_pictures: bool = True
     exclusive: Callable[[Iterable[str]], AbstractContextManager[None]] = commit_alone
     facts_of: Callable[[str], Mapping[str, Any]] = no_facts
-    """What is known of a file besides what it says itself: tags and metadata of an upload."""
+    """Tags and metadata of a file from outside it, as of an upload."""
 
     def run(
         self,
@@ -95,8 +94,8 @@ class IngestJob:
 
         Args:
             paths: the files.
-            begun: learns of the contents that are new, before they are stored, and returns those
-                of an earlier try at the same files: what that one stored counts as ingested.
+            begun: gets the ids of new contents before they are stored, and returns those of an
+                earlier try at the same files: what that try stored counts as ingested.
             labels: tags and metadata for these files, also for those that are stored already.
 
         Raises:
@@ -104,7 +103,7 @@ class IngestJob:
             DiskError: the disk of the store, or of temporary files, is full or may not be written.
         """
         report = WatchedReport()
-        self.store.check_writable()  # before the work that would be in vain
+        self.store.check_writable()  # before any work
         with _place_to_fetch(paths) as fetched:
             with report.timed("identify"):
                 located = self._identify(paths, fetched, report)
@@ -226,7 +225,7 @@ def release(store: VectorStore, uris: dict[str, str | None] | dict[str, str]) ->
     """Forget what these URIs held before; assets without any location left are deleted.
 
     Args:
-        uris: for each URI the asset that it holds now, or None if it is to hold none.
+        uris: for each URI the asset that it holds now, or None.
 
     Returns:
         How many assets lost a location.
@@ -249,7 +248,7 @@ def release(store: VectorStore, uris: dict[str, str | None] | dict[str, str]) ->
 
 
 def _count_ingested_before(report: IngestReport, row: AssetRow, copies: Sequence[Asset]) -> None:
-    """An earlier try at this shard stored it and could not say so."""
+    """An earlier try at this shard stored it, and its report was lost."""
     report.unchanged -= len(copies)
     report.ingested += len(copies)
     report.n_bytes += sum(copy.size_bytes for copy in copies)

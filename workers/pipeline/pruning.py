@@ -1,7 +1,8 @@
 """After an ingest of folders: forget the places in them where stored files no longer are.
 
-Nothing is forgotten on a doubt: a folder that cannot be read, one that is empty as where a disk is
-not mounted, a file that may not be looked at. Uploads, URLs and other folders are left alone.
+In doubt nothing is forgotten: not for a folder that cannot be read or that is empty, as where a
+disk is not mounted, nor for a file that may not be looked at. Uploads, URLs and other folders are
+left alone.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ class GoneFiles:
 
     Args:
         store: whose rows are looked at.
-        exclusive: locks assets, as writers of their rows do.
+        exclusive: holds assets alone, as for writing their rows.
         is_upload: whether a location is that of an upload.
         prune: whether assets without any location left are removed. Else they keep the last one,
             are noted as gone and are found no more, until an ingest sees the content again.
-        fstab: lists which disks are mounted where.
+        fstab: lists which disks belong where.
     """
 
     store: VectorStore

@@ -1,4 +1,4 @@
-"""The report of a job; travels between processes as JSON."""
+"""Counts and failures of an ingest; JSON between processes."""
 
 from __future__ import annotations
 

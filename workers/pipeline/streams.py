@@ -92,7 +92,7 @@ def _decode_into(queue: Queue[Decoded], stop: Event, asset: Asset, decode: Decod
 
 
 def _put(queue: Queue[Decoded], stop: Event, step: Decoded) -> float:
-    """Put unless stopped; the seconds that it waited."""
+    """Put a step unless stopped; return the seconds of waiting."""
     started = perf_counter()
     while not stop.is_set():
         try:

@@ -28,8 +28,8 @@ from search.latency import LatencyTracker
 from search.query.terms import ItemEncoder
 from workers.config import current_settings
 from workers.jobs.local import LocalJobs
-from workers.jobs.messages import shared_board
-from workers.jobs.redis import SharedJobs
+from workers.jobs.redis import RedisJobs
+from workers.jobs.shared import impatient_board, shared_board
 from workers.pipeline.ingest_job import commit_alone
 from workers.serving import resources
 from workers.serving.data_folder import keys_path, sessions_path, shared_uploads
@@ -37,6 +37,7 @@ from workers.serving.query_media import QueryDecoder, query_config
 
 if TYPE_CHECKING:
     from encoder import MultiModalEncoder
+    from search.api.ports import Jobs
     from search.store.base import VectorStore
 
 
@@ -63,7 +64,7 @@ def services(config: ApiConfig) -> Iterator[Services]:
             adoption.sweep(uploads.root)
             _adopt(uploads, store)
             if isinstance(jobs, LocalJobs):
-                jobs.resume(store)
+                jobs.resume()
         workbench = Workbench(config.threads, config.queue, config.timeout_s)
         stack.callback(workbench.close)
         metrics.watch("anymodal_requests_taken", "Requests running or waiting.", workbench.taken)
@@ -113,7 +114,7 @@ def _adopt(uploads: UploadFolder, store: VectorStore) -> None:
     if current_settings().broker.startswith("memory:"):
         adoption.adopt(uploads, store, commit_alone, unfinished=True)
     else:
-        adoption.adopt(uploads, store, shared_board().exclusive, unfinished=False)
+        adoption.adopt(uploads, store, shared_board().locks.exclusive, unfinished=False)
 
 
 @contextmanager
@@ -159,20 +160,17 @@ def warm_up(encoder: MultiModalEncoder, decoder: QueryDecoder | None) -> None:
 
 
 @contextmanager
-def _jobs(uploads: UploadFolder) -> Iterator[LocalJobs | SharedJobs]:
+def _jobs(uploads: UploadFolder) -> Iterator[Jobs]:
     """Jobs on the broker, or in this process."""
-    with ExitStack() as stack:
-        made: LocalJobs | SharedJobs
-        if current_settings().broker.startswith("memory:"):
-            from workers.serving.embedded import embedded_worker
+    made: Jobs
+    if current_settings().broker.startswith("memory:"):
+        made = LocalJobs(resources.ingest_pipeline(), uploads)
+    else:
+        from workers.jobs.broker import check_broker
 
-            stack.enter_context(embedded_worker())
-            made = LocalJobs(uploads)
-        else:
-            from workers.jobs.broker import check_broker
-            from workers.jobs.messages import impatient_board
-
-            check_broker()
-            made = SharedJobs(impatient_board(), uploads)
-        stack.callback(made.close)
+        check_broker()
+        made = RedisJobs(impatient_board(), shared_board())
+    try:
         yield made
+    finally:
+        made.close()

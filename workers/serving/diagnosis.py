@@ -103,8 +103,9 @@ def _told(calibration: dict[str, Any]) -> str:
 def _broker() -> tuple[str, dict[str, Any]]:
     from search.store.milvus.link import without_password
     from workers.jobs.broker import check_broker
-    from workers.jobs.messages import shared_board
-    from workers.jobs.queues import CLASSES, PRIORITIES, queue_name
+    from workers.jobs.queues import PRIORITIES, queue_name
+    from workers.jobs.shared import shared_board
+    from workers.pipeline.files import CLASSES
 
     url = current_settings().broker
     if url.startswith("memory:"):
@@ -122,7 +123,8 @@ def _broker() -> tuple[str, dict[str, Any]]:
 
 def _workers() -> tuple[str, dict[str, Any]]:
     from workers.app import app
-    from workers.jobs.broker import BrokerError, check_broker
+    from workers.jobs.broker import check_broker
+    from workers.jobs.redis_link import BrokerError
 
     if current_settings().broker.startswith("memory:"):
         return "none needed", {"workers": []}

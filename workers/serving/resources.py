@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Semaphore
 from typing import TYPE_CHECKING
 
 from encoder.errors import DiskError
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from encoder.config import EncoderConfig
     from ingest.config import IngestConfig
     from search.store.base import VectorStore
-    from workers.jobs.job_types import Labels
-    from workers.pipeline.reports import IngestReport
+    from workers.pipeline.ingest_pipeline import IngestPipeline
+
+    Exclusive = Callable[[Iterable[str]], AbstractContextManager[None]]
 
 _lock = Lock()
 _opened: VectorStore | None = None
@@ -68,12 +69,45 @@ def ingest_config() -> IngestConfig:
     return config if asked_for else config.model_copy(update={"isolate": True})
 
 
-def ingest_config_for(url_hosts: Sequence[str] | None) -> IngestConfig:
-    """The same, with URLs of these hosts; None for those of the settings."""
-    config = ingest_config()
-    if url_hosts is None:
-        return config
-    return config.model_copy(update={"url_hosts": tuple(url_hosts)})
+def ingest_pipeline(
+    url_hosts: Sequence[str] | None = None, exclusive: Exclusive | None = None
+) -> IngestPipeline:
+    """The pipeline over the process's encoder and store, as the settings say.
+
+    Args:
+        url_hosts: hosts whose URLs are fetched, instead of those of the settings.
+        exclusive: holds assets alone among all who write to the store; by default among the
+            threads of this process.
+    """
+    from workers.pipeline.ingest_job import commit_alone
+    from workers.pipeline.ingest_pipeline import IngestPipeline
+    from workers.serving.data_folder import shared_uploads
+
+    settings, uploads = current_settings(), shared_uploads()
+    hosts = {} if url_hosts is None else {"url_hosts": tuple(url_hosts)}
+    return IngestPipeline(
+        shared_encoder(),
+        shared_store(),
+        ingest_config().model_copy(update=hosts),
+        batch_segments=settings.batch_segments,
+        decode_threads=settings.decode_threads,
+        transcripts=settings.transcripts,
+        read_pictures=settings.read_pictures,
+        shard_files=settings.shard_files,
+        calibrate=settings.calibrate,
+        exclusive=exclusive or commit_alone,
+        facts_of=uploads.facts_of,
+        is_upload=uploads.is_upload,
+        slots=_slots(),
+    )
+
+
+@cache
+def _slots() -> Semaphore:
+    """Shared by all that this process ingests: uploads, and commands beside a server."""
+    from workers.pipeline.ingest_pipeline import SHARDS_AT_ONCE
+
+    return Semaphore(SHARDS_AT_ONCE)
 
 
 def close() -> None:
@@ -109,44 +143,12 @@ def reopen_store() -> None:
     shared_store()
 
 
-def ingest_shared(
-    paths: Sequence[str], begun: Callable[[Sequence[str]], set[str]], labels: Labels
-) -> IngestReport:
-    """Ingest files with the process's model into its store, as one of several workers."""
-    from workers.jobs.messages import shared_board
-    from workers.pipeline.ingest_job import IngestJob
-    from workers.serving.data_folder import shared_uploads
-
-    settings = current_settings()
-    job = IngestJob(
-        shared_encoder(),
-        shared_store(),
-        ingest_config(),
-        batch_segments=settings.batch_segments,
-        decode_threads=settings.decode_threads,
-        transcripts=settings.transcripts,
-        read_pictures=settings.read_pictures,
-        exclusive=shared_board().exclusive,
-        facts_of=shared_uploads().facts_of,
-    )
+@contextmanager
+def reopening() -> Iterator[None]:
+    """Have the store opened again after an error of the block that may be its own."""
     try:
-        return job.run(paths, begun, labels)
+        yield
     except (StoreError, DiskError):
-        forget_store()
-        raise
-
-
-def forget_shared(folders: Sequence[str], prune: bool) -> IngestReport:
-    """Forget what is gone from folders, as one of several workers."""
-    from workers.jobs.messages import shared_board
-    from workers.pipeline.pruning import GoneFiles
-    from workers.serving.data_folder import shared_uploads
-
-    is_upload = shared_uploads().is_upload
-    gone = GoneFiles(shared_store(), shared_board().exclusive, is_upload, prune)
-    try:
-        return gone.forget(folders)
-    except StoreError:
         forget_store()
         raise
 

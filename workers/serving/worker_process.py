@@ -36,13 +36,11 @@ class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery is not
         super().__init__(worker)
 
     def start(self, worker: Any) -> None:
-        """Begin; the embedded worker has no broker to sweep."""
+        """Begin."""
+        from workers.jobs.broker import publish_now
         from workers.jobs.recovery.sweep import EVERY_S, Sweeper
-
-        if current_settings().broker.startswith("memory:"):
-            return
-        from workers.jobs.messages import impatient_board, publish_now
         from workers.jobs.recovery.takeover import Takeover
+        from workers.jobs.shared import impatient_board
 
         board = impatient_board()
         self._duties = [Sweeper(board, publish_now).sweep, Takeover(board).look]
@@ -66,7 +64,7 @@ def _announce_stop(**_: Any) -> None:
 
 
 def _keep_logs(**_: Any) -> None:
-    """The command has set up logging; Celery shall not. The pool's logger joins the others."""
+    """Keep the logging that the command has set up. The pool's logger joins the others."""
     from billiard.util import get_logger
 
     pool = get_logger()
@@ -120,7 +118,7 @@ def _warm_up(**_: Any) -> None:
 app.steps["worker"].add(SweepStep)
 setup_logging.connect(_keep_logs, weak=False)
 task_prerun.connect(_begin_task, weak=False)
-task_postrun.connect(_end_task, weak=False)  # after Celery has reported how the task ended
+task_postrun.connect(_end_task, weak=False)  # after Celery has logged the task's end
 worker_shutting_down.connect(_announce_stop, weak=False)
 worker_process_init.connect(_count_alone, weak=False)  # first: loading the model is counted
 worker_process_init.connect(_trace, weak=False)

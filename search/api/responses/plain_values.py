@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from search.api.ports import JobStatus
+from search.api.ports import Failure, Job
+from search.api.uploads import UploadFolder
 from search.ranking.locations import shown_location
 from search.types import AssetRow, Hit, Moment, SearchResult
 
@@ -69,21 +70,28 @@ def asset_json(asset: AssetRow) -> dict[str, Any]:
     }
 
 
-def job_json(status: JobStatus) -> dict[str, Any]:
+def job_json(job: Job, uploads: UploadFolder, failures: Iterable[Failure] = ()) -> dict[str, Any]:
     """As `search.api.schemas.JobOut`."""
     return {
-        "id": status.job_id,
-        "state": status.state,
-        "files": status.n_files,
-        "ingested": status.ingested,
-        "unchanged": status.unchanged,
-        "failed": status.failed,
-        "segments": dict(status.segments),
-        "failures": [asdict(refused) for refused in status.failures],
-        "seconds": round(status.seconds, 3),
-        "left_s": status.left_s,
-        "asset_ids": list(status.asset_ids),
+        "id": job.job_id,
+        "state": job.state,
+        "files": job.n_files,
+        "ingested": job.ingested,
+        "unchanged": job.unchanged,
+        "failed": job.failed,
+        "segments": dict(job.segments),
+        "failures": [failure_json(failure) for failure in failures],
+        "seconds": round(job.seconds, 3),
+        "left_s": job.left_s,
+        "asset_ids": uploads.owners_of(job.paths),
     }
+
+
+def failure_json(failure: Failure) -> dict[str, str]:
+    """As `search.api.schemas.RefusedOut`."""
+    name = file_name(failure.uri)
+    reason = without_paths(failure.reason.replace(failure.uri, name))
+    return {"name": name, "error": failure.error, "reason": reason}
 
 
 def file_name(uri: str) -> str:

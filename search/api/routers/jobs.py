@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from time import monotonic
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import StreamingResponse
@@ -13,8 +13,8 @@ from pydantic_core import to_json
 
 from search.api.access.auth import READ, WRITE
 from search.api.depends import Parts, refusals
-from search.api.ports import JobStatus
-from search.api.responses.job_status import job_status
+from search.api.ports import Job
+from search.api.responses.job_status import job_document
 from search.api.responses.plain_values import job_json
 from search.api.schemas import Cancelled, JobOut, JobsAnswer
 from search.api.services import Services
@@ -36,6 +36,7 @@ _EVENT = {
     },
 }
 
+_MOST_JOBS = 100
 _POLL_S = 0.5
 _ALIVE_S = 15.0
 
@@ -50,7 +51,7 @@ _ALIVE_S = 15.0
 async def list_jobs(services: Parts) -> dict[str, object]:
     """The last jobs, newest first."""
     found = await services.workbench.run(lambda _: services.jobs.recent())
-    return {"jobs": [job_json(status) for status in found]}
+    return {"jobs": [job_json(job, services.uploads) for job in found[:_MOST_JOBS]]}
 
 
 @router.get(
@@ -62,7 +63,8 @@ async def list_jobs(services: Parts) -> dict[str, object]:
 )
 async def get_job(job_id: JobId, services: Parts) -> dict[str, object]:
     """The status of a job, and the files it set aside with their reasons."""
-    return job_json(await _status(services, job_id))
+    _, document = await job_document(services, job_id)
+    return document
 
 
 @router.delete(
@@ -93,41 +95,38 @@ async def cancel_job(job_id: JobId, services: Parts) -> dict[str, object]:
 )
 async def follow_job(job_id: JobId, request: Request, services: Parts) -> StreamingResponse:
     """Server-sent events: ``progress`` at each change and ``end``, each with the job as JSON."""
-    first = await _status(services, job_id)
+    job, document = await job_document(services, job_id)
     return StreamingResponse(
-        _events(first, request, services),
+        _events(job, document, request, services),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
-async def _events(status: JobStatus, request: Request, services: Services) -> AsyncIterator[bytes]:
+async def _events(
+    job: Job, document: dict[str, Any], request: Request, services: Services
+) -> AsyncIterator[bytes]:
     """Until the job ends, the client leaves or the server stops."""
-    yield _event("progress", status)
-    sent, sent_at = _counts(status), monotonic()
-    while not (status.ended or services.stopping.is_set() or await request.is_disconnected()):
+    yield _event("progress", document)
+    sent, sent_at = _counts(job), monotonic()
+    while not (job.ended or services.stopping.is_set() or await request.is_disconnected()):
         await asyncio.sleep(_POLL_S)
-        status = await _status(services, status.job_id)
-        if _counts(status) != sent:
-            yield _event("progress", status)
+        job, document = await job_document(services, job.job_id)
+        if _counts(job) != sent:
+            yield _event("progress", document)
         elif monotonic() - sent_at > _ALIVE_S:
             yield b": still here\n\n"
         else:
             continue
-        sent, sent_at = _counts(status), monotonic()
-    if status.ended:
-        yield _event("end", status)
+        sent, sent_at = _counts(job), monotonic()
+    if job.ended:
+        yield _event("end", document)
 
 
-async def _status(services: Services, job_id: str) -> JobStatus:
-    return await services.workbench.run(lambda _: job_status(services.jobs, services.store, job_id))
-
-
-def _counts(status: JobStatus) -> tuple[object, ...]:
+def _counts(job: Job) -> tuple[object, ...]:
     """What changes only when something has happened."""
-    segments = sum(status.segments.values())
-    return status.state, status.ingested, status.unchanged, status.failed, segments
+    return job.state, job.ingested, job.unchanged, job.failed, sum(job.segments.values())
 
 
-def _event(name: str, status: JobStatus) -> bytes:
-    return b"event: %s\ndata: %s\n\n" % (name.encode(), to_json(job_json(status)))
+def _event(name: str, document: dict[str, Any]) -> bytes:
+    return b"event: %s\ndata: %s\n\n" % (name.encode(), to_json(document))

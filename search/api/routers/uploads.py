@@ -10,12 +10,11 @@ from pydantic_core import to_json
 
 from search.api.access.auth import WRITE
 from search.api.depends import Parts, refusals
-from search.api.ports import JobStatus
+from search.api.ports import Job
 from search.api.requests.multipart import events
 from search.api.requests.refusal import ContentTypeError
 from search.api.requests.uploaded_parts import Receiving
-from search.api.responses.job_status import job_status
-from search.api.responses.plain_values import job_json
+from search.api.responses.job_status import job_document
 from search.api.schemas import UploadAnswer
 from search.api.services import Services
 
@@ -79,34 +78,30 @@ async def upload_assets(
         paths = await receiving.keep()
     finally:
         await receiving.drop()
-    job_id = await services.workbench.run(lambda _: services.jobs.submit(paths))
-    status = await _status(services, job_id)
+    files = list(map(str, paths))
+    job_id = await services.workbench.run(
+        lambda _: services.jobs.submit(files, priority="interactive")
+    )
+    job, document = await job_document(services, job_id)
     if wait or receiving.fields.get("wait", [""])[-1] == "true":
-        status = await _ended(services, status)
-    return _answer(status)
+        job, document = await _ended(services, job, document)
+    return Response(
+        to_json({"job": document}),
+        200 if job.ended else 202,
+        {"Location": f"/v1/jobs/{job_id}"},
+        "application/json",
+    )
 
 
-async def _ended(services: Services, status: JobStatus) -> JobStatus:
+async def _ended(
+    services: Services, job: Job, document: dict[str, Any]
+) -> tuple[Job, dict[str, Any]]:
     """The job at its end, or its status when the request's time is over."""
     try:
         async with asyncio.timeout(services.config.timeout_s):
-            while not (status.ended or services.stopping.is_set()):
+            while not (job.ended or services.stopping.is_set()):
                 await asyncio.sleep(_POLL_S)
-                status = await _status(services, status.job_id)
+                job, document = await job_document(services, job.job_id)
     except TimeoutError:
         pass
-    return status
-
-
-async def _status(services: Services, job_id: str) -> JobStatus:
-    return await services.workbench.run(lambda _: job_status(services.jobs, services.store, job_id))
-
-
-def _answer(status: JobStatus) -> Response:
-    body: dict[str, Any] = {"job": job_json(status)}
-    return Response(
-        to_json(body),
-        200 if status.ended else 202,
-        {"Location": f"/v1/jobs/{status.job_id}"},
-        "application/json",
-    )
+    return job, document

@@ -14,7 +14,7 @@ import shutil
 import time
 import unicodedata
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,10 @@ class UploadFolder:
             folder.parent == self.root and _STORE.fullmatch(folder.name)
         )
         return home.name if is_ours and home == _home(folder, home.name) else None
+
+    def owners_of(self, paths: Iterable[str]) -> list[str]:
+        """The assets that the uploads among these paths become."""
+        return list(dict.fromkeys(filter(None, map(self.owner_of, paths))))
 
     def is_upload(self, path: str) -> bool:
         """Whether a file was uploaded to any store."""

@@ -16,11 +16,11 @@ from ingest.types import Failure
 from search.api.access.auth import Access
 from search.api.access.keys import KeyRing
 from search.api.config import ApiConfig
+from search.api.responses.plain_values import failure_json
 from search.api.services import Services
 from search.filters import Compare, Operator
 from tests.integration.api.conftest import served
 from tests.integration.api.wire import bearer
-from workers.jobs.status import refused
 
 
 @pytest.fixture
@@ -133,10 +133,12 @@ def test_a_reason_names_no_path_of_the_server() -> None:
     """Of a link's target neither, which is another place than the link's own."""
     link = "/srv/photos/a b/link.jpg"
     reason = f"{link} is a link that leads out of the folder, to /home/ann smith/x/y.jpg."
-    (told,) = refused([Failure(link, "RefusedLinkError", reason)])
-    assert told.reason == "link.jpg is a link that leads out of the folder, to y.jpg."
+    told = failure_json(Failure(link, "RefusedLinkError", reason))
+    assert told["reason"] == "link.jpg is a link that leads out of the folder, to y.jpg."
     media = Failure(link, "MediaError", f"{link} is image/x-odd, and/or a/b of https://e.org/x.")
-    assert refused([media])[0].reason == "link.jpg is image/x-odd, and/or a/b of https://e.org/x."
+    assert (
+        failure_json(media)["reason"] == "link.jpg is image/x-odd, and/or a/b of https://e.org/x."
+    )
 
 
 def test_a_root_is_a_whole_path_or_an_address() -> None:

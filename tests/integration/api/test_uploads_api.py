@@ -252,7 +252,7 @@ def test_an_upload_waits_on_the_disk_while_the_store_takes_no_more(
     (asset_id,) = job["asset_ids"]
     assert (parts.uploads.home_of(asset_id) / "ferryman.txt").read_bytes() == text
     assert isinstance(parts.jobs, LocalJobs)
-    job_id = parts.jobs.resume(parts.store)  # as the next start does
+    job_id = parts.jobs.resume()  # as the next start does
     assert job_id
     while not parts.jobs.status(job_id).ended:
         sleep(0.05)

@@ -10,7 +10,7 @@ from time import sleep
 
 import httpx
 
-from search.api.ports import JobStatus
+from search.api.ports import Failure, Job
 
 SILENCE = b""
 HALF_HEAD = b"POST /v1/search HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Half: "
@@ -19,9 +19,13 @@ HALF_HEAD = b"POST /v1/search HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Half: "
 class Endless:
     """Jobs that never end, whose events go on as long as they are followed."""
 
-    def status(self, job_id: str) -> JobStatus:
+    def status(self, job_id: str) -> Job:
         """Of any job."""
-        return JobStatus(job_id, "running", 1, 0, 0, 0, 1.0)
+        return Job(job_id, "running", 1.0, 0.0, n_files=1)
+
+    def failures(self, _job_id: str) -> list[Failure]:
+        """None."""
+        return []
 
 
 def half_body(key: str = "") -> bytes:

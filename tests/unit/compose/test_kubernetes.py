@@ -10,7 +10,7 @@ import yaml
 
 from tests.support.compose_files import COMPOSE, SERVICES, filled, seconds
 from tests.unit.compose.test_monitoring import names
-from workers.jobs.queues import CLASSES
+from workers.pipeline.files import CLASSES
 
 KUBERNETES = COMPOSE / "kubernetes"
 OBJECTS: list[dict[str, Any]] = list(yaml.safe_load_all((KUBERNETES / "anymodal.yaml").read_text()))

@@ -30,7 +30,7 @@ from tests.support.compose_files import (
 )
 from workers.cli import anymodal
 from workers.config import Settings
-from workers.jobs.queues import CLASSES
+from workers.pipeline.files import CLASSES
 
 ALL = pytest.mark.parametrize("name", SERVICES)
 OUR = pytest.mark.parametrize("name", OURS)

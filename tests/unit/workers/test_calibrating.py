@@ -27,10 +27,9 @@ from search.store.open import open_store
 from search.store.schema import segment_id
 from search.types import AssetRow, SegmentRow
 from workers.console.output import calibration_table
-from workers.environment import Options, begin
+from workers.pipeline import IngestPipeline
 from workers.pipeline import calibration as calibrating
-from workers.pipeline.calibration import Watch, alone_here, calibrate, calibrate_if_due
-from workers.serving import resources
+from workers.pipeline.calibration import alone_here, calibrate, calibrate_if_due
 
 DIM = 32
 WHERE = {TEXT: 0, IMAGE: 1, AUDIO: 2}
@@ -238,25 +237,19 @@ def test_a_store_that_fails_does_not_fail_what_was_ingested(
     assert "The store is full." in caplog.text
 
 
-def test_shards_lead_to_a_calibration_unless_the_settings_say_no(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_shards_lead_to_a_calibration_unless_the_pipeline_is_to_make_none() -> None:
     store = MemoryStore(DIM)
     fill(store, text=200, image=200)
-    monkeypatch.setattr(resources, "shared_encoder", lambda: ENCODER)
-    monkeypatch.setattr(resources, "shared_store", lambda: store)
-    monkeypatch.setenv("ANYMODAL_CALIBRATE", "false")
-    watch = Watch(alone_here)
-    watch.after_shard()
+    encoder = cast("MultiModalEncoder", ENCODER)
+    IngestPipeline(encoder, store, calibrate=False).calibrate_if_due()
     assert store.calibration == {}
-    monkeypatch.setenv("ANYMODAL_CALIBRATE", "true")
-    begin(Options())
-    watch.after_shard()
+    pipeline = IngestPipeline(encoder, store)
+    pipeline.calibrate_if_due()
     assert set(store.calibration) == {TEXT, IMAGE}
     fill(store, audio=200)
-    watch.after_shard()  # a minute has not passed
+    pipeline.calibrate_if_due()  # a minute has not passed
     assert set(store.calibration) == {TEXT, IMAGE}
-    Watch(alone_here).after_shard()
+    IngestPipeline(encoder, store).calibrate_if_due()
     assert set(store.calibration) == {TEXT, IMAGE, AUDIO}
 
 

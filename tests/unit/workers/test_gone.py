@@ -18,8 +18,7 @@ from search.ranking.locations import shown_location
 from search.store.base import VectorStore
 from search.store.open import open_store
 from search.types import AssetRow
-from workers.jobs.planning.planner import files_of
-from workers.jobs.planning.walked_folders import WalkedFolders
+from workers.pipeline.files import WalkedFolders, files_of
 from workers.pipeline.ingest_job import IngestJob, commit_alone
 from workers.pipeline.pruning import GoneFiles
 from workers.pipeline.reports import IngestReport
@@ -222,9 +221,9 @@ def test_a_missing_folder_changes_nothing(library: Library, root: Path) -> None:
 
 _AS_NOBODY = """
 import os, sys
-from workers.jobs.planning.walked_folders import WalkedFolders
+from workers.pipeline.files import WalkedFolders
 from workers.pipeline.pruning import is_gone
-from workers.jobs.planning.planner import files_of
+from workers.pipeline.files import files_of
 root = sys.argv[1]
 WalkedFolders([root]), list(files_of([], print))  # imports what another user may not read
 if os.geteuid() == 0:  # whom no permission binds

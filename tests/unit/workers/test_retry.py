@@ -2,7 +2,7 @@ import pickle
 
 from encoder.errors import InputError, MediaError
 from search.errors import StoreUnavailableError
-from workers.jobs.recovery.retry import delay_s, may_heal
+from workers.pipeline.retry import delay_s, may_heal
 
 
 def test_only_what_may_heal_is_tried_again() -> None:

@@ -15,7 +15,7 @@ from encoder.types import TEXT
 from ingest.types import Asset, Segment
 from workers.app import app
 from workers.jobs.board import JobBoard
-from workers.jobs.messages import publish_now
+from workers.jobs.broker import publish_now
 from workers.jobs.planning.planner import plan
 from workers.jobs.queues import queue_name
 from workers.observe import tracing
@@ -53,7 +53,7 @@ def test_a_shard_carries_its_jobs_span_through_the_board_and_the_message(
         board = JobBoard(url)
         job_id = board.create(["/data"])
         plan(board, job_id, ["/a.txt"], publish_now, shard_files=1, queue_shards=9)
-        [(shard_id, shard)] = board.open_shards(job_id).items()
+        [(shard_id, shard)] = board.shards.open(job_id).items()
         with app.connection_for_read(url) as connection:
             message = connection.SimpleQueue(queue_name("text")).get(timeout=10)
             headers = message.headers

@@ -6,8 +6,9 @@ from collections import deque
 from collections.abc import Callable
 
 from workers.jobs.board import JobBoard
-from workers.jobs.job_types import Shard
-from workers.jobs.queues import CLASSES, PRIORITIES, queue_name
+from workers.jobs.queues import PRIORITIES, queue_name
+from workers.jobs.shard import Shard
+from workers.pipeline.files import CLASSES
 
 Publish = Callable[[str, str, Shard], None]
 
@@ -66,7 +67,7 @@ class Feed:
         waiting = self._waiting[cost]
         room = self._queue_shards - self._board.depth([queue_name(cost)], PRIORITIES.values())
         for shard_id, shard in [waiting.popleft() for _ in range(min(room, len(waiting)))]:
-            if not self._board.add(self._job_id, shard_id, shard, self._planner):
+            if not self._board.shards.add(self._job_id, shard_id, shard, self._planner):
                 return False
             self._n_files[cost] -= len(shard.paths)
             self._publish(self._job_id, shard_id, shard)

@@ -3,46 +3,49 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Mapping
 
 from workers.jobs import redis_scripts as lua
+from workers.jobs.redis_link import RUNNING, RedisLink, key
+from workers.jobs.shard import Shard
 
-T = TypeVar("T")
-
-RUNNING = "anymodal:jobs:running"
-_WORKERS = "anymodal:workers"
 START_S = 30.0
-"""How long a planner may take to start: a Python with Celery, on a machine that is busy."""
+"""How long a planner may take to start: a Python with Celery, on a busy machine."""
+_WORKERS = "anymodal:workers"
 _ABSENT_S = 15.0
 """A worker that has not looked for jobs without a planner for so long is not counted on."""
 
 
 class PlannerLeases:
-    """The part of `workers.jobs.board.JobBoard` that planners and workers ask about planners."""
+    """The planners of jobs, each with a name of its own."""
 
-    lease_s: float
-    _redis: Any
+    def __init__(self, link: RedisLink) -> None:
+        self._link = link
 
-    def begin_planning(self, job_id: str, planner: str) -> bool:
+    def begin(self, job_id: str, planner: str) -> bool:
         """Become the job's planner; False if another one is, or nothing is left to plan."""
-        return bool(self._run(lua.PLAN, job_id, planner, self.lease_s))
+        return bool(self._link.run(lua.PLAN, job_id, planner, self._link.lease_s))
 
-    def planning(self, job_id: str, planner: str) -> bool:
+    def renew(self, job_id: str, planner: str) -> bool:
         """Keep the lease; False if the job is no longer this planner's."""
-        return bool(self._run(lua.PLANNING, job_id, planner, self.lease_s))
+        return bool(self._link.run(lua.PLANNING, job_id, planner, self._link.lease_s))
 
-    def leave_planning(self, job_id: str, planner: str) -> None:
+    def leave(self, job_id: str, planner: str) -> None:
         """Leave the rest of the job to another planner."""
-        self._run(lua.LEAVE, job_id, planner)
+        self._link.run(lua.LEAVE, job_id, planner)
 
-    def fail_planning(self, job_id: str, planner: str, reason: str) -> None:
-        """Say why the rest cannot be planned; the job fails once what was added is done."""
-        self._run(lua.FAIL, job_id, planner, reason)
+    def finish(self, job_id: str, planner: str, last: Mapping[str, Shard] | None = None) -> bool:
+        """Say that all shards were added; ``last`` is added too, without counting files."""
+        opened = {name: shard.dumps() for name, shard in (last or {}).items()}
+        return bool(self._link.run(lua.PLANNED, job_id, planner, json.dumps(opened)))
+
+    def fail(self, job_id: str, planner: str, reason: str) -> None:
+        """Say why the rest cannot be planned; the job fails once its open shards are done."""
+        self._link.run(lua.FAIL, job_id, planner, reason)
 
     def cursors(self, job_id: str) -> dict[str, str]:
         """The last file of each cost class that was added."""
-        facts = self.patiently(lambda: self._redis.hgetall(self._key(job_id)))
+        facts = self._link.patiently(lambda: self._link.redis.hgetall(key(job_id)))
         return {
             name.removeprefix("cursor:"): json.loads(path)
             for name, path in facts.items()
@@ -51,25 +54,15 @@ class PlannerLeases:
 
     def orphans(self, worker: str) -> list[str]:
         """The jobs whose planner fell silent, for a worker that may plan them."""
-        keys = (RUNNING, _WORKERS)
-        found = self._redis.eval(lua.ORPHANS, 2, *keys, worker, _ABSENT_S, self._key("") + ":")
+        found = self._link.redis.eval(
+            lua.ORPHANS, 2, RUNNING, _WORKERS, worker, _ABSENT_S, key("") + ":"
+        )
         return sorted(found)
 
     def hand_over(self, job_id: str) -> bool:
         """Keep a job without a planner for one that is being started; False if it has one."""
-        return bool(self._run(lua.HAND_OVER, job_id, START_S))
+        return bool(self._link.run(lua.HAND_OVER, job_id, START_S))
 
     def decline(self, job_id: str, worker: str, reason: str) -> None:
-        """Say why this worker cannot plan a job; it fails if all who are there say so."""
-        self._run(lua.DECLINE, job_id, worker, reason, _WORKERS, 2 * self.lease_s)
-
-    def patiently(self, call: Callable[[], T]) -> T:
-        """See `JobBoard.patiently`."""
-        raise NotImplementedError
-
-    def _run(self, script: str, job_id: str, *arguments: Any) -> Any:
-        raise NotImplementedError
-
-    @staticmethod
-    def _key(job_id: str, part: str = "") -> str:
-        return f"anymodal:job:{job_id}:{part}".rstrip(":")
+        """Say why this worker cannot plan a job; it fails once all workers have said so."""
+        self._link.run(lua.DECLINE, job_id, worker, reason, _WORKERS, 2 * self._link.lease_s)

@@ -1,4 +1,4 @@
-"""Do something every few moments, beside the work of a block."""
+"""Call something at intervals while a block runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 def repeating(beat: Callable[[], object], every_s: float) -> Iterator[None]:
     """Call ``beat`` every ``every_s`` seconds in a thread until the block ends.
 
-    What it raises is logged: a broker that is away for a moment does not end the work.
+    Exceptions are logged: a short absence of the broker must not end the work.
     """
     ended = Event()
 

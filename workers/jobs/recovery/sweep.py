@@ -1,4 +1,4 @@
-"""Send again what was lost: shards of workers that died, and messages that vanished."""
+"""Send lost shards again: those of dead workers, and those whose message vanished."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from workers.jobs.board import JobBoard
-from workers.jobs.job_types import Shard
-from workers.jobs.queues import CLASSES, PRIORITIES, queue_name
+from workers.jobs.queues import PRIORITIES, QUEUES
+from workers.jobs.shard import Shard
 from workers.observe import metrics
 
 logger = logging.getLogger(__name__)
@@ -26,30 +26,30 @@ class Sweeper:
         self._seen: dict[tuple[str, str], int] = {}
 
     def sweep(self) -> int:
-        """Send what is due or lost; how many shards that were.
+        """Send the shards that are due or lost; how many.
 
         A shard is due when its lease is over: its worker died, or its wait ended. It is lost when
-        nobody holds it and no message waits in any queue, for some sweeps in a row: a worker that
-        is killed between taking a message and noting it takes it along.
+        nobody holds it while all queues are empty, for some sweeps in a row: a worker that is
+        killed between taking a message and claiming its shard takes the message along.
         """
-        if not self._board.sweeping(EVERY_S * 0.9):
+        if not self._board.locks.first("sweep", EVERY_S * 0.9):
             return 0
         jobs = self._board.running()
         sent = sum(self._send_due(job_id) for job_id in jobs)
-        if not jobs or self._board.depth(map(queue_name, CLASSES), PRIORITIES.values()):
+        if not jobs or self._board.depth(QUEUES, PRIORITIES.values()):
             self._seen.clear()
             return sent
         lost = {job_id: self._lost(job_id) for job_id in jobs}
         return sent + sum(self._send(job_id, lost[job_id], "message_lost") for job_id in jobs)
 
     def _send_due(self, job_id: str) -> int:
-        due = self._board.due(job_id)
+        due = self._board.shards.due(job_id)
         silent = [shard_id for shard_id, held in due.items() if held]
         waited = [shard_id for shard_id, held in due.items() if not held]
         return self._send(job_id, silent, "lease_ended") + self._send(job_id, waited, "wait_over")
 
     def _lost(self, job_id: str) -> list[str]:
-        idle = set(self._board.open_shards(job_id)) - self._board.leased(job_id)
+        idle = set(self._board.shards.open(job_id)) - self._board.shards.leased(job_id)
         counts = {(job_id, shard): self._seen.get((job_id, shard), 0) + 1 for shard in idle}
         self._seen = {key: n for key, n in self._seen.items() if key[0] != job_id} | counts
         lost = [shard for (_, shard), n in counts.items() if n >= _QUIET_SWEEPS]
@@ -60,7 +60,7 @@ class Sweeper:
     def _send(self, job_id: str, shard_ids: list[str], reason: str) -> int:
         if not shard_ids:
             return 0
-        shards = self._board.open_shards(job_id)
+        shards = self._board.shards.open(job_id)
         again = [shard_id for shard_id in shard_ids if shard_id in shards]
         for shard_id in again:
             logger.info("shard %s of job %s is sent again: %s", shard_id, job_id, reason)

@@ -1,4 +1,4 @@
-"""Jobs whose planner fell silent: a worker that sees their files plans the rest."""
+"""Jobs whose planner fell silent: a worker that has their files plans the rest."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 
+from search.api.ports import Job
 from workers.jobs.board import JobBoard
-from workers.jobs.job_types import JobView
 from workers.jobs.planning.planner import start_planner
 
 logger = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ _POLL_S = 0.2
 class Takeover:
     """Each worker's main process calls `look` every few seconds.
 
-    The planner that it starts is a process of its own: to find files may take hours, and the main
+    It starts each planner as a process of its own: finding files may take hours, and the main
     process has messages to receive.
     """
 
@@ -40,12 +40,12 @@ class Takeover:
         """Start a planner for each job that lost its own; how many."""
         self._planners = [p for p in self._planners if p.poll() is None]  # wait for those that died
         taken = 0
-        for job_id in self._board.orphans(self._name):
-            job = self._board.view(job_id)
+        for job_id in self._board.planners.orphans(self._name):
+            job = self._board.status(job_id)
             if unseen := unseen_path(job.paths):
                 reason = f"{unseen} is not there on any worker's machine"
-                self._board.decline(job_id, self._name, reason)
-            elif self._board.hand_over(job_id):
+                self._board.planners.decline(job_id, self._name, reason)
+            elif self._board.planners.hand_over(job_id):
                 logger.warning("the planner of job %s fell silent; another one goes on", job_id)
                 self._planners.append(self._start(job_id))
                 taken += 1
@@ -53,29 +53,29 @@ class Takeover:
 
 
 def unseen_path(paths: Sequence[str]) -> str | None:
-    """The first path that is not there on this machine; URLs are everywhere."""
+    """The first path that this machine does not have; URLs never count."""
     from ingest.sources.remote import is_url
 
     return next((path for path in paths if not is_url(path) and not os.path.lexists(path)), None)
 
 
-def lost_its_planner(board: JobBoard, job_id: str, on_wait: Callable[[JobView], None]) -> bool:
-    """Whether a job that is being planned has nobody who does it.
+def lost_its_planner(board: JobBoard, job_id: str, on_wait: Callable[[Job], None]) -> bool:
+    """Whether a job that is being planned has no planner alive.
 
-    A planner that lives renews its lease in a quarter of it; one that is dead is waited for until
-    its lease ends.
+    A living planner renews its lease within a quarter of it. For a dead one, this waits until the
+    lease ends.
 
     Args:
         board: where the job is.
         job_id: its id.
-        on_wait: called once with that, and the job's status.
+        on_wait: called once with the job if there is a wait.
     """
-    job = first = board.view(job_id)
+    job = first = board.status(job_id)
     while job.state == "planning" and job.planner_until == first.planner_until:
         if job.planner_lost:
             return True
         if job is first:
             on_wait(job)
         time.sleep(_POLL_S)
-        job = board.view(job_id)
+        job = board.status(job_id)
     return False

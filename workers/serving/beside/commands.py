@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from workers.pipeline.reports import IngestReport
 
 
-Results: TypeAlias = SimpleQueue[Mapping[str, Any] | BaseException | None]
+Answers: TypeAlias = SimpleQueue[Mapping[str, Any] | BaseException | None]
 """A thread's results, the error that ended it, and None when it is done."""
 
 
@@ -45,49 +45,57 @@ def _calibrate(request: Mapping[str, Any], _stop: Event) -> Iterator[Mapping[str
     """``done`` of ``rows`` from time to time, then the result."""
     from workers.pipeline.calibration import calibrate
 
-    results: Results = SimpleQueue()
+    answers: Answers = SimpleQueue()
 
     def show(n_done: int, n_rows: int) -> None:
-        results.put({"done": n_done, "rows": n_rows})
+        answers.put({"done": n_done, "rows": n_rows})
 
     def measured() -> None:
         encoder, store = resources.shared_encoder(), resources.shared_store()
-        results.put(calibrate(encoder, store, show, **request))
+        answers.put(calibrate(encoder, store, show, **request))
 
-    Thread(target=_run, args=(measured, results), daemon=True).start()
-    yield from _until_done(results)
+    Thread(target=_run, args=(measured, answers), daemon=True).start()
+    yield from _until_done(answers)
 
 
 def _ingest(request: Mapping[str, Any], stop: Event) -> Iterator[Mapping[str, Any]]:
     """``total`` first, then ``report`` (`IngestReport.as_json`) of each shard as it ends."""
-    from workers.console.ingesting import Ingest
+    from workers.pipeline.files import count_files
 
-    results: Results = SimpleQueue()
+    answers: Answers = SimpleQueue()
 
     def show(report: IngestReport) -> None:
-        results.put({"report": report.as_json()})
+        answers.put({"report": report.as_json()})
 
-    job = Ingest(**request)
-    work = Thread(target=_run, args=(lambda: job.run(show, stop.is_set), results), daemon=True)
-    yield {"total": job.n_files()}
+    def ingest() -> None:
+        resources.ingest_pipeline(request["url_hosts"]).run(
+            request["paths"],
+            labels=request["labels"],
+            prune=request["prune"],
+            on_report=show,
+            stopped=stop.is_set,
+        )
+
+    work = Thread(target=_run, args=(ingest, answers), daemon=True)
+    yield {"total": count_files(request["paths"])}
     work.start()
-    yield from _until_done(results)
+    yield from _until_done(answers)
     if stop.is_set():
         yield {"stopped": True}
 
 
-def _until_done(results: Results) -> Iterator[Mapping[str, Any]]:
+def _until_done(answers: Answers) -> Iterator[Mapping[str, Any]]:
     """The results of `_run`; raises the error that ended it."""
-    while (one := results.get()) is not None:
+    while (one := answers.get()) is not None:
         if isinstance(one, BaseException):
             raise one
         yield one
 
 
-def _run(work: Callable[[], None], results: Results) -> None:
+def _run(work: Callable[[], None], answers: Answers) -> None:
     try:
         work()
-    except BaseException as error:  # noqa: BLE001 (raised again by the reader)
-        results.put(error)
+    except BaseException as error:  # noqa: BLE001 (raised again by `_until_done`)
+        answers.put(error)
     else:
-        results.put(None)
+        answers.put(None)

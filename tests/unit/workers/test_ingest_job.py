@@ -1,3 +1,5 @@
+"""Ingesting a shard, free of Celery, on a store in memory."""
+
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,9 +18,9 @@ from search.errors import StoreError, StoreUnavailableError
 from search.store.memory import MemoryStore
 from search.types import AssetRow, SegmentRow
 from tests.support.media import write_film
-from workers.jobs.recovery.retry import may_heal
 from workers.pipeline.ingest_job import IngestJob, in_chunks
 from workers.pipeline.removal import remove
+from workers.pipeline.retry import may_heal
 
 
 @pytest.fixture(scope="module")

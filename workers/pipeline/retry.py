@@ -28,9 +28,8 @@ class GiveUp:
 def decide(error: Exception, attempt: int, jitter: float) -> Again | GiveUp:
     """Whether to repeat a shard that failed as a whole.
 
-    A store or broker that is away is waited for, however long it takes, and burns no try; so is a
-    disk on which there is no room. What
-    may heal otherwise, and what nobody foresaw, is tried `MAX_RETRIES` times. What cannot (a
+    A store or broker that is away, or a full disk, is waited for without limit and uses up no try.
+    Other errors that may heal, and unknown ones, are tried `MAX_RETRIES` times. What cannot heal (a
     corrupt file, another space) is set aside at once.
 
     Args:

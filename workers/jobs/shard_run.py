@@ -15,11 +15,12 @@ from billiard.exceptions import SoftTimeLimitExceeded
 
 from encoder.errors import AnymodalError, DiskError
 from search.errors import StoreError
+from search.types import Labels
 from workers.jobs.board import JobBoard
-from workers.jobs.job_types import Claim, Labels, Shard
-from workers.jobs.recovery import retry
 from workers.jobs.recovery.heartbeat import repeating
+from workers.jobs.shard import Claim, Shard
 from workers.observe import metrics
+from workers.pipeline import retry
 from workers.pipeline.reports import IngestReport
 from workers.serving import stop_flag as stopping
 
@@ -42,12 +43,12 @@ Forget: TypeAlias = Callable[[Sequence[str], bool], IngestReport]
 
 
 class Ingest(Protocol):
-    """What ingests files: `IngestJob.run` over the process's model and store."""
+    """Ingests files: `IngestPipeline.ingest` over the process's model and store."""
 
     def __call__(
         self, paths: Sequence[str], begun: Callable[[Sequence[str]], set[str]], labels: Labels
     ) -> IngestReport:
-        """Ingest files with these labels; ``begun`` learns of contents before they are stored."""
+        """Ingest files with these labels; ``begun`` gets their ids before they are stored."""
         ...
 
 
@@ -57,11 +58,11 @@ class ShardRun:
 
     Args:
         ingest: does the work.
-        reopen: opens the store again; raises `StoreError` while it is away.
+        reopen: reopens the store; raises `StoreError` while it is away.
         publish: sends a shard's message.
         pause_s: how long to wait here for a store that is away, before the shard is given back.
         shutdown_s: how long a shard may go on once the worker is to stop.
-        forget: forgets what is gone from folders; whether assets without a file are removed.
+        forget: forgets files that are gone from folders, and removes their assets if so asked.
     """
 
     board: JobBoard
@@ -73,11 +74,11 @@ class ShardRun:
     forget: Forget = lambda _folders, _prune: IngestReport()
 
     def run(self, job_id: str, shard_id: str) -> str:
-        """Do it, or leave it; what became of it, in a word.
+        """Do it, or leave it; the outcome in a word.
 
-        At most one worker is at a shard: a second delivery finds the lease and goes.
+        At most one worker holds a shard: a second delivery finds the lease and leaves.
         """
-        claim = self.board.claim(job_id, shard_id)
+        claim = self.board.shards.claim(job_id, shard_id)
         if claim is None:
             return "left"
         if claim.taken_over:
@@ -87,12 +88,12 @@ class ShardRun:
         beating = repeating(self._beat(job_id, shard_id), self.board.lease_s / _BEATS_PER_LEASE)
         with beating, metrics.SHARD_S.labels(claim.shard.cost).time():
             if claim.shard.folders and not self._others_are_done(job_id, shard_id):
-                self.board.release(job_id, shard_id, _OTHERS_S, forgive=True)
+                self.board.shards.release(job_id, shard_id, _OTHERS_S, forgive=True)
                 return "waits"
             return self._try(job_id, shard_id, claim)
 
     def out_of_time(self, job_id: str, shard_id: str, shard: Shard, limit_s: float) -> str:
-        """The task's time is over: smaller shards may have enough of it."""
+        """Divide a shard that took too long: smaller ones may be quick enough."""
         error = TooLongError(
             f"The task took longer than {limit_s:.0f} s.",
             remedy="Raise ANYMODAL_TASK_TIMEOUT_S for the workers and retry the job.",
@@ -101,7 +102,7 @@ class ShardRun:
 
     def _try(self, job_id: str, shard_id: str, claim: Claim) -> str:
         def begun(asset_ids: Sequence[str]) -> set[str]:
-            return self.board.begun(job_id, shard_id, asset_ids)
+            return self.board.shards.begun(job_id, shard_id, asset_ids)
 
         deadline = time.monotonic() + self.pause_s
         waits = 0
@@ -121,11 +122,13 @@ class ShardRun:
                     return self._give_up(job_id, shard_id, claim.shard, error)
                 logger.warning("shard %s of job %s waits: %s", shard_id, job_id, error)
                 if isinstance(error, DiskError):  # another worker may have room
-                    self.board.release(job_id, shard_id, what.delay_s, forgive=True, why=str(error))
+                    self.board.shards.release(
+                        job_id, shard_id, what.delay_s, forgive=True, why=str(error)
+                    )
                     return "waits"
                 can_wait = what.forgiven and time.monotonic() + what.delay_s < deadline
                 if not can_wait or not self._pause(what.delay_s):
-                    self.board.release(job_id, shard_id, what.delay_s, forgive=what.forgiven)
+                    self.board.shards.release(job_id, shard_id, what.delay_s, forgive=what.forgiven)
                     return "waits"
 
     def _report(self, shard: Shard, begun: Callable[[Sequence[str]], set[str]]) -> IngestReport:
@@ -134,17 +137,17 @@ class ShardRun:
         return self.ingest(shard.paths, begun, shard.labels)
 
     def _others_are_done(self, job_id: str, shard_id: str) -> bool:
-        """Whether this is the job's last shard; those that others are at are waited for a while."""
+        """Whether this is the job's last shard; waits a while for those that others hold."""
         deadline = time.monotonic() + _OTHERS_S
-        while others := self.board.open_shards(job_id).keys() - {shard_id}:
-            is_waiting = bool(others - self.board.leased(job_id))
+        while others := self.board.shards.open(job_id).keys() - {shard_id}:
+            is_waiting = bool(others - self.board.shards.leased(job_id))
             if is_waiting or time.monotonic() > deadline or stopping.announced():
                 return False
             time.sleep(_OTHERS_POLL_S)
         return True
 
     def _pause(self, delay_s: float) -> bool:
-        """Wait for the store, holding the shard, so that nothing else is taken up meanwhile."""
+        """Wait for the store and keep the shard, so that no other is taken up meanwhile."""
         while not stopping.announced():
             _sleep(delay_s)
             try:
@@ -157,20 +160,20 @@ class ShardRun:
         return False
 
     def _give_up(self, job_id: str, shard_id: str, shard: Shard, error: Exception) -> str:
-        """Our own errors blame no file; for any other error, a file may be the cause."""
+        """Set the whole shard aside for an error of the tree; any other may be one file's fault."""
         if isinstance(error, AnymodalError):
             return self._set_aside(job_id, shard_id, shard, error)
         return self._divide(job_id, shard_id, shard, error)
 
     def _divide(self, job_id: str, shard_id: str, shard: Shard, error: Exception) -> str:
-        """Find the file that is to blame: files one by one, and one alone is set aside."""
+        """Find the file that is at fault: try files one by one, and set a single one aside."""
         if len(shard.paths) <= 1:
             return self._set_aside(job_id, shard_id, shard, error)
         parts = {
             f"{shard_id}.{place}": replace(shard, paths=[path])
             for place, path in enumerate(shard.paths)
         }
-        self.board.finish(job_id, shard_id, IngestReport(), parts)
+        self.board.shards.finish(job_id, shard_id, IngestReport(), parts)
         for part, single in parts.items():
             self.publish(job_id, part, single)
         return "divided"
@@ -183,7 +186,7 @@ class ShardRun:
         return "set aside"
 
     def _finish(self, job_id: str, shard_id: str, report: IngestReport) -> bool:
-        counted = self.board.finish(job_id, shard_id, report)
+        counted = self.board.shards.finish(job_id, shard_id, report)
         if counted:
             metrics.count(report)
         return counted
@@ -197,14 +200,14 @@ class ShardRun:
                 stop_at = stop_at or time.monotonic() + self.shutdown_s
                 if time.monotonic() > stop_at:
                     self._leave(job_id, shard_id)
-            self.board.beat(job_id, shard_id)
+            self.board.shards.beat(job_id, shard_id)
 
         return beat
 
     def _leave(self, job_id: str, shard_id: str) -> None:
-        """Give the shard back and end this process, whatever it is in the middle of."""
+        """Give the shard back and end this process at once."""
         try:
-            self.board.release(job_id, shard_id, 0.0, forgive=True)
+            self.board.shards.release(job_id, shard_id, 0.0, forgive=True)
         finally:
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -222,7 +225,7 @@ def _crashed(times: int) -> CrashedError:
 
 
 def _sleep(seconds: float) -> None:
-    """Sleep, but not on when the worker is to stop."""
+    """Sleep until the time is over or the worker is to stop."""
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0 and not stopping.announced():
         time.sleep(min(left, 0.2))

