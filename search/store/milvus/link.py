@@ -16,6 +16,7 @@ from encoder.errors import DiskError
 from encoder.system.disk import disk_error_in
 from encoder.system.environment import set_for_library, variable
 from search.errors import StoreError, StoreUnavailableError
+from search.store.milvus.pandas_later import pandas_later
 
 _PAUSE_S = 0.2
 # How far behind a "Bounded" read may be is the server's setting: 5 s by default.
@@ -161,8 +162,9 @@ class MilvusLink:
 def load_client() -> Any:
     """`pymilvus.MilvusClient`, which many threads may use from the first call on."""
     set_for_library("GRPC_VERBOSITY", "ERROR")
-    from pymilvus import MilvusClient
-    from pymilvus.client.utils import SciPyHelper
+    with pandas_later():
+        from pymilvus import MilvusClient
+        from pymilvus.client.utils import SciPyHelper
 
     if variable("PYMILVUS_LOG_LEVEL") is None:
         # It prints to stderr what it raises as well, and that an old server is old.
