@@ -95,9 +95,56 @@ def _short_sounds_only(module: Any) -> Forward:
     return forward
 
 
+def _sound_attention(module: Any) -> Forward:
+    """Attention within blocks, with sizes that the exporter need not reason about.
+
+    Of a slice and of an unfolded axis it notes lengths such as min(12 ceil(n / 12), n), in each
+    layer about those of the layer before: twelve layers take an hour.
+    """
+    chunk, context = module.chunk_size, module.context_size
+    before, after = module.max_past_horizon, module.max_future_horizon + module.chunk_size - 1
+    n_heads, width = module.num_heads, module.head_dim
+
+    def forward(
+        hidden_states: Tensor, position_embeddings: Tensor, attention_mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        import torch
+        from torch.nn import functional
+
+        n, length, _ = hidden_states.shape
+        n_blocks = (length + chunk - 1) // chunk
+
+        def blocks(states: Tensor, before: int, size: int) -> Tensor:
+            """[n, n_heads, n_blocks, size, width]"""
+            padded = functional.pad(states.float(), (0, 0, before, after))
+            places = torch.arange(n_blocks)[:, None] * chunk + torch.arange(size)
+            cut = padded.index_select(1, places.flatten())
+            return cut.reshape(n, n_blocks, size, n_heads, width).permute(0, 3, 1, 2, 4)
+
+        queries = blocks(module.q_proj(hidden_states), 0, chunk)
+        queries = queries * (module.q_scale * functional.softplus(module.per_dim_scale))
+        keys = blocks(module.k_proj(hidden_states), before, context) * module.k_scale
+        values = blocks(module.v_proj(hidden_states), before, context)
+        places = module.relative_k_proj(position_embeddings).float().reshape(-1, n_heads, width)
+        far = module._rel_shift(queries @ places.permute(1, 2, 0)[:, None])
+        logits = (queries @ keys.transpose(-1, -2) + far) / module.softcap
+        logits = torch.tanh(logits) * module.softcap
+        if attention_mask is not None:
+            hidden = module.config.attention_invalid_logits_value
+            logits = logits.masked_fill(attention_mask != 0, hidden)
+        weights = logits.softmax(-1)
+        heard = (weights @ values).permute(0, 2, 3, 1, 4)
+        heard = heard.reshape(n, n_blocks * chunk, n_heads * width)
+        heard = heard.index_select(1, torch.arange(length))  # keeps the length's name
+        return module.post(heard.to(hidden_states.dtype)), weights
+
+    return forward
+
+
 _FORMS: Mapping[str, tuple[str, str, Callable[[Any], Forward]]] = {
     "Gemma4ClippableLinear": ("", "forward", _clipped_linear),
     "Gemma4VisionModel": ("pooler", "_avg_pool_by_positions", _pool_by_positions),
+    "Gemma4AudioAttention": ("", "forward", _sound_attention),
     "ClapAudioPatchEmbed": ("", "forward", _short_sounds_only),
 }
 """By class: which part's method is replaced, and what makes the other one."""
