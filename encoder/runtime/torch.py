@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -12,6 +15,9 @@ from encoder.runtime.base import Array
 
 if TYPE_CHECKING:
     from torch import nn
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 
 class TorchSession:
@@ -58,3 +64,47 @@ def threads(n: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def one_gpu(device: str | None, process: int) -> str | None:
+    """The GPU of a process of several: ``cuda`` in turn over those that the machine has.
+
+    Args:
+        device: what is asked for; anything but ``cuda`` stays as it is.
+        process: its number among those of its kind, from 0.
+    """
+    if device != "cuda":
+        return device
+    import torch
+
+    n_gpus = torch.cuda.device_count()
+    return f"cuda:{process % n_gpus}" if n_gpus else device
+
+
+def ahead(make: Callable[[S], T], items: Sequence[S], n_threads: int) -> Iterator[T]:
+    """Make something of each item, in their order, while what was made before is used.
+
+    At most ``n_threads`` are made or waiting at a time.
+    """
+    left = iter(items)
+    with ThreadPoolExecutor(n_threads, thread_name_prefix="ahead") as threads:
+        pending = deque(threads.submit(make, item) for item in islice(left, n_threads))
+        while pending:
+            made = pending.popleft().result()
+            pending.extend(threads.submit(make, item) for item in islice(left, 1))
+            yield made
+
+
+def moved(features: Mapping[str, Any], device: Any) -> dict[str, Any]:
+    """Tensors among the features on a device. A GPU reads them from pinned memory, while the
+    processor goes on."""
+    import torch
+
+    pinned = device.type == "cuda"
+
+    def move(value: Any) -> Any:
+        if not isinstance(value, torch.Tensor):
+            return value
+        return (value.pin_memory() if pinned else value).to(device, non_blocking=pinned)
+
+    return {name: move(value) for name, value in features.items()}

@@ -160,7 +160,19 @@ def _encoder() -> MultiModalEncoder:
 
     share_pools()
     config = current_settings().encoder
+    config = config.model_copy(update={"device": _device(config.device)})
     return MultiModalEncoder(_model_of(config), config=config, observer=CountedEncoder())
+
+
+def _device(asked_for: str | None) -> str | None:
+    """The device of this process: the processes of a worker take the machine's GPUs in turn."""
+    if asked_for != "cuda":
+        return asked_for
+    from billiard.process import current_process
+
+    from encoder.runtime.torch import one_gpu
+
+    return one_gpu(asked_for, getattr(current_process(), "index", 0))
 
 
 def _model_of(config: EncoderConfig) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from copy import copy
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 _BATCH = 32
+_READERS = 4
+"""Threads that make batches ready for a GPU."""
 
 
 class JointEncoder:
@@ -37,6 +41,8 @@ class JointEncoder:
 
     ``forward`` turns features into embeddings; it is the model unless something stands before it.
     ``role`` goes to models that route queries and documents through different parts.
+    ``ahead`` says whether batches are made ready while others run: on a GPU, which would wait for
+    pictures; on a CPU that would take the cores that the network has.
     """
 
     def __init__(self, name: str, model: SentenceTransformer, n_threads: int | None = None) -> None:
@@ -46,6 +52,7 @@ class JointEncoder:
         self.forward: Callable[..., Any] = model
         self.role: Role = DOCUMENT
         self._lock = Lock()  # fast tokenizers keep their padding as state
+        self.ahead = model.device.type != "cpu"
 
     def for_queries(self) -> JointEncoder:
         """The same network for queries, without a gate: that was fitted and judged to documents.
@@ -77,34 +84,35 @@ class JointEncoder:
         """The same; if ``counted``, with what the gate did to texts."""
         inputs = self.inputs(modality, values)
         batches = [inputs[i : i + _BATCH] for i in range(0, len(inputs), _BATCH)]
-        parts = [self._encode(modality, batch, prompt, counted) for batch in batches]
-        stats = TextStats.join([part.stats for part in parts])
-        return Encoded(np.concatenate([part.rows for part in parts]), stats)
-
-    def _encode(self, modality: str, inputs: list[Any], prompt: str, counted: bool) -> Encoded:
         try:
-            vectors, stats = self._run(inputs, prompt, counted)
+            parts = list(self._run(batches, prompt, counted))
         # whatever a foreign network or processor may raise
         except Exception as error:
             raise ModelError(
                 f"{self.name} cannot encode this {modality}: {first_line(error)}.",
                 remedy="Check the content, or use another model.",
             ) from error
+        vectors = np.concatenate([rows for rows, _ in parts])
         if not np.isfinite(vectors).all():
             raise ModelError(
                 f"{self.name} gave values that are not finite.", remedy="Check its weights."
             )
-        return Encoded(l2_normalize(vectors), stats)
+        return Encoded(l2_normalize(vectors), TextStats.join([stats for _, stats in parts]))
 
     def features(self, inputs: Sequence[Any], prompt: str) -> dict[str, Any]:
         """What the network takes, on the CPU; texts beyond the model's window are cut."""
         # Frames are picked by the tower; the library would want to know their rate.
         options = {"video": {"do_sample_frames": False}}
-        with self._lock:
+        with self._lock if self._tokenizes(inputs) else nullcontext():
             made: dict[str, Any] = self.model.preprocess(
                 list(inputs), prompt=prompt, task=self.role, processing_kwargs=options
             )
         return made
+
+    def _tokenizes(self, inputs: Sequence[Any]) -> bool:
+        """Whether the tokenizer reads these inputs: texts, or what stands in a text."""
+        in_text = "message" in getattr(self.model[0], "modality_config", {})
+        return in_text or any(isinstance(one, str) or "text" in one for one in inputs)
 
     def token_ids(self, text: str, *, marks: bool) -> list[int]:
         """All token ids of a text; nothing is cut."""
@@ -128,26 +136,27 @@ class JointEncoder:
         return list(values) if bare else [{modality: value} for value in values]
 
     def _run(
-        self, inputs: list[Any], prompt: str, counted: bool
-    ) -> tuple[NDArray[np.float32], TextStats | None]:
+        self, batches: Sequence[Any], prompt: str, counted: bool
+    ) -> Iterator[tuple[NDArray[np.float32], TextStats | None]]:
         import torch
-        from sentence_transformers.util import batch_to_device
 
-        from encoder.runtime.torch import threads
+        from encoder.runtime.torch import ahead, moved, threads
 
+        make = partial(self.features, prompt=prompt)
+        side_by_side = self.ahead and len(batches) > 1
+        made = ahead(make, batches, _READERS) if side_by_side else map(make, batches)
         with threads(self._n_threads), torch.inference_mode():
-            features = self.features(inputs, prompt)
-            if "is_longer" in features:
-                # CLAP's extractor marks a random item of each batch as long; the windows of
-                # the sound tower are never long.
-                features["is_longer"] = torch.zeros_like(features["is_longer"])
-            features = batch_to_device(features, self.model.device)
-            forward = self.forward
-            if counted and isinstance(forward, MergingForward):
-                forward = forward.counted
-            found = forward(features, task=self.role)
-        rows: NDArray[np.float32] = found["sentence_embedding"].float().cpu().numpy()
-        return rows, found.get("stats")
+            for features in made:
+                if "is_longer" in features:
+                    # CLAP's extractor marks a random item of each batch as long; the windows of
+                    # the sound tower are never long.
+                    features["is_longer"] = torch.zeros_like(features["is_longer"])
+                on_device = moved(features, self.model.device)
+                forward = self.forward
+                if counted and isinstance(forward, MergingForward):
+                    forward = forward.counted
+                found = forward(on_device, task=self.role)
+                yield found["sentence_embedding"].float().cpu().numpy(), found.get("stats")
 
 
 class ImageTower:
