@@ -32,6 +32,7 @@ from workers.jobs.redis import RedisJobs
 from workers.jobs.shared import impatient_board, shared_board
 from workers.pipeline.ingest_job import commit_alone
 from workers.serving import resources
+from workers.serving.allocator import give_back
 from workers.serving.data_folder import keys_path, sessions_path, shared_uploads
 from workers.serving.query_media import QueryDecoder, query_config
 
@@ -125,6 +126,7 @@ def frozen() -> Iterator[None]:
     requests.
     """
     gc.collect()
+    give_back()
     gc.freeze()
     try:
         yield
