@@ -26,6 +26,7 @@ from encoder.models.exported import open_exported
 from encoder.runtime.trial import instruction_sets
 from encoder.towers.base import Tower
 from encoder.towers.hub.text import TextTower
+from encoder.types import AUDIO, DOCUMENT, IMAGE, TEXT
 
 Run: TypeAlias = Callable[[], Any]
 
@@ -160,11 +161,12 @@ def _eager(source: Path) -> Mapping[str, Tower]:
     from encoder.models import hub
     from encoder.towers.hub import tower as towers
 
-    _, joint, _ = hub.open_joint(str(source), None, "cpu")
+    _, joint, prompts = hub.open_joint(str(source), None, "cpu")
+    prompt = partial(prompts.of, role=DOCUMENT)  # as graphs have them
     makers: Mapping[str, Callable[[], Tower]] = {
-        "text": partial(TextTower, joint, ""),
-        "image": partial(towers.ImageTower, joint, ""),
-        "audio": partial(towers.SoundTower, joint, "", _WINDOW_S),
+        "text": partial(TextTower, joint, prompt(TEXT)),
+        "image": partial(towers.ImageTower, joint, prompt(IMAGE)),
+        "audio": partial(towers.SoundTower, joint, prompt(AUDIO), _WINDOW_S),
     }
     return {kind: make() for kind, make in makers.items() if kind in joint.model.modalities}
 

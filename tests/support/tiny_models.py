@@ -264,7 +264,12 @@ def _gemma_model(made: Tokenizer, published: bool) -> transformers.PreTrainedMod
             eoa_token_index=tokens["eoa_token"],
             **ids,
         )
-        return transformers.EmbeddingGemma2Model(config)
+        model = transformers.EmbeddingGemma2Model(config)
+        for name, norm in model.named_parameters():
+            if name.endswith(("q_norm.weight", "k_norm.weight")):
+                # logits are not scaled otherwise, and saturate
+                torch.nn.init.constant_(norm, norm.shape[0] ** -0.25)
+        return model
     one_layer = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     config = transformers.EmbeddingGemma2Config(
         text_config={
