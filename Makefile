@@ -4,7 +4,7 @@ BIN := .venv/bin
 CODE := ingest encoder search workers tests examples benchmarks scripts
 
 # `docs` is also a folder.
-.PHONY: demo test test-fast test-milvus check docs dist format bundle bench-throughput bench-api bench-ingest bench-film bench-jobs bench-quant bench-models bench-dsre fault-rounds compose-check compose-test compose-lock clean bench-towers bench-hub bench-quality
+.PHONY: demo test test-fast test-milvus check docs dist format bundle bench-throughput bench-api bench-ingest bench-film bench-jobs bench-quant bench-models bench-dsre fault-rounds compose-check compose-test compose-lock clean bench-towers bench-hub bench-quality bench-memory bench-gpu
 
 # From nothing to cross-modal hits: installs, fetches the offline model, ingests, searches.
 demo: .venv/installed
@@ -83,6 +83,9 @@ bench-hub: .venv/tested
 bench-quality: .venv/tested bundle
 	$(BIN)/python -m benchmarks.bundle_quality $(SUBJECTS)
 
+bench-memory: .venv/tested bundle
+	$(BIN)/python -m benchmarks.serving_memory
+
 bench-jobs: .venv/tested
 	$(BIN)/python -m benchmarks.jobs
 
@@ -100,6 +103,10 @@ bench-quant: .venv-bench/installed
 # pip install 'optimum-onnx[onnxruntime]' 'optimum-intel[openvino]' sentence-transformers
 bench-models: .venv/tested
 	$(BIN)/python -m benchmarks.models $(MODELS)
+
+# The same weights on a GPU, where there is one.
+bench-gpu: .venv/tested
+	$(BIN)/python -m benchmarks.gpu $(MODELS)
 
 # Jobs and uploads with something killed, stopped, cut or full in their middle: all kinds in turn, on
 # Milvus Lite and on the genuine server. Mounts a small disk, which needs root.
