@@ -11,7 +11,7 @@ import torch
 from encoder.models import hub
 from encoder.runtime.torch import ahead, moved, one_gpu
 from encoder.towers.hub import tower as towers
-from tests.unit.encoder.models import tiny
+from tests.support import tiny_models as tiny
 
 
 def test_processes_take_the_gpus_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
