@@ -24,7 +24,7 @@ the root of their size.
 *In e5's space* (``sounds_e5.npz``) names are documents, less the direction that all texts
 share, and the head has the sound network's features only. Its names stand in three languages
 (``scripts/sound_names.tsv``): each is the mean of what they say, less what all names of a
-language share. ``--names`` places the names anew and keeps the head as it was fitted.
+language share. ``--names`` places the names again and keeps the fitted head.
 
 The same inputs give the same table on the same machine.
 """

@@ -149,7 +149,7 @@ class Whisper:
         return Words(tokens, text, language, result.scores[0], result.no_speech_prob, is_cut)
 
     def has_two_scripts(self, language: str) -> bool:
-        """Whether `write` can be told which script to use."""
+        """Whether `write` accepts a script to use."""
         return language in _BEFORE
 
     def sentences(self, words: Words, length_s: float) -> list[tuple[float, float, str]]:

@@ -78,7 +78,7 @@ def test_a_limit_of_tokens_is_the_one_that_was_asked_for(speech: Speech, speaker
     assert len(cut.tokens) == 4 + int(speaking.length_s)
 
 
-def test_what_is_cut_is_written_down_once_more(
+def test_what_is_cut_is_written_down_again(
     speech: Speech, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     samples = say(speaker, ENGLISH, "en-us")
