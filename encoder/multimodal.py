@@ -208,8 +208,7 @@ class MultiModalEncoder:
     def encode_each(self, items: Sequence[Item]) -> list[EncodedItem]:
         """Encode mixed items; for each its rows, as `encode_rows`, and what is said in it.
 
-        An audio tower that hears words finds them while it encodes; `transcribe` takes as long
-        again.
+        A tower that hears words finds them while it encodes; `transcribe` takes as long again.
 
         Raises:
             InputError: this model has no tower for an item's modality.
@@ -378,9 +377,8 @@ def _read(given: Mapping[str, Any], audio: AudioFormat, role: Role) -> dict[Moda
         if value is not None
     }
     if not batches:
-        raise InputError(
-            "encode_multimodal", got="no content", wanted="text, image, audio or video"
-        )
+        wanted = "text, image, audio or video"
+        raise InputError("encode_multimodal", got="no content", wanted=wanted)
     return batches
 
 
