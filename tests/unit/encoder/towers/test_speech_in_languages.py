@@ -14,7 +14,6 @@ from encoder.towers.sound.whisper import SAMPLING_RATE, Samples
 from examples.speech import Speaker
 
 GERMAN = "Der Zug nach Hamburg hat heute leider zwanzig Minuten Verspätung."
-CHINESE = "他们说这个国家的历史很长。"
 ENGLISH = "The children are building a castle out of sand."
 
 
@@ -87,16 +86,18 @@ def test_what_is_cut_is_written_down_again(
     assert "sand" in span.text.lower()
 
 
-def test_chinese_is_written_in_one_script(speech: Speech, speaker: Speaker) -> None:
+def test_only_chinese_is_told_which_script_to_use(speech: Speech, speaker: Speaker) -> None:
     whisper = speech._whisper
-    speaking = whisper.encode(say(speaker, CHINESE, "cmn"))
-    either, one = (
-        whisper.write(speaking, "zh", with_times=True, tokens_per_s=4.0, in_one_script=only)
-        for only in (False, True)
-    )
-    assert set("門個") & set(either.text)
-    assert "们" in one.text
-    assert not set("們門個") & set(one.text)
+    speaking = whisper.encode(say(speaker, ENGLISH, "en-us"))
+    for language, is_told in (("zh", True), ("en", False)):
+        assert whisper.has_two_scripts(language) == is_told
+        either, one = (
+            whisper.write(
+                speaking, language, with_times=True, tokens_per_s=4.0, in_one_script=only
+            ).log_probability
+            for only in (False, True)
+        )
+        assert (either != one) == is_told
 
 
 def test_the_states_are_wider_than_those_of_a_tiny_model(speech: Speech) -> None:
