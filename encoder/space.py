@@ -52,26 +52,38 @@ UNCALIBRATED = Calibration()
 class Floor:
     """Up to which score chance takes the best segment of a modality.
 
-    The best of more segments scores higher, so that the floor rises with their number.
+    The best of more segments scores higher, so that the floor rises with their number. And it is
+    the lower, the more a query looks like one that means something: see
+    `encoder.calibration.floors`.
 
     Args:
         level: the calibrated score that the best of ``n`` segments stays below for 97 of
             100 queries that mean nothing.
         slope: how much it rises where there are e times as many.
         n: of how many segments ``level`` is said.
+        tilt: what is taken off for a query is the inner product of its embedding with this
+            [embed_dim], less ``middle``; nothing if empty.
+        middle: the inner product of a typical query, of which ``level`` is said.
     """
 
     level: float
     slope: float
     n: int
+    tilt: tuple[float, ...] = ()
+    middle: float = 0.0
 
-    def among(self, n_segments: int) -> float:
-        """The floor of so many segments.
+    def among(self, n_segments: int, query: Embeddings | None = None) -> float:
+        """The floor of so many segments, for a query's unit vector [embed_dim] or a typical one.
 
         >>> round(Floor(3.0, 0.2, 1000).among(1_000_000), 2)
         4.38
+        >>> Floor(3.0, 0.0, 1, (0.5, 0.0), 0.25).among(9, np.array([1.0, 0.0]))
+        2.75
         """
-        return self.level + self.slope * math.log(max(n_segments, 1) / self.n)
+        level = self.level + self.slope * math.log(max(n_segments, 1) / self.n)
+        if query is None or not self.tilt:
+            return level
+        return level - float(np.dot(query, self.tilt)) + self.middle
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from encoder import MultiModalEncoder
-from encoder.calibration.floors import measure_floors, nonsense
+from encoder.calibration.floors import Asked, measure_floors, nonsense
 from encoder.calibration.measure import MAX_VECTORS, constants_of, measure, told_apart
 from encoder.calibration.queries import SampleQuery, sample_queries
 from encoder.calibration.tables import CalibrationTable, read_table, write_table
@@ -46,7 +46,10 @@ def fit(
     measured = constants_of(measure(queries, asked, samples))
     constants = known.constants if known else measured
     empty = nonsense(queries)
-    floors = measure_floors(empty, _encoded(encoder, empty), samples, constants)
+    passages = encoder.encode_items([Item(TEXT, query.text) for query in queries])
+    kinds = [query.kind for query in empty]
+    by = Asked(asked, passages, kinds, _encoded(encoder, empty))
+    floors = measure_floors(by, samples, constants)
     return CalibrationTable(constants, {**(known.floors if known else {}), **floors})
 
 

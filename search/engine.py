@@ -102,7 +102,7 @@ class SearchEngine:
             planned = planned.beyond(len(page.shown))
             space = self.space()
             named = frozenset(term.asset_id for term in query.terms if term.asset_id)
-            is_weak = self._floors.of(query, planned, space)
+            is_weak = self._floors.of(query, planned, space, fused.direction)
         return Request(
             query, planned, page, embeddings, fused, words, progress, space, named, is_weak
         )

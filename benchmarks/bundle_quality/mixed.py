@@ -33,8 +33,8 @@ ABOUT = """
 `benchmarks/photo_captions.py`, which are asked for by their sentences, and 680 others, drawn by a
 seed. A caption with the words of a query is not stored, which leaves 246 of the 320 without one. No
 picture head is fitted on the 320, nor on what shares a caption with them; the multilingual one is
-fitted on the 680. That bundle's floors were fitted on other photographs and captions of COCO, the
-English ones on 700 photographs of COCO of which some may be among these.
+fitted on the 680. Floors were fitted on 2,000 photographs of COCO, the English ones on 700: some of
+them are among the 680, and some captions are too, none among the 320 of the multilingual ones.
 
 Counted are whether its own photograph, and whether any, is on the first page of ten; of the first
 hits that are right (the photograph, or a caption of it), those that are not weak; and of 200

@@ -3,12 +3,20 @@
 Scores of unrelated pairs have no fixed upper end: the best of many grows with their number. What a
 query without meaning finds best among a modality's vectors is what chance gives (as the noise floor
 of a detector), and so no reason to show it.
+
+Queries differ in what chance gives them, and a floor follows that by an inner product with their
+embedding. A query that looks like one that means something has a lower floor: how much it does is
+told by Fisher's linear discriminant between the shipped queries and those without meaning (Fisher
+1936; its covariances shrunk towards a multiple of the identity, Ledoit and Wolf 2004). And a query
+that is near to all texts, as letters are, has a higher floor among texts, by its mean score to the
+shipped queries as passages.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,18 +26,41 @@ from encoder.calibration.queries import SampleQuery
 from encoder.space import UNCALIBRATED, Calibration, Floor
 from encoder.types import TEXT, Embeddings, Modality
 
-CHANCE = 0.03
+CHANCE = 0.06
 """Of the queries without meaning, how many may have a match of a modality that is not weak."""
-HEAP, LETTERS = "heap", "letters"
+HEAP, LETTERS, INVENTED = "heap", "letters", "invented"
 _PARTS = 8
+_SENSE = 2.0
+"""So much lower, in calibrated units, is the floor of the mean query that means something than that
+of the mean one that does not, where they can be told; see docs/decisions/0020."""
+_SHRINKAGE = 0.5
+_LEAST_CHARS, _MOST_CHARS = 4, 16
+_N_TRIES = 20
+
+
+@dataclass(frozen=True)
+class Asked:
+    """By what floors are measured, encoded in its role: unit rows [n, embed_dim].
+
+    Args:
+        meant: the shipped queries, of the languages that the model knows.
+        passages: the same texts as documents.
+        kinds: of what `nonsense` made.
+        nonsense: these, as queries.
+    """
+
+    meant: Embeddings
+    passages: Embeddings
+    kinds: Sequence[str]
+    nonsense: Embeddings
 
 
 def nonsense(queries: Sequence[SampleQuery], n: int = 200) -> list[SampleQuery]:
-    """Texts that mean nothing, the same each time: ``n`` heaps of words, and ``n`` of letters.
+    """Texts that mean nothing, the same each time: heaps of words, letters, invented words.
 
     Args:
         queries: whose words and letters are taken; those of one language go together.
-        n: how many of each.
+        n: how many of each kind.
     """
     chance = random.Random(0)
     of_language: dict[str, list[SampleQuery]] = {}
@@ -39,40 +70,89 @@ def nonsense(queries: Sequence[SampleQuery], n: int = 200) -> list[SampleQuery]:
     spaced = [name for name in names if _is_spaced(of_language[name])]
     made = []
     for place in range(n):
-        heap = names[place % len(names)]
-        made.append(SampleQuery(heap, HEAP, _heap(of_language[heap], chance)))
-        letters = spaced[place % len(spaced)] if spaced else heap
+        name = names[place % len(names)]
+        own = of_language[name]
+        made.append(SampleQuery(name, HEAP, _heap(own, chance)))
+        letters = spaced[place % len(spaced)] if spaced else name
         made.append(SampleQuery(letters, LETTERS, _letters(of_language[letters], chance)))
+        invent = _invented if name in spaced else _characters
+        made.append(SampleQuery(name, INVENTED, invent(own, chance)))
     return made
 
 
 def measure_floors(
-    asked: Sequence[SampleQuery],
-    embeddings: Embeddings,
+    asked: Asked,
     samples: Mapping[Modality, Embeddings],
     constants: Mapping[Modality, Calibration],
 ) -> dict[Modality, Floor]:
     """The floor of each modality that has vectors.
 
     To a text a heap of words means nothing. A picture or a sound answers to the name of a single
-    thing, so that only letters mean nothing to it.
+    thing, so that only letters and invented words mean nothing to it.
 
     Args:
-        asked: what `nonsense` made.
-        embeddings: of these, unit rows [len(asked), embed_dim], encoded as queries.
+        asked: the queries.
         samples: by modality, unit rows [n, n_rows, embed_dim] of what is stored.
         constants: by which scores are calibrated.
     """
-    present = {modality: rows for modality, rows in samples.items() if len(rows)}
-    letters = embeddings[[query.kind == LETTERS for query in asked]]
-    return {
-        kind: _floor(
-            scores_of(
-                embeddings if kind == TEXT else letters, rows, constants.get(kind, UNCALIBRATED)
-            )
-        )
-        for kind, rows in present.items()
-    }
+    sense, told = _sense(asked)
+    is_heap = np.array([kind == HEAP for kind in asked.kinds])
+    floors = {}
+    for kind, rows in samples.items():
+        if not len(rows):
+            continue
+        by = constants.get(kind, UNCALIBRATED)
+        near = -asked.passages.mean(axis=0) / by.c if kind == TEXT else np.zeros_like(sense)
+        counts = np.ones_like(is_heap) if kind == TEXT else ~is_heap
+        empty = asked.nonsense[counts]
+        tilted = scores_of(empty, rows, by) + (told[counts] + empty @ near)[:, None]
+        tilt = sense + near
+        middle = float(asked.meant.mean(axis=0) @ tilt)
+        floors[kind] = replace(_floor(tilted - middle), tilt=tuple(tilt.tolist()), middle=middle)
+    return floors
+
+
+def _sense(asked: Asked) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The direction of queries that mean something, and where along it the nonsense lies.
+
+    That is told by what was fitted to the other half, since any few rows can be told from others
+    in many dimensions; and the direction is the shorter, the worse it tells halves that it was not
+    fitted to. Heaps of words are used for nothing: they mean something to some modalities.
+
+    Returns:
+        [embed_dim], and [len(asked.nonsense)].
+    """
+    fitted = np.flatnonzero([kind != HEAP for kind in asked.kinds])
+    empty = asked.nonsense[fitted].astype(np.float64)
+    meant = asked.meant.astype(np.float64)
+    far, near = np.zeros(len(meant)), np.zeros(len(empty))
+    chance = np.random.default_rng(0)
+    half, other = (chance.permutation(len(rows)) % 2 == 0 for rows in (meant, empty))
+    for of_meant, of_empty in ((half, other), (~half, ~other)):
+        direction, middle = _discriminant(meant[of_meant], empty[of_empty])
+        far[~of_meant] = meant[~of_meant] @ direction - middle
+        near[~of_empty] = empty[~of_empty] @ direction - middle
+    scale = _SENSE * float(np.clip(far.mean() - near.mean(), 0.0, 1.0))
+    direction, middle = _discriminant(meant, empty)
+    told = asked.nonsense @ direction
+    told[fitted] = near + middle
+    return scale * direction, scale * told
+
+
+def _discriminant(
+    meant: NDArray[np.float64], empty: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float]:
+    """The direction [embed_dim] in which the means of two sets are 1 apart, and its middle."""
+    means = meant.mean(axis=0), empty.mean(axis=0)
+    apart = means[0] - means[1]
+    within = np.zeros((len(apart), len(apart)))
+    for rows, mean in zip((meant, empty), means, strict=True):
+        within += (rows - mean).T @ (rows - mean) / max(len(rows) - 1, 1)
+    level = np.trace(within) / len(within)
+    shrunk = (1 - _SHRINKAGE) * within + _SHRINKAGE * level * np.eye(len(within))
+    direction = np.linalg.solve(shrunk, apart) if level > 0 else apart
+    direction = direction / max(float(direction @ apart), 1e-12)
+    return direction, float((means[0] + means[1]) @ direction / 2)
 
 
 def _floor(scores: NDArray[np.float64]) -> Floor:
@@ -98,6 +178,37 @@ def _heap(queries: Sequence[SampleQuery], chance: random.Random) -> str:
 def _words(text: str) -> list[str]:
     """Of a text without blanks, pairs of characters."""
     return text.split() if " " in text else [text[at : at + 2] for at in range(0, len(text), 2)]
+
+
+def _invented(queries: Sequence[SampleQuery], chance: random.Random) -> str:
+    """Words that could be of a language and are not among these: each letter as it follows two."""
+    known = {word.lower() for query in queries for word in query.text.split()}
+    follows: dict[str, list[str]] = {}
+    for word in sorted(known):
+        marked = f"^^{word}$"
+        for at in range(2, len(marked)):
+            follows.setdefault(marked[at - 2 : at], []).append(marked[at])
+    words = []
+    for _ in range(chance.randint(1, 5)):
+        tries = (_word(follows, chance) for _ in range(_N_TRIES))
+        words.append(next((w for w in tries if w not in known and len(w) >= _LEAST_CHARS), ""))
+    return " ".join(filter(None, words)) or _letters(queries, chance)
+
+
+def _word(follows: Mapping[str, Sequence[str]], chance: random.Random) -> str:
+    word = "^^"
+    while len(word) < _MOST_CHARS + 2:
+        letter = chance.choice(follows[word[-2:]])
+        if letter == "$":
+            break
+        word += letter
+    return word[2:]
+
+
+def _characters(queries: Sequence[SampleQuery], chance: random.Random) -> str:
+    """Of a language that writes no blanks, its characters in any order."""
+    alphabet = sorted({letter for query in queries for letter in query.text if letter.isalpha()})
+    return "".join(chance.choices(alphabet, k=chance.randint(_LEAST_CHARS, 12)))
 
 
 def _is_spaced(queries: Sequence[SampleQuery]) -> bool:

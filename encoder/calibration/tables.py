@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from encoder.space import Calibration, Floor
 from encoder.types import Modality
@@ -30,7 +33,7 @@ def read_table(path: Path) -> CalibrationTable:
     kinds: dict[str, Any] = json.loads(path.read_text("utf-8"))
     return CalibrationTable(
         {Modality(kind): _calibration(facts) for kind, facts in kinds.items()},
-        {Modality(kind): Floor(**f["floor"]) for kind, f in kinds.items() if "floor" in f},
+        {Modality(kind): floor_of(f["floor"]) for kind, f in kinds.items() if "floor" in f},
     )
 
 
@@ -38,8 +41,23 @@ def write_table(path: Path, table: CalibrationTable) -> None:
     """Write a table, with four digits after the point."""
     kinds = {str(kind): _facts(one) for kind, one in table.constants.items()}
     for kind, floor in table.floors.items():
-        kinds[str(kind)]["floor"] = _rounded(asdict(floor))
+        kinds[str(kind)]["floor"] = floor_facts(floor)
     path.write_text(json.dumps(kinds, indent=2) + "\n", "utf-8")
+
+
+def floor_facts(floor: Floor) -> dict[str, Any]:
+    """A floor in plain values; the tilt as float16 in base64."""
+    facts: dict[str, Any] = {"level": round(floor.level, 4), "slope": round(floor.slope, 4)}
+    tilt = base64.b64encode(np.array(floor.tilt, "<f2").tobytes()).decode()
+    bent = {"middle": round(floor.middle, 4), "tilt": tilt} if tilt else {}
+    return {**facts, "n": floor.n, **bent}
+
+
+def floor_of(facts: Mapping[str, Any]) -> Floor:
+    """What `floor_facts` made."""
+    tilt = np.frombuffer(base64.b64decode(facts.get("tilt", "")), "<f2")
+    numbers = tuple(tilt.astype(float).tolist())
+    return Floor(facts["level"], facts["slope"], facts["n"], numbers, facts.get("middle", 0.0))
 
 
 def _calibration(facts: Mapping[str, Any]) -> Calibration:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from encoder.space import Space
-from encoder.types import TEXT, Modality
+from encoder.types import TEXT, Embeddings, Modality
 from search.lexical.analysis import words
 from search.query.planner import Plan
 from search.ranking.fusion import Candidate
@@ -46,17 +46,21 @@ class Floors:
         self._sizes: Mapping[Modality, int] = {}
         self._look_at_s = 0.0
 
-    def of(self, query: Query, plan: Plan, space: Space) -> Callable[[Candidate], bool]:
+    def of(
+        self, query: Query, plan: Plan, space: Space, direction: Embeddings
+    ) -> Callable[[Candidate], bool]:
         """A test for weak matches of this query; false for all that the floors do not cover.
 
         Floors are measured for texts: scores of a picture query lie elsewhere, and subtracting
-        terms shifts their level.
+        terms shifts their level. ``direction`` is the query's unit vector.
         """
         is_text = all(t.item and t.item.modality == TEXT and t.weight > 0 for t in query.terms)
         if not is_text or not space.floors:
             return WeakMatches({}, frozenset())
         sizes = self._current()
-        floors = {kind: floor.among(sizes.get(kind, 0)) for kind, floor in space.floors.items()}
+        floors = {
+            kind: floor.among(sizes.get(kind, 0), direction) for kind, floor in space.floors.items()
+        }
         return WeakMatches(floors, frozenset(word for text in plan.words for word in words(text)))
 
     def _current(self) -> Mapping[Modality, int]:

@@ -22,6 +22,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from encoder.calibration.tables import floor_of
 from encoder.space import UNCALIBRATED, Calibration, Floor, l2_normalize
 from encoder.types import Embeddings, Modality
 
@@ -82,7 +83,7 @@ class StoredCalibration:
         """Below which matches are weak, where that was measured with the constants."""
         measured = self.about.get("modalities", {})
         return {
-            Modality(kind): Floor(**facts["floor"])
+            Modality(kind): floor_of(facts["floor"])
             for kind, facts in measured.items()
             if "floor" in facts
         }

@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict
 from datetime import UTC, datetime
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -167,7 +166,7 @@ def _measured(
     encoder: MultiModalEncoder, store: VectorStore, state: StoredCalibration
 ) -> tuple[Mapping[Modality, Calibration], dict[str, Any], dict[str, Any]]:
     """Constants, the record of where they came from, and what they change."""
-    from encoder.calibration.floors import measure_floors, nonsense
+    from encoder.calibration.floors import Asked, measure_floors, nonsense
     from encoder.calibration.measure import (
         MAX_VECTORS,
         constants_of,
@@ -176,6 +175,7 @@ def _measured(
         told_apart,
     )
     from encoder.calibration.queries import sample_queries
+    from encoder.calibration.tables import floor_facts
 
     sizes = store.sizes()
     if not sizes:
@@ -188,10 +188,19 @@ def _measured(
     empty = nonsense(queries)
     before = state.constants or encoder.space.calibration
     constants = {**before, **constants_of(measured)}  # of what is not stored, as it was
-    floors = measure_floors(empty, _asked(encoder, empty), samples, constants)
+    floors = measure_floors(
+        Asked(
+            asked,
+            encoder.encode_items([Item(TEXT, query.text) for query in queries]),
+            [query.kind for query in empty],
+            _asked(encoder, empty),
+        ),
+        samples,
+        constants,
+    )
     about = _about(queries) | {
         "modalities": {
-            str(kind): {**_facts(one, sizes[kind]), "floor": asdict(floors[kind])}
+            str(kind): {**_facts(one, sizes[kind]), "floor": floor_facts(floors[kind])}
             for kind, one in measured.items()
         },
     }

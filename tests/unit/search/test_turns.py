@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -89,6 +90,17 @@ def test_the_floor_says_nothing_of_other_queries(engine: SearchEngine) -> None:
     picture = np.eye(DIM, dtype=np.float32)[0]
     assert not any(weak(engine, Item(IMAGE, picture)).values())
     assert not any(weak(engine, Item(TEXT, "a"), Term(Item(TEXT, picture), weight=-0.1)).values())
+
+
+def test_the_floor_goes_by_the_query(engine: SearchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def floor(tilt: float) -> Space:
+        tilts = (tilt, *[0.0] * (DIM - 1))
+        return replace(Directions.space, floors={TEXT: Floor(0.6, 0.0, 3, tilts)})
+
+    monkeypatch.setattr(Directions, "space", floor(0.15))  # .45 for queries along the first axis
+    assert weak(engine, Item(TEXT, "car")) == {"near": False, "named": True, "far": False}
+    monkeypatch.setattr(Directions, "space", floor(-0.4))
+    assert all(weak(engine, Item(TEXT, "car")).values())
 
 
 def test_the_floor_rises_with_the_store() -> None:
