@@ -56,7 +56,7 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few rows at a time, and nobody to wait for."""
     monkeypatch.setattr(milvus_calibration, "_PAUSE_S", 0.0)
     monkeypatch.setattr(milvus_calibration, "_PAUSE_ALONE_S", 0.0)
-    monkeypatch.setattr(milvus_calibration, "_ROWS_PER_UPSERT", 100)
+    monkeypatch.setattr(milvus_calibration, "_ROWS_PER_PAGE", 100)
 
 
 def filled(store: VectorStore, n_assets: int = 90) -> VectorStore:
@@ -294,7 +294,7 @@ from search.store.milvus import calibration as milvus_calibration
 from search.store.open import open_store
 from encoder.space import Calibration
 from encoder.types import Modality
-milvus_calibration._ROWS_PER_UPSERT = 100
+milvus_calibration._ROWS_PER_PAGE = 100
 milvus_calibration._PAUSE_S = 0.1
 store = open_store(sys.argv[1], sys.argv[2], int(sys.argv[3]), prefix=sys.argv[4])
 pages = [0]

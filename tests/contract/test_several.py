@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from encoder.calibration.tables import floor_facts
 from encoder.errors import InputError
-from encoder.space import UNCALIBRATED, Calibration, l2_normalize
-from encoder.types import IMAGE, TEXT, Embeddings, Modality
+from encoder.space import UNCALIBRATED, Calibration, Floor, Space, l2_normalize
+from encoder.types import IMAGE, TEXT, Embeddings, Item, Modality
+from search import Query, SearchEngine
 from search.store.base import VectorStore
 from search.store.memory import MemoryStore
 from search.store.milvus import calibration as milvus_calibration
@@ -38,7 +40,7 @@ KINDS = [TEXT, IMAGE]
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(milvus_calibration, "_PAUSE_S", 0.0)
     monkeypatch.setattr(milvus_calibration, "_PAUSE_ALONE_S", 0.0)
-    monkeypatch.setattr(milvus_calibration, "_ROWS_PER_UPSERT", 100)
+    monkeypatch.setattr(milvus_calibration, "_ROWS_PER_PAGE", 100)
 
 
 def several(n_assets: int = 80, seed: int = 0) -> tuple[list[AssetRow], list[SegmentRow]]:
@@ -87,6 +89,35 @@ def assert_as_by_loops(store: VectorStore, by: dict[Modality, Calibration]) -> N
             for limit in (1, 7, 100):
                 (found,) = store.search(query[None], kind, limit, by=by[kind])
                 assert names(found) == of_kind[:limit]
+
+
+class Straight:
+    """Takes texts for the first axis."""
+
+    space = Space(DIM, {}, BY)
+
+    def encode_items(self, items: Sequence[Item]) -> Embeddings:
+        return np.tile(np.eye(1, DIM, dtype=np.float32), (len(items), 1))
+
+
+def test_the_floors_of_a_store_mark_its_weak_hits(store: VectorStore) -> None:
+    """One set of constants, and a floor between two pictures, which goes by the query."""
+    oracle = filled(store)
+    query = Query([Item(TEXT, "anything")], [IMAGE], limit=40, lexical=False)
+    for each in (store, oracle):
+        each.recalibrate(BY, {"source": "measured"})
+    scores = [hit.score for hit in SearchEngine(Straight(), oracle).search(query).hits]
+    tilt = (0.5, *[0.0] * (DIM - 1))
+    floor = Floor((scores[9] + scores[10]) / 2 + 0.5, 0.0, 1, tilt)
+    measured = {"source": "measured", "modalities": {"image": {"floor": floor_facts(floor)}}}
+    pages = []
+    for each in (store, oracle):
+        each.recalibrate(BY, measured)
+        engine = SearchEngine(Straight(), each)
+        pages.append([(hit.asset_id, hit.weak) for hit in engine.search(query).hits])
+        engine.close()
+    assert pages[0] == pages[1]
+    assert [weak for _, weak in pages[0]] == [False] * 10 + [True] * 30
 
 
 @pytest.mark.parametrize("most", [16_384, 20])

@@ -35,7 +35,12 @@ _PAUSE_ALONE_S = 0.5
 """The same where no other process uses the store."""
 _PAGE_BYTES = 8_000_000
 _SCALARS_BYTES = 1024
-_ROWS_PER_UPSERT = 2000
+_ROWS_PER_PAGE = 1000
+_LEAST_ROWS = 50
+_WRITE_S = 0.1
+"""How long one write may keep searches waiting, about."""
+_REST = 2.0
+"""After each write, searches have the store for so many times as long as it took."""
 
 Progress = Callable[[int, int], object]
 """Hears how many rows of how many have been rewritten."""
@@ -60,6 +65,7 @@ class MilvusCalibration:
         self._pause_s = _PAUSE_ALONE_S if is_alone else _PAUSE_S
         self._lock = Lock()
         self._read_at_s = 0.0
+        self._n_at_once = _LEAST_ROWS
         self._state = self.refresh()
 
     def current(self) -> StoredCalibration:
@@ -117,7 +123,7 @@ class MilvusCalibration:
             "query",
             self._rows.name(self._segments),
             filter=self._is_left(state),
-            limit=max(100, min(_ROWS_PER_UPSERT, _PAGE_BYTES // (embed_bytes + _SCALARS_BYTES))),
+            limit=max(100, min(_ROWS_PER_PAGE, _PAGE_BYTES // (embed_bytes + _SCALARS_BYTES))),
             output_fields=[*self._segments.scalars, self._segments.vector],
             **self._rows.fresh(),
         )
@@ -129,17 +135,28 @@ class MilvusCalibration:
         before = self._committed(asset_ids)
         for partition in {partition_of_row(row) for row in page}:
             own = [row for row in page if partition_of_row(row) == partition]
-            fresh = [recalibrated(row, constants) for row in own]
-            self._rows.upsert(self._segments, fresh, partition_name=partition)
-        self._rows.flush(self._segments)
+            self._write_gently([recalibrated(row, constants) for row in own], partition)
         self._link.catch_up()
         if deleted := before - self._committed(asset_ids):
             self._rows.delete([self._segments], sorted(deleted))
 
+    def _write_gently(self, rows: Rows, partition: str) -> None:
+        """In parts that take about `_WRITE_S`, with rests between them."""
+        done = 0
+        while part := rows[done : done + self._n_at_once]:
+            begun_s = time.monotonic()
+            self._rows.upsert(self._segments, part, partition_name=partition)
+            self._rows.flush(self._segments)
+            took_s = time.monotonic() - begun_s
+            done += len(part)
+            faster = min(2.0, _WRITE_S / max(took_s, 1e-3))
+            self._n_at_once = min(max(_LEAST_ROWS, int(len(part) * faster)), _ROWS_PER_PAGE)
+            time.sleep(_REST * took_s)
+
     def _committed(self, asset_ids: list[str]) -> set[str]:
         return {
             row["asset_id"]
-            for part in chunks(asset_ids, _ROWS_PER_UPSERT)
+            for part in chunks(asset_ids, _ROWS_PER_PAGE)
             for row in self._rows.of(ASSETS, "asset_id", part, ["asset_id"])
         }
 

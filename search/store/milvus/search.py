@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Collection as Ids
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple, TypeAlias, TypeVar
@@ -25,6 +26,7 @@ from search.types import ScoredSegment
 T = TypeVar("T")
 
 _QUERIES_PER_CALL = 64
+_N_SIDE_BY_SIDE = 8
 MAX_FOUND = 16_384
 """The most rows in an answer of Milvus."""
 
@@ -82,6 +84,11 @@ class MilvusSearch:
         self._batched: Batched[_Where, Embeddings, _Answer] = Batched(
             self._nearest, max_items=_QUERIES_PER_CALL
         )
+        self._threads = ThreadPoolExecutor(_N_SIDE_BY_SIDE, "milvus-search")
+
+    def close(self) -> None:
+        """Let its threads end."""
+        self._threads.shutdown()
 
     def of_kind(
         self,
@@ -145,29 +152,37 @@ class MilvusSearch:
         known: bool,
         queries: Embeddings,
     ) -> list[list[ScoredSegment]]:
-        """The best segments are among the best ``limit`` rows of each partition."""
-        if len(asked) == 1:
-            return self._of_part(asked[0], state, known)
-        parts = [self._of_part(part, state, known) for part in asked]
-        limit = max((part.limit for part in asked), default=0)
+        """The best segments are among the best so many rows of each number."""
+        return _best_of(self._of_parts(asked, state, known), by, asked, len(queries))
+
+    def _of_parts(
+        self, asked: Sequence[_Asked], state: StoredCalibration, known: bool
+    ) -> list[list[list[ScoredSegment]]]:
+        """What each part holds for each row that is asked for.
+
+        Former constants first: what is rewritten meanwhile is found twice, and not never.
+        """
+        numbers = list(state.by_number)
+        expressions = [f"calibration == {number}" for number in numbers] if numbers[1:] else [""]
+        found: list[list[list[ScoredSegment]]] = [[[] for _ in part.rows] for part in asked]
+        for expression in expressions:
+            for place, answers in enumerate(self._side_by_side(asked, expression)):
+                for of_row, answer in zip(found[place], answers, strict=True):
+                    of_row += _read(answer, 0.0, state, known)
+        if len(expressions) == 1:
+            return found
         return [
-            best_first([row for part in parts for row in part[place]], by)[:limit]
-            for place in range(len(queries))
+            [one_of_each(sorted(one, key=_by_cosine))[: part.limit] for one in of_part]
+            for part, of_part in zip(asked, found, strict=True)
         ]
 
-    def _of_part(
-        self, asked: _Asked, state: StoredCalibration, known: bool
-    ) -> list[list[ScoredSegment]]:
-        """Former constants first: rows rewritten meanwhile are found twice rather than never."""
-        by_number = state.by_number
-        if len(by_number) == 1:
-            answers = self._found(asked)
-            return [_read(answer, 0.0, state, known) for answer in answers]
-        found: list[list[ScoredSegment]] = [[] for _ in asked.rows]
-        for number in by_number:
-            for place, answer in enumerate(self._found(asked, f"calibration == {number}")):
-                found[place] += _read(answer, 0.0, state, known)
-        return [one_of_each(sorted(one, key=_by_cosine))[: asked.limit] for one in found]
+    def _side_by_side(
+        self, asked: Sequence[_Asked], expression: str
+    ) -> Sequence[Sequence[_Answer]]:
+        """On a server, in the time of one; Lite does one after the other anyway."""
+        if len(asked) == 1 or self._link.is_lite:
+            return [self._found(part, expression) for part in asked]
+        return list(self._threads.map(lambda part: self._found(part, expression), asked))
 
     def _mixed_apart(
         self,
@@ -181,12 +196,17 @@ class MilvusSearch:
     ) -> list[ScoredSegment]:
         """One search for each modality, row and set of constants."""
         rows = to_asked(query, 0.0)
+        asked = {
+            kind: [_Asked(rows, (name,), limit, asset_ids) for name in names]
+            for kind, names in parts.items()
+        }
+        flat = [part for of_kind in asked.values() for part in of_kind]
+        found = iter(self._of_parts(flat, state, known))
         ranked: list[tuple[float, str, ScoredSegment]] = []
-        for kind, names in parts.items():
+        for kind, of_kind in asked.items():
             by = shifted(constants_of(state.constants, kind), shift)
-            asked = [_Asked(rows, (name,), limit, asset_ids) for name in names]
-            (found,) = self._of_kind(asked, by, state, known, query)
-            ranked += [(-score_of(one, by), one.segment_id, one) for one in found]
+            (best,) = _best_of(list(islice(found, len(of_kind))), by, of_kind, len(query))
+            ranked += [(-score_of(one, by), one.segment_id, one) for one in best]
         ranked.sort(key=lambda scored: scored[:2])
         return [segment for _, _, segment in ranked[:limit]]
 
@@ -251,6 +271,22 @@ def _read(
         by = constants_of(constants, modality_of(row), row_of(row))
         segments.append(scored_from_dict(row, cosine_of(product, shift, by)))
     return segments
+
+
+def _best_of(
+    parts: Sequence[list[list[ScoredSegment]]],
+    by: Calibration,
+    asked: Sequence[_Asked],
+    n_queries: int,
+) -> list[list[ScoredSegment]]:
+    """Of one modality: the best of all its parts, for each query."""
+    if len(parts) == 1:
+        return parts[0]
+    limit = max((part.limit for part in asked), default=0)
+    return [
+        best_first([row for part in parts for row in part[place]], by)[:limit]
+        for place in range(n_queries)
+    ]
 
 
 def _by_cosine(segment: ScoredSegment) -> tuple[float, str]:

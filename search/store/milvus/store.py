@@ -345,6 +345,9 @@ class MilvusStore:
         words = getattr(self, "_words", None)
         if words is not None:
             words.close()
+        search = getattr(self, "_search", None)
+        if search is not None:
+            search.close()
         link = getattr(self, "_link", None)
         if link is not None:
             link.close()
