@@ -5,11 +5,11 @@ query without meaning finds best among a modality's vectors is what chance gives
 of a detector), and so no reason to show it.
 
 Queries differ in what chance gives them, and a floor follows that by an inner product with their
-embedding. A query that looks like one that means something has a lower floor: how much it does is
-told by Fisher's linear discriminant between the shipped queries and those without meaning (Fisher
-1936; its covariances shrunk towards a multiple of the identity, Ledoit and Wolf 2004). And a query
-that is near to all texts, as letters are, has a higher floor among texts, by its mean score to the
-shipped queries as passages.
+embedding. A query that looks like one that means something has a lower floor, by Fisher's linear
+discriminant between the shipped queries and those without meaning (Fisher 1936; its covariances
+shrunk towards a multiple of the identity, Ledoit and Wolf 2004). And a query that is near to all
+texts, as letters are, has a higher floor among texts, by its mean score to the shipped queries as
+passages.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ HEAP, LETTERS, INVENTED = "heap", "letters", "invented"
 _PARTS = 8
 _SENSE = 2.0
 """So much lower, in calibrated units, is the floor of the mean query that means something than that
-of the mean one that does not, where they can be told; see docs/decisions/0020."""
+of the mean one that does not, where they can be separated; see docs/decisions/0020."""
 _SHRINKAGE = 0.5
 _LEAST_CHARS, _MOST_CHARS = 4, 16
 _N_TRIES = 20
@@ -95,7 +95,7 @@ def measure_floors(
         samples: by modality, unit rows [n, n_rows, embed_dim] of what is stored.
         constants: by which scores are calibrated.
     """
-    sense, told = _sense(asked)
+    sense, separated = _sense(asked)
     is_heap = np.array([kind == HEAP for kind in asked.kinds])
     floors = {}
     for kind, rows in samples.items():
@@ -105,7 +105,7 @@ def measure_floors(
         near = -asked.passages.mean(axis=0) / by.c if kind == TEXT else np.zeros_like(sense)
         counts = np.ones_like(is_heap) if kind == TEXT else ~is_heap
         empty = asked.nonsense[counts]
-        tilted = scores_of(empty, rows, by) + (told[counts] + empty @ near)[:, None]
+        tilted = scores_of(empty, rows, by) + (separated[counts] + empty @ near)[:, None]
         tilt = sense + near
         middle = float(asked.meant.mean(axis=0) @ tilt)
         floors[kind] = replace(_floor(tilted - middle), tilt=tuple(tilt.tolist()), middle=middle)
@@ -115,8 +115,8 @@ def measure_floors(
 def _sense(asked: Asked) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The direction of queries that mean something, and where along it the nonsense lies.
 
-    That is told by what was fitted to the other half, since any few rows can be told from others
-    in many dimensions; and the direction is the shorter, the worse it tells halves that it was not
+    That is judged by what was fitted to the other half, since any few rows differ from others
+    in many dimensions; and the direction is the shorter, the worse it separates halves it was not
     fitted to. Heaps of words are used for nothing: they mean something to some modalities.
 
     Returns:
@@ -134,9 +134,9 @@ def _sense(asked: Asked) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         near[~of_empty] = empty[~of_empty] @ direction - middle
     scale = _SENSE * float(np.clip(far.mean() - near.mean(), 0.0, 1.0))
     direction, middle = _discriminant(meant, empty)
-    told = asked.nonsense @ direction
-    told[fitted] = near + middle
-    return scale * direction, scale * told
+    separated = asked.nonsense @ direction
+    separated[fitted] = near + middle
+    return scale * direction, scale * separated
 
 
 def _discriminant(

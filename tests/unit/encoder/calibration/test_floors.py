@@ -93,7 +93,7 @@ def test_a_query_that_looks_like_others_that_mean_something_has_a_lower_floor() 
     assert lower < floor.level + 0.5 < higher - 0.5
 
 
-def test_what_cannot_be_told_has_the_same_floor() -> None:
+def test_inseparable_queries_have_the_same_floor() -> None:
     floor = measure_floors(asked(rows(200, 1)), {IMAGE: rows(1000, 3)[:, None]}, {})[IMAGE]
     assert max(abs(floor.among(1000, row) - floor.level) for row in rows(100, 4)) < 0.5
 

@@ -86,7 +86,7 @@ def test_what_is_cut_is_written_down_again(
     assert "sand" in span.text.lower()
 
 
-def test_only_chinese_is_told_which_script_to_use(speech: Speech, speaker: Speaker) -> None:
+def test_only_chinese_gets_a_script(speech: Speech, speaker: Speaker) -> None:
     whisper = speech._whisper
     speaking = whisper.encode(say(speaker, ENGLISH, "en-us"))
     for language, is_told in (("zh", True), ("en", False)):
