@@ -8,7 +8,7 @@ sentences only.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from search.ranking.grouping import Group
 
@@ -27,8 +27,12 @@ def take_turns(lists: Sequence[Sequence[Group]], limit: int) -> list[Group]:
     queues = [deque(group for group in one if not group.weak) for one in lists]
     while len(chosen) < limit and any(queues):
         for queue in sorted(filter(None, queues), key=lambda queue: _rank(queue[0])):
-            if group := _next(queue, chosen):
+            _drop_chosen(queue, chosen)
+            if queue:
+                group = queue.popleft()
                 chosen[group.key] = group
+        for queue in queues:
+            _drop_chosen(queue, chosen)
     kept = dict(list(chosen.items())[:limit])
     for group in sorted((group for one in lists for group in one), key=_rank):
         if len(kept) < limit:
@@ -36,13 +40,9 @@ def take_turns(lists: Sequence[Sequence[Group]], limit: int) -> list[Group]:
     return sorted(kept.values(), key=lambda group: (group.weak, *_rank(group)))
 
 
-def _next(queue: deque[Group], chosen: dict[str, Group]) -> Group | None:
-    """The first that was not taken before."""
-    while queue:
-        group = queue.popleft()
-        if group.key not in chosen:
-            return group
-    return None
+def _drop_chosen(queue: deque[Group], chosen: Mapping[str, Group]) -> None:
+    while queue and queue[0].key in chosen:
+        queue.popleft()
 
 
 def _rank(group: Group) -> tuple[float, str]:

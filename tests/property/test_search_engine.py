@@ -258,6 +258,7 @@ def pages_by_turns(query: Query, corpus: Corpus) -> Iterator[Ranking]:
                     one.pop(0)
                 if one and len(page) < query.limit:
                     page[key(one[0])] = one[0]
+            strong = [[pair for pair in one if key(pair) not in page] for one in strong]
         for pair in sorted((pair for one in left for pair in one), key=lambda pair: -pair[0]):
             if len(page) < query.limit:
                 page.setdefault(key(pair), pair)
