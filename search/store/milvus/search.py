@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Collection as Ids
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
@@ -39,6 +40,7 @@ class _Row(NamedTuple):
 
 
 _Answer: TypeAlias = list[_Row]
+_Map: TypeAlias = "Callable[..., Iterable[Sequence[_Answer]]]"
 _Where: TypeAlias = tuple[tuple[str, ...], int, str]
 """Partitions, the most rows of one answer, and an expression."""
 
@@ -165,8 +167,12 @@ class MilvusSearch:
         numbers = list(state.by_number)
         expressions = [f"calibration == {number}" for number in numbers] if numbers[1:] else [""]
         found: list[list[list[ScoredSegment]]] = [[[] for _ in part.rows] for part in asked]
+        # On a server, in the time of one; Lite does one after the other anyway.
+        one_by_one = len(asked) == 1 or self._link.is_lite
+        run: _Map = map if one_by_one else self._threads.map
         for expression in expressions:
-            for place, answers in enumerate(self._side_by_side(asked, expression)):
+            find = partial(self._found, expression=expression)
+            for place, answers in enumerate(run(find, asked)):
                 for of_row, answer in zip(found[place], answers, strict=True):
                     of_row += _read(answer, 0.0, state, known)
         if len(expressions) == 1:
@@ -175,14 +181,6 @@ class MilvusSearch:
             [one_of_each(sorted(one, key=_by_cosine))[: part.limit] for one in of_part]
             for part, of_part in zip(asked, found, strict=True)
         ]
-
-    def _side_by_side(
-        self, asked: Sequence[_Asked], expression: str
-    ) -> Sequence[Sequence[_Answer]]:
-        """On a server, in the time of one; Lite does one after the other anyway."""
-        if len(asked) == 1 or self._link.is_lite:
-            return [self._found(part, expression) for part in asked]
-        return list(self._threads.map(lambda part: self._found(part, expression), asked))
 
     def _mixed_apart(
         self,
