@@ -47,6 +47,7 @@ parts = st.tuples(text, text, st.integers(0, 2**31), text)
     st.floats(0, 1),
     st.sampled_from(["", "de", "haw"]),
     st.sampled_from(["", "[[0.1,0.2,0.9,0.2,0.9,0.3,0.1,0.3]]"]),
+    st.sampled_from(["", '{"page": 3}', '{"heading": "码头 › Ferries"}']),
 )
 def test_a_segment_survives_the_way_through_the_store(
     start_s: float | None,
@@ -57,8 +58,9 @@ def test_a_segment_survives_the_way_through_the_store(
     confidence: float,
     language: str,
     boxes: str,
+    place: str,
 ) -> None:
-    facts = (start_s, end_s, first, last, snippet, confidence, language, boxes)
+    facts = (start_s, end_s, first, last, snippet, confidence, language, boxes, place)
     row = SegmentRow("s", "a", IMAGE, 3, np.ones(2), *facts)
     stored = segment_to_dict(checked_segment(row, 2), {})
     scored = scored_from_dict(stored, 0.5)
