@@ -240,7 +240,7 @@ def test_a_precision_that_cannot_be_had_here(
         with pytest.raises(ModelError, match=match):
             prepare_hub(tmp_path, tmp_path, precision, lambda *_: None)
 
-    refused("int3", r"'int3' is no precision.*bf16")
+    refused("int3", r"'int3' is not a precision.*bf16")
     monkeypatch.setattr(openvino, "is_installed", lambda: False)
     refused("bf16", r"OpenVINO, which is not installed.*anymodal\[openvino\]")
     monkeypatch.setattr(openvino, "is_installed", lambda: True)
