@@ -31,9 +31,9 @@
     ├── TooLargeError               413  a body beyond the limit (…requests.refusal)
     ├── HeadTooLargeError           431  a head beyond the limit (…requests.refusal)
     ├── ContentTypeError            415  a body of another type (…requests.refusal)
-    ├── BrokerError                 503  Redis does not answer (workers.jobs.broker)
-    ├── TooLongError                500  a shard took longer than a task may (workers.jobs.shards)
-    └── CrashedError                500  a file crashed its process repeatedly (workers.jobs.shards)
+    ├── BrokerError                 503  Redis does not answer (workers.jobs.redis_link)
+    ├── TooLongError                500  a shard outlasted its task (workers.jobs.shard_run)
+    └── CrashedError                500  a file crashed its process often (workers.jobs.shard_run)
 
 Each message names the value, the place and the remedy. The command line exits with 2 for an
 `InputError` and with 1 for the others.

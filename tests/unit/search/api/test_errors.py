@@ -13,8 +13,8 @@ HOMES = (
     "ingest.errors",
     "search.errors",
     "search.api.requests.refusal",
-    "workers.jobs.broker",
-    "workers.jobs.shards",
+    "workers.jobs.redis_link",
+    "workers.jobs.shard_run",
 )
 DRAWN = {
     name: int(status) for name, status in re.findall(r"(\w+Error) +(\d{3}) ", errors.__doc__ or "")
