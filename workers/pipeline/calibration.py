@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from encoder import MultiModalEncoder
+    from encoder.calibration.floors import Asked
     from encoder.calibration.measure import Measured
     from encoder.calibration.queries import SampleQuery
     from encoder.space import Calibration
@@ -166,7 +167,7 @@ def _measured(
     encoder: MultiModalEncoder, store: VectorStore, state: StoredCalibration
 ) -> tuple[Mapping[Modality, Calibration], dict[str, Any], dict[str, Any]]:
     """Constants, the record of where they came from, and what they change."""
-    from encoder.calibration.floors import Asked, measure_floors, nonsense
+    from encoder.calibration.floors import measure_floors
     from encoder.calibration.measure import (
         MAX_VECTORS,
         constants_of,
@@ -185,19 +186,9 @@ def _measured(
         kind: store.sample(kind, MAX_VECTORS) for kind in sorted(sizes)
     }
     measured = measure(queries, asked, samples)
-    empty = nonsense(queries)
     before = state.constants or encoder.space.calibration
     constants = {**before, **constants_of(measured)}  # of what is not stored, as it was
-    floors = measure_floors(
-        Asked(
-            asked,
-            encoder.encode_items([Item(TEXT, query.text) for query in queries]),
-            [query.kind for query in empty],
-            _asked(encoder, empty),
-        ),
-        samples,
-        constants,
-    )
+    floors = measure_floors(_beside_nonsense(encoder, queries, asked), samples, constants)
     about = _about(queries) | {
         "modalities": {
             str(kind): {**_facts(one, sizes[kind]), "floor": floor_facts(floors[kind])}
@@ -219,6 +210,17 @@ def _measured(
         for kind, one in measured.items()
     }
     return constants, about, {"measured": shown}
+
+
+def _beside_nonsense(
+    encoder: MultiModalEncoder, queries: Sequence[SampleQuery], asked: Embeddings
+) -> Asked:
+    """The queries, what they are as passages, and queries without meaning."""
+    from encoder.calibration.floors import Asked, nonsense
+
+    empty = nonsense(queries)
+    passages = encoder.encode_items([Item(TEXT, query.text) for query in queries])
+    return Asked(asked, passages, [query.kind for query in empty], _asked(encoder, empty))
 
 
 def _asked(encoder: MultiModalEncoder, queries: Sequence[SampleQuery]) -> Embeddings:
