@@ -50,10 +50,10 @@ def test_it_is_searched_with_the_bundle_that_made_it(store: str) -> None:
     held = resources.existing_store()
     encoder = resources.shared_encoder()
     engine = SearchEngine(encoder, held)
-    (hit,) = engine.search(Query([Item(TEXT, "a boat departs")])).hits
+    hits = engine.search(Query([Item(TEXT, "a boat departs")])).hits  # the server holds others too
     engine.close()
     assert encoder.model == "bundle:english"
-    assert hit.asset_id in held.assets([hit.asset_id])
+    assert "The ferry leaves at nine." in [hit.snippet for hit in hits]
 
 
 @pytest.mark.parametrize("store", ["lite"], indirect=True)
