@@ -15,7 +15,9 @@ from search.errors import SpaceMismatchError
 from search.store.open import stored_spaces
 from workers.environment import Options, begin
 from workers.pipeline.ingest_job import IngestJob
+from workers.pipeline.removal import remove
 from workers.serving import resources
+from workers.serving.data_folder import shared_uploads
 
 MADE_BY_ENGLISH = "7cab0ef472047da8"
 STORES = ["lite", pytest.param("milvus_server", marks=pytest.mark.milvus)]
@@ -43,6 +45,10 @@ def store(
     begin(Options())  # another process, which has yet to read its settings
     yield uri
     resources.close()
+    if on_server:  # which other tests share
+        begin(Options(model="bundle:english"))
+        assert remove(resources.existing_store(), str(note), shared_uploads()) == 1
+        resources.close()
 
 
 def test_it_is_searched_with_the_bundle_that_made_it(store: str) -> None:
