@@ -37,6 +37,8 @@ from tests.contract.rows import (
 )
 from tests.integration.test_at_rest import read_only
 
+pytestmark = pytest.mark.slow
+
 MEASURED = {
     TEXT: Calibration(0.4, 0.05),
     IMAGE: Calibration(0.1, 0.2),

@@ -27,6 +27,8 @@ from search.types import AssetRow, SegmentRow
 from tests.contract.conftest import ROOT, Opener
 from tests.contract.rows import DIM, SPACE, assert_same_answers, asset, names, segment, vectors
 
+pytestmark = pytest.mark.slow
+
 ROWS = {TEXT: 2, IMAGE: 3}
 BY = {
     TEXT: Calibration(0.06, 0.155, (Calibration(-0.1, 0.3),)),

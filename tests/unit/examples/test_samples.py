@@ -20,6 +20,8 @@ from examples.samples import Sample, make_samples
 from examples.sounds import RATE, SOUNDS
 from examples.texts import PDF_LINES, write_pdf
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:

@@ -31,6 +31,8 @@ from workers.pipeline import IngestPipeline
 from workers.pipeline import calibration as calibrating
 from workers.pipeline.calibration import alone_here, calibrate, calibrate_if_due
 
+pytestmark = pytest.mark.slow
+
 DIM = 32
 WHERE = {TEXT: 0, IMAGE: 1, AUDIO: 2}
 SHIPPED = {TEXT: Calibration(0.2, 0.1)}

@@ -19,6 +19,8 @@ from search.types import SegmentRow
 from tests.support.media import picture, write_slides
 from workers.pipeline.ingest_job import IngestJob
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def encoder(bundle_home: Path, ocr_folder: Path) -> MultiModalEncoder:

@@ -12,6 +12,8 @@ from encoder.errors import CorruptMediaError, MediaLimitError
 from encoder.media import image_facts, load_image
 from tests.support.media import picture, write_heic
 
+pytestmark = pytest.mark.slow
+
 ORIENTATION = 0x0112
 
 

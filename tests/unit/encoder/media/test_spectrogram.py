@@ -16,6 +16,8 @@ from encoder.types import Waveform
 from examples.sounds import RATE, SOUNDS
 from tests.support.media import tone
 
+pytestmark = pytest.mark.slow
+
 LIKE_NOISE = ("rain", "sea-waves", "wind", "thunder")
 TONAL = ("church-bell", "piano", "siren")
 OTHERS = ("motorcycle-engine", "clock-ticking", "rocket-launch")

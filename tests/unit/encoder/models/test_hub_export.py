@@ -23,6 +23,8 @@ from encoder.runtime import openvino, trial
 from encoder.types import Clip
 from tests.support import tiny_models as tiny
 
+pytestmark = pytest.mark.slow
+
 MODALITIES = {
     "sentence": ["text"],
     "bert": ["text"],  # Arctic Embed, BGE: the vector of [CLS]

@@ -24,6 +24,8 @@ from encoder.towers.sound.tower import cut
 from encoder.types import AUDIO, Item, Waveform
 from examples import sounds
 
+pytestmark = pytest.mark.slow
+
 ENGLISH = read_bundle("english")
 DRAWS = (
     sounds.sea_waves,

@@ -1,10 +1,13 @@
 """EmbeddingGemma 2's sound tower in the form in which it is exported."""
 
+import pytest
 import torch
 import transformers
 from torch.export import Dim, export
 
 from encoder.models.prepare.hub.forms import traceable
+
+pytestmark = pytest.mark.slow
 
 
 def test_no_layer_adds_to_the_sizes_that_the_exporter_reasons_about() -> None:

@@ -30,6 +30,8 @@ from tests.unit.encoder.quant.rounded import (
     vit,
 )
 
+pytestmark = pytest.mark.slow
+
 MIXES = (
     ("int8", "int4", "int4g32", "fp16", "int3"),
     ("int6", "int5", "int5g32", "int6", "int5"),

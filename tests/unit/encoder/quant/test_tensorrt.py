@@ -19,6 +19,8 @@ from encoder.quant.export.quantized_onnx import export_onnx
 from encoder.quant.export.tensorrt import RULES, Finding, check_tensorrt
 from tests.unit.encoder.quant.rounded import Cnn, Tied, bert, rounded, tokens, vit
 
+pytestmark = pytest.mark.slow
+
 F, I4, I8, U8 = TensorProto.FLOAT, TensorProto.INT4, TensorProto.INT8, TensorProto.UINT8
 
 

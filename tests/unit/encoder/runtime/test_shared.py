@@ -23,6 +23,8 @@ from encoder.runtime.onnx import OnnxSession
 from encoder.runtime.shared import NETWORK, WEIGHTS, copy_name
 from tests.support.smaps import mapped_kb
 
+pytestmark = pytest.mark.slow
+
 on_linux = pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="reads /proc")
 
 rng = np.random.default_rng(0)

@@ -10,6 +10,8 @@ from encoder.errors import MediaError
 from ingest import IngestConfig, identify, ingest, segments
 from tests.support.media import COLORS, picture, write_film, write_heic, write_heic_sequence
 
+pytestmark = pytest.mark.slow
+
 CONFIGS = [IngestConfig(isolate=isolate) for isolate in (False, True)]
 
 

@@ -24,6 +24,8 @@ from encoder.runtime.trial import least_cosine
 
 from .conftest import AXES, SIZE, texts
 
+pytestmark = pytest.mark.slow
+
 SCHEMES = {
     "word": "int4",
     "layers.0.*": "int4g64",
