@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,11 +21,7 @@ from ingest.types import Asset, Fact, Segment
 _ZIP = b"PK\x03\x04"
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _MARK = "\ue000"  # private characters, which no text has
-_HEADER = re.compile(
-    rb"(?:(?:[A-Z][\w-]*: ?[^\r\n]*|[ \t][^\r\n]*)\r?\n){0,200}?"
-    rb"(?:From|Received|Return-Path|Message-ID|MIME-Version|Delivered-To): ",
-    re.IGNORECASE,
-)
+_ONLY_MAILS = ("Date", "Message-ID", "MIME-Version", "Received", "Return-Path", "Delivered-To")
 
 
 class Office(Kind):
@@ -192,8 +187,15 @@ class Mail(Office):
     media_types = frozenset({media_type})
 
     def sniff(self, head: Head) -> Match | None:
-        """By lines of a mail's header, one of which only mails have."""
-        return Match(self.media_type, 0.8) if head.is_text and _HEADER.match(head.data) else None
+        """By its header: a sender, and a field that a note which starts with "From:" lacks."""
+        # A folder of mails in one file (mbox) starts with "From ": it stays text, whole.
+        if not head.is_text or head.data.startswith(b"From ") or b":" not in head.data[:200]:
+            return None
+        from email.parser import BytesHeaderParser
+
+        header = BytesHeaderParser().parsebytes(head.data)
+        is_mail = "From" in header and any(name in header for name in _ONLY_MAILS)
+        return Match(self.media_type, 0.8) if is_mail and not header.defects else None
 
     def _sections(self, extracted: Any) -> Iterator[Section]:
         yield Section(extracted.content)

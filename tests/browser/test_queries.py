@@ -1,4 +1,4 @@
-"""Searching with pictures, sounds, what is stored, and what is not wanted."""
+"""Searching with pictures, sounds, stored files and negative terms."""
 
 from __future__ import annotations
 

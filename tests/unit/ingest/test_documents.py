@@ -110,6 +110,21 @@ def test_a_damaged_document_says_so(tmp_path: Path) -> None:
         identify(path, CONFIG)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "From: Kiel\nTo: Oslo\nThe ferry leaves at nine.",
+        "From: Kiel\n\nThe ferry leaves at nine.",
+        "From a@b.c Thu Jan\nFrom: a@b.c\nDate: x\n\nOne.\n\nFrom d@e.f Thu Jan\nDate: y\n\nTwo.",
+        "Note: the date and the sender stand below.\nFrom Kiel, in May.",
+    ],
+)
+def test_a_note_is_not_a_mail(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.txt").write_text(text)
+    assert identify(tmp_path / "a.txt", CONFIG).media_type == "text/plain"
+    assert [segment.content for segment in decode(tmp_path / "a.txt")] == [text]
+
+
 def test_other_archives_are_no_documents(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("[Content_Types].xml", "<x/>")
