@@ -100,7 +100,8 @@ def _identity(bundle: Bundle, precision: Precision, sparsity: Sparsity | None) -
     """Everything that changes a vector; calibration does not."""
     parts = [part for part in bundle.parts.values() if kind_named(part.kind).makes_vectors]
     tables = hashlib.sha256()
-    for path in sorted(path for part in parts for path in part.tables.values()):
+    found = (path for part in parts for path in part.tables.values())
+    for path in sorted(found, key=lambda path: path.name):  # wherever the tables lie
         tables.update(path.name.encode() + path.read_bytes())
     weights = {part.name: f"{part.identity} recipe:{part.recipe}" for part in parts}
     identity = {**weights, "tables": f"sha256:{tables.hexdigest()}"}

@@ -12,7 +12,7 @@ import pytest
 from encoder.calibration.tables import CalibrationTable
 from encoder.models.open import load_model
 from encoder.models.sources.bundle.declaration import read_bundle
-from encoder.models.sources.bundle.model import load
+from encoder.models.sources.bundle.model import load, space_of
 from encoder.models.sources.bundle.tables import IMAGE_LABELS
 from encoder.types import AUDIO, IMAGE, TEXT, Modality
 
@@ -57,6 +57,23 @@ def test_fingerprint_follows_the_tables_not_the_calibration(tmp_path: Path) -> N
     with table.open("ab") as file:
         file.write(b"!")
     assert load(other).space.fingerprint != before
+
+
+def test_fingerprint_is_the_same_wherever_the_tables_lie(tmp_path: Path) -> None:
+    bundle = read_bundle("english")
+    moved = []
+    for folders in (("a", "b"), ("b", "a")):
+        parts = dict(bundle.parts)
+        for name, folder in zip(("image", "audio"), folders, strict=True):
+            place = tmp_path / folder / name
+            place.mkdir(parents=True)
+            tables = {
+                use: Path(shutil.copy(table, place)) for use, table in parts[name].tables.items()
+            }
+            parts[name] = replace(parts[name], tables=tables)
+        moved.append(space_of(replace(bundle, parts=parts), None, False).fingerprint)
+
+    assert moved == [space_of(bundle, None, False).fingerprint] * 2
 
 
 @pytest.mark.usefixtures("bundle_home")
