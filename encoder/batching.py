@@ -61,7 +61,17 @@ def joined(
         n_items: in all parts.
         n_rows: of an item.
         embed_dim: of a row.
+
+    Raises:
+        ModelError: the tower belongs to another space.
     """
+    for _, one in parts:
+        if one.rows.shape[-1] != embed_dim:
+            raise ModelError(
+                f"A tower makes rows of {one.rows.shape[-1]} numbers, and the space has "
+                f"{embed_dim} dimensions.",
+                remedy="Join it to the space with `anymodal bind`.",
+            )
     order = np.argsort([place for places, _ in parts for place in places])
     rows = scatter([(places, one.rows) for places, one in parts], n_items, n_rows, embed_dim)
     stats = TextStats.join([one.stats for _, one in parts])

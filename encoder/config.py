@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field, field_validator
@@ -36,6 +37,10 @@ class EncoderConfig(BaseSettings):
     """Dynamic sparse inference for long texts: ``auto`` (where the model has a calibrated gate,
     else dense), True, False, a file made by ``anymodal dsre calibrate``, or ``{"chunks": 0.75}`` to
     encode whole documents beyond the window."""
+
+    bindings: tuple[Path, ...] = ()
+    """Files that ``anymodal bind`` wrote: towers of other models or of plug-ins, joined to the
+    model's space."""
 
     n_threads: int | None = Field(default=None, ge=1)
     """CPU threads of one network; None for every core."""

@@ -13,14 +13,17 @@ from types import EllipsisType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from encoder.batching import bucket_by_length, forward_all, joined, prepare_all, scatter
+from encoder.binding.tower import features_of
 from encoder.config import EncoderConfig
 from encoder.embeddings import EncodedItem, MultiModalEmbeddings
 from encoder.errors import InputError, ModelError
 from encoder.inputs import AudioFormat, Batch, read_argument
 from encoder.media.spectrogram import SpectrogramLayout
 from encoder.models.base import Model, TextReader
+from encoder.models.bound import with_bindings
 from encoder.models.open import load_model
 from encoder.observer import EncoderObserver
 from encoder.registry import registered_modalities
@@ -95,13 +98,21 @@ class MultiModalEncoder:
         self._observer = observer
         self._name = model or self._config.model
         started = perf_counter()
+        precision = self._config.quantization if quantization is ... else quantization
         self._model = load_model(
             self._name,
             device=device or self._config.device,
             n_threads=self._config.n_threads,
-            quantization=self._config.quantization if quantization is ... else quantization,
+            quantization=precision,
             enable_dsre=self._config.enable_dsre if enable_dsre is None else enable_dsre,
         )
+        if self._config.bindings:
+            self._model = with_bindings(
+                self._model,
+                self._config.bindings,
+                n_threads=self._config.n_threads,
+                quantization=precision,
+            )
         if observer:
             observer.loaded("model", perf_counter() - started)
             _observe_towers(self._model, observer)
@@ -134,6 +145,10 @@ class MultiModalEncoder:
         """What this encoder takes; video needs the image or the audio tower."""
         own = {*self._model.towers, *registered_modalities()}
         return frozenset(own | {VIDEO} if own & {IMAGE, AUDIO} else own)
+
+    def brings(self, modality: Modality) -> bool:
+        """Whether the model itself has a tower for it, and no plug-in."""
+        return modality in self._model.towers
 
     def encode_multimodal(
         self,
@@ -218,6 +233,20 @@ class MultiModalEncoder:
             for n, (place, rows) in enumerate(zip(places, one.rows, strict=True)):
                 found[place] = EncodedItem(rows, one.heard[n] if one.heard else None)
         return [found[place] for place in range(len(items))]
+
+    def features(self, modality: Modality, contents: Sequence[Any]) -> NDArray[np.float32]:
+        """What a tower knows of items before they are vectors of the space, [n, n_features].
+
+        It is what `encoder.binding` binds: a tower's own ``features``, else its rows.
+
+        Raises:
+            InputError: this model has no tower for the modality.
+        """
+        tower = _loaded(self._tower(modality))
+        size = self._config.batch_items
+        prepared = prepare_all(tower, contents)
+        batches = [prepared[at : at + size] for at in range(0, len(prepared), size)]
+        return np.concatenate([features_of(tower, batch)[0] for batch in batches])
 
     def _first_rows(self, kinds: Sequence[tuple[list[int], Encoded]], n_items: int) -> Embeddings:
         parts = [(places, one.rows[:, :1]) for places, one in kinds]
@@ -388,7 +417,8 @@ def _loaded(tower: PluginTower) -> PluginTower:
 
 def _asymmetric(model: Model) -> frozenset[Modality]:
     """Where a query has a tower of its own, and video where it is pooled from such."""
-    own = frozenset({*model.queries, *registered_modalities(QUERY)})
+    # A plug-in's that was bound is a tower of the model, for queries too.
+    own = frozenset({*model.queries, *(registered_modalities(QUERY).keys() - model.towers.keys())})
     pooled = VIDEO not in model.towers and own & {IMAGE, AUDIO}
     return own | {VIDEO} if pooled else own
 

@@ -58,6 +58,22 @@ def registered_modalities(role: Role = DOCUMENT) -> Mapping[Modality, TowerFacto
     return {**_installed(role), **called}
 
 
+def origin_of(modality: Modality, role: Role = DOCUMENT) -> str:
+    """Who brings a modality: a package and its version, or what was registered by call.
+
+    Raises:
+        InputError: nobody does.
+    """
+    if factory := _factories.get((modality, role)):
+        return (
+            f"{factory.__module__}.{getattr(factory, '__qualname__', type(factory).__qualname__)}"
+        )
+    for point in entry_points(group=_GROUPS[role], name=modality):
+        return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+    known = ", ".join(sorted(registered_modalities(role))) or "none is registered"
+    raise InputError("modality", got=repr(str(modality)), wanted=f"a registered one: {known}")
+
+
 @cache
 def _installed(role: Role) -> Mapping[Modality, TowerFactory]:
     found = entry_points(group=_GROUPS[role])

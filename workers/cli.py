@@ -22,6 +22,7 @@ set_for_library("OPENBLAS_NUM_THREADS", "1")
 set_for_library("PYTHONSAFEPATH", "1")
 
 _COMMANDS = {
+    "bind": "Join a tower to the model's space, by pairs of files and texts.",
     "bundle": "Fetch and check the offline models.",
     "calibrate": "Make scores of all kinds comparable in a store.",
     "delete": "Remove files, folders or assets from the store.",

@@ -155,11 +155,29 @@ def reopening() -> Iterator[None]:
 
 @cache
 def _encoder() -> MultiModalEncoder:
+    return _opened_encoder(current_settings().encoder)
+
+
+def unbound_encoder() -> MultiModalEncoder:
+    """An encoder without the bindings of the settings, to bind to."""
+    return _opened_encoder(current_settings().encoder.model_copy(update={"bindings": ()}))
+
+
+def encoder_beside(model: str) -> MultiModalEncoder:
+    """An encoder of another model, whose tower is to be bound."""
+    from encoder import MultiModalEncoder
+    from encoder.models.bound import precision_beside
+
+    config = current_settings().encoder
+    update = {"bindings": (), "quantization": precision_beside(config.quantization)}
+    return MultiModalEncoder(model, config=config.model_copy(update=update))
+
+
+def _opened_encoder(config: EncoderConfig) -> MultiModalEncoder:
     from encoder import MultiModalEncoder
     from workers.observe.metrics import CountedEncoder
 
     share_pools()
-    config = current_settings().encoder
     config = config.model_copy(update={"device": _device(config.device)})
     return MultiModalEncoder(_model_of(config), config=config, observer=CountedEncoder())
 
@@ -176,14 +194,17 @@ def _device(asked_for: str | None) -> str | None:
 
 
 def _model_of(config: EncoderConfig) -> str:
-    """The model that is asked for; where that is the default, the bundle that made the store."""
+    """The model that is asked for; where that is the default, the bundle that made the store, or to
+    which the bindings belong."""
+    from encoder.binding.binding import read_binding
     from encoder.models.spaces import bundle_of
     from encoder.models.spec import DEFAULT_MODEL, ModelSpec
     from search.store.open import stored_spaces
 
     if config.model != DEFAULT_MODEL:
         return config.model
-    spaces = stored_spaces(current_settings().store)
+    bound = [read_binding(path).space for path in config.bindings]
+    spaces = bound or stored_spaces(current_settings().store)
     made = bundle_of(spaces, config.quantization, config.enable_dsre) if spaces else None
     return made or str(ModelSpec.parse(config.model))
 

@@ -1,0 +1,1 @@
+"""Bind towers to a space: what a tower makes of an item becomes a vector among those of texts."""

@@ -1,0 +1,111 @@
+"""A binding as a file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from encoder.binding.ridge import Linear
+from encoder.errors import ModelError
+from encoder.space import Calibration
+from encoder.types import Modality
+
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What makes the features of a binding.
+
+    Args:
+        made_by: a package and its version, or a model's spec.
+        space: the fingerprint of that model; empty for a package's tower.
+    """
+
+    made_by: str
+    space: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Binding:
+    """Maps what a tower makes of a modality into a space.
+
+    Args:
+        modality: whose items.
+        space: the fingerprint of the space.
+        origin: of the features.
+        linear: the map.
+        calibration: of the bound items, measured when they were bound.
+        figures: what was measured, in plain values.
+    """
+
+    modality: Modality
+    space: str
+    origin: Origin
+    linear: Linear
+    calibration: Calibration
+    figures: Mapping[str, Any]
+
+    @property
+    def identity(self) -> str:
+        """What changes the vectors: where the features come from, and the map."""
+        weights = hashlib.sha256(self.linear.mean.tobytes() + self.linear.weight.tobytes())
+        made_by = self.origin.space or self.origin.made_by  # a spec may hold a path
+        return f"{made_by} sha256:{weights.hexdigest()}"
+
+    def write(self, path: Path) -> None:
+        """Write a file that `read_binding` reads, in one step."""
+        facts = {
+            "version": _VERSION,
+            "modality": str(self.modality),
+            "space": self.space,
+            "origin": asdict(self.origin),
+            "calibration": {"mu": self.calibration.mu, "c": self.calibration.c},
+            "figures": self.figures,
+        }
+        scratch = path.with_name(f".{path.name}.part")
+        try:
+            with scratch.open("wb") as file:
+                np.savez(
+                    file,
+                    facts=np.array(json.dumps(facts, sort_keys=True)),
+                    mean=self.linear.mean,
+                    weight=self.linear.weight,
+                )
+            scratch.replace(path)
+        finally:
+            scratch.unlink(missing_ok=True)
+
+
+def read_binding(path: Path) -> Binding:
+    """Read what `Binding.write` wrote.
+
+    Raises:
+        ModelError: there is none, or it is damaged.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            facts = json.loads(str(arrays["facts"]))
+            linear = Linear(arrays["mean"], arrays["weight"])
+        if facts["version"] != _VERSION:
+            raise ValueError(f"version {facts['version']}")
+        return Binding(
+            Modality(facts["modality"]),
+            facts["space"],
+            Origin(**facts["origin"]),
+            linear,
+            Calibration(**facts["calibration"]),
+            facts["figures"],
+        )
+    except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
+        raise ModelError(
+            f"{path} cannot be read as a binding ({type(error).__name__}: {error}).",
+            remedy="Make it again with `anymodal bind`.",
+        ) from error

@@ -1,0 +1,67 @@
+"""Ridge regression that chooses its own penalty. Pure.
+
+Hoerl and Kennard, "Ridge Regression" (1970). The penalty is the one whose leave-one-out error is
+least, which the singular values give without fitting n times (Allen's PRESS, 1974).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.float64]
+
+_PENALTIES = 10.0 ** np.arange(-4, 3)
+"""Times the mean square of a singular value."""
+_CONSTANT = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """A linear map.
+
+    Args:
+        mean: of each feature, float32 [n_features].
+        weight: of a feature less its mean, float32 [n_features, embed_dim].
+    """
+
+    mean: NDArray[np.float32]
+    weight: NDArray[np.float32]
+
+    def apply(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Features [n, n_features] to rows [n, embed_dim], of any length."""
+        return np.asarray((features - self.mean) @ self.weight, np.float32)
+
+
+def fit(features: NDArray[np.floating], targets: NDArray[np.floating]) -> Linear:
+    """The map from features [n, n_features] to targets [n, embed_dim] less their mean.
+
+    Features are standardised; one that never changes has no weight.
+    """
+    mean, deviation = features.mean(axis=0, dtype=np.float64), features.std(axis=0)
+    moves = deviation > _CONSTANT * (1 + np.abs(mean))
+    scale = np.where(moves, 1 / np.where(moves, deviation, 1), 0)
+    wanted = targets - targets.mean(axis=0, dtype=np.float64)
+    left, values, right = np.linalg.svd((features - mean) * scale, full_matrices=False)
+    turned = left.T @ wanted
+    penalties = _penalties(values)
+    errors = [_left_out(left, values, turned, wanted, one) for one in penalties]
+    penalty = penalties[int(np.argmin(errors))]
+    weight = right.T @ (turned * (values / (values**2 + penalty))[:, None])
+    return Linear(mean.astype(np.float32), (scale[:, None] * weight).astype(np.float32))
+
+
+def _penalties(values: Matrix) -> Matrix:
+    return np.asarray(_PENALTIES * max(float(np.mean(values**2)), _CONSTANT), np.float64)
+
+
+def _left_out(
+    left: Matrix, values: Matrix, turned: Matrix, wanted: Matrix, penalty: float
+) -> float:
+    """The mean square error of each target by a fit without it."""
+    shrunk = values**2 / (values**2 + penalty)
+    share = (left**2) @ shrunk + 1 / len(left)  # the mean is fitted too
+    errors = (wanted - left @ (shrunk[:, None] * turned)) / np.maximum(1 - share, 1e-6)[:, None]
+    return float(np.mean(errors**2))

@@ -1,0 +1,68 @@
+"""A tower whose items are bound to a space."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.binding.ridge import Linear
+from encoder.errors import ModelError
+from encoder.space import l2_normalize
+from encoder.towers.base import PluginTower, Prepared, forward
+from encoder.towers.encoded import Encoded, Heard
+
+
+@runtime_checkable
+class FeatureTower(Protocol):
+    """A tower that knows more of an item than its vector says."""
+
+    def features(self, batch: Sequence[Prepared]) -> NDArray[np.float32]:
+        """What is bound in place of the tower's rows, float32 [len(batch), n_features]."""
+        ...
+
+
+def features_of(
+    tower: PluginTower, batch: Sequence[Prepared]
+) -> tuple[NDArray[np.float32], Heard | None]:
+    """What a tower makes of prepared items, [len(batch), n_features], and what is said in them.
+
+    Of a tower that has no ``features``, all rows of an item side by side.
+    """
+    if isinstance(tower, FeatureTower):
+        return np.asarray(tower.features(batch), np.float32), None
+    found = forward(tower, batch, counted=False)
+    return found.rows.reshape(len(batch), -1), found.heard
+
+
+class BoundTower:
+    """A `Tower` of the space.
+
+    Args:
+        tower: makes the features; not lazy.
+        linear: maps them.
+    """
+
+    def __init__(self, tower: PluginTower, linear: Linear) -> None:
+        self._tower, self._linear = tower, linear
+
+    def prepare(self, content: Any) -> Prepared:
+        """As the tower itself does."""
+        return self._tower.prepare(content)
+
+    def forward(self, batch: Sequence[Prepared]) -> Encoded:
+        """Unit rows [len(batch), embed_dim].
+
+        Raises:
+            ModelError: the tower makes another number of features than it did.
+        """
+        features, heard = features_of(self._tower, batch)
+        if features.shape[1] != len(self._linear.mean):
+            raise ModelError(
+                f"{type(self._tower).__name__} makes {features.shape[1]} features, and the "
+                f"binding was fitted on {len(self._linear.mean)}.",
+                remedy="Bind it again with `anymodal bind`.",
+            )
+        return Encoded(l2_normalize(self._linear.apply(features)), heard=heard)

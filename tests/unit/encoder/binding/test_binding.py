@@ -1,0 +1,186 @@
+"""The maths of a binding, its judgement and its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from encoder.binding import ridge
+from encoder.binding.binding import Binding, Origin, read_binding
+from encoder.binding.judge import Pairs, held_out, judge, ranks_of
+from encoder.binding.ridge import Linear
+from encoder.binding.tower import BoundTower
+from encoder.errors import ModelError
+from encoder.space import Calibration, l2_normalize
+from encoder.towers.base import forward
+from encoder.types import Modality
+
+N, FEATURES, DIM = 60, 12, 8
+
+
+def drawn(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def pairs(noise: float, n_texts: int = N) -> Pairs:
+    """Files whose features are a linear function of their text's embedding, and noise."""
+    asked = l2_normalize(drawn(0, n_texts, DIM))
+    texts = np.arange(N) % n_texts
+    clean = asked[texts] @ drawn(1, DIM, FEATURES)
+    features = clean * (noise < 1) + noise * drawn(2, N, FEATURES) + 3
+    return Pairs(features, np.arange(N), texts, asked)
+
+
+def test_the_error_left_out_is_that_of_a_fit_without_it() -> None:
+    features, targets = drawn(3, 20, 5).astype(float), drawn(4, 20, 2).astype(float)
+    scaled = (features - features.mean(axis=0)) / features.std(axis=0)
+    left, values, _ = np.linalg.svd(scaled, full_matrices=False)
+    wanted = targets - targets.mean(axis=0)
+    found = ridge._left_out(left, values, left.T @ wanted, wanted, 2.0)
+    errors = []
+    for out in range(20):
+        kept = np.arange(20) != out
+        rows, goals = scaled[kept], targets[kept]
+        level, goal = rows.mean(axis=0), goals.mean(axis=0)
+        # without a row its share of the mean is missing; the penalty is not
+        normal = (rows - level).T @ (rows - level) + 2.0 * np.eye(5)
+        weight = np.linalg.solve(normal, (rows - level).T @ (goals - goal))
+        errors.append(targets[out] - goal - (scaled[out] - level) @ weight)
+    assert found == pytest.approx(float(np.mean(np.square(errors))), rel=1e-9)
+
+
+def test_features_that_never_change_weigh_nothing() -> None:
+    given = pairs(0.1)
+    features = np.hstack([given.features, np.full((N, 1), 7.0, np.float32)])
+    weight = ridge.fit(features, given.targets()).weight
+    assert (weight[-1] == 0).all()
+    assert np.isfinite(weight).all()
+
+
+def test_more_features_than_files() -> None:
+    linear = ridge.fit(drawn(5, 20, 200), drawn(6, 20, DIM))
+    assert linear.weight.shape == (200, DIM)
+    assert np.isfinite(linear.weight).all()
+
+
+def test_held_out_files_are_found() -> None:
+    given = pairs(0.1)
+    judged = judge(given, None, held_out(given))
+    assert (judged.n_pairs, judged.n_files) == (N, N)
+    assert judged.after["recall_at_1"] > 0.9
+    assert judged.before["recall_at_1"] == pytest.approx(1 / N)
+    assert judged.helps
+
+
+def test_noise_does_not_help() -> None:
+    given = pairs(1.0)
+    judged = judge(given, None, held_out(given))
+    assert judged.after["recall_at_1"] < 0.1
+    assert not judged.helps
+
+
+def test_what_was_good_before_is_not_replaced() -> None:
+    given = pairs(0.1)
+    judged = judge(given, given.targets(), held_out(given))
+    assert judged.before["recall_at_1"] == 1
+    assert not judged.helps
+
+
+def test_files_of_the_same_text_do_not_compete() -> None:
+    given = pairs(0.0, n_texts=4)
+    assert (ranks_of(given, given.targets()) == 1).all()
+    judged = judge(given, None, held_out(given))
+    assert judged.before["recall_at_1"] == pytest.approx(1 / (N - N // 4 + 1))
+    assert judged.after["recall_at_1"] == 1
+
+
+def test_equal_rows_are_no_success() -> None:
+    given = pairs(0.0)
+    alike = np.repeat(given.asked[:1], N, axis=0)
+    assert (ranks_of(given, alike) == N // 2).all()
+
+
+def test_captions_of_one_file_are_in_one_fold() -> None:
+    given = pairs(1.0)
+    twice = Pairs(
+        given.features,
+        np.concatenate([given.files, given.files]),
+        np.concatenate([given.texts, (given.texts + 1) % N]),
+        given.asked,
+    )
+    judged = judge(twice, None, held_out(twice))
+    assert (judged.n_pairs, judged.n_files) == (2 * N, N)
+    assert judged.after["recall_at_1"] < 0.1  # a leak would find them
+
+
+def binding(linear: Linear | None = None) -> Binding:
+    return Binding(
+        Modality("points"),
+        "a" * 16,
+        Origin("points-kind 1.0"),
+        linear or Linear(drawn(7, FEATURES), drawn(8, FEATURES, DIM)),
+        Calibration(0.1, 0.2),
+        {"n_files": 20},
+    )
+
+
+def test_a_binding_is_a_file(tmp_path: Path) -> None:
+    made = binding()
+    made.write(tmp_path / "points.npz")
+    found = read_binding(tmp_path / "points.npz")
+    assert found.identity == made.identity
+    assert (found.modality, found.space, found.origin) == ("points", "a" * 16, made.origin)
+    assert (found.calibration, found.figures) == (made.calibration, made.figures)
+    assert list(tmp_path.iterdir()) == [tmp_path / "points.npz"]
+    assert binding(Linear(made.linear.mean, made.linear.weight * 2)).identity != made.identity
+
+
+@pytest.mark.parametrize("damage", [b"", b"no archive", None])
+def test_a_damaged_file_is_named(tmp_path: Path, damage: bytes | None) -> None:
+    file = tmp_path / "points.npz"
+    binding().write(file)
+    file.write_bytes(file.read_bytes()[:300] if damage is None else damage)
+    with pytest.raises(ModelError, match=r"points\.npz cannot be read as a binding"):
+        read_binding(file)
+
+
+class Rows:
+    """A tower whose items are their rows."""
+
+    n_rows = 2
+
+    def prepare(self, content: np.ndarray) -> np.ndarray:
+        return content
+
+    def forward(self, batch: list[np.ndarray]) -> np.ndarray:
+        return np.concatenate(batch)
+
+
+class Known(Rows):
+    """One that knows more than its rows."""
+
+    def features(self, batch: list[np.ndarray]) -> np.ndarray:
+        return np.stack(batch).reshape(len(batch), -1)[:, :3]
+
+
+def test_a_bound_tower_maps_all_rows_of_an_item() -> None:
+    linear = Linear(np.zeros(8, np.float32), drawn(9, 8, DIM))
+    item = drawn(10, 2, 4)
+    (row,) = forward(BoundTower(Rows(), linear), [item], counted=False).rows
+    assert np.allclose(row, l2_normalize(item.reshape(1, -1) @ linear.weight)[0], atol=1e-6)
+    assert np.linalg.norm(row) == pytest.approx(1)
+
+
+def test_features_go_before_rows() -> None:
+    linear = Linear(np.zeros(3, np.float32), drawn(9, 3, DIM))
+    item = drawn(10, 2, 4)
+    (row,) = forward(BoundTower(Known(), linear), [item], counted=False).rows
+    assert np.allclose(row, l2_normalize(item.reshape(1, -1)[:, :3] @ linear.weight)[0], atol=1e-6)
+
+
+def test_another_number_of_features_is_refused() -> None:
+    tower = BoundTower(Rows(), Linear(np.zeros(5, np.float32), drawn(9, 5, DIM)))
+    with pytest.raises(ModelError, match="Rows makes 8 features, and the binding was fitted on 5"):
+        tower.forward([drawn(10, 2, 4)])

@@ -1,0 +1,114 @@
+"""``anymodal bind``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from workers.commands.options import apply_options, json_option, model_option
+
+if TYPE_CHECKING:
+    from encoder.binding.binding import Binding
+
+
+@click.command()
+@click.argument("pairs", type=click.Path(exists=True, path_type=Path))
+@click.option("--modality", required=True, metavar="NAME", help="Of the files, such as audio.")
+@click.option(
+    "--with",
+    "other",
+    metavar="SPEC",
+    help="The model whose tower is joined. [default: the plug-in that brings the modality]",
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file to write. [default: MODALITY.npz]",
+)
+@model_option
+@json_option
+def bind(
+    pairs: Path,
+    modality: str,
+    other: str | None,
+    out: Path | None,
+    model: str | None,
+    as_json: bool,
+) -> None:
+    """Join a tower to the space of the model, by PAIRS of files and texts.
+
+    PAIRS is a CSV file with the columns file and text, or a folder whose subfolders name what is in
+    them. A ridge regression from what the tower makes of a file to the embedding of its text is
+    judged on files that it was not fitted on, and refused (exit code 1) if it does not help.
+
+    Name the file in ANYMODAL_ENCODER__BINDINGS to use it.
+    """
+    apply_options(model=model)
+    from workers.console.output import print_json, progress_bar, wants_json
+
+    target = (out or Path(f"{modality}.npz")).resolve()
+    with progress_bar("files") as bar:
+        task = bar.add_task("Reading", total=None, note="")
+
+        def progress(n_done: int, n_files: int) -> None:
+            bar.update(task, completed=n_done, total=n_files)
+
+        binding, failed = _bound(pairs, modality, other, progress)
+    binding.write(target)
+    if wants_json(as_json):
+        print_json({"file": str(target), **_facts(binding), "failed": failed})
+    else:
+        _show(binding, failed, target)
+
+
+def _bound(pairs: Path, modality: str, other: str | None, progress: Any) -> Any:
+    from encoder.types import Modality
+    from workers.pipeline import binding
+    from workers.serving import resources
+
+    try:
+        found = binding.read_pairs(pairs)
+        base = resources.unbound_encoder()
+        source = resources.encoder_beside(other) if other else None
+        return binding.bind(
+            base,
+            Modality(modality),
+            found,
+            resources.ingest_config(),
+            other=source,
+            on_progress=progress,
+        )
+    finally:
+        resources.close()
+
+
+def _facts(binding: Binding) -> dict[str, Any]:
+    return {
+        "modality": str(binding.modality),
+        "space": binding.space,
+        "made_by": binding.origin.made_by,
+        **binding.figures,
+    }
+
+
+def _show(binding: Binding, failed: list[dict[str, str]], target: Path) -> None:
+    from rich.table import Table
+
+    from workers.console.output import console, marked
+
+    screen, figures = console(), binding.figures
+    title = f"{figures['n_pairs']} texts to {figures['n_files']} held-out files"
+    table = Table(title=title, title_justify="left")
+    for heading in ("", "R@1", "R@10", "MRR"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for when in ("before", "after"):
+        one = figures[when]
+        values = (one["recall_at_1"], one["recall_at_10"], one["mrr"])
+        table.add_row(when, *(f"{value:.3f}" for value in values))
+    screen.print(table)
+    for one in failed:
+        screen.print(f"[yellow]left out[/] {marked(one['file'])}: {marked(one['reason'])}")
+    screen.print(f"Wrote {marked(str(target))}; use it with")
+    screen.print(marked(f"""ANYMODAL_ENCODER__BINDINGS='["{target}"]'"""))

@@ -1,0 +1,232 @@
+"""Bind a modality to a model's space, by files and texts that belong together."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.binding import ridge
+from encoder.binding.binding import Binding, Origin
+from encoder.binding.judge import Judged, Pairs, held_out, judge
+from encoder.errors import InputError, MediaError, ModelError
+from encoder.registry import origin_of
+from encoder.space import Calibration, l2_normalize
+from encoder.types import QUERY, TEXT, Embeddings, Item, Modality
+from ingest import IngestConfig, identify, segments
+
+if TYPE_CHECKING:
+    from encoder import MultiModalEncoder
+
+LEAST_FILES = 20
+MOST_SEGMENTS = 64
+"""Of one file: their mean is what is bound."""
+
+OnProgress = Callable[[int, int], object]
+
+
+class Pair(NamedTuple):
+    """A file, and a text that describes it."""
+
+    file: Path
+    text: str
+
+
+def read_pairs(path: Path) -> list[Pair]:
+    """Pairs of a CSV file with the columns ``file`` and ``text``, or of named classes.
+
+    Args:
+        path: a CSV file, whose relative files lie beside it; or a folder, whose subfolders name
+            what is in them (``_`` and ``-`` are spaces).
+
+    Raises:
+        InputError: a column, a text or a file is missing, or there are fewer than 20 files or
+            than two texts.
+    """
+    pairs = _of_classes(path) if path.is_dir() else _of_csv(path)
+    files, texts = ({pair[place] for pair in pairs} for place in (0, 1))
+    if len(files) < LEAST_FILES or len(texts) < 2:
+        raise InputError(
+            str(path),
+            got=f"{len(files)} files and {len(texts)} texts",
+            wanted=f"at least {LEAST_FILES} files and two texts",
+        )
+    return pairs
+
+
+def _of_classes(folder: Path) -> list[Pair]:
+    files = sorted(file for file in folder.glob("*/**/*") if file.is_file())
+    name = {file: file.relative_to(folder).parts[0] for file in files}
+    spaces = str.maketrans("_-", "  ")
+    return [Pair(file, name[file].translate(spaces).strip()) for file in files]
+
+
+def _of_csv(path: Path) -> list[Pair]:
+    with path.open(encoding="utf-8-sig", newline="") as rows:
+        reader = csv.DictReader(rows)
+        if not {"file", "text"} <= set(reader.fieldnames or ()):
+            raise InputError(
+                str(path), got=f"the columns {reader.fieldnames}", wanted="file and text"
+            )
+        pairs = [Pair(path.parent / (row["file"] or ""), row["text"] or "") for row in reader]
+    for line, pair in enumerate(pairs, 2):
+        if not pair.file.is_file() or not pair.text.strip():
+            got = f"{pair.file} and {pair.text!r}"
+            raise InputError(f"{path}, row {line}", got=got, wanted="a file and its text")
+    return pairs
+
+
+def bind(
+    base: MultiModalEncoder,
+    modality: Modality,
+    pairs: Sequence[Pair],
+    config: IngestConfig,
+    *,
+    other: MultiModalEncoder | None = None,
+    on_progress: OnProgress = lambda _done, _files: None,
+) -> tuple[Binding, list[dict[str, str]]]:
+    """Fit and judge a binding.
+
+    Args:
+        base: to whose space.
+        modality: of the files.
+        pairs: see `read_pairs`.
+        config: how the files are decoded.
+        other: the model whose tower is bound; None for that of a plug-in or of ``base``.
+        on_progress: called with the numbers of files that were read and of all.
+
+    Returns:
+        The binding, and the files that could not be read, with the reasons.
+
+    Raises:
+        InputError: nobody brings the modality, or too few files can be read.
+        ModelError: the binding does not help; says the figures.
+    """
+    origin = _origin(base, modality, other)
+    features, before, failed = _read(base, other or base, modality, pairs, config, on_progress)
+    if len(features) < LEAST_FILES:
+        got = f"{len(features)} files that can be read as {modality}"
+        raise InputError("pairs", got=f"{got}: {failed[:1]}", wanted=f"at least {LEAST_FILES}")
+    known = _paired(base, pairs, features)
+    after = held_out(known)
+    judged = judge(known, _together(before, features), after)
+    if not judged.helps:
+        raise ModelError(
+            f"The binding of {modality} does not help: {_said(judged)}.",
+            remedy="Bring more pairs, or texts that say what is different in the files.",
+        )
+    linear = ridge.fit(known.features, known.targets())
+    figures = {**asdict(judged), "gain": list(judged.gain)}
+    constants = _constants(base, modality, after)
+    return Binding(modality, base.space.fingerprint, origin, linear, constants, figures), failed
+
+
+def _origin(base: MultiModalEncoder, modality: Modality, other: MultiModalEncoder | None) -> Origin:
+    source = other or base
+    if modality not in source.modalities or modality == TEXT:
+        got = f"{modality!r}, which {source.model} does not take"
+        wanted = ", ".join(sorted(source.modalities - {TEXT}))
+        raise InputError("--modality", got=got, wanted=wanted or "a plug-in's, or --with a model")
+    if source.brings(modality):
+        return Origin(source.model, source.space.fingerprint)
+    return Origin(origin_of(modality))
+
+
+def _read(
+    base: MultiModalEncoder,
+    source: MultiModalEncoder,
+    modality: Modality,
+    pairs: Sequence[Pair],
+    config: IngestConfig,
+    on_progress: OnProgress,
+) -> tuple[dict[Path, NDArray[np.float32]], dict[Path, Embeddings], list[dict[str, str]]]:
+    """Each file's features, its embedding without the binding, and what could not be read."""
+    files = list(dict.fromkeys(pair.file for pair in pairs))
+    features, before, failed = {}, {}, []
+    embeds = _embeds(base, modality)
+    for done, file in enumerate(files, 1):
+        try:
+            contents = _contents(file, modality, config)
+        except MediaError as error:
+            failed.append({"file": str(file), "reason": str(error)})
+        else:
+            features[file] = source.features(modality, contents).mean(axis=0)
+            if (rows := embeds(contents)) is not None:
+                before[file] = rows.mean(axis=0)
+        on_progress(done, len(files))
+    return features, before, failed
+
+
+def _contents(file: Path, modality: Modality, config: IngestConfig) -> list[Any]:
+    asset = identify(file.resolve(), config)
+    own = (one.content for one in segments(asset, config) if one.modality == modality)
+    contents = list(islice(own, MOST_SEGMENTS))
+    if not contents:
+        raise MediaError(
+            f"{file} holds {asset.modality}.", remedy=f"List files that hold {modality}."
+        )
+    return contents
+
+
+def _embeds(
+    base: MultiModalEncoder, modality: Modality
+) -> Callable[[Sequence[Any]], Embeddings | None]:
+    def embed(contents: Sequence[Any]) -> Embeddings | None:
+        if modality not in base.modalities:
+            return None
+        try:
+            return base.encode_items([Item(modality, content) for content in contents])
+        except ModelError:  # a plug-in's tower that belongs to no space yet
+            return None
+
+    return embed
+
+
+def _paired(
+    base: MultiModalEncoder, pairs: Sequence[Pair], features: Mapping[Path, NDArray[np.float32]]
+) -> Pairs:
+    read = [pair for pair in dict.fromkeys(pairs) if pair.file in features]
+    texts = list(dict.fromkeys(pair.text for pair in read))
+    file_at = {file: place for place, file in enumerate(features)}
+    text_at = {text: place for place, text in enumerate(texts)}
+    return Pairs(
+        np.stack(list(features.values())),
+        np.array([file_at[pair.file] for pair in read]),
+        np.array([text_at[pair.text] for pair in read]),
+        base.encode_items([Item(TEXT, text, QUERY) for text in texts]),
+    )
+
+
+def _together(
+    before: Mapping[Path, Embeddings], features: Mapping[Path, NDArray[np.float32]]
+) -> Embeddings | None:
+    return l2_normalize(np.stack([before[file] for file in features])) if before else None
+
+
+def _constants(base: MultiModalEncoder, modality: Modality, rows: Embeddings) -> Calibration:
+    from encoder.calibration.measure import measure, told_apart
+    from encoder.calibration.queries import sample_queries
+
+    said = sample_queries()
+    asked = base.encode_items([Item(TEXT, query.text, QUERY) for query in said])
+    queries, known = told_apart(said, asked)
+    return measure(queries, known, {modality: rows[:, None]})[modality].calibration
+
+
+def _said(judged: Judged) -> str:
+    figures = {"before": judged.before, "after": judged.after}
+    shown = "; ".join(
+        f"{when} R@1 {one['recall_at_1']:.3f}, R@10 {one['recall_at_10']:.3f}, MRR {one['mrr']:.3f}"
+        for when, one in figures.items()
+    )
+    _, low, high = judged.gain
+    return (
+        f"{shown} (n = {judged.n_pairs} queries, {judged.n_files} files held out; the gain in MRR "
+        f"lies between {low:.3f} and {high:.3f})"
+    )
