@@ -1,0 +1,44 @@
+"""Named classes: a way into any space that has texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.errors import ModelError
+from encoder.models.base import Model
+from encoder.space import l2_normalize
+from encoder.towers.base import forward
+from encoder.types import TEXT, Embeddings
+
+
+class NamedClasses:
+    """Turns a classifier's answers into vectors among those of texts.
+
+    A vector is the mean of the classes' names, weighted by the classes' probabilities (ConSE,
+    Norouzi et al. 2013). A name is embedded as a query, less the mean of all names. So something
+    between two classes lies between their names.
+
+    Args:
+        model: whose texts, as a tower's factory gets it.
+        names: of the classes, a few words each, with other words for the same thing.
+
+    Raises:
+        ModelError: the model takes no text.
+    """
+
+    def __init__(self, model: Model, names: Sequence[str]) -> None:
+        tower = model.queries.get(TEXT) or model.towers.get(TEXT)
+        if tower is None:
+            raise ModelError(
+                "Classes have names, and this model takes no text.", remedy="Take another model."
+            )
+        labels = forward(tower, [tower.prepare(name) for name in names], counted=False).rows
+        self._labels = l2_normalize(labels - labels.mean(axis=0))
+
+    def rows(self, logits: NDArray[np.floating]) -> Embeddings:
+        """Logits [n, n_classes] to unit rows [n, embed_dim]."""
+        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return l2_normalize(odds / odds.sum(axis=1, keepdims=True) @ self._labels)
