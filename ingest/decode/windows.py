@@ -21,10 +21,16 @@ _BETWEEN = "\n\n"
 
 @dataclass(frozen=True)
 class Section:
-    """A page, a slide, a sheet or what stands under a heading; ``place`` says which."""
+    """A page, a slide, a sheet or what stands under a heading; ``place`` says which.
+
+    Where ``counted`` names what a line is (``lines``, ``rows``), the place of a window also says
+    which of them it spans, counted from ``first``.
+    """
 
     text: str
     place: dict[str, Fact] = field(default_factory=dict)
+    counted: str = ""
+    first: int = 1
 
 
 def text_segments(
@@ -52,7 +58,7 @@ def text_segments(
     index = at = 0
     for section in sections:
         check(str(path), "max_text_chars", at + len(section.text), config)
-        place = json.dumps(section.place, ensure_ascii=False) if section.place else ""
+        lines = _Lines(section)
         for start, end, table in _spans(section.text, title, config, markdown=markdown):
             window = table or section.text[start:end]
             yield Segment(
@@ -63,12 +69,34 @@ def text_segments(
                 char_start=at + start,
                 char_end=at + end,
                 snippet=window,
-                place=place,
+                place=lines.place(start, end),
             )
             index += 1
         at += len(section.text) + len(_BETWEEN)
     if not index:
         raise no_text(path)
+
+
+class _Lines:
+    """The places of windows, which come in order; lines are counted once."""
+
+    def __init__(self, section: Section) -> None:
+        self._section = section
+        self._at, self._line = 0, section.first
+
+    def place(self, start: int, end: int) -> str:
+        """As JSON; nothing if the section has none."""
+        section = self._section
+        if not section.counted:
+            return json.dumps(section.place, ensure_ascii=False) if section.place else ""
+        last_char = max(end - 1, start)
+        self._line += section.text.count("\n", self._at, start)
+        if start < self._at:  # neighbours overlap
+            self._line -= section.text.count("\n", start, self._at)
+        self._at = start
+        last = self._line + section.text.count("\n", start, last_char)
+        span = f"{self._line}–{last}" if last > self._line else str(last)
+        return json.dumps({**section.place, section.counted: span}, ensure_ascii=False)
 
 
 def no_text(path: Path) -> UnsupportedMediaError:

@@ -19,8 +19,11 @@ from ingest.kinds.head import Head, Match
 from ingest.types import Asset, Fact, Segment
 
 _ZIP = b"PK\x03\x04"
-_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _MARK = "\ue000"  # private characters, which no text has
+_WITH_SLIDES = (
+    "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    "application/vnd.ms-powerpoint",
+)
 _ONLY_MAILS = ("Date", "Message-ID", "MIME-Version", "Received", "Return-Path", "Delivered-To")
 
 
@@ -106,10 +109,7 @@ class Powerpoint(_OpenXml):
     part = "ppt/"
 
     def _sections(self, extracted: Any) -> Iterator[Section]:
-        # Split at the marks, each part follows the number of its slide.
-        _, *parts = extracted.content.split(_MARK)
-        for number, text in zip(parts[::2], parts[1::2], strict=True):
-            yield Section(text.strip(), {"slide": int(number)})
+        return by_slide(extracted.content)
 
 
 class Excel(_OpenXml):
@@ -121,7 +121,7 @@ class Excel(_OpenXml):
     part = "xl/"
 
     def _sections(self, extracted: Any) -> Iterator[Section]:
-        return _by_sheet(extracted.content)
+        return by_sheet(extracted.content)
 
 
 class Text(_Zipped):
@@ -140,7 +140,7 @@ class Spreadsheet(_Zipped):
     media_types = frozenset({media_type})
 
     def _sections(self, extracted: Any) -> Iterator[Section]:
-        return _by_sheet(extracted.content)
+        return by_sheet(extracted.content)
 
 
 class Presentation(_Zipped):
@@ -201,26 +201,16 @@ class Mail(Office):
         yield Section(extracted.content)
 
 
-class Outlook(Office):
-    """.msg"""
-
-    name, formats, suffixes = "msg", ("mail (.eml, .msg)",), (".msg",)
-    media_type = "application/vnd.ms-outlook"
-    media_types = frozenset({media_type})
-
-    def sniff(self, head: Head) -> Match | None:
-        """Any OLE file."""
-        return Match(self.media_type, 0.85) if head.data.startswith(_OLE) else None
-
-    def accepts(self, path: Path, media_type: str) -> bool:  # noqa: ARG002
-        """Whether it has the properties of a mail."""
-        return "__properties_version1.0".encode("utf-16-le") in read_bytes(path)
-
-    def _sections(self, extracted: Any) -> Iterator[Section]:
-        yield Section(extracted.content)
+def by_slide(markdown: str) -> Iterator[Section]:
+    """The text of each slide."""
+    # Split at the marks, each part follows the number of its slide.
+    _, *parts = markdown.split(_MARK)
+    for number, text in zip(parts[::2], parts[1::2], strict=True):
+        yield Section(text.strip(), {"slide": int(number)})
 
 
-def _by_sheet(markdown: str) -> Iterator[Section]:
+def by_sheet(markdown: str) -> Iterator[Section]:
+    """The table of each sheet."""
     for section in sections_by_heading(markdown):
         heading = str(section.place.get("heading", ""))
         yield Section(section.text, {"sheet": heading} if heading else {})
@@ -234,7 +224,7 @@ def _extracted(path: Path, media_type: str) -> Any:
     # With the first document, also in a decoder process: it maps 100 MB.
     from kreuzberg import ExtractionConfig, KreuzbergError, PageConfig, extract_bytes_sync
 
-    slides_only = media_type == Powerpoint.media_type
+    slides_only = media_type in _WITH_SLIDES
     config = ExtractionConfig(
         use_cache=False,
         disable_ocr=True,  # type: ignore[call-arg]  # it has it

@@ -9,16 +9,17 @@ from typing import Any, NamedTuple
 
 from encoder.errors import CorruptMediaError, UnsupportedMediaError
 from ingest.errors import KindError
+from ingest.kinds.code import Code
 from ingest.kinds.contract import Cost, Kind
 from ingest.kinds.film import Film
 from ingest.kinds.head import Head
 from ingest.kinds.html import Html
+from ingest.kinds.mailbox import Mailbox
 from ingest.kinds.notebook import Notebook
 from ingest.kinds.office import (
     Epub,
     Excel,
     Mail,
-    Outlook,
     Powerpoint,
     Presentation,
     Rtf,
@@ -26,9 +27,11 @@ from ingest.kinds.office import (
     Text,
     Word,
 )
+from ingest.kinds.ole import OldExcel, OldPowerpoint, OldWord, Outlook
 from ingest.kinds.pdf import Pdf
 from ingest.kinds.picture import Picture
 from ingest.kinds.plain import Plain
+from ingest.kinds.records import Json, Table, Xml
 from ingest.kinds.sound import Sound
 from ingest.kinds.subtitles import Subtitles
 
@@ -45,9 +48,17 @@ OURS: tuple[type[Kind], ...] = (
     Epub,
     Rtf,
     Mail,
+    Mailbox,
     Outlook,
+    OldWord,
+    OldPowerpoint,
+    OldExcel,
     Notebook,
     Subtitles,
+    Table,
+    Json,
+    Xml,
+    Code,
     Picture,
     Sound,
     Film,

@@ -41,7 +41,13 @@ _LABELS = {
     "utf-8-sig": "utf-8",
 }
 """Python's names that are not known to browsers, which read a byte order mark by themselves."""
-_READ_AS_TEXT = frozenset({"text/html", "text/markdown", "text/plain"})
+_READ_AS_TEXT = frozenset(
+    {
+        *("text/html", "text/markdown", "text/plain", "text/x-source"),
+        *("text/csv", "text/tab-separated-values"),
+        *("application/json", "application/jsonl", "application/xml"),
+    }
+)
 
 
 class HeldFile(FileResponse):

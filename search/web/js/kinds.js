@@ -9,7 +9,7 @@ export function kindOf(mediaType) {
 }
 
 /** Whether a file can be shown as the text that it is. */
-export const isReadable = (mediaType) => ["text/plain", "text/markdown"].includes(mediaType);
+export const isReadable = (mediaType) => /^text\/(?!html)|^application\/(json|jsonl|xml)$/.test(mediaType);
 
 /** Whether its moments can be played; subtitles have times and cannot. */
 export const isPlayed = (mediaType) => /^(audio|video)\//.test(mediaType ?? "");

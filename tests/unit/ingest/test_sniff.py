@@ -20,7 +20,7 @@ from ingest.kinds import HEAD_BYTES, sniff
         (b"RIFF raff", "text/plain"),
         (b"GIF8 is not a word", "text/plain"),
         (b"a,b\n1,2\n", "text/plain"),
-        (b'{"a": 1}', "text/plain"),
+        (b'{"a": 1}', "application/json"),
         (b"<p>is a tag", "text/html"),
         (b"<div class='a'>", "text/html"),
         (b"<pope> is no tag", "text/plain"),

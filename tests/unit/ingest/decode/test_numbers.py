@@ -52,7 +52,6 @@ def geojson() -> str:
         ("bunny.ply", ply(), "bunny: 2,000 × 3 numbers\nply\nformat ascii 1.0"),
         ("bunny.pcd", pcd(), "bunny: 2,000 × 3 numbers\n# .PCD v0.7"),
         ("bunny.obj", obj(), "bunny: "),
-        ("walk.geojson", geojson(), "walk: 4,000 numbers"),
         ("one-line.txt", ROWS.replace("\n", " "), "one-line: 6,000 numbers"),
         ("pi.txt", "3." + "1415926535" * 500, "pi: "),
         ("small.txt", "1 2 3\n4 5 6\n7 8 9\n10 11 12", "small: 4 × 3 numbers"),
@@ -189,3 +188,9 @@ def test_numbers_in_a_page_and_in_an_encoding(tmp_path: Path) -> None:
     (tmp_path / "b.txt").write_bytes(ROWS.encode("utf-16"))
     (told,) = segments(identify(tmp_path / "b.txt", CONFIG), CONFIG)
     assert told.content == "b: 2,000 × 3 numbers"
+
+
+def test_coordinates_within_json_are_described(tmp_path: Path) -> None:
+    (segment,) = decode(tmp_path / "walk.geojson", geojson())
+    assert segment.content.startswith("walk: 4,000 numbers")
+    assert len(segment.content) < 700

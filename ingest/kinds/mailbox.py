@@ -1,0 +1,82 @@
+"""Many mails in one file (mbox)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from email import message_from_bytes, policy
+from email.message import EmailMessage, MIMEPart
+from pathlib import Path
+
+from encoder.types import TEXT
+from ingest.config import IngestConfig
+from ingest.decode.charset import decode_bytes, read_bytes
+from ingest.decode.windows import Section, joined_text, text_segments
+from ingest.kinds.contract import Kind
+from ingest.kinds.head import Head, Match
+from ingest.kinds.html import html_text
+from ingest.types import Asset, Fact, Segment
+
+_BEGINNING = re.compile(rb"(?m)^From \S.{0,200}\d{4}[^\n]{0,20}\r?\n(?=[\w-]+:)")
+_SHOWN = ("Subject", "From", "To", "Date")
+
+
+class Mailbox(Kind):
+    """.mbox"""
+
+    name = "mbox"
+    modality = TEXT
+    formats = ("mailboxes (.mbox)",)
+    media_types = frozenset({"application/mbox"})
+    suffixes = (".mbox", ".mbx")
+    max_bytes = "max_document_bytes"
+
+    def sniff(self, head: Head) -> Match | None:
+        """By the line before each mail, with its date, and the header below it."""
+        # A mail of another charset may hold bytes that no text has: its first lines decide.
+        return Match("application/mbox", 0.85) if _BEGINNING.match(head.data) else None
+
+    def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
+        """Title (the file's stem), and how many mails there are."""
+        return {"title": path.stem, "n_mails": sum(1 for _ in _mails(path))}
+
+    def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
+        """Windows of each mail, numbered from 1, with its subject."""
+        sections = (
+            Section(
+                _text(mail, str(path)),
+                {"mail": number, "heading": " ".join(str(mail.get("Subject", "")).split())[:200]},
+            )
+            for number, mail in enumerate(_mails(path), 1)
+        )
+        return text_segments(asset, path, sections, config)
+
+    def whole(self, segments: Sequence[Segment], max_frames: int = 16) -> str:  # noqa: ARG002
+        """All mails."""
+        return joined_text(segments)
+
+
+def _mails(path: Path) -> Iterator[EmailMessage]:
+    data = read_bytes(path)
+    found = [*_BEGINNING.finditer(data)]
+    ends = [*(match.start() for match in found[1:]), len(data)]
+    for match, end in zip(found, ends, strict=True):
+        yield message_from_bytes(data[match.end() : end], policy=policy.default)
+
+
+def _text(mail: EmailMessage, name: str) -> str:
+    """Header, text, and the names of what is attached."""
+    head = [f"{field}: {mail[field]}" for field in _SHOWN if mail[field]]
+    body = mail.get_body(("plain", "html"))
+    text = _decoded(body, name) if body else ""
+    attached = [part.get_filename() or "" for part in mail.iter_attachments()]
+    names = [f"Attached: {', '.join(filter(None, attached))}"] if any(attached) else []
+    return "\n".join([*head, "", text, *names])
+
+
+def _decoded(body: MIMEPart, name: str) -> str:
+    data = body.get_payload(decode=True)
+    content = data if isinstance(data, bytes) else b""
+    if body.get_content_type() == "text/html":
+        return html_text(content, name)
+    return decode_bytes(content, body.get_content_charset())

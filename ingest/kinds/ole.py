@@ -1,0 +1,74 @@
+"""Binary documents of old office programs, and Outlook's mails: files within an OLE file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ingest.decode.charset import read_bytes
+from ingest.decode.windows import Section
+from ingest.kinds.head import Head, Match
+from ingest.kinds.office import Office, by_sheet, by_slide
+
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+
+
+class _Ole(Office):
+    """What has a stream of one of these names; its directory may lie anywhere."""
+
+    streams: ClassVar[tuple[str, ...]]
+
+    def sniff(self, head: Head) -> Match | None:
+        """Any OLE file."""
+        return Match(self.media_type, 0.85) if head.data.startswith(_OLE) else None
+
+    def accepts(self, path: Path, media_type: str) -> bool:  # noqa: ARG002
+        """Whether the stream is there."""
+        data = read_bytes(path)
+        return any(name.encode("utf-16-le") in data for name in self.streams)
+
+
+class Outlook(_Ole):
+    """.msg"""
+
+    name, formats, suffixes = "msg", ("mail (.eml, .msg)",), (".msg",)
+    media_type = "application/vnd.ms-outlook"
+    media_types = frozenset({media_type})
+    streams = ("__properties_version1.0",)
+
+    def _sections(self, extracted: Any) -> Iterator[Section]:
+        yield Section(extracted.content)
+
+
+class OldWord(_Ole):
+    """.doc"""
+
+    name, formats, suffixes = "doc", ("Word (.doc)",), (".doc", ".dot")
+    media_type = "application/msword"
+    media_types = frozenset({media_type})
+    streams = ("WordDocument",)
+
+
+class OldPowerpoint(_Ole):
+    """.ppt"""
+
+    name, formats, suffixes = "ppt", ("PowerPoint (.ppt)",), (".ppt", ".pps")
+    media_type = "application/vnd.ms-powerpoint"
+    media_types = frozenset({media_type})
+    streams = ("PowerPoint Document",)
+
+    def _sections(self, extracted: Any) -> Iterator[Section]:
+        return by_slide(extracted.content)
+
+
+class OldExcel(_Ole):
+    """.xls"""
+
+    name, formats, suffixes = "xls", ("Excel (.xls)",), (".xls", ".xlt")
+    media_type = "application/vnd.ms-excel"
+    media_types = frozenset({media_type})
+    streams = ("Workbook\0", "Book\0")
+
+    def _sections(self, extracted: Any) -> Iterator[Section]:
+        return by_sheet(extracted.content)

@@ -1,0 +1,169 @@
+"""Tables and records in text files: CSV, JSON, JSON Lines and XML."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+from xml.etree.ElementTree import Element, ParseError
+
+from encoder.errors import CorruptMediaError
+from encoder.types import TEXT
+from ingest.config import IngestConfig
+from ingest.decode.charset import decode_bytes, read_bytes
+from ingest.decode.records import Line, json_lines, packed, xml_lines
+from ingest.decode.windows import Section, joined_text, text_segments
+from ingest.kinds.contract import Kind
+from ingest.kinds.head import Head, Match
+from ingest.types import Asset, Fact, Segment
+
+_SEPARATORS = (",", "\t", ";")
+_LEAST_ROWS = 3
+_SURE, _LIKELY = 0.7, 0.6
+
+
+class _Records(Kind):
+    """Text that programs write; its name is its title."""
+
+    modality = TEXT
+    max_bytes = "max_document_bytes"
+
+    def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
+        """Title: the file's stem."""
+        return {"title": path.stem}
+
+    def whole(self, segments: Sequence[Segment], max_frames: int = 16) -> str:  # noqa: ARG002
+        """The text."""
+        return joined_text(segments)
+
+
+class Table(_Records):
+    """.csv and .tsv; a place names the rows, the header being the first."""
+
+    name, formats, suffixes = "csv", ("CSV", "TSV"), (".csv", ".tsv", ".tab")
+    media_types = frozenset({"text/csv", "text/tab-separated-values"})
+    max_bytes = "max_text_bytes"
+
+    def sniff(self, head: Head) -> Match | None:
+        """Text named so, or in which several lines have the same number of cells."""
+        if not head.is_text or head.signatures:
+            return None
+        if head.suffix in self.suffixes:
+            return Match(_table_type(head.suffix != ".csv"), _SURE)
+        lines = decode_bytes(head.data).splitlines()[:20]
+        for mark in _SEPARATORS:
+            if len(lines) > _LEAST_ROWS and _is_even(lines[:-1], mark):
+                return Match(_table_type(mark == "\t"), _LIKELY)
+        return None
+
+    def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
+        """Windows of rows."""
+        text = decode_bytes(read_bytes(path)).replace("\r\n", "\n")
+        if '"' in text:
+            text = _one_line_each(text)
+        return text_segments(asset, path, [Section(text, counted="rows")], config)
+
+
+def _table_type(has_tabs: bool) -> str:
+    return "text/tab-separated-values" if has_tabs else "text/csv"
+
+
+def _is_even(lines: Sequence[str], mark: str) -> bool:
+    """Whether all lines have as many cells, at least three, and none is a sentence."""
+    n_cells = {len(row) for row in csv.reader(lines, delimiter=mark)}
+    return len(n_cells) == 1 and n_cells.pop() >= 3 and not any(f"{mark} " in x for x in lines)
+
+
+def _one_line_each(text: str) -> str:
+    """With a space for each line break within quotes, so that lines are rows."""
+    inside = False
+    lines = list[str]()
+    for line in text.split("\n"):
+        if inside:
+            lines[-1] += " " + line
+        else:
+            lines.append(line)
+        inside ^= line.count('"') % 2 == 1
+    return "\n".join(lines)
+
+
+class Json(_Records):
+    """.json and .jsonl; a place is a path within it, such as ``features[3].name``, or the rows."""
+
+    name, formats, suffixes = "json", ("JSON", "JSON Lines"), (".json", ".jsonl", ".geojson")
+    media_types: ClassVar[frozenset[str]] = frozenset({"application/json", "application/jsonl"})
+
+    def sniff(self, head: Head) -> Match | None:
+        """Text that starts like an object or a list."""
+        starts = head.is_text and head.start.startswith((b"{", b"["))
+        if not starts or head.signatures:
+            return None
+        first, *others = head.start.splitlines()
+        is_lines = first.startswith(b"{") and first.rstrip().endswith(b"}")
+        is_lines = is_lines and bool(others) and others[0].startswith(b"{")
+        return Match(f"application/json{'l' if is_lines else ''}", _SURE)
+
+    def accepts(self, path: Path, media_type: str) -> bool:
+        """Whether it is JSON; else it is text in brackets."""
+        try:
+            for _ in self._values(path, media_type):
+                pass
+        except (ValueError, RecursionError):
+            return False
+        return True
+
+    def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
+        """Windows of names and values."""
+        values = self._values(path, asset.media_type)
+        if asset.media_type == "application/json":
+            sections = packed(json_lines(next(values)), config.text_window_chars)
+        else:
+            rows = (", ".join(line.text for line in json_lines(value)) for value in values)
+            sections = iter([Section("\n".join(rows), counted="rows")])
+        return text_segments(asset, path, sections, config)
+
+    def _values(self, path: Path, media_type: str) -> Iterator[Any]:
+        text = decode_bytes(read_bytes(path))
+        if media_type == "application/json":
+            yield json.loads(text)
+        else:
+            yield from (json.loads(line) for line in text.splitlines() if line.strip())
+
+
+class Xml(_Records):
+    """.xml; a place is the path of elements. What it refers to outside is not fetched."""
+
+    name, formats, suffixes = "xml", ("XML",), (".xml",)
+    media_types = frozenset({"application/xml"})
+
+    def sniff(self, head: Head) -> Match | None:
+        """Text with the declaration of XML."""
+        found = head.is_text and head.start.startswith(b"<?xml") and not head.signatures
+        return Match("application/xml", _SURE) if found else None
+
+    def accepts(self, path: Path, media_type: str) -> bool:  # noqa: ARG002
+        """Whether it is well-formed; else it is text with tags."""
+        try:
+            _root(path)
+        except CorruptMediaError:
+            return False
+        return True
+
+    def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
+        """Windows of what stands in the elements; without any text, of the file as it is."""
+        lines = [*xml_lines(_root(path))] or [Line("", decode_bytes(read_bytes(path)))]
+        return text_segments(asset, path, packed(lines, config.text_window_chars), config)
+
+
+def _root(path: Path) -> Element:
+    # Python's expat neither fetches external entities nor lets internal ones grow without end.
+    from xml.etree.ElementTree import fromstring
+
+    try:
+        return fromstring(read_bytes(path))
+    except (ParseError, ValueError, LookupError) as error:
+        raise CorruptMediaError(
+            f"{path} is no well-formed XML ({error}).", remedy="Export it again."
+        ) from error
