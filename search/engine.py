@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import date
 from itertools import zip_longest
 
 import numpy as np
@@ -30,7 +31,8 @@ from search.ranking.request import Request
 from search.ranking.turns import take_turns
 from search.ranking.weak import Floors
 from search.store.base import LexicalIndex, VectorStore
-from search.types import Explanation, Hit, Query, SearchResult
+from search.types import Explanation, Hit, Query, SearchResult, Understood
+from search.understanding.understand import understand
 
 _THREADS = 16
 # The most hits of earlier pages that the diversity of a page takes into account.
@@ -41,10 +43,16 @@ class SearchEngine:
     """Answers queries of any modality. Safe to use from threads if its parts are.
 
     Make it in the process that uses it, after a fork. ``latency`` holds the stages of the last
-    searches. One set of threads serves all requests.
+    searches. One set of threads serves all requests. ``today`` is what "yesterday" follows.
     """
 
-    def __init__(self, encoder: ItemEncoder, store: VectorStore) -> None:
+    def __init__(
+        self,
+        encoder: ItemEncoder,
+        store: VectorStore,
+        today: Callable[[], date] = date.today,
+    ) -> None:
+        self._today = today
         self._encoder = encoder
         self._store = store
         self._index = store if isinstance(store, LexicalIndex) else None
@@ -62,9 +70,9 @@ class SearchEngine:
     def search(self, query: Query, deadline: Deadline | None = None) -> SearchResult:
         """The best hits for a query.
 
-        The stages in ``latency_s`` are ``plan``, ``encode_<modality>`` (``encode_asset`` for what
-        is stored), ``search``, ``lexical``, ``filter``, ``fuse``, ``fetch``, ``explain`` and
-        ``total``; those that were not needed are missing.
+        The stages in ``latency_s`` are ``understand``, ``plan``, ``encode_<modality>``
+        (``encode_asset`` for what is stored), ``search``, ``lexical``, ``filter``, ``fuse``,
+        ``fetch``, ``explain`` and ``total``; those that were not needed are missing.
 
         Args:
             query: see `search.types.Query`.
@@ -76,14 +84,20 @@ class SearchEngine:
             StoreError: the store cannot do its work.
             TimeLimitError, CancelledError: as ``deadline`` says.
         """
-        request = self._prepare(query, Progress(deadline))
+        progress = Progress(deadline)
+        understood: list[Understood] = []
+        if query.understand:
+            with progress.stage("understand"):
+                query, understood = understand(query, self._store, self._today())
+        request = self._prepare(query, progress)
         finder = Finder(request, self._store, self._threads)
         pools = finder.find()
         groups, follows = self._page(pools, request)
         hits = self._hits(groups, finder, request)
         cursor = request.page.cursor(group.key for group in groups) if follows else ""
         explained = finder.explain() if query.explain else None
-        result = SearchResult(hits, request.progress.timer.latency_s(), cursor, explained)
+        latency_s = progress.timer.latency_s()
+        result = SearchResult(hits, latency_s, cursor, explained, understood)
         self.latency.record(result.latency_s)
         return result
 

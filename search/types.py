@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -15,6 +15,10 @@ from search.filters import Filter
 JsonValue: TypeAlias = (
     "bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
 )
+
+Reading: TypeAlias = Literal["date", "place"]
+READINGS: tuple[Reading, ...] = ("date", "place")
+"""All that can be read out of a query's words."""
 
 Labels: TypeAlias = Mapping[str, JsonValue]
 """Tags and metadata that a user gives to files, by the names of `AssetRow.metadata`."""
@@ -60,6 +64,8 @@ class Query:
         consistency: ``session``: what this process wrote is seen; ``strong``: what anyone wrote.
         cursor: the ``next_cursor`` of the page before.
         explain: say how each score came about.
+        understand: what is read out of the texts as a filter, where the library holds such data;
+            see `Understood`.
     """
 
     items: Sequence[Item | Term]
@@ -76,6 +82,7 @@ class Query:
     consistency: Literal["session", "strong"] = "session"
     cursor: str = ""
     explain: bool = False
+    understand: Collection[Reading] = ()
 
     @property
     def terms(self) -> list[Term]:
@@ -192,17 +199,33 @@ class Hit:
 
 
 @dataclass(frozen=True)
+class Understood:
+    """A part of a query's text that was taken as a filter, and not searched for.
+
+    Args:
+        kind: a date, or a place.
+        text: how it stands in the query.
+        filter: in the language of filters, as plain values.
+    """
+
+    kind: Reading
+    text: str
+    filter: Mapping[str, JsonValue]
+
+
+@dataclass(frozen=True)
 class SearchResult:
     """Hits, best first, and the seconds of each stage with their ``total``.
 
     ``next_cursor`` asks for the page after this one; empty if this is the last. ``explain`` says
-    what the query became, if it asked for that.
+    what the query became, if it asked for that; ``understood`` what was read out of its words.
     """
 
     hits: Sequence[Hit]
     latency_s: Mapping[str, float]
     next_cursor: str = ""
     explain: Mapping[str, Any] | None = None
+    understood: Sequence[Understood] = ()
 
 
 def as_json(result: SearchResult) -> dict[str, Any]:
@@ -211,6 +234,7 @@ def as_json(result: SearchResult) -> dict[str, Any]:
         "hits": [asdict(hit, dict_factory=_plain) for hit in result.hits],
         "next_cursor": result.next_cursor,
         "explain": result.explain,
+        "understood": [asdict(one) for one in result.understood],
         "latency_s": dict(result.latency_s),
     }
 

@@ -10,6 +10,8 @@ MAX_TERMS = 32
 _KINDS = ("text", "image", "audio", "video", "asset_id")
 MAX_TEXT_CHARS = 20_000
 
+Reading = Literal["date", "place"]
+
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS)]
 
 
@@ -84,6 +86,11 @@ class SearchRequest(Strict):
     consistency: Literal["session", "strong"] = "session"
     cursor: str = Field("", max_length=100_000)
     explain: bool = False
+    understand: bool | list[Reading] = Field(
+        True,
+        description="Take dates and places in the texts as filters, where the library has such "
+        "data; all of them, none, or these.",
+    )
 
 
 class MomentOut(BaseModel):
@@ -130,12 +137,21 @@ class HitOut(MomentOut):
     thumbnail_url: str
 
 
+class UnderstoodOut(BaseModel):
+    """Words of the query that were taken as a filter. `understand: false` searches for them."""
+
+    kind: Reading
+    text: str
+    filter: dict[str, Any]
+
+
 class SearchAnswer(BaseModel):
     """Hits, and the milliseconds of each stage with their total."""
 
     hits: list[HitOut]
     next_cursor: str
     explain: dict[str, Any] | None = None
+    understood: list[UnderstoodOut] = []
     latency_ms: dict[str, float]
 
 

@@ -48,6 +48,7 @@ _GIVE = "Give a text, --text, --image, --audio, --video or --like to search with
 )
 @click.option("--strong", is_flag=True, help="See what others wrote this very moment, too.")
 @click.option("--page", metavar="CURSOR", default="", help="Go on where another page ended.")
+@click.option("--literal", is_flag=True, help="Search for dates and places as words, too.")
 @click.option("--explain", is_flag=True, help="Say how each score came about.")
 @store_option
 @model_option

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from search.types import Explanation, Hit, Moment, SearchResult
+    from search.types import Explanation, Hit, Moment, SearchResult, Understood
     from workers.pipeline.reports import IngestReport
 
 
@@ -125,6 +125,7 @@ def result_lines(
     """
     from rich.text import Text
 
+    yield from map(_understood, result.understood)
     if not result.hits:
         yield Text(f"Nothing found{_looked(looked) if looked else ''}.")
         return
@@ -142,6 +143,20 @@ def result_lines(
             yield _explained(hit.explanation)
     if result.next_cursor:
         yield f"[dim]More: --page {result.next_cursor}[/]"
+
+
+def _understood(one: Understood) -> str:
+    """What was taken as a filter.
+
+    >>> from search.types import Understood
+    >>> _understood(Understood("date", "May 2024", {"field": "taken", "gte": "2024-05-01"}))
+    '[dim]“May 2024” is a date: taken gte 2024-05-01. Search for it as words: --literal[/]'
+    """
+    facts = dict(one.filter if isinstance(one.filter, Mapping) else vars(one.filter))
+    field = facts.pop("field")
+    said = ", ".join(f"{name} {value}" for name, value in facts.items())
+    words = marked(f"“{one.text}” is a {one.kind}: {field} {said}.")
+    return f"[dim]{words} Search for it as words: --literal[/]"
 
 
 def _weaker(n: int) -> str:

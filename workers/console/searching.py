@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from search import Query
 from search import as_json as result_json
+from search.types import READINGS
 from workers.console.empty_answers import searched
 from workers.console.query_options import Asked, filter_of, kinds_of, quotas_of, terms_of
 
@@ -51,4 +52,5 @@ def facts_of(asked: Mapping[str, Any]) -> dict[str, Any]:
         "consistency": "strong" if asked["strong"] else "session",
         "cursor": asked["page"],
         "explain": asked["explain"],
+        "understand": () if asked["literal"] else READINGS,
     }

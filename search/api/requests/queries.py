@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from encoder.errors import InputError
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Item, Modality
@@ -13,7 +13,7 @@ from search.api.openai.requests import InputIn
 from search.api.ports import Decoder
 from search.api.schemas import FilePart, SearchRequest, TermIn
 from search.filters import Filter
-from search.types import Query, Term
+from search.types import READINGS, Query, Reading, Term
 
 _DATA_URI = re.compile(r"data:[\w.+-]*/?[\w.+-]*(;[\w=.+-]+)*;base64,")
 
@@ -48,7 +48,14 @@ def query_of(
         request.consistency,
         request.cursor,
         request.explain,
+        _readings(request.understand),
     )
+
+
+def _readings(asked: bool | list[Reading]) -> Collection[Reading]:
+    if isinstance(asked, bool):
+        return READINGS if asked else ()
+    return asked
 
 
 def _term(term: TermIn, label: str, decoder: Decoder, files: Mapping[str, bytes]) -> Term:

@@ -22,6 +22,7 @@ def search_answer(result: SearchResult, *, with_uri: bool = False) -> dict[str, 
         "hits": [hit_json(hit, with_uri=with_uri) for hit in result.hits],
         "next_cursor": result.next_cursor,
         "explain": result.explain,
+        "understood": [asdict(one) for one in result.understood],
     }
 
 

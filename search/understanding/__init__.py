@@ -1,0 +1,1 @@
+"""Dates and places that a query names, read as filters."""

@@ -1,0 +1,281 @@
+"""Dates in a query, in English, German and Chinese. Pure.
+
+Only what cannot well mean another thing is a date: a month or a season needs its year or "last",
+"yesterday" has to end the query or to follow a preposition, a bare year likewise. So "may I",
+"march of the penguins" and "2001 a space odyssey" stay words. Libraries read many of these as
+dates, and the periods that people write as single days: see docs/decisions/0029.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import cache
+
+from search.understanding import calendar
+from search.understanding.calendar import Period
+from search.understanding.vocabulary import (
+    MONTHS,
+    NUMBERS,
+    RELATIVE_DAYS,
+    SEASONS,
+    UNITS,
+    number_of,
+    one_of,
+)
+
+_FIRST_YEAR = 1840  # of photographs
+_WORD = "0-9A-Za-z_äöüÄÖÜß"
+_BEGIN, _END = rf"(?<![{_WORD}/.-])", rf"(?![{_WORD}])(?!-\w)(?!['’])"
+_NAMES = {word for word in [*MONTHS, *SEASONS] if len(word) > 1}
+_MONTH, _SEASON = one_of(MONTHS), one_of(word for word in SEASONS if len(word) > 1)
+_UNIT = one_of(unit for unit in UNITS if unit.isascii())
+_COUNT = rf"(?:\d\d?|{one_of(n for n in NUMBERS if n[0] < '一')})"
+_YEAR = r"(?:1[89]\d\d|20\d\d)"
+_HAN_YEAR = r"(?:1[89]\d\d|20\d\d|[一二][〇零一二三四五六七八九]{3})"
+_HAN_COUNT = r"(?:\d{1,2}|[一二两三四五六七八九十]{1,3})"
+_LAST = r"(?:last|past|letzte[nrms]?|vorige[nrms]?|vergangene[nrms]?)"
+_THIS = r"(?:this|diese[nrms]?)"
+
+# What stands before a date and only leads to it, or makes it a limit.
+_LEAD = re.compile(
+    r"(?:^|(?<=\s))(?P<word>before|until|till|vor|bis|after|nach|since|seit|ab"
+    r"|from|in|on|of|during|aus|von|im|am|vom)"
+    r"(?:\s+(?:the|dem|der|den))?(?:\s+(?:year|jahre?))?\s+$"
+    r"|(?:^|\s)(?<!new )(?<!neues )(?:the\s+)?(?:year|jahr)\s+$",
+    re.IGNORECASE,
+)
+_FEAST = re.compile(
+    r"\b(?:christmas|easter|halloween|thanksgiving|weihnachten|ostern|pfingsten|silvester)\s+$",
+    re.IGNORECASE,
+)
+_HAN_TAIL = re.compile(r"\s?(?:(?P<before>以前|之前|前)|(?P<since>以来|以后|之后|后|起))?的?")
+_BEFORE, _AFTER, _SINCE = (
+    {"before", "until", "till", "vor", "bis"},
+    {"after", "nach"},
+    {"since", "seit", "ab"},
+)
+
+
+@dataclass(frozen=True)
+class FoundDate:
+    """A period that stands at ``[start, end)`` in a text, words that only lead to it included."""
+
+    period: Period
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """A pattern, and the period of a match.
+
+    ``bare``: it is a date only at the end of a text, or after a word that leads to one.
+    """
+
+    pattern: str
+    period: Callable[[re.Match[str], date], Period]
+    bare: bool = False
+
+
+def find_date(text: str, today: date) -> FoundDate | None:
+    """The first period that a text names; None where it names none.
+
+    >>> found = find_date("Strand im Mai 2024", date(2026, 11, 27))
+    >>> found.period.start, found.start
+    (datetime.date(2024, 5, 1), 7)
+    >>> find_date("may I come in", date(2026, 11, 27))
+    """
+    for rule, pattern in _compiled():
+        for match in pattern.finditer(text):
+            try:
+                found = _found(rule, match, today)
+            except ValueError:  # 31 February, or a year before all photographs
+                return None
+            if found:
+                return found
+    return None
+
+
+def _found(rule: _Rule, match: re.Match[str], today: date) -> FoundDate | None:
+    text, period = match.string, rule.period(match, today)
+    if period.start is None or period.start > today:
+        return None
+    lead = _LEAD.search(text[: match.start()])
+    ends = not text[match.end() :].strip(" .!?")
+    if rule.bare and not (lead or ends or _FEAST.search(text[: match.start()])):
+        return None
+    start, end = lead.start() if lead else match.start(), match.end()
+    word = (lead["word"] or "").lower() if lead else ""
+    if "一" <= text[end - 1] <= "龥":
+        tail = _HAN_TAIL.match(text, end)
+        assert tail is not None  # it matches nothing, too
+        word, end = tail.lastgroup or word, tail.end()
+    if word in _BEFORE:
+        period = Period(None, period.end if word in ("until", "till", "bis") else period.start)
+    elif word in _AFTER:
+        period = Period(period.end, None)
+    elif word in _SINCE:
+        period = Period(period.start, None)
+    return FoundDate(period, start, end)
+
+
+@cache
+def _compiled() -> list[tuple[_Rule, re.Pattern[str]]]:
+    return [(rule, re.compile(f"{_BEGIN}{rule.pattern}{_END}", re.IGNORECASE)) for rule in _RULES]
+
+
+def _day(match: re.Match[str], _: date) -> Period:
+    month = match["month"].lower()
+    number = MONTHS[month] if month in MONTHS else number_of(month)
+    return calendar.day(date(_year(match["year"]), number, number_of(match["day"])))
+
+
+def _month(match: re.Match[str], _: date) -> Period:
+    month = match["month"].lower()
+    number = MONTHS[month] if month in MONTHS else number_of(month)
+    date(_year(match["year"]), number, 1)
+    return calendar.month(_year(match["year"]), number)
+
+
+def _season(match: re.Match[str], _: date) -> Period:
+    return calendar.season(_year(match["year"]), SEASONS[match["season"].lower()])
+
+
+def _whole_year(match: re.Match[str], _: date) -> Period:
+    return calendar.year(_year(match["year"]))
+
+
+def _years(match: re.Match[str], _: date) -> Period:
+    first, last = _year(match["first"]), _year(match["last"])
+    return Period(calendar.year(first).start, calendar.year(max(first, last)).end)
+
+
+def _decade(match: re.Match[str], _: date) -> Period:
+    """1990s, the 90s, 90er."""
+    digits = match["decade"]
+    first = int(digits) if len(digits) == 4 else 1900 + int(digits) + 100 * (int(digits) < 30)
+    return Period(date(first, 1, 1), date(first + 10, 1, 1))
+
+
+def _relative_day(match: re.Match[str], today: date) -> Period:
+    return calendar.day(today - timedelta(RELATIVE_DAYS[match["when"].lower()]))
+
+
+def _ago(match: re.Match[str], today: date) -> Period:
+    n, unit = number_of(match["n"].lower()), UNITS[match["unit"].lower()]
+    if unit == "day":
+        return calendar.day(today - timedelta(n))
+    if unit == "week":
+        return calendar.day(today - timedelta(7 * n))
+    return _recent(unit, n, today)
+
+
+def _last_or_this(match: re.Match[str], today: date) -> Period:
+    n = 1 if match["last"] else 0
+    what = match["what"].lower()
+    if what in UNITS:
+        return _recent(UNITS[what], n, today)
+    periods = (
+        calendar.month(year, MONTHS[what])
+        if what in MONTHS
+        else calendar.season(year, SEASONS[what])
+        for year in (today.year, today.year - 1)
+    )
+    # The last summer is over, or under way.
+    return next(one for one in periods if one.start and one.start <= today)
+
+
+def _han_year(match: re.Match[str], today: date) -> Period:
+    """今年, 去年, 前年, with a season or a month."""
+    year = today.year - "今去前".index(match["which"])
+    if match["season"]:
+        return calendar.season(year, SEASONS[match["season"]])
+    if match["month"]:
+        date(year, number_of(match["month"]), 1)
+        return calendar.month(year, number_of(match["month"]))
+    return calendar.year(year)
+
+
+def _han_unit(match: re.Match[str], today: date) -> Period:
+    unit = "month" if "月" in match[0] else "week"
+    return _recent(unit, int(match["which"].startswith("上")), today)
+
+
+def _weekend(match: re.Match[str], today: date) -> Period:
+    """The last one that is over, or the one that is under way or to come."""
+    saturday = today + timedelta(5 - today.weekday() - 7 * bool(match["last"]))
+    return Period(saturday, saturday + timedelta(2))
+
+
+def _recent(unit: str, n: int, today: date) -> Period:
+    """``n`` days, weeks, months or years before the one of today."""
+    if unit == "month":
+        return calendar.month(today.year, today.month - n)
+    if unit == "year":
+        return calendar.year(today.year - n)
+    return calendar.week(today - timedelta(7 * n)) if unit == "week" else calendar.day(today)
+
+
+def _year(text: str) -> int:
+    number = number_of(text)
+    if number < _FIRST_YEAR:
+        raise ValueError(text)
+    return number
+
+
+_DAY_END = r"(?:st|nd|rd|th|\.)?"
+_RULES = (
+    _Rule(
+        rf"(?:from |between |von |zwischen )?(?P<first>{_YEAR})\s?(?:-|–|to|and|bis|und)\s?"
+        rf"(?P<last>{_YEAR})",
+        _years,
+    ),
+    # 3/4/2020 is March to some and April to others.
+    _Rule(rf"(?P<day>1[3-9]|2\d|3[01])/(?P<month>\d\d?)/(?P<year>{_YEAR})", _day),
+    _Rule(rf"(?P<month>\d\d?)/(?P<day>1[3-9]|2\d|3[01])/(?P<year>{_YEAR})", _day),
+    _Rule(rf"(?P<first>{_HAN_YEAR})年?\s?[到至]\s?(?P<last>{_HAN_YEAR})年", _years),
+    _Rule(rf"(?P<year>{_YEAR})[-/.](?P<month>\d\d?)[-/.](?P<day>\d\d?)", _day),
+    _Rule(rf"(?P<day>\d\d?)\.\s?(?P<month>\d\d?)\.\s?(?P<year>{_YEAR})", _day),
+    _Rule(
+        rf"(?P<day>\d\d?){_DAY_END}\s+(?:of\s+)?(?P<month>{_MONTH})\.?,?\s+(?P<year>{_YEAR})", _day
+    ),
+    _Rule(rf"(?P<month>{_MONTH})\.?\s+(?P<day>\d\d?){_DAY_END},?\s+(?P<year>{_YEAR})", _day),
+    _Rule(rf"(?P<month>{_MONTH})\.?,?\s+(?:of\s+)?(?P<year>{_YEAR})", _month),
+    _Rule(rf"(?P<year>{_YEAR})[-/](?P<month>0\d|1[0-2])", _month),
+    _Rule(rf"(?P<season>{_SEASON})\s+(?:of\s+)?(?P<year>{_YEAR})", _season),
+    _Rule(rf"(?P<year>{_YEAR})\s+(?P<season>{_SEASON})", _season),
+    _Rule(
+        rf"(?P<year>{_HAN_YEAR})\s?年\s?(?P<month>{_HAN_COUNT})\s?月\s?(?P<day>{_HAN_COUNT})\s?[日号]",
+        _day,
+    ),
+    _Rule(rf"(?P<year>{_HAN_YEAR})\s?年\s?(?P<month>{_HAN_COUNT})\s?月", _month),
+    _Rule(rf"(?P<year>{_HAN_YEAR})\s?年的?(?P<season>[春夏秋冬])(?!节)[天季]?", _season),
+    _Rule(rf"(?P<year>{_HAN_YEAR})\s?年", _whole_year),
+    _Rule(
+        rf"(?P<which>[今去前])年(?:(?P<season>[春夏秋冬])(?!节)[天季]?|(?P<month>{_HAN_COUNT})月)?",
+        _han_year,
+    ),
+    _Rule(r"(?P<which>上个?|这个?|本)(?:月|周|星期)", _han_unit),
+    _Rule(rf"(?P<n>{_HAN_COUNT})(?P<unit>天|周|个星期|个月|年)前", _ago),
+    _Rule(r"(?P<when>今天|昨天|前天)(?=$|\s|的|拍|照)", _relative_day),
+    _Rule(
+        rf"(?:(?:in\s+|im\s+)?(?:the\s+)?(?P<last>{_LAST})|{_THIS})\s+(?P<what>{_UNIT}|{one_of(_NAMES)})",
+        _last_or_this,
+    ),
+    _Rule(
+        rf"(?:(?P<last>{_LAST}|上)|{_THIS}|这个?|本)(?:\s+(?:weekend|wochenende)|周末)", _weekend
+    ),
+    _Rule(rf"(?P<n>{_COUNT})\s+(?P<unit>{_UNIT})\s+ago", _ago),
+    _Rule(rf"vor\s+(?P<n>{_COUNT})\s+(?P<unit>{_UNIT})", _ago),
+    _Rule(r"(?:the\s+)?(?P<decade>(?:1[89]|20)\d0)(?:s|er|ern|er\s+jahren?)", _decade),
+    _Rule(r"(?:the\s+|den\s+)(?P<decade>\d0)(?:s|ern?|er\s+jahren?)", _decade),
+    _Rule(
+        rf"(?P<when>{one_of(day for day in RELATIVE_DAYS if day.isascii())})",
+        _relative_day,
+        bare=True,
+    ),
+    _Rule(rf"(?P<year>{_YEAR})", _whole_year, bare=True),
+)
