@@ -10,7 +10,8 @@
     │   ├── CorruptMediaError       422  it claims a format and does not hold it
     │   ├── MediaLimitError         413  it is larger than a limit allows
     │   ├── RefusedLinkError        422  a link that is not followed (ingest.errors)
-    │   └── EmptiedFolderError      422  a folder that lost all its files (ingest.errors)
+    │   ├── EmptiedFolderError      422  a folder that lost all its files (ingest.errors)
+    │   └── IgnoreFileError         422  patterns that cannot be read (ingest.errors)
     ├── DiskError                   507  a disk is full, read-only or closed to this user
     ├── DecoderProcessError         503  a process that decodes cannot start (ingest.errors)
     ├── KindError                   500  another package's kind of files is broken (ingest.errors)

@@ -19,5 +19,9 @@ class EmptiedFolderError(MediaError):
     """A folder that held stored files is empty, perhaps because a disk is not mounted."""
 
 
+class IgnoreFileError(MediaError):
+    """A file ``.anymodalignore`` cannot be read, so that its folder is not."""
+
+
 class KindError(AnymodalError):
     """A kind of files that another package brings cannot be used."""

@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from encoder.errors import MediaError
-from ingest.errors import RefusedLinkError
+from ingest.errors import IgnoreFileError, RefusedLinkError
+from ingest.sources.ignored import Ignored
 from ingest.types import Failure
 
 logger = logging.getLogger(__name__)
@@ -30,11 +31,13 @@ def discover(
     `ingest.sources.identity` reports what is wrong with it; so are pipes, devices and sockets in a
     folder. Hidden entries are skipped, and links to entries of the same folder, which the walk
     finds anyway. All other links are refused: nobody asked for what lies outside the folder, and
-    links to nothing, in a circle or to a hidden entry should not go unnoticed.
+    links to nothing, in a circle or to a hidden entry should not go unnoticed. What a file
+    ``.anymodalignore`` names is left out, without a word; if such a file cannot be read, it is
+    refused, and its folder is not walked.
 
     Args:
         paths: files and folders.
-        on_refused: called for each refused link; the default logs a warning.
+        on_refused: called for each refused link or ignore file; the default logs a warning.
         on_unread: called for each of ``paths`` with a folder that cannot be read.
     """
     for path in paths:
@@ -57,18 +60,21 @@ def _walk(root: Path, on_refused: OnRefused, on_unread: Callable[[], None]) -> I
     # A stack, not recursion: folders may be nested deeper than Python's calls.
     waiting = [root]
     inside = root.resolve()
+    ignored = Ignored(root)
     while waiting:
         folder = waiting.pop()
         try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            entries = _entries(folder, inside / folder.relative_to(root), ignored)
         except OSError:
             on_unread()
             yield folder  # `identify` reports it as a folder that cannot be read
             continue
+        except IgnoreFileError as error:
+            on_unread()
+            on_refused(failure(folder, error))
+            continue
         folders = []
         for entry in entries:
-            if entry.name.startswith("."):
-                continue
             if entry.is_symlink():
                 _check_link(Path(entry.path), inside, on_refused)
             elif entry.is_dir(follow_symlinks=False):
@@ -76,6 +82,19 @@ def _walk(root: Path, on_refused: OnRefused, on_unread: Callable[[], None]) -> I
             else:
                 yield Path(entry.path)
         waiting.extend(reversed(folders))
+
+
+def _entries(folder: Path, resolved: Path, ignored: Ignored) -> list[os.DirEntry[str]]:
+    """What is neither hidden nor left out, ordered by name."""
+
+    def is_wanted(entry: os.DirEntry[str]) -> bool:
+        if entry.name.startswith("."):
+            return False
+        path = os.path.join(resolved, entry.name)  # noqa: PTH118 (ten times as fast)
+        return not ignored.has(path, is_folder=entry.is_dir(follow_symlinks=False))
+
+    with os.scandir(folder) as entries:
+        return sorted(filter(is_wanted, entries), key=lambda entry: entry.name)
 
 
 def _check_link(link: Path, inside: Path, on_refused: OnRefused) -> None:

@@ -15,7 +15,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ingest.errors import EmptiedFolderError
+from ingest.errors import EmptiedFolderError, IgnoreFileError
+from ingest.sources.ignored import Ignored
 from search.filters import Compare, Operator
 from search.store.base import VectorStore
 from search.types import GONE_SINCE, AssetRow
@@ -75,7 +76,7 @@ class GoneFiles:
                 report.fail(str(folder), _emptied(folder))
             return
         unmounted = tuple(f"{place}/" for place in _unmounted(self.fstab))
-        look = _Look(below, unmounted, self.is_upload)
+        look = _Look(below, unmounted, self.is_upload, Ignored(folder))
         for chunk in in_chunks(rows, _AT_ONCE):
             changed = [row.asset_id for row in chunk if row.is_gone or look.dead(row)]
             if changed:
@@ -109,17 +110,24 @@ class _Look:
     below: str
     unmounted: tuple[str, ...]
     is_upload: Callable[[str], bool]
+    ignored: Ignored
 
     def dead(self, row: AssetRow) -> set[str]:
-        """The row's locations in the folder at which there is no file."""
+        """The row's locations in the folder at which there is no file, or that are ignored."""
         return {
             uri
             for uri in row.locations
             if uri.startswith(self.below)
             and not uri.startswith(self.unmounted)
             and not self.is_upload(uri)
-            and is_gone(uri)
+            and (is_gone(uri) or self._is_ignored(uri))
         }
+
+    def _is_ignored(self, uri: str) -> bool:
+        try:
+            return self.ignored.has_below(uri)
+        except IgnoreFileError:  # reported by the walk
+            return False
 
 
 def is_gone(path: str) -> bool:

@@ -284,3 +284,13 @@ def test_the_newest_place_that_exists_is_shown(tmp_path: Path) -> None:
     assert shown_location([lost, lost + "2"]) == lost  # as where workers see other disks
     assert shown_location([lost]) == lost
     assert shown_location([]) == ""
+
+
+def test_what_is_ignored_from_now_on_is_gone(library: Library, root: Path) -> None:
+    (root / ".anymodalignore").write_text("bread.*\nin/\n")
+    report = library.ingest(root)
+    assert (report.unchanged, counts(report)) == (1, (0, 2, 0))
+    assert library.hit("baking bread") == str(root / "stays.txt")
+    (root / ".anymodalignore").write_text("in/\n")
+    assert counts(library.ingest(root, prune=True)) == (0, 0, 1)
+    assert library.places() == {str(root / "bread.txt"), str(root / "stays.txt")}

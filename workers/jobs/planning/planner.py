@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 
 from encoder.system import children
-from ingest.errors import EmptiedFolderError, RefusedLinkError
+from ingest.errors import EmptiedFolderError, IgnoreFileError, RefusedLinkError
 from workers.config import Settings, current_settings
 from workers.environment import child_environment
 from workers.jobs.board import JobBoard
@@ -28,7 +28,7 @@ _FULL_PAUSE_S = 0.2
 _HELD_BACK_FILES = 10_000
 """Of one class: a few megabytes of names."""
 _RETRY_FILES = 16
-_NOT_SENT = {kind.__name__ for kind in (RefusedLinkError, EmptiedFolderError)}
+_NOT_SENT = {kind.__name__ for kind in (RefusedLinkError, EmptiedFolderError, IgnoreFileError)}
 
 
 def plan(

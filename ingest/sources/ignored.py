@@ -1,0 +1,107 @@
+"""What ``.anymodalignore`` files leave out: the syntax of ``.gitignore``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ingest.errors import IgnoreFileError
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
+
+NAME = ".anymodalignore"
+
+
+class Ignored:
+    """Decides what of a folder is left out. Keeps what it has read, so make one for each walk.
+
+    The files of the folder, of those within it and of those around it count; the nearest one that
+    has an opinion wins, and in it the last line. What lies in a folder that is left out is left
+    out. The folder itself never is, since it was named; files around it that would leave it out do
+    not count.
+
+    Args:
+        root: the folder, as it can be read: folders around the current one may be closed.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._named = root
+        self._root = root.resolve()
+        self._specs: dict[str, tuple[tuple[str, GitIgnoreSpec], ...]] = {}
+        self._folders: dict[str, bool] = {}
+
+    def has(self, path: str, *, is_folder: bool) -> bool:
+        """Whether an entry of a folder that is not left out itself is left out.
+
+        Args:
+            path: absolute, links resolved.
+            is_folder: patterns that end in a slash mean folders only.
+
+        Raises:
+            IgnoreFileError: a file of patterns cannot be read.
+        """
+        for folder, spec in self._specs_of(os.path.dirname(path)):  # noqa: PTH120
+            name = os.path.relpath(path, folder) + ("/" if is_folder else "")
+            if (decided := spec.check_file(name).include) is not None:
+                return decided
+        return False
+
+    def has_below(self, path: str, *, is_folder: bool = False) -> bool:
+        """Whether a path is left out, for itself or for a folder between it and the root.
+
+        Raises:
+            IgnoreFileError: a file of patterns cannot be read.
+        """
+        return self._has_folder(os.path.dirname(path)) or self.has(  # noqa: PTH120
+            path, is_folder=is_folder
+        )
+
+    def _has_folder(self, folder: str) -> bool:
+        if len(folder) <= len(str(self._root)):
+            return False
+        if folder not in self._folders:
+            self._folders[folder] = self.has_below(folder, is_folder=True)
+        return self._folders[folder]
+
+    def _specs_of(self, folder: str) -> tuple[tuple[str, GitIgnoreSpec], ...]:
+        """The patterns that count in a folder, the nearest first."""
+        if folder not in self._specs:
+            parent = os.path.dirname(folder)  # noqa: PTH120
+            around = () if parent == folder else self._specs_of(parent)
+            is_around = len(folder) < len(str(self._root))
+            inner = self._named / os.path.relpath(folder, self._root)
+            own = self._read_around(folder) if is_around else _read(inner / NAME)
+            self._specs[folder] = ((folder, own), *around) if own else around
+        return self._specs[folder]
+
+    def _read_around(self, folder: str) -> GitIgnoreSpec | None:
+        """Of a folder around the root, which may be another user's."""
+        try:
+            spec = _read(Path(folder, NAME))
+        except IgnoreFileError as error:
+            if isinstance(error.__cause__, PermissionError):
+                return None
+            raise
+        root = f"{self._root.relative_to(folder)}/"
+        return None if spec is None or spec.check_file(root).include else spec
+
+
+def _read(file: Path) -> GitIgnoreSpec | None:
+    """None if there is none."""
+    remedy = "Mend or remove it; until then its folder is not read."
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, UnicodeError) as error:
+        raise IgnoreFileError(f"{file} cannot be read: {error}.", remedy=remedy) from error
+    # Late: most folders have no such file.
+    from pathspec import GitIgnoreSpec
+    from pathspec.patterns.gitignore import GitIgnorePatternError
+
+    try:
+        return GitIgnoreSpec.from_lines(lines)
+    except GitIgnorePatternError as error:
+        raise IgnoreFileError(f"{file}: {error}.", remedy=remedy) from error
