@@ -9,6 +9,7 @@ import pytest
 from encoder.types import IMAGE, TEXT
 from search.filters import matches, parse_filter, within
 from search.store.base import VectorStore
+from search.store.milvus.store import MilvusStore
 from search.types import AssetRow
 
 ROWS = [
@@ -161,3 +162,25 @@ def test_every_store_selects_what_the_oracle_finds(store: VectorStore) -> None:
         assert " ".join(store.select(filter, limit=1)) == wanted[:2]
         assert store.count(filter) >= len(wanted.split())
     assert store.count() == len(ROWS)
+
+
+def test_rows_are_read_page_by_page_by_their_keys(
+    store: VectorStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write([replace(ROWS[0], asset_id=f"a{number:02}") for number in range(30)], [])
+    calls: list[str] = []
+    if isinstance(store, MilvusStore):
+        call = store._link.call
+        monkeypatch.setattr("search.store.milvus.rows.MAX_ROWS", 7)
+        monkeypatch.setattr("search.store.milvus.rows._WIDE_ROWS_PER_PAGE", 4)
+        monkeypatch.setattr(
+            store._link, "call", lambda *a, **o: (calls.append(a[0]), call(*a, **o))[1]
+        )
+    every = [f"a{number:02}" for number in range(30)]
+    assert list(store.select(None)) == every
+    assert list(store.select(parse_filter({"field": "tags", "contains": "sun"}))) == every
+    assert [row.asset_id for row in store.scan()] == every
+    assert set(calls) <= {"query"}  # Milvus's iterator waits for a time tick in every page
+    del calls[:]
+    assert list(store.select(None, limit=3, after="a10")) == ["a11", "a12", "a13"]
+    assert calls in ([], ["query"])

@@ -80,7 +80,7 @@ def _keys(store: MilvusStore) -> dict[str, dict[str, str]]:
     """The keys of all rows, and whose they are, by collection."""
     found = {}
     for kind in (store._segments, LOCATIONS, ASSETS):
-        rows = store._rows.pages(kind, "", [kind.key, "asset_id"])
+        rows = store._rows.where(kind, "", [kind.key, "asset_id"])
         found[kind.kind] = {row[kind.key]: row["asset_id"] for row in rows}
     return found
 

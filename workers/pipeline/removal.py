@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 from search.api.uploads import UploadFolder
-from search.filters import Compare, Operator, Or
+from search.filters import Compare, Operator
 from search.store.base import VectorStore
 from workers.pipeline.ingest_job import in_chunks, release
 
@@ -26,10 +27,12 @@ def remove(store: VectorStore, target: str, uploads: UploadFolder | None = None)
         return len(known)
     uri = str(Path(target).expanduser().absolute())
     below = uri.rstrip("/") + "/"
-    # A folder may be gone from the disk, so the store is asked and not the disk.
-    within = Or((Compare("path", Operator.EQ, uri), Compare("path", Operator.PREFIX, below)))
+    # A folder may be gone from the disk, so the store is asked and not the disk: by the location,
+    # and by the folder, which both have keys there.
+    at_it = store.assets_at([uri]).get(uri, [])
+    within = store.scan(Compare("path", Operator.PREFIX, below))
     touched = 0
-    for rows in in_chunks(store.scan(within), _AT_ONCE):
+    for rows in in_chunks(chain(at_it, within), _AT_ONCE):
         found = [x for row in rows for x in row.locations if x == uri or x.startswith(below)]
         touched += release(store, dict.fromkeys(found))
         if uploads:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from itertools import islice
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -20,15 +19,13 @@ from search.api.responses.plain_values import asset_json
 from search.api.schemas import AssetOut, AssetsAnswer
 from search.api.services import Services
 from search.errors import NotFoundError
-from search.filters import Compare, Filter, Operator
+from search.filters import Filter
 from search.types import AssetRow
 
 router = APIRouter(tags=["assets"])
 
 AssetId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]
 Cursor = Annotated[str, Query(pattern=r"^[A-Za-z0-9_.-]{0,128}$")]
-
-_EVERYTHING = Compare("size_bytes", Operator.GTE, 0)
 
 
 @router.get(
@@ -152,9 +149,9 @@ def _unknown(asset_id: str) -> NotFoundError:
     return NotFoundError(f"There is no asset {asset_id!r}.", "Take an id from a search.")
 
 
-def _filter(text: str, scopes: Collection[str], public_roots: tuple[str, ...]) -> Filter:
+def _filter(text: str, scopes: Collection[str], public_roots: tuple[str, ...]) -> Filter | None:
     if not text:
-        return _EVERYTHING
+        return None
     try:
         data = json.loads(text)
     except (json.JSONDecodeError, RecursionError):
@@ -162,9 +159,8 @@ def _filter(text: str, scopes: Collection[str], public_roots: tuple[str, ...]) -
     return filter_for(data, scopes, public_roots)
 
 
-def _page(services: Services, wanted: Filter, limit: int, cursor: str) -> dict[str, object]:
-    later = (asset_id for asset_id in services.store.select(wanted) if asset_id > cursor)
-    ids = list(islice(later, limit + 1))
+def _page(services: Services, wanted: Filter | None, limit: int, cursor: str) -> dict[str, object]:
+    ids = list(services.store.select(wanted, limit=limit + 1, after=cursor))
     rows = services.store.assets(ids[:limit])
     return {
         "assets": [asset_json(rows[asset_id]) for asset_id in ids[:limit] if asset_id in rows],

@@ -55,6 +55,8 @@ class MilvusLink:
         self.is_lite = version.startswith("milvus_lite")
         # Milvus 2.3 has patterns such as "ab%" only.
         self.knows_infix = self.is_lite or _release(version) >= (2, 4)
+        # Others may answer with fewer rows than they have: a part of their shards' first ones.
+        self.fills_pages = self.is_lite or _release(version) < (2, 4)
         self.knows_bm25 = self.is_lite or _release(version) >= (2, 5)
 
     def call(self, method: str, *args: Any, **options: Any) -> Any:

@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any, TypeVar
 
 from search.errors import StoreError
-from search.filters.expressions import among
+from search.filters.expressions import among, beyond
 from search.store.milvus.link import MilvusLink
 from search.store.schema import Collection
 
@@ -17,8 +17,11 @@ Rows = list[dict[str, Any]]
 
 _ROWS_PER_CALL = 500
 _IDS_PER_CALL = 200
-_ROWS_PER_PAGE = 1000
-_MAX_ROWS = 16_384  # that Milvus answers to one query
+MAX_ROWS = 16_384  # that Milvus answers to one query
+_WIDE_ROWS_PER_PAGE = 4096
+"""Of rows with many fields: an answer of 100 MB is refused."""
+_NARROW = 3
+_GROWTH = 4
 _IDS_PER_SEARCH = 2000
 
 
@@ -107,47 +110,59 @@ class MilvusRows:
         expression: str,
         fields: Sequence[str],
         limit: int | None = None,
+        *,
+        after: str = "",
+        partition: str = "",
+        at_first: int = MAX_ROWS,
     ) -> Iterator[dict[str, Any]]:
         """All rows for which an expression holds, in the order of their keys.
 
-        In one call, if they fit: pages take three calls before the first row, and in Milvus 2.3
-        wait for its next time tick. ``limit`` is the number that will be read, if known.
-        """
-        if limit is None or limit > _ROWS_PER_PAGE:
-            rows: list[dict[str, Any]] = self._link.call(
-                "query",
-                self.name(kind),
-                filter=expression,
-                limit=_MAX_ROWS,
-                output_fields=list(fields),
-                **self.fresh(),
-            )
-            if len(rows) < _MAX_ROWS:
-                yield from sorted(rows, key=itemgetter(kind.key))
-                return
-        yield from self.pages(kind, expression, fields)
+        Page by page, each of the keys beyond the last: Milvus's own iterator waits for the server's
+        next time tick in every page of 1,000 rows.
 
-    def pages(
-        self, kind: Collection, expression: str, fields: Sequence[str]
-    ) -> Iterator[dict[str, Any]]:
-        """The same, page by page."""
-        pages = self._link.call(
-            "query_iterator",
+        Args:
+            kind: the collection.
+            expression: of Milvus; empty for all rows.
+            fields: what is wanted of them; the key is added.
+            limit: the most rows.
+            after: only keys beyond this one.
+            partition: only rows of this one.
+            at_first: the rows of the first page, where few are likely to be read; later ones grow.
+        """
+        most = MAX_ROWS if len(fields) <= _NARROW else _WIDE_ROWS_PER_PAGE
+        left, size = limit, at_first
+        while left is None or left > 0:
+            size = min(size, most)
+            asked = size if left is None else min(size, left)
+            page = self._page(kind, expression, fields, asked, after, partition)
+            yield from page
+            if not page or (len(page) < asked and self._link.fills_pages):
+                return
+            after, size = page[-1][kind.key], _GROWTH * size
+            left = None if left is None else left - len(page)
+
+    def _page(
+        self,
+        kind: Collection,
+        expression: str,
+        fields: Sequence[str],
+        limit: int,
+        after: str,
+        partition: str,
+    ) -> Rows:
+        """The rows with the least keys beyond ``after``, in their order."""
+        parts = [expression and f"({expression})", after and beyond(kind.key, after)]
+        rows: Rows = self._link.call(
+            "query",
             self.name(kind),
-            batch_size=_ROWS_PER_PAGE,
-            filter=expression,
-            output_fields=list(fields),
+            filter=" and ".join(filter(None, parts)),
+            partition_names=[partition] if partition else None,
+            limit=limit,
+            output_fields=list(dict.fromkeys([kind.key, *fields])),
+            iterator="True",  # the least keys, in their order: what an iterator asks for
             **self.fresh(),
         )
-        try:
-            while True:
-                with self._link.translated("query"):
-                    page = pages.next()
-                if not page:
-                    return
-                yield from page
-        finally:
-            pages.close()
+        return sorted(rows, key=itemgetter(kind.key))
 
 
 def chunks(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:

@@ -14,7 +14,7 @@ from encoder.system.disk import check_room
 from encoder.types import Embeddings, Modality
 from search.errors import ReadOnlyStoreError
 from search.filters import Compiled, Filter, compile_filter, matches
-from search.filters.expressions import beyond, equals
+from search.filters.expressions import equals
 from search.store.calibrated import Constants, StoredCalibration, from_stored
 from search.store.checks import checked_asset, checked_queries, checked_segment
 from search.store.lite.in_process import check_whole, is_mirrored, start_lite, stop_lite
@@ -23,7 +23,7 @@ from search.store.milvus.calibration import MilvusCalibration, Progress
 from search.store.milvus.link import MilvusLink
 from search.store.milvus.mirrored_words import MirroredWords
 from search.store.milvus.partitions import Partitions
-from search.store.milvus.rows import MilvusRows
+from search.store.milvus.rows import MAX_ROWS, MilvusRows
 from search.store.milvus.sample import MilvusSample
 from search.store.milvus.search import MilvusSearch
 from search.store.milvus.setup import prepare_collections
@@ -288,17 +288,14 @@ class MilvusStore:
     ) -> Iterator[str]:
         """The ids of all assets for which a filter holds, streamed in their order."""
         compiled = self._compiled(filter)
-        parts = [compiled.expression, after and beyond("asset_id", after)]
-        fields = ["asset_id"] if compiled.exact else ASSETS.scalars
+        if filter is None or compiled.exact:
+            rows = self._rows.where(ASSETS, compiled.expression, ["asset_id"], limit, after=after)
+            return (row["asset_id"] for row in rows)
         rows = self._rows.where(
-            ASSETS,
-            " and ".join(part for part in parts if part),
-            fields,
-            limit,
+            ASSETS, compiled.expression, ASSETS.scalars, after=after, at_first=limit or MAX_ROWS
         )
-        if filter is not None and not compiled.exact:
-            rows = (row for row in rows if matches(filter, asset_from_dict(row)))
-        return islice((row["asset_id"] for row in rows), limit)
+        kept = (row["asset_id"] for row in rows if matches(filter, asset_from_dict(row)))
+        return islice(kept, limit)
 
     def count(self, filter: Filter | None = None) -> int:
         """How many assets there are; with a filter, how many it finds at most."""
@@ -336,7 +333,7 @@ class MilvusStore:
         """All commit rows for which a filter holds, streamed in the order of their ids."""
         self._link.catch_up()
         expression = self._compiled(filter).expression
-        for row in map(asset_from_dict, self._rows.pages(ASSETS, expression, ASSETS.scalars)):
+        for row in map(asset_from_dict, self._rows.where(ASSETS, expression, ASSETS.scalars)):
             if filter is None or matches(filter, row):
                 yield row
 
