@@ -54,6 +54,15 @@ class IngestConfig(BaseSettings):
     max_document_bytes: int = Field(default=128 * 2**20, ge=1)
     """The largest document of an office program, mail or notebook, which is read whole."""
 
+    max_archive_bytes: int = Field(default=4 * 2**30, ge=1)
+    """The largest archive, and the most that one unpacks to, in a temporary folder."""
+
+    max_archive_files: int = Field(default=10_000, ge=1)
+    """The most files in an archive."""
+
+    max_archive_depth: int = Field(default=3, ge=1)
+    """How many archives a file may lie in; all but the outermost are held in memory."""
+
     max_image_bytes: int = Field(default=512 * 2**20, ge=1)
     """The largest picture file."""
 

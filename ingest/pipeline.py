@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from encoder.errors import MediaError
+from encoder.system.disk import temporary_folder
 from ingest import isolate
 from ingest.config import IngestConfig
 from ingest.decode.time_limit import Clock, timed
+from ingest.kinds.archive import ARCHIVE
 from ingest.kinds.contract import Place
 from ingest.kinds.registry import kind_of
+from ingest.sources.archives import identify_members
 from ingest.sources.folders import discover, failure
 from ingest.sources.identity import identify
 from ingest.types import Asset, Failure, Segment
@@ -66,9 +69,29 @@ def ingest(
     tell = on_failure or _log
     for path in discover(paths, tell):
         try:
-            yield from segments(identify(path, config), config)
+            asset = identify(path, config)
+            if asset.modality == ARCHIVE:
+                yield from _unpacked(asset, config, tell)
+            else:
+                yield from segments(asset, config)
         except MediaError as error:
             tell(failure(path, error))
+
+
+def _unpacked(
+    archive: Asset, config: IngestConfig, tell: Callable[[Failure], None]
+) -> Iterator[Segment]:
+    """The segments of the files in an archive."""
+
+    def refuse(uri: str, error: MediaError) -> None:
+        tell(failure(uri, error))
+
+    with temporary_folder("anymodal-") as folder:
+        for asset in identify_members(archive, folder, config, refuse):
+            try:
+                yield from segments(asset, config)
+            except MediaError as error:
+                refuse(asset.uri, error)
 
 
 def _log(failure: Failure) -> None:

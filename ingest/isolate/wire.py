@@ -115,5 +115,10 @@ def error_to_message(error: MediaError) -> Message:
 
 def error_from_message(message: Message) -> MediaError:
     """The inverse. Raises KeyError on nonsense."""
-    kind = _ERRORS[message.head["error"]]
-    return kind(str(message.head["problem"]), remedy=str(message.head["remedy"]))
+    return error_of(message.head)
+
+
+def error_of(facts: Mapping[str, Any]) -> MediaError:
+    """The error that these facts describe. Raises KeyError on nonsense."""
+    kind = _ERRORS[facts["error"]]
+    return kind(str(facts["problem"]), remedy=str(facts["remedy"]))

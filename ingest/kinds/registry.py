@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from encoder.errors import CorruptMediaError, UnsupportedMediaError
 from ingest.errors import KindError
+from ingest.kinds.archive import Archive
 from ingest.kinds.code import Code
 from ingest.kinds.contract import Cost, Kind
 from ingest.kinds.film import Film
@@ -59,6 +60,7 @@ OURS: tuple[type[Kind], ...] = (
     Json,
     Xml,
     Code,
+    Archive,
     Picture,
     Sound,
     Film,

@@ -95,9 +95,9 @@ def _odd_kinds(folder: Path) -> Iterator[tuple[str, str]]:
     inner = (folder / "bomb.docx").read_bytes()
     with zipfile.ZipFile(folder / "nested.zip", "w") as archive:
         archive.writestr("a.zip", inner)
-    yield "nested.zip", UNSUPPORTED
+    yield "nested.zip!/a.zip", UNSUPPORTED
     (folder / "log.gz").write_bytes(zlib.compress(bytes(10_000_000), wbits=31))
-    yield "log.gz", UNSUPPORTED
+    yield "log.gz!/log", UNSUPPORTED
 
 
 def _pictures(folder: Path) -> Iterator[tuple[str, str]]:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from encoder.errors import MediaError
-from encoder.system.disk import temporary_folder
-from ingest import identify, segments
+from ingest import segments
 from ingest.config import IngestConfig
-from ingest.sources.remote import identify_url, is_url
 from ingest.types import Asset
 from search.errors import StoreError
 from search.store.base import VectorStore
@@ -23,6 +19,7 @@ from search.types import AssetRow, Labels, SegmentRow
 from workers.observe import metrics
 from workers.pipeline.commit_row import commit_row
 from workers.pipeline.encoding import Encoding
+from workers.pipeline.identifying import Identifying, forget_members
 from workers.pipeline.reports import IngestReport
 from workers.pipeline.stage_report import WatchedReport
 from workers.pipeline.streams import decode_side_by_side
@@ -52,16 +49,6 @@ def in_chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
 def no_facts(_path: str) -> Mapping[str, Any]:
     """No facts besides those in the file."""
     return {}
-
-
-@contextmanager
-def _place_to_fetch(paths: Sequence[str]) -> Iterator[Path]:
-    """A temporary folder for files from URLs; none is made without URLs."""
-    if not any(map(is_url, paths)):
-        yield Path()
-        return
-    with temporary_folder("anymodal-") as folder:
-        yield folder
 
 
 @dataclass
@@ -104,9 +91,9 @@ class IngestJob:
         """
         report = WatchedReport()
         self.store.check_writable()  # before any work
-        with _place_to_fetch(paths) as fetched:
+        with ExitStack() as scratch:
             with report.timed("identify"):
-                located = self._identify(paths, fetched, report)
+                located, archives = self._identify(paths, scratch, report)
             with report.timed("lookup"):
                 stored = self.store.assets(list(located))
                 new = [copies[0] for asset_id, copies in located.items() if asset_id not in stored]
@@ -114,26 +101,22 @@ class IngestJob:
             encoding = self._encode(new, report)
         with report.timed("store"):
             self._commit(located, stored, encoding, labels or {}, report)
+            forget_members(self.store, archives, located, self.exclusive)
         for asset_id in ours & set(stored):
             _count_ingested_before(report, stored[asset_id], located[asset_id])
         return report
 
     def _identify(
-        self, paths: Sequence[str], fetched: Path, report: IngestReport
-    ) -> dict[str, list[Asset]]:
-        """Assets by id: one content may lie at several of the paths."""
+        self, paths: Sequence[str], scratch: ExitStack, report: IngestReport
+    ) -> tuple[dict[str, list[Asset]], list[str]]:
+        """Assets by id (one content may lie at several of the paths), and the archives that were
+        unpacked whole."""
+        identifying = Identifying(self.config, scratch, report.fail)
         located: dict[str, list[Asset]] = defaultdict(list)
         for path in paths:
-            try:
-                if is_url(path):
-                    asset = identify_url(path, fetched, self.config)
-                else:
-                    asset = identify(Path(path), self.config)
-            except MediaError as error:
-                report.fail(path, error)
-            else:
+            for asset in identifying.assets(path):
                 located[asset.asset_id].append(asset)
-        return located
+        return located, identifying.archives
 
     def _encode(self, assets: Sequence[Asset], report: IngestReport) -> Encoding:
         encoding = Encoding(

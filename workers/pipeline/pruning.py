@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ingest.errors import EmptiedFolderError, IgnoreFileError
+from ingest.sources.archives import outer_file
 from ingest.sources.ignored import Ignored
 from search.filters import Compare, Operator
 from search.store.base import VectorStore
@@ -125,15 +126,18 @@ class _Look:
 
     def _is_ignored(self, uri: str) -> bool:
         try:
-            return self.ignored.has_below(uri)
+            return self.ignored.has_below(outer_file(uri))
         except IgnoreFileError:  # reported by the walk
             return False
 
 
 def is_gone(path: str) -> bool:
-    """Whether there is surely no file; what may not be looked at may be there."""
+    """Whether there is surely no file; what may not be looked at may be there.
+
+    A file in an archive is there while the archive is: ingesting that forgets what left it.
+    """
     try:
-        return not stat.S_ISREG(Path(path).stat().st_mode)
+        return not stat.S_ISREG(Path(outer_file(path)).stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
         return True
     except (OSError, ValueError):

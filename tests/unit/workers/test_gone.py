@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -294,3 +295,36 @@ def test_what_is_ignored_from_now_on_is_gone(library: Library, root: Path) -> No
     (root / ".anymodalignore").write_text("in/\n")
     assert counts(library.ingest(root, prune=True)) == (0, 0, 1)
     assert library.places() == {str(root / "bread.txt"), str(root / "stays.txt")}
+
+
+def test_files_in_an_archive_have_places_of_their_own(library: Library, root: Path) -> None:
+    whales, owls = "Whales were seen near the island.", "Owls fly at night without a sound."
+    path = root / "a.zip"
+    with ZipFile(path, "w") as archive:
+        archive.writestr("whales.txt", whales)
+        archive.writestr("in/owls.txt", owls)
+    report = library.ingest(root)
+    assert (report.ingested, report.failures) == (2, [])
+    assert library.hit(owls) == f"{path}!/in/owls.txt"
+    moved = path.rename(root / "b.zip")
+    assert library.ingest(root).ingested == 0
+    assert library.hit(owls) == f"{moved}!/in/owls.txt"
+    assert not [uri for uri in library.places() if uri.startswith(str(path))]
+    with ZipFile(moved, "w") as archive:
+        archive.writestr("whales.txt", whales)
+    library.ingest(root, prune=True)
+    assert library.hit(owls) != f"{moved}!/in/owls.txt"
+    assert [uri for uri in library.places() if ".zip" in uri] == [f"{moved}!/whales.txt"]
+    moved.unlink()
+    assert library.ingest(root, prune=True).gone["pruned"] == 1
+
+
+def test_one_file_of_an_archive_is_ingested_again(library: Library, root: Path) -> None:
+    path = root / "a.zip"
+    with ZipFile(path, "w") as archive:
+        archive.writestr("whales.txt", "Whales were seen near the island.")
+        archive.writestr("x.bin", bytes(range(256)))
+    report = library.ingest(path)
+    assert [failure.uri for failure in report.failures] == [f"{path}!/x.bin"]
+    again = library.ingest(Path(f"{path}!/whales.txt"))
+    assert (again.unchanged, again.failures) == (1, [])

@@ -1,0 +1,178 @@
+"""The files in an archive, as pieces of their content, within limits on what they unpack to."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import tarfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import PurePath
+from typing import BinaryIO, NamedTuple
+from zipfile import BadZipFile, ZipFile, ZipInfo
+
+from encoder.errors import CorruptMediaError, MediaError, MediaLimitError, UnsupportedMediaError
+from ingest.config import IngestConfig
+from ingest.limits import check
+
+_PIECE_BYTES = 4 * 2**20
+_RATIO = 200
+"""Deflate cannot pack text better than about 20 times; zeros 1,000 times."""
+
+_LEAST_BYTES = 64 * 2**20
+"""Below this nobody counts how well something was packed."""
+
+_OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+ZIP = b"PK\x03\x04"
+_NO_ARCHIVES = (b"mimetype", b"[Content_Types].xml")
+"""Names of first entries of documents that are ZIP files."""
+
+
+class Piece(NamedTuple):
+    """Some bytes of a file in an archive; ``problem`` instead of them where it cannot be had.
+
+    ``number`` counts files, since several may have one name.
+    """
+
+    name: str
+    number: int = 0
+    data: bytes = b""
+    modified_s: float = 0.0
+    problem: MediaError | None = None
+
+
+def is_packed(start: bytes) -> bool:
+    """Whether a file that starts so is an archive or packed; documents of programs are not."""
+    if start.startswith(ZIP):
+        return not start[30:].startswith(_NO_ARCHIVES)
+    return start.startswith(tuple(_OPENERS)) or start[257:262] == b"ustar"
+
+
+class Unpacking:
+    """Counts what an archive unpacks to.
+
+    Args:
+        uri: the archive, for messages.
+        size_bytes: its own size.
+        config: the limits.
+    """
+
+    def __init__(self, uri: str, size_bytes: int, config: IngestConfig) -> None:
+        self._uri = uri
+        self._size_bytes = size_bytes
+        self._config = config
+        self._n_bytes = self._n_members = 0
+
+    def pieces(self, file: BinaryIO, stem: str, depth: int = 1) -> Iterator[Piece]:
+        """The content of each file, one file after the other; archives within are unpacked too.
+
+        Args:
+            file: the archive.
+            stem: what the one file in it is called, if it is only packed.
+            depth: how many archives it lies in, itself counted.
+
+        Raises:
+            MediaLimitError: too many files, too many bytes, or packed too well.
+        """
+        start = file.read(512)
+        file.seek(0)
+        members = self._zipped(file) if start.startswith(ZIP) else self._streamed(file, start, stem)
+        for piece, content in members:
+            self._n_members += 1
+            check(self._uri, "max_archive_files", self._n_members, self._config)
+            piece = piece._replace(number=self._n_members)
+            if piece.problem or content is None:
+                yield piece
+            else:
+                yield from self._member(piece, content, depth)
+
+    def _member(self, named: Piece, content: BinaryIO, depth: int) -> Iterator[Piece]:
+        try:
+            data = content.read(_PIECE_BYTES)
+            self._count(len(data))
+            if not is_packed(data):
+                yield named._replace(data=data)
+                while data := content.read(_PIECE_BYTES):
+                    self._count(len(data))
+                    yield named._replace(data=data)
+                return
+            check(f"{self._uri}!/{named.name}", "max_archive_depth", depth + 1, self._config)
+            inner = io.BytesIO(data + self._rest(content))
+            stem = PurePath(named.name).stem
+            for piece in self.pieces(inner, stem, depth + 1):
+                yield piece._replace(name=f"{named.name}!/{piece.name}")
+        except (OSError, EOFError, BadZipFile, ValueError, RuntimeError) as error:
+            yield named._replace(problem=self._damaged(named.name, error))
+        except MediaLimitError as error:
+            if "max_archive_depth" not in error.problem:
+                raise
+            yield named._replace(problem=error)
+
+    def _rest(self, content: BinaryIO) -> bytes:
+        """An archive within an archive is held in memory."""
+        rest = content.read(self._config.max_document_bytes + 1)
+        check(self._uri, "max_document_bytes", len(rest), self._config)
+        self._count(len(rest))
+        return rest
+
+    def _count(self, n_bytes: int) -> None:
+        self._n_bytes += n_bytes
+        check(self._uri, "max_archive_bytes", self._n_bytes, self._config)
+        if self._n_bytes > max(_LEAST_BYTES, _RATIO * self._size_bytes):
+            raise MediaLimitError(
+                f"{self._uri} unpacks to more than {_RATIO} times its {self._size_bytes:,} bytes.",
+                remedy="It looks like a bomb. If you trust it, unpack it and add its files.",
+            )
+
+    def _zipped(self, file: BinaryIO) -> Iterator[tuple[Piece, BinaryIO | None]]:
+        with ZipFile(file) as archive:
+            for entry in archive.infolist():
+                if entry.is_dir():
+                    continue
+                piece = Piece(entry.filename, modified_s=_zip_time_s(entry))
+                if entry.flag_bits & 1:
+                    yield piece._replace(problem=self._encrypted(entry.filename)), None
+                    continue
+                try:
+                    with archive.open(entry) as content:
+                        yield piece, content  # type: ignore[misc]
+                except (BadZipFile, NotImplementedError, OSError, ValueError) as error:
+                    yield piece._replace(problem=self._damaged(entry.filename, error)), None
+
+    def _streamed(
+        self, file: BinaryIO, start: bytes, stem: str
+    ) -> Iterator[tuple[Piece, BinaryIO | None]]:
+        """A tar file, packed or not, or one packed file."""
+        opener = next((o for mark, o in _OPENERS.items() if start.startswith(mark)), None)
+        unpacked: BinaryIO = opener(file) if opener else file  # type: ignore[operator]
+        head = unpacked.read(512) if opener else start
+        unpacked.seek(0)
+        if head[257:262] != b"ustar":
+            yield Piece(stem), unpacked
+            return
+        with tarfile.open(fileobj=unpacked, mode="r|") as archive:
+            for entry in archive:
+                if entry.isreg():
+                    content = archive.extractfile(entry)
+                    yield Piece(entry.name, modified_s=entry.mtime), content  # type: ignore[misc]
+
+    def _damaged(self, name: str, error: Exception) -> CorruptMediaError:
+        return CorruptMediaError(
+            f"{self._uri}!/{name} cannot be unpacked: {error or type(error).__name__}.",
+            remedy="The archive is damaged: fetch or make it again.",
+        )
+
+    def _encrypted(self, name: str) -> UnsupportedMediaError:
+        return UnsupportedMediaError(
+            f"{self._uri}!/{name} is encrypted.",
+            remedy="Unpack the archive with its password, and add the files.",
+        )
+
+
+def _zip_time_s(entry: ZipInfo) -> float:
+    try:
+        return datetime(*entry.date_time, tzinfo=UTC).timestamp()
+    except ValueError:
+        return 0.0

@@ -1,0 +1,68 @@
+"""Archives: the files in them are assets of their own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from encoder.errors import UnsupportedMediaError
+from encoder.media.source import decoding, opened
+from encoder.types import Modality
+from ingest.config import IngestConfig
+from ingest.decode.unpacking import ZIP, Unpacking, is_packed
+from ingest.kinds.contract import Cost, Kind
+from ingest.kinds.head import Head, Match
+from ingest.types import Asset, Fact, Segment
+
+ARCHIVE = Modality("archive")
+"""Of a file that is not searched itself: `ingest.sources.archives` unpacks it."""
+
+
+class Archive(Kind):
+    """ZIP and tar files, and single files packed by gzip, bzip2 or xz."""
+
+    name = "archive"
+    modality = ARCHIVE
+    formats = ("ZIP", "tar (.gz, .bz2, .xz)", "gzip")
+    media_types = frozenset({"application/zip", "application/x-tar"})
+    suffixes = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".txz", ".tbz2")
+    cost: ClassVar[Cost] = "video"
+    max_bytes = "max_archive_bytes"
+
+    def sniff(self, head: Head) -> Match | None:
+        """By its signature; a document that is a ZIP file is surer."""
+        if head.data.startswith(ZIP):
+            return Match("application/zip", 0.6)
+        return Match("application/x-tar", 0.95) if is_packed(head.data) else None
+
+    def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
+        """Title: the file's name."""
+        return {"title": path.name}
+
+    def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
+        """Pieces of each file, uint8 [n_bytes]; ``place`` has its name, when it was changed, and
+        what is wrong with it."""
+        index = 0
+        with opened(path) as file, decoding(path, "an archive"):
+            unpacking = Unpacking(asset.uri, asset.size_bytes, config)
+            for piece in unpacking.pieces(file, path.stem):
+                # Names of another charset come with surrogates, which no store takes.
+                name = piece.name.encode("utf-8", "backslashreplace").decode()
+                place: dict[str, Any] = {"member": name, "number": piece.number}
+                place["modified"] = piece.modified_s
+                if piece.problem:
+                    place["error"] = type(piece.problem).__name__
+                    place |= {"problem": piece.problem.problem, "remedy": piece.problem.remedy}
+                content = np.frombuffer(piece.data, np.uint8)
+                yield Segment(asset.asset_id, ARCHIVE, index, content, place=json.dumps(place))
+                index += 1
+        if not index:
+            raise UnsupportedMediaError(f"{path} holds no files.", remedy="Look what is in it.")
+
+    def whole(self, segments: Sequence[Segment], max_frames: int = 16) -> Any:  # noqa: ARG002
+        """The bytes of all files."""
+        return np.concatenate([segment.content for segment in segments])

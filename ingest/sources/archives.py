@@ -1,0 +1,109 @@
+"""Files in archives: each is an asset of its own, at ``a.zip!/b.txt``."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path, PurePath
+from tempfile import mkdtemp
+from typing import Any
+
+from encoder.errors import MediaError
+from encoder.system.disk import writing
+from ingest import isolate
+from ingest.config import IngestConfig
+from ingest.isolate.wire import error_of
+from ingest.kinds.registry import kind_of
+from ingest.sources.identity import identify
+from ingest.types import Asset, Segment
+
+INSIDE = "!/"
+"""Between an archive and a file in it."""
+
+
+def outer_file(path: str) -> str:
+    """The archive in which a file lies; the path itself if it lies in none.
+
+    >>> outer_file("/a.zip!/b/c.txt"), outer_file("/d.txt")
+    ('/a.zip', '/d.txt')
+    """
+    before, mark, _ = path.partition(INSIDE)
+    return before if mark else path
+
+
+def identify_members(
+    archive: Asset,
+    folder: Path,
+    config: IngestConfig,
+    on_failure: Callable[[str, MediaError], None],
+    wanted: str = "",
+) -> Iterator[Asset]:
+    """The files in an archive, unpacked into ``folder`` in a decoder process.
+
+    Args:
+        archive: as identified.
+        folder: takes the files. Their names there are not those in the archive.
+        config: limits.
+        on_failure: called with the URI of each file that cannot be had.
+        wanted: the URI of the only file to unpack; all if empty.
+
+    Raises:
+        MediaError: the archive is damaged or over a limit.
+        DiskError: ``folder`` cannot be written.
+    """
+    with writing(folder):
+        own = Path(mkdtemp(dir=folder))
+    pieces = _pieces(archive, config)
+    for number, (place, group) in enumerate(groupby(pieces, key=lambda piece: piece.place)):
+        facts = json.loads(place)
+        uri = f"{archive.uri}{INSIDE}{facts['member']}"
+        if wanted and uri != wanted:
+            continue
+        if "problem" in facts:
+            on_failure(uri, error_of(facts))
+            continue
+        file = own / f"{number}{_suffix(facts['member'])}"
+        _write(file, group, facts["modified"])
+        try:
+            asset = _identified(file, uri, config)
+        except MediaError as error:
+            on_failure(uri, error)
+        else:
+            yield asset
+
+
+def _pieces(archive: Asset, config: IngestConfig) -> Iterator[Segment]:
+    if config.isolate:
+        return isolate.segments(archive, config)
+    kind = kind_of(archive.media_type)
+    return kind.segments(archive, Path(archive.path or archive.uri), config)
+
+
+def _suffix(name: str) -> str:
+    return re.sub(r"[^\w.]", "", PurePath(name).suffix)[:20]
+
+
+def _write(file: Path, pieces: Iterator[Segment], modified_s: float) -> None:
+    with writing(file), file.open("wb") as out:
+        for piece in pieces:
+            out.write(piece.content.data)
+    with suppress(OSError, OverflowError, ValueError):
+        os.utime(file, (modified_s, modified_s))
+
+
+def _identified(file: Path, uri: str, config: IngestConfig) -> Asset:
+    """The unpacked file as what lies at ``uri``; what calls itself by its stem gets its name."""
+    try:
+        asset = identify(file, config.model_copy(update={"roots": ()}))
+    except MediaError as error:
+        raise type(error)(error.problem.replace(str(file), uri), remedy=error.remedy) from error
+    metadata: dict[str, Any] = dict(asset.metadata)
+    inner = PurePath(uri.rpartition(INSIDE)[2])
+    names = {file.stem: inner.stem, file.name: inner.name}
+    metadata["title"] = names.get(str(metadata.get("title")), metadata.get("title", inner.stem))
+    return replace(asset, uri=uri, path=asset.uri, metadata=metadata)

@@ -1,0 +1,100 @@
+"""From paths, URLs and archives to assets; what is fetched or unpacked lies in one folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from encoder.errors import MediaError
+from encoder.system.disk import temporary_folder
+from ingest import identify
+from ingest.config import IngestConfig
+from ingest.kinds.archive import ARCHIVE
+from ingest.sources.archives import INSIDE, identify_members, outer_file
+from ingest.sources.remote import identify_url, is_url
+from ingest.types import Asset
+from search.filters import Compare, Operator
+from search.store.base import VectorStore
+
+
+@dataclass
+class Identifying:
+    """Identifies the files of one shard.
+
+    Args:
+        config: limits.
+        scratch: ends when the files were decoded.
+        on_failure: takes what cannot be identified, by path or URI.
+    """
+
+    config: IngestConfig
+    scratch: ExitStack
+    on_failure: Callable[[str, MediaError], None]
+    archives: list[str] = field(default_factory=list)
+    """URIs of archives of which every file was seen."""
+    _folder: Path | None = None
+
+    def assets(self, path: str) -> Iterator[Asset]:
+        """What lies at a path or URL: one asset, or those in an archive."""
+        try:
+            wanted = "" if is_url(path) or Path(path).exists() else path
+            outer = outer_file(wanted) if wanted else path
+            asset = self._one(outer)
+            if asset.modality != ARCHIVE:
+                yield asset
+                return
+            wanted = asset.uri + wanted.removeprefix(outer) if wanted else ""
+            yield from identify_members(
+                asset, self._scratch(), self.config, self.on_failure, wanted
+            )
+            if not wanted:
+                self.archives.append(asset.uri)
+        except MediaError as error:
+            self.on_failure(path, error)
+
+    def _one(self, path: str) -> Asset:
+        if is_url(path):
+            return identify_url(path, self._scratch(), self.config)
+        return identify(Path(path), self.config)
+
+    def _scratch(self) -> Path:
+        if self._folder is None:
+            self._folder = self.scratch.enter_context(temporary_folder("anymodal-"))
+        return self._folder
+
+
+def forget_members(
+    store: VectorStore,
+    archives: Sequence[str],
+    located: Mapping[str, Sequence[Asset]],
+    exclusive: Callable[[Iterable[str]], AbstractContextManager[None]],
+) -> None:
+    """Forget the places in these archives where no file is any more."""
+    here = {copy.uri for copies in located.values() for copy in copies}
+    for archive in archives:
+        inside = Compare("path", Operator.PREFIX, archive + INSIDE)
+        stored = {uri for row in store.scan(inside) for uri in row.locations}
+        dead = {uri for uri in stored if uri.startswith(archive + INSIDE)} - here
+        if dead:
+            _drop(store, dead, exclusive)
+
+
+def _drop(
+    store: VectorStore,
+    dead: set[str],
+    exclusive: Callable[[Iterable[str]], AbstractContextManager[None]],
+) -> None:
+    ids = {row.asset_id for rows in store.assets_at(list(dead)).values() for row in rows}
+    with exclusive(ids):
+        store.catch_up()
+        rows = store.assets(list(ids)).values()
+        left = [
+            replace(row, locations=[uri for uri in row.locations if uri not in dead])
+            for row in rows
+        ]
+        if kept := [row for row in left if row.locations]:
+            store.write(kept, [])
+        if orphans := [row.asset_id for row in left if not row.locations]:
+            store.delete(orphans)
