@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from encoder.types import Modality
 
-Fact: TypeAlias = str | int | float
-"""A value of metadata: a title is text, a duration a number."""
+Fact: TypeAlias = str | int | float | Sequence[str]
+"""A value of metadata: a title is text, a duration a number, tags are texts."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class Asset:
     @property
     def duration_s(self) -> float:
         """Duration in seconds; 0 if the header has none."""
-        return float(self.metadata.get("duration_s", 0))
+        duration = self.metadata.get("duration_s", 0)
+        return float(duration) if isinstance(duration, int | float) else 0.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from encoder.media.description import Description
+from encoder.media.places import place_names
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -36,28 +39,39 @@ class CameraFacts:
     longitude: float | None = None
     camera_model: str = ""
 
-    def as_metadata(self) -> dict[str, str | float]:
-        """What is known."""
-        facts = vars(self)
-        return {name: value for name, value in facts.items() if value not in (None, "")}
+    def as_metadata(self) -> dict[str, str | float | list[str]]:
+        """What is known, and what the place is called (`encoder.media.places`)."""
+        facts = {name: value for name, value in vars(self).items() if value not in (None, "")}
+        if self.latitude is None or self.longitude is None:
+            return facts
+        names = place_names(self.latitude, self.longitude)
+        return {**facts, **names.as_metadata()} if names else facts
 
 
 NOT_WRITTEN = CameraFacts()
 
 
-def photo_facts(image: Image) -> CameraFacts:
-    """Of an opened picture; what is damaged counts as not written."""
+def photo_facts(image: Image, written: Description) -> CameraFacts:
+    """Of an opened picture; what is damaged counts as not written.
+
+    EXIF counts before ``written``, what people and programs wrote beside it.
+    """
+    from PIL.Image import Exif
+
     try:
         exif = image.getexif()
         details, place = exif.get_ifd(_EXIF_IFD), exif.get_ifd(_GPS_IFD)
     except (ValueError, TypeError, KeyError, OSError, SyntaxError, AttributeError):
-        return NOT_WRITTEN
-    written = (details.get(_TAKEN), details.get(_DIGITIZED), exif.get(_CHANGED))
+        exif, details, place = Exif(), {}, {}
+    times = (details.get(_TAKEN), details.get(_DIGITIZED), exif.get(_CHANGED))
     latitude = _degrees(place.get(_LATITUDE), place.get(_LATITUDE_REF), 90)
     longitude = _degrees(place.get(_LONGITUDE), place.get(_LONGITUDE_REF), 180)
+    if latitude is None or longitude is None:
+        latitude, longitude = written.latitude, written.longitude
     known = latitude is not None and longitude is not None and (latitude, longitude) != (0, 0)
+    taken = (time for value in times if (time := _exif_time(value)) is not None)
     return CameraFacts(
-        next((time for value in written if (time := _exif_time(value)) is not None), None),
+        next(taken, _iso_time(written.taken)),
         latitude if known else None,
         longitude if known else None,
         _camera(exif.get(_MAKE), exif.get(_MODEL)),

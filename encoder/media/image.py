@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from encoder.errors import CorruptMediaError, MediaLimitError
 from encoder.media.camera import NOT_WRITTEN, CameraFacts, photo_facts
+from encoder.media.description import NOT_DESCRIBED, Description, description_of
 from encoder.media.formats import PILLOW_FORMATS
 from encoder.media.source import Source, decoding, name_of, opened
 
@@ -45,6 +46,7 @@ class ImageFacts:
     decoded_pixels: int
     n_frames: int = 1
     camera: CameraFacts = NOT_WRITTEN
+    description: Description = NOT_DESCRIBED
 
 
 def image_facts(source: Source, short_side: int = SHORT_SIDE) -> ImageFacts:
@@ -53,13 +55,14 @@ def image_facts(source: Source, short_side: int = SHORT_SIDE) -> ImageFacts:
         width, height = image.size
         if _orientation(image) in _SIDEWAYS:
             width, height = height, width
-        camera = photo_facts(image)
+        description = description_of(image)
+        camera = photo_facts(image, description)
         media_type = image.get_format_mimetype() or "image/unknown"
         image.draft("RGB", (short_side, short_side))
         decoded_pixels = image.size[0] * image.size[1]
         # Last, since counting a GIF's frames moves to its end (blocks are skipped, not decoded).
         n_frames = getattr(image, "n_frames", 1)
-        return ImageFacts(media_type, width, height, decoded_pixels, n_frames, camera)
+        return ImageFacts(media_type, width, height, decoded_pixels, n_frames, camera, description)
 
 
 def load_image(

@@ -69,6 +69,8 @@ def _fact(value: Any) -> Fact:
         return value
     if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value):
         return value
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        return value
     raise ValueError(f"Metadata of {type(value).__name__}.")
 
 

@@ -35,12 +35,13 @@ class Picture(Kind):
         return head.signed(IMAGE_TYPES)
 
     def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
-        """Title (the file's stem), width and height as seen."""
+        """Title (its own, else the file's stem), size as seen, camera, place and description."""
         facts = image_facts(path, config.image_short_side)
         check(str(path), "max_pixels", facts.decoded_pixels, config)
         check(str(path), "max_image_frames", facts.n_frames, config)
         size: dict[str, Fact] = {"width": facts.width, "height": facts.height}
-        return {"title": path.stem, **size, **facts.camera.as_metadata()}
+        written = facts.description.as_metadata()
+        return {"title": path.stem, **size, **facts.camera.as_metadata(), **written}
 
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
         """The picture; the first frame of an animation."""
