@@ -131,10 +131,12 @@ def _content(folder: Path) -> list[tuple[str, str]]:
 
 def _encode(content: list[tuple[str, str]]) -> None:
     from encoder.inputs import AudioFormat, read_argument
-    from workers.serving.resources import shared_encoder
+    from workers.config import current_settings
+    from workers.serving.resources import Resources
 
+    encoder = Resources(current_settings()).encoder()
     for kind, name in content:
-        shared_encoder().encode_items(read_argument(kind, name, AudioFormat()).items)
+        encoder.encode_items(read_argument(kind, name, AudioFormat()).items)
 
 
 def _open_network(part: str, example: dict[str, Array]) -> int:

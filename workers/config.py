@@ -130,8 +130,8 @@ class Settings(BaseSettings):
 def current_settings() -> Settings:
     """The settings of this process: read at the first call, the same object from then on.
 
-    Celery calls tasks and signals by name and passes no settings, so a process keeps them here.
-    Code below `workers` is handed the values that it needs.
+    Commands, tasks and planners call this, since processes begin there; code below them is handed
+    what it needs.
     """
     return _settings_with(options())
 

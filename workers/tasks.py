@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from search.types import Labels
 from workers.app import app
 from workers.config import current_settings
 from workers.jobs.broker import publish
-from workers.jobs.shared import shared_board
 from workers.pipeline.calibration import Watch
 from workers.pipeline.reports import IngestReport
-from workers.serving import resources
+from workers.serving.resources import Resources
 
-_watch = Watch(lambda: shared_board().locks.alone("calibration"))
+
+@cache
+def held() -> Resources:
+    """What this worker process holds. Celery calls tasks and signals by name, without settings."""
+    return Resources(current_settings())
+
+
+_watch = Watch(lambda: held().board.locks.alone("calibration"))
 
 
 @app.task(bind=True, name="anymodal.run_shard", ignore_result=True)
@@ -26,9 +32,9 @@ def run_shard(self: Any, job_id: str, shard_id: str) -> str:
     from workers.jobs.shard_run import ShardRun
     from workers.observe import metrics, tracing
 
-    settings = current_settings()
-    board = shared_board()
-    pipeline = partial(resources.ingest_pipeline, exclusive=board.locks.exclusive)
+    resources = held()
+    settings, board = resources.settings, resources.board
+    pipeline = partial(resources.pipeline, exclusive=board.locks.exclusive)
 
     def ingest(
         paths: Sequence[str], begun: Callable[[Sequence[str]], set[str]], labels: Labels
@@ -54,7 +60,7 @@ def run_shard(self: Any, job_id: str, shard_id: str) -> str:
         try:
             counted.outcome = run.run(job_id, shard_id)
             if counted.outcome == "done" and settings.calibrate:
-                _watch.after_shard(resources.shared_encoder(), resources.shared_store())
+                _watch.after_shard(resources.encoder(), resources.store())
         except SoftTimeLimitExceeded:
             shard = board.shards.open(job_id).get(shard_id)
             limit_s = float(settings.task_timeout_s)

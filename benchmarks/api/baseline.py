@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from benchmarks.plain import torch_model
 from encoder import MultiModalEncoder
 from encoder.types import Embeddings, Item
 from workers.cli import anymodal
-from workers.serving import resources
+from workers.serving.resources import Resources
 
 SETTINGS = {
     "ANYMODAL_API__BATCH_ITEMS": "1",
@@ -45,5 +44,5 @@ class TorchEncoder(MultiModalEncoder):
 
 if __name__ == "__main__":
     os.environ.update(SETTINGS)
-    resources._encoder = cache(TorchEncoder)
+    Resources._load_encoder = lambda _: TorchEncoder()  # type: ignore[method-assign]
     anymodal.main(["serve", *sys.argv[1:]])

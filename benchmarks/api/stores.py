@@ -77,18 +77,20 @@ def _note_filled(folder: Path) -> None:
 def _made() -> str:
     """What another store would not fit."""
     from search.store.schema import SCHEMA_VERSION
-    from workers.serving import resources
+    from workers.config import current_settings
+    from workers.serving.resources import Resources
 
-    return f"{resources.shared_encoder().space.fingerprint} schema {SCHEMA_VERSION}"
+    return f"{Resources(current_settings()).encoder().space.fingerprint} schema {SCHEMA_VERSION}"
 
 
 def _fill(store: str, n_segments: int) -> None:
     from benchmarks.segments import fill
     from search import open_store
-    from workers.serving import resources
+    from workers.config import current_settings
+    from workers.serving.resources import Resources
 
     note(f"filling {store}")
-    encoder = resources.shared_encoder()
+    encoder = Resources(current_settings()).encoder()
     opened = open_store(
         store,
         encoder.space.fingerprint,

@@ -17,7 +17,6 @@ from PIL import Image
 from tests.support import tiny_models as tiny
 from workers.cli import anymodal
 from workers.pipeline import calibration as calibrating
-from workers.serving import resources
 
 _WORDS = (
     "sea bread moon tax choir goat river who opens the old door and counts nine blue boats while "
@@ -60,8 +59,6 @@ def settings(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
         "CALIBRATE": "false",
     }.items():
         monkeypatch.setenv(f"ANYMODAL_{name}", value)
-    yield
-    resources.close()
 
 
 def run(*words: object) -> Any:

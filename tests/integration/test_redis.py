@@ -17,11 +17,12 @@ from search.api.responses.plain_values import job_json
 from search.api.schemas import JobOut
 from tests.integration.conftest import ANYMODAL, Run
 from tests.support.milvus_server import free_port
+from workers.config import current_settings
 from workers.jobs.board import JobBoard
 from workers.jobs.redis import RedisJobs
 from workers.jobs.shard import Shard
 from workers.pipeline.reports import IngestReport
-from workers.serving.data_folder import shared_uploads
+from workers.serving.data_folder import uploads_of
 
 PORT = free_port()
 PASSWORD = "not-for-logs"
@@ -120,8 +121,8 @@ def test_cancel_says_whether_something_is_still_under_way(anymodal: Run, broker:
     assert board.shards.claim(job_id, "held")
     told = anymodal("jobs", "cancel", job_id, "--broker", broker)
     assert told == {"id": job_id, "cancelled": True, "state": "cancelling"}
-    job = RedisJobs(board).status(job_id)
-    assert JobOut(**job_json(job, shared_uploads())).state == "cancelling"
+    job = RedisJobs(board, current_settings()).status(job_id)
+    assert JobOut(**job_json(job, uploads_of(None))).state == "cancelling"
 
     board.shards.finish(job_id, "held", IngestReport(ingested=1))
     told = anymodal("jobs", "cancel", job_id, "--broker", broker)

@@ -37,6 +37,13 @@ def test_workers_use_the_settings_of_their_process() -> None:
     assert not {path for path in made if path.startswith("workers/")}
 
 
+def test_settings_are_read_where_a_process_begins() -> None:
+    """Below, they are handed down: a command, a task and a planner each begin a process."""
+    readers = users_of(r"\bcurrent_settings\(\)") - {"workers/config.py"}
+    below = {path for path in readers if not path.startswith("workers/commands/")}
+    assert below == {"workers/app.py", "workers/tasks.py", "workers/jobs/planning/planner.py"}
+
+
 def test_only_variables_of_libraries_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in environment.LIBRARIES:
         monkeypatch.setenv(name, "")

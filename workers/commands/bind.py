@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,23 +66,20 @@ def bind(
 
 def _bound(pairs: Path, modality: str, other: str | None, progress: Any) -> Any:
     from encoder.types import Modality
+    from workers.config import current_settings
     from workers.pipeline import binding
-    from workers.serving import resources
+    from workers.serving.resources import Resources
 
-    try:
-        found = binding.read_pairs(pairs)
-        base = resources.unbound_encoder()
-        source = resources.encoder_beside(other) if other else None
+    found = binding.read_pairs(pairs)
+    with closing(Resources(current_settings())) as held:
         return binding.bind(
-            base,
+            held.unbound_encoder(),
             Modality(modality),
             found,
-            resources.ingest_config(),
-            other=source,
+            held.ingest_config,
+            other=held.encoder_beside(other) if other else None,
             on_progress=progress,
         )
-    finally:
-        resources.close()
 
 
 def _facts(binding: Binding) -> dict[str, Any]:

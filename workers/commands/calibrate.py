@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from typing import Any
 
 import click
@@ -53,14 +54,12 @@ def _calibrated(
             if "done" in found:
                 progress(found["done"], found["rows"])
         return found
+    from workers.config import current_settings
     from workers.pipeline.calibration import calibrate as measured
-    from workers.serving import resources
+    from workers.serving.resources import Resources
 
-    try:
-        held = resources.existing_store()
-        return measured(resources.shared_encoder(), held, progress, **request)
-    finally:
-        resources.close()
+    with closing(Resources(current_settings())) as held:
+        return measured(held.encoder(), held.existing_store(), progress, **request)
 
 
 def _show(found: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import closing
 
 import click
 
@@ -43,18 +44,16 @@ def _removed(targets: tuple[str, ...]) -> dict[str, int]:
     here = [_absolute(target) for target in targets]
     if answers := ask("delete", {"targets": here}):
         return dict(zip(targets, (answer["removed"] for answer in answers), strict=True))
+    from workers.config import current_settings
     from workers.pipeline.removal import remove
-    from workers.serving import resources
-    from workers.serving.data_folder import shared_uploads
+    from workers.serving.resources import Resources
 
-    try:
-        held, uploads = resources.existing_store(), shared_uploads()
+    with closing(Resources(current_settings())) as held:
+        stored = held.existing_store()
         return {
-            target: remove(held, place, uploads)
+            target: remove(stored, place, held.uploads)
             for target, place in zip(targets, here, strict=True)
         }
-    finally:
-        resources.close()
 
 
 def _absolute(target: str) -> str:

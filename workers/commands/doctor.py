@@ -23,10 +23,12 @@ def doctor(store: str | None, broker: str | None, model: str | None, as_json: bo
     apply_options(store, broker, model)
     from dataclasses import asdict
 
+    from workers.config import current_settings
     from workers.console.output import console, marked, print_json, wants_json
     from workers.serving.diagnosis import diagnose
+    from workers.serving.resources import Resources
 
-    findings = diagnose()
+    findings = diagnose(Resources(current_settings()))
     if wants_json(as_json):
         print_json({"findings": [asdict(finding) for finding in findings]})
     else:

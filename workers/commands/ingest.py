@@ -24,6 +24,7 @@ from workers.commands.options import (
 
 if TYPE_CHECKING:
     from search.types import Labels
+    from workers.config import Settings
     from workers.jobs.redis import RedisJobs
     from workers.pipeline.reports import IngestReport
 
@@ -87,17 +88,23 @@ def ingest(
     from workers.console.labels import read_labels
 
     labels = read_labels(tags, metadata)
-    embedded = current_settings().broker.startswith("memory:")
+    settings = current_settings()
+    embedded = settings.broker.startswith("memory:")
     if detach and embedded:
         raise click.UsageError("--detach needs --broker: without one, this process does the work.")
     if detach:
-        _detach(paths, priority, labels, prune, as_json)
+        _detach(settings, paths, priority, labels, prune, as_json)
     else:
-        _attend(paths, None if embedded else priority, labels, prune, as_json)
+        _attend(settings, paths, None if embedded else priority, labels, prune, as_json)
 
 
 def _attend(
-    paths: tuple[str, ...], priority: str | None, labels: Labels, prune: bool, as_json: bool
+    settings: Settings,
+    paths: tuple[str, ...],
+    priority: str | None,
+    labels: Labels,
+    prune: bool,
+    as_json: bool,
 ) -> None:
     """Ingest, here or (with a priority) as a job on the broker, and report at the end."""
     from encoder.errors import DiskError
@@ -110,34 +117,36 @@ def _attend(
     refused = None
     try:
         if priority is None:
-            _run(paths, labels, prune, report, stop)
+            _run(settings, paths, labels, prune, report, stop)
         else:
-            job_id = _run_job(paths, priority, labels, prune, report, stop)
+            job_id = _run_job(settings, paths, priority, labels, prune, report, stop)
     except DiskError as error:
         refused = error
     _print_report(report, perf_counter() - started, job_id, stop.is_set() or bool(refused), as_json)
     if refused:
         raise refused
-    _leave(report, job_id, interrupted=stop.is_set())
+    _leave(settings, report, job_id, interrupted=stop.is_set())
 
 
-def _leave(report: IngestReport, job_id: str | None, *, interrupted: bool) -> None:
+def _leave(
+    settings: Settings, report: IngestReport, job_id: str | None, *, interrupted: bool
+) -> None:
     """Exit with 130 if interrupted, with 1 if nothing was read."""
     if interrupted:
         again = f"anymodal jobs retry {job_id}" if job_id else "the same command"
         click.echo(f"Interrupted: {again} ingests the rest.", err=True)
         raise SystemExit(130)
     if job_id:
-        _check_job(job_id)
+        _check_job(settings, job_id)
     if report.failures and not (report.ingested or report.unchanged):
         raise SystemExit(1)
 
 
-def _check_job(job_id: str) -> None:
+def _check_job(settings: Settings, job_id: str) -> None:
     """Report why a job failed, and exit with 1."""
-    from workers.jobs.shared import shared_board
+    from workers.jobs.board import JobBoard
 
-    if reason := shared_board().status(job_id).reason:
+    if reason := JobBoard.of(settings).status(job_id).reason:
         click.echo(f"Error: {reason}. Then: anymodal jobs retry {job_id}", err=True)
         raise SystemExit(1)
 
@@ -157,7 +166,12 @@ def _print_report(
 
 
 def _run(
-    paths: tuple[str, ...], labels: Labels, prune: bool, report: IngestReport, stop: _Stop
+    settings: Settings,
+    paths: tuple[str, ...],
+    labels: Labels,
+    prune: bool,
+    report: IngestReport,
+    stop: _Stop,
 ) -> None:
     """Ingest in this process, or in a server of this user that holds the store."""
     from workers.console.output import progress_bar
@@ -180,7 +194,7 @@ def _run(
             bar.update(task, advance=shard.n_files, note=note)
 
         if (answers := ask("ingest", what)) is None:
-            _run_here(what, show, stop, lambda n: bar.update(task, total=n))
+            _run_here(settings, what, show, stop, lambda n: bar.update(task, total=n))
             return
         stop.then(answers.stop)
         for told in answers:
@@ -202,33 +216,37 @@ def _check_asked(stop: Event) -> None:
 
 
 def _run_here(
+    settings: Settings,
     what: dict[str, Any],
     show: Callable[[IngestReport], None],
     stop: Event,
     total: Callable[[int], None],
 ) -> None:
     from workers.pipeline.files import count_files
-    from workers.serving import resources
+    from workers.serving.resources import Resources
 
     total(count_files(what["paths"]))
-    try:
-        resources.ingest_pipeline(what["url_hosts"]).run(
+    with closing(Resources(settings)) as held:
+        held.pipeline(what["url_hosts"]).run(
             what["paths"],
             labels=what["labels"],
             prune=what["prune"],
             on_report=show,
             stopped=stop.is_set,
         )
-    finally:
-        resources.close()
 
 
 def _detach(
-    paths: tuple[str, ...], priority: str, labels: Labels, prune: bool, as_json: bool
+    settings: Settings,
+    paths: tuple[str, ...],
+    priority: str,
+    labels: Labels,
+    prune: bool,
+    as_json: bool,
 ) -> None:
     from workers.console.output import print_json, wants_json
 
-    with _broker_jobs() as jobs:
+    with _broker_jobs(settings) as jobs:
         job_id = jobs.detach(_absolute(paths), priority=priority, labels=labels, prune=prune)
     if wants_json(as_json):
         print_json({"job": job_id})
@@ -237,6 +255,7 @@ def _detach(
 
 
 def _run_job(
+    settings: Settings,
     paths: tuple[str, ...],
     priority: str,
     labels: Labels,
@@ -249,7 +268,7 @@ def _run_job(
     from workers.jobs.broker import n_workers
     from workers.observe import tracing
 
-    with _broker_jobs() as jobs:
+    with _broker_jobs(settings) as jobs:
         tracing.start()
         if not n_workers():
             click.echo("No worker answers yet. Start one: anymodal worker --broker URL", err=True)
@@ -258,13 +277,13 @@ def _run_job(
     return job_id
 
 
-def _broker_jobs() -> AbstractContextManager[RedisJobs]:
+def _broker_jobs(settings: Settings) -> AbstractContextManager[RedisJobs]:
+    from workers.jobs.board import JobBoard
     from workers.jobs.broker import check_broker
     from workers.jobs.redis import RedisJobs
-    from workers.jobs.shared import shared_board
 
     check_broker()
-    return closing(RedisJobs(shared_board()))
+    return closing(RedisJobs(JobBoard.of(settings), settings))
 
 
 def _absolute(paths: tuple[str, ...]) -> list[str]:

@@ -163,14 +163,15 @@ def cancel(job_id: str, broker: str | None, as_json: bool) -> None:
 @cache
 def _jobs() -> RedisJobs:
     from workers.config import current_settings
+    from workers.jobs.board import JobBoard
     from workers.jobs.broker import check_broker
     from workers.jobs.redis import RedisJobs
-    from workers.jobs.shared import shared_board
 
-    if current_settings().broker.startswith("memory:"):
+    settings = current_settings()
+    if settings.broker.startswith("memory:"):
         raise click.UsageError(_NO_BROKER)
     check_broker()
-    return RedisJobs(shared_board())
+    return RedisJobs(JobBoard.of(settings), settings)
 
 
 def _job(job_id: str) -> Job:

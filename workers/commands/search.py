@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from typing import Any
 
 import click
@@ -92,18 +93,15 @@ def _answer(asked: dict[str, Any]) -> dict[str, Any]:
 
 def _found_here(asked: dict[str, Any]) -> dict[str, Any]:
     from search import SearchEngine
+    from workers.config import current_settings
     from workers.console.searching import facts_of, found
-    from workers.serving import resources
+    from workers.serving.resources import Resources
 
     facts_of(asked)  # report mistakes before loading the model
-    try:
-        held = resources.existing_store()
-        engine = SearchEngine(resources.shared_encoder(), held)
-        result = found(asked, engine, held)
-        engine.close()
-        return result
-    finally:
-        resources.close()
+    with closing(Resources(current_settings())) as held:
+        store = held.existing_store()
+        with closing(SearchEngine(held.encoder(), store)) as engine:
+            return found(asked, engine, held)
 
 
 def _absolute(asked: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from functools import partial
 from pathlib import Path
 from threading import Timer
 
@@ -59,16 +60,19 @@ def serve(
     from workers.config import current_settings
     from workers.observe import logs
     from workers.serving.composition import beside, services
+    from workers.serving.resources import Resources
 
     settings = current_settings()
     logs.set_up(settings.log_format, loglevel, [settings.broker, settings.store or ""])
     given = {"host": host, "port": port, "allow_no_key": allow_no_key or None}
     config = settings.api.model_copy(update={k: v for k, v in given.items() if v is not None})
-    if new := _new_folder():
+    held = Resources(settings.model_copy(update={"api": config}))
+    if new := _new_folder(settings.store):
         logger.warning("%s is a new store: nothing is in it yet", new)
-    with services(config) as parts, beside(parts):
+    with services(held) as parts, beside(held, parts):
+        announce = partial(_announce, settings.log_format)
         try:
-            serve_app(create_app(parts), config, parts.stopping, _announce)
+            serve_app(create_app(parts), config, parts.stopping, announce)
         except OSError as error:
             where = f"{config.host}:{config.port}"
             raise InputError(
@@ -79,14 +83,12 @@ def serve(
         _leave_within(config.stop_s)
 
 
-def _new_folder() -> Path | None:
+def _new_folder(store: str | None) -> Path | None:
     """The store's folder if this server will create it, so that a typo is noticed."""
     from search.errors import StoreMissingError
     from search.store.open import check_store, store_target
-    from workers.config import current_settings
 
-    uri = current_settings().store
-    target = None if uri == "memory:" else store_target(uri)
+    target = None if store == "memory:" else store_target(store)
     try:
         if isinstance(target, Path):
             check_store(target)
@@ -95,11 +97,9 @@ def _new_folder() -> Path | None:
     return None
 
 
-def _announce(address: str) -> None:
+def _announce(log_format: str, address: str) -> None:
     """Print it whatever the log level is."""
-    from workers.config import current_settings
-
-    if current_settings().log_format == "json":
+    if log_format == "json":
         logger.setLevel(logging.INFO)
         logger.info("Listening at %s", address)
     else:

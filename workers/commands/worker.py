@@ -82,7 +82,7 @@ def worker(
     words = [
         "--quiet",  # no banner: machines read the log too
         "worker",
-        *_pool(concurrency, autoscale),
+        *_pool(settings.store, concurrency, autoscale),
         f"--queues={_queue_names(queues)}",
         f"--loglevel={loglevel}",
         f"--hostname=anymodal-{os.getpid()}@%h",  # workers on one machine need different names
@@ -102,13 +102,12 @@ def _collector(settings: Settings) -> BrokerCollector:
     return BrokerCollector(settings.broker, settings.queue_shards)
 
 
-def _pool(concurrency: int, autoscale: str | None) -> list[str]:
+def _pool(store: str | None, concurrency: int, autoscale: str | None) -> list[str]:
     """An embedded store admits one process, so tasks run one at a time in this one."""
     from search.store.lite.shared import served
     from search.store.open import store_target
-    from workers.config import current_settings
 
-    target = store_target(current_settings().store)
+    target = store_target(store)
     if isinstance(target, Path) and not served(target):
         return ["--pool=solo"]
     size = f"--autoscale={autoscale}" if autoscale else f"--concurrency={concurrency}"

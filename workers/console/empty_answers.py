@@ -8,16 +8,14 @@ from search.store.base import VectorStore
 from search.types import Query
 
 
-def searched(store: VectorStore, query: Query) -> dict[str, Any]:
-    """What this query covered in the store of the settings, as plain values.
+def searched(uri: str | None, store: VectorStore, query: Query) -> dict[str, Any]:
+    """What this query covered in the store at ``uri``, as plain values.
 
     ``matching_assets`` is the most that the filter may match; None without a filter.
     """
     from search.store.milvus.link import without_password
     from search.store.open import store_target
-    from workers.config import current_settings
 
-    uri = current_settings().store
     return {
         "store": without_password(str(uri if uri == "memory:" else store_target(uri))),
         "assets": store.count(),

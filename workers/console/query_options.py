@@ -15,6 +15,7 @@ from search.types import Term
 from workers.console.weights import split_weight
 
 if TYPE_CHECKING:
+    from ingest.config import IngestConfig
     from search.store.base import VectorStore
 
 # Enough to push unwanted hits out of sight, with little effect on others; see docs/search.md.
@@ -31,8 +32,8 @@ class Asked:
     like: Sequence[str] = ()
 
 
-def terms_of(asked: Asked, store: VectorStore) -> list[Term]:
-    """All terms.
+def terms_of(asked: Asked, store: VectorStore, config: IngestConfig) -> list[Term]:
+    """All terms; ``config`` says how files are read.
 
     Raises:
         InputError: a file is missing or of another kind.
@@ -41,7 +42,7 @@ def terms_of(asked: Asked, store: VectorStore) -> list[Term]:
     terms = [_term("text", words) for words in asked.texts]
     terms += [_term("text", words, -NOT_WEIGHT) for words in asked.unwanted]
     terms += [_term(kind, name) for kind, names in asked.files.items() for name in names]
-    return terms + [_like(name, store) for name in asked.like]
+    return terms + [_like(name, store, config) for name in asked.like]
 
 
 def _term(kind: str, words: str, default: float = 1.0) -> Term:
@@ -56,7 +57,7 @@ def _item(kind: str, content: str) -> Item:
     return read_argument(kind, content, AudioFormat()).items[0]
 
 
-def _like(words: str, store: VectorStore) -> Term:
+def _like(words: str, store: VectorStore, config: IngestConfig) -> Term:
     """A stored asset, by its id or by a file of that content; or a file as it would be stored."""
     name, weight = split_weight(words)
     weight = 1.0 if weight is None else weight
@@ -65,9 +66,7 @@ def _like(words: str, store: VectorStore) -> Term:
         return Term(asset_id=name, weight=weight)
     from ingest import identify, segments
     from ingest.kinds import kind_of
-    from workers.serving.resources import ingest_config
 
-    config = ingest_config()
     asset = identify(path, config)
     if store.assets([asset.asset_id]):
         return Term(asset_id=asset.asset_id, weight=weight)

@@ -13,10 +13,10 @@ from workers.console.query_options import Asked, filter_of, kinds_of, quotas_of,
 
 if TYPE_CHECKING:
     from search import SearchEngine
-    from search.store.base import VectorStore
+    from workers.serving.resources import Resources
 
 
-def found(asked: Mapping[str, Any], engine: SearchEngine, store: VectorStore) -> dict[str, Any]:
+def found(asked: Mapping[str, Any], engine: SearchEngine, held: Resources) -> dict[str, Any]:
     """The result as JSON (`search.types.as_json`), and what was ``searched`` if that is nothing.
 
     Raises:
@@ -24,9 +24,10 @@ def found(asked: Mapping[str, Any], engine: SearchEngine, store: VectorStore) ->
         MediaError: a file that cannot be read.
     """
     facts = facts_of(asked)
-    query = Query(terms_of(_terms(asked), store), **facts)
+    store = held.store()
+    query = Query(terms_of(_terms(asked), store, held.ingest_config), **facts)
     result = engine.search(query)
-    looked = {} if result.hits else {"searched": searched(store, query)}
+    looked = {} if result.hits else {"searched": searched(held.settings.store, store, query)}
     return result_json(result) | looked
 
 

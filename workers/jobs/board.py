@@ -10,7 +10,7 @@ import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ingest.types import Failure
 from search.api.ports import Job
@@ -21,6 +21,9 @@ from workers.jobs.locks import Locks
 from workers.jobs.planning.leases import START_S, PlannerLeases
 from workers.jobs.redis_link import JOBS, RUNNING, RedisLink, key, keys_of
 from workers.jobs.shard_board import ShardBoard
+
+if TYPE_CHECKING:
+    from workers.config import Settings
 
 _MOST_JOBS = 1000
 
@@ -46,6 +49,16 @@ class JobBoard:
         self.shards = ShardBoard(self.link)
         self.planners = PlannerLeases(self.link)
         self.locks = Locks(self.link)
+
+    @classmethod
+    def of(cls, settings: Settings, *, patience_s: float = 600.0) -> JobBoard:
+        """The board on the broker that the settings name."""
+        return cls(
+            settings.broker,
+            ttl_s=settings.job_ttl_s,
+            lease_s=settings.lease_s,
+            patience_s=patience_s,
+        )
 
     def create(
         self,

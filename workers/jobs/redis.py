@@ -10,7 +10,7 @@ from threading import Event
 from ingest.types import Failure
 from search.api.ports import Job
 from search.types import Labels
-from workers.config import current_settings
+from workers.config import Settings
 from workers.jobs.board import JobBoard
 from workers.jobs.planning.leases import START_S
 from workers.jobs.planning.planner import plan_paths, start_planner
@@ -23,11 +23,15 @@ class RedisJobs:
 
     Args:
         board: where jobs are.
-        planning: the same for the planners, which wait for a broker that is away.
+        settings: of the process.
+        planning: the same board for the planners, which wait for a broker that is away.
     """
 
-    def __init__(self, board: JobBoard, planning: JobBoard | None = None) -> None:
+    def __init__(
+        self, board: JobBoard, settings: Settings, planning: JobBoard | None = None
+    ) -> None:
         self.board = board
+        self._settings = settings
         self._planning = planning or board
         self._planners = ThreadPoolExecutor(4, thread_name_prefix="planner")
         self._closing = Event()
@@ -87,7 +91,7 @@ class RedisJobs:
 
     def _plan(self, job_id: str) -> None:
         try:
-            plan_paths(self._planning, job_id, current_settings(), self._closing.is_set)
+            plan_paths(self._planning, job_id, self._settings, self._closing.is_set)
         except Exception:
             logger.exception("the planner of job %s failed", job_id)
             raise

@@ -20,50 +20,48 @@ from search.api.config import ApiConfig
 from search.api.middleware.bounded_threads import Workbench
 from search.api.middleware.metrics import Metrics
 from search.api.services import Services
-from search.api.uploads import UploadFolder, adoption
+from search.api.uploads import adoption
 from search.batching.lru import ByteCache
 from search.batching.query_encoder import QueryEncoder
 from search.engine import SearchEngine
 from search.latency import LatencyTracker
 from search.query.terms import ItemEncoder
-from workers.config import current_settings
 from workers.jobs.local import LocalJobs
 from workers.jobs.redis import RedisJobs
-from workers.jobs.shared import impatient_board, shared_board
 from workers.pipeline.ingest_job import commit_alone
-from workers.serving import resources
 from workers.serving.allocator import give_back
-from workers.serving.data_folder import keys_path, sessions_path, shared_uploads
+from workers.serving.data_folder import keys_path, sessions_path
 from workers.serving.query_media import QueryDecoder, query_config
+from workers.serving.resources import Resources
 
 if TYPE_CHECKING:
     from encoder import MultiModalEncoder
     from search.api.ports import Jobs
-    from search.store.base import VectorStore
 
 
 logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def services(config: ApiConfig) -> Iterator[Services]:
+def services(held: Resources) -> Iterator[Services]:
     """Open and warm up model and store once for this process; close them afterwards."""
+    config = held.settings.api
     access = access_for(config, KeyRing(keys_path(config)))
     metrics = Metrics()
     with ExitStack() as stack:
-        stack.callback(resources.close)
-        model, store = resources.shared_encoder(), resources.shared_store()
+        stack.callback(held.close)
+        model, store = held.encoder(), held.store()
         encoder = query_encoder(model, config, metrics)
-        files = resources.ingest_config()
+        files = held.ingest_config
         limits = query_config(files, max_bytes=config.max_query_bytes, max_s=config.max_query_s)
         decoder = QueryDecoder(limits, files)
         warm_up(model, decoder)
-        uploads = shared_uploads()
-        jobs = stack.enter_context(_jobs(uploads))
+        uploads = held.uploads
+        jobs = stack.enter_context(_jobs(held))
         if not store.read_only:
             uploads.sweep()
             adoption.sweep(uploads.root)
-            _adopt(uploads, store)
+            _adopt(held)
             if isinstance(jobs, LocalJobs):
                 jobs.resume()
         workbench = Workbench(config.threads, config.queue, config.timeout_s)
@@ -93,29 +91,30 @@ def services(config: ApiConfig) -> Iterator[Services]:
 
 
 @contextmanager
-def beside(parts: Services) -> Iterator[None]:
+def beside(held: Resources, parts: Services) -> Iterator[None]:
     """Run commands of this user on the same store until the block ends."""
     from workers.serving.beside.commands import commands_of
     from workers.serving.beside.place import socket_path
     from workers.serving.beside.server import listening
 
-    path = socket_path(current_settings().store)
+    path = socket_path(held.settings.store)
     with ExitStack() as stack:
         try:
             if path is not None:
-                commands = commands_of(parts.engine)
+                commands = commands_of(held, parts.engine)
                 stack.enter_context(listening(path, commands, parts.model))
         except OSError as error:  # a read-only store
             logger.warning("commands beside this server cannot use it: %s", error)
         yield
 
 
-def _adopt(uploads: UploadFolder, store: VectorStore) -> None:
+def _adopt(held: Resources) -> None:
     """With a broker, pending uploads are jobs there."""
-    if current_settings().broker.startswith("memory:"):
+    uploads, store = held.uploads, held.store()
+    if held.settings.broker.startswith("memory:"):
         adoption.adopt(uploads, store, commit_alone, unfinished=True)
     else:
-        adoption.adopt(uploads, store, shared_board().locks.exclusive, unfinished=False)
+        adoption.adopt(uploads, store, held.board.locks.exclusive, unfinished=False)
 
 
 @contextmanager
@@ -162,16 +161,16 @@ def warm_up(encoder: MultiModalEncoder, decoder: QueryDecoder | None) -> None:
 
 
 @contextmanager
-def _jobs(uploads: UploadFolder) -> Iterator[Jobs]:
+def _jobs(held: Resources) -> Iterator[Jobs]:
     """Jobs on the broker, or in this process."""
     made: Jobs
-    if current_settings().broker.startswith("memory:"):
-        made = LocalJobs(resources.ingest_pipeline(), uploads)
+    if held.settings.broker.startswith("memory:"):
+        made = LocalJobs(held.pipeline(), held.uploads)
     else:
         from workers.jobs.broker import check_broker
 
         check_broker()
-        made = RedisJobs(impatient_board(), shared_board())
+        made = RedisJobs(held.impatient_board, held.settings, held.board)
     try:
         yield made
     finally:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 import shutil
 import weakref
-from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 from search.api.uploads import UploadFolder
 from search.store.open import default_folder, store_name
-from workers.config import current_settings
 
 if TYPE_CHECKING:
     from search.api.config import ApiConfig
@@ -30,15 +28,13 @@ def sessions_path() -> Path:
     return default_folder().parent / "sessions.json"
 
 
-@cache
-def shared_uploads() -> UploadFolder:
-    """The uploads of the process's store, in the data folder; those of ``memory:`` end with it."""
-    uri = current_settings().store
-    if uri == "memory:":
+def uploads_of(store: str | None) -> UploadFolder:
+    """The uploads of a store, in the data folder; those of ``memory:`` end with the process."""
+    if store == "memory:":
         return _Passing()
     # Rows hold real paths, so resolve a data folder behind a link.
     root = (default_folder().parent / "uploads").resolve()
-    name = store_name(uri)
+    name = store_name(store)
     key = hashlib.sha256(name.encode()).hexdigest()[:_KEY_DIGITS]
     return UploadFolder(root / key, root, name)
 

@@ -6,10 +6,14 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from encoder.errors import AnymodalError
-from workers.config import current_settings
+
+if TYPE_CHECKING:
+    from workers.serving.resources import Resources
+
+Look: TypeAlias = "Callable[[Resources], tuple[str, dict[str, Any]]]"
 
 
 @dataclass(frozen=True)
@@ -22,23 +26,21 @@ class Finding:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def diagnose() -> list[Finding]:
+def diagnose(held: Resources) -> list[Finding]:
     """Check each part; a failure does not hide the others."""
-    return [_look(part, look) for part, look in _PARTS.items()]
+    return [_look(part, look, held) for part, look in _PARTS.items()]
 
 
-def _look(part: str, look: Callable[[], tuple[str, dict[str, Any]]]) -> Finding:
+def _look(part: str, look: Look, held: Resources) -> Finding:
     try:
-        text, facts = look()
+        text, facts = look(held)
     except AnymodalError as error:
         return Finding(part, False, str(error))
     return Finding(part, True, text, facts)
 
 
-def _model() -> tuple[str, dict[str, Any]]:
-    from workers.serving import resources
-
-    encoder = resources.shared_encoder()
+def _model(held: Resources) -> tuple[str, dict[str, Any]]:
+    encoder = held.encoder()
     space, name = encoder.space, encoder.model
     facts = {
         "model": name,
@@ -49,41 +51,39 @@ def _model() -> tuple[str, dict[str, Any]]:
     return f"{name}: space {space.fingerprint}, {space.embed_dim} dimensions", facts
 
 
-def _store() -> tuple[str, dict[str, Any]]:
+def _store(held: Resources) -> tuple[str, dict[str, Any]]:
     from search.errors import StoreMissingError
     from search.store.lite.shared import served
     from search.store.milvus.link import without_password
     from search.store.open import store_target
-    from workers.serving import resources
 
-    asked = current_settings().store
+    asked = held.settings.store
     target = None if asked == "memory:" else store_target(asked)
     server = served(target) if isinstance(target, Path) else None
     shown = without_password(str(target or asked))
     try:
-        n_assets = resources.existing_store().count()
+        n_assets = held.existing_store().count()
     except StoreMissingError:
         return f"{shown}: nothing stored yet", {"store": shown, "assets": 0}
     finally:
-        resources.forget_store()
+        held.forget_store()
     how = f", served at {server.uri} by process {server.pid}" if server else ""
     facts = {"store": shown, "assets": n_assets, "served_at": server.uri if server else None}
     return f"{shown}{how}: {n_assets} assets of this space", facts
 
 
-def _calibration() -> tuple[str, dict[str, Any]]:
+def _calibration(held: Resources) -> tuple[str, dict[str, Any]]:
     from search.errors import StoreMissingError
     from search.store.calibration_facts import describe
-    from workers.serving import resources
 
     try:
-        store = resources.existing_store()
-        shipped = resources.shared_encoder().space.calibration
+        store = held.existing_store()
+        shipped = held.encoder().space.calibration
         facts = describe(store.stored_calibration(), store.calibration or shipped)
     except StoreMissingError:
         return "nothing stored yet", {}
     finally:
-        resources.forget_store()
+        held.forget_store()
     return _told(facts), facts
 
 
@@ -100,33 +100,30 @@ def _told(calibration: dict[str, Any]) -> str:
     return f"{source}{when}{': ' if kinds else ''}{', '.join(kinds)}{left}"
 
 
-def _broker() -> tuple[str, dict[str, Any]]:
+def _broker(held: Resources) -> tuple[str, dict[str, Any]]:
     from search.store.milvus.link import without_password
     from workers.jobs.broker import check_broker
     from workers.jobs.queues import PRIORITIES, queue_name
-    from workers.jobs.shared import shared_board
     from workers.pipeline.files import CLASSES
 
-    url = current_settings().broker
+    url = held.settings.broker
     if url.startswith("memory:"):
         return "none: `anymodal ingest` works in its own process", {"broker": None}
     check_broker()
-    waiting = {
-        kind: shared_board().depth([queue_name(kind)], PRIORITIES.values()) for kind in CLASSES
-    }
-    running = shared_board().running()
+    waiting = {kind: held.board.depth([queue_name(kind)], PRIORITIES.values()) for kind in CLASSES}
+    running = held.board.running()
     shown = without_password(url)
     queues = ", ".join(f"{n} {kind}" for kind, n in waiting.items())
     facts = {"broker": shown, "waiting_shards": waiting, "running_jobs": running}
     return f"{shown}: {len(running)} jobs running; shards waiting: {queues}", facts
 
 
-def _workers() -> tuple[str, dict[str, Any]]:
+def _workers(held: Resources) -> tuple[str, dict[str, Any]]:
     from workers.app import app
     from workers.jobs.broker import check_broker
     from workers.jobs.redis_link import BrokerError
 
-    if current_settings().broker.startswith("memory:"):
+    if held.settings.broker.startswith("memory:"):
         return "none needed", {"workers": []}
     check_broker()
     names = sorted(name for answer in app.control.ping(timeout=2.0) for name in answer)
@@ -135,7 +132,7 @@ def _workers() -> tuple[str, dict[str, Any]]:
     return ", ".join(names), {"workers": names}
 
 
-def _process() -> tuple[str, dict[str, Any]]:
+def _process(_held: Resources) -> tuple[str, dict[str, Any]]:
     from importlib.metadata import version
 
     cpus = len(os.sched_getaffinity(0))
@@ -143,7 +140,7 @@ def _process() -> tuple[str, dict[str, Any]]:
     return f"anymodal {facts['version']}, {cpus} CPUs", facts
 
 
-_PARTS: dict[str, Callable[[], tuple[str, dict[str, Any]]]] = {
+_PARTS: dict[str, Look] = {
     "anymodal": _process,
     "model": _model,
     "store": _store,

@@ -1,185 +1,214 @@
-"""The resources of a process, its encoder and its store, opened on first use (after a fork)."""
+"""What a process holds: encoder, store, boards; opened on first use, so after a fork."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 from threading import Lock, Semaphore
 from typing import TYPE_CHECKING
 
 from encoder.errors import DiskError
 from search.errors import StoreError
-from workers.config import current_settings
 from workers.serving.allocator import share_pools
 
 if TYPE_CHECKING:
     from encoder import MultiModalEncoder
     from encoder.config import EncoderConfig
     from ingest.config import IngestConfig
+    from search.api.uploads import UploadFolder
     from search.store.base import VectorStore
+    from workers.config import Settings
+    from workers.jobs.board import JobBoard
     from workers.pipeline.ingest_pipeline import IngestPipeline
 
     Exclusive = Callable[[Iterable[str]], AbstractContextManager[None]]
 
-_lock = Lock()
-_opened: VectorStore | None = None
 
-
-def shared_encoder() -> MultiModalEncoder:
-    """The process's encoder: of the model that is asked for, or of the one that made the store.
-
-    Raises:
-        ModelError: it cannot be loaded.
-        StoreUnavailableError: no model is asked for, and the store's server does not answer.
-    """
-    with _lock:
-        return _encoder()
-
-
-def shared_store() -> VectorStore:
-    """The process's store, opened for the encoder's space; a new one if there is none."""
-    encoder = shared_encoder()
-    with _lock:
-        return _store(encoder)
-
-
-def existing_store() -> VectorStore:
-    """The process's store, for commands that need an existing one.
-
-    Raises:
-        StoreMissingError: there is none; a missing folder is reported before loading the model.
-    """
-    from search.store.open import check_store, store_target
-
-    uri = current_settings().store
-    if uri != "memory:" and isinstance(folder := store_target(uri), Path):
-        check_store(folder)
-    encoder = shared_encoder()
-    with _lock:
-        return _store(encoder, create=False)
-
-
-@cache
-def ingest_config() -> IngestConfig:
-    """How files are decoded: in child processes, unless ``ANYMODAL_INGEST__ISOLATE=false``."""
-    config = current_settings().ingest
-    asked_for = "isolate" in config.model_fields_set
-    return config if asked_for else config.model_copy(update={"isolate": True})
-
-
-def ingest_pipeline(
-    url_hosts: Sequence[str] | None = None, exclusive: Exclusive | None = None
-) -> IngestPipeline:
-    """The pipeline over the process's encoder and store, as the settings say.
+class Resources:
+    """One for each process, made where it begins. Safe in threads.
 
     Args:
-        url_hosts: hosts whose URLs are fetched, instead of those of the settings.
-        exclusive: holds assets alone among all who write to the store; by default among the
-            threads of this process.
+        settings: of the process.
     """
-    from workers.pipeline.ingest_job import commit_alone
-    from workers.pipeline.ingest_pipeline import IngestPipeline
-    from workers.serving.data_folder import shared_uploads
 
-    settings, uploads = current_settings(), shared_uploads()
-    hosts = {} if url_hosts is None else {"url_hosts": tuple(url_hosts)}
-    return IngestPipeline(
-        shared_encoder(),
-        shared_store(),
-        ingest_config().model_copy(update=hosts),
-        batch_segments=settings.batch_segments,
-        decode_threads=settings.decode_threads,
-        transcripts=settings.transcripts,
-        read_pictures=settings.read_pictures,
-        shard_files=settings.shard_files,
-        calibrate=settings.calibrate,
-        exclusive=exclusive or commit_alone,
-        facts_of=uploads.facts_of,
-        is_upload=uploads.is_upload,
-        slots=_slots(),
-    )
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._lock = Lock()
+        self._encoder: MultiModalEncoder | None = None
+        self._store: VectorStore | None = None
+
+    def encoder(self) -> MultiModalEncoder:
+        """The encoder: of the model that the settings name, or of the one that made the store.
+
+        Raises:
+            ModelError: it cannot be loaded.
+            StoreUnavailableError: no model is named, and the store's server does not answer.
+        """
+        with self._lock:
+            if self._encoder is None:
+                self._encoder = self._load_encoder()
+            return self._encoder
+
+    def unbound_encoder(self) -> MultiModalEncoder:
+        """An encoder without the bindings of the settings, to bind to."""
+        config = self.settings.encoder.model_copy(update={"bindings": ()})
+        return _opened_encoder(config, self.settings.store)
+
+    def encoder_beside(self, model: str) -> MultiModalEncoder:
+        """An encoder of another model, whose tower is to be bound."""
+        from encoder import MultiModalEncoder
+        from encoder.models.bound import precision_beside
+
+        config = self.settings.encoder
+        update = {"bindings": (), "quantization": precision_beside(config.quantization)}
+        return MultiModalEncoder(model, config=config.model_copy(update=update))
+
+    def store(self) -> VectorStore:
+        """The store, opened for the encoder's space; a new one if there is none."""
+        return self._open_store(create=True)
+
+    def existing_store(self) -> VectorStore:
+        """The store, for commands that need an existing one.
+
+        Raises:
+            StoreMissingError: there is none; a missing folder is reported before loading the model.
+        """
+        from search.store.open import check_store, store_target
+
+        uri = self.settings.store
+        if uri != "memory:" and isinstance(folder := store_target(uri), Path):
+            check_store(folder)
+        return self._open_store(create=False)
+
+    @cached_property
+    def ingest_config(self) -> IngestConfig:
+        """How files are decoded: in child processes, unless ``ANYMODAL_INGEST__ISOLATE=false``."""
+        config = self.settings.ingest
+        asked_for = "isolate" in config.model_fields_set
+        return config if asked_for else config.model_copy(update={"isolate": True})
+
+    @cached_property
+    def uploads(self) -> UploadFolder:
+        """The uploads of the store."""
+        from workers.serving.data_folder import uploads_of
+
+        return uploads_of(self.settings.store)
+
+    @cached_property
+    def board(self) -> JobBoard:
+        """Jobs on the broker; waits for a broker that is away."""
+        from workers.jobs.board import JobBoard
+
+        return JobBoard.of(self.settings)
+
+    @cached_property
+    def impatient_board(self) -> JobBoard:
+        """The same, for which a broker that is away is an error at once."""
+        from workers.jobs.board import JobBoard
+
+        return JobBoard.of(self.settings, patience_s=0.0)
+
+    def pipeline(
+        self, url_hosts: Sequence[str] | None = None, exclusive: Exclusive | None = None
+    ) -> IngestPipeline:
+        """The pipeline over this encoder and store, as the settings say.
+
+        Args:
+            url_hosts: hosts whose URLs are fetched, instead of those of the settings.
+            exclusive: holds assets alone among all who write to the store; by default among the
+                threads of this process.
+        """
+        from workers.pipeline.ingest_job import commit_alone
+        from workers.pipeline.ingest_pipeline import IngestPipeline
+
+        settings = self.settings
+        hosts = {} if url_hosts is None else {"url_hosts": tuple(url_hosts)}
+        return IngestPipeline(
+            self.encoder(),
+            self.store(),
+            self.ingest_config.model_copy(update=hosts),
+            batch_segments=settings.batch_segments,
+            decode_threads=settings.decode_threads,
+            transcripts=settings.transcripts,
+            read_pictures=settings.read_pictures,
+            shard_files=settings.shard_files,
+            calibrate=settings.calibrate,
+            exclusive=exclusive or commit_alone,
+            facts_of=self.uploads.facts_of,
+            is_upload=self.uploads.is_upload,
+            slots=self._slots,
+        )
+
+    def close(self) -> None:
+        """Close the store, if it was opened, and end the decoders."""
+        from ingest import isolate
+
+        isolate.close()
+        self.forget_store()
+        with self._lock:
+            self._encoder = None
+
+    def forget_store(self) -> None:
+        """Close the store, if it was opened; the next use opens it again."""
+        with self._lock:
+            if self._store is not None:
+                with suppress(StoreError):
+                    self._store.close()
+            self._store = None
+
+    def reopen_store(self) -> None:
+        """Open the store again, after its server was away: a Lite server forgets what was loaded.
+
+        Raises:
+            StoreError: it is still away.
+        """
+        self.forget_store()
+        self.store()
+
+    @contextmanager
+    def reopening(self) -> Iterator[None]:
+        """Have the store opened again after an error of the block that may be its own."""
+        try:
+            yield
+        except (StoreError, DiskError):
+            self.forget_store()
+            raise
+
+    @cached_property
+    def _slots(self) -> Semaphore:
+        """Shared by all that this process ingests: uploads, and commands beside a server."""
+        from workers.pipeline.ingest_pipeline import SHARDS_AT_ONCE
+
+        return Semaphore(SHARDS_AT_ONCE)
+
+    def _load_encoder(self) -> MultiModalEncoder:
+        return _opened_encoder(self.settings.encoder, self.settings.store)
+
+    def _open_store(self, *, create: bool) -> VectorStore:
+        from search.store.open import open_store
+
+        space = self.encoder().space
+        with self._lock:
+            if self._store is None:
+                self._store = open_store(
+                    self.settings.store,
+                    space.fingerprint,
+                    space.embed_dim,
+                    calibration=space.calibration,
+                    create=create,
+                )
+            return self._store
 
 
-@cache
-def _slots() -> Semaphore:
-    """Shared by all that this process ingests: uploads, and commands beside a server."""
-    from workers.pipeline.ingest_pipeline import SHARDS_AT_ONCE
-
-    return Semaphore(SHARDS_AT_ONCE)
-
-
-def close() -> None:
-    """Close the store, if it was opened, and end the decoders."""
-    from ingest import isolate
-    from workers.serving.data_folder import shared_uploads
-
-    isolate.close()
-    forget_store()
-    with _lock:
-        _encoder.cache_clear()
-        ingest_config.cache_clear()
-    shared_uploads.cache_clear()
-
-
-def forget_store() -> None:
-    """Close the store, if it was opened; the next use opens it again."""
-    with _lock:
-        global _opened
-        if _opened is not None:
-            with suppress(StoreError):
-                _opened.close()
-        _opened = None
-
-
-def reopen_store() -> None:
-    """Open the store again, after its server was away: a Lite server forgets what was loaded.
-
-    Raises:
-        StoreError: it is still away.
-    """
-    forget_store()
-    shared_store()
-
-
-@contextmanager
-def reopening() -> Iterator[None]:
-    """Have the store opened again after an error of the block that may be its own."""
-    try:
-        yield
-    except (StoreError, DiskError):
-        forget_store()
-        raise
-
-
-@cache
-def _encoder() -> MultiModalEncoder:
-    return _opened_encoder(current_settings().encoder)
-
-
-def unbound_encoder() -> MultiModalEncoder:
-    """An encoder without the bindings of the settings, to bind to."""
-    return _opened_encoder(current_settings().encoder.model_copy(update={"bindings": ()}))
-
-
-def encoder_beside(model: str) -> MultiModalEncoder:
-    """An encoder of another model, whose tower is to be bound."""
-    from encoder import MultiModalEncoder
-    from encoder.models.bound import precision_beside
-
-    config = current_settings().encoder
-    update = {"bindings": (), "quantization": precision_beside(config.quantization)}
-    return MultiModalEncoder(model, config=config.model_copy(update=update))
-
-
-def _opened_encoder(config: EncoderConfig) -> MultiModalEncoder:
+def _opened_encoder(config: EncoderConfig, store: str | None) -> MultiModalEncoder:
     from encoder import MultiModalEncoder
     from workers.observe.metrics import CountedEncoder
 
     share_pools()
     config = config.model_copy(update={"device": _device(config.device)})
-    return MultiModalEncoder(_model_of(config), config=config, observer=CountedEncoder())
+    return MultiModalEncoder(_model_of(config, store), config=config, observer=CountedEncoder())
 
 
 def _device(asked_for: str | None) -> str | None:
@@ -193,7 +222,7 @@ def _device(asked_for: str | None) -> str | None:
     return one_gpu(asked_for, getattr(current_process(), "index", 0))
 
 
-def _model_of(config: EncoderConfig) -> str:
+def _model_of(config: EncoderConfig, store: str | None) -> str:
     """The model that is asked for; where that is the default, the bundle that made the store, or to
     which the bindings belong."""
     from encoder.binding.binding import read_binding
@@ -204,22 +233,6 @@ def _model_of(config: EncoderConfig) -> str:
     if config.model != DEFAULT_MODEL:
         return config.model
     bound = [read_binding(path).space for path in config.bindings]
-    spaces = bound or stored_spaces(current_settings().store)
+    spaces = bound or stored_spaces(store)
     made = bundle_of(spaces, config.quantization, config.enable_dsre) if spaces else None
     return made or str(ModelSpec.parse(config.model))
-
-
-def _store(encoder: MultiModalEncoder, *, create: bool = True) -> VectorStore:
-    global _opened
-    if _opened is None:
-        from search.store.open import open_store
-
-        space = encoder.space
-        _opened = open_store(
-            current_settings().store,
-            space.fingerprint,
-            space.embed_dim,
-            calibration=space.calibration,
-            create=create,
-        )
-    return _opened

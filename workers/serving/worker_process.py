@@ -17,10 +17,10 @@ from celery.signals import (
 )
 
 from workers.app import app
-from workers.config import current_settings
 from workers.observe import logs, tracing
 from workers.observe import metrics_server as exposition
 from workers.serving import stop_flag as stopping
+from workers.tasks import held
 
 logger = logging.getLogger(__name__)
 
@@ -40,9 +40,8 @@ class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery is not
         from workers.jobs.broker import publish_now
         from workers.jobs.recovery.sweep import EVERY_S, Sweeper
         from workers.jobs.recovery.takeover import Takeover
-        from workers.jobs.shared import impatient_board
 
-        board = impatient_board()
+        board = held().impatient_board
         self._duties = [Sweeper(board, publish_now).sweep, Takeover(board).look]
         self._timer = worker.timer.call_repeatedly(EVERY_S, self._sweep)
 
@@ -104,15 +103,13 @@ def _warm_up(**_: Any) -> None:
     from billiard.compat import mem_rss
     from billiard.process import current_process
 
-    from workers.serving import resources
-
     try:
-        resources.shared_encoder()
+        held().encoder()
     except Exception:
         logger.exception("The model cannot be loaded; each task will say so")
     body = getattr(current_process(), "_target", None)
     if body is not None:
-        body.max_memory_per_child = mem_rss() + current_settings().child_growth_mb * 1024
+        body.max_memory_per_child = mem_rss() + held().settings.child_growth_mb * 1024
 
 
 app.steps["worker"].add(SweepStep)

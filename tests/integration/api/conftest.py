@@ -11,7 +11,6 @@ import httpx
 import pytest
 
 from search.api.app import create_app
-from search.api.config import ApiConfig
 from search.api.server import listening_socket, server_for
 from search.api.services import Services
 
@@ -50,10 +49,11 @@ def parts(
     import soundfile
     from PIL import Image
 
+    from workers.config import current_settings
+    from workers.environment import Options, begin
     from workers.pipeline.ingest_job import IngestJob
-    from workers.serving import resources
     from workers.serving.composition import services
-    from workers.serving.data_folder import shared_uploads
+    from workers.serving.resources import Resources
 
     assert bundle_home.is_dir()
     (folder / "bread.txt").write_text("Knead the dough, then bake the loaf in a hot oven.")
@@ -66,9 +66,10 @@ def parts(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ANYMODAL_STORE", "memory:")
         patch.setenv("ANYMODAL_DATA", str(tmp_path_factory.mktemp("data")))
-        shared_uploads.cache_clear()  # else what was uploaded to the module before is taken up
-        with services(ApiConfig()) as made:
-            job = IngestJob(resources.shared_encoder(), made.store, resources.ingest_config())
+        begin(Options())
+        held = Resources(current_settings())
+        with services(held) as made:
+            job = IngestJob(held.encoder(), made.store, held.ingest_config)
             report = job.run([str(path) for path in sorted(folder.iterdir())])
             assert report.ingested == 4
             yield made

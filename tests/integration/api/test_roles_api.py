@@ -10,13 +10,16 @@ import pytest
 
 from encoder import Item
 from encoder.types import TEXT
-from search.api.config import ApiConfig
+from ingest.config import IngestConfig
 from search.api.services import Services
 from search.engine import SearchEngine
 from search.types import Query
 from tests.integration.api.conftest import served
 from tests.support import tiny_models as tiny
+from workers.config import current_settings
 from workers.console.query_options import Asked, terms_of
+from workers.environment import Options, begin
+from workers.serving.resources import Resources
 
 STORED = {"short.txt": "tin", "long.txt": "rain on tin"}
 
@@ -24,7 +27,6 @@ STORED = {"short.txt": "tin", "long.txt": "rain on tin"}
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     from workers.serving.composition import services
-    from workers.serving.data_folder import shared_uploads
 
     model = tmp_path_factory.mktemp("model")
     tiny.save_sentence_encoder(model, {"query": "rain on "})
@@ -32,8 +34,8 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
         patch.setenv("ANYMODAL_STORE", str(tmp_path_factory.mktemp("store") / "store"))
         patch.setenv("ANYMODAL_DATA", str(tmp_path_factory.mktemp("data")))
         patch.setenv("ANYMODAL_ENCODER__MODEL", f"dir:{model}")
-        shared_uploads.cache_clear()
-        with services(ApiConfig()) as made:
+        begin(Options())
+        with services(Resources(current_settings())) as made:
             yield made
 
 
@@ -118,7 +120,9 @@ def test_more_like_a_file_is_more_like_a_document(parts: Services, tmp_path: Pat
     file.write_text(STORED["short.txt"] + "\n\n")
     engine = SearchEngine(parts.encoder, parts.store)
     hits = {
-        given: engine.search(Query(terms_of(asked, parts.store), lexical=False)).hits[0].uri
+        given: engine.search(Query(terms_of(asked, parts.store, IngestConfig()), lexical=False))
+        .hits[0]
+        .uri
         for given, asked in (("text", Asked([file.read_text()])), ("file", Asked(like=[str(file)])))
     }
     engine.close()

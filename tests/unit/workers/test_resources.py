@@ -1,18 +1,10 @@
 """What a process holds once."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from encoder import MultiModalEncoder
-from workers.serving import resources
-
-
-@pytest.fixture(autouse=True)
-def fresh() -> Iterator[None]:
-    resources.close()
-    yield
-    resources.close()
+from workers.config import current_settings
+from workers.serving.resources import Resources
 
 
 @pytest.mark.usefixtures("bundle_home")
@@ -37,8 +29,9 @@ def test_serving_is_fast_unless_the_environment_says_otherwise(
     for name, value in settings.items():
         monkeypatch.setenv(f"ANYMODAL_ENCODER__{name}", value)
 
-    assert resources.shared_encoder().space.fingerprint == wanted
-    assert resources.shared_encoder() is resources.shared_encoder()
+    held = Resources(current_settings())
+    assert held.encoder().space.fingerprint == wanted
+    assert held.encoder() is held.encoder()
 
 
 @pytest.mark.parametrize(("said", "isolate"), [(None, True), ("false", False), ("true", True)])
@@ -48,7 +41,5 @@ def test_workers_decode_in_processes_by_default(
     monkeypatch.setenv("ANYMODAL_INGEST__MAX_PIXELS", "99")
     if said:
         monkeypatch.setenv("ANYMODAL_INGEST__ISOLATE", said)
-    resources.close()
-    config = resources.ingest_config()
-    resources.close()
+    config = Resources(current_settings()).ingest_config
     assert (config.isolate, config.max_pixels) == (isolate, 99)

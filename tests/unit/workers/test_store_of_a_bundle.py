@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,20 @@ from encoder.types import TEXT, Item
 from search import Query, SearchEngine
 from search.errors import SpaceMismatchError
 from search.store.open import stored_spaces
+from workers.config import current_settings
 from workers.environment import Options, begin
 from workers.pipeline.ingest_job import IngestJob
 from workers.pipeline.removal import remove
-from workers.serving import resources
-from workers.serving.data_folder import shared_uploads
+from workers.serving.resources import Resources
 
 MADE_BY_ENGLISH = "7cab0ef472047da8"
+
+
+def resources() -> closing[Resources]:
+    """Of a process that begins now."""
+    return closing(Resources(current_settings()))
+
+
 STORES = ["lite", pytest.param("milvus_server", marks=pytest.mark.milvus)]
 
 
@@ -37,28 +45,24 @@ def store(
     note = tmp_path / "note.txt"
     note.write_text("The ferry leaves at nine.")
     monkeypatch.setenv("ANYMODAL_STORE", uri)
-    resources.close()
-    report = IngestJob(resources.shared_encoder(), resources.shared_store()).run([str(note)])
-    assert report.ingested == 1
-    resources.close()
+    with resources() as held:
+        assert IngestJob(held.encoder(), held.store()).run([str(note)]).ingested == 1
     monkeypatch.delenv("ANYMODAL_ENCODER__MODEL")
     begin(Options())  # another process, which has yet to read its settings
     yield uri
-    resources.close()
     if on_server:  # which other tests share
         begin(Options(model="bundle:english"))
-        assert remove(resources.existing_store(), str(note), shared_uploads()) == 1
-        resources.close()
+        with resources() as held:
+            assert remove(held.existing_store(), str(note), held.uploads) == 1
 
 
 def test_it_is_searched_with_the_bundle_that_made_it(store: str) -> None:
     assert MADE_BY_ENGLISH in stored_spaces(store)
-    held = resources.existing_store()
-    encoder = resources.shared_encoder()
-    engine = SearchEngine(encoder, held)
-    hits = engine.search(Query([Item(TEXT, "a boat departs")])).hits  # the server holds others too
-    engine.close()
-    assert encoder.model == "bundle:english"
+    with resources() as held:
+        engine = SearchEngine(held.encoder(), held.existing_store())
+        hits = engine.search(Query([Item(TEXT, "a boat departs")])).hits  # others too, on a server
+        engine.close()
+        assert held.encoder().model == "bundle:english"
     assert "The ferry leaves at nine." in [hit.snippet for hit in hits]
 
 
@@ -71,8 +75,11 @@ def test_the_bundle_that_is_the_default_is_refused_if_it_is_named(
     monkeypatch.setenv("ANYMODAL_ENCODER__MODEL", "bundle:multilingual")
 
     made = rf"{MADE_BY_ENGLISH} \(bundle:english, int8, enable_dsre\)"
-    with pytest.raises(SpaceMismatchError, match=rf"{made}.*bundle:multilingual, int8.*--model"):
-        resources.existing_store()
+    with (
+        resources() as held,
+        pytest.raises(SpaceMismatchError, match=rf"{made}.*bundle:multilingual, int8.*--model"),
+    ):
+        held.existing_store()
 
 
 @pytest.mark.parametrize("store", ["lite"], indirect=True)
@@ -84,8 +91,11 @@ def test_a_bundle_that_is_named_is_refused_with_the_one_that_made_it(
     monkeypatch.setenv("ANYMODAL_ENCODER__QUANTIZATION", "none")
 
     made = rf"{MADE_BY_ENGLISH} \(bundle:english, int8, enable_dsre\)"
-    with pytest.raises(SpaceMismatchError, match=rf"{made}.*bundle:english, float32.*--model"):
-        resources.existing_store()
+    with (
+        resources() as held,
+        pytest.raises(SpaceMismatchError, match=rf"{made}.*bundle:english, float32.*--model"),
+    ):
+        held.existing_store()
 
 
 def test_a_store_of_nobody_is_the_default_bundles(
@@ -94,10 +104,8 @@ def test_a_store_of_nobody_is_the_default_bundles(
     monkeypatch.delenv("ANYMODAL_ENCODER__MODEL")
     monkeypatch.setenv("ANYMODAL_STORE", str(tmp_path / "new"))
     monkeypatch.setenv("ANYMODAL_HOME", str(tmp_path / "home"))
-    resources.close()
-
-    with pytest.raises(ModelError, match="anymodal bundle fetch multilingual"):
-        resources.shared_encoder()
+    with resources() as held, pytest.raises(ModelError, match="bundle fetch multilingual"):
+        held.encoder()
 
 
 def test_a_space_of_no_bundle_is_only_its_fingerprint() -> None:

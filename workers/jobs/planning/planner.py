@@ -204,10 +204,9 @@ def plan_paths(
 
 def main(job_id: str) -> None:
     """Plan a job that is on the board."""
-    from workers.jobs.shared import shared_board
-
     tracing.start()
-    plan_paths(shared_board(), job_id, current_settings())
+    settings = current_settings()
+    plan_paths(JobBoard.of(settings), job_id, settings)
 
 
 if __name__ == "__main__":

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from queue import SimpleQueue
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from search.engine import SearchEngine
-from workers.config import current_settings
-from workers.serving import resources
 from workers.serving.beside.server import Command
+from workers.serving.resources import Resources
 
 if TYPE_CHECKING:
     from workers.pipeline.reports import IngestReport
@@ -20,28 +20,36 @@ Answers: TypeAlias = SimpleQueue[Mapping[str, Any] | BaseException | None]
 """A thread's results, the error that ended it, and None when it is done."""
 
 
-def commands_of(engine: SearchEngine) -> dict[str, Command]:
+def commands_of(held: Resources, engine: SearchEngine) -> dict[str, Command]:
     """Commands by name; no ingest without a worker in this process."""
 
     def search(request: Mapping[str, Any], _stop: Event) -> Iterator[Mapping[str, Any]]:
         from workers.console.searching import found
 
-        yield found(request, engine, resources.shared_store())
+        yield found(request, engine, held)
 
-    commands = {"search": search, "delete": _delete, "calibrate": _calibrate}
-    works_here = current_settings().broker.startswith("memory:")
-    return commands | ({"ingest": _ingest} if works_here else {})
+    commands: dict[str, Command] = {
+        "search": search,
+        "delete": partial(_delete, held),
+        "calibrate": partial(_calibrate, held),
+    }
+    if held.settings.broker.startswith("memory:"):
+        commands["ingest"] = partial(_ingest, held)
+    return commands
 
 
-def _delete(request: Mapping[str, Any], _stop: Event) -> Iterator[Mapping[str, Any]]:
+def _delete(
+    held: Resources, request: Mapping[str, Any], _stop: Event
+) -> Iterator[Mapping[str, Any]]:
     from workers.pipeline.removal import remove
-    from workers.serving.data_folder import shared_uploads
 
     for target in request["targets"]:
-        yield {"removed": remove(resources.shared_store(), target, shared_uploads())}
+        yield {"removed": remove(held.store(), target, held.uploads)}
 
 
-def _calibrate(request: Mapping[str, Any], _stop: Event) -> Iterator[Mapping[str, Any]]:
+def _calibrate(
+    held: Resources, request: Mapping[str, Any], _stop: Event
+) -> Iterator[Mapping[str, Any]]:
     """``done`` of ``rows`` from time to time, then the result."""
     from workers.pipeline.calibration import calibrate
 
@@ -51,14 +59,15 @@ def _calibrate(request: Mapping[str, Any], _stop: Event) -> Iterator[Mapping[str
         answers.put({"done": n_done, "rows": n_rows})
 
     def measured() -> None:
-        encoder, store = resources.shared_encoder(), resources.shared_store()
-        answers.put(calibrate(encoder, store, show, **request))
+        answers.put(calibrate(held.encoder(), held.store(), show, **request))
 
     Thread(target=_run, args=(measured, answers), daemon=True).start()
     yield from _until_done(answers)
 
 
-def _ingest(request: Mapping[str, Any], stop: Event) -> Iterator[Mapping[str, Any]]:
+def _ingest(
+    held: Resources, request: Mapping[str, Any], stop: Event
+) -> Iterator[Mapping[str, Any]]:
     """``total`` first, then ``report`` (`IngestReport.as_json`) of each shard as it ends."""
     from workers.pipeline.files import count_files
 
@@ -68,7 +77,7 @@ def _ingest(request: Mapping[str, Any], stop: Event) -> Iterator[Mapping[str, An
         answers.put({"report": report.as_json()})
 
     def ingest() -> None:
-        resources.ingest_pipeline(request["url_hosts"]).run(
+        held.pipeline(request["url_hosts"]).run(
             request["paths"],
             labels=request["labels"],
             prune=request["prune"],
