@@ -11,7 +11,7 @@ from celery.loaders.app import AppLoader
 from kombu import Queue
 
 from workers.config import Settings, current_settings
-from workers.jobs.queues import PRIORITIES, QUEUES
+from workers.jobs.shard import PRIORITIES, QUEUES
 
 
 class SafeLoader(AppLoader):  # type: ignore[misc]  # Celery is not typed

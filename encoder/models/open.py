@@ -9,7 +9,7 @@ from encoder.errors import ModelError
 from encoder.models.base import Model
 from encoder.models.sparsity import Wish, gate_from
 from encoder.models.spec import ModelSpec
-from encoder.runtime.devices import has_gpu
+from encoder.system.devices import has_gpu
 
 _ON_CPU = (
     '%s was prepared and runs on the CPU. This machine has a GPU: device="cuda" runs the weights '

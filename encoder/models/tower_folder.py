@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from encoder.errors import ModelError
-from encoder.models.artifacts.hashing import sha256_of
+from encoder.system.disk import sha256_of
 
 MANIFEST = "manifest.json"
 ONNX = "model.onnx"

@@ -9,7 +9,7 @@ from encoder.models.precision import open_shared, side_by_side
 from encoder.ocr.reader import LIMITS, Limits, Reader
 from encoder.ocr.spelling import read_characters
 from encoder.runtime.base import Session
-from encoder.system.memory import give_back
+from encoder.system.allocator import give_back
 from encoder.types import ReadText, RgbPicture
 
 DETECTOR, RECOGNIZER, TURN_CLASSIFIER = "detector.onnx", "recognizer.onnx", "turn.onnx"

@@ -1,8 +1,9 @@
-"""Report disks that are full, read-only or closed to this user, with the folder."""
+"""Hash files; report disks that are full, read-only or closed to this user, with the folder."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -115,3 +116,9 @@ def _told(number: int, place: str | os.PathLike[str]) -> DiskError:
 
 def _mb(n_bytes: int) -> str:
     return f"{n_bytes / 1e6:,.1f}"
+
+
+def sha256_of(path: Path) -> str:
+    """The file's sha256, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

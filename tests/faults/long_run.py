@@ -12,11 +12,11 @@ import sys
 from pathlib import Path
 
 from encoder import MultiModalEncoder
+from encoder.system.allocator import share_pools
 from ingest import IngestConfig
 from search.store.open import open_store
 from workers.pipeline.ingest_job import IngestJob, in_chunks
 from workers.pipeline.reports import IngestReport
-from workers.serving.allocator import share_pools
 
 _SHARD_FILES = 50
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")

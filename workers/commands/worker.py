@@ -16,7 +16,7 @@ from workers.commands.options import (
     model_option,
     store_option,
 )
-from workers.jobs.queues import queue_name
+from workers.jobs.shard import queue_name
 from workers.pipeline.files import CLASSES
 
 if TYPE_CHECKING:

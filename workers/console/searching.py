@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from search import Query
 from search import as_json as result_json
 from search.types import READINGS
-from workers.console.empty_answers import searched
 from workers.console.query_options import Asked, filter_of, kinds_of, quotas_of, terms_of
 
 if TYPE_CHECKING:
     from search import SearchEngine
+    from search.store.base import VectorStore
     from workers.serving.resources import Resources
 
 
@@ -27,7 +27,7 @@ def found(asked: Mapping[str, Any], engine: SearchEngine, held: Resources) -> di
     store = held.store()
     query = Query(terms_of(_terms(asked), store, held.ingest_config), **facts)
     result = engine.search(query)
-    looked = {} if result.hits else {"searched": searched(held.settings.store, store, query)}
+    looked = {} if result.hits else {"searched": _searched(held.settings.store, store, query)}
     return result_json(result) | looked
 
 
@@ -54,4 +54,21 @@ def facts_of(asked: Mapping[str, Any]) -> dict[str, Any]:
         "cursor": asked["page"],
         "explain": asked["explain"],
         "understand": () if asked["literal"] else READINGS,
+    }
+
+
+def _searched(uri: str | None, store: VectorStore, query: Query) -> dict[str, Any]:
+    """What a query without hits covered in the store at ``uri``: a typo is no empty answer.
+
+    ``matching_assets`` is the most that the filter may match; None without a filter.
+    """
+    from search.store.milvus.link import without_password
+    from search.store.open import store_target
+
+    return {
+        "store": without_password(str(uri if uri == "memory:" else store_target(uri))),
+        "assets": store.count(),
+        "matching_assets": None if query.filter is None else store.count(query.filter),
+        "modalities": [str(kind) for kind in query.modalities or query.quotas],
+        "score_threshold": query.score_threshold,
     }

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 
 from workers.app import app
-from workers.jobs.queues import queue_name
 from workers.jobs.redis_link import BrokerError
-from workers.jobs.shard import Shard
+from workers.jobs.shard import Shard, queue_name
 from workers.observe.logs import clean
 
 _PATIENCE_S = 600.0

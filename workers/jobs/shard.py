@@ -1,4 +1,4 @@
-"""Shards: the files of a job that one task ingests together."""
+"""Shards, the files of a job that one task ingests together, and the queues they wait in."""
 
 from __future__ import annotations
 
@@ -6,6 +6,19 @@ import json
 from dataclasses import asdict, dataclass, field
 
 from search.types import Labels
+from workers.pipeline.files import CLASSES
+
+PRIORITIES = {"interactive": 0, "normal": 3, "bulk": 6}
+"""By name; a lower number is served first."""
+
+
+def queue_name(cost: str) -> str:
+    """The broker's queue of a cost class: each has its own, so that no text waits for a film."""
+    return f"anymodal.{cost}"
+
+
+QUEUES = tuple(map(queue_name, CLASSES))
+"""All of them."""
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from workers.jobs.board import JobBoard
-from workers.jobs.queues import PRIORITIES, queue_name
 from workers.jobs.redis_link import BrokerError
+from workers.jobs.shard import PRIORITIES, queue_name
 from workers.observe.metrics import describe
 from workers.pipeline.files import CLASSES
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from encoder.media.image import webp_bytes
+from encoder.system.allocator import give_back
 from encoder.types import AUDIO, IMAGE, QUERY, TEXT, Item, Waveform
 from search.api.access.auth import access_for
 from search.api.access.keys import KeyRing
@@ -29,7 +30,6 @@ from search.query.terms import ItemEncoder
 from workers.jobs.local import LocalJobs
 from workers.jobs.redis import RedisJobs
 from workers.pipeline.ingest_job import commit_alone
-from workers.serving.allocator import give_back
 from workers.serving.data_folder import keys_path, sessions_path
 from workers.serving.query_media import QueryDecoder, query_config
 from workers.serving.resources import Resources

@@ -103,7 +103,7 @@ def _told(calibration: dict[str, Any]) -> str:
 def _broker(held: Resources) -> tuple[str, dict[str, Any]]:
     from search.store.milvus.link import without_password
     from workers.jobs.broker import check_broker
-    from workers.jobs.queues import PRIORITIES, queue_name
+    from workers.jobs.shard import PRIORITIES, queue_name
     from workers.pipeline.files import CLASSES
 
     url = held.settings.broker

@@ -10,8 +10,8 @@ from threading import Lock, Semaphore
 from typing import TYPE_CHECKING
 
 from encoder.errors import DiskError
+from encoder.system.allocator import share_pools
 from search.errors import StoreError
-from workers.serving.allocator import share_pools
 
 if TYPE_CHECKING:
     from encoder import MultiModalEncoder

@@ -25,10 +25,9 @@ from time import perf_counter
 from typing import Any, TypeAlias
 
 from encoder.errors import ModelError
-from encoder.models.artifacts.hashing import sha256_of
 from encoder.models.artifacts.in_use import is_in_use
 from encoder.models.artifacts.locations import machine_cache
-from encoder.system.disk import writing
+from encoder.system.disk import sha256_of, writing
 
 MANIFEST = "manifest.json"
 _FORMAT = 1

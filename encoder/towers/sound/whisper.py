@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.errors import ModelError
+from encoder.system.allocator import give_back
 from encoder.system.environment import set_for_library
-from encoder.system.memory import give_back
 
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel

@@ -12,7 +12,7 @@ import pytest
 # The last of 80 MB of small pieces keeps glibc from giving the others back by itself.
 KEPT = """
 import ctypes, re
-from encoder.system.memory import give_back
+from encoder.system.allocator import give_back
 
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]

@@ -17,7 +17,7 @@ from workers.app import app
 from workers.jobs.board import JobBoard
 from workers.jobs.broker import publish_now
 from workers.jobs.planning.planner import plan
-from workers.jobs.queues import queue_name
+from workers.jobs.shard import queue_name
 from workers.observe import tracing
 from workers.observe.tracing import received, span
 from workers.pipeline.stage_report import WatchedReport

@@ -6,8 +6,7 @@ from collections import deque
 from collections.abc import Callable
 
 from workers.jobs.board import JobBoard
-from workers.jobs.queues import PRIORITIES, queue_name
-from workers.jobs.shard import Shard
+from workers.jobs.shard import PRIORITIES, Shard, queue_name
 from workers.pipeline.files import CLASSES
 
 Publish = Callable[[str, str, Shard], None]

@@ -17,10 +17,9 @@ from workers.config import Settings, current_settings
 from workers.environment import child_environment
 from workers.jobs.board import JobBoard
 from workers.jobs.planning.feed import Feed, Publish
-from workers.jobs.queues import PRIORITIES
 from workers.jobs.recovery.heartbeat import repeating
 from workers.jobs.redis_link import BrokerError
-from workers.jobs.shard import Shard
+from workers.jobs.shard import PRIORITIES, Shard
 from workers.observe import tracing
 from workers.pipeline.files import CLASSES, WalkedFolders, cost_class, files_of, shards
 

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from workers.jobs.board import JobBoard
-from workers.jobs.queues import PRIORITIES, QUEUES
-from workers.jobs.shard import Shard
+from workers.jobs.shard import PRIORITIES, QUEUES, Shard
 from workers.observe import metrics
 
 logger = logging.getLogger(__name__)

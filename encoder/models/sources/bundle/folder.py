@@ -19,12 +19,12 @@ from tempfile import mkdtemp
 from typing import Any
 
 from encoder.errors import BundleError
-from encoder.models.artifacts.hashing import sha256_of
 from encoder.models.artifacts.locations import cache_home
 from encoder.models.sources.bundle.declaration import Bundle, all_bundles
 from encoder.models.sources.bundle.kinds import called, kind_named
 from encoder.models.sources.bundle.parts import Part
 from encoder.models.sources.bundle.wheels import Progress, ProgressCallback, download, unpack
+from encoder.system.disk import sha256_of
 
 _MANIFEST = "manifest.json"
 _SCRATCH = "tmp-"

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from encoder.errors import BundleError
-from encoder.models.artifacts.hashing import sha256_of
 from encoder.models.sources.bundle.parts import Part, Wheel
 from encoder.system import children
+from encoder.system.disk import sha256_of
 
 _POLL_S = 0.2
 _RETRY = "Then fetch the bundle again; what is complete is not fetched twice."

@@ -15,11 +15,11 @@ import pytest
 
 from encoder.errors import BundleError
 from encoder.models.artifacts import locations
-from encoder.models.artifacts.hashing import sha256_of
 from encoder.models.sources.bundle import folder as bundle
 from encoder.models.sources.bundle.declaration import Bundle, read_bundle
 from encoder.models.sources.bundle.parts import Part, Wheel
 from encoder.models.sources.bundle.wheels import Progress, pip_error
+from encoder.system.disk import sha256_of
 
 CONTENT = b"weights " * 1000
 DIST_INFO = {

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from encoder import MultiModalEncoder
 from encoder.config import EncoderConfig
 from encoder.errors import ModelError
-from encoder.models.artifacts.hashing import sha256_of
 from encoder.models.prepare.bundle import graphs as bundle_graphs
 from encoder.models.sources.bundle import int8
 from encoder.models.sources.bundle.choices import network, parse_precision
@@ -19,6 +18,7 @@ from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.models.sources.bundle.networks import FLOAT, INT8
 from encoder.runtime.base import Session
 from encoder.runtime.onnx import OnnxSession
+from encoder.system.disk import sha256_of
 from encoder.towers.sound.logmel import mel_power
 from encoder.towers.sound.tower import cut
 from encoder.types import AUDIO, Item, Waveform

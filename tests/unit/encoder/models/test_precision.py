@@ -11,10 +11,10 @@ import pytest
 from encoder import MultiModalEncoder
 from encoder.config import EncoderConfig
 from encoder.errors import ModelError
-from encoder.models.artifacts.hashing import sha256_of
 from encoder.models.open import load_model
 from encoder.models.sources.bundle.choices import parse_precision
 from encoder.models.sources.bundle.declaration import read_bundle
+from encoder.system.disk import sha256_of
 
 TEXTS = [
     "A red car on a wet road",

@@ -26,7 +26,7 @@ from encoder.models.artifacts.prepared import FLOAT32
 from encoder.models.open import load_model
 from encoder.models.sources import hub_files, located
 from encoder.models.spec import ModelSpec
-from encoder.runtime import devices
+from encoder.system import devices
 from tests.support import tiny_models as tiny
 from workers.commands.models import models
 

@@ -15,8 +15,7 @@ from workers.console.jobs import job_facts
 from workers.jobs.board import JobBoard
 from workers.jobs.planning import planner
 from workers.jobs.planning.planner import files_of_job, plan, replay
-from workers.jobs.queues import queue_name
-from workers.jobs.shard import Shard
+from workers.jobs.shard import Shard, queue_name
 from workers.jobs.shard_run import ShardRun
 from workers.pipeline.files import WalkedFolders
 from workers.pipeline.reports import IngestReport

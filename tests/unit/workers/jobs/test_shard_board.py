@@ -9,9 +9,8 @@ from dataclasses import replace
 from encoder.errors import CorruptMediaError
 from tests.unit.workers.jobs.planned import Sent, ingested, planned
 from workers.jobs.board import JobBoard
-from workers.jobs.queues import queue_name
 from workers.jobs.recovery.sweep import Sweeper
-from workers.jobs.shard import Claim
+from workers.jobs.shard import Claim, queue_name
 from workers.pipeline.reports import IngestReport
 
 

@@ -1,4 +1,4 @@
-"""Tune the C allocator of a process that computes in many threads."""
+"""The C allocator of a process that computes in many threads."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import pytest
 PROGRAM = """
 import ctypes, sys
 from threading import Barrier, Thread
-from workers.serving.allocator import share_pools
+from encoder.system.allocator import share_pools
 
 share_pools()
 libc = ctypes.CDLL(None)

@@ -1,0 +1,66 @@
+"""docs/architecture.md is true: its paths exist, and it names every room."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "architecture.md").read_text()
+PACKAGES = ("encoder", "ingest", "search", "workers")
+MOST_FILES, AT_ROOT = 10, 8
+ONE_FOR_EACH = {"ingest/kinds", "workers/commands"}
+"""Rooms with a file for each kind or command, however many there are."""
+LARGE = {
+    "encoder/models": 11,
+    "encoder/models/prepare/hub": 11,
+    "encoder/quant/rewrite": 19,
+    "search/ranking": 11,
+    "workers/pipeline": 16,
+}
+"""Rooms with more files than the rule says, without ``__init__.py``; a bound may only fall."""
+
+
+def rows(heading: str) -> list[list[str]]:
+    """The cells of the table below a heading, without its head."""
+    section = PAGE.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")][2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def rooms(folder: Path) -> set[str]:
+    return {path.parent.name for path in folder.glob("*/__init__.py")}
+
+
+def test_its_paths_exist() -> None:
+    paths = re.findall(r"`((?:encoder|ingest|search|workers)/[\w/.]*)`", PAGE)
+    assert len(paths) > 30
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_ten_questions_of_a_newcomer_are_answered_by_a_path() -> None:
+    found = rows("Where is the code that …")
+    assert len(found) >= 10
+    for question, answer in found:
+        assert question.endswith("?")
+        assert re.search(r"`(encoder|ingest|search|workers)/", answer), question
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_it_names_every_room(package: str) -> None:
+    described = {folder.strip("`/"): text for folder, text in rows("The rooms")}
+    assert described.keys() == set(PACKAGES)
+    assert rooms(ROOT / package) <= set(re.findall(r"`(\w+)`", described[package]))
+
+
+def test_rooms_are_small() -> None:
+    sizes = {
+        str(path.parent.relative_to(ROOT)): len(list(path.parent.glob("*.py"))) - 1
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("__init__.py")
+    }
+    large = {room: n for room, n in sizes.items() if n > LARGE.get(room, MOST_FILES)}
+    assert large.keys() <= ONE_FOR_EACH
+    assert {p for p in ("search", "workers") if sizes[p] + 1 > AT_ROOT} == set()
