@@ -34,7 +34,6 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _NOT_PROSE = {
     b"{\\rtf": "application/rtf",
     b"%!PS": "application/postscript",
-    b"<svg": "image/svg+xml",
     b"#EXTM3U": "application/vnd.apple.mpegurl",
 }
 

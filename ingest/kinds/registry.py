@@ -35,6 +35,7 @@ from ingest.kinds.plain import Plain
 from ingest.kinds.records import Json, Table, Xml
 from ingest.kinds.sound import Sound
 from ingest.kinds.subtitles import Subtitles
+from ingest.kinds.vector import Svg
 
 OURS: tuple[type[Kind], ...] = (
     Plain,
@@ -62,6 +63,7 @@ OURS: tuple[type[Kind], ...] = (
     Code,
     Archive,
     Picture,
+    Svg,
     Sound,
     Film,
 )
