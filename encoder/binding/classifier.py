@@ -1,0 +1,107 @@
+"""A linear classifier of named classes, for towers of plug-ins: fit one, ship it, run it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.binding.named import NamedClasses
+from encoder.models.base import Model
+from encoder.types import Embeddings
+
+_PENALTY = 1e-4
+_LEAST_DEVIATION = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """Softmax regression.
+
+    Args:
+        names: of the classes.
+        weight: float32 [n_features, n_classes].
+        bias: float32 [n_classes].
+    """
+
+    names: Sequence[str]
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+    def logits(self, features: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Of features [n, n_features], [n, n_classes]."""
+        return features @ self.weight + self.bias
+
+    def write(self, path: Path) -> None:
+        """Write a file that `read_classifier` reads."""
+        arrays = {"weight": self.weight, "bias": self.bias}
+        np.savez_compressed(path, names=np.array(self.names), **arrays)
+
+
+def read_classifier(path: Path) -> Classifier:
+    """Read what `Classifier.write` wrote."""
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        return Classifier(arrays["names"].tolist(), arrays["weight"], arrays["bias"])
+
+
+def fit_classifier(
+    features: NDArray[np.floating], classes: NDArray[np.integer], names: Sequence[str]
+) -> Classifier:
+    """Fit one to features [n, n_features] of items and the places of their classes [n]."""
+    from scipy.optimize import minimize
+
+    mean, deviation = features.mean(axis=0), features.std(axis=0) + _LEAST_DEVIATION
+    scaled = np.column_stack([(features - mean) / deviation, np.ones(len(features))])
+    wanted = np.eye(len(names))[classes]
+
+    def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        weight = flat.reshape(-1, len(names))
+        logits = scaled @ weight
+        logits -= logits.max(axis=1, keepdims=True)
+        chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        cost = -np.log((chances * wanted).sum(axis=1) + 1e-30).mean()
+        slope = scaled.T @ (chances - wanted) / len(scaled)
+        total = float(cost + _PENALTY * (weight**2).sum())
+        return total, (slope + 2 * _PENALTY * weight).ravel()
+
+    start = np.zeros(scaled.shape[1] * len(names))
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 500})
+    weight = found.x.reshape(-1, len(names))
+    sloped = weight[:-1] / deviation[:, None]
+    bias = weight[-1] - mean @ sloped
+    return Classifier(list(names), sloped.astype(np.float32), bias.astype(np.float32))
+
+
+class ClassifierTower(ABC):
+    """A tower that describes an item in numbers and places it by a classifier's named classes.
+
+    `anymodal bind` binds the numbers themselves.
+    """
+
+    table: ClassVar[Path]
+    """What `Classifier.write` wrote."""
+
+    def __init__(self, model: Model) -> None:
+        self._classifier = read_classifier(self.table)
+        self._classes = NamedClasses(model, self._classifier.names)
+
+    @abstractmethod
+    def describe(self, content: Any) -> NDArray[np.float32]:
+        """An item as float32 [n_features]."""
+
+    def prepare(self, content: Any) -> NDArray[np.float32]:
+        """[1, n_features]."""
+        return self.describe(content)[None]
+
+    def features(self, batch: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+        """[len(batch), n_features]."""
+        return np.concatenate(batch)
+
+    def forward(self, batch: Sequence[NDArray[Any]]) -> Embeddings:
+        """Unit rows [len(batch), embed_dim]."""
+        return self._classes.rows(self._classifier.logits(self.features(batch)))

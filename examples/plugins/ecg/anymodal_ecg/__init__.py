@@ -1,0 +1,1 @@
+"""Electrocardiograms for anymodal: a kind of file and a tower."""

@@ -1,0 +1,1 @@
+"""Point clouds for anymodal: a kind of file and a tower."""

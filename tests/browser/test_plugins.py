@@ -1,0 +1,127 @@
+"""The packages of examples/plugins, installed from wheels: ingested, found, shown in the page."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, expect
+
+from ingest import isolate
+from ingest.kinds import registry
+from ingest.kinds.testing import check_kind
+from tests.browser.acts import hits, search, titles
+from tests.browser.server import Server, serving
+from tests.support.plugin_files import PLUGINS, write_ecgs, write_points
+
+# wfdb with pandas 3.1
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:The inplace keyword")]
+
+ASKED = {
+    "points": {"a ring": "ring", "a chair": "chair", "a table": "table", "a tree": "tree"},
+    "ecg": {
+        "atrial fibrillation": "atrial fibrillation",
+        "a slow heartbeat": "bradycardia",
+        "flat line": "asystole",
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with both packages, built as wheels and installed by pip."""
+    wheels, site = (tmp_path_factory.mktemp(name) for name in ("wheels", "site"))
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    sources = [PLUGINS / "points", PLUGINS / "ecg"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", wheels, *sources], check=True)
+    install = [*pip, "install", "--no-deps", "--no-index", "--target", site]
+    subprocess.run([*install, *sorted(wheels.glob("*.whl"))], check=True)
+    sys.path.insert(0, str(site))
+    registry.kinds.cache_clear()
+    isolate.close()
+    yield site
+    sys.path.remove(str(site))
+    registry.kinds.cache_clear()
+    isolate.close()
+
+
+@pytest.fixture(scope="module")
+def files(site: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Path]]:
+    """By kind and by what they are."""
+    assert site.is_dir()
+    folder = tmp_path_factory.mktemp("recorded")
+    made = {"points": write_points(folder), "ecg": write_ecgs(folder)}
+    (folder / "note.txt").write_text("The gardener waters the roses.")
+    return made
+
+
+@pytest.mark.parametrize("kind", ["points", "ecg"])
+def test_they_keep_the_contract(
+    files: dict[str, dict[str, Path]], kind: str, tmp_path: Path
+) -> None:
+    check_kind(kind, list(files[kind].values()), tmp_path)
+
+
+@pytest.fixture(scope="module", params=["lite", pytest.param("milvus", marks=pytest.mark.milvus)])
+def served(
+    request: pytest.FixtureRequest,
+    site: Path,
+    files: dict[str, dict[str, Path]],
+    bundle_home: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Server]:
+    """A server over the files, in a store of each sort."""
+    assert bundle_home.is_dir()
+    extra = {"PYTHONPATH": str(site)}
+    if request.param == "milvus":
+        extra["ANYMODAL_STORE"] = request.getfixturevalue("milvus_server").uri
+    library = files["ecg"]["asystole"].parent
+    with serving(tmp_path_factory.mktemp("plugins"), library, **extra) as server:
+        yield server
+
+
+def asked(server: Server, **body: object) -> list[dict[str, object]]:
+    answer = httpx.post(f"{server.url}/v1/search", json=body, timeout=60).raise_for_status()
+    found: list[dict[str, object]] = answer.json()["hits"]
+    return found
+
+
+@pytest.mark.parametrize("kind", ["points", "ecg"])
+def test_they_are_found_by_words(
+    served: Server, files: dict[str, dict[str, Path]], kind: str
+) -> None:
+    for words, name in ASKED[kind].items():
+        first, *_ = asked(served, query=words, modalities=[kind])
+        assert (first["name"], first["modality"]) == (files[kind][name].name, kind), words
+
+
+@pytest.mark.parametrize("kind", ["points", "ecg"])
+def test_they_are_shown(served: Server, chromium: Browser, kind: str) -> None:
+    hit = asked(served, query="a ring", modalities=[kind])[0]
+    shown = httpx.get(f"{served.url}{hit['thumbnail_url']}", timeout=60).raise_for_status()
+    assert shown.headers["content-type"] == "image/webp"
+    assert len(shown.content) > 500
+    context = chromium.new_context(base_url=served.url)
+    page = context.new_page()
+    search(page, "a ring")
+    assert str(hit["title"]) in titles(page)
+    expect(hits(page).first).to_be_visible()
+    context.close()
+
+
+@pytest.mark.parametrize("kind", ["points", "ecg"])
+def test_they_are_found_by_example(
+    served: Server, files: dict[str, dict[str, Path]], kind: str
+) -> None:
+    """The stored file itself first, at a cosine of 1; what is alike before what is not."""
+    name = {"points": "chair", "ecg": "bradycardia"}[kind]
+    stored = asked(served, query=name, modalities=[kind])[0]
+    like = asked(served, query=[{"asset_id": stored["asset_id"]}], modalities=[kind])
+    assert stored["asset_id"] not in {hit["asset_id"] for hit in like}
+    assert {hit["modality"] for hit in like} == {kind}
+    if kind == "points":
+        assert like[0]["name"] == files[kind]["table"].name  # also a plate on four legs
