@@ -8,6 +8,8 @@ from pathlib import Path
 
 from encoder.types import Modality
 from ingest.config import IngestConfig
+from ingest.decode.charset import read_bytes
+from ingest.kinds.head import HEAD_BYTES, Head
 from ingest.kinds.registry import Candidate, unsupported
 from ingest.limits import check
 from ingest.types import Fact
@@ -40,4 +42,4 @@ def read_header(
         check(str(path), kind.max_bytes, size_bytes, config)
         if kind.accepts(path, media_type):
             return Header(kind.modality, media_type, kind.describe(path, media_type, config))
-    raise unsupported(str(path), "none that its first bytes look like")
+    raise unsupported(Head(read_bytes(path, HEAD_BYTES), str(path)))

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+from encoder.errors import UnsupportedMediaError
 from ingest.decode.charset import read_bytes
 from ingest.decode.windows import Section
 from ingest.kinds.head import Head, Match
 from ingest.kinds.office import Office, by_sheet, by_slide
 
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 
 
 class _Ole(Office):
@@ -24,8 +26,16 @@ class _Ole(Office):
         return Match(self.media_type, 0.85) if head.data.startswith(_OLE) else None
 
     def accepts(self, path: Path, media_type: str) -> bool:  # noqa: ARG002
-        """Whether the stream is there."""
+        """Whether the stream is there.
+
+        Raises:
+            UnsupportedMediaError: it is encrypted.
+        """
         data = read_bytes(path)
+        if _ENCRYPTED in data:
+            raise UnsupportedMediaError(
+                f"{path} is an encrypted document.", remedy="Save it without a password."
+            )
         return any(name.encode("utf-16-le") in data for name in self.streams)
 
 

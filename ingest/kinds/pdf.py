@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from encoder.errors import CorruptMediaError
+from encoder.errors import CorruptMediaError, UnsupportedMediaError
 from encoder.media.source import decoding, opened
 from encoder.types import IMAGE, TEXT, RgbPicture
 from ingest.config import IngestConfig
@@ -155,9 +155,20 @@ def _document(path: Path) -> Iterator[Any]:
 
     with opened(path) as file, decoding(path, "PDF"):
         with _pdfium:
-            document = PdfDocument(file)
+            document = _unlocked(PdfDocument, file, path)
         try:
             yield document
         finally:
             with _pdfium:
                 document.close()
+
+
+def _unlocked(open_document: Callable[[Any], Any], file: Any, path: Path) -> Any:
+    try:
+        return open_document(file)
+    except Exception as error:
+        if "password" not in str(error).lower():
+            raise
+        raise UnsupportedMediaError(
+            f"{path} is an encrypted PDF.", remedy="Save it without a password, as by qpdf."
+        ) from error

@@ -35,6 +35,7 @@ from ingest.kinds.plain import Plain
 from ingest.kinds.records import Json, Table, Xml
 from ingest.kinds.sound import Sound
 from ingest.kinds.subtitles import Subtitles
+from ingest.kinds.unread import unread
 from ingest.kinds.vector import Svg
 
 OURS: tuple[type[Kind], ...] = (
@@ -118,7 +119,7 @@ def sniff(head: bytes, uri: str) -> tuple[Candidate, ...]:
         if (match := kind.sniff(beginning))
     ]
     if not candidates:
-        raise unsupported(uri, beginning.signatures[0] if beginning.signatures else "not known")
+        raise unsupported(beginning)
     return tuple(sorted(candidates, key=lambda candidate: -candidate.confidence))
 
 
@@ -177,10 +178,14 @@ def _load(point: Any) -> Kind:
     return made
 
 
-def unsupported(uri: str, found: str) -> UnsupportedMediaError:
-    """The error of a file that no kind reads; ``found`` is what it seems to be."""
+def unsupported(head: Head) -> UnsupportedMediaError:
+    """The error of a file that no kind reads, with what it is and what would read it."""
+    if known := unread(head):
+        what, remedy = known
+        return UnsupportedMediaError(f"{head.name} is {what}, which is not read.", f"{remedy}.")
+    found = head.signatures[0] if head.signatures else "not known"
     formats = dict.fromkeys(name for kind in kinds() for name in kind.formats)
     return UnsupportedMediaError(
-        f"{uri} is of a kind that is not read ({found}).",
+        f"{head.name} is of a kind that is not read ({found}).",
         remedy=f"Convert it to one of these: {', '.join(formats)}.",
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from encoder.errors import CorruptMediaError, MediaError
+from encoder.errors import CorruptMediaError, MediaError, UnsupportedMediaError
 from ingest import IngestConfig, Segment, identify, segments
 from ingest.decode.headings import title_of
 from ingest.kinds.testing import check_kind
@@ -156,3 +156,21 @@ def test_a_bomb_costs_one_file(tmp_path: Path) -> None:
                 member.write(bytes(2**20))
     with pytest.raises(MediaError):
         decode(path)
+
+
+def test_an_encrypted_document_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "a.docx"
+    path.write_bytes(
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600) + "EncryptedPackage".encode("utf-16-le")
+    )
+    with pytest.raises(UnsupportedMediaError, match="is an encrypted document"):
+        identify(path, CONFIG)
+    locked = (
+        b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n"
+        b"2 0 obj<</Type/Pages/Kids[]/Count 0>>endobj\n3 0 obj<</Filter/Standard/V 1/R 2/P -4"
+        b"/O<" + b"11" * 32 + b">/U<" + b"22" * 32 + b">>>endobj\n"
+        b"trailer<</Root 1 0 R/Encrypt 3 0 R/ID[<00><00>]>>\n%%EOF"
+    )
+    (tmp_path / "a.pdf").write_bytes(locked)
+    with pytest.raises(UnsupportedMediaError, match="is an encrypted PDF"):
+        identify(tmp_path / "a.pdf", CONFIG)

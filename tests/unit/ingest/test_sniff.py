@@ -105,11 +105,8 @@ def test_matroska_and_webm(kind: bytes) -> None:
 @pytest.mark.parametrize(
     "head",
     [
-        b"\x7fELF\x02\x01\x01" + bytes(40),
         bytes(100),
         np.random.default_rng(0).bytes(4000),
-        b"%!PS-Adobe-3.0",
-        b"#EXTM3U\nhttp://example.com/a.ts",
     ],
 )
 def test_other_kinds_are_refused_with_what_is_read(head: bytes) -> None:
@@ -120,3 +117,27 @@ def test_other_kinds_are_refused_with_what_is_read(head: bytes) -> None:
 def test_an_empty_file_is_corrupt() -> None:
     with pytest.raises(CorruptMediaError, match="empty"):
         sniff(b"", "a.txt")
+
+
+@pytest.mark.parametrize(
+    ("head", "what"),
+    [
+        (b"\x7fELF\x02\x01\x01" + bytes(40), "a program"),
+        (b"%!PS-Adobe-3.0", "PostScript"),
+        (b"#EXTM3U\nhttp://example.com/a.ts", "a playlist"),
+        (b"8BPS\0\1" + bytes(20), "a Photoshop picture"),
+        (b"BLENDER-v405" + bytes(20), "a Blender scene"),
+        (b"AC1032\0\0\0", "an AutoCAD drawing"),
+        (b"7z\xbc\xaf\x27\x1c\0\4", "a 7z archive"),
+        (b"Rar!\x1a\x07\1\0", "a RAR archive"),
+        (b"SQLite format 3\0\x10", "an SQLite database"),
+        (bytes(128) + b"DICM", "a DICOM picture"),
+        (b"\0\1\0\0\0\x0c" + bytes(20), "a font"),
+    ],
+)
+def test_what_is_not_read_says_what_it_is(head: bytes, what: str) -> None:
+    with pytest.raises(
+        UnsupportedMediaError, match=f"a.jpg is {what}, which is not read"
+    ) as caught:
+        sniff(head, "a.jpg")
+    assert caught.value.remedy
