@@ -39,8 +39,8 @@ class Classifier:
 
     def write(self, path: Path) -> None:
         """Write a file that `read_classifier` reads."""
-        arrays = {"weight": self.weight, "bias": self.bias}
-        np.savez_compressed(path, names=np.array(self.names), **arrays)
+        names = np.array(self.names)
+        np.savez_compressed(path, names=names, weight=self.weight, bias=self.bias)
 
 
 def read_classifier(path: Path) -> Classifier:
