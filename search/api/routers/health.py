@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
-from importlib.metadata import version
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from anyio import to_thread
@@ -20,6 +21,7 @@ from search.store.calibration_facts import describe
 router = APIRouter(tags=["health"])
 
 _PATIENCE_S = 5.0
+_LIBRARIES = ("onnxruntime", "pymilvus", "fastapi", "torch")
 
 
 @router.head("/healthz", include_in_schema=False)
@@ -81,8 +83,18 @@ def _info(services: Services) -> dict[str, Any]:
         },
         "modalities": services.modalities,
         "assets": services.store.count(),
-        "versions": {
-            "python": sys.version.split()[0],
-            **{name: version(name) for name in ("torch", "onnxruntime", "pymilvus", "fastapi")},
-        },
+        "versions": {"python": sys.version.split()[0], **versions(_LIBRARIES)},
     }
+
+
+def versions(names: Iterable[str]) -> dict[str, str]:
+    """Of the packages that are installed; serving needs no torch.
+
+    >>> versions(["no-such-package"])
+    {}
+    """
+    found = {}
+    for name in names:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
