@@ -32,6 +32,12 @@
     ├── TooLargeError               413  a body beyond the limit (…requests.refusal)
     ├── HeadTooLargeError           431  a head beyond the limit (…requests.refusal)
     ├── ContentTypeError            415  a body of another type (…requests.refusal)
+    ├── UnreachableError            503  no server answers a client (search.client.errors)
+    ├── ServerError                 500  a server's error, at its client (search.client.errors)
+    │   ├── BadRequestError         500  the request is wrong
+    │   ├── AccessError             500  no key, or one that lacks a scope
+    │   ├── MissingError            404  no such asset or job (also a NotFoundError)
+    │   └── BusyError               503  too much is under way
     ├── BrokerError                 503  Redis does not answer (workers.jobs.redis_link)
     ├── TooLongError                500  a shard outlasted its task (workers.jobs.shard_run)
     └── CrashedError                500  a file crashed its process often (workers.jobs.shard_run)

@@ -21,7 +21,7 @@ from workers.cli import anymodal
 ROOT = Path(__file__).parent.parent
 FOLDERS = (ROOT, ROOT / "docs", ROOT / "examples")
 PAGES = sorted(page for folder in FOLDERS for page in folder.glob("*.md"))
-SERVED = ("api.md",)  # its Python runs against a server, in tests/integration/api
+SERVED = ("api.md", "clients.md")  # their Python runs against a server, in tests/integration/api
 PACKAGES = ("encoder", "ingest", "search", "workers")
 MODULES = sorted(
     module.name

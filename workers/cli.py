@@ -32,6 +32,7 @@ _COMMANDS = {
     "ingest": "Make files and folders searchable.",
     "jobs": "Show, retry and cancel jobs on a broker.",
     "keys": "Make, list and revoke keys of the search API.",
+    "mcp": "Let agents search the store, by the Model Context Protocol.",
     "models": "Prepare models, and show those that are ready.",
     "quantize": "Store a tower in few bits, chosen by measurement.",
     "search": "Find text, images, sound and moments of video.",

@@ -7,6 +7,8 @@ from importlib.util import find_spec
 from encoder.errors import MissingExtraError
 
 _EXTRAS = {
+    "httpx2": "client",
+    "mcp": "mcp",
     "matplotlib": "plot",
     "onnxscript": "torch",
     "openvino": "openvino",

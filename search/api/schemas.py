@@ -124,7 +124,9 @@ class HitOut(MomentOut):
 
     asset_id: str
     name: str = Field(description="The file's name.")
-    uri: str | None = Field(None, description="Its location; only for keys with scope admin.")
+    uri: str | None = Field(
+        None, description="Where it is, for scope admin and this machine's user."
+    )
     media_type: str
     title: str
     duration_s: float | None = None

@@ -80,7 +80,7 @@ def serve(
                 got=f"{where} ({error.strerror})",
                 wanted="an address that is free",
             ) from error
-        _leave_within(config.stop_s)
+        leave_within(config.stop_s)
 
 
 def _new_folder(store: str | None) -> Path | None:
@@ -106,7 +106,7 @@ def _announce(log_format: str, address: str) -> None:
         click.echo(f"Listening at {address}", err=True)
 
 
-def _leave_within(seconds: float) -> None:
+def leave_within(seconds: float) -> None:
     """A film under ingest may take long; the next start continues it."""
     timer = Timer(seconds, os._exit, [0])
     timer.daemon = True

@@ -12,6 +12,11 @@ PATHS = "paths"
 """The scope of this machine's user without a key; no key has it."""
 
 
+def sees_paths(scopes: Collection[str]) -> bool:
+    """Whether a sender with these scopes may know where files of this server are."""
+    return not {"admin", PATHS}.isdisjoint(scopes)
+
+
 def filter_for(data: Any, scopes: Collection[str], public_roots: tuple[str, ...]) -> Filter:
     """A request's filter, restricted to what its sender may see.
 
@@ -28,7 +33,7 @@ def filter_for(data: Any, scopes: Collection[str], public_roots: tuple[str, ...]
         ForbiddenError: it asks for paths, and no root is public.
     """
     asked = parse_filter(data)
-    if {"admin", PATHS} & set(scopes) or not asks_for_paths(asked):
+    if sees_paths(scopes) or not asks_for_paths(asked):
         return asked
     if not public_roots:
         raise ForbiddenError(

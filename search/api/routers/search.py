@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
 from search.api.access.auth import READ
-from search.api.access.paths import filter_for
+from search.api.access.paths import filter_for, sees_paths
 from search.api.depends import Parts, disconnected, refusals
 from search.api.middleware.bounded_threads import Turn
 from search.api.middleware.tracking import track
@@ -53,7 +53,7 @@ def _answer(
         query = query_of(asked, services.decoder, body.files, wanted)
     result = services.engine.search(query, turn.deadline)
     with timer.stage("serialize"):
-        answer = search_answer(result, with_uri="admin" in request.state.scopes)
+        answer = search_answer(result, with_uri=sees_paths(request.state.scopes))
         hits = to_json(answer)
     own = timer.latency_s()
     latency_s = {

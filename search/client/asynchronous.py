@@ -1,0 +1,224 @@
+"""The asynchronous client."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Unpack
+
+import anyio
+import httpx2
+import numpy as np
+import numpy.typing as npt
+
+from search.api.schemas import AssetOut, AssetsAnswer, HitOut, InfoAnswer, JobOut, SearchAnswer
+from search.client import calls
+from search.client.calls import SearchOptions, Several
+from search.client.connection import check, client_settings, send_async
+from search.client.files import Progress
+
+_POLL_S = 0.5
+
+
+class AsyncAnymodal:
+    """A client of `anymodal serve` for an event loop; close it, or use it in ``async with``.
+
+    Args:
+        url: of the server.
+        key: made by ``anymodal keys create``; None where none is needed.
+        retries: how often a request that may succeed later is sent again.
+        timeout_s: the longest silence of the server.
+        transport: of httpx2, instead of the network.
+
+    >>> client = AsyncAnymodal("http://127.0.0.1:8080")
+    """
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8080",
+        key: str | None = None,
+        *,
+        retries: int = 3,
+        timeout_s: float = 60.0,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        settings = client_settings(url, key, timeout_s)
+        self._client = httpx2.AsyncClient(**settings, transport=transport)
+        self._retries = retries
+
+    async def __aenter__(self) -> AsyncAnymodal:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def search(
+        self,
+        text: str | Sequence[str] = "",
+        *,
+        image: Several = (),
+        audio: Several = (),
+        video: Several = (),
+        like: str | Sequence[str] = (),
+        **options: Unpack[SearchOptions],
+    ) -> SearchAnswer:
+        """The assets nearest to all that is given, together.
+
+        Args:
+            text: a text, or several.
+            image: a file by its path, or its bytes; or several.
+            audio: likewise.
+            video: likewise.
+            like: ids of stored assets: more like these.
+            **options: see `SearchOptions` and docs/api.md.
+
+        Raises:
+            ServerError: the server refused or failed; see its subclasses.
+            UnreachableError: no server answers.
+        """
+        media = {"image": image, "audio": audio, "video": video}
+        return await self._send(calls.search(text, media, like, options))
+
+    async def hits(
+        self,
+        text: str | Sequence[str] = "",
+        *,
+        image: Several = (),
+        audio: Several = (),
+        video: Several = (),
+        like: str | Sequence[str] = (),
+        **options: Unpack[SearchOptions],
+    ) -> AsyncIterator[HitOut]:
+        """All hits, page by page; see `search`."""
+        media = {"image": image, "audio": audio, "video": video}
+        while True:
+            page = await self._send(calls.search(text, media, like, options))
+            for hit in page.hits:
+                yield hit
+            if not page.next_cursor:
+                return
+            options["cursor"] = page.next_cursor
+
+    async def similar(self, asset_id: str, **options: Unpack[SearchOptions]) -> SearchAnswer:
+        """More like a stored asset."""
+        return await self._send(calls.search("", {}, asset_id, options))
+
+    async def embed(
+        self, inputs: Sequence[str | Mapping[str, str]], *, input_type: str = "document"
+    ) -> npt.NDArray[np.float32]:
+        """Embeddings [n, embed_dim] of texts, or of objects such as ``{"image": BASE64}``."""
+        return await self._send(calls.embeddings(inputs, input_type))
+
+    async def assets(self, filter: Mapping[str, Any] | None = None) -> AsyncIterator[AssetOut]:
+        """All assets that a filter admits, in the order of their ids."""
+        cursor = ""
+        while True:
+            page = await self.asset_page(filter, limit=500, cursor=cursor)
+            for one in page.assets:
+                yield one
+            if not page.next_cursor:
+                return
+            cursor = page.next_cursor
+
+    async def asset_page(
+        self, filter: Mapping[str, Any] | None = None, *, limit: int = 50, cursor: str = ""
+    ) -> AssetsAnswer:
+        """A page of assets, in the order of their ids."""
+        return await self._send(calls.assets(filter, limit, cursor))
+
+    async def asset(self, asset_id: str) -> AssetOut:
+        """What is known of an asset. Raises MissingError."""
+        return await self._send(calls.asset(asset_id))
+
+    async def delete(self, asset_id: str) -> None:
+        """Forget an asset. Raises MissingError."""
+        await self._send(calls.delete(asset_id))
+
+    async def content(self, asset_id: str) -> bytes:
+        """The file of an asset, in memory."""
+        return await self._send(calls.content(asset_id))
+
+    async def download(self, asset_id: str, to: str | Path) -> None:
+        """Write the file of an asset to a path, as it comes; the path is there when it is whole."""
+        call = calls.content(asset_id)
+        part = Path(f"{to}.part")
+        async with self._client.stream(call.method, call.path) as answer:
+            if answer.is_error:
+                await answer.aread()
+                check(answer)
+            with part.open("wb") as file:
+                async for data in answer.aiter_bytes():
+                    file.write(data)
+        part.replace(to)
+
+    async def thumbnail(
+        self, asset_id: str, *, at_s: float = 0.0, page: int = 1, size: int = 320
+    ) -> bytes:
+        """A small WebP of a picture, of a film at a time, or of a page. Raises MissingError."""
+        return await self._send(calls.thumbnail(asset_id, at_s, page, size))
+
+    async def upload(
+        self,
+        paths: Iterable[str | Path],
+        *,
+        tags: Sequence[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+        on_progress: Progress | None = None,
+    ) -> JobOut:
+        """Send files to be ingested.
+
+        Args:
+            paths: files of this machine; each is read while it is sent.
+            tags: of all of them.
+            metadata: likewise.
+            on_progress: called with the bytes sent and those of all files.
+        """
+        return await self._send(calls.upload(paths, tags, metadata or {}, on_progress))
+
+    async def upload_bytes(
+        self,
+        name: str,
+        data: bytes,
+        *,
+        tags: Sequence[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+    ) -> JobOut:
+        """Send one file from memory to be ingested."""
+        return await self._send(calls.upload_bytes(name, data, tags, metadata or {}))
+
+    async def job(self, job_id: str) -> JobOut:
+        """The status of a job. Raises MissingError."""
+        return await self._send(calls.job(job_id))
+
+    async def wait(self, job_id: str) -> JobOut:
+        """The status of a job at its end."""
+        while True:
+            found = await self.job(job_id)
+            if found.state in ("done", "cancelled", "failed"):
+                return found
+            await anyio.sleep(_POLL_S)
+
+    async def jobs(self) -> list[JobOut]:
+        """The last jobs, newest first."""
+        return await self._send(calls.jobs())
+
+    async def cancel(self, job_id: str) -> bool:
+        """Drop what a job has not begun; False if nothing was left. Raises MissingError."""
+        return await self._send(calls.cancel(job_id))
+
+    async def info(self) -> InfoAnswer:
+        """The model, the store and versions."""
+        return await self._send(calls.info())
+
+    async def _send(self, call: calls.Call[calls.T]) -> calls.T:
+        return await send_async(self._client, call, self._retries)

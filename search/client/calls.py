@@ -1,0 +1,208 @@
+"""What is sent for each operation, and how its answer is read; no I/O."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, Literal, TypedDict, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel
+from pydantic_core import from_json, to_json
+
+from search.api.schemas import (
+    AssetOut,
+    AssetsAnswer,
+    Cancelled,
+    InfoAnswer,
+    JobOut,
+    JobsAnswer,
+    SearchAnswer,
+    UploadAnswer,
+)
+from search.client.files import Progress, Sent, SentFile
+
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+Content = str | Path | bytes
+"""A file by its path, or its bytes."""
+Several = Content | Sequence[Content]
+FilePart = tuple[str, tuple[str, "bytes | SentFile"]]
+
+
+class SearchOptions(TypedDict, total=False):
+    """Fields of a search besides what is searched with; see docs/api.md."""
+
+    modalities: Sequence[str]
+    limit: int
+    filter: Mapping[str, Any]
+    quotas: Mapping[str, int]
+    score_threshold: float
+    group_by: Literal["asset", "segment"]
+    mix: Literal["turns", "score"]
+    moments: int
+    diversity: float
+    lexical: bool
+    consistency: Literal["session", "strong"]
+    cursor: str
+    explain: bool
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """One request, to be sent as often as its retries say."""
+
+    method: str
+    path: str
+    read: Callable[[bytes], T]
+    params: Mapping[str, str | int | float] = field(default_factory=dict)
+    json: Any = None
+    fields: Mapping[str, str | list[str]] = field(default_factory=dict)
+    files: Callable[[], list[FilePart]] | None = None
+    """What is sent as a form's files, made again for each attempt."""
+
+
+def search(
+    text: str | Sequence[str],
+    media: Mapping[str, Several],
+    like: str | Sequence[str],
+    options: SearchOptions,
+) -> Call[SearchAnswer]:
+    """A search with any of these together; ``media`` are files by modality."""
+    terms: list[dict[str, Any]] = [{"text": one} for one in _several(text)]
+    terms += [{"asset_id": one} for one in _several(like)]
+    contents: dict[str, Content] = {}
+    for modality, given in media.items():
+        for content in _several(given):
+            name = f"file{len(contents)}"
+            contents[name] = content
+            terms.append({modality: {"file": name}})
+    request = {"query": terms, **options}
+    read = _model(SearchAnswer)
+    if not contents:
+        return Call("POST", "/v1/search", read, json=request)
+    return Call(
+        "POST",
+        "/v1/search",
+        read,
+        fields={"request": to_json(request).decode()},
+        files=lambda: [_part(name, one) for name, one in contents.items()],
+    )
+
+
+def embeddings(
+    inputs: Sequence[str | Mapping[str, str]], input_type: str
+) -> Call[npt.NDArray[np.float32]]:
+    """Embeddings [n, embed_dim] of texts, or of objects with Base64 media."""
+    asked = {"input": list(inputs), "input_type": input_type, "encoding_format": "base64"}
+    return Call("POST", "/v1/embeddings", _vectors, json=asked)
+
+
+def upload(
+    paths: Iterable[str | Path],
+    tags: Sequence[str],
+    metadata: Mapping[str, Any],
+    on_progress: Progress | None,
+) -> Call[JobOut]:
+    """Files in, a job out. Sending the same again does no harm: they are known by their content."""
+    files = [Path(path) for path in paths]
+    total = sum(path.stat().st_size for path in files)
+
+    def parts() -> list[FilePart]:
+        sent = Sent(total, on_progress)
+        return [("file", (path.name, SentFile(path, sent))) for path in files]
+
+    return _upload(parts, tags, metadata)
+
+
+def upload_bytes(
+    name: str, data: bytes, tags: Sequence[str], metadata: Mapping[str, Any]
+) -> Call[JobOut]:
+    """One file from memory."""
+    return _upload(lambda: [("file", (name, data))], tags, metadata)
+
+
+def assets(filter: Mapping[str, Any] | None, limit: int, cursor: str) -> Call[AssetsAnswer]:
+    """A page of assets."""
+    params: dict[str, str | int | float] = {"limit": limit, "cursor": cursor}
+    if filter:
+        params["filter"] = to_json(filter).decode()
+    return Call("GET", "/v1/assets", _model(AssetsAnswer), params)
+
+
+def asset(asset_id: str) -> Call[AssetOut]:
+    """What is known of an asset."""
+    return Call("GET", f"/v1/assets/{asset_id}", _model(AssetOut))
+
+
+def delete(asset_id: str) -> Call[None]:
+    """Forget an asset."""
+    return Call("DELETE", f"/v1/assets/{asset_id}", lambda _: None)
+
+
+def content(asset_id: str) -> Call[bytes]:
+    """The file of an asset, whole."""
+    return Call("GET", f"/v1/assets/{asset_id}/content", bytes)
+
+
+def thumbnail(asset_id: str, at_s: float, page: int, size: int) -> Call[bytes]:
+    """A WebP of what an asset looks like."""
+    asked = {"t": at_s, "page": page, "size": size}
+    return Call("GET", f"/v1/assets/{asset_id}/thumbnail", bytes, asked)
+
+
+def job(job_id: str) -> Call[JobOut]:
+    """The status of a job."""
+    return Call("GET", f"/v1/jobs/{job_id}", _model(JobOut))
+
+
+def jobs() -> Call[list[JobOut]]:
+    """The last jobs."""
+    read = _model(JobsAnswer)
+    return Call("GET", "/v1/jobs", lambda data: read(data).jobs)
+
+
+def cancel(job_id: str) -> Call[bool]:
+    """Whether there was anything left to cancel."""
+    read = _model(Cancelled)
+    return Call("DELETE", f"/v1/jobs/{job_id}", lambda data: read(data).cancelled)
+
+
+def info() -> Call[InfoAnswer]:
+    """The model, the store and versions."""
+    return Call("GET", "/v1/info", _model(InfoAnswer))
+
+
+def _upload(
+    parts: Callable[[], list[FilePart]], tags: Sequence[str], metadata: Mapping[str, Any]
+) -> Call[JobOut]:
+    fields: dict[str, str | list[str]] = {"tags": list(tags)} if tags else {}
+    if metadata:
+        fields["metadata"] = to_json(metadata).decode()
+    read = _model(UploadAnswer)
+    return Call("POST", "/v1/assets", lambda body: read(body).job, fields=fields, files=parts)
+
+
+def _model(kind: type[M]) -> Callable[[bytes], M]:
+    return kind.model_validate_json
+
+
+def _vectors(data: bytes) -> npt.NDArray[np.float32]:
+    entries = sorted(from_json(data)["data"], key=lambda entry: entry["index"])
+    raw = [base64.b64decode(entry["embedding"]) for entry in entries]
+    return np.stack([np.frombuffer(one, "<f4") for one in raw])
+
+
+def _several(given: Any) -> list[Any]:
+    if isinstance(given, str | Path | bytes):
+        return [given] if given else []
+    return list(given)
+
+
+def _part(name: str, content: Content) -> FilePart:
+    if isinstance(content, bytes):
+        return name, (name, content)
+    return name, (Path(content).name, SentFile(Path(content), Sent(0)))

@@ -1,0 +1,144 @@
+"""What agents read of an answer: which file, where in it, and why. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from search.api.schemas import AssetOut, HitOut, JobOut, MomentOut, SearchAnswer
+from search.filters.tree import FIELDS, Operator
+
+_MOST_FAILURES = 20
+
+
+class Found(BaseModel):
+    """A file that fits, and the part of it that fits best."""
+
+    asset_id: str = Field(description="For `get` and `similar`.")
+    name: str
+    location: str | None = Field(None, description="Its path or URL, where the key may see it.")
+    modality: str
+    media_type: str
+    where: str = Field("", description="The page, sheet, heading or time.")
+    start_s: float | None = Field(None, description="For `get`: `at_s` shows this moment.")
+    page: int | None = None
+    text: str = Field("", description="What is written or said there.")
+    score: float
+    weak: bool = Field(False, description="No better than a query without meaning finds.")
+    moments: list[str] = Field([], description="Further places in it.")
+    tags: list[str] = []
+    metadata: dict[str, Any] = {}
+
+
+class FoundPage(BaseModel):
+    """Files, best first."""
+
+    results: list[Found]
+    next_cursor: str = Field("", description="Pass as `cursor` for more; empty at the end.")
+
+
+class Listed(BaseModel):
+    """Stored files."""
+
+    assets: list[AssetOut]
+    next_cursor: str
+
+
+class JobStatus(BaseModel):
+    """How an ingest stands."""
+
+    job_id: str
+    state: str
+    files: int
+    ingested: int
+    unchanged: int
+    failed: int
+    asset_ids: list[str] = []
+    failures: list[str] = []
+
+
+def found_page(answer: SearchAnswer) -> FoundPage:
+    """An answer as agents read it."""
+    return FoundPage(results=list(map(_found, answer.hits)), next_cursor=answer.next_cursor)
+
+
+def job_status(job: JobOut) -> JobStatus:
+    """A job, with its first failures in words."""
+    told = [f"{one.name}: {one.reason}" for one in job.failures[:_MOST_FAILURES]]
+    if more := len(job.failures) - len(told):
+        told.append(f"and {more} more")
+    counts = job.model_dump(include={"state", "files", "ingested", "unchanged", "failed"})
+    return JobStatus(job_id=job.id, asset_ids=job.asset_ids, failures=told, **counts)
+
+
+def place_of(moment: MomentOut) -> str:
+    """Where in a file something is.
+
+    >>> place_of(MomentOut(segment_id="s", modality="video", score=1.0, start_s=62.0, end_s=65.5))
+    '1:02 to 1:05'
+    >>> place_of(MomentOut(segment_id="s", modality="text", score=1.0, place={"page": 3}))
+    'page 3'
+    """
+    parts = [f"{name} {value}" for name, value in moment.place.items()]
+    if moment.start_s is not None:
+        end = "" if moment.end_s is None else f" to {_clock(moment.end_s)}"
+        parts.append(_clock(moment.start_s) + end)
+    return ", ".join(parts)
+
+
+def filter_help() -> str:
+    """The filter language in words, from the fields that there are."""
+    fields = "; ".join(f"{name}: {kind.value}" for name, kind in FIELDS.items())
+    return (
+        'A condition is {"field": NAME, OPERATOR: VALUE}; {"and": [...]}, {"or": [...]} and '
+        '{"not": {...}} join conditions. '
+        f"Operators: {', '.join(Operator)}. Fields: {fields}; metadata.KEY: what was stored with "
+        'the file. Example: {"and": [{"field": "tags", "contains": "beach"}, '
+        '{"field": "taken", "gte": "2026-05-01"}]}'
+    )
+
+
+def shortened(text: str, start: int, most: int) -> str:
+    """A part of a text, which says what is left."""
+    part, left = text[start : start + most], len(text) - start - most
+    if left <= 0:
+        return part
+    return f"{part}\n\n[{left} characters follow: call again with start={start + most}]"
+
+
+def _found(hit: HitOut) -> Found:
+    page = hit.place.get("page")
+    return Found(
+        asset_id=hit.asset_id,
+        name=hit.name,
+        location=hit.uri,
+        modality=hit.modality,
+        media_type=hit.media_type,
+        where=place_of(hit),
+        start_s=hit.start_s,
+        page=page if isinstance(page, int) else None,
+        text=hit.snippet,
+        score=round(hit.score, 3),
+        weak=hit.weak,
+        moments=_moments(hit.moments),
+        tags=hit.tags,
+        metadata=dict(_short(hit.metadata)),
+    )
+
+
+def _moments(moments: Sequence[MomentOut]) -> list[str]:
+    told = (": ".join(filter(None, (place_of(one), one.snippet))) for one in moments)
+    return [one for one in told if one]
+
+
+def _short(metadata: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """What a model can read; long values stay in `list`."""
+    return [(name, value) for name, value in metadata.items() if len(str(value)) <= 200]
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

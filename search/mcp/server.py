@@ -1,0 +1,239 @@
+"""The tools: search, similar, get, list, ingest and job_status."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+from mcp.server.mcpserver import Context, Image, MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.types import ToolAnnotations
+from pydantic import Field
+
+from encoder.errors import AnymodalError
+from search.client import AsyncAnymodal
+from search.client.calls import SearchOptions
+from search.mcp.results import (
+    FoundPage,
+    JobStatus,
+    Listed,
+    filter_help,
+    found_page,
+    job_status,
+    shortened,
+)
+
+_READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
+_ADDS = ToolAnnotations(
+    read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False
+)
+_ABOUT = (
+    "A library of texts, documents, pictures, sounds and films, searchable by meaning with any of "
+    "them. `search` finds files and names the page or the second; `get` shows what is there."
+)
+_MOST_CHARS = 20_000
+_SHOWS = ("image/", "video/", "application/pdf")
+
+Connect = Callable[[Mapping[str, str]], AbstractAsyncContextManager[AsyncAnymodal]]
+"""A client for a request with these headers."""
+Submit = Callable[[AsyncAnymodal, Sequence[Path]], Awaitable[str]]
+"""Begins to ingest files and folders of this machine; the job's id."""
+
+Filter = Annotated[dict[str, Any] | None, Field(description=filter_help())]
+Limit = Annotated[int, Field(ge=1, le=100, description="The most results.")]
+Kinds = Annotated[list[str], Field(description="Of text, image, audio, video; empty for all.")]
+Cursor = Annotated[str, Field(description="`next_cursor` of the page before.")]
+Id = Annotated[
+    str, Field(description="`asset_id` of a result.", pattern=r"^[A-Za-z0-9_.-]{1,128}$")
+]
+
+
+def mcp_server(connect: Connect, submit: Submit | None) -> MCPServer[Any]:
+    """The server, for any transport.
+
+    Args:
+        connect: opens the API for a request.
+        submit: ingests what is on this machine; None where clients are on other machines, which
+            then send contents and may not name files of this one.
+    """
+    made: MCPServer[Any] = MCPServer(
+        "anymodal", instructions=_ABOUT, version=version("anymodal"), log_level="WARNING"
+    )
+    tools = Tools(connect, submit)
+    for tool in (tools.search, tools.similar, tools.job_status):
+        made.add_tool(tool, annotations=_READS)
+    made.add_tool(tools.get, annotations=_READS, structured_output=False)
+    made.add_tool(tools.listed, name="list", annotations=_READS)
+    made.add_tool(tools.ingest if submit else tools.send, name="ingest", annotations=_ADDS)
+    return made
+
+
+class Tools:
+    """The tools. Their docstrings are what a model reads."""
+
+    def __init__(self, connect: Connect, submit: Submit | None) -> None:
+        self._connect = connect
+        self._submit = submit
+
+    async def search(
+        self,
+        context: Context,
+        text: Annotated[str, Field(description="What to find, in any language.")] = "",
+        image: Annotated[str, Field(description="Find with a picture: path or Base64.")] = "",
+        audio: Annotated[str, Field(description="Find with a sound or speech, likewise.")] = "",
+        like: Annotated[str, Field(description="Also near to this asset_id.")] = "",
+        modalities: Kinds = [],  # noqa: B006 (never changed)
+        limit: Limit = 10,
+        filter: Filter = None,
+        cursor: Cursor = "",
+    ) -> FoundPage:
+        """Find files by meaning, and the page or the second at which it is found.
+
+        Give one of text, image, audio and like, or several, which count together.
+        """
+        media = {"image": self._content(image, "image"), "audio": self._content(audio, "audio")}
+        options = _options(modalities, limit, filter, cursor)
+        async with self._client(context) as client:
+            answer = await client.search(text, like=like, **media, **options)
+        return found_page(answer)
+
+    async def similar(
+        self,
+        context: Context,
+        asset_id: Id,
+        modalities: Kinds = [],  # noqa: B006
+        limit: Limit = 10,
+        filter: Filter = None,
+        cursor: Cursor = "",
+    ) -> FoundPage:
+        """Find files like one that is stored."""
+        options = _options(modalities, limit, filter, cursor)
+        async with self._client(context) as client:
+            return found_page(await client.similar(asset_id, **options))
+
+    async def get(
+        self,
+        context: Context,
+        asset_id: Id,
+        at_s: Annotated[float, Field(ge=0, description="The moment of a film.")] = 0.0,
+        page: Annotated[int, Field(ge=1, description="The page of a document.")] = 1,
+        start: Annotated[int, Field(ge=0, description="The first character of a text.")] = 0,
+    ) -> list[Any]:
+        """Show a stored file: its facts, and its text, its picture, a film's moment or a page."""
+        async with self._client(context) as client:
+            asset = await client.asset(asset_id)
+            shown: list[Any] = [asset.model_dump_json(exclude_none=True)]
+            if asset.media_type.startswith(_SHOWS):
+                picture = await client.thumbnail(asset_id, at_s=at_s, page=page, size=1024)
+                shown.append(Image(data=picture, format="webp"))
+            elif asset.media_type.startswith("text/"):
+                text = (await client.content(asset_id)).decode(errors="replace")
+                shown.append(shortened(text, start, _MOST_CHARS))
+        return shown
+
+    async def listed(
+        self, context: Context, limit: Limit = 50, filter: Filter = None, cursor: Cursor = ""
+    ) -> Listed:
+        """List stored files, with their tags and metadata."""
+        async with self._client(context) as client:
+            page = await client.asset_page(filter, limit=limit, cursor=cursor)
+        return Listed(assets=page.assets, next_cursor=page.next_cursor)
+
+    async def ingest(
+        self,
+        context: Context,
+        paths: Annotated[list[str], Field(min_length=1, description="Files and folders.")],
+    ) -> JobStatus:
+        """Make files and folders of this machine searchable; they stay where they are."""
+        assert self._submit is not None
+        files = [Path(path).expanduser().absolute() for path in paths]
+        for file in files:
+            if not file.exists():
+                raise ToolError(f"There is no {file}. Give paths that exist.")
+        async with self._client(context) as client:
+            job_id = await self._submit(client, files)
+            return job_status(await client.job(job_id))
+
+    async def send(
+        self,
+        context: Context,
+        name: Annotated[str, Field(min_length=1, description="Of the file, with its suffix.")],
+        text: Annotated[str, Field(description="Its content, if it is text.")] = "",
+        content: Annotated[str, Field(description="Otherwise its content in Base64.")] = "",
+        tags: Annotated[list[str], Field(description="To find it by.")] = [],  # noqa: B006
+    ) -> JobStatus:
+        """Store a file and make it searchable."""
+        if bool(text) == bool(content):
+            raise ToolError("Give either text or content.")
+        data = text.encode() if text else _decoded(content, "content")
+        async with self._client(context) as client:
+            return job_status(await client.upload_bytes(name, data, tags=tags))
+
+    async def job_status(
+        self, context: Context, job_id: Annotated[str, Field(max_length=64)]
+    ) -> JobStatus:
+        """How an ingest stands, and which files could not be read."""
+        async with self._client(context) as client:
+            return job_status(await client.job(job_id))
+
+    def _client(self, context: Context) -> _Failing:
+        return _Failing(self._connect(context.headers or {}))
+
+    def _content(self, given: str, argument: str) -> Path | bytes | tuple[()]:
+        if not given:
+            return ()
+        if self._submit is not None and len(given) < 4096:
+            path = Path(given).expanduser()
+            if path.is_file():
+                return path
+        return _decoded(given, argument)
+
+
+class _Failing:
+    """Shows our errors to the model, with their remedies."""
+
+    def __init__(self, opened: AbstractAsyncContextManager[AsyncAnymodal]) -> None:
+        self._opened = opened
+
+    async def __aenter__(self) -> AsyncAnymodal:
+        return await self._opened.__aenter__()
+
+    async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        await self._opened.__aexit__(kind, error, trace)
+        if isinstance(error, AnymodalError):
+            raise ToolError(str(error)) from error
+
+
+def _options(
+    modalities: list[str], limit: int, filter: dict[str, Any] | None, cursor: str
+) -> SearchOptions:
+    found: SearchOptions = {"modalities": modalities, "limit": limit, "cursor": cursor}
+    if filter:
+        found["filter"] = filter
+    return found
+
+
+def _decoded(given: str, argument: str) -> bytes:
+    try:
+        return base64.b64decode(given.partition(";base64,")[2] or given, validate=True)
+    except (binascii.Error, ValueError):
+        raise ToolError(f"{argument} is neither a file of this machine nor Base64.") from None
+
+
+def serve_http(made: MCPServer[Any], host: str, port: int, announce: Callable[[str], None]) -> None:
+    """Streamable HTTP at ``/mcp`` until SIGTERM or Ctrl-C; port 0 takes any that is free."""
+    import uvicorn
+
+    from search.api.server import listening_socket
+
+    listener = listening_socket(host, port)
+    # Without sessions any process answers any request.
+    app = made.streamable_http_app(stateless_http=True, host=host)
+    name = f"[{host}]" if ":" in host else host
+    announce(f"http://{name}:{listener.getsockname()[1]}/mcp")
+    uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])

@@ -1,0 +1,190 @@
+"""Our own client over HTTP."""
+
+import asyncio
+import re
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from encoder.errors import AnymodalError
+from search.api.access.auth import Access
+from search.api.access.keys import KeyRing
+from search.api.services import Services
+from search.client import (
+    AccessError,
+    Anymodal,
+    AsyncAnymodal,
+    BadRequestError,
+    BusyError,
+    MissingError,
+    UnreachableError,
+)
+from search.errors import NotFoundError
+from tests.integration.api.conftest import served
+
+DOCS = Path(__file__).parents[3] / "docs" / "clients.md"
+
+
+@pytest.fixture(scope="module")
+def ours(client: httpx.Client) -> Iterator[Anymodal]:
+    with Anymodal(str(client.base_url)) as made:
+        yield made
+
+
+def test_finds_by_text_and_by_files(ours: Anymodal, folder: Path) -> None:
+    assert ours.search("baking bread", limit=1).hits[0].name == "bread.txt"
+    by_path = ours.search(image=folder / "sky.jpg", modalities=["image"], limit=1)
+    by_bytes = ours.search(image=(folder / "sky.jpg").read_bytes(), modalities=["image"], limit=1)
+    both = ours.search("a tone", audio=[folder / "tone.wav"], modalities=["audio"], limit=1)
+
+    assert [found.hits[0].name for found in (by_path, by_bytes)] == ["sky.jpg"] * 2
+    assert both.hits[0].name == "tone.wav"
+    asset_id = by_path.hits[0].asset_id
+    assert asset_id not in {hit.asset_id for hit in ours.similar(asset_id, limit=2).hits}
+
+
+def test_pages_follow_each_other(ours: Anymodal) -> None:
+    names = [hit.name for hit in ours.hits("bread", limit=1)]
+
+    assert sorted(names) == ["bread.txt", "page.html", "sky.jpg", "tone.wav"]
+    assert sorted(one.name for one in ours.assets()) == sorted(names)
+    texts = ours.assets({"field": "modality", "eq": "text"})
+    assert sorted(one.name for one in texts) == ["bread.txt", "page.html"]
+
+
+def test_files_go_up_and_come_down(ours: Anymodal, tmp_path: Path) -> None:
+    note, sent = tmp_path / "note.txt", []
+    note.write_text("A heron stands in the reeds. " * 5_000)
+
+    job = ours.upload([note], tags=["birds"], on_progress=lambda *numbers: sent.append(numbers))
+    done = ours.wait(job.id)
+    (asset_id,) = done.asset_ids
+
+    size = note.stat().st_size
+    assert sent[-1] == (size, size)
+    assert len(sent) > 1
+    assert done.ingested == 1
+    assert ours.asset(asset_id).tags == ["birds"]
+    ours.download(asset_id, tmp_path / "back.txt")
+    assert (tmp_path / "back.txt").read_bytes() == note.read_bytes() == ours.content(asset_id)
+    ours.delete(asset_id)
+    with pytest.raises(MissingError, match=asset_id):
+        ours.download(asset_id, tmp_path / "none.txt")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["back.txt", "note.txt"]
+
+
+def test_embeddings_are_arrays(ours: Anymodal) -> None:
+    rows = ours.embed(["rain", "a dog barks"])
+
+    assert rows.shape == (2, ours.info().space.embed_dim)
+    assert np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
+
+
+def test_errors_are_of_the_one_tree(ours: Anymodal) -> None:
+    with pytest.raises(BadRequestError, match="limit") as wrong:
+        ours.search("bread", limit=100_000)
+    with pytest.raises(NotFoundError, match="no asset") as missing:
+        ours.asset("none")
+
+    assert (wrong.value.status, wrong.value.field) == (422, "limit")
+    assert (missing.value.status, missing.value.kind) == (404, "NotFoundError")
+    assert missing.value.remedy
+
+
+def test_a_key_is_sent_and_missed(parts: Services, tmp_path: Path) -> None:
+    ring = KeyRing(tmp_path / "keys.json")
+    _, token = ring.create("ours", ["read"], 600)
+    with served(replace(parts, access=Access(ring, required=True))) as server:
+        with Anymodal(str(server.base_url), token) as known:
+            assert known.search("bread", limit=1).hits
+            with pytest.raises(AccessError, match="write"):
+                known.delete("none")
+        with Anymodal(str(server.base_url)) as unknown, pytest.raises(AccessError) as refused:
+            unknown.info()
+    assert refused.value.status == 401
+
+
+def test_the_example_of_the_docs(
+    client: httpx.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("photo.jpg", "a.jpg"):
+        Image.new("RGB", (64, 48), "teal").save(tmp_path / name)
+    (tmp_path / "b.txt").write_text("A gull on a pier.")
+    monkeypatch.chdir(tmp_path)
+    (example,) = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+
+    exec(example.replace("http://127.0.0.1:8080", str(client.base_url)), names)
+
+    assert names["job"].files == 2
+
+
+def answering(*answers: str) -> tuple[str, Thread]:
+    """A server that gives these answers in turn, one for each connection."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with listener:
+            for answer in answers:
+                peer, _ = listener.accept()
+                with peer:
+                    peer.recv(65_536)
+                    peer.sendall(answer.encode())
+
+    thread = Thread(target=serve, daemon=True)
+    thread.start()
+    return f"http://127.0.0.1:{listener.getsockname()[1]}", thread
+
+
+def response(status: str, body: str, *heads: str) -> str:
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close", *heads]
+    return "\r\n".join([*lines, "", body])
+
+
+BUSY = response("503 Busy", "a proxy's page", "Retry-After: 0")
+DONE = response("200 OK", '{"jobs": []}')
+
+
+def test_asks_again_when_the_server_is_busy() -> None:
+    url, thread = answering(BUSY, "", DONE)
+    with Anymodal(url) as client:
+        assert client.jobs() == []
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_gives_up_after_the_last_retry() -> None:
+    url, _ = answering(BUSY, BUSY)
+    with Anymodal(url, retries=1) as client, pytest.raises(BusyError, match="status 503"):
+        client.jobs()
+
+
+def test_nobody_there_is_said_with_the_address() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    with Anymodal(url, retries=0) as client, pytest.raises(UnreachableError, match=url) as error:
+        client.info()
+    assert "anymodal serve" in error.value.remedy
+
+
+def test_the_asynchronous_client_does_the_same(client: httpx.Client, folder: Path) -> None:
+    async def ask() -> tuple[str, list[str], str]:
+        async with AsyncAnymodal(str(client.base_url)) as ours:
+            found = await ours.search(image=folder / "sky.jpg", modalities=["image"], limit=1)
+            names = [hit.name async for hit in ours.hits("bread", limit=2)]
+            with pytest.raises(AnymodalError) as error:
+                await ours.asset("none")
+        return found.hits[0].name, names, type(error.value).__name__
+
+    name, names, error = asyncio.run(ask())
+
+    assert (name, error) == ("sky.jpg", "MissingError")
+    assert names[0] == "bread.txt"

@@ -1,0 +1,228 @@
+"""``anymodal mcp`` as a process, with the SDK's own client."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+import pytest
+from mcp import Client, StdioServerParameters, stdio_client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.types import CallToolResult, ImageContent, TextContent
+from PIL import Image
+
+from search.filters.tree import FIELDS
+from tests.integration.test_serve import serving
+
+ANYMODAL = Path(sys.executable).with_name("anymodal")
+TOOLS = {"search", "similar", "get", "list", "ingest", "job_status"}
+READING = TOOLS - {"ingest"}
+
+
+@pytest.fixture(scope="module")
+def library(bundle_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a data folder beside it, empty as yet."""
+    assert bundle_home.is_dir()
+    folder = tmp_path_factory.mktemp("library")
+    (folder / "bread.txt").write_text("Knead the dough, then bake the loaf in a hot oven.")
+    rows, columns = np.mgrid[0:240, 0:320]
+    sky = np.dstack([rows / 2, rows / 1.5, 255 - columns / 4]).astype(np.uint8)
+    Image.fromarray(sky).save(folder / "sky.jpg")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    data = str(tmp_path_factory.mktemp("data"))
+    return {**os.environ, "ANYMODAL_DATA": data, "ANYMODAL_ENCODER__MODEL": "bundle:english"}
+
+
+Talk = Callable[[Callable[[Client], Awaitable[Any]]], Any]
+
+
+@pytest.fixture(scope="module")
+def over_stdio(environment: dict[str, str]) -> Talk:
+    """Runs a conversation with a server of its own."""
+
+    def talk(conversation: Callable[[Client], Awaitable[Any]]) -> Any:
+        server = StdioServerParameters(command=str(ANYMODAL), args=["mcp"], env=environment)
+
+        async def run() -> Any:
+            async with Client(stdio_client(server)) as client:
+                return await conversation(client)
+
+        return asyncio.run(run())
+
+    return talk
+
+
+async def called(client: Client, tool: str, **arguments: Any) -> CallToolResult:
+    result = await client.call_tool(tool, arguments)
+    assert isinstance(result, CallToolResult)
+    return result
+
+
+async def facts(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
+    result = await called(client, tool, **arguments)
+    assert not result.is_error, result.content
+    assert result.structured_content is not None
+    return result.structured_content
+
+
+async def ingested(client: Client, **arguments: Any) -> dict[str, Any]:
+    job = await facts(client, "ingest", **arguments)
+    while job["state"] in ("planning", "running"):
+        await asyncio.sleep(0.2)
+        job = await facts(client, "job_status", job_id=job["job_id"])
+    return job
+
+
+def text_of(result: CallToolResult) -> str:
+    return "\n".join(one.text for one in result.content if isinstance(one, TextContent))
+
+
+@pytest.mark.slow
+def test_an_agent_ingests_finds_and_looks(over_stdio: Talk, library: Path) -> None:
+    async def conversation(client: Client) -> None:
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+        assert set(tools) == TOOLS
+        hints = {name: tool.annotations for name, tool in tools.items()}
+        assert all(hints[name].read_only_hint for name in READING)  # type: ignore[union-attr]
+        assert hints["ingest"].read_only_hint is False  # type: ignore[union-attr]
+        help_text = json.dumps(tools["search"].input_schema)
+        assert all(field in help_text for field in FIELDS)
+
+        job = await ingested(client, paths=[str(library)])
+        assert (job["ingested"], job["failed"]) == (2, 0)
+
+        found = await facts(client, "search", text="how to bake bread", limit=1)
+        (bread,) = found["results"]
+        assert bread["name"] == "bread.txt"
+        assert "dough" in bread["text"]
+        assert bread["location"] == str(library / "bread.txt")
+        assert "dough" in text_of(await called(client, "get", asset_id=bread["asset_id"]))
+
+        picture = str(library / "sky.jpg")
+        asked = await facts(client, "search", image=picture, modalities=["image"])
+        assert asked["results"][0]["name"] == "sky.jpg"
+        shown = await called(client, "get", asset_id=asked["results"][0]["asset_id"])
+        (block,) = [one for one in shown.content if isinstance(one, ImageContent)]
+        assert block.mime_type == "image/webp"
+        assert base64.b64decode(block.data).startswith(b"RIFF")
+
+        near = await facts(client, "similar", asset_id=bread["asset_id"])
+        assert [one["name"] for one in near["results"]] == ["sky.jpg"]
+        only = {"field": "modality", "eq": "image"}
+        listed = await facts(client, "list", filter=only)
+        assert [one["name"] for one in listed["assets"]] == ["sky.jpg"]
+
+    over_stdio(conversation)
+
+
+@pytest.mark.slow
+def test_mistakes_say_what_to_do(over_stdio: Talk, tmp_path: Path) -> None:
+    async def conversation(client: Client) -> None:
+        wrong = await called(client, "search", text="sea", filter={"field": "colour", "eq": "red"})
+        assert wrong.is_error
+        assert "colour" in text_of(wrong)
+        nothing = await called(client, "search")
+        assert nothing.is_error
+        assert "query" in text_of(nothing)
+        missing = await called(client, "get", asset_id="none")
+        assert missing.is_error
+        assert "Take an id from a search." in text_of(missing)
+        gone = await called(client, "ingest", paths=[str(tmp_path / "none")])
+        assert gone.is_error
+        assert "Give paths that exist" in text_of(gone)
+        garbled = await called(client, "search", audio="not base64!")
+        assert "neither a file" in text_of(garbled)
+
+    over_stdio(conversation)
+
+
+@contextmanager
+def http_server(environment: dict[str, str]) -> Iterator[str]:
+    """The URL of a server over streamable HTTP."""
+    process = subprocess.Popen(
+        [str(ANYMODAL), "mcp", "--http", "--port", "0"],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None
+        address = None
+        for line in process.stderr:
+            if address := re.search(r"Listening at (http:\S+)", line):
+                break
+        assert address, "the server did not start"
+        yield address[1]
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+@pytest.mark.slow
+def test_requests_over_http_bring_their_key(environment: dict[str, str]) -> None:
+    guarded = {**environment, "ANYMODAL_API__REQUIRE_KEY": "true", "ANYMODAL_STORE": "memory:"}
+    command = [str(ANYMODAL), "keys", "create", "agent", "--scope", "read", "--scope", "write"]
+    made = subprocess.run(command, env=guarded, capture_output=True, text=True, check=True)
+    key = json.loads(made.stdout)["key"]
+
+    async def talk(url: str) -> None:
+        with_key = httpx2.AsyncClient(headers={"Authorization": f"Bearer {key}"}, timeout=60)
+        async with with_key, Client(streamable_http_client(url, http_client=with_key)) as client:
+            assert {tool.name for tool in (await client.list_tools()).tools} == TOOLS
+            job = await ingested(client, name="loaf.txt", text="Knead the dough.", tags=["food"])
+            assert job["ingested"] == 1
+            found = await facts(client, "search", text="bread", limit=1)
+            assert found["results"][0]["tags"] == ["food"]
+            path = await called(client, "search", image="/etc/hostname")
+            assert "neither a file" in text_of(path)  # of another machine
+        async with Client(url) as client:
+            refused = await called(client, "search", text="bread")
+            assert refused.is_error
+            assert "No key was sent." in text_of(refused)
+
+    with http_server(guarded) as url:
+        asyncio.run(talk(url))
+
+
+@pytest.mark.slow
+def test_an_api_elsewhere_is_asked_by_its_url(
+    environment: dict[str, str], library: Path, tmp_path: Path
+) -> None:
+    there = {**environment, "ANYMODAL_STORE": "memory:"}
+    with serving(tmp_path, **there) as (_, api):
+        arguments = ["mcp", "--server", str(api.base_url)]
+        here = StdioServerParameters(command=str(ANYMODAL), args=arguments, env=environment)
+
+        async def talk() -> None:
+            async with Client(stdio_client(here)) as client:
+                job = await ingested(client, paths=[str(library)])
+                assert job["ingested"] == 2
+                found = await facts(client, "search", text="bread", limit=1)
+                assert found["results"][0]["name"] == "bread.txt"
+
+        asyncio.run(talk())
+
+
+def test_nobody_can_reach_it_from_elsewhere_without_a_key(environment: dict[str, str]) -> None:
+    command = [str(ANYMODAL), "mcp", "--http", "--host", "0.0.0.0", "--port", "0"]
+    ended = subprocess.run(
+        command, env=environment | {"ANYMODAL_STORE": "memory:"}, capture_output=True, text=True
+    )
+
+    assert ended.returncode == 2
+    assert "anymodal keys create" in ended.stderr

@@ -1,0 +1,134 @@
+"""``anymodal mcp``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, redirect_stdout
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from workers.commands.options import apply_options, model_option, store_option
+
+if TYPE_CHECKING:
+    from search.api.services import Services
+    from search.client import AsyncAnymodal
+    from search.mcp.server import Connect, Submit
+
+
+@click.command()
+@click.option("--server", metavar="URL", help="A running `anymodal serve`, instead of a store.")
+@click.option("--key", envvar="ANYMODAL_KEY", help="A key of that server. [env ANYMODAL_KEY]")
+@click.option("--http", is_flag=True, help="Serve streamable HTTP at /mcp instead of stdio.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="With --http: the address.")
+@click.option("--port", default=8090, show_default=True, help="With --http: the port.")
+@store_option
+@model_option
+def mcp(
+    server: str | None,
+    key: str | None,
+    http: bool,
+    host: str,
+    port: int,
+    store: str | None,
+    model: str | None,
+) -> None:
+    """Let agents search the store: a server of the Model Context Protocol.
+
+    Over stdio it is the user's own: it takes paths of this machine. Over HTTP, requests bring the
+    keys of the API (`anymodal keys create`) where it needs some.
+    """
+    from encoder.system.extras import require
+
+    require("anymodal mcp", "mcp")
+    apply_options(store, model=model)
+    if server:
+        connect, submit = _remote(server, key), _upload
+        _run(connect, None if http else submit, host, port, http=http)
+        return
+    from workers.commands.serve import leave_within
+
+    with _services(host) as parts:
+        _run(_here(parts), None if http else _in_place(parts), host, port, http=http)
+        leave_within(parts.config.stop_s)
+
+
+def _run(connect: Connect, submit: Submit | None, host: str, port: int, *, http: bool) -> None:
+    from search.mcp.server import mcp_server, serve_http
+    from workers.console.printable import unfiltered
+
+    made = mcp_server(connect, submit)
+    if http:
+        serve_http(made, host, port, lambda url: click.echo(f"Listening at {url}", err=True))
+    else:
+        # The protocol writes bytes; what commands print goes through a sanitizer of text.
+        with redirect_stdout(unfiltered(sys.stdout)):
+            made.run("stdio")
+
+
+def _remote(url: str, key: str | None) -> Connect:
+    """Requests of the API at a URL, with the key of each request or else our own."""
+
+    @asynccontextmanager
+    async def connect(headers: Mapping[str, str]) -> AsyncIterator[AsyncAnymodal]:
+        from search.client import AsyncAnymodal
+
+        async with AsyncAnymodal(url, _sent_key(headers) or key) as client:
+            yield client
+
+    return connect
+
+
+def _here(parts: Services) -> Connect:
+    """Requests of the API in this process, without a socket."""
+    import httpx2
+
+    from search.api.app import create_app
+    from search.client import AsyncAnymodal
+
+    transport = httpx2.ASGITransport(create_app(parts), raise_app_exceptions=False)
+
+    @asynccontextmanager
+    async def connect(headers: Mapping[str, str]) -> AsyncIterator[AsyncAnymodal]:
+        # Not closed: the transport is shared.
+        yield AsyncAnymodal("http://localhost", _sent_key(headers), transport=transport)
+
+    return connect
+
+
+@contextmanager
+def _services(host: str) -> Iterator[Services]:
+    from workers.config import current_settings
+    from workers.serving.composition import beside, services
+
+    config = current_settings().api.model_copy(update={"host": host})
+    with services(config) as parts, beside(parts):
+        yield parts
+
+
+async def _upload(client: AsyncAnymodal, paths: Sequence[Path]) -> str:
+    files = [file for path in paths for file in ([path] if path.is_file() else _below(path))]
+    return (await client.upload(files)).id
+
+
+def _below(folder: Path) -> list[Path]:
+    return [file for file in sorted(folder.rglob("*")) if file.is_file()]
+
+
+def _in_place(parts: Services) -> Submit:
+    async def submit(_: AsyncAnymodal, paths: Sequence[Path]) -> str:
+        from anyio import to_thread
+
+        return await to_thread.run_sync(
+            partial(parts.jobs.submit, [str(path) for path in paths], priority="interactive")
+        )
+
+    return submit
+
+
+def _sent_key(headers: Mapping[str, Any]) -> str | None:
+    scheme, _, token = str(headers.get("authorization", "")).partition(" ")
+    return token or None if scheme.lower() == "bearer" else None
