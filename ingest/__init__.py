@@ -7,7 +7,7 @@
 
 from ingest.config import IngestConfig
 from ingest.kinds import Place
-from ingest.pipeline import ingest, picture, segments
+from ingest.pipeline import ingest, picture, segments, whole
 from ingest.sources.folders import discover
 from ingest.sources.identity import identify
 from ingest.types import Asset, Failure, Segment
@@ -23,4 +23,5 @@ __all__ = [
     "ingest",
     "picture",
     "segments",
+    "whole",
 ]

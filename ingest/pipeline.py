@@ -7,8 +7,11 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from encoder.errors import MediaError
+import numpy as np
+
+from encoder.errors import AnymodalError, CorruptMediaError, MediaError, UnsupportedMediaError
 from encoder.system.disk import temporary_folder
+from encoder.types import Item
 from ingest import isolate
 from ingest.config import IngestConfig
 from ingest.decode.time_limit import Clock, timed
@@ -39,6 +42,35 @@ def segments(asset: Asset, config: IngestConfig) -> Iterator[Segment]:
     )
 
 
+def whole(asset: Asset, config: IngestConfig, max_frames: int = 16) -> Item:
+    """A file as one item to search with, of the modality that its kind has.
+
+    Args:
+        asset: the file.
+        config: limits.
+        max_frames: the most frames kept of a film.
+
+    Raises:
+        UnsupportedMediaError: it is an archive.
+        MediaError: it cannot be decoded.
+    """
+    if asset.modality == ARCHIVE:
+        raise UnsupportedMediaError(
+            f"{asset.uri} is an archive.", remedy="Search with one of the files in it."
+        )
+    kind = kind_of(asset.media_type)
+    parts = list(segments(asset, config))
+    try:
+        return Item(kind.modality, kind.whole(parts, max_frames))
+    except AnymodalError:
+        raise
+    except Exception as error:  # a kind of another package may raise anything
+        raise CorruptMediaError(
+            f"{asset.uri} cannot be searched with ({type(error).__name__}: {error}).",
+            remedy="Check that it opens elsewhere.",
+        ) from error
+
+
 def picture(asset: Asset, place: Place, config: IngestConfig) -> Segment:
     """What a place of a file looks like: a picture, the frame that is seen at a time.
 
@@ -46,9 +78,21 @@ def picture(asset: Asset, place: Place, config: IngestConfig) -> Segment:
         MediaError: it cannot be decoded, or shows nothing.
     """
     if config.isolate:
-        return isolate.picture(asset, place, config)
+        return _checked(asset, isolate.picture(asset, place, config))
     kind = kind_of(asset.media_type)
-    return kind.preview(asset, Path(asset.path or asset.uri), place, config)
+    return _checked(asset, kind.preview(asset, Path(asset.path or asset.uri), place, config))
+
+
+def _checked(asset: Asset, shown: Segment) -> Segment:
+    """What a kind calls a picture, if it is one."""
+    shape: tuple[int, ...] = getattr(shown.content, "shape", ())
+    dtype = getattr(shown.content, "dtype", None)
+    if dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
+        raise CorruptMediaError(
+            f"{asset.uri}: its kind shows no picture, but {dtype} {shape}.",
+            remedy="Its preview has to be uint8 [height, width, 3].",
+        )
+    return shown
 
 
 def ingest(

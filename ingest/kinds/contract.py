@@ -34,7 +34,16 @@ class Kind(ABC):
     """
 
     name: ClassVar[str]
-    """How it is called in the settings and messages, such as ``pdf``."""
+    """How it is called in requests and messages, such as ``pdf``: spelt as a `Modality`."""
+
+    label: ClassVar[str] = ""
+    """What people call one such file, such as ``Point cloud``; by default its first format."""
+
+    plural: ClassVar[str] = ""
+    """What they call several; by default the label with an s."""
+
+    icon: ClassVar[str] = "M12 3.5 19.5 8v8L12 20.5 4.5 16V8z"
+    """Its sign in the page: the ``d`` of an SVG path, drawn as lines in a square of 24."""
 
     modality: ClassVar[Modality]
     """What a file of this kind counts as."""
@@ -46,7 +55,8 @@ class Kind(ABC):
     """All that `sniff` may name."""
 
     suffixes: ClassVar[tuple[str, ...]] = ()
-    """Usual suffixes, with their dot, in lower case; they only choose the queue."""
+    """Usual suffixes, with their dot, in lower case. They choose the queue and name a query that
+    came without a name; what a file is, `sniff` says."""
 
     cost: ClassVar[Cost] = "text"
 

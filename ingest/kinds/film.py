@@ -41,9 +41,15 @@ class Film(Kind):
     """Films, and sequences of pictures."""
 
     name = "video"
+    label = "Film"
+    icon = "M6.5 4.8v14.4L19 12z"
     modality = VIDEO
     formats = ("MP4", "MOV", "Matroska", "WebM", "AVI", "MPEG")
     media_types = frozenset(f"video/{name.partition('/')[2]}" for name in STREAMS | IMAGE_TYPES)
+    suffixes = (
+        *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpeg", ".mpg"),
+        *(".wmv", ".heics", ".avifs"),
+    )
     cost: ClassVar[Cost] = "video"
     max_bytes = "max_media_bytes"
     shows = True

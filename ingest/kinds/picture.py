@@ -21,9 +21,15 @@ class Picture(Kind):
     """All formats of `encoder.media.formats`."""
 
     name = "image"
+    label = "Picture"
+    icon = "M6 4h12a2 2 0 0 1 2 2v12a2 2 0 0 1-2 2H6a2 2 0 0 1-2-2V6a2 2 0 0 1 2-2z"
     modality = IMAGE
     formats = tuple(picture.name for picture in PICTURES if picture.media_types)
     media_types = IMAGE_TYPES
+    suffixes = (
+        *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ico"),
+        *(".avif", ".heic", ".heif", ".hif"),
+    )
     cost: ClassVar[Cost] = "image"
     max_bytes = "max_image_bytes"
     shows = True

@@ -20,6 +20,8 @@ class Plain(Kind):
     """Whatever people can read and no other kind knows."""
 
     name = "text"
+    label = "Text"
+    icon = "M4.5 6.5h15M4.5 12h15M4.5 17.5h9"
     modality = TEXT
     formats = ("text", "Markdown")
     media_types = frozenset({"text/plain", "text/markdown"})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mimetypes
+import re
 from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import entry_points
@@ -70,6 +72,9 @@ OURS: tuple[type[Kind], ...] = (
 )
 """One line here adds a kind."""
 
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_PATH = re.compile(r"[MmZzLlHhVvCcSsQqTtAa0-9eE ,.+\-]{1,2000}")
+
 ENTRY_POINTS = "anymodal.kinds"
 """The group in which other packages name theirs: ``ply = "anymodal_ply:PointCloud"``."""
 
@@ -99,16 +104,17 @@ def kinds() -> tuple[Kind, ...]:
     return tuple(found)
 
 
-def sniff(head: bytes, uri: str) -> tuple[Candidate, ...]:
+def sniff(head: bytes, uri: str, wanted: str = "") -> tuple[Candidate, ...]:
     """The kinds that a file may be, best first.
 
     Args:
         head: its first `HEAD_BYTES` bytes.
         uri: its name, for messages, and for what has no other mark.
+        wanted: the name of the only kind to ask; empty for all.
 
     Raises:
         CorruptMediaError: it is empty.
-        UnsupportedMediaError: no kind reads it.
+        UnsupportedMediaError: no kind reads it, or not the one that is wanted.
     """
     if not head:
         raise CorruptMediaError(f"{uri} is empty (0 bytes).", remedy="Fetch or export it again.")
@@ -120,7 +126,26 @@ def sniff(head: bytes, uri: str) -> tuple[Candidate, ...]:
     ]
     if not candidates:
         raise unsupported(beginning)
-    return tuple(sorted(candidates, key=lambda candidate: -candidate.confidence))
+    candidates.sort(key=lambda candidate: -candidate.confidence)
+    if not wanted:
+        return tuple(candidates)
+    chosen = tuple(candidate for candidate in candidates if candidate.kind.name == wanted)
+    if not chosen:
+        raise UnsupportedMediaError(
+            f"{uri} is not of the kind {wanted}, but looks like {candidates[0].kind.name}.",
+            remedy="Name the kind that it is, or none.",
+        )
+    return chosen
+
+
+def label_of(kind: Kind) -> tuple[str, str]:
+    """What people call a file of this kind, and several.
+
+    >>> label_of(named("image")), label_of(named("pdf"))
+    (('Picture', 'Pictures'), ('PDF', 'PDFs'))
+    """
+    label = kind.label or kind.formats[0]
+    return label, kind.plural or f"{label}s"
 
 
 def named(name: str) -> Kind:
@@ -134,7 +159,7 @@ def named(name: str) -> Kind:
             return kind
     raise UnsupportedMediaError(
         f"No kind of files is called {name!r}.",
-        remedy=f"Install the package that brings it; there are {', '.join(_names())}.",
+        remedy=f"Install the package that brings it; there are {', '.join(names())}.",
     )
 
 
@@ -153,13 +178,24 @@ def kind_of(media_type: str) -> Kind:
     )
 
 
-def cost_of(suffix: str) -> Cost | None:
-    """The queue of files with this suffix (lower case, with its dot), if a kind names it."""
-    return next((kind.cost for kind in kinds() if suffix in kind.suffixes), None)
+def cost_of(suffix: str) -> Cost:
+    """The queue of files with this suffix (lower case, with its dot): that of the kind which names
+    it, or which reads the media type that it usually stands for; else that of texts."""
+    for kind in kinds():
+        if suffix in kind.suffixes:
+            return kind.cost
+    media_type = mimetypes.guess_type(f"a{suffix}", strict=False)[0]
+    return next((kind.cost for kind in kinds() if media_type in kind.media_types), "text")
 
 
-def _names() -> Sequence[str]:
+def names() -> Sequence[str]:
+    """What all kinds are called, sorted."""
     return sorted(kind.name for kind in kinds())
+
+
+def formats() -> Sequence[str]:
+    """What people call all that is read."""
+    return list(dict.fromkeys(name for kind in kinds() for name in kind.formats))
 
 
 def _load(point: Any) -> Kind:
@@ -175,7 +211,25 @@ def _load(point: Any) -> Kind:
             f"{point.value!r} is no kind of files.",
             remedy="Derive it from ingest.kinds.Kind.",
         )
+    _check(made, point.value)
     return made
+
+
+def _check(kind: Kind, origin: str) -> None:
+    """What other parts write into requests and pages has to be fit for them."""
+    for name in ("name", "modality", "formats", "media_types"):
+        if not getattr(kind, name, None):
+            raise KindError(f"{origin!r} has no {name}.", remedy="See docs/kinds.md.")
+    if not _NAME.fullmatch(kind.name):
+        raise KindError(
+            f"{origin!r} is called {kind.name!r}.",
+            remedy="Use lower-case letters, digits and _, 32 at most.",
+        )
+    if not _PATH.fullmatch(kind.icon):
+        raise KindError(
+            f"The icon of {origin!r} is no path.",
+            remedy="Give the d of an SVG path: letters of commands, and numbers.",
+        )
 
 
 def unsupported(head: Head) -> UnsupportedMediaError:
@@ -184,8 +238,7 @@ def unsupported(head: Head) -> UnsupportedMediaError:
         what, remedy = known
         return UnsupportedMediaError(f"{head.name} is {what}, which is not read.", f"{remedy}.")
     found = head.signatures[0] if head.signatures else "not known"
-    formats = dict.fromkeys(name for kind in kinds() for name in kind.formats)
     return UnsupportedMediaError(
         f"{head.name} is of a kind that is not read ({found}).",
-        remedy=f"Convert it to one of these: {', '.join(formats)}.",
+        remedy=f"Convert it to one of these: {', '.join(formats())}.",
     )

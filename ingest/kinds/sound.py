@@ -38,9 +38,15 @@ class Sound(Kind):
     """Recordings and songs, whose cover picture does not count."""
 
     name = "audio"
+    label = "Sound"
+    icon = "M4.5 12a7.5 7.5 0 1 0 15 0 7.5 7.5 0 1 0-15 0z"
     modality = AUDIO
     formats = ("WAV", "FLAC", "MP3", "Ogg", "Opus", "AAC", "M4A", "AIFF")
     media_types = frozenset(f"audio/{name.partition('/')[2]}" for name in STREAMS)
+    suffixes = (
+        *(".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus"),
+        *(".aac", ".m4a", ".m4b", ".aif", ".aiff", ".wma"),
+    )
     cost: ClassVar[Cost] = "audio"
     max_bytes = "max_media_bytes"
 

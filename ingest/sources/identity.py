@@ -19,21 +19,22 @@ _ID_BYTES = 16  # as unlikely to collide as a UUID, half as long as the whole ha
 _CHUNK_BYTES = 2**20
 
 
-def identify(path: Path, config: IngestConfig) -> Asset:
+def identify(path: Path, config: IngestConfig, kind: str = "") -> Asset:
     """Read a file's first bytes and header, check its limits and hash its content.
 
-    Links are followed. ``uri`` is the absolute path.
+    Links are followed. ``uri`` is the absolute path. ``kind`` names the kind that it has to be;
+    empty for the one that fits best.
 
     Raises:
-        MediaError: missing, unreadable, empty, outside the roots, of an unknown kind, or over a
-            limit.
+        MediaError: missing, unreadable, empty, outside the roots, of an unknown or another kind,
+            or over a limit.
     """
     path = _resolved(path)
     _check_roots(path, config)
     with opened(path) as file:
         size_bytes = file.seek(0, 2)
         file.seek(0)
-        candidates = sniff(file.read(HEAD_BYTES), str(path))
+        candidates = sniff(file.read(HEAD_BYTES), str(path), kind)
         read = isolate.read_header if config.isolate else read_header
         header = read(path, candidates, size_bytes, config)
         asset_id = _content_hash(file)

@@ -39,7 +39,7 @@ def described(app: FastAPI) -> dict[str, Any]:
         schema = get_openapi(
             title=app.title,
             version=app.version,
-            summary="Text, images, sound and video, searchable with any of them.",
+            summary="Text, images, sound, video and other kinds, searchable with any of them.",
             routes=app.routes,
         )
         _, bodies = models_json_schema(
@@ -50,6 +50,7 @@ def described(app: FastAPI) -> dict[str, Any]:
         components.setdefault("schemas", {}).update(bodies["$defs"])
         components["securitySchemes"] = _SCHEMES
         _name_dimensions(components["schemas"]["EmbeddingsRequest"], services)
+        _name_kinds(components["schemas"], services)
         for route, operation in _operations(app, schema):
             _secure(route, operation, services)
         app.openapi_schema = schema
@@ -76,6 +77,14 @@ def _secure(route: APIRoute, operation: dict[str, Any], services: Services) -> N
         allowed.append({})
     operation["security"] = allowed
     operation["description"] += f"\n\nScope of the key: `{scope}`."
+
+
+def _name_kinds(schemas: dict[str, Any], services: Services) -> None:
+    """Wherever a file's kind can be said, one of those that are installed here."""
+    known = [kind.name for kind in services.kinds]
+    for name in ("TermIn", "InputIn"):
+        about = schemas[name]["properties"]["kind"]["description"]
+        schemas[name]["properties"]["kind"] = {"enum": [*known, None], "description": about}
 
 
 def _name_dimensions(request: dict[str, Any], services: Services) -> None:

@@ -11,6 +11,22 @@ from encoder.types import Item, Modality, Role
 from search.types import Labels
 
 
+@dataclass(frozen=True)
+class KindOffer:
+    """A kind of files, as `/v1/info` describes it: see `search.api.schemas.KindOut`."""
+
+    name: str
+    label: str
+    plural: str
+    modality: str
+    formats: Sequence[str]
+    media_types: Sequence[str]
+    suffixes: Sequence[str]
+    shows: bool
+    queries: bool
+    icon: str
+
+
 class Decoder(Protocol):
     """Decodes untrusted files."""
 
@@ -19,6 +35,30 @@ class Decoder(Protocol):
 
         Raises:
             MediaError: it is not of this modality, corrupt, or over a limit.
+        """
+        ...
+
+    def decode_file(self, kind: str, data: bytes, name: str, label: str) -> Item:
+        """A whole file of any kind as an item to encode.
+
+        Args:
+            kind: what it is; empty: what it looks like.
+            data: its bytes.
+            name: how the client calls it.
+            label: its name in errors.
+
+        Raises:
+            InputError: there is no such kind; names those that there are.
+            MediaError: it is not of this kind, corrupt, or over a limit.
+        """
+        ...
+
+    def decode_url(self, kind: str, url: str, label: str) -> Item:
+        """As `decode_file`, for a file to be fetched.
+
+        Raises:
+            InputError: there is no such kind, or the URL is not http(s).
+            MediaError: it may not or cannot be fetched, or as `decode_file` says.
         """
         ...
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 MAX_TERMS = 32
-_KINDS = ("text", "image", "audio", "video", "asset_id")
+_SOURCES = ("text", "image", "audio", "video", "asset_id", "file", "base64", "url")
+_FILES = ("file", "base64", "url")
 MAX_TEXT_CHARS = 20_000
 
 Reading = Literal["date", "place"]
@@ -33,8 +35,30 @@ class FilePart(Strict):
 Media = str | FilePart
 
 
-class TermIn(Strict):
-    """One thing to search with: exactly one of text, image, audio, video and asset_id."""
+class FileIn(Strict):
+    """A file of any kind: one of file, base64 and url."""
+
+    kind: str | None = Field(
+        None, description="One of `kinds` in `/v1/info`; by default what the file looks like."
+    )
+    file: str | None = Field(None, description="A part of a multipart request, by its name.")
+    base64: str | None = Field(None, description="Base64 or a data: URI.")
+    url: str | None = Field(
+        None, max_length=4000, description="http(s), of a host that this server may fetch from."
+    )
+
+    def check_sources(self, sources: Sequence[str]) -> None:
+        """Raise ValueError unless exactly one source is given, and ``kind`` only with a file."""
+        given = [name for name in sources if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"exactly one of {', '.join(sources)} is wanted, got {len(given)}")
+        if self.kind is not None and given[0] not in _FILES:
+            raise ValueError(f"a kind goes with {', '.join(_FILES)}, not with {given[0]}")
+
+
+class TermIn(FileIn):
+    """One thing to search with: exactly one of text, image, audio, video, asset_id, file, base64
+    and url."""
 
     text: Text | None = None
     image: Media | None = Field(None, description="Base64, a data: URI, or {file: part name}.")
@@ -44,18 +68,11 @@ class TermIn(Strict):
     weight: float = Field(1.0, ge=-10, le=10, description="Not 0; negative pushes away.")
 
     @model_validator(mode="after")
-    def _one_kind(self) -> TermIn:
-        given = [kind for kind in _KINDS if getattr(self, kind) is not None]
-        if len(given) != 1:
-            raise ValueError(f"exactly one of {', '.join(_KINDS)} is wanted, got {len(given)}")
+    def _one_source(self) -> TermIn:
+        self.check_sources(_SOURCES)
         if self.weight == 0:
             raise ValueError("a weight of 0 says nothing")
         return self
-
-    @property
-    def kind(self) -> str:
-        """Its modality; ``asset`` for a stored one."""
-        return next(k for k in _KINDS if getattr(self, k) is not None).removesuffix("_id")
 
 
 def _as_terms(query: object) -> object:
@@ -334,6 +351,21 @@ class SpaceOut(BaseModel):
     calibration: CalibrationOut
 
 
+class KindOut(BaseModel):
+    """A kind of files, ours or one of an installed package."""
+
+    name: str = Field(description="The value of `kind` in a query.")
+    label: str = Field(description="What people call a file of it.")
+    plural: str
+    modality: str = Field(description="What a file of it counts as, as in filters.")
+    formats: list[str]
+    media_types: list[str]
+    suffixes: list[str] = Field(description="Usual ones, with their dot.")
+    shows: bool = Field(description="Whether its files have thumbnails.")
+    queries: bool = Field(description="Whether the model can search with its files.")
+    icon: str = Field(description="The `d` of an SVG path, in a square of 24.")
+
+
 class InfoAnswer(BaseModel):
     """The model, the store and versions."""
 
@@ -341,5 +373,6 @@ class InfoAnswer(BaseModel):
     model: str
     space: SpaceOut
     modalities: list[str]
+    kinds: list[KindOut]
     assets: int
     versions: dict[str, str]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import Event
 from time import time
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from search.api.config import ApiConfig
     from search.api.middleware.bounded_threads import Workbench
     from search.api.middleware.metrics import Metrics
-    from search.api.ports import Decoder, Jobs, TokenReader
+    from search.api.ports import Decoder, Jobs, KindOffer, TokenReader
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class Services:
     tokens: TokenReader
     warm: Callable[[], None]
     modalities: list[str]
+    kinds: Sequence[KindOffer] = ()
     model: str = ""
     opened: float = field(default_factory=time)
     """Seconds since 1970."""

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from encoder.errors import InputError
-from encoder.types import TEXT, Modality
+from encoder.types import QUERY, TEXT, Modality
 from search.types import Query, Term
 
 MAX_LIMIT = 1000
@@ -90,7 +90,7 @@ def plan(query: Query, known: Collection[Modality]) -> Plan:
     words = tuple(
         str(term.item.content)
         for term in query.terms
-        if term.item and term.item.modality == TEXT and term.weight > 0
+        if term.item and term.item.modality == TEXT and term.weight > 0 and term.role == QUERY
     )
     has_texts = any(TEXT in share.modalities for share in shares)
     lexical = query.lexical if words and has_texts else False

@@ -86,7 +86,10 @@ def test_from_a_folder_to_hits_and_back(anymodal: Run, media: Path) -> None:
     assert names(found).count("bread.txt") == 1
     assert "dragon" in found["hits"][0]["snippet"]
 
-    assert anymodal("delete", media / "texts")["removed"] == {str(media / "texts"): 2}
+    anymodal("delete", media / "texts", "--kind", "image", fails=1)
+    assert anymodal("delete", media / "texts", "--kind", "text")["removed"] == {
+        str(media / "texts"): 2
+    }
     assert anymodal("search", "dragon", "--modality", "text")["hits"] == []
 
 

@@ -51,6 +51,15 @@ def test_every_way_to_ask(ask: Ask, media: Path) -> None:
     unknown.write_bytes(unknown.read_text().encode("utf-16"))
     assert names(ask("--like", unknown, "--modality", "text"))[0] == "bread.txt"
 
+    for name in ("bread.txt", "checks.png", "gradient.jpg"):  # any kind, and itself first
+        (file,) = media.rglob(name)
+        assert names(ask("--query-file", f"{file}^2", "--mix", "score"))[0] == name
+    kinds = ("--kind", "image", "--kind", "audio")
+    assert {hit["media_type"].partition("/")[0] for hit in ask("bread", *kinds)["hits"]} == {
+        "image",
+        "audio",
+    }
+
     quotas = ask("bread", "--quota", "image=2", "--quota", "audio=1", "--explain")
     assert sorted(hit["modality"] for hit in quotas["hits"]) == ["audio", "image", "image"]
     assert quotas["hits"][0]["explanation"]["rank"] == 1
@@ -84,6 +93,7 @@ def test_every_way_to_ask(ask: Ask, media: Path) -> None:
         (["x", "--filter", "tags"], "FIELD=VALUE"),
         (["x", "--filter", "{"], "--filter.*JSON"),
         (["x", "--filter", "smell=bad"], "smell"),
+        (["x", "--kind", "smell"], "one of audio, .*video"),
     ],
 )
 @pytest.mark.usefixtures("bundle_home")
@@ -123,6 +133,13 @@ def test_a_store_that_is_not_there_is_an_error_and_not_made(
     assert f"There is no store at {typo}." in done.stderr
     assert done.stdout == ""
     assert not typo.exists()
+
+
+def test_help_names_what_is_registered() -> None:
+    said = CliRunner().invoke(command, ["search", "--help"]).stdout
+    for known in ("Matroska", "EPUB", "audio,", "pptx,"):
+        assert known in " ".join(said.split())
+    assert "pptx," in " ".join(CliRunner().invoke(command, ["delete", "--help"]).stdout.split())
 
 
 def test_what_is_mistyped_or_misses_a_broker_says_what_to_do() -> None:

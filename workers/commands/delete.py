@@ -8,17 +8,30 @@ from contextlib import closing
 
 import click
 
-from workers.commands.options import apply_options, json_option, model_option, store_option
+from workers.commands.options import (
+    apply_options,
+    json_option,
+    kind_option,
+    model_option,
+    store_option,
+)
 
 _ID = re.compile(r"[0-9a-f]{32,}")
 
 
 @click.command()
 @click.argument("targets", nargs=-1, required=True, metavar="PATH|ASSET...")
+@kind_option("Only files of this kind")
 @store_option
 @model_option
 @json_option
-def delete(targets: tuple[str, ...], store: str | None, model: str | None, as_json: bool) -> None:
+def delete(
+    targets: tuple[str, ...],
+    kinds: tuple[str, ...],
+    store: str | None,
+    model: str | None,
+    as_json: bool,
+) -> None:
     """Remove files, whole folders (also those gone from the disk) or asset ids from the store.
 
     The files themselves stay, except uploads to this store. An asset that has other locations too
@@ -27,7 +40,7 @@ def delete(targets: tuple[str, ...], store: str | None, model: str | None, as_js
     apply_options(store, model=model)
     from workers.console.output import print_json, wants_json
 
-    removed = _removed(targets)
+    removed = _removed(targets, kinds)
     if wants_json(as_json):
         print_json({"removed": removed})
     else:
@@ -37,12 +50,13 @@ def delete(targets: tuple[str, ...], store: str | None, model: str | None, as_js
         raise SystemExit(1)
 
 
-def _removed(targets: tuple[str, ...]) -> dict[str, int]:
+def _removed(targets: tuple[str, ...], kinds: tuple[str, ...]) -> dict[str, int]:
     """The number of assets by target; a server of this user that holds the store does the work."""
+    from workers.console.query_options import media_types_of
     from workers.serving.beside.client import ask
 
-    here = [_absolute(target) for target in targets]
-    if answers := ask("delete", {"targets": here}):
+    here, media_types = [_absolute(target) for target in targets], media_types_of(kinds)
+    if answers := ask("delete", {"targets": here, "media_types": media_types}):
         return dict(zip(targets, (answer["removed"] for answer in answers), strict=True))
     from workers.config import current_settings
     from workers.pipeline.removal import remove
@@ -51,7 +65,7 @@ def _removed(targets: tuple[str, ...]) -> dict[str, int]:
     with closing(Resources(current_settings())) as held:
         stored = held.existing_store()
         return {
-            target: remove(stored, place, held.uploads)
+            target: remove(stored, place, held.uploads, media_types)
             for target, place in zip(targets, here, strict=True)
         }
 

@@ -25,6 +25,30 @@ class PathOrUrl(click.Path):
         return value if is_url(value) else super().convert(value, param, ctx)
 
 
+class KindsOption(click.Option):
+    """An option whose help names what is registered: ``{kinds}``, or ``{formats}``."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """As in click; the kinds are only looked up when somebody asks for help."""
+        from ingest.kinds.registry import formats, names
+
+        shown, help_text = super().get_help_record(ctx) or ("", "")
+        known = {"kinds": ", ".join(names()), "formats": ", ".join(formats())}
+        return shown, help_text.format(**known)
+
+
+def kind_option(help_text: str) -> Callable[[F], F]:
+    """``--kind``, which may be repeated."""
+    return click.option(
+        "--kind",
+        "kinds",
+        cls=KindsOption,
+        multiple=True,
+        metavar="NAME",
+        help=f"{help_text}. Repeatable. One of {{kinds}}.",
+    )
+
+
 def store_option(command: F) -> F:
     """``--store``."""
     return click.option(

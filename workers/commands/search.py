@@ -8,10 +8,18 @@ from typing import Any
 
 import click
 
-from workers.commands.options import apply_options, json_option, model_option, store_option
+from workers.commands.options import (
+    KindsOption,
+    apply_options,
+    json_option,
+    kind_option,
+    model_option,
+    store_option,
+)
 from workers.console.weights import absolute
 
-_GIVE = "Give a text, --text, --image, --audio, --video or --like to search with."
+_GIVE = "Give a text, --text, --query-file, --image, --audio, --video or --like to search with."
+_FILES = ("query_file", "image", "audio", "video", "like")
 
 
 @click.command()
@@ -21,10 +29,18 @@ _GIVE = "Give a text, --text, --image, --audio, --video or --like to search with
 @click.option("--image", multiple=True, metavar="FILE", help="Search with an image.")
 @click.option("--audio", multiple=True, metavar="FILE", help="Search with a sound or speech.")
 @click.option("--video", multiple=True, metavar="FILE", help="Search with a video.")
+@click.option(
+    "--query-file",
+    cls=KindsOption,
+    multiple=True,
+    metavar="FILE",
+    help="Search with a file of any kind that is read: {formats}.",
+)
 @click.option("--like", multiple=True, metavar="ID|FILE", help="More like what is stored.")
 @click.option(
     "--modality", metavar="LIST", default="", help="Kinds wanted, such as image,audio. [all]"
 )
+@kind_option("Only files of this kind")
 @click.option("--limit", default=10, show_default=True, help="The most hits, 1 to 1,000.")
 @click.option(
     "--quota", multiple=True, metavar="KIND=N", help="So many hits of a kind, instead of --limit."
@@ -59,8 +75,7 @@ def search(store: str | None, model: str | None, as_json: bool, **asked: Any) ->
 
     Each of these may end in a weight: --text "a beach^2" --not "people^0.3".
     """
-    terms = ("words", "text", "unwanted", "image", "audio", "video", "like")
-    if not any(asked[name] for name in terms):
+    if not any(asked[name] for name in ("words", "text", "unwanted", *_FILES)):
         raise click.UsageError(_GIVE)
     apply_options(store, model=model)
     from workers.console.output import (
@@ -106,9 +121,6 @@ def _found_here(asked: dict[str, Any]) -> dict[str, Any]:
 
 def _absolute(asked: dict[str, Any]) -> dict[str, Any]:
     """A server may run in another folder."""
-    files = {
-        kind: [absolute(name) for name in asked[kind]]
-        for kind in ("image", "audio", "video", "like")
-    }
+    files = {kind: [absolute(name) for name in asked[kind]] for kind in _FILES}
     path = asked["path"] and os.path.abspath(os.path.expanduser(asked["path"]))  # noqa: PTH100, PTH111
     return {**asked, **files, "path": path}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encoder.errors import InputError
-from encoder.types import DOCUMENT, Item, Modality
+from encoder.types import DOCUMENT, QUERY, TEXT, Item, Modality
 from search.filters import Filter, parse_filter
 from search.types import Term
 from workers.console.weights import split_weight
@@ -28,7 +28,8 @@ class Asked:
 
     texts: Sequence[str] = ()
     unwanted: Sequence[str] = ()
-    files: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    media: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    files: Sequence[str] = ()
     like: Sequence[str] = ()
 
 
@@ -41,7 +42,8 @@ def terms_of(asked: Asked, store: VectorStore, config: IngestConfig) -> list[Ter
     """
     terms = [_term("text", words) for words in asked.texts]
     terms += [_term("text", words, -NOT_WEIGHT) for words in asked.unwanted]
-    terms += [_term(kind, name) for kind, names in asked.files.items() for name in names]
+    terms += [_term(kind, name) for kind, names in asked.media.items() for name in names]
+    terms += [_file(name, config) for name in asked.files]
     return terms + [_like(name, store, config) for name in asked.like]
 
 
@@ -57,6 +59,17 @@ def _item(kind: str, content: str) -> Item:
     return read_argument(kind, content, AudioFormat()).items[0]
 
 
+def _file(words: str, config: IngestConfig) -> Term:
+    """A file of any kind, decoded as it would be stored."""
+    from ingest import identify, whole
+
+    name, weight = split_weight(words)
+    item = whole(identify(Path(name), config), config)
+    # A file of words is what is to find its like, and no question.
+    role = DOCUMENT if item.modality == TEXT else QUERY
+    return Term(item, weight=1.0 if weight is None else weight, role=role)
+
+
 def _like(words: str, store: VectorStore, config: IngestConfig) -> Term:
     """A stored asset, by its id or by a file of that content; or a file as it would be stored."""
     name, weight = split_weight(words)
@@ -64,23 +77,24 @@ def _like(words: str, store: VectorStore, config: IngestConfig) -> Term:
     path = Path(name).expanduser()
     if not path.is_file():
         return Term(asset_id=name, weight=weight)
-    from ingest import identify, segments
-    from ingest.kinds import kind_of
+    from ingest import identify, whole
 
     asset = identify(path, config)
     if store.assets([asset.asset_id]):
         return Term(asset_id=asset.asset_id, weight=weight)
-    whole = kind_of(asset.media_type).whole(list(segments(asset, config)))
-    return Term(Item(asset.modality, whole), weight=weight, role=DOCUMENT)
+    return Term(whole(asset, config), weight=weight, role=DOCUMENT)
 
 
-def filter_of(conditions: Iterable[str], tags: Iterable[str], path: str | None) -> Filter | None:
+def filter_of(
+    conditions: Iterable[str], tags: Iterable[str], path: str | None, kinds: Iterable[str] = ()
+) -> Filter | None:
     """All of these conditions together; None if there are none.
 
     Args:
         conditions: each a filter in JSON, or ``FIELD=VALUE``.
         tags: each of which an asset has to have.
         path: the folder, or the beginning of the path, at which it has to lie.
+        kinds: names of kinds of files, of which it has to be one.
 
     >>> filter_of(["language=en"], [], None)
     Compare(field='language', operator=<Operator.EQ: 'eq'>, value='en')
@@ -91,9 +105,28 @@ def filter_of(conditions: Iterable[str], tags: Iterable[str], path: str | None) 
     parts = [*map(_condition, conditions), *({"field": "tags", "contains": tag} for tag in tags)]
     if path is not None:
         parts.append({"field": "path", "prefix": str(Path(path).expanduser().absolute())})
+    if media_types := media_types_of(kinds):
+        parts.append({"field": "media_type", "in": media_types})
     if not parts:
         return None
     return parse_filter(parts[0] if len(parts) == 1 else {"and": parts}, "--filter")
+
+
+def media_types_of(kinds: Iterable[str]) -> list[str]:
+    """The media types that files of these kinds have.
+
+    Raises:
+        InputError: there is no such kind; names those that there are.
+    """
+    wanted = list(kinds)
+    if not wanted:
+        return []
+    from ingest.kinds.registry import named, names
+
+    for kind in wanted:
+        if kind not in names():
+            raise InputError("--kind", got=repr(kind), wanted=f"one of {', '.join(names())}")
+    return sorted({media_type for kind in wanted for media_type in named(kind).media_types})
 
 
 def _condition(text: str) -> Any:

@@ -33,8 +33,10 @@ def found(asked: Mapping[str, Any], engine: SearchEngine, held: Resources) -> di
 
 def _terms(asked: Mapping[str, Any]) -> Asked:
     texts = [" ".join(asked["words"])] if asked["words"] else []  # words split by the shell
-    files = {kind: asked[kind] for kind in ("image", "audio", "video")}
-    return Asked([*texts, *asked["text"]], asked["unwanted"], files, asked["like"])
+    media = {kind: asked[kind] for kind in ("image", "audio", "video")}
+    return Asked(
+        [*texts, *asked["text"]], asked["unwanted"], media, asked["query_file"], asked["like"]
+    )
 
 
 def facts_of(asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,7 +44,7 @@ def facts_of(asked: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "modalities": kinds_of(asked["modality"]),
         "limit": asked["limit"],
-        "filter": filter_of(asked["conditions"], asked["tags"], asked["path"]),
+        "filter": filter_of(asked["conditions"], asked["tags"], asked["path"], asked["kinds"]),
         "quotas": quotas_of(asked["quota"]),
         "score_threshold": asked["threshold"],
         "group_by": "segment" if asked["segments"] else "asset",

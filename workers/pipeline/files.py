@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import mimetypes
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
+from ingest.kinds import Cost
 from ingest.kinds.registry import cost_of
 
 if TYPE_CHECKING:
     from ingest.sources.folders import OnRefused
 
-CLASSES = ("text", "image", "audio", "video")
-"""Cost classes, the cheapest first."""
+CLASSES: tuple[str, ...] = get_args(Cost)
+"""Cost classes, the cheapest first; each kind of file names its own."""
 
 _SHARE = {"text": 1, "image": 1, "audio": 8, "video": 64}
 """A shard holds this many times fewer files than a shard of texts."""
@@ -82,10 +82,7 @@ def cost_class(path: str) -> str:
     >>> [cost_class(name) for name in ("a.md", "b.JPG", "c.flac", "d.mkv", "no-suffix")]
     ['text', 'image', 'audio', 'video', 'text']
     """
-    if named := cost_of(PurePath(path).suffix.lower()):
-        return named
-    kind = (mimetypes.guess_type(path.lower(), strict=False)[0] or "").partition("/")[0]
-    return kind if kind in CLASSES else "text"
+    return cost_of(PurePath(path).suffix.lower())
 
 
 def file_bytes(path: str) -> int:

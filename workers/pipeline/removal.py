@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -14,14 +14,21 @@ from workers.pipeline.ingest_job import in_chunks, release
 _AT_ONCE = 500
 
 
-def remove(store: VectorStore, target: str, uploads: UploadFolder | None = None) -> int:
+def remove(
+    store: VectorStore,
+    target: str,
+    uploads: UploadFolder | None = None,
+    media_types: Sequence[str] = (),
+) -> int:
     """Remove an asset id, a file or all that lies in a folder; how many assets it touched.
 
     Files stay on the disk, except those of ``uploads``, which would come back at the next start
-    of a server.
+    of a server. With ``media_types`` only assets of one of these.
     """
-    if known := list(store.assets([target])):
-        store.delete(known)
+    if known := store.assets([target]):
+        if media_types and known[target].media_type not in media_types:
+            return 0
+        store.delete(list(known))
         if uploads:
             uploads.remove(target)
         return len(known)
@@ -32,7 +39,10 @@ def remove(store: VectorStore, target: str, uploads: UploadFolder | None = None)
     at_it = store.assets_at([uri]).get(uri, [])
     within = store.scan(Compare("path", Operator.PREFIX, below))
     touched = 0
-    for rows in in_chunks(chain(at_it, within), _AT_ONCE):
+    wanted = (
+        row for row in chain(at_it, within) if not media_types or row.media_type in media_types
+    )
+    for rows in in_chunks(wanted, _AT_ONCE):
         found = [x for row in rows for x in row.locations if x == uri or x.startswith(below)]
         touched += release(store, dict.fromkeys(found))
         if uploads:

@@ -31,7 +31,7 @@ from workers.jobs.local import LocalJobs
 from workers.jobs.redis import RedisJobs
 from workers.pipeline.ingest_job import commit_alone
 from workers.serving.data_folder import keys_path, sessions_path
-from workers.serving.query_media import QueryDecoder, query_config
+from workers.serving.query_media import QueryDecoder, kind_offers, query_config
 from workers.serving.resources import Resources
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ def services(held: Resources) -> Iterator[Services]:
             tokens=model,
             warm=lambda: warm_up(model, None),
             modalities=sorted(map(str, model.modalities)),
+            kinds=kind_offers(model.modalities),
             model=model.model,
         )
 

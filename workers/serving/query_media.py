@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
-from encoder.errors import MediaError, UnsupportedMediaError
+from encoder.errors import InputError, MediaError, UnsupportedMediaError
 from encoder.media.formats import is_sequence
 from encoder.system.disk import temporary_folder, writing
 from encoder.types import IMAGE, Item, Modality
-from ingest import Asset, IngestConfig, Place, identify, picture, segments
+from ingest import Asset, IngestConfig, Place, identify, picture, whole
 from ingest.kinds import kind_of
+from ingest.kinds.registry import kinds, label_of, named, names
+from ingest.sources.remote import download, is_url
+from search.api.ports import KindOffer
+
+_MAX_TEXT_CHARS = 100_000
+_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,16}")
 
 
 @dataclass(frozen=True)
@@ -36,20 +45,48 @@ class QueryDecoder:
             MediaError: not of this modality, corrupt, or over a limit.
             DiskError: there is no room for a temporary file.
         """
-        # A file, since decoder processes take a path, not a gigabyte over a pipe.
+        with _held(data, "", label) as file:
+            asset = identify(file, self.config)
+            if modality == IMAGE and is_sequence(asset.media_type):
+                return Item(IMAGE, picture(asset, Place(), self.config).content)
+            _check_modality(asset, modality, label)
+            return whole(asset, self.config, self.max_frames)
+
+    def decode_file(self, kind: str, data: bytes, name: str, label: str) -> Item:
+        """Decode a whole file of any kind in memory.
+
+        Args:
+            kind: what it is; empty: what it looks like.
+            data: its bytes.
+            name: how the client calls it; its suffix speaks where the bytes say too little.
+            label: its name in errors.
+
+        Raises:
+            InputError: there is no such kind.
+            MediaError: not of this kind, corrupt, or over a limit.
+            DiskError: there is no room for a temporary file.
+        """
+        check_kind_name(kind, f"{label}.kind")
+        with _held(data, _suffix(kind, name), label) as file:
+            return whole(identify(file, self.config, kind), self.config, self.max_frames)
+
+    def decode_url(self, kind: str, url: str, label: str) -> Item:
+        """Fetch a file and decode it, as `decode_file`.
+
+        Raises:
+            InputError: there is no such kind, or the URL is not http(s).
+            MediaError: it may not or cannot be fetched, or is not as `decode_file` says.
+            DiskError: there is no room for a temporary file.
+        """
+        check_kind_name(kind, f"{label}.kind")
+        if not is_url(url):
+            raise InputError(f"{label}.url", got=repr(url[:80]), wanted="http:// or https://")
         with temporary_folder("anymodal-query-") as folder:
-            file = folder / "query"
-            with writing(file):
-                file.write_bytes(data)
+            file = download(url, folder, self.config)
             try:
-                asset = identify(file, self.config)
-                if modality == IMAGE and is_sequence(asset.media_type):
-                    return Item(IMAGE, picture(asset, Place(), self.config).content)
-                _check_kind(asset, modality, label)
-                parts = list(segments(asset, self.config))
-                return Item(modality, kind_of(asset.media_type).whole(parts, self.max_frames))
+                return whole(identify(file, self.config, kind), self.config, self.max_frames)
             except MediaError as error:
-                raise _renamed(error, str(file), label) from None
+                raise _renamed(error, str(file), url) from None
 
     def picture(self, path: Path, media_type: str, at_s: float, page: int, size: int) -> bytes:
         """A small WebP of what a file looks like; of a film, at a time, of a document, a page.
@@ -81,12 +118,62 @@ class QueryDecoder:
             raise _renamed(error, str(path), path.name) from None
 
 
+def check_kind_name(kind: str, argument: str) -> None:
+    """Raise InputError, which names all kinds, unless this is one, or empty."""
+    if kind and kind not in names():
+        raise InputError(argument, got=repr(kind), wanted=f"one of {', '.join(names())}")
+
+
+def kind_offers(modalities: Collection[Modality]) -> list[KindOffer]:
+    """All kinds, as clients see them.
+
+    Args:
+        modalities: those that the model encodes.
+    """
+    return [
+        KindOffer(
+            kind.name,
+            *label_of(kind),
+            str(kind.modality),
+            list(kind.formats),
+            sorted(kind.media_types),
+            list(kind.suffixes),
+            shows=kind.shows,
+            queries=kind.modality in modalities,
+            icon=kind.icon,
+        )
+        for kind in kinds()
+    ]
+
+
+@contextmanager
+def _held(data: bytes, suffix: str, label: str) -> Iterator[Path]:
+    """The bytes as a file, since decoder processes take a path, not a gigabyte over a pipe; errors
+    of the block call it by its label."""
+    with temporary_folder("anymodal-query-") as folder:
+        file = folder / f"query{suffix}"
+        with writing(file):
+            file.write_bytes(data)
+        try:
+            yield file
+        except MediaError as error:
+            raise _renamed(error, str(file), label) from None
+
+
+def _suffix(kind: str, name: str) -> str:
+    """That of the name; of a file without one, the usual suffix of its kind."""
+    suffix = PurePath(name).suffix
+    if not suffix and kind:
+        suffix = next(iter(named(kind).suffixes), "")
+    return suffix if _SUFFIX.fullmatch(suffix) else ""
+
+
 def _renamed(error: MediaError, path: str, name: str) -> MediaError:
     """The same error without the server's path."""
     return type(error)(error.problem.replace(path, name), remedy=error.remedy)
 
 
-def _check_kind(asset: Asset, modality: Modality, label: str) -> None:
+def _check_modality(asset: Asset, modality: Modality, label: str) -> None:
     if asset.modality != modality:
         raise UnsupportedMediaError(
             f"{label} holds {asset.modality} ({asset.media_type}).",
@@ -96,5 +183,12 @@ def _check_kind(asset: Asset, modality: Modality, label: str) -> None:
 
 def query_config(config: IngestConfig, *, max_bytes: int, max_s: float) -> IngestConfig:
     """Limits for media that a client waits for. The files are ours, so any folder will do."""
-    limits = {"max_image_bytes": max_bytes, "max_media_bytes": max_bytes, "max_duration_s": max_s}
-    return config.model_copy(update={**limits, "max_decode_s": 10.0, "roots": ()})
+    sizes = {kind.max_bytes for kind in kinds()} | {"max_url_bytes"}
+    limits = {
+        **dict.fromkeys(sizes, max_bytes),
+        "max_text_chars": min(_MAX_TEXT_CHARS, config.max_text_chars),
+        "max_duration_s": max_s,
+        "max_decode_s": 10.0,
+        "max_url_s": 10.0,
+    }
+    return config.model_copy(update={**limits, "roots": ()})

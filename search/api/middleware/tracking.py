@@ -7,15 +7,15 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from search.api.responses.plain_values import latency_ms
-from search.api.schemas import TermIn
 from search.api.services import Services
 from search.latency import TOTAL
+from search.types import Term
 
 logger = logging.getLogger("anymodal.slow")
 
 
 def track(
-    services: Services, request_id: str, terms: Sequence[TermIn], latency_s: Mapping[str, float]
+    services: Services, request_id: str, terms: Sequence[Term], latency_s: Mapping[str, float]
 ) -> None:
     """Count a search that was answered. What was searched for is not logged: it is private."""
     kind = kind_of(terms)
@@ -26,7 +26,7 @@ def track(
         logger.warning("%s", json.dumps({**facts, "latency_ms": latency_ms(latency_s)}))
 
 
-def kind_of(terms: Sequence[TermIn]) -> str:
-    """``text``, ``image``, ``audio``, ``video`` or ``asset``; of several kinds: ``mixed``."""
-    kinds = {term.kind for term in terms}
+def kind_of(terms: Sequence[Term]) -> str:
+    """The modality, or ``asset`` for what is stored; of several kinds: ``mixed``."""
+    kinds = {str(term.item.modality) if term.item else "asset" for term in terms}
     return kinds.pop() if len(kinds) == 1 else "mixed"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +13,7 @@ from encoder.space import l2_normalize
 from encoder.types import TEXT, Embeddings, Item
 from search.api.middleware.bounded_threads import Turn
 from search.api.openai.requests import EmbeddingsRequest, InputIn
+from search.api.requests.bodies import SentFile
 from search.api.requests.queries import item_of
 from search.api.services import Services
 from search.errors import NotFoundError
@@ -41,8 +42,10 @@ class Encoded:
         return sum(sum(lengths) for lengths in self.windows if lengths)
 
 
-def encode(services: Services, asked: EmbeddingsRequest, turn: Turn) -> Encoded:
-    """Embed all inputs of a request.
+def encode(
+    services: Services, asked: EmbeddingsRequest, files: Mapping[str, SentFile], turn: Turn
+) -> Encoded:
+    """Embed all inputs of a request, which may name ``files`` by their part.
 
     Raises:
         NotFoundError: another model is asked for.
@@ -50,7 +53,7 @@ def encode(services: Services, asked: EmbeddingsRequest, turn: Turn) -> Encoded:
         TimeLimitError: the time is over; what was encoded is remembered for the next try.
     """
     _check_model(services, asked)
-    items, windows = _read(services, asked, turn)
+    items, windows = _read(services, asked, files, turn)
     parts = []
     for piece in _pieces([sum(lengths or [1]) for lengths in windows]):
         turn.deadline.check()
@@ -69,13 +72,13 @@ def _check_model(services: Services, asked: EmbeddingsRequest) -> None:
 
 
 def _read(
-    services: Services, asked: EmbeddingsRequest, turn: Turn
+    services: Services, asked: EmbeddingsRequest, files: Mapping[str, SentFile], turn: Turn
 ) -> tuple[list[Item], list[list[int] | None]]:
     items, windows = [], []
     for n, given in enumerate(asked.input):
         turn.deadline.check()
         label = f"input[{n}]"
-        item = replace(_item(services, given, label), role=asked.role)
+        item = replace(_item(services, given, files, label), role=asked.role)
         lengths = None
         if item.modality == TEXT:
             lengths = services.tokens.window_lengths(item.content, asked.role)
@@ -90,9 +93,9 @@ def _read(
     return items, windows
 
 
-def _item(services: Services, given: InputIn, label: str) -> Item:
+def _item(services: Services, given: InputIn, files: Mapping[str, SentFile], label: str) -> Item:
     if given.tokens is None:
-        return item_of(given, label, services.decoder, {})
+        return item_of(given, label, services.decoder, files)
     try:
         return Item(TEXT, services.tokens.text_of_tokens(given.tokens))
     except InputError as error:

@@ -8,12 +8,12 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from encoder.types import DOCUMENT, QUERY, Role
-from search.api.schemas import Strict
+from search.api.schemas import FileIn, Strict
 
 MAX_INPUTS = 2048
 _MAX_CHARS = 65_536
 _MAX_TOKENS = 16_384
-_KINDS = ("text", "tokens", "image", "audio", "video")
+_SOURCES = ("text", "tokens", "image", "audio", "video", "file", "base64", "url")
 
 InputType = Literal["query", "document", "search_query", "search_document", "passage"]
 _ROLES: Mapping[InputType, Role] = {
@@ -30,8 +30,8 @@ TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 TokenIds = Annotated[list[TokenId], Field(min_length=1, max_length=_MAX_TOKENS)]
 
 
-class InputIn(Strict):
-    """One thing to embed: exactly one of text, tokens, image, audio and video."""
+class InputIn(FileIn):
+    """One thing to embed: exactly one of text, tokens, image, audio, video, file, base64, url."""
 
     text: InputText | None = None
     tokens: TokenIds | None = Field(
@@ -42,10 +42,8 @@ class InputIn(Strict):
     video: str | None = None
 
     @model_validator(mode="after")
-    def _one_kind(self) -> InputIn:
-        given = [kind for kind in _KINDS if getattr(self, kind)]
-        if len(given) != 1:
-            raise ValueError(f"exactly one of {', '.join(_KINDS)} is wanted, got {len(given)}")
+    def _one_source(self) -> InputIn:
+        self.check_sources(_SOURCES)
         return self
 
 

@@ -4,66 +4,75 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import Request
 from pydantic import BaseModel
 from pydantic_core import to_json
 
 from encoder.errors import InputError
+from search.api.openai.requests import EmbeddingsRequest
 from search.api.requests.multipart import Part, events
 from search.api.requests.refusal import ContentTypeError
 from search.api.schemas import SearchRequest
 
 _REF = "#/components/schemas/{model}"
+_JSON = "application/json"
 _MEDIA = ("image", "audio", "video")
 
 
+class SentFile(NamedTuple):
+    """A file of a form, and how the client calls it."""
+
+    data: bytes
+    name: str
+
+
 @dataclass(frozen=True)
-class SearchBody:
+class SentBody:
     """A received body: JSON, or the fields and files of a form."""
 
     json: bytes
     fields: dict[str, list[str]]
-    files: dict[str, bytes]
+    files: dict[str, SentFile]
 
-    def request(self) -> SearchRequest:
+    def whole_request(self) -> bytes:
+        """The JSON, also where a form has it in a field.
+
+        Raises:
+            InputError: a form without the field ``request``.
+        """
+        if self.json or "request" in self.fields:
+            return self.json or self.fields["request"][-1].encode()
+        raise InputError("request", got="a form without it", wanted="a field of JSON")
+
+    def search(self) -> SearchRequest:
         """The request that it holds; a form's fields may also make one without ``request``.
 
         Raises:
             ValidationError: of pydantic.
             InputError: fields that do not go together.
         """
-        if self.json:
-            return SearchRequest.model_validate_json(self.json)
-        if "request" in self.fields:
-            return SearchRequest.model_validate_json(self.fields["request"][-1])
+        if self.json or "request" in self.fields:
+            return SearchRequest.model_validate_json(self.whole_request())
         terms: list[dict[str, Any]] = [{"text": text} for text in self.fields.get("text", [])]
-        for name in self.files:
-            kind = name.partition("#")[0]
-            if kind not in _MEDIA:
-                raise InputError(kind, got="a file", wanted="files in image, audio or video")
-            terms.append({kind: {"file": name}})
+        terms += map(_term_of, self.files)
         others = {
             name: _value(name, values[-1]) for name, values in self.fields.items() if name != "text"
         }
         return SearchRequest.model_validate_json(to_json({**others, "query": terms}))
 
 
-async def read_body(request: Request, kind: str) -> bytes:
-    """The whole body, whose size the edge bounds.
-
-    Raises:
-        ContentTypeError: another content type.
-    """
-    sent = request.headers.get("content-type", kind).partition(";")[0].strip().lower()
-    if sent != kind:
-        raise ContentTypeError(f"The body is {sent or 'of no type'}.", f"Send {kind}.")
+async def _read_json(request: Request) -> bytes:
+    """The whole body, whose size the edge bounds."""
+    sent = request.headers.get("content-type", _JSON).partition(";")[0].strip().lower()
+    if sent != _JSON:
+        raise ContentTypeError(f"The body is {sent or 'of no type'}.", f"Send {_JSON}.")
     return await request.body()
 
 
-async def read_search(request: Request) -> SearchBody:
-    """A search as JSON or as a form with files.
+async def read_sent(request: Request) -> SentBody:
+    """A request as JSON or as a form with files.
 
     Raises:
         ContentTypeError: neither.
@@ -71,9 +80,9 @@ async def read_search(request: Request) -> SearchBody:
     """
     sent = request.headers.get("content-type", "")
     if not sent.lower().startswith("multipart/form-data"):
-        return SearchBody(await read_body(request, "application/json"), {}, {})
+        return SentBody(await _read_json(request), {}, {})
     fields: dict[str, list[str]] = {}
-    files: dict[str, bytes] = {}
+    files: dict[str, SentFile] = {}
     part, data = Part("", None), bytearray()
     async for event in events(sent, request.stream()):
         if isinstance(event, Part):
@@ -83,16 +92,30 @@ async def read_search(request: Request) -> SearchBody:
         elif part.filename is None:
             fields.setdefault(part.name, []).append(data.decode(errors="replace"))
         else:
-            files[_free_name(part.name, files)] = bytes(data)
-    return SearchBody(b"", fields, files)
+            files[_free_name(part.name, files)] = SentFile(bytes(data), part.filename)
+    return SentBody(b"", fields, files)
 
 
 def json_body(model: type[BaseModel]) -> dict[str, Any]:
     """For ``openapi_extra=``: a body that is this model."""
     reference = {"$ref": _REF.format(model=model.__name__)}
-    return {
-        "requestBody": {"required": True, "content": {"application/json": {"schema": reference}}}
+    return {"requestBody": {"required": True, "content": {_JSON: {"schema": reference}}}}
+
+
+def embeddings_body() -> dict[str, Any]:
+    """For ``openapi_extra=``: JSON, or a form with files."""
+    described = json_body(EmbeddingsRequest)
+    described["requestBody"]["content"]["multipart/form-data"] = {
+        "schema": {
+            "type": "object",
+            "required": ["request"],
+            "description": "`request`, whose inputs name files by their part, and these files.",
+            "properties": {
+                "request": {"type": "string", "description": "An EmbeddingsRequest as JSON."},
+            },
+        }
     }
+    return described
 
 
 def search_body() -> dict[str, Any]:
@@ -103,18 +126,27 @@ def search_body() -> dict[str, Any]:
         "schema": {
             "type": "object",
             "description": "Either `request`, whose terms name files by their part, or files and "
-            "`text` alone; then the other fields of a request may be fields here.",
+            "`text` alone; then the other fields of a request may be fields here. A file comes in "
+            "`file`, or in a part named as its kind.",
             "properties": {
                 "request": {"type": "string", "description": "A SearchRequest as JSON."},
                 "text": {"type": "string"},
-                **dict.fromkeys(_MEDIA, file),
+                **dict.fromkeys(("file", *_MEDIA), file),
             },
         }
     }
     return described
 
 
-def _free_name(name: str, taken: dict[str, bytes]) -> str:
+def _term_of(part: str) -> dict[str, Any]:
+    """A file by the part that it came in: a modality, the name of a kind, or ``file``."""
+    name = part.partition("#")[0]
+    if name in _MEDIA:
+        return {name: {"file": part}}
+    return {"file": part} if name == "file" else {"kind": name, "file": part}
+
+
+def _free_name(name: str, taken: dict[str, SentFile]) -> str:
     """Several files may come under one name."""
     n, free = 1, name
     while free in taken:

@@ -8,9 +8,10 @@ import re
 from collections.abc import Collection, Mapping
 
 from encoder.errors import InputError
-from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Item, Modality
+from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, TEXT, VIDEO, Item, Modality
 from search.api.openai.requests import InputIn
 from search.api.ports import Decoder
+from search.api.requests.bodies import SentFile
 from search.api.schemas import FilePart, SearchRequest, TermIn
 from search.filters import Filter
 from search.types import READINGS, Query, Reading, Term
@@ -19,7 +20,7 @@ _DATA_URI = re.compile(r"data:[\w.+-]*/?[\w.+-]*(;[\w=.+-]+)*;base64,")
 
 
 def query_of(
-    request: SearchRequest, decoder: Decoder, files: Mapping[str, bytes], filter: Filter | None
+    request: SearchRequest, decoder: Decoder, files: Mapping[str, SentFile], filter: Filter | None
 ) -> Query:
     """Decode what the request holds.
 
@@ -58,19 +59,22 @@ def _readings(asked: bool | list[Reading]) -> Collection[Reading]:
     return asked
 
 
-def _term(term: TermIn, label: str, decoder: Decoder, files: Mapping[str, bytes]) -> Term:
+def _term(term: TermIn, label: str, decoder: Decoder, files: Mapping[str, SentFile]) -> Term:
     if term.asset_id is not None:
         return Term(asset_id=term.asset_id, weight=term.weight)
-    return Term(item_of(term, label, decoder, files), weight=term.weight)
+    item = item_of(term, label, decoder, files)
+    # A file of words is what is to find its like, and no question.
+    is_question = term.text is not None or item.modality != TEXT
+    return Term(item, weight=term.weight, role=QUERY if is_question else DOCUMENT)
 
 
 def item_of(
-    term: TermIn | InputIn, label: str, decoder: Decoder, files: Mapping[str, bytes]
+    term: TermIn | InputIn, label: str, decoder: Decoder, files: Mapping[str, SentFile]
 ) -> Item:
     """What a term holds, decoded.
 
     Raises:
-        InputError: not Base64, or a part that is not there.
+        InputError: not Base64, a part that is not there, or a kind that does not exist.
         MediaError: media that cannot be decoded.
     """
     if term.text is not None:
@@ -82,18 +86,32 @@ def item_of(
         if media is not None:
             label = f"{label}.{modality}"
             return decoder.decode(modality, _bytes(media, label, files), label)
-    raise InputError(label, got="nothing", wanted="text, image, audio, video or asset_id")
+    kind = term.kind or ""
+    if term.url is not None:
+        return decoder.decode_url(kind, term.url, label)
+    if term.file is not None:
+        sent = _part(term.file, f"{label}.file", files)
+        return decoder.decode_file(kind, sent.data, sent.name, label)
+    return decoder.decode_file(kind, _of_base64(term.base64 or "", f"{label}.base64"), "", label)
 
 
-def _bytes(media: str | FilePart, label: str, files: Mapping[str, bytes]) -> bytes:
+def _bytes(media: str | FilePart, label: str, files: Mapping[str, SentFile]) -> bytes:
     if isinstance(media, FilePart):
-        if media.file not in files:
-            raise InputError(
-                f"{label}.file",
-                got=f"{media.file!r}, which is no part of this request",
-                wanted=f"one of {', '.join(sorted(files)) or 'its files (none was sent)'}",
-            )
-        return files[media.file]
+        return _part(media.file, f"{label}.file", files).data
+    return _of_base64(media, label)
+
+
+def _part(name: str, label: str, files: Mapping[str, SentFile]) -> SentFile:
+    if name not in files:
+        raise InputError(
+            label,
+            got=f"{name!r}, which is no part of this request",
+            wanted=f"one of {', '.join(sorted(files)) or 'its files (none was sent)'}",
+        )
+    return files[name]
+
+
+def _of_base64(media: str, label: str) -> bytes:
     found = _DATA_URI.match(media[:200])
     try:
         return base64.b64decode(media[found.end() :] if found else media, validate=True)

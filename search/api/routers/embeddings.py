@@ -15,7 +15,7 @@ from search.api.middleware.bounded_threads import Turn
 from search.api.openai.encoding import encode
 from search.api.openai.requests import EmbeddingsAnswer, EmbeddingsRequest
 from search.api.openai.route import OpenAIRoute
-from search.api.requests.bodies import json_body, read_body
+from search.api.requests.bodies import SentBody, embeddings_body, read_sent
 from search.api.services import Services
 from search.errors import TimeLimitError
 
@@ -28,16 +28,14 @@ router = APIRouter(tags=["embeddings"], route_class=OpenAIRoute)
     dependencies=READ,
     response_model=EmbeddingsAnswer,
     responses=refusals(400, 404, 413, 415, 503, 504),
-    openapi_extra=json_body(EmbeddingsRequest),
+    openapi_extra=embeddings_body(),
 )
 async def embed(request: Request, services: Parts) -> Response:
-    """Embed texts, pictures, sounds and films into the shared space; unit vectors."""
-    body = await read_body(request, "application/json")
+    """Embed texts and files of all kinds into the shared space; unit vectors."""
+    body = await read_sent(request)
     try:
         answer = await services.workbench.run(
-            lambda turn: to_json(
-                _answer(services, EmbeddingsRequest.model_validate_json(body), turn)
-            ),
+            lambda turn: to_json(_answer(services, body, turn)),
             lambda: disconnected(request),
         )
     except TimeLimitError as error:
@@ -48,8 +46,9 @@ async def embed(request: Request, services: Parts) -> Response:
     return Response(answer, media_type="application/json")
 
 
-def _answer(services: Services, asked: EmbeddingsRequest, turn: Turn) -> dict[str, Any]:
-    encoded = encode(services, asked, turn)
+def _answer(services: Services, body: SentBody, turn: Turn) -> dict[str, Any]:
+    asked = EmbeddingsRequest.model_validate_json(body.whole_request())
+    encoded = encode(services, asked, body.files, turn)
     return {
         "object": "list",
         "data": [

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -82,6 +83,7 @@ def _info(services: Services) -> dict[str, Any]:
             "calibration": describe(services.store.stored_calibration(), space.calibration),
         },
         "modalities": services.modalities,
+        "kinds": list(map(asdict, services.kinds)),
         "assets": services.store.count(),
         "versions": {"python": sys.version.split()[0], **versions(_LIBRARIES)},
     }

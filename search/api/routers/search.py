@@ -10,7 +10,7 @@ from search.api.access.paths import filter_for, sees_paths
 from search.api.depends import Parts, disconnected, refusals
 from search.api.middleware.bounded_threads import Turn
 from search.api.middleware.tracking import track
-from search.api.requests.bodies import SearchBody, read_search, search_body
+from search.api.requests.bodies import SentBody, read_sent, search_body
 from search.api.requests.queries import query_of
 from search.api.responses.plain_values import latency_ms, search_answer, server_timing
 from search.api.schemas import SearchAnswer
@@ -29,8 +29,8 @@ router = APIRouter(tags=["search"])
     openapi_extra=search_body(),
 )
 async def search(request: Request, services: Parts) -> Response:
-    """Find the assets nearest to texts, pictures, sounds, films and stored assets together."""
-    body = await read_search(request)
+    """Find the assets nearest to texts, files of all kinds and stored assets together."""
+    body = await read_sent(request)
     answer, latency_s = await services.workbench.run(
         lambda turn: _answer(services, request, body, turn), lambda: disconnected(request)
     )
@@ -41,13 +41,13 @@ async def search(request: Request, services: Parts) -> Response:
 def _answer(
     services: Services,
     request: Request,
-    body: SearchBody,
+    body: SentBody,
     turn: Turn,
 ) -> tuple[bytes, dict[str, float]]:
     """The response as JSON, and the seconds of its stages."""
     timer = StageTimer()
     with timer.stage("decode"):
-        asked = body.request()
+        asked = body.search()
         scopes, roots = request.state.scopes, services.config.public_roots
         wanted = None if asked.filter is None else filter_for(asked.filter, scopes, roots)
         query = query_of(asked, services.decoder, body.files, wanted)
@@ -63,6 +63,6 @@ def _answer(
         "serialize": own["serialize"],
         "total": turn.waited_s + own["total"],
     }
-    track(services, request.state.request_id, asked.query, latency_s)
+    track(services, request.state.request_id, query.terms, latency_s)
     tail = to_json({"latency_ms": latency_ms(latency_s)})
     return hits[:-1] + b"," + tail[1:], latency_s

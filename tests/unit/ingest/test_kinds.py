@@ -10,56 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from encoder.errors import UnsupportedMediaError
-from ingest import IngestConfig, identify, isolate, kinds, segments
+from encoder.errors import CorruptMediaError, MediaError, UnsupportedMediaError
+from ingest import IngestConfig, Place, identify, isolate, kinds, segments, whole
+from ingest import picture as picture_of
 from ingest.errors import KindError
 from ingest.kinds import registry
 from ingest.kinds.testing import check_kind
+from tests.support import points_package
 from tests.support.media import picture, write_film, write_pdf, write_sound
-
-POINTS = """
-from pathlib import Path
-import numpy as np
-from encoder.errors import CorruptMediaError
-from encoder.types import Modality
-from ingest.kinds import Kind, Match
-from ingest.types import Segment
-
-class Points(Kind):
-    name = "points"
-    modality = Modality("points")
-    formats = ("PTS",)
-    media_types = frozenset({"model/pts"})
-    suffixes = (".pts",)
-    cost = "image"
-    shows = True
-
-    def sniff(self, head):
-        return Match("model/pts", 1.0) if head.start.startswith(b"points") else None
-
-    def describe(self, path, media_type, config):
-        return {"title": path.stem, "n_points": len(self._read(path))}
-
-    def segments(self, asset, path, config):
-        yield Segment(asset.asset_id, self.modality, 0, self._read(path))
-
-    def preview(self, asset, path, place, config):
-        shown = np.zeros((8, 8, 3), np.uint8)
-        return Segment(asset.asset_id, self.modality, 0, shown)
-
-    def whole(self, segments, max_frames=16):
-        return segments[0].content
-
-    def _read(self, path):
-        try:
-            rows = [line.split() for line in path.read_text().splitlines()[1:]]
-            points = np.array(rows, np.float64).reshape(-1, 3)
-        except ValueError as error:
-            raise CorruptMediaError(f"{path}: {error}.", remedy="Export it again.") from error
-        if not len(points):
-            raise CorruptMediaError(f"{path} has no points.", remedy="Export it again.")
-        return points
-"""
+from tests.support.points_package import KIND, write_points
 
 
 @pytest.fixture
@@ -67,12 +26,8 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
     """Installs a package of one module, ``points_kind``, as pip lays it out."""
     site = tmp_path / "site"
 
-    def install(target: str, code: str = POINTS) -> None:
-        facts = site / "points_kind-1.0.dist-info"
-        facts.mkdir(parents=True)
-        (site / "points_kind.py").write_text(code)
-        (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: points-kind\nVersion: 1.0\n")
-        (facts / "entry_points.txt").write_text(f"[anymodal.kinds]\npoints = {target}\n")
+    def install(target: str = "points_kind:Points", code: str = KIND) -> None:
+        points_package.install(site, target, code)
         monkeypatch.syspath_prepend(str(site))
         monkeypatch.delitem(sys.modules, "points_kind", raising=False)
         registry.kinds.cache_clear()
@@ -81,11 +36,6 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
     yield install
     registry.kinds.cache_clear()
     isolate.close()
-
-
-def write_points(path: Path) -> Path:
-    path.write_text("points\n1 2 3\n4 5 6.5\n")
-    return path
 
 
 def samples(folder: Path) -> dict[str, list[Path]]:
@@ -114,10 +64,10 @@ def test_a_kind_of_another_package(tmp_path: Path, installed: Callable[..., None
     check_kind("points", [file], tmp_path)
     config = IngestConfig(isolate=True)
     asset = identify(file, config)
-    assert (asset.modality, asset.metadata["n_points"]) == ("points", 2)
+    assert (asset.modality, asset.metadata["n_points"]) == ("points", 16)
     (segment,) = segments(asset, config)
     assert segment.content.dtype == np.float64
-    assert segment.content.tolist() == [[1, 2, 3], [4, 5, 6.5]]
+    assert segment.content[:2].tolist() == [[0, 0, 0], [0, 0, 1]]
     assert registry.cost_of(".pts") == "image"
 
 
@@ -130,10 +80,17 @@ def test_names_of_formats_are_in_the_refusal(installed: Callable[..., None]) -> 
 @pytest.mark.parametrize(
     ("target", "code", "reason"),
     [
-        ("points_kind:Missing", POINTS, "AttributeError"),
+        ("points_kind:Missing", KIND, "AttributeError"),
         ("points_kind:Points", "import nothing_like_it", "ModuleNotFoundError"),
-        ("points_kind:Path", POINTS, "is no kind of files"),
-        ("points_kind:Points", POINTS.replace('"points"', '"pdf"'), "called pdf"),
+        ("points_kind:Path", KIND, "is no kind of files"),
+        ("points_kind:Points", KIND.replace('"points"', '"pdf"'), "called pdf"),
+        (
+            "points_kind:Points",
+            KIND.replace('name = "points"', 'name = "Point cloud"'),
+            "a-z|lower",
+        ),
+        ("points_kind:Points", KIND.replace("shows =", 'icon = "<svg>"; shows ='), "no path"),
+        ("points_kind:Points", KIND.replace('formats = ("PTS",)', ""), "has no formats"),
     ],
 )
 def test_a_broken_package_is_named(
@@ -151,3 +108,43 @@ def test_a_kind_that_is_gone(tmp_path: Path, installed: Callable[..., None]) -> 
     (tmp_path / "site" / "points_kind-1.0.dist-info" / "entry_points.txt").write_text("")
     with pytest.raises(UnsupportedMediaError, match="No kind of files reads 'model/pts'"):
         list(segments(asset, IngestConfig()))
+
+
+def test_a_file_as_one_query(tmp_path: Path, installed: Callable[..., None]) -> None:
+    installed()
+    file = write_points(tmp_path / "a.pts")
+    item = whole(identify(file, IngestConfig()), IngestConfig())
+    assert (item.modality, item.content.shape) == ("points", (16, 3))
+    note = tmp_path / "note.txt"
+    note.write_text("points of view")
+    assert identify(note, IngestConfig(), "text").media_type == "text/plain"
+    with pytest.raises(UnsupportedMediaError, match="not of the kind pdf, but looks like points"):
+        identify(note, IngestConfig(), "pdf")
+
+
+@pytest.mark.parametrize("isolate_", [False, True])
+def test_a_kind_that_raises_or_shows_what_it_likes(
+    tmp_path: Path, installed: Callable[..., None], isolate_: bool
+) -> None:
+    wrong = KIND.replace("return segments[0].content", "raise KeyError(7)")
+    installed(code=wrong.replace("np.full((64, 64, 3), 255, np.uint8)", "np.zeros((64, 64, 3))"))
+    config = IngestConfig(isolate=isolate_)
+    asset = identify(write_points(tmp_path / "a.pts"), config)
+    with pytest.raises(CorruptMediaError, match="cannot be searched with"):
+        whole(asset, config)
+    with pytest.raises(MediaError, match=r"shows no picture"):
+        picture_of(asset, Place(), config)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "cost"),
+    [
+        *((".jpg", "image"), (".mkv", "video"), (".wma", "audio"), (".amr", "text")),
+        *((".pts", "image"), (".docx", "text"), ("", "text"), (".no-such", "text")),
+    ],
+)
+def test_the_queue_is_that_of_the_kind(
+    installed: Callable[..., None], suffix: str, cost: str
+) -> None:
+    installed()
+    assert registry.cost_of(suffix) == cost

@@ -44,7 +44,8 @@ def _delete(
     from workers.pipeline.removal import remove
 
     for target in request["targets"]:
-        yield {"removed": remove(held.store(), target, held.uploads)}
+        found = remove(held.store(), target, held.uploads, request["media_types"])
+        yield {"removed": found}
 
 
 def _calibrate(
