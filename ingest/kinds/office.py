@@ -11,6 +11,7 @@ from encoder.media.source import opened
 from encoder.types import TEXT
 from ingest.config import IngestConfig
 from ingest.decode.charset import read_bytes
+from ingest.decode.figures import figure_segments, figures_of, without_links
 from ingest.decode.headings import sections_by_heading, title_of
 from ingest.decode.odf import slides
 from ingest.decode.windows import Section, joined_text, text_segments
@@ -28,7 +29,7 @@ _ONLY_MAILS = ("Date", "Message-ID", "MIME-Version", "Received", "Return-Path", 
 
 
 class Office(Kind):
-    """What all of them share: a document becomes sections under their headings."""
+    """What all of them share: a document becomes sections under their headings, and pictures."""
 
     modality = TEXT
     max_bytes = "max_document_bytes"
@@ -44,9 +45,16 @@ class Office(Kind):
         return found
 
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
-        """Windows of the text, each with the heading, slide or sheet under which it stands."""
+        """Windows of the text, each with the heading, slide or sheet under which it stands; then
+        the pictures."""
         extracted = _extracted(path, asset.media_type)
-        return text_segments(asset, path, self._sections(extracted), config, markdown=True)
+        sections = list(self._sections(extracted))
+        figures = figures_of(extracted, sections, on_slides=asset.media_type in _WITH_SLIDES)
+        pictures = list(figure_segments(asset, path, figures, config))
+        texts = [without_links(section) for section in sections]
+        if any(section.text.strip() for section in texts) or not pictures:
+            yield from text_segments(asset, path, texts, config, markdown=True)
+        yield from pictures
 
     def whole(self, segments: Sequence[Segment], max_frames: int = 16) -> str:  # noqa: ARG002
         """The text."""
@@ -222,13 +230,20 @@ def _title(facts: Mapping[str, Any]) -> str:
 
 def _extracted(path: Path, media_type: str) -> Any:
     # With the first document, also in a decoder process: it maps 100 MB.
-    from kreuzberg import ExtractionConfig, KreuzbergError, PageConfig, extract_bytes_sync
+    from kreuzberg import (
+        ExtractionConfig,
+        ImageExtractionConfig,
+        KreuzbergError,
+        PageConfig,
+        extract_bytes_sync,
+    )
 
     slides_only = media_type in _WITH_SLIDES
     config = ExtractionConfig(
         use_cache=False,
         disable_ocr=True,  # type: ignore[call-arg]  # it has it
         output_format="markdown",
+        images=ImageExtractionConfig(extract_images=True),
         pages=PageConfig(
             insert_page_markers=slides_only, marker_format=f"\n{_MARK}{{page_num}}{_MARK}\n"
         ),

@@ -17,6 +17,7 @@ from encoder.errors import CorruptMediaError, UnsupportedMediaError
 from encoder.media.source import decoding, opened
 from encoder.types import IMAGE, TEXT, RgbPicture
 from ingest.config import IngestConfig
+from ingest.decode.figures import LEAST_PX
 from ingest.decode.headings import title_of
 from ingest.decode.windows import Section, joined_text, no_text, text_segments
 from ingest.kinds.contract import Kind, Place
@@ -28,6 +29,10 @@ from ingest.types import Asset, Fact, Segment
 _pdfium = Lock()
 _MAX_LINES = 60
 """Boxes that are kept of a window; a text in columns of single words has more."""
+
+_IMAGE_OBJECT = 3  # FPDF_PAGEOBJ_IMAGE
+_LEAST_SHARE, _MOST_SHARE = 0.02, 0.85
+"""The part of a page that a picture takes: less is an icon, more is the scan below the text."""
 
 
 class Pdf(Kind):
@@ -102,6 +107,8 @@ def _page(
         if empty and next(page.get_objects(max_depth=1), None) is not None:
             place = json.dumps({"page": number})
             found = [Segment(asset.asset_id, IMAGE, 0, _rendered(page, config), place=place)]
+        if not empty:
+            found.extend(_figures(asset, page, number, config))
         text_page.close()
         page.close()
     return len(text), found
@@ -133,9 +140,45 @@ def _boxes(text_page: Any, segment: Segment, width: float, height: float) -> str
     for n in range(min(text_page.count_rects(start, end - start), _MAX_LINES)):
         left, bottom, right, top = text_page.get_rect(n)
         x, y = (left / width, right / width), (1 - top / height, 1 - bottom / height)
-        corners = (x[0], y[0], x[1], y[0], x[1], y[1], x[0], y[1])
-        boxes.append([round(min(max(float(value), 0.0), 1.0), 4) for value in corners])
+        boxes.append(_corners(x, y))
     return json.dumps(boxes) if boxes else ""
+
+
+def _figures(asset: Asset, page: Any, number: int, config: IngestConfig) -> Iterator[Segment]:
+    """Pictures on a page with text, neither icons nor the scan that lies below the text."""
+    width, height = page.get_size()
+    n_found = 0
+    for shown in page.get_objects(filter=[_IMAGE_OBJECT], max_depth=2):
+        left, bottom, right, top = shown.get_bounds()
+        share = (right - left) * (top - bottom) / (width * height)
+        columns, rows = shown.get_px_size()
+        if min(columns, rows) < LEAST_PX or columns * rows > config.max_pixels:
+            continue
+        if not _LEAST_SHARE < share < _MOST_SHARE:
+            continue
+        n_found += 1
+        check(asset.uri, "max_frames", n_found, config)
+        x, y = (left / width, right / width), (1 - top / height, 1 - bottom / height)
+        rgb = _bitmap(shown, config)
+        place = json.dumps({"page": number, "picture": n_found})
+        yield Segment(
+            asset.asset_id, IMAGE, 0, rgb, boxes=json.dumps([_corners(x, y)]), place=place
+        )
+
+
+def _bitmap(shown: Any, config: IngestConfig) -> RgbPicture:
+    from PIL.Image import Image
+
+    from encoder.media.image import rgb_array
+
+    picture: Image = shown.get_bitmap(render=True).to_pil()
+    return rgb_array(picture, config.image_short_side)
+
+
+def _corners(x: tuple[float, float], y: tuple[float, float]) -> list[float]:
+    """Of a box, in parts of the page, from the upper left on."""
+    corners = (x[0], y[0], x[1], y[0], x[1], y[1], x[0], y[1])
+    return [round(min(max(float(value), 0.0), 1.0), 4) for value in corners]
 
 
 def _rendered(page: Any, config: IngestConfig) -> RgbPicture:

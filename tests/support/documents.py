@@ -155,3 +155,22 @@ def write_zip(path: Path, media_type: str, files: dict[str, str]) -> None:
     with ZipFile(path, "w", ZIP_STORED) as members:
         for name, text in {"mimetype": media_type, **files}.items():
             members.writestr(name, text)
+
+
+def write_pdf_with_picture(path: Path, text: str, colour: tuple[int, int, int]) -> Path:
+    """A page of 400 × 400 points with a line, and a picture of 200 × 100 below it."""
+    pixels = bytes(colour) * (100 * 100)
+    content = f"BT /F 12 Tf 40 350 Td ({text}) Tj ET q 200 0 0 100 80 100 cm /I Do Q".encode()
+    objects = [
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 400 400]/Contents 4 0 R"
+        b"/Resources<</Font<</F 5 0 R>>/XObject<</I 6 0 R>>>>>>",
+        b"<</Length %d>>stream\n%b\nendstream" % (len(content), content),
+        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+        b"<</Type/XObject/Subtype/Image/Width 100/Height 100/BitsPerComponent 8"
+        b"/ColorSpace/DeviceRGB/Length %d>>stream\n%b\nendstream" % (len(pixels), pixels),
+    ]
+    body = b"".join(b"%d 0 obj%b endobj\n" % (n, data) for n, data in enumerate(objects, 1))
+    path.write_bytes(b"%PDF-1.4\n" + body + b"trailer<</Root 1 0 R>>\n%%EOF")
+    return path

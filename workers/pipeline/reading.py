@@ -110,7 +110,10 @@ class Reading:
         is_larger = all(isinstance(side, int) and side > min(shown.shape[:2]) for side in sides)
         if not frame.place and (self._asset.modality != IMAGE or not is_larger):
             return shown
-        place = Place(page=json.loads(frame.place).get("page", 1)) if frame.place else Place()
+        where = json.loads(frame.place) if frame.place else {}
+        if "picture" in where:  # within a document, which is shown by pages
+            return shown
+        place = Place(page=where.get("page", 1))
         try:
             finer = self._config.model_copy(update={"image_short_side": _SHORT_SIDE})
             detailed: RgbPicture = picture(self._asset, place, finer).content

@@ -124,3 +124,16 @@ def test_a_model_that_does_not_read_says_so(bundle_home: Path) -> None:
     assert not encoder.reads_pictures
     with pytest.raises(ModelError, match="does not read"):
         encoder.read(picture())
+
+
+def test_a_picture_in_a_presentation_is_read(encoder: MultiModalEncoder, tmp_path: Path) -> None:
+    from pptx import Presentation
+
+    slide("Ferry to Oslo at nine").save(tmp_path / "a.png")
+    slides = Presentation()
+    page = slides.slides.add_slide(slides.slide_layouts[6])
+    page.shapes.add_picture(str(tmp_path / "a.png"), 0, 0)
+    slides.save(str(tmp_path / "a.pptx"))
+    _, (row,) = ingest(encoder, tmp_path / "a.pptx")
+    assert "Ferry to Oslo" in row.snippet
+    assert json.loads(row.place) == {"slide": 1, "picture": 1}

@@ -1,0 +1,88 @@
+"""Pictures within documents."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from encoder.errors import MediaError
+from encoder.media.image import image_facts, load_image
+from encoder.types import IMAGE
+from ingest.config import IngestConfig
+from ingest.decode.windows import Section
+from ingest.limits import check
+from ingest.types import Asset, Segment
+
+logger = logging.getLogger(__name__)
+
+LEAST_PX = 64
+"""What is smaller on one side is a bullet, a line or an icon."""
+
+_LINK = re.compile(r"\\?!\[((?:[^\]\\]|\\.)*)\]\([^)\n]*\)")
+_FILE_NAME = re.compile(r"\S+\.\w{2,5}")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """The bytes of a picture, and where it stands."""
+
+    data: bytes
+    place: Mapping[str, str | int]
+
+
+def figure_segments(
+    asset: Asset, path: Path, figures: Iterable[Figure], config: IngestConfig
+) -> Iterator[Segment]:
+    """Each picture once, numbered from 1 in its place; what is small or cannot be decoded, such as
+    an EMF drawing, is left out and logged.
+
+    Raises:
+        MediaLimitError: more pictures than ``max_frames``.
+    """
+    seen = set[bytes]()
+    index = 0
+    for number, figure in enumerate(figures, 1):
+        check(str(path), "max_frames", number, config)
+        if figure.data in seen:
+            continue
+        seen.add(figure.data)
+        try:
+            facts = image_facts(figure.data)
+            if min(facts.width, facts.height) < LEAST_PX:
+                continue
+            rgb = load_image(figure.data, config.image_short_side, config.max_pixels)
+        except MediaError as error:
+            logger.info("picture %d in %s left out: %s", number, path, error)
+            continue
+        place = json.dumps({**figure.place, "picture": number}, ensure_ascii=False)
+        yield Segment(asset.asset_id, IMAGE, index, rgb, place=place)
+        index += 1
+
+
+def figures_of(extracted: Any, sections: Sequence[Section], *, on_slides: bool) -> list[Figure]:
+    """The pictures of a document that kreuzberg read, with their slide or heading.
+
+    Args:
+        extracted: its answer.
+        sections: the text, with a link for each picture.
+        on_slides: whether a page is a slide.
+    """
+    images = extracted.images or []
+    places = [section.place for section in sections for _ in _LINK.finditer(section.text)]
+    if len(places) != len(images):
+        places = [{} for _ in images]
+    return [
+        Figure(image["data"], {"slide": image["page_number"]} if on_slides else dict(place))  # type: ignore[arg-type]
+        for image, place in zip(images, places, strict=True)
+    ]
+
+
+def without_links(section: Section) -> Section:
+    """What a picture is called, if anything, instead of the link to it."""
+    text = _LINK.sub(lambda link: "" if _FILE_NAME.fullmatch(link[1]) else link[1], section.text)
+    return Section(text, section.place)
