@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,6 +26,7 @@ _WITH_SLIDES = (
     "application/vnd.openxmlformats-officedocument.presentationml.presentation",
     "application/vnd.ms-powerpoint",
 )
+_RULE = re.compile(r"(?m)^-{3,}$")  # stands for a slide without a title
 _ONLY_MAILS = ("Date", "Message-ID", "MIME-Version", "Received", "Return-Path", "Delivered-To")
 
 
@@ -214,7 +216,7 @@ def by_slide(markdown: str) -> Iterator[Section]:
     # Split at the marks, each part follows the number of its slide.
     _, *parts = markdown.split(_MARK)
     for number, text in zip(parts[::2], parts[1::2], strict=True):
-        yield Section(text.strip(), {"slide": int(number)})
+        yield Section(_RULE.sub("", text).strip(), {"slide": int(number)})
 
 
 def by_sheet(markdown: str) -> Iterator[Section]:
