@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
 from itertools import zip_longest
@@ -14,6 +14,7 @@ from encoder.registry import registered_modalities
 from encoder.space import Space
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings
 from search.latency import LatencyTracker
+from search.lexical.name_index import NameIndex
 from search.lexical.word_search import WordSearch
 from search.query.deadline import Deadline
 from search.query.pages import read_page
@@ -32,6 +33,7 @@ from search.ranking.turns import take_turns
 from search.ranking.weak import Floors
 from search.store.base import LexicalIndex, VectorStore
 from search.types import Explanation, Hit, Query, SearchResult, Understood
+from search.understanding.library import LibraryPlaces
 from search.understanding.understand import understand
 
 _THREADS = 16
@@ -57,6 +59,8 @@ class SearchEngine:
         self._store = store
         self._index = store if isinstance(store, LexicalIndex) else None
         self._floors = Floors(store)
+        self._names = NameIndex(store)
+        self._places = LibraryPlaces(store)
         self._known = frozenset(
             {TEXT, IMAGE, AUDIO, VIDEO, *encoder.space.calibration, *registered_modalities()}
         )
@@ -66,13 +70,15 @@ class SearchEngine:
     def close(self) -> None:
         """End the threads; encoder and store stay open. May be called twice."""
         self._threads.shutdown()
+        self._names.close()
+        self._places.close()
 
     def search(self, query: Query, deadline: Deadline | None = None) -> SearchResult:
         """The best hits for a query.
 
         The stages in ``latency_s`` are ``understand``, ``plan``, ``encode_<modality>``
-        (``encode_asset`` for what is stored), ``search``, ``lexical``, ``filter``, ``fuse``,
-        ``fetch``, ``explain`` and ``total``; those that were not needed are missing.
+        (``encode_asset`` for what is stored), ``names``, ``search``, ``lexical``, ``filter``,
+        ``fuse``, ``fetch``, ``explain`` and ``total``; those that were not needed are missing.
 
         Args:
             query: see `search.types.Query`.
@@ -88,7 +94,9 @@ class SearchEngine:
         understood: list[Understood] = []
         if query.understand:
             with progress.stage("understand"):
-                query, understood = understand(query, self._store, self._today())
+                query, understood = understand(
+                    query, self._store, self._places.names, self._today()
+                )
         request = self._prepare(query, progress)
         finder = Finder(request, self._store, self._threads)
         pools = finder.find()
@@ -109,17 +117,26 @@ class SearchEngine:
                 self._store.catch_up()
         with progress.stage("plan"):
             words = WordSearch(self._index, planned, self._threads)
+            named = self._look_up_names(query)
         embeddings = embed_terms(query.terms, self._encoder, self._store, progress)
         with progress.stage("plan"):
             fused = fuse_terms(embeddings, [term.weight for term in query.terms])
             page = read_page(query, fused.direction)
             planned = planned.beyond(len(page.shown))
             space = self.space()
-            named = frozenset(term.asset_id for term in query.terms if term.asset_id)
+            hidden = frozenset(term.asset_id for term in query.terms if term.asset_id)
             is_weak = self._floors.of(query, planned, space, fused.direction)
         return Request(
-            query, planned, page, embeddings, fused, words, progress, space, named, is_weak
+            query, planned, page, embeddings, fused, words, progress, space, hidden, is_weak, named
         )
+
+    def _look_up_names(self, query: Query) -> Future[Mapping[str, float]] | None:
+        """What is called like the query, looked up while that is being encoded."""
+        contents = (term.item.content for term in query.terms if term.item and term.weight > 0)
+        text = " ".join(content for content in contents if isinstance(content, str))
+        if query.lexical is False or not text:
+            return None
+        return self._threads.submit(self._names.find, text, with_folders=query.folder_names)
 
     def space(self) -> Space:
         """The model's space with the calibration of the store, if the store has one."""

@@ -60,12 +60,14 @@ class Query:
             not weak has its turns on a page; ``score``: by score alone.
         moments: how many further segments of its asset a hit has with it, best first, 0 to 20.
         diversity: 0 for the best hits, up to 1 for hits that are least alike.
-        lexical: also match words (BM25); None: where the query has a text and the store can.
+        lexical: also match words: of texts (BM25), and of what assets are called; None: where the
+            query has a text and the store can.
         consistency: ``session``: what this process wrote is seen; ``strong``: what anyone wrote.
         cursor: the ``next_cursor`` of the page before.
         explain: say how each score came about.
         understand: what is read out of the texts as a filter, where the library holds such data;
             see `Understood`.
+        folder_names: whether names of folders are words of their assets, as those of files are.
     """
 
     items: Sequence[Item | Term]
@@ -83,6 +85,7 @@ class Query:
     cursor: str = ""
     explain: bool = False
     understand: Collection[Reading] = ()
+    folder_names: bool = True
 
     @property
     def terms(self) -> list[Term]:

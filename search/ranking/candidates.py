@@ -30,6 +30,7 @@ from search.ranking.fusion import (
     words_weight,
 )
 from search.ranking.grouping import Group, by_asset, by_segment
+from search.ranking.names import LEAST_PART, with_names
 from search.ranking.request import Request
 from search.store.base import VectorStore
 from search.store.several import shifted
@@ -98,9 +99,12 @@ class Finder:
         self._rows: dict[str, AssetRow | None] = {}
         self._n_seen: dict[Modality, int] = {}
         self._weights: dict[Modality, WordsWeight] = {}
+        self._parts: Mapping[str, float] = {}
+        self._named: Mapping[Modality, list[Candidate]] = {}
 
     def find(self) -> list[Pool]:
         """The pool of each share, by growing the search until nothing unseen can be better."""
+        self._look_up_names()
         n: int | None = self._plan.candidates
         asset_ids: Collection[str] | None = None
         while n is not None:
@@ -114,6 +118,21 @@ class Finder:
             else:
                 n = widened(n)
         return self._pools(self._search_all(asset_ids))
+
+    def _look_up_names(self) -> None:
+        """The segments of assets that are called like the query, wherever vectors rank them."""
+        if self._request.named is None:
+            return
+        with self._stage("names"):
+            parts = self._request.named.result()
+            self._parts = {key: part for key, part in parts.items() if part >= LEAST_PART}
+            if self._parts:
+                found = self._nearest(self._plan.modalities, MAX_JOINED, list(self._parts))
+                self._named = {
+                    kind: self._request.scored(kind, segments)
+                    for kind, segments in found.items()
+                    if segments
+                }
 
     def row(self, group: Group) -> AssetRow:
         """The commit row of a group that `find` returned."""
@@ -270,6 +289,8 @@ class Finder:
                 if found_by_words
                 else scored
             )
+            if named := self._named.get(modality):
+                lists[modality] = with_names(lists[modality], named, self._parts)
         return Seen(rank(lists), horizon)
 
     def _pools(self, seen: Seen) -> list[Pool]:

@@ -52,6 +52,7 @@ class Candidate(NamedTuple):
         dense_rank: its place by vectors within its modality, from 1; likewise.
         lexical_score: BM25, if words of the query were found in it.
         lexical_rank: its place among what words found, from 1.
+        named: what part of the query its asset is called, 0 to 1.
     """
 
     segment: ScoredSegment
@@ -60,6 +61,7 @@ class Candidate(NamedTuple):
     dense_rank: int | None = None
     lexical_score: float | None = None
     lexical_rank: int | None = None
+    named: float = 0.0
 
 
 def fuse_terms(embeddings: Embeddings, weights: Sequence[float]) -> FusedQuery:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from encoder.space import Space
@@ -30,6 +31,7 @@ class Request:
         space: the space with the calibration of the store at the time of the request.
         hidden: ids of assets that the query itself names, which are no hits.
         is_weak: whether a candidate scores no better than chance.
+        named: by asset, the part of the query that it is called; None if names do not count.
     """
 
     query: Query
@@ -42,6 +44,7 @@ class Request:
     space: Space
     hidden: frozenset[str]
     is_weak: Callable[[Candidate], bool]
+    named: Future[Mapping[str, float]] | None = None
 
     def scored(self, modality: Modality, segments: Sequence[ScoredSegment]) -> list[Candidate]:
         """Segments of one modality with calibrated scores, best first."""

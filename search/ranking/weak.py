@@ -34,6 +34,8 @@ class WeakMatches:
         floor = self.floors.get(candidate.segment.modality)
         if floor is None or (candidate.dense_score or -float("inf")) >= floor:
             return False
+        if candidate.named == 1:
+            return False
         is_found = candidate.lexical_rank is not None and bool(self.wanted)
         return not (is_found and self.wanted <= set(words(candidate.segment.snippet)))
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import date
 
 from encoder.types import TEXT, Item
 from search.filters import And, Filter, parse_filter
 from search.store.base import VectorStore
-from search.types import JsonValue, Query, Term, Understood
+from search.types import READINGS, JsonValue, Query, Term, Understood
 from search.understanding.calendar import Period
 from search.understanding.dates import find_date
+from search.understanding.places import find_place
 
 
-def understand(query: Query, store: VectorStore, today: date) -> tuple[Query, list[Understood]]:
+def understand(
+    query: Query, store: VectorStore, places: Callable[[], Mapping[str, str]], today: date
+) -> tuple[Query, list[Understood]]:
     """The query without what was understood, which is in its filter; and what that was.
 
     A filter that no asset meets is none: its words are searched for. What remains of a text is
@@ -23,12 +26,18 @@ def understand(query: Query, store: VectorStore, today: date) -> tuple[Query, li
     Args:
         query: ``query.understand`` says what may be read.
         store: whose assets decide.
+        places: the names of places in it.
         today: what "yesterday" follows.
     """
     terms, found, filter = [], list[Understood](), query.filter
     for term in query.terms:
         text = _text(term)
-        for one in _read(text, query, today) if text else ():
+        for kind in READINGS if text else ():
+            if kind not in query.understand:
+                continue
+            one = _date(text, today) if kind == "date" else _place(text, places())
+            if one is None:
+                continue
             wanted = parse_filter(one.filter)
             joined = And((filter, wanted)) if filter else wanted
             if _holds(store, joined):
@@ -49,9 +58,19 @@ def without(text: str, part: str) -> str:
     return " ".join(joined.split()).strip(" ,;")
 
 
-def _read(text: str, query: Query, today: date) -> Iterator[Understood]:
-    if "date" in query.understand and (found := find_date(text, today)):
-        yield Understood("date", text[found.start : found.end].strip(), taken_in(found.period))
+def _date(text: str, today: date) -> Understood | None:
+    found = find_date(text, today)
+    if found is None:
+        return None
+    return Understood("date", text[found.start : found.end].strip(), taken_in(found.period))
+
+
+def _place(text: str, names: Mapping[str, str]) -> Understood | None:
+    found = find_place(text, names)
+    if found is None:
+        return None
+    name, start, end = found
+    return Understood("place", text[start:end].strip(), {"field": "places", "contains": name})
 
 
 def taken_in(period: Period) -> dict[str, JsonValue]:

@@ -20,7 +20,12 @@ _DATA_URI = re.compile(r"data:[\w.+-]*/?[\w.+-]*(;[\w=.+-]+)*;base64,")
 
 
 def query_of(
-    request: SearchRequest, decoder: Decoder, files: Mapping[str, SentFile], filter: Filter | None
+    request: SearchRequest,
+    decoder: Decoder,
+    files: Mapping[str, SentFile],
+    filter: Filter | None,
+    *,
+    folder_names: bool,
 ) -> Query:
     """Decode what the request holds.
 
@@ -29,6 +34,7 @@ def query_of(
         decoder: for its media.
         files: the parts that it may name.
         filter: its filter, restricted to what its sender may see.
+        folder_names: whether its sender may find by folders.
 
     Raises:
         InputError: not Base64, or a part that is not there.
@@ -50,6 +56,7 @@ def query_of(
         request.cursor,
         request.explain,
         _readings(request.understand),
+        folder_names,
     )
 
 

@@ -50,10 +50,12 @@ def _answer(
         asked = body.search()
         scopes, roots = request.state.scopes, services.config.public_roots
         wanted = None if asked.filter is None else filter_for(asked.filter, scopes, roots)
-        query = query_of(asked, services.decoder, body.files, wanted)
+        query = query_of(
+            asked, services.decoder, body.files, wanted, folder_names=sees_paths(scopes)
+        )
     result = services.engine.search(query, turn.deadline)
     with timer.stage("serialize"):
-        answer = search_answer(result, with_uri=sees_paths(request.state.scopes))
+        answer = search_answer(result, with_uri=sees_paths(scopes))
         hits = to_json(answer)
     own = timer.latency_s()
     latency_s = {

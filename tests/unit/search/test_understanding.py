@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from search.query.terms import ItemEncoder
 from search.store.memory import MemoryStore
 from search.types import READINGS, AssetRow, Reading, SegmentRow
 from search.understanding.dates import find_date
+from search.understanding.places import find_place, known_names
+from search.understanding.understand import without
 
 TODAY = date(2026, 11, 27)  # a Friday
 DATA = Path(__file__).parents[2] / "data"
@@ -116,3 +119,63 @@ def test_a_date_beside_a_filter_that_leaves_nothing_stays_words(store: MemorySto
 def test_nothing_is_understood_unasked(store: MemoryStore) -> None:
     found, encoded, understood = asked(store, "beach May 2024", ())
     assert (len(found), encoded, understood) == (3, ["beach May 2024"], [])
+
+
+KNOWN = known_names(
+    {
+        "Berlin",
+        "München",
+        "New York City",
+        "Nice",
+        "Essen",
+        "Turkey",
+        "北京",
+        "北京市",
+        "Paris",
+        "Rom",
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "rest"),
+    [
+        ("sunset in Berlin", "Berlin", "sunset"),
+        ("sunset in berlin", "Berlin", "sunset"),
+        ("Sonnenuntergang Berlin", "Berlin", "Sonnenuntergang"),
+        ("Biergarten in München im Regen", "München", "Biergarten im Regen"),
+        ("berlin", "Berlin", ""),
+        ("taxis in New York City", "New York City", "taxis"),
+        ("Strand von Nice", "Nice", "Strand"),
+        ("wedding in Turkey", "Turkey", "wedding"),
+        ("Essen in Essen", "Essen", "Essen"),
+        ("北京的雪", "北京", "雪"),
+        ("北京 雪", "北京", "雪"),
+        ("北京市", "北京市", ""),
+    ],
+)
+def test_a_place_is_read_and_the_rest_stays(text: str, name: str, rest: str) -> None:
+    found = find_place(text, KNOWN)
+    assert found is not None
+    assert (found[0], without(text, text[found[1] : found[2]].strip())) == (name, rest)
+
+
+@pytest.mark.parametrize(
+    "text",
+    """turkey dinner;Turkey;roast turkey;nice;a nice view;Essen;Essen auf dem Tisch;Paris Hilton
+    Berlin Wall documentary;北京烤鸭;die Stadt Romanshorn;in a nice place;essen""".replace(
+        "\n", ";"
+    ).split(";"),
+)
+def test_words_that_are_also_places_stay_words(text: str) -> None:
+    assert find_place(text.strip(), KNOWN) is None
+
+
+def test_a_place_of_the_library_becomes_a_filter(store: MemoryStore) -> None:
+    row = store.assets(["may"])["may"]
+    places = {"places": ["Beijing", "北京"], "latitude": 39.9, "longitude": 116.4}
+    store.write([replace(row, metadata={**row.metadata, **places})], [])
+    assert asked(store, "猫 北京 2024年5月") == (["may"], ["猫"], ["2024年5月", "北京"])
+    assert asked(store, "a cat in Beijing", ("place",)) == (["may"], ["a cat"], ["in Beijing"])
+    assert asked(store, "a cat in Beijing", ("date",))[2] == []
+    assert asked(store, "a cat in Berlin")[1:] == (["a cat in Berlin"], [])

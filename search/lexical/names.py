@@ -1,0 +1,79 @@
+"""What assets are called: their files, folders, tags, places and captions, as words. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from search.lexical.analysis import terms, words
+from search.types import AssetRow
+
+_BORDERS = re.compile(r"(?<=[a-zäöüß])(?=[A-ZÄÖÜ])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
+_MAX_LOCATIONS = 20
+
+
+@dataclass(frozen=True)
+class Names:
+    """Words of an asset: those that any user may see, and those of its folders."""
+
+    own: frozenset[str]
+    folders: frozenset[str]
+
+
+def names_of(row: AssetRow) -> Names:
+    """The words by which an asset is found, of the first twenty of its locations.
+
+    >>> from encoder.types import IMAGE
+    >>> row = AssetRow("a", IMAGE, "image/png", 1, 1, ["/pictures/summerTrip/IMG_0042.JPG"])
+    >>> sorted(names_of(row).own), sorted(names_of(row).folders)
+    (['0042', 'img', 'jpg'], ['pictuX', 'pictures', 'summeX', 'summer', 'trip'])
+    """
+    files, folders = [], []
+    for uri in row.locations[:_MAX_LOCATIONS]:
+        path = unquote(uri) if "://" in uri else uri
+        folder, _, name = path.rpartition("/")
+        files.append(name)
+        folders.append(folder)
+    own = " ".join([*files, *_said(row)])
+    return Names(frozenset(terms(split(own))), frozenset(terms(split(" ".join(folders)))))
+
+
+def split(text: str) -> str:
+    """A text with spaces where a word of a name ends.
+
+    >>> split("IMG0042 summerTrip2019")
+    'IMG 0042 summer Trip 2019'
+    """
+    return _BORDERS.sub(" ", text)
+
+
+def match(asked: str, names: Names, *, with_folders: bool) -> float:
+    """What part of the letters and digits of a text is in words of these names, 0 to 1.
+
+    Function words are short, so that they weigh little in any language.
+
+    >>> names = Names(frozenset(["img", "0042"]), frozenset(["beach"]))
+    >>> match("IMG_0042", names, with_folders=True), match("beach", names, with_folders=False)
+    (1.0, 0.0)
+    """
+    known = names.own | names.folders if with_folders else names.own
+    wanted = dict.fromkeys(words(split(asked)))
+    whole = sum(map(len, wanted))
+    found = sum(len(word) for word in wanted if _is_among(word, known))
+    return found / whole if whole else 0.0
+
+
+def _is_among(word: str, known: Collection[str]) -> bool:
+    return any(term in known for term in terms(word))
+
+
+def _said(row: AssetRow) -> Iterator[str]:
+    """What people and the camera's place say of it."""
+    for name in ("title", "caption"):
+        yield str(row.metadata.get(name, ""))
+    for name in ("tags", "places"):
+        value = row.metadata.get(name)
+        if isinstance(value, list | tuple):
+            yield from map(str, value)

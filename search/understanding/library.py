@@ -1,0 +1,68 @@
+"""The names of places that a library has, read in the background."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from threading import Event, Lock, Thread
+
+from search.errors import StoreError
+from search.filters import parse_filter
+from search.store.base import VectorStore
+from search.understanding.places import known_names
+
+_REST_S = 60.0
+_SLOWDOWN = 20
+_FIRST_WAIT_S = 1.0
+_LOCATED = parse_filter({"field": "latitude", "gte": -90})
+
+
+class LibraryPlaces:
+    """Names of places, as of a minute ago, or longer where reading them takes more than 3 s.
+
+    Safe to use from threads. The first query waits a second for them at most.
+    """
+
+    def __init__(self, store: VectorStore) -> None:
+        self._store = store
+        self._names: Mapping[str, str] = {}
+        self._is_ready = Event()
+        self._lock = Lock()
+        self._next_s = 0.0
+        self._thread: Thread | None = None
+
+    def names(self) -> Mapping[str, str]:
+        """As `find_place` takes them."""
+        with self._lock:
+            is_busy = self._thread is not None and self._thread.is_alive()
+            if not is_busy and time.monotonic() >= self._next_s:
+                self._thread = Thread(target=self._read, name="places", daemon=True)
+                self._thread.start()
+        self._is_ready.wait(_FIRST_WAIT_S)
+        return self._names
+
+    def close(self) -> None:
+        """Wait for a reading that is under way."""
+        with self._lock:
+            thread, self._next_s = self._thread, float("inf")
+        if thread is not None:
+            thread.join()
+
+    def _read(self) -> None:
+        """A store that is away is said by the search itself."""
+        started_s = time.monotonic()
+        try:
+            rows = self._store.scan(_LOCATED)
+            found = {str(name) for row in rows for name in _list(row.metadata.get("places"))}
+            self._names = known_names(found)
+        except StoreError:
+            pass
+        ended_s = time.monotonic()
+        with self._lock:
+            rest_s = max(_REST_S, _SLOWDOWN * (ended_s - started_s))
+            self._next_s = max(self._next_s, ended_s + rest_s)
+        self._is_ready.set()
+
+
+def _list(value: object) -> list[object]:
+    return list(value) if isinstance(value, list | tuple) else []

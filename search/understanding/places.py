@@ -1,0 +1,73 @@
+"""Names of places in a query, of those that a library's photos have. Pure.
+
+A name is read where it can hardly mean another thing: after a word such as "in", as the whole
+query, or at its end with a capital. Names that are common words, too, only count after such a word.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+
+_BEFORE = re.compile(
+    r"(?:^|\s)(?:in|at|near|from|around|bei|aus|von|nahe|um)(?:\s+(?:the|der|dem|den))?\s+$",
+    re.IGNORECASE,
+)
+_WORD = re.compile(r"[^\W_]+(?:[-'’.][^\W_]+)*")
+_HAN = re.compile(r"[一-鿿]{2,}")
+_AFTER_HAN = re.compile(r"$|[\s的，,。0-9]")
+_MOST_WORDS = 4
+_AMBIGUOUS = frozenset(
+    """anger angel ball bar bath berg bergen best bird buffalo chad charlotte china cork deal essen
+    florence georgia hall halle ham hamm hof jackson jordan kiel lens lincoln lucky male march
+    marina mobile nice orange phoenix pisa reading regen rich rugby sale see split troy turkey tours
+    victoria wald weil""".split()
+)
+
+
+def known_names(places: Collection[str]) -> dict[str, str]:
+    """Names by how they are compared."""
+    return {name.casefold(): name for name in places if len(name) > 1}
+
+
+def find_place(text: str, known: Mapping[str, str]) -> tuple[str, int, int] | None:
+    """A place's name as the library has it, and where it stands, its preposition included.
+
+    >>> find_place("sunset in berlin", {"berlin": "Berlin"})
+    ('Berlin', 6, 16)
+    >>> find_place("Turkey dinner", {"turkey": "Turkey"})
+    """
+    found = (one for one in (*_han(text, known), *_spaced(text, known)))
+    return next(iter(sorted(found, key=lambda one: one[1] - one[2])), None)
+
+
+def _spaced(text: str, known: Mapping[str, str]) -> Iterator[tuple[str, int, int]]:
+    words = list(_WORD.finditer(text))
+    for first in range(len(words)):
+        for last in range(first, min(first + _MOST_WORDS, len(words))):
+            start, end = words[first].start(), words[last].end()
+            name = known.get(text[start:end].casefold())
+            if name is None:
+                continue
+            lead = _BEFORE.search(text[:start])
+            if lead and (text[start].isupper() or name.casefold() not in _AMBIGUOUS):
+                yield name, lead.start(), end
+            elif _stands_alone(text, start, end, name):
+                yield name, start, end
+
+
+def _stands_alone(text: str, start: int, end: int, name: str) -> bool:
+    is_end, is_whole = not text[end:].strip(" .!?"), not text[:start].strip()
+    if name.casefold() in _AMBIGUOUS or not is_end:
+        return False
+    return is_whole or text[start].isupper()
+
+
+def _han(text: str, known: Mapping[str, str]) -> Iterator[tuple[str, int, int]]:
+    """Without spaces: a name at the beginning of a run that ends there, or before 的."""
+    for run in _HAN.finditer(text):
+        for length in range(len(run[0]), 1, -1):
+            start, end = run.start(), run.start() + length
+            if (name := known.get(text[start:end])) and _AFTER_HAN.match(text, end):
+                yield name, start, end + (text[end : end + 1] == "的")
+                break
