@@ -103,9 +103,12 @@ def _here(parts: Services) -> Connect:
 def _services(host: str) -> Iterator[Services]:
     from workers.config import current_settings
     from workers.serving.composition import beside, services
+    from workers.serving.resources import Resources
 
-    config = current_settings().api.model_copy(update={"host": host})
-    with services(config) as parts, beside(parts):
+    settings = current_settings()
+    config = settings.api.model_copy(update={"host": host})
+    held = Resources(settings.model_copy(update={"api": config}))
+    with services(held) as parts, beside(held, parts):
         yield parts
 
 
