@@ -6,7 +6,7 @@ from pathlib import Path
 
 from playwright.sync_api import APIResponse, Page, Route, expect
 
-from tests.browser.acts import drop, hits, search, titles
+from tests.browser.acts import drop, hits, results, search, titles
 from tests.browser.library import sample
 
 
@@ -55,7 +55,20 @@ def test_a_file_dropped_on_the_search_view_is_added_or_searched_with(
     assert "lighthouse" in titles(page)[0]
 
     drop(page, "search", [note])
-    expect(page.get_by_role("alert")).to_contain_text("Only pictures, sounds and films")
+    expect(page.locator(".chip")).to_have_text("lighthouse.txt")
+    results(page)
+    assert titles(page)[0] == "lighthouse"
+
+
+def test_a_file_that_no_kind_reads_says_what_is_read(
+    page: Page, tmp_path: Path, expected: list[str]
+) -> None:
+    expected.append("415")
+    (tmp_path / "a.bin").write_bytes(bytes(range(256)))
+    page.goto("/")
+    drop(page, "search", [tmp_path / "a.bin"])
+    expect(page.get_by_role("alert")).to_contain_text("of a kind that is not read")
+    expect(page.get_by_role("alert")).to_contain_text("EPUB")
 
 
 def test_a_job_goes_on_that_was_listed_before_its_upload_was_answered(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 CALL = "async ([module, name, values]) => (await import(`/js/${module}.js`))[name](...values)"
 
@@ -93,7 +93,7 @@ def test_a_film_is_shown_where_the_scene_of_what_is_said_has_begun(page: Page) -
 def test_terms_of_an_explanation_have_names(page: Page) -> None:
     address = "?q=a b&term=text:-0.5:red&term=image:1:0a&term=asset:2:0b"
     state = call(page, "state", "parse", address)
-    names = ["“a b”", "“red”", "the picture", "what is stored"]
+    names = ["“a b”", "“red”", "the file", "what is stored"]
     assert call(page, "query", "termNames", state) == names
     assert len(call(page, "query", "toRequest", state)["query"]) == len(names)
 
@@ -128,6 +128,7 @@ def test_a_picture_that_is_found_by_its_text_says_so(
     page: Page, modality: str, is_quoted: bool
 ) -> None:
     page.goto("/")
+    expect(page.get_by_role("checkbox", name="Pictures")).to_be_visible()  # the kinds are known
     hit = {
         "asset_id": "a",
         "segment_id": "s",

@@ -124,6 +124,7 @@ export const deleteAsset = (id) => request(`v1/assets/${encodeURIComponent(id)}`
 export const getJob = (id) => json(`v1/jobs/${encodeURIComponent(id)}`);
 export const listJobs = () => json("v1/jobs");
 export const cancelJob = (id) => json(`v1/jobs/${encodeURIComponent(id)}`, { method: "DELETE" });
+export const getInfo = () => json("v1/info");
 export const getLatency = () => json("v1/latency");
 
 /** Upload files; the job. `onSent(fraction)` reports the share sent. */

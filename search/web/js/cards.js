@@ -4,7 +4,7 @@ import { address } from "./api.js";
 import { button, el, icon, styled } from "./dom.js";
 import { clock } from "./format.js";
 import { excerpt, marked } from "./highlight.js";
-import { isReadable, kindName, kindOf } from "./kinds.js";
+import { isReadable, kindIcon, kindName, modalityOf, tileOf } from "./kinds.js";
 import { beginning, picture, stopLoading, whenSeen } from "./media_elements.js";
 import { timedMoments, timeline } from "./moments.js";
 import { playAt, player } from "./player.js";
@@ -27,25 +27,25 @@ export function markedText(text, words) {
  * @param context {words: to mark, best: the best score of the search, place, onLike, link}
  */
 export function card(hit, context) {
-  const kind = kindOf(hit.media_type);
+  const tile = tileOf(hit);
   const titleId = `hit-${hit.segment_id}`;
-  const stage = STAGES[kind](hit, context);
+  const stage = STAGES[tile](hit, context);
   return el(
     "article",
     {
-      class: hit.weak ? `hit ${kind} weak` : `hit ${kind}`,
+      class: hit.weak ? `hit ${tile} weak` : `hit ${tile}`,
       tabindex: "0",
       "aria-labelledby": titleId,
       "aria-posinset": context.place,
       "aria-setsize": "-1",
-      data: { asset: hit.asset_id, kind },
+      data: { asset: hit.asset_id, kind: modalityOf(hit) },
     },
     stage,
     el(
       "div",
       { class: "about" },
       el("h3", { id: titleId }, el("a", { href: context.link, class: "open" }, hit.title || hit.name)),
-      el("p", { class: "facts" }, facts(hit, kind)),
+      el("p", { class: "facts" }, facts(hit)),
       hit.score == null ? null : scoreBar(hit.score, context.best),
       button("tool like", icon("like"), context.onLike, {
         "aria-label": `More like ${hit.title || hit.name}`,
@@ -55,8 +55,8 @@ export function card(hit, context) {
   );
 }
 
-function facts(hit, kind) {
-  const parts = [el("span", { class: "kind", data: { modality: kind } }, kindName(kind))];
+function facts(hit) {
+  const parts = [el("span", { class: "kind", data: { modality: modalityOf(hit) } }, kindName(hit))];
   if (hit.duration_s) parts.push(clock(hit.duration_s));
   if (hit.title && hit.name && hit.title !== hit.name) parts.push(hit.name);
   for (const tag of hit.tags ?? []) parts.push(`#${tag}`);
@@ -69,7 +69,7 @@ function scoreBar(score, best) {
   return el("span", { class: "score", role: "img", "aria-label": label, title: `${label}, comparable across kinds` }, inner);
 }
 
-const STAGES = { image: imageStage, video: videoStage, audio: audioStage, text: textStage };
+const STAGES = { image: imageStage, drawn: imageStage, video: videoStage, audio: audioStage, text: textStage };
 
 /** All stages are of one height: what is seen, and below it the moments, if it has some. */
 const stageOf = (screen, moments) => el("div", { class: "stage" }, screen, moments);
@@ -84,7 +84,7 @@ function imageStage(hit, { words }) {
 
 /** A thumbnail, or the kind's sign where the server has none. */
 function thumbnail(hit, path) {
-  return picture(path, "", (image) => image.replaceWith(el("span", { class: "blank" }, icon(kindOf(hit.media_type)))));
+  return picture(path, "", (image) => image.replaceWith(el("span", { class: "blank" }, kindIcon(hit))));
 }
 
 function videoStage(hit, { words }) {
@@ -151,7 +151,7 @@ function moments(hit, play, onPeek) {
 }
 
 function textStage(hit, { words }) {
-  const screen = screenOf(el("span", { class: "blank" }, icon("text")));
+  const screen = screenOf(el("span", { class: "blank" }, kindIcon(hit)));
   const write = (text) => screen.replaceChildren(el("p", { class: "prose" }, markedText(excerpt(text, words, EXCERPT_CHARS), words)));
   if (hit.snippet) {
     write(hit.snippet);

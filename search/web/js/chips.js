@@ -1,7 +1,7 @@
 // The terms of a query as chips: weight, more or less of it, remove; all by keyboard too.
 
 import { button, byId, el, icon } from "./dom.js";
-import { kindName } from "./kinds.js";
+import { signOf } from "./kinds.js";
 import { kept } from "./media_store.js";
 import { LESS } from "./query.js";
 import { current, update } from "./state.js";
@@ -73,18 +73,19 @@ async function nameChip({ kind, value }, label, face) {
     label.textContent = value;
     return;
   }
-  face.append(icon(kind === "asset" ? "like" : kind));
   if (kind === "asset") {
+    face.append(icon("like"));
     label.textContent = `like ${names.get(value) ?? `${value.slice(0, 8)}…`}`;
     return;
   }
   const blob = await kept(value);
-  label.textContent = blob ? blob.name || kindName(kind) : `${kindName(kind)} that is not on this device`;
-  if (blob && kind === "image") {
+  face.append(signOf(blob));
+  label.textContent = blob ? blob.name || "file" : "File that is not on this device";
+  if (blob?.type.startsWith("image/")) {
     if (!pictures.has(value)) pictures.set(value, URL.createObjectURL(blob));
     const shown = el("img", { src: pictures.get(value), alt: "" });
     // Most browsers cannot show HEIC and TIFF, which the server reads.
-    shown.addEventListener("error", () => shown.replaceWith(icon(kind)));
+    shown.addEventListener("error", () => shown.replaceWith(signOf(blob)));
     face.replaceChildren(shown);
   }
 }

@@ -7,7 +7,7 @@ import { explanation } from "./explanation.js";
 import { bytes, clock, day, placeName } from "./format.js";
 import { withoutMarks } from "./highlight.js";
 import { cardOf } from "./hits.js";
-import { isReadable, kindName, kindOf } from "./kinds.js";
+import { isReadable, isShown, kindIcon, kindName, modalityOf, tileOf } from "./kinds.js";
 import { beginning, picture, stopLoading } from "./media_elements.js";
 import { kindOfMoment, timedMoments, timeline } from "./moments.js";
 import { showError } from "./notice.js";
@@ -103,24 +103,24 @@ function pager(step) {
 }
 
 function preview(hit, startS) {
-  const kind = kindOf(hit.media_type);
+  const kind = tileOf(hit);
   const pane = el("div", { class: `preview ${kind}` });
-  if (kind === "image") pane.append(fullPicture(hit));
+  if (kind === "image" || kind === "drawn") pane.append(fullPicture(hit));
   else if (kind === "text") pane.append(...[pageOf(hit), fullText(hit)].filter(Boolean));
   else pane.append(...playable(hit, kind, startS));
   return pane;
 }
 
-/** The page of a PDF on which the hit stands. */
+/** The page on which the hit stands, of what has pictures of its pages. */
 function pageOf(hit) {
-  if (hit.media_type !== "application/pdf") return null;
+  if (!isShown(hit)) return null;
   const page = hit.place?.page ?? 1;
   return picture(thumbnailAt(hit, null, 1024), `Page ${page}`, (image) => image.remove());
 }
 
 /** The thumbnail at once, and the file itself where the browser can show it. */
 function fullPicture(hit) {
-  const image = picture(thumbnailAt(hit, null, 1024), hit.title || hit.name);
+  const image = picture(thumbnailAt(hit, null, 1024), hit.title || hit.name, () => image.replaceWith(el("span", { class: "blank" }, kindIcon(hit))));
   const { width, height } = hit.metadata ?? {};
   if (width && height) {
     image.setAttribute("width", width);
@@ -157,12 +157,12 @@ function playable(hit, kind, startS) {
 }
 
 function aside(hit) {
-  const kind = kindOf(hit.media_type);
+  const kind = tileOf(hit);
   return el(
     "div",
     { class: "facts-pane" },
     el("h2", { id: "detail-title" }, hit.title || hit.name),
-    el("p", { class: "facts" }, el("span", { class: "kind", data: { modality: kind } }, kindName(kind)), hit.duration_s ? ` · ${clock(hit.duration_s)}` : ""),
+    el("p", { class: "facts" }, el("span", { class: "kind", data: { modality: modalityOf(hit) } }, kindName(hit)), hit.duration_s ? ` · ${clock(hit.duration_s)}` : ""),
     el(
       "div",
       { class: "row" },

@@ -1,14 +1,15 @@
 // The filter form: what is in the state is in its fields, and the other way round.
 
-import { byId, debounced } from "./dom.js";
+import { byId, debounced, el } from "./dom.js";
 import { countFilters, toFilter } from "./filter_tree.js";
+import { modalities, onKinds } from "./kinds.js";
 import { current, NO_FILTERS, update } from "./state.js";
 
 const panel = byId("filters");
 const opener = byId("filters-button");
 const problem = byId("filters-problem");
 const fields = () => [...panel.querySelectorAll("[name]")];
-const kindBoxes = [...byId("kinds").querySelectorAll("input")];
+const kindBoxes = () => [...byId("kinds").querySelectorAll("input")];
 
 /** Listen to the form. */
 export function startFilters() {
@@ -18,11 +19,23 @@ export function startFilters() {
     update({ form: { ...NO_FILTERS }, kinds: [] });
     opener.focus();
   });
-  for (const box of kindBoxes) {
-    box.addEventListener("change", () =>
-      update({ kinds: kindBoxes.filter((one) => one.checked).map((one) => one.value) }),
-    );
-  }
+  byId("kinds").addEventListener("change", () =>
+    update({ kinds: kindBoxes().filter((one) => one.checked).map((one) => one.value) }),
+  );
+  onKinds(drawKinds);
+}
+
+/** A box for each modality, and what to match by. */
+function drawKinds() {
+  const boxes = modalities().map(({ modality, plural }) =>
+    el("label", { class: "pill" }, el("input", { type: "checkbox", name: "kind", value: modality }), el("span", {}, plural)),
+  );
+  byId("kinds").replaceChildren(byId("kinds").firstElementChild, ...boxes);
+  const { match } = panel.closest("form").elements;
+  // Films are found by their pictures and sounds.
+  const matched = modalities().filter(({ modality }) => modality !== "video");
+  match.replaceChildren(match.firstElementChild, ...matched.map(({ modality, plural }) => el("option", { value: modality }, `${plural.toLowerCase()} only`)));
+  showFilters(current());
 }
 
 /** Show or hide the panel. */
@@ -46,7 +59,7 @@ export function showFilters({ form, kinds }) {
     const value = String(form[field.name]);
     if (field.value !== value && field !== document.activeElement) field.value = value;
   }
-  for (const box of kindBoxes) box.checked = kinds.includes(box.value);
+  for (const box of kindBoxes()) box.checked = kinds.includes(box.value);
   byId("threshold-out").textContent = form.threshold ? form.threshold.toFixed(1) : "off";
   byId("diversity-out").textContent = form.diversity ? `${Math.round(form.diversity * 100)} %` : "off";
   const count = countFilters(form);

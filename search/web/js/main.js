@@ -8,7 +8,7 @@ import { startDrop } from "./drop.js";
 import { closeFilters, showFilters, startFilters, toggleFilters } from "./filters.js";
 import { focusedCard, focusFirst, moveFocus } from "./hits.js";
 import { askForKey } from "./keys.js";
-import { queryKind } from "./kinds.js";
+import { loadKinds } from "./kinds.js";
 import { keep } from "./media_store.js";
 import { showError } from "./notice.js";
 import { LESS, splitNegatives } from "./query.js";
@@ -47,11 +47,7 @@ async function showLatency() {
 }
 
 async function searchWith(files) {
-  const known = files.map((file) => ({ file, kind: queryKind(file) })).filter(({ kind }) => kind);
-  if (known.length < files.length) {
-    problem("Only pictures, sounds and films can be searched with.", "Paste words into the search box instead, or add the file to the library.");
-  }
-  for (const { file, kind } of known) addTerm({ kind, value: await keep(file) });
+  for (const file of files) addTerm({ kind: "file", value: await keep(file) });
 }
 
 function problem(message, remedy = "") {
@@ -163,6 +159,7 @@ function switchTheme() {
 
 onKeyNeeded(askForKey);
 await openSession();
+loadKinds().catch(() => {}); // a search says what is wrong, and asks again
 onState(show);
 startComposer();
 startLinks();

@@ -47,7 +47,7 @@ export function toRequest(state, cursor = "") {
   return body;
 }
 
-const KINDS = { image: "the picture", audio: "the sound", video: "the film", asset: "what is stored" };
+const KINDS = { file: "the file", asset: "what is stored" };
 
 /** What the terms of a request are called, in its order. */
 export const termNames = ({ words, terms }) => [
@@ -56,6 +56,6 @@ export const termNames = ({ words, terms }) => [
 ];
 
 function toTerm({ kind, value, weight }) {
-  const content = { text: { text: value }, asset: { asset_id: value } }[kind] ?? { [kind]: { file: value } };
+  const content = { [{ asset: "asset_id" }[kind] ?? kind]: value };
   return weight === 1 ? content : { ...content, weight };
 }

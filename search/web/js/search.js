@@ -7,6 +7,7 @@ import { counted, millis } from "./format.js";
 import { wordsOf } from "./highlight.js";
 import { addHits, cardOf, isFolded, setBusy, showHits, unfold } from "./hits.js";
 import { asks, mediaOf, PAGE, toRequest } from "./query.js";
+import { loadKinds } from "./kinds.js";
 import { kept } from "./media_store.js";
 import { clearNotice, showEmpty, showError } from "./notice.js";
 import { current, format, NO_FILTERS, update } from "./state.js";
@@ -70,6 +71,7 @@ export function forgetAsset(id) {
 async function load(state, key, signal) {
   setBusy(true);
   try {
+    await loadKinds();
     const result = await pageOf(state, "", signal);
     if (signal.aborted) return;
     remember(key, result);
@@ -103,7 +105,7 @@ async function filesOf(state) {
     const blob = await kept(id);
     if (!blob) {
       throw new ApiError(0, {
-        message: "A picture, sound or film of this search is not on this device.",
+        message: "A file of this search is not on this device.",
         remedy: "A link cannot carry it. Remove its term above, and drop the file here again.",
       });
     }

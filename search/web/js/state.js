@@ -9,7 +9,7 @@ export const NO_FILTERS = Object.freeze({
 const NUMBERS = ["threshold", "diversity"];
 
 /**
- * @typedef {{kind: "text"|"image"|"audio"|"video"|"asset", value: string, weight: number}} Term
+ * @typedef {{kind: "text"|"file"|"asset", value: string, weight: number}} Term
  * `value` is the words, the id in media_store.js or the asset's id.
  */
 
@@ -32,8 +32,10 @@ export function parse(queryString) {
 }
 
 function parseTerm(text) {
-  const [, kind, weight, value] = /^(text|image|audio|video|asset):(-?[\d.]+):(.+)$/s.exec(text) ?? [];
-  return kind && Number(weight) ? { kind, weight: Number(weight), value } : null;
+  const [, kind, weight, value] = /^(text|file|asset|image|audio|video):(-?[\d.]+):(.+)$/s.exec(text) ?? [];
+  if (!kind || !Number(weight)) return null;
+  // Earlier links name what the file is.
+  return { kind: ["text", "asset"].includes(kind) ? kind : "file", weight: Number(weight), value };
 }
 
 /** The query string of a state: "" or one that begins with "?". */

@@ -5,6 +5,7 @@ import { button, byId, el, say, styled } from "./dom.js";
 import { events } from "./events.js";
 import { list as words } from "./filter_tree.js";
 import { bytes, clock, counted, millis } from "./format.js";
+import { formatNames, onKinds } from "./kinds.js";
 import { showError } from "./notice.js";
 import { update } from "./state.js";
 
@@ -18,6 +19,7 @@ let onFinished = () => {};
 /** Listen to the view's buttons; `finished` is called when a job has ended. */
 export function startUploads(finished) {
   onFinished = finished;
+  onKinds(() => byId("formats").replaceChildren(...formatNames().flatMap((name) => [el("span", {}, name), " "])));
   for (const [opener, input] of [["choose-files", "add-files"], ["choose-folder", "add-folder"]]) {
     byId(opener).addEventListener("click", () => byId(input).click());
     byId(input).addEventListener("change", () => {
