@@ -21,9 +21,10 @@ from search.query.pages import read_page
 from search.query.planner import plan
 from search.query.progress import Progress
 from search.query.terms import ItemEncoder, embed_terms
-from search.ranking.candidates import Finder, Pool
+from search.ranking.candidates import Finder
 from search.ranking.diversity import diversify
 from search.ranking.explain import explain_hit
+from search.ranking.found import Pool
 from search.ranking.fusion import fuse_terms
 from search.ranking.grouping import Group
 from search.ranking.locations import shown_location
@@ -116,7 +117,7 @@ class SearchEngine:
             with progress.stage("search"):
                 self._store.catch_up()
         with progress.stage("plan"):
-            words = WordSearch(self._index, planned, self._threads)
+            words = WordSearch(self._index, planned, self._threads, query.filter)
             named = self._look_up_names(query)
         embeddings = embed_terms(query.terms, self._encoder, self._store, progress)
         with progress.stage("plan"):
@@ -165,7 +166,9 @@ class SearchEngine:
         groups = sorted([*pool.groups, *shown], key=lambda group: -group.best.score)
         known = {group.key for group in shown}
         with request.progress.stage("fetch"):
-            embeddings = self._vectors([group.best.segment.segment_id for group in groups])
+            embeddings = self._vectors(
+                [group.best.segment.segment_id for group in groups], request.progress.deadline
+            )
         with request.progress.stage("fuse"):
             order = diversify(
                 [group.best.score for group in groups],
@@ -176,9 +179,9 @@ class SearchEngine:
             )
         return [groups[place] for place in order]
 
-    def _vectors(self, keys: Sequence[str]) -> Embeddings:
+    def _vectors(self, keys: Sequence[str], deadline: Deadline) -> Embeddings:
         """Rows [len(keys), embed_dim]; zeros for rows deleted in the meantime."""
-        found = self._store.vectors(keys)
+        found = deadline.wait(self._threads, self._store.vectors, keys)
         nothing = np.zeros(self._encoder.space.embed_dim, np.float32)
         return np.stack([found.get(key, nothing) for key in keys])
 
@@ -196,7 +199,9 @@ class SearchEngine:
         if not groups:
             return []
         with request.progress.stage("explain"):
-            embeddings = self._vectors([group.best.segment.key for group in groups])
+            embeddings = self._vectors(
+                [group.best.segment.key for group in groups], request.progress.deadline
+            )
             return [
                 explain_hit(
                     group.best,

@@ -25,6 +25,7 @@ _COMMANDS = {
     "bind": "Join a tower to the model's space, by pairs of files and texts.",
     "bundle": "Fetch and check the offline models.",
     "calibrate": "Make scores of all kinds comparable in a store.",
+    "upgrade": "Bring a store of an earlier version to this one.",
     "delete": "Remove files, folders or assets from the store.",
     "doctor": "Say what runs where, and what does not.",
     "dsre": "Fit the gate that makes long texts cheaper.",

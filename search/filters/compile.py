@@ -51,7 +51,7 @@ _COMPLEMENTS = {
     Operator.LT: Operator.GTE,
 }
 _COMPLEMENTS |= {other: one for one, other in _COMPLEMENTS.items()}
-_FROM_THE_START = frozenset({Operator.EQ, Operator.IN, Operator.PREFIX})
+FROM_THE_START = frozenset({Operator.EQ, Operator.IN, Operator.PREFIX})
 _NOTHING = 'asset_id == ""'
 
 
@@ -83,14 +83,17 @@ def compile_filter(filter: Filter, *, infix: bool = False) -> Compiled:
     >>> compile_filter(parse_filter({"field": "tags", "contains": "sea"})).expression
     'json_contains_any(metadata["tags"], ["sea"])'
     """
-    return _Compiler(infix).compile(filter, negated=False)
+    return Compiler(infix).compile(filter, negated=False)
 
 
 @dataclass(frozen=True)
-class _Compiler:
+class Compiler:
+    """Compiles a filter for the commit rows; see `compile_filter`."""
+
     infix: bool
 
     def compile(self, filter: Filter, *, negated: bool) -> Compiled:
+        """The expression of a filter, or of its complement."""
         match filter:
             case Not(part):
                 return self.compile(part, negated=not negated)
@@ -100,20 +103,20 @@ class _Compiler:
             case Compare():
                 return self._comparison(filter, negated)
             case Under():
-                return _MAYBE_ALL if negated else _under(filter)
+                return _MAYBE_ALL if negated else self._under(filter)
 
     def _comparison(self, asked: Compare, negated: bool) -> Compiled:
         if asked.field in COLUMNS:
-            return self._column(asked, negated)
+            return self._column(asked, negated, asked.field)
         if negated:
             return _MAYBE_ALL
         if kind_of(asked.field) is Kind.PATHS:
-            return _path(asked.values) if asked.operator in _FROM_THE_START else _MAYBE_ALL
-        return Compiled(self._json(asked), False)
+            return self._paths(asked.values) if asked.operator in FROM_THE_START else _MAYBE_ALL
+        return Compiled(self._json(asked, "metadata"), False)
 
-    def _column(self, asked: Compare, negated: bool) -> Compiled:
+    def _column(self, asked: Compare, negated: bool, column: str) -> Compiled:
         """A column always has a value of its type: all is exact except substrings."""
-        column, kind = asked.field, kind_of(asked.field)
+        kind = kind_of(asked.field)
         if asked.operator is Operator.EXISTS:
             return _ALL if asked.value is not negated else Compiled(_NOTHING, True)
         if asked.operator is Operator.CONTAINS:
@@ -124,21 +127,37 @@ class _Compiler:
         if kind is Kind.NUMBER:
             return _integers(column, operator, asked.values)
         if operator in (Operator.IN, Operator.NIN):
-            listed = ", ".join(map(_literal, asked.values))
+            listed = ", ".join(map(literal, asked.values))
             return Compiled(f"{column} {_list_symbol(operator)} [{listed}]", True)
-        return Compiled(f"{column} {_SYMBOLS[operator]} {_literal(asked.values[0])}", True)
+        return Compiled(f"{column} {symbol_of(operator)} {literal(asked.values[0])}", True)
 
-    def _json(self, asked: Compare) -> str:
-        place = "metadata" + "".join(f"[{quote(key)}]" for key in metadata_keys(asked.field))
+    def _json(self, asked: Compare, column: str) -> str:
+        place = column + "".join(f"[{quote(key)}]" for key in metadata_keys(asked.field))
         if asked.operator in (Operator.EQ, Operator.IN):
-            return _any(f"{place} == {_literal(value)}" for value in asked.values)
+            return any_of(f"{place} == {literal(value)}" for value in asked.values)
         if asked.operator in ORDER:
-            return f"{place} {_SYMBOLS[asked.operator]} {_literal(asked.values[0])}"
+            return f"{place} {symbol_of(asked.operator)} {literal(asked.values[0])}"
         if asked.operator is Operator.PREFIX:
             return _prefix(place, str(asked.value))
         if asked.operator is Operator.CONTAINS:
             return self._contains(place, asked)
         return ""
+
+    def _under(self, filter: Under) -> Compiled:
+        asked = filter.asked
+        if asked == Compare(asked.field, Operator.EXISTS, False):
+            return _MAYBE_ALL
+        inner = asked.values if asked.operator in FROM_THE_START else ("",)
+        return self._paths([f"{folder}{start}" for folder in filter.folders for start in inner])
+
+    def _paths(self, starts: Sequence[Scalar]) -> Compiled:
+        """Whose path begins like one of these."""
+        keys = [folder_key(str(start)) for start in starts]
+        known = [key for key in keys if key is not None]
+        if len(known) < len(keys):
+            return _MAYBE_ALL
+        texts = (f"array_contains(folders, {quote(key)})" for key in [*known, MANY_FOLDERS])
+        return Compiled(any_of(texts), False)
 
     def _contains(self, place: str, asked: Compare) -> str:
         """A list with this element, or a text with this part."""
@@ -150,7 +169,7 @@ class _Compiler:
             choices.append(f"json_contains_any({place}, [{', '.join(_literals(value))}])")
         if kind is not Kind.TEXTS and isinstance(value, str):
             choices.append(self._part(place, value))
-        return _any(choices)
+        return any_of(choices)
 
     def _part(self, place: str, part: str) -> str:
         """Texts that hold at least the longest piece without wildcards, which have no escape."""
@@ -161,31 +180,13 @@ class _Compiler:
         return f'{place} >= ""'
 
 
-def _path(starts: Sequence[Scalar]) -> Compiled:
-    """Whose path begins like one of these."""
-    keys = [folder_key(str(start)) for start in starts]
-    known = [key for key in keys if key is not None]
-    if len(known) < len(keys):
-        return _MAYBE_ALL
-    texts = (f"array_contains(folders, {quote(key)})" for key in [*known, MANY_FOLDERS])
-    return Compiled(_any(texts), False)
-
-
-def _under(filter: Under) -> Compiled:
-    asked = filter.asked
-    if asked == Compare(asked.field, Operator.EXISTS, False):
-        return _MAYBE_ALL
-    inner = asked.values if asked.operator in _FROM_THE_START else ("",)
-    return _path([f"{folder}{start}" for folder in filter.folders for start in inner])
-
-
 def _integers(column: str, operator: Operator, values: Sequence[Scalar]) -> Compiled:
     """Milvus 2.3 refuses to compare an integer with 5.5."""
     numbers = [float(value) for value in values]
     if operator in ORDER:
         # x > 5.5 and x > 5, x < 5.5 and x < 6, are the same to integers.
         round_ = math.floor if operator in (Operator.GT, Operator.LTE) else math.ceil
-        return Compiled(f"{column} {_SYMBOLS[operator]} {round_(numbers[0])}", True)
+        return Compiled(f"{column} {symbol_of(operator)} {round_(numbers[0])}", True)
     whole = ", ".join(str(int(number)) for number in numbers if number.is_integer())
     wants = operator in (Operator.EQ, Operator.IN)
     if not whole:
@@ -219,12 +220,18 @@ def _after(prefix: str) -> str | None:
 def _literals(value: Scalar) -> list[str]:
     """As an integer and as a float: Milvus 2.3 does not find the element 1.0 by 1."""
     if isinstance(value, str | bool):
-        return [_literal(value)]
+        return [literal(value)]
     kinds = [int(value), float(value)] if float(value).is_integer() else [value]
-    return [_literal(kind) for kind in kinds]
+    return [literal(kind) for kind in kinds]
 
 
-def _literal(value: Scalar) -> str:
+def symbol_of(operator: Operator) -> str:
+    """How Milvus writes a comparison."""
+    return _SYMBOLS[operator]
+
+
+def literal(value: Scalar) -> str:
+    """A value in an expression."""
     return quote(value) if isinstance(value, str) else json.dumps(value)
 
 
@@ -237,7 +244,8 @@ def _joined(parts: Sequence[Compiled], *, is_and: bool) -> Compiled:
     return Compiled(_tree(said, "or") if len(said) == len(parts) else "", exact)
 
 
-def _any(expressions: Iterable[str]) -> str:
+def any_of(expressions: Iterable[str]) -> str:
+    """Where one of these holds."""
     return _tree(list(dict.fromkeys(expressions)), "or")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from concurrent.futures import Executor, Future
 
+from search.filters import Filter
 from search.query.planner import Plan
 from search.store.base import LexicalIndex
 from search.types import ScoredSegment
@@ -19,10 +20,18 @@ class WordSearch:
         index: the store's word index, if it has one.
         plan: of the query.
         executor: runs the look-ups.
+        filter: that of the query.
     """
 
-    def __init__(self, index: LexicalIndex | None, plan: Plan, executor: Executor) -> None:
+    def __init__(
+        self,
+        index: LexicalIndex | None,
+        plan: Plan,
+        executor: Executor,
+        filter: Filter | None = None,
+    ) -> None:
         self._index = index
+        self._filter = filter
         self._executor = executor
         is_wanted = index is not None and plan.lexical is not False
         self.text = " ".join(plan.words) if is_wanted else ""
@@ -43,4 +52,6 @@ class WordSearch:
     def _submit(self, n: int, asset_ids: Collection[str] | None) -> Found | None:
         if self._index is None or not self.text:
             return None
-        return self._executor.submit(self._index.lexical, self.text, n, asset_ids=asset_ids)
+        filter = self._filter if asset_ids is None else None
+        lexical = self._index.lexical
+        return self._executor.submit(lexical, self.text, n, asset_ids=asset_ids, filter=filter)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from concurrent.futures import Executor, Future, wait
 from threading import Event
 from time import monotonic
+from typing import ParamSpec, TypeVar
 
 from encoder.errors import InputError
 from search.errors import CancelledError, TimeLimitError
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Deadline:
@@ -48,6 +53,24 @@ class Deadline:
         if self._seconds is None:
             return None
         return max(0.0, self._started + self._seconds - self._clock())
+
+    def wait(
+        self, executor: Executor, call: Callable[P, T], *args: P.args, **options: P.kwargs
+    ) -> T:
+        """What a call returns, or an error as soon as the time is over, though the call goes on.
+
+        Raises:
+            CancelledError, TimeLimitError: as `check`.
+        """
+        if self._seconds is None:
+            return call(*args, **options)
+        return self.result(executor.submit(call, *args, **options))
+
+    def result(self, future: Future[T]) -> T:
+        """The same for what is under way already."""
+        while not wait([future], self.left_s()).done:
+            self.check()
+        return future.result()
 
     def check(self) -> None:
         """Raise if the search has to stop.

@@ -1,25 +1,27 @@
 """Finds the best candidates of a query, enough for a page if the store holds enough.
 
 The store answers with the best segments of all modalities, or with the nearest of each. That is not
-yet the best hits: one film may crowd out the rest, a filter may refuse most, an asset may not be
-committed, and what lies beyond the end of one modality's list may be better than what another's
-holds. So the search grows until the wanted hits score no worse than anything that was not seen.
+yet the best hits: one film may crowd out the rest, a filter may be more than the store can tell, an
+asset may not be committed, and what lies beyond the end of one modality's list may be better than
+what another's holds. So the search grows until the wanted hits score no worse than anything that
+was not seen.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from encoder.types import Modality
-from search.filters import matches
+from search.filters import Filter, matches
 from search.query.planner import MAX_CANDIDATES, Share, widened
 from search.ranking.explain import explain_query
+from search.ranking.found import Found, Pool, Seen, lowest
 from search.ranking.fusion import (
     SPREAD_OF,
     Candidate,
@@ -36,50 +38,18 @@ from search.store.base import VectorStore
 from search.store.several import shifted
 from search.types import AssetRow, ScoredSegment
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 # The most asset ids in one search; with more, hits are checked one by one.
 MAX_JOINED = 2000
+# The most that are read to find those; with more, the search itself is widened.
+_MAX_READ = 20_000
 _ROWS_PER_CALL = 200
 # Larger shifts by negative terms are lost to float32 rounding.
 _MAX_SHIFT = 10.0
 # More than all pages of a query can show.
 _MAX_KEPT = 16_384
-
-
-@dataclass(frozen=True, eq=False)
-class Pool:
-    """The best hits of a share that are committed and pass the filter.
-
-    ``shown`` holds those of earlier pages.
-    """
-
-    share: Share
-    groups: list[Group]
-    shown: list[Group]
-
-
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """The candidates found so far.
-
-    Args:
-        ranked: all candidates, best first.
-        horizon: by modality, the score that no segment beyond the list exceeds; a modality of
-            which everything was seen has none.
-    """
-
-    ranked: list[Candidate]
-    horizon: Mapping[Modality, float]
-
-
-@dataclass(frozen=True, eq=False)
-class _Found:
-    """Segments by modality, and by modality the score that those beyond the list do not exceed.
-
-    A modality that was searched on its own has none: the length of its list says it.
-    """
-
-    segments: Mapping[Modality, Sequence[ScoredSegment]]
-    bounds: Mapping[Modality, float] = field(default_factory=dict)
 
 
 class Finder:
@@ -93,7 +63,7 @@ class Finder:
 
     def __init__(self, request: Request, store: VectorStore, executor: Executor) -> None:
         self._request, self._query, self._plan = request, request.query, request.plan
-        self._stage = request.progress.stage
+        self._stage, self._deadline = request.progress.stage, request.progress.deadline
         self._store = store
         self._executor = executor
         self._rows: dict[str, AssetRow | None] = {}
@@ -107,12 +77,14 @@ class Finder:
         self._look_up_names()
         n: int | None = self._plan.candidates
         asset_ids: Collection[str] | None = None
+        is_joined = False
         while n is not None:
             seen = self._search(n, asset_ids)
             pools = self._pools(seen)
             if all(self._is_full(pool, seen.horizon) for pool in pools):
                 return pools
-            if asset_ids is None and self._query.filter is not None:
+            if asset_ids is None and not is_joined and self._query.filter is not None:
+                is_joined = True
                 asset_ids = self._joined()
                 n = n if asset_ids is not None else widened(n)
             else:
@@ -152,10 +124,28 @@ class Finder:
         )
 
     def _joined(self) -> list[str] | None:
-        """The assets that the filter selects, if they are few."""
+        """The assets that the filter selects, if they are few.
+
+        Counted first, since to read many rows takes longer than to search more of them.
+        """
         with self._stage("filter"):
-            asset_ids = list(self._selected(MAX_JOINED + 1))
+            n_most = self._wait(self._store.count, self._query.filter)
+            if n_most > _MAX_READ:
+                return None
+            asset_ids = self._wait(self._take, self._wait(self._selected), MAX_JOINED + 1)
         return asset_ids if len(asset_ids) <= MAX_JOINED else None
+
+    def _wait(self, call: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+        """Call the store, no longer than the request may take."""
+        return self._deadline.wait(self._executor, call, *args, **options)
+
+    def _take(self, ids: Iterator[str], n: int) -> list[str]:
+        """The next ids; ends with the request that wants them."""
+        taken = []
+        for asset_id in islice(ids, n):
+            self._deadline.check()
+            taken.append(asset_id)
+        return taken
 
     def _is_full(self, pool: Pool, horizon: Mapping[Modality, float]) -> bool:
         """Whether no unseen segment could be among the pool."""
@@ -174,12 +164,12 @@ class Finder:
         with self._stage("search"):
             found = self._found(n, asset_ids)
         with self._stage("lexical") if words else nullcontext():
-            lexical = words.result() if words else []
+            lexical = self._deadline.result(words) if words else []
         self._weigh(found, lexical)
         with self._stage("fuse"):
             return self._fused(found, lexical, n)
 
-    def _weigh(self, found: _Found, words: Sequence[ScoredSegment]) -> None:
+    def _weigh(self, found: Found, words: Sequence[ScoredSegment]) -> None:
         """Weigh words by the first round, so that all pages and filters rank by the same weight.
 
         A mixed list may hold too few segments of a kind to measure the spread of its scores.
@@ -195,13 +185,13 @@ class Finder:
             of_kind = [word for word in words if word.modality == kind]
             self._weights[kind] = words_weight(scored, of_kind)
 
-    def _found(self, n: int, asset_ids: Collection[str] | None) -> _Found:
+    def _found(self, n: int, asset_ids: Collection[str] | None) -> Found:
         """One mixed list, unless the store's constants changed meanwhile."""
         if self._can_mix():
             mixed = self._mixed(n, asset_ids)
             if self._can_mix():
                 return mixed
-        return _Found(self._nearest(self._plan.modalities, n, asset_ids))
+        return Found(self._nearest(self._plan.modalities, n, asset_ids))
 
     def _can_mix(self) -> bool:
         """Whether one mixed list is wanted, and the store ranks it as this request does."""
@@ -216,33 +206,35 @@ class Finder:
             and abs(self._request.fused.shift) <= _MAX_SHIFT
         )
 
-    def _mixed(self, n: int, asset_ids: Collection[str] | None) -> _Found:
+    def _mixed(self, n: int, asset_ids: Collection[str] | None) -> Found:
         """Search all modalities at once: 5 ms on a server, where separate searches take 8.
 
         But the list may end before what is identical to the query, which is to be put in front: a
         sound's own score is lower than that of many a text. Such kinds are searched on their own.
         """
         kinds = self._plan.modalities
-        mixed = self._store.search_mixed(
+        mixed = self._wait(
+            self._store.search_mixed,
             self._request.fused.direction,
             kinds,
             n,
             shift=self._request.fused.shift,
             asset_ids=asset_ids,
+            filter=self._pushed(asset_ids),
         )
         found = {kind: [one for one in mixed if one.modality == kind] for kind in kinds}
         if len(mixed) < n:
-            return _Found(found)
+            return Found(found)
         last = mixed[-1]
-        lowest = _lowest(self._request.scored(last.modality, [last]))
+        bound = lowest(self._request.scored(last.modality, [last]))
         hidden = [
             kind
             for kind in kinds
-            if not identical_is_above(lowest, kind, self._request.fused, self._request.space)
+            if not identical_is_above(bound, kind, self._request.fused, self._request.space)
         ]
-        bounds = {kind: lowest for kind in kinds if kind not in hidden}
+        bounds = {kind: bound for kind in kinds if kind not in hidden}
         alone = self._nearest(hidden, n, asset_ids) if hidden else {}
-        return _Found({**found, **alone}, bounds)
+        return Found({**found, **alone}, bounds)
 
     def _nearest(
         self, kinds: Sequence[Modality], n: int, asset_ids: Collection[str] | None
@@ -252,23 +244,38 @@ class Finder:
 
         def nearest(modality: Modality) -> list[ScoredSegment]:
             by = self._request.space.calibration_of(modality)
+            narrowed = self._pushed(asset_ids)
             if by.further and self._ranks_alike():
                 # One search for all rows of its segments: 18 % less time than one for each.
                 found = self._store.search_mixed(
-                    fused.direction, [modality], n, shift=fused.shift, asset_ids=asset_ids
+                    fused.direction,
+                    [modality],
+                    n,
+                    shift=fused.shift,
+                    asset_ids=asset_ids,
+                    filter=narrowed,
                 )
                 if self._ranks_alike():
                     return found
             by = shifted(by, fused.shift)
             direction = fused.direction[None]
-            return self._store.search(direction, modality, n, by=by, asset_ids=asset_ids)[0]
+            (found,) = self._store.search(
+                direction, modality, n, by=by, asset_ids=asset_ids, filter=narrowed
+            )
+            return found
 
-        answers = map(nearest, kinds) if len(kinds) == 1 else self._executor.map(nearest, kinds)
-        return dict(zip(kinds, answers, strict=True))
+        if len(kinds) == 1:
+            return {kinds[0]: self._wait(nearest, kinds[0])}
+        answers = [(kind, self._executor.submit(nearest, kind)) for kind in kinds]
+        return {kind: self._deadline.result(answer) for kind, answer in answers}
+
+    def _pushed(self, asset_ids: Collection[str] | None) -> Filter | None:
+        """The filter, unless the assets are named that pass it."""
+        return self._query.filter if asset_ids is None else None
 
     def _fused(
         self,
-        found: _Found,
+        found: Found,
         words: Sequence[ScoredSegment],
         n: int | None,
     ) -> Seen:
@@ -282,7 +289,7 @@ class Finder:
             self._n_seen[modality] = len(segments)
             scored = self._request.scored(modality, segments)
             if n is not None and len(segments) >= n:
-                horizon.setdefault(modality, _lowest(scored))
+                horizon.setdefault(modality, lowest(scored))
             found_by_words = [word for word in words if word.modality == modality]
             lists[modality] = (
                 with_words(scored, found_by_words, self._weights[modality], horizon.get(modality))
@@ -337,7 +344,7 @@ class Finder:
     def _load(self, asset_ids: Sequence[str]) -> None:
         new = [asset_id for asset_id in dict.fromkeys(asset_ids) if asset_id not in self._rows]
         if new:
-            found = self._store.assets(new)
+            found = self._wait(self._store.assets, new)
             self._rows.update((asset_id, found.get(asset_id)) for asset_id in new)
 
     def _is_wanted(self, row: AssetRow | None) -> bool:
@@ -349,20 +356,20 @@ class Finder:
     def _search_all(self, asset_ids: Collection[str] | None) -> Seen:
         """Search a few assets at a time until all were seen: slow, exact, rarely needed."""
         found: dict[Modality, list[ScoredSegment]] = {kind: [] for kind in self._plan.modalities}
-        ids = iter(self._selected() if asset_ids is None else asset_ids)
-        while chunk := list(islice(ids, MAX_JOINED)):
+        ids = iter(self._wait(self._selected) if asset_ids is None else asset_ids)
+        while chunk := self._wait(self._take, ids, MAX_JOINED):
             for kind, segments in self._nearest_of(chunk).items():
                 found[kind] = self._best(kind, found[kind] + segments)
         words = self._request.words.look(MAX_CANDIDATES, asset_ids)
         with self._stage("lexical") if words else nullcontext():
-            lexical = words.result() if words else []
-        self._weigh(_Found(found), lexical)
+            lexical = self._deadline.result(words) if words else []
+        self._weigh(Found(found), lexical)
         with self._stage("fuse"):
-            return self._fused(_Found(found), lexical, None)
+            return self._fused(Found(found), lexical, None)
 
-    def _selected(self, limit: int | None = None) -> Iterator[str]:
+    def _selected(self) -> Iterator[str]:
         """The assets that pass the filter; all without one."""
-        return self._store.select(self._query.filter, limit=limit)
+        return iter(self._store.select(self._query.filter))
 
     def _nearest_of(self, asset_ids: Sequence[str]) -> dict[Modality, list[ScoredSegment]]:
         """At least the best segment of each asset; split until none crowds out others."""
@@ -391,8 +398,3 @@ class Finder:
                 kept[segment.asset_id] += 1
                 best.append(segment)
         return best
-
-
-def _lowest(scored: Sequence[Candidate]) -> float:
-    """The highest score possible beyond a list; its last segment may be penalised, the next not."""
-    return min(one.dense_score for one in scored if one.dense_score is not None)

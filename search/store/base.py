@@ -65,6 +65,20 @@ class VectorStore(Protocol):
         """
         ...
 
+    def upgrade(self, progress: Callable[[int, int], object]) -> int:
+        """Bring a store of an earlier version to this one, without encoding anything.
+
+        Searches may go on meanwhile, writes may not. After a kill the next call goes on. Open the
+        store again afterwards.
+
+        Args:
+            progress: as of `rewrite`.
+
+        Returns:
+            How many rows there were; 0 if the store is of this version.
+        """
+        ...
+
     def sizes(self) -> Mapping[Modality, int]:
         """The number of segments of each modality that has any. Cheap."""
         ...
@@ -109,6 +123,7 @@ class VectorStore(Protocol):
         *,
         by: Calibration = UNCALIBRATED,
         asset_ids: Collection[str] | None = None,
+        filter: Filter | None = None,
     ) -> list[list[ScoredSegment]]:
         """The nearest segments of one modality for each query [n, embed_dim], best first.
 
@@ -119,6 +134,8 @@ class VectorStore(Protocol):
             by: what makes the rows of segments with several comparable; where each has one, the
                 order is that of the cosines, whatever it is.
             asset_ids: only segments of these assets; all of them, up to the limit.
+            filter: leave out segments of other assets, as far as the store can tell: what is found
+                has still to be checked.
         """
         ...
 
@@ -130,6 +147,7 @@ class VectorStore(Protocol):
         *,
         shift: float = 1.0,
         asset_ids: Collection[str] | None = None,
+        filter: Filter | None = None,
     ) -> list[ScoredSegment]:
         """The best segments of several modalities in one list, by their calibrated scores.
 
@@ -139,6 +157,8 @@ class VectorStore(Protocol):
             limit: the most segments.
             shift: ranks by ``(cosine - shift * mu) / c``, with the constants of `calibration`.
             asset_ids: only segments of these assets; all of them, up to the limit.
+            filter: leave out segments of other assets, as far as the store can tell: what is found
+                has still to be checked.
         """
         ...
 
@@ -204,7 +224,12 @@ class LexicalIndex(Protocol):
     """A store that can also search words."""
 
     def lexical(
-        self, text: str, limit: int, *, asset_ids: Collection[str] | None = None
+        self,
+        text: str,
+        limit: int,
+        *,
+        asset_ids: Collection[str] | None = None,
+        filter: Filter | None = None,
     ) -> list[ScoredSegment]:
         """The segments whose text holds words of ``text``, best first, ties by id.
 
@@ -212,6 +237,7 @@ class LexicalIndex(Protocol):
             text: what is looked for, in plain words.
             limit: the most segments; 1,000 at most are found.
             asset_ids: only segments of these assets.
+            filter: as of `VectorStore.search`.
 
         Returns:
             Segments of any modality; ``cosine`` holds their BM25 score, which is above 0.

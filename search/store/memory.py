@@ -63,6 +63,10 @@ class MemoryStore:
         """Nothing is ever left to do."""
         return 0
 
+    def upgrade(self, progress: Callable[[int, int], object]) -> int:  # noqa: ARG002
+        """It is always of this version."""
+        return 0
+
     def sizes(self) -> dict[Modality, int]:
         """How many segments there are of each modality that has any."""
         with self._lock:
@@ -109,10 +113,11 @@ class MemoryStore:
         *,
         by: Calibration = UNCALIBRATED,
         asset_ids: Collection[str] | None = None,
+        filter: Filter | None = None,
     ) -> list[list[ScoredSegment]]:
         """The nearest segments of one modality for each query, best first; ties by id."""
         queries = checked_queries(queries, self._embed_dim)
-        wanted = None if asset_ids is None else set(asset_ids)
+        wanted = self._wanted(asset_ids, filter)
         with self._lock:
             rows = [
                 row
@@ -143,12 +148,15 @@ class MemoryStore:
         *,
         shift: float = 1.0,
         asset_ids: Collection[str] | None = None,
+        filter: Filter | None = None,
     ) -> list[ScoredSegment]:
         """The best segments of several modalities, by their calibrated scores; ties by id."""
         ranked: list[tuple[float, str, ScoredSegment]] = []
         for kind in set(modalities):
             by = shifted(constants_of(self.calibration, kind), shift)
-            found = self.search(query[None], kind, limit, by=by, asset_ids=asset_ids)[0]
+            found = self.search(
+                query[None], kind, limit, by=by, asset_ids=asset_ids, filter=filter
+            )[0]
             ranked += [(-score_of(one, by), one.segment_id, one) for one in found]
         ranked.sort(key=itemgetter(0, 1))
         return [segment for _, _, segment in ranked[:limit]]
@@ -183,7 +191,12 @@ class MemoryStore:
             return {k: self._segments[k].embedding for k in keys if k in self._segments}
 
     def lexical(
-        self, text: str, limit: int, *, asset_ids: Collection[str] | None = None
+        self,
+        text: str,
+        limit: int,
+        *,
+        asset_ids: Collection[str] | None = None,
+        filter: Filter | None = None,
     ) -> list[ScoredSegment]:
         """The segments whose text holds words of ``text``, best first; ``cosine`` is BM25."""
         with self._lock:
@@ -191,8 +204,15 @@ class MemoryStore:
                 self._words = WordIndex(in_memory=True)
                 self._words.add(map(_text, self._segments.values()))
             self._words.commit()
-            found = self._words.find(text, limit, asset_ids)
+            found = self._words.find(text, limit, self._wanted(asset_ids, filter))
             return [_scored(self._segments[one.segment_id], one.score) for one in found]
+
+    def _wanted(self, asset_ids: Collection[str] | None, filter: Filter | None) -> set[str] | None:
+        wanted = None if asset_ids is None else set(asset_ids)
+        if filter is None:
+            return wanted
+        found = {row.asset_id for row in self.scan(filter)}
+        return found if wanted is None else found & wanted
 
     def select(
         self,

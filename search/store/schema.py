@@ -2,8 +2,9 @@
 
 Collections per embedding space, named ``<prefix>_<fingerprint>_<kind>``:
 
-- ``segments``: one row per embedding, in one partition per modality and number of the row: see
-  `search.store.several`;
+- ``segments7``: one row per embedding, in one partition per modality and number of the row (see
+  `search.store.several`), with what filters ask of its asset (`search.filters.columns`); schema 6
+  had them without that, as ``segments``;
 - ``assets``: the commit rows, by asset id;
 - ``words``: the words of texts, where Milvus itself knows BM25;
 - ``locations``: an index from a URI to assets. It may hold more than is true (a URI that an
@@ -20,7 +21,6 @@ import json
 import marshal
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -31,93 +31,30 @@ from search.filters.folders import MAX_FOLDERS, folder_keys
 from search.lexical.index import FoundText, Text
 from search.store import calibrated
 from search.store.calibrated import Constants, StoredCalibration, constants_of
+from search.store.segments import KEY_BYTES, Collection, Field, text_field
 from search.store.several import packed, partition_of, unpacked
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
+OLD_VERSION = 6
+"""Its stores can be searched; `search.store.milvus.upgrade` makes them new."""
 MISSING = -1
-MAX_SNIPPET_BYTES = 4096
-MAX_BOXES_BYTES = 32_768
-MAX_PLACE_BYTES = 1_024
 MAX_LOCATIONS = 4096
 MAX_METADATA_BYTES = 65_000
 MAX_URI_BYTES = 8192
 MAX_WORDS_BYTES = 65_535
 
-_KEY_BYTES = 128
-_LANGUAGE_BYTES = 16
 _PROPERTY = "anymodal."
 _DUMMY_VECTOR = [1.0, 0.0]  # Milvus wants a vector in every collection
 _checked_once = lru_cache(64)(Modality)
 
 
-@dataclass(frozen=True)
-class Field:
-    """A field: its name, the name of its Milvus type, and the type's parameters."""
-
-    name: str
-    type: str
-    params: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Collection:
-    """A kind of collection: its fields (the first is the key), and those that are indexed.
-
-    Fields that are ``unread`` are there for expressions only. If the vector is made by the store,
-    by BM25, ``bm25_of`` is the field with the words.
-    """
-
-    kind: str
-    fields: Sequence[Field]
-    vector: str
-    indexed: Sequence[str]
-    unread: Sequence[str] = ()
-    bm25_of: str = ""
-
-    @property
-    def key(self) -> str:
-        """The primary key's name."""
-        return self.fields[0].name
-
-    @property
-    def scalars(self) -> list[str]:
-        """What a query asks for: all fields but the vector and what is unread."""
-        return [f.name for f in self.fields if f.name not in (self.vector, *self.unread)]
-
-
-def _text(name: str, n_bytes: int) -> Field:
-    return Field(name, "VARCHAR", {"max_length": n_bytes})
-
-
-def segments_collection(embed_dim: int) -> Collection:
-    """Segments with embeddings of this size, kept as `search.store.calibrated` says."""
-    fields = [
-        _text("segment_id", _KEY_BYTES),
-        _text("asset_id", _KEY_BYTES),
-        _text("modality", _KEY_BYTES),
-        Field("index", "INT64"),
-        Field("start_s", "DOUBLE"),
-        Field("end_s", "DOUBLE"),
-        Field("char_start", "INT64"),
-        Field("char_end", "INT64"),
-        _text("snippet", MAX_SNIPPET_BYTES),
-        Field("confidence", "DOUBLE"),
-        _text("language", _LANGUAGE_BYTES),
-        _text("boxes", MAX_BOXES_BYTES),
-        _text("place", MAX_PLACE_BYTES),
-        Field("calibration", "INT64"),
-        Field("embedding", "FLOAT_VECTOR", {"dim": embed_dim + 1}),
-    ]
-    return Collection("segments", fields, "embedding", ["asset_id"])
-
-
 ASSETS = Collection(
     "assets",
     [
-        _text("asset_id", _KEY_BYTES),
-        _text("modality", _KEY_BYTES),
-        _text("media_type", 256),
+        text_field("asset_id", KEY_BYTES),
+        text_field("modality", KEY_BYTES),
+        text_field("media_type", 256),
         Field("size_bytes", "INT64"),
         Field("n_segments", "INT64"),
         Field(
@@ -132,7 +69,7 @@ ASSETS = Collection(
         Field(
             "folders",
             "ARRAY",
-            {"element_type": "VARCHAR", "max_capacity": MAX_FOLDERS, "max_length": _KEY_BYTES},
+            {"element_type": "VARCHAR", "max_capacity": MAX_FOLDERS, "max_length": KEY_BYTES},
         ),
         Field("metadata", "JSON"),
         Field("dummy", "FLOAT_VECTOR", {"dim": len(_DUMMY_VECTOR)}),
@@ -145,9 +82,9 @@ ASSETS = Collection(
 LOCATIONS = Collection(
     "locations",
     [
-        _text("location_id", _KEY_BYTES),
-        _text("uri_key", _KEY_BYTES),
-        _text("asset_id", _KEY_BYTES),
+        text_field("location_id", KEY_BYTES),
+        text_field("uri_key", KEY_BYTES),
+        text_field("asset_id", KEY_BYTES),
         Field("dummy", "FLOAT_VECTOR", {"dim": len(_DUMMY_VECTOR)}),
     ],
     "dummy",
@@ -158,9 +95,9 @@ LOCATIONS = Collection(
 WORDS = Collection(
     "words",
     [
-        _text("segment_id", _KEY_BYTES),
-        _text("asset_id", _KEY_BYTES),
-        _text("words", MAX_WORDS_BYTES),
+        text_field("segment_id", KEY_BYTES),
+        text_field("asset_id", KEY_BYTES),
+        text_field("words", MAX_WORDS_BYTES),
         Field("bm25", "SPARSE_FLOAT_VECTOR"),
     ],
     "bm25",
@@ -185,8 +122,8 @@ def collection_name(prefix: str, fingerprint: str, kind: str) -> str:
 
 def spaces_among(names: Sequence[str], prefix: str) -> list[str]:
     """The fingerprints whose segments are among these collections, sorted."""
-    pattern = re.compile(rf"{re.escape(prefix)}_([0-9a-f]{{8,64}})_segments")
-    return sorted(match[1] for name in names if (match := pattern.fullmatch(name)))
+    pattern = re.compile(rf"{re.escape(prefix)}_([0-9a-f]{{8,64}})_segments7?")
+    return sorted({match[1] for name in names if (match := pattern.fullmatch(name))})
 
 
 def properties(fingerprint: str, embed_dim: int, constants: Constants) -> dict[str, str]:
@@ -230,10 +167,12 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
-def segment_to_dict(row: SegmentRow, constants: Constants) -> dict[str, Any]:
-    """A checked segment as a row of Milvus."""
+def segment_to_dict(
+    row: SegmentRow, constants: Constants, columns: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """A checked segment as a row of Milvus, with what filters ask of its asset."""
     by = constants_of(constants, row.modality, row.row)
-    return {**scalars_of(row), **_vector(row.embedding, by, constants)}
+    return {**scalars_of(row), **(columns or {}), **_vector(row.embedding, by, constants)}
 
 
 def recalibrated(row: Mapping[str, Any], constants: Constants) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from search.lexical import holds, terms
 from search.store.checks import words_of
 from search.store.milvus.link import MilvusLink
 from search.store.milvus.rows import MilvusRows, among_assets
-from search.store.schema import WORDS, Collection, scored_from_dict
+from search.store.schema import WORDS, scored_from_dict
+from search.store.segments import Collection
 from search.types import ScoredSegment, SegmentRow
 
 MAX_FOUND = 1000

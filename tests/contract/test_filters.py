@@ -8,9 +8,10 @@ import pytest
 
 from encoder.types import IMAGE, TEXT
 from search.filters import matches, parse_filter, within
-from search.store.base import VectorStore
+from search.store.base import LexicalIndex, VectorStore
 from search.store.milvus.store import MilvusStore
 from search.types import AssetRow
+from tests.contract.rows import segment, vectors
 
 ROWS = [
     AssetRow(
@@ -184,3 +185,55 @@ def test_rows_are_read_page_by_page_by_their_keys(
     del calls[:]
     assert list(store.select(None, limit=3, after="a10")) == ["a11", "a12", "a13"]
     assert calls in ([], ["query"])
+
+
+NARROWED = [
+    {"field": "modality", "eq": "image"},
+    {"field": "media_type", "prefix": "image/"},
+    {"field": "size_bytes", "gt": 6.5, "lte": 10},
+    {"field": "path", "prefix": "/data/photos/"},
+    {"field": "tags", "contains": "sea"},
+    {"field": "width", "gte": 32.5},
+    {"field": "width", "lt": 33},
+    {"field": "language", "eq": "en"},
+    {"field": "modified", "gte": "2026-01-01"},
+]
+
+
+def test_filters_are_part_of_searches(store: VectorStore) -> None:
+    rows = [replace(row, n_segments=2) for row in ROWS]
+    store.write(
+        rows,
+        [
+            segment(row.asset_id, index, vector, TEXT, snippet="common")
+            for row in ROWS
+            for index, vector in enumerate(vectors(2))
+        ],
+    )
+    for data in NARROWED:
+        filter = parse_filter(data)
+        wanted = set(store.select(filter))
+        (found,) = store.search(vectors(1), TEXT, 20, filter=filter)
+        assert {hit.asset_id for hit in found} == wanted, data
+        assert len(found) == 2 * len(wanted)
+        mixed = store.search_mixed(vectors(1)[0], {TEXT, IMAGE}, 20, filter=filter)
+        assert {hit.asset_id for hit in mixed} == wanted, data
+        assert isinstance(store, LexicalIndex)
+        words = store.lexical("common", 20, filter=filter)
+        assert {hit.asset_id for hit in words} == wanted, data
+
+
+def test_segments_follow_what_their_asset_becomes(store: VectorStore) -> None:
+    here = parse_filter({"field": "path", "prefix": "/new/"})
+    store.write([], [segment("a1", 0, vectors(1)[0])])  # whose commit row comes later
+    store.write([replace(ROWS[0], locations=["/new/a.png"])], [])
+    store.write([ROWS[1]], [segment("a2", 0, vectors(1)[0])])
+
+    def found() -> set[str]:
+        return {hit.asset_id for hit in store.search(vectors(1), IMAGE, 5, filter=here)[0]}
+
+    assert found() == {"a1"}
+    store.write([replace(ROWS[1], locations=["/new/b.png"])], [])
+    assert found() == {"a1", "a2"}
+    store.write([ROWS[0]], [])
+    assert found() == {"a2"}

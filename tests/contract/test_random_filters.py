@@ -12,6 +12,7 @@ from search.filters import And, Compare, Filter, Not, Operator, Or, matches
 from search.filters.tree import FIELDS, ORDER, Kind, kind_of
 from search.store.base import VectorStore
 from search.types import AssetRow
+from tests.contract.rows import segment, vectors
 
 N_ROWS = 15
 HOSTILE = [
@@ -122,9 +123,12 @@ corpora = st.tuples(*map(assets, range(N_ROWS)))
 def test_a_store_selects_what_matches(
     store: VectorStore, rows: tuple[AssetRow, ...], asked: list[Filter]
 ) -> None:
-    store.write(rows, [])  # the same ids each time: none of the last rows is left
+    segments = [segment(row.asset_id, 0, vectors(1)[0], TEXT) for row in rows]
+    store.write(rows, segments)  # the same ids each time: none of the last rows is left
     stored = list(store.scan())
     for filter in asked:
         wanted = [row.asset_id for row in stored if matches(filter, row)]
         assert list(store.select(filter)) == wanted, filter
         assert store.count(filter) >= len(wanted)
+        (found,) = store.search(vectors(1), TEXT, N_ROWS, filter=filter)
+        assert {hit.asset_id for hit in found} >= set(wanted), filter

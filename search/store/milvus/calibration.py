@@ -20,12 +20,12 @@ from search.store.milvus.link import MilvusLink
 from search.store.milvus.rows import MilvusRows, Rows, chunks
 from search.store.schema import (
     ASSETS,
-    Collection,
     calibration_property,
     partition_of_row,
     recalibrated,
     written_calibration,
 )
+from search.store.segments import Collection, whole_row
 
 REFRESH_S = 2.0
 """How long a process uses the constants that it has read."""
@@ -124,10 +124,10 @@ class MilvusCalibration:
             self._rows.name(self._segments),
             filter=self._is_left(state),
             limit=max(100, min(_ROWS_PER_PAGE, _PAGE_BYTES // (embed_bytes + _SCALARS_BYTES))),
-            output_fields=[*self._segments.scalars, self._segments.vector],
+            output_fields=self._segments.whole,
             **self._rows.fresh(),
         )
-        return rows
+        return [whole_row(row) for row in rows]
 
     def _replace(self, page: Rows, constants: Constants) -> None:
         """Rewrite rows, except those of assets that were deleted meanwhile."""

@@ -15,11 +15,11 @@ from search.lexical.index import Text
 from search.store.milvus.rows import MilvusRows, chunks
 from search.store.schema import (
     ASSETS,
-    Collection,
     scalars_of,
     scored_from_text,
     text_of,
 )
+from search.store.segments import Collection
 from search.store.several import FIRST_ROWS
 from search.store.words import MAX_FOUND
 from search.types import ScoredSegment, SegmentRow

@@ -52,6 +52,10 @@ class Partitions:
         self._known.update(self._link.call("list_partitions", self._collection))
         return sorted(filter(is_of_first_rows, self._known - {_DEFAULT}))
 
+    def every(self) -> list[str]:
+        """All there are now, those of higher rows too, sorted."""
+        return sorted(set(self._link.call("list_partitions", self._collection)) - {_DEFAULT})
+
     def forget(self) -> None:
         """Look again at the next call, since others may have written."""
         self._look_at_s = 0.0

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, TypeVar
 
-from search.errors import StoreError
+from search.errors import StoreError, StoreUnavailableError
 from search.filters.expressions import among, beyond
 from search.store.milvus.link import MilvusLink
-from search.store.schema import Collection
+from search.store.segments import Collection
 
 T = TypeVar("T")
 Rows = list[dict[str, Any]]
@@ -37,6 +37,11 @@ class MilvusRows:
         self._link = link
         self._names = names
 
+    @property
+    def names(self) -> Mapping[str, str]:
+        """The collections' names, by kind."""
+        return self._names
+
     def name(self, kind: Collection) -> str:
         """The name of a collection."""
         return self._names[kind.kind]
@@ -60,6 +65,21 @@ class MilvusRows:
                     remedy="Run the ingest again: what was not acknowledged does not count.",
                 )
 
+    def insert(self, kind: Collection, rows: Sequence[dict[str, Any]], **options: str) -> None:
+        """Write rows whose keys are surely not stored: an upsert writes a delete for each, too.
+
+        What a broken call may have left, an upsert of the same rows replaces.
+        """
+        if self._link.is_lite:  # where both cost the same
+            self.upsert(kind, rows, **options)
+            return
+        for chunk in chunks(rows, _ROWS_PER_CALL):
+            try:
+                # Once: pymilvus would repeat an insert of which only the answer was lost.
+                self._link.call("insert", self.name(kind), list(chunk), retry_times=1, **options)
+            except StoreUnavailableError:
+                self.upsert(kind, chunk, **options)
+
     def flush(self, kind: Collection) -> None:
         """Lite searches rows that are not flushed far slower; a server limits flushes."""
         if self._link.is_lite:
@@ -78,27 +98,31 @@ class MilvusRows:
         field: str,
         values: Sequence[str],
         wanted: Sequence[str] | None = None,
+        expression: str = "",
     ) -> list[dict[str, Any]]:
-        """The rows whose ``field`` has one of these values, with the fields that are wanted."""
+        """The rows whose ``field`` has one of these values, with the fields that are wanted.
+
+        And for which an expression holds, if there is one.
+        """
         fields = list(dict.fromkeys([field, *(wanted or kind.scalars)]))
         found: Rows = []
         for chunk in chunks(list(dict.fromkeys(values)), _IDS_PER_CALL):
             found += self._link.call(
                 "query",
                 self.name(kind),
-                filter=among(field, chunk),
+                filter=" and ".join(filter(None, [among(field, chunk), expression])),
                 output_fields=fields,
                 **self.fresh(),
             )
         return found
 
-    def count(self, kind: Collection, expression: str = "", partition: str = "") -> int:
-        """How many rows there are, in a partition or in all, for which an expression holds."""
+    def count(self, kind: Collection, expression: str = "", partitions: Sequence[str] = ()) -> int:
+        """How many rows there are, in some partitions or in all, for which an expression holds."""
         (row,) = self._link.call(
             "query",
             self.name(kind),
             filter=expression,
-            partition_names=[partition] if partition else None,
+            partition_names=list(partitions) or None,
             output_fields=["count(*)"],
             **self.fresh(),
         )

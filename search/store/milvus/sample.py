@@ -8,7 +8,8 @@ from search.store.milvus.link import MilvusLink
 from search.store.milvus.partitions import Partitions
 from search.store.milvus.rows import MilvusRows
 from search.store.milvus.search import MAX_FOUND
-from search.store.schema import Collection, segment_from_dict
+from search.store.schema import segment_from_dict
+from search.store.segments import Collection
 from search.store.several import FIRST_ROWS, by_segment
 
 
@@ -39,7 +40,7 @@ class MilvusSample:
         # Lite counts all partitions, whichever is asked for.
         of_kind = f"{equals('modality', partition)} and {FIRST_ROWS}"
         expression = of_kind if self._link.is_lite else ""
-        return self._rows.count(self._segments, expression, partition)
+        return self._rows.count(self._segments, expression, [partition])
 
     def vectors(self, modality: Modality, limit: int) -> Embeddings:
         """Unit rows [n, n_rows, embed_dim] of at most ``limit`` segments, evenly over the store.

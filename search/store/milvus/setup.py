@@ -9,14 +9,14 @@ from search.errors import SpaceMismatchError, StoreError, StoreMissingError
 from search.store.calibrated import Constants
 from search.store.milvus.link import MilvusLink
 from search.store.schema import (
+    OLD_VERSION,
     SCHEMA_VERSION,
-    Collection,
-    Field,
     collection_name,
     properties,
     spaces_among,
     written_version,
 )
+from search.store.segments import Collection, Field
 
 # What is stored is made for it: see `search.store.calibrated`.
 METRIC = "IP"
@@ -117,7 +117,7 @@ def _add_bm25(link: MilvusLink, schema: Any, kind: Collection) -> None:
 
 def _check_version(link: MilvusLink, name: str) -> None:
     version = written_version(link.call("describe_collection", name).get("properties", {}))
-    if version != str(SCHEMA_VERSION):
+    if version not in (str(SCHEMA_VERSION), str(OLD_VERSION)):
         raise StoreError(
             f"The collection {name} in {link.shown} has schema {version}; "
             f"this program writes schema {SCHEMA_VERSION}.",
@@ -153,6 +153,6 @@ def _index_of(is_vector: bool, kind: str, *, is_lite: bool) -> dict[str, Any]:
     # FLAT, since its time goes into walking the rows in Python. FLAT is exact.
     if kind == "words":
         return {"index_type": "SPARSE_INVERTED_INDEX", "metric_type": "BM25", "params": {}}
-    if is_lite or kind != "segments":
+    if is_lite or not kind.startswith("segments"):
         return {"index_type": "FLAT", "metric_type": METRIC, "params": {}}
     return {"index_type": "HNSW", "metric_type": METRIC, "params": _HNSW}

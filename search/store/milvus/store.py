@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection as Ids
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from operator import attrgetter
 from pathlib import Path
@@ -12,8 +13,9 @@ from typing import Any
 from encoder.space import UNCALIBRATED, Calibration, Floor
 from encoder.system.disk import check_room
 from encoder.types import Embeddings, Modality
-from search.errors import ReadOnlyStoreError
+from search.errors import ReadOnlyStoreError, StoreError
 from search.filters import Compiled, Filter, compile_filter, matches
+from search.filters.columns import compile_for_segments
 from search.filters.expressions import equals
 from search.store.calibrated import Constants, StoredCalibration, from_stored
 from search.store.checks import checked_asset, checked_queries, checked_segment
@@ -25,26 +27,29 @@ from search.store.milvus.mirrored_words import MirroredWords
 from search.store.milvus.partitions import Partitions
 from search.store.milvus.rows import MAX_ROWS, MilvusRows
 from search.store.milvus.sample import MilvusSample
-from search.store.milvus.search import MilvusSearch
+from search.store.milvus.search import MilvusSearch, Where
 from search.store.milvus.setup import prepare_collections
+from search.store.milvus.upgrade import is_old, upgrade
+from search.store.milvus.writing import SegmentWriter
 from search.store.schema import (
     ASSETS,
     LOCATIONS,
     WORDS,
     asset_from_dict,
     asset_to_dict,
+    collection_name,
     locations_to_dicts,
-    partition_of_row,
     segment_from_dict,
-    segment_to_dict,
-    segments_collection,
     uri_key,
 )
+from search.store.segments import old_segments_collection, segments_collection
+from search.store.words import MAX_FOUND as MAX_WORDS_FOUND
 from search.store.words import MilvusWords, Words
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
 _SCALARS_BYTES = 2048
 """The usual size of a row without its embedding."""
+_MAX_JOINED = 2000  # assets, in which words are looked for by their ids
 _COPIES = 4
 """The size of a row on Lite's disk: in its log, as data, in an index and during merges."""
 
@@ -85,7 +90,6 @@ class MilvusStore:
         create: bool = True,
     ) -> None:
         self._embed_dim = embed_dim
-        self._segments = segments_collection(embed_dim)
         folder = target if isinstance(target, Path) else None
         server = served(folder) if folder else None
         self._folder = None if server else folder
@@ -98,10 +102,15 @@ class MilvusStore:
                 connect_timeout_s=connect_timeout_s,
                 shown=str(folder or ""),
             )
-            kinds = [self._segments, LOCATIONS, ASSETS]
-            names = prepare_collections(
+            kinds = [LOCATIONS, ASSETS, *([WORDS] if self._link.knows_bm25 else [])]
+            self._new = segments_collection(embed_dim, arrays=not self._link.is_lite)
+            self._old = old_segments_collection(embed_dim)
+            named = partial(collection_name, prefix, space_fingerprint)
+            self._is_old = is_old(self._link, named(self._old.kind), named(self._new.kind))
+            self._segments = self._old if self._is_old else self._new
+            self._prepare = partial(
+                prepare_collections,
                 self._link,
-                [*kinds, WORDS] if self._link.knows_bm25 else kinds,
                 prefix=prefix,
                 fingerprint=space_fingerprint,
                 embed_dim=embed_dim,
@@ -109,12 +118,13 @@ class MilvusStore:
                 new_space=new_space,
                 create=create,
             )
-            self._rows = MilvusRows(self._link, names)
+            self._rows = MilvusRows(self._link, self._prepare([self._segments, *kinds]))
             self._words = self._open_words()
             self._partitions = Partitions(self._link, self._rows.name(self._segments))
             common = (self._link, self._rows, self._segments)
             self._calibration = MilvusCalibration(*common, is_alone=self._folder is not None)
             self._search = MilvusSearch(*common, self._partitions, self._calibration)
+            self._writer = SegmentWriter(*common, self._partitions, self._calibration)
             self._sample = MilvusSample(*common, self._partitions)
             self.read_only = self._folder is not None and is_mirrored(self._folder)
             self._link.catch_up()  # a process sees what another wrote before it began
@@ -162,6 +172,25 @@ class MilvusStore:
     def check_writable(self) -> None:
         """See `VectorStore.check_writable`; a server's disk is not looked at."""
         self._check_room(0)
+        self._check_version()
+
+    def _check_version(self) -> None:
+        if self._is_old:
+            raise StoreError(
+                f"The store {self._link.shown} is of an earlier version: it can be searched, but "
+                "not written to.",
+                remedy="Run `anymodal upgrade`, which encodes nothing, when nobody writes to it.",
+            )
+
+    def upgrade(self, progress: Progress) -> int:
+        """See `VectorStore.upgrade`."""
+        self._check_room(0)
+        if not self._is_old:
+            return 0
+        names = {**self._prepare([self._new]), **self._rows.names}
+        n_rows = upgrade(self._link, MilvusRows(self._link, names), self._old, self._new, progress)
+        self._is_old = False
+        return n_rows
 
     def _check_room(self, n_bytes: int) -> None:
         if self.read_only:
@@ -184,11 +213,12 @@ class MilvusStore:
         """
         stored = [checked_segment(row, self._embed_dim) for row in segments]
         checked = [checked_asset(asset) for asset in assets]
+        self._check_version()
         row_bytes = 4 * self._embed_dim + _SCALARS_BYTES
         self._check_room(_COPIES * row_bytes * (len(stored) + len(checked)))
         locations = [row for asset in checked for row in locations_to_dicts(asset)]
+        self._writer.write(checked, stored)
         if stored:
-            self._write_segments(stored)
             self._words.added(stored)
         if checked:
             self._rows.upsert(LOCATIONS, locations)
@@ -197,26 +227,9 @@ class MilvusStore:
             self._rows.flush(ASSETS)
         self._link.catch_up()
 
-    def _write_segments(self, segments: Sequence[SegmentRow]) -> None:
-        """With the constants of the store, also if they change meanwhile: see `rewrite`."""
-        constants = None
-        state = self._calibration.current()
-        while state.constants != constants:
-            constants = state.constants
-            parts: dict[str, list[dict[str, Any]]] = {}
-            # Higher rows first: see `Partitions.of`.
-            for segment in sorted(segments, key=lambda segment: -segment.row):
-                row = segment_to_dict(segment, constants)
-                parts.setdefault(partition_of_row(row), []).append(row)
-            for partition, rows in parts.items():
-                self._partitions.ensure(partition)
-                self._rows.upsert(self._segments, rows, partition_name=partition)
-            self._rows.flush(self._segments)
-            state = self._calibration.refresh()
-
     def delete(self, asset_ids: Sequence[str]) -> None:
         """Remove commit rows first, then the segments; unknown ids are ignored."""
-        if self.read_only:
+        if self.read_only or self._is_old:
             self.check_writable()
         self._rows.delete([ASSETS, self._segments], asset_ids)
         self._words.removed(asset_ids)
@@ -236,13 +249,16 @@ class MilvusStore:
         *,
         by: Calibration = UNCALIBRATED,
         asset_ids: Ids[str] | None = None,
+        filter: Filter | None = None,
     ) -> list[list[ScoredSegment]]:
         """The nearest segments of one modality for each query, best first; ties by id.
 
-        Concurrent searches over all assets share one call.
+        Concurrent searches with the same filter share one call.
         """
         rows = checked_queries(queries, self._embed_dim)
-        return self._search.of_kind(rows, modality, limit, by, asset_ids)
+        return self._search.of_kind(
+            rows, modality, limit, by, Where(asset_ids, self._expression(filter))
+        )
 
     def search_mixed(
         self,
@@ -252,10 +268,20 @@ class MilvusStore:
         *,
         shift: float = 1.0,
         asset_ids: Ids[str] | None = None,
+        filter: Filter | None = None,
     ) -> list[ScoredSegment]:
         """The best segments of several modalities, by their calibrated scores; ties by id."""
         (row,) = checked_queries(query[None], self._embed_dim)
-        return self._search.mixed(row, sorted(set(modalities)), limit, shift, asset_ids)
+        where = Where(asset_ids, self._expression(filter))
+        return self._search.mixed(row, sorted(set(modalities)), limit, shift, where)
+
+    def _expression(self, filter: Filter | None) -> str:
+        """What finds the segments of a filter's assets; empty where nothing can."""
+        if filter is None or self._is_old:
+            return ""
+        return compile_for_segments(
+            filter, arrays=not self._link.is_lite, infix=self._link.knows_infix
+        )
 
     def embeddings(self, asset_id: str) -> list[SegmentRow]:
         """All segments of one asset with their embeddings, by modality, index and row."""
@@ -274,10 +300,25 @@ class MilvusStore:
         }
 
     def lexical(
-        self, text: str, limit: int, *, asset_ids: Ids[str] | None = None
+        self,
+        text: str,
+        limit: int,
+        *,
+        asset_ids: Ids[str] | None = None,
+        filter: Filter | None = None,
     ) -> list[ScoredSegment]:
-        """The segments whose text holds words of ``text``, 1,000 at most; ``cosine`` is BM25."""
-        return self._words.find(text, limit, asset_ids)
+        """The segments whose text holds words of ``text``, 1,000 at most; ``cosine`` is BM25.
+
+        Of a filter that leaves few assets all are searched, of another the best 1,000 are checked.
+        """
+        if filter is None:
+            return self._words.find(text, limit, asset_ids)
+        if asset_ids is None and self.count(filter) <= _MAX_JOINED:
+            return self._words.find(text, limit, list(self.select(filter)))
+        found = self._words.find(text, MAX_WORDS_FOUND, asset_ids)
+        if expression := self._expression(filter):
+            found = self._search.those_of(expression, found)
+        return found[:limit]
 
     def select(
         self,

@@ -13,6 +13,7 @@ from encoder.space import Calibration, Space, l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Modality
 from search import Query, SearchEngine, Term
 from search.errors import NotFoundError
+from search.filters import Filter
 from search.store.memory import MemoryStore
 from search.types import AssetRow, Explanation, ScoredSegment, SegmentRow
 
@@ -37,11 +38,16 @@ class WordStore(MemoryStore):
         self.has_asked = Event()
 
     def lexical(
-        self, text: str, limit: int, *, asset_ids: Collection[str] | None = None
+        self,
+        text: str,
+        limit: int,
+        *,
+        asset_ids: Collection[str] | None = None,
+        filter: Filter | None = None,
     ) -> list[ScoredSegment]:
         self.asked.append(text)
         self.has_asked.set()
-        rows = self.search(north(0.0)[None], TEXT, 1000, asset_ids=asset_ids)[0]
+        (rows,) = self.search(north(0.0)[None], TEXT, 1000, asset_ids=asset_ids, filter=filter)
         words = set(text.lower().split())
         scored = [r._replace(cosine=float(len(words & set(r.snippet.split())))) for r in rows]
         found = [row for row in scored if row.cosine]

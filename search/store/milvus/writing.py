@@ -1,0 +1,128 @@
+"""Write segments with what filters ask of their assets, as the commit rows have it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection as Ids
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from encoder.types import Modality
+from search.filters.columns import values_of
+from search.filters.expressions import among
+from search.store.milvus.calibration import MilvusCalibration
+from search.store.milvus.link import MilvusLink
+from search.store.milvus.partitions import Partitions
+from search.store.milvus.rows import MilvusRows, Rows, chunks
+from search.store.schema import ASSETS, asset_from_dict, partition_of_row, segment_to_dict
+from search.store.segments import Collection
+from search.types import AssetRow, SegmentRow
+
+_ASSETS_PER_READ = 200
+_UNKNOWN = AssetRow("", Modality("unknown"), "", 0, 0, [])
+"""Of segments whose commit row is still to be written."""
+
+
+class SegmentWriter:
+    """Writes the segments of a store.
+
+    Args:
+        link: the connection.
+        rows: of the collections.
+        segments: the collection.
+        partitions: those of it.
+        calibration: the constants of its rows.
+    """
+
+    def __init__(
+        self,
+        link: MilvusLink,
+        rows: MilvusRows,
+        segments: Collection,
+        partitions: Partitions,
+        calibration: MilvusCalibration,
+    ) -> None:
+        self._link = link
+        self._rows = rows
+        self._segments = segments
+        self._partitions = partitions
+        self._calibration = calibration
+
+    def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
+        """Write segments, and bring stored ones of these assets up to date."""
+        if not assets and not segments:
+            return
+        self._link.catch_up()
+        named = {row.asset_id: row for row in assets}
+        ids = list(named.keys() | {row.asset_id for row in segments})
+        stored = self._stored(ids)
+        begun = self._begun([one for one in ids if one not in stored])
+        known = {one: self._columns(row) for one, row in {**stored, **named}.items()}
+        if segments:
+            self._write(segments, known, frozenset(ids) - stored.keys() - begun)
+        changed = [
+            one
+            for one in named
+            if one in begun or (one in stored and self._columns(stored[one]) != known[one])
+        ]
+        self._refresh(changed, known)
+
+    def _columns(self, row: AssetRow) -> dict[str, Any]:
+        return values_of(row, arrays=not self._link.is_lite)
+
+    def _stored(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
+        rows = self._rows.of(ASSETS, "asset_id", asset_ids)
+        return {row["asset_id"]: asset_from_dict(row) for row in rows}
+
+    def _begun(self, asset_ids: Sequence[str]) -> set[str]:
+        """Those with segments, but without a commit row."""
+        found: set[str] = set()
+        for ids in chunks(sorted(asset_ids), _ASSETS_PER_READ):
+            rows = self._rows.where(self._segments, among("asset_id", ids), ["asset_id"])
+            found.update(row["asset_id"] for row in rows)
+        return found
+
+    def _write(
+        self,
+        segments: Sequence[SegmentRow],
+        columns: Mapping[str, Mapping[str, Any]],
+        new: Ids[str],
+    ) -> None:
+        """With the constants of the store, also if they change meanwhile: see `rewrite`."""
+        unknown = self._columns(_UNKNOWN)
+        constants = None
+        state = self._calibration.current()
+        while state.constants != constants:
+            is_first = constants is None
+            constants = state.constants
+            parts: dict[str, tuple[Rows, Rows]] = {}
+            # Higher rows first: see `Partitions.of`.
+            for segment in sorted(segments, key=lambda segment: -segment.row):
+                row = segment_to_dict(segment, constants, columns.get(segment.asset_id, unknown))
+                is_new = is_first and segment.asset_id in new
+                parts.setdefault(partition_of_row(row), ([], []))[is_new].append(row)
+            for partition, (others, unseen) in parts.items():
+                self._partitions.ensure(partition)
+                self._rows.upsert(self._segments, others, partition_name=partition)
+                self._rows.insert(self._segments, unseen, partition_name=partition)
+            self._rows.flush(self._segments)
+            state = self._calibration.refresh()
+
+    def _refresh(self, asset_ids: Sequence[str], columns: Mapping[str, Mapping[str, Any]]) -> None:
+        """Bring what segments have of their assets up to date, without encoding anything."""
+        if asset_ids:
+            self._link.catch_up()
+        for ids in chunks(asset_ids, _ASSETS_PER_READ):
+            found = self._rows.where(
+                self._segments,
+                among("asset_id", ids),
+                self._segments.whole,
+                at_first=_ASSETS_PER_READ * 4,
+            )
+            parts: dict[str, Rows] = {}
+            for row in found:
+                now = {**row, **columns[row["asset_id"]]}
+                parts.setdefault(partition_of_row(row), []).append(now)
+            for partition, rows in parts.items():
+                self._rows.upsert(self._segments, rows, partition_name=partition)
+        if asset_ids:
+            self._rows.flush(self._segments)

@@ -1,0 +1,105 @@
+"""No search outlasts its deadline, whatever its filter and whichever call of the store is slow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from threading import Event
+from typing import Any
+
+import numpy as np
+import pytest
+
+from encoder.space import Space
+from encoder.types import IMAGE, TEXT, Embeddings, Item
+from search import Deadline, Query, SearchEngine
+from search.errors import TimeLimitError
+from search.filters import Filter, parse_filter
+from search.store.memory import MemoryStore
+from search.store.schema import segment_id
+from search.types import AssetRow, SegmentRow
+
+FILTERS = [
+    None,
+    {"field": "tags", "contains": "rare"},
+    {"field": "path", "contains": "nowhere"},
+    {"not": {"field": "path", "prefix": "/data/"}},
+]
+
+
+class Vectors:
+    space = Space(2, {"model": "vectors"})
+
+    def encode_items(self, items: list[Item]) -> Embeddings:
+        return np.ones((len(items), 2), np.float32) / np.sqrt(2)
+
+
+class Unfiltered(MemoryStore):
+    """Knows of no filter when it searches, so that all other ways have to be tried."""
+
+    def _wanted(self, asset_ids: Any, _filter: Filter | None) -> set[str] | None:
+        return super()._wanted(asset_ids, None)
+
+
+class SlowStore(Unfiltered):
+    """Answers to one kind of call only when it is let go, which is after the test."""
+
+    def __init__(self, slow: str) -> None:
+        super().__init__(2)
+        self.let_go = Event()
+        for number in range(40):
+            name = f"a{number:02}"
+            vector = np.array([1, number], np.float32)
+            key = segment_id(name, IMAGE, 0, "f")
+            asset = AssetRow(name, IMAGE, "image/png", 1, 1, [f"/data/{name}"])
+            self.write([asset], [SegmentRow(key, name, IMAGE, 0, vector)])
+        call = getattr(self, slow)
+
+        def wait(*args: Any, **options: Any) -> Any:
+            assert self.let_go.wait(20)
+            return call(*args, **options)
+
+        setattr(self, slow, wait)
+
+
+@pytest.mark.parametrize("slow", ["search", "assets", "count", "select", "lexical"])
+@pytest.mark.parametrize("data", FILTERS, ids=str)
+def test_a_search_of_a_slow_store_ends_in_time(slow: str, data: object) -> None:
+    store = SlowStore(slow)
+    filter = parse_filter(data) if data else None
+    engine = SearchEngine(Vectors(), store)
+    query = Query([Item(TEXT, "sea")], limit=5, filter=filter)
+    needed = slow in ("search", "assets", "lexical") or data is not None
+    try:
+        if needed:
+            with pytest.raises(TimeLimitError):
+                engine.search(query, Deadline(0.2))
+        else:
+            assert len(engine.search(query, Deadline(30)).hits) == 5
+    finally:
+        store.let_go.set()
+        engine.close()
+
+
+def test_reading_the_assets_of_a_filter_stops_with_the_search() -> None:
+    class Endless(Unfiltered):
+        n_read = 0
+
+        def select(self, *_: Any, **__: Any) -> Iterator[str]:
+            while True:
+                self.n_read += 1
+                yield f"a{self.n_read}"
+
+        def count(self, _filter: Filter | None = None) -> int:
+            return 0
+
+    now_s = iter(np.arange(0.0, 1e6))
+    store = Endless(2)
+    deadline = Deadline(1000, clock=lambda: float(next(now_s)))
+    engine = SearchEngine(Vectors(), store)
+    vector = np.array([1, 0], np.float32)
+    rows = [SegmentRow(f"s{n}", f"b{n}", IMAGE, 0, vector) for n in range(60)]
+    store.write([], rows)
+    with pytest.raises(TimeLimitError):
+        engine.search(Query([Item(TEXT, "sea")], filter=parse_filter(FILTERS[3])), deadline)
+    assert 0 < store.n_read < 1000
+    engine.close()

@@ -1,0 +1,38 @@
+"""``anymodal upgrade``."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import click
+
+from workers.commands.options import apply_options, json_option, model_option, store_option
+
+
+@click.command()
+@store_option
+@model_option
+@json_option
+def upgrade(store: str | None, model: str | None, as_json: bool) -> None:
+    """Bring a store of an earlier version to this one, without encoding anything.
+
+    Searches continue meanwhile; stop what writes first. An interrupted upgrade is completed. Start
+    servers and workers again afterwards.
+    """
+    apply_options(store, model=model)
+    from workers.config import current_settings
+    from workers.console.output import console, print_json, progress_bar, wants_json
+    from workers.serving.resources import Resources
+
+    with closing(Resources(current_settings())) as held, progress_bar("rows") as bar:
+        task = bar.add_task("Upgrading", total=None, note="")
+
+        def progress(n_done: int, n_rows: int) -> None:
+            bar.update(task, completed=n_done, total=n_rows)
+
+        n_rows = held.existing_store().upgrade(progress)
+    if wants_json(as_json):
+        print_json({"rows": n_rows})
+    else:
+        done = f"{n_rows} rows upgraded" if n_rows else "The store is of this version already"
+        console().print(f"{done}.")
