@@ -19,27 +19,53 @@ _ID_BYTES = 16  # as unlikely to collide as a UUID, half as long as the whole ha
 _CHUNK_BYTES = 2**20
 
 
-def identify(path: Path, config: IngestConfig, kind: str = "") -> Asset:
+def identify(path: Path, config: IngestConfig, kind: str = "", asset_id: str = "") -> Asset:
     """Read a file's first bytes and header, check its limits and hash its content.
 
     Links are followed. ``uri`` is the absolute path. ``kind`` names the kind that it has to be;
-    empty for the one that fits best.
+    empty for the one that fits best. ``asset_id`` is the hash, if `content_id` has it.
 
     Raises:
         MediaError: missing, unreadable, empty, outside the roots, of an unknown or another kind,
             or over a limit.
     """
-    path = _resolved(path)
-    _check_roots(path, config)
+    path = place(path, config)
     with opened(path) as file:
         size_bytes = file.seek(0, 2)
         file.seek(0)
         candidates = sniff(file.read(HEAD_BYTES), str(path), kind)
         read = isolate.read_header if config.isolate else read_header
         header = read(path, candidates, size_bytes, config)
-        asset_id = _content_hash(file)
-        metadata = {**header.metadata, "modified": round(os.fstat(file.fileno()).st_mtime, 3)}
+        asset_id = asset_id or _content_hash(file)
+        metadata = {**header.metadata, "modified": modified_s(os.fstat(file.fileno()))}
     return Asset(asset_id, str(path), header.modality, header.media_type, size_bytes, metadata)
+
+
+def content_id(path: Path) -> str:
+    """The hash alone, without reading the header in a child process.
+
+    Raises:
+        MediaError: unreadable, empty, or of an unknown kind.
+    """
+    with opened(path) as file:
+        sniff(file.read(HEAD_BYTES), str(path))
+        return _content_hash(file)
+
+
+def modified_s(facts: os.stat_result) -> float:
+    """When a file was last changed, as an asset's ``modified``: to the millisecond."""
+    return round(facts.st_mtime, 3)
+
+
+def place(path: Path, config: IngestConfig) -> Path:
+    """Where a file lies, absolute and without links.
+
+    Raises:
+        MediaError: it is missing, may not be looked at or lies outside of the roots.
+    """
+    path = _resolved(path)
+    _check_roots(path, config)
+    return path
 
 
 def _resolved(path: Path) -> Path:

@@ -36,12 +36,15 @@ class Identifying:
     """URIs of archives of which every file was seen."""
     _folder: Path | None = None
 
-    def assets(self, path: str) -> Iterator[Asset]:
-        """What lies at a path or URL: one asset, or those in an archive."""
+    def assets(self, path: str, asset_id: str = "") -> Iterator[Asset]:
+        """What lies at a path or URL: one asset, or those in an archive.
+
+        ``asset_id`` is the file's hash, if it is known.
+        """
         try:
             wanted = "" if is_url(path) or Path(path).exists() else path
             outer = outer_file(wanted) if wanted else path
-            asset = self._one(outer)
+            asset = self._one(outer, asset_id)
             if asset.modality != ARCHIVE:
                 yield asset
                 return
@@ -54,10 +57,10 @@ class Identifying:
         except MediaError as error:
             self.on_failure(path, error)
 
-    def _one(self, path: str) -> Asset:
+    def _one(self, path: str, asset_id: str) -> Asset:
         if is_url(path):
             return identify_url(path, self._scratch(), self.config)
-        return identify(Path(path), self.config)
+        return identify(Path(path), self.config, asset_id=asset_id)
 
     def _scratch(self) -> Path:
         if self._folder is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -20,6 +19,7 @@ from workers.observe import metrics
 from workers.pipeline.commit_row import commit_row
 from workers.pipeline.encoding import Encoding
 from workers.pipeline.identifying import Identifying, forget_members
+from workers.pipeline.places import Located, Places
 from workers.pipeline.reports import IngestReport
 from workers.pipeline.stage_report import WatchedReport
 from workers.pipeline.streams import decode_side_by_side
@@ -93,7 +93,12 @@ class IngestJob:
         self.store.check_writable()  # before any work
         with ExitStack() as scratch:
             with report.timed("identify"):
-                located, archives = self._identify(paths, scratch, report)
+                identifying = Identifying(self.config, scratch, report.fail)
+                here = Places(self.store, identifying).locate(paths)
+            located = here.assets
+            if here.is_as_stored and not labels and not self._knows_more(here, begun):
+                report.unchanged += sum(map(len, located.values()))
+                return report
             with report.timed("lookup"):
                 stored = self.store.assets(list(located))
                 new = [copies[0] for asset_id, copies in located.items() if asset_id not in stored]
@@ -101,22 +106,15 @@ class IngestJob:
             encoding = self._encode(new, report)
         with report.timed("store"):
             self._commit(located, stored, encoding, labels or {}, report)
-            forget_members(self.store, archives, located, self.exclusive)
+            forget_members(self.store, identifying.archives, located, self.exclusive)
         for asset_id in ours & set(stored):
             _count_ingested_before(report, stored[asset_id], located[asset_id])
         return report
 
-    def _identify(
-        self, paths: Sequence[str], scratch: ExitStack, report: IngestReport
-    ) -> tuple[dict[str, list[Asset]], list[str]]:
-        """Assets by id (one content may lie at several of the paths), and the archives that were
-        unpacked whole."""
-        identifying = Identifying(self.config, scratch, report.fail)
-        located: dict[str, list[Asset]] = defaultdict(list)
-        for path in paths:
-            for asset in identifying.assets(path):
-                located[asset.asset_id].append(asset)
-        return located, identifying.archives
+    def _knows_more(self, here: Located, begun: Callable[[Sequence[str]], set[str]] | None) -> bool:
+        """Whether there are facts to store, or an earlier try to count."""
+        copies = (copy for copies in here.assets.values() for copy in copies)
+        return any(self.facts_of(copy.uri) for copy in copies) or bool(begun and begun([]))
 
     def _encode(self, assets: Sequence[Asset], report: IngestReport) -> Encoding:
         encoding = Encoding(

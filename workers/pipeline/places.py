@@ -1,0 +1,111 @@
+"""What lies at the places of a shard, without reading what is stored already."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from encoder.errors import MediaError
+from ingest.sources.identity import content_id, modified_s, place
+from ingest.sources.remote import is_url
+from ingest.types import Asset
+from search.store.base import VectorStore
+from search.types import AssetRow
+from workers.pipeline.identifying import Identifying
+
+_QUICKLY_HASHED_BYTES = 64 * 2**20
+"""The limits of larger files are checked before they are read."""
+
+
+@dataclass
+class Located:
+    """The contents of a shard by id; one may lie at several places."""
+
+    assets: dict[str, list[Asset]] = field(default_factory=lambda: defaultdict(list))
+    is_as_stored: bool = True
+    """Whether nothing differs from what is stored, so that nothing has to be written."""
+
+    def add(self, asset: Asset) -> None:
+        """Note what lies at one more place."""
+        self.assets[asset.asset_id].append(asset)
+
+
+@dataclass(frozen=True)
+class _File:
+    """Where a file lies, its size and when it was last changed."""
+
+    path: Path
+    size_bytes: int
+    modified_s: float
+
+    def is_in(self, row: AssetRow) -> bool:
+        """Whether it is surely what a row holds at its place."""
+        known = (row.size_bytes, row.metadata.get("modified"))
+        return known == (self.size_bytes, self.modified_s) and not row.is_gone
+
+    def of(self, row: AssetRow) -> Asset:
+        """The stored content at this place."""
+        metadata = {"modified": self.modified_s}
+        uri = str(self.path)
+        return Asset(row.asset_id, uri, row.modality, row.media_type, row.size_bytes, metadata)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Looks at files: at size and time, then at the content, then at the header.
+
+    Args:
+        store: says what is stored at a place, and which contents are.
+        identifying: reads what is not stored, and all archives and URLs.
+    """
+
+    store: VectorStore
+    identifying: Identifying
+
+    def locate(self, paths: Sequence[str]) -> Located:
+        """What lies at these places; `Identifying.on_failure` takes what cannot be read."""
+        found = Located()
+        files = {path: file for path in paths if (file := self._look(path))}
+        stored = self.store.assets_at([str(file.path) for file in files.values()])
+        unlike: dict[str, _File | None] = {}
+        for path in paths:
+            file = files.get(path)
+            rows = stored.get(str(file.path), []) if file else []
+            if file and len(rows) == 1 and file.is_in(rows[0]):
+                found.add(file.of(rows[0]))
+            else:
+                unlike[path] = file
+        found.is_as_stored = not unlike
+        self._read(unlike, found)
+        return found
+
+    def _look(self, path: str) -> _File | None:
+        """None for a URL, and for what is missing or may not be read: `Identifying` says why."""
+        if is_url(path):
+            return None
+        try:
+            real = place(Path(path), self.identifying.config)
+            facts = real.stat()
+        except (MediaError, OSError):
+            return None
+        return _File(real, facts.st_size, modified_s(facts))
+
+    def _read(self, files: Mapping[str, _File | None], found: Located) -> None:
+        """Hash files, and read the headers of those whose content is not stored."""
+        ids: dict[str, str] = {}
+        for path, file in files.items():
+            is_quick = file is not None and file.size_bytes <= _QUICKLY_HASHED_BYTES
+            try:
+                ids[path] = content_id(file.path) if file and is_quick else ""
+            except MediaError as error:
+                self.identifying.on_failure(path, error)
+        known = self.store.assets([asset_id for asset_id in ids.values() if asset_id])
+        for path, asset_id in ids.items():
+            file, row = files[path], known.get(asset_id)
+            if file and row:
+                found.add(file.of(row))
+                continue
+            for asset in self.identifying.assets(path, asset_id):
+                found.add(asset)
