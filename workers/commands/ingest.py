@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
-from collections.abc import Callable
-from contextlib import AbstractContextManager, closing, suppress
-from threading import Event
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from search.errors import StoreUnavailableError
 from workers.commands.options import (
     PathOrUrl,
     apply_options,
@@ -21,11 +16,11 @@ from workers.commands.options import (
     model_option,
     store_option,
 )
+from workers.console.ingesting import Stop, absolute_paths, broker_jobs, ingested, run_job, stop_on
 
 if TYPE_CHECKING:
     from search.types import Labels
     from workers.config import Settings
-    from workers.jobs.redis import RedisJobs
     from workers.pipeline.reports import IngestReport
 
 
@@ -112,14 +107,14 @@ def _attend(
 
     report = IngestReport()
     started = perf_counter()
-    stop = _stop_on_interrupt()
+    stop = stop_on(signal.SIGINT, says=" Ctrl-C again leaves at once.")
     job_id = None
     refused = None
     try:
         if priority is None:
             _run(settings, paths, labels, prune, report, stop)
         else:
-            job_id = _run_job(settings, paths, priority, labels, prune, report, stop)
+            job_id = run_job(settings, paths, priority, labels, prune, report, stop)
     except DiskError as error:
         refused = error
     _print_report(report, perf_counter() - started, job_id, stop.is_set() or bool(refused), as_json)
@@ -171,16 +166,14 @@ def _run(
     labels: Labels,
     prune: bool,
     report: IngestReport,
-    stop: _Stop,
+    stop: Stop,
 ) -> None:
     """Ingest in this process, or in a server of this user that holds the store."""
     from workers.console.output import progress_bar
     from workers.environment import url_hosts_setting
-    from workers.pipeline.reports import IngestReport
-    from workers.serving.beside.client import ask
 
     what: dict[str, Any] = {
-        "paths": _absolute(paths),
+        "paths": absolute_paths(paths),
         "labels": dict(labels),
         "prune": prune,
         "url_hosts": url_hosts_setting(),
@@ -193,47 +186,7 @@ def _run(
             note = f"{len(report.failures)} set aside" if report.failures else ""
             bar.update(task, advance=shard.n_files, note=note)
 
-        if (answers := ask("ingest", what)) is None:
-            _run_here(settings, what, show, stop, lambda n: bar.update(task, total=n))
-            return
-        stop.then(answers.stop)
-        for told in answers:
-            if "total" in told:
-                bar.update(task, total=told["total"])
-            elif "stopped" in told:
-                _check_asked(stop)
-            else:
-                show(IngestReport.from_json(told["report"]))
-
-
-def _check_asked(stop: Event) -> None:
-    """A server that stops early without being asked to is ending itself."""
-    if not stop.is_set():
-        raise StoreUnavailableError(
-            "The server that held the store was stopped before all was ingested.",
-            remedy="Run the command again: it ingests the rest.",
-        )
-
-
-def _run_here(
-    settings: Settings,
-    what: dict[str, Any],
-    show: Callable[[IngestReport], None],
-    stop: Event,
-    total: Callable[[int], None],
-) -> None:
-    from workers.pipeline.files import count_files
-    from workers.serving.resources import Resources
-
-    total(count_files(what["paths"]))
-    with closing(Resources(settings)) as held:
-        held.pipeline(what["url_hosts"]).run(
-            what["paths"],
-            labels=what["labels"],
-            prune=what["prune"],
-            on_report=show,
-            stopped=stop.is_set,
-        )
+        ingested(settings, what, show, stop, lambda n: bar.update(task, total=n))
 
 
 def _detach(
@@ -246,85 +199,9 @@ def _detach(
 ) -> None:
     from workers.console.output import print_json, wants_json
 
-    with _broker_jobs(settings) as jobs:
-        job_id = jobs.detach(_absolute(paths), priority=priority, labels=labels, prune=prune)
+    with broker_jobs(settings) as jobs:
+        job_id = jobs.detach(absolute_paths(paths), priority=priority, labels=labels, prune=prune)
     if wants_json(as_json):
         print_json({"job": job_id})
     else:
         click.echo(job_id)
-
-
-def _run_job(
-    settings: Settings,
-    paths: tuple[str, ...],
-    priority: str,
-    labels: Labels,
-    prune: bool,
-    report: IngestReport,
-    stop: Event,
-) -> str:
-    """Plan a job here and watch it until it ends; return its id."""
-    from workers.console.jobs import report_of, watch
-    from workers.jobs.broker import n_workers
-    from workers.observe import tracing
-
-    with _broker_jobs(settings) as jobs:
-        tracing.start()
-        if not n_workers():
-            click.echo("No worker answers yet. Start one: anymodal worker --broker URL", err=True)
-        job_id = jobs.submit(_absolute(paths), priority=priority, labels=labels, prune=prune)
-        report.add(report_of(watch(jobs, job_id, stop.is_set), jobs.failures(job_id)))
-    return job_id
-
-
-def _broker_jobs(settings: Settings) -> AbstractContextManager[RedisJobs]:
-    from workers.jobs.board import JobBoard
-    from workers.jobs.broker import check_broker
-    from workers.jobs.redis import RedisJobs
-
-    check_broker()
-    return closing(RedisJobs(JobBoard.of(settings), settings))
-
-
-def _absolute(paths: tuple[str, ...]) -> list[str]:
-    """Absolute paths: a worker may run in another folder."""
-    from ingest.sources.remote import is_url
-
-    # `Path.resolve` would follow links
-    return [path if is_url(path) else os.path.abspath(path) for path in paths]  # noqa: PTH100
-
-
-class _Stop(Event):
-    """Set by Ctrl-C; may also stop a job elsewhere."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._further: Callable[[], None] = lambda: None
-
-    def then(self, further: Callable[[], None]) -> None:
-        """Also call this when it is set."""
-        self._further = further
-        if self.is_set():
-            further()
-
-    def set(self) -> None:
-        """Stop."""
-        super().set()
-        with suppress(OSError):
-            self._further()
-
-
-def _stop_on_interrupt() -> _Stop:
-    """Ctrl-C sets the event. An exception could be raised anywhere, and get lost."""
-    stop = _Stop()
-
-    def on_interrupt(*_: object) -> None:
-        if stop.is_set():
-            # Every write is an upsert that the next run repeats, so nothing is lost.
-            os._exit(130)
-        stop.set()
-        # Not `print`, which is not re-entrant: the signal may interrupt one.
-        os.write(2, b"\nFinishing the files under way; Ctrl-C again leaves at once.\n")
-
-    signal.signal(signal.SIGINT, on_interrupt)
-    return stop

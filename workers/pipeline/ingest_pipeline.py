@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from threading import Semaphore
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from encoder.errors import DiskError
@@ -81,6 +82,7 @@ class IngestPipeline:
         *,
         labels: Labels | None = None,
         prune: bool = False,
+        gone: Mapping[str, Sequence[str]] = MappingProxyType({}),
         on_report: Callable[[IngestReport], object] = lambda _: None,
         stopped: Callable[[], bool] = lambda: False,
     ) -> IngestReport:
@@ -93,6 +95,8 @@ class IngestPipeline:
             paths: files, folders, and URLs of the hosts in ``config.url_hosts``.
             labels: tags and metadata of all files, stored ones included.
             prune: remove assets from the store whose files are gone.
+            gone: files and folders that were seen to vanish, by a folder around them; see
+                `forget`.
             on_report: called in this thread with the report of each part as it ends.
             stopped: ends the run early; shards under way are finished.
 
@@ -113,7 +117,7 @@ class IngestPipeline:
             count(report)
         count(refused)
         if not stopped():
-            count(self.forget(walked.complete(), prune))
+            count(self.forget(walked.complete(), prune, gone))
         return total
 
     def ingest(
@@ -136,9 +140,21 @@ class IngestPipeline:
         )
         return job.run(files, begun, labels)
 
-    def forget(self, folders: Sequence[str], prune: bool) -> IngestReport:
-        """Forget stored files that are gone from folders; see `workers.pipeline.pruning`."""
-        return GoneFiles(self.store, self.exclusive, self.is_upload, prune).forget(folders)
+    def forget(
+        self,
+        folders: Sequence[str],
+        prune: bool,
+        gone: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    ) -> IngestReport:
+        """Forget stored files that are gone; see `workers.pipeline.pruning`.
+
+        Args:
+            folders: that are looked through.
+            prune: remove assets without any file left.
+            gone: places by folder, of which only these are looked at.
+        """
+        files = GoneFiles(self.store, self.exclusive, self.is_upload, prune)
+        return files.forget(folders, gone)
 
     def calibrate_if_due(self) -> None:
         """Calibrate the store of a model that ships no constants, if it has grown enough."""

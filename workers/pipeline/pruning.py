@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from ingest.errors import EmptiedFolderError, IgnoreFileError
-from ingest.sources.archives import outer_file
+from ingest.sources.archives import INSIDE, outer_file
 from ingest.sources.ignored import Ignored
 from search.filters import Compare, Operator
 from search.store.base import VectorStore
@@ -27,6 +28,8 @@ from workers.pipeline.reports import IngestReport
 from workers.pipeline.stage_report import WatchedReport
 
 _AT_ONCE = 500
+_FEW_FOLDERS = 40
+"""The rows of more folders are found sooner among all of the folder around them."""
 _FSTAB = Path("/etc/fstab")
 
 
@@ -49,8 +52,15 @@ class GoneFiles:
     prune: bool
     fstab: Path = _FSTAB
 
-    def forget(self, folders: Sequence[str]) -> IngestReport:
+    def forget(
+        self, folders: Sequence[str], gone: Mapping[str, Sequence[str]] = MappingProxyType({})
+    ) -> IngestReport:
         """Look through folders whose every file was just ingested.
+
+        Args:
+            folders: these.
+            gone: files and folders that vanished, by a folder around them: only these are looked
+                at, in the same way.
 
         Returns:
             The counts, and as failures the folders that are empty though files were stored there.
@@ -61,14 +71,16 @@ class GoneFiles:
         report = WatchedReport()
         with report.timed("gone"):
             for folder in folders:
-                self._forget_in(Path(folder).expanduser().resolve(), report)
+                self._forget_in(Path(folder).expanduser().resolve(), None, report)
+            for folder, places in gone.items():
+                self._forget_in(Path(folder), places, report)
         return report
 
-    def _forget_in(self, folder: Path, report: IngestReport) -> None:
+    def _forget_in(self, folder: Path, places: Sequence[str] | None, report: IngestReport) -> None:
         below = f"{str(folder).rstrip('/')}/"
         if not _is_unicode(below):  # nothing in it can be stored
             return
-        rows = self.store.scan(Compare("path", Operator.PREFIX, below))
+        rows = self._rows(below, places)
         is_empty = _is_empty(folder)
         if is_empty is None:  # it was there a moment ago
             return
@@ -82,6 +94,23 @@ class GoneFiles:
             changed = [row.asset_id for row in chunk if row.is_gone or look.dead(row)]
             if changed:
                 self._settle(changed, look, report)
+
+    def _rows(self, below: str, places: Sequence[str] | None) -> Iterator[AssetRow]:
+        """What is stored in a folder, or at some places in it and below them."""
+        if places is None:
+            yield from self.store.scan(Compare("path", Operator.PREFIX, below))
+            return
+        known: dict[str, list[AssetRow]] = {}
+        for chunk in in_chunks(places, _AT_ONCE):
+            known |= self.store.assets_at(chunk)
+        yield from {row.asset_id: row for rows in known.values() for row in rows}.values()
+        inner = ("/", INSIDE)
+        folders = tuple(f"{place}{end}" for place in places if place not in known for end in inner)
+        one_by_one = folders if len(folders) <= _FEW_FOLDERS else (below,)
+        for prefix in one_by_one:
+            for row in self.store.scan(Compare("path", Operator.PREFIX, prefix)):
+                if any(uri.startswith(folders) for uri in row.locations):
+                    yield row
 
     def _settle(self, asset_ids: Sequence[str], look: _Look, report: IngestReport) -> None:
         """Look again, at the current rows: a worker may have added a place."""

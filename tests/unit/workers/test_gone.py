@@ -328,3 +328,47 @@ def test_one_file_of_an_archive_is_ingested_again(library: Library, root: Path) 
     assert [failure.uri for failure in report.failures] == [f"{path}!/x.bin"]
     again = library.ingest(Path(f"{path}!/whales.txt"))
     assert (again.unchanged, again.failures) == (1, [])
+
+
+def test_what_moved_is_neither_decoded_nor_is_its_header_read(
+    library: Library, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "bread.txt").rename(root / "loaf.txt")
+    (root / "in").rename(root / "out")
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a header was read")
+
+    monkeypatch.setattr("ingest.sources.identity.read_header", refuse)
+    report = library.ingest(root)
+    assert (report.ingested, report.unchanged, counts(report)) == (0, 3, (2, 0, 0))
+
+
+def test_a_file_of_the_same_time_and_size_is_not_read_again(
+    library: Library, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a file was read")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("workers.pipeline.places.content_id", refuse)
+        assert library.ingest(root).unchanged == 3
+    text = (root / "bread.txt").read_text()
+    (root / "bread.txt").write_text(text.replace("hot", "new"))
+    report = library.ingest(root)
+    assert (report.ingested, report.unchanged) == (1, 2)
+
+
+def test_places_that_vanished_are_looked_at_alone(library: Library, root: Path) -> None:
+    gone = GoneFiles(library.store, commit_alone, lambda _: False, prune=True)
+    (root / "bread.txt").unlink()
+    (root / "in" / "orbit.txt").unlink()
+    (root / "in").rmdir()
+    never = [str(root / f"never-{number}") for number in range(30)]
+    report = gone.forget([], {str(root): [str(root / "in"), str(root / "stays.txt"), *never]})
+    assert counts(report) == (0, 0, 1)
+    assert library.places() == {str(root / "bread.txt"), str(root / "stays.txt")}
+    assert counts(gone.forget([], {str(root): [str(root / "bread.txt")]})) == (0, 0, 1)
+    (root / "stays.txt").unlink()
+    report = gone.forget([], {str(root): [str(root / "stays.txt")]})
+    assert (counts(report), report.failures[0].error) == ((0, 0, 0), "EmptiedFolderError")

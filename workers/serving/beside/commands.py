@@ -82,6 +82,7 @@ def _ingest(
             request["paths"],
             labels=request["labels"],
             prune=request["prune"],
+            gone=request.get("gone", {}),
             on_report=show,
             stopped=stop.is_set,
         )
