@@ -55,7 +55,7 @@ def _removed(targets: tuple[str, ...], kinds: tuple[str, ...]) -> dict[str, int]
     from workers.console.query_options import media_types_of
     from workers.serving.beside.client import ask
 
-    here, media_types = [_absolute(target) for target in targets], media_types_of(kinds)
+    here, media_types = [absolute(target) for target in targets], media_types_of(kinds)
     if answers := ask("delete", {"targets": here, "media_types": media_types}):
         return dict(zip(targets, (answer["removed"] for answer in answers), strict=True))
     from workers.config import current_settings
@@ -70,7 +70,7 @@ def _removed(targets: tuple[str, ...], kinds: tuple[str, ...]) -> dict[str, int]
         }
 
 
-def _absolute(target: str) -> str:
+def absolute(target: str) -> str:
     """An asset's id as it is; a path, which may be gone, as an absolute one."""
     if _ID.fullmatch(target) and not os.path.lexists(target):
         return target

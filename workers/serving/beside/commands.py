@@ -32,10 +32,19 @@ def commands_of(held: Resources, engine: SearchEngine) -> dict[str, Command]:
         "search": search,
         "delete": partial(_delete, held),
         "calibrate": partial(_calibrate, held),
+        **{name: partial(_read, held, name) for name in ("list", "stats", "info")},
     }
     if held.settings.broker.startswith("memory:"):
         commands["ingest"] = partial(_ingest, held)
     return commands
+
+
+def _read(
+    held: Resources, command: str, request: Mapping[str, Any], _stop: Event
+) -> Iterator[Mapping[str, Any]]:
+    from workers.console.reading_store import answered
+
+    yield answered(command, request, held.store())
 
 
 def _delete(

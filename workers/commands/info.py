@@ -1,0 +1,22 @@
+"""``anymodal info``."""
+
+from __future__ import annotations
+
+import click
+
+from workers.commands.delete import absolute
+from workers.commands.options import apply_options, json_option, model_option, store_option
+
+
+@click.command()
+@click.argument("target", metavar="ASSET|PATH")
+@store_option
+@model_option
+@json_option
+def info(target: str, store: str | None, model: str | None, as_json: bool) -> None:
+    """Show what is stored of an asset: its places, its metadata and its segments."""
+    apply_options(store, model=model)
+    from workers.console.library_tables import info_lines
+    from workers.console.reading_store import answer, show
+
+    show(answer("info", {"target": absolute(target)}), info_lines, as_json)

@@ -1,0 +1,30 @@
+"""``anymodal list``."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from workers.commands.options import apply_options, json_option, model_option, store_option
+
+
+@click.command(name="list")
+@click.option("--modality", metavar="LIST", default="", help="Kinds, such as image,audio. [all]")
+@click.option("--filter", "conditions", multiple=True, metavar="JSON|FIELD=VALUE")
+@click.option("--tag", "tags", multiple=True, help="Only what has this tag.")
+@click.option("--path", help="Only what lies at this path or below it.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
+@click.option("--page", metavar="ID", default="", help="Go on where another page ended.")
+@store_option
+@model_option
+@json_option
+def list(store: str | None, model: str | None, as_json: bool, **asked: Any) -> None:
+    """List what is stored, page by page, in the order of ids."""
+    apply_options(store, model=model)
+    from workers.console.library_tables import list_lines
+    from workers.console.reading_store import answer, show
+
+    path = asked["path"] and os.path.abspath(os.path.expanduser(asked["path"]))  # noqa: PTH100, PTH111
+    show(answer("list", {**asked, "path": path}), list_lines, as_json)
