@@ -4,7 +4,8 @@ import pytest
 
 from encoder import registry
 from encoder.errors import InputError
-from encoder.registry import register_modality, registered_modalities
+from encoder.registry import origin_of, register_modality, registered_modalities
+from encoder.types import Modality
 
 
 @pytest.fixture(autouse=True)
@@ -51,3 +52,10 @@ def test_queries_may_have_a_tower_of_their_own() -> None:
     assert registered_modalities("query")[modality] is asked
     assert symmetric not in registered_modalities("query")
     assert registered_modalities()[modality] is factory
+
+
+def test_who_brings_a_modality_is_known() -> None:
+    modality = register_modality("depth", factory)  # type: ignore[arg-type]
+    assert origin_of(modality).endswith("test_registry.factory")
+    with pytest.raises(InputError, match="a registered one: depth"):
+        origin_of(Modality("smell"))
