@@ -12,13 +12,13 @@ import numpy as np
 PLUGINS = Path(__file__).parents[2] / "examples" / "plugins"
 
 
-def write_points(folder: Path) -> dict[str, Path]:
+def write_points(folder: Path, seed: int = 7) -> dict[str, Path]:
     """A cloud of each format, by what it shows."""
     import laspy
     import trimesh
 
     script = _script("points", "make_shapes")
-    random = np.random.default_rng(7)
+    random = np.random.default_rng(seed)
     named = {"ring": ".ply", "chair": ".ply", "table": ".las", "cone": ".xyz", "tree": ".npy"}
     files = {
         word: folder / f"{number}{suffix}" for number, (word, suffix) in enumerate(named.items())
@@ -40,14 +40,14 @@ def write_points(folder: Path) -> dict[str, Path]:
     return files
 
 
-def write_ecgs(folder: Path) -> dict[str, Path]:
+def write_ecgs(folder: Path, seed: int = 7) -> dict[str, Path]:
     """A recording of each format, of 25 s, by its rhythm."""
     import edfio
     import wfdb
 
     script = _script("ecg", "make_rhythms")
     script.LENGTH_S = 25
-    random = np.random.default_rng(7)
+    random = np.random.default_rng(seed)
     leads = {name.partition(",")[0]: script.drawn(random, name) for name in script.NAMES}
     edf = edfio.Edf(
         [
