@@ -30,6 +30,7 @@ from search.ranking.grouping import Group
 from search.ranking.locations import shown_location
 from search.ranking.presentation import hit_of
 from search.ranking.request import Request
+from search.ranking.sorting import sort_hits
 from search.ranking.turns import take_turns
 from search.ranking.weak import Floors
 from search.store.base import LexicalIndex, VectorStore
@@ -103,6 +104,8 @@ class SearchEngine:
         pools = finder.find()
         groups, follows = self._page(pools, request)
         hits = self._hits(groups, finder, request)
+        if query.sort:
+            hits = sort_hits(hits, query.sort)
         cursor = request.page.cursor(group.key for group in groups) if follows else ""
         explained = finder.explain() if query.explain else None
         latency_s = progress.timer.latency_s()

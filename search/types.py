@@ -67,6 +67,8 @@ class Query:
         explain: say how each score came about.
         understand: what is read out of the texts as a filter, where the library holds such data;
             see `Understood`.
+        sort: order a page's hits, which are the best ones, by a field of filters such as ``taken``;
+            ``-taken`` for the latest first; empty: by score.
         folder_names: whether names of folders are words of their assets, as those of files are.
     """
 
@@ -86,6 +88,7 @@ class Query:
     explain: bool = False
     understand: Collection[Reading] = ()
     folder_names: bool = True
+    sort: str = ""
 
     @property
     def terms(self) -> list[Term]:

@@ -103,6 +103,11 @@ class SearchRequest(Strict):
     consistency: Literal["session", "strong"] = "session"
     cursor: str = Field("", max_length=100_000)
     explain: bool = False
+    sort: str = Field(
+        "",
+        max_length=40,
+        description="Order a page's hits by a field such as `taken`; `-taken`: latest first.",
+    )
     understand: bool | list[Reading] = Field(
         True,
         description="Take dates and places in the texts as filters, where the library has such "

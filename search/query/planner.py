@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from encoder.errors import InputError
 from encoder.types import QUERY, TEXT, Modality
+from search.ranking.sorting import check_sort
 from search.types import Query, Term
 
 MAX_LIMIT = 1000
@@ -134,6 +135,7 @@ def check(query: Query, known: Collection[Modality]) -> None:
         raise _wrong("score_threshold", repr(threshold), "a finite number")
     _check_choice("group_by", query.group_by, ("asset", "segment"))
     _check_choice("mix", query.mix, ("turns", "score"))
+    check_sort(query.sort)
     _check_choice("consistency", query.consistency, ("session", "strong"))
 
 

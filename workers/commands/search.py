@@ -65,6 +65,7 @@ _FILES = ("query_file", "image", "audio", "video", "like")
 )
 @click.option("--strong", is_flag=True, help="See what others wrote this very moment, too.")
 @click.option("--page", metavar="CURSOR", default="", help="Go on where another page ended.")
+@click.option("--sort", metavar="FIELD", default="", help="Order by taken, rating, city…; -taken.")
 @click.option("--literal", is_flag=True, help="Search for dates and places as words, too.")
 @click.option("--explain", is_flag=True, help="Say how each score came about.")
 @store_option

@@ -55,6 +55,7 @@ def facts_of(asked: Mapping[str, Any]) -> dict[str, Any]:
         "consistency": "strong" if asked["strong"] else "session",
         "cursor": asked["page"],
         "explain": asked["explain"],
+        "sort": asked["sort"],
         "understand": () if asked["literal"] else READINGS,
     }
 

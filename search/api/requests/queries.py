@@ -57,6 +57,7 @@ def query_of(
         request.explain,
         _readings(request.understand),
         folder_names,
+        request.sort,
     )
 
 

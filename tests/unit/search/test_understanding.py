@@ -179,3 +179,10 @@ def test_a_place_of_the_library_becomes_a_filter(store: MemoryStore) -> None:
     assert asked(store, "a cat in Beijing", ("place",)) == (["may"], ["a cat"], ["in Beijing"])
     assert asked(store, "a cat in Beijing", ("date",))[2] == []
     assert asked(store, "a cat in Berlin")[1:] == (["a cat in Berlin"], [])
+
+
+def test_hits_are_sorted_by_when_they_were_taken(store: MemoryStore) -> None:
+    engine = SearchEngine(Encoder(), store)
+    hits = engine.search(Query([Item(TEXT, "beach")], sort="-taken")).hits
+    assert [hit.asset_id for hit in hits] == ["june", "may", "note"]
+    engine.close()
