@@ -39,7 +39,7 @@ class Office(Kind):
 
     def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
         """Title, authors, and how many pages, slides or sheets there are, where it says so."""
-        facts = _extracted(path, media_type).metadata
+        facts = _extracted(path, self.media_type).metadata
         found: dict[str, Fact] = {"title": title_of(_title(facts), path.stem)}
         authors = facts.get("authors") or facts.get("from_email")
         if authors:
@@ -49,9 +49,9 @@ class Office(Kind):
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
         """Windows of the text, each with the heading, slide or sheet under which it stands; then
         the pictures."""
-        extracted = _extracted(path, asset.media_type)
+        extracted = _extracted(path, self.media_type)
         sections = list(self._sections(extracted))
-        figures = figures_of(extracted, sections, on_slides=asset.media_type in _WITH_SLIDES)
+        figures = figures_of(extracted, sections, on_slides=self.media_type in _WITH_SLIDES)
         pictures = list(figure_segments(asset, path, figures, config))
         texts = [without_links(section) for section in sections]
         if any(section.text.strip() for section in texts) or not pictures:
@@ -73,8 +73,8 @@ class _Zipped(Office):
         """By the entry that stands first and uncompressed."""
         if not head.data.startswith(_ZIP) or head.data[30:38] != b"mimetype":
             return None
-        named = self.media_type.encode()
-        return Match(self.media_type) if head.data[38:].startswith(named + b"PK") else None
+        named = head.data[38:200].partition(b"PK")[0].decode("ascii", "replace")
+        return Match(named) if named in self.media_types else None
 
 
 class _OpenXml(Office):
@@ -137,28 +137,31 @@ class Excel(_OpenXml):
 class Text(_Zipped):
     """.odt"""
 
-    name, formats, suffixes = "odt", ("OpenDocument",), (".odt",)
+    name, formats, suffixes = "odt", ("OpenDocument",), (".odt", ".ott")
     media_type = "application/vnd.oasis.opendocument.text"
-    media_types = frozenset({media_type})
+    media_types = frozenset({media_type, f"{media_type}-template"})
 
 
 class Spreadsheet(_Zipped):
     """.ods"""
 
-    name, formats, suffixes = "ods", ("OpenDocument",), (".ods",)
+    name, formats, suffixes = "ods", ("OpenDocument",), (".ods", ".ots")
     media_type = "application/vnd.oasis.opendocument.spreadsheet"
-    media_types = frozenset({media_type})
+    media_types = frozenset({media_type, f"{media_type}-template"})
 
     def _sections(self, extracted: Any) -> Iterator[Section]:
         return by_sheet(extracted.content)
 
 
 class Presentation(_Zipped):
-    """.odp"""
+    """.odp, and drawings (.odg), whose pages are read like slides."""
 
-    name, formats, suffixes = "odp", ("OpenDocument",), (".odp",)
+    name, formats, suffixes = "odp", ("OpenDocument",), (".odp", ".otp", ".odg")
     media_type = "application/vnd.oasis.opendocument.presentation"
-    media_types = frozenset({media_type})
+    _drawing = "application/vnd.oasis.opendocument.graphics"
+    media_types = frozenset(
+        {media_type, f"{media_type}-template", _drawing, f"{_drawing}-template"}
+    )
 
     def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
         """Title: the file's stem."""

@@ -58,8 +58,8 @@ def write_xlsx(path: Path, sections: Sections) -> Path:
 
 
 def write_odf(path: Path, sections: Sections) -> Path:
-    """An .odt, .ods or .odp, as the suffix says."""
-    kind = {".odt": "text", ".ods": "spreadsheet", ".odp": "presentation"}[path.suffix]
+    """An .odt, .ods, .odp or .ott, as the suffix says."""
+    kind = {".ods": "spreadsheet", ".odp": "presentation"}.get(path.suffix, "text")
     parts = {
         "text": "<text:h text:outline-level='1'>{0}</text:h><text:p>{1}</text:p>",
         "spreadsheet": "<table:table table:name='{0}'><table:table-row>"
@@ -71,6 +71,7 @@ def write_odf(path: Path, sections: Sections) -> Path:
     body = "".join(parts.format(heading, text) for heading, text in sections)
     content = ODF.format(body=f"<office:{kind}>{body}</office:{kind}>")
     media_type = f"application/vnd.oasis.opendocument.{kind}"
+    media_type += "-template" if path.suffix == ".ott" else ""
     manifest = (
         "<manifest:manifest xmlns:manifest='urn:oasis:names:tc:opendocument:xmlns:manifest:1.0'>"
         f"<manifest:file-entry manifest:full-path='/' manifest:media-type='{media_type}'/>"

@@ -174,3 +174,9 @@ def test_an_encrypted_document_says_so(tmp_path: Path) -> None:
     (tmp_path / "a.pdf").write_bytes(locked)
     with pytest.raises(UnsupportedMediaError, match="is an encrypted PDF"):
         identify(tmp_path / "a.pdf", CONFIG)
+
+
+def test_a_template_is_read_like_a_document(tmp_path: Path) -> None:
+    asset = identify(documents.write_odf(tmp_path / "a.ott", SECTIONS), CONFIG)
+    assert asset.media_type == "application/vnd.oasis.opendocument.text-template"
+    assert SECTIONS[0][1] in "".join(segment.content for segment in segments(asset, CONFIG))
