@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from operator import call
 from threading import Lock
 from time import perf_counter
 from types import EllipsisType
@@ -259,12 +260,12 @@ class MultiModalEncoder:
         indices: dict[tuple[Modality, Role], list[int]] = defaultdict(list)
         for index, item in enumerate(items):
             indices[item.modality, self._space.role_of(item)].append(index)
-        found = self._at_once(
-            [
-                partial(self._encode_modality, *kind, [items[i].content for i in places], counted)
-                for kind, places in indices.items()
-            ]
-        )
+        jobs = [
+            partial(self._encode_modality, *kind, [items[i].content for i in places], counted)
+            for kind, places in indices.items()
+        ]
+        in_parallel = self._model.side_by_side and (self._config.n_threads or os.cpu_count()) != 1
+        found = all_at_once(jobs) if len(jobs) > 1 and in_parallel else map(call, jobs)
         return list(zip(indices.values(), found, strict=True))
 
     def transcribe(self, sound: Waveform) -> list[Utterance]:
@@ -346,14 +347,6 @@ class MultiModalEncoder:
         return MultiModalEmbeddings(
             {m: e[0] if batches[m].single else e for m, e in stacked.items()}, stats
         )
-
-    def _at_once(self, jobs: Sequence[Callable[[], Encoded]]) -> list[Encoded]:
-        """Run towers in parallel, if there are several and more than one thread for them."""
-        if len(jobs) == 1:
-            return [jobs[0]()]
-        if self._model.side_by_side and (self._config.n_threads or os.cpu_count() or 1) > 1:
-            return all_at_once(jobs)
-        return [job() for job in jobs]
 
     def _encode_modality(
         self, modality: Modality, role: Role, contents: Sequence[Any], counted: bool

@@ -21,7 +21,7 @@ from search.store.schema import segment_id
 from search.types import AssetRow, SegmentRow
 from workers.serving.composition import query_encoder
 
-TO_ONNX, TO_MILVUS = 21, 17
+TO_ONNX, TO_MILVUS = 18, 15
 
 
 def frames_below_search() -> list[str]:

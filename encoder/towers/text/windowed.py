@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from encoder.dsre.chunks import pick
 from encoder.dsre.fitting.cost import Shape, dense_flops
-from encoder.towers.base import Prepared, forward
+from encoder.towers.base import CountingTower, Prepared
 from encoder.towers.encoded import Encoded, TextStats
 from encoder.towers.text.tokens import Tokenizer, readable, text_of
 from encoder.towers.text.tower import MAX_TOKENS
@@ -81,25 +81,25 @@ class WindowedTextTower:
         """See `encoder.towers.text.tokens.TokenTower.text_of`."""
         return text_of(ids, lambda text: self._tokenizer.encode(text).ids, self._tokenizer.decode)
 
-    def forward(self, batch: Sequence[Prepared]) -> Encoded:
+    def forward(self, batch: Sequence[Prepared], *, counted: bool = False) -> Encoded:
         """See `encoder.towers.base.Tower.forward`."""
-        return self._forward(batch, counted=False)
-
-    def forward_counted(self, batch: Sequence[Prepared]) -> Encoded:
-        """See `encoder.towers.base.CountingTower.forward_counted`."""
-        return self._forward(batch, counted=True)
-
-    def _forward(self, batch: Sequence[Prepared], *, counted: bool) -> Encoded:
+        encode = self._inner.forward
+        if counted and isinstance(self._inner, CountingTower):
+            encode = self._inner.forward_counted
         if max(map(len, batch)) <= self._max_tokens:
-            return forward(self._inner, batch, counted=counted)
+            return encode(batch)
         documents = [self._cut(ids.astype(np.int64, copy=False)) for ids in batch]
         picked, nearest = zip(*(self._pick(windows) for windows in documents), strict=True)
         chosen = [windows[i] for windows, some in zip(documents, picked, strict=True) for i in some]
-        found = forward(self._inner, chosen, counted=counted)
+        found = encode(chosen)
         ends = np.cumsum([len(some) for some in picked])
         stats = self._sum(found.stats, documents, picked, ends) if found.stats else None
         per_document = zip(np.split(found.rows, ends[:-1]), documents, picked, nearest, strict=True)
         return Encoded(np.stack([_pool(own, *rest) for own, *rest in per_document]), stats)
+
+    def forward_counted(self, batch: Sequence[Prepared]) -> Encoded:
+        """See `encoder.towers.base.CountingTower.forward_counted`."""
+        return self.forward(batch, counted=True)
 
     def _cut(self, ids: Ids) -> list[Ids]:
         return cut(ids, self._max_tokens, self._n_head)

@@ -124,7 +124,8 @@ class MilvusSearch:
         rows = to_asked(queries, 0.0)
         parts = self._partitions.of(modality)
         asked = [_Asked(rows, (part,), limit, where) for part in parts]
-        return self._steadily(lambda state, known: self._of_kind(asked, by, state, known, queries))
+        # The best segments are among the best so many rows of each number.
+        return _best_of(self._steadily(partial(self._of_parts, asked)), by, asked, len(queries))
 
     def mixed(
         self,
@@ -168,17 +169,6 @@ class MilvusSearch:
             return look(self._calibration.current(), True)
         except _UnknownConstantsError:
             return look(self._calibration.refresh(), False)
-
-    def _of_kind(
-        self,
-        asked: Sequence[_Asked],
-        by: Calibration,
-        state: StoredCalibration,
-        known: bool,
-        queries: Embeddings,
-    ) -> list[list[ScoredSegment]]:
-        """The best segments are among the best so many rows of each number."""
-        return _best_of(self._of_parts(asked, state, known), by, asked, len(queries))
 
     def _of_parts(
         self, asked: Sequence[_Asked], state: StoredCalibration, known: bool
