@@ -1,8 +1,10 @@
 """Queries encoded in batches or from the cache, and nobody harmed by another's item."""
 
+import resource
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from threading import Barrier, Event
 from time import sleep
 
@@ -192,3 +194,27 @@ def test_no_short_text_waits_for_a_long_one() -> None:
         letters.gate.set()
         assert short.result()[0, 0] == ord("s")
         assert long.result()[0, 0] == ord("l")
+
+
+class Littering(Letters):
+    """Frees 64 MB below something that it keeps, as decoding does."""
+
+    def encode_items(self, items: Sequence[Item]) -> Embeddings:
+        pieces = [b"x" * 64_000 for _ in range(1000)]
+        self.kept = b"x" * 64_000
+        del pieces
+        return super().encode_items(items)
+
+
+def test_memory_of_large_queries_is_given_back() -> None:
+    encoder = QueryEncoder(Littering())
+    before = own_bytes()
+    encoder.encode_items([text("a")])
+    held = own_bytes() - before
+    encoder.encode_items([text("b", IMAGE)])
+    assert own_bytes() - before < held - 50_000_000
+
+
+def own_bytes() -> int:
+    n_pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return n_pages * resource.getpagesize()
