@@ -1,4 +1,4 @@
-"""BM25 over texts, in this process: Tantivy, in files of a temporary folder.
+"""BM25 over texts, in this process: Tantivy, in files of a folder.
 
 Tantivy adds and removes documents as they come, keeps its index out of memory and finds the best
 without scoring all; bm25s, SQLite's FTS5 and rank-bm25 each lack one of these.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import weakref
 from collections.abc import Collection, Iterable
+from pathlib import Path
 from tempfile import mkdtemp
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
@@ -45,9 +46,13 @@ class WordIndex:
 
     Args:
         in_memory: keep the index there, instead of in files that end with the object.
+        folder: keep it there, where it may be already, and for the next one.
+
+    Raises:
+        ValueError, OSError: what is in the folder is no such index.
     """
 
-    def __init__(self, *, in_memory: bool = False) -> None:
+    def __init__(self, *, in_memory: bool = False, folder: Path | None = None) -> None:
         import tantivy
 
         builder = tantivy.SchemaBuilder()
@@ -58,9 +63,9 @@ class WordIndex:
         builder.add_bytes_field("note", stored=True)
         builder.add_text_field("words", tokenizer_name="whitespace", index_option="freq")
         self._schema = builder.build()
-        folder = None if in_memory else mkdtemp(prefix="anymodal-words-")
-        self._index = tantivy.Index(self._schema, path=folder)
-        self.close = weakref.finalize(self, shutil.rmtree, folder or "", ignore_errors=True)
+        passing = "" if in_memory or folder else mkdtemp(prefix="anymodal-words-")
+        self._index = tantivy.Index(self._schema, path=str(folder or "") or passing or None)
+        self.close = weakref.finalize(self, shutil.rmtree, passing, ignore_errors=True)
         self._writer = self._index.writer(heap_size=_HEAP_BYTES, num_threads=1)
         self._searcher = self._index.searcher()
         self._lock = Lock()

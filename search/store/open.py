@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -146,6 +147,12 @@ def store_name(uri: str | None) -> str:
     parts = urlsplit(target)
     port = parts.port or (443 if parts.scheme == "https" else 19530)
     return f"{parts.scheme}://{parts.hostname}:{port}/{parts.path.strip('/') or 'default'}"
+
+
+def words_folder(server: str, collection: str) -> Path:
+    """Where this user keeps the words of a server's collection."""
+    name = hashlib.sha256(f"{server}/{collection}".encode()).hexdigest()[:16]
+    return default_folder().parent / "words" / name
 
 
 def default_folder() -> Path:

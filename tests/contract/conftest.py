@@ -37,6 +37,12 @@ def lite_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     assert process.wait(30) == 0
 
 
+@pytest.fixture(autouse=True)
+def _words_of_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Indexes of words are kept in a folder of the test, and not in the user's."""
+    monkeypatch.setenv("ANYMODAL_DATA", str(tmp_path / "data"))
+
+
 class Opener:
     """Opens one and the same new store, and cleans up."""
 

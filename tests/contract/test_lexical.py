@@ -159,3 +159,21 @@ def test_texts_of_many_words_in_many_segments_are_found(store: VectorStore) -> N
     assert isinstance(store, LexicalIndex)
     assert names(store.lexical("page23", 5)) == [rows[23].segment_id]
     assert len(store.lexical("word", 80)) == 80
+
+
+def test_words_are_found_again_by_the_next_process(open_again: Opener) -> None:
+    store = open_again()
+    store.write([asset("a", "/a", modality=TEXT)], [text("a", "blue sea")])
+    assert isinstance(store, LexicalIndex)
+    assert len(store.lexical("sea", 5)) == 1
+    store = open_again()
+    assert isinstance(store, LexicalIndex)
+    assert len(store.lexical("sea", 5)) == 1
+    store.write([asset("b", "/b", modality=TEXT)], [text("b", "red sea")])
+    assert len(store.lexical("sea", 5)) == 2
+    store = open_again()
+    store.write([asset("c", "/c", modality=TEXT)], [text("c", "sea")])
+    assert isinstance(store, LexicalIndex)
+    assert len(store.lexical("sea", 5)) == 3
+    store.delete(["a"])
+    assert len(store.lexical("sea", 5)) == 2

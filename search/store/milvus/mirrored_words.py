@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection as Ids
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from threading import Lock, Thread
 
 from encoder.types import TEXT
@@ -12,6 +13,7 @@ from search.errors import StoreError
 from search.filters.expressions import among
 from search.lexical import WordIndex
 from search.lexical.index import Text
+from search.lexical.kept import KeptFolder
 from search.store.milvus.rows import MilvusRows, chunks
 from search.store.schema import (
     ASSETS,
@@ -35,15 +37,24 @@ class MirroredWords:
 
     Writes and deletions of this store object are visible at once. Those of others become visible
     after `REFRESH_S` and the time to read them, or later if checking is slow: it takes at most a
-    twentieth of the time. The index is built at the first search and lies in files, with the
-    fields of hits; only the ids of assets are in memory.
+    twentieth of the time. The index is built at the first search of all and lies in files, with the
+    fields of hits; only the ids of assets are in memory. The next process on this machine goes on
+    with it, and reads what has changed while it already answers.
+
+    Args:
+        rows: of the collections.
+        segments: the collection.
+        home: where indexes of this collection are kept.
     """
 
-    def __init__(self, rows: MilvusRows, segments: Collection) -> None:
+    def __init__(self, rows: MilvusRows, segments: Collection, home: Path) -> None:
         self._rows = rows
         self._segments = segments
         self._lock = Lock()
+        self._home = home
+        self._folder: KeptFolder | None = None
         self._index: WordIndex | None = None
+        self._wrote = False
         self._known: dict[str, int] = {}
         self._own: set[str] = set()
         self._next_s = 0.0
@@ -52,6 +63,7 @@ class MirroredWords:
 
     def added(self, segments: Sequence[SegmentRow]) -> None:
         """Index texts that this store object wrote."""
+        self._wrote = True
         if self._index is not None:
             own = [row for row in segments if row.modality == TEXT and not row.row]
             texts = [text_of(scalars_of(row)) for row in own]
@@ -61,6 +73,7 @@ class MirroredWords:
 
     def removed(self, asset_ids: Sequence[str]) -> None:
         """Forget the texts of assets that this store object deleted."""
+        self._wrote = True
         if self._index is not None:
             self._index.remove(asset_ids)
             self._index.commit()
@@ -71,25 +84,44 @@ class MirroredWords:
         return [scored_from_text(one) for one in found]
 
     def close(self) -> None:
-        """Remove the index."""
+        """Let the index be, for the next process."""
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.join()
         index, self._index = self._index, None
         if index is not None:
             index.close()
+        folder, self._folder = self._folder, None
+        if folder is not None:
+            folder.close()
 
     def _refreshed(self) -> WordIndex:
         """The index; brought up to date in a thread if it is time, since searches do not wait."""
         with self._lock:
             if self._index is None:
-                index = WordIndex()
-                self._refresh(index)
+                index = self._opened()
+                if self._wrote or not self._known:
+                    self._refresh(index)
                 self._index = index
-            elif time.monotonic() >= self._next_s and not self._is_refreshing():
+            if time.monotonic() >= self._next_s and not self._is_refreshing():
                 self._thread = Thread(target=self._try_refresh, args=(self._index,), daemon=True)
                 self._thread.start()
             return self._index
+
+    def _opened(self) -> WordIndex:
+        """What an earlier process left, or an empty one; elsewhere without a folder for it."""
+        try:
+            self._folder = self._folder or KeptFolder(self._home)
+        except OSError:
+            return WordIndex()
+        self._known = self._folder.known()
+        try:
+            if self._known:
+                return WordIndex(folder=self._folder.path)
+        except (OSError, ValueError):
+            self._known = {}
+        self._folder.clear()
+        return WordIndex(folder=self._folder.path)
 
     def _is_refreshing(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
@@ -117,6 +149,8 @@ class MirroredWords:
                 index.add(texts)
             index.commit()
             self._known = now
+            if self._folder is not None:
+                self._folder.keep(now)
             self._next_full_s = time.monotonic() + FULL_REFRESH_S
         ended_s = time.monotonic()
         self._next_s = ended_s + max(REFRESH_S, _SLOWDOWN * (ended_s - started_s))

@@ -31,6 +31,7 @@ from search.store.milvus.search import MilvusSearch, Where
 from search.store.milvus.setup import prepare_collections
 from search.store.milvus.upgrade import is_old, upgrade
 from search.store.milvus.writing import SegmentWriter
+from search.store.open import words_folder
 from search.store.schema import (
     ASSETS,
     LOCATIONS,
@@ -135,7 +136,8 @@ class MilvusStore:
     def _open_words(self) -> Words:
         if self._link.knows_bm25:
             return MilvusWords(self._link, self._rows, self._segments)
-        return MirroredWords(self._rows, self._segments)
+        home = words_folder(self._link.shown, self._rows.name(self._segments))
+        return MirroredWords(self._rows, self._segments, home)
 
     @property
     def calibration(self) -> Constants:
@@ -379,16 +381,10 @@ class MilvusStore:
                 yield row
 
     def close(self) -> None:
-        """Release files and connections; calling it twice is allowed."""
-        words = getattr(self, "_words", None)
-        if words is not None:
-            words.close()
-        search = getattr(self, "_search", None)
-        if search is not None:
-            search.close()
-        link = getattr(self, "_link", None)
-        if link is not None:
-            link.close()
+        """Release files and connections; may be called twice."""
+        for part in ("_words", "_search", "_link"):  # those that were opened
+            if (opened := getattr(self, part, None)) is not None:
+                opened.close()
         folder, self._folder = self._folder, None
         if folder is not None:
             stop_lite(folder)
