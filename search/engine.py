@@ -147,7 +147,10 @@ class SearchEngine:
         space, stored = self._encoder.space, self._store.calibration
         if not stored or stored == space.calibration:
             return replace(space, floors=self._store.floors or space.floors)
-        return replace(space, calibration=stored, floors=self._store.floors)
+        # The model's own floors hold for what is calibrated as it ships.
+        shipped = space.calibration.items() & stored.items()
+        floors = {kind: space.floors[kind] for kind, _ in shipped if kind in space.floors}
+        return replace(space, calibration=stored, floors={**floors, **self._store.floors})
 
     def _page(self, pools: Sequence[Pool], request: Request) -> tuple[list[Group], bool]:
         """The hits of a page, and whether there is a next one."""

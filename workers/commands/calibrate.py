@@ -43,7 +43,7 @@ def calibrate(
 
 
 def _calibrated(
-    request: Mapping[str, bool], progress: Callable[[int, int], None]
+    request: Mapping[str, Any], progress: Callable[[int, int], None]
 ) -> Mapping[str, Any]:
     """The result; a server of this user that holds the store does the work."""
     from workers.serving.beside.client import ask

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from encoder.errors import AnymodalError, InputError
-from encoder.types import QUERY, TEXT, Embeddings, Item, Modality
+from encoder.types import QUERY, TEXT, VIDEO, Embeddings, Item, Modality
 from search.store.base import VectorStore
 from search.store.calibrated import StoredCalibration
 from search.store.calibration_facts import describe, plain
@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 
 LEAST_SEGMENTS = 200
 """Of each of two modalities: then a store of a model without constants is calibrated."""
+LEAST_OF_NEW = 16
+"""Of a modality without constants where others have some, as that of a plug-in beside a bundle's:
+then it alone is measured."""
 GROWTH = 10
 """Once a modality has so many times the segments it had, it is measured again."""
 _LOOK_EVERY_S = 60.0
@@ -43,6 +46,7 @@ def calibrate(
     *,
     dry_run: bool = False,
     shipped: bool = False,
+    only: Collection[Modality] = (),
 ) -> dict[str, Any]:
     """Measure, store the constants and rewrite the rows; what was found, in plain values.
 
@@ -54,6 +58,7 @@ def calibrate(
         on_progress: called with the numbers of rewritten rows and of all rows.
         dry_run: change nothing.
         shipped: take the model's own constants instead of measuring.
+        only: the modalities to measure, where the others keep what they have; empty for all.
 
     Raises:
         InputError: the model ships no constants, or takes no text; or nothing is stored.
@@ -63,7 +68,9 @@ def calibrate(
     if state.former and not dry_run and not shipped:
         found: dict[str, Any] = {"resumed": True}
     else:
-        constants, about, found = _shipped(encoder) if shipped else _measured(encoder, store, state)
+        constants, about, found = (
+            _shipped(encoder) if shipped else _measured(encoder, store, state, only)
+        )
         if not dry_run:
             store.recalibrate(constants, about)
     n_rows = 0 if dry_run else store.rewrite(on_progress)
@@ -78,24 +85,27 @@ def calibrate_if_due(
 ) -> bool:
     """Calibrate the store of a model without constants if it has grown enough; whether it did.
 
-    Completes an interrupted rewrite, whatever the model. Errors are logged: the files that were
-    ingested are stored all the same.
+    Where the model ships constants, modalities that it has none for are measured alone. Completes
+    an interrupted rewrite, whatever the model. Errors are logged: the files that were ingested are
+    stored all the same.
 
     Args:
         encoder: of the store's space.
         store: that was written to.
         alone: yields whether this caller is the only one, and keeps others off meanwhile.
     """
-    measures = TEXT in encoder.modalities and not encoder.space.calibration
+    shipped = encoder.space.calibration
     try:
         with alone() as is_alone:
             if not is_alone or store.read_only:
                 return False
             state = store.stored_calibration()
-            if not (state.former or (measures and is_due(state, store.sizes()))):
+            new = kinds_due(state, store.sizes(), shipped) if shipped else set()
+            due = bool(new) if shipped else is_due(state, store.sizes())
+            if not (state.former or (due and TEXT in encoder.modalities)):
                 return False
             started_s = time.monotonic()
-            found = calibrate(encoder, store)
+            found = calibrate(encoder, store, only=new)
     except Exception as error:  # whatever it is, the files are stored
         unexpected = not isinstance(error, AnymodalError)
         logger.warning("the store is not calibrated: %s", error, exc_info=unexpected)
@@ -119,6 +129,21 @@ def is_due(state: StoredCalibration, sizes: Mapping[Modality, int]) -> bool:
     )
 
 
+def kinds_due(
+    state: StoredCalibration, sizes: Mapping[Modality, int], shipped: Mapping[Modality, Calibration]
+) -> set[Modality]:
+    """The modalities to measure in a store of a model that ships constants for others."""
+    known = state.constants or shipped
+    before = state.about.get("modalities", {})
+    alone = state.about.get("measured_alone", [])
+    return {
+        kind
+        for kind, n in sizes.items()
+        if (kind not in known and n >= LEAST_OF_NEW)
+        or (str(kind) in alone and n >= GROWTH * before[str(kind)]["n_segments"])
+    }
+
+
 class Watch:
     """Calibrates a store after a shard, where that is due.
 
@@ -131,11 +156,14 @@ class Watch:
         self._look_at_s = 0.0
 
     def after_shard(self, encoder: MultiModalEncoder, store: VectorStore) -> None:
-        """Calibrate if it is due; look at a store that has been calibrated once a minute."""
+        """Calibrate if it is due; look at a calibrated store once a minute, but always while a
+        modality lacks constants that the others have from their model."""
         if time.monotonic() < self._look_at_s:
             return
         calibrate_if_due(encoder, store, self._alone)
-        if store.calibration:
+        # Films are found by their pictures and sounds.
+        missing = encoder.modalities - {VIDEO} - store.calibration.keys()
+        if store.calibration and not (missing and encoder.space.calibration):
             self._look_at_s = time.monotonic() + _LOOK_EVERY_S
 
 
@@ -164,7 +192,10 @@ def _shipped(
 
 
 def _measured(
-    encoder: MultiModalEncoder, store: VectorStore, state: StoredCalibration
+    encoder: MultiModalEncoder,
+    store: VectorStore,
+    state: StoredCalibration,
+    only: Collection[Modality],
 ) -> tuple[Mapping[Modality, Calibration], dict[str, Any], dict[str, Any]]:
     """Constants, the record of where they came from, and what they change."""
     from encoder.calibration.floors import measure_floors
@@ -178,7 +209,7 @@ def _measured(
     from encoder.calibration.queries import sample_queries
     from encoder.calibration.tables import floor_facts
 
-    sizes = store.sizes()
+    sizes = {kind: n for kind, n in store.sizes().items() if not only or kind in only}
     if not sizes:
         raise InputError("store", got="nothing stored yet", wanted="some files to measure by")
     queries, asked = told_apart(sample_queries(), _asked(encoder, sample_queries()))
@@ -189,12 +220,15 @@ def _measured(
     before = state.constants or encoder.space.calibration
     constants = {**before, **constants_of(measured)}  # of what is not stored, as it was
     floors = measure_floors(_beside_nonsense(encoder, queries, asked), samples, constants)
-    about = _about(queries) | {
-        "modalities": {
-            str(kind): {**_facts(one, sizes[kind]), "floor": floor_facts(floors[kind])}
-            for kind, one in measured.items()
-        },
+    facts = {
+        str(kind): {**_facts(one, sizes[kind]), "floor": floor_facts(floors[kind])}
+        for kind, one in measured.items()
     }
+    about = _about(queries) | {"modalities": facts}
+    if only:  # of the others what is known stays
+        alone = sorted({*state.about.get("measured_alone", []), *facts})
+        facts = {**state.about.get("modalities", {}), **facts}
+        about = {**state.about, "modalities": facts, "measured_alone": alone}
     sets = {"before": before, "after": constants}
     shares = {when: shares_of_best(asked, samples, one) for when, one in sets.items()}
     shown = {

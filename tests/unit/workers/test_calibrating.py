@@ -4,6 +4,7 @@ import logging
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +17,7 @@ from encoder import MultiModalEncoder
 from encoder.calibration.floors import nonsense
 from encoder.calibration.queries import sample_queries
 from encoder.errors import InputError
-from encoder.space import Calibration, Space, l2_normalize
+from encoder.space import Calibration, Floor, Space, l2_normalize
 from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, TEXT, Embeddings, Item, Modality
 from search import Query, SearchEngine
 from search.errors import StoreError
@@ -204,7 +205,8 @@ def test_a_store_is_calibrated_by_itself_once_it_has_200_segments_of_two_kinds()
     fill(store, text=500, image=199)
     assert not calibrate_if_due(ENCODER, store, alone_here)
     fill(store, image=200)
-    bundle = cast("MultiModalEncoder", GappedEncoder(SHIPPED))
+    both = {**SHIPPED, IMAGE: Calibration(0.0, 0.1)}
+    bundle = cast("MultiModalEncoder", GappedEncoder(both))
     assert not calibrate_if_due(bundle, store, alone_here)
     assert not calibrate_if_due(ENCODER, store, not_alone)
     with alone_here():
@@ -280,3 +282,37 @@ def test_people_see_what_changes() -> None:
     assert [cell.strip() for cell in image[5:7]] == ["", ""]
     assert "→" in image[9]
     assert "30" in shown({"calibration": found["calibration"], "resumed": True})
+
+
+def test_a_kind_that_the_model_has_no_constants_for_is_measured_alone() -> None:
+    constants = {TEXT: Calibration(0.5, 0.1), IMAGE: Calibration(0.0, 0.1)}
+    encoder = cast("MultiModalEncoder", GappedEncoder(constants))
+    store = open_store("memory:", encoder.space.fingerprint, DIM, calibration=constants)
+    fill(store, text=240, image=240, audio=8)
+    assert not calibrate_if_due(encoder, store, alone_here)
+    assert AUDIO not in best_kinds(store)
+    fill(store, audio=40)
+    assert calibrate_if_due(encoder, store, alone_here)
+    state = store.stored_calibration()
+    assert {kind: state.constants[kind] for kind in constants} == constants
+    assert state.about["source"] == "shipped"
+    assert set(state.floors) == {AUDIO}
+    assert 3 < best_kinds(store).count(AUDIO) < 40
+    assert not calibrate_if_due(encoder, store, alone_here)
+    fill(store, audio=400)
+    assert calibrate_if_due(encoder, store, alone_here)
+    assert store.stored_calibration().about["modalities"]["audio"]["n_segments"] == 400
+
+
+def test_shipped_floors_stay_beside_measured_ones() -> None:
+    constants = {TEXT: Calibration(0.5, 0.1), IMAGE: Calibration(0.0, 0.1)}
+    made = GappedEncoder(constants)
+    made.space = replace(made.space, floors={TEXT: Floor(3.0, 0.5, 100)})
+    encoder = cast("MultiModalEncoder", made)
+    store = open_store("memory:", encoder.space.fingerprint, DIM, calibration=constants)
+    fill(store, text=240, image=240, audio=40)
+    assert calibrate_if_due(encoder, store, alone_here)
+    engine = SearchEngine(encoder, store)
+    assert set(engine.space().floors) == {TEXT, AUDIO}
+    assert engine.space().floors[TEXT] == made.space.floors[TEXT]
+    engine.close()
