@@ -40,7 +40,7 @@ class NameIndex:
 
         Args:
             text: what is searched for.
-            with_folders: whether names of folders count, which tell where files are.
+            with_folders: whether names of folders count, too: not for those who may not see paths.
         """
         self._refresh()
         if not self._is_ready.wait(_FIRST_WAIT_S) or self._index is None:

@@ -4,6 +4,7 @@ import { address, deleteAsset, getAsset } from "./api.js";
 import { markedText, thumbnailAt } from "./cards.js";
 import { button, byId, el, icon } from "./dom.js";
 import { explanation } from "./explanation.js";
+import { framed } from "./framed.js";
 import { bytes, clock, day, placeName } from "./format.js";
 import { withoutMarks } from "./highlight.js";
 import { cardOf } from "./hits.js";
@@ -18,7 +19,7 @@ import { current, update } from "./state.js";
 import { drawWaveform, strip } from "./waveform.js";
 
 const dialog = byId("detail");
-const HIDDEN_FACTS = ["title", "tags", "duration_s", "width", "height", "modified", "taken", "latitude", "longitude", "camera_model"];
+const HIDDEN_FACTS = ["title", "tags", "duration_s", "width", "height", "modified", "taken", "latitude", "longitude", "camera_model", "city", "region", "country", "places"];
 const BEGINNING_BYTES = 20_000;
 const UNSURE = 0.5;
 let shownId = null;
@@ -115,7 +116,8 @@ function preview(hit, startS) {
 function pageOf(hit) {
   if (!isShown(hit)) return null;
   const page = hit.place?.page ?? 1;
-  return picture(thumbnailAt(hit, null, 1024), `Page ${page}`, (image) => image.remove());
+  const onPage = [hit, ...(hit.moments ?? [])].filter((part) => (part.place?.page ?? 1) === page);
+  return framed(picture(thumbnailAt(hit, null, 1024), `Page ${page}`, (image) => image.remove()), onPage);
 }
 
 /** The thumbnail at once, and the file itself where the browser can show it. */
@@ -127,7 +129,7 @@ function fullPicture(hit) {
     image.setAttribute("height", height);
   }
   if (/jpeg|png|webp|gif|avif|bmp/.test(hit.media_type)) image.src = address(hit.content_url);
-  return image;
+  return framed(image, [hit, ...(hit.moments ?? [])]);
 }
 
 /** What was found of a text, or its beginning where nothing was searched for. */
@@ -234,6 +236,7 @@ function knownFacts(hit) {
     ["Size", hit.size_bytes ? bytes(hit.size_bytes) : ""],
     ["Pixels", metadata.width && metadata.height ? `${metadata.width} × ${metadata.height}` : ""],
     ["Taken", metadata.taken != null ? day(metadata.taken, "UTC") : ""],
+    ["Place", [metadata.city, metadata.region, metadata.country].filter(Boolean).join(", ")],
     ["At", metadata.latitude != null ? `${metadata.latitude.toFixed(4)}, ${metadata.longitude.toFixed(4)}` : ""],
     ["Camera", metadata.camera_model ?? ""],
     ["Changed", metadata.modified ? day(metadata.modified) : ""],

@@ -1,6 +1,7 @@
 // From the state of the page to the body of a search. No document here, only values.
 
 import { toFilter } from "./filter_tree.js";
+import { READINGS } from "./state.js";
 
 export const PAGE = 24;
 /** The weight of an excluded term: more ruins the list (docs/search.md). */
@@ -43,6 +44,7 @@ export function toRequest(state, cursor = "") {
   if (form.threshold) body.score_threshold = form.threshold;
   if (form.diversity) body.diversity = form.diversity;
   if (form.lexical === "off") body.lexical = false;
+  if (state.literal?.length) body.understand = READINGS.filter((kind) => !state.literal.includes(kind));
   if (cursor) body.cursor = cursor;
   return body;
 }

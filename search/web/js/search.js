@@ -13,6 +13,7 @@ import { clearNotice, showEmpty, showError } from "./notice.js";
 import { current, format, NO_FILTERS, update } from "./state.js";
 import { waterfall } from "./waterfall.js";
 import { pauseAll } from "./player.js";
+import { showUnderstood } from "./understood.js";
 
 const REMEMBERED = 8;
 const notice = byId("notice");
@@ -26,7 +27,7 @@ const remembered = new Map();
 let shown = { key: null, hits: [], cursor: "" };
 let running = null;
 
-const keyOf = ({ words, terms, kinds, form }) => JSON.stringify([words, terms, kinds, form]);
+const keyOf = ({ words, terms, kinds, form, literal }) => JSON.stringify([words, terms, kinds, form, literal]);
 
 /** The hits on the page, in their order. */
 export const shownHits = () => shown.hits;
@@ -178,7 +179,8 @@ export function moreLike(hit) {
   scrollTo({ top: 0 });
 }
 
-function showSummary({ hits, asked, latency_ms: latency, roundTripMs, next_cursor: next }) {
+function showSummary({ hits, asked, latency_ms: latency, roundTripMs, next_cursor: next, understood }) {
+  showUnderstood(understood);
   const count = `${counted(hits.length, "result")}${next ? ", and more" : ""}`;
   document.documentElement.classList.toggle("asked", Boolean(asked));
   byId("summary").hidden = !hits.length && !asked;
@@ -222,6 +224,7 @@ export function toggleWaterfall() {
 
 function clearResults() {
   showHits([], context([]));
+  showUnderstood();
   byId("summary").hidden = true;
   chart.hidden = true;
   more.hidden = true;

@@ -6,6 +6,9 @@ export const NO_FILTERS = Object.freeze({
   threshold: 0, diversity: 0, match: "", lexical: "", filter: "",
 });
 
+/** What can be understood in the words, unless it is taken literally. */
+export const READINGS = ["date", "place"];
+
 const NUMBERS = ["threshold", "diversity"];
 
 /**
@@ -24,6 +27,7 @@ export function parse(queryString) {
     view: ["add", "latency"].includes(from.get("view")) ? from.get("view") : "search",
     words: from.get("q") ?? "",
     terms: from.getAll("term").map(parseTerm).filter(Boolean),
+    literal: (from.get("literal") ?? "").split(",").filter((kind) => READINGS.includes(kind)),
     kinds: (from.get("in") ?? "").split(",").filter(Boolean),
     form,
     open: from.get("open"),
@@ -44,6 +48,7 @@ export function format(state) {
   if (state.view !== "search") to.set("view", state.view);
   if (state.words) to.set("q", state.words);
   for (const { kind, weight, value } of state.terms) to.append("term", `${kind}:${weight}:${value}`);
+  if (state.literal?.length) to.set("literal", state.literal.join(","));
   if (state.kinds.length) to.set("in", state.kinds.join(","));
   for (const [name, value] of Object.entries(state.form)) {
     if (value !== NO_FILTERS[name]) to.set(name, value);
@@ -68,7 +73,8 @@ export const onState = (listener) => listeners.push(listener);
 /** Change some of the state. `push: false` leaves no step for Back. */
 export function update(changes, { push = true } = {}) {
   const before = state;
-  state = { ...state, ...changes };
+  const isNew = "words" in changes && changes.words !== state.words;
+  state = { ...state, ...(isNew && { literal: [] }), ...changes };
   const target = location.pathname + format(state);
   if (target !== location.pathname + location.search) {
     history[push ? "pushState" : "replaceState"]({ inside: true }, "", target);
