@@ -2,7 +2,7 @@
 
 Each recipe takes a random generator and gives five seconds of mono sound at 44.1 kHz, float64
 [220_500]. They are ours, so no licence binds them, and they give names a first hold where no
-freely licensed recording is at hand.
+freely licensed recording was found.
 """
 
 from __future__ import annotations

@@ -26,7 +26,8 @@ ODDITIES = (
     r"\bbut for\b", r"\bwhoever\b", r"\bwho comes\b", r"\bcomes? of (it|that)\b",
     r"(?<!there )\bis no (file|text|key|word|url|precision|number)\b", r"\bat work\b",
     r"\bparted\b", r"\bwhat is said (of|at|to)\b", r"\bspeaks? for\b", r"\bstands? in for\b",
-    r"\bonce more\b",
+    r"\bonce more\b", r"\bhow (a|the|each) job stands\b", r"\bat hand\b", r"\bby way of\b",
+    r"\bis held to\b", r"\b(says?|without) a word\b", r"\bhave to be bound\b",
 )  # fmt: skip
 """What a native reader would stumble over: translated idioms."""
 ODD = re.compile("|".join(ODDITIES), re.IGNORECASE)

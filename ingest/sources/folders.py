@@ -32,7 +32,7 @@ def discover(
     folder. Hidden entries are skipped, and links to entries of the same folder, which the walk
     finds anyway. All other links are refused: nobody asked for what lies outside the folder, and
     links to nothing, in a circle or to a hidden entry should not go unnoticed. What a file
-    ``.anymodalignore`` names is left out, without a word; if such a file cannot be read, it is
+    ``.anymodalignore`` names is left out silently; if such a file cannot be read, it is
     refused, and its folder is not walked.
 
     Args:

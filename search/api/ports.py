@@ -215,7 +215,7 @@ class Jobs(Protocol):
         ...
 
     def status(self, job_id: str) -> Job:
-        """How a job stands.
+        """The state of a job.
 
         Raises:
             NotFoundError: there is no such job.

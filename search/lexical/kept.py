@@ -1,4 +1,4 @@
-"""A folder for a word index that outlasts its process, and what it had been told until then."""
+"""A folder for a word index that outlasts its process, and what it had received until then."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class KeptFolder:
         partial.replace(self.path / _KNOWN)
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Begin again, empty."""
         shutil.rmtree(self.path)
         private_folder(self.path)
 

@@ -1,7 +1,7 @@
 """Finds the best candidates of a query, enough for a page if the store holds enough.
 
 The store answers with the best segments of all modalities, or with the nearest of each. That is not
-yet the best hits: one film may crowd out the rest, a filter may be more than the store can tell, an
+yet the best hits: one film may crowd out the rest, the store may apply only part of a filter, an
 asset may not be committed, and what lies beyond the end of one modality's list may be better than
 what another's holds. So the search grows until the wanted hits score no worse than anything that
 was not seen.

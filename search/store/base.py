@@ -134,8 +134,8 @@ class VectorStore(Protocol):
             by: what makes the rows of segments with several comparable; where each has one, the
                 order is that of the cosines, whatever it is.
             asset_ids: only segments of these assets; all of them, up to the limit.
-            filter: leave out segments of other assets, as far as the store can tell: what is found
-                has still to be checked.
+            filter: leave out segments of other assets, as far as the store can apply it; check
+                what is found.
         """
         ...
 
@@ -157,8 +157,8 @@ class VectorStore(Protocol):
             limit: the most segments.
             shift: ranks by ``(cosine - shift * mu) / c``, with the constants of `calibration`.
             asset_ids: only segments of these assets; all of them, up to the limit.
-            filter: leave out segments of other assets, as far as the store can tell: what is found
-                has still to be checked.
+            filter: leave out segments of other assets, as far as the store can apply it; check
+                what is found.
         """
         ...
 

@@ -98,7 +98,7 @@ def jobs_table(jobs: Sequence[Job]) -> Table:
 
 
 def job_lines(job: Job) -> list[str]:
-    """How a job stands, for people, in rich markup."""
+    """The state of a job, for people, in rich markup."""
     rates = ", ".join(f"{kind} {n / job.seconds:.1f}/s" for kind, n in job.segments.items())
     lost = " (its planner is gone: a worker goes on)" if job.planner_lost else ""
     left = f", {clock(job.left_s)} left" if job.left_s is not None else ""

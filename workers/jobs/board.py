@@ -129,7 +129,7 @@ class JobBoard:
         self.link.patiently(write)
 
     def status(self, job_id: str) -> Job:
-        """How a job stands.
+        """The state of a job.
 
         Raises:
             NotFoundError: there is no such job.

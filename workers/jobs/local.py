@@ -114,7 +114,7 @@ class LocalJobs:
         return self.submit(left) if left else None
 
     def status(self, job_id: str) -> Job:
-        """How a job stands. Raises NotFoundError."""
+        """The state of a job. Raises NotFoundError."""
         with self._lock:
             return self._find(job_id).job()
 

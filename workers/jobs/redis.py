@@ -65,7 +65,7 @@ class RedisJobs:
         return job_id
 
     def status(self, job_id: str) -> Job:
-        """How a job stands. Raises NotFoundError."""
+        """The state of a job. Raises NotFoundError."""
         return self.board.status(job_id)
 
     def failures(self, job_id: str) -> Iterator[Failure]:

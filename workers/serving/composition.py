@@ -149,7 +149,7 @@ def query_encoder(encoder: ItemEncoder, config: ApiConfig, metrics: Metrics) -> 
 
 
 def warm_up(encoder: MultiModalEncoder, decoder: QueryDecoder | None) -> None:
-    """Load what the first query would wait for; without a decoder, the model alone says a word."""
+    """Load what the first query would wait for; without a decoder, only the model is run."""
     encoder.encode_items([Item(TEXT, "ready", QUERY)])
     if decoder is None:
         return

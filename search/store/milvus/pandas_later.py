@@ -1,7 +1,7 @@
 """The client of Milvus without pandas, until somebody hands it a data frame.
 
 The client imports pandas to recognize data frames, of which this project has none: 60 MB and 0.2
-CPU-seconds in each process. Milvus Lite loads it all the same, by way of pyarrow.
+CPU-seconds in each process. Milvus Lite loads it all the same, through pyarrow.
 """
 
 from __future__ import annotations
