@@ -49,6 +49,8 @@ class SearchOptions(TypedDict, total=False):
     consistency: Literal["session", "strong"]
     cursor: str
     explain: bool
+    understand: bool | list[str]
+    sort: str
 
 
 @dataclass(frozen=True)
