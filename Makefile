@@ -4,7 +4,7 @@ BIN := .venv/bin
 CODE := ingest encoder search workers tests examples benchmarks scripts
 
 # `docs` is also a folder.
-.PHONY: demo test test-fast test-milvus check docs dist format bundle bench-throughput bench-api bench-ingest bench-film bench-jobs bench-quant bench-models bench-dsre fault-rounds compose-check compose-test compose-lock clean bench-towers bench-hub bench-quality bench-memory bench-gpu
+.PHONY: demo test test-fast test-milvus check docs dist format bundle bench-throughput bench-api bench-ingest bench-renaming bench-film bench-jobs bench-quant bench-models bench-dsre fault-rounds compose-check compose-test compose-lock clean bench-towers bench-hub bench-quality bench-memory bench-gpu
 
 # From nothing to cross-modal hits: installs, fetches the offline model, ingests, searches.
 demo: .venv/installed
@@ -68,6 +68,9 @@ bench-throughput: .venv/installed
 
 bench-ingest: .venv/installed
 	$(BIN)/python -m benchmarks.ingest
+
+bench-renaming: .venv/installed
+	$(BIN)/python -m benchmarks.renaming
 
 bench-film: .venv/installed
 	$(BIN)/python -m benchmarks.film
