@@ -27,7 +27,14 @@ _TITLE = "Stores as they grow"
 _ABOUT = """
 Random clusters of 384 dimensions, 56 % pictures and 44 % passages of texts, made by
 `benchmarks/scale/corpus.py`; encoding is not in the times. Medians of {n} in milliseconds unless a
-unit is said; a search that took more than {limit_s:g} s was tried once.
+unit is said; a search that took more than {limit_s:g} s was tried once. A column is one version of
+the program.
+
+The machine was busy throughout (18 processes waited for two cores), more so in the columns "now":
+fill, first query and memory do not compare there, factors of 10 and more do. "100,000: now" was
+measured before the first index of words read its texts in pages instead of by asset. At 10,000 a
+filter of 10 % still takes long: its rows are compared exactly, since the index finds too few of
+them, probably that of rows which are not sealed yet.
 """
 
 

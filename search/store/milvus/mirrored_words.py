@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection as Ids
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from threading import Lock, Thread
 
@@ -30,6 +31,8 @@ REFRESH_S = 5.0
 FULL_REFRESH_S = 60.0
 _SLOWDOWN = 20
 _ASSETS_PER_READ = 200
+_TEXTS_AT_ONCE = 2000
+_IS_TEXT = f'modality == "{TEXT}" and {FIRST_ROWS}'
 
 
 class MirroredWords:
@@ -145,7 +148,7 @@ class MirroredWords:
             changed = {one for one, size in now.items() if self._known.get(one) != size}
             gone = self._known.keys() - now.keys() | changed & self._known.keys()
             index.remove(gone - own - self._own)
-            for texts in self._texts(sorted(changed)):
+            for texts in self._texts(sorted(changed)) if self._known else self._every_text():
                 index.add(texts)
             index.commit()
             self._known = now
@@ -161,11 +164,16 @@ class MirroredWords:
         rows = self._rows.where(ASSETS, "", fields)
         return {row["asset_id"]: row["n_segments"] for row in rows}
 
+    def _every_text(self) -> Iterator[list[Text]]:
+        """The texts of all assets, of some at a time."""
+        rows = self._rows.where(self._segments, _IS_TEXT, self._segments.scalars)
+        while texts := [text_of(row) for row in islice(rows, _TEXTS_AT_ONCE)]:
+            yield texts
+
     def _texts(self, asset_ids: Sequence[str]) -> Iterator[list[Text]]:
         """The texts of these assets, of some at a time."""
         fields = self._segments.scalars
-        is_text = f'modality == "{TEXT}" and {FIRST_ROWS}'
         for ids in chunks(asset_ids, _ASSETS_PER_READ):
-            expression = f"{is_text} and {among('asset_id', ids)}"
+            expression = f"{_IS_TEXT} and {among('asset_id', ids)}"
             rows = self._rows.where(self._segments, expression, fields)
             yield [text_of(row) for row in rows]
