@@ -19,6 +19,7 @@
     │   ├── StoreUnavailableError   503  it does not answer
     │   ├── StoreBusyError          500  another process has it open
     │   ├── StoreMissingError       500  there is none
+    │   ├── IndexNotReadyError      503  an index is being read; searches go on without it
     │   ├── ReadOnlyStoreError      403  it may be searched only (also a DiskError)
     │   └── SpaceMismatchError      500  another model filled it
     ├── NotFoundError               404  what a query names is not stored (search.errors)

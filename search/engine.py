@@ -75,6 +75,11 @@ class SearchEngine:
         self._names.close()
         self._places.close()
 
+    def prepare(self) -> None:
+        """Begin to read the names and places of the library, before the first search waits."""
+        self._names.begin()
+        self._places.begin()
+
     def search(self, query: Query, deadline: Deadline | None = None) -> SearchResult:
         """The best hits for a query.
 
@@ -109,7 +114,7 @@ class SearchEngine:
         cursor = request.page.cursor(group.key for group in groups) if follows else ""
         explained = finder.explain() if query.explain else None
         latency_s = progress.timer.latency_s()
-        result = SearchResult(hits, latency_s, cursor, explained, understood)
+        result = SearchResult(hits, latency_s, cursor, explained, understood, progress.warnings)
         self.latency.record(result.latency_s)
         return result
 

@@ -43,6 +43,12 @@ class NotFoundError(AnymodalError):
     """A query names an asset that is not stored."""
 
 
+class IndexNotReadyError(StoreError):
+    """An index is still being read; a search goes on without it and says so."""
+
+    retryable = True
+
+
 class TimeLimitError(AnymodalError):
     """A search exceeded its deadline; the same call may be faster later."""
 

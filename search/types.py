@@ -224,7 +224,8 @@ class SearchResult:
     """Hits, best first, and the seconds of each stage with their ``total``.
 
     ``next_cursor`` asks for the page after this one; empty if this is the last. ``explain`` says
-    what the query became, if it asked for that; ``understood`` what was read out of its words.
+    what the query became, if it asked for that; ``understood`` what was read out of its words;
+    ``warnings`` what the answer lacks, such as words of an index that is still being read.
     """
 
     hits: Sequence[Hit]
@@ -232,6 +233,7 @@ class SearchResult:
     next_cursor: str = ""
     explain: Mapping[str, Any] | None = None
     understood: Sequence[Understood] = ()
+    warnings: Sequence[str] = ()
 
 
 def as_json(result: SearchResult) -> dict[str, Any]:
@@ -241,6 +243,7 @@ def as_json(result: SearchResult) -> dict[str, Any]:
         "next_cursor": result.next_cursor,
         "explain": result.explain,
         "understood": [asdict(one) for one in result.understood],
+        "warnings": list(result.warnings),
         "latency_s": dict(result.latency_s),
     }
 

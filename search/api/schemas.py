@@ -176,6 +176,7 @@ class SearchAnswer(BaseModel):
     next_cursor: str
     explain: dict[str, Any] | None = None
     understood: list[UnderstoodOut] = []
+    warnings: list[str] = Field([], description="What the answer lacks.")
     latency_ms: dict[str, float]
 
 

@@ -6,24 +6,27 @@ import time
 from collections.abc import Mapping
 from threading import Event, Lock, Thread
 
-from search.errors import StoreError
+from search.errors import CancelledError, IndexNotReadyError, StoreError
 from search.lexical.index import Text, WordIndex
 from search.lexical.names import Names, match, names_of, split
 from search.store.base import VectorStore
 
 _LEAST_REST_S = 5.0
+_FULL_S = 60.0
 _SLOWDOWN = 20
 _FIRST_WAIT_S = 2.0
+_SMALL = 2000
+"""So many assets are read in a moment, which a search waits for."""
 MAX_NAMED = 50
 
 
 class NameIndex:
     """Finds assets by the words of `search.lexical.names`. Safe to use from threads.
 
-    It is made of the commit rows at the first search, in memory (about 400 bytes an asset), and
-    read again in a thread at most a twentieth of the time: a renamed file is found by its new name
-    5 seconds later in a library that is read in a quarter of a second. The first search waits two
-    seconds for it at most.
+    It is made of the commit rows at the first search or by `begin`, in memory (about 400 bytes an
+    asset). A thread reads them again when their number has changed and once a minute, a twentieth
+    of the time at most. Searches wait two seconds for the first reading, in a small library until
+    it is done.
     """
 
     def __init__(self, store: VectorStore) -> None:
@@ -31,8 +34,10 @@ class NameIndex:
         self._index: WordIndex | None = None
         self._names: dict[str, Names] = {}
         self._is_ready = Event()
+        self._is_closed = Event()
         self._lock = Lock()
         self._next_s = 0.0
+        self._next_full_s = 0.0
         self._thread: Thread | None = None
 
     def find(self, text: str, *, with_folders: bool) -> Mapping[str, float]:
@@ -41,9 +46,14 @@ class NameIndex:
         Args:
             text: what is searched for.
             with_folders: whether names of folders count, too: not for those who may not see paths.
+
+        Raises:
+            IndexNotReadyError: the names of a large library are still being read.
         """
-        self._refresh()
-        if not self._is_ready.wait(_FIRST_WAIT_S) or self._index is None:
+        self.begin()
+        if not self._is_ready.is_set():
+            self._wait()
+        if self._index is None:
             return {}
         found = self._index.find(split(text), MAX_NAMED)
         names = self._names
@@ -54,37 +64,55 @@ class NameIndex:
         }
         return {asset_id: part for asset_id, part in parts.items() if part}
 
-    def close(self) -> None:
-        """Wait for a reading that is under way, and forget all."""
+    def begin(self) -> None:
+        """Read the names in a thread, if it is time."""
         with self._lock:
-            thread, self._next_s = self._thread, float("inf")
+            is_busy = self._thread is not None and self._thread.is_alive()
+            if not is_busy and not self._is_closed.is_set() and time.monotonic() >= self._next_s:
+                self._thread = Thread(target=self._read, name="names", daemon=True)
+                self._thread.start()
+
+    def close(self) -> None:
+        """End a reading that is under way, and forget all."""
+        self._is_closed.set()
+        with self._lock:
+            thread = self._thread
         if thread is not None:
             thread.join()
         if self._index is not None:
             self._index.close()
 
-    def _refresh(self) -> None:
-        with self._lock:
-            is_busy = self._thread is not None and self._thread.is_alive()
-            if not is_busy and time.monotonic() >= self._next_s:
-                self._thread = Thread(target=self._read, name="names", daemon=True)
-                self._thread.start()
+    def _wait(self) -> None:
+        is_small = self._store.count() <= _SMALL
+        if not self._is_ready.wait(None if is_small else _FIRST_WAIT_S):
+            raise IndexNotReadyError(
+                "The names of files are still being read, so that nothing was found by them.",
+                "Search again a little later.",
+            )
 
     def _read(self) -> None:
         """A store that is away is said by the search itself, and read again later."""
         started_s = time.monotonic()
         try:
-            now = {row.asset_id: names_of(row) for row in self._store.scan() if not row.is_gone}
-        except StoreError:
-            now = None
-        if now is not None:
-            self._take(now)
+            if started_s >= self._next_full_s or self._store.count() != len(self._names):
+                self._take(self._named())
+                self._next_full_s = time.monotonic() + _FULL_S
+        except (StoreError, CancelledError):
+            pass
         ended_s = time.monotonic()
         with self._lock:
-            self._next_s = max(
-                self._next_s, ended_s + max(_LEAST_REST_S, _SLOWDOWN * (ended_s - started_s))
-            )
+            self._next_s = ended_s + max(_LEAST_REST_S, _SLOWDOWN * (ended_s - started_s))
         self._is_ready.set()
+
+    def _named(self) -> dict[str, Names]:
+        """The names of all assets."""
+        found = {}
+        for row in self._store.scan():
+            if self._is_closed.is_set():
+                raise CancelledError("The search engine was closed.")
+            if not row.is_gone:
+                found[row.asset_id] = names_of(row)
+        return found
 
     def _take(self, now: dict[str, Names]) -> None:
         index = self._index or WordIndex(in_memory=True)

@@ -21,6 +21,13 @@ class Progress:
     def __init__(self, deadline: Deadline | None = None) -> None:
         self.deadline = deadline or Deadline()
         self.timer = StageTimer()
+        self.warnings: list[str] = []
+        """What the answer lacks, in words."""
+
+    def warn(self, what: str) -> None:
+        """Say once what the answer lacks."""
+        if what not in self.warnings:
+            self.warnings.append(what)
 
     def stage(self, name: str) -> AbstractContextManager[None]:
         """Time this block.

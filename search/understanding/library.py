@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from itertools import takewhile
 from threading import Event, Lock, Thread
 
 from search.errors import StoreError
@@ -27,24 +28,30 @@ class LibraryPlaces:
         self._store = store
         self._names: Mapping[str, str] = {}
         self._is_ready = Event()
+        self._is_closed = Event()
         self._lock = Lock()
         self._next_s = 0.0
         self._thread: Thread | None = None
 
     def names(self) -> Mapping[str, str]:
         """As `find_place` takes them."""
-        with self._lock:
-            is_busy = self._thread is not None and self._thread.is_alive()
-            if not is_busy and time.monotonic() >= self._next_s:
-                self._thread = Thread(target=self._read, name="places", daemon=True)
-                self._thread.start()
+        self.begin()
         self._is_ready.wait(_FIRST_WAIT_S)
         return self._names
 
-    def close(self) -> None:
-        """Wait for a reading that is under way."""
+    def begin(self) -> None:
+        """Read them in a thread, if it is time."""
         with self._lock:
-            thread, self._next_s = self._thread, float("inf")
+            is_busy = self._thread is not None and self._thread.is_alive()
+            if not is_busy and not self._is_closed.is_set() and time.monotonic() >= self._next_s:
+                self._thread = Thread(target=self._read, name="places", daemon=True)
+                self._thread.start()
+
+    def close(self) -> None:
+        """End a reading that is under way."""
+        self._is_closed.set()
+        with self._lock:
+            thread = self._thread
         if thread is not None:
             thread.join()
 
@@ -52,15 +59,14 @@ class LibraryPlaces:
         """A store that is away is said by the search itself."""
         started_s = time.monotonic()
         try:
-            rows = self._store.scan(_LOCATED)
+            rows = takewhile(lambda _: not self._is_closed.is_set(), self._store.scan(_LOCATED))
             found = {str(name) for row in rows for name in _list(row.metadata.get("places"))}
             self._names = known_names(found)
         except StoreError:
             pass
         ended_s = time.monotonic()
         with self._lock:
-            rest_s = max(_REST_S, _SLOWDOWN * (ended_s - started_s))
-            self._next_s = max(self._next_s, ended_s + rest_s)
+            self._next_s = ended_s + max(_REST_S, _SLOWDOWN * (ended_s - started_s))
         self._is_ready.set()
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from encoder.types import AUDIO, TEXT
+from search.errors import IndexNotReadyError
 from search.store.base import LexicalIndex, VectorStore
 from search.store.memory import MemoryStore
 from search.store.milvus import mirrored_words
@@ -130,6 +131,28 @@ def test_texts_that_another_process_takes_out_of_an_asset_are_forgotten(
     other.write([asset("a", "/a", modality=TEXT)], rows[:1])
     wait_until(lambda: not found(mine, "balloon"))
     assert found(mine, "zeppelin") == ["a"]
+
+
+def test_many_texts_are_read_in_the_background(
+    open_again: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirrored_words, "_AT_ONCE", -1)
+    mine, other = open_again(), open_again.beside()
+    rows = [text(name, content) for name, content in TEXTS.items()]
+    mine.write([asset(name, f"/{name}", modality=TEXT) for name in TEXTS], rows)
+    assert isinstance(other, LexicalIndex)
+    if isinstance(getattr(other, "_words", None), mirrored_words.MirroredWords):
+        with pytest.raises(IndexNotReadyError, match="still being read"):
+            other.lexical("ferry", 3)
+    wait_until(lambda: is_ready(other))
+    assert found(other, "ferry") == ["ferry"]
+
+
+def is_ready(store: LexicalIndex) -> bool:
+    try:
+        return bool(store.lexical("ferry", 3))
+    except IndexNotReadyError:
+        return False
 
 
 def wait_until(holds: Callable[[], bool]) -> None:

@@ -117,6 +117,7 @@ def _found_here(asked: dict[str, Any]) -> dict[str, Any]:
     with closing(Resources(current_settings())) as held:
         store = held.existing_store()
         with closing(SearchEngine(held.encoder(), store)) as engine:
+            engine.prepare()
             return found(asked, engine, held)
 
 

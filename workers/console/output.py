@@ -126,6 +126,8 @@ def result_lines(
     from rich.text import Text
 
     yield from map(_understood, result.understood)
+    for warning in result.warnings:
+        yield f"[yellow]{marked(warning)}[/]"
     if not result.hits:
         yield Text(f"Nothing found{_looked(looked) if looked else ''}.")
         return

@@ -68,11 +68,13 @@ def services(held: Resources) -> Iterator[Services]:
         stack.callback(workbench.close)
         metrics.watch("anymodal_requests_taken", "Requests running or waiting.", workbench.taken)
         stack.enter_context(frozen())
+        engine = SearchEngine(encoder, store)
+        engine.prepare()
         yield Services(
             config=config,
             access=access,
             sessions=Sessions(sessions_path(), config.session_s),
-            engine=SearchEngine(encoder, store),
+            engine=engine,
             encoder=encoder,
             store=store,
             decoder=decoder,

@@ -23,6 +23,7 @@ def search_answer(result: SearchResult, *, with_uri: bool = False) -> dict[str, 
         "next_cursor": result.next_cursor,
         "explain": result.explain,
         "understood": [asdict(one) for one in result.understood],
+        "warnings": list(result.warnings),
     }
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Lock, Thread
 
 from encoder.types import TEXT
-from search.errors import StoreError
+from search.errors import IndexNotReadyError, StoreError
 from search.filters.expressions import among
 from search.lexical import WordIndex
 from search.lexical.index import Text
@@ -32,6 +32,7 @@ FULL_REFRESH_S = 60.0
 _SLOWDOWN = 20
 _ASSETS_PER_READ = 200
 _TEXTS_AT_ONCE = 2000
+_AT_ONCE = 2000
 _IS_TEXT = f'modality == "{TEXT}" and {FIRST_ROWS}'
 
 
@@ -40,9 +41,10 @@ class MirroredWords:
 
     Writes and deletions of this store object are visible at once. Those of others become visible
     after `REFRESH_S` and the time to read them, or later if checking is slow: it takes at most a
-    twentieth of the time. The index is built at the first search of all and lies in files, with the
-    fields of hits; only the ids of assets are in memory. The next process on this machine goes on
-    with it, and reads what has changed while it already answers.
+    twentieth of the time. The index is built at the first search of all, of a large library in the
+    background. It lies in files, with the fields of hits; only the ids of assets are in memory. The
+    next process on this machine goes on with it, and reads what has changed while it already
+    answers.
 
     Args:
         rows: of the collections.
@@ -57,6 +59,7 @@ class MirroredWords:
         self._home = home
         self._folder: KeptFolder | None = None
         self._index: WordIndex | None = None
+        self._unread: WordIndex | None = None
         self._wrote = False
         self._known: dict[str, int] = {}
         self._own: set[str] = set()
@@ -82,7 +85,7 @@ class MirroredWords:
             self._index.commit()
 
     def find(self, text: str, limit: int, asset_ids: Ids[str] | None) -> list[ScoredSegment]:
-        """See `Words.find`."""
+        """See `Words.find`; raises IndexNotReadyError until the texts were read."""
         found = self._refreshed().find(text, min(limit, MAX_FOUND), asset_ids)
         return [scored_from_text(one) for one in found]
 
@@ -91,7 +94,8 @@ class MirroredWords:
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.join()
-        index, self._index = self._index, None
+        index = self._index or self._unread
+        self._index = self._unread = None
         if index is not None:
             index.close()
         folder, self._folder = self._folder, None
@@ -101,15 +105,29 @@ class MirroredWords:
     def _refreshed(self) -> WordIndex:
         """The index; brought up to date in a thread if it is time, since searches do not wait."""
         with self._lock:
-            if self._index is None:
-                index = self._opened()
-                if self._wrote or not self._known:
-                    self._refresh(index)
-                self._index = index
-            if time.monotonic() >= self._next_s and not self._is_refreshing():
-                self._thread = Thread(target=self._try_refresh, args=(self._index,), daemon=True)
+            if self._index is None and self._unread is None:
+                self._open()
+            index = self._index or self._unread
+            if index and time.monotonic() >= self._next_s and not self._is_refreshing():
+                self._thread = Thread(target=self._try_refresh, args=(index,), daemon=True)
                 self._thread.start()
+            if self._index is None:
+                raise IndexNotReadyError(
+                    "The words of this store are still being read, so that only meaning counted.",
+                    "Search again a little later.",
+                )
             return self._index
+
+    def _open(self) -> None:
+        """Go on with what an earlier process left; read few texts now, many in the background."""
+        index = self._opened()
+        if self._known and not self._wrote:
+            self._index = index
+        elif self._rows.count(ASSETS) <= _AT_ONCE:
+            self._refresh(index)
+            self._index = index
+        else:
+            self._unread = index
 
     def _opened(self) -> WordIndex:
         """What an earlier process left, or an empty one; elsewhere without a folder for it."""
@@ -133,6 +151,7 @@ class MirroredWords:
         """A store that is away is said by the search itself, and read again later."""
         try:
             self._refresh(index)
+            self._index, self._unread = index, None
         except StoreError:
             self._next_s = time.monotonic() + REFRESH_S
 

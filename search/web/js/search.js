@@ -179,12 +179,12 @@ export function moreLike(hit) {
   scrollTo({ top: 0 });
 }
 
-function showSummary({ hits, asked, latency_ms: latency, roundTripMs, next_cursor: next, understood }) {
+function showSummary({ hits, asked, latency_ms: latency, roundTripMs, next_cursor: next, understood, warnings = [] }) {
   showUnderstood(understood);
   const count = `${counted(hits.length, "result")}${next ? ", and more" : ""}`;
   document.documentElement.classList.toggle("asked", Boolean(asked));
   byId("summary").hidden = !hits.length && !asked;
-  byId("summary-text").textContent = asked ? count : "In the library";
+  byId("summary-text").textContent = asked ? [count, ...warnings].join(". ") : "In the library";
   more.hidden = !next;
   showFold(hits);
   timing.hidden = !latency;

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from threading import Event, Timer, current_thread
 
 import numpy as np
 import pytest
 
 from encoder.space import Space, l2_normalize
 from encoder.types import IMAGE, TEXT, Embeddings, Item
-from search import Query, SearchEngine
+from search import Query, SearchEngine, as_json
+from search.filters import Filter
+from search.lexical import name_index
 from search.lexical.name_index import NameIndex
 from search.store.memory import MemoryStore
 from search.types import AssetRow, JsonValue, SegmentRow
+from search.understanding import library
 
 DIM = 4
 N_PHOTOS = 60
@@ -86,13 +90,59 @@ def test_folders_count_only_for_those_who_see_paths(store: MemoryStore) -> None:
     assert first(store, "IMG_0042", folder_names=False) == "photo50"
 
 
+class SlowToRead(MemoryStore):
+    """Its commit rows come when they may, to threads that read all of them."""
+
+    def __init__(self) -> None:
+        super().__init__(DIM)
+        self.may_read = Event()
+
+    def scan(self, filter: Filter | None = None) -> Iterator[AssetRow]:
+        if current_thread().name in ("names", "places"):
+            self.may_read.wait()
+        return super().scan(filter)
+
+
+def test_an_answer_without_names_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(name_index, "_SMALL", 1)
+    monkeypatch.setattr(name_index, "_FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(library, "_FIRST_WAIT_S", 0.01)
+    store = SlowToRead()
+    rows = [photo(n, f"/photos/{n}.jpg") for n in range(3)]
+    store.write([asset for asset, _ in rows], [segment for _, segment in rows])
+    engine = SearchEngine(Encoder(), store)
+    query = Query([Item(TEXT, "2.jpg")])
+
+    early = engine.search(query)
+    store.may_read.set()
+    assert engine._names._thread is not None
+    engine._names._thread.join()
+    late = engine.search(query)
+    engine.close()
+
+    assert early.hits[0].asset_id == "photo00"
+    assert "names of files are still being read" in early.warnings[0]
+    assert as_json(early)["warnings"] == early.warnings
+    assert (late.hits[0].asset_id, late.warnings) == ("photo02", [])
+
+
+def test_a_closed_engine_waits_for_no_reading() -> None:
+    names = NameIndex(store := SlowToRead())
+    store.write([photo(0, "/photos/0.jpg")[0]], [])
+    names.begin()
+    Timer(0.05, store.may_read.set).start()
+    names.close()
+
+    assert names._names == {}
+
+
 def test_a_renamed_file_is_found_without_its_embedding(store: MemoryStore) -> None:
     names = NameIndex(store)
     assert set(names.find("regatta", with_folders=True)) == set()
     row = store.assets(["photo50"])["photo50"]
     store.write([replace(row, locations=["/home/ada/regatta/2.jpg"])], [])
     store.delete(["photo55"])
-    names._next_s = 0.0  # as five seconds later
+    names._next_s = names._next_full_s = 0.0  # as a minute later
     names.find("regatta", with_folders=True)
     assert names._thread is not None
     names._thread.join()
