@@ -35,11 +35,23 @@ def segments(asset: Asset, config: IngestConfig) -> Iterator[Segment]:
         MediaError: while iterating; then the segments so far are not the whole asset.
     """
     if config.isolate:
-        return isolate.segments(asset, config)
-    clock = Clock(asset.uri, config, asset.duration_s)
-    return timed(
-        kind_of(asset.media_type).segments(asset, Path(asset.path or asset.uri), config), clock
-    )
+        decoded = isolate.segments(asset, config)
+    else:
+        clock = Clock(asset.uri, config, asset.duration_s)
+        path = Path(asset.path or asset.uri)
+        decoded = timed(kind_of(asset.media_type).segments(asset, path, config), clock)
+    return _as_named(asset, decoded) if asset.path else decoded
+
+
+def _as_named(asset: Asset, decoded: Iterator[Segment]) -> Iterator[Segment]:
+    """Let errors name a fetched file, or one in an archive, as its user knows it."""
+    try:
+        yield from decoded
+    except MediaError as error:
+        error.problem = error.problem.replace(asset.path, asset.uri)
+        error.remedy = error.remedy.replace(asset.path, asset.uri)
+        error.args = (error.problem, error.remedy)
+        raise
 
 
 def whole(asset: Asset, config: IngestConfig, max_frames: int = 16) -> Item:

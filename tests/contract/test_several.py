@@ -214,15 +214,15 @@ from tests.contract.rows import DIM
 from tests.contract.test_several import BY, several
 store = open_store(sys.argv[1], sys.argv[2], DIM, prefix=sys.argv[3], calibration=BY)
 parts = int(sys.argv[4])
-upsert = store._rows.upsert
+insert = store._rows.insert
 def killed(kind, rows, **options):
     global parts
-    if kind.kind == "segments":
+    if kind.kind.startswith("segments"):
         if not parts:
             os.kill(os.getpid(), signal.SIGKILL)
         parts -= 1
-    upsert(kind, rows, **options)
-store._rows.upsert = killed
+    insert(kind, rows, **options)
+store._rows.insert = killed
 store.write(*several())
 """
 

@@ -104,6 +104,7 @@ class IngestJob:
                 new = [copies[0] for asset_id, copies in located.items() if asset_id not in stored]
                 ours = begun([asset.asset_id for asset in new]) if begun else set()
             encoding = self._encode(new, report)
+            report.fail_copies([[copy.uri for copy in copies] for copies in located.values()])
         with report.timed("store"):
             self._commit(located, stored, encoding, labels or {}, report)
             forget_members(self.store, identifying.archives, located, self.exclusive)

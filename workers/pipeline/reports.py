@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from time import perf_counter
 from typing import Any, TypeAlias
 
@@ -39,6 +39,19 @@ class IngestReport:
         printable = os.fsencode(uri).decode(errors="backslashreplace")
         reason = str(error).encode(errors="backslashreplace").decode()
         self.failures.append(Failure(printable, type(error).__name__, reason))
+
+    def fail_copies(self, copies: Iterable[Sequence[str]]) -> None:
+        """Set further files aside with the reason of the first, whose content they share.
+
+        Args:
+            copies: the files of each content; the first of them was read for all.
+        """
+        failed = {failure.uri: failure for failure in self.failures}
+        for first, *others in copies:
+            for uri in others if first in failed else ():
+                if uri not in failed:
+                    reason = failed[first].reason.replace(first, uri)
+                    self.failures.append(replace(failed[first], uri=uri, reason=reason))
 
     def spend(self, stage: str, seconds: float) -> None:
         """Add seconds to a stage."""

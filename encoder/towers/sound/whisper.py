@@ -203,8 +203,8 @@ class Whisper:
             compute_type=self._compute_type,
             cpu_threads=self._n_threads or 0,
         )
-        # In float32 the product with the filters depends on the threads of BLAS in the last bit, and
-        # by int8 rounding a word that is as likely as another may become the other.
+        # In float32 the product with the filters depends on the threads of BLAS in the last bit,
+        # and by int8 rounding a word that is as likely as another may become the other.
         extractor = model.feature_extractor
         extractor.mel_filters = extractor.mel_filters.astype(np.float64)
         give_back()  # 80 MB of the weights as they were in the file

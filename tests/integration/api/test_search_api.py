@@ -9,6 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
+from search.api.access.auth import Access
+from search.api.access.keys import KeyRing
 from search.api.services import Services
 from tests.integration.api.conftest import served
 
@@ -76,8 +78,14 @@ def test_a_wrong_request_learns_what_is_wrong(
     assert "/tmp" not in answer.text
 
 
-def test_no_path_of_the_server_is_reported(client: httpx.Client, folder: Path) -> None:
-    answer = client.post("/v1/search", json={"query": "anything"})
+def test_paths_are_reported_to_this_machines_user_alone(
+    client: httpx.Client, parts: Services, folder: Path, tmp_path: Path
+) -> None:
+    own = client.post("/v1/search", json={"query": "anything"})
+    assert all(hit["uri"].startswith(str(folder)) for hit in own.json()["hits"])
+    everybody = Access(KeyRing(tmp_path / "keys.json"), required=False)
+    with served(replace(parts, access=everybody)) as other:
+        answer = other.post("/v1/search", json={"query": "anything"})
     assert len(answer.json()["hits"]) == 4
     assert str(folder) not in answer.text
 

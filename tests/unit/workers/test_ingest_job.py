@@ -3,8 +3,10 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from threading import Barrier
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -118,6 +120,39 @@ def test_copies_are_one_asset_that_lives_while_one_is_left(
     job.run(paths)
     (row,) = store.scan()
     assert sorted(row.locations) == sorted(paths)
+
+
+def empty_document() -> bytes:
+    """Its head says what it is; that it holds nothing shows when it is read."""
+    file = BytesIO()
+    with ZipFile(file, "w") as parts:
+        parts.writestr("[Content_Types].xml", "<Types/>")
+        parts.writestr("word/document.xml", "<w/>")
+    return file.getvalue()
+
+
+def test_all_copies_of_what_cannot_be_read_are_set_aside(job: IngestJob, tmp_path: Path) -> None:
+    names = ["a.docx", "b.docx", "c.docx"]
+    for name in names:
+        (tmp_path / name).write_bytes(empty_document())
+
+    report = job.run([str(tmp_path / name) for name in names])
+
+    assert [Path(failure.uri).name for failure in report.failures] == names
+    assert all(failure.uri in failure.reason for failure in report.failures)
+    assert {failure.error for failure in report.failures} == {"UnsupportedMediaError"}
+
+
+def test_what_fails_in_an_archive_is_named_by_its_place_there(
+    job: IngestJob, tmp_path: Path
+) -> None:
+    with ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("in/empty.docx", empty_document())
+
+    (failure,) = job.run([str(tmp_path / "a.zip")]).failures
+
+    assert failure.uri == f"{tmp_path}/a.zip!/in/empty.docx"
+    assert failure.reason.startswith(failure.uri)
 
 
 def test_a_copy_that_comes_later_adds_a_location_and_no_work(
