@@ -34,6 +34,7 @@ def segments(asset: Asset, config: IngestConfig) -> Iterator[Segment]:
     Raises:
         MediaError: while iterating; then the segments so far are not the whole asset.
     """
+    decoded: Iterator[Segment]
     if config.isolate:
         decoded = isolate.segments(asset, config)
     else:

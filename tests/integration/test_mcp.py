@@ -218,11 +218,10 @@ def test_an_api_elsewhere_is_asked_by_its_url(
         asyncio.run(talk())
 
 
-def test_nobody_can_reach_it_from_elsewhere_without_a_key(environment: dict[str, str]) -> None:
+def test_nobody_can_reach_it_from_elsewhere_without_a_key(tmp_path: Path) -> None:
     command = [str(ANYMODAL), "mcp", "--http", "--host", "0.0.0.0", "--port", "0"]
-    ended = subprocess.run(
-        command, env=environment | {"ANYMODAL_STORE": "memory:"}, capture_output=True, text=True
-    )
+    alone = {"ANYMODAL_DATA": str(tmp_path), "ANYMODAL_STORE": "memory:"}
+    ended = subprocess.run(command, env=os.environ | alone, capture_output=True, text=True)
 
     assert ended.returncode == 2
     assert "anymodal keys create" in ended.stderr
