@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,25 @@ class AudioFormat:
             raise InputError(
                 "sampling_rate", got=f"{self.sampling_rate} Hz", wanted="1,000 to 768,000 Hz"
             )
+
+
+def read_arguments(
+    given: Mapping[str, Any], audio: AudioFormat, role: Role
+) -> dict[Modality, Batch]:
+    """The items of each argument that was passed.
+
+    Raises:
+        InputError: a value is not usable, or there is none.
+    """
+    batches = {
+        Modality(name): read_argument(name, value, audio, role)
+        for name, value in given.items()
+        if value is not None
+    }
+    if not batches:
+        wanted = "text, image, audio or video"
+        raise InputError("encode_multimodal", got="no content", wanted=wanted)
+    return batches
 
 
 def read_argument(name: str, value: Any, audio: AudioFormat, role: Role = DOCUMENT) -> Batch:

@@ -21,7 +21,7 @@ from encoder.binding.tower import features_of
 from encoder.config import EncoderConfig
 from encoder.embeddings import EncodedItem, MultiModalEmbeddings
 from encoder.errors import InputError, ModelError
-from encoder.inputs import AudioFormat, Batch, read_argument
+from encoder.inputs import AudioFormat, Batch, read_arguments
 from encoder.media.spectrogram import SpectrogramLayout
 from encoder.models.base import Model, TextReader
 from encoder.models.bound import with_bindings
@@ -33,7 +33,7 @@ from encoder.space import Space
 from encoder.towers import video as video_tower
 from encoder.towers.base import PluginTower, n_rows_of
 from encoder.towers.encoded import Encoded
-from encoder.towers.lazy import LazyTower
+from encoder.towers.lazy import loaded, observe_towers
 from encoder.towers.text.tokens import TokenTower
 from encoder.types import (
     AUDIO,
@@ -116,7 +116,7 @@ class MultiModalEncoder:
             )
         if observer:
             observer.loaded("model", perf_counter() - started)
-            _observe_towers(self._model, observer)
+            observe_towers([*self._model.towers.items(), *self._model.queries.items()], observer)
         self._space = replace(self._model.space, asymmetric=_asymmetric(self._model))
         self._plugins: dict[tuple[Modality, Role], PluginTower] = {}
         self._lock = Lock()
@@ -197,7 +197,7 @@ class MultiModalEncoder:
         """
         given = {"text": text, "image": image, "audio": audio, "video": video, **others}
         layout = SpectrogramLayout(n_fft, hop_length, n_mels, fmin, fmax, power)
-        batches = _read(given, AudioFormat(sampling_rate, audio_kind, layout), role)
+        batches = read_arguments(given, AudioFormat(sampling_rate, audio_kind, layout), role)
         return self._encode_batches(batches, counted=return_stats)
 
     def encode_items(self, items: Sequence[Item]) -> Embeddings:
@@ -243,7 +243,7 @@ class MultiModalEncoder:
         Raises:
             InputError: this model has no tower for the modality.
         """
-        tower = _loaded(self._tower(modality))
+        tower = loaded(self._tower(modality))
         size = self._config.batch_items
         prepared = prepare_all(tower, contents)
         batches = [prepared[at : at + size] for at in range(0, len(prepared), size)]
@@ -320,7 +320,7 @@ class MultiModalEncoder:
         Raises:
             InputError: this model has no tower for text.
         """
-        tower = _loaded(self._tower(TEXT, self._space.role_of(Item(TEXT, text, role))))
+        tower = loaded(self._tower(TEXT, self._space.role_of(Item(TEXT, text, role))))
         if isinstance(tower, TokenTower):
             return tower.window_lengths(text)
         return [len(tower.prepare(text))]
@@ -331,7 +331,7 @@ class MultiModalEncoder:
         Raises:
             InputError: they are not what its tokenizer makes of a text, or it has none.
         """
-        tower = _loaded(self._tower(TEXT))
+        tower = loaded(self._tower(TEXT))
         if isinstance(tower, TokenTower):
             return tower.text_of(ids)
         raise InputError("tokens", got=f"{len(ids)} ids for a plug-in", wanted="text")
@@ -354,7 +354,7 @@ class MultiModalEncoder:
         if modality == VIDEO and VIDEO not in self._model.towers:
             rows = [self._encode_video(content, role)[None] for content in contents]
             return Encoded(np.stack(rows))
-        tower = _loaded(self._tower(modality, role))
+        tower = loaded(self._tower(modality, role))
         prepared = prepare_all(tower, contents)
         lengths = [len(p) for p in prepared]
         batches = bucket_by_length(
@@ -392,31 +392,9 @@ class MultiModalEncoder:
             return self._plugins.setdefault((modality, role), factory(self._model))
 
 
-def _read(given: Mapping[str, Any], audio: AudioFormat, role: Role) -> dict[Modality, Batch]:
-    batches = {
-        Modality(name): read_argument(name, value, audio, role)
-        for name, value in given.items()
-        if value is not None
-    }
-    if not batches:
-        wanted = "text, image, audio or video"
-        raise InputError("encode_multimodal", got="no content", wanted=wanted)
-    return batches
-
-
-def _loaded(tower: PluginTower) -> PluginTower:
-    return tower.tower if isinstance(tower, LazyTower) else tower
-
-
 def _asymmetric(model: Model) -> frozenset[Modality]:
     """Where a query has a tower of its own, and video where it is pooled from such."""
     # A plug-in's that was bound is a tower of the model, for queries too.
     own = frozenset({*model.queries, *(registered_modalities(QUERY).keys() - model.towers.keys())})
     pooled = VIDEO not in model.towers and own & {IMAGE, AUDIO}
     return own | {VIDEO} if pooled else own
-
-
-def _observe_towers(model: Model, observer: EncoderObserver) -> None:
-    for modality, tower in [*model.towers.items(), *model.queries.items()]:
-        if isinstance(tower, LazyTower):
-            tower.on_load = partial(observer.loaded, modality)

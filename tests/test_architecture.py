@@ -10,10 +10,22 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 PACKAGES = ("encoder", "ingest", "search", "workers")
-MOST_FILES, AT_ROOT = 20, 8
-"""Ten files to a room is the rule, twenty the limit."""
+MOST_FILES, AT_ROOT = 10, 8
 ONE_FOR_EACH = {"ingest/kinds", "workers/commands"}
 """Rooms with a file for each kind or command, however many there are."""
+LARGE = {
+    "encoder/media": 12,
+    "encoder/models": 11,
+    "encoder/models/prepare/hub": 11,
+    "encoder/quant/rewrite": 19,
+    "ingest/decode": 11,
+    "search/ranking": 14,
+    "search/store": 11,
+    "search/store/milvus": 12,
+    "workers/console": 11,
+    "workers/pipeline": 17,
+}
+"""Rooms with more files than the rule says, without ``__init__.py``; a bound may only fall."""
 
 
 def rows(heading: str) -> list[list[str]]:
@@ -54,6 +66,6 @@ def test_rooms_are_small() -> None:
         for package in PACKAGES
         for path in (ROOT / package).rglob("__init__.py")
     }
-    large = {room: n for room, n in sizes.items() if n > MOST_FILES}
+    large = {room: n for room, n in sizes.items() if n > LARGE.get(room, MOST_FILES)}
     assert large.keys() <= ONE_FOR_EACH
     assert {p for p in ("search", "workers") if sizes[p] + 1 > AT_ROOT} == set()

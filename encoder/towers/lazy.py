@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from threading import Lock
 from time import perf_counter
 from typing import Any, Generic, TypeVar
 
-from encoder.towers.base import Prepared, Tower, n_rows_of
+from encoder.observer import EncoderObserver
+from encoder.towers.base import PluginTower, Prepared, Tower, n_rows_of
 from encoder.towers.encoded import Encoded
+from encoder.types import Modality
 
 T = TypeVar("T", bound=Tower)
 
@@ -55,3 +58,15 @@ class LazyTower(Generic[T]):
     def forward(self, batch: Sequence[Prepared]) -> Encoded:
         """See `Tower.forward`."""
         return self.tower.forward(batch)
+
+
+def loaded(tower: PluginTower) -> PluginTower:
+    """The tower itself, loaded if it was not."""
+    return tower.tower if isinstance(tower, LazyTower) else tower
+
+
+def observe_towers(towers: Iterable[tuple[Modality, Tower]], observer: EncoderObserver) -> None:
+    """Report to an observer when these towers load."""
+    for modality, tower in towers:
+        if isinstance(tower, LazyTower):
+            tower.on_load = partial(observer.loaded, modality)

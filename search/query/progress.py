@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
+from typing import TypeVar
 
+from search.errors import IndexNotReadyError
 from search.latency import StageTimer
 from search.query.deadline import Deadline
+
+T = TypeVar("T")
 
 
 class Progress:
@@ -23,6 +28,14 @@ class Progress:
         self.timer = StageTimer()
         self.warnings: list[str] = []
         """What the answer lacks, in words."""
+
+    def result(self, future: Future[T], otherwise: T) -> T:
+        """What is under way; something else, and a warning, while its index is being read."""
+        try:
+            return self.deadline.result(future)
+        except IndexNotReadyError as error:
+            self.warn(str(error))
+            return otherwise
 
     def warn(self, what: str) -> None:
         """Say once what the answer lacks."""

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import islice
 from typing import Any, ParamSpec, TypeVar
 
 from encoder.types import Modality
-from search.errors import IndexNotReadyError
 from search.filters import Filter, matches
 from search.query.planner import MAX_CANDIDATES, Share, widened
 from search.ranking.explain import explain_query
@@ -63,9 +63,9 @@ class Finder:
 
     def __init__(self, request: Request, store: VectorStore, executor: Executor) -> None:
         self._request, self._query, self._plan = request, request.query, request.plan
-        self._stage, self._deadline = request.progress.stage, request.progress.deadline
-        self._store = store
-        self._executor = executor
+        self._progress, self._stage = request.progress, request.progress.stage
+        self._deadline = request.progress.deadline
+        self._store, self._executor = store, executor
         self._rows: dict[str, AssetRow | None] = {}
         self._n_seen: dict[Modality, int] = {}
         self._weights: dict[Modality, WordsWeight] = {}
@@ -96,11 +96,7 @@ class Finder:
         if self._request.named is None:
             return
         with self._stage("names"):
-            try:
-                parts = self._deadline.result(self._request.named)
-            except IndexNotReadyError as error:
-                self._request.progress.warn(str(error))
-                return
+            parts = self._progress.result(self._request.named, {})
             self._parts = {key: part for key, part in parts.items() if part >= LEAST_PART}
             if self._parts:
                 found = self._nearest(self._plan.modalities, MAX_JOINED, list(self._parts))
@@ -167,21 +163,11 @@ class Finder:
         words = self._request.words.look(n, asset_ids)
         with self._stage("search"):
             found = self._found(n, asset_ids)
-        lexical = self._looked_up(words)
+        with self._stage("lexical") if words else nullcontext():
+            lexical = self._progress.result(words, []) if words else []
         self._weigh(found, lexical)
         with self._stage("fuse"):
             return self._fused(found, lexical, n)
-
-    def _looked_up(self, words: Future[list[ScoredSegment]] | None) -> list[ScoredSegment]:
-        """What the words found; nothing, and a warning, while their index is being read."""
-        if words is None:
-            return []
-        with self._stage("lexical"):
-            try:
-                return self._deadline.result(words)
-            except IndexNotReadyError as error:
-                self._request.progress.warn(str(error))
-                return []
 
     def _weigh(self, found: Found, words: Sequence[ScoredSegment]) -> None:
         """Weigh words by the first round, so that all pages and filters rank by the same weight.
@@ -375,7 +361,8 @@ class Finder:
             for kind, segments in self._nearest_of(chunk).items():
                 found[kind] = self._best(kind, found[kind] + segments)
         words = self._request.words.look(MAX_CANDIDATES, asset_ids)
-        lexical = self._looked_up(words)
+        with self._stage("lexical") if words else nullcontext():
+            lexical = self._progress.result(words, []) if words else []
         self._weigh(Found(found), lexical)
         with self._stage("fuse"):
             return self._fused(Found(found), lexical, None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from encoder.errors import InputError
-from encoder.system.environment import variable
 from search.errors import StoreMissingError
+from search.store.folders import default_folder
 
 if TYPE_CHECKING:
     from encoder.space import Calibration
@@ -147,20 +146,3 @@ def store_name(uri: str | None) -> str:
     parts = urlsplit(target)
     port = parts.port or (443 if parts.scheme == "https" else 19530)
     return f"{parts.scheme}://{parts.hostname}:{port}/{parts.path.strip('/') or 'default'}"
-
-
-def words_folder(server: str, collection: str) -> Path:
-    """Where this user keeps the words of a server's collection."""
-    name = hashlib.sha256(f"{server}/{collection}".encode()).hexdigest()[:16]
-    return default_folder().parent / "words" / name
-
-
-def default_folder() -> Path:
-    """``$ANYMODAL_DATA/store``, or ``anymodal/store`` in the XDG data folder."""
-    if data := variable("ANYMODAL_DATA"):
-        return Path(data).expanduser().absolute() / "store"
-    # The XDG specification: a relative path is to be ignored.
-    base = Path(variable("XDG_DATA_HOME") or "")
-    if not base.is_absolute():
-        base = Path.home() / ".local" / "share"
-    return base / "anymodal" / "store"

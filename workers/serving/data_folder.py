@@ -10,7 +10,8 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 from search.api.uploads import UploadFolder
-from search.store.open import default_folder, store_name
+from search.store.folders import default_folder
+from search.store.open import store_name
 
 if TYPE_CHECKING:
     from search.api.config import ApiConfig

@@ -19,6 +19,7 @@ from search.filters.columns import compile_for_segments
 from search.filters.expressions import equals
 from search.store.calibrated import Constants, StoredCalibration, from_stored
 from search.store.checks import checked_asset, checked_queries, checked_segment
+from search.store.folders import words_folder
 from search.store.lite.in_process import check_whole, is_mirrored, start_lite, stop_lite
 from search.store.lite.shared import served
 from search.store.milvus.calibration import MilvusCalibration, Progress
@@ -31,7 +32,6 @@ from search.store.milvus.search import MilvusSearch, Where
 from search.store.milvus.setup import prepare_collections
 from search.store.milvus.upgrade import is_old, upgrade
 from search.store.milvus.writing import SegmentWriter
-from search.store.open import words_folder
 from search.store.schema import (
     ASSETS,
     LOCATIONS,

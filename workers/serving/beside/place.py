@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from search.store.open import default_folder, store_name, store_target
+from search.store.folders import default_folder
+from search.store.open import store_name, store_target
 
 _NAME = "commands.sock"
 

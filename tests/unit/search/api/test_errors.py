@@ -13,8 +13,10 @@ HOMES = (
     "ingest.errors",
     "search.errors",
     "search.api.requests.refusal",
+    "search.client.errors",
     "workers.jobs.redis_link",
     "workers.jobs.shard_run",
+    "workers.watching.folders",
 )
 DRAWN = {
     name: int(status) for name, status in re.findall(r"(\w+Error) +(\d{3}) ", errors.__doc__ or "")

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from encoder.errors import InputError
+from search.store.folders import default_folder
 from search.store.memory import MemoryStore
 from search.store.milvus.link import without_password
-from search.store.open import default_folder, open_store, store_target
+from search.store.open import open_store, store_target
 from search.store.schema import collection_name, spaces_among
 
 
