@@ -15,8 +15,6 @@ _LEAST_REST_S = 5.0
 _FULL_S = 60.0
 _SLOWDOWN = 20
 _FIRST_WAIT_S = 2.0
-_SMALL = 2000
-"""So many assets are read in a moment, which a search waits for."""
 MAX_NAMED = 50
 
 
@@ -25,8 +23,7 @@ class NameIndex:
 
     It is made of the commit rows at the first search or by `begin`, in memory (about 400 bytes an
     asset). A thread reads them again when their number has changed and once a minute, a twentieth
-    of the time at most. Searches wait two seconds for the first reading, in a small library until
-    it is done.
+    of the time at most. Searches wait two seconds for the first reading.
     """
 
     def __init__(self, store: VectorStore) -> None:
@@ -83,8 +80,7 @@ class NameIndex:
             self._index.close()
 
     def _wait(self) -> None:
-        is_small = self._store.count() <= _SMALL
-        if not self._is_ready.wait(None if is_small else _FIRST_WAIT_S):
+        if not self._is_ready.wait(_FIRST_WAIT_S):
             raise IndexNotReadyError(
                 "The names of files are still being read, so that nothing was found by them.",
                 "Search again a little later.",

@@ -104,7 +104,6 @@ class SlowToRead(MemoryStore):
 
 
 def test_an_answer_without_names_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(name_index, "_SMALL", 1)
     monkeypatch.setattr(name_index, "_FIRST_WAIT_S", 0.01)
     monkeypatch.setattr(library, "_FIRST_WAIT_S", 0.01)
     store = SlowToRead()
