@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from encoder.errors import AnymodalError, DiskError, MediaError
-from search.errors import SpaceMismatchError, StoreBusyError, StoreError, StoreUnavailableError
+from search.errors import (
+    ReadOnlyStoreError,
+    SpaceMismatchError,
+    StoreBusyError,
+    StoreError,
+    StoreUnavailableError,
+)
 
 MAX_RETRIES = 5
 MAX_CRASHES = 3
@@ -54,7 +60,7 @@ def decide(error: Exception, attempt: int, jitter: float) -> Again | GiveUp:
 
 def may_heal(error: Exception) -> bool:
     """Whether the same task can succeed later: a store that is away, never a corrupt file."""
-    if isinstance(error, SpaceMismatchError | MediaError):
+    if isinstance(error, SpaceMismatchError | ReadOnlyStoreError | MediaError):
         return False
     if isinstance(error, AnymodalError):
         # Any store error: a server that came back may have to be opened again.

@@ -13,7 +13,7 @@ from typing import Any
 from encoder.space import UNCALIBRATED, Calibration, Floor
 from encoder.system.disk import check_room
 from encoder.types import Embeddings, Modality
-from search.errors import ReadOnlyStoreError, StoreError
+from search.errors import ReadOnlyStoreError
 from search.filters import Compiled, Filter, compile_filter, matches
 from search.filters.columns import compile_for_segments
 from search.filters.expressions import equals
@@ -178,7 +178,7 @@ class MilvusStore:
 
     def _check_version(self) -> None:
         if self._is_old:
-            raise StoreError(
+            raise ReadOnlyStoreError(
                 f"The store {self._link.shown} is of an earlier version: it can be searched, but "
                 "not written to.",
                 remedy="Run `anymodal upgrade`, which encodes nothing, when nobody writes to it.",

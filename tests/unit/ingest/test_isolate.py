@@ -266,7 +266,7 @@ def test_a_header_travels_with_the_types_of_its_metadata() -> None:
     assert wire.header_from_message(wire.header_to_message(header)) == header
 
 
-@pytest.mark.parametrize("lie", [None, True, ["x"], float("nan"), float("inf"), {"a": 1}])
+@pytest.mark.parametrize("lie", [None, True, [1], float("nan"), float("inf"), {"a": 1}])
 def test_metadata_are_texts_and_numbers(lie: object) -> None:
     facts = {"modality": "audio", "media_type": "audio/flac", "metadata": {"duration_s": lie}}
     with pytest.raises(ValueError, match="Metadata of"):

@@ -1,13 +1,14 @@
 import pickle
 
 from encoder.errors import InputError, MediaError
-from search.errors import StoreUnavailableError
+from search.errors import ReadOnlyStoreError, StoreUnavailableError
 from workers.pipeline.retry import delay_s, may_heal
 
 
 def test_only_what_may_heal_is_tried_again() -> None:
     assert may_heal(StoreUnavailableError("away"))
     assert not may_heal(MediaError("corrupt"))
+    assert not may_heal(ReadOnlyStoreError("may not be written to"))
     assert not may_heal(ValueError("a bug"))
 
 
