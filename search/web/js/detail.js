@@ -3,7 +3,6 @@
 import { address, deleteAsset, getAsset } from "./api.js";
 import { markedText, thumbnailAt } from "./cards.js";
 import { button, byId, el, icon } from "./dom.js";
-import { explanation } from "./explanation.js";
 import { framed } from "./framed.js";
 import { bytes, clock, day, placeName } from "./format.js";
 import { withoutMarks } from "./highlight.js";
@@ -220,6 +219,7 @@ function why(hit) {
   box.addEventListener("toggle", async () => {
     if (!box.open || body.childElementCount) return;
     try {
+      const { explanation } = await import("./explanation.js");
       body.replaceChildren(explanation(await explained(hit, asking.signal), termNames(current())));
     } catch (error) {
       showError(body, error);
