@@ -4,7 +4,7 @@ BIN := .venv/bin
 CODE := ingest encoder search workers tests examples benchmarks scripts
 
 # `docs` is also a folder.
-.PHONY: demo test test-fast test-milvus check docs dist format bundle bench-throughput bench-api bench-ingest bench-renaming bench-film bench-jobs bench-quant bench-models bench-dsre fault-rounds compose-check compose-test compose-lock clean bench-towers bench-hub bench-quality bench-memory bench-gpu
+.PHONY: demo test test-fast test-page test-milvus check docs dist format bundle bench-throughput bench-api bench-ingest bench-renaming bench-film bench-jobs bench-quant bench-models bench-dsre fault-rounds compose-check compose-test compose-lock clean bench-towers bench-hub bench-quality bench-memory bench-gpu
 
 # From nothing to cross-modal hits: installs, fetches the offline model, ingests, searches.
 demo: .venv/installed
@@ -12,13 +12,16 @@ demo: .venv/installed
 	$(BIN)/python -m examples.demo
 
 # Everything that CI checks. Half of the tests wait for processes: two workers take turns on the cores,
-# a file each, in the order of names, which has the long files of faults and integration early. The page
-# has both cores, since its tests share a server and a browser.
+# a file each, in the order of names, which has the long files of faults and integration early. Those of
+# the page share a server and a browser, those of Milvus its server: they run side by side.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 test: check bundle chromium
 	$(BIN)/pytest $(PARALLEL) --ignore=tests/browser
+	$(MAKE) --jobs=2 --output-sync=target test-page test-milvus
+
+# The page in Chromium.
+test-page: .venv/tested bundle chromium
 	$(BIN)/pytest tests/browser
-	$(MAKE) test-milvus
 
 # Before a commit: unit and contract tests of at most two seconds each, in less than three minutes.
 test-fast: .venv/tested bundle
