@@ -15,6 +15,8 @@ def test_what_was_refused_is_named_with_its_answer(chromium: Browser, server: Se
     watch = Watch(page, server.url, ())
     page.goto("/")
     page.evaluate("fetch('v1/assets/of-nobody/thumbnail').then((answer) => answer.text())")
+    while "There is no asset" not in str(watch._wrong):  # pytest's time limit ends it
+        page.wait_for_timeout(20)
     page.reload()  # Chromium forgets the answer with the document
     with pytest.raises(AssertionError) as told:
         watch.__exit__(None)
