@@ -237,10 +237,10 @@ class MilvusSearch:
         return found
 
     def _nearest(self, where: _Where, rows: Sequence[Embeddings] | Embeddings) -> list[_Answer]:
-        """The answer for each row; HNSW misses some rows where an expression leaves few."""
+        """The answer for each row; HNSW misses some where an expression or deletes leave few."""
         parts, limit, expression = where
         found = self._asked(where, rows)
-        if self._link.is_lite or not expression or not _is_short(found, limit):
+        if self._link.is_lite or not _is_short(found, limit):
             return found
         n_rows = self._rows.count(self._segments, expression, parts)
         wanted = min(limit, n_rows)
