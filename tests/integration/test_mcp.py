@@ -218,6 +218,18 @@ def test_an_api_elsewhere_is_asked_by_its_url(
         asyncio.run(talk())
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [(["--key", "lent"], "leave --key"), (["--host", "0.0.0.0"], "this machine")],
+)
+def test_a_relay_lends_nobody_its_rights(options: list[str], said: str) -> None:
+    command = [str(ANYMODAL), "mcp", "--http", "--server", "http://127.0.0.1:1", *options]
+    ended = subprocess.run(command, capture_output=True, text=True)
+
+    assert ended.returncode == 2
+    assert said in " ".join(ended.stderr.split())
+
+
 def test_nobody_can_reach_it_from_elsewhere_without_a_key(tmp_path: Path) -> None:
     command = [str(ANYMODAL), "mcp", "--http", "--host", "0.0.0.0", "--port", "0"]
     alone = {"ANYMODAL_DATA": str(tmp_path), "ANYMODAL_STORE": "memory:"}

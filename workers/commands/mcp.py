@@ -45,6 +45,8 @@ def mcp(
 
     require("anymodal mcp", "mcp")
     apply_options(store, model=model)
+    if server and http:
+        _check_relay(key, host)
     if server:
         connect, submit = _remote(server, key), _upload
         _run(connect, None if http else submit, host, port, http=http)
@@ -54,6 +56,21 @@ def mcp(
     with _services(host) as parts:
         _run(_here(parts), None if http else _in_place(parts), host, port, http=http)
         leave_within(parts.config.stop_s)
+
+
+def _check_relay(key: str | None, host: str) -> None:
+    """Refuse to let others act with the rights that this user has at the server."""
+    from search.api.access.auth import is_loopback
+
+    if key:
+        raise click.UsageError(
+            "With --http, requests bring keys of their own: leave --key and ANYMODAL_KEY out."
+        )
+    if not is_loopback(host):
+        raise click.UsageError(
+            f"--host {host}: with --server only this machine may ask. Start it without --server "
+            "beside the store, where keys are checked."
+        )
 
 
 def _run(connect: Connect, submit: Submit | None, host: str, port: int, *, http: bool) -> None:
