@@ -37,6 +37,8 @@ class _Running:
     pid: int
     users: int = 0
     spoilt: DiskError | None = None
+    may_be_torn: bool = False
+    """Whether an index may be half written."""
     mirror: Mirror | None = None
     """Of a folder that may not be written to."""
 
@@ -146,9 +148,13 @@ def _start_at(folder: Path, port: int) -> _Running:
 def _hush() -> None:
     """Print no traceback of what is answered to the caller as well, but look at it."""
     logging.getLogger("milvus_lite").setLevel(logging.CRITICAL)
-    answers = logging.getLogger("milvus_lite.adapter.grpc.servicer")
-    answers.setLevel(logging.ERROR)
-    answers.addFilter(_look_at)  # the same one is added once
+    for name, look_at in (
+        ("adapter.grpc.servicer", _look_at),
+        ("engine.collection", _look_at_upkeep),
+    ):
+        logger = logging.getLogger(f"milvus_lite.{name}")
+        logger.setLevel(logging.ERROR)
+        logger.addFilter(look_at)  # the same one is added once
 
 
 def _look_at(record: logging.LogRecord) -> bool:
@@ -164,7 +170,15 @@ def _look_at(record: logging.LogRecord) -> bool:
     for folder, running in list(_running.items()):
         if refused := disk_error(error, f"The store {folder}"):
             running.spoilt = running.spoilt or refused
+            running.may_be_torn = True
             on_spoilt()
+    return False
+
+
+def _look_at_upkeep(_: logging.LogRecord) -> bool:
+    """Note that Lite failed to build an index or to merge files, on which no row depends."""
+    for running in list(_running.values()):
+        running.may_be_torn = True
     return False
 
 
@@ -220,8 +234,8 @@ def _stop(folder: Path, running: _Running) -> None:
     running.database.close()
     if running.mirror:
         running.mirror.close()
-    elif _holder_pid(folder) == os.getpid():  # nobody else holds it already
-        (folder / _HOLDER).unlink()
+    elif _holder_pid(folder) == os.getpid() and not running.may_be_torn:
+        (folder / _HOLDER).unlink()  # whose absence says that the indexes are whole
 
 
 @atexit.register
