@@ -11,11 +11,13 @@ from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 
 from search.api.access.auth import COOKIE, scope_of
+from search.api.cohere.requests import EmbedRequest
 from search.api.openai.requests import EmbeddingsRequest
 from search.api.schemas import SearchRequest
 from search.api.services import Services
 
 _REF = "#/components/schemas/{model}"
+_SIZE = "output_dimension"
 _KEY, _SESSION = "key", "session"
 _SCHEMES = {
     _KEY: {
@@ -43,13 +45,14 @@ def described(app: FastAPI) -> dict[str, Any]:
             routes=app.routes,
         )
         _, bodies = models_json_schema(
-            [(SearchRequest, "validation"), (EmbeddingsRequest, "validation")],
+            [(model, "validation") for model in (SearchRequest, EmbeddingsRequest, EmbedRequest)],
             ref_template=_REF,
         )
         components = schema.setdefault("components", {})
         components.setdefault("schemas", {}).update(bodies["$defs"])
         components["securitySchemes"] = _SCHEMES
-        _name_dimensions(components["schemas"]["EmbeddingsRequest"], services)
+        for model, field in (("EmbeddingsRequest", "dimensions"), ("EmbedRequest", _SIZE)):
+            _name_dimensions(components["schemas"][model]["properties"], field, services)
         _name_kinds(components["schemas"], services)
         for route, operation in _operations(app, schema):
             _secure(route, operation, services)
@@ -87,7 +90,7 @@ def _name_kinds(schemas: dict[str, Any], services: Services) -> None:
         schemas[name]["properties"]["kind"] = {"enum": [*known, None], "description": about}
 
 
-def _name_dimensions(request: dict[str, Any], services: Services) -> None:
+def _name_dimensions(properties: dict[str, Any], field: str, services: Services) -> None:
     known = [*services.tokens.cuts, services.encoder.space.embed_dim]
-    about = request["properties"]["dimensions"]["description"]
-    request["properties"]["dimensions"] = {"enum": [*known, None], "description": about}
+    about = properties[field]["description"]
+    properties[field] = {"enum": [*known, None], "description": about}

@@ -61,7 +61,9 @@ class TermIn(FileIn):
     and url."""
 
     text: Text | None = None
-    image: Media | None = Field(None, description="Base64, a data: URI, or {file: part name}.")
+    image: Media | None = Field(
+        None, description="Base64, a data: or http(s) URI, or {file: part name}."
+    )
     audio: Media | None = None
     video: Media | None = None
     asset_id: str | None = Field(None, description="A stored asset: more like this.")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 
 from encoder.errors import InputError
 from encoder.models.spec import stands_for
 from encoder.space import l2_normalize
-from encoder.types import TEXT, Embeddings, Item
+from encoder.types import TEXT, Embeddings, Item, Role
 from search.api.middleware.bounded_threads import Turn
-from search.api.openai.requests import EmbeddingsRequest, InputIn
+from search.api.openai.content import Labelled
+from search.api.openai.inputs import InputIn
 from search.api.requests.bodies import SentFile
 from search.api.requests.queries import item_of
 from search.api.services import Services
@@ -24,13 +26,44 @@ _TOKENS_AT_ONCE = 2048
 stands alone."""
 
 
+class Asked(Protocol):
+    """What requests for embeddings have in common, whosever shape they have."""
+
+    sized_by: ClassVar[str]
+    """The field of ``dimensions``."""
+
+    @property
+    def model(self) -> str | None:
+        """One of ``/v1/models``, or none."""
+        ...
+
+    @property
+    def dimensions(self) -> int | None:
+        """The length of a row; None for the model's own."""
+        ...
+
+    @property
+    def role(self) -> Role:
+        """What the contents are encoded as."""
+        ...
+
+    @property
+    def on_overflow(self) -> Literal["pool", "error"]:
+        """What becomes of texts beyond the model's window."""
+        ...
+
+    def contents(self) -> list[list[Labelled]]:
+        """For each embedding, the parts that it is made of."""
+        ...
+
+
 @dataclass(frozen=True)
 class Encoded:
     """Embeddings of a request.
 
     Args:
-        rows: unit rows [n, dimensions].
-        windows: for each input the tokens of its windows; None for other modalities.
+        rows: unit rows [n, dimensions]; of several parts, their mean scaled to unit length.
+        windows: for each row the tokens of its texts' windows; None where it has no text.
     """
 
     rows: Embeddings
@@ -42,9 +75,7 @@ class Encoded:
         return sum(sum(lengths) for lengths in self.windows if lengths)
 
 
-def encode(
-    services: Services, asked: EmbeddingsRequest, files: Mapping[str, SentFile], turn: Turn
-) -> Encoded:
+def encode(services: Services, asked: Asked, files: Mapping[str, SentFile], turn: Turn) -> Encoded:
     """Embed all inputs of a request, which may name ``files`` by their part.
 
     Raises:
@@ -53,31 +84,49 @@ def encode(
         TimeLimitError: the time is over; what was encoded is remembered for the next try.
     """
     _check_model(services, asked)
-    items, windows = _read(services, asked, files, turn)
+    contents = asked.contents()
+    items, windows = _read(services, asked, [part for one in contents for part in one], files, turn)
     parts = []
     for piece in _pieces([sum(lengths or [1]) for lengths in windows]):
         turn.deadline.check()
         parts.append(services.encoder.encode_items(items[piece]))
-    return Encoded(_shortened(np.concatenate(parts), asked.dimensions), windows)
+    ends = np.cumsum([len(one) for one in contents])
+    starts = [0, *ends[:-1].tolist()]
+    rows = np.concatenate(parts)
+    if len(rows) > len(contents):
+        rows = l2_normalize(np.add.reduceat(rows, starts))
+    together = [
+        _joined(windows[start:end]) for start, end in zip(starts, ends.tolist(), strict=True)
+    ]
+    return Encoded(_shortened(rows, asked.dimensions), together)
 
 
-def _check_model(services: Services, asked: EmbeddingsRequest) -> None:
+def _joined(windows: Sequence[list[int] | None]) -> list[int] | None:
+    """The windows of all parts of a content."""
+    texts = [lengths for lengths in windows if lengths is not None]
+    return [length for lengths in texts for length in lengths] if texts else None
+
+
+def _check_model(services: Services, asked: Asked) -> None:
     if asked.model and not stands_for(asked.model, services.model):
         raise NotFoundError(f"The model {asked.model!r} is not served.", f"Use {services.model}.")
     known = [*services.tokens.cuts, services.encoder.space.embed_dim]
     if asked.dimensions is not None and asked.dimensions not in known:
         has = ", ".join(map(str, known))
         more = "" if len(known) > 1 else f" ({services.model} has no Matryoshka cuts)"
-        raise InputError("dimensions", got=str(asked.dimensions), wanted=f"{has}{more}")
+        raise InputError(asked.sized_by, got=str(asked.dimensions), wanted=f"{has}{more}")
 
 
 def _read(
-    services: Services, asked: EmbeddingsRequest, files: Mapping[str, SentFile], turn: Turn
+    services: Services,
+    asked: Asked,
+    parts: Sequence[Labelled],
+    files: Mapping[str, SentFile],
+    turn: Turn,
 ) -> tuple[list[Item], list[list[int] | None]]:
     items, windows = [], []
-    for n, given in enumerate(asked.input):
+    for label, given in parts:
         turn.deadline.check()
-        label = f"input[{n}]"
         item = replace(_item(services, given, files, label), role=asked.role)
         lengths = None
         if item.modality == TEXT:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from encoder.types import DOCUMENT, QUERY, Role
-from search.api.schemas import FileIn, Strict
-
-MAX_INPUTS = 2048
-_MAX_CHARS = 65_536
-_MAX_TOKENS = 16_384
-_SOURCES = ("text", "tokens", "image", "audio", "video", "file", "base64", "url")
+from search.api.openai.content import MAX_PARTS, Labelled, MessageIn
+from search.api.openai.exclusive import check_one, said
+from search.api.openai.formats import Format
+from search.api.openai.inputs import MAX_INPUTS, InputIn, Inputs, OneInput, as_inputs
+from search.api.schemas import Strict
 
 InputType = Literal["query", "document", "search_query", "search_document", "passage"]
 _ROLES: Mapping[InputType, Role] = {
@@ -25,57 +24,34 @@ _ROLES: Mapping[InputType, Role] = {
 }
 """Voyage's names, then those of Cohere and, for documents, of NVIDIA's NIM."""
 
-InputText = Annotated[str, Field(min_length=1, max_length=_MAX_CHARS)]
-TokenId = Annotated[int, Field(ge=0, lt=2**31)]
-TokenIds = Annotated[list[TokenId], Field(min_length=1, max_length=_MAX_TOKENS)]
+Task = Literal[
+    "retrieval.query", "retrieval.passage", "text-matching", "classification", "separation"
+]
+_OF_TASKS: Mapping[Task, Role] = {"retrieval.query": QUERY}
+"""Jina's; the others compare documents with documents."""
 
-
-class InputIn(FileIn):
-    """One thing to embed: exactly one of text, tokens, image, audio, video, file, base64, url."""
-
-    text: InputText | None = None
-    tokens: TokenIds | None = Field(
-        None, description="Token ids of the model's tokenizer, special tokens included."
-    )
-    image: str | None = Field(None, description="Base64 or a data: URI.")
-    audio: str | None = None
-    video: str | None = None
-
-    @model_validator(mode="after")
-    def _one_source(self) -> InputIn:
-        self.check_sources(_SOURCES)
-        return self
-
-
-def _as_inputs(given: object) -> object:
-    """Strings are texts, and lists of numbers tokens."""
-    if isinstance(given, list) and not _is_tokens(given):
-        return [_as_input(one) for one in given]
-    return [_as_input(given)]
-
-
-def _as_input(one: object) -> object:
-    if isinstance(one, str):
-        return {"text": one}
-    return {"tokens": one} if isinstance(one, list) else one
-
-
-def _is_tokens(given: list[object]) -> bool:
-    return bool(given) and isinstance(given[0], int)
-
-
-OneInput = InputText | TokenIds | InputIn
-Inputs = Annotated[list[OneInput], Field(min_length=1, max_length=MAX_INPUTS)]
+_CONTENTS = ("input", "messages")
+_SAME = [("input_type", "task"), ("encoding_format", "embedding_type")]
 
 
 class EmbeddingsRequest(Strict):
-    """OpenAI's, extended to other modalities."""
+    """OpenAI's, extended to other modalities, and to what vLLM and Jina add: one of input and
+    messages."""
 
-    input: Annotated[
-        list[InputIn],
-        Field(min_length=1, max_length=MAX_INPUTS),
-        BeforeValidator(_as_inputs, json_schema_input_type=OneInput | Inputs),
-    ]
+    model_config = ConfigDict(json_schema_extra=said(_CONTENTS, _SAME))
+    sized_by: ClassVar[str] = "dimensions"
+
+    input: (
+        Annotated[
+            list[InputIn],
+            Field(min_length=1, max_length=MAX_INPUTS),
+            BeforeValidator(as_inputs, json_schema_input_type=OneInput | Inputs),
+        ]
+        | None
+    ) = None
+    messages: Annotated[list[MessageIn], Field(min_length=1, max_length=MAX_PARTS)] | None = Field(
+        None, description="As in a chat; all parts together become one embedding."
+    )
     model: str | None = Field(None, max_length=1000, description="One of `/v1/models`, or none.")
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = Field(
@@ -92,11 +68,38 @@ class EmbeddingsRequest(Strict):
         "`search_document` and NIM's `passage` are accepted too.",
     )
     user: str | None = Field(None, max_length=1000, description="Not used.")
+    task: Task | None = Field(None, description="Jina's name for `input_type`.")
+    embedding_type: Format | None = Field(
+        None, description="Jina's name for `encoding_format`; see `/v2/embed` for its values."
+    )
+    normalized: Literal[True] = Field(True, description="Embeddings are always unit vectors.")
+
+    @model_validator(mode="after")
+    def _said_once(self) -> EmbeddingsRequest:
+        check_one(self, _CONTENTS)
+        for pair in _SAME:
+            if set(pair) <= self.model_fields_set:
+                raise ValueError(f"{pair[1]} is another name for {pair[0]}: send one of them")
+        return self
 
     @property
     def role(self) -> Role:
         """The role to encode the inputs in."""
+        if self.task is not None:
+            return _OF_TASKS.get(self.task, DOCUMENT)
         return _ROLES[self.input_type]
+
+    @property
+    def format(self) -> Format:
+        """How embeddings are written."""
+        return self.embedding_type or self.encoding_format
+
+    def contents(self) -> list[list[Labelled]]:
+        """For each embedding, the parts that it is made of."""
+        if self.messages is None:
+            return [[(f"input[{n}]", one)] for n, one in enumerate(self.input or [])]
+        parts = [message.parts(f"messages[{n}]") for n, message in enumerate(self.messages)]
+        return [[part for of_one in parts for part in of_one]]
 
 
 class EmbeddingOut(BaseModel):
@@ -104,7 +107,7 @@ class EmbeddingOut(BaseModel):
 
     object: Literal["embedding"]
     index: int
-    embedding: list[float] | str
+    embedding: list[float] | list[int] | str
     windows: int | None = Field(
         description="The number of windows of a text; above 1 the embedding is their mean, "
         "weighted by tokens. Null for other modalities."

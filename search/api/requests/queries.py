@@ -9,13 +9,14 @@ from collections.abc import Collection, Mapping
 
 from encoder.errors import InputError
 from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, TEXT, VIDEO, Item, Modality
-from search.api.openai.requests import InputIn
+from search.api.openai.inputs import InputIn
 from search.api.ports import Decoder
 from search.api.requests.bodies import SentFile
 from search.api.schemas import FilePart, SearchRequest, TermIn
 from search.filters import Filter
 from search.types import READINGS, Query, Reading, Term
 
+_URL = re.compile(r"https?://", re.IGNORECASE)
 _DATA_URI = re.compile(r"data:[\w.+-]*/?[\w.+-]*(;[\w=.+-]+)*;base64,")
 
 
@@ -92,8 +93,7 @@ def item_of(
     for modality in (IMAGE, AUDIO, VIDEO):
         media = getattr(term, modality)
         if media is not None:
-            label = f"{label}.{modality}"
-            return decoder.decode(modality, _bytes(media, label, files), label)
+            return _medium(modality, media, f"{label}.{modality}", decoder, files)
     kind = term.kind or ""
     if term.url is not None:
         return decoder.decode_url(kind, term.url, label)
@@ -101,6 +101,21 @@ def item_of(
         sent = _part(term.file, f"{label}.file", files)
         return decoder.decode_file(kind, sent.data, sent.name, label)
     return decoder.decode_file(kind, _of_base64(term.base64 or "", f"{label}.base64"), "", label)
+
+
+def _medium(
+    modality: Modality,
+    media: str | FilePart,
+    label: str,
+    decoder: Decoder,
+    files: Mapping[str, SentFile],
+) -> Item:
+    if isinstance(media, FilePart) or not _URL.match(media):
+        return decoder.decode(modality, _bytes(media, label, files), label)
+    item = decoder.decode_url("", media, label)
+    if item.modality != modality:
+        raise InputError(label, got=f"{item.modality} at {media[:80]!r}", wanted=modality)
+    return item
 
 
 def _bytes(media: str | FilePart, label: str, files: Mapping[str, SentFile]) -> bytes:

@@ -1,21 +1,22 @@
-"""``POST /v1/embeddings``: OpenAI's, extended to other modalities."""
+"""``POST /v1/embeddings``, OpenAI's, and ``POST /v2/embed``, Cohere's; for all modalities."""
 
 from __future__ import annotations
 
-import base64
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
-from encoder.types import Embeddings
 from search.api.access.auth import READ
+from search.api.cohere.requests import EmbedAnswer, EmbedRequest
 from search.api.depends import Parts, disconnected, refusals
 from search.api.middleware.bounded_threads import Turn
 from search.api.openai.encoding import encode
+from search.api.openai.formats import written
 from search.api.openai.requests import EmbeddingsAnswer, EmbeddingsRequest
 from search.api.openai.route import OpenAIRoute
-from search.api.requests.bodies import SentBody, embeddings_body, read_sent
+from search.api.requests.bodies import SentBody, embeddings_body, json_body, read_sent
 from search.api.services import Services
 from search.errors import TimeLimitError
 
@@ -33,10 +34,30 @@ router = APIRouter(tags=["embeddings"], route_class=OpenAIRoute)
 async def embed(request: Request, services: Parts) -> Response:
     """Embed texts and files of all kinds into the shared space; unit vectors."""
     body = await read_sent(request)
+    return await _run(request, services, lambda turn: _answer(services, body, turn))
+
+
+@router.post(
+    "/v2/embed",
+    operation_id="embed_by_type",
+    dependencies=READ,
+    response_model=EmbedAnswer,
+    responses=refusals(400, 404, 413, 415, 503, 504),
+    openapi_extra=json_body(EmbedRequest),
+)
+async def embed_by_type(request: Request, services: Parts) -> Response:
+    """Embed texts, pictures or both together; Cohere's endpoint."""
+    body = await read_sent(request)
+    name = request.state.request_id
+    return await _run(request, services, lambda turn: _by_type(services, body, turn, name))
+
+
+async def _run(
+    request: Request, services: Services, work: Callable[[Turn], dict[str, Any]]
+) -> Response:
     try:
         answer = await services.workbench.run(
-            lambda turn: to_json(_answer(services, body, turn)),
-            lambda: disconnected(request),
+            lambda turn: to_json(work(turn)), lambda: disconnected(request)
         )
     except TimeLimitError as error:
         raise TimeLimitError(
@@ -55,7 +76,7 @@ def _answer(services: Services, body: SentBody, turn: Turn) -> dict[str, Any]:
             {
                 "object": "embedding",
                 "index": n,
-                "embedding": _written(row, asked.encoding_format),
+                "embedding": written(row, asked.format),
                 "windows": None if lengths is None else len(lengths),
             }
             for n, (row, lengths) in enumerate(zip(encoded.rows, encoded.windows, strict=True))
@@ -65,7 +86,19 @@ def _answer(services: Services, body: SentBody, turn: Turn) -> dict[str, Any]:
     }
 
 
-def _written(row: Embeddings, encoding_format: str) -> list[float] | str:
-    if encoding_format == "base64":
-        return base64.b64encode(row.astype("<f4").tobytes()).decode()
-    return [float(value) for value in row]
+def _by_type(services: Services, body: SentBody, turn: Turn, name: str) -> dict[str, Any]:
+    asked = EmbedRequest.model_validate_json(body.whole_request())
+    encoded = encode(services, asked, body.files, turn)
+    return {
+        "id": name,
+        "embeddings": {
+            kind: [written(row, kind) for row in encoded.rows]
+            for kind in dict.fromkeys(asked.embedding_types)
+        },
+        "texts": asked.texts,
+        "response_type": "embeddings_by_type",
+        "meta": {
+            "api_version": {"version": "2"},
+            "billed_units": {"input_tokens": encoded.n_tokens},
+        },
+    }

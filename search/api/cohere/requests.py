@@ -1,0 +1,102 @@
+"""Requests and answers in Cohere's shape, as OpenAPI describes them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from encoder.types import DOCUMENT, QUERY, Role
+from search.api.openai.content import Content, Labelled, labelled
+from search.api.openai.exclusive import check_one, said
+from search.api.openai.formats import Format
+from search.api.openai.inputs import MAX_INPUTS, InputIn, InputText
+from search.api.schemas import Strict
+
+_SOURCES = ("texts", "images", "inputs")
+
+Texts = Annotated[list[InputText], Field(min_length=1, max_length=MAX_INPUTS)]
+Images = Annotated[
+    list[Annotated[str, Field(description="A data: URI, Base64, or http(s).")]],
+    Field(min_length=1, max_length=MAX_INPUTS),
+]
+
+
+class MixedIn(Strict):
+    """What becomes one embedding."""
+
+    content: Content
+
+
+class EmbedRequest(Strict):
+    """Cohere's: exactly one of texts, images and inputs."""
+
+    model_config = ConfigDict(json_schema_extra=said(_SOURCES))
+    sized_by: ClassVar[str] = "output_dimension"
+
+    model: str | None = Field(None, max_length=1000, description="One of `/v1/models`, or none.")
+    input_type: Literal[
+        "search_document", "search_query", "classification", "clustering", "image"
+    ] = Field(description="All but `search_query` are encoded as documents.")
+    texts: Texts | None = None
+    images: Images | None = None
+    inputs: Annotated[list[MixedIn], Field(min_length=1, max_length=MAX_INPUTS)] | None = None
+    output_dimension: int | None = Field(
+        None, description="The model's full size, or one of its Matryoshka cuts."
+    )
+    embedding_types: Annotated[list[Format], Field(min_length=1, max_length=6)] = Field(
+        ["float"],
+        description="`int8`: eight times the usual value of 1/√dimensions is 127; `uint8`: 128 "
+        "more. `ubinary`: a bit for each positive value, eight to a byte; `binary`: 128 less.",
+    )
+    truncate: Literal["NONE", "END"] = Field(
+        "END",
+        description="`NONE` refuses texts beyond the model's window. Otherwise the mean of their "
+        "windows is taken; nothing is cut off.",
+    )
+    priority: int | None = Field(None, description="Not used.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> EmbedRequest:
+        check_one(self, _SOURCES)
+        return self
+
+    @property
+    def role(self) -> Role:
+        """The role to encode the inputs in."""
+        return QUERY if self.input_type == "search_query" else DOCUMENT
+
+    @property
+    def dimensions(self) -> int | None:
+        """As OpenAI calls it."""
+        return self.output_dimension
+
+    @property
+    def on_overflow(self) -> Literal["pool", "error"]:
+        """As ours calls it."""
+        return "error" if self.truncate == "NONE" else "pool"
+
+    def contents(self) -> list[list[Labelled]]:
+        """For each embedding, the parts that it is made of."""
+        if self.texts is not None:
+            return [
+                [(f"texts[{n}]", InputIn.model_validate({"text": one}))]
+                for n, one in enumerate(self.texts)
+            ]
+        if self.images is not None:
+            return [
+                [(f"images[{n}]", InputIn.model_validate({"image": one}))]
+                for n, one in enumerate(self.images)
+            ]
+        mixed = enumerate(self.inputs or [])
+        return [labelled(one.content, f"inputs[{n}].content") for n, one in mixed]
+
+
+class EmbedAnswer(BaseModel):
+    """Cohere's: for each of the types, an embedding of each input."""
+
+    id: str = Field(description="The request's.")
+    embeddings: dict[Format, list[list[float]] | list[list[int]] | list[str]]
+    texts: list[str] | None = None
+    response_type: Literal["embeddings_by_type"]
+    meta: dict[str, Any]

@@ -1,0 +1,111 @@
+"""Parts of which one embedding is made, as clients of vLLM and Cohere send them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+from search.api.openai.inputs import InputIn, InputText
+from search.api.schemas import Strict
+
+MAX_PARTS = 32
+
+Labelled: TypeAlias = tuple[str, InputIn]
+"""A part, and how errors call it."""
+
+
+class UrlIn(Strict):
+    """Where a file is."""
+
+    url: str = Field(
+        description="A data: URI, or http(s) of a host that this server may fetch from."
+    )
+    detail: str | None = Field(None, max_length=100, description="Not used.")
+
+
+class SoundIn(Strict):
+    """A sound within the request."""
+
+    data: str = Field(description="Base64.")
+    format: str | None = Field(None, max_length=100, description="Not used: its bytes say it.")
+
+
+class TextPart(Strict):
+    """A text."""
+
+    type: Literal["text"]
+    text: InputText
+
+    def as_input(self) -> InputIn:
+        """As `/v1/embeddings` knows it."""
+        return InputIn.model_validate({"text": self.text})
+
+
+class ImagePart(Strict):
+    """A picture."""
+
+    type: Literal["image_url"]
+    image_url: UrlIn
+
+    def as_input(self) -> InputIn:
+        """As `/v1/embeddings` knows it."""
+        return InputIn.model_validate({"image": self.image_url.url})
+
+
+class SoundPart(Strict):
+    """A sound."""
+
+    type: Literal["input_audio"]
+    input_audio: SoundIn
+
+    def as_input(self) -> InputIn:
+        """As `/v1/embeddings` knows it."""
+        return InputIn.model_validate({"audio": self.input_audio.data})
+
+
+class SoundUrlPart(Strict):
+    """A sound, as vLLM takes it too."""
+
+    type: Literal["audio_url"]
+    audio_url: UrlIn
+
+    def as_input(self) -> InputIn:
+        """As `/v1/embeddings` knows it."""
+        return InputIn.model_validate({"audio": self.audio_url.url})
+
+
+class VideoPart(Strict):
+    """A film."""
+
+    type: Literal["video_url"]
+    video_url: UrlIn
+
+    def as_input(self) -> InputIn:
+        """As `/v1/embeddings` knows it."""
+        return InputIn.model_validate({"video": self.video_url.url})
+
+
+ContentPart = Annotated[
+    TextPart | ImagePart | SoundPart | SoundUrlPart | VideoPart, Field(discriminator="type")
+]
+Content = Annotated[list[ContentPart], Field(min_length=1, max_length=MAX_PARTS)]
+
+
+def labelled(content: Sequence[ContentPart], label: str) -> list[Labelled]:
+    """The parts of one content as inputs."""
+    return [(f"{label}[{n}]", part.as_input()) for n, part in enumerate(content)]
+
+
+class MessageIn(Strict):
+    """What a user says in a chat. The prompt of the model is chosen by ``input_type``."""
+
+    role: Literal["user"]
+    content: InputText | Content
+
+    def parts(self, label: str) -> list[Labelled]:
+        """As inputs; ``label`` names the message in errors."""
+        if isinstance(self.content, str):
+            return [(f"{label}.content", InputIn.model_validate({"text": self.content}))]
+        return labelled(self.content, f"{label}.content")
