@@ -95,7 +95,9 @@ _PROGRAMS = {
     "zsh": "Shell",
     "Rscript": "R",
 }
-_FIRST_LINE = re.compile(rb"#! *(?:\S*/)?(?:env +(?:-\S+ +)*)?(?:\S*/)?([A-Za-z]+)")
+_FIRST_LINE = re.compile(
+    rb"#! *(?:\S{0,100}/)?(?:env +(?:-\S{1,100} +)*)?(?:\S{0,100}/)?([A-Za-z]+)"
+)
 _DEFINITION = re.compile(
     r"(?m)^[ \t]{0,8}(?:(?:export|default|pub(?:\(\w+\))?|public|private|protected|static|async|"
     r"abstract|final|inline|local|unsafe) +)*(?:class|def|defn?|enum|fn|func|fun|function|impl|"

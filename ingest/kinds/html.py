@@ -20,10 +20,11 @@ from ingest.types import Asset, Fact, Segment
 if TYPE_CHECKING:
     from selectolax.lexbor import LexborHTMLParser
 
-# The tags by which browsers detect HTML (WHATWG MIME Sniffing, 7.1), and a few more.
+# The tags by which browsers detect HTML (WHATWG MIME Sniffing, 7.1), and a few more. What stands
+# before them is matched once: comments that may end at any later arrow take exponential time.
 _BEGINNING = re.compile(
-    rb"(<!--.*?-->\s*|<\?xml[^>]*>\s*)*<(!doctype html|html|head|body|title|meta|link|style|script|"
-    rb"iframe|main|section|article|div|h1|p|a|b|br|font|table)[\s>/]",
+    rb"(?>(<!--.*?-->|<\?xml[^>]*>)\s*)*+<(!doctype html|html|head|body|title|meta|link|style|"
+    rb"script|iframe|main|section|article|div|h1|p|a|b|br|font|table)[\s>/]",
     re.IGNORECASE | re.DOTALL,
 )
 _TITLE_BYTES = 65_536

@@ -20,8 +20,9 @@ from ingest.kinds.head import Head, Match
 from ingest.types import Asset, Fact, Segment
 
 _NAMESPACE = "{http://www.w3.org/2000/svg}"
+# What stands before it is matched once: comments with several ends take exponential time.
 _BEGINNING = re.compile(
-    rb"(<\?.*?\?>|<!--.*?-->|<!DOCTYPE\s[^\[>]*(\[.*?\]\s*)?>|\s)*<(\w+:)?svg[\s>]", re.DOTALL
+    rb"(?><\?.*?\?>|<!--.*?-->|<!DOCTYPE\s[^\[>]*(\[.*?\]\s*+)?>|\s)*+<(\w+:)?svg[\s>]", re.DOTALL
 )
 _WORDS = ("title", "desc", "text")
 # A picture within it may be in the file; what lies elsewhere is neither read nor fetched.
