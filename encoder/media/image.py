@@ -146,11 +146,13 @@ def _open(source: Source) -> Iterator[ImageFile]:
     from PIL import Image, UnidentifiedImageError
 
     with opened(source) as file, decoding(source, "a picture"):
+        formats = [name for name in PILLOW_FORMATS if name != "HEIF"]
         if file.read(8)[4:] == b"ftyp":
             register_heif()
+            formats.append("HEIF")
         file.seek(0)
         try:
-            with Image.open(file, formats=PILLOW_FORMATS) as image:
+            with Image.open(file, formats=formats) as image:
                 yield image
         except UnidentifiedImageError as error:
             raise CorruptMediaError(

@@ -77,6 +77,13 @@ def text_segments(
         raise no_text(path)
 
 
+def at_least_title(asset: Asset, sections: Iterable[Section]) -> list[Section]:
+    """The sections, or the title alone of a template in which nothing is written yet."""
+    found = list(sections)
+    title = str(asset.metadata.get("title", ""))
+    return found if any(one.text.strip() for one in found) else [Section(title)]
+
+
 class _Lines:
     """The places of windows, which come in order; lines are counted once."""
 

@@ -15,7 +15,7 @@ from ingest.decode.charset import read_bytes
 from ingest.decode.figures import figure_segments, figures_of, without_links
 from ingest.decode.headings import sections_by_heading, title_of
 from ingest.decode.odf import slides
-from ingest.decode.windows import Section, joined_text, text_segments
+from ingest.decode.windows import Section, at_least_title, joined_text, text_segments
 from ingest.kinds.contract import Kind
 from ingest.kinds.head import Head, Match
 from ingest.types import Asset, Fact, Segment
@@ -54,7 +54,9 @@ class Office(Kind):
         figures = figures_of(extracted, sections, on_slides=self.media_type in _WITH_SLIDES)
         pictures = list(figure_segments(asset, path, figures, config))
         texts = [without_links(section) for section in sections]
-        if any(section.text.strip() for section in texts) or not pictures:
+        if not pictures:
+            texts = at_least_title(asset, texts)
+        if any(section.text.strip() for section in texts):
             yield from text_segments(asset, path, texts, config, markdown=True)
         yield from pictures
 
@@ -169,7 +171,8 @@ class Presentation(_Zipped):
 
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
         """Windows of each slide."""
-        return text_segments(asset, path, slides(path, config.max_document_bytes), config)
+        sections = at_least_title(asset, slides(path, config.max_document_bytes))
+        return text_segments(asset, path, sections, config)
 
 
 class Epub(_Zipped):

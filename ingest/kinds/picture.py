@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from encoder.media.brands import picture_brand
-from encoder.media.formats import IMAGE_TYPES, PICTURES
+from encoder.media.formats import IMAGE_TYPES, PICTURES, marked
 from encoder.media.image import image_facts, load_image
 from encoder.types import IMAGE
 from ingest.config import IngestConfig
@@ -24,20 +24,23 @@ class Picture(Kind):
     label = "Picture"
     icon = "M6 4h12a2 2 0 0 1 2 2v12a2 2 0 0 1-2 2H6a2 2 0 0 1-2-2V6a2 2 0 0 1 2-2z"
     modality = IMAGE
-    formats = tuple(picture.name for picture in PICTURES if picture.media_types)
+    formats = tuple(picture.name for picture in PICTURES)
     media_types = IMAGE_TYPES
     suffixes = (
         *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ico"),
-        *(".avif", ".heic", ".heif", ".hif"),
+        *(".avif", ".heic", ".heif", ".hif", ".jp2", ".j2k", ".psd", ".icns", ".dds", ".qoi"),
+        *(".pcx", ".sgi", ".ras", ".pbm", ".pgm", ".ppm", ".pnm", ".xpm", ".xbm"),
     )
     cost: ClassVar[Cost] = "image"
     max_bytes = "max_image_bytes"
     shows = True
 
     def sniff(self, head: Head) -> Match | None:
-        """By the brand of an ISO file, else by the magic number."""
+        """By the brand of an ISO file, else by the mark of its format or the magic number."""
         if not head.is_text and (brand := picture_brand(head.data)):
             return Match(brand[0])
+        if media_type := marked(head.data):
+            return Match(media_type)
         return head.signed(IMAGE_TYPES)
 
     def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002

@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 from encoder.errors import CorruptMediaError, UnsupportedMediaError
 from ingest.errors import KindError
 from ingest.kinds.archive import Archive
+from ingest.kinds.array import Array
 from ingest.kinds.code import Code
 from ingest.kinds.contract import Cost, Kind
 from ingest.kinds.film import Film
+from ingest.kinds.font import Font
 from ingest.kinds.head import Head
 from ingest.kinds.html import Html
 from ingest.kinds.mailbox import Mailbox
@@ -64,6 +66,8 @@ OURS: tuple[type[Kind], ...] = (
     Json,
     Xml,
     Code,
+    Font,
+    Array,
     Archive,
     Picture,
     Svg,

@@ -11,7 +11,6 @@ _UNREAD = (
     (0, b"\x28\xb5\x2f\xfd", "packed by Zstandard", "Unpack it with zstd and add its files"),
     (0, b"!<arch>\ndebian", "a Debian package", "Unpack it with dpkg-deb and add its files"),
     (0, b"\xed\xab\xee\xdb", "an RPM package", "Unpack it with rpm2cpio and add its files"),
-    (0, b"8BPS", "a Photoshop picture", "Export it as PNG from Photoshop, Krita or GIMP"),
     (0, b"gimp xcf", "a GIMP picture", "Export it as PNG from GIMP"),
     (0, b"BLENDER", "a Blender scene", "Render it to PNG or MP4 in Blender"),
     (0, b"AC10", "an AutoCAD drawing", "Export it as PDF or SVG from AutoCAD or LibreCAD"),
@@ -21,7 +20,6 @@ _UNREAD = (
     (4, b"ftypcrx ", "a raw photo (Canon)", "Develop it to JPEG with darktable"),
     (0, b"\0\0\0\x0cJXL ", "a JPEG XL picture", "Convert it to PNG with djxl"),
     (0, b"\xff\x0a", "a JPEG XL picture", "Convert it to PNG with djxl"),
-    (0, b"\0\0\0\x0cjP  ", "a JPEG 2000 picture", "Convert it to PNG with opj_decompress"),
     (0, b"v/1\x01", "an OpenEXR picture", "Convert it to PNG with exrtopng"),
     (0, b"\x01\0\0\0\x6c\0\0\0", "an EMF drawing", "Export it as SVG from Inkscape"),
     (0, b"\xd7\xcd\xc6\x9a", "a WMF drawing", "Export it as SVG from Inkscape"),
@@ -33,18 +31,20 @@ _UNREAD = (
     (0, b"SQLite format 3\0", "an SQLite database", "Export its tables as CSV with sqlite3"),
     (4, b"Standard Jet DB", "an Access database", "Export its tables as CSV with mdb-export"),
     (4, b"Standard ACE DB", "an Access database", "Export its tables as CSV with mdb-export"),
+    (0, b"<stata_dta>", "a Stata table", "Export it as CSV with Stata or pandas"),
+    (0, b"\x71\x02\x01\0", "a Stata table", "Export it as CSV with Stata or pandas"),
+    (0, b"\x72\x02\x01\0", "a Stata table", "Export it as CSV with Stata or pandas"),
+    (0, b"\x73\x02\x01\0", "a Stata table", "Export it as CSV with Stata or pandas"),
+    (0, b"$FL2", "an SPSS table", "Export it as CSV with SPSS or pandas"),
+    (0, b"$FL3", "an SPSS table", "Export it as CSV with SPSS or pandas"),
+    (0, b"SR\0\4", "an IDL file", "Export its tables as CSV with scipy.io.readsav"),
     (0, b"PAR1", "a Parquet table", "Export it as CSV with pandas or DuckDB"),
     (0, b"ARROW1", "an Arrow table", "Export it as CSV with pandas or DuckDB"),
     (0, b"\x89HDF\r\n", "an HDF5 file", "Export its tables as CSV with h5dump or pandas"),
     (0, b"SIMPLE  =", "a FITS picture", "Convert it to PNG with astropy"),
     (128, b"DICM", "a DICOM picture", "Convert it to PNG with dcmj2pnm"),
-    (0, b"\x93NUMPY", "a NumPy array", "Export what it shows as PNG, WAV or CSV"),
     (0, b"!BDN", "an Outlook mailbox (.pst)", "Convert it to mbox with readpst"),
     (0, b"MThd", "a MIDI file", "Render it to WAV or FLAC with FluidSynth"),
-    (0, b"wOF2", "a font", "Nothing in it can be searched"),
-    (0, b"wOFF", "a font", "Nothing in it can be searched"),
-    (0, b"OTTO", "a font", "Nothing in it can be searched"),
-    (0, b"\0\x01\0\0\0", "a font", "Nothing in it can be searched"),
     (0, b"\x7fELF", "a program", "Nothing in it can be searched"),
     (0, b"\xca\xfe\xba\xbe", "a Java class or macOS program", "Add its source code"),
     (0, b"MZ", "a Windows program", "Nothing in it can be searched"),
@@ -59,8 +59,8 @@ _UNREAD = (
 def unread(head: Head) -> tuple[str, str] | None:
     """What a file is and what to do with it, if it is of a format known not to be read.
 
-    >>> unread(Head(b"8BPS\\0\\1"))
-    ('a Photoshop picture', 'Export it as PNG from Photoshop, Krita or GIMP')
+    >>> unread(Head(b"gimp xcf file"))
+    ('a GIMP picture', 'Export it as PNG from GIMP')
     """
     data = head.data
     for at, mark, what, remedy in _UNREAD:

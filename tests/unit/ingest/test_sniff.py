@@ -139,14 +139,15 @@ def test_an_empty_file_is_corrupt() -> None:
         (b"\x7fELF\x02\x01\x01" + bytes(40), "a program"),
         (b"%!PS-Adobe-3.0", "PostScript"),
         (b"#EXTM3U\nhttp://example.com/a.ts", "a playlist"),
-        (b"8BPS\0\1" + bytes(20), "a Photoshop picture"),
+        (b"gimp xcf v011" + bytes(20), "a GIMP picture"),
         (b"BLENDER-v405" + bytes(20), "a Blender scene"),
         (b"AC1032\0\0\0", "an AutoCAD drawing"),
         (b"7z\xbc\xaf\x27\x1c\0\4", "a 7z archive"),
         (b"Rar!\x1a\x07\1\0", "a RAR archive"),
         (b"SQLite format 3\0\x10", "an SQLite database"),
         (bytes(128) + b"DICM", "a DICOM picture"),
-        (b"\0\1\0\0\0\x0c" + bytes(20), "a font"),
+        (b"<stata_dta><header>" + bytes(8), "a Stata table"),
+        (b"SR\0\4" + bytes(20), "an IDL file"),
     ],
 )
 def test_what_is_not_read_says_what_it_is(head: bytes, what: str) -> None:

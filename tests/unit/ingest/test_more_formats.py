@@ -1,0 +1,113 @@
+"""Formats that few people have: pictures of old programs, fonts, arrays and empty templates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from docx import Document
+from PIL import Image, ImageFont
+
+from encoder.errors import CorruptMediaError, MediaError
+from ingest import IngestConfig, Place, identify, picture, segments
+from ingest.kinds import sniff
+from ingest.kinds.testing import check_kind
+from tests.support.media import picture as made
+
+CONFIG = IngestConfig(isolate=True)
+DEEP = {"jp2": "RGB", "dds": "RGB", "qoi": "RGB", "pcx": "RGB", "sgi": "RGB", "ppm": "RGB"}
+FLAT = {"pgm": "L", "pbm": "1", "xbm": "1"}
+XPM = '/* XPM */\nstatic char *a[] = {\n"2 1 2 1",\n"a c #ff0000",\n"b c #0000ff",\n"ab"\n};\n'
+
+
+def write_picture(folder: Path, suffix: str) -> Path:
+    path = folder / f"a.{suffix}"
+    Image.fromarray(made(60, 40)).convert({**DEEP, **FLAT}[suffix]).save(path)
+    return path
+
+
+def write_psd(folder: Path) -> Path:
+    """One red pixel, without layers (Adobe Photoshop File Formats Specification)."""
+    header = b"8BPS\0\1" + bytes(6) + b"\0\3" + b"\0\0\0\1" + b"\0\0\0\1" + b"\0\x08" + b"\0\3"
+    (folder / "a.psd").write_bytes(header + bytes(12) + b"\0\0" + b"\xff\0\0")
+    return folder / "a.psd"
+
+
+def write_font(folder: Path) -> Path:
+    """The font that Pillow ships."""
+    font = ImageFont.load_default(10)
+    assert isinstance(font, ImageFont.FreeTypeFont)
+    (folder / "a.ttf").write_bytes(font.font_bytes)
+    return folder / "a.ttf"
+
+
+@pytest.mark.parametrize("suffix", [*DEEP, *FLAT])
+def test_pictures_of_old_programs_are_pictures(tmp_path: Path, suffix: str) -> None:
+    path = write_picture(tmp_path, suffix)
+    asset = identify(path, CONFIG)
+    assert asset.modality == "image"
+    (shown,) = segments(asset, CONFIG)
+    with Image.open(path) as same:
+        assert np.abs(shown.content - np.asarray(same.convert("RGB")).astype(int)).max() <= 1
+
+
+def test_drawings_of_letters_and_photoshop_files_are_pictures(tmp_path: Path) -> None:
+    (tmp_path / "a.xpm").write_text(XPM)
+    (shown,) = segments(identify(tmp_path / "a.xpm", CONFIG), CONFIG)
+    assert shown.content.tolist() == [[[255, 0, 0], [0, 0, 255]]]
+    (shown,) = segments(identify(write_psd(tmp_path), CONFIG), CONFIG)
+    assert shown.content.tolist() == [[[255, 0, 0]]]
+
+
+@pytest.mark.parametrize("text", ["P6 is a processor.", "#define width 3", "/* XP */", "DDS | SSD"])
+def test_notes_that_begin_alike_stay_text(text: str) -> None:
+    assert sniff(text.encode(), "a")[0].media_type == "text/plain"
+
+
+def test_their_decoders_keep_the_contract(tmp_path: Path) -> None:
+    (tmp_path / "a.xpm").write_text(XPM)
+    files = [write_picture(tmp_path, suffix) for suffix in ("jp2", "pcx", "sgi", "pgm")]
+    check_kind("image", [*files, write_psd(tmp_path), tmp_path / "a.xpm"], tmp_path)
+
+
+def test_a_font_is_found_by_its_name_and_shown(tmp_path: Path) -> None:
+    path = write_font(tmp_path)
+    check_kind("font", [path], tmp_path)
+    asset = identify(path, CONFIG)
+    assert (asset.media_type, asset.metadata["title"]) == ("font/ttf", "Aileron Regular")
+    assert [s.content for s in segments(asset, CONFIG)] == ["Aileron Regular\nttf font"]
+    shown = picture(asset, Place(), CONFIG).content
+    assert (int(shown.min()), int(shown.max())) == (0, 255)
+
+
+def test_a_damaged_font_is_corrupt(tmp_path: Path) -> None:
+    (tmp_path / "a.ttf").write_bytes(write_font(tmp_path).read_bytes()[:200])
+    with pytest.raises(CorruptMediaError):
+        identify(tmp_path / "a.ttf", CONFIG)
+
+
+def test_an_array_is_described_and_never_unpickled(tmp_path: Path) -> None:
+    columns = np.zeros(3, [("depth", "f4"), ("salinity", "f4")])
+    arrays = {"a": np.zeros((4, 5), np.float32), "b": columns, "c": np.array([{}], object)}
+    for name, array in arrays.items():
+        np.save(tmp_path / f"{name}.npy", array, allow_pickle=True)
+    paths = [tmp_path / f"{name}.npy" for name in arrays]
+    check_kind("array", paths, tmp_path)
+    found = [[s.content for s in segments(identify(path, CONFIG), CONFIG)] for path in paths]
+    assert found == [
+        ["a: 4 × 5 numbers (float32)"],
+        ["b: 3 numbers (void64)\ndepth, salinity"],
+        ["c: 1 objects (object)"],
+    ]
+    (tmp_path / "d.npy").write_bytes(b"\x93NUMPY\1\0\x10\0" + b"{" * 16)
+    with pytest.raises(MediaError, match="damaged NumPy array"):
+        identify(tmp_path / "d.npy", CONFIG)
+
+
+def test_a_document_in_which_nothing_is_written_is_found_by_its_title(tmp_path: Path) -> None:
+    document = Document()
+    document.core_properties.title = "Letterhead of the harbour office"
+    document.save(str(tmp_path / "a.docx"))
+    (only,) = segments(identify(tmp_path / "a.docx", CONFIG), CONFIG)
+    assert (only.modality, only.content) == ("text", "Letterhead of the harbour office")
