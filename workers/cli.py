@@ -29,6 +29,7 @@ _COMMANDS = {
     "delete": "Remove files, folders or assets from the store.",
     "doctor": "Say what runs where, and what does not.",
     "dsre": "Fit the gate that makes long texts cheaper.",
+    "eval": "Measure how well models find what belongs to a query, on your files.",
     "export-onnx": "Write a quantized tower for another runtime.",
     "info": "Show what is stored of one asset.",
     "ingest": "Make files and folders searchable.",

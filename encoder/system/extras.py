@@ -10,6 +10,7 @@ _EXTRAS = {
     "httpx2": "client",
     "mcp": "mcp",
     "matplotlib": "plot",
+    "mteb": "eval",
     "onnxscript": "torch",
     "openvino": "openvino",
     "sentence_transformers": "torch",

@@ -1,0 +1,1 @@
+"""How well models find what belongs to a query, on a user's own files."""

@@ -1,0 +1,216 @@
+"""Embed a set of questions with each subject, rank, and measure."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.errors import AnymodalError, InputError
+from encoder.space import l2_normalize
+from encoder.types import DOCUMENT, QUERY, TEXT, Embeddings, Item, Modality, Role
+from ingest import IngestConfig, identify, segments
+from workers.evaluation.measures import Interval, Values, interval, measured
+from workers.evaluation.questions import Content, Question, QuestionSet
+
+if TYPE_CHECKING:
+    from encoder import MultiModalEncoder
+    from encoder.embeddings import EncodedItem
+
+MOST_SEGMENTS = 64
+"""Of one file; the best one counts."""
+Kinds = tuple[Modality, Modality]
+OnProgress = Callable[[int, int], object]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Queries of one modality and candidates of another.
+
+    Args:
+        n_queries: how many.
+        n_candidates: among how many their answers are looked for.
+        figures: by the names of `workers.evaluation.measures.measured`.
+        gain: of ``ndcg_at_10`` over the first subject, on the same queries; None for that one.
+    """
+
+    n_queries: int
+    n_candidates: int
+    figures: Mapping[str, Interval]
+    gain: Interval | None = None
+
+
+@dataclass
+class Judged:
+    """What one subject does.
+
+    Args:
+        name: of the subject.
+        pairs: by the modalities of query and candidates.
+        failed: contents that it cannot encode, with reasons; they are left out.
+        cpu_s: of decoding and encoding, all cores together.
+    """
+
+    name: str
+    pairs: dict[Kinds, Pair] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    cpu_s: float = 0.0
+    values: dict[Kinds, dict[Content, float]] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class _Embedded:
+    """A content's modality, and the modality, number and vector of each of its rows."""
+
+    modality: Modality
+    kinds: Sequence[tuple[Modality, int]]
+    rows: Embeddings
+
+
+def judge(
+    name: str,
+    encoder: MultiModalEncoder,
+    asked: QuestionSet,
+    config: IngestConfig,
+    first: Judged | None = None,
+    on_progress: OnProgress = lambda _done, _all: None,
+) -> Judged:
+    """Measure how well an encoder finds the answers, for each pair of modalities.
+
+    Args:
+        name: of the encoder with its settings.
+        encoder: it.
+        asked: the questions.
+        config: how files are decoded.
+        first: with which to compare.
+        on_progress: called with the numbers of contents that were encoded and of all.
+    """
+    judged, started_s = Judged(name), time.process_time()
+    queries = [question.query for question in asked.questions]
+    n_all = len(queries) + len(asked.candidates)
+
+    def embedded(contents: Sequence[Content], role: Role, before: int) -> dict[Content, _Embedded]:
+        found = {}
+        for done, content in enumerate(contents, before + 1):
+            try:
+                found[content] = _embed(encoder, content, role, config)
+            except AnymodalError as error:
+                judged.failed[str(content)] = str(error)
+            on_progress(done, n_all)
+        return found
+
+    sought = embedded(queries, QUERY, 0)
+    stored = embedded(asked.candidates, DOCUMENT, len(queries))
+    judged.cpu_s = time.process_time() - started_s
+    for kinds, questions, candidates in _by_kinds(asked.questions, sought, stored):
+        scores = _scores(encoder, [sought[q.query] for q in questions], candidates)
+        _measure(judged, first, kinds, questions, list(candidates), scores)
+    return judged
+
+
+def _embed(
+    encoder: MultiModalEncoder, content: Content, role: Role, config: IngestConfig
+) -> _Embedded:
+    modality, parts = (TEXT, [(TEXT, content.text)])
+    if content.file:
+        modality, parts = _parts(content, encoder.modalities, config)
+    encoded = encoder.encode_each([Item(kind, part, role) for kind, part in parts])
+    if role == QUERY and len(encoded) > 1:  # a long file asks one question
+        mean = l2_normalize(np.stack([one.rows[0] for one in encoded]).mean(axis=0)[None])
+        return _Embedded(modality, [(parts[0][0], 0)], mean)
+    return _Embedded(modality, list(_numbered(parts, encoded)), _stacked(encoded))
+
+
+def _parts(
+    content: Content, known: frozenset[Modality], config: IngestConfig
+) -> tuple[Modality, list[tuple[Modality, Any]]]:
+    assert content.file
+    asset = identify(content.file.resolve(), config)
+    own = ((one.modality, one.content) for one in segments(asset, config) if one.modality in known)
+    parts = list(islice(own, MOST_SEGMENTS))
+    if not parts:
+        raise InputError(
+            str(content), got=f"{asset.modality}", wanted=f"one of {', '.join(sorted(known))}"
+        )
+    return asset.modality, parts
+
+
+def _numbered(
+    parts: Sequence[tuple[Modality, Any]], encoded: Sequence[EncodedItem]
+) -> Iterator[tuple[Modality, int]]:
+    for (kind, _), one in zip(parts, encoded, strict=True):
+        yield from ((kind, number) for number in range(len(one.rows)))
+
+
+def _stacked(encoded: Sequence[EncodedItem]) -> Embeddings:
+    return np.concatenate([one.rows for one in encoded])
+
+
+def _by_kinds(
+    questions: Sequence[Question],
+    sought: Mapping[Content, _Embedded],
+    stored: Mapping[Content, _Embedded],
+) -> Iterator[tuple[Kinds, list[Question], dict[Content, _Embedded]]]:
+    """The questions of each pair of modalities that have an answer there, with its candidates."""
+    grouped: dict[Kinds, list[Question]] = defaultdict(list)
+    for question in questions:
+        if question.query in sought:
+            own = {stored[one].modality for one in question.relevant if one in stored}
+            for kind in sorted(own):
+                grouped[sought[question.query].modality, kind].append(question)
+    for kinds, asked in sorted(grouped.items()):
+        yield kinds, asked, {one: e for one, e in stored.items() if e.modality == kinds[1]}
+
+
+def _scores(
+    encoder: MultiModalEncoder,
+    queries: Sequence[_Embedded],
+    candidates: Mapping[Content, _Embedded],
+) -> Values:
+    """The best calibrated score of each candidate's rows, [n_queries, n_candidates]."""
+    asked = np.concatenate([one.rows[:1] for one in queries]).astype(np.float64)
+    best = np.empty((len(queries), len(candidates)))
+    for place, one in enumerate(candidates.values()):
+        scores: NDArray[np.float64] = asked @ one.rows.T
+        for column, (kind, number) in enumerate(one.kinds):
+            scores[:, column] = encoder.space.calibrate(kind, scores[:, column], number)
+        best[:, place] = scores.max(axis=1)
+    return best
+
+
+def _measure(
+    judged: Judged,
+    first: Judged | None,
+    kinds: Kinds,
+    questions: Sequence[Question],
+    candidates: Sequence[Content],
+    scores: Values,
+) -> None:
+    gains = np.array([[q.relevant.get(one, 0.0) for one in candidates] for q in questions])
+    for row, question in enumerate(questions):  # a file does not find itself
+        if question.query in candidates and question.query not in question.relevant:
+            scores[row, candidates.index(question.query)] = -np.inf
+    figures = measured(scores, gains)
+    groups = [tuple(sorted(map(str, question.relevant))) for question in questions]
+    shown = {name: interval(values, groups) for name, values in figures.items()}
+    judged.values[kinds] = dict(
+        zip((q.query for q in questions), figures["ndcg_at_10"].tolist(), strict=True)
+    )
+    gain = _gain(judged.values[kinds], first.values.get(kinds, {}), questions) if first else None
+    judged.pairs[kinds] = Pair(len(questions), len(candidates), shown, gain)
+
+
+def _gain(
+    own: Mapping[Content, float], before: Mapping[Content, float], questions: Sequence[Question]
+) -> Interval | None:
+    both = [question for question in questions if question.query in before]
+    if not both:
+        return None
+    gains = np.array([own[one.query] - before[one.query] for one in both])
+    return interval(gains, [tuple(sorted(map(str, one.relevant))) for one in both])

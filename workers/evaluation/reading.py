@@ -1,0 +1,155 @@
+"""Read questions: from a list, from names, or made up."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from encoder.errors import InputError
+from workers.evaluation.questions import ORIGINS, Content, Origin, Question, QuestionSet
+from workers.evaluation.synthetic import synthetic
+
+_SPACES = str.maketrans("_-", "  ")
+
+
+def read_questions(path: Path, origin: Origin | None = None) -> QuestionSet:
+    """Questions of a list, or those that a folder implies.
+
+    A list is CSV with the columns ``query`` or ``query_file``, ``file`` and perhaps ``relevance``;
+    or JSON lines with ``query`` or ``query_file``, and ``files``: a list, or relevances by name.
+    Files lie beside it. In a folder a file and the ``.txt`` of the same name are a pair, each to be
+    found by the other; or its subfolders name what is in them; or see `synthetic`.
+
+    Args:
+        path: the list or the folder.
+        origin: which of these; None for the first that a folder has.
+
+    Raises:
+        InputError: it has no such questions, or a row lacks something.
+    """
+    found = _of_list(path) if path.is_file() else _of_folder(path, origin)
+    if not found.questions or len(found.candidates) < 2:
+        raise InputError(
+            str(path),
+            got="no queries with at least two files to choose from",
+            wanted="rows with query and file, photo.jpg beside photo.txt, or folders of classes",
+        )
+    return found
+
+
+def _of_folder(folder: Path, origin: Origin | None) -> QuestionSet:
+    files = sorted(one for one in folder.rglob("*") if one.is_file())
+    found = QuestionSet("synthetic", [], [])
+    for way in [origin] if origin else ORIGINS[1:]:
+        found = _implied(folder, files, way)
+        if found.questions:
+            break
+    return found
+
+
+def _implied(folder: Path, files: Sequence[Path], origin: Origin) -> QuestionSet:
+    if origin == "names":
+        return _of_names(files)
+    if origin == "classes":
+        return _of_classes(folder, files)
+    return synthetic(files)
+
+
+def _of_names(files: Sequence[Path]) -> QuestionSet:
+    """Both ways: the file by its text, and the text by its file."""
+    texts = {one.with_suffix(""): one for one in files if one.suffix.lower() == ".txt"}
+    pairs = [
+        (Content(text=words), Content(file=one))
+        for one in files
+        if one.suffix.lower() != ".txt" and (text := texts.get(one.with_suffix("")))
+        if (words := text.read_text("utf-8", errors="replace").strip())
+    ]
+    relevant: dict[Content, dict[Content, float]] = defaultdict(dict)
+    for said, shown in pairs:
+        relevant[said][shown] = relevant[shown][said] = 1.0
+    questions = [Question(query, found) for query, found in relevant.items()]
+    return QuestionSet("names", questions, list(relevant))
+
+
+def _of_classes(folder: Path, files: Sequence[Path]) -> QuestionSet:
+    relevant: dict[Content, dict[Content, float]] = defaultdict(dict)
+    for file in files:
+        name, *rest = file.relative_to(folder).parts
+        if rest:
+            relevant[Content(text=name.translate(_SPACES).strip())][Content(file=file)] = 1.0
+    if len(relevant) < 2:
+        return QuestionSet("classes", [], [])
+    questions = [Question(query, found) for query, found in relevant.items()]
+    return QuestionSet("classes", questions, [one for q in questions for one in q.relevant])
+
+
+def _of_list(path: Path) -> QuestionSet:
+    relevant: dict[Content, dict[Content, float]] = defaultdict(dict)
+    rows = _json_rows(path) if path.suffix.lower() in (".jsonl", ".ndjson") else _csv_rows(path)
+    for place, row, files in rows:
+        query = _query(path.parent, place, row)
+        for name, relevance in files.items():
+            relevant[query][_file(path.parent, place, name)] = _gain(place, relevance)
+    questions = [
+        Question(query, kept)
+        for query, found in relevant.items()
+        if (kept := {one: gain for one, gain in found.items() if gain > 0})
+    ]
+    candidates = dict.fromkeys(one for found in relevant.values() for one in found)
+    return QuestionSet("list", questions, list(candidates))
+
+
+_Row: TypeAlias = tuple[str, Mapping[str, Any], Mapping[str, Any]]
+"""Where it stands, its columns, and relevances by the name of a file."""
+
+
+def _csv_rows(path: Path) -> Iterator[_Row]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        names = set(reader.fieldnames or ())
+        if "file" not in names or not names & {"query", "query_file"}:
+            got = f"the columns {reader.fieldnames}"
+            raise InputError(str(path), got=got, wanted="query or query_file, and file")
+        for number, row in enumerate(reader, 2):
+            yield f"{path}, row {number}", row, {row["file"] or "": row.get("relevance") or 1}
+
+
+def _json_rows(path: Path) -> Iterator[_Row]:
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        place = f"{path}, line {number}"
+        try:
+            row = json.loads(line)
+            files = row["files"] if "files" in row else [row["file"]]
+        except (ValueError, KeyError, TypeError) as error:
+            wanted = '{"query": "…", "files": ["…"]}'
+            raise InputError(place, got=repr(line[:80]), wanted=wanted) from error
+        yield place, row, files if isinstance(files, dict) else dict.fromkeys(files, 1)
+
+
+def _query(folder: Path, place: str, row: Mapping[str, Any]) -> Content:
+    if text := str(row.get("query") or "").strip():
+        return Content(text=text)
+    return _file(folder, place, str(row.get("query_file") or ""))
+
+
+def _file(folder: Path, place: str, name: str) -> Content:
+    file = folder / name
+    if not name or not file.is_file():
+        raise InputError(place, got=repr(name), wanted=f"a file in {folder}")
+    return Content(file=file)
+
+
+def _gain(place: str, relevance: Any) -> float:
+    try:
+        gain = float(relevance)
+    except (TypeError, ValueError):
+        gain = -1.0
+    if not 0 <= gain < float("inf"):
+        raise InputError(place, got=f"the relevance {relevance!r}", wanted="a number from 0 on")
+    return gain
