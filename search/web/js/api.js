@@ -1,5 +1,6 @@
 // The HTTP API of this server; the page contacts no other host.
 
+import { t } from "./i18n.js";
 import { sendForm } from "./upload_request.js";
 
 const KEY = "anymodal.key";
@@ -9,7 +10,7 @@ let renewal = 0;
 /** What the server refused, with its remedy. `retryAfterS` is set where it says when to return. */
 export class ApiError extends Error {
   constructor(status, body, retryAfterS = null) {
-    super(body.message || `The server answered ${status}.`);
+    super(body.message || t("The server answered {status}.", { status }));
     this.status = status;
     this.type = body.type || "Error";
     this.remedy = body.remedy || "";
@@ -60,8 +61,8 @@ async function reach(path, options) {
 const unreachable = () =>
   new ApiError(0, {
     type: "NetworkError",
-    message: "The server does not answer.",
-    remedy: "Check that `anymodal serve` is running, then try again.",
+    message: t("The server does not answer."),
+    remedy: t("Check that `anymodal serve` is running, then try again."),
   });
 
 function toError(status, text, retryAfter) {

@@ -2,8 +2,9 @@
 
 import { address } from "./api.js";
 import { button, el, icon, styled } from "./dom.js";
-import { clock } from "./format.js";
+import { clock, fixed } from "./format.js";
 import { excerpt, marked } from "./highlight.js";
+import { t } from "./i18n.js";
 import { isReadable, kindIcon, kindName, modalityOf, tileOf } from "./kinds.js";
 import { beginning, picture, stopLoading, whenSeen } from "./media_elements.js";
 import { timedMoments, timeline } from "./moments.js";
@@ -44,12 +45,12 @@ export function card(hit, context) {
     el(
       "div",
       { class: "about" },
-      el("h3", { id: titleId }, el("a", { href: context.link, class: "open" }, hit.title || hit.name)),
+      el("h3", { id: titleId }, el("a", { href: context.link, class: "open", dir: "auto" }, hit.title || hit.name)),
       el("p", { class: "facts" }, facts(hit)),
       hit.score == null ? null : scoreBar(hit.score, context.best),
       button("tool like", icon("like"), context.onLike, {
-        "aria-label": `More like ${hit.title || hit.name}`,
-        title: "More like this (m)",
+        "aria-label": t("More like {name}", { name: hit.title || hit.name }),
+        title: t("More like this (m)"),
       }),
     ),
   );
@@ -64,9 +65,9 @@ function facts(hit) {
 }
 
 function scoreBar(score, best) {
-  const label = `Score ${score.toFixed(2)}`;
+  const label = t("Score {score}", { score: fixed(score, 2) });
   const inner = styled(el("span"), { "--share": Math.min(1, Math.max(0.03, score / Math.max(best, 1))) });
-  return el("span", { class: "score", role: "img", "aria-label": label, title: `${label}, comparable across kinds` }, inner);
+  return el("span", { class: "score", role: "img", "aria-label": label, title: t("{label}, comparable across kinds", { label }) }, inner);
 }
 
 const STAGES = { image: imageStage, drawn: imageStage, video: videoStage, audio: audioStage, text: textStage };
@@ -78,7 +79,7 @@ const screenOf = (...content) => el("div", { class: "screen" }, content);
 /** A picture, with what is written in it where that was found. */
 function imageStage(hit, { words }) {
   const read = hit.modality === "text" ? quote(hit, words) : null;
-  read?.setAttribute("title", "Text in the picture");
+  read?.setAttribute("title", t("Text in the picture"));
   return stageOf(screenOf(thumbnail(hit, thumbnailAt(hit)), read));
 }
 
@@ -138,12 +139,12 @@ function audioStage(hit, { words }) {
 }
 
 const playButton = (start, onClick) =>
-  button("play", [icon("play"), el("span", {}, clock(start))], onClick, { "aria-label": `Play from ${clock(start)}` });
+  button("play", [icon("play"), el("span", {}, clock(start))], onClick, { "aria-label": t("Play from {time}", { time: clock(start) }) });
 
 /** What is said or can be read in a file, at the best of its moments that are words. */
 function quote(hit, words) {
   const said = [hit, ...(hit.moments ?? [])].find((moment) => moment.modality === "text" && moment.snippet);
-  return said ? el("p", { class: "quote" }, markedText(`“${excerpt(said.snippet, words, QUOTE_CHARS)}”`, words)) : null;
+  return said ? el("p", { class: "quote", dir: "auto" }, markedText(`“${excerpt(said.snippet, words, QUOTE_CHARS)}”`, words)) : null;
 }
 
 function moments(hit, play, onPeek) {
@@ -152,7 +153,7 @@ function moments(hit, play, onPeek) {
 
 function textStage(hit, { words }) {
   const screen = screenOf(el("span", { class: "blank" }, kindIcon(hit)));
-  const write = (text) => screen.replaceChildren(el("p", { class: "prose" }, markedText(excerpt(text, words, EXCERPT_CHARS), words)));
+  const write = (text) => screen.replaceChildren(el("p", { class: "prose", dir: "auto" }, markedText(excerpt(text, words, EXCERPT_CHARS), words)));
   if (hit.snippet) {
     write(hit.snippet);
   } else if (isReadable(hit.media_type)) {

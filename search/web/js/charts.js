@@ -2,6 +2,7 @@
 
 import { el, styled, svg } from "./dom.js";
 import { millis } from "./format.js";
+import { t } from "./i18n.js";
 import { decades, placeOn, roundUp } from "./scale.js";
 import { familyOf, stageName } from "./waterfall.js";
 
@@ -88,13 +89,13 @@ export function trend(history, aim) {
   return el(
     "figure",
     { class: "chart trend" },
-    el("figcaption", {}, el("h2", {}, "p95 of the last minute"), el("span", { class: "hint" }, `now ${now}; drawn while this page is open`)),
+    el("figcaption", {}, el("h2", {}, t("p95 of the last minute")), el("span", { class: "hint" }, t("now {now}; drawn while this page is open", { now }))),
     el(
       "div",
       { class: "plot" },
       svg(
         "svg",
-        { viewBox: "0 0 100 100", preserveAspectRatio: "none", role: "img", "aria-label": `p95 of the last minute, now ${now}` },
+        { viewBox: "0 0 100 100", preserveAspectRatio: "none", role: "img", "aria-label": t("p95 of the last minute, now {now}", { now }) },
         [top, half, 0].filter((ms) => ms != null).map((ms) => level(ms, "axis")),
         aim ? level(aim, "aim") : null,
         svg("polyline", { points: `${points[0].split(",")[0]},100 ${points.join(" ")} ${points.at(-1).split(",")[0]},100`, class: "under" }),
@@ -102,7 +103,7 @@ export function trend(history, aim) {
       ),
       label(top, short(top), "level"),
       half == null ? null : label(half, short(half), "level"),
-      aim && Math.abs(aim / top - 1) > 0.08 ? label(aim, `aim ${short(aim)}`, "level wanted") : null,
+      aim && Math.abs(aim / top - 1) > 0.08 ? label(aim, t("aim {time}", { time: short(aim) }), "level wanted") : null,
     ),
   );
 }

@@ -1,6 +1,7 @@
 // The terms of a query as chips: weight, more or less of it, remove; all by keyboard too.
 
 import { button, byId, el, icon } from "./dom.js";
+import { t } from "./i18n.js";
 import { signOf } from "./kinds.js";
 import { kept } from "./media_store.js";
 import { LESS } from "./query.js";
@@ -55,15 +56,15 @@ function chip(term, place) {
         class: "chip",
         popovertarget: id,
         "aria-haspopup": "dialog",
-        title: "Weight, more or less of it, remove",
+        title: t("Weight, more or less of it, remove"),
         on: { keydown: (event) => onKey(event, place) },
       },
-      term.weight < 0 ? el("span", { class: "sign" }, el("span", { class: "unseen" }, "without "), "−") : null,
+      term.weight < 0 ? el("span", { class: "sign" }, el("span", { class: "unseen" }, `${t("without")} `), "−") : null,
       face,
       label,
       [1, LESS].includes(term.weight) ? null : el("span", { class: "weight" }, `×${weight}`),
     ),
-    button("remove", icon("close"), () => removeTerm(place), { "aria-label": "Remove this term", tabindex: "-1" }),
+    button("remove", icon("close"), () => removeTerm(place), { "aria-label": t("Remove this term"), tabindex: "-1" }),
     menu(id, term, place),
   );
 }
@@ -75,12 +76,12 @@ async function nameChip({ kind, value }, label, face) {
   }
   if (kind === "asset") {
     face.append(icon("like"));
-    label.textContent = `like ${names.get(value) ?? `${value.slice(0, 8)}…`}`;
+    label.textContent = t("like {name}", { name: names.get(value) ?? `${value.slice(0, 8)}…` });
     return;
   }
   const blob = await kept(value);
   face.append(signOf(blob));
-  label.textContent = blob ? blob.name || "file" : "File that is not on this device";
+  label.textContent = blob ? blob.name || t("file") : t("File that is not on this device");
   if (blob?.type.startsWith("image/")) {
     if (!pictures.has(value)) pictures.set(value, URL.createObjectURL(blob));
     const shown = el("img", { src: pictures.get(value), alt: "" });
@@ -97,11 +98,11 @@ function menu(id, term, place) {
     button("choice", name, () => replaceTerm(place, changes), { "aria-pressed": String(pressed) });
   return el(
     "div",
-    { id, popover: "auto", class: "chip-menu", role: "dialog", "aria-label": "Term" },
-    el("div", { class: "segmented" }, choice("More of it", { weight: sign > 0 ? weight : 1 }, sign > 0), choice("Less of it", { weight: sign < 0 ? -weight : LESS }, sign < 0)),
-    el("p", {}, "Weight"),
+    { id, popover: "auto", class: "chip-menu", role: "dialog", "aria-label": t("Term") },
+    el("div", { class: "segmented" }, choice(t("More of it"), { weight: sign > 0 ? weight : 1 }, sign > 0), choice(t("Less of it"), { weight: sign < 0 ? -weight : LESS }, sign < 0)),
+    el("p", {}, t("Weight")),
     el("div", { class: "segmented" }, WEIGHTS.map((one) => choice(`×${one}`, { weight: sign * one }, one === weight))),
-    button("plain", "Remove", () => removeTerm(place)),
+    button("plain", t("Remove"), () => removeTerm(place)),
   );
 }
 

@@ -4,9 +4,10 @@ import { address, deleteAsset, getAsset } from "./api.js";
 import { markedText, thumbnailAt } from "./cards.js";
 import { button, byId, el, icon } from "./dom.js";
 import { framed } from "./framed.js";
-import { bytes, clock, day, placeName } from "./format.js";
+import { bytes, clock, day, fixed, placeName } from "./format.js";
 import { withoutMarks } from "./highlight.js";
 import { cardOf } from "./hits.js";
+import { t } from "./i18n.js";
 import { isReadable, isShown, kindIcon, kindName, modalityOf, tileOf } from "./kinds.js";
 import { beginning, picture, stopLoading } from "./media_elements.js";
 import { kindOfMoment, timedMoments, timeline } from "./moments.js";
@@ -45,7 +46,7 @@ export async function showDetail({ open, at }) {
   } catch (error) {
     if (signal.aborted) return;
     const problem = el("div");
-    if (shownId === open && !hit) dialog.replaceChildren(closeButton(), problem, el("h2", { id: "detail-title", class: "unseen" }, "Not found"));
+    if (shownId === open && !hit) dialog.replaceChildren(closeButton(), problem, el("h2", { id: "detail-title", class: "unseen" }, t("Not found")));
     if (shownId === open && !hit) showError(problem, error);
   }
 }
@@ -77,7 +78,7 @@ function turn(step) {
   if (next) update({ open: next.asset_id, at: next.start_s }, { push: false });
 }
 
-const closeButton = () => button("tool close", icon("close"), () => dialog.close(), { "aria-label": "Close", autofocus: true });
+const closeButton = () => button("tool close", icon("close"), () => dialog.close(), { "aria-label": t("Close"), autofocus: true });
 
 function fill(hit, at, again = false) {
   if (!again) stopLoading(dialog);
@@ -97,7 +98,7 @@ function fill(hit, at, again = false) {
 function pager(step) {
   const hits = shownHits();
   const at = hits.findIndex((hit) => hit.asset_id === shownId);
-  const name = step < 0 ? "Previous result" : "Next result";
+  const name = step < 0 ? t("Previous result") : t("Next result");
   if (at < 0 || !hits[at + step]) return null;
   return button(`tool pager ${step < 0 ? "before" : "after"}`, icon(step < 0 ? "left" : "right"), () => turn(step), { "aria-label": name, title: name });
 }
@@ -116,7 +117,7 @@ function pageOf(hit) {
   if (!isShown(hit)) return null;
   const page = hit.place?.page ?? 1;
   const onPage = [hit, ...(hit.moments ?? [])].filter((part) => (part.place?.page ?? 1) === page);
-  return framed(picture(thumbnailAt(hit, null, 1024), `Page ${page}`, (image) => image.remove()), onPage);
+  return framed(picture(thumbnailAt(hit, null, 1024), t("Page {page}", { page }), (image) => image.remove()), onPage);
 }
 
 /** The thumbnail at once, and the file itself where the browser can show it. */
@@ -137,9 +138,9 @@ function fullText(hit) {
   const parts = [hit, ...(hit.moments ?? [])].filter((part) => part.snippet).sort((a, b) => (a.char_start ?? 0) - (b.char_start ?? 0));
   const prose = el(
     "div",
-    { class: "prose", tabindex: "0", role: "region", "aria-label": "Text" },
+    { class: "prose", tabindex: "0", role: "region", "aria-label": t("Text") },
     parts.map((part) =>
-      el("p", { class: part.segment_id === hit.segment_id ? "best" : null }, placeName(part.place) ? el("span", { class: "hint" }, placeName(part.place), el("br")) : null, markedText(withoutMarks(part.snippet), words)),
+      el("p", { dir: "auto", class: part.segment_id === hit.segment_id ? "best" : null }, placeName(part.place) ? el("span", { class: "hint" }, placeName(part.place), el("br")) : null, markedText(withoutMarks(part.snippet), words)),
     ),
   );
   if (!parts.length && isReadable(hit.media_type)) {
@@ -162,13 +163,13 @@ function aside(hit) {
   return el(
     "div",
     { class: "facts-pane" },
-    el("h2", { id: "detail-title" }, hit.title || hit.name),
+    el("h2", { id: "detail-title", dir: "auto" }, hit.title || hit.name),
     el("p", { class: "facts" }, el("span", { class: "kind", data: { modality: modalityOf(hit) } }, kindName(hit)), hit.duration_s ? ` · ${clock(hit.duration_s)}` : ""),
     el(
       "div",
       { class: "row" },
-      button("small", [icon("like"), "More like this"], () => moreLike(hit)),
-      el("a", { class: "small", href: address(hit.content_url), download: hit.name }, icon("download"), "Download"),
+      button("small", [icon("like"), t("More like this")], () => moreLike(hit)),
+      el("a", { class: "small", href: address(hit.content_url), download: hit.name }, icon("download"), t("Download")),
       removeButton(hit),
     ),
     momentList(hit),
@@ -183,7 +184,7 @@ function writtenIn(hit) {
   const read = [hit, ...(hit.moments ?? [])].filter((part) => part.modality === "text" && part.snippet);
   if (!read.length) return null;
   const parts = read.map((part) => el("p", { class: "said" }, markedText(part.snippet, markedWords())));
-  return el("div", { class: "written" }, el("h3", {}, "Text in the picture"), parts);
+  return el("div", { class: "written" }, el("h3", {}, t("Text in the picture")), parts);
 }
 
 function momentList(hit) {
@@ -192,7 +193,7 @@ function momentList(hit) {
   return el(
     "div",
     { class: "moments" },
-    el("h3", {}, moments.length === 1 ? "Moment" : "Moments"),
+    el("h3", {}, moments.length === 1 ? t("Moment") : t("Moments")),
     el(
       "ol",
       {},
@@ -200,9 +201,9 @@ function momentList(hit) {
         el(
           "li",
           { class: moment.segment_id === hit.segment_id ? "best" : null },
-          button("time", clock(moment.start_s), () => playAt(dialog.querySelector("video, audio"), moment.start_s), { "aria-label": `Play from ${clock(moment.start_s)}` }),
+          button("time", clock(moment.start_s), () => playAt(dialog.querySelector("video, audio"), moment.start_s), { "aria-label": t("Play from {time}", { time: clock(moment.start_s) }) }),
           el("span", { class: "kind", data: { modality: moment.modality } }, kindOfMoment(moment)),
-          moment.snippet ? el("span", { class: "said", lang: moment.language || null }, markedText(moment.snippet, markedWords())) : null,
+          moment.snippet ? el("span", { class: "said", dir: "auto", lang: moment.language || null }, markedText(moment.snippet, markedWords())) : null,
           doubtOf(moment) ? el("span", { class: "hint" }, doubtOf(moment)) : null,
         ),
       ),
@@ -211,11 +212,11 @@ function momentList(hit) {
 }
 
 /** In which language something is said, and whether it was hardly understood. */
-const doubtOf = ({ language, confidence }) => [language, confidence < UNSURE ? "unsure" : ""].filter(Boolean).join(", ");
+const doubtOf = ({ language, confidence }) => [language, confidence < UNSURE ? t("unsure") : ""].filter(Boolean).join(", ");
 
 function why(hit) {
   const body = el("div");
-  const box = el("details", { class: "why" }, el("summary", {}, `Score ${hit.score.toFixed(2)}: how it came about`), body);
+  const box = el("details", { class: "why" }, el("summary", {}, t("Score {score}: how it came about", { score: fixed(hit.score, 2) })), body);
   box.addEventListener("toggle", async () => {
     if (!box.open || body.childElementCount) return;
     try {
@@ -231,16 +232,16 @@ function why(hit) {
 function knownFacts(hit) {
   const metadata = hit.metadata ?? {};
   const facts = [
-    ["File", hit.name],
-    ["Type", hit.media_type],
-    ["Size", hit.size_bytes ? bytes(hit.size_bytes) : ""],
-    ["Pixels", metadata.width && metadata.height ? `${metadata.width} × ${metadata.height}` : ""],
-    ["Taken", metadata.taken != null ? day(metadata.taken, "UTC") : ""],
-    ["Place", [metadata.city, metadata.region, metadata.country].filter(Boolean).join(", ")],
-    ["At", metadata.latitude != null ? `${metadata.latitude.toFixed(4)}, ${metadata.longitude.toFixed(4)}` : ""],
-    ["Camera", metadata.camera_model ?? ""],
-    ["Changed", metadata.modified ? day(metadata.modified) : ""],
-    ["Tags", (hit.tags ?? []).join(", ")],
+    [t("File"), hit.name],
+    [t("Type"), hit.media_type],
+    [t("Size"), hit.size_bytes ? bytes(hit.size_bytes) : ""],
+    [t("Pixels"), metadata.width && metadata.height ? `${metadata.width} × ${metadata.height}` : ""],
+    [t("Taken"), metadata.taken != null ? day(metadata.taken, "UTC") : ""],
+    [t("Place"), [metadata.city, metadata.region, metadata.country].filter(Boolean).join(", ")],
+    [t("At"), metadata.latitude != null ? `${metadata.latitude.toFixed(4)}, ${metadata.longitude.toFixed(4)}` : ""],
+    [t("Camera"), metadata.camera_model ?? ""],
+    [t("Changed"), metadata.modified ? day(metadata.modified) : ""],
+    [t("Tags"), (hit.tags ?? []).join(", ")],
     ...Object.entries(metadata)
       .filter(([name]) => !HIDDEN_FACTS.includes(name))
       .map(([name, value]) => [name, typeof value === "object" ? JSON.stringify(value) : String(value)]),
@@ -250,10 +251,10 @@ function knownFacts(hit) {
 
 /** Asks a second time before it removes. */
 function removeButton(hit) {
-  const remove = button("small quiet", [icon("trash"), "Remove"], async () => {
+  const remove = button("small quiet", [icon("trash"), t("Remove")], async () => {
     if (!remove.classList.contains("sure")) {
       remove.classList.add("sure");
-      remove.replaceChildren(icon("trash"), "Remove from the library?");
+      remove.replaceChildren(icon("trash"), t("Remove from the library?"));
       return;
     }
     // Else it might be answered when the file is no longer there.

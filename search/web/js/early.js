@@ -1,11 +1,18 @@
 // Runs before the first paint, so that nothing flashes or shifts. Not a module for that reason.
 (() => {
-  let chosen = null;
-  try {
-    chosen = localStorage.getItem("theme");
-  } catch {
-    // Storage may be forbidden; the system's theme serves then.
-  }
-  if (chosen === "light" || chosen === "dark") document.documentElement.dataset.theme = chosen;
-  if (/[?&](q|term)=/.test(location.search)) document.documentElement.classList.add("asked");
+  const root = document.documentElement;
+  const kept = (name) => {
+    try {
+      return localStorage.getItem(name);
+    } catch {
+      return null; // Storage may be forbidden; the system's choice serves then.
+    }
+  };
+  const theme = kept("theme");
+  if (theme === "light" || theme === "dark") root.dataset.theme = theme;
+  const spoken = root.dataset.languages.split(" ");
+  const wanted = [kept("language"), ...navigator.languages].map((one) => one?.split("-")[0]);
+  root.lang = wanted.find((one) => spoken.includes(one)) ?? "en";
+  if (root.lang !== "en") root.classList.add("translating");
+  if (/[?&](q|term)=/.test(location.search)) root.classList.add("asked");
 })();

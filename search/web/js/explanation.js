@@ -1,19 +1,21 @@
 // Explain a score as a small table. Shows whatever the API returns.
 
 import { el } from "./dom.js";
+import { fixed } from "./format.js";
+import { t } from "./i18n.js";
 
 const NAMES = {
-  terms: "Terms",
-  term: "Term",
-  modality: "Kind",
-  weight: "Weight",
-  cosine: "Cosine",
-  score: "Score",
-  dense_score: "By meaning",
-  dense_rank: "Place by meaning",
-  lexical_score: "By words (BM25)",
-  lexical_rank: "Place by words",
-  rank: "Place in all",
+  terms: t("Terms"),
+  term: t("Term"),
+  modality: t("Kind"),
+  weight: t("Weight"),
+  cosine: t("Cosine"),
+  score: t("Score"),
+  dense_score: t("By meaning"),
+  dense_rank: t("Place by meaning"),
+  lexical_score: t("By words (BM25)"),
+  lexical_rank: t("Place by words"),
+  rank: t("Place in all"),
 };
 
 /**
@@ -22,7 +24,7 @@ const NAMES = {
  * @param terms what the terms are called, in the order of the request
  */
 export function explanation(value, terms = []) {
-  if (value == null) return el("p", { class: "hint" }, "This result is no longer among those found.");
+  if (value == null) return el("p", { class: "hint" }, t("This result is no longer among those found."));
   const rows = value.terms?.map((row) => ({ ...row, term: terms[row.term] ?? row.term }));
   return node(rows ? { ...value, terms: rows } : value);
 }
@@ -59,6 +61,6 @@ const label = (name) => NAMES[name] ?? name.replaceAll("_", " ");
 
 function plain(value) {
   if (value == null) return "–";
-  if (typeof value === "number") return Number.isInteger(value) ? String(value) : value.toFixed(2);
+  if (typeof value === "number") return Number.isInteger(value) ? String(value) : fixed(value, 2);
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }

@@ -2,6 +2,8 @@
 
 import { byId, debounced, el } from "./dom.js";
 import { countFilters, toFilter } from "./filter_tree.js";
+import { fixed } from "./format.js";
+import { locale, t } from "./i18n.js";
 import { modalities, onKinds } from "./kinds.js";
 import { current, NO_FILTERS, update } from "./state.js";
 
@@ -28,13 +30,13 @@ export function startFilters() {
 /** A box for each modality, and what to match by. */
 function drawKinds() {
   const boxes = modalities().map(({ modality, plural }) =>
-    el("label", { class: "pill" }, el("input", { type: "checkbox", name: "kind", value: modality }), el("span", {}, plural)),
+    el("label", { class: "pill" }, el("input", { type: "checkbox", name: "kind", value: modality }), el("span", {}, t(plural))),
   );
   byId("kinds").replaceChildren(byId("kinds").firstElementChild, ...boxes);
   const { match } = panel.closest("form").elements;
   // Films are found by their pictures and sounds.
   const matched = modalities().filter(({ modality }) => modality !== "video");
-  match.replaceChildren(match.firstElementChild, ...matched.map(({ modality, plural }) => el("option", { value: modality }, `${plural.toLowerCase()} only`)));
+  match.replaceChildren(match.firstElementChild, ...matched.map(({ modality, plural }) => el("option", { value: modality }, t("{kind} only", { kind: t(plural).toLocaleLowerCase(locale) }))));
   showFilters(current());
 }
 
@@ -60,8 +62,8 @@ export function showFilters({ form, kinds }) {
     if (field.value !== value && field !== document.activeElement) field.value = value;
   }
   for (const box of kindBoxes()) box.checked = kinds.includes(box.value);
-  byId("threshold-out").textContent = form.threshold ? form.threshold.toFixed(1) : "off";
-  byId("diversity-out").textContent = form.diversity ? `${Math.round(form.diversity * 100)} %` : "off";
+  byId("threshold-out").textContent = form.threshold ? fixed(form.threshold, 1) : t("off");
+  byId("diversity-out").textContent = form.diversity ? `${Math.round(form.diversity * 100)} %` : t("off");
   const count = countFilters(form);
   byId("filters-count").textContent = count;
   byId("filters-count").hidden = !count;
@@ -84,6 +86,6 @@ function fault(form) {
     toFilter({ kinds: [], form });
     return "";
   } catch (error) {
-    return `The filter is no JSON yet: ${error.message}`;
+    return t("The filter is no JSON yet: {reason}", { reason: error.message });
   }
 }

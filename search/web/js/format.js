@@ -1,4 +1,9 @@
-// Numbers as people read them.
+// Numbers as people read them, in their own way of writing.
+
+import { locale, t } from "./i18n.js";
+
+/** A number with so many decimals. */
+export const fixed = (n, digits) => n.toLocaleString(locale, { minimumFractionDigits: digits, maximumFractionDigits: digits });
 
 /** Seconds as 1:05 or 1:02:05. */
 export function clock(seconds) {
@@ -11,16 +16,16 @@ export function clock(seconds) {
 /** Where in a document something stands: "page 3", or the headings above it. */
 export function placeName(place) {
   return Object.entries(place ?? {})
-    .map(([name, value]) => (name === "heading" ? value : `${name} ${value}`))
+    .map(([name, value]) => (name === "heading" ? value : `${t(name)} ${value}`))
     .join(", ");
 }
 
 /** Milliseconds with two or three significant digits and their unit. */
 export function millis(ms) {
-  if (ms >= 9999.5) return `${(ms / 1000).toFixed(0)} s`;
-  if (ms >= 999.5) return `${(ms / 1000).toFixed(1)} s`;
+  if (ms >= 9999.5) return `${fixed(ms / 1000, 0)} s`;
+  if (ms >= 999.5) return `${fixed(ms / 1000, 1)} s`;
   if (ms >= 9.95) return `${Math.round(ms)} ms`;
-  return `${ms.toFixed(ms >= 0.995 ? 1 : 2)} ms`;
+  return `${fixed(ms, ms >= 0.995 ? 1 : 2)} ms`;
 }
 
 /** Bytes with a binary unit. */
@@ -31,15 +36,10 @@ export function bytes(n) {
     n /= 1024;
     step += 1;
   }
-  return `${step && n < 10 ? n.toFixed(1) : Math.round(n)} ${units[step]}`;
+  return `${step && n < 10 ? fixed(n, 1) : Math.round(n)} ${units[step]}`;
 }
 
 /** Epoch seconds as a day, in the reader's own language. */
 export function day(epochSeconds, timeZone = undefined) {
-  return new Date(epochSeconds * 1000).toLocaleDateString(undefined, { dateStyle: "medium", timeZone });
-}
-
-/** "1 result", "2 results". */
-export function counted(n, one, many = `${one}s`) {
-  return `${n.toLocaleString()} ${n === 1 ? one : many}`;
+  return new Date(epochSeconds * 1000).toLocaleDateString(locale, { dateStyle: "medium", timeZone });
 }

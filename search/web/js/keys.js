@@ -1,6 +1,7 @@
 // The dialog that asks for an API key, once for all requests that need it.
 
 import { button, byId, el } from "./dom.js";
+import { t } from "./i18n.js";
 
 const dialog = byId("key");
 let asking = null;
@@ -16,12 +17,12 @@ function show(error, refused) {
   const form = el(
     "form",
     { method: "dialog" },
-    el("h2", { id: "key-title" }, "This server wants an API key"),
-    el("p", { class: refused ? "problem" : null }, refused ? "The key was not accepted." : error.remedy || error.message),
-    el("label", { for: "key-input" }, "API key"),
+    el("h2", { id: "key-title" }, t("This server wants an API key")),
+    el("p", { class: refused ? "problem" : null }, refused ? t("The key was not accepted.") : error.remedy || error.message),
+    el("label", { for: "key-input" }, t("API key")),
     input,
-    el("p", { class: "hint" }, "It is kept in this tab only, and sent to this server only. ", el("code", {}, "anymodal keys create"), " makes one."),
-    el("div", { class: "row" }, el("button", { class: "go", value: "use" }, "Use this key"), button("plain", "Not now", () => dialog.close(""))),
+    el("p", { class: "hint" }, t("It is kept in this tab only, and sent to this server only."), " ", el("code", {}, "anymodal keys create"), " ", t("makes one.")),
+    el("div", { class: "row" }, el("button", { class: "go", value: "use" }, t("Use this key")), button("plain", t("Not now"), () => dialog.close(""))),
   );
   dialog.replaceChildren(form);
   dialog.returnValue = "";

@@ -2,6 +2,7 @@
 
 import { getInfo } from "./api.js";
 import { icon, svg } from "./dom.js";
+import { locale, t } from "./i18n.js";
 
 let known = [];
 let loading = null;
@@ -36,14 +37,14 @@ export function modalities() {
     const isNamesake = kind.name === kind.modality;
     if (kind.queries && (isNamesake || !found.has(kind.modality))) found.set(kind.modality, kind.plural);
   }
-  return [...found].map(([modality, plural]) => ({ modality, plural })).sort((a, b) => a.plural.localeCompare(b.plural));
+  return [...found].map(([modality, plural]) => ({ modality, plural })).sort((a, b) => t(a.plural).localeCompare(t(b.plural), locale));
 }
 
 /** The modality of a file; `text` while nothing is known of its kind. */
 export const modalityOf = ({ media_type: type }) => byType.get(type)?.modality ?? "text";
 
 /** What people call a file. */
-export const kindName = ({ media_type: type }) => byType.get(type)?.label ?? "File";
+export const kindName = ({ media_type: type }) => t(byType.get(type)?.label ?? "File");
 
 /** The sign of a file, or of its kind. */
 export const kindIcon = ({ media_type: type }) => sign(byType.get(type));

@@ -4,6 +4,7 @@ import { getLatency } from "./api.js";
 import { longest, spans, trend } from "./charts.js";
 import { button, byId, el } from "./dom.js";
 import { millis } from "./format.js";
+import { locale, t } from "./i18n.js";
 import { showEmpty, showError } from "./notice.js";
 import { byOrder } from "./waterfall.js";
 
@@ -51,7 +52,7 @@ function draw(latency) {
   if (!stages.total?.n) {
     const empty = el("div");
     body.replaceChildren(empty);
-    showEmpty(empty, "No searches in this window.", el("p", {}, "Search for something, and see here where the time goes."));
+    showEmpty(empty, t("No searches in this window."), el("p", {}, t("Search for something, and see here where the time goes.")));
     return;
   }
   const { total, ...parts } = stages;
@@ -60,14 +61,14 @@ function draw(latency) {
   // One axis for both, so that they compare.
   const most = longest(parts, kinds);
   const rows = Object.fromEntries(Object.entries(parts).sort(([a], [b]) => byOrder(a, b)));
-  const hint = "p50 to p95 as a bar, p99 as a line, the longest as a dot";
+  const hint = t("p50 to p95 as a bar, p99 as a line, the longest as a dot");
   body.replaceChildren(
     totals(total),
     el(
       "div",
       { class: "charts" },
-      spans({ title: "Stages", first: "Stage", hint, rows, most }),
-      spans({ title: "By kind of query", first: "Kind", hint: aim ? `the whole request; the dashed line is the aim, ${millis(aim)}` : "the whole request", rows: kinds, most, aim }),
+      spans({ title: t("Stages"), first: t("Stage"), hint, rows, most }),
+      spans({ title: t("By kind of query"), first: t("Kind"), hint: aim ? t("the whole request; the dashed line is the aim, {time}", { time: millis(aim) }) : t("the whole request"), rows: kinds, most, aim }),
       trend(history, aim),
     ),
   );
@@ -90,13 +91,13 @@ function drawWindows(names, latency) {
   );
 }
 
-const WINDOWS = { "1m": "1 minute", "5m": "5 minutes", "60m": "1 hour" };
+const WINDOWS = { "1m": t("1 minute"), "5m": t("5 minutes"), "60m": t("1 hour") };
 
 function drawSlo({ slo: aim }) {
   const wanted = aim?.p95_ms;
   slo.hidden = wanted == null;
   if (wanted == null) return;
-  const text = aim.ok ? `Within the aim: 95 % of requests in ${millis(wanted)}` : `The aim is missed: 95 % of requests should take ${millis(wanted)} at most`;
+  const text = aim.ok ? t("Within the aim: 95 % of requests in {time}", { time: millis(wanted) }) : t("The aim is missed: 95 % of requests should take {time} at most", { time: millis(wanted) });
   // Said again only when it changes: this is a live region.
   if (slo.textContent !== text) slo.textContent = text;
   slo.classList.toggle("broken", !aim.ok);
@@ -107,11 +108,11 @@ function totals(total) {
   return el(
     "dl",
     { class: "totals" },
-    cell("Median", millis(total.p50_ms)),
+    cell(t("Median"), millis(total.p50_ms)),
     cell("p95", millis(total.p95_ms)),
     cell("p99", millis(total.p99_ms)),
-    cell("Longest", millis(total.max_ms)),
-    cell("Requests", total.n.toLocaleString()),
+    cell(t("Longest"), millis(total.max_ms)),
+    cell(t("Requests"), total.n.toLocaleString(locale)),
   );
 }
 

@@ -7,6 +7,7 @@ import { byId, say } from "./dom.js";
 import { startDrop } from "./drop.js";
 import { closeFilters, showFilters, startFilters, toggleFilters } from "./filters.js";
 import { focusedCard, focusFirst, moveFocus } from "./hits.js";
+import { t, translatePage } from "./i18n.js";
 import { askForKey } from "./keys.js";
 import { loadKinds } from "./kinds.js";
 import { keep } from "./media_store.js";
@@ -154,9 +155,10 @@ function switchTheme() {
   const theme = dark ? "light" : "dark";
   document.documentElement.dataset.theme = theme;
   localStorage.setItem("theme", theme);
-  say(theme);
+  say(t(theme));
 }
 
+translatePage();
 onKeyNeeded(askForKey);
 await openSession();
 loadKinds().catch(() => {}); // a search says what is wrong, and asks again

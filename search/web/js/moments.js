@@ -2,6 +2,7 @@
 
 import { button, el, styled } from "./dom.js";
 import { clock } from "./format.js";
+import { t } from "./i18n.js";
 import { isPlayed } from "./kinds.js";
 
 const NARROWEST = 0.012;
@@ -29,10 +30,10 @@ export function timeline(hit, { onPick, onPeek = () => {} }) {
   const lanes = LANES.filter((modality) => timedMoments(hit).some((moment) => laneOf(moment) === modality));
   const marks = timedMoments(hit).map((moment) => {
     const end = moment.end_s ?? moment.start_s;
-    const name = `${kindOfMoment(moment)} at ${clock(moment.start_s)}`;
+    const values = { kind: kindOfMoment(moment), time: clock(moment.start_s) };
     const mark = button("moment", [], () => onPick(moment), {
-      "aria-label": `Play from ${clock(moment.start_s)}: ${kindOfMoment(moment)}`,
-      title: name,
+      "aria-label": t("Play from {time}: {kind}", values),
+      title: t("{kind} at {time}", values),
       "aria-current": moment.segment_id === hit.segment_id ? "true" : null,
       data: { modality: moment.modality },
     });
@@ -45,7 +46,7 @@ export function timeline(hit, { onPick, onPeek = () => {} }) {
       "--strength": Math.max(0.35, best > 0 ? moment.score / best : 1),
     });
   });
-  const line = el("div", { class: "timeline", role: "group", "aria-label": "Moments" }, marks);
+  const line = el("div", { class: "timeline", role: "group", "aria-label": t("Moments") }, marks);
   return styled(line, { "--lanes": lanes.length });
 }
 
@@ -54,7 +55,7 @@ const LANES = ["image", "audio", "text"];
 /** In which lane a moment stands; those of other modalities stand with the pictures. */
 const laneOf = ({ modality }) => (LANES.includes(modality) ? modality : "image");
 
-const NAMES = { image: "picture", audio: "sound", text: "words", video: "scene" };
+const NAMES = { image: t("picture"), audio: t("sound"), text: t("words"), video: t("scene") };
 
 /** What of the file the moment is: its picture, its sound or what is said. */
 export const kindOfMoment = (moment) => NAMES[moment.modality] ?? moment.modality;

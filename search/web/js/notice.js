@@ -1,18 +1,19 @@
 // Errors with their remedies, and hints where there is nothing to show.
 
 import { button, el } from "./dom.js";
+import { t } from "./i18n.js";
 
 /** Show an error of the API with its remedy. `onRetry` tries again. */
 export function showError(target, error, onRetry) {
-  const wait = error.retryAfterS ? ` The server asks to wait ${Math.ceil(error.retryAfterS)} s.` : "";
+  const wait = error.retryAfterS ? ` ${t("The server asks to wait {n} s.", { n: Math.ceil(error.retryAfterS) })}` : "";
   show(
     target,
     "problem",
     el("strong", {}, error.message),
     error.remedy || wait ? el("p", {}, `${error.remedy ?? ""}${wait}`) : null,
     // Most messages begin with it.
-    error.field && !error.message.startsWith(error.field) ? el("p", { class: "hint" }, "Field: ", el("code", {}, error.field)) : null,
-    onRetry ? button("small", "Try again", onRetry) : null,
+    error.field && !error.message.startsWith(error.field) ? el("p", { class: "hint" }, t("Field:"), " ", el("code", {}, error.field)) : null,
+    onRetry ? button("small", t("Try again"), onRetry) : null,
   );
   target.setAttribute("role", "alert");
 }

@@ -1,6 +1,7 @@
 // From the state of the page to the body of a search. No document here, only values.
 
 import { toFilter } from "./filter_tree.js";
+import { t } from "./i18n.js";
 import { READINGS } from "./state.js";
 
 export const PAGE = 24;
@@ -49,7 +50,7 @@ export function toRequest(state, cursor = "") {
   return body;
 }
 
-const KINDS = { file: "the file", asset: "what is stored" };
+const KINDS = { file: t("the file"), asset: t("what is stored") };
 
 /** What the terms of a request are called, in its order. */
 export const termNames = ({ words, terms }) => [

@@ -2,6 +2,7 @@
 
 import { byId, say, styled } from "./dom.js";
 import { clock } from "./format.js";
+import { t } from "./i18n.js";
 
 const LONGEST_S = 30;
 const bar = byId("recording");
@@ -18,7 +19,7 @@ export async function toggleRecording(onSound, onProblem) {
     return;
   }
   if (!canRecord()) {
-    onProblem("This browser records only on pages from https:// or from localhost. Choose a sound file instead.");
+    onProblem(t("This browser records only on pages from https:// or from localhost. Choose a sound file instead."));
     return;
   }
   try {
@@ -27,8 +28,8 @@ export async function toggleRecording(onSound, onProblem) {
   } catch (error) {
     onProblem(
       error.name === "NotAllowedError"
-        ? "The microphone may not be used here. Allow it for this page, or choose a sound file instead."
-        : "No microphone was found. Choose a sound file instead.",
+        ? t("The microphone may not be used here. Allow it for this page, or choose a sound file instead.")
+        : t("No microphone was found. Choose a sound file instead."),
     );
   }
 }
@@ -61,7 +62,7 @@ function start(stream, onSound) {
   bar.hidden = false;
   byId("record").setAttribute("aria-pressed", "true");
   byId("recording-stop").focus();
-  say("Recording");
+  say(t("Recording"));
   return { finish };
 }
 

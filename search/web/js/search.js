@@ -3,9 +3,10 @@
 import { ApiError, listAssets, search } from "./api.js";
 import { nameAsset, showChips } from "./chips.js";
 import { button, byId, el, say } from "./dom.js";
-import { counted, millis } from "./format.js";
+import { millis } from "./format.js";
 import { wordsOf } from "./highlight.js";
 import { addHits, cardOf, isFolded, setBusy, showHits, unfold } from "./hits.js";
+import { t, tn } from "./i18n.js";
 import { asks, mediaOf, PAGE, toRequest } from "./query.js";
 import { loadKinds } from "./kinds.js";
 import { kept } from "./media_store.js";
@@ -106,8 +107,8 @@ async function filesOf(state) {
     const blob = await kept(id);
     if (!blob) {
       throw new ApiError(0, {
-        message: "A file of this search is not on this device.",
-        remedy: "A link cannot carry it. Remove its term above, and drop the file here again.",
+        message: t("A file of this search is not on this device."),
+        remedy: t("A link cannot carry it. Remove its term above, and drop the file here again."),
       });
     }
     files.set(id, blob);
@@ -181,10 +182,11 @@ export function moreLike(hit) {
 
 function showSummary({ hits, asked, latency_ms: latency, roundTripMs, next_cursor: next, understood, warnings = [] }) {
   showUnderstood(understood);
-  const count = `${counted(hits.length, "result")}${next ? ", and more" : ""}`;
+  const found = tn(hits.length, "{n} result", "{n} results");
+  const count = next ? t("{found}, and more", { found }) : found;
   document.documentElement.classList.toggle("asked", Boolean(asked));
   byId("summary").hidden = !hits.length && !asked;
-  byId("summary-text").textContent = asked ? [count, ...warnings].join(". ") : "In the library";
+  byId("summary-text").textContent = asked ? [count, ...warnings].join(". ") : t("In the library");
   more.hidden = !next;
   showFold(hits);
   timing.hidden = !latency;
@@ -193,18 +195,18 @@ function showSummary({ hits, asked, latency_ms: latency, roundTripMs, next_curso
     return;
   }
   timing.textContent = millis(latency.total ?? roundTripMs);
-  timing.setAttribute("aria-label", `${timing.textContent}; show where the time went`);
+  timing.setAttribute("aria-label", t("{time}; show where the time went", { time: timing.textContent }));
   timing.setAttribute("aria-expanded", String(!chart.hidden));
   chart.replaceChildren(waterfall(latency, roundTripMs));
-  say(`${count} in ${timing.textContent}`);
+  say(t("{count} in {time}", { count, time: timing.textContent }));
 }
 
 /** Weaker matches are folded away, behind a button with their number. */
 function showFold(hits) {
   const n = hits.filter((hit) => hit.weak).length;
   weaker.hidden = !n || !isFolded();
-  weaker.textContent = `Show ${counted(n, "weaker match", "weaker matches")}`;
-  if (n && n === hits.length && isFolded()) showEmpty(notice, "Nothing stands out.", el("p", {}, "These words mean as little to what is stored as any others."));
+  weaker.textContent = tn(n, "Show {n} weaker match", "Show {n} weaker matches");
+  if (n && n === hits.length && isFolded()) showEmpty(notice, t("Nothing stands out."), el("p", {}, t("These words mean as little to what is stored as any others.")));
 }
 
 /** Show the weaker matches, too. */
@@ -237,13 +239,13 @@ function showNothing(asked) {
   if (filtered) {
     showEmpty(
       notice,
-      "Nothing is left by the filters.",
-      el("p", {}, "Widen them, lower the least score, or search without them."),
-      button("small", "Clear the filters", () => update({ kinds: [], form: { ...NO_FILTERS } })),
+      t("Nothing is left by the filters."),
+      el("p", {}, t("Widen them, lower the least score, or search without them.")),
+      button("small", t("Clear the filters"), () => update({ kinds: [], form: { ...NO_FILTERS } })),
     );
   } else if (asked) {
-    showEmpty(notice, "Nothing was found.", el("p", {}, "Say it in other words, or add files to search in."), el("a", { href: "?view=add", class: "small", "data-nav": "add" }, "Add files"));
+    showEmpty(notice, t("Nothing was found."), el("p", {}, t("Say it in other words, or add files to search in.")), el("a", { href: "?view=add", class: "small", "data-nav": "add" }, t("Add files")));
   } else {
-    showEmpty(notice, "The library is empty.", el("p", {}, "Drop files anywhere on this page, and search them seconds later."), el("a", { href: "?view=add", class: "small", "data-nav": "add" }, "Add files"));
+    showEmpty(notice, t("The library is empty."), el("p", {}, t("Drop files anywhere on this page, and search them seconds later.")), el("a", { href: "?view=add", class: "small", "data-nav": "add" }, t("Add files")));
   }
 }

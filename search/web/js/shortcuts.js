@@ -1,26 +1,27 @@
 // Keys. Single letters can be switched off, for users of speech input.
 
 import { button, byId, el } from "./dom.js";
+import { t } from "./i18n.js";
 
 const OFF = "shortcuts.off";
 const dialog = byId("help");
 
 /** [keys as shown, what they do] */
 const LIST = [
-  [["/"], "Go to the search box"],
-  [["Enter"], "Search; on a result, open it"],
-  [["↑", "↓", "←", "→"], "Walk through the results"],
-  [["p"], "Play the result from the moment found"],
-  [["m"], "More like the result"],
-  [["r"], "Record a sound, and search with it"],
-  [["f"], "Filters"],
-  [["w"], "Where the time of the search went"],
-  [["s"], "Search"],
-  [["a"], "Add files"],
-  [["l"], "Latency"],
-  [["t"], "Light or dark"],
-  [["Esc"], "Close, or leave the search box"],
-  [["?"], "This list"],
+  [["/"], t("Go to the search box")],
+  [["Enter"], t("Search; on a result, open it")],
+  [["↑", "↓", "←", "→"], t("Walk through the results")],
+  [["p"], t("Play the result from the moment found")],
+  [["m"], t("More like the result")],
+  [["r"], t("Record a sound, and search with it")],
+  [["f"], t("Filters")],
+  [["w"], t("Where the time of the search went")],
+  [["s"], t("Search")],
+  [["a"], t("Add files")],
+  [["l"], t("Latency")],
+  [["t"], t("Light or dark")],
+  [["Esc"], t("Close, or leave the search box")],
+  [["?"], t("This list")],
 ];
 
 const lettersOff = () => localStorage.getItem(OFF) === "1";
@@ -46,11 +47,11 @@ function showHelp() {
   const letters = el("input", { type: "checkbox", on: { change: (event) => localStorage.setItem(OFF, event.target.checked ? "" : "1") } });
   letters.checked = !lettersOff();
   dialog.replaceChildren(
-    el("h2", { id: "help-title" }, "Keyboard"),
+    el("h2", { id: "help-title" }, t("Keyboard")),
     el("dl", { class: "keys" }, LIST.map(([keys, what]) => el("div", {}, el("dt", {}, keys.map((key) => el("kbd", {}, key))), el("dd", {}, what)))),
-    el("p", { class: "hint" }, "In the search box, -word leaves out what is like the word; Backspace at its beginning goes to the terms."),
-    el("label", { class: "check" }, letters, " Single letters are shortcuts"),
-    el("div", { class: "row" }, button("go", "Close", () => dialog.close())),
+    el("p", { class: "hint" }, t("In the search box, -word leaves out what is like the word; Backspace at its beginning goes to the terms.")),
+    el("label", { class: "check" }, letters, " ", t("Single letters are shortcuts")),
+    el("div", { class: "row" }, button("go", t("Close"), () => dialog.close())),
   );
   dialog.showModal();
 }

@@ -1,6 +1,8 @@
 // What was understood in the words: a chip for each filter, which can be taken off.
 
 import { button, byId, el, icon } from "./dom.js";
+import { day } from "./format.js";
+import { t } from "./i18n.js";
 import { current, update } from "./state.js";
 
 const list = byId("understood");
@@ -16,17 +18,19 @@ function chip({ kind, text, filter }) {
   return el(
     "li",
     {},
-    el("span", { class: "chip", title: `“${text}” is a filter; the other words are searched for` }, el("span", { class: "label" }, labelOf(kind, filter))),
-    button("remove", icon("close"), () => takeOff(kind), { "aria-label": `Search for “${text}” as words` }),
+    el("span", { class: "chip", title: t("“{text}” is a filter; the other words are searched for", { text }) }, el("span", { class: "label" }, labelOf(kind, filter))),
+    button("remove", icon("close"), () => takeOff(kind), { "aria-label": t("Search for “{text}” as words", { text }) }),
   );
 }
 
 /** Exported for tests. */
 export function labelOf(kind, { gte, lt, contains }) {
-  if (kind === "place") return `Place: ${contains}`;
+  if (kind === "place") return t("Place: {place}", { place: contains });
   const last = lt && new Date(Date.parse(lt) - DAY_MS).toISOString().slice(0, 10);
-  if (gte === last) return `Taken on ${gte}`;
-  return ["Taken", gte && `from ${gte}`, last && `to ${last}`].filter(Boolean).join(" ");
+  const [from, to] = [gte, last].map((date) => date && day(Date.parse(date) / 1000, "UTC"));
+  if (from === to) return t("Taken on {from}", { from });
+  if (!to) return t("Taken from {from}", { from });
+  return from ? t("Taken from {from} to {to}", { from, to }) : t("Taken to {to}", { to });
 }
 
 function takeOff(kind) {

@@ -4,7 +4,8 @@ import { cancelJob, getJob, listJobs, upload } from "./api.js";
 import { button, byId, el, say, styled } from "./dom.js";
 import { events } from "./events.js";
 import { list as words } from "./filter_tree.js";
-import { bytes, clock, counted, millis } from "./format.js";
+import { bytes, clock, millis } from "./format.js";
+import { locale, t, tn } from "./i18n.js";
 import { formatNames, onKinds } from "./kinds.js";
 import { showError } from "./notice.js";
 import { update } from "./state.js";
@@ -57,12 +58,13 @@ export async function addFiles(files) {
 async function addPart(files) {
   const row = entry();
   const size = files.reduce((sum, file) => sum + file.size, 0);
-  const title = files.length === 1 ? files[0].name : counted(files.length, "file");
-  draw(row, { title, state: `sending ${bytes(size)}`, share: 0 });
+  const title = files.length === 1 ? files[0].name : tn(files.length, "{n} file", "{n} files");
+  const sending = t("sending {size}", { size: bytes(size) });
+  draw(row, { title, state: sending, share: 0 });
   try {
     const job = await upload(files, {
       tags: words(byId("add-tags").value),
-      onSent: (fraction) => draw(row, { title, state: fraction < 1 ? `sending ${bytes(size)}` : "sent; waiting for its turn", share: fraction }),
+      onSent: (fraction) => draw(row, { title, state: fraction < 1 ? sending : t("sent; waiting for its turn"), share: fraction }),
     });
     row.dataset.title = title;
     show(row, job);
@@ -130,25 +132,25 @@ const doneOf = (job) => (job.ingested ?? 0) + (job.unchanged ?? 0) + (job.failed
 
 function summaryOf(job) {
   const parts = [
-    job.ingested && `${job.ingested.toLocaleString()} added`,
-    job.unchanged && `${job.unchanged.toLocaleString()} there already`,
-    job.failed && `${job.failed.toLocaleString()} set aside`,
+    job.ingested && t("{n} added", { n: job.ingested.toLocaleString(locale) }),
+    job.unchanged && t("{n} there already", { n: job.unchanged.toLocaleString(locale) }),
+    job.failed && t("{n} set aside", { n: job.failed.toLocaleString(locale) }),
   ].filter(Boolean);
-  return parts.join(", ") || "nothing added";
+  return parts.join(", ") || t("nothing added");
 }
 
 function drawJob(row, job) {
   const ended = FINISHED.has(job.state);
-  const running = job.left_s ? `about ${clock(job.left_s)} left` : job.state;
-  const segments = Object.entries(job.segments ?? {}).map(([name, n]) => counted(n, `${name} segment`));
+  const running = job.left_s ? t("about {time} left", { time: clock(job.left_s) }) : t(job.state);
+  const segments = Object.entries(job.segments ?? {}).map(([name, n]) => tn(n, "{n} {kind} segment", "{n} {kind} segments", { kind: t(name) }));
   draw(row, {
-    title: row.dataset.title ?? counted(job.files ?? 0, "file"),
-    state: ended ? `${summaryOf(job)}${job.state === "done" ? "" : `, ${job.state}`}` : running,
+    title: row.dataset.title ?? tn(job.files ?? 0, "{n} file", "{n} files"),
+    state: ended ? `${summaryOf(job)}${job.state === "done" ? "" : `, ${t(job.state)}`}` : running,
     share: ended ? 1 : doneOf(job) / Math.max(1, job.files ?? 1),
     ended,
     detail: [...segments, job.seconds ? millis(job.seconds * 1000) : null].filter(Boolean).join(" · "),
     failures: job.failures ?? [],
-    action: ended ? null : button("plain", "Cancel", () => cancelJob(job.id)),
+    action: ended ? null : button("plain", t("Cancel"), () => cancelJob(job.id)),
   });
 }
 
@@ -167,7 +169,7 @@ function draw(row, { title, state, share, ended = false, detail = "", failures =
       ? el(
           "details",
           { open },
-          el("summary", {}, `${counted(failures.length, "file")} set aside`),
+          el("summary", {}, tn(failures.length, "{n} file set aside", "{n} files set aside")),
           el("ul", { class: "failures" }, failures.map((one) => el("li", {}, el("strong", {}, one.name), ` ${one.reason}`))),
         )
       : "",

@@ -2,6 +2,7 @@
 
 import { el, svg } from "./dom.js";
 import { millis } from "./format.js";
+import { t } from "./i18n.js";
 
 const ORDER = ["queue", "decode", "plan", "encode", "search", "lexical", "filter", "fuse", "fetch", "explain", "serialize"];
 
@@ -26,7 +27,10 @@ export function stagesOf(latency, roundTripMs) {
 }
 
 /** What a stage is called. */
-export const stageName = (name) => name.replace(/^encode_(\w+)$/, "encode $1").replaceAll("_", " ");
+export function stageName(name) {
+  const [family, ...rest] = name.split("_");
+  return [family, ...rest].map((word) => t(word)).join(" ");
+}
 
 /** The chart as a list: name, bar, milliseconds. */
 export function waterfall(latency, roundTripMs) {
@@ -45,5 +49,5 @@ export function waterfall(latency, roundTripMs) {
       el("span", { class: "value" }, millis(ms)),
     ),
   );
-  return el("ol", { "aria-label": "Time of each stage of this query" }, rows);
+  return el("ol", { "aria-label": t("Time of each stage of this query") }, rows);
 }

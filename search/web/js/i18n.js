@@ -1,0 +1,61 @@
+// The page in the reader's language. English stands in the code and is the key of a catalogue.
+
+import { byId } from "./dom.js";
+
+const ATTRIBUTES = ["placeholder", "aria-label", "title"];
+
+const root = document.documentElement;
+const language = root.lang; // early.js chose it
+
+/** How the reader writes numbers and dates: the page's language, as their region has it. */
+export const locale = navigator.languages.find((one) => one.split("-")[0] === language) ?? language;
+
+const catalogue = language === "en" ? {} : await load();
+const plurals = new Intl.PluralRules(locale);
+
+async function load() {
+  try {
+    return await (await fetch(new URL(`../i18n/${language}.json`, import.meta.url))).json();
+  } catch {
+    return {}; // English serves
+  }
+}
+
+/** A text in the reader's language; `{name}` stands for a value. */
+export const t = (text, values = {}) => filled(catalogue[text] ?? text, values);
+
+/** The same of a number `{n}`, which decides the form. */
+export function tn(n, one, many, values = {}) {
+  const forms = catalogue[many] ?? { one, other: many };
+  return filled(forms[plurals.select(n)] ?? forms.other, { n: n.toLocaleString(locale), ...values });
+}
+
+const filled = (text, values) => text.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+
+/** Translate what stands in the page's HTML, and offer the other languages. */
+export function translatePage() {
+  offerLanguages();
+  if (language !== "en") {
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) translateText(texts.currentNode);
+    for (const name of ATTRIBUTES) {
+      for (const node of document.querySelectorAll(`[${name}]`)) node.setAttribute(name, t(node.getAttribute(name)));
+    }
+  }
+  root.classList.remove("translating");
+}
+
+function translateText(node) {
+  const text = node.data.trim().replace(/\s+/g, " ");
+  if (text && !node.parentElement.closest("noscript, #language")) node.data = node.data.replace(/\S(?:[^]*\S)?/, () => t(text));
+}
+
+function offerLanguages() {
+  const choice = byId("language");
+  const nameOf = (code) => new Intl.DisplayNames(code, { type: "language" }).of(code);
+  choice.replaceChildren(...root.dataset.languages.split(" ").map((code) => new Option(nameOf(code), code, false, code === language)));
+  choice.addEventListener("change", () => {
+    localStorage.setItem("language", choice.value);
+    location.reload();
+  });
+}

@@ -1,0 +1,103 @@
+"""The page in other languages than English."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.acts import DESKTOP
+from tests.browser.server import Server
+from tests.browser.watch import Watch
+
+SAID = """() => {
+  const own = "header, #composer, .examples, #summary, #view-add, #view-latency, footer, #help";
+  const others = "#formats, #language, kbd, code, .wordmark, #words";
+  const texts = [];
+  for (const area of document.querySelectorAll(own)) {
+    for (const node of [area, ...area.querySelectorAll("*")]) {
+      if (node.closest(others)) continue;
+      for (const name of ["aria-label", "title"]) texts.push(node.getAttribute(name) ?? "");
+      for (const child of node.childNodes) if (child.nodeName === "#text") texts.push(child.data);
+    }
+  }
+  return texts;
+}"""
+NO_WORDS = {"API", "BM25", "JSON", "KiB", "ms", "p50", "p95", "p99", "https", "localhost"}
+"""What a Chinese text has in Latin letters, too."""
+
+
+@pytest.fixture
+def opened(chromium: Browser, server: Server) -> Iterator[Callable[[str], Page]]:
+    """Opens a tab of a reader of a language."""
+    with ExitStack() as stack:
+
+        def open_tab(locale: str) -> Page:
+            context = chromium.new_context(base_url=server.url, viewport=DESKTOP, locale=locale)
+            stack.callback(context.close)
+            page = context.new_page()
+            page.set_default_timeout(30_000)
+            stack.enter_context(Watch(page, server.url, []))
+            return page
+
+        yield open_tab
+
+
+def latin(page: Page) -> set[str]:
+    """Words in Latin letters in what the page itself says."""
+    words = {word for text in page.evaluate(SAID) for word in re.findall(r"[A-Za-z]\w+", text)}
+    return words - NO_WORDS
+
+
+def test_a_chinese_reader_finds_no_english(opened: Callable[[str], Page]) -> None:
+    page = opened("zh-CN")
+    page.goto("/?q=时钟的声音")
+    expect(page.locator("html")).to_have_attribute("lang", "zh")
+    expect(page.locator("#summary-text")).to_contain_text("个结果")
+    assert latin(page) == set()
+    for address, ready in (("/?view=add", "#dropzone"), ("/?view=latency", "#latency-body table")):
+        page.goto(address)
+        expect(page.locator(ready).first).to_be_visible()
+        assert latin(page) == set()
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="键盘")).to_be_visible()
+    assert latin(page) == set()
+
+
+@pytest.mark.parametrize("locale", ["de-DE", "zh-CN"])
+def test_a_translated_page_is_for_everybody(opened: Callable[[str], Page], locale: str) -> None:
+    page = opened(locale)
+    page.set_viewport_size({"width": 320, "height": 844})
+    for view in ("/?q=a ticking clock", "/?view=add"):
+        page.goto(view)
+        expect(page.locator(".hit:visible, #dropzone:visible").first).to_be_visible()
+        wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+        assert not page.evaluate(wide), view
+        found = Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
+
+
+def test_numbers_and_days_are_written_as_the_reader_does(opened: Callable[[str], Page]) -> None:
+    page = opened("de-DE")
+    page.goto("/?q=ein Tier im Mai 2024")
+    expect(page.locator("#understood li")).to_have_text(
+        ["Aufgenommen von 01.05.2024 bis 31.05.2024"]
+    )
+    page.get_by_role("button", name="schwächer").click()
+    page.locator(".hit a.open").first.click()
+    expect(page.get_by_text(re.compile(r"^Wert -?\d+,\d\d: wie"))).to_be_visible()
+
+
+def test_another_language_is_chosen_and_kept(opened: Callable[[str], Page]) -> None:
+    page = opened("fr-FR")
+    page.goto("/")
+    expect(page.get_by_role("button", name="Filters")).to_be_visible()
+    page.get_by_label("Language of this page").select_option("Deutsch")
+    expect(page.get_by_role("button", name="Filter")).to_be_visible()
+    page.goto("/?view=add")
+    expect(page.get_by_role("heading", name="Dateien hinzufügen")).to_be_visible()
+    expect(page.get_by_label("Sprache dieser Seite")).to_have_value("de")
