@@ -43,6 +43,11 @@ class Piece(NamedTuple):
     problem: MediaError | None = None
 
 
+def told_name(name: str) -> str:
+    """A name of another charset comes with surrogates, which no store takes."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def is_packed(start: bytes) -> bool:
     """Whether a file that starts so is an archive or packed; documents of programs are not."""
     if start.startswith(ZIP):
@@ -57,12 +62,14 @@ class Unpacking:
         uri: the archive, for messages.
         size_bytes: its own size.
         config: the limits.
+        only: the one file that is wanted, by its place in the archive; all if empty.
     """
 
-    def __init__(self, uri: str, size_bytes: int, config: IngestConfig) -> None:
+    def __init__(self, uri: str, size_bytes: int, config: IngestConfig, only: str = "") -> None:
         self._uri = uri
         self._size_bytes = size_bytes
         self._config = config
+        self._only = only
         self._n_bytes = self._n_members = 0
 
     def pieces(self, file: BinaryIO, stem: str, depth: int = 1) -> Iterator[Piece]:
@@ -83,10 +90,17 @@ class Unpacking:
             self._n_members += 1
             check(self._uri, "max_archive_files", self._n_members, self._config)
             piece = piece._replace(number=self._n_members)
+            if depth == 1 and not self._is_wanted(piece.name):
+                continue
             if piece.problem or content is None:
                 yield piece
             else:
                 yield from self._member(piece, content, depth)
+
+    def _is_wanted(self, name: str) -> bool:
+        """Whether it is the file that is wanted, or an archive around it."""
+        told = told_name(name)
+        return not self._only or self._only == told or self._only.startswith(f"{told}!/")
 
     def _member(self, named: Piece, content: BinaryIO, depth: int) -> Iterator[Piece]:
         try:

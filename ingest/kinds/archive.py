@@ -13,13 +13,16 @@ from encoder.errors import UnsupportedMediaError
 from encoder.media.source import decoding, opened
 from encoder.types import Modality
 from ingest.config import IngestConfig
-from ingest.decode.unpacking import ZIP, Unpacking, is_packed
+from ingest.decode.unpacking import ZIP, Unpacking, is_packed, told_name
 from ingest.kinds.contract import Cost, Kind
 from ingest.kinds.head import Head, Match
 from ingest.types import Asset, Fact, Segment
 
 ARCHIVE = Modality("archive")
 """Of a file that is not searched itself: `ingest.sources.archives` unpacks it."""
+
+ONLY = "only"
+"""In the metadata of an archive: the one file in it to unpack."""
 
 
 class Archive(Kind):
@@ -48,11 +51,10 @@ class Archive(Kind):
         what is wrong with it."""
         index = 0
         with opened(path) as file, decoding(path, "an archive"):
-            unpacking = Unpacking(asset.uri, asset.size_bytes, config)
+            only = str(asset.metadata.get(ONLY, ""))
+            unpacking = Unpacking(asset.uri, asset.size_bytes, config, only)
             for piece in unpacking.pieces(file, path.stem):
-                # Names of another charset come with surrogates, which no store takes.
-                name = piece.name.encode("utf-8", "backslashreplace").decode()
-                place: dict[str, Any] = {"member": name, "number": piece.number}
+                place: dict[str, Any] = {"member": told_name(piece.name), "number": piece.number}
                 place["modified"] = piece.modified_s
                 if piece.problem:
                     place["error"] = type(piece.problem).__name__

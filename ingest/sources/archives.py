@@ -18,6 +18,7 @@ from encoder.system.disk import writing
 from ingest import isolate
 from ingest.config import IngestConfig
 from ingest.isolate.wire import error_of
+from ingest.kinds.archive import ONLY
 from ingest.kinds.registry import kind_of
 from ingest.sources.identity import identify
 from ingest.types import Asset, Segment
@@ -58,6 +59,9 @@ def identify_members(
     """
     with writing(folder):
         own = Path(mkdtemp(dir=folder))
+    if wanted:
+        only = wanted.removeprefix(f"{archive.uri}{INSIDE}")
+        archive = replace(archive, metadata={**archive.metadata, ONLY: only})
     pieces = _pieces(archive, config)
     for number, (place, group) in enumerate(groupby(pieces, key=lambda piece: piece.place)):
         facts = json.loads(place)

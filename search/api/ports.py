@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -75,6 +76,18 @@ class Decoder(Protocol):
         Raises:
             UnsupportedMediaError: it shows nothing.
             MediaError: it cannot be decoded.
+        """
+        ...
+
+    def unpacked(self, location: str, asset_id: str) -> AbstractContextManager[Path]:
+        """A file in an archive, in a temporary folder for the length of the block.
+
+        Args:
+            location: the place of the archive, ``!/``, and the file's place in it.
+            asset_id: the hash that its content has to have.
+
+        Raises:
+            MediaError: it is gone or has changed.
         """
         ...
 

@@ -15,6 +15,7 @@ from encoder.types import IMAGE, Item, Modality
 from ingest import Asset, IngestConfig, Place, identify, picture, whole
 from ingest.kinds import kind_of
 from ingest.kinds.registry import kinds, label_of, named, names
+from ingest.sources.archives import identify_members, outer_file
 from ingest.sources.remote import download, is_url
 from search.api.ports import KindOffer
 
@@ -104,6 +105,22 @@ class QueryDecoder:
             raise _renamed(error, str(path), path.name) from None
         return webp_bytes(rgb, size)
 
+    @contextmanager
+    def unpacked(self, location: str, asset_id: str) -> Iterator[Path]:
+        """A file in an archive, in a temporary folder for the length of the block.
+
+        Raises:
+            MediaError: the archive or the file in it is gone, or has changed.
+            DiskError: there is no room for it.
+        """
+        archive = identify(Path(outer_file(location)), self.files)
+        with temporary_folder("anymodal-member-") as folder:
+            members = identify_members(archive, folder, self.files, _passed_over, location)
+            same = [Path(one.path) for one in members if one.asset_id == asset_id]
+            if not same:
+                raise MediaError(f"{location} has changed.", remedy="Ingest the archive again.")
+            yield same[0]
+
     def charset(self, path: Path, media_type: str) -> str:
         """The codec of a text file, as ingest detects it.
 
@@ -116,6 +133,10 @@ class QueryDecoder:
             return charset_of(path, media_type)
         except MediaError as error:
             raise _renamed(error, str(path), path.name) from None
+
+
+def _passed_over(_uri: str, _error: MediaError) -> None:
+    """What cannot be unpacked is not the file that was ingested."""
 
 
 def check_kind_name(kind: str, argument: str) -> None:

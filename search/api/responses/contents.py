@@ -7,7 +7,8 @@ import os
 import re
 import stat
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,6 +21,8 @@ from search.api.responses.plain_values import file_name
 from search.errors import NotFoundError
 from search.types import AssetRow
 
+_INSIDE = "!/"
+"""Between an archive and a file in it."""
 _PLAYED = re.compile(r"(audio|video)/[\w.+-]+")
 _LABELS = {
     "big5hkscs": "big5",
@@ -63,16 +66,26 @@ class HeldFile(FileResponse):
         super().__init__(f"/dev/fd/{descriptor}", media_type=media_type, headers=headers)
 
 
-def file_of(asset: AssetRow) -> Path:
-    """A file that holds the asset.
+@contextmanager
+def file_of(asset: AssetRow, decoder: Decoder) -> Iterator[Path]:
+    """A file that holds the asset; out of an archive for the length of the block.
 
     Raises:
         NotFoundError: none of its locations can be read here, or all have changed since.
     """
+    with ExitStack() as held:
+        yield _found(asset, decoder, held)
+
+
+def _found(asset: AssetRow, decoder: Decoder, held: ExitStack) -> Path:
     for uri in asset.locations:
         path = Path(uri)
         if path.is_absolute() and _is_unchanged(path, asset.size_bytes):
             return path
+    for uri in asset.locations:
+        if _INSIDE in uri and Path(uri).is_absolute():
+            with suppress(MediaError):
+                return held.enter_context(decoder.unpacked(uri, asset.asset_id))
     raise _not_here(asset)
 
 
@@ -82,16 +95,16 @@ def content_of(asset: AssetRow, decoder: Decoder, if_none_match: str = "") -> Re
     Raises:
         NotFoundError: as `file_of` says.
     """
-    path = file_of(asset)
-    headers = content_headers(asset, path)
-    if headers["ETag"] in if_none_match:
-        return Response(status_code=304, headers=headers)
-    try:
-        kind = asset.media_type
-        codec = decoder.charset(path, kind) if kind in _READ_AS_TEXT else ""
-        return HeldFile(path, content_type(kind, codec), headers)
-    except (OSError, MediaError):  # removed since, or not ours to read
-        raise _not_here(asset) from None
+    with file_of(asset, decoder) as path:
+        headers = content_headers(asset, path)
+        if headers["ETag"] in if_none_match:
+            return Response(status_code=304, headers=headers)
+        try:
+            kind = asset.media_type
+            codec = decoder.charset(path, kind) if kind in _READ_AS_TEXT else ""
+            return HeldFile(path, content_type(kind, codec), headers)
+        except (OSError, MediaError):  # removed since, or not ours to read
+            raise _not_here(asset) from None
 
 
 def picture_of(asset: AssetRow, decoder: Decoder, at_s: float, page: int, size: int) -> bytes:
@@ -101,17 +114,17 @@ def picture_of(asset: AssetRow, decoder: Decoder, at_s: float, page: int, size: 
         NotFoundError: it shows nothing, or as `file_of` says.
         MediaError: it cannot be decoded.
     """
-    path = file_of(asset)
-    try:
-        return decoder.picture(path, asset.media_type, at_s, page, size)
-    except UnsupportedMediaError as error:
-        raise NotFoundError(
-            f"{asset.asset_id} is {asset.modality} ({asset.media_type}), which has no picture."
-        ) from error
-    except MediaError:
-        if file_of(asset) == path:
-            raise
-        return picture_of(asset, decoder, at_s, page, size)  # removed while it was read
+    with file_of(asset, decoder) as path:
+        try:
+            return decoder.picture(path, asset.media_type, at_s, page, size)
+        except UnsupportedMediaError as error:
+            raise NotFoundError(
+                f"{asset.asset_id} is {asset.modality} ({asset.media_type}), which has no picture."
+            ) from error
+        except MediaError:
+            if _is_unchanged(path, asset.size_bytes):
+                raise
+    return picture_of(asset, decoder, at_s, page, size)  # removed while it was read
 
 
 def content_type(media_type: str, codec: str = "utf-8") -> str:
@@ -147,7 +160,9 @@ def _label(codec: str) -> str:
 def content_headers(asset: AssetRow, path: Path) -> dict[str, str]:
     """Headers beside the type: nothing in it may run, and it may be kept, since an id is a hash."""
     how = "attachment" if content_type(asset.media_type).startswith("application/") else "inline"
-    name = file_name(str(path)).encode(errors="replace")
+    # A file out of an archive lies under another name for the moment.
+    place = str(path) if str(path) in asset.locations else asset.locations[0]
+    name = file_name(place).encode(errors="replace")
     return {
         "Content-Disposition": f"{how}; filename*=UTF-8''{quote(name, safe='')}",
         "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import gc
+import tarfile
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
+from blake3 import blake3
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -111,6 +115,48 @@ def test_an_answer_lets_go_of_its_file(tmp_path: Path) -> None:
     answers.clear()
     gc.collect()
     assert n_open() == before
+
+
+def archived(folder: Path, name: str, data: bytes) -> Path:
+    """A ZIP file, or a tar file with another file before, at ``a.zip``."""
+    path = folder / name
+    if name.endswith(".zip"):
+        with ZipFile(path, "w") as archive:
+            archive.writestr("other.txt", "The ferry leaves at nine.")
+            archive.writestr("sea/sky.png", data)
+        return path
+    with tarfile.open(path, "w:gz") as packed:
+        for member, content in (("other.txt", b"The ferry"), ("sea/sky.png", data)):
+            entry = tarfile.TarInfo(member)
+            entry.size = len(content)
+            packed.addfile(entry, BytesIO(content))
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tgz"])
+def test_a_picture_in_an_archive_is_shown_and_sent(
+    tmp_path: Path, decoder: QueryDecoder, name: str
+) -> None:
+    data = drawn(tmp_path / "sky.png").read_bytes()
+    location = f"{archived(tmp_path, name, data)}!/sea/sky.png"
+    asset_id = blake3(data).hexdigest(length=16)
+    asset = AssetRow(asset_id, IMAGE, "image/png", len(data), 1, [location])
+    assert picture_of(asset, decoder, 0.0, 1, 32)[:4] == b"RIFF"
+    answer = TestClient(content_of(asset, decoder)).get("/")
+    assert (answer.content, answer.headers["content-type"]) == (data, "image/png")
+    assert "filename*=UTF-8''sky.png" in answer.headers["content-disposition"]
+
+
+def test_what_is_no_longer_in_an_archive_is_not_there(
+    tmp_path: Path, decoder: QueryDecoder
+) -> None:
+    data = drawn(tmp_path / "sky.png").read_bytes()
+    archive = archived(tmp_path, "a.zip", data)
+    gone = [f"{archive}!/sky.png", f"{tmp_path}/b.zip!/sea/sky.png"]
+    for asset_id, places in (("a" * 32, [f"{archive}!/sea/sky.png"]), ("b" * 32, gone)):
+        asset = AssetRow(asset_id, IMAGE, "image/png", len(data), 1, places)
+        with pytest.raises(NotFoundError, match="is not here"):
+            content_of(asset, decoder)
 
 
 def test_a_sound_has_no_picture(tmp_path: Path, decoder: QueryDecoder) -> None:
