@@ -1,6 +1,6 @@
 """How many files of a folder of many formats are searchable, and why the others are not.
 
-python -m benchmarks.formats FOLDER [--per-format N]
+python -m benchmarks.formats FOLDER … [--per-format N] [--list benchmarks/data/formats.tsv]
 
 The folder is made from packages of Debian, unpacked and not installed, and from what the Python
 libraries of this environment ship:
@@ -15,6 +15,7 @@ import json
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from time import process_time
 
@@ -52,7 +53,15 @@ def chosen(roots: Iterable[Path], per_format: int) -> Iterator[Path]:
     for suffix in sorted(by_format):
         found = by_format[suffix]
         random.Random(suffix).shuffle(found)
-        yield from found[:per_format]
+        yield from islice(_different(found), per_format)
+
+
+def _different(paths: Iterable[Path]) -> Iterator[Path]:
+    seen = set[bytes]()
+    for path in paths:
+        if (content := path.read_bytes()) not in seen:
+            seen.add(content)
+            yield path
 
 
 def outcome(path: Path, config: IngestConfig) -> tuple[int, str]:
@@ -64,7 +73,13 @@ def outcome(path: Path, config: IngestConfig) -> tuple[int, str]:
         )
     except MediaError as error:
         return 0, str(error)
-    return n_segments, reasons[0].replace(str(outer_file(str(path))), path.name) if reasons else ""
+    return n_segments, reasons[0].replace(
+        outer_file(str(path.resolve())), path.name
+    ) if reasons else ""
+
+
+def _below(path: Path, roots: Iterable[Path]) -> str:
+    return next(str(path.relative_to(root)) for root in roots if path.is_relative_to(root))
 
 
 def main() -> None:
@@ -72,17 +87,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, nargs="+")
     parser.add_argument("--per-format", type=int, default=4)
+    parser.add_argument("--list", type=Path, help="takes each file, its outcome and the reason")
     asked = parser.parse_args()
     config = IngestConfig(isolate=True)
     counts: Counter[str] = Counter()
     formats: dict[str, Counter[str]] = defaultdict(Counter)
     started = process_time()
+    lines = ["file\tsegments\treason"]
     for path in chosen(asked.folder, asked.per_format):
         n_segments, reason = outcome(path, config)
         said = "searchable" if n_segments else "refused" if reason else "silent"
         counts[said] += 1
         formats[path.suffix.lower()][said] += 1
-        print(f"{said:10} {n_segments:5} {path}  {reason if not n_segments else ''}", flush=True)
+        reason = "" if n_segments else reason.partition(" Convert it to one of these")[0]
+        lines.append(f"{_below(path, asked.folder)}\t{n_segments}\t{reason}")
+        print(f"{said:10} {lines[-1]}", flush=True)
+    if asked.list:
+        asked.list.write_text("\n".join([*lines, ""]))
     n_files = counts.total()
     print(json.dumps({name: dict(found) for name, found in formats.items()}))
     print(
