@@ -101,7 +101,10 @@ class VectorStore(Protocol):
         ...
 
     def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
-        """Store segments first, then the assets' commit rows."""
+        """Store segments first, then the assets' commit rows.
+
+        Where others may write the same assets: under a lock, after `catch_up`.
+        """
         ...
 
     def delete(self, asset_ids: Sequence[str]) -> None:

@@ -91,6 +91,29 @@ def test_many_pages_are_scanned_in_order(open_again: Opener) -> None:
     assert np.unique(found).size == 2500
 
 
+def test_pages_go_on_over_flushed_and_new_rows(
+    open_again: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = cast(MilvusStore, open_again())
+    rows = [asset(f"a{number:03}", f"/{number}") for number in range(200)]
+    store.write(rows[::2], [])
+    store._link.call("flush", store._rows.name(ASSETS))
+    store.write(rows[1::2] + rows[:50:2], [])
+    monkeypatch.setattr("search.store.milvus.rows._WIDE_ROWS_PER_PAGE", 40)
+    assert [row.asset_id for row in store.scan()] == [row.asset_id for row in rows]
+
+
+def test_a_write_asks_the_server_once_for_its_time(
+    open_again: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = cast(MilvusStore, open_again())
+    catch_up, asked = store._link.catch_up, []
+    monkeypatch.setattr(store._link, "catch_up", lambda: asked.append(catch_up()))
+    store.write([asset("a", "/a")], [segment("a", 0, vectors(1)[0])])
+    assert len(asked) == 1  # each time that is asked for is waited for by the next reads
+    assert [hit.asset_id for hit in store.search(vectors(1), IMAGE, 1)[0]] == ["a"]
+
+
 def test_what_others_write_and_delete_is_seen_after_catching_up(open_again: Opener) -> None:
     one, other = open_again(), open_again.beside()
     for number, vector in enumerate(vectors(5)):

@@ -22,6 +22,7 @@ _PAUSE_S = 0.2
 # How far behind a "Bounded" read may be is the server's setting: 5 s by default.
 _SETTLE_S = 15.0
 _loading = Lock()
+_LAST_ORDERED = (2, 3, 5)  # the last one for which it was tested
 _NOT_LOADED = 101  # Milvus's code, which pymilvus does not name
 # pymilvus pings every 10 s, also when nothing is asked. A Lite server takes that for an attack in
 # some minutes ("too_many_pings") and closes the connection. Every call has a time limit of its own.
@@ -57,6 +58,8 @@ class MilvusLink:
         self.knows_infix = self.is_lite or _release(version) >= (2, 4)
         # Others may answer with fewer rows than they have: a part of their shards' first ones.
         self.fills_pages = self.is_lite or _release(version) < (2, 4)
+        # Its reads begin at the least key anyway, and wait for a time tick if they are asked to.
+        self.orders_pages = not self.is_lite and (2, 3) <= _release(version) <= _LAST_ORDERED
         self.knows_bm25 = self.is_lite or _release(version) >= (2, 5)
 
     def call(self, method: str, *args: Any, **options: Any) -> Any:
@@ -189,9 +192,9 @@ def without_password(uri: str) -> str:
 
 
 def _release(version: str) -> tuple[int, ...]:
-    """(2, 3) of "v2.3.5-lite"; (0,) of what is no release, such as a commit."""
-    found = re.match(r"v?(\d+)\.(\d+)", version)
-    return (int(found[1]), int(found[2])) if found else (0,)
+    """(2, 3, 5) of "v2.3.5-lite"; (0,) of what is no release, such as a commit."""
+    found = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", version)
+    return tuple(int(number or 0) for number in found.groups()) if found else (0,)
 
 
 def _reason(error: Exception) -> str:

@@ -176,6 +176,8 @@ class MilvusRows:
     ) -> Rows:
         """The rows with the least keys beyond ``after``, in their order."""
         parts = [expression and f"({expression})", after and beyond(kind.key, after)]
+        # What an iterator of pymilvus asks for: the least keys.
+        ordered = {} if self._link.orders_pages else {"iterator": "True"}
         rows: Rows = self._link.call(
             "query",
             self.name(kind),
@@ -183,7 +185,7 @@ class MilvusRows:
             partition_names=[partition] if partition else None,
             limit=limit,
             output_fields=list(dict.fromkeys([kind.key, *fields])),
-            iterator="True",  # the least keys, in their order: what an iterator asks for
+            **ordered,
             **self.fresh(),
         )
         return sorted(rows, key=itemgetter(kind.key))

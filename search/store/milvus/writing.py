@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection as Ids
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from encoder.types import Modality
@@ -48,14 +49,16 @@ class SegmentWriter:
         self._calibration = calibration
 
     def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
-        """Write segments, and bring stored ones of these assets up to date."""
+        """Write segments, and bring stored ones of these assets up to date.
+
+        Knows what anyone had written at the last `MilvusLink.catch_up`.
+        """
         if not assets and not segments:
             return
-        self._link.catch_up()
         named = {row.asset_id: row for row in assets}
         ids = list(named.keys() | {row.asset_id for row in segments})
-        stored = self._stored(ids)
-        begun = self._begun([one for one in ids if one not in stored])
+        side_by_side = bool(segments) and not self._link.is_lite
+        stored, begun = self._known(ids, side_by_side=side_by_side)
         known = {one: self._columns(row) for one, row in {**stored, **named}.items()}
         if segments:
             self._write(segments, known, frozenset(ids) - stored.keys() - begun)
@@ -64,17 +67,34 @@ class SegmentWriter:
             for one in named
             if one in begun or (one in stored and self._columns(stored[one]) != known[one])
         ]
+        if changed and segments:
+            self._link.catch_up()
         self._refresh(changed, known)
 
     def _columns(self, row: AssetRow) -> dict[str, Any]:
         return values_of(row, arrays=not self._link.is_lite)
+
+    def _known(
+        self, asset_ids: Sequence[str], *, side_by_side: bool
+    ) -> tuple[dict[str, AssetRow], set[str]]:
+        """The commit rows, and those without one that have segments.
+
+        Side by side on a server, where the first read of a collection after a write waits for it.
+        """
+        if not side_by_side:
+            stored = self._stored(asset_ids)
+            return stored, self._begun([one for one in asset_ids if one not in stored])
+        with ThreadPoolExecutor(1, "milvus-write") as thread:
+            begun = thread.submit(self._begun, asset_ids)
+            stored = self._stored(asset_ids)
+            return stored, begun.result() - stored.keys()
 
     def _stored(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
         rows = self._rows.of(ASSETS, "asset_id", asset_ids)
         return {row["asset_id"]: asset_from_dict(row) for row in rows}
 
     def _begun(self, asset_ids: Sequence[str]) -> set[str]:
-        """Those with segments, but without a commit row."""
+        """Those with segments."""
         found: set[str] = set()
         for ids in chunks(sorted(asset_ids), _ASSETS_PER_READ):
             rows = self._rows.where(self._segments, among("asset_id", ids), ["asset_id"])
@@ -109,8 +129,6 @@ class SegmentWriter:
 
     def _refresh(self, asset_ids: Sequence[str], columns: Mapping[str, Mapping[str, Any]]) -> None:
         """Bring what segments have of their assets up to date, without encoding anything."""
-        if asset_ids:
-            self._link.catch_up()
         for ids in chunks(asset_ids, _ASSETS_PER_READ):
             found = self._rows.where(
                 self._segments,
