@@ -23,7 +23,7 @@ class NameIndex:
 
     It is made of the commit rows at the first search or by `begin`, in memory (about 400 bytes an
     asset). A thread reads them again when their number has changed and once a minute, a twentieth
-    of the time at most. Searches wait two seconds for the first reading.
+    of the time at most. Searches wait for the first reading until it has taken two seconds.
     """
 
     def __init__(self, store: VectorStore) -> None:
@@ -35,6 +35,7 @@ class NameIndex:
         self._lock = Lock()
         self._next_s = 0.0
         self._next_full_s = 0.0
+        self._awaited_until_s = float("inf")
         self._thread: Thread | None = None
 
     def find(self, text: str, *, with_folders: bool) -> Mapping[str, float]:
@@ -64,6 +65,7 @@ class NameIndex:
     def begin(self) -> None:
         """Read the names in a thread, if it is time."""
         with self._lock:
+            self._awaited_until_s = min(self._awaited_until_s, time.monotonic() + _FIRST_WAIT_S)
             is_busy = self._thread is not None and self._thread.is_alive()
             if not is_busy and not self._is_closed.is_set() and time.monotonic() >= self._next_s:
                 self._thread = Thread(target=self._read, name="names", daemon=True)
@@ -80,7 +82,7 @@ class NameIndex:
             self._index.close()
 
     def _wait(self) -> None:
-        if not self._is_ready.wait(_FIRST_WAIT_S):
+        if not self._is_ready.wait(max(0.0, self._awaited_until_s - time.monotonic())):
             raise IndexNotReadyError(
                 "The names of files are still being read, so that nothing was found by them.",
                 "Search again a little later.",

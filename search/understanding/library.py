@@ -21,12 +21,13 @@ _LOCATED = parse_filter({"field": "latitude", "gte": -90})
 class LibraryPlaces:
     """Names of places, as of a minute ago, or longer where reading them takes more than 3 s.
 
-    Safe to use from threads. The first query waits a second for them at most.
+    Safe to use from threads. Queries wait until the first reading has taken a second.
     """
 
     def __init__(self, store: VectorStore) -> None:
         self._store = store
         self._names: Mapping[str, str] = {}
+        self._awaited_until_s = float("inf")
         self._is_ready = Event()
         self._is_closed = Event()
         self._lock = Lock()
@@ -36,12 +37,13 @@ class LibraryPlaces:
     def names(self) -> Mapping[str, str]:
         """As `find_place` takes them."""
         self.begin()
-        self._is_ready.wait(_FIRST_WAIT_S)
+        self._is_ready.wait(max(0.0, self._awaited_until_s - time.monotonic()))
         return self._names
 
     def begin(self) -> None:
         """Read them in a thread, if it is time."""
         with self._lock:
+            self._awaited_until_s = min(self._awaited_until_s, time.monotonic() + _FIRST_WAIT_S)
             is_busy = self._thread is not None and self._thread.is_alive()
             if not is_busy and not self._is_closed.is_set() and time.monotonic() >= self._next_s:
                 self._thread = Thread(target=self._read, name="places", daemon=True)
