@@ -142,8 +142,8 @@ compose-test: .venv/tested bundle
 LOCK := $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate
 LOCK_FOR := --python-platform x86_64-manylinux_2_28
 compose-lock: .venv/tested
-	$(LOCK) $(LOCK_FOR) pyproject.toml --extra otel --output-file compose/requirements.lock
-	$(LOCK) $(LOCK_FOR) pyproject.toml --extra torch --extra otel --output-file compose/gpu.lock
+	$(LOCK) $(LOCK_FOR) pyproject.toml --extra otel --extra s3 --output-file compose/requirements.lock
+	$(LOCK) $(LOCK_FOR) pyproject.toml --extra torch --extra otel --extra s3 --output-file compose/gpu.lock
 	echo hatchling | $(LOCK) - --output-file compose/build.lock
 
 # What the tests run.

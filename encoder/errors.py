@@ -11,7 +11,11 @@
     │   ├── MediaLimitError         413  it is larger than a limit allows
     │   ├── RefusedLinkError        422  a link that is not followed (ingest.errors)
     │   ├── EmptiedFolderError      422  a folder that lost all its files (ingest.errors)
-    │   └── IgnoreFileError         422  patterns that cannot be read (ingest.errors)
+    │   ├── IgnoreFileError         422  patterns that cannot be read (ingest.errors)
+    │   └── SourceError             422  a server of files fails (ingest.errors)
+    │       ├── GoneObjectError     422  it has no such file
+    │       ├── ClosedSourceError   422  it refuses the credentials
+    │       └── ListingError        422  a folder cannot be listed
     ├── DiskError                   507  a disk is full, read-only or closed to this user
     ├── DecoderProcessError         503  a process that decodes cannot start (ingest.errors)
     ├── KindError                   500  another package's kind of files is broken (ingest.errors)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+import json
+
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -13,7 +15,12 @@ class IngestConfig(BaseSettings):
     120
     """
 
-    model_config = SettingsConfigDict(env_prefix="ANYMODAL_INGEST__", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="ANYMODAL_INGEST__",
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,  # it may be a password
+    )
 
     text_window_chars: int = Field(default=800, ge=50)
     """The longest text segment."""
@@ -103,11 +110,27 @@ class IngestConfig(BaseSettings):
     """Private networks that may be fetched from, such as ``10.1.0.0/16``."""
 
     max_url_bytes: int = Field(default=2 * 2**30, ge=1)
-    """The largest file that is fetched."""
+    """The largest file that is fetched, by a URL or from an object store."""
 
     max_url_s: float = Field(default=600.0, gt=0)
     """The longest time to fetch a file."""
 
+    storage_options: SecretStr = SecretStr("{}")
+    """What fsspec's file systems are opened with, by scheme or by the beginning of a URL, as JSON:
+    ``{"s3": {"endpoint_url": "http://minio:9000"}, "s3://open/": {"anon": true}}``."""
+
     roots: tuple[str, ...] = ()
     """Folders that files must lie in after links are resolved; empty allows all. As JSON in the
     environment: ``["/data", "/srv/media"]``."""
+
+    @field_validator("storage_options")
+    @classmethod
+    def _by_url(cls, options: SecretStr) -> SecretStr:
+        """JSON of objects in an object; the message repeats no password."""
+        try:
+            said = json.loads(options.get_secret_value())
+        except ValueError:
+            said = None
+        if not isinstance(said, dict) or not all(isinstance(v, dict) for v in said.values()):
+            raise ValueError('no JSON like {"s3": {"endpoint_url": "http://minio:9000"}}')
+        return options

@@ -23,5 +23,21 @@ class IgnoreFileError(MediaError):
     """A file ``.anymodalignore`` cannot be read, so that its folder is not."""
 
 
+class SourceError(MediaError):
+    """An object store or a file server does not give what is asked for."""
+
+
+class GoneObjectError(SourceError):
+    """There is no such object or bucket."""
+
+
+class ClosedSourceError(SourceError):
+    """The server refuses these credentials."""
+
+
+class ListingError(SourceError):
+    """A folder of objects cannot be listed to its end."""
+
+
 class KindError(AnymodalError):
     """A kind of files that another package brings cannot be used."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from textwrap import dedent
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
@@ -81,7 +81,7 @@ def _is_part(field: FieldInfo) -> bool:
 
 def _shown(field: FieldInfo) -> str:
     default = field.default
-    if default is None or default == ():
+    if default is None or default == () or isinstance(default, SecretStr):
         return "none"
     if isinstance(default, tuple):
         return ", ".join(f"`{one}`" for one in default)

@@ -7,15 +7,20 @@ from importlib.util import find_spec
 from encoder.errors import MissingExtraError
 
 _EXTRAS = {
+    "adlfs": "azure",
+    "gcsfs": "gcs",
     "httpx2": "client",
     "mcp": "mcp",
     "matplotlib": "plot",
     "mteb": "eval",
     "onnxscript": "torch",
     "openvino": "openvino",
+    "paramiko": "sftp",
+    "s3fs": "s3",
     "sentence_transformers": "torch",
     "torch": "torch",
     "transformers": "hub",
+    "webdav4": "webdav",
 }
 """The extra of each module that `require` is asked for."""
 

@@ -1,1 +1,1 @@
-"""Sources of files: folders and URLs."""
+"""Sources of files: folders, URLs and object stores."""

@@ -11,7 +11,6 @@ from dataclasses import replace
 from itertools import groupby
 from pathlib import Path, PurePath
 from tempfile import mkdtemp
-from typing import Any
 
 from encoder.errors import MediaError
 from encoder.system.disk import writing
@@ -20,7 +19,7 @@ from ingest.config import IngestConfig
 from ingest.isolate.wire import error_of
 from ingest.kinds.archive import ONLY
 from ingest.kinds.registry import kind_of
-from ingest.sources.identity import identify
+from ingest.sources.identity import identify_copy
 from ingest.types import Asset, Segment
 
 INSIDE = "!/"
@@ -74,7 +73,7 @@ def identify_members(
         file = own / f"{number}{_suffix(facts['member'])}"
         _write(file, group, facts["modified"])
         try:
-            asset = _identified(file, uri, config)
+            asset = identify_copy(file, uri, config)
         except MediaError as error:
             on_failure(uri, error)
         else:
@@ -98,16 +97,3 @@ def _write(file: Path, pieces: Iterator[Segment], modified_s: float) -> None:
             out.write(piece.content.data)
     with suppress(OSError, OverflowError, ValueError):
         os.utime(file, (modified_s, modified_s))
-
-
-def _identified(file: Path, uri: str, config: IngestConfig) -> Asset:
-    """The unpacked file as what lies at ``uri``; what calls itself by its stem gets its name."""
-    try:
-        asset = identify(file, config.model_copy(update={"roots": ()}))
-    except MediaError as error:
-        raise type(error)(error.problem.replace(str(file), uri), remedy=error.remedy) from error
-    metadata: dict[str, Any] = dict(asset.metadata)
-    inner = PurePath(uri.rpartition(INSIDE)[2])
-    names = {file.stem: inner.stem, file.name: inner.name}
-    metadata["title"] = names.get(str(metadata.get("title")), metadata.get("title", inner.stem))
-    return replace(asset, uri=uri, path=asset.uri, metadata=metadata)

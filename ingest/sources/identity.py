@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from encoder.errors import MediaError
@@ -39,6 +40,23 @@ def identify(path: Path, config: IngestConfig, kind: str = "", asset_id: str = "
         asset_id = asset_id or _content_hash(file)
         metadata = {**header.metadata, "modified": modified_s(os.fstat(file.fileno()))}
     return Asset(asset_id, str(path), header.modality, header.media_type, size_bytes, metadata)
+
+
+def identify_copy(file: Path, uri: str, config: IngestConfig) -> Asset:
+    """A copy as what lies at ``uri``; what calls itself by the copy's name gets that of the URI.
+
+    Raises:
+        MediaError: as `identify`, in words about ``uri``.
+    """
+    try:
+        asset = identify(file, config.model_copy(update={"roots": ()}))
+    except MediaError as error:
+        raise type(error)(error.problem.replace(str(file), uri), remedy=error.remedy) from error
+    inner = PurePath(uri.rpartition("!/")[2])
+    names = {file.stem: inner.stem, file.name: inner.name}
+    title = names.get(str(asset.metadata.get("title")), asset.metadata.get("title", inner.stem))
+    metadata = {**asset.metadata, "title": title}
+    return replace(asset, uri=uri, path=asset.uri, metadata=metadata)
 
 
 def content_id(path: Path) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from ingest.errors import IgnoreFileError
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
 NAME = ".anymodalignore"
+
+LinesOf: TypeAlias = Callable[[Path], list[str] | None]
 
 
 class Ignored:
@@ -24,11 +27,14 @@ class Ignored:
 
     Args:
         root: the folder, as it can be read: folders around the current one may be closed.
+        lines_of: the lines of a file of patterns, None if there is none; as `_lines` for a folder
+            that is not on a disk.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, lines_of: LinesOf | None = None) -> None:
         self._named = root
-        self._root = root.resolve()
+        self._root = root if lines_of else root.resolve()
+        self._lines_of = lines_of or _lines
         self._specs: dict[str, tuple[tuple[str, GitIgnoreSpec], ...]] = {}
         self._folders: dict[str, bool] = {}
 
@@ -72,14 +78,14 @@ class Ignored:
             around = () if parent == folder else self._specs_of(parent)
             is_around = len(folder) < len(str(self._root))
             inner = self._named / os.path.relpath(folder, self._root)
-            own = self._read_around(folder) if is_around else _read(inner / NAME)
+            own = self._read_around(folder) if is_around else self._read(inner / NAME)
             self._specs[folder] = ((folder, own), *around) if own else around
         return self._specs[folder]
 
     def _read_around(self, folder: str) -> GitIgnoreSpec | None:
         """Of a folder around the root, which may be another user's."""
         try:
-            spec = _read(Path(folder, NAME))
+            spec = self._read(Path(folder, NAME))
         except IgnoreFileError as error:
             if isinstance(error.__cause__, PermissionError):
                 return None
@@ -87,21 +93,33 @@ class Ignored:
         root = f"{self._root.relative_to(folder)}/"
         return None if spec is None or spec.check_file(root).include else spec
 
+    def _read(self, file: Path) -> GitIgnoreSpec | None:
+        """None if there is none."""
+        remedy = "Mend or remove it; until then its folder is not read."
+        try:
+            lines = self._lines_of(file)
+        except (OSError, UnicodeError) as error:
+            raise IgnoreFileError(f"{file} cannot be read: {error}.", remedy=remedy) from error
+        if lines is None:
+            return None
+        # Late: most folders have no such file.
+        from pathspec import GitIgnoreSpec
+        from pathspec.patterns.gitignore import GitIgnorePatternError
 
-def _read(file: Path) -> GitIgnoreSpec | None:
-    """None if there is none."""
-    remedy = "Mend or remove it; until then its folder is not read."
+        try:
+            return GitIgnoreSpec.from_lines(lines)
+        except GitIgnorePatternError as error:
+            raise IgnoreFileError(f"{file}: {error}.", remedy=remedy) from error
+
+
+def _lines(file: Path) -> list[str] | None:
+    """Of a file on a disk.
+
+    Raises:
+        OSError: it cannot be read.
+        UnicodeError: it is not UTF-8.
+    """
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        return file.read_text(encoding="utf-8").splitlines()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, UnicodeError) as error:
-        raise IgnoreFileError(f"{file} cannot be read: {error}.", remedy=remedy) from error
-    # Late: most folders have no such file.
-    from pathspec import GitIgnoreSpec
-    from pathspec.patterns.gitignore import GitIgnorePatternError
-
-    try:
-        return GitIgnoreSpec.from_lines(lines)
-    except GitIgnorePatternError as error:
-        raise IgnoreFileError(f"{file}: {error}.", remedy=remedy) from error

@@ -20,7 +20,7 @@ _ID = re.compile(r"[0-9a-f]{32,}")
 
 
 @click.command()
-@click.argument("targets", nargs=-1, required=True, metavar="PATH|ASSET...")
+@click.argument("targets", nargs=-1, required=True, metavar="PATH|URL|ASSET...")
 @kind_option("Only files of this kind")
 @store_option
 @model_option
@@ -71,7 +71,9 @@ def _removed(targets: tuple[str, ...], kinds: tuple[str, ...]) -> dict[str, int]
 
 
 def absolute(target: str) -> str:
-    """An asset's id as it is; a path, which may be gone, as an absolute one."""
+    """An asset's id as it is; a path, which may be gone, as an absolute one, or a URL."""
     if _ID.fullmatch(target) and not os.path.lexists(target):
         return target
-    return os.path.abspath(os.path.expanduser(target))  # noqa: PTH100, PTH111
+    from ingest.sources.objects import whole_path
+
+    return whole_path(target)

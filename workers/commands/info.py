@@ -9,7 +9,7 @@ from workers.commands.options import apply_options, json_option, model_option, s
 
 
 @click.command()
-@click.argument("target", metavar="ASSET|PATH")
+@click.argument("target", metavar="ASSET|PATH|URL")
 @store_option
 @model_option
 @json_option

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import click
@@ -23,8 +22,9 @@ from workers.commands.options import apply_options, json_option, model_option, s
 def list(store: str | None, model: str | None, as_json: bool, **asked: Any) -> None:
     """List what is stored, page by page, in the order of ids."""
     apply_options(store, model=model)
+    from ingest.sources.objects import whole_path
     from workers.console.library_tables import list_lines
     from workers.console.reading_store import answer, show
 
-    path = asked["path"] and os.path.abspath(os.path.expanduser(asked["path"]))  # noqa: PTH100, PTH111
+    path = asked["path"] and whole_path(asked["path"])
     show(answer("list", {**asked, "path": path}), list_lines, as_json)

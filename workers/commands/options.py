@@ -19,10 +19,19 @@ class PathOrUrl(click.Path):
         super().__init__(exists=True)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Accept URLs as they are."""
+        """Accept URLs, those of object stores in their one form."""
+        from ingest.errors import SourceError
+        from ingest.sources.objects import is_object, local_path, normal
         from ingest.sources.remote import is_url
 
-        return value if is_url(value) else super().convert(value, param, ctx)
+        if is_url(value):
+            return value
+        if not is_object(value):
+            return super().convert(local_path(value), param, ctx)
+        try:
+            return normal(value)
+        except SourceError as error:
+            self.fail(str(error), param, ctx)
 
 
 class KindsOption(click.Option):

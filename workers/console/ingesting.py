@@ -25,7 +25,7 @@ def ingested(
     what: Mapping[str, Any],
     show: Callable[[IngestReport], None],
     stop: Stop,
-    total: Callable[[int], object] = lambda _: None,
+    total: Callable[[int | None], object] = lambda _: None,
 ) -> None:
     """Ingest in a server of this user that holds the store, else in this process.
 
@@ -35,7 +35,7 @@ def ingested(
             `workers.pipeline.IngestPipeline.run`.
         show: takes the report of each part as it ends.
         stop: ends it early.
-        total: takes the number of files.
+        total: takes the number of files; None where it is not known, as of object stores.
 
     Raises:
         StoreUnavailableError: the server was stopped meanwhile.
@@ -70,7 +70,7 @@ def _run_here(
     what: Mapping[str, Any],
     show: Callable[[IngestReport], None],
     stop: Event,
-    total: Callable[[int], object],
+    total: Callable[[int | None], object],
 ) -> None:
     from workers.pipeline.files import count_files
     from workers.serving.resources import Resources
@@ -122,10 +122,14 @@ def broker_jobs(settings: Settings) -> AbstractContextManager[RedisJobs]:
 
 def absolute_paths(paths: Iterable[str]) -> list[str]:
     """Absolute paths: a worker may run in another folder."""
+    from ingest.sources.objects import is_object
     from ingest.sources.remote import is_url
 
     # `Path.resolve` would follow links
-    return [path if is_url(path) else os.path.abspath(path) for path in paths]  # noqa: PTH100
+    return [
+        path if is_url(path) or is_object(path) else os.path.abspath(path)  # noqa: PTH100
+        for path in paths
+    ]
 
 
 class Stop(Event):

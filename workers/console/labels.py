@@ -12,7 +12,7 @@ from search.types import Labels
 # Facts of the file cannot be overridden; tags have their own option.
 _FROM_THE_FILE = frozenset(
     {"duration_s", "width", "height", "modified", "taken", "latitude", "longitude", "camera_model"}
-    | {"city", "region", "country", "places", "gone_since", "tags"}
+    | {"city", "region", "country", "places", "gone_since", "object_versions", "tags"}
 )
 _TEXTS = frozenset({"title", "language"})
 _MAX_BYTES = 32_768

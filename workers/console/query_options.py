@@ -104,7 +104,9 @@ def filter_of(
     """
     parts = [*map(_condition, conditions), *({"field": "tags", "contains": tag} for tag in tags)]
     if path is not None:
-        parts.append({"field": "path", "prefix": str(Path(path).expanduser().absolute())})
+        from ingest.sources.objects import whole_path
+
+        parts.append({"field": "path", "prefix": whole_path(path)})
     if media_types := media_types_of(kinds):
         parts.append({"field": "media_type", "in": media_types})
     if not parts:

@@ -97,7 +97,7 @@ class LocalJobs:
         prune: bool = False,
     ) -> str:
         """Begin, or wait for the jobs before."""
-        run = _Run(uuid.uuid4().hex[:12], list(paths), labels or {}, prune, count_files(paths))
+        run = _Run(uuid.uuid4().hex[:12], list(paths), labels or {}, prune, count_files(paths) or 0)
         with self._lock:
             self._runs[run.job_id] = run
             if len(self._runs) > _MOST_JOBS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ingest.sources.objects.places import VERSIONS, versions_at
 from ingest.types import Asset
 from search.types import GONE_SINCE, AssetRow, Labels
 
@@ -29,10 +30,11 @@ def commit_row(
     uris = [copy.uri for copy in copies]
     known = [row.metadata, *(copy.metadata for copy in copies)]
     modified: Labels = {"modified": latest} if (latest := max(map(_modified, known))) else {}
+    locations = list(dict.fromkeys([*row.locations, *uris]))
+    seen = versions_at((facts.get(VERSIONS) for facts in known), locations)
+    versions: Labels = {VERSIONS: seen} if seen else {}
     return replace(
-        row,
-        locations=list(dict.fromkeys([*row.locations, *uris])),
-        metadata={**row.metadata, **modified, **labels},
+        row, locations=locations, metadata={**row.metadata, **modified, **versions, **labels}
     )
 
 

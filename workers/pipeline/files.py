@@ -7,6 +7,7 @@ from itertools import chain
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, get_args
 
+from ingest.config import IngestConfig
 from ingest.kinds import Cost
 from ingest.kinds.registry import cost_of
 
@@ -27,23 +28,37 @@ the rows of a shard stay in memory until they are stored."""
 def files_of(
     paths: Sequence[str], on_refused: OnRefused, walked: WalkedFolders | None = None
 ) -> Iterable[str]:
-    """All files under these paths, streamed; URLs, which lie under nothing, come first.
+    """All files under these paths, streamed; URLs come first, then those of objects.
 
     Args:
-        paths: files, folders and URLs.
-        on_refused: takes each link that is refused.
-        walked: notes folders that cannot be read.
+        paths: files, folders, URLs, and URLs of object stores.
+        on_refused: takes each link that is refused, and each folder that cannot be listed.
+        walked: notes folders that were read to the end, and those that cannot be.
     """
     from ingest import discover
+    from ingest.sources.objects import is_object
     from ingest.sources.remote import is_url
 
-    local = [path for path in paths if not is_url(path)]
-    found = discover(local, on_refused, walked.unread) if walked else discover(local, on_refused)
-    return chain(filter(is_url, paths), map(str, found))
+    walked = walked or WalkedFolders(paths)
+    local = [path for path in paths if not is_url(path) and not is_object(path)]
+    objects = _objects(filter(is_object, paths), on_refused, walked)
+    found = discover(local, on_refused, walked.unread)
+    return chain(filter(is_url, paths), objects, map(str, found))
 
 
-def count_files(paths: Sequence[str]) -> int:
-    """How many files `files_of` finds; none is opened."""
+def _objects(urls: Iterable[str], on_refused: OnRefused, walked: WalkedFolders) -> Iterator[str]:
+    from ingest.sources.objects import list_objects, normal
+
+    for url in urls:
+        yield from list_objects(normal(url), walked.config, on_refused, walked.whole)
+
+
+def count_files(paths: Sequence[str]) -> int | None:
+    """How many files `files_of` finds; none is opened. None for object stores, which take long."""
+    from ingest.sources.objects import is_object
+
+    if any(map(is_object, paths)):
+        return None
     return sum(1 for _ in files_of(paths, lambda _: None))
 
 
@@ -52,21 +67,31 @@ class WalkedFolders:
 
     Args:
         paths: files, folders and URLs, as they are given to `files_of`.
+        config: how object stores are opened.
     """
 
-    def __init__(self, paths: Sequence[str]) -> None:
+    def __init__(self, paths: Sequence[str], config: IngestConfig | None = None) -> None:
+        from ingest.sources.objects import is_object
         from ingest.sources.remote import is_url
 
-        self._folders = [Path(path) for path in paths if not is_url(path) and _is_folder(path)]
+        local = [path for path in paths if not is_url(path) and not is_object(path)]
+        self.config = config or IngestConfig()
+        self._folders = [Path(path) for path in local if _is_folder(path)]
         self._unread: set[Path] = set()
+        self._whole: list[str] = []
 
     def unread(self, folder: Path) -> None:
         """Note that a folder, or one in it, could not be read."""
         self._unread.add(folder)
 
+    def whole(self, folder: str) -> None:
+        """Note that a folder of objects was listed to the end."""
+        self._whole.append(folder)
+
     def complete(self) -> list[str]:
         """The folders of which everything was seen. Ask after the walk."""
-        return [str(folder) for folder in self._folders if folder not in self._unread]
+        local = [str(folder) for folder in self._folders if folder not in self._unread]
+        return local + self._whole
 
 
 def _is_folder(path: str) -> bool:
@@ -86,7 +111,11 @@ def cost_class(path: str) -> str:
 
 
 def file_bytes(path: str) -> int:
-    """The size of a file; 0 for anything else, and for what cannot be looked at."""
+    """The size of a file or a listed object; 0 for anything else, and where it is not known."""
+    from ingest.sources.objects import FoundObject
+
+    if isinstance(path, FoundObject):
+        return path.size_bytes
     try:
         return Path(path).stat().st_size
     except (OSError, ValueError):

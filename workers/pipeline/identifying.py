@@ -13,6 +13,7 @@ from ingest import identify
 from ingest.config import IngestConfig
 from ingest.kinds.archive import ARCHIVE
 from ingest.sources.archives import INSIDE, identify_members, outer_file
+from ingest.sources.objects import ObjectFacts, Patience, fetch_all
 from ingest.sources.remote import identify_url, is_url
 from ingest.types import Asset
 from search.filters import Compare, Operator
@@ -34,6 +35,8 @@ class Identifying:
     on_failure: Callable[[str, MediaError], None]
     archives: list[str] = field(default_factory=list)
     """URIs of archives of which every file was seen."""
+    objects: dict[str, Asset] = field(default_factory=dict)
+    """Those that were fetched, by the path that asked for them."""
     _folder: Path | None = None
 
     def assets(self, path: str, asset_id: str = "") -> Iterator[Asset]:
@@ -42,9 +45,10 @@ class Identifying:
         ``asset_id`` is the file's hash, if it is known.
         """
         try:
-            wanted = "" if is_url(path) or Path(path).exists() else path
+            is_whole = self.objects[path].uri == path if path in self.objects else is_url(path)
+            wanted = "" if is_whole or Path(path).exists() else path
             outer = outer_file(wanted) if wanted else path
-            asset = self._one(outer, asset_id)
+            asset = self.objects.get(path) or self._one(outer, asset_id)
             if asset.modality != ARCHIVE:
                 yield asset
                 return
@@ -56,6 +60,18 @@ class Identifying:
                 self.archives.append(asset.uri)
         except MediaError as error:
             self.on_failure(path, error)
+
+    def fetch(self, wanted: Mapping[str, ObjectFacts], patience: Patience) -> None:
+        """Fetch objects, for `assets`, by the paths that ask for them."""
+        paths = {facts.url: path for path, facts in wanted.items()}
+        for facts, asset in fetch_all(
+            list(wanted.values()), self._scratch(), self.config, patience
+        ):
+            path = paths[facts.url]
+            if isinstance(asset, MediaError):
+                self.on_failure(path, asset)
+            else:
+                self.objects[path] = asset
 
     def _one(self, path: str, asset_id: str) -> Asset:
         if is_url(path):

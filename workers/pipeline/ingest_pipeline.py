@@ -92,7 +92,8 @@ class IngestPipeline:
         with their reasons. Stored files that are gone from a folder are found no more.
 
         Args:
-            paths: files, folders, and URLs of the hosts in ``config.url_hosts``.
+            paths: files, folders, URLs of the hosts in ``config.url_hosts``, and URLs of object
+                stores such as ``s3://bucket/folder/``.
             labels: tags and metadata of all files, stored ones included.
             prune: remove assets from the store whose files are gone.
             gone: files and folders that were seen to vanish, by a folder around them; see
@@ -110,7 +111,7 @@ class IngestPipeline:
             on_report(report)
 
         refused = IngestReport()
-        walked = WalkedFolders(paths)
+        walked = WalkedFolders(paths, self.config)
         files = files_of(paths, refused.failures.append, walked)
         groups = (group for _, group in shards(files, self.shard_files))
         for report in self._side_by_side(groups, labels or {}, stopped):
@@ -153,7 +154,7 @@ class IngestPipeline:
             prune: remove assets without any file left.
             gone: places by folder, of which only these are looked at.
         """
-        files = GoneFiles(self.store, self.exclusive, self.is_upload, prune)
+        files = GoneFiles(self.store, self.exclusive, self.is_upload, prune, config=self.config)
         return files.forget(folders, gone)
 
     def calibrate_if_due(self) -> None:

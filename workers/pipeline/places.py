@@ -8,9 +8,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from encoder.errors import MediaError
+from ingest.errors import GoneObjectError
+from ingest.sources.archives import INSIDE, outer_file
 from ingest.sources.identity import content_id, modified_s, place
+from ingest.sources.objects import (
+    VERSIONS,
+    ObjectFacts,
+    Patience,
+    is_object,
+    look_at_all,
+    version_of,
+)
 from ingest.sources.remote import is_url
-from ingest.types import Asset
+from ingest.types import Asset, Fact
 from search.store.base import VectorStore
 from search.types import AssetRow
 from workers.pipeline.identifying import Identifying
@@ -53,6 +63,27 @@ class _File:
 
 
 @dataclass(frozen=True)
+class _Object:
+    """What a server says of an object, which is not read for it."""
+
+    facts: ObjectFacts
+
+    def is_in(self, row: AssetRow) -> bool:
+        """Whether it is surely what a row holds at its place."""
+        known = version_of(row.metadata.get(VERSIONS), self.facts.url)
+        return known == self.facts.version and not row.is_gone
+
+    def of(self, row: AssetRow) -> Asset:
+        """The stored content at this place."""
+        metadata: dict[str, Fact] = {
+            "modified": self.facts.modified_s,
+            VERSIONS: [self.facts.version],
+        }
+        uri = self.facts.url
+        return Asset(row.asset_id, uri, row.modality, row.media_type, row.size_bytes, metadata)
+
+
+@dataclass(frozen=True)
 class Places:
     """Looks at files: at size and time, then at the content, then at the header.
 
@@ -67,18 +98,24 @@ class Places:
     def locate(self, paths: Sequence[str]) -> Located:
         """What lies at these places; `Identifying.on_failure` takes what cannot be read."""
         found = Located()
-        files = {path: file for path in paths if (file := self._look(path))}
-        stored = self.store.assets_at([str(file.path) for file in files.values()])
-        unlike: dict[str, _File | None] = {}
-        for path in paths:
-            file = files.get(path)
-            rows = stored.get(str(file.path), []) if file else []
-            if file and len(rows) == 1 and file.is_in(rows[0]):
-                found.add(file.of(rows[0]))
+        patience = Patience()
+        objects = self._look_far([path for path in paths if is_object(path)], patience)
+        here = [path for path in paths if not is_object(path)]
+        files = {path: file for path in here if (file := self._look(path))}
+        uris = {path: str(file.path) for path, file in files.items()}
+        uris |= {path: one.facts.url for path, one in objects.items()}
+        stored = self.store.assets_at(list(uris.values()))
+        unlike: dict[str, _File | _Object | None] = {}
+        for path in [*here, *objects]:
+            known = files.get(path) or objects.get(path)
+            rows = stored.get(uris.get(path, ""), [])
+            if known and len(rows) == 1 and known.is_in(rows[0]):
+                found.add(known.of(rows[0]))
             else:
-                unlike[path] = file
+                unlike[path] = known
         found.is_as_stored = not unlike
-        self._read(unlike, found)
+        self._fetch(unlike, found, patience)
+        self._read({p: f for p, f in unlike.items() if not isinstance(f, _Object)}, found)
         return found
 
     def _look(self, path: str) -> _File | None:
@@ -91,6 +128,40 @@ class Places:
         except (MediaError, OSError):
             return None
         return _File(real, facts.st_size, modified_s(facts))
+
+    def _look_far(self, paths: Sequence[str], patience: Patience) -> dict[str, _Object]:
+        """What servers say of objects; of a file in an archive, what they say of the archive."""
+        if not paths:
+            return {}
+        config, seen = self.identifying.config, dict[str, _Object]()
+        inner = list[str]()
+        for path, facts in look_at_all(paths, config, patience):
+            if isinstance(facts, ObjectFacts):
+                seen[path] = _Object(facts)
+            elif isinstance(facts, GoneObjectError) and INSIDE in path:
+                inner.append(path)
+            else:
+                self.identifying.on_failure(path, facts)
+        archives = look_at_all([outer_file(path) for path in inner], config, patience)
+        for path, (_, facts) in zip(inner, archives, strict=True):
+            if isinstance(facts, ObjectFacts):
+                seen[path] = _Object(facts)
+            else:
+                self.identifying.on_failure(path, facts)
+        return seen
+
+    def _fetch(
+        self, unlike: Mapping[str, _File | _Object | None], found: Located, patience: Patience
+    ) -> None:
+        """Fetch objects that are not known as they are stored."""
+        wanted = {path: one.facts for path, one in unlike.items() if isinstance(one, _Object)}
+        if not wanted:
+            return
+        self.identifying.fetch(wanted, patience)
+        for path in wanted:
+            if path in self.identifying.objects:
+                for asset in self.identifying.assets(path):
+                    found.add(asset)
 
     def _read(self, files: Mapping[str, _File | None], found: Located) -> None:
         """Hash files, and read the headers of those whose content is not stored."""

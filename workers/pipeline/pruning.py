@@ -12,13 +12,16 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Protocol
 
+from ingest.config import IngestConfig
 from ingest.errors import EmptiedFolderError, IgnoreFileError
 from ingest.sources.archives import INSIDE, outer_file
 from ingest.sources.ignored import Ignored
+from ingest.sources.objects import is_object
 from search.filters import Compare, Operator
 from search.store.base import VectorStore
 from search.types import GONE_SINCE, AssetRow
@@ -26,6 +29,9 @@ from workers.pipeline.commit_row import without_gone
 from workers.pipeline.ingest_job import in_chunks
 from workers.pipeline.reports import IngestReport
 from workers.pipeline.stage_report import WatchedReport
+
+if TYPE_CHECKING:
+    from ingest.sources.objects.gone import ListedFolder
 
 _AT_ONCE = 500
 _FEW_FOLDERS = 40
@@ -44,6 +50,7 @@ class GoneFiles:
         prune: whether assets without any location left are removed. Else they keep the last one,
             are noted as gone and are found no more, until an ingest sees the content again.
         fstab: lists which disks belong where.
+        config: how object stores are opened.
     """
 
     store: VectorStore
@@ -51,6 +58,7 @@ class GoneFiles:
     is_upload: Callable[[str], bool]
     prune: bool
     fstab: Path = _FSTAB
+    config: IngestConfig = field(default_factory=IngestConfig)
 
     def forget(
         self, folders: Sequence[str], gone: Mapping[str, Sequence[str]] = MappingProxyType({})
@@ -71,7 +79,10 @@ class GoneFiles:
         report = WatchedReport()
         with report.timed("gone"):
             for folder in folders:
-                self._forget_in(Path(folder).expanduser().resolve(), None, report)
+                if is_object(folder):
+                    self._forget_objects(folder, report)
+                else:
+                    self._forget_in(Path(folder).expanduser().resolve(), None, report)
             for folder, places in gone.items():
                 self._forget_in(Path(folder), places, report)
         return report
@@ -89,7 +100,21 @@ class GoneFiles:
                 report.fail(str(folder), _emptied(folder))
             return
         unmounted = tuple(f"{place}/" for place in _unmounted(self.fstab))
-        look = _Look(below, unmounted, self.is_upload, Ignored(folder))
+        self._settle_all(rows, _Look(below, unmounted, self.is_upload, Ignored(folder)), report)
+
+    def _forget_objects(self, folder: str, report: IngestReport) -> None:
+        """As `_forget_in`, by a listing: to look at each stored object would be a request each."""
+        from ingest.sources.objects.gone import ListedFolder
+
+        listed = ListedFolder(folder, self.config, report.failures.append)
+        rows = self._rows(folder, None)
+        if listed.is_empty and listed.is_whole:
+            if next(iter(rows), None):
+                report.fail(folder, _emptied(folder))
+        elif listed.is_whole:
+            self._settle_all(rows, _ObjectLook(listed, self.is_upload), report)
+
+    def _settle_all(self, rows: Iterable[AssetRow], look: _Looks, report: IngestReport) -> None:
         for chunk in in_chunks(rows, _AT_ONCE):
             changed = [row.asset_id for row in chunk if row.is_gone or look.dead(row)]
             if changed:
@@ -112,7 +137,7 @@ class GoneFiles:
                 if any(uri.startswith(folders) for uri in row.locations):
                     yield row
 
-    def _settle(self, asset_ids: Sequence[str], look: _Look, report: IngestReport) -> None:
+    def _settle(self, asset_ids: Sequence[str], look: _Looks, report: IngestReport) -> None:
         """Look again, at the current rows: a worker may have added a place."""
         with self.exclusive(asset_ids):
             self.store.catch_up()
@@ -133,6 +158,21 @@ class GoneFiles:
             if orphans:
                 self.store.delete(orphans)
                 report.gone["pruned"] += len(orphans)
+
+
+class _Looks(Protocol):
+    def dead(self, row: AssetRow) -> set[str]:
+        """The row's locations in a folder at which there is no file, or that are ignored."""
+        ...
+
+
+@dataclass(frozen=True)
+class _ObjectLook:
+    listed: ListedFolder
+    is_upload: Callable[[str], bool]
+
+    def dead(self, row: AssetRow) -> set[str]:
+        return self.listed.dead(row.locations, self.is_upload)
 
 
 @dataclass(frozen=True)
@@ -193,10 +233,11 @@ def _is_empty(folder: Path) -> bool | None:
         return None
 
 
-def _emptied(folder: Path) -> EmptiedFolderError:
+def _emptied(folder: Path | str) -> EmptiedFolderError:
     return EmptiedFolderError(
         f"{folder} is empty, though files in it are stored, so nothing of it was forgotten.",
-        remedy=f"Mount its disk; or, if the files are gone for good: anymodal delete {folder}",
+        remedy=f"Mount its disk or check its server; or, if the files are gone for good: "
+        f"anymodal delete {folder}",
     )
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from pathlib import Path
 
+from ingest.sources.objects import whole_path
 from search.api.uploads import UploadFolder
 from search.filters import Compare, Operator
 from search.store.base import VectorStore
@@ -32,7 +32,7 @@ def remove(
         if uploads:
             uploads.remove(target)
         return len(known)
-    uri = str(Path(target).expanduser().absolute())
+    uri = whole_path(target)
     below = uri.rstrip("/") + "/"
     # A folder may be gone from the disk, so the store is asked and not the disk: by the location,
     # and by the folder, which both have keys there.

@@ -13,6 +13,8 @@ from search.ranking.locations import shown_location
 from search.types import AssetRow, Hit, Moment, SearchResult
 
 # A path may hold spaces: what follows belongs to it as far as there is another slash.
+_VERSIONS = "object_versions"
+"""Which versions of objects hold an asset: of use to ingest alone (`ingest.sources.objects`)."""
 _PATH = re.compile(r"(?<![\w/.:])/(?:[^\n/]*/)*(?=[^\n/])")
 
 
@@ -141,7 +143,7 @@ def _described(
         "title": metadata.get("title") or name,
         "duration_s": float(duration_s) if duration_s else None,
         "tags": metadata.get("tags", []),
-        "metadata": metadata,
+        "metadata": {name: value for name, value in metadata.items() if name != _VERSIONS},
     }
 
 

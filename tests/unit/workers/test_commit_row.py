@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from encoder.types import TEXT
+from ingest.sources.objects import VERSIONS, ObjectFacts, version_of
 from ingest.types import Asset
 from search.types import AssetRow
 from workers.pipeline.commit_row import Labels, commit_row
@@ -51,3 +54,23 @@ def test_labels_replace_only_what_is_given() -> None:
 def test_a_row_from_before_there_were_numbers() -> None:
     old = AssetRow("id", TEXT, "text/plain", 5, 2, ["/a"], {"title": "a", "duration_s": "2.000"})
     assert row(asset("/a", 3.0), current=old).metadata["modified"] == 3.0
+
+
+def test_the_version_of_each_object_is_the_last_and_goes_with_its_location() -> None:
+    def held(key: str, tag: str) -> Asset:
+        facts = ObjectFacts(f"s3://b/{key}", 5, 1.0, tag)
+        stored = asset(facts.url, 1.0)
+        return replace(stored, metadata={**stored.metadata, VERSIONS: [facts.version]})
+
+    def versions(made: AssetRow) -> list[str]:
+        return list(made.metadata[VERSIONS])
+
+    both = row(held("a", "1"), held("c", "1"))
+    assert len(set(versions(both))) == 2
+    later = row(held("a", "2"), current=both)
+    assert len(versions(later)) == 2
+    assert version_of(versions(later), "s3://b/a") == versions(row(held("a", "2")))[0]
+    assert version_of(versions(later), "s3://b/c") == version_of(versions(both), "s3://b/c")
+    moved = replace(later, locations=["s3://b/c"])
+    assert len(versions(row(held("c", "1"), current=moved))) == 1
+    assert VERSIONS not in row(asset("/a", 1.0)).metadata

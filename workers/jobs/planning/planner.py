@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 
 from encoder.system import children
-from ingest.errors import EmptiedFolderError, IgnoreFileError, RefusedLinkError
+from ingest.errors import EmptiedFolderError, IgnoreFileError, ListingError, RefusedLinkError
 from workers.config import Settings, current_settings
 from workers.environment import child_environment
 from workers.jobs.board import JobBoard
@@ -27,7 +27,9 @@ _FULL_PAUSE_S = 0.2
 _HELD_BACK_FILES = 10_000
 """Of one class: a few megabytes of names."""
 _RETRY_FILES = 16
-_NOT_SENT = {kind.__name__ for kind in (RefusedLinkError, EmptiedFolderError, IgnoreFileError)}
+_NOT_SENT = {
+    kind.__name__ for kind in (RefusedLinkError, EmptiedFolderError, IgnoreFileError, ListingError)
+}
 
 
 def plan(
@@ -148,7 +150,8 @@ def beyond(
 def replay(board: JobBoard, job_id: str, publish: Publish) -> int:
     """Send the dead letters of a job again; how many.
 
-    Refused links are not sent: named as files, they would be followed. Nor are empty folders.
+    Refused links are not sent: named as files, they would be followed. Nor are folders that are
+    empty or cannot be listed.
     """
     job = board.status(job_id)
     run = uuid.uuid4().hex[:4]
@@ -188,7 +191,7 @@ def plan_paths(
     """Find the files of a job that is on the board, and feed its shards to the queues."""
     from workers.jobs.broker import publish
 
-    walked = WalkedFolders(board.status(job_id).paths)
+    walked = WalkedFolders(board.status(job_id).paths, settings.ingest)
     plan(
         board,
         job_id,

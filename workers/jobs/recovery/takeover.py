@@ -54,9 +54,11 @@ class Takeover:
 
 def unseen_path(paths: Sequence[str]) -> str | None:
     """The first path that this machine does not have; URLs never count."""
+    from ingest.sources.objects import is_object
     from ingest.sources.remote import is_url
 
-    return next((path for path in paths if not is_url(path) and not os.path.lexists(path)), None)
+    local = (path for path in paths if not is_url(path) and not is_object(path))
+    return next((path for path in local if not os.path.lexists(path)), None)
 
 
 def lost_its_planner(board: JobBoard, job_id: str, on_wait: Callable[[Job], None]) -> bool:

@@ -1,0 +1,142 @@
+"""Copy objects to files, for decoders, which have no network."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from tempfile import mkdtemp
+from time import monotonic
+
+from encoder.errors import MediaError, MediaLimitError
+from encoder.system.disk import writing
+from ingest.config import IngestConfig
+from ingest.errors import SourceError
+from ingest.sources.identity import identify_copy
+from ingest.sources.objects.places import VERSIONS, ObjectFacts
+from ingest.sources.objects.server import ObjectServer
+from ingest.sources.objects.trying import Patience
+from ingest.types import Asset
+
+AT_ONCE = 8
+"""How many objects are looked at or fetched at the same time."""
+
+_CHUNK_BYTES = 4 * 2**20
+_CHANGES = 3
+
+
+def look_at_all(
+    urls: Sequence[str], config: IngestConfig, patience: Patience
+) -> Iterator[tuple[str, ObjectFacts | MediaError]]:
+    """What objects are now, or why that cannot be said. A folder is no object.
+
+    Raises:
+        MissingExtraError: what reads such URLs is not installed.
+    """
+
+    def look(url: str) -> ObjectFacts | MediaError:
+        try:
+            facts = ObjectServer(url, config, patience).look(url)
+        except MediaError as error:
+            return error
+        return facts or SourceError(
+            f"{url} is a folder now.", remedy="Run the ingest of the folder around it again."
+        )
+
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="look") as pool:
+        yield from zip(urls, pool.map(look, urls), strict=True)
+
+
+def fetch_all(
+    found: Sequence[ObjectFacts], folder: Path, config: IngestConfig, patience: Patience
+) -> Iterator[tuple[ObjectFacts, Asset | MediaError]]:
+    """Fetch objects into a folder, several at once, and identify each; or say why it cannot be had.
+
+    Raises:
+        DiskError: ``folder`` cannot be written.
+    """
+
+    def fetched(facts: ObjectFacts) -> tuple[ObjectFacts, Path] | MediaError:
+        try:
+            server = ObjectServer(facts.url, config, patience)
+            return fetch(facts, server, folder, config)
+        except MediaError as error:
+            return error
+
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fetch") as pool:
+        for facts, copy in zip(found, pool.map(fetched, found), strict=True):
+            yield facts, copy if isinstance(copy, MediaError) else _identified(*copy, config)
+
+
+def fetch(
+    facts: ObjectFacts, server: ObjectServer, folder: Path, config: IngestConfig
+) -> tuple[ObjectFacts, Path]:
+    """Copy an object into a new folder of ``folder``; also what it was then.
+
+    Piece by piece, so that a connection which breaks costs one piece. An object that changes
+    meanwhile is read again.
+
+    Raises:
+        SourceError: it is gone, refused or cannot be read, or it changes again and again.
+        MediaLimitError: more than ``max_url_bytes`` or ``max_url_s``.
+        DiskError: ``folder`` cannot be written.
+    """
+    deadline = monotonic() + config.max_url_s
+    file = _new_file(facts.url, folder)
+    for _ in range(_CHANGES):
+        if facts.size_bytes > config.max_url_bytes:
+            raise MediaLimitError(
+                f"{facts.url} has {facts.size_bytes:,} bytes; max_url_bytes is "
+                f"{config.max_url_bytes:,} bytes.",
+                remedy="Raise ANYMODAL_INGEST__MAX_URL_BYTES.",
+            )
+        is_whole = _copied(facts, server, file, deadline)
+        in_one_piece = facts.size_bytes <= _CHUNK_BYTES
+        if is_whole and in_one_piece:
+            return facts, file
+        now = server.look(facts.url)
+        if is_whole and now == facts:
+            return facts, file
+        facts = now or facts
+    raise SourceError(
+        f"{facts.url} changes while it is read.", remedy="Run the ingest again when it is written."
+    )
+
+
+def _copied(facts: ObjectFacts, server: ObjectServer, file: Path, deadline: float) -> bool:
+    """Write the object to a file; False if it does not have the size that it had."""
+    with writing(file), file.open("wb") as out:
+        at = 0
+        while at < facts.size_bytes:
+            end = min(at + _CHUNK_BYTES, facts.size_bytes)
+            is_last = end == facts.size_bytes
+            # One byte more shows an object that has grown.
+            piece = server.read(facts.url, at, end + is_last, deadline)
+            if len(piece) != end - at:
+                return False
+            out.write(piece)
+            at = end
+    if facts.modified_s:
+        with suppress(OSError, OverflowError, ValueError):
+            os.utime(file, (facts.modified_s, facts.modified_s))
+    return True
+
+
+def _new_file(url: str, folder: Path) -> Path:
+    """Named as the URL ends, since the kind may depend on the suffix."""
+    with writing(folder):
+        own = Path(mkdtemp(dir=folder))
+    name = url.rpartition("/")[2]
+    return own / (re.sub(r"[^\w.-]", "_", name)[-60:].lstrip(".") or "object")
+
+
+def _identified(facts: ObjectFacts, file: Path, config: IngestConfig) -> Asset | MediaError:
+    try:
+        asset = identify_copy(file, facts.url, config)
+    except MediaError as error:
+        return error
+    return replace(asset, metadata={**asset.metadata, VERSIONS: [facts.version]})

@@ -1,0 +1,77 @@
+"""Which objects are gone from a folder."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
+
+from blake3 import blake3
+
+from encoder.errors import MediaError
+from ingest.config import IngestConfig
+from ingest.errors import GoneObjectError, IgnoreFileError
+from ingest.sources.archives import outer_file
+from ingest.sources.folders import OnRefused
+from ingest.sources.objects.listing import ObjectsIgnored, list_objects
+from ingest.sources.objects.server import ObjectServer
+
+
+class ListedFolder:
+    """A folder of objects as it was listed a moment ago; eight bytes of memory for each object.
+
+    Args:
+        folder: ends in a slash.
+        config: ``storage_options``.
+        on_refused: takes each folder within that cannot be listed.
+
+    Raises:
+        SourceError: it is refused, or cannot be read.
+    """
+
+    def __init__(self, folder: str, config: IngestConfig, on_refused: OnRefused) -> None:
+        whole: list[str] = []
+        listed = list_objects(folder, config, on_refused, whole.append)
+        self._hashes = array("Q", sorted(map(_hash, listed)))
+        self._server = ObjectServer(folder, config)
+        self._ignored = ObjectsIgnored(folder, self._server)
+        self.below = folder
+        self.is_whole = bool(whole)
+        self.is_empty = not self._hashes
+
+    def dead(self, locations: Iterable[str], is_kept: Callable[[str], bool]) -> set[str]:
+        """Those of these places in the folder where there is surely no object, or an ignored one.
+
+        A place that was not listed is looked at: it may be newer than the listing.
+        """
+        return {
+            uri
+            for uri in locations
+            if uri.startswith(self.below) and not is_kept(uri) and self._is_dead(outer_file(uri))
+        }
+
+    def _is_dead(self, url: str) -> bool:
+        return not self._was_listed(url) and (self._is_gone(url) or self._is_ignored(url))
+
+    def _was_listed(self, url: str) -> bool:
+        wanted = _hash(url)
+        at = bisect_left(self._hashes, wanted)
+        return at < len(self._hashes) and self._hashes[at] == wanted
+
+    def _is_gone(self, url: str) -> bool:
+        try:
+            return self._server.look(url) is None
+        except GoneObjectError:
+            return True
+        except MediaError:
+            return False
+
+    def _is_ignored(self, url: str) -> bool:
+        try:
+            return self._ignored.has_below(url)
+        except IgnoreFileError:  # reported by the listing
+            return False
+
+
+def _hash(url: str) -> int:
+    return int.from_bytes(blake3(url.encode()).digest(length=8), "big")

@@ -1,0 +1,148 @@
+"""List the objects in a folder, as files are found in one on a disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from encoder.errors import MediaError
+from ingest.config import IngestConfig
+from ingest.errors import (
+    ClosedSourceError,
+    GoneObjectError,
+    IgnoreFileError,
+    ListingError,
+    SourceError,
+)
+from ingest.sources.folders import OnRefused, failure
+from ingest.sources.ignored import NAME, Ignored
+from ingest.sources.objects.address import bucket_path, folder, scheme_of
+from ingest.sources.objects.places import FoundObject, ObjectFacts
+from ingest.sources.objects.server import ObjectServer
+
+_MOST_PATTERN_BYTES = 2**20
+
+Entry = tuple[str, ObjectFacts | None]
+
+
+def list_objects(
+    url: str,
+    config: IngestConfig,
+    on_refused: OnRefused,
+    on_whole: Callable[[str], None] = lambda _: None,
+) -> Iterator[FoundObject]:
+    """Stream what lies at a URL and below: an object itself, or all in a folder of them.
+
+    Folder by folder, objects first, in the order in which their server lists them, which is
+    always the same. Hidden names and what ``.anymodalignore`` names are left out, as
+    `ingest.discover` does. One page of a listing is held in memory, and the folders that wait.
+
+    Args:
+        url: as `normal` writes it.
+        config: ``storage_options``.
+        on_refused: takes each folder that cannot be listed.
+        on_whole: takes the folder once all of it was listed.
+
+    Raises:
+        MissingExtraError: what reads such URLs is not installed.
+    """
+    server = ObjectServer(url, config)
+    try:
+        facts = None if url.endswith("/") else server.look(url)
+    except MediaError:
+        yield FoundObject(url, 0)  # where it is read, it is reported
+        return
+    if facts:
+        yield FoundObject(url, facts.size_bytes)
+        return
+    is_whole = True
+
+    def refuse(where: str, error: MediaError) -> None:
+        nonlocal is_whole
+        is_whole = False
+        on_refused(failure(where, error))
+
+    yield from _walk(folder(url), server, refuse)
+    if is_whole:
+        on_whole(folder(url))
+
+
+def _walk(
+    root: str, server: ObjectServer, refuse: Callable[[str, MediaError], None]
+) -> Iterator[FoundObject]:
+    ignored = ObjectsIgnored(root, server)
+    waiting = [root]
+    while waiting:
+        here = waiting.pop()
+        folders: list[str] = []
+        try:
+            for name, facts in _wanted(here, server, ignored):
+                if facts is None:
+                    folders.append(folder(here + name))
+                else:
+                    yield FoundObject(here + name, facts.size_bytes)
+        except IgnoreFileError as error:
+            refuse(here, error)
+        except MediaError as error:
+            refuse(here, ListingError(error.problem, remedy=error.remedy))
+        waiting.extend(reversed(folders))
+
+
+def _wanted(here: str, server: ObjectServer, ignored: ObjectsIgnored) -> Iterator[Entry]:
+    """What is neither hidden nor left out."""
+    for number, page in enumerate(server.entries(here)):
+        if number == 0:
+            ignored.begin(here, [name for name, _ in page])
+        for name, facts in page:
+            if not name.startswith(".") and not ignored.has(here + name, is_folder=facts is None):
+                yield name, facts
+
+
+class ObjectsIgnored:
+    """Decides what of a folder of objects is left out, by the files of patterns there.
+
+    Args:
+        root: the folder.
+        server: reads the files of patterns.
+    """
+
+    def __init__(self, root: str, server: ObjectServer) -> None:
+        self._server = server
+        self._before = f"{scheme_of(root)}://"
+        self._without: str = ""
+        self._ignored = Ignored(Path(bucket_path(root)), self._lines)
+
+    def begin(self, here: str, names: Sequence[str]) -> None:
+        """Note the first names in a folder, in their order: most have no file of patterns."""
+        has_none = NAME not in names and max(names, default="") > NAME
+        self._without = here if has_none else ""
+
+    def has(self, url: str, *, is_folder: bool) -> bool:
+        """Whether an entry of a folder that is not left out itself is left out.
+
+        Raises:
+            IgnoreFileError: a file of patterns cannot be read.
+        """
+        return self._ignored.has(bucket_path(url).rstrip("/"), is_folder=is_folder)
+
+    def has_below(self, url: str) -> bool:
+        """Whether an object is left out, for itself or for a folder between it and the root.
+
+        Raises:
+            IgnoreFileError: a file of patterns cannot be read.
+        """
+        return self._ignored.has_below(bucket_path(url))
+
+    def _lines(self, file: Path) -> list[str] | None:
+        folder_url = self._before + str(file.parent)[1:] + "/"
+        if file.parent == Path("/") or folder_url == self._without:
+            return None
+        try:
+            data = self._server.read(folder_url + NAME, 0, _MOST_PATTERN_BYTES)
+        except GoneObjectError:
+            return None
+        except ClosedSourceError as error:
+            raise PermissionError(str(error)) from error
+        except SourceError as error:
+            raise OSError(str(error)) from error
+        return data.decode().splitlines()

@@ -1,0 +1,39 @@
+"""The options of file systems, as settings have them. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ingest.config import IngestConfig
+from ingest.sources.objects.address import scheme_of
+
+_SECRET = re.compile("auth|cred|key|pass|sas|secret|string|token", re.IGNORECASE)
+
+
+def options_for(url: str, config: IngestConfig) -> dict[str, Any]:
+    """The options for a URL: those of its scheme, then those of longer and longer beginnings of it.
+
+    >>> said = '{"s3": {"anon": true}, "s3://a/": {"anon": false}}'
+    >>> options_for("s3://a/b", IngestConfig(storage_options=said))
+    {'anon': False}
+    """
+    said = json.loads(config.storage_options.get_secret_value())
+    options: dict[str, Any] = {}
+    for beginning in sorted(said, key=len):
+        if beginning == scheme_of(url) or ("://" in beginning and url.startswith(beginning)):
+            options |= said[beginning]
+    return options
+
+
+def secrets_in(options: Mapping[str, Any], is_secret: bool = False) -> Iterator[str]:
+    """The values of options that no message may show."""
+    for name, value in options.items():
+        hidden = is_secret or bool(_SECRET.search(name))
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, Mapping):
+                yield from secrets_in(one, hidden)
+            elif hidden and isinstance(one, str) and len(one) > 3:
+                yield one

@@ -1,0 +1,183 @@
+"""Ask the server of an object, through fsspec."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property, partial
+from time import monotonic
+from typing import Any
+
+from encoder.errors import MediaLimitError
+from encoder.system.extras import require
+from ingest.config import IngestConfig
+from ingest.errors import SourceError
+from ingest.sources.objects.address import bucket_path, scheme_of
+from ingest.sources.objects.options import options_for, secrets_in
+from ingest.sources.objects.places import ObjectFacts, facts_from
+from ingest.sources.objects.trying import Patience, tried
+
+_MODULES = {
+    "abfs": "adlfs",
+    "abfss": "adlfs",
+    "az": "adlfs",
+    "gs": "gcsfs",
+    "s3": "s3fs",
+    "sftp": "paramiko",
+    "webdav": "webdav4",
+    "webdavs": "webdav4",
+}
+_HOSTS = ("sftp", "webdav", "webdavs", "ftp", "smb")
+"""Of these, the host is no part of the path that fsspec wants."""
+
+
+class ObjectServer:
+    """The server of a bucket or a host. Safe in threads.
+
+    Args:
+        url: of an object or a folder there, as `normal` writes it.
+        config: ``storage_options`` and limits.
+        patience: how long to wait for it.
+
+    Raises:
+        MissingExtraError: what reads such URLs is not installed.
+        SourceError: nothing does, or the server refuses.
+    """
+
+    def __init__(self, url: str, config: IngestConfig, patience: Patience | None = None) -> None:
+        self._scheme = scheme_of(url)
+        if module := _MODULES.get(self._scheme):
+            require(f"{self._scheme}://", module)
+        self._host = url[: url.find("/", len(self._scheme) + 3) + 1]
+        self._options = options_for(url, config)
+        self._patience = patience or Patience()
+
+    def look(self, url: str) -> ObjectFacts | None:
+        """What an object is now; None if it is a folder.
+
+        Raises:
+            SourceError: it is not there, or cannot be looked at.
+        """
+        found = self._ask(url, lambda: self._fs.info(self._inner(url)))
+        return None if found["type"] == "directory" else facts_from(url, found)
+
+    def read(self, url: str, start: int, end: int, deadline: float | None = None) -> bytes:
+        """The bytes from ``start`` to before ``end``.
+
+        Raises:
+            SourceError: they cannot be read.
+            MediaLimitError: the deadline, of `time.monotonic`, has passed.
+        """
+        from fsspec.asyn import sync
+
+        inner = self._inner(url)
+
+        def ask() -> bytes:
+            left_s = None if deadline is None else deadline - monotonic()
+            if left_s is not None and left_s <= 0:
+                raise MediaLimitError(
+                    f"{url} was not read in max_url_s.", remedy="Raise ANYMODAL_INGEST__MAX_URL_S."
+                )
+            if not self._fs.async_impl:
+                return bytes(self._fs.cat_file(inner, start=start, end=end))
+            return bytes(
+                sync(self._fs.loop, self._fs._cat_file, inner, start=start, end=end, timeout=left_s)
+            )
+
+        return bytes(self._ask(url, ask))
+
+    def entries(self, folder: str) -> Iterator[list[tuple[str, ObjectFacts | None]]]:
+        """What lies in a folder, in pages: names, and the facts of those that are objects.
+
+        Only S3 sends pages; the folders of other servers are one page each.
+
+        Args:
+            folder: ends in a slash.
+
+        Raises:
+            SourceError: while iterating; then what came is not all.
+        """
+        inner = self._inner(folder)
+        for page in self._pages(folder, inner):
+            named = [(_name(entry["name"], inner), entry) for entry in page]
+            yield [
+                (name, None if is_folder else facts_from(folder + name, entry))
+                for name, entry in named
+                # An object whose name ends in a slash stands for the folder itself.
+                if name and ((is_folder := entry["type"] == "directory") or name[-1] != "/")
+            ]
+
+    def _pages(self, folder: str, inner: str) -> Iterator[list[Mapping[str, Any]]]:
+        if hasattr(self._fs, "call_s3"):
+            yield from self._s3_pages(folder, *inner.split("/", 1))
+            return
+        page = self._ask(folder, lambda: self._fs.ls(inner, detail=True))
+        self._fs.invalidate_cache()
+        yield sorted(page, key=lambda entry: str(entry["name"]))
+
+    def _s3_pages(self, folder: str, bucket: str, prefix: str) -> Iterator[list[Mapping[str, Any]]]:
+        """Pages as S3 sends them: `s3fs` would keep all of a folder in memory."""
+        more: dict[str, str] = {}
+        asked = {"Bucket": bucket, "Prefix": prefix, "Delimiter": "/", **self._fs.req_kw}
+        while True:
+            page = self._ask(folder, partial(self._fs.call_s3, "list_objects_v2", **asked, **more))
+            yield [
+                *(
+                    {"name": f"{bucket}/{one['Prefix']}", "type": "directory"}
+                    for one in page.get("CommonPrefixes", ())
+                ),
+                *(
+                    {**one, "name": f"{bucket}/{one['Key']}", "size": one["Size"], "type": "file"}
+                    for one in page.get("Contents", ())
+                ),
+            ]
+            if not page.get("IsTruncated"):
+                return
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def _ask(self, url: str, ask: Callable[[], Any]) -> Any:
+        return tried(url, ask, self._patience, self._without_secrets)
+
+    @cached_property
+    def _fs(self) -> Any:
+        import fsspec
+
+        name = "webdav" if self._scheme == "webdavs" else self._scheme
+        try:
+            made = fsspec.get_filesystem_class(name)
+        except (ImportError, ValueError) as error:
+            raise SourceError(
+                f"{self._host} cannot be read: {error}.",
+                remedy="Use s3://, gs://, az://, sftp://, webdav:// or another scheme of fsspec.",
+            ) from error
+        opened = made(**self._defaults(made._get_kwargs_from_urls(self._host)), **self._options)
+        if self._scheme == "s3":
+            opened.retries = 1  # `tried` is patient, and knows for how long
+        return opened
+
+    def _defaults(self, said: Mapping[str, Any]) -> dict[str, Any]:
+        """What the URL and this module say, where the user's options do not."""
+        host = self._host.partition("://")[2]
+        by_scheme: dict[str, dict[str, Any]] = {
+            "s3": {"config_kwargs": {"retries": {"total_max_attempts": 1}}},
+            "webdav": {"base_url": f"http://{host}"},
+            "webdavs": {"base_url": f"https://{host}"},
+        }
+        ours = by_scheme.get(self._scheme, {})
+        return {k: v for k, v in {**ours, **said}.items() if k not in self._options}
+
+    def _inner(self, url: str) -> str:
+        """A URL as its file system wants it."""
+        path = bucket_path(url)[1:]
+        return "/" + path.partition("/")[2] if self._scheme in _HOSTS else path
+
+    def _without_secrets(self, text: str) -> str:
+        for secret in secrets_in(self._options):
+            text = text.replace(secret, "…")
+        return text
+
+
+def _name(path: str, folder: str) -> str:
+    """The name of an entry in its folder; empty for the folder itself."""
+    if folder.startswith("/"):  # WebDAV's names have no slash in front
+        path, folder = path.lstrip("/"), folder.lstrip("/")
+    return path.removeprefix(folder) if path.startswith(folder) else ""
