@@ -62,11 +62,11 @@ class MultiModalEncoder:
         model: ``bundle:name`` (offline), ``hf:org/name@revision`` or ``dir:path``.
         device: a torch device for hub models; None runs what was prepared, on the CPU.
         enable_dsre: dynamic sparse inference: long texts with fewer tokens from layer to layer,
-            short ones as without it. ``auto``, the default, takes it where the model has a
-            calibrated gate and runs dense elsewhere, True requires one, and both give the same
-            vectors; a file is a gate made by ``anymodal dsre calibrate``. ``{"chunks": 0.75}``
-            also encodes texts beyond the window whole: in windows, of which those that promise a
-            cosine of .75 share one; docs/dsre.md has the loss.
+            short ones as without it. ``auto``, the default, takes the gate that a model brings,
+            as True does, which also fits one, once, to a model without; a file is a gate made by
+            ``anymodal dsre calibrate``. ``{"chunks": 0.75}`` also encodes texts beyond the window
+            whole: in windows, of which those that promise a cosine of .75 share one; docs/dsre.md
+            has the loss.
         quantization: ``auto``, the default: int8 on the runtime that a short trial finds the
             fastest here; ``int8``: the same vectors; None runs the weights as they are; or a
             folder made by ``anymodal quantize``. Hub models take ``int8`` and ``int4`` too, and

@@ -31,25 +31,45 @@ class Tokens(NamedTuple):
     protection: Tensor
 
 
-def merge_tokens(tokens: Tokens, floor: Tensor, threshold: float | Tensor) -> Tokens:
+class Matching(NamedTuple):
+    """Which tokens of a network may merge.
+
+    Args:
+        width: how many leading columns of a state are compared; None for all. The others, such
+            as a position, become the mean of what merges as the state does.
+        later_only: a token merges only into a later one, as causal attention needs: through an
+            earlier one those between would see what follows them. The last stays alone.
+    """
+
+    width: int | None = None
+    later_only: bool = False
+
+
+_ANY = Matching()
+
+
+def merge_tokens(
+    tokens: Tokens, floor: Tensor, threshold: float | Tensor, matching: Matching = _ANY
+) -> Tokens:
     """Merge each odd token into the most similar even one, where they are similar enough.
 
     Args:
         tokens: at least one real token in every row.
         floor: how many tokens a row keeps at least, int64 [n].
         threshold: the similarity that a merge must exceed.
+        matching: what may merge.
 
     Returns:
         The tokens that are left, compacted and padded to the longest row. A target's state is
         the mean of what it stands for, its protection the largest. The first token takes
         nothing in and the last one (SEP) is not taken in.
     """
-    similarity, partner = match(tokens)
+    similarity, partner = match(tokens, matching)
     merged = choose(similarity, tokens.sizes, floor, threshold)
     return combine(tokens, merged, partner)
 
 
-def match(tokens: Tokens) -> tuple[Tensor, Tensor]:
+def match(tokens: Tokens, matching: Matching = _ANY) -> tuple[Tensor, Tensor]:
     """For each odd token the best even one.
 
     Returns:
@@ -60,12 +80,17 @@ def match(tokens: Tokens) -> tuple[Tensor, Tensor]:
     position = torch.arange(states.shape[1], device=states.device)
     last = real.sum(1, keepdim=True) - 1
     never = torch.full_like(protection, _NEVER)
-    as_target = _even(torch.where(real & (position > 0), protection, never))
+    takes = (position > 0) & (position < last) if matching.later_only else position > 0
+    as_target = _even(torch.where(real & takes, protection, never))
     as_source = _odd(torch.where(real & (position < last), protection, never))
+    states = states[:, :, : matching.width]
     units = states / torch.linalg.vector_norm(states, dim=2, keepdim=True).clamp_min(1e-12)
     targets, sources = _split(units)
     cosines = sources @ targets.transpose(1, 2)
     scores = cosines - torch.maximum(as_source[:, :, None], as_target[:, None, :])
+    if matching.later_only:
+        pair = position[: scores.shape[1]]
+        scores = torch.where(pair > pair[:, None], scores, -_NEVER)
     best, partner = scores.max(2)
     return best, partner
 

@@ -15,7 +15,7 @@ from encoder.dsre.fitting.deltas import Deltas, expand
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.merge import Tokens, merge_tokens
 
-Pooling = Literal["mean", "cls"]
+Pooling = Literal["mean", "cls", "last"]
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -23,9 +23,10 @@ class SparseEncoder(nn.Module):
     """A text encoder that merges similar tokens on the way.
 
     Args:
-        dense: a `SentenceBert` or a BERT-like encoder of transformers; kept as it is.
+        dense: what `blocks_of` knows; kept as it is.
         gate: what to merge, and the changes of the weights, which a copy of ``dense`` gets.
-        pooling: how the last layer becomes one vector; CLS computes only what CLS needs.
+        pooling: how the last layer becomes one vector; CLS computes only what CLS needs, where
+            the architecture's adapter can.
 
     Raises:
         ModelError: the architecture is unknown, or the gate was made for another model.
@@ -60,7 +61,7 @@ class SparseEncoder(nn.Module):
         active = (mask.sum(1) > floor).any()
         kept = []
         for layer, threshold in enumerate(self.settings.thresholds):
-            queries = 1 if self._serves_cls(layer) else None
+            queries = 1 if self.cls_only and layer == self.blocks.shape.n_layers - 1 else None
             attended = self.blocks.attend(layer, tokens.states, _bias(tokens), queries)
             tokens = tokens._replace(states=attended)
             if threshold is not None and queries is None:
@@ -69,8 +70,10 @@ class SparseEncoder(nn.Module):
             tokens = tokens._replace(states=self.blocks.feed(layer, tokens.states))
         return self._pool(tokens), torch.stack(kept, 1)
 
-    def _serves_cls(self, layer: int) -> bool:
-        return self.pooling == "cls" and layer == self.blocks.shape.n_layers - 1
+    @property
+    def cls_only(self) -> bool:
+        """Whether the last layer computes the first token alone."""
+        return self.pooling == "cls" and self.blocks.narrows
 
     def _protect(self, input_ids: Tensor, mask: Tensor) -> Tensor:
         rarity = self.rarity[input_ids].to(mask.dtype)
@@ -83,13 +86,19 @@ class SparseEncoder(nn.Module):
         return torch.where(n_tokens < self.settings.min_tokens, n_tokens, floor).long()
 
     def _merge(self, tokens: Tokens, floor: Tensor, threshold: float, active: Tensor) -> Tokens:
-        return merge_tokens(tokens, floor, threshold) if bool(active) else tokens
+        if not bool(active):
+            return tokens
+        return merge_tokens(tokens, floor, threshold, self.blocks.matching)
 
     def _pool(self, tokens: Tokens) -> Tensor:
+        states = self.blocks.finish(tokens.states)
         if self.pooling == "cls":
-            return tokens.states[:, 0]
+            return states[:, 0]
+        if self.pooling == "last":
+            last = (tokens.sizes > 0).sum(1) - 1
+            return states[torch.arange(len(states), device=states.device), last]
         weights = tokens.sizes.unsqueeze(2)
-        return (tokens.states * weights).sum(1) / weights.sum(1)
+        return (states * weights).sum(1) / weights.sum(1)
 
 
 def changed(network: Network, deltas: Deltas) -> Network:

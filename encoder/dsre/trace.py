@@ -56,7 +56,7 @@ class _Tracing(SparseEncoder):
     def _merge(self, tokens: Tokens, floor: Tensor, threshold: float, active: Tensor) -> Tokens:
         if not bool(active):
             return tokens
-        similarity, partner = match(tokens)
+        similarity, partner = match(tokens, self.blocks.matching)
         merged = choose(similarity, tokens.sizes, floor, threshold)
         self.moves.append(destinations(tokens.sizes, merged, partner))
         return combine(tokens, merged, partner)

@@ -50,7 +50,7 @@ def load(
     device: str | None,
     n_threads: int | None = None,
     bf16: bool = False,
-    windows: bool | str = False,
+    windows: bool = False,
     gate: GateFile | None = None,
 ) -> Model:
     """Load a model, in float32 unless it is to run in bfloat16.
@@ -66,13 +66,13 @@ def load(
         n_threads: CPU threads of one run; None for every core.
         bf16: multiply in bfloat16, see `run_in_bf16`; the vectors are others, in a space of their
             own.
-        windows: True for attention that costs what it sees in local layers; ``auto`` where the
-            model has such layers. The vectors stay the same, see `encoder.dsre.windowed`.
+        windows: attention that costs what it sees, where the model has local layers. The vectors
+            stay the same, see `encoder.dsre.windowed`.
         gate: merges tokens of long texts, which gives other vectors.
 
     Raises:
         ModelError: not found, not reachable, not a model with one vector per item, needs code
-            or pickles of its own, has no local layers to put windows on, or the extra ``hub`` is
+            or pickles XX ``hub`` is
             not installed.
     """
     _check_precision(path_or_name, bf16, gate)
@@ -80,7 +80,9 @@ def load(
         path_or_name, revision, device, n_threads, mapped=not bf16
     )
     if windows:
-        _use_windows(path_or_name, joint.model, required=windows is True)
+        from encoder.dsre.adapters.modernbert import use_windows
+
+        use_windows(joint.model)
     identity |= _adapt(joint, prompts, gate, n_threads, bf16=bf16)
     by_modality = _towers(joint, partial(prompts.of, role=DOCUMENT))
     embed_dim = _embed_dim(by_modality)
@@ -115,12 +117,11 @@ def _adapt(
     if gate is not None:
         network = text_network(joint.name, joint.model, prompts.of(TEXT, DOCUMENT))
         joint.forward = MergingForward(network, gate)
-        return {"dsre": gate.identity}
     if bf16:
         run_in_bf16(joint.name, joint.model)
         return {"quantization": "bf16"}
     pack_if_faster(joint.model, n_threads)
-    return {}
+    return {"dsre": gate.identity} if gate else {}
 
 
 def open_joint(
@@ -185,17 +186,6 @@ def _open(name: str, folder: Path, device: str | None) -> SentenceTransformer:
             remedy="Name a sentence-transformers model, CLIP, SigLIP or CLAP.",
         )
     return model
-
-
-def _use_windows(name: str, model: SentenceTransformer, *, required: bool) -> None:
-    from encoder.dsre.adapters.modernbert import use_windows
-
-    if not use_windows(model) and required:
-        raise ModelError(
-            f"enable_dsre=True: {name} brings no gate, and it has none of ModernBERT's windows.",
-            remedy='Leave enable_dsre out or "auto": it runs dense; or fit a gate with `anymodal '
-            "dsre calibrate --model` and name its file.",
-        )
 
 
 def _has_joint_head(model: SentenceTransformer) -> bool:

@@ -39,9 +39,9 @@ def load_model(
             models than the bundle also ``bf16`` and ``int4``. A model that was not prepared in
             the precision that is named is prepared first. Without a name (None, ``auto``) what
             was prepared runs, else the weights as they are, through torch; so does ``bf16``.
-        enable_dsre: True, False, ``auto``, a gate file, or chunks, see `Sparsity.parse`. Only
-            bundles bring a gate; other BERT-like models take a file that was fitted to them.
-            ModernBERT has windowed attention, and ``auto`` is False for the rest.
+        enable_dsre: True, False, ``auto``, a gate file, or chunks, see `Sparsity.parse`. Bundles
+            bring a gate; to others one is fitted when True first asks, see `own_gate`. ``auto``
+            gives ModernBERT windowed attention, and is False for the rest.
 
     Raises:
         ModelError: the name is of no known kind, or the model cannot be found or loaded.
@@ -111,8 +111,12 @@ def _load_hub(
     load = partial(
         hub.load, spec.name, revision=spec.revision, device=device, n_threads=n_threads, bf16=bf16
     )
-    if isinstance(enable_dsre, bool) or enable_dsre == "auto":
-        return load(windows=enable_dsre)
+    if enable_dsre is True:
+        from encoder.models.prepare.own_gate import own_gate
+
+        return load(gate=own_gate(spec))
+    if enable_dsre is False or enable_dsre == "auto":
+        return load(windows=enable_dsre == "auto")
     if not isinstance(enable_dsre, str):
         raise ModelError(
             f"enable_dsre={enable_dsre!r}: {spec} has no chunk gate.",

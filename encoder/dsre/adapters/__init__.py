@@ -1,4 +1,4 @@
-"""One file for each architecture that tokens can be merged in; `blocks_of` finds the right one."""
+"""One file for each family of encoders that tokens can be merged in; `blocks_of` finds it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ def blocks_of(model: nn.Module) -> Blocks:
     Raises:
         ModelError: an architecture without an adapter; the model itself still runs dense.
     """
-    from encoder.dsre.adapters import hf_bert, sentence_bert
+    from encoder.dsre.adapters import distilbert, hf_bert, mpnet, rotary, sentence_bert
 
-    blocks: Blocks | None = sentence_bert.adapt(model) or hf_bert.adapt(model)
-    if blocks is not None:
-        return blocks
+    families = (hf_bert, distilbert, mpnet, rotary)
+    for family in (sentence_bert, *families):
+        blocks: Blocks | None = family.adapt(model)
+        if blocks is not None:
+            return blocks
     kind = getattr(getattr(model, "config", None), "model_type", type(model).__name__)
+    known = ", ".join(name for family in families for name in family.MODEL_TYPES)
     raise ModelError(
-        f"Dynamic sparse inference does not know {kind!r}: it needs a BERT-like encoder with "
-        f"absolute positions ({', '.join(hf_bert.MODEL_TYPES)}).",
+        f"Dynamic sparse inference does not know {kind!r}: it knows {known}.",
         remedy="Set enable_dsre=False to run it dense.",
     )

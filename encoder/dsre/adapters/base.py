@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from encoder.dsre.merge import Matching
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from encoder.dsre.fitting.cost import Shape
 
 
 class Blocks(Protocol):
-    """An encoder's layers, each cut in two: attention with its norm, then feed-forward."""
+    """An encoder's layers, each cut in two: attention, then feed-forward; with their norms."""
 
     @property
     def shape(self) -> Shape:
@@ -23,8 +25,21 @@ class Blocks(Protocol):
         """How many token ids there are."""
         ...
 
+    @property
+    def matching(self) -> Matching:
+        """Which tokens may merge."""
+        return Matching()
+
+    @property
+    def narrows(self) -> bool:
+        """Whether `attend` saves time where few tokens ask."""
+        return True
+
     def embed(self, input_ids: Tensor) -> Tensor:
-        """The states that enter the first layer, [n, length, d]."""
+        """The states that enter the first layer, [n, length, d].
+
+        Columns behind ``matching.width`` are the adapter's own, such as positions.
+        """
         ...
 
     def attend(self, layer: int, x: Tensor, bias: Tensor, n_queries: int | None) -> Tensor:
@@ -37,3 +52,23 @@ class Blocks(Protocol):
     def feed(self, layer: int, x: Tensor) -> Tensor:
         """Feed-forward, residual and norm; each token by itself."""
         ...
+
+    def finish(self, x: Tensor) -> Tensor:
+        """What comes after the last layer and before the pooling, [n, length, embed_dim]."""
+        return x
+
+
+class HfBlocks(Blocks):
+    """Of a model of transformers.
+
+    Args:
+        model: whose ``config`` says its sizes.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model: Any = model
+
+    @property
+    def vocab_size(self) -> int:
+        """See `Blocks.vocab_size`."""
+        return int(self._model.config.vocab_size)

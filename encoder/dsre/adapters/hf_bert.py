@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor, nn
 from torch.nn import functional
 
+from encoder.dsre.adapters.base import HfBlocks
 from encoder.dsre.fitting.cost import Shape
 from encoder.networks.bert import join_heads
 
-MODEL_TYPES = ("bert", "roberta", "xlm-roberta", "camembert")
-"""Not MPNet: its positions are relative, and a merged token has no single one."""
+MODEL_TYPES = ("bert", "roberta", "xlm-roberta", "camembert", "electra")
 
 
 def adapt(model: nn.Module) -> HfBertBlocks | None:
@@ -24,11 +22,8 @@ def adapt(model: nn.Module) -> HfBertBlocks | None:
     return HfBertBlocks(model)
 
 
-class HfBertBlocks:
+class HfBertBlocks(HfBlocks):
     """See `encoder.dsre.adapters.base.Blocks`."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self._model: Any = model
 
     @property
     def shape(self) -> Shape:
@@ -36,14 +31,11 @@ class HfBertBlocks:
         config = self._model.config
         return Shape(config.num_hidden_layers, config.hidden_size, config.intermediate_size)
 
-    @property
-    def vocab_size(self) -> int:
-        """See `Blocks.vocab_size`."""
-        return int(self._model.config.vocab_size)
-
     def embed(self, input_ids: Tensor) -> Tensor:
         """See `Blocks.embed`."""
         states: Tensor = self._model.embeddings(input_ids=input_ids)
+        if hasattr(self._model, "embeddings_project"):  # of an ELECTRA with narrow embeddings
+            states = self._model.embeddings_project(states)
         return states
 
     def attend(self, layer: int, x: Tensor, bias: Tensor, n_queries: int | None) -> Tensor:
@@ -52,7 +44,7 @@ class HfBertBlocks:
         asking = x if n_queries is None else x[:, :n_queries]
         own = attention.self
         q, k, v = (
-            self._heads(project(states))
+            split_heads(project(states), self._model.config.num_attention_heads)
             for project, states in ((own.query, asking), (own.key, x), (own.value, x))
         )
         mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
@@ -65,7 +57,8 @@ class HfBertBlocks:
         out: Tensor = block.output(block.intermediate(x), x)
         return out
 
-    def _heads(self, x: Tensor) -> Tensor:
-        n, length, hidden_dim = x.shape
-        n_heads = self._model.config.num_attention_heads
-        return x.reshape(n, length, n_heads, hidden_dim // n_heads).transpose(1, 2)
+
+def split_heads(x: Tensor, n_heads: int) -> Tensor:
+    """[n, length, d] to [n, heads, length, d / heads]."""
+    n, length, hidden_dim = x.shape
+    return x.reshape(n, length, n_heads, hidden_dim // n_heads).transpose(1, 2)

@@ -1,6 +1,6 @@
 """ModernBERT (Warner et al. 2024): its local layers with attention that costs what it sees.
 
-Tokens are not merged here: its positions are rotary, so a merged token would need one of its own.
+Tokens are not merged here, see `encoder.dsre.adapters.rotary` for that: vectors stay the same.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
+from encoder.dsre.adapters.base import Blocks
 from encoder.dsre.fitting.cost import Shape
 from encoder.networks.bert import BertLayer, SentenceBert
 
@@ -15,7 +16,7 @@ def adapt(model: nn.Module) -> SentenceBertBlocks | None:
     return SentenceBertBlocks(model) if isinstance(model, SentenceBert) else None
 
 
-class SentenceBertBlocks:
+class SentenceBertBlocks(Blocks):
     """See `encoder.dsre.adapters.base.Blocks`."""
 
     def __init__(self, model: SentenceBert) -> None:

@@ -99,7 +99,7 @@ def saving(
     n_tokens = [len(ids) for ids in texts]
     shape = network.blocks.shape
     gated = [gate is not None for gate in network.settings.thresholds]
-    cost = sparse_flops(shape, n_tokens, kept, gated=gated, cls_only=network.pooling == "cls")
+    cost = sparse_flops(shape, n_tokens, kept, gated=gated, cls_only=network.cls_only)
     return float(dense_flops(shape, n_tokens).sum() / cost.sum())
 
 

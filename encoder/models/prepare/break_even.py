@@ -30,10 +30,11 @@ Runs: TypeAlias = Callable[[GateFile], AbstractContextManager[tuple[Run, Run]]]
 
 @dataclass(frozen=True, eq=False)
 class GateSubject:
-    """What a gate is fitted to."""
+    """What a gate is fitted to; ``pieces`` are the words of token ids."""
 
     dense: nn.Module
     tokenize: Tokenize
+    pieces: Callable[[Sequence[int]], list[str]]
     runs: Runs
     pooling: Pooling = "mean"
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from encoder.dsre.network import Pooling, SparseEncoder
 
 Features = Mapping[str, Any]
+_MEDIA = {"pixel_values", "pixel_values_videos", "input_features"}
+"""Features of contents other than texts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +32,7 @@ class TextNetwork:
 
     Args:
         whole: the model, as it runs without a gate.
-        transformer: its BERT-like network.
+        transformer: the network below its pooling.
         pooling: how that network's last layer becomes one vector.
         rest: what comes after the pooling, such as a norm.
     """
@@ -63,14 +65,19 @@ class MergingForward:
 
     def __call__(self, features: Features, **options: Any) -> dict[str, Any]:
         """What the model does with features: its ``sentence_embedding``, [n, embed_dim]."""
-        n_tokens = features["attention_mask"].sum(1)
-        if not (n_tokens >= self._gate.settings.min_tokens).any():
+        if not self._merges(features):
             return {"sentence_embedding": self._dense(features, options)}
         return self._forward(features, options, counted=False)
 
     def counted(self, features: Features, **options: Any) -> dict[str, Any]:
         """The same with ``stats``, a `TextStats`. Slower, since it times the gate."""
         return self._forward(features, options, counted=True)
+
+    def _merges(self, features: Features) -> bool:
+        """Whether these are texts, long ones among them; the network may also take pictures."""
+        if features.keys() & _MEDIA:
+            return False
+        return bool((features["attention_mask"].sum(1) >= self._gate.settings.min_tokens).any())
 
     def _forward(
         self, features: Features, options: Mapping[str, Any], *, counted: bool
@@ -83,9 +90,9 @@ class MergingForward:
         kept = n_tokens[:, None].repeat(1, shape.n_layers)
         parts, gate_ms = [], np.zeros(len(long))
         if not long.all():
-            parts.append(self._dense(_rows(features, ~long, n_tokens), options))
+            parts.append(self._dense(_rows(features, ~long), options))
         if long.any():
-            rows = _rows(features, long, n_tokens)
+            rows = _rows(features, long)
             merged, kept[long], spent_ms = self._merge(rows, timed=counted)
             parts.append(merged)
             gate_ms[long.cpu().numpy()] = spent_ms / int(long.sum())
@@ -101,15 +108,15 @@ class MergingForward:
 
     def _merge(self, features: Features, *, timed: bool) -> tuple[Tensor, Tensor, float]:
         """Embeddings, kept tokens, and the milliseconds of the gate; 0 if not ``timed``."""
-        mask = features["attention_mask"].float()
+        input_ids, mask = _from_the_left(features)
         if timed:
             with self._lock:
                 network = self._timed
                 network.gate_s = 0.0
-                pooled, kept = network(features["input_ids"], mask)
+                pooled, kept = network(input_ids, mask)
                 spent_ms = 1000 * network.gate_s
         else:
-            pooled, kept = self._sparse(features["input_ids"], mask)
+            pooled, kept = self._sparse(input_ids, mask)
             spent_ms = 0.0
         found: dict[str, Any] = {"sentence_embedding": pooled}
         for module in self._network.rest:
@@ -139,22 +146,30 @@ class MergingForward:
         sparse: SparseEncoder = self._sparse
         shape, settings = sparse.blocks.shape, self._gate.settings
         gated = [threshold is not None for threshold in settings.thresholds]
-        cls_only = self._network.pooling == "cls"
+        cls_only = sparse.cls_only
         dense = dense_flops(shape, n_tokens)
         merged = sparse_flops(shape, n_tokens, kept, gated=gated, cls_only=cls_only)
         flops = np.where(n_tokens < settings.min_tokens, dense, merged)
         return TextStats(n_tokens, kept, dense, flops, gate_ms)
 
 
-def _rows(features: Features, which: Tensor, n_tokens: Tensor) -> dict[str, Any]:
+def _rows(features: Features, which: Tensor) -> dict[str, Any]:
     """Some of the texts, without the padding that only the others needed."""
     from torch import Tensor
 
-    longest = int(n_tokens[which].max())
     shape = features["input_ids"].shape
+    used = features["attention_mask"][which].bool().any(0)
     return {
-        name: value[which][:, :longest]
-        if isinstance(value, Tensor) and value.shape == shape
-        else value
+        name: value[which][:, used] if isinstance(value, Tensor) and value.shape == shape else value
         for name, value in features.items()
     }
+
+
+def _from_the_left(features: Features) -> tuple[Tensor, Tensor]:
+    """Token ids, padded on the right whatever the tokenizer does, and a float mask [n, length].
+
+    Rotary positions do not change by that: only how far apart tokens are counts.
+    """
+    mask = features["attention_mask"]
+    order = mask.argsort(dim=1, descending=True, stable=True)
+    return features["input_ids"].gather(1, order), mask.gather(1, order).float()

@@ -6,6 +6,7 @@ the time for each text.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,3 +49,8 @@ class SentencePieces:
         """See `encoder.towers.text.tokens.Tokenizer.decode`."""
         known = all(0 <= one < self._pieces.get_piece_size() for one in ids)
         return str(self._pieces.decode(ids)) if known else ""
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """The piece of each id, as the model spells it; those beyond its table are empty."""
+        size = self._pieces.get_piece_size()
+        return [self._pieces.id_to_piece(one) if one < size else "" for one in ids]

@@ -28,4 +28,5 @@ def open_subject(folder: Path, max_tokens: int) -> GateSubject:
             [*ids[: max_tokens - 1], ids[-1]] if len(ids) > max_tokens else ids for ids in every
         ]
 
-    return GateSubject(load_sentence_bert(folder), tokenize, partial(bundle_runs, folder))
+    runs = partial(bundle_runs, folder)
+    return GateSubject(load_sentence_bert(folder), tokenize, tokenizer.pieces, runs)

@@ -55,7 +55,10 @@ def open_subject(folder: Path, max_tokens: int) -> GateSubject:
     def tokenize(texts: Sequence[str]) -> list[list[int]]:
         return [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
 
-    return GateSubject(load_sentence_bert(folder), tokenize, partial(bundle_runs, folder))
+    def pieces(ids: Sequence[int]) -> list[str]:
+        return [tokenizer.id_to_token(i) or "" for i in ids]
+
+    return GateSubject(load_sentence_bert(folder), tokenize, pieces, partial(bundle_runs, folder))
 
 
 @contextmanager

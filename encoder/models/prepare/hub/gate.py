@@ -26,7 +26,7 @@ def text_network(name: str, model: SentenceTransformer, prompt: str = "") -> Tex
     """The parts of a model that a gate needs to know.
 
     Raises:
-        ModelError: not a BERT-like encoder of texts alone, with mean or CLS pooling.
+        ModelError: of an unknown architecture, or its pooling is not mean, CLS or last token.
     """
     from sentence_transformers.sentence_transformer import modules
 
@@ -34,22 +34,18 @@ def text_network(name: str, model: SentenceTransformer, prompt: str = "") -> Tex
 
     transformer, pooling = model[0], model[1] if len(model) > 1 else None
     network = getattr(transformer, "model", None)
-    if (
-        not isinstance(pooling, modules.Pooling)
-        or list(model.modalities) != ["text"]
-        or network is None
-    ):
+    if not isinstance(pooling, modules.Pooling) or network is None:
         raise ModelError(f"{name} is no encoder of texts with a pooling.", remedy=_REMEDY)
     blocks_of(network)
     modes = pooling.pooling_mode  # a name, or several
     mode = modes if isinstance(modes, str) else "+".join(modes)
-    poolings: dict[str, Pooling] = {"mean": "mean", "cls": "cls"}
+    poolings: dict[str, Pooling] = {"mean": "mean", "cls": "cls", "lasttoken": "last"}
     if mode not in poolings:
-        raise ModelError(f"{name} pools by {mode!r}; a gate knows mean and cls.", remedy=_REMEDY)
+        raise ModelError(
+            f"{name} pools by {mode!r}; a gate knows {', '.join(poolings)}.", remedy=_REMEDY
+        )
     if prompt and not pooling.include_prompt:
         raise ModelError(f"{name} leaves its prompt out of the pooling.", remedy=_REMEDY)
-    if transformer.tokenizer.padding_side != "right":
-        raise ModelError(f"{name} pads its texts on the left.", remedy=_REMEDY)
     return TextNetwork(model, network, poolings[mode], [model[i] for i in range(2, len(model))])
 
 
@@ -61,7 +57,10 @@ def subject(name: str, model: SentenceTransformer, prompt: str) -> GateSubject:
     """
     network = text_network(name, model, prompt)
     tokenize = tokenizer_of(model, prompt)
-    return GateSubject(network.transformer, tokenize, partial(runs, network), network.pooling)
+    pieces = model.tokenizer.convert_ids_to_tokens
+    return GateSubject(
+        network.transformer, tokenize, pieces, partial(runs, network), network.pooling
+    )
 
 
 def tokenizer_of(model: SentenceTransformer, prompt: str) -> Tokenize:

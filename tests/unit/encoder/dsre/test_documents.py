@@ -2,7 +2,14 @@ from pathlib import Path
 
 import pytest
 
-from encoder.dsre.fitting.documents import Document, as_document, part_of, read_documents
+from encoder.dsre.fitting.documents import (
+    Document,
+    as_document,
+    part_of,
+    parted,
+    read_documents,
+)
+from encoder.dsre.fitting.sample import sample_documents
 from encoder.errors import InputError
 
 BODY = "The roof leaks where two slates have slipped, and the rain runs down the beam. " * 4
@@ -48,3 +55,13 @@ def test_a_folder_without_documents(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("short")
     with pytest.raises(InputError, match="1 text files, none with a title"):
         read_documents(tmp_path)
+
+
+def test_the_sample_has_enough_texts_for_each_part() -> None:
+    documents = sample_documents()
+    assert documents == sample_documents()
+    parts = parted(documents)
+    # a token of a word-piece model has five characters at most, on average
+    long = {part: sum(len(one.body) > 700 for one in found) for part, found in parts.items()}
+    assert min(long.values()) >= 25
+    assert max(len(one.body) for one in documents) > 2400

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
-from transformers import BertConfig, BertModel, MPNetConfig, MPNetModel
+from transformers import BertConfig, BertModel, GPT2Config, GPT2Model
 
 from encoder.dsre.export.sparse_graph import lay_sparse_bert
 from encoder.dsre.gatefile import GateFile
@@ -182,9 +182,9 @@ def test_transformers_bert_merges(batch: tuple[Tensor, Tensor]) -> None:
 
 
 def test_unknown_architecture(gate: GateFile) -> None:
-    config = MPNetConfig(vocab_size=50, hidden_size=8, num_hidden_layers=1, num_attention_heads=1)
-    with pytest.raises(ModelError, match=r"'mpnet'.*enable_dsre=False"):
-        SparseEncoder(MPNetModel(config), gate)
+    config = GPT2Config(vocab_size=50, n_embd=8, n_layer=1, n_head=1)
+    with pytest.raises(ModelError, match=r"'gpt2'.*enable_dsre=False"):
+        SparseEncoder(GPT2Model(config), gate)
     with pytest.raises(ModelError, match=r"'Linear'.*enable_dsre=False"):
         SparseEncoder(nn.Linear(2, 2), gate)
 

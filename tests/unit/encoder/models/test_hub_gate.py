@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import transformers
 from click.testing import CliRunner
+from PIL import Image
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Normalize, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 
 from encoder import MultiModalEncoder
+from encoder.dsre.adapters import blocks_of
+from encoder.dsre.fitting.documents import Document
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.idf import token_rarity
 from encoder.dsre.settings import GateSettings, thresholds
-from encoder.errors import ModelError
+from encoder.errors import InputError, ModelError
 from encoder.models import hub
 from encoder.models.prepare.hub.gate import text_network
+from encoder.models.prepare.own_gate import own_gate, remembered
+from encoder.models.spec import ModelSpec
+from encoder.towers.hub.merging import MergingForward
 from encoder.towers.text.tower import load_tokenizer
-from encoder.types import DOCUMENT, TEXT
+from encoder.types import DOCUMENT, IMAGE, TEXT
 from tests.support import tiny_models as tiny
 from workers.cli import anymodal
 
@@ -120,17 +128,26 @@ def test_queries_with_a_prompt_of_their_own_run_without_the_gate(
     assert stored[1].stats is not None
 
 
+def random_documents(n: int) -> list[Document]:
+    """Texts about two things each, which their titles name."""
+    rng = np.random.default_rng(0)
+    things = "boat harbour bread oven tax council violin string glacier river".split()
+
+    def one(i: int) -> Document:
+        a, b = rng.choice(things, 2, replace=False)
+        body = " ".join(f"The {rng.choice([a, b, 'man'])} was seen at {n}." for n in range(30))
+        return Document(f"About the {a} and the {b}, number {i}", body)
+
+    return [one(i) for i in range(n)]
+
+
 @pytest.mark.slow
 def test_texts_give_a_gate_that_the_model_takes(bundle_home: Path, tmp_path: Path) -> None:
     model = f"dir:{save(bundle_home, tmp_path / 'model', 'cls')}"
     texts = tmp_path / "texts"
     texts.mkdir()
-    rng = np.random.default_rng(0)
-    things = "boat harbour bread oven tax council violin string glacier river".split()
-    for i in range(230):
-        a, b = rng.choice(things, 2, replace=False)
-        body = " ".join(f"The {rng.choice([a, b, 'man'])} was seen at {n}." for n in range(30))
-        (texts / f"{i}.txt").write_text(f"About the {a} and the {b}, number {i}\n\n{body}")
+    for i, (title, body) in enumerate(random_documents(230)):
+        (texts / f"{i}.txt").write_text(f"{title}\n\n{body}")
     out = tmp_path / "gate.npz"
     options = ["--model", model, "--texts", str(texts), "--max-loss", "0.9", "--out", str(out)]
     ran = CliRunner().invoke(anymodal, ["dsre", "calibrate", *options], catch_exceptions=False)
@@ -139,6 +156,84 @@ def test_texts_give_a_gate_that_the_model_takes(bundle_home: Path, tmp_path: Pat
     stats = encoder.encode_multimodal(text=ARTICLE, return_stats=True).stats
     assert stats is not None
     assert stats.flops_saved > 0.1
+
+
+def test_true_takes_the_gate_that_is_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANYMODAL_CACHE", str(tmp_path / "machine"))
+    tiny.save_text_encoder(tmp_path / "model", "nomic_bert", max_position_embeddings=200)
+    spec = ModelSpec.parse(f"dir:{tmp_path / 'model'}")
+    gate = gate_of_thirds(2, hub.open_joint(spec.name, None, "cpu")[1].model[0].config.vocab_size)
+    remembered(spec).parent.mkdir(parents=True)
+    gate.save(remembered(spec))
+    merging = MultiModalEncoder(str(spec), enable_dsre=True, device="cpu")
+    assert merging.space.identity["dsre"] == gate.identity
+    text = "a ferry left the harbour and the gulls went with it"
+    stats = merging.encode_multimodal(text=text, return_stats=True).stats
+    assert stats is not None
+    assert stats.kept[0, -1] < stats.tokens[0]
+    assert "dsre" not in MultiModalEncoder(str(spec), device="cpu").space.identity
+
+
+def test_a_gate_that_cannot_be_fitted_is_not_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANYMODAL_CACHE", str(tmp_path / "machine"))
+    tiny.save_text_encoder(tmp_path / "model", "bert", num_hidden_layers=3)
+    spec = ModelSpec.parse(f"dir:{tmp_path / 'model'}")
+    with pytest.raises(InputError, match="tokens or more"):  # its window is 64
+        own_gate(spec, random_documents(30))
+    assert not remembered(spec).exists()
+
+
+def gate_of_thirds(n_layers: int, vocab_size: int) -> GateFile:
+    settings = GateSettings((0.05, *[None] * (n_layers - 1)), protection=0.0, min_tokens=30)
+    return GateFile(np.zeros(vocab_size, np.uint8), settings)
+
+
+@pytest.mark.parametrize("kind", ["mpnet", "nomic_bert", "qwen3", "embedding_gemma"])
+def test_networks_of_other_families_merge(kind: str, tmp_path: Path) -> None:
+    if kind == "embedding_gemma":
+        tiny.save(kind, tmp_path)
+    else:
+        tiny.save_text_encoder(tmp_path, kind, max_position_embeddings=200)
+    dense = hub.open_joint(str(tmp_path), None, "cpu")[1]
+    network = text_network("it", dense.model)
+    blocks = blocks_of(network.transformer)
+    gate = gate_of_thirds(blocks.shape.n_layers, blocks.vocab_size)
+    merging = MergingForward(network, gate)
+    texts = dense.inputs(TEXT, ["gulls of the old town and the open sea", "short", "ferry " * 9])
+    features = dense.features(texts, "")
+    with torch.inference_mode():
+        found = merging.counted(features)
+        expected = dense.model(dict(features))["sentence_embedding"]
+        again = merging(features)["sentence_embedding"]
+    assert found["stats"].tokens.tolist() == features["attention_mask"].sum(1).tolist()
+    merged = found["stats"].kept[:, -1] < found["stats"].tokens
+    assert merged.tolist() == (found["stats"].tokens >= 30).tolist()
+    assert merged.sum() == 2
+    torch.testing.assert_close(found["sentence_embedding"][1], expected[1], atol=1e-5, rtol=1e-4)
+    cosines = torch.cosine_similarity(found["sentence_embedding"], expected)
+    assert cosines.min() > 0.8
+    assert cosines.max(0).values > 0.99999
+    assert torch.equal(found["sentence_embedding"], again)
+
+
+def test_pictures_pass_a_gate_by(tmp_path: Path) -> None:
+    tiny.save("embedding_gemma", tmp_path)
+    joint = hub.open_joint(str(tmp_path), None, "cpu")[1]
+    network = text_network("it", joint.model)
+    blocks = blocks_of(network.transformer)
+    gate = gate_of_thirds(blocks.shape.n_layers, blocks.vocab_size)
+    picture = Image.fromarray(np.zeros((48, 64, 3), np.uint8))
+    features = joint.features(joint.inputs(IMAGE, [picture]), "")
+    assert int(features["attention_mask"].sum()) >= 4
+    gate = replace(gate, settings=replace(gate.settings, min_tokens=4))
+    with torch.inference_mode():
+        found = MergingForward(network, gate)(features)["sentence_embedding"]
+        expected = joint.model(dict(features))["sentence_embedding"]
+    assert torch.equal(found, expected)
 
 
 def test_a_gate_of_another_network(tmp_path: Path, gate: Path) -> None:
