@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,10 @@ import click
 
 if TYPE_CHECKING:
     from encoder.dsre.gatefile import GateFile
+    from encoder.models.prepare.text_trace import TextTrace
+
+_GROUPS, _WORDS = 4, 8
+"""How many groups of a layer a terminal shows, and how many tokens of each."""
 
 
 @click.group()
@@ -20,7 +25,7 @@ _model = click.option(
     "--model",
     default="bundle:default",
     show_default=True,
-    help="Whose text tower: the bundle, or a BERT-like hf:org/name or dir:path.",
+    help="Whose text tower: a bundle, hf:org/name or dir:path.",
 )
 _texts = click.option(
     "--texts",
@@ -85,6 +90,82 @@ def distill(
         model, read_documents(texts), plan=plan, max_loss=max_loss, report=progress.print
     )
     _save(gate, out, as_json)
+
+
+@dsre.command()
+@click.argument("text")
+@click.option("--model", default="bundle:english", show_default=True, help="Whose text tower.")
+@click.option("--gate", type=click.Path(dir_okay=False), help="A gate file instead of its own.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write a page with pictures here.")
+@_json
+def trace(text: str, model: str, gate: str | None, html: Path | None, as_json: bool) -> None:
+    """Show which tokens of TEXT merge in which layer.
+
+    TEXT is the text itself, "-" for standard input, or @FILE. Of a long text the first window is
+    traced.
+    """
+    from encoder.models.prepare.text_trace import trace_text
+    from workers.console.output import print_json, wants_json
+
+    found = trace_text(model, _text(text), gate)
+    if html:
+        from encoder.dsre.picture import page
+
+        html.write_text(page(found.tokens, found.places, f"Merged tokens: {model}"), "utf-8")
+    if wants_json(as_json):
+        layers = [
+            {"layer": i + 1, "tokens": kept, "groups": found.groups(i)}
+            for i, kept in enumerate(found.kept)
+        ]
+        print_json(
+            {
+                "model": model, "tokens": found.tokens, "min_tokens": found.min_tokens,
+                "flops_ratio": round(found.flops_ratio, 3), "layers": layers,
+                "html": str(html) if html else None,
+            }
+        )  # fmt: skip
+    else:
+        _print_trace(found)
+
+
+def _text(given: str) -> str:
+    """The text that an argument names.
+
+    Raises:
+        InputError: it is empty, or the file cannot be read.
+    """
+    from encoder.errors import InputError
+
+    if given == "-":
+        given = sys.stdin.read()
+    elif given.startswith("@"):
+        try:
+            given = Path(given[1:]).expanduser().read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError("TEXT", got=f"{given}: {error}", wanted="a text file") from error
+    if not given.strip():
+        raise InputError("TEXT", got="an empty text", wanted="some sentences")
+    return given
+
+
+def _print_trace(found: TextTrace) -> None:
+    from rich.table import Table
+
+    from workers.console.output import console, marked
+
+    table = Table("layer", "tokens", "merged", box=None)
+    before = len(found.tokens)
+    for layer, kept in enumerate(found.kept):
+        largest = sorted(found.groups(layer), key=len, reverse=True)[:_GROUPS]
+        words = (" ".join(found.tokens[i] for i in group[:_WORDS]) for group in largest)
+        shown = " | ".join(words) if kept < before else ""
+        table.add_row(str(layer + 1), str(kept), marked(shown))
+        before = kept
+    out = console()
+    out.print(table)
+    out.print(f"{found.flops_ratio:.2f} times fewer FLOPs than without the gate")
+    if len(found.tokens) < found.min_tokens:
+        out.print(f"Texts below {found.min_tokens} tokens run without the gate.")
 
 
 def _save(gate: GateFile, out: Path, as_json: bool) -> None:

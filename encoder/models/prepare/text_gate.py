@@ -34,8 +34,7 @@ def calibrate_text(
     Its shortest length is then raised to where it pays, see `encoder.models.prepare.break_even`.
 
     Args:
-        model: a bundle, or a BERT-like sentence encoder, ``hf:org/name@revision`` or
-            ``dir:path``.
+        model: a bundle, or a sentence encoder, ``hf:org/name@revision`` or ``dir:path``.
         documents: see there.
         max_loss: see there.
         report: see there.
@@ -49,7 +48,7 @@ def calibrate_text(
     from encoder.dsre.fitting.calibrate import calibrate
 
     documents = list(documents)
-    on = _open(model)
+    on = open_subject(model)
     gate = calibrate(
         on.dense, on.tokenize, documents, max_loss=max_loss, pooling=on.pooling,
         preset=_preset(on.dense), report=report,
@@ -86,7 +85,7 @@ def distill_text(
     from encoder.dsre.fitting.distill import distill
 
     documents = list(documents)
-    on = _open(model, max_tokens)
+    on = open_subject(model, max_tokens)
     gate = distill(
         on.dense, on.tokenize, documents, plan=plan, more=on.tokenize(more),
         max_loss=max_loss, pooling=on.pooling, report=report,
@@ -112,7 +111,16 @@ def _preset(dense: nn.Module) -> Preset:
     return "I1" if blocks_of(dense).shape.n_layers < _DEEP else "J1"
 
 
-def _open(model: str, max_tokens: int | None = None) -> GateSubject:
+def open_subject(model: str, max_tokens: int | None = None) -> GateSubject:
+    """A model's text network; see `calibrate_text` for its name.
+
+    Args:
+        model: see there.
+        max_tokens: where a bundle's texts are cut; None for its window.
+
+    Raises:
+        ModelError: it takes no gate.
+    """
     spec = ModelSpec.parse(model)
     if spec.kind == "bundle":
         from encoder.models.prepare.bundle.gate import gate_subject
