@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,19 @@ class KindOffer:
     shows: bool
     queries: bool
     icon: str
+
+
+class RemoteFile(Protocol):
+    """A file on another server, which holds an asset."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Its size."""
+        ...
+
+    def pieces(self, start: int, end: int) -> Iterator[bytes]:
+        """The bytes from ``start`` to before ``end``, read as they are asked for."""
+        ...
 
 
 class Decoder(Protocol):
@@ -88,6 +101,23 @@ class Decoder(Protocol):
 
         Raises:
             MediaError: it is gone or has changed.
+        """
+        ...
+
+    def remote(self, location: str, metadata: Labels) -> RemoteFile | None:
+        """What lies at a location of an object store; None if it is not what was stored.
+
+        Args:
+            location: of an asset.
+            metadata: of the asset.
+        """
+        ...
+
+    def copied(self, location: str, metadata: Labels) -> AbstractContextManager[Path]:
+        """A copy of what lies there, in a temporary folder for the length of the block.
+
+        Raises:
+            MediaError: it is gone, has changed or is too large.
         """
         ...
 

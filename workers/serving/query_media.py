@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -18,6 +18,8 @@ from ingest.kinds.registry import kinds, label_of, named, names
 from ingest.sources.archives import identify_members, outer_file
 from ingest.sources.remote import download, is_url
 from search.api.ports import KindOffer
+from search.types import Labels
+from workers.serving.stored_objects import StoredObject, copied, opened
 
 _MAX_TEXT_CHARS = 100_000
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,16}")
@@ -120,6 +122,19 @@ class QueryDecoder:
             if not same:
                 raise MediaError(f"{location} has changed.", remedy="Ingest the archive again.")
             yield same[0]
+
+    def remote(self, location: str, metadata: Labels) -> StoredObject | None:
+        """What lies at a location of an object store; None if it is not what was stored."""
+        return opened(location, metadata, self.files)
+
+    def copied(self, location: str, metadata: Labels) -> AbstractContextManager[Path]:
+        """A copy of it, in a temporary folder for the length of the block.
+
+        Raises:
+            MediaError: it is gone, has changed or is too large.
+            DiskError: there is no room for it.
+        """
+        return copied(location, metadata, self.files)
 
     def charset(self, path: Path, media_type: str) -> str:
         """The codec of a text file, as ingest detects it.

@@ -10,17 +10,20 @@ import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import quote
 
 from fastapi.responses import FileResponse, Response
 
-from encoder.errors import MediaError, UnsupportedMediaError
+from encoder.errors import MediaError, MediaLimitError, UnsupportedMediaError
 from encoder.media.formats import IMAGE_TYPES
 from search.api.ports import Decoder
 from search.api.responses.plain_values import file_name
+from search.api.responses.ranges import remote_content
 from search.errors import NotFoundError
 from search.types import AssetRow
 
+_OBJECT = re.compile(r"(?!https?:)[a-z][a-z0-9+.-]*://")
 _INSIDE = "!/"
 """Between an archive and a file in it."""
 _PLAYED = re.compile(r"(audio|video)/[\w.+-]+")
@@ -78,10 +81,15 @@ def file_of(asset: AssetRow, decoder: Decoder) -> Iterator[Path]:
 
 
 def _found(asset: AssetRow, decoder: Decoder, held: ExitStack) -> Path:
-    for uri in asset.locations:
-        path = Path(uri)
-        if path.is_absolute() and _is_unchanged(path, asset.size_bytes):
-            return path
+    if path := _on_disk(asset):
+        return path
+    for uri in filter(_OBJECT.match, asset.locations):
+        try:
+            return held.enter_context(decoder.copied(uri, asset.metadata))
+        except MediaLimitError:
+            raise
+        except MediaError:  # gone, changed or out of reach
+            continue
     for uri in asset.locations:
         if _INSIDE in uri and Path(uri).is_absolute():
             with suppress(MediaError):
@@ -89,15 +97,30 @@ def _found(asset: AssetRow, decoder: Decoder, held: ExitStack) -> Path:
     raise _not_here(asset)
 
 
-def content_of(asset: AssetRow, decoder: Decoder, if_none_match: str = "") -> Response:
+def _on_disk(asset: AssetRow) -> Path | None:
+    """A file of this machine that holds the asset."""
+    paths = map(Path, asset.locations)
+    return next((p for p in paths if p.is_absolute() and _is_unchanged(p, asset.size_bytes)), None)
+
+
+def content_of(
+    asset: AssetRow, decoder: Decoder, asked: Mapping[str, str] = MappingProxyType({})
+) -> Response:
     """The response with an asset's file; 304 if the client has it.
+
+    Args:
+        asset: whose file.
+        decoder: reads what lies elsewhere.
+        asked: the headers of the request, in small letters, and its ``method``.
 
     Raises:
         NotFoundError: as `file_of` says.
     """
+    if asset.media_type not in _READ_AS_TEXT and (answer := _remote(asset, decoder, asked)):
+        return answer
     with file_of(asset, decoder) as path:
         headers = content_headers(asset, path)
-        if headers["ETag"] in if_none_match:
+        if headers["ETag"] in asked.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
         try:
             kind = asset.media_type
@@ -105,6 +128,21 @@ def content_of(asset: AssetRow, decoder: Decoder, if_none_match: str = "") -> Re
             return HeldFile(path, content_type(kind, codec), headers)
         except (OSError, MediaError):  # removed since, or not ours to read
             raise _not_here(asset) from None
+
+
+def _remote(asset: AssetRow, decoder: Decoder, asked: Mapping[str, str]) -> Response | None:
+    """The response with an object that holds the asset; None where a file of this machine does."""
+    objects = [uri for uri in asset.locations if _OBJECT.match(uri)]
+    if not objects or _on_disk(asset):
+        return None
+    headers = content_headers(asset, objects[0])
+    if headers["ETag"] in asked.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    files = (decoder.remote(uri, asset.metadata) for uri in objects)
+    file = next(filter(None, files), None)
+    if file is None:
+        return None
+    return remote_content(file, content_type(asset.media_type), headers, asked)
 
 
 def picture_of(asset: AssetRow, decoder: Decoder, at_s: float, page: int, size: int) -> bytes:
@@ -157,7 +195,7 @@ def _label(codec: str) -> str:
     return re.sub(r"^iso8859", "iso-8859", name).replace("_", "-")
 
 
-def content_headers(asset: AssetRow, path: Path) -> dict[str, str]:
+def content_headers(asset: AssetRow, path: str | Path) -> dict[str, str]:
     """Headers beside the type: nothing in it may run, and it may be kept, since an id is a hash."""
     how = "attachment" if content_type(asset.media_type).startswith("application/") else "inline"
     # A file out of an archive lies under another name for the moment.

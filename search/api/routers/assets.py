@@ -102,8 +102,8 @@ async def get_content(asset_id: AssetId, services: Parts, request: Request) -> R
     """The file itself. Supports ranges, so that players can seek."""
 
     def find(_: Turn) -> Response:
-        known = request.headers.get("if-none-match", "")
-        return content_of(_asset(services, asset_id), services.decoder, known)
+        asked = {**request.headers, "method": request.method}
+        return content_of(_asset(services, asset_id), services.decoder, asked)
 
     return await services.workbench.run(find)
 

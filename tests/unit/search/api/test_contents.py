@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import tarfile
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -11,17 +12,21 @@ from zipfile import ZipFile
 
 import pytest
 from blake3 import blake3
+from httpx import Response
 from PIL import Image
 from starlette.testclient import TestClient
 
-from encoder.errors import CorruptMediaError
+from encoder.errors import CorruptMediaError, MediaLimitError
 from encoder.types import AUDIO, IMAGE, TEXT, Item, Modality
 from ingest import IngestConfig
+from ingest.sources.objects import VERSIONS, ObjectServer
 from search.api.responses.contents import content_of, picture_of
 from search.errors import NotFoundError
 from search.types import AssetRow
+from tests.support.s3_server import S3Server, s3_server
 from workers.serving.query_media import QueryDecoder
 
+GERMAN = "Die Fähre fährt um neun Uhr früh über den Fluß nach Süden, später zurück."
 STORED = QueryDecoder(IngestConfig(), IngestConfig())
 
 
@@ -163,3 +168,67 @@ def test_a_sound_has_no_picture(tmp_path: Path, decoder: QueryDecoder) -> None:
     sound = replace(row(drawn(tmp_path / "a.png")), modality=AUDIO, media_type="audio/flac")
     with pytest.raises(NotFoundError, match="which has no picture"):
         picture_of(sound, decoder, 0.0, 1, 32)
+
+
+@pytest.fixture
+def server() -> Iterator[S3Server]:
+    with s3_server() as running:
+        yield running
+
+
+def object_row(server: S3Server, key: str, media_type: str = "video/mp4") -> AssetRow:
+    """An asset in a bucket, as ingest stores it."""
+    url = f"s3://photos/{key}"
+    facts = ObjectServer(url, server.config()).look(url)
+    assert facts is not None
+    metadata = {VERSIONS: [facts.version]}
+    kind = TEXT if media_type.startswith("text") else IMAGE
+    return AssetRow("a" * 32, kind, media_type, facts.size_bytes, 1, [url], metadata)
+
+
+def test_an_object_is_sent_in_ranges_and_read_piece_by_piece(
+    server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.serving.stored_objects._PIECE_BYTES", 4)
+    server.put_all({"in/ß.mp4": b"0123456789"})
+    asset, config = object_row(server, "in/ß.mp4"), server.config()
+    decoder = QueryDecoder(config, config)
+
+    def get(method: str = "GET", **headers: str) -> Response:
+        asked = {name.replace("_", "-"): value for name, value in headers.items()}
+        return TestClient(content_of(asset, decoder, {**asked, "method": method})).get("/")
+
+    whole = get()
+    assert (whole.status_code, whole.content) == (200, b"0123456789")
+    assert whole.headers["accept-ranges"] == "bytes"
+    assert whole.headers["content-disposition"] == "inline; filename*=UTF-8''%C3%9F.mp4"
+    part = get(range="bytes=3-8")
+    assert (part.status_code, part.content) == (206, b"345678")
+    assert part.headers["content-range"] == "bytes 3-8/10"
+    assert get(range="bytes=-2", if_range=whole.headers["etag"]).content == b"89"
+    assert get(range="bytes=-2", if_range='"other"').status_code == 200
+    assert get(range="bytes=10-").status_code == 416
+    assert get(if_none_match=whole.headers["etag"]).status_code == 304
+    head = content_of(asset, decoder, {"method": "HEAD"})
+    assert (head.body, head.headers["content-length"]) == (b"", "10")
+    server.put_all({"in/ß.mp4": b"9876543210"})
+    with pytest.raises(NotFoundError, match="has changed"):
+        get()
+
+
+def test_decoders_get_a_copy_of_an_object(
+    server: S3Server, tmp_path: Path, decoder: QueryDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.put_all(
+        {"a.png": drawn(tmp_path / "a.png").read_bytes(), "b.txt": GERMAN.encode("cp1252")}
+    )
+    files = server.config(isolate=decoder.files.isolate)
+    decoder = QueryDecoder(files, files)
+    shown = picture_of(object_row(server, "a.png", "image/png"), decoder, 0.0, 1, 32)
+    assert Image.open(BytesIO(shown)).size == (32, 24)
+    text = TestClient(content_of(object_row(server, "b.txt", "text/plain"), decoder)).get("/")
+    assert (text.text, text.headers["content-type"]) == (GERMAN, "text/plain; charset=windows-1252")
+    monkeypatch.setattr("workers.serving.stored_objects._MOST_COPIED_BYTES", 3)
+    with pytest.raises(MediaLimitError):
+        picture_of(object_row(server, "a.png", "image/png"), decoder, 0.0, 1, 32)
+    server.remove("a.png")

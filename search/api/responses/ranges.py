@@ -1,0 +1,61 @@
+"""Send a part of what lies on another server (RFC 9110, 14)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from fastapi.responses import Response, StreamingResponse
+
+from search.api.ports import RemoteFile
+
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+
+
+def remote_content(
+    file: RemoteFile, media_type: str, headers: Mapping[str, str], asked: Mapping[str, str]
+) -> Response:
+    """The whole of a file, or the range that a client asks for; 416 if it has no such range.
+
+    Of several ranges, which may be ignored, the whole is sent.
+
+    Args:
+        file: is read while it is sent.
+        media_type: for the client.
+        headers: of the answer, with its ``ETag``.
+        asked: ``method`` and the headers of the request, in small letters.
+    """
+    size = file.size_bytes
+    all_headers = {**headers, "Accept-Ranges": "bytes"}
+    wanted = asked.get("range", "")
+    if asked.get("if-range", headers["ETag"]) != headers["ETag"]:
+        wanted = ""
+    start, end = span(wanted, size)
+    if start >= end and wanted:
+        return Response(status_code=416, headers={"Content-Range": f"bytes */{size}"})
+    status = 206 if (start, end) != (0, size) else 200
+    if status == 206:
+        all_headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+    all_headers["Content-Length"] = str(end - start)
+    if asked.get("method") == "HEAD":
+        return Response(b"", status, all_headers, media_type)
+    return StreamingResponse(file.pieces(start, end), status, all_headers, media_type)
+
+
+def span(header: str, size: int) -> tuple[int, int]:
+    """The first byte of a range, and the one after its last; the whole for what is no range.
+
+    >>> span("bytes=2-3", 9), span("bytes=7-", 9), span("bytes=-4", 9), span("", 9)
+    ((2, 4), (7, 9), (5, 9), (0, 9))
+    >>> span("bytes=9-", 9), span("bytes=0-1,4-5", 9)
+    ((9, 9), (0, 9))
+    """
+    found = _RANGE.fullmatch(header.replace(" ", ""))
+    if not found or not (found[1] or found[2]):
+        return 0, size
+    if not found[1]:
+        return max(size - int(found[2]), 0), size
+    start, last = int(found[1]), int(found[2] or size)
+    if last < start:
+        return 0, size
+    return min(start, size), min(last + 1, size)
