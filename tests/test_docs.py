@@ -21,6 +21,7 @@ from workers.cli import anymodal
 ROOT = Path(__file__).parent.parent
 FOLDERS = (ROOT, ROOT / "docs", ROOT / "examples")
 PAGES = sorted(page for folder in FOLDERS for page in folder.glob("*.md"))
+CHINESE = ROOT / "docs/README.zh.md"
 SERVED = ("api.md", "clients.md")  # their Python runs against a server, in tests/integration/api
 PACKAGES = ("encoder", "ingest", "search", "workers")
 MODULES = sorted(
@@ -40,7 +41,7 @@ def test_doctests(name: str) -> None:
     assert doctest.testmod(import_module(name), optionflags=doctest.ELLIPSIS).failed == 0
 
 
-EXECUTED = [p for p in PAGES if blocks(p, "python") and p.name not in SERVED]
+EXECUTED = [p for p in PAGES if blocks(p, "python") and p.name not in (*SERVED, CHINESE.name)]
 
 
 @pytest.mark.parametrize("page", EXECUTED, ids=lambda p: p.name)
@@ -52,6 +53,15 @@ def test_python_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.Mon
     code = "\n".join(blocks(page, "python"))
     exec(compile(code, str(page), "exec"), {"__name__": "__example__"})
     assert code
+
+
+def test_the_chinese_readme_has_the_code_of_the_english_one() -> None:
+    """Which runs there; comments are translated."""
+    english, chinese = (
+        [re.sub(" *#.*", "", block) for block in blocks(page, "(?:bash|python)")]
+        for page in (ROOT / "README.md", CHINESE)
+    )
+    assert chinese == english
 
 
 def commands(page: Path) -> list[list[str]]:
