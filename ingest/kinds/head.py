@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from itertools import chain
 from pathlib import PurePath
+from typing import NamedTuple
 
 HEAD_BYTES = 8192
 """How many bytes `sniff` needs."""
@@ -114,12 +116,49 @@ def _signatures(head: bytes) -> list[str]:
 
     Two-byte numbers often match by chance; of the supported kinds only bitmaps need one.
     """
+    found = [
+        row
+        for (offset, length), rows in _numbers().items()
+        for row in rows.get(head[offset : offset + length if offset + length else None], ())
+    ]
+    found += [more for row in found for more in _continued(head, row)]
+    sure = (row for row in found if len(row.number) > 2 or row.number == b"BM")
+    ordered = sorted(sure, key=lambda row: (-len(row.number), row.rank))
+    types = (_ALIASES.get(row.media_type, row.media_type) for row in ordered if row.media_type)
+    return list(dict.fromkeys(types))
+
+
+class _Number(NamedTuple):
+    """A magic number of puremagic; ``rank`` is its place among those of one length."""
+
+    number: bytes
+    media_type: str
+    rank: int = 0
+
+
+@cache
+def _numbers() -> Mapping[tuple[int, int], Mapping[bytes, list[_Number]]]:
+    """All by where they stand and how long they are: puremagic itself compares 1,400 one by one.
+
+    Those with a negative offset stand at the end, which the first bytes of most files lack.
+    """
     import puremagic
 
-    try:
-        matches = puremagic.magic_string(head)
-    except puremagic.PureError:
-        return []
-    matches.sort(key=lambda match: len(match.byte_match), reverse=True)
-    sure = (m for m in matches if len(m.byte_match) > 2 or m.byte_match == b"BM")
-    return [_ALIASES.get(m.mime_type, m.mime_type) for m in sure if m.mime_type]
+    found: dict[tuple[int, int], dict[bytes, list[_Number]]] = {}
+    rows = chain(puremagic.magic_header_array, puremagic.magic_footer_array)
+    for rank, row in enumerate(rows):
+        place = found.setdefault((row.offset, len(row.byte_match)), {})
+        number = _Number(row.byte_match, row.mime_type, rank)
+        place.setdefault(row.byte_match, []).append(number)
+    return found
+
+
+def _continued(head: bytes, first: _Number) -> Iterator[_Number]:
+    """What a second number, such as that after RIFF and a length, says more."""
+    import puremagic
+
+    for row in puremagic.multi_part_dict.get(first.number, ()):
+        end = row.offset + len(row.byte_match)
+        if head[row.offset : end if end else None] == row.byte_match:
+            number = head[:end] if row.offset >= 0 else first.number + row.byte_match
+            yield _Number(number, row.mime_type, len(head))
