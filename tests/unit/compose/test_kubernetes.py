@@ -115,6 +115,14 @@ def test_only_the_api_is_asked_from_outside() -> None:
     assert not [port for port in ports if reaches("redis", OUTSIDE, port)]
 
 
+def test_new_rows_are_found_exactly_in_the_chart_as_in_compose() -> None:
+    values = yaml.safe_load((KUBERNETES / "milvus.values.yaml").read_text())
+    chart = yaml.safe_load(values["extraConfigFiles"]["user.yaml"])
+    compose = yaml.safe_load((KUBERNETES.parent / "compose.yaml").read_text())
+    set_to = compose["services"]["milvus"]["environment"]["QUERYNODE_SEGCORE_INTERIMINDEX_NPROBE"]
+    assert str(chart["queryNode"]["segcore"]["interimIndex"]["nprobe"]) == set_to == "128"
+
+
 def test_milvus_has_the_password_of_the_secret() -> None:
     values = yaml.safe_load((KUBERNETES / "milvus.values.yaml").read_text())
     user = yaml.safe_load(values["extraConfigFiles"]["user.yaml"])
