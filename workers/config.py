@@ -38,6 +38,12 @@ class Settings(BaseSettings):
     """A folder or ``http://host:19530``; ``memory:`` keeps nothing. None is the embedded store of
     the user."""
 
+    store__index: str = Field(
+        default="HNSW", pattern=r"^(HNSW|HNSW_SQ|IVF_RABITQ|DISKANN)(\+mmap)?$"
+    )
+    """The index of a store that is made on a Milvus server: HNSW, HNSW_SQ, IVF_RABITQ or
+    DISKANN, with ``+mmap`` to leave it on the disk. A store keeps what it was made with."""
+
     broker: str = "memory://"
     """``memory://`` runs the tasks in this process; ``redis://host:6379/0`` shares them."""
 

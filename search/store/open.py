@@ -29,6 +29,7 @@ def open_store(
     connect_timeout_s: float = 10.0,
     new_space: bool = False,
     create: bool = True,
+    index: str = "HNSW",
 ) -> VectorStore:
     """Open a store for one embedding space; call it in the process that uses it, after a fork.
 
@@ -42,6 +43,8 @@ def open_store(
         connect_timeout_s: limit of the first answer of a server.
         new_space: create collections beside those of other spaces, as a reindex does.
         create: make the store if there is none.
+        index: of the vectors of a store that is made on a server, see
+            `search.store.milvus.indexes.kinds`.
 
     Raises:
         StoreMissingError: there is none, and not ``create``.
@@ -67,6 +70,7 @@ def open_store(
         connect_timeout_s=connect_timeout_s,
         new_space=new_space,
         create=create,
+        index=index,
     )
 
 

@@ -198,6 +198,7 @@ class Resources:
                     space.embed_dim,
                     calibration=space.calibration,
                     create=create,
+                    index=self.settings.store__index,
                 )
             return self._store
 

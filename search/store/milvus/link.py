@@ -52,7 +52,7 @@ class MilvusLink:
         self._seen_ts, self._settles_at_s = 0, 0.0
         self._client: Any = self._connect(uri, connect_timeout_s)
         # Lite may also be served to several processes (`milvus-lite server`).
-        version = str(self.call("get_server_version"))
+        version = self.version = str(self.call("get_server_version"))
         self.is_lite = version.startswith("milvus_lite")
         # Milvus 2.3 has patterns such as "ab%" only.
         self.knows_infix = self.is_lite or _release(version) >= (2, 4)
@@ -60,6 +60,8 @@ class MilvusLink:
         self.fills_pages = self.is_lite or _release(version) < (2, 4)
         # Its reads begin at the least key anyway, and wait for a time tick if they are asked to.
         self.orders_pages = not self.is_lite and (2, 3) <= _release(version) <= _LAST_ORDERED
+        # For an index; older ones take the word and leave it at that.
+        self.knows_mmap = not self.is_lite and _release(version) >= (2, 4)
         self.knows_bm25 = self.is_lite or _release(version) >= (2, 5)
 
     def call(self, method: str, *args: Any, **options: Any) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Collection as Ids
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
@@ -18,6 +18,7 @@ from encoder.types import Embeddings, Modality
 from search.batching.batched import Batched
 from search.store.calibrated import StoredCalibration, constants_of, cosine_of, to_asked
 from search.store.milvus.calibration import MilvusCalibration
+from search.store.milvus.indexes.kinds import search_params
 from search.store.milvus.link import MilvusLink
 from search.store.milvus.partitions import Partitions
 from search.store.milvus.rows import MilvusRows, among_assets, chunks
@@ -264,13 +265,22 @@ class MilvusSearch:
                 filter=expression,
                 limit=limit,
                 output_fields=self._segments.scalars,
-                search_params={"metric_type": METRIC, "params": {"ef": max(64, 2 * limit)}},
+                search_params={
+                    "metric_type": METRIC,
+                    "params": search_params(self._index_kind, limit),
+                },
                 **self._rows.fresh(),
             )
             for hits in answers:
                 answer = [_Row(float(hit["distance"]), hit["entity"]) for hit in hits]
                 found.append(sorted(answer, key=self._rank))
         return found
+
+    @cached_property
+    def _index_kind(self) -> str:
+        """That of the vectors as the store has it, whatever is asked for in new ones."""
+        name, vector = self._rows.name(self._segments), self._segments.vector
+        return str(self._link.call("describe_index", name, vector)["index_type"])
 
     def _exactly(self, where: _Where, rows: Sequence[Embeddings] | Embeddings) -> list[_Answer]:
         """Of all rows that an expression leaves, compared here."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from search.errors import SpaceMismatchError, StoreError, StoreMissingError
 from search.store.calibrated import Constants
+from search.store.milvus.indexes.kinds import KINDS, MMAP, build_params
 from search.store.milvus.link import MilvusLink
 from search.store.schema import (
     OLD_VERSION,
@@ -20,7 +21,7 @@ from search.store.segments import Collection, Field
 
 # What is stored is made for it: see `search.store.calibrated`.
 METRIC = "IP"
-_HNSW = {"M": 16, "efConstruction": 200}
+HNSW = "HNSW"
 
 
 def prepare_collections(
@@ -33,14 +34,18 @@ def prepare_collections(
     calibration: Constants,
     new_space: bool,
     create: bool,
+    index: str = HNSW,
 ) -> dict[str, str]:
     """Create what is missing, index and load it; the collections' names by kind.
 
     Raises:
         SpaceMismatchError: there are only collections of other spaces, and not ``new_space``.
         StoreMissingError: there are none, and not ``create``.
-        StoreError: the collections were written by another version.
+        StoreError: the collections were written by another version, or the server has no such
+            ``index`` (`search.store.milvus.indexes.kinds`) for those that are made now.
     """
+    if index.endswith(MMAP) and not (link.is_lite or link.knows_mmap):
+        raise _refused(link, index, "indexes stay on the disk since Milvus 2.4")
     present = link.call("list_collections")
     spaces = spaces_among(present, prefix)
     if spaces and fingerprint not in spaces and not new_space:
@@ -53,7 +58,7 @@ def prepare_collections(
         if name not in present:
             _create(link, name, kind, properties(fingerprint, embed_dim, calibration))
         _check_version(link, name)
-        _index(link, name, kind)
+        _index(link, name, kind, index)
         # Also after reopening: Lite forgets it. Side by side: a server takes 3 seconds for each.
         link.call("load_collection", name, _async=True)
     for name in names.values():
@@ -125,7 +130,7 @@ def _check_version(link: MilvusLink, name: str) -> None:
         )
 
 
-def _index(link: MilvusLink, name: str, kind: Collection) -> None:
+def _index(link: MilvusLink, name: str, kind: Collection, index: str) -> None:
     """Add the indexes that are missing, as after a process was killed while making them."""
     from pymilvus import MilvusClient
 
@@ -134,18 +139,29 @@ def _index(link: MilvusLink, name: str, kind: Collection) -> None:
         if field in present:
             continue
         params = MilvusClient.prepare_index_params()
-        options = _index_of(field == kind.vector, kind.kind, is_lite=link.is_lite)
+        options = _index_of(field == kind.vector, kind.kind, index, is_lite=link.is_lite)
         params.add_index(field, index_name=field, **options)
         try:
             # Not waiting: pymilvus would sleep for half a second per index; loading waits anyway.
             link.call("create_index", name, params, sync=False)
-        except StoreError:
+        except StoreError as error:
             # Another process opened the new store first.
-            if field not in link.call("list_indexes", name):
-                raise
+            if field in link.call("list_indexes", name):
+                continue
+            if options["index_type"] in KINDS:
+                raise _refused(link, index, error.problem.rstrip(".")) from error
+            raise
 
 
-def _index_of(is_vector: bool, kind: str, *, is_lite: bool) -> dict[str, Any]:
+def _refused(link: MilvusLink, index: str, why: str) -> StoreError:
+    return StoreError(
+        f"The store {link.shown} (Milvus {link.version}) makes no index {index}: {why}.",
+        remedy=f"Set ANYMODAL_STORE__INDEX to another one ({', '.join(KINDS)}), or use a newer "
+        "server.",
+    )
+
+
+def _index_of(is_vector: bool, kind: str, index: str, *, is_lite: bool) -> dict[str, Any]:
     if not is_vector:
         # A server picks by type; its names changed (Trie until 2.3, INVERTED since 2.4).
         return {"index_type": "INVERTED" if is_lite else ""}
@@ -155,4 +171,4 @@ def _index_of(is_vector: bool, kind: str, *, is_lite: bool) -> dict[str, Any]:
         return {"index_type": "SPARSE_INVERTED_INDEX", "metric_type": "BM25", "params": {}}
     if is_lite or not kind.startswith("segments"):
         return {"index_type": "FLAT", "metric_type": METRIC, "params": {}}
-    return {"index_type": "HNSW", "metric_type": METRIC, "params": _HNSW}
+    return {**build_params(index), "metric_type": METRIC}

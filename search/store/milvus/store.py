@@ -29,7 +29,7 @@ from search.store.milvus.partitions import Partitions
 from search.store.milvus.rows import MAX_ROWS, MilvusRows
 from search.store.milvus.sample import MilvusSample
 from search.store.milvus.search import MilvusSearch, Where
-from search.store.milvus.setup import prepare_collections
+from search.store.milvus.setup import HNSW, prepare_collections
 from search.store.milvus.upgrade import is_old, upgrade
 from search.store.milvus.writing import SegmentWriter
 from search.store.schema import (
@@ -69,6 +69,7 @@ class MilvusStore:
         connect_timeout_s: the longest to wait for the server to answer at all.
         new_space: create collections beside those of other spaces.
         create: make the collections if there are none; else that is an error.
+        index: of a server's vectors that are made now, see `search.store.milvus.indexes.kinds`.
 
     Raises:
         StoreMissingError: there are none, and not ``create``.
@@ -89,6 +90,7 @@ class MilvusStore:
         connect_timeout_s: float = 10.0,
         new_space: bool = False,
         create: bool = True,
+        index: str = HNSW,
     ) -> None:
         self._embed_dim = embed_dim
         folder = target if isinstance(target, Path) else None
@@ -118,6 +120,7 @@ class MilvusStore:
                 calibration=calibration or {},
                 new_space=new_space,
                 create=create,
+                index=index,
             )
             self._rows = MilvusRows(self._link, self._prepare([self._segments, *kinds]))
             self._words = self._open_words()

@@ -1,0 +1,1 @@
+"""The indexes of vectors that a Milvus server may have."""

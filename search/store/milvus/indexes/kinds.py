@@ -1,0 +1,81 @@
+"""Kinds of vector indexes: how each is built, and how far a search looks in it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from encoder.errors import InputError
+
+MMAP = "+mmap"
+LEAST_EFFORT = 200
+"""Candidates that any search looks at. Of the nearest 10, HNSW found .975 with 88 among 377,000
+rows, and all with 408; among 44,000 sealed ones all with 64, in the same time."""
+_MAX_LISTS = 1024
+_LINKS = {"M": 16, "efConstruction": 200}
+
+
+@dataclass(frozen=True)
+class IndexKind:
+    """Milvus's parameters to build an index, and to search it with so many candidates."""
+
+    build: Mapping[str, Any]
+    search: Callable[[int], Mapping[str, Any]]
+
+
+def _ef(effort: int) -> Mapping[str, Any]:
+    return {"ef": effort}
+
+
+def _refined_ef(effort: int) -> Mapping[str, Any]:
+    return {"ef": effort, "refine_k": 2}
+
+
+def _lists(effort: int) -> int:
+    """Of `_MAX_LISTS`; a candidate a list, since neighbours lie in many."""
+    return min(effort, _MAX_LISTS)
+
+
+KINDS: Mapping[str, IndexKind] = {
+    "HNSW": IndexKind(_LINKS, _ef),
+    "HNSW_SQ": IndexKind(
+        {**_LINKS, "sq_type": "SQ8", "refine": True, "refine_type": "FP16"}, _refined_ef
+    ),
+    "IVF_RABITQ": IndexKind(
+        {"nlist": _MAX_LISTS, "refine": True, "refine_type": "SQ8"},
+        lambda effort: {"nprobe": _lists(effort), "rbq_query_bits": 8, "refine_k": 4},
+    ),
+    "DISKANN": IndexKind({}, lambda effort: {"search_list": effort}),
+}
+"""By Milvus's names. SCANN is none: it wants an even number of dimensions, and rows have one more
+than embeddings."""
+
+_WANTED = f"one of {', '.join(KINDS)}, with {MMAP} to leave it on the disk"
+
+
+def build_params(index: str) -> dict[str, Any]:
+    """The index's type and parameters, as Milvus takes them.
+
+    Raises:
+        InputError: no such index.
+
+    >>> build_params("DISKANN+mmap")
+    {'index_type': 'DISKANN', 'params': {'mmap.enabled': True}}
+    """
+    name, plus, rest = index.partition("+")
+    if name not in KINDS or plus + rest not in ("", MMAP):
+        raise InputError("ANYMODAL_STORE__INDEX", got=repr(index), wanted=_WANTED)
+    params = {**KINDS[name].build, **({"mmap.enabled": True} if plus else {})}
+    return {"index_type": name, "params": params}
+
+
+def search_params(name: str, limit: int) -> Mapping[str, Any]:
+    """How far to look in an index of a kind, for so many rows; nothing for an exact one.
+
+    >>> search_params("DISKANN", 100), search_params("FLAT", 100)
+    ({'search_list': 200}, {})
+    """
+    if name not in KINDS:
+        return {}
+    return KINDS[name].search(max(LEAST_EFFORT, 2 * limit))
