@@ -10,6 +10,7 @@ from itertools import zip_longest
 
 import numpy as np
 
+from encoder.errors import InputError
 from encoder.registry import registered_modalities
 from encoder.space import Space
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings
@@ -33,6 +34,7 @@ from search.ranking.request import Request
 from search.ranking.sorting import sort_hits
 from search.ranking.turns import take_turns
 from search.ranking.weak import Floors
+from search.reranking.second_look import Reranker, question_of, rerank
 from search.store.base import LexicalIndex, VectorStore
 from search.types import Explanation, Hit, Query, SearchResult, Understood
 from search.understanding.library import LibraryPlaces
@@ -48,6 +50,7 @@ class SearchEngine:
 
     Make it in the process that uses it, after a fork. ``latency`` holds the stages of the last
     searches. One set of threads serves all requests. ``today`` is what "yesterday" follows.
+    ``reranker`` judges texts for queries with ``rerank``.
     """
 
     def __init__(
@@ -55,7 +58,9 @@ class SearchEngine:
         encoder: ItemEncoder,
         store: VectorStore,
         today: Callable[[], date] = date.today,
+        reranker: Reranker | None = None,
     ) -> None:
+        self._reranker = reranker
         self._today = today
         self._encoder = encoder
         self._store = store
@@ -85,7 +90,8 @@ class SearchEngine:
 
         The stages in ``latency_s`` are ``understand``, ``plan``, ``encode_<modality>``
         (``encode_asset`` for what is stored), ``names``, ``search``, ``lexical``, ``filter``,
-        ``fuse``, ``fetch``, ``explain`` and ``total``; those that were not needed are missing.
+        ``fuse``, ``fetch``, ``explain``, ``rerank`` and ``total``; those that were not needed are
+        missing.
 
         Args:
             query: see `search.types.Query`.
@@ -98,6 +104,7 @@ class SearchEngine:
             TimeLimitError, CancelledError: as ``deadline`` says.
         """
         progress = Progress(deadline)
+        question = self._question(query)
         understood: list[Understood] = []
         if query.understand:
             with progress.stage("understand"):
@@ -109,6 +116,10 @@ class SearchEngine:
         pools = finder.find()
         groups, follows = self._page(pools, request)
         hits = self._hits(groups, finder, request)
+        if question and self._reranker:
+            texts = {group.best.segment.segment_id: group.best.segment.snippet for group in groups}
+            with progress.stage("rerank"):
+                hits = rerank(hits, texts, question, self._reranker, progress.deadline.check)
         if query.sort:
             hits = sort_hits(hits, query.sort)
         cursor = request.page.cursor(group.key for group in groups) if follows else ""
@@ -117,6 +128,20 @@ class SearchEngine:
         result = SearchResult(hits, latency_s, cursor, explained, understood, progress.warnings)
         self.latency.record(result.latency_s)
         return result
+
+    def _question(self, query: Query) -> str:
+        """The words to judge texts by; empty where none are to be judged."""
+        if not query.rerank:
+            return ""
+        if self._reranker is None:
+            raise InputError(
+                "query.rerank",
+                got="true, and there is no reranker",
+                wanted="false, or name one in ANYMODAL_RERANKER",
+            )
+        if query.sort:
+            raise InputError("query.rerank", got=f"sort={query.sort!r} too", wanted="one of them")
+        return question_of(query.terms)
 
     def _prepare(self, query: Query, progress: Progress) -> Request:
         with progress.stage("plan"):

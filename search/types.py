@@ -69,6 +69,7 @@ class Query:
             see `Understood`.
         sort: order a page's hits, which are the best ones, by a field of filters such as ``taken``;
             ``-taken`` for the latest first; empty: by score.
+        rerank: order the page's texts again, by the engine's reranker; not together with ``sort``.
         folder_names: whether names of folders are words of their assets, as those of files are.
     """
 
@@ -89,6 +90,7 @@ class Query:
     understand: Collection[Reading] = ()
     folder_names: bool = True
     sort: str = ""
+    rerank: bool = False
 
     @property
     def terms(self) -> list[Term]:
@@ -175,6 +177,8 @@ class Hit:
     ``weak`` says that a query without any meaning finds segments with such a score. A text that
     holds all words of the query is not weak.
 
+    ``rerank_score``, 0 to 1, says how well the text answers, if that was asked for.
+
     ``confidence``, ``language`` and ``boxes`` are as in `Moment`. ``title``,
     ``media_type``, ``metadata`` and ``duration_s`` are the asset's; ``matches`` are ranges
     ``[start, end)`` in ``snippet`` where words of the query stand.
@@ -202,6 +206,7 @@ class Hit:
     moments: Sequence[Moment] = ()
     explanation: Explanation | None = None
     weak: bool = False
+    rerank_score: float | None = None
 
 
 @dataclass(frozen=True)

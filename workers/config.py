@@ -99,6 +99,9 @@ class Settings(BaseSettings):
     metrics_host: str = "127.0.0.1"
     """The address for that port. Metrics name no files and need no password."""
 
+    reranker: str | None = None
+    """A cross-encoder for ``rerank`` and ``/v1/rerank``: ``hf:org/name`` or ``dir:path``."""
+
     encoder: EncoderConfig = Field(default_factory=EncoderConfig)
     """The model and how it runs: ``ANYMODAL_ENCODER__<FIELD>``."""
 

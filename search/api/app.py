@@ -28,6 +28,7 @@ def create_app(services: Services) -> FastAPI:
         jobs,
         latency,
         models,
+        rerank,
         search,
         session,
         uploads,
@@ -38,7 +39,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     app.openapi = lambda: described(app)  # type: ignore[method-assign]
     add_error_handlers(app)
-    parts = (session, search, embeddings, models, uploads, assets, jobs, latency, health)
+    parts = (session, search, embeddings, rerank, models, uploads, assets, jobs, latency, health)
     for part in parts:
         app.include_router(part.router)
     app.state.endpoints = [route for part in parts for route in part.router.routes]

@@ -12,12 +12,14 @@ from pydantic.json_schema import models_json_schema
 
 from search.api.access.auth import COOKIE, scope_of
 from search.api.cohere.requests import EmbedRequest
+from search.api.cohere.reranking import RerankRequest
 from search.api.openai.requests import EmbeddingsRequest
 from search.api.schemas import SearchRequest
 from search.api.services import Services
 
 _REF = "#/components/schemas/{model}"
 _SIZE = "output_dimension"
+_BODIES = (SearchRequest, EmbeddingsRequest, EmbedRequest, RerankRequest)
 _KEY, _SESSION = "key", "session"
 _SCHEMES = {
     _KEY: {
@@ -45,7 +47,7 @@ def described(app: FastAPI) -> dict[str, Any]:
             routes=app.routes,
         )
         _, bodies = models_json_schema(
-            [(model, "validation") for model in (SearchRequest, EmbeddingsRequest, EmbedRequest)],
+            [(model, "validation") for model in _BODIES],
             ref_template=_REF,
         )
         components = schema.setdefault("components", {})

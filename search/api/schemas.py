@@ -110,6 +110,7 @@ class SearchRequest(Strict):
         max_length=40,
         description="Order a page's hits by a field such as `taken`; `-taken`: latest first.",
     )
+    rerank: bool = Field(False, description="Let the server's reranker order the page's texts.")
     understand: bool | list[Reading] = Field(
         True,
         description="Take dates and places in the texts as filters, where the library has such "
@@ -156,6 +157,7 @@ class HitOut(MomentOut):
     duration_s: float | None = None
     tags: list[str] = []
     weak: bool = Field(False, description="A query without meaning has matches this good.")
+    rerank_score: float | None = Field(None, description="Of `rerank`: 0 to 1.")
     metadata: dict[str, Any] = {}
     moments: list[MomentOut] = []
     explanation: dict[str, Any] | None = None

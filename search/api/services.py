@@ -13,6 +13,7 @@ from search.batching.lru import ByteCache
 from search.engine import SearchEngine
 from search.latency import LatencyTracker
 from search.query.terms import ItemEncoder
+from search.reranking.second_look import Reranker
 from search.store.base import VectorStore
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Services:
     tokens: TokenReader
     warm: Callable[[], None]
     modalities: list[str]
+    reranker: Reranker | None = None
     kinds: Sequence[KindOffer] = ()
     model: str = ""
     opened: float = field(default_factory=time)

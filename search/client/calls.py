@@ -51,6 +51,7 @@ class SearchOptions(TypedDict, total=False):
     explain: bool
     understand: bool | list[str]
     sort: str
+    rerank: bool
 
 
 @dataclass(frozen=True)

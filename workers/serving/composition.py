@@ -68,7 +68,8 @@ def services(held: Resources) -> Iterator[Services]:
         stack.callback(workbench.close)
         metrics.watch("anymodal_requests_taken", "Requests running or waiting.", workbench.taken)
         stack.enter_context(frozen())
-        engine = SearchEngine(encoder, store)
+        reranker = held.reranker()
+        engine = SearchEngine(encoder, store, reranker=reranker)
         engine.prepare()
         yield Services(
             config=config,
@@ -90,6 +91,7 @@ def services(held: Resources) -> Iterator[Services]:
             modalities=sorted(map(str, model.modalities)),
             kinds=kind_offers(model.modalities),
             model=model.model,
+            reranker=reranker,
         )
 
 

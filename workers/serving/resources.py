@@ -16,6 +16,7 @@ from search.errors import StoreError
 if TYPE_CHECKING:
     from encoder import MultiModalEncoder
     from encoder.config import EncoderConfig
+    from encoder.rerank.cross_encoder import CrossEncoder
     from ingest.config import IngestConfig
     from search.api.uploads import UploadFolder
     from search.store.base import VectorStore
@@ -50,6 +51,21 @@ class Resources:
             if self._encoder is None:
                 self._encoder = self._load_encoder()
             return self._encoder
+
+    def reranker(self) -> CrossEncoder | None:
+        """What the settings name to judge texts with, opened; prepared first if it must be.
+
+        Raises:
+            ModelError: it cannot be opened or prepared.
+        """
+        from encoder.rerank.open import open_reranker
+
+        settings = self.settings
+        return (
+            open_reranker(settings.reranker, settings.encoder.n_threads)
+            if settings.reranker
+            else None
+        )
 
     def unbound_encoder(self) -> MultiModalEncoder:
         """An encoder without the bindings of the settings, to bind to."""

@@ -59,6 +59,7 @@ def query_of(
         _readings(request.understand),
         folder_names,
         request.sort,
+        request.rerank,
     )
 
 

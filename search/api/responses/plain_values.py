@@ -37,6 +37,7 @@ def hit_json(hit: Hit, *, with_uri: bool = False) -> dict[str, Any]:
         "uri": hit.uri if with_uri else None,
         **_moment(hit),
         "weak": hit.weak,
+        "rerank_score": hit.rerank_score,
         "moments": [_moment(moment) for moment in hit.moments],
         "explanation": asdict(hit.explanation) if hit.explanation else None,
         **_urls(hit.asset_id, at),

@@ -309,6 +309,7 @@ def test_the_json_is_the_contract(store: MemoryStore) -> None:
             "moments": [],
             "explanation": None,
             "weak": False,
+            "rerank_score": None,
         }
     ]
     assert answer["latency_s"]["total"] > 0

@@ -1,0 +1,112 @@
+"""Score pairs of a question and a text with a cross-encoder (Nogueira and Cho 2019,
+"Passage Re-ranking with BERT")."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.errors import InputError, ModelError
+from encoder.runtime.base import Session
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding, Tokenizer
+
+GRAPH, TOKENIZER = "model.onnx", "tokenizer.json"
+_MAX_TOKENS = 512
+_LEAST_TEXT_TOKENS = 64
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+
+
+class CrossEncoder:
+    """Reads a question and a text together. Safe to use from threads.
+
+    Args:
+        name: by which it was asked for.
+        pairs: tokenizer of pairs, which cuts the text into windows.
+        questions: tokenizer of questions, which cuts nothing.
+        session: takes int64 [n, length] by the names ``inputs``; gives one number for each pair.
+        inputs: those of `_INPUTS` that the network has.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        pairs: Tokenizer,
+        questions: Tokenizer,
+        session: Session,
+        inputs: Sequence[str],
+    ) -> None:
+        self.name = name
+        self._pairs, self._questions = pairs, questions
+        self._session = session
+        self._inputs = inputs
+
+    def scores(
+        self, question: str, texts: Sequence[str], check: Callable[[], None] = lambda: None
+    ) -> NDArray[np.float32]:
+        """How well each text answers a question, 0 to 1, float32 [n].
+
+        A text beyond the network's window is read in windows, of which the best counts.
+
+        Args:
+            question: words to be answered.
+            texts: to be judged; one of no words scores 0.
+            check: called before each; it may raise.
+
+        Raises:
+            InputError: the question leaves no room for a text.
+        """
+        n_tokens = len(self._questions.encode(question).ids)
+        most = _MAX_TOKENS - _LEAST_TEXT_TOKENS
+        if n_tokens > most:
+            raise InputError("query", got=f"{n_tokens} tokens", wanted=f"{most} at most")
+        found = np.zeros(len(texts), np.float32)
+        for place, text in enumerate(texts):
+            check()
+            if text.strip():
+                found[place] = max(map(self._score, self._windows(question, text)))
+        return found
+
+    def _windows(self, question: str, text: str) -> list[Encoding]:
+        whole = self._pairs.encode(question, text)
+        return [whole, *whole.overflowing]
+
+    def _score(self, window: Encoding) -> float:
+        """Alone, since what a batch pads to would show in the last digits."""
+        values = {
+            "input_ids": window.ids,
+            "attention_mask": window.attention_mask,
+            "token_type_ids": window.type_ids,
+        }
+        inputs = {name: np.asarray([values[name]], np.int64) for name in self._inputs}
+        (logits, *_) = self._session.run(inputs)
+        return float(1.0 / (1.0 + np.exp(-np.float64(logits.reshape(-1)[0]))))
+
+
+def open_folder(name: str, folder: Path, n_threads: int | None = None) -> CrossEncoder:
+    """The cross-encoder of a folder with ``model.onnx`` and ``tokenizer.json``.
+
+    Raises:
+        ModelError: a file is missing, or is not what its name says.
+    """
+    import onnx
+
+    from encoder.runtime.onnx import OnnxSession
+    from encoder.towers.text.tower import load_tokenizer
+
+    graph = folder / GRAPH
+    session = OnnxSession(graph, n_threads=n_threads)
+    pairs, questions = (load_tokenizer(folder / TOKENIZER, max_tokens=None) for _ in range(2))
+    pairs.enable_truncation(_MAX_TOKENS, stride=_LEAST_TEXT_TOKENS // 2, strategy="only_second")
+    inputs = [one.name for one in onnx.load(graph, load_external_data=False).graph.input]
+    if strange := set(inputs) - set(_INPUTS):
+        raise ModelError(
+            f"{graph} takes {', '.join(sorted(strange))}, which a cross-encoder does not.",
+            remedy="Name a model for text classification with one label.",
+        )
+    return CrossEncoder(name, pairs, questions, session, inputs)

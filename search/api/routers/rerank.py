@@ -1,0 +1,78 @@
+"""``POST /v1/rerank``, Jina's, and ``POST /v2/rerank``, Cohere's: texts by a question."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, Request, Response
+from pydantic_core import to_json
+
+from search.api.access.auth import READ
+from search.api.cohere.reranking import RerankAnswer, RerankRequest
+from search.api.depends import Parts, disconnected, refusals
+from search.api.middleware.bounded_threads import Turn
+from search.api.openai.route import OpenAIRoute
+from search.api.requests.bodies import json_body, read_sent
+from search.api.responses.plain_values import server_timing
+from search.api.services import Services
+from search.errors import NotFoundError
+from search.latency import StageTimer
+
+router = APIRouter(tags=["rerank"], route_class=OpenAIRoute)
+
+
+@router.post(
+    "/v1/rerank",
+    operation_id="rerank",
+    dependencies=READ,
+    response_model=RerankAnswer,
+    responses=refusals(400, 404, 413, 415, 503, 504),
+    openapi_extra=json_body(RerankRequest),
+)
+@router.post(
+    "/v2/rerank",
+    operation_id="rerank_v2",
+    dependencies=READ,
+    response_model=RerankAnswer,
+    responses=refusals(400, 404, 413, 415, 503, 504),
+    openapi_extra=json_body(RerankRequest),
+)
+async def rerank(request: Request, services: Parts) -> Response:
+    """Order texts by how well they answer a question."""
+    body = await read_sent(request)
+    timer = StageTimer()
+    answer = await services.workbench.run(
+        lambda turn: _answer(services, body.whole_request(), turn, timer),
+        lambda: disconnected(request),
+    )
+    answer["id"] = request.state.request_id
+    headers = {"Server-Timing": server_timing(timer.latency_s())}
+    return Response(to_json(answer), headers=headers, media_type="application/json")
+
+
+def _answer(services: Services, body: bytes, turn: Turn, timer: StageTimer) -> dict[str, Any]:
+    asked = RerankRequest.model_validate_json(body)
+    reranker = services.reranker
+    if reranker is None:
+        raise NotFoundError(
+            "This server has no reranker.", "Whoever runs it names one in ANYMODAL_RERANKER."
+        )
+    if asked.model not in (None, reranker.name):
+        raise NotFoundError(f"The model {asked.model!r} is not served.", f"Use {reranker.name}.")
+    texts = [document.text for document in asked.documents]
+    with timer.stage("rerank"):
+        scores = reranker.scores(asked.query, texts, turn.deadline.check)
+    best = np.argsort(-scores, kind="stable")[: asked.top_n]
+    return {
+        "model": reranker.name,
+        "results": [
+            {
+                "index": int(place),
+                "relevance_score": float(scores[place]),
+                **({"document": {"text": texts[place]}} if asked.return_documents else {}),
+            }
+            for place in best
+        ],
+        "meta": {"api_version": {"version": "2"}},
+    }

@@ -1,0 +1,69 @@
+"""Order the texts of a page by how well they answer the question."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+from encoder.errors import InputError
+from search.types import Hit, Term
+
+MAX_TEXTS = 100
+"""The most that a search judges; each takes a run of the network."""
+
+
+class Reranker(Protocol):
+    """`encoder.rerank.cross_encoder.CrossEncoder`, as searches use it."""
+
+    @property
+    def name(self) -> str:
+        """By which it was asked for."""
+        ...
+
+    def scores(self, question: str, texts: Sequence[str], check: Callable[[], None] = ...) -> Any:
+        """How well each text answers the question: float32 [n], 0 to 1."""
+        ...
+
+
+def question_of(terms: Sequence[Term]) -> str:
+    """The words of a query.
+
+    Raises:
+        InputError: it has none.
+    """
+    contents = (term.item.content for term in terms if term.item and term.weight > 0)
+    if question := " ".join(content for content in contents if isinstance(content, str)):
+        return question
+    raise InputError("query.rerank", got="a query without text", wanted="a text among its terms")
+
+
+def rerank(
+    hits: Sequence[Hit],
+    texts: Mapping[str, str],
+    question: str,
+    reranker: Reranker,
+    check: Callable[[], None],
+) -> list[Hit]:
+    """The hits with those that have a text in a new order among the places of such hits.
+
+    Pictures and sounds without words keep their places, as do texts after the first `MAX_TEXTS`.
+
+    Args:
+        hits: a page.
+        texts: whole texts by segment id.
+        question: the words of the query.
+        reranker: judges.
+        check: called before each run of it; it may raise.
+    """
+    places = [n for n, hit in enumerate(hits) if texts.get(hit.segment_id, "").strip()]
+    places = places[:MAX_TEXTS]
+    found = reranker.scores(question, [texts[hits[n].segment_id] for n in places], check)
+    judged = [
+        replace(hits[n], rerank_score=float(score)) for n, score in zip(places, found, strict=True)
+    ]
+    judged.sort(key=lambda hit: -(hit.rerank_score or 0.0))
+    ordered = list(hits)
+    for place, hit in zip(places, judged, strict=True):
+        ordered[place] = hit
+    return ordered
