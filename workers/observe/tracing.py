@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from importlib.metadata import EntryPoints, entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encoder.system.environment import variable
@@ -78,6 +80,33 @@ def span(
         propagate.extract(parent) if parent else None,
         attributes={f"anymodal.{key}": value for key, value in attributes.items()},
     )
+
+
+@contextmanager
+def embedding(model: str, dimensions: int) -> Iterator[None]:
+    """A span around a call of the model, by OpenTelemetry's conventions for generative AI.
+
+    Args:
+        model: its name; of a folder, only the last part is said.
+        dimensions: of its embeddings.
+    """
+    tracer = _tracer()
+    if tracer is None:
+        yield
+        return
+    name = f"dir:{Path(model).name}" if model.startswith("dir:") else model
+    said: dict[str, str | int] = {
+        "gen_ai.operation.name": "embeddings",
+        "gen_ai.provider.name": "anymodal",
+        "gen_ai.request.model": name,
+        "gen_ai.embeddings.dimension.count": dimensions,
+    }
+    with tracer.start_as_current_span(f"embeddings {name}", attributes=said) as current:
+        try:
+            yield
+        except Exception as error:
+            current.set_attribute("error.type", type(error).__qualname__)
+            raise
 
 
 def carrier() -> dict[str, str]:

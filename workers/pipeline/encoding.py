@@ -17,6 +17,7 @@ from ingest.types import Asset, Segment
 from search.store.schema import segment_id
 from search.types import SegmentRow
 from workers.observe.logs import about
+from workers.observe.tracing import embedding
 from workers.pipeline.reading import Reading
 from workers.pipeline.reports import IngestReport
 from workers.pipeline.streams import Decoded
@@ -131,7 +132,10 @@ class Encoding:
         """Encode together; if that fails, one by one, so that one bad item harms only its asset."""
         items = [Item(segment.modality, segment.content) for _, segment in pairs]
         try:
-            with self._report.timed(f"encode_{modality}"):
+            with (
+                self._report.timed(f"encode_{modality}"),
+                embedding(self._encoder.model, self._encoder.space.embed_dim),
+            ):
                 encoded = self._encoder.encode_each(items)
         except AnymodalError as error:
             if len(pairs) == 1:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from encoder.errors import ModelError
 from encoder.types import TEXT
 from ingest.types import Asset, Segment
+from search.store.memory import MemoryStore
+from tests.faults.tiny_worker import DIM, TinyEncoder
 from tests.support.valkey import valkey_server
 from workers.app import app
 from workers.jobs.board import JobBoard
@@ -20,8 +25,12 @@ from workers.jobs.planning.planner import plan
 from workers.jobs.shard import queue_name
 from workers.observe import tracing
 from workers.observe.tracing import received, span
+from workers.pipeline.ingest_job import IngestJob
 from workers.pipeline.stage_report import WatchedReport
 from workers.pipeline.streams import decode_side_by_side
+
+if TYPE_CHECKING:
+    from encoder import MultiModalEncoder
 
 
 @pytest.fixture
@@ -80,9 +89,40 @@ def test_a_shard_carries_its_jobs_span_through_the_board_and_the_message(
     assert dict(spans["anymodal.decode"].attributes or {}) == {"anymodal.asset_id": "x"}
 
 
+def test_a_call_of_the_model_follows_the_conventions(exporter: InMemorySpanExporter) -> None:
+    with span("encode_text"), tracing.embedding("bundle:english", 384):
+        pass
+    with pytest.raises(ModelError), tracing.embedding("dir:/home/me/model", 32):
+        raise ModelError("It failed.", remedy="Try again.")
+    inner, outer, failed = exporter.get_finished_spans()
+    assert outer.context is not None
+    assert parent_of(inner) == outer.context.span_id
+    assert inner.name == "embeddings bundle:english"
+    assert dict(inner.attributes or {}) == {
+        "gen_ai.operation.name": "embeddings",
+        "gen_ai.provider.name": "anymodal",
+        "gen_ai.request.model": "bundle:english",
+        "gen_ai.embeddings.dimension.count": 384,
+    }
+    assert failed.name == "embeddings dir:model"
+    assert (failed.attributes or {})["error.type"] == "ModelError"
+
+
+def test_each_batch_of_an_ingest_has_its_span(
+    exporter: InMemorySpanExporter, tmp_path: Path
+) -> None:
+    (tmp_path / "note.txt").write_text("A note.")
+    job = IngestJob(cast("MultiModalEncoder", TinyEncoder()), MemoryStore(DIM))
+    assert job.run([str(tmp_path / "note.txt")]).ingested == 1
+    spans = {one.name: one for one in exporter.get_finished_spans()}
+    outer = spans["anymodal.encode_text"]
+    assert outer.context is not None
+    assert parent_of(spans[f"embeddings {TinyEncoder.model}"]) == outer.context.span_id
+
+
 def test_without_opentelemetry_nothing_is_carried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracing, "_tracer", lambda: None)
-    with span("job", job_id="j"):
+    with span("job", job_id="j"), tracing.embedding("bundle:english", 384):
         assert tracing.carrier() == {}
     assert received(SimpleNamespace(traceparent="00-1-2-01")) == {}
     tracing.stop()
