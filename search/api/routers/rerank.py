@@ -56,7 +56,7 @@ def _answer(services: Services, body: bytes, turn: Turn, timer: StageTimer) -> d
     reranker = services.reranker
     if reranker is None:
         raise NotFoundError(
-            "This server has no reranker.", "Whoever runs it names one in ANYMODAL_RERANKER."
+            "This server has no reranker.", "Name one in ANYMODAL_RERANKER."
         )
     if asked.model not in (None, reranker.name):
         raise NotFoundError(f"The model {asked.model!r} is not served.", f"Use {reranker.name}.")
