@@ -44,7 +44,7 @@ def open_reranker(name: str, n_threads: int | None = None) -> CrossEncoder:
         _require_tools(name)
 
         def write(folder: Path, report: Progress) -> Mapping[str, Any]:
-            from encoder.models.prepare.cross_encoder import prepare_cross_encoder
+            from encoder.models.prepare.rerank.cross_encoder import prepare_cross_encoder
 
             return prepare_cross_encoder(name, source.folder, folder, report)
 

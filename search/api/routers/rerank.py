@@ -55,9 +55,7 @@ def _answer(services: Services, body: bytes, turn: Turn, timer: StageTimer) -> d
     asked = RerankRequest.model_validate_json(body)
     reranker = services.reranker
     if reranker is None:
-        raise NotFoundError(
-            "This server has no reranker.", "Name one in ANYMODAL_RERANKER."
-        )
+        raise NotFoundError("This server has no reranker.", "Name one in ANYMODAL_RERANKER.")
     if asked.model not in (None, reranker.name):
         raise NotFoundError(f"The model {asked.model!r} is not served.", f"Use {reranker.name}.")
     texts = [document.text for document in asked.documents]

@@ -1,4 +1,4 @@
-"""A cross-encoder's weights to an int8 graph."""
+"""A cross-encoder in int8, compared with float32."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""From a cross-encoder's weights to its graph."""
