@@ -31,6 +31,8 @@ _COMMANDS = {
     "dsre": "Fit the gate that makes long texts cheaper.",
     "eval": "Measure how well models find what belongs to a query, on your files.",
     "export-onnx": "Write a quantized tower for another runtime.",
+    "export-store": "Write what is stored to Parquet files.",
+    "import-store": "Add what export-store wrote to a store.",
     "info": "Show what is stored of one asset.",
     "ingest": "Make files and folders searchable.",
     "jobs": "Show, retry and cancel jobs on a broker.",

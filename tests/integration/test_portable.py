@@ -1,0 +1,26 @@
+"""``anymodal export-store`` and ``import-store``, from one embedded store to another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import Run
+
+
+@pytest.fixture
+def store_uri(tmp_path: Path) -> str:
+    return str(tmp_path / "data" / "store")
+
+
+@pytest.mark.slow
+def test_a_copy_finds_the_same(anymodal: Run, media: Path, tmp_path: Path) -> None:
+    bread, folder, other = media / "texts" / "bread.txt", tmp_path / "out", tmp_path / "other"
+    anymodal("ingest", bread, "--tag", "food")
+    assert anymodal("export-store", folder) == {"assets": 1, "vectors": 1}
+    assert anymodal("import-store", folder, "--store", other) == {"added": 1}
+    assert anymodal("import-store", folder, "--store", other) == {"added": 0}
+    mine, copy = (anymodal("info", bread, *store) for store in ((), ("--store", other)))
+    assert mine == copy
+    assert copy["metadata"]["tags"] == ["food"]

@@ -1,0 +1,1 @@
+"""A store as Parquet files, and back."""

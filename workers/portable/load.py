@@ -1,0 +1,80 @@
+"""Parquet files into a store; what is there already is passed over."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from encoder.errors import InputError
+from encoder.system.disk import sha256_of
+from search.store.base import VectorStore
+from search.types import SegmentRow
+from workers.portable.manifest import NAME, Manifest, Part, read
+from workers.portable.tables import asset_rows, segment_rows
+
+_ASSETS_AT_ONCE = 50
+
+
+def open_export(folder: Path) -> Manifest:
+    """The manifest of a whole export whose files are what was written.
+
+    Raises:
+        InputError: there is none, or it is not whole or damaged.
+    """
+    manifest = read(folder)
+    if manifest is None:
+        raise InputError("folder", got=f"{folder} without {NAME}", wanted="a folder of an export")
+    if not manifest.whole:
+        raise InputError(
+            "folder", got=f"{folder}, which is not whole", wanted="`anymodal export-store` again"
+        )
+    for part in manifest.parts:
+        for name, sha256 in part.sha256.items():
+            path = folder / name
+            if not path.is_file() or sha256_of(path) != sha256:
+                raise InputError(
+                    "folder", got=f"{path}, which is missing or damaged", wanted="an intact copy"
+                )
+    return manifest
+
+
+def import_store(
+    store: VectorStore, folder: Path, manifest: Manifest, progress: Callable[[int, int], object]
+) -> int:
+    """Write all assets that the store does not have; may be called again after a kill.
+
+    Args:
+        store: of the same space (`Manifest.check_space`).
+        folder: with the files.
+        manifest: from `open_export`.
+        progress: called with the assets that are done and their total.
+
+    Returns:
+        How many assets were written.
+    """
+    n_written = n_done = 0
+    total = sum(part.n_assets for part in manifest.parts)
+    for part in manifest.parts:
+        n_written += _import_part(store, folder, part)
+        n_done += part.n_assets
+        progress(n_done, total)
+    return n_written
+
+
+def _import_part(store: VectorStore, folder: Path, part: Part) -> int:
+    assets = asset_rows(pq.read_table(folder / f"{part.name}.assets.parquet"))
+    known = store.assets([asset.asset_id for asset in assets])
+    new = [asset for asset in assets if known.get(asset.asset_id) != asset]
+    if not new:
+        return 0
+    by_asset: dict[str, list[SegmentRow]] = defaultdict(list)
+    for row in segment_rows(pq.read_table(folder / f"{part.name}.segments.parquet")):
+        by_asset[row.asset_id].append(row)
+    rest = iter(new)
+    while some := list(islice(rest, _ASSETS_AT_ONCE)):
+        store.write(some, [row for one in some for row in by_asset[one.asset_id]])
+    return len(new)
