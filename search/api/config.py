@@ -8,6 +8,8 @@ from pathlib import Path
 from pydantic import Field, IPvAnyNetwork, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from search.api.access.sources import SOURCE
+
 _LOOPBACK_4, _LOOPBACK_6 = ip_network("127.0.0.0/8"), ip_network("::1")
 
 
@@ -40,6 +42,10 @@ class ApiConfig(BaseSettings):
 
     public_roots: tuple[str, ...] = ()
     """Folders and URLs within which all keys may filter by path, relative to them."""
+
+    sources: tuple[str, ...] = ()
+    """Beginnings of URLs that clients may have ingested, such as ``s3://bucket/public/``; none by
+    default."""
 
     allowed_hosts: tuple[str, ...] = ()
     """Accepted ``Host`` names; by default this machine's on the loopback device, else any."""
@@ -118,10 +124,18 @@ class ApiConfig(BaseSettings):
     max_query_s: float = Field(default=60.0, gt=0)
     """The longest sound or film to search with."""
 
+    @field_validator("sources")
+    @classmethod
+    def _are_urls(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
+        for source in sources:
+            if not SOURCE.fullmatch(source) or source.startswith("file:"):
+                raise ValueError(f"{source!r} is not the beginning of a URL that ends in a slash")
+        return sources
+
     @field_validator("public_roots")
     @classmethod
     def _end_with_a_slash(cls, roots: tuple[str, ...]) -> tuple[str, ...]:
         for root in roots:
-            if not root.startswith(("/", "http://", "https://")):
+            if not (root.startswith("/") or SOURCE.fullmatch(f"{root}/")):
                 raise ValueError(f"{root!r} is neither an absolute path nor a URL")
         return tuple(root.rstrip("/") + "/" for root in roots)

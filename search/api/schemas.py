@@ -269,6 +269,20 @@ class JobOut(BaseModel):
     asset_ids: list[str] = Field(description="Of uploads: the resulting assets.")
 
 
+class JobRequest(Strict):
+    """What to ingest from elsewhere."""
+
+    sources: list[Annotated[str, Field(min_length=1, max_length=2000)]] = Field(
+        min_length=1,
+        max_length=100,
+        description="URLs such as `s3://bucket/folder/`, as far as the server allows them.",
+    )
+    tags: list[Annotated[str, Field(max_length=1000)]] = Field([], max_length=100)
+    metadata: dict[str, Any] = {}
+    prune: bool = Field(False, description="Remove what is gone from the sources.")
+    priority: Literal["interactive", "normal", "bulk"] = "normal"
+
+
 class JobsAnswer(BaseModel):
     """The last jobs, newest first."""
 

@@ -208,6 +208,14 @@ class AsyncAnymodal:
                 return found
             await anyio.sleep(_POLL_S)
 
+    async def ingest(self, *sources: str, prune: bool = False) -> JobOut:
+        """Have the server ingest URLs such as ``s3://bucket/folder/``, if it allows them.
+
+        Raises:
+            AccessError: it does not.
+        """
+        return await self._send(calls.ingest(sources, prune))
+
     async def jobs(self) -> list[JobOut]:
         """The last jobs, newest first."""
         return await self._send(calls.jobs())

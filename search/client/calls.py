@@ -162,6 +162,13 @@ def job(job_id: str) -> Call[JobOut]:
     return Call("GET", f"/v1/jobs/{job_id}", _model(JobOut))
 
 
+def ingest(sources: Sequence[str], prune: bool) -> Call[JobOut]:
+    """URLs in, a job out."""
+    read = _model(UploadAnswer)
+    asked = {"sources": list(sources), "prune": prune}
+    return Call("POST", "/v1/jobs", lambda data: read(data).job, json=asked)
+
+
 def jobs() -> Call[list[JobOut]]:
     """The last jobs."""
     read = _model(JobsAnswer)

@@ -206,6 +206,14 @@ class Anymodal:
                 return found
             time.sleep(_POLL_S)
 
+    def ingest(self, *sources: str, prune: bool = False) -> JobOut:
+        """Have the server ingest URLs such as ``s3://bucket/folder/``, if it allows them.
+
+        Raises:
+            AccessError: it does not.
+        """
+        return self._send(calls.ingest(sources, prune))
+
     def jobs(self) -> list[JobOut]:
         """The last jobs, newest first."""
         return self._send(calls.jobs())

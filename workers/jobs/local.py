@@ -11,7 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Event, Lock
 
-from encoder.errors import CorruptMediaError, DiskError, MediaLimitError, UnsupportedMediaError
+from encoder.errors import (
+    AnymodalError,
+    CorruptMediaError,
+    DiskError,
+    MediaLimitError,
+    UnsupportedMediaError,
+)
 from ingest.types import Failure
 from search.api.ports import Job
 from search.api.uploads import UploadFolder
@@ -57,7 +63,7 @@ class _Run:
             self.created,
             self.finished,
             self.paths,
-            n_files=self.n_files,
+            n_files=max(self.n_files, report.n_files),  # those of object stores are found meanwhile
             ingested=report.ingested,
             unchanged=report.unchanged,
             failed=len(report.failures),
@@ -166,6 +172,11 @@ class LocalJobs:
         except DiskError as error:
             logger.error("job %s ends early: %s", run.job_id, error)
             self._fail_rest(run)
+        except AnymodalError as error:  # what reads its sources is not installed, for one
+            logger.error("job %s ends early: %s", run.job_id, error)
+            with self._lock:
+                for path in run.paths:
+                    run.report.fail(path, error)
         finally:
             run.finished = time.time()
 

@@ -140,7 +140,7 @@ def shards(
     for path in paths:
         cost = cost_class(path)
         group = groups.setdefault(cost, [])
-        group.append(path)
+        group.append(str(path))  # of a listed object only the URL
         n_bytes[cost] += size_of(path)
         if len(group) >= max(1, shard_files // _SHARE[cost]) or n_bytes[cost] >= _FULL_BYTES[cost]:
             n_bytes[cost] = 0

@@ -45,7 +45,7 @@ class FoundObject(str):
 
     size_bytes: int
 
-    def __new__(cls, url: str, size_bytes: int) -> FoundObject:
+    def __new__(cls, url: str, size_bytes: int = 0) -> FoundObject:
         """Make one."""
         found = super().__new__(cls, url)
         found.size_bytes = size_bytes

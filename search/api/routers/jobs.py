@@ -7,16 +7,19 @@ from collections.abc import AsyncIterator
 from time import monotonic
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic_core import to_json
 
 from search.api.access.auth import READ, WRITE
+from search.api.access.sources import check_sources
 from search.api.depends import Parts, refusals
+from search.api.middleware.bounded_threads import Turn
 from search.api.ports import Job
+from search.api.requests.uploaded_parts import facts_of
 from search.api.responses.job_status import job_document
 from search.api.responses.plain_values import job_json
-from search.api.schemas import Cancelled, JobOut, JobsAnswer
+from search.api.schemas import Cancelled, JobOut, JobRequest, JobsAnswer, UploadAnswer
 from search.api.services import Services
 
 router = APIRouter(tags=["jobs"])
@@ -52,6 +55,35 @@ async def list_jobs(services: Parts) -> dict[str, object]:
     """The last jobs, newest first."""
     found = await services.workbench.run(lambda _: services.jobs.recent())
     return {"jobs": [job_json(job, services.uploads) for job in found[:_MOST_JOBS]]}
+
+
+@router.post(
+    "/v1/jobs",
+    operation_id="submit_job",
+    dependencies=WRITE,
+    status_code=202,
+    response_model=UploadAnswer,
+    responses=refusals(413, 415, 422, 503, 504, 507),
+)
+async def submit_job(body: JobRequest, services: Parts, response: Response) -> dict[str, object]:
+    """Ingest objects that lie on other servers; returns the job.
+
+    `ANYMODAL_API__SOURCES` names which; by default none may be.
+    """
+    check_sources(body.sources, services.config.sources)
+    sent = {"tags": body.tags, "metadata": [to_json(body.metadata).decode()]}
+    labels = facts_of(sent)
+
+    def submit(_turn: Turn) -> str:
+        services.store.check_writable()
+        return services.jobs.submit(
+            body.sources, priority=body.priority, labels=labels, prune=body.prune
+        )
+
+    job_id = await services.workbench.run(submit)
+    response.headers["Location"] = f"/v1/jobs/{job_id}"
+    _, document = await job_document(services, job_id)
+    return {"job": document}
 
 
 @router.get(

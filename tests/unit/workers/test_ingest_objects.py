@@ -191,4 +191,5 @@ def test_shards_know_the_sizes_of_objects(server: S3Server, library: Library) ->
     walked = WalkedFolders([ROOT], library.pipeline.config)
     groups = list(shards(files_of([ROOT], print, walked), 96))
     assert [len(group) for _, group in groups] == [2, 2]
+    assert {type(path) for _, group in groups for path in group} == {str}
     assert count_files([ROOT]) is None
