@@ -200,7 +200,7 @@ def _list_symbol(operator: Operator) -> str:
 
 def _prefix(place: str, prefix: str, *, negated: bool = False) -> str:
     """Texts from the prefix up to the first one after all that begin with it."""
-    after = _after(prefix)
+    after = text_after(prefix)
     if negated:
         below = f"{place} < {quote(prefix)}"
         return below if after is None else f"({below} or {place} >= {quote(after)})"
@@ -208,7 +208,7 @@ def _prefix(place: str, prefix: str, *, negated: bool = False) -> str:
     return begins if after is None else f"({begins} and {place} < {quote(after)})"
 
 
-def _after(prefix: str) -> str | None:
+def text_after(prefix: str) -> str | None:
     """The least text that is greater than all with this prefix; both compare by code points."""
     prefix = prefix.rstrip("\U0010ffff")
     if not prefix:

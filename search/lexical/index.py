@@ -47,12 +47,15 @@ class WordIndex:
     Args:
         in_memory: keep the index there, instead of in files that end with the object.
         folder: keep it there, where it may be already, and for the next one.
+        shared: other processes write to the folder too, one at a time; see `reload`.
 
     Raises:
         ValueError, OSError: what is in the folder is no such index.
     """
 
-    def __init__(self, *, in_memory: bool = False, folder: Path | None = None) -> None:
+    def __init__(
+        self, *, in_memory: bool = False, folder: Path | None = None, shared: bool = False
+    ) -> None:
         import tantivy
 
         builder = tantivy.SchemaBuilder()
@@ -66,7 +69,8 @@ class WordIndex:
         passing = "" if in_memory or folder else mkdtemp(prefix="anymodal-words-")
         self._index = tantivy.Index(self._schema, path=str(folder or "") or passing or None)
         self.close = weakref.finalize(self, shutil.rmtree, passing, ignore_errors=True)
-        self._writer = self._index.writer(heap_size=_HEAP_BYTES, num_threads=1)
+        self._shared = shared
+        self._kept: tantivy.IndexWriter | None = None if shared else self._new_writer()
         self._searcher = self._index.searcher()
         self._lock = Lock()
         self._is_changed = False
@@ -93,9 +97,28 @@ class WordIndex:
         with self._lock:
             if self._is_changed:
                 self._writer.commit()
-                self._index.reload()
-                self._searcher = self._index.searcher()
+                if self._shared:  # its lock is on the folder, and merges end with it
+                    self._writer.wait_merging_threads()
+                    self._kept = None
+                self._read_again()
                 self._is_changed = False
+
+    def reload(self) -> None:
+        """See what another process has committed to the same folder."""
+        with self._lock:
+            self._read_again()
+
+    def _read_again(self) -> None:
+        self._index.reload()
+        self._searcher = self._index.searcher()
+
+    @property
+    def _writer(self) -> tantivy.IndexWriter:
+        self._kept = self._kept or self._new_writer()
+        return self._kept
+
+    def _new_writer(self) -> tantivy.IndexWriter:
+        return self._index.writer(heap_size=_HEAP_BYTES, num_threads=1)
 
     def find(
         self, text: str, limit: int, asset_ids: Collection[str] | None = None

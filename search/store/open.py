@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -58,9 +59,11 @@ def open_store(
     target = store_target(uri)
     if not create and isinstance(target, Path):
         check_store(target)
+    from search.store.embedded.store import open_folder
     from search.store.milvus.store import MilvusStore
 
-    return MilvusStore(
+    open_milvus = partial(
+        MilvusStore,
         target,
         space_fingerprint,
         embed_dim,
@@ -72,6 +75,9 @@ def open_store(
         create=create,
         index=index,
     )
+    if isinstance(target, Path):
+        return open_folder(target, prefix, space_fingerprint, embed_dim, open_milvus)
+    return open_milvus()
 
 
 def _memory_store(

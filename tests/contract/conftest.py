@@ -14,7 +14,7 @@ import pytest
 from pymilvus import MilvusClient
 
 from search.store.base import VectorStore
-from search.store.lite.shared import Served, served
+from search.store.lite.shared import served
 from search.store.open import open_store
 from tests.contract.rows import CALIBRATION, DIM, SPACE
 from tests.support.milvus_server import MilvusServer
@@ -24,15 +24,15 @@ DURABLE = ["lite", "lite_server", pytest.param("milvus_server", marks=pytest.mar
 
 
 @pytest.fixture(scope="session")
-def lite_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A Milvus Lite that another process serves, as `anymodal up` does."""
+def lite_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder whose Milvus Lite another process serves, as `anymodal up` does."""
     folder = tmp_path_factory.mktemp("shared") / "store"
     words = [sys.executable, "-m", "search.store.lite.shared", str(folder), "0"]
     process = subprocess.Popen(words, cwd=ROOT)
-    while not (server := served(folder)):
+    while not served(folder):
         assert process.poll() is None
         time.sleep(0.05)
-    yield server
+    yield folder
     process.terminate()
     assert process.wait(30) == 0
 
@@ -99,5 +99,7 @@ def _uri(request: pytest.FixtureRequest, folder: Path) -> str:
         return "memory:"
     if request.param == "lite":
         return str(folder / "store")
-    server: Served | MilvusServer = request.getfixturevalue(request.param)
+    if request.param == "lite_server":
+        return str(request.getfixturevalue("lite_server"))
+    server: MilvusServer = request.getfixturevalue(request.param)
     return server.uri

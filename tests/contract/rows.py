@@ -9,12 +9,21 @@ import numpy as np
 from encoder.space import Calibration
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings, Modality
 from search.store.base import VectorStore
+from search.store.embedded.store import EmbeddedStore
+from search.store.milvus.store import MilvusStore
 from search.store.schema import segment_id
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
 DIM = 16
 SPACE = "0123456789abcdef"
 CALIBRATION = {TEXT: Calibration(0.06, 0.155), IMAGE: Calibration(-0.2, 2.0)}
+
+
+def record_of(store: VectorStore) -> MilvusStore:
+    """What Milvus itself keeps of a store."""
+    store = store.record if isinstance(store, EmbeddedStore) else store
+    assert isinstance(store, MilvusStore)
+    return store
 
 
 def vectors(n: int, seed: int = 0) -> Embeddings:

@@ -21,7 +21,6 @@ from search.store.base import VectorStore
 from search.store.calibrated import number_of
 from search.store.memory import MemoryStore
 from search.store.milvus import calibration as milvus_calibration
-from search.store.milvus.store import MilvusStore
 from search.store.open import open_store
 from tests.contract.conftest import ROOT, Opener
 from tests.contract.rows import (
@@ -32,6 +31,7 @@ from tests.contract.rows import (
     asset,
     corpus,
     names,
+    record_of,
     segment,
     vectors,
 )
@@ -79,9 +79,9 @@ def ignored(n_done: int, n_rows: int) -> None:
 
 def numbers(store: VectorStore) -> list[int]:
     """With which constants each row was written, by key."""
-    assert isinstance(store, MilvusStore)
-    store.catch_up()
-    rows = store._rows.where(store._segments, "", ["segment_id", "calibration"])
+    record = record_of(store)
+    record.catch_up()
+    rows = record._rows.where(record._segments, "", ["segment_id", "calibration"])
     return [row["calibration"] for row in rows]
 
 
@@ -214,8 +214,8 @@ def test_what_is_deleted_meanwhile_stays_deleted(
 ) -> None:
     store = open_again()
     oracle = filled(store)
-    assert isinstance(store, MilvusStore)
-    upsert = store._rows.upsert
+    record = record_of(store)
+    upsert = record._rows.upsert
     deleted: list[str] = []
 
     def delete_first(kind: Any, rows: Sequence[dict[str, Any]], **options: str) -> None:
@@ -225,7 +225,7 @@ def test_what_is_deleted_meanwhile_stays_deleted(
             oracle.delete(deleted)
         upsert(kind, rows, **options)
 
-    monkeypatch.setattr(store._rows, "upsert", delete_first)
+    monkeypatch.setattr(record._rows, "upsert", delete_first)
     store.recalibrate(MEASURED, ABOUT)
     store.rewrite(ignored)
     assert store.embeddings(deleted[0]) == []
@@ -298,16 +298,18 @@ from encoder.space import Calibration
 from encoder.types import Modality
 milvus_calibration._ROWS_PER_PAGE = 100
 milvus_calibration._PAUSE_S = 0.1
+from tests.contract.rows import record_of
 store = open_store(sys.argv[1], sys.argv[2], int(sys.argv[3]), prefix=sys.argv[4])
+record = record_of(store)
 pages = [0]
-upsert = store._rows.upsert
+upsert = record._rows.upsert
 def killed(kind, rows, **options):
     upsert(kind, rows[:len(rows) // 2], **options)
     pages[0] += 1
     if pages[0] > 3:
         os.kill(os.getpid(), signal.SIGKILL)
     upsert(kind, rows[len(rows) // 2:], **options)
-store._rows.upsert = killed
+record._rows.upsert = killed
 measured = {"text": (0.4, 0.05), "image": (0.1, 0.2), "audio": (-0.3, 0.1)}
 constants = {Modality(kind): Calibration(*one) for kind, one in measured.items()}
 store.recalibrate(constants, {"source": "measured"})

@@ -131,7 +131,8 @@ def test_what_others_write_and_delete_is_seen_after_catching_up(open_again: Open
 def test_a_server_that_has_not_loaded_its_rows_yet_is_waited_for(open_again: Opener) -> None:
     store = open_again()
     store.write([asset("a", "/a")], [])
-    assert isinstance(store, MilvusStore)
+    if not isinstance(store, MilvusStore):  # an index answers, which has nothing to load
+        return
     store._link.call("release_collection", store._rows.name(ASSETS))
     with pytest.raises(StoreUnavailableError):
         store.assets(["a"])

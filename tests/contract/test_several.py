@@ -21,11 +21,19 @@ from search.store.base import VectorStore
 from search.store.memory import MemoryStore
 from search.store.milvus import calibration as milvus_calibration
 from search.store.milvus import search as milvus_search
-from search.store.milvus.store import MilvusStore
 from search.store.open import open_store
 from search.types import AssetRow, SegmentRow
 from tests.contract.conftest import ROOT, Opener
-from tests.contract.rows import DIM, SPACE, assert_same_answers, asset, names, segment, vectors
+from tests.contract.rows import (
+    DIM,
+    SPACE,
+    assert_same_answers,
+    asset,
+    names,
+    record_of,
+    segment,
+    vectors,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -175,8 +183,8 @@ def test_segments_are_counted_and_rows_are_found_by_key(open_again: Opener) -> N
         each.delete(["several0-0", "several0-1"])
         assert each.sizes() == {TEXT: 39, IMAGE: 39}
     assert_same_answers(store, oracle)
-    assert isinstance(store, MilvusStore)
-    assert store._rows.count(store._segments) == 39 * 2 + 39 * 3
+    record = record_of(store)
+    assert record._rows.count(record._segments) == 39 * 2 + 39 * 3
 
 
 def test_half_a_rewrite_ranks_as_a_whole_one(open_again: Opener) -> None:
@@ -210,11 +218,12 @@ def test_a_row_that_cannot_be_is_refused(store: VectorStore) -> None:
 _KILLED = """
 import os, signal, sys
 from search.store.open import open_store
-from tests.contract.rows import DIM
+from tests.contract.rows import DIM, record_of
 from tests.contract.test_several import BY, several
 store = open_store(sys.argv[1], sys.argv[2], DIM, prefix=sys.argv[3], calibration=BY)
 parts = int(sys.argv[4])
-insert = store._rows.insert
+record = record_of(store)
+insert = record._rows.insert
 def killed(kind, rows, **options):
     global parts
     if kind.kind.startswith("segments"):
@@ -222,7 +231,7 @@ def killed(kind, rows, **options):
             os.kill(os.getpid(), signal.SIGKILL)
         parts -= 1
     insert(kind, rows, **options)
-store._rows.insert = killed
+record._rows.insert = killed
 store.write(*several())
 """
 
@@ -232,23 +241,24 @@ def test_killed_between_the_rows_of_a_segment(open_again: Opener, parts: int) ->
     words = [sys.executable, "-c", _KILLED, open_again.uri, SPACE, open_again.prefix, str(parts)]
     assert subprocess.run(words, cwd=ROOT, timeout=120).returncode == -signal.SIGKILL
     store = open_again(calibration=BY)
-    assert isinstance(store, MilvusStore)
+    record = record_of(store)
     assert store.assets(["several0-0"]) == {}
-    written = [row["segment_id"] for row in store._rows.where(store._segments, "", ["segment_id"])]
+    rows = list(record._rows.where(record._segments, "", ["segment_id"]))
+    written = [row["segment_id"] for row in rows]
     assert 0 < len(written) == len(set(written)) < 200
     oracle = filled(store)
-    rows = store._rows.where(store._segments, "", ["segment_id"])
+    rows = list(record._rows.where(record._segments, "", ["segment_id"]))
     assert sorted(row["segment_id"] for row in rows) == sorted(row.key for row in several()[1])
-    assert store._rows.count(store._segments) == 200
+    assert record._rows.count(record._segments) == 200
     assert_same_answers(store, oracle)
 
 
 def test_an_earlier_store_has_segments_of_one_row(tmp_path: Path) -> None:
     """Their rows hold no number, and their constants are pairs."""
     store = open_store(str(tmp_path / "store"), SPACE, DIM, calibration={TEXT: UNCALIBRATED})
-    assert isinstance(store, MilvusStore)
+    record = record_of(store)
     row = segment("a", 7, vectors(1)[0], TEXT)
     store.write([asset("a", "/a")], [row])
-    (stored,) = store._rows.where(store._segments, "", ["segment_id", "index"])
+    (stored,) = record._rows.where(record._segments, "", ["segment_id", "index"])
     assert stored == {"segment_id": row.segment_id, "index": 7}
     store.close()

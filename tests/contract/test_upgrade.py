@@ -15,11 +15,19 @@ from search.filters import parse_filter
 from search.store.memory import MemoryStore
 from search.store.milvus.partitions import Partitions
 from search.store.milvus.rows import MilvusRows
-from search.store.milvus.store import MilvusStore
 from search.store.open import open_store
 from search.store.schema import partition_of_row
 from tests.contract.conftest import Opener
-from tests.contract.rows import CALIBRATION, DIM, SPACE, assert_same_answers, asset, corpus, vectors
+from tests.contract.rows import (
+    CALIBRATION,
+    DIM,
+    SPACE,
+    assert_same_answers,
+    asset,
+    corpus,
+    record_of,
+    vectors,
+)
 
 PATH = parse_filter({"field": "path", "prefix": "/data/"})
 KILLED = """
@@ -37,7 +45,7 @@ def filled_as_before(opener: Opener) -> MemoryStore:
     store, oracle = opener(), MemoryStore(DIM, CALIBRATION)
     for one in (store, oracle):
         one.write(*corpus(12))
-    assert isinstance(store, MilvusStore)
+    store = record_of(store)
     old, new = store._old, store._new
     rows = MilvusRows(store._link, {**store._rows.names, **store._prepare([old])})
     partitions = Partitions(store._link, rows.name(old))
@@ -78,9 +86,9 @@ def test_an_old_store_is_searched_and_then_upgraded(
     store = open_again()
     assert_same_answers(store, oracle)
     assert store.upgrade(lambda *_: None) == 0
-    assert isinstance(store, MilvusStore)
-    assert store._rows.count(store._segments) == 36
-    assert store._rows.name(store._segments).endswith("_segments7")
+    record = record_of(store)
+    assert record._rows.count(record._segments) == 36
+    assert record._rows.name(record._segments).endswith("_segments7")
     other = parse_filter({"field": "path", "prefix": "/data/asset0-1/"})
     assert store.search(vectors(1), IMAGE, 20, filter=other) == [[]]
     store.write([asset("b", "/b")], [])

@@ -12,6 +12,7 @@ from search.store.milvus.store import MilvusStore
 from search.store.open import open_store
 from search.store.schema import ASSETS, LOCATIONS, segment_id
 from search.types import row_key
+from tests.contract.rows import record_of
 from tests.faults.files import expected
 from tests.faults.tiny_worker import DIM, N_ROWS, SPACE
 
@@ -42,7 +43,7 @@ def count(uri: str, folder: Path) -> Tally:
     _, contents = expected(folder)
     wanted = {content_id(content): set(names) for content, names in contents.items()}
     store = open_store(uri, SPACE.fingerprint, DIM)
-    assert isinstance(store, MilvusStore)
+    record = record_of(store)
     try:
         rows = store.assets(list(wanted))
         lost = [f"content of {min(names)}" for key, names in wanted.items() if key not in rows]
@@ -57,12 +58,17 @@ def count(uri: str, folder: Path) -> Tally:
             for index in range(row.n_segments)
             for number in range(N_ROWS.get(row.modality, 1))
         }
-        keys = _keys(store)
-        lost += sorted(segments - keys[store._segments.kind].keys())
+        keys = _keys(record)
+        lost += sorted(segments - keys[record._segments.kind].keys())
         committed = keys[ASSETS.kind].keys()
-        found = keys[store._segments.kind]
+        found = keys[record._segments.kind]
+        # what answers has the same
+        held = store.vectors(list(segments | found.keys())).keys()
+        lost += sorted(segments - held)
+        stray += sorted(held ^ found.keys())
+        stray += sorted(committed ^ set(store.select(None)))
         stray += sorted(key for key, asset_id in found.items() if asset_id not in committed)
-        return Tally(lost, _doubles(store, keys), stray)
+        return Tally(lost, _doubles(record, keys), stray)
     finally:
         store.close()
 

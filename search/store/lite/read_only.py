@@ -19,6 +19,8 @@ _LOCK = "LOCK"
 _HOLDER = "holder.pid"
 _ROWS = (".parquet", ".arrow")
 _INDEXES = (".idx", ".sidx")
+_SIDE = "side"
+"""The index of `search.store.embedded`, which Lite does not know."""
 _OF_PROCESSES = (_LOCK, _HOLDER, "server.json")
 
 
@@ -86,6 +88,8 @@ def _fill(mirror: Path, store: Path) -> None:
     linked = _ROWS if (store / _HOLDER).exists() else (*_ROWS, *_INDEXES)
     for place, folders, files in os.walk(store, onerror=_raise):
         here = mirror / Path(place).relative_to(store)
+        if here == mirror and _SIDE in folders:
+            folders.remove(_SIDE)
         for name in folders:
             (here / name).mkdir()
         for name in files:

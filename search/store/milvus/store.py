@@ -179,6 +179,11 @@ class MilvusStore:
         self._check_room(0)
         self._check_version()
 
+    @property
+    def is_old(self) -> bool:
+        """Whether it is of an earlier version, which cannot be written to."""
+        return self._is_old
+
     def _check_version(self) -> None:
         if self._is_old:
             raise ReadOnlyStoreError(
@@ -294,6 +299,11 @@ class MilvusStore:
         found = self._rows.where(self._segments, equals("asset_id", asset_id), fields)
         segments = [segment_from_dict(row) for row in found]
         return sorted(segments, key=attrgetter("modality", "index", "row"))
+
+    def segments(self) -> Iterator[SegmentRow]:
+        """All segments with their embeddings, those of assets without a commit row too."""
+        fields = [*self._segments.scalars, self._segments.vector]
+        return map(segment_from_dict, self._rows.where(self._segments, "", fields))
 
     def vectors(self, keys: Sequence[str]) -> dict[str, Embeddings]:
         """The embeddings [embed_dim] of these rows; those that are not stored are missing."""

@@ -1,0 +1,179 @@
+"""Read commit rows, and segments with their vectors."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+import numpy as np
+
+from encoder.types import Embeddings, Modality
+from search.filters import Filter
+from search.store.embedded.rows import asset_of, modality_of, part_of, segment_of, slot_of
+from search.store.embedded.tables import SEGMENT_COLUMNS, Tables, marks
+from search.store.embedded.views import Views
+from search.store.several import by_segment
+from search.types import AssetRow, SegmentRow
+
+_PER_QUERY = 1000
+_MAX_SORTED = 20_000
+"""Ids of so many matches are sorted; of more, all ids are walked in their order."""
+_OF_SEGMENT = SEGMENT_COLUMNS.replace("key, no", "key, segment.no")
+_SEGMENTS = (
+    f"SELECT at, asset_id, part.modality, {_OF_SEGMENT} FROM segment JOIN asset USING (no) "
+    "JOIN part ON part.part = segment.at >> 40"
+)
+
+
+class Reading:
+    """Looks up what an index holds. Safe to use from threads.
+
+    Args:
+        tables: of the index.
+        views: of them.
+        embed_dim: of a vector.
+    """
+
+    def __init__(self, tables: Tables, views: Views, embed_dim: int) -> None:
+        self._tables = tables
+        self._views = views
+        self._embed_dim = embed_dim
+
+    def sizes(self) -> dict[Modality, int]:
+        """How many segments there are of each modality that has any."""
+        sql = "SELECT modality, n_live FROM part WHERE number = 0 AND n_live > 0"
+        with self._tables.reading() as db:
+            return {modality_of(kind): n for kind, n in db.execute(sql).fetchall()}
+
+    def sample(self, modality: Modality, limit: int) -> Embeddings:
+        """See `VectorStore.sample`."""
+        with self._tables.reading() as db:
+            sql = "SELECT part, n_live FROM part WHERE modality = ? AND number = 0"
+            part, n_live = db.execute(sql, (modality,)).fetchone() or (0, 0)
+            step = max(1, -(-n_live // max(limit, 1)))
+            rows: list[SegmentRow] = []
+            if n_live:
+                keys = db.execute(
+                    "SELECT key FROM (SELECT key, row_number() OVER (ORDER BY key) AS n "
+                    "FROM segment WHERE at >= ? AND at < ?) WHERE (n - 1) % ? = 0",
+                    (part << 40, (part + 1) << 40, step),
+                ).fetchall()
+                rows = self._rows(db, "key", self._every_row(db, modality, [k for (k,) in keys]))
+        return by_segment(rows, self._embed_dim)[:limit]
+
+    def _every_row(
+        self, db: sqlite3.Connection, modality: Modality, keys: Sequence[str]
+    ) -> list[str]:
+        """With the keys of their segments' further rows."""
+        sql = "SELECT number FROM part WHERE modality = ? AND number > 0"
+        numbers = [number for (number,) in db.execute(sql, (modality,))]
+        return [*keys, *(f"{key}#{number}" for number in numbers for key in keys)]
+
+    def embeddings(self, asset_id: str) -> list[SegmentRow]:
+        """All segments of one asset with their vectors, by modality, index and row."""
+        with self._tables.reading() as db:
+            rows = self._rows(db, "asset_id", [asset_id])
+        return sorted(rows, key=lambda row: (row.modality, row.index, row.row))
+
+    def vectors(self, keys: Sequence[str]) -> dict[str, Embeddings]:
+        """The vectors of these rows; those that are not stored are missing."""
+        with self._tables.reading() as db:
+            return {row.key: row.embedding for row in self._rows(db, "key", keys)}
+
+    def _rows(self, db: sqlite3.Connection, column: str, values: Sequence[str]) -> list[SegmentRow]:
+        self._views.current(db)
+        found: list[SegmentRow] = []
+        for start in range(0, len(values), _PER_QUERY):
+            some = list(values[start : start + _PER_QUERY])
+            rows = db.execute(f"{_SEGMENTS} WHERE {column} IN ({marks(some)})", some).fetchall()
+            slots: dict[int, list[int]] = {}
+            for row in rows:
+                slots.setdefault(part_of(row[0]), []).append(slot_of(row[0]))
+            vectors = {
+                (part, slot): vector
+                for part, of in slots.items()
+                for slot, vector in zip(of, self._views.files(part).rows(np.array(of)), strict=True)
+            }
+            found += [
+                segment_of(rest, asset_id, modality_of(kind), vectors[part_of(at), slot_of(at)])
+                for at, asset_id, kind, *rest in rows
+            ]
+        return found
+
+    def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
+        """The commit rows of these ids; those that are not stored are missing."""
+        with self._tables.reading() as db:
+            return _assets(db, asset_ids)
+
+    def assets_at(self, uris: Sequence[str]) -> dict[str, list[AssetRow]]:
+        """The commit rows of the assets seen at each of these URIs."""
+        found: dict[str, list[AssetRow]] = {}
+        wanted = list(dict.fromkeys(uris))
+        with self._tables.reading() as db:
+            for start in range(0, len(wanted), _PER_QUERY):
+                some = wanted[start : start + _PER_QUERY]
+                sql = (
+                    "SELECT uri, asset_id, row FROM location JOIN asset USING (no) "
+                    f"WHERE uri IN ({marks(some)}) ORDER BY asset_id"
+                )
+                for uri, asset_id, row in db.execute(sql, some):
+                    found.setdefault(uri, []).append(asset_of(asset_id, row))
+        return {uri: found[uri] for uri in wanted if uri in found}
+
+    def count(self, filter: Filter | None) -> int:
+        """How many assets there are, or a filter finds."""
+        with self._tables.reading() as db:
+            if filter is None:
+                sql = "SELECT count(*) FROM asset WHERE row IS NOT NULL"
+                return int(db.execute(sql).fetchone()[0])
+            mask = self._views.assets(db, self._views.current(db), None, filter)
+            return 0 if mask is None else int(np.count_nonzero(mask))
+
+    def select(self, filter: Filter | None, limit: int | None, after: str) -> Iterator[str]:
+        """The ids of all assets for which a filter holds, in their order, page by page."""
+        return islice(self._selected(filter, after, limit), limit)
+
+    def _selected(self, filter: Filter | None, after: str, limit: int | None) -> Iterator[str]:
+        size = min(limit or _PER_QUERY, _PER_QUERY)
+        while True:
+            with self._tables.reading() as db:
+                mask = self._views.assets(db, self._views.current(db), None, filter)
+                if mask is not None and np.count_nonzero(mask) <= _MAX_SORTED:
+                    page = _sorted_ids(db, np.flatnonzero(mask).tolist(), after)
+                    last = ""
+                else:
+                    rows = db.execute(
+                        "SELECT asset_id, no FROM asset "
+                        "WHERE asset_id > ? AND row IS NOT NULL ORDER BY asset_id LIMIT ?",
+                        (after, size),
+                    ).fetchall()
+                    page = [one for one, no in rows if mask is None or mask[no]]
+                    last = rows[-1][0] if len(rows) == size else ""
+            yield from page
+            if not last:
+                return
+            after, size = last, _PER_QUERY
+
+    def scan(self, filter: Filter | None) -> Iterator[AssetRow]:
+        """All commit rows for which a filter holds, in the order of their ids."""
+        ids = self._selected(filter, "", None)
+        while some := list(islice(ids, _PER_QUERY)):
+            yield from self.assets(some).values()
+
+
+def _assets(db: sqlite3.Connection, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
+    ids, found = list(dict.fromkeys(asset_ids)), {}
+    for start in range(0, len(ids), _PER_QUERY):
+        some = ids[start : start + _PER_QUERY]
+        sql = (
+            f"SELECT asset_id, row FROM asset WHERE row IS NOT NULL AND asset_id IN ({marks(some)})"
+        )
+        for asset_id, row in db.execute(sql, some):
+            found[asset_id] = asset_of(asset_id, row)
+    return {one: found[one] for one in ids if one in found}
+
+
+def _sorted_ids(db: sqlite3.Connection, nos: Sequence[int], after: str) -> list[str]:
+    found = db.execute(f"SELECT asset_id FROM asset WHERE no IN ({marks(nos)})", nos)
+    return sorted(one for (one,) in found if one > after)

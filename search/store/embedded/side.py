@@ -1,0 +1,253 @@
+"""The index beside a record: opened, checked against it, and made again where they differ.
+
+A write goes so, under a lock of all processes: the assets are noted as an intent; the record is
+written; the index is written, and the intent removed, in one transaction. A process that finds an
+intent while nobody holds the lock reads its assets from the record again. The number of the
+record's last write lies in the index: if it is another one, somebody wrote without the index, or
+its files are older than the record, and all of it is made again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import islice
+from pathlib import Path
+from threading import RLock
+
+from encoder.system.disk import writing as on_disk
+from encoder.system.private import private_folder
+from encoder.types import TEXT
+from search.store import calibrated
+from search.store.calibrated import StoredCalibration
+from search.store.embedded.tables import DamagedError, Tables, fact, set_fact
+from search.store.embedded.vectors import CHUNK
+from search.store.embedded.views import Views
+from search.store.embedded.words import AT_ONCE, KeptWords
+from search.store.embedded.writing import compact, put, remove
+from search.store.lite.record import Record
+from search.types import AssetRow, SegmentRow
+
+SIDE = "side"
+"""The folder, in that of the store."""
+_TABLES = "tables.db"
+_VECTORS = "vectors"
+_WORDS = "words"
+_LOCK = "writing.lock"
+_ROWS_AT_ONCE = 4096
+_REWRITE = ""
+"""An intent that changes nothing which the index holds."""
+
+
+class Side:
+    """The index, open. Safe to use from threads and processes.
+
+    Args:
+        folder: for its files.
+        record: what it is made of.
+        embed_dim: of a vector.
+        shown: what messages call the store.
+    """
+
+    def __init__(self, folder: Path, record: Record, embed_dim: int, shown: str) -> None:
+        self._folder = folder
+        self._record = record
+        self._embed_dim = embed_dim
+        self._shown = shown
+        self._threads = RLock()
+        self._n_held = 0
+        with on_disk(f"The store {shown}"):
+            private_folder(folder)
+            self._lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> None:
+        try:
+            self._use()
+            with self.tables.reading() as db:
+                is_busy = bool(db.execute("SELECT count(*) FROM intent").fetchone()[0])
+                is_level = fact(db, "record") == self._record.mark()
+            if is_busy or not is_level:
+                self._mend()
+        except DamagedError:
+            with self.exclusively():
+                self._make()
+
+    def _mend(self) -> None:
+        """Wait for who is writing; then bring the index up to the record."""
+        with self.exclusively():
+            n_mended = self.mend()
+            with self.tables.reading() as db:
+                is_level = fact(db, "record") == self._record.mark()
+                n_assets = db.execute("SELECT count(*) FROM asset WHERE row NOT NULL").fetchone()
+            if not is_level or (n_mended and n_assets[0] != self._record.store.count()):
+                raise DamagedError
+
+    def _use(self) -> None:
+        """Open the files that are there.
+
+        Raises:
+            DamagedError: they cannot be used.
+        """
+        self.tables = Tables(self._folder / _TABLES, shown=self._shown)
+        self.views = Views(self._folder / _VECTORS, self._embed_dim)
+        self.words = KeptWords(
+            self.tables, self._folder / _WORDS, self.exclusively, read_only=False
+        )
+        check(self.tables, self.views, self._embed_dim)
+
+    def _make(self) -> None:
+        """Make all again from the record."""
+        record = self._record.store
+        self._discard()
+        with on_disk(f"The store {self._shown}"):
+            private_folder(self._folder / _VECTORS)
+            Tables.made(self._folder / _TABLES, self._shown).close()
+        self.tables = Tables(self._folder / _TABLES, shown=self._shown)
+        self.views = Views(self._folder / _VECTORS, self._embed_dim)
+        self.words = KeptWords(
+            self.tables, self._folder / _WORDS, self.exclusively, read_only=False
+        )
+        stored, committed = record.segments(), record.scan()
+        while segments := list(islice(stored, _ROWS_AT_ONCE)):
+            with self.tables.writing() as db:
+                put(db, self.views, [], segments)
+        while assets := list(islice(committed, _ROWS_AT_ONCE)):
+            with self.tables.writing() as db:
+                put(db, self.views, assets, [])
+        self._complete_codes()
+        with self.tables.writing() as db:
+            self._level(db)
+            set_fact(db, "embed_dim", self._embed_dim)
+            set_fact(db, "calibration", calibrated.written(record.stored_calibration()))
+
+    def _discard(self) -> None:
+        self._close_files()
+        for name in (_VECTORS, _WORDS):
+            shutil.rmtree(self._folder / name, ignore_errors=True)
+        for path in self._folder.glob(f"{_TABLES}*"):
+            path.unlink()
+
+    @contextmanager
+    def exclusively(self) -> Iterator[None]:
+        """A block in which no other thread and no other process writes; may be nested."""
+        with self._threads:
+            if not self._n_held:
+                fcntl.flock(self._lock, fcntl.LOCK_EX)
+            self._n_held += 1
+            try:
+                yield
+            finally:
+                self._n_held -= 1
+                if not self._n_held:
+                    fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    @contextmanager
+    def changing(self, asset_ids: Sequence[str]) -> Iterator[None]:
+        """A block that writes assets to the record and to the index; see above.
+
+        An error of the block leaves the intent, since what it wrote is not known.
+        """
+        with self.exclusively():
+            self.mend()
+            self._intend(asset_ids)
+            yield
+
+    def rewriting(self) -> None:
+        """Note that rows of the record are written again as they are; `level` ends it."""
+        with self.exclusively():
+            self._intend([_REWRITE])
+
+    def _intend(self, asset_ids: Sequence[str]) -> None:
+        with self.tables.writing() as db:
+            ids = [(one,) for one in set(asset_ids)]
+            db.executemany("INSERT OR IGNORE INTO intent VALUES (?)", ids)
+
+    def level(self, calibration: StoredCalibration | None = None) -> None:
+        """Note that the index has what the record has, and other constants."""
+        with self.exclusively(), self.tables.writing() as db:
+            self._level(db)
+            if calibration is not None:
+                set_fact(db, "calibration", calibrated.written(calibration))
+
+    def _level(self, db: sqlite3.Connection) -> None:
+        db.execute("DELETE FROM intent")
+        set_fact(db, "record", self._record.mark())
+
+    def put(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
+        """Store what the record acknowledged, at the end of `changing`."""
+        with on_disk(f"The store {self._shown}"), self.tables.writing() as db:
+            put(db, self.views, assets, segments)
+            self._level(db)
+        self._complete_codes()
+        self._compact()
+        if any(row.modality == TEXT for row in segments) and self.words.n_left() >= AT_ONCE:
+            with suppress(OSError, ValueError):  # stored it is; a search reads the rest
+                self.words.catch_up()
+
+    def remove(self, asset_ids: Sequence[str]) -> None:
+        """The same of a deletion."""
+        with self.tables.writing() as db:
+            remove(db, asset_ids)
+            self._level(db)
+        self._compact()
+
+    def mend(self) -> int:
+        """Read assets from the record whose writing was cut off; how many there were."""
+        with self.tables.reading() as db:
+            ids = [one for (one,) in db.execute("SELECT asset_id FROM intent")]
+        wanted = [one for one in ids if one != _REWRITE]
+        if wanted:
+            record = self._record.store
+            segments = [row for one in wanted for row in record.embeddings(one)]
+            assets = record.assets(wanted)
+            with self.tables.writing() as db:
+                remove(db, wanted)
+                put(db, self.views, list(assets.values()), segments)
+        if ids:
+            self.level()
+        return len(wanted)
+
+    def _complete_codes(self) -> None:
+        """Those of new complete chunks, so that no search waits for them."""
+        with self.tables.reading() as db:
+            for part in self.views.current(db).parts.values():
+                part.files.complete(part.n_slots)
+
+    def _compact(self) -> None:
+        with self.tables.reading() as db:
+            sql = "SELECT count(*) FROM part WHERE n_slots - n_live > max(?, n_live)"
+            (n,) = db.execute(sql, (CHUNK,)).fetchone()
+        if n:
+            self.words.catch_up()
+            with self.tables.writing() as db:
+                compact(db, self.views)
+
+    def close(self) -> None:
+        """Close all files; may be called twice."""
+        self._close_files()
+        lock, self._lock = self._lock, -1
+        if lock >= 0:
+            os.close(lock)
+
+    def _close_files(self) -> None:
+        for name in ("words", "views", "tables"):
+            if (part := getattr(self, name, None)) is not None:
+                part.close()
+
+
+def check(tables: Tables, views: Views, embed_dim: int) -> None:
+    """Raise `DamagedError` unless the files are whole, and of this dimension."""
+    with tables.reading() as db:
+        if fact(db, "embed_dim") != embed_dim:  # written last
+            raise DamagedError
+        for part, n_slots in db.execute("SELECT part, n_slots FROM part"):
+            views.files(part).check(n_slots)

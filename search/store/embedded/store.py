@@ -1,0 +1,261 @@
+"""The store in a folder: Milvus Lite keeps the record, an index beside it answers.
+
+Lite reads all rows into memory when it opens a collection, and walks them for each search. So it is
+opened for writes alone, and searches are answered from files: SQLite (`embedded.tables`), vectors
+and their codes (`embedded.vectors`), words (`embedded.words`). `embedded.side` keeps them level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection as Ids
+from pathlib import Path
+from typing import Any
+
+from encoder.space import UNCALIBRATED, Calibration, Floor
+from encoder.system.disk import check_room
+from encoder.types import Embeddings, Modality
+from search.errors import StoreUnavailableError
+from search.filters import Filter
+from search.store import calibrated
+from search.store.base import VectorStore
+from search.store.calibrated import Constants, StoredCalibration
+from search.store.checks import checked_asset, checked_queries, checked_segment
+from search.store.embedded.reading import Reading
+from search.store.embedded.searching import Searching
+from search.store.embedded.side import SIDE, Side
+from search.store.embedded.tables import fact
+from search.store.lite.in_process import check_whole, start_lite, stop_lite
+from search.store.lite.read_only import is_read_only
+from search.store.lite.record import Record
+from search.store.lite.shared import served
+from search.store.milvus.store import MilvusStore
+from search.store.schema import collection_name
+from search.types import AssetRow, ScoredSegment, SegmentRow
+
+
+class EmbeddedStore:
+    """A `VectorStore` in a folder. Safe to use from threads; open it after a fork.
+
+    Processes that share the folder (`anymodal up`) share the index: what one of them wrote is seen
+    by the next read of all. They wait for one another to write.
+
+    Args:
+        folder: held by this process until `close`, unless `anymodal up` shares it.
+        record: the record in it.
+        side_folder: of the index.
+        embed_dim: the size of an embedding.
+
+    Raises:
+        StoreError: see `MilvusStore`.
+    """
+
+    read_only = False
+
+    def __init__(self, folder: Path, record: Record, side_folder: Path, embed_dim: int) -> None:
+        self._embed_dim = embed_dim
+        self._place = folder
+        self._record = record
+        self._is_served = served(folder) is not None
+        self._held = None if self._is_served else folder
+        if self._held:
+            start_lite(folder)
+        try:
+            if record.is_new:
+                _ = record.store
+            self._side = Side(side_folder, record, embed_dim, str(folder))
+        except BaseException:
+            self.close()
+            raise
+        side = self._side
+        self._reading = Reading(side.tables, side.views, embed_dim)
+        self._searching = Searching(side.tables, side.views, side.words)
+
+    @property
+    def record(self) -> MilvusStore:
+        """The store on Milvus Lite: what is true if the index says something else."""
+        return self._record.store
+
+    @property
+    def calibration(self) -> Constants:
+        """See `VectorStore.calibration`."""
+        return self.stored_calibration().constants
+
+    @property
+    def floors(self) -> Mapping[Modality, Floor]:
+        """See `VectorStore.floors`."""
+        return self.stored_calibration().floors
+
+    def stored_calibration(self) -> StoredCalibration:
+        """See `VectorStore.stored_calibration`."""
+        with self._side.tables.reading() as db:
+            return calibrated.read(fact(db, "calibration"))
+
+    def recalibrate(self, constants: Constants, about: Mapping[str, Any]) -> None:
+        """See `VectorStore.recalibrate`. Searches compute scores, so that they are as fast."""
+        self._side.rewriting()
+        self.record.recalibrate(constants, about)
+        self._side.level(self.record.stored_calibration())
+
+    def rewrite(self, progress: Callable[[int, int], object]) -> int:
+        """See `VectorStore.rewrite`; of the record."""
+        self._side.rewriting()
+        n_rows = self.record.rewrite(progress)
+        self._side.level(self.record.stored_calibration())
+        return n_rows
+
+    def upgrade(self, progress: Callable[[int, int], object]) -> int:  # noqa: ARG002
+        """A store of an earlier version is opened as it is, see `open_folder`."""
+        return 0
+
+    def sizes(self) -> dict[Modality, int]:
+        """How many segments there are of each modality that has any."""
+        return self._reading.sizes()
+
+    def sample(self, modality: Modality, limit: int) -> Embeddings:
+        """Unit rows [n, n_rows, embed_dim] of at most ``limit`` segments, evenly over the store."""
+        return self._reading.sample(modality, limit)
+
+    def check_writable(self) -> None:
+        """See `VectorStore.check_writable`; the record is not opened for it."""
+        check_room(self._place)
+        check_whole(self._place)
+
+    def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
+        """Store segments first, then the assets' commit rows; each replaces its former row.
+
+        Raises:
+            InputError: a row that cannot be stored; nothing is written.
+            DiskError: there is no room for them, or the disk ran full. Likewise.
+            StoreError: not acknowledged. Assets of this call count as not ingested.
+        """
+        stored = [checked_segment(row, self._embed_dim) for row in segments]
+        checked = [checked_asset(row) for row in assets]
+        ids = [*(row.asset_id for row in checked), *(row.asset_id for row in stored)]
+        self.record.check_writable()
+        with self._side.changing(ids):
+            self.record.write(assets, segments)
+            self._side.put(checked, stored)
+
+    def delete(self, asset_ids: Sequence[str]) -> None:
+        """Remove commit rows first, then the segments; unknown ids are ignored."""
+        with self._side.changing(asset_ids):
+            self.record.delete(asset_ids)
+            self._side.remove(asset_ids)
+
+    def catch_up(self) -> None:
+        """Every read sees all that was written."""
+
+    def search(
+        self,
+        queries: Embeddings,
+        modality: Modality,
+        limit: int,
+        *,
+        by: Calibration = UNCALIBRATED,
+        asset_ids: Ids[str] | None = None,
+        filter: Filter | None = None,
+    ) -> list[list[ScoredSegment]]:
+        """The nearest segments of one modality for each query, best first; ties by id."""
+        rows = checked_queries(queries, self._embed_dim)
+        return self._searching.of_kind(rows, modality, limit, by, asset_ids, filter)
+
+    def search_mixed(
+        self,
+        query: Embeddings,
+        modalities: Ids[Modality],
+        limit: int,
+        *,
+        shift: float = 1.0,
+        asset_ids: Ids[str] | None = None,
+        filter: Filter | None = None,
+    ) -> list[ScoredSegment]:
+        """The best segments of several modalities, by their calibrated scores; ties by id."""
+        (row,) = checked_queries(query[None], self._embed_dim)
+        kinds = sorted(set(modalities))
+        constants = self.calibration
+        return self._searching.mixed(row, constants, kinds, limit, shift, asset_ids, filter)
+
+    def lexical(
+        self,
+        text: str,
+        limit: int,
+        *,
+        asset_ids: Ids[str] | None = None,
+        filter: Filter | None = None,
+    ) -> list[ScoredSegment]:
+        """See `LexicalIndex.lexical`.
+
+        Raises:
+            IndexNotReadyError: many texts have still to be read.
+        """
+        return self._searching.by_words(text, limit, asset_ids, filter)
+
+    def embeddings(self, asset_id: str) -> list[SegmentRow]:
+        """All segments of one asset with their embeddings, by modality, index and row."""
+        return self._reading.embeddings(asset_id)
+
+    def vectors(self, keys: Sequence[str]) -> dict[str, Embeddings]:
+        """The embeddings [embed_dim] of these rows; those that are not stored are missing."""
+        return self._reading.vectors(keys)
+
+    def select(
+        self, filter: Filter | None, *, limit: int | None = None, after: str = ""
+    ) -> Iterator[str]:
+        """The ids of all assets for which a filter holds, streamed in their order."""
+        return self._reading.select(filter, limit, after)
+
+    def count(self, filter: Filter | None = None) -> int:
+        """How many assets there are, or a filter finds."""
+        return self._reading.count(filter)
+
+    def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
+        """The commit rows of these ids; those that are not stored are missing."""
+        return self._reading.assets(asset_ids)
+
+    def assets_at(self, uris: Sequence[str]) -> dict[str, list[AssetRow]]:
+        """The commit rows of the assets seen at each of these URIs."""
+        return self._reading.assets_at(uris)
+
+    def scan(self, filter: Filter | None = None) -> Iterator[AssetRow]:
+        """All commit rows for which a filter holds, streamed in the order of their ids."""
+        return self._reading.scan(filter)
+
+    def ping(self) -> None:
+        """See `VectorStore.ping`."""
+        if self._is_served and not served(self._place):
+            raise StoreUnavailableError(
+                f"The store {self._place} is not served any more.",
+                remedy="Run `anymodal up` again.",
+            )
+        with self._side.tables.reading():
+            pass
+
+    def close(self) -> None:
+        """Release files and connections; may be called twice."""
+        if (side := getattr(self, "_side", None)) is not None:
+            side.close()
+        self._record.close()
+        folder, self._held = self._held, None
+        if folder is not None:
+            stop_lite(folder)
+
+
+def open_folder(
+    folder: Path,
+    prefix: str,
+    fingerprint: str,
+    embed_dim: int,
+    open_record: Callable[[], MilvusStore],
+) -> VectorStore:
+    """The store in a folder.
+
+    One that may not be written to is searched in Milvus Lite, and so is one of an earlier version.
+    """
+    if is_read_only(folder) and not served(folder):
+        return open_record()
+    record = Record(folder, prefix, fingerprint, open_record)
+    if record.may_be_old and record.store.is_old:
+        return record.store
+    name = collection_name(prefix, fingerprint, SIDE)
+    return EmbeddedStore(folder, record, folder / SIDE / name, embed_dim)

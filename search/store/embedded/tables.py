@@ -1,0 +1,254 @@
+"""The tables of the index beside the record, in SQLite, and connections to them.
+
+- ``asset``: numbers of assets, and their commit rows: as JSON, and a column for each field that
+  filters compare. One without a row has segments, and is still to be committed.
+- ``location``, ``label``: URIs, tags and places, by which assets are found.
+- ``part``: one for each modality and number of row, as the record has partitions.
+- ``segment``: what a hit says, by its part and its slot in the files of vectors.
+- ``dead``: slots whose segment was deleted or replaced.
+- ``intent``: assets that somebody began to write. What is left of it was cut off.
+- ``unworded``: assets whose texts the index of words has still to forget.
+- ``fact``: single values, as JSON.
+
+Readers see the last commit, whichever process made it, and wait for no writer (SQLite's WAL).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Empty, LifoQueue
+from typing import Any
+
+from encoder.system.disk import disk_error_in
+from search.errors import StoreError, StoreUnavailableError
+from search.filters.columns import column_of
+from search.filters.sql import VALUED
+
+FORMAT = 1
+"""Of all files beside the record; those of another are made again."""
+SLOT_BITS = 40
+_HEADER_BYTES = 100
+_WAIT_S = 30.0
+_CACHE_KB = 64_000
+_SEGMENT = (
+    "key", "no", "idx", "start_s", "end_s", "char_start", "char_end", "snippet", "confidence",
+    "language", "boxes", "place",
+)  # fmt: skip
+SEGMENT_COLUMNS = ", ".join(_SEGMENT)
+_COLUMNS = [column_of(field) for field in VALUED]
+_TABLES = f"""
+CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+CREATE TABLE asset (
+  no INTEGER PRIMARY KEY, asset_id TEXT NOT NULL UNIQUE, row TEXT, {", ".join(_COLUMNS)});
+CREATE TABLE location (uri TEXT, no INTEGER, PRIMARY KEY (uri, no)) WITHOUT ROWID;
+CREATE TABLE label (field TEXT, value TEXT, no INTEGER, PRIMARY KEY (field, value, no))
+  WITHOUT ROWID;
+CREATE TABLE part (
+  part INTEGER PRIMARY KEY, modality TEXT, number INTEGER, n_slots INTEGER, n_live INTEGER,
+  UNIQUE (modality, number));
+CREATE TABLE segment (at INTEGER PRIMARY KEY, {SEGMENT_COLUMNS});
+CREATE TABLE dead (seq INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER);
+CREATE TABLE intent (asset_id TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE unworded (seq INTEGER PRIMARY KEY AUTOINCREMENT, asset_id TEXT);
+CREATE UNIQUE INDEX segment_key ON segment (key);
+CREATE INDEX segment_no ON segment (no);
+CREATE INDEX location_no ON location (no);
+CREATE INDEX label_no ON label (no);
+{"".join(f"CREATE INDEX of_{c} ON asset ({c}) WHERE {c} IS NOT NULL;" for c in _COLUMNS)}
+"""
+
+
+class DamagedError(Exception):
+    """What lies beside the record cannot be used, and has to be made again."""
+
+
+class Tables:
+    """Connections to one file of SQLite. Safe to use from threads; of no use after a fork.
+
+    Args:
+        path: the file.
+        read_only: nothing is written, not even SQLite's own files beside it.
+        shown: what messages call the store.
+
+    Raises:
+        DamagedError: it is missing, cut off or of another format.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False, shown: str = "") -> None:
+        self.shown = shown or str(path)
+        self._options = "?mode=ro&immutable=1" if read_only else "?mode=rw"
+        self._path = path
+        self._idle: LifoQueue[sqlite3.Connection] = LifoQueue()
+        self._pid = os.getpid()
+        self._is_closed = False
+        _check_whole(path, read_only=read_only)
+        try:
+            with self.reading() as db:
+                if fact(db, "format") != FORMAT:
+                    raise DamagedError
+        except (sqlite3.Error, StoreError) as error:
+            self.close()
+            raise DamagedError from error
+
+    @classmethod
+    def made(cls, path: Path, shown: str) -> Tables:
+        """New, empty ones."""
+        db = sqlite3.connect(path)
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.executescript(_TABLES)
+            set_fact(db, "format", FORMAT)
+            set_fact(db, "version", 0)
+            db.commit()
+        finally:
+            db.close()
+        return cls(path, shown=shown)
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection that sees one and the same state until the end of the block.
+
+        Raises:
+            StoreError: see `translated`.
+        """
+        with self._connection("BEGIN") as db:
+            yield db
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A connection whose changes are committed together, or not at all.
+
+        Raises:
+            StoreError: see `translated`.
+        """
+        with self._connection("BEGIN IMMEDIATE") as db:
+            yield db
+            version: int = fact(db, "version")
+            set_fact(db, "version", version + 1)
+
+    @contextmanager
+    def _connection(self, begin: str) -> Iterator[sqlite3.Connection]:
+        self._check_usable()
+        with translated(self.shown):
+            db = self._borrowed()
+            try:
+                db.execute(begin)
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+            finally:
+                if self._is_closed:
+                    db.close()
+                else:
+                    self._idle.put(db)
+
+    def _check_usable(self) -> None:
+        if self._is_closed:
+            raise StoreError(f"The store {self.shown} is closed.", remedy="Open it again.")
+        if self._pid != os.getpid():
+            raise StoreError(
+                f"The store {self.shown} was opened before this process was forked.",
+                remedy="Open it in the process that uses it.",
+            )
+
+    def _borrowed(self) -> sqlite3.Connection:
+        try:
+            return self._idle.get_nowait()
+        except Empty:
+            db = sqlite3.connect(
+                f"{self._path.as_uri()}{self._options}",
+                uri=True,
+                timeout=_WAIT_S,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            db.execute("PRAGMA synchronous = NORMAL")
+            db.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
+            return db
+
+    def close(self) -> None:
+        """Close all connections; may be called twice."""
+        self._is_closed = True
+        while self._pid == os.getpid():
+            try:
+                self._idle.get_nowait().close()
+            except Empty:
+                return
+
+
+@contextmanager
+def translated(shown: str) -> Iterator[None]:
+    """Raise errors of SQLite as ours.
+
+    Raises:
+        DiskError: it is full, or may not be written to.
+        StoreUnavailableError: others write for too long.
+        StoreError: the files are damaged; the next opening makes them again.
+    """
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        text = str(error)
+        if "locked" in text or "busy" in text:
+            raise StoreUnavailableError(f"The store {shown} is being written: {text}.") from error
+        has_no_room = "full" in text or "disk I/O" in text
+        if full := disk_error_in("no space left on device" if has_no_room else text, shown):
+            raise full from error
+        raise _damaged(shown, error) from error
+    except sqlite3.DatabaseError as error:
+        raise _damaged(shown, error) from error
+
+
+def fact(db: sqlite3.Connection, name: str) -> Any:
+    """A single value; None if it is not known."""
+    found = db.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
+    return json.loads(found[0]) if found else None
+
+
+def set_fact(db: sqlite3.Connection, name: str, value: Any) -> None:
+    """Keep a single value."""
+    db.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, json.dumps(value)))
+
+
+def marks(values: object) -> str:
+    """So many parameters.
+
+    >>> marks("abc")
+    '?, ?, ?'
+    """
+    return ", ".join("?" * len(values))  # type: ignore[arg-type]
+
+
+def _damaged(shown: str, error: Exception) -> StoreError:
+    return StoreError(
+        f"The index of the store {shown} cannot be read: {error}.",
+        remedy="Open the store again: the index is then made again from the store's rows.",
+    )
+
+
+def _check_whole(path: Path, *, read_only: bool) -> None:
+    """Raise `DamagedError` for a file that is shorter than it says, without reading it."""
+    log = path.with_name(path.name + "-wal")
+    try:
+        has_log = log.exists() and log.stat().st_size > 0
+        if has_log and read_only:
+            raise DamagedError
+        with path.open("rb") as file:
+            header = file.read(_HEADER_BYTES)
+        if len(header) < _HEADER_BYTES or not header.startswith(b"SQLite format 3\0"):
+            raise DamagedError
+        page_bytes = int.from_bytes(header[16:18], "big")
+        n_pages = int.from_bytes(header[28:32], "big")
+        page_bytes = 65_536 if page_bytes == 1 else page_bytes
+        if path.stat().st_size < page_bytes * n_pages and not has_log:
+            raise DamagedError
+    except OSError as error:
+        raise DamagedError from error

@@ -1,0 +1,301 @@
+"""The vectors of one part: files by slots, searched by codes of one byte, ranked exactly.
+
+``<part>.rows`` holds float32 [n_slots, embed_dim], ``<part>.nos`` the assets' numbers, int32
+[n_slots]. Both only grow; what lies beyond the slots that the tables know was cut off. Of every
+`CHUNK` rows that are complete there is a file of codes, made when it is missed: int8, with a scale
+for each dimension, which the query takes. A search reads codes through memory maps, the newest rows
+as they are, and ranks the best of both by their float32 rows.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.types import Embeddings
+from search.store.embedded.tables import DamagedError
+
+CHUNK = 8192
+_FEW = 2048
+"""So many rows are compared as they are, wherever they lie."""
+_MORE = 3
+_SPARE = 64
+_TIE = 1e-6
+_MAX_TIES = 1000
+_CODES = 127
+
+
+class Found(NamedTuple):
+    """Slots and cosines, best first, of one query."""
+
+    slots: NDArray[np.int64]
+    cosines: NDArray[np.float32]
+
+
+class VectorFiles:
+    """Writes and reads the files of a part.
+
+    Args:
+        folder: of all parts.
+        part: the number.
+        embed_dim: of a row.
+    """
+
+    def __init__(self, folder: Path, part: int, embed_dim: int) -> None:
+        self._embed_dim = embed_dim
+        self._row_bytes = 4 * embed_dim
+        self._base = folder / str(part)
+        self._codes: dict[int, _Codes] = {}
+        self._tail = np.empty((0, embed_dim), np.float32)
+        self._tail_start = 0
+        self._n_tail = 0
+        self._lock = Lock()
+
+    @cached_property
+    def _rows(self) -> int:
+        return os.open(self._base.with_suffix(".rows"), os.O_RDONLY | os.O_CLOEXEC)
+
+    @cached_property
+    def _nos(self) -> int:
+        return os.open(self._base.with_suffix(".nos"), os.O_RDONLY | os.O_CLOEXEC)
+
+    def check(self, n_slots: int) -> None:
+        """Raise `DamagedError` if the files are too short."""
+        for suffix, n_bytes in ((".rows", self._row_bytes), (".nos", 4)):
+            try:
+                size = self._base.with_suffix(suffix).stat().st_size
+            except OSError as error:
+                raise DamagedError from error
+            if size < n_slots * n_bytes:
+                raise DamagedError
+
+    def append(self, start: int, rows: Embeddings, nos: NDArray[np.int32]) -> None:
+        """Write rows from a slot on. They count once the tables say so."""
+        _put(self._base.with_suffix(".rows"), start * self._row_bytes, rows)
+        _put(self._base.with_suffix(".nos"), start * 4, nos)
+
+    def rows(self, slots: NDArray[np.int64]) -> Embeddings:
+        """The rows [n, embed_dim] of slots; by reads, which leave no pages in this process."""
+        found = np.empty((len(slots), self._embed_dim), np.float32)
+        with self._lock:
+            tail, start, end = self._tail, self._tail_start, self._tail_start + self._n_tail
+        is_near = (slots >= start) & (slots < end)
+        found[is_near] = tail[slots[is_near] - start]
+        for place in np.flatnonzero(~is_near).tolist():
+            slot = int(slots[place])
+            read = os.preadv(self._rows, [memoryview(found[place])], slot * self._row_bytes)
+            if read != self._row_bytes:
+                raise DamagedError
+        return found
+
+    def range(self, start: int, end: int) -> Embeddings:
+        """The rows from one slot to another."""
+        found = np.empty((end - start, self._embed_dim), np.float32)
+        if end > start:
+            _read_into(self._rows, found, start * self._row_bytes)
+        return found
+
+    def nos(self, start: int, end: int) -> NDArray[np.int32]:
+        """The assets' numbers from one slot to another."""
+        found = np.empty(end - start, np.int32)
+        if end > start:
+            _read_into(self._nos, found, 4 * start)
+        return found
+
+    def nearest(
+        self, queries: Embeddings, limit: int, n_slots: int, wanted: NDArray[np.bool_] | None
+    ) -> list[Found]:
+        """The best of the first slots for each query [n, embed_dim]; with the last one's equals.
+
+        Args:
+            queries: unit rows.
+            limit: the most slots, except for equals.
+            n_slots: how many there are.
+            wanted: [n_slots], or None for all.
+        """
+        if wanted is not None:
+            slots = np.flatnonzero(wanted) if np.count_nonzero(wanted) <= _FEW else None
+            if slots is not None:
+                rows = self.rows(slots)
+                return [_exact(query, slots, rows, limit) for query in queries]
+        candidates = self._candidates(queries, _MORE * limit + _SPARE, n_slots, wanted)
+        return [
+            _exact(query, slots, self.rows(slots), limit)
+            for query, slots in zip(queries, candidates, strict=True)
+        ]
+
+    def _candidates(
+        self, queries: Embeddings, limit: int, n_slots: int, wanted: NDArray[np.bool_] | None
+    ) -> list[NDArray[np.int64]]:
+        """The slots that are likely among the best, in ascending order."""
+        n_chunks = n_slots // CHUNK
+        scores, slots = [], []
+        for chunk in range(n_chunks):
+            start = chunk * CHUNK
+            part = None if wanted is None else wanted[start : start + CHUNK]
+            if part is None or part.any():
+                found = self._chunk(chunk).nearest(queries, limit, part)
+                scores.append(found[0])
+                slots.append(np.where(found[1] < 0, -1, found[1] + start))
+        start = n_chunks * CHUNK
+        tail = queries @ self._newest(start, n_slots).T
+        if wanted is not None:
+            tail[:, ~wanted[start:]] = -np.inf
+        scores.append(tail)
+        slots.append(np.broadcast_to(np.arange(start, n_slots), tail.shape))
+        all_scores, all_slots = np.concatenate(scores, axis=1), np.concatenate(slots, axis=1)
+        return [
+            _best(of_query, of_slots, limit)
+            for of_query, of_slots in zip(all_scores, all_slots, strict=True)
+        ]
+
+    def _newest(self, start: int, end: int) -> Embeddings:
+        """The rows of the chunk that is not complete, kept in memory."""
+        with self._lock:
+            if self._tail_start != start:
+                self._tail, self._tail_start, self._n_tail = self._tail[:0], start, 0
+            n, n_known = end - start, self._n_tail
+            if n > len(self._tail):
+                grown = np.empty((min(CHUNK, 2 * n), self._embed_dim), np.float32)
+                grown[:n_known] = self._tail[:n_known]
+                self._tail = grown
+            if n > n_known:
+                self._tail[n_known:n] = self.range(start + n_known, end)
+                self._n_tail = n
+            return self._tail[:n]
+
+    def _chunk(self, chunk: int) -> _Codes:
+        if chunk not in self._codes:
+            path = self._base.with_suffix(f".{chunk}.codes")
+            self._codes[chunk] = _Codes.opened(path) or self._encoded(chunk, path)
+        return self._codes[chunk]
+
+    def _encoded(self, chunk: int, path: Path) -> _Codes:
+        codes = _Codes.of(self.range(chunk * CHUNK, (chunk + 1) * CHUNK))
+        with suppress(OSError):  # as on a disk that may not be written to
+            codes.keep(path)
+            return _Codes.opened(path) or codes
+        return codes
+
+    def complete(self, n_slots: int) -> None:
+        """Make the codes that a search would miss."""
+        for chunk in range(n_slots // CHUNK):
+            self._chunk(chunk)
+
+    def close(self) -> None:
+        """Close the files."""
+        for name in ("_rows", "_nos"):
+            if name in self.__dict__:
+                os.close(self.__dict__.pop(name))
+        self._codes = {}
+
+
+class _Codes:
+    """Codes [n, embed_dim] of complete rows, and the scale of each dimension."""
+
+    def __init__(self, index: Any, scales: Embeddings) -> None:
+        self._index = index
+        self._scales = scales
+
+    @classmethod
+    def of(cls, rows: Embeddings) -> _Codes:
+        import faiss
+
+        scales = np.maximum(np.abs(rows).max(axis=0) / _CODES, 1e-30).astype(np.float32)
+        index = faiss.IndexScalarQuantizer(
+            rows.shape[1],
+            faiss.ScalarQuantizer.QT_8bit_direct_signed,
+            faiss.METRIC_INNER_PRODUCT,
+        )
+        index.add(np.rint(rows / scales))
+        return cls(index, scales)
+
+    @classmethod
+    def opened(cls, path: Path) -> _Codes | None:
+        """Those of a file, mapped into memory; None if it is missing or damaged."""
+        import faiss
+
+        scales_path = path.with_suffix(".scales")
+        if not path.exists():
+            return None
+        try:
+            index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+            scales = np.fromfile(scales_path, np.float32)
+        except (RuntimeError, OSError):
+            return None
+        is_whole = index.ntotal == CHUNK and index.d == len(scales)
+        return cls(index, scales) if is_whole else None
+
+    def keep(self, path: Path) -> None:
+        """Write the file, whole or not at all; others may do the same at once."""
+        import faiss
+
+        partial = path.with_suffix(f".{os.getpid()}")
+        scales = path.with_suffix(".scales")
+        self._scales.tofile(partial)
+        partial.replace(scales)
+        faiss.write_index(self._index, str(partial))
+        partial.replace(path)
+
+    def nearest(
+        self, queries: Embeddings, limit: int, wanted: NDArray[np.bool_] | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """About the best: products and places [n, limit]; -1 where there are no more."""
+        import faiss
+
+        options = {}
+        if wanted is not None:
+            bits = np.packbits(wanted, bitorder="little")
+            chosen = faiss.IDSelectorBitmap(bits)  # type: ignore[call-arg, arg-type]
+            options["params"] = faiss.SearchParameters(sel=chosen)  # type: ignore[call-arg]
+        asked = np.ascontiguousarray(queries * self._scales)
+        products, places = self._index.search(asked, min(limit, CHUNK), **options)
+        return products, places
+
+
+def _best(scores: NDArray[np.float32], slots: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
+    usable = np.isfinite(scores) & (slots >= 0)
+    scores, slots = scores[usable], slots[usable]
+    if len(scores) > limit:
+        least = np.partition(scores, -limit)[-limit]
+        chosen = np.flatnonzero(scores >= least - _TIE)
+        slots = slots[chosen[: limit + _MAX_TIES]] if len(chosen) > limit else slots[chosen]
+    return np.sort(slots)
+
+
+def _exact(query: Embeddings, slots: NDArray[np.int64], rows: Embeddings, limit: int) -> Found:
+    """In float64, so that equal rows are equal wherever they lie."""
+    cosines = (rows.astype(np.float64) @ query.astype(np.float64)).astype(np.float32)
+    if len(cosines) > limit:
+        least = np.partition(cosines, -limit)[-limit]
+        kept = np.flatnonzero(cosines >= least - _TIE)
+        slots, cosines = slots[kept], cosines[kept]
+    order = np.argsort(-cosines, kind="stable")
+    return Found(slots[order], cosines[order])
+
+
+def _put(path: Path, start: int, values: NDArray[Any]) -> None:
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        view, done = np.ascontiguousarray(values).view(np.uint8).reshape(-1).data, 0
+        while done < len(view):
+            done += os.pwrite(file, view[done:], start + done)
+        os.fdatasync(file)
+    finally:
+        os.close(file)
+
+
+def _read_into(file: int, values: NDArray[Any], start: int) -> None:
+    view, done = values.view(np.uint8).reshape(-1).data, 0
+    while done < len(view):
+        read = os.preadv(file, [view[done:]], start + done)
+        if not read:
+            raise DamagedError
+        done += read

@@ -1,0 +1,223 @@
+"""What this process knows of the parts, and which assets a filter finds; as of one version."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Collection as Ids
+from dataclasses import dataclass
+from functools import reduce
+from operator import and_, or_
+from pathlib import Path
+from threading import RLock
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.filters import And, Compare, Filter, Not, Or, Under, matches
+from search.filters.sql import query_of
+from search.store.embedded.rows import asset_of, part_of, slot_of
+from search.store.embedded.tables import fact, marks
+from search.store.embedded.vectors import VectorFiles
+
+Mask: TypeAlias = NDArray[np.bool_]
+"""Of assets, by their numbers, or of slots."""
+_KEPT = 64
+_IDS_PER_QUERY = 10_000
+
+
+@dataclass(frozen=True)
+class PartView:
+    """The slots of a modality's rows of one number.
+
+    Args:
+        part: its number in the tables.
+        n_slots: how many slots there are.
+        nos: the asset of each, [n_slots].
+        live: which of them count; None for all.
+        files: the vectors.
+    """
+
+    part: int
+    n_slots: int
+    nos: NDArray[np.int32]
+    live: Mask | None
+    files: VectorFiles
+
+    def wanted(self, assets: Mask | None) -> Mask | None:
+        """The slots that count and are of these assets."""
+        if assets is None:
+            return self.live
+        chosen: Mask = assets[self.nos]
+        return chosen if self.live is None else chosen & self.live
+
+
+@dataclass(frozen=True)
+class View:
+    """All parts, by modality and number of the row; and the number after the last asset's."""
+
+    version: int
+    parts: dict[tuple[str, int], PartView]
+    n_assets: int
+
+    def of(self, modality: str) -> list[PartView]:
+        """Those of a modality, row 0 first."""
+        return [self.parts[key] for key in sorted(self.parts) if key[0] == modality]
+
+
+class Views:
+    """Keeps the view of the last version that was seen. Safe to use from threads.
+
+    Args:
+        folder: of the files of vectors.
+        embed_dim: of a row.
+    """
+
+    def __init__(self, folder: Path, embed_dim: int) -> None:
+        self._folder = folder
+        self._embed_dim = embed_dim
+        self._lock = RLock()
+        self._view = View(-1, {}, 0)
+        self._files: dict[int, VectorFiles] = {}
+        self._dead: dict[int, Mask] = {}
+        self._last_dead = 0
+        self._masks: OrderedDict[str, Mask] = OrderedDict()
+
+    def current(self, db: sqlite3.Connection) -> View:
+        """The view of what a reading connection sees, which is moved on if that is older."""
+        with self._lock:
+            while (version := int(fact(db, "version"))) < self._view.version:
+                db.execute("COMMIT")
+                db.execute("BEGIN")
+            if version > self._view.version:
+                self._view = self._read(db, version)
+                self._masks.clear()
+            return self._view
+
+    def files(self, part: int) -> VectorFiles:
+        """The files of a part."""
+        with self._lock:
+            if part not in self._files:
+                self._files[part] = VectorFiles(self._folder, part, self._embed_dim)
+            return self._files[part]
+
+    def _read(self, db: sqlite3.Connection, version: int) -> View:
+        for seq, at in db.execute("SELECT seq, at FROM dead WHERE seq > ?", (self._last_dead,)):
+            self._bury(part_of(at), slot_of(at))
+            self._last_dead = seq
+        parts = {}
+        for part, modality, number, n_slots in db.execute(
+            "SELECT part, modality, number, n_slots FROM part"
+        ):
+            parts[modality, number] = self._part(part, n_slots)
+        (last,) = db.execute("SELECT max(no) FROM asset").fetchone()
+        return View(version, parts, (last or 0) + 1)
+
+    def _bury(self, part: int, slot: int) -> None:
+        dead = self._dead.get(part)
+        if dead is None or slot >= len(dead):
+            grown = np.zeros(2 * slot + 1024, bool)
+            if dead is not None:
+                grown[: len(dead)] = dead
+            dead = self._dead[part] = grown
+        dead[slot] = True
+
+    def _part(self, part: int, n_slots: int) -> PartView:
+        known = next((one for one in self._view.parts.values() if one.part == part), None)
+        files = self.files(part)
+        nos = known.nos if known else np.empty(0, np.int32)
+        if n_slots > len(nos):
+            nos = np.concatenate([nos, files.nos(len(nos), n_slots)])
+        return PartView(part, n_slots, nos, self._live(part, n_slots), files)
+
+    def _live(self, part: int, n_slots: int) -> Mask | None:
+        dead = self._dead.get(part)
+        if dead is None:
+            return None
+        live = np.ones(n_slots, bool)
+        n = min(n_slots, len(dead))
+        live[:n] = ~dead[:n]
+        return live
+
+    def assets(
+        self,
+        db: sqlite3.Connection,
+        view: View,
+        asset_ids: Ids[str] | None,
+        filter: Filter | None,
+    ) -> Mask | None:
+        """Those of these ids for which a filter holds; None for all."""
+        found = None if asset_ids is None else _numbered(db, view, asset_ids)
+        if filter is None:
+            return found
+        matching = self._matching(db, view, filter)
+        return matching if found is None else matching & found
+
+    def _matching(self, db: sqlite3.Connection, view: View, filter: Filter) -> Mask:
+        match filter:
+            case And(parts):
+                return reduce(and_, (self._matching(db, view, one) for one in parts))
+            case Or(parts):
+                return reduce(or_, (self._matching(db, view, one) for one in parts))
+            case Not(part):
+                return ~self._matching(db, view, part) & self._committed(db, view)
+            case Compare() | Under():
+                return self._leaf(db, view, filter)
+
+    def _committed(self, db: sqlite3.Connection, view: View) -> Mask:
+        return _mask(db, "SELECT no FROM asset WHERE row IS NOT NULL", (), view.n_assets)
+
+    def _leaf(self, db: sqlite3.Connection, view: View, leaf: Compare | Under) -> Mask:
+        name = repr(leaf)  # in which True is not 1
+        with self._lock:
+            if name in self._masks and view.version == self._view.version:
+                self._masks.move_to_end(name)
+                return self._masks[name]
+        asked = query_of(leaf)
+        found = (
+            _looked_at(db, leaf, view.n_assets)
+            if asked is None
+            else _mask(db, asked.sql, asked.values, view.n_assets)
+        )
+        with self._lock:
+            if view.version == self._view.version:
+                self._masks[name] = found
+                while len(self._masks) > _KEPT:
+                    self._masks.popitem(last=False)
+        return found
+
+    def close(self) -> None:
+        """Close the files."""
+        with self._lock:
+            for files in self._files.values():
+                files.close()
+            self._files.clear()
+
+
+def _mask(db: sqlite3.Connection, sql: str, values: tuple[object, ...], n_assets: int) -> Mask:
+    """As one text: a row of Python for each number would take three times as long."""
+    (text,) = db.execute(f"SELECT group_concat(no) FROM ({sql})", values).fetchone()
+    mask = np.zeros(n_assets, bool)
+    if text is not None:
+        mask[np.fromstring(str(text), np.int64, sep=",")] = True
+    return mask
+
+
+def _looked_at(db: sqlite3.Connection, leaf: Compare | Under, n_assets: int) -> Mask:
+    mask = np.zeros(n_assets, bool)
+    for no, asset_id, row in db.execute(
+        "SELECT no, asset_id, row FROM asset WHERE row IS NOT NULL"
+    ):
+        mask[no] = matches(leaf, asset_of(asset_id, row))
+    return mask
+
+
+def _numbered(db: sqlite3.Connection, view: View, asset_ids: Ids[str]) -> Mask:
+    mask = np.zeros(view.n_assets, bool)
+    ids = list(asset_ids)
+    for start in range(0, len(ids), _IDS_PER_QUERY):
+        some = ids[start : start + _IDS_PER_QUERY]
+        found = db.execute(f"SELECT no FROM asset WHERE asset_id IN ({marks(some)})", some)
+        mask[[no for (no,) in found]] = True
+    return mask

@@ -1,0 +1,196 @@
+"""Write to the index what the record has acknowledged."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from encoder.types import TEXT
+from search.filters.columns import column_of
+from search.filters.sql import VALUED, labels_of
+from search.store.embedded.rows import asset_values, part_of, place_of, segment_values, slot_of
+from search.store.embedded.tables import SEGMENT_COLUMNS, fact, marks, set_fact
+from search.store.embedded.vectors import CHUNK
+from search.store.embedded.views import Views
+from search.types import AssetRow, SegmentRow
+
+_IDS_PER_QUERY = 500
+_COLUMNS = ["row", *(column_of(field) for field in VALUED)]
+_KEEP = ", ".join(f"{column} = excluded.{column}" for column in _COLUMNS)
+_ASSET = (
+    f"INSERT INTO asset (asset_id, {', '.join(_COLUMNS)}) VALUES (?, {marks(_COLUMNS)}) "
+    f"ON CONFLICT (asset_id) DO UPDATE SET {_KEEP}"
+)
+_SEGMENT = (
+    f"INSERT INTO segment (at, {SEGMENT_COLUMNS}) VALUES (?, {marks(SEGMENT_COLUMNS.split(','))})"
+)
+
+
+def put(
+    db: sqlite3.Connection,
+    views: Views,
+    assets: Sequence[AssetRow],
+    segments: Sequence[SegmentRow],
+) -> None:
+    """Store rows; each replaces its former one.
+
+    Args:
+        db: a writing connection.
+        views: whose files are written to; nobody else writes meanwhile.
+        assets: checked commit rows.
+        segments: checked, with unit vectors.
+    """
+    last = {row.key: row for row in segments}
+    nos = _numbers(db, {row.asset_id for row in last.values()})
+    _bury(db, _places(db, "key", list(last)))
+    by_part: dict[tuple[str, int], list[SegmentRow]] = {}
+    for row in last.values():
+        by_part.setdefault((str(row.modality), row.row), []).append(row)
+    for (modality, number), rows in by_part.items():
+        _append(db, views, modality, number, rows, nos)
+    _put_assets(db, assets)
+
+
+def remove(db: sqlite3.Connection, asset_ids: Iterable[str]) -> None:
+    """Forget assets and their segments; unknown ids are ignored."""
+    ids = list(dict.fromkeys(asset_ids))
+    for start in range(0, len(ids), _IDS_PER_QUERY):
+        some = ids[start : start + _IDS_PER_QUERY]
+        sql = f"SELECT no, asset_id FROM asset WHERE asset_id IN ({marks(some)})"
+        known = dict(db.execute(sql, some).fetchall())
+        nos = list(known)
+        _bury(db, _places(db, "no", nos))
+        for table in ("location", "label", "asset"):
+            db.execute(f"DELETE FROM {table} WHERE no IN ({marks(nos)})", nos)
+        db.executemany(
+            "INSERT INTO unworded (asset_id) VALUES (?)", [(one,) for one in known.values()]
+        )
+
+
+def compact(db: sqlite3.Connection, views: Views) -> None:
+    """Copy parts of which more than half is dead to new files; the old ones are left to readers."""
+    for part, modality, number, n_slots, n_live in db.execute(
+        "SELECT part, modality, number, n_slots, n_live FROM part"
+    ).fetchall():
+        if n_slots - n_live > max(CHUNK, n_live):
+            _copy(db, views, part, modality, number)
+
+
+def _put_assets(db: sqlite3.Connection, assets: Sequence[AssetRow]) -> None:
+    db.executemany(_ASSET, [(row.asset_id, *asset_values(row)) for row in assets])
+    nos = _numbers(db, {row.asset_id for row in assets})
+    for table in ("location", "label"):
+        db.executemany(f"DELETE FROM {table} WHERE no = ?", [(no,) for no in nos.values()])
+    db.executemany(
+        "INSERT OR IGNORE INTO location VALUES (?, ?)",
+        [(uri, nos[row.asset_id]) for row in assets for uri in row.locations],
+    )
+    db.executemany(
+        "INSERT OR IGNORE INTO label VALUES (?, ?, ?)",
+        [(*label, nos[row.asset_id]) for row in assets for label in labels_of(row)],
+    )
+
+
+def _numbers(db: sqlite3.Connection, asset_ids: Iterable[str]) -> dict[str, int]:
+    """The number of each; an unknown one gets a row without a commit row."""
+    ids = sorted(asset_ids)
+    db.executemany(
+        "INSERT INTO asset (asset_id) VALUES (?) ON CONFLICT DO NOTHING", [(one,) for one in ids]
+    )
+    found: dict[str, int] = {}
+    for start in range(0, len(ids), _IDS_PER_QUERY):
+        some = ids[start : start + _IDS_PER_QUERY]
+        sql = f"SELECT asset_id, no FROM asset WHERE asset_id IN ({marks(some)})"
+        found.update(db.execute(sql, some).fetchall())
+    return found
+
+
+def _places(db: sqlite3.Connection, column: str, values: Sequence[object]) -> list[int]:
+    found: list[int] = []
+    for start in range(0, len(values), _IDS_PER_QUERY):
+        some = values[start : start + _IDS_PER_QUERY]
+        sql = f"SELECT at FROM segment WHERE {column} IN ({marks(some)})"
+        found += [at for (at,) in db.execute(sql, some)]
+    return found
+
+
+def _bury(db: sqlite3.Connection, places: Sequence[int]) -> None:
+    """Remove rows; their slots stay, and no longer count."""
+    db.executemany("DELETE FROM segment WHERE at = ?", [(at,) for at in places])
+    db.executemany("INSERT INTO dead (at) VALUES (?)", [(at,) for at in places])
+    parts = [part_of(at) for at in places]
+    for part in set(parts):
+        n = parts.count(part)
+        db.execute("UPDATE part SET n_live = n_live - ? WHERE part = ?", (n, part))
+
+
+def _append(
+    db: sqlite3.Connection,
+    views: Views,
+    modality: str,
+    number: int,
+    rows: Sequence[SegmentRow],
+    nos: dict[str, int],
+) -> None:
+    part, start = _part(db, modality, number)
+    vectors = np.stack([row.embedding for row in rows])
+    of = [nos[row.asset_id] for row in rows]
+    files = views.files(part)
+    files.append(start, vectors, np.array(of, np.int32))
+    db.executemany(
+        _SEGMENT,
+        [
+            (place_of(part, start + place), *segment_values(row, no))
+            for place, (row, no) in enumerate(zip(rows, of, strict=True))
+        ],
+    )
+    _grow(db, part, len(rows))
+
+
+def _part(db: sqlite3.Connection, modality: str, number: int) -> tuple[int, int]:
+    """The part, made if there is none, and its first free slot."""
+    sql = "SELECT part, n_slots FROM part WHERE modality = ? AND number = ?"
+    found = db.execute(sql, (modality, number)).fetchone()
+    return found or (_new_part(db, modality, number), 0)
+
+
+def _new_part(db: sqlite3.Connection, modality: str, number: int) -> int:
+    """A number that no part ever had: files of an old one may still be there."""
+    part = 1 + (fact(db, "last_part") or 0)
+    set_fact(db, "last_part", part)
+    db.execute("INSERT INTO part VALUES (?, ?, ?, 0, 0)", (part, modality, number))
+    return part
+
+
+def _grow(db: sqlite3.Connection, part: int, n_rows: int) -> None:
+    db.execute(
+        "UPDATE part SET n_slots = n_slots + ?, n_live = n_live + ? WHERE part = ?",
+        (n_rows, n_rows, part),
+    )
+
+
+def _copy(db: sqlite3.Connection, views: Views, old: int, modality: str, number: int) -> None:
+    db.execute("DELETE FROM part WHERE part = ?", (old,))
+    new, n_done = _new_part(db, modality, number), 0
+    source, target = views.files(old), views.files(new)
+    live = db.execute(
+        "SELECT at, no FROM segment WHERE at >= ? AND at < ? ORDER BY at",
+        (place_of(old, 0), place_of(old + 1, 0)),
+    ).fetchall()
+    for start in range(0, len(live), CHUNK):
+        some = live[start : start + CHUNK]
+        slots = np.array([slot_of(at) for at, _ in some])
+        target.append(start, source.rows(slots), np.array([no for _, no in some], np.int32))
+        db.executemany(
+            "UPDATE segment SET at = ? WHERE at = ?",
+            [(place_of(new, start + n), at) for n, (at, _) in enumerate(some)],
+        )
+        n_done += len(some)
+    _grow(db, new, n_done)
+    db.execute(
+        "DELETE FROM dead WHERE at >= ? AND at < ?", (place_of(old, 0), place_of(old + 1, 0))
+    )
+    if modality == TEXT and not number and fact(db, "words"):
+        set_fact(db, "words", [new, n_done])  # all had been read

@@ -1,0 +1,81 @@
+"""The record of a folder, Milvus Lite: opened when it is needed, since it reads all rows then.
+
+How far it is can be seen without opening it: Lite counts the writes of each collection in a file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from threading import Lock
+
+from search.store.milvus.store import MilvusStore
+from search.store.schema import ASSETS, LOCATIONS, collection_name
+from search.store.segments import old_segments_collection, segments_collection
+
+_MANIFEST = "manifest.json"
+
+
+class Record:
+    """Opens the record once. Safe to use from threads.
+
+    Args:
+        folder: the store.
+        prefix: begins the collections' names.
+        fingerprint: of the space.
+        opener: opens it.
+    """
+
+    def __init__(
+        self, folder: Path, prefix: str, fingerprint: str, opener: Callable[[], MilvusStore]
+    ) -> None:
+        self._root = folder / "collections"
+        self._opener = opener
+        self._lock = Lock()
+        self._store: MilvusStore | None = None
+        segments = segments_collection(1).kind
+        self._names = [
+            collection_name(prefix, fingerprint, kind)
+            for kind in (segments, ASSETS.kind, LOCATIONS.kind)
+        ]
+        self._old = collection_name(prefix, fingerprint, old_segments_collection(1).kind)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it has still to be made."""
+        return not all((self._root / name).is_dir() for name in self._names)
+
+    @property
+    def may_be_old(self) -> bool:
+        """Whether it is of schema 6, or an upgrade of it was not ended."""
+        return (self._root / self._old).is_dir()
+
+    def mark(self) -> Sequence[int]:
+        """The number of the last write of each collection."""
+        return [_last_write(self._root / name / _MANIFEST) for name in self._names]
+
+    @property
+    def store(self) -> MilvusStore:
+        """The store on it.
+
+        Raises:
+            StoreError: as that of `MilvusStore`.
+        """
+        with self._lock:
+            if self._store is None:
+                self._store = self._opener()
+            return self._store
+
+    def close(self) -> None:
+        """Close it, if it was opened; may be called twice."""
+        with self._lock:
+            if self._store is not None:
+                self._store.close()
+
+
+def _last_write(manifest: Path) -> int:
+    try:
+        return int(json.loads(manifest.read_text())["current_seq"])
+    except (OSError, ValueError, KeyError):
+        return -1

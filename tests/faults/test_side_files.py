@@ -1,0 +1,256 @@
+"""The index beside a folder's record: killed writers, and files that are damaged, missing or old.
+
+``python -m tests.faults.test_side_files 20`` kills a writer so many times and prints what it found.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from encoder.types import TEXT
+from search.errors import IndexNotReadyError
+from search.store.embedded import side, vectors, writing
+from search.store.embedded.store import EmbeddedStore
+from search.store.memory import MemoryStore
+from search.store.open import open_store
+from tests.contract.rows import (
+    CALIBRATION,
+    DIM,
+    SPACE,
+    assert_same_answers,
+    asset,
+    corpus,
+    record_of,
+    segment,
+)
+from tests.contract.rows import vectors as random_vectors
+
+ROOT = Path(__file__).parents[2]
+_CHUNK = 32
+
+_KILLED = """
+import os, signal, sys
+from search.store.embedded import side, writing
+from search.store.milvus.store import MilvusStore
+from search.store.open import open_store
+from tests.contract.rows import DIM, SPACE, corpus
+store = open_store(sys.argv[1], SPACE, DIM)
+at = {"before the record": (MilvusStore, "write"), "before the index": (side.Side, "put"),
+      "in the index": (writing, "_put_assets"), "before the deletion": (MilvusStore, "delete"),
+      "before it is forgotten": (side.Side, "remove"), "before the commit": (side.Side, "_level")}
+owner, name = at[sys.argv[2]]
+setattr(owner, name, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+assets, segments = corpus(6, seed=1)
+store.write(assets, segments)
+store.delete(["asset0-1"])
+"""
+
+_WRITER = """
+import os, random, sys
+from search.store.open import open_store
+from tests.contract.rows import DIM, SPACE, corpus
+store = open_store(sys.argv[1], SPACE, DIM)
+begin = random.Random(int(sys.argv[2]))
+for number in range(1000):
+    seed = begin.randrange(100, 140)
+    assets, segments = corpus(3, seed)
+    if begin.random() < 0.3:
+        store.delete([assets[0].asset_id])
+    else:
+        store.write([], segments[:5])
+        store.write(assets, segments)
+        os.write(1, f"{seed}\\n".encode())
+"""
+
+
+@pytest.fixture(autouse=True)
+def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (vectors, side, writing):
+        monkeypatch.setattr(module, "CHUNK", _CHUNK)
+    monkeypatch.setattr(vectors, "_FEW", 8)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def oracle(folder: Path) -> Iterator[MemoryStore]:
+    """What is in the folder: more than a chunk of each kind, and texts."""
+    kept, store = MemoryStore(DIM, CALIBRATION), opened(folder)
+    assets, segments = corpus(90)
+    words = [segment("words", number, row, TEXT, snippet=f"number {number} of twelve")
+             for number, row in enumerate(random_vectors(12, seed=5))]  # fmt: skip
+    for one in (store, kept):
+        one.write([*assets, asset("words", "/w", modality=TEXT)], [*segments, *words])
+        one.delete(["asset0-0"])
+    store.lexical("twelve", 5)
+    store.close()
+    yield kept
+    kept.close()
+
+
+def opened(folder: Path) -> EmbeddedStore:
+    store = open_store(str(folder), SPACE, DIM, calibration=CALIBRATION)
+    assert isinstance(store, EmbeddedStore)
+    return store
+
+
+def assert_level(store: EmbeddedStore) -> None:
+    """The index holds what the record holds, row by row."""
+    record = record_of(store)
+    assert list(store.scan()) == list(record.scan())
+    stored = {row.key: row.asset_id for row in record.segments()}
+    assert store.vectors(list(stored)).keys() == stored.keys()
+    assert store.sizes() == record.sizes()
+    for name in set(stored.values()):
+        rows = store.embeddings(name)
+        assert [row.key for row in rows] == [row.key for row in record.embeddings(name)]
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _each(pattern: str, change: Callable[[Path], object]) -> Callable[[Path], None]:
+    def changed(folder: Path) -> None:
+        found = list((folder / "side").rglob(pattern))
+        assert found, pattern
+        for path in found:
+            change(path)
+
+    return changed
+
+
+_DAMAGE: dict[str, Callable[[Path], None]] = {
+    "all missing": lambda folder: shutil.rmtree(folder / "side"),
+    "tables cut": _each("tables.db", _cut),
+    "tables of zeros": _each("tables.db", lambda path: path.write_bytes(bytes(9000))),
+    "rows cut": _each("*.rows", _cut),
+    "numbers cut": _each("*.nos", _cut),
+    "codes cut": _each("*.codes", _cut),
+    "scales missing": _each("*.scales", Path.unlink),
+    "words missing": _each("words", shutil.rmtree),
+    "words cut": _each("words/meta.json", _cut),
+}
+
+
+def test_damaged_files_are_made_again(folder: Path, oracle: MemoryStore) -> None:
+    for name, damage in _DAMAGE.items():
+        damage(folder)
+        store = opened(folder)
+        assert_same_answers(store, oracle)
+        with suppress(IndexNotReadyError):  # said once, then read again
+            store.lexical("twelve", 20)
+        assert len(store.lexical("twelve", 20)) == 12, name
+        store.close()
+
+
+def test_files_that_are_older_than_the_record_are_made_again(
+    folder: Path, oracle: MemoryStore, tmp_path: Path
+) -> None:
+    shutil.copytree(folder / "side", tmp_path / "before")
+    store = opened(folder)
+    for one in (store, oracle):
+        one.write([asset("new", "/new")], [segment("new", 0, random_vectors(1)[0])])
+        one.delete(["asset0-4"])
+    store.close()
+    shutil.rmtree(folder / "side")
+    shutil.copytree(tmp_path / "before", folder / "side")
+    store = opened(folder)
+    assert_same_answers(store, oracle)
+    assert_level(store)
+    store.close()
+
+
+def test_what_was_written_without_the_index_is_found(folder: Path, oracle: MemoryStore) -> None:
+    store = opened(folder)
+    rows = [asset("new", "/new")], [segment("new", 0, random_vectors(1)[0])]
+    record_of(store).write(*rows)
+    oracle.write(*rows)
+    assert store.assets(["new"]) == {}
+    store.close()
+    store = opened(folder)
+    assert_same_answers(store, oracle)
+    store.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "place",
+    ["before the record", "before the index", "in the index", "before the commit",
+     "before the deletion", "before it is forgotten"],
+)  # fmt: skip
+def test_a_writer_killed_at_any_step_leaves_both_level(
+    folder: Path, oracle: MemoryStore, place: str
+) -> None:
+    words = [sys.executable, "-c", _KILLED, str(folder), place]
+    assert subprocess.run(words, cwd=ROOT, timeout=120).returncode == -signal.SIGKILL
+    store = opened(folder)
+    assert_level(store)
+    oracle.write(*corpus(6, seed=1))
+    oracle.delete(["asset0-1"])
+    store.write(*corpus(6, seed=1))
+    store.delete(["asset0-1"])
+    assert_same_answers(store, oracle)
+    store.close()
+
+
+def test_deleted_rows_are_given_up_in_time(folder: Path, oracle: MemoryStore) -> None:
+    store = opened(folder)
+    before = {path.name for path in folder.rglob("*.rows")}
+    ids = [f"asset0-{number}" for number in range(80)]
+    for one in (store, oracle):
+        one.delete(ids)
+    assert {path.name for path in folder.rglob("*.rows")} - before
+    assert_same_answers(store, oracle)
+    assert len(store.lexical("twelve", 20)) == 12
+    store.close()
+    assert_same_answers(opened(folder), oracle)
+
+
+def round_of(folder: Path, seed: int) -> tuple[int, int]:
+    """Kill a writer at a random time; the writes it had acknowledged, and what is wrong."""
+    words = [sys.executable, "-c", _WRITER, str(folder), str(seed)]
+    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    begin = random.Random(seed)
+    n_before = begin.randrange(1, 9)
+    for _ in range(n_before):
+        process.stdout.readline()
+    time.sleep(begin.random() / 3)
+    process.kill()
+    rest, _ = process.communicate(timeout=60)
+    store = opened(folder)
+    try:
+        assert_level(store)
+    except AssertionError:
+        return n_before + rest.count("\n"), 1
+    finally:
+        store.close()
+    return n_before + rest.count("\n"), 0
+
+
+@pytest.mark.slow
+def test_rounds_of_killed_writers(folder: Path) -> None:
+    assert [round_of(folder, seed)[1] for seed in range(3)] == [0] * 3
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as place:
+        for number in range(int(sys.argv[1])):
+            n_written, n_wrong = round_of(Path(place) / "store", number)
+            sys.stdout.write(f"round {number}: {n_written} writes, {n_wrong} wrong\n")
+            sys.stdout.flush()
