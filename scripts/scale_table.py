@@ -1,0 +1,112 @@
+"""Prints ``docs/scale.md``: what large stores cost, computed from what was measured.
+
+python -m scripts.scale_table > docs/scale.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+SIZES = (10_000_000, 100_000_000, 1_000_000_000)
+DIM = 385
+"""Of a row of the bundle: an embedding's 384, and one for calibration."""
+MEASURED_BYTES = 5300
+"""Memory of Milvus 2.3.5 for each segment with HNSW; 9,000 at its peak."""
+PEAK = 9000 / MEASURED_BYTES
+DISK_BYTES = (594 - 156) * 2**20 / 90_000
+"""From 10,000 to 100,000 segments; what Milvus itself takes is left out."""
+FILL_CPU_MS = 0.70 + 0.75
+"""Of the writing process and of the server, at 10,000 segments."""
+_LINKS_BYTES = 140
+_SERVER_BYTES = 200e9
+"""Of a machine that can be rented without asking anybody."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """What an index of `search.store.milvus.indexes.kinds` keeps of a row, in bytes."""
+
+    name: str
+    memory_bytes: float
+    why: str
+
+
+INDEXES = (
+    Index("HNSW", 4 * DIM + _LINKS_BYTES, "4 bytes a dimension, and links"),
+    Index("HNSW_SQ", 3 * DIM + _LINKS_BYTES, "1 + 2 bytes a dimension, and links"),
+    Index("IVF_RABITQ", 1.125 * DIM, "1/8 + 1 bytes a dimension"),
+    Index("DISKANN", DIM / 2, "1/8 of the vectors, the rest on an SSD"),
+)
+_ROWS_BYTES = MEASURED_BYTES - INDEXES[0].memory_bytes
+"""All of a segment but its vector: its text, place and what filters ask for."""
+
+_HEAD = f"""\
+# What ten million segments cost, and a billion
+
+Computed by `python -m scripts.scale_table`, for the 384 dimensions of the bundle. Nothing of this
+size has been run: the largest store that we filled had 377,000 segments. Measured on Milvus 2.3.5
+(`python -m benchmarks.scale`, and findings before it) and multiplied:
+
+- {MEASURED_BYTES / 1000:.1f} KB of memory a segment with HNSW, {PEAK:.1f} times as much at
+  the peak, while parts are merged; {_ROWS_BYTES / 1000:.1f} KB of it are no vector.
+- {DISK_BYTES / 1000:.1f} KB of disk a segment.
+- {FILL_CPU_MS:.2f} ms of CPU to write a segment, half in the server; encoding is not in it.
+
+What an index keeps of a vector is counted from its format:
+
+{"".join(f"- `{one.name}`: {one.why}{chr(10)}" for one in INDEXES)}
+`+mmap` keeps the same on the disk, and as much of it in memory as there is room for.
+"""
+
+_FOOT = """\
+## What gives first
+
+- **10 million**: one server with HNSW. The peak of memory, while parts are merged, comes first:
+  it is above what the vectors take. The first index of words beside a server without BM25 takes
+  minutes; use Milvus 2.6.
+- **100 million**: the columns beside the vectors are most of the memory, whatever the index. Have
+  Milvus map them (`queryNode.mmap.scalarField: true`), take IVF_RABITQ, and a cluster
+  (`compose/kubernetes`). Each API process keeps the names of all assets, about 400 bytes
+  each: up to 40 GB, if each segment is an asset.
+- **1 billion**: names of assets no longer fit into a process. All commit rows are read page by
+  page, 16,384 ids in some .3 s: five hours for all of them, which `doctor` and a `watch` that
+  begins take. DISKANN and a store for each part of the library are what we would try first;
+  neither has been run at such a size.
+"""
+
+
+def page() -> str:
+    """The whole page, as Markdown."""
+    return "\n".join([_HEAD, *_tables(), _FOOT]).rstrip("\n")
+
+
+def _tables() -> Iterator[str]:
+    yield "## Memory of Milvus, in GB, and machines of 200 GB at the peak\n"
+    yield _row("index", *(f"{size // 10**6:,} million" for size in SIZES))
+    yield _row(*["---"] * (len(SIZES) + 1))
+    for index in INDEXES:
+        of_row = index.memory_bytes + _ROWS_BYTES
+        yield _row(f"`{index.name}`", *(_memory(of_row * size) for size in SIZES))
+    mapped = "`IVF_RABITQ`, other columns mapped"
+    yield _row(mapped, *(_memory(INDEXES[2].memory_bytes * size) for size in SIZES))
+    yield "\n## The rest\n"
+    yield _row("", *(f"{size // 10**6:,} million" for size in SIZES))
+    yield _row(*["---"] * (len(SIZES) + 1))
+    yield _row("disk, GB", *(f"{DISK_BYTES * size / 1e9:,.0f}" for size in SIZES))
+    hours = (FILL_CPU_MS * size / 3.6e6 for size in SIZES)
+    yield _row("CPU hours to write", *(f"{one:,.0f}" for one in hours))
+    yield ""
+
+
+def _memory(n_bytes: float) -> str:
+    machines = -(-n_bytes * PEAK // _SERVER_BYTES)
+    return f"{n_bytes / 1e9:,.0f} ({machines:,.0f})"
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    print(page())
