@@ -1,11 +1,10 @@
-"""Which layers of a model can be quantized, and how one is swapped for its quantized form.
+"""Which weights of a model can be quantized.
 
 Importing this imports torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -13,18 +12,28 @@ import torch
 from torch import Tensor, nn
 
 from encoder.errors import InputError
+from encoder.quant.layout import Layout
 from encoder.quant.schemes import Scheme
-from encoder.quant.weights import PackedWeight
 
-KINDS: dict[type[nn.Module], tuple[str, str]] = {
-    nn.Linear: ("linear", "weight"),
-    nn.Conv1d: ("conv", "weight"),
-    nn.Conv2d: ("conv", "weight"),
-    nn.Conv3d: ("conv", "weight"),
-    nn.Embedding: ("embedding", "weight"),
-    nn.MultiheadAttention: ("linear", "in_proj_weight"),
+KINDS: dict[type[nn.Module], str] = {
+    nn.Linear: "linear",
+    nn.Conv1d: "conv",
+    nn.Conv2d: "conv",
+    nn.Conv3d: "conv",
+    nn.ConvTranspose1d: "transposed",
+    nn.ConvTranspose2d: "transposed",
+    nn.ConvTranspose3d: "transposed",
+    nn.Embedding: "embedding",
+    nn.EmbeddingBag: "embedding",
+    nn.MultiheadAttention: "linear",
+    nn.Bilinear: "bilinear",
+    nn.RNNBase: "recurrent",
+    nn.RNNCellBase: "recurrent",
 }
-"""Supported modules (subclasses too): their kind, and the parameter that is quantized."""
+"""Supported modules (subclasses too), and what kind of layer each weight of theirs is."""
+
+_GPT2_LINEAR = "transformers.pytorch_utils.Conv1D"
+"""A linear layer whose weight lies [inputs, outputs]; known by name, so that it costs no import."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,18 +41,26 @@ class Layer:
     """One weight that can be quantized, seen as rows: an output channel each.
 
     Args:
-        name: of the module in its model.
+        name: of its module, or ``module.parameter`` where a module has several weights.
         module: the module that owns the weight.
-        kind: ``linear``, ``conv`` or ``embedding``.
+        kind: see `KINDS`.
         parameter: the weight's name in the module.
-        aliases: names of further modules that hold the very same weight (tied).
+        layout: where its output channels are.
+        owners: names of the modules that hold the weight, and what each calls it; the first is
+            this one, others are tied to it.
     """
 
     name: str
     module: nn.Module
     kind: str
     parameter: str
-    aliases: tuple[str, ...] = ()
+    layout: Layout
+    owners: tuple[tuple[str, str], ...]
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """Names of further modules that hold the very same weight."""
+        return tuple(name for name, _ in self.owners[1:])
 
     @property
     def weight(self) -> Tensor:
@@ -53,12 +70,12 @@ class Layer:
     @property
     def n_rows(self) -> int:
         """Output channels, or tokens of an embedding."""
-        return self.weight.shape[0]
+        return self.layout.n_rows
 
     @property
     def n_columns(self) -> int:
         """Values in a row."""
-        return self.weight[0].numel()
+        return self.layout.n_columns
 
     @property
     def n_conv_groups(self) -> int:
@@ -67,7 +84,7 @@ class Layer:
 
     def rows(self) -> Tensor:
         """The weight as float32 rows [n_rows, n_columns], detached."""
-        return self.weight.detach().float().flatten(1)
+        return self.layout.rows(self.weight.detach().float())
 
     def nbytes(self, scheme: Scheme) -> int:
         """Bytes of the weight in ``scheme``, scales counted."""
@@ -80,17 +97,31 @@ def find_layers(model: nn.Module) -> dict[str, Layer]:
     Raises:
         InputError: a weight holds NaN or infinity.
     """
-    owners: dict[int, list[tuple[str, nn.Module, str, str]]] = {}
+    owners = _owners(model)
+    found: dict[int, Layer] = {}
     for name, module in model.named_modules():
-        if kind := kind_of(module):
-            weight = getattr(module, kind[1])
-            if isinstance(weight, nn.Parameter):
-                _check_finite(f"{name}.{kind[1]}", weight)
-                owners.setdefault(id(weight), []).append((name, module, *kind))
-    return {
-        first[0]: Layer(*first, aliases=tuple(name for name, *_ in others))
-        for first, *others in owners.values()
-    }
+        parameters = _weights_of(module)
+        for parameter in parameters:
+            weight = module._parameters.get(parameter)  # None for one that is computed
+            if weight is None or id(weight) in found:
+                continue
+            _check_finite(f"{name}.{parameter}", weight)
+            own = (name, parameter)
+            tied = [each for each in owners[id(weight)] if each != own]
+            found[id(weight)] = Layer(
+                layer_name(name, parameter, several=len(parameters) > 1),
+                module,
+                kind_of(module) or "",
+                parameter,
+                _layout(module, weight),
+                (own, *tied),
+            )
+    return {layer.name: layer for layer in found.values()}
+
+
+def layer_name(module: str, parameter: str, *, several: bool) -> str:
+    """What a weight's layer is called."""
+    return ".".join(filter(None, (module, parameter))) if several else module
 
 
 def some_layers(model: nn.Module) -> dict[str, Layer]:
@@ -101,15 +132,18 @@ def some_layers(model: nn.Module) -> dict[str, Layer]:
     """
     if layers := find_layers(model):
         return layers
+    names = [kind.__name__ for kind in KINDS if kind.__name__[-4:] != "Base"]
     raise InputError(
         "model",
         got=f"{type(model).__name__} without a layer that can be quantized",
-        wanted="a model with Linear, Conv1d, Conv2d, Conv3d or Embedding layers",
+        wanted=f"a model with layers such as {', '.join(names)}, LSTM or GRU",
     )
 
 
-def kind_of(module: nn.Module) -> tuple[str, str] | None:
-    """The kind and the weight's name of a supported module, else None."""
+def kind_of(module: nn.Module) -> str | None:
+    """The kind of a supported module's layers, else None."""
+    if _is_gpt2_linear(module):
+        return "linear"
     return next((kind for cls, kind in KINDS.items() if isinstance(module, cls)), None)
 
 
@@ -123,93 +157,40 @@ def unsupported(model: nn.Module) -> list[str]:
     ]
 
 
-def swap(model: nn.Module, layer: Layer, weight: PackedWeight) -> None:
-    """Let ``layer`` (and what is tied to it) of ``model`` run on ``weight``, in place."""
-    shape = tuple(layer.weight.shape)
-    for name in (layer.name, *layer.aliases):
-        module = model.get_submodule(name)
-        put(module, layer.parameter, weight, shape)
-
-
-def put(module: nn.Module, parameter: str, weight: PackedWeight, shape: tuple[int, ...]) -> None:
-    """Give a module a packed weight in the place of its parameter.
-
-    Its class becomes a subclass in which the parameter is computed: any forward goes on to work.
-    """
-    base = type(module)
-    delattr(module, parameter)
-    module.__class__ = _quantized_class(base, parameter)
-    module.register_buffer("packed", weight.packed)
-    module.register_buffer("scales", weight.scales)
-    cast(Any, module).parameter_name = parameter
-    cast(Any, module).scheme = weight.scheme
-    cast(Any, module).weight_shape = shape
-
-
-class QuantizedWeight:
-    """What every quantized module has beside its own class."""
-
-    packed: Tensor
-    scales: Tensor
-    parameter_name: str
-    scheme: Scheme
-    weight_shape: tuple[int, ...]
-
-    @property
-    def packed_weight(self) -> PackedWeight:
-        """The stored weight."""
-        n_columns = int(torch.Size(self.weight_shape[1:]).numel())
-        return PackedWeight(self.scheme, self.packed, self.scales, n_columns)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the module: codes, scales, bias and whatever else it holds itself."""
-        own = cast(nn.Module, self)
-        tensors = [*own.parameters(recurse=False), *own.buffers(recurse=False)]
-        return sum(tensor.nbytes for tensor in tensors)
-
-    @property
-    def average_bits(self) -> float:
-        """Bits per value of weight and bias, scales counted."""
-        own = cast(nn.Module, self)
-        n_values = torch.Size(self.weight_shape).numel()
-        n_values += sum(parameter.numel() for parameter in own.parameters(recurse=False))
-        return 8 * self.nbytes / n_values
-
-
-class QuantizedLookup(QuantizedWeight):
-    """An embedding that dequantizes the rows that are asked for, not the table."""
-
-    def forward(self, input_ids: Tensor) -> Tensor:
-        """Look up int64 ids of any shape: float32 [*shape, embedding_dim]."""
-        flat = self.packed_weight.take(input_ids.flatten()).dequantize()
-        return flat.view(*input_ids.shape, self.weight_shape[1])
-
-
-def quantized_modules(model: nn.Module) -> Iterator[tuple[str, QuantizedWeight]]:
-    """The quantized modules of a model, by name."""
+def _owners(model: nn.Module) -> dict[int, list[tuple[str, str]]]:
+    """Each parameter's modules and names, by its id; also those of modules without a kind."""
+    owners: dict[int, list[tuple[str, str]]] = {}
     for name, module in model.named_modules():
-        if isinstance(module, QuantizedWeight):
-            yield name, module
+        for own, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
+            owners.setdefault(id(parameter), []).append((name, own))
+    return owners
 
 
-_classes: dict[tuple[type[nn.Module], str], type[nn.Module]] = {}
+def _weights_of(module: nn.Module) -> list[str]:
+    """Names of a module's weights, computed ones too; none for what is not supported."""
+    kind = kind_of(module)
+    if kind is None:
+        return []
+    if kind == "recurrent":
+        own = dict(module.named_parameters(recurse=False))
+        return [name for name in own if name.startswith("weight")]
+    if isinstance(module, nn.MultiheadAttention):
+        if getattr(module, "_qkv_same_embed_dim", True):
+            return ["in_proj_weight"]
+        return ["q_proj_weight", "k_proj_weight", "v_proj_weight"]
+    return ["weight"]
 
 
-def _quantized_class(base: type[nn.Module], parameter: str) -> type[nn.Module]:
-    if (base, parameter) not in _classes:
-        _classes[base, parameter] = _make_class(base, parameter)
-    return _classes[base, parameter]
+def _layout(module: nn.Module, weight: Tensor) -> Layout:
+    shape = tuple(weight.shape)
+    if kind_of(module) == "transposed":
+        return Layout(shape, axis=1, n_groups=cast(Any, module).groups)
+    return Layout(shape, axis=1 if _is_gpt2_linear(module) else 0)
 
 
-def _make_class(base: type[nn.Module], parameter: str) -> type[nn.Module]:
-    def computed(self: QuantizedWeight) -> Tensor:
-        return self.packed_weight.dequantize().view(self.weight_shape)
-
-    # A lookup that renormalizes or is a subclass with a forward of its own keeps its own way.
-    plain = base.forward is nn.Embedding.forward
-    mixin = QuantizedLookup if plain else QuantizedWeight
-    return type(f"Quantized{base.__name__}", (mixin, base), {parameter: property(computed)})
+def _is_gpt2_linear(module: nn.Module) -> bool:
+    names = {f"{cls.__module__}.{cls.__qualname__}" for cls in type(module).__mro__}
+    return _GPT2_LINEAR in names
 
 
 def _check_finite(name: str, weight: Tensor) -> None:

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from encoder.errors import ModelError
 from encoder.quant.fitting.folding import fold
-from encoder.quant.layers import put, quantized_modules
+from encoder.quant.layout import Layout
 from encoder.quant.schemes import Scheme
+from encoder.quant.stored import buffers, put, stored_in_modules, stored_layers
 from encoder.quant.weights import PackedWeight
 
 WEIGHTS = "model.safetensors"
@@ -50,7 +50,7 @@ class QuantizedModel(nn.Module):
     """Runs as the original did; see `Quantizer.apply`.
 
     Args:
-        module: a model whose layers were swapped (`encoder.quant.layers.swap`).
+        module: a model whose layers were swapped (`encoder.quant.stored.swap`).
         facts: see `QuantizationFacts`.
     """
 
@@ -66,7 +66,7 @@ class QuantizedModel(nn.Module):
     @property
     def schemes(self) -> dict[str, Scheme]:
         """The scheme of each quantized layer, by name."""
-        return {name: module.scheme for name, module in quantized_modules(self.module)}
+        return {name: layer.scheme for name, layer in stored_layers(self.module)}
 
     @property
     def nbytes(self) -> int:
@@ -134,26 +134,29 @@ def model_nbytes(module: nn.Module) -> int:
 def _describe(module: nn.Module) -> dict[str, dict[str, Any]]:
     """Each quantized layer's scheme, parameter and shape."""
     return {
-        name: {
+        f"{name}.{layer.parameter}": {
+            "module": name,
             "scheme": layer.scheme.name,
-            "parameter": layer.parameter_name,
-            "shape": list(layer.weight_shape),
+            "parameter": layer.parameter,
+            **vars(layer.layout),
         }
-        for name, layer in quantized_modules(module)
+        for name, layer in stored_in_modules(module)
     }
 
 
 def _restore(module: nn.Module, layers: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
     for name, layer in layers.items():
-        scheme, shape = Scheme.parse(layer["scheme"]), tuple(layer["shape"])
-        n_columns = torch.Size(shape[1:]).numel()
-        packed, scales = tensors[f"{name}.packed"], tensors[f"{name}.scales"]
-        weight = PackedWeight(scheme, packed, scales, n_columns)
-        owner = module.get_submodule(name)
-        here = tuple(getattr(owner, layer["parameter"]).shape)
-        if here != shape:
-            raise KeyError(f"{name} has the shape {here}, not {shape}")
-        put(owner, layer["parameter"], weight, shape)
+        layout = Layout(tuple(layer["shape"]), layer.get("axis", 0), layer.get("n_groups", 1))
+        # folders of earlier versions have a module's only weight under the module's name
+        owner_name, parameter = layer.get("module", name), layer["parameter"]
+        prefix = f"{owner_name}." if owner_name else ""
+        packed, scales = (tensors[f"{prefix}{own}"] for own in buffers(parameter))
+        weight = PackedWeight(Scheme.parse(layer["scheme"]), packed, scales, layout.n_columns)
+        owner = module.get_submodule(owner_name)
+        here = tuple(getattr(owner, parameter).shape)
+        if here != layout.shape:
+            raise KeyError(f"{name} has the shape {here}, not {layout.shape}")
+        put(owner, parameter, weight, layout)
     module.load_state_dict(tensors)
 
 

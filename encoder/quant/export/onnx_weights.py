@@ -8,13 +8,14 @@ Importing this imports torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from encoder.quant.layout import Layout
 from encoder.quant.packing import unpack
 from encoder.quant.weights import PackedWeight
 
@@ -90,7 +91,7 @@ def lift(model: ir.Model, names: Iterable[str]) -> dict[str, ir.Value]:
 
 
 def lower(
-    model: ir.Model, lifted: ir.Value, rows: StoredRows, shape: tuple[int, ...], *, plain: bool
+    model: ir.Model, lifted: ir.Value, rows: StoredRows, layout: Layout, *, plain: bool
 ) -> None:
     """Replace a lifted weight by what is stored.
 
@@ -98,7 +99,7 @@ def lower(
         model: changed in place.
         lifted: of `lift`.
         rows: what to store.
-        shape: of the weight.
+        layout: of the weight.
         plain: as TensorRT needs it: float32 scales, codes that only ``DequantizeLinear`` reads.
             Else scales are float16, and an embedding looks up codes and dequantizes only those.
     """
@@ -109,11 +110,11 @@ def lower(
             for node in uses:
                 _replace(model.graph, node, _lookup(emit.at(node), node, rows))
         elif all(_is_transpose(node) for node in uses):
-            matrix = _matrix(emit, rows, transpose=True)
+            matrix = _matrix(emit, rows, transpose=layout.axis == 0)
             for node in uses:
                 _replace(model.graph, node, matrix)
         else:
-            lifted.replace_all_uses_with(_whole(emit, rows, shape))
+            lifted.replace_all_uses_with(_whole(emit, rows, layout))
     model.graph.inputs.remove(lifted)
 
 
@@ -131,14 +132,26 @@ def _replace(graph: ir.Graph, node: ir.Node, value: ir.Value) -> None:
     graph.remove(node, safe=True)
 
 
-def _whole(emit: _Emitter, rows: StoredRows, shape: tuple[int, ...]) -> ir.Value:
+def _whole(emit: _Emitter, rows: StoredRows, layout: Layout) -> ir.Value:
     """The weight in its own shape."""
-    if rows.block is None:
-        return emit.dequantized(rows, rows.codes.reshape(shape), axis=0)
+    if rows.block is None and layout.n_groups == 1:
+        return emit.dequantized(rows, _codes_in(layout, rows.codes), axis=layout.axis)
+    if len(layout.shape) == 2:
+        return _matrix(emit, rows, transpose=layout.axis == 1)
     matrix = _matrix(emit, rows, transpose=False)
-    if len(shape) == 2:
-        return matrix
-    return emit.node("Reshape", matrix, emit.int64("shape", shape))
+    if layout.axis == 1:
+        apart = emit.node("Reshape", matrix, emit.int64("apart", layout.grouped))
+        n_axes = len(layout.grouped)
+        matrix = emit.node("Transpose", apart, perm=[0, 2, 1, *range(3, n_axes)])
+    return emit.node("Reshape", matrix, emit.int64("shape", layout.shape))
+
+
+def _codes_in(layout: Layout, codes: NDArray[Any]) -> NDArray[Any]:
+    """Rows of codes in the shape of the weight."""
+    import torch
+
+    weight: NDArray[Any] = layout.weight(torch.from_numpy(codes)).numpy()
+    return weight
 
 
 def _matrix(emit: _Emitter, rows: StoredRows, *, transpose: bool) -> ir.Value:
@@ -214,7 +227,9 @@ class _Emitter:
     def at(self, node: ir.Node) -> _Emitter:
         return replace(self, before=node)
 
-    def node(self, op_type: str, *inputs: ir.Value | None, **attributes: int) -> ir.Value:
+    def node(
+        self, op_type: str, *inputs: ir.Value | None, **attributes: int | Sequence[int]
+    ) -> ir.Value:
         import onnx_ir as ir
 
         node = ir.node(op_type, inputs, attributes)

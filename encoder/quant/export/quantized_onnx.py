@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -27,9 +27,9 @@ from encoder.quant.export.onnx_weights import (
     strip_metadata,
 )
 from encoder.quant.export.tensorrt import check_tensorrt, refuse_unsupported
-from encoder.quant.layers import QuantizedWeight, quantized_modules
+from encoder.quant.layout import Layout
 from encoder.quant.sensitivity.calibration import Batch, describe
-from encoder.quant.weights import PackedWeight
+from encoder.quant.stored import StoredLayer, stored_in_modules, take_back
 from encoder.runtime.export import trace
 
 if TYPE_CHECKING:
@@ -60,7 +60,6 @@ class ExportReport:
     default_difference: float
     notes: tuple[str, ...] = ()
 
-
 def export_onnx(
     model: nn.Module,
     example: Batch,
@@ -81,7 +80,7 @@ def export_onnx(
       `check_tensorrt`. TensorRT itself is not run, neither here nor in the tests.
 
     Args:
-        model: its layers were swapped by `encoder.quant.layers.swap`; others stay as they are.
+        model: its layers were swapped by `encoder.quant.stored.swap`; others stay as they are.
         example: one call's inputs, traced with.
         path: the ``.onnx`` file.
         target: who will run it.
@@ -117,33 +116,21 @@ def float_twin(model: nn.Module) -> nn.Module:
     Weights that are stored alike (tied ones) are one parameter.
     """
     twin = copy.deepcopy(model)
-    for weight, modules in _stored_once(twin):
-        first = modules[0][1]
-        parameter = nn.Parameter(weight.dequantize().view(first.weight_shape), False)
-        for _, module in modules:
-            _restore(cast(nn.Module, module), parameter)
+    for tied in _stored_once(twin):
+        parameter = nn.Parameter(next(iter(tied.values())).dequantize(), False)
+        for layer in tied.values():
+            take_back(layer, parameter)
     return twin
 
 
-def _restore(module: nn.Module, parameter: nn.Parameter) -> None:
-    name = cast(QuantizedWeight, module).parameter_name
-    # the mixin comes first, the module's own class second
-    module.__class__ = type(module).__bases__[1]
-    del module.packed, module.scales
-    module.register_parameter(name, parameter)
-
-
-_Tied = list[tuple[str, QuantizedWeight]]
-
-
-def _stored_once(model: nn.Module) -> list[tuple[PackedWeight, _Tied]]:
-    """The packed weights, each with the modules that hold it, equal content counted as one."""
-    found: dict[object, tuple[PackedWeight, _Tied]] = {}
-    for name, module in quantized_modules(model):
-        weight = module.packed_weight
-        content = blake2b(weight.packed.numpy().tobytes() + weight.scales.numpy().tobytes())
-        key = (module.scheme, module.weight_shape, content.digest())
-        found.setdefault(key, (weight, []))[1].append((name, module))
+def _stored_once(model: nn.Module) -> list[dict[str, StoredLayer]]:
+    """The stored weights by their parameter's name, those of equal content together."""
+    found: dict[object, dict[str, StoredLayer]] = {}
+    for name, layer in stored_in_modules(model):
+        content = blake2b(layer.packed.numpy().tobytes() + layer.scales.numpy().tobytes())
+        key = (layer.scheme, layer.layout, content.digest())
+        place = ".".join(filter(None, (name, layer.parameter)))
+        found.setdefault(key, {})[place] = layer
     return list(found.values())
 
 
@@ -160,30 +147,30 @@ def _program(
     lifted = lift(program.model, stored)
     program.optimize()
     for name, value in lifted.items():
-        rows, shape = stored[name]
-        lower(program.model, value, rows, shape, plain=plain)
+        rows, layout = stored[name]
+        lower(program.model, value, rows, layout, plain=plain)
     strip_metadata(program.model)
     return program.model, notes
 
 
 def _stored(
     model: nn.Module, *, plain: bool
-) -> tuple[dict[str, tuple[StoredRows, tuple[int, ...]]], list[str]]:
+) -> tuple[dict[str, tuple[StoredRows, Layout]], list[str]]:
     """What to write for each parameter of the twin, by each of its names; and notes."""
-    stored: dict[str, tuple[StoredRows, tuple[int, ...]]] = {}
+    stored: dict[str, tuple[StoredRows, Layout]] = {}
     changed: dict[str, list[str]] = {}
-    for weight, modules in _stored_once(model):
-        if weight.scheme.bits == 32:
+    for tied in _stored_once(model):
+        name, first = next(iter(tied.items()))
+        if first.scheme.bits == 32:
             continue
-        rows = stored_rows(weight, blocks=plain)
-        for name, module in modules:
-            stored[f"{name}.{module.parameter_name}"] = (rows, module.weight_shape)
-        if weight.scheme.bits != rows.bits:
-            note = f"INT{weight.scheme.bits} is stored as INT{rows.bits}"
-            changed.setdefault(note, []).append(modules[0][0])
-        if rows.block and weight.scheme.group is None:
+        rows = stored_rows(first.packed_weight, blocks=plain)
+        stored |= dict.fromkeys(tied, (rows, first.layout))
+        if first.scheme.bits != rows.bits:
+            note = f"INT{first.scheme.bits} is stored as INT{rows.bits}"
+            changed.setdefault(note, []).append(name.removesuffix(".weight"))
+        if rows.block and first.scheme.group is None:
             note = "one scale per channel is repeated for each INT4 block"
-            changed.setdefault(note, []).append(modules[0][0])
+            changed.setdefault(note, []).append(name.removesuffix(".weight"))
     return stored, [f"{note}: {', '.join(names)}" for note, names in changed.items()]
 
 

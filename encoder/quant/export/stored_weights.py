@@ -7,22 +7,25 @@ from __future__ import annotations
 
 from torch import nn
 
-from encoder.quant.layers import quantized_modules
 from encoder.quant.packing import unpack
 from encoder.quant.rewrite import StoredWeight
+from encoder.quant.stored import stored_in_modules
 
 
 def stored_weights(module: nn.Module) -> dict[str, StoredWeight]:
-    """What is stored in integers, by the parameter's name; tied weights under each name."""
+    """What is stored in integers, by the parameter's name; tied weights under each name.
+
+    Without weights whose outputs are not their first axis: those stay as the network has them.
+    """
     found: dict[str, StoredWeight] = {}
-    for name, layer in quantized_modules(module):
-        if not layer.scheme.is_integer:
+    for name, layer in stored_in_modules(module):
+        if not layer.scheme.is_integer or layer.layout.axis:
             continue
         weight = layer.packed_weight
-        found[f"{name}.{layer.parameter_name}"] = StoredWeight(
+        found[f"{name}.{layer.parameter}"] = StoredWeight(
             codes=unpack(weight.packed, weight.scheme.bits, weight.n_columns).numpy(),
             scales=weight.scales.float().numpy(),
             bits=weight.scheme.bits,
-            shape=layer.weight_shape,
+            shape=layer.layout.shape,
         )
     return found

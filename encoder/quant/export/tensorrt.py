@@ -25,7 +25,8 @@ from torch import nn
 
 from encoder.errors import InputError
 from encoder.quant.export.onnx_weights import BLOCK_SIZES, onnx_bits
-from encoder.quant.layers import QuantizedWeight, kind_of, quantized_modules
+from encoder.quant.layers import kind_of
+from encoder.quant.stored import StoredLayer, stored_layers
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -56,7 +57,7 @@ def refuse_unsupported(model: nn.Module) -> None:
         InputError: some it cannot; all are named, with the reason and a scheme that it takes.
     """
     problems = {
-        name: problem for name, module in quantized_modules(model) if (problem := _problem(module))
+        name: problem for name, layer in stored_layers(model) if (problem := _problem(layer))
     }
     if problems:
         keep = ", ".join(f'"{name}": "int8"' for name in problems)
@@ -67,9 +68,9 @@ def refuse_unsupported(model: nn.Module) -> None:
         )
 
 
-def _problem(module: QuantizedWeight) -> str | None:
-    scheme = module.scheme
-    kind, _ = kind_of(cast(nn.Module, module)) or ("linear", "")
+def _problem(layer: StoredLayer) -> str | None:
+    scheme = layer.scheme
+    kind = kind_of(layer.module) or "linear"
     if not scheme.is_integer:
         return None
     if onnx_bits(scheme.bits) == 8:
@@ -78,7 +79,7 @@ def _problem(module: QuantizedWeight) -> str | None:
         return f"INT{scheme.bits} is for linear layers only, not {kind}"
     if scheme.group and scheme.group not in BLOCK_SIZES:
         return f"INT{scheme.bits} blocks must be 64 or 128, not {scheme.group}"
-    n_columns = module.packed_weight.n_columns
+    n_columns = layer.layout.n_columns
     if n_columns % (scheme.group or min(BLOCK_SIZES)):
         return f"{n_columns} columns do not divide into INT4 blocks of {scheme.group or 64}"
     return None

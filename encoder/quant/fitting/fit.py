@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from encoder.errors import InputError
 from encoder.quant.fitting.lockstep import Stop, in_step
-from encoder.quant.layers import Layer, find_layers, swap
+from encoder.quant.layers import Layer, find_layers
 from encoder.quant.rounding import Gram, round_rows
 from encoder.quant.rounding.descent import descend
 from encoder.quant.rounding.drift import Drift
@@ -23,6 +23,7 @@ from encoder.quant.schemes import FP32, Scheme
 from encoder.quant.sensitivity.calibration import Batch
 from encoder.quant.sensitivity.divergence import Objective
 from encoder.quant.sensitivity.fisher import lookup_grams
+from encoder.quant.stored import swap
 from encoder.quant.weights import PackedWeight, Rounded
 
 Progress = Callable[[str, int, int], None]
@@ -142,7 +143,7 @@ class _Fitting:
 
     def _store(self, layer: Layer, inputs: Inputs | None) -> Tensor:
         """Round, pack and swap one layer; gives its weight as it is now."""
-        shape, rows = layer.weight.shape, layer.rows()
+        rows = layer.rows()
         weight = self._pack(layer, rows, inputs)
         if inputs and inputs.drift:
             _correct_bias(layer, inputs.drift.bias_change(rows, weight.dequantize()))
@@ -150,7 +151,7 @@ class _Fitting:
         del self.waiting[layer.name]
         if self.progress:
             self.progress(layer.name, self.n_layers - len(self.waiting), self.n_layers)
-        return weight.dequantize().view(shape)
+        return layer.layout.weight(weight.dequantize())
 
     @torch.no_grad()
     def _pack(self, layer: Layer, rows: Tensor, inputs: Inputs | None) -> PackedWeight:

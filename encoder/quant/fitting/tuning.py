@@ -22,10 +22,10 @@ from torch.nn.utils import parametrize
 
 from encoder.errors import InputError
 from encoder.quant.export.quantized_onnx import float_twin
-from encoder.quant.layers import QuantizedWeight, quantized_modules
 from encoder.quant.report.progress import progress_bar
 from encoder.quant.sensitivity.calibration import Batch, forward, run
 from encoder.quant.sensitivity.divergence import Objective, divergence
+from encoder.quant.stored import StoredLayer, stored_in_modules
 from encoder.quant.weights import PackedWeight, Rounded, float16_scales, spread
 
 _WARM_UP = 0.1
@@ -62,12 +62,13 @@ def tune(
     """Train a copy of a quantized model to give what the original gives.
 
     A weight starts where the original has it, as far as its code allows, so that codes which
-    were rounded against their own good are the first to change. Tied weights, and weights in
-    floats, stay as they are. The rate falls to zero, so the last state is the one to keep.
+    were rounded against their own good are the first to change. Tied weights, weights in
+    floats and those of LSTM, GRU and RNN stay as they are. The rate falls to zero, so the last
+    state is the one to keep.
 
     Args:
         original: in eval mode; it has the layers of ``quantized``, folds included.
-        quantized: its layers were swapped (`encoder.quant.layers.swap`); it is not changed.
+        quantized: its layers were swapped (`encoder.quant.stored.swap`); it is not changed.
         batches: unlabelled inputs, gone through again when they end; a step takes one.
         objective: what a loss is.
         n_steps: how many steps.
@@ -116,10 +117,10 @@ class Grid(nn.Module):
 
     start: Tensor
 
-    def __init__(self, layer: QuantizedWeight) -> None:
+    def __init__(self, layer: StoredLayer) -> None:
         super().__init__()
         self.scheme = layer.scheme
-        self.shape = layer.weight_shape
+        self.layout = layer.layout
         self.register_buffer("start", layer.packed_weight.scales.float())
         self.log_change = nn.Parameter(torch.zeros_like(self.start))
 
@@ -135,47 +136,57 @@ class Grid(nn.Module):
 
     def forward(self, positions: Tensor) -> Tensor:
         """The weight in its own shape, from positions [n_rows, n_columns]."""
-        return (spread(self.scales, positions.shape[1]) * self.codes(positions)).view(self.shape)
+        return self.layout.weight(spread(self.scales, positions.shape[1]) * self.codes(positions))
 
     def right_inverse(self, weight: Tensor) -> Tensor:
         """Positions of a weight."""
-        rows = weight.detach().flatten(1)
+        rows = self.layout.rows(weight.detach())
         return rows / spread(self.start, rows.shape[1])
 
 
-def _student(original: nn.Module, quantized: nn.Module) -> tuple[nn.Module, dict[str, Grid]]:
+def _student(original: nn.Module, quantized: nn.Module) -> tuple[nn.Module, dict[_Place, Grid]]:
     """A float copy whose untied integer weights are grids; and these grids by layer."""
     student = float_twin(quantized)
     student.requires_grad_(True)
-    layers = dict(quantized_modules(quantized))
-    weights = {
-        name: cast(nn.Parameter, getattr(student.get_submodule(name), layer.parameter_name))
-        for name, layer in layers.items()
-    }
+    layers = _by_place(quantized)
+    weights = {place: _at(student, place) for place in layers}
     n_owners = Counter(map(id, weights.values()))
     grids = {}
-    for name, layer in layers.items():
-        if layer.scheme.is_integer and n_owners[id(weights[name])] == 1:
-            grids[name] = _lay(student, original, name, layer)
+    for place, layer in layers.items():
+        single = n_owners[id(weights[place])] == 1
+        if single and layer.scheme.is_integer and not isinstance(layer.module, nn.RNNBase):
+            grids[place] = _lay(student, original, place, layer)
         else:
-            weights[name].requires_grad_(False)
+            weights[place].requires_grad_(False)
     return student, grids
 
 
-def _lay(student: nn.Module, original: nn.Module, name: str, layer: QuantizedWeight) -> Grid:
-    grid, parameter = Grid(layer), layer.parameter_name
-    owner = student.get_submodule(name)
-    parametrize.register_parametrization(owner, parameter, grid)
-    wished = grid.right_inverse(getattr(original.get_submodule(name), parameter))
+_Place = tuple[str, str]
+"""The name of a module, and that of one of its parameters."""
+
+
+def _by_place(quantized: nn.Module) -> dict[_Place, StoredLayer]:
+    return {(name, layer.parameter): layer for name, layer in stored_in_modules(quantized)}
+
+
+def _at(model: nn.Module, place: _Place) -> Tensor:
+    return cast(Tensor, getattr(model.get_submodule(place[0]), place[1]))
+
+
+def _lay(student: nn.Module, original: nn.Module, place: _Place, layer: StoredLayer) -> Grid:
+    grid, wanted = Grid(layer), _at(original, place)
+    parametrize.register_parametrization(student.get_submodule(place[0]), place[1], grid)
+    wished = grid.right_inverse(wanted)
     with torch.no_grad():
-        positions = _positions(owner, parameter)
+        positions = _positions(student, place)
         codes = positions.round()
         positions.copy_(codes + (wished - codes).clamp(-_MARGIN, _MARGIN))
     return grid
 
 
-def _positions(owner: nn.Module, parameter: str) -> Tensor:
-    return cast(Tensor, cast(Any, owner).parametrizations[parameter].original)
+def _positions(student: nn.Module, place: _Place) -> Tensor:
+    owner: Any = student.get_submodule(place[0])
+    return cast(Tensor, owner.parametrizations[place[1]].original)
 
 
 def _groups(student: nn.Module, rates: Rates) -> Iterator[dict[str, Any]]:
@@ -201,12 +212,12 @@ def _again_and_again(batches: Iterable[Batch]) -> Iterator[Batch]:
 
 
 @torch.no_grad()
-def _stored(quantized: nn.Module, student: nn.Module, grids: dict[str, Grid]) -> nn.Module:
+def _stored(quantized: nn.Module, student: nn.Module, grids: dict[_Place, Grid]) -> nn.Module:
     """A copy of the quantized model with the codes, scales and floats of the student."""
     tuned = copy.deepcopy(quantized)
-    for name, layer in quantized_modules(tuned):
-        if grid := grids.get(name):
-            positions = _positions(student.get_submodule(name), layer.parameter_name)
+    for place, layer in _by_place(tuned).items():
+        if grid := grids.get(place):
+            positions = _positions(student, place)
             codes = grid.codes(positions).round().to(torch.int8)
             rounded = Rounded(codes, float16_scales(grid.scales))
             weight = PackedWeight.of_codes(rounded, layer.scheme)

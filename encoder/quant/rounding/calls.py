@@ -20,6 +20,7 @@ from encoder.quant.layers import Layer
 
 _LINEAR = ("input", "weight", "bias")
 _CONV = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+_GPT2 = ("bias", "input", "weight")
 _ATTENTION = tuple(inspect.signature(functional.multi_head_attention_forward).parameters)
 _ARGUMENTS: dict[Any, Sequence[str]] = {
     functional.linear: _LINEAR,
@@ -27,6 +28,7 @@ _ARGUMENTS: dict[Any, Sequence[str]] = {
     functional.conv2d: _CONV,
     functional.conv3d: _CONV,
     functional.multi_head_attention_forward: _ATTENTION,
+    torch.addmm: _GPT2,
 }
 
 _MIN_ROWS, _ROWS_PER_COLUMN = 512, 4
@@ -79,12 +81,13 @@ class LayerCalls(TorchFunctionMode):
         if func in _ARGUMENTS:
             named |= dict(zip(_ARGUMENTS[func], args, strict=False))
             name = "in_proj_weight" if "in_proj_weight" in named else "weight"
-            layer, weight = self._layers.get(id(named[name]), (None, None))
+            layer, weight = self._layers.get(id(named.get(name)), (None, None))
             call = Call(layer, _inputs(named), named) if layer else None
             if call and weight is named[name] and _fit(call):
-                if (other := self._on_call(call)) is not None:
-                    named[name] = other
-                return func(**named)
+                other = self._on_call(call)
+                if other is not None:
+                    args = [other if value is weight else value for value in args]
+                    kwargs = {k: other if v is weight else v for k, v in (kwargs or {}).items()}
         return func(*args, **(kwargs or {}))
 
 
@@ -97,8 +100,9 @@ def _inputs(named: Mapping[str, Any]) -> tuple[Tensor, ...]:
 
 def _fit(call: Call) -> bool:
     """Whether the inputs have as many channels as the weight takes; else the call fails anyway."""
-    n_axes = call.layer.weight.ndim - 2
-    n_channels = call.layer.weight.shape[1] * call.layer.n_conv_groups
+    kernel = call.layer.weight.shape[2:]
+    n_axes = len(kernel)
+    n_channels = call.layer.n_columns // kernel.numel() * call.layer.n_conv_groups
     return all(x.ndim > n_axes and x.shape[-1 - n_axes] == n_channels for x in call.inputs)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -11,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from encoder.errors import InputError, ModelError
+from encoder.quant.sensitivity.outputs import tensor_of
 
 Batch = Any
 """One call's inputs: a tensor, a tuple or list (positional) or a mapping (keywords)."""
 
 _MAX_BATCHES = 256
-_OUTPUTS = ("logits", "sentence_embedding", "pooler_output", "last_hidden_state")
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +89,7 @@ def _slice(batch: Batch, start: int, end: int) -> Batch:
 def run(model: nn.Module, batch: Batch) -> Tensor:
     """The model's output on one batch, float32, without gradients.
 
-    Of an output object it is ``logits``, ``sentence_embedding``, ``pooler_output`` or the last
-    hidden state; of a tuple the first tensor.
+    See `outputs.tensor_of` for what that is of an output with several tensors.
 
     Raises:
         ModelError: the forward fails or gives no tensor; says on what and why.
@@ -102,7 +102,7 @@ def forward(model: nn.Module, batch: Batch) -> Tensor:
     """As `run`, with gradients if they are on."""
     try:
         if isinstance(batch, Mapping):
-            output = model(**batch)
+            output = model(dict(batch)) if takes_mapping(model, batch) else model(**batch)
         elif isinstance(batch, (list, tuple)):
             output = model(*batch)
         else:
@@ -113,7 +113,20 @@ def forward(model: nn.Module, batch: Batch) -> Tensor:
             f"{type(model).__name__} fails on a calibration batch ({describe(batch)}): {error}.",
             remedy="Pass batches as the model takes them: a tensor, a tuple or a dict of keywords.",
         ) from error
-    return _tensor_of(output)
+    return tensor_of(output)
+
+
+def takes_mapping(model: nn.Module, batch: Mapping[str, Any]) -> bool:
+    """Whether the inputs' names are for the model's first parameter, a dict of features.
+
+    So it is in ``SentenceTransformer.forward``.
+    """
+    try:
+        signature = inspect.signature(model.forward)
+        signature.bind(**batch)
+    except TypeError:
+        return len(signature.parameters) > 0 and not signature.parameters.keys() & batch.keys()
+    return False
 
 
 def describe(batch: Batch) -> str:
@@ -125,17 +138,3 @@ def describe(batch: Batch) -> str:
     if isinstance(batch, (list, tuple)):
         return ", ".join(describe(value) for value in batch)
     return type(batch).__name__
-
-
-def _tensor_of(output: Any) -> Tensor:
-    for name in _OUTPUTS:
-        if isinstance(value := getattr(output, name, None), Tensor):
-            return value
-    if isinstance(output, (list, tuple)) and output:
-        output = output[0]
-    if not isinstance(output, Tensor):
-        raise ModelError(
-            f"The model gives {type(output).__name__}, not a tensor.",
-            remedy="Wrap it in a module whose forward gives logits or embeddings.",
-        )
-    return output

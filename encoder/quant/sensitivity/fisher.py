@@ -43,7 +43,7 @@ def fisher_diagonals(
     """
     generator = torch.Generator().manual_seed(_SEED)
     weights = {name: layer.weight for name, layer in layers.items()}
-    totals = {name: torch.zeros(w.shape[0], w[0].numel()) for name, w in weights.items()}
+    totals = {name: torch.zeros(x.n_rows, x.n_columns) for name, x in layers.items()}
     n = 0
     with _differentiable(list(weights.values())):
         for index, batch in enumerate(batches):
@@ -58,7 +58,7 @@ def fisher_diagonals(
             found = torch.autograd.grad(target, list(weights.values()), allow_unused=True)
             for name, gradient in zip(weights, found, strict=True):
                 if gradient is not None:
-                    totals[name] += gradient.float().flatten(1).square()
+                    totals[name] += layers[name].layout.rows(gradient.float()).square()
             n += output[..., 0].numel()
     return {name: total / n for name, total in totals.items()}
 

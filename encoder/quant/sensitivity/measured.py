@@ -29,6 +29,7 @@ from encoder.quant.sensitivity.calibration import Batch, CalibrationData, batch_
 from encoder.quant.sensitivity.divergence import Objective, divergence
 from encoder.quant.sensitivity.fisher import fisher_diagonals, fisher_loss, lookup_grams
 from encoder.quant.sensitivity.journal import Journal, key_of
+from encoder.quant.sensitivity.outputs import named_of
 from encoder.quant.sensitivity.prefix import PrefixRuns, changed, check_finite, evaluating, no_grad
 
 Mode = Literal["measured", "fisher"]
@@ -128,22 +129,24 @@ def candidates(layer: Layer) -> list[Scheme]:
     """Integer schemes worth a measurement, by the kind of layer.
 
     INT3 to INT6 and INT8 per channel; no INT3 for depthwise convolutions, whose few values are
-    dear and save next to nothing. For Linear also INT4 in groups of 64 (or 32); for Embedding
-    INT3 in groups too and INT4 in both sizes: on MiniLM groups of 64 cut a table's loss at INT3
-    to less than half. Convolutions have short rows that groups
-    rarely divide, and runtimes take them per channel.
+    dear and save next to nothing. For Linear, LSTM and their kin also INT4 in groups of 64 (or
+    32); for Embedding INT3 in groups too and INT4 in both sizes: on MiniLM groups of 64 cut a
+    table's loss at INT3 to less than half. Convolutions have short rows that groups rarely
+    divide, and runtimes take them per channel.
     """
     grouped = [group for group in (64, 32) if layer.n_columns % group == 0]
+    of_products = [Scheme(4, group) for group in grouped[:1]]
     by_kind: dict[str, list[Scheme]] = {
-        "conv": [],
-        "linear": [Scheme(4, group) for group in grouped[:1]],
+        "linear": of_products,
+        "recurrent": of_products,
+        "bilinear": of_products,
         "embedding": [
             *(Scheme(3, group) for group in grouped[:1]),
             *(Scheme(4, group) for group in grouped),
         ],
     }
     narrow = [] if layer.n_conv_groups == layer.n_rows > 1 else [INT3]
-    return [*narrow, INT4, INT5, INT6, INT8, *by_kind[layer.kind]]
+    return [*narrow, INT4, INT5, INT6, INT8, *by_kind.get(layer.kind, [])]
 
 
 def choose_objective(model: nn.Module, batch: Batch) -> Objective:
@@ -166,7 +169,7 @@ def choose_objective(model: nn.Module, batch: Batch) -> Objective:
     finally:
         for hook in hooks:
             hook.remove()
-    if isinstance(getattr(found["output"], "logits", None), Tensor):
+    if isinstance((named_of(found["output"]) or {}).get("logits"), Tensor):
         return "kl"
     last = found.get("linear", torch.empty(0))
     same = last.numel() == output.numel() and last.data_ptr() == output.data_ptr()
@@ -236,7 +239,7 @@ def _rounded(
     else:
         rounded = rows.clone()
         rounded[used] = round_rows(rows[used], scheme, gram, rounding).dequantize()
-    return rounded.view_as(layer.weight)
+    return layer.layout.weight(rounded)
 
 
 def _with_grams(task: _Task, pending: Iterable[str]) -> Iterator[tuple[str, Gram | None]]:

@@ -76,7 +76,7 @@ class PrefixRuns:
         """Outputs, batch by batch, with ``weight`` [*layer.weight.shape] in the layer."""
         with changed(layer, weight):
             for batch, trace in zip(self._batches, self._traces, strict=True):
-                began = [trace.began.get(name, 0) for name in (layer.name, *layer.aliases)]
+                began = [trace.began.get(name, 0) for name, _ in layer.owners]
                 done = {
                     name: output for name, (end, output) in trace.ended.items() if end < min(began)
                 }
@@ -113,7 +113,7 @@ class PrefixRuns:
 
             return note
 
-        names = [name for layer in self._layers.values() for name in (layer.name, *layer.aliases)]
+        names = {name for layer in self._layers.values() for name, _ in layer.owners}
         hooks = [
             *(block.register_forward_hook(end(name)) for name, block in self._blocks.items()),
             *(self._model.get_submodule(n).register_forward_pre_hook(begin(n)) for n in names),

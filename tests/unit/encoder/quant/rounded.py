@@ -13,9 +13,10 @@ from torch.nn import functional
 from torchvision.models.vision_transformer import EncoderBlock
 
 from encoder.networks.bert import BertSize, SentenceBert
-from encoder.quant.layers import find_layers, swap
+from encoder.quant.layers import find_layers
 from encoder.quant.rounding import round_rows
 from encoder.quant.schemes import Scheme
+from encoder.quant.stored import swap
 from encoder.quant.weights import PackedWeight
 
 Schemes = str | Sequence[str] | Mapping[str, str]

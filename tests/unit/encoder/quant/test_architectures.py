@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from encoder.quant.fitting.fit import quantize
-from encoder.quant.layers import find_layers, quantized_modules
+from encoder.quant.layers import find_layers
 from encoder.quant.schemes import FP32, INT4, INT8, Scheme
 from encoder.quant.sensitivity.calibration import Batch, run
+from encoder.quant.stored import stored_layers
 
 
 def resnet() -> nn.Module:
@@ -76,7 +77,7 @@ def test_mixed_int4_int8_of_known_architectures(name: str) -> None:
 
     fitted = quantize(model, schemes, [batch(1), batch(2)])
 
-    stored = dict(quantized_modules(fitted.module))
+    stored = dict(stored_layers(fitted.module))
     assert {layer: stored[layer].scheme for layer in layers} == schemes
     packed = sum(module.packed_weight.nbytes for module in stored.values())
     assert packed == sum(layers[layer].nbytes(scheme) for layer, scheme in schemes.items())

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from encoder.errors import InputError, ModelError
 from encoder.networks.bert import load_sentence_bert
 from encoder.quant.export.quantized_onnx import export_onnx, float_twin
-from encoder.quant.layers import quantized_modules
 from encoder.quant.sensitivity.calibration import Batch
+from encoder.quant.stored import stored_layers
 from tests.unit.encoder.quant.rounded import (
     Cnn,
     Convolutions,
@@ -135,7 +135,7 @@ def test_widths_that_onnx_lacks_are_noted(path: Path) -> None:
 def test_the_codes_in_the_file_are_those_of_the_model(path: Path) -> None:
     model = rounded(Cnn(), {"conv": "int4", "linear": "int8"})
     export_onnx(model, torch.randn(2, 3, 12, 12), path)
-    stored, modules = initializers(path), dict(quantized_modules(model))
+    stored, modules = initializers(path), dict(stored_layers(model))
     stem, head = modules["stem"].packed_weight, modules["head"].packed_weight
     # 27 values a row: ONNX packs on across rows, so compare the values, not the bytes
     codes = onnx.numpy_helper.to_array(stored["stem.weight.codes"]).astype(np.float32)

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from encoder.errors import InputError, ModelError
 from encoder.quant.fitting.fit import quantize
 from encoder.quant.fitting.lockstep import Stop, in_step
-from encoder.quant.layers import QuantizedWeight, find_layers, quantized_modules, swap
+from encoder.quant.layers import find_layers
 from encoder.quant.schemes import FP16, FP32, INT3, INT4, INT8, Scheme
 from encoder.quant.sensitivity.calibration import run
 from encoder.quant.sensitivity.divergence import Objective, divergence
+from encoder.quant.stored import QuantizedWeights, stored_layers, swap
 from encoder.quant.weights import PackedWeight
 
 
@@ -35,7 +36,7 @@ def test_the_model_stays_as_it_was() -> None:
     before = run(model, random(4, 32))
     quantize(model, dict.fromkeys(find_layers(model), INT3), [random(64, 32)])
     assert torch.equal(run(model, random(4, 32)), before)
-    assert list(quantized_modules(model)) == []
+    assert list(stored_layers(model)) == []
 
 
 def test_calibrated_is_nearer_on_other_inputs() -> None:
@@ -136,7 +137,7 @@ class Tied(nn.Module):
 def test_tied_weights_are_stored_once() -> None:
     model = Tied().eval()
     fitted = quantize(model, {"tokens": INT4, "inner": INT4}, [torch.arange(11)[None]])
-    stored = dict(quantized_modules(fitted.module))
+    stored = dict(stored_layers(fitted.module))
     assert stored["tokens"].packed is stored["head"].packed
     assert fitted.notes == []
     assert run(fitted.module, torch.tensor([[3]])).shape == (1, 1, 11)
@@ -145,7 +146,7 @@ def test_tied_weights_are_stored_once() -> None:
 def test_schemes_that_are_not_integer() -> None:
     model = deep(depth=1)
     fitted = quantize(model, {"0.0": FP16, "1": FP32}, [random(4, 32)])
-    assert [name for name, _ in quantized_modules(fitted.module)] == ["0.0"]
+    assert [name for name, _ in stored_layers(fitted.module)] == ["0.0"]
     assert miss(model, fitted.module, random(4, 32)) < 1e-6
 
 
@@ -156,7 +157,7 @@ def test_what_falls_back_is_listed() -> None:
         "0: groups of 64 do not divide its 36 columns, a scale per channel instead.",
         "2: groups of 32 do not divide its 20 columns, a scale per channel instead.",
     ]
-    schemes = {name: module.scheme for name, module in quantized_modules(fitted.module)}
+    schemes = {name: module.scheme for name, module in stored_layers(fitted.module)}
     assert schemes == {"0": INT4, "2": INT8}
 
 
@@ -170,7 +171,7 @@ def test_inputs_that_overflow_are_listed() -> None:
     model = nn.Sequential(nn.Linear(4, 4)).eval()
     fitted = quantize(model, {"0": INT4}, [torch.full((2, 4), 1e30)])
     assert fitted.notes == ["0: its Gram matrix has no factor, rounded by HQQ."]
-    assert isinstance(fitted.module[0], QuantizedWeight)  # type: ignore[index]
+    assert isinstance(fitted.module[0], QuantizedWeights)  # type: ignore[index]
 
 
 def test_an_unknown_layer_is_refused() -> None:

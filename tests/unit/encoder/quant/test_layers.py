@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
+from transformers.pytorch_utils import Conv1D
 
 from encoder.errors import InputError
-from encoder.quant.layers import Layer, find_layers, quantized_modules, swap, unsupported
+from encoder.quant.export.quantized_onnx import float_twin
+from encoder.quant.layers import Layer, find_layers, unsupported
+from encoder.quant.quantized import QuantizationFacts, QuantizedModel, load_quantized
 from encoder.quant.rounding import round_rows
 from encoder.quant.schemes import FP32, INT4, INT8, Scheme
+from encoder.quant.stored import stored_layers, swap
 from encoder.quant.weights import PackedWeight
 
 
@@ -27,6 +33,9 @@ MODULES: dict[str, tuple[nn.Module, Tensor, tuple[int, int, int]]] = {
     "conv3d": (nn.Conv3d(2, 3, 2), torch.ones(1, 2, 4, 4, 4), (3, 16, 1)),
     "depthwise": (nn.Conv2d(6, 6, 3, groups=6), torch.ones(1, 6, 8, 8), (6, 9, 6)),
     "embedding": (nn.Embedding(7, 5), torch.tensor([[0, 6], [3, 3]]), (7, 5, 1)),
+    "bag": (nn.EmbeddingBag(7, 5), torch.tensor([[0, 6], [3, 3]]), (7, 5, 1)),
+    "transposed": (nn.ConvTranspose2d(4, 6, (2, 3), groups=2), torch.ones(1, 4, 5, 5), (6, 12, 1)),
+    "gpt2": (Conv1D(3, 5), torch.ones(2, 5), (3, 5, 1)),
 }
 
 
@@ -42,10 +51,12 @@ def test_each_kind_runs_on_packed_weights(name: str) -> None:
         assert weight.nbytes == layer.nbytes(INT8)
         swap(module, layer, weight)
         torch.testing.assert_close(module(inputs), wanted, atol=0.03, rtol=0.03)
-    ((_, quantized),) = quantized_modules(module)
+    ((_, quantized),) = stored_layers(module)
     assert found == ""
     assert list(dict(module.named_parameters())) in ([], ["bias"])
-    assert quantized.nbytes == weight.nbytes + 4 * (sizes[0] if name != "embedding" else 0)
+    assert quantized.nbytes == weight.nbytes + 4 * (
+        sizes[0] if "bias" in dict(module.named_parameters()) else 0
+    )
     assert 8 < quantized.average_bits < 32
 
 
@@ -59,6 +70,61 @@ def test_attention_runs_on_packed_weights() -> None:
         for layer in layers.values():
             swap(attention, layer, stored(layer, INT8))
         torch.testing.assert_close(attention(x, x, x)[0], wanted, atol=0.02, rtol=0)
+
+
+SEVERAL: dict[str, tuple[nn.Module, tuple[Tensor, ...], int]] = {
+    "lstm": (nn.LSTM(4, 5, 2, bidirectional=True), (torch.ones(2, 3, 4),), 8),
+    "gru": (nn.GRU(4, 5), (torch.ones(2, 3, 4),), 2),
+    "cell": (nn.LSTMCell(4, 5), (torch.ones(2, 4),), 2),
+    "bilinear": (nn.Bilinear(4, 3, 5), (torch.ones(2, 4), torch.ones(2, 3)), 1),
+    "attention": (
+        nn.MultiheadAttention(8, 2, kdim=4, vdim=6),
+        (torch.ones(2, 1, 8), torch.ones(3, 1, 4), torch.ones(3, 1, 6)),
+        4,
+    ),
+}
+
+
+def first(output: Any) -> Tensor:
+    return first(output[0]) if isinstance(output, tuple) else output
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_modules_with_several_weights_run_on_packed_ones(name: str, tmp_path: Path) -> None:
+    original, inputs, n_layers = SEVERAL[name]
+    module = copy.deepcopy(original)
+    layers = find_layers(module)
+    assert len(layers) == n_layers
+    assert unsupported(module) == []
+    with torch.no_grad():
+        for layer in layers.values():
+            swap(module, layer, stored(layer, INT8))
+        assert dict(stored_layers(module)).keys() == layers.keys()
+        wanted, got = first(original(*inputs)), first(module(*inputs))
+        torch.testing.assert_close(got, wanted, atol=0.03, rtol=0.03)
+        assert torch.equal(first(copy.deepcopy(module)(*inputs)), got)
+        assert torch.equal(first(float_twin(module)(*inputs)), got)
+        QuantizedModel(module, QuantizationFacts(1)).save(tmp_path)
+        again = load_quantized(tmp_path, copy.deepcopy(original))
+        assert torch.equal(first(again(*inputs)), got)
+
+
+def test_a_table_that_another_module_uses_by_itself_stays_tied() -> None:
+    class Head(nn.Module):
+        def __init__(self, table: nn.Parameter) -> None:
+            super().__init__()
+            self.table = table
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x @ self.table.T
+
+    tokens = nn.Embedding(9, 4)
+    model = nn.Sequential(tokens, Head(tokens.weight))
+    (layer,) = find_layers(model).values()
+    swap(model, layer, stored(layer, INT4))
+    assert list(model.parameters()) == []
+    assert model(torch.tensor([3])).shape == (1, 9)
+    assert len({one.packed.data_ptr() for _, one in stored_layers(model)}) == 1
 
 
 def test_an_embedding_looks_up_rows_of_ids_of_any_shape() -> None:
@@ -90,8 +156,9 @@ def test_tied_layers_are_one() -> None:
 
 
 def test_what_no_layer_owns_is_listed() -> None:
-    model = nn.Sequential(nn.Linear(4, 4), nn.GRU(4, 4), nn.LayerNorm(4))
-    assert unsupported(model) == ["1.weight_ih_l0", "1.weight_hh_l0"]
+    model = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4))
+    model.register_parameter("positions", nn.Parameter(torch.zeros(3, 4)))
+    assert unsupported(model) == ["positions"]
 
 
 def test_a_computed_weight_is_left_alone() -> None:

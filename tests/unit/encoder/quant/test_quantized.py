@@ -8,7 +8,6 @@ from torch import nn
 
 from encoder.errors import ModelError
 from encoder.quant.fitting.fit import quantize
-from encoder.quant.layers import quantized_modules
 from encoder.quant.quantized import (
     FACTS,
     QuantizationFacts,
@@ -17,6 +16,7 @@ from encoder.quant.quantized import (
     model_nbytes,
 )
 from encoder.quant.schemes import Scheme
+from encoder.quant.stored import stored_layers
 
 
 class TiedClassifier(nn.Module):
@@ -68,7 +68,7 @@ def test_tied_weights_are_stored_and_counted_once(original: TiedClassifier, tmp_
     mix = 36 * (18 + 2) + 36 * 4
     assert made.nbytes == table + mix + 2 * 36 * 4
     loaded = load_quantized(made.save(tmp_path), TiedClassifier())
-    by_name = dict(quantized_modules(loaded.module))
+    by_name = dict(stored_layers(loaded.module))
     assert by_name["table"].packed.data_ptr() == by_name["head"].packed.data_ptr()
 
 

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from encoder.errors import InputError
 from encoder.quant.fitting.fit import quantize
 from encoder.quant.fitting.tuning import Grid, Rates, tune
-from encoder.quant.layers import find_layers, quantized_modules
+from encoder.quant.layers import find_layers
 from encoder.quant.schemes import FP16, INT3, INT4, Scheme
 from encoder.quant.sensitivity.calibration import run
 from encoder.quant.sensitivity.divergence import kl_divergence
+from encoder.quant.stored import stored_layers
 
 FAST = Rates(codes=0.02)
 
@@ -77,16 +78,14 @@ def test_tied_weights_stay_tied() -> None:
     model = nn.Sequential(table, nn.Linear(16, 16), out).eval()
     ids = [torch.randint(0, 50, (8, 5)) for _ in range(4)]
     quantized = quantize(model, dict.fromkeys(find_layers(model), INT4), ids).module
-    tuned = dict(
-        quantized_modules(tune(model, quantized, ids, objective="kl", n_steps=9, rates=FAST))
-    )
+    tuned = dict(stored_layers(tune(model, quantized, ids, objective="kl", n_steps=9, rates=FAST)))
     assert torch.equal(tuned["0"].packed, tuned["2"].packed)
-    assert not torch.equal(tuned["1"].packed, dict(quantized_modules(quantized))["1"].packed)
+    assert not torch.equal(tuned["1"].packed, dict(stored_layers(quantized))["1"].packed)
 
 
 def test_codes_keep_to_their_range(model: nn.Module) -> None:
-    grid = Grid(dict(quantized_modules(rounded(model, INT3, INT4, INT4)))["0"])
-    far = torch.full(grid.shape, 99.0)
+    grid = Grid(dict(stored_layers(rounded(model, INT3, INT4, INT4)))["0"])
+    far = torch.full(grid.layout.shape, 99.0)
     assert set(grid.codes(far).unique().tolist()) == {3.0}
     assert set(grid.codes(-far).unique().tolist()) == {-4.0}
 

@@ -1,0 +1,191 @@
+"""Modules that hold a weight in few bits: how one becomes such, and what it then holds.
+
+Importing this imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from encoder.quant.layers import Layer, layer_name
+from encoder.quant.layout import Layout
+from encoder.quant.schemes import Scheme
+from encoder.quant.weights import PackedWeight
+
+_PLAIN = ("weight", "in_proj_weight")
+"""Parameters whose codes and scales are called just that; others put their name before."""
+
+
+class QuantizedWeights:
+    """What every quantized module is beside its own class.
+
+    Args:
+        stored: scheme and layout of each weight, by the parameter that it stands for.
+    """
+
+    float_class: type[nn.Module]
+    stored: dict[str, tuple[Scheme, Layout]]
+
+
+class QuantizedLookup(QuantizedWeights):
+    """An embedding that dequantizes the rows that are asked for, not the table."""
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        """Look up int64 ids of any shape: float32 [*shape, embedding_dim]."""
+        table = StoredLayer(cast(nn.Module, self), "weight").packed_weight
+        flat = table.take(input_ids.flatten()).dequantize()
+        return flat.view(*input_ids.shape, table.n_columns)
+
+
+class QuantizedRecurrence(QuantizedWeights):
+    """An LSTM, GRU or RNN: their forward takes all weights from one list."""
+
+    @property
+    def _flat_weights(self) -> list[Any]:
+        names = cast(Any, self)._flat_weights_names
+        return [getattr(self, name, None) for name in names]
+
+    @_flat_weights.setter
+    def _flat_weights(self, _weights: list[Any]) -> None:
+        """What torch writes back after it moved or copied a module, it takes from the module."""
+
+
+@dataclass(frozen=True, eq=False)
+class StoredLayer:
+    """One weight of a quantized module.
+
+    Args:
+        module: whose class is a `QuantizedWeights`.
+        parameter: that the weight stands for.
+    """
+
+    module: nn.Module
+    parameter: str
+
+    @property
+    def scheme(self) -> Scheme:
+        """How it is stored."""
+        return cast(Any, self.module).stored[self.parameter][0]  # type: ignore[no-any-return]
+
+    @property
+    def layout(self) -> Layout:
+        """How its rows lie in the weight."""
+        return cast(Any, self.module).stored[self.parameter][1]  # type: ignore[no-any-return]
+
+    @property
+    def packed(self) -> Tensor:
+        """Its codes."""
+        return cast(Tensor, getattr(self.module, buffers(self.parameter)[0]))
+
+    @property
+    def scales(self) -> Tensor:
+        """Of its codes."""
+        return cast(Tensor, getattr(self.module, buffers(self.parameter)[1]))
+
+    @property
+    def packed_weight(self) -> PackedWeight:
+        """The stored weight."""
+        return PackedWeight(self.scheme, self.packed, self.scales, self.layout.n_columns)
+
+    def dequantize(self) -> Tensor:
+        """The weight as the module sees it, float32 [*layout.shape]."""
+        return self.layout.weight(self.packed_weight.dequantize())
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the whole module: codes, scales, bias and whatever else it holds itself."""
+        tensors = [*self.module.parameters(recurse=False), *self.module.buffers(recurse=False)]
+        return sum(tensor.nbytes for tensor in tensors)
+
+    @property
+    def average_bits(self) -> float:
+        """Bits per value of the module's weights and biases, scales counted."""
+        stored = cast(Any, self.module).stored.values()
+        n_values = sum(torch.Size(layout.shape).numel() for _, layout in stored)
+        n_values += sum(parameter.numel() for parameter in self.module.parameters(recurse=False))
+        return 8 * self.nbytes / n_values
+
+
+def buffers(parameter: str) -> tuple[str, str]:
+    """What the codes and the scales of a parameter are called in their module."""
+    prefix = "" if parameter in _PLAIN else f"{parameter}_"
+    return f"{prefix}packed", f"{prefix}scales"
+
+
+def stored_layers(model: nn.Module) -> Iterator[tuple[str, StoredLayer]]:
+    """The quantized weights of a model, by their layer's name; tied ones under each."""
+    for name, stored in stored_in_modules(model):
+        single = stored.parameter in _PLAIN
+        yield layer_name(name, stored.parameter, several=not single), stored
+
+
+def stored_in_modules(model: nn.Module) -> Iterator[tuple[str, StoredLayer]]:
+    """As `stored_layers`, by the name of their module."""
+    for name, module in model.named_modules():
+        if isinstance(module, QuantizedWeights):
+            own = cast(nn.Module, module)
+            yield from ((name, StoredLayer(own, parameter)) for parameter in module.stored)
+
+
+def swap(model: nn.Module, layer: Layer, weight: PackedWeight) -> None:
+    """Let ``layer`` (and what is tied to it) of ``model`` run on ``weight``, in place."""
+    for name, parameter in layer.owners:
+        put(model.get_submodule(name), parameter, weight, layer.layout)
+
+
+def put(module: nn.Module, parameter: str, weight: PackedWeight, layout: Layout) -> None:
+    """Give a module a packed weight in the place of its parameter.
+
+    Its class becomes a subclass in which the parameter is computed: any forward goes on to work.
+    """
+    delattr(module, parameter)
+    module.__dict__.pop("_flat_weights", None)
+    before: dict[str, Any] = getattr(module, "stored", {})
+    module.__class__ = _quantized_class(type(module), parameter)
+    for name, tensor in zip(buffers(parameter), (weight.packed, weight.scales), strict=True):
+        module.register_buffer(name, tensor)
+    cast(Any, module).stored = {**before, parameter: (weight.scheme, layout)}
+
+
+def take_back(stored: StoredLayer, weight: nn.Parameter) -> None:
+    """Give a module a float parameter in the place of a packed weight: undoes `put`."""
+    module: Any = stored.module
+    module.__class__ = getattr(module, "float_class", type(module))
+    for name in buffers(stored.parameter):
+        delattr(module, name)
+    module.register_parameter(stored.parameter, weight)
+    if isinstance(module, nn.RNNBase):
+        names = cast(Any, module)._flat_weights_names
+        module._flat_weights = [getattr(module, name, None) for name in names]
+
+
+_classes: dict[tuple[type[nn.Module], str], type[nn.Module]] = {}
+
+
+def _quantized_class(base: type[nn.Module], parameter: str) -> type[nn.Module]:
+    if (base, parameter) not in _classes:
+        _classes[base, parameter] = _make_class(base, parameter)
+    return _classes[base, parameter]
+
+
+def _make_class(base: type[nn.Module], parameter: str) -> type[nn.Module]:
+    def computed(self: nn.Module) -> Tensor:
+        return StoredLayer(self, parameter).dequantize()
+
+    members: dict[str, Any] = {parameter: property(computed)}
+    if issubclass(base, QuantizedWeights):  # for another of its weights
+        return type(base.__name__, (base,), members)
+    members["float_class"] = base
+    return type(f"Quantized{base.__name__}", (_mixin(base), base), members)
+
+
+def _mixin(base: type[nn.Module]) -> type[QuantizedWeights]:
+    # A lookup that renormalizes or is a subclass with a forward of its own keeps its own way.
+    if base.forward is nn.Embedding.forward:
+        return QuantizedLookup
+    return QuantizedRecurrence if issubclass(base, nn.RNNBase) else QuantizedWeights
