@@ -29,10 +29,11 @@ from encoder.quant.quantized import (
 )
 from encoder.quant.report.progress import progress_bar
 from encoder.quant.schemes import FP32, Scheme
+from encoder.quant.sensitivity.by_weights import by_weights
 from encoder.quant.sensitivity.calibration import Batch, CalibrationData, run
 from encoder.quant.sensitivity.divergence import Objective, divergence
 from encoder.quant.sensitivity.measured import analyze, choose_objective
-from encoder.quant.sensitivity.noise import noise
+from encoder.quant.sensitivity.synthetic import synthetic
 
 if TYPE_CHECKING:
     from encoder.quant.export.quantized_onnx import ExportReport
@@ -43,11 +44,13 @@ Config = str | Scheme | Mapping[str, str | Scheme]
 AUTO_LOSS = 0.003
 """How far ``config="auto"`` may go: 1 − cosine of embeddings, or KL in nats of classifiers."""
 _ATTEMPTS = 4
-_NOISE_NOTE = "There was no calibration data: losses are those on noise."
+_SYNTHETIC_NOTE = (
+    "There was no calibration data: losses are estimates, on inputs synthesized from the model."
+)
 
 
 class Quantizer:
-    """Quantizes any torch model with Linear, Conv1d/2d/3d or Embedding layers; weights only.
+    """Quantizes any torch model's linear, convolutional, recurrent and embedding weights.
 
     The model itself is never changed.
 
@@ -55,8 +58,9 @@ class Quantizer:
         model: takes the calibration batches.
         calibration: batches (tensors, tuples or dicts of keywords) or one tensor [n, ...]. Half
             of it fits the weights, the other half judges; a `CalibrationData` says which.
-            Without it weights are rounded by RTN or HQQ, and what needs data gets noise in the
-            shape that the first layer takes: good enough for a first look, and noted in the facts.
+            Without it weights are rounded by HQQ, and what needs data gets inputs that are made
+            from the model (`sensitivity.synthetic`); where that fails, layers are
+            ranked by the errors of their weights. Reports and facts then say so.
         objective: ``kl`` for classifiers, ``cosine`` for embedders; ``auto`` looks at the model.
         rounding: ``gptq`` (needs calibration), ``hqq`` or ``rtn``; None for the best possible.
         cache: a folder in which measurements are kept, so that a stopped analysis goes on.
@@ -88,7 +92,6 @@ class Quantizer:
         self._model = model.eval()
         self._layers = some_layers(model)
         self._data: CalibrationData | None = None
-        self._noise: CalibrationData | None = None
         if isinstance(calibration, CalibrationData):
             self._data = calibration
         elif calibration is not None:
@@ -114,12 +117,16 @@ class Quantizer:
             schemes: the candidates; None for a choice by the kind of layer.
 
         Raises:
-            InputError: there is no calibration data, and none can be made.
+            InputError: an unknown scheme.
         """
         wanted = [Scheme.parse(scheme) for scheme in schemes] if schemes else None
-        self._report = analyze(
+        data = self._data or self._synthetic
+        if data is None:
+            self._report = by_weights(self._model, wanted)
+            return self._report
+        report = analyze(
             self._folded[0],
-            self._need_data("analyze_sensitivity"),
+            data,
             schemes=wanted,
             objective=self.objective,
             mode=mode,
@@ -127,7 +134,11 @@ class Quantizer:
             cache=self._cache,
             progress=self._progress,
         )
-        return self._report
+        if not self._data:
+            notes = (*report.notes, _SYNTHETIC_NOTE)
+            report = replace(report, is_synthetic=True, notes=notes)
+        self._report = report
+        return report
 
     @property
     def report(self) -> SensitivityReport | None:
@@ -162,7 +173,7 @@ class Quantizer:
             keep: layer names or patterns to pin to a scheme, such as ``{"classifier": "fp16"}``.
 
         Raises:
-            InputError: settings that contradict each other, or ``auto`` without data.
+            InputError: settings that contradict each other.
 
         Warns:
             BudgetWarning: the budget cannot be met; says why, and what was done instead.
@@ -232,7 +243,7 @@ class Quantizer:
 
     def export_onnx(
         self,
-        path: str | Path = "model.onnx",
+        path: str | Path | None = None,
         *,
         target: Literal["onnxruntime", "tensorrt"] = "onnxruntime",
         example: Batch | None = None,
@@ -241,7 +252,8 @@ class Quantizer:
         """Write what `apply` made as ONNX; see `encoder.quant.export.quantized_onnx.export_onnx`.
 
         Args:
-            path: the ``.onnx`` file.
+            path: the ``.onnx`` file; None for one named after the model's class, in the working
+                directory.
             target: ``onnxruntime`` or ``tensorrt``.
             example: inputs to trace with; None for a calibration batch.
             dynamic_axes: input name to the axes that may vary; None for the first of each.
@@ -256,7 +268,11 @@ class Quantizer:
         if example is None:
             example = self._need_data("export_onnx without example").score[0]
         return export_onnx(
-            self._quantized.module, example, Path(path), target=target, dynamic_axes=dynamic_axes
+            self._quantized.module,
+            example,
+            Path(path or f"{type(self._model).__name__}.onnx"),
+            target=target,
+            dynamic_axes=dynamic_axes,
         )
 
     @staticmethod
@@ -275,8 +291,7 @@ class Quantizer:
         for _ in range(_ATTEMPTS):
             quantized = self._quantize(self._allocate(keep, max_loss=ceiling).schemes)
             loss = quantized.facts.loss
-            assert loss is not None
-            if loss <= max_loss:
+            if loss is None or loss <= max_loss:  # None: nobody knows what the model takes
                 return quantized
             # losses of single layers do not quite add up: aim lower by what was missed
             ceiling *= 0.9 * max_loss / loss
@@ -313,11 +328,11 @@ class Quantizer:
             notes=tuple(notes),
             folds=folds,
         )
-        judges = self._data or self._noise
+        judges = self._data or (self._synthetic if self._report else None)
         if judges:
             facts = replace(facts, loss=self._loss(module, judges), objective=self.objective)
-        if self._noise:
-            facts = replace(facts, notes=(*facts.notes, _NOISE_NOTE))
+        if self._report and self._report.is_estimate and not self._data:
+            facts = replace(facts, notes=(*facts.notes, self._report.notes[-1]))
         return QuantizedModel(module, facts)
 
     def _loss(self, module: nn.Module, data: CalibrationData) -> float:
@@ -328,13 +343,15 @@ class Quantizer:
         return sum(losses) / len(losses)
 
     def _need_data(self, what: str, *, real: bool = False) -> CalibrationData:
-        data = self._data or self._noise
-        if data is None and not real:
-            data = self._noise = noise(self._model)
-        if data is None or (real and self._data is None):
+        data = self._data if real else self._data or self._synthetic
+        if data is None:
             raise InputError(
                 "calibration",
                 got=f"nothing, and {what} needs data",
-                wanted="Quantizer(model, calibration=batches), or apply() with explicit schemes",
+                wanted="Quantizer(model, calibration=batches)",
             )
         return data
+
+    @cached_property
+    def _synthetic(self) -> CalibrationData | None:
+        return synthetic(self._model)

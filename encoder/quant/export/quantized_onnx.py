@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -41,8 +42,8 @@ TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
-class ExportReport:
-    """What was written.
+class ExportReport(PathLike[str]):
+    """What was written; goes wherever a path does.
 
     Args:
         path: the file.
@@ -59,6 +60,10 @@ class ExportReport:
     difference: float
     default_difference: float
     notes: tuple[str, ...] = ()
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
 
 def export_onnx(
     model: nn.Module,

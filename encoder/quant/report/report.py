@@ -45,11 +45,12 @@ class SensitivityReport:
     Args:
         rows: in the model's order of layers, each from its narrowest scheme to FP32.
         objective: what a loss is: ``kl`` in nats, or ``cosine`` for 1 − cosine.
-        mode: ``measured``, or ``fisher`` for an estimate.
+        mode: ``measured``, or ``fisher`` or ``weights`` for an estimate.
         fp32_nbytes: of the whole model.
         n_items: on how many items a loss is a mean.
         unsupported: large parameters that no scheme can take.
         notes: candidates that were left out, and why.
+        is_synthetic: whether the inputs were made up, since nobody gave any.
     """
 
     rows: Sequence[Row]
@@ -59,6 +60,12 @@ class SensitivityReport:
     n_items: int
     unsupported: Sequence[str] = ()
     notes: Sequence[str] = ()
+    is_synthetic: bool = False
+
+    @property
+    def is_estimate(self) -> bool:
+        """Whether losses were not measured on data of the model's kind."""
+        return self.is_synthetic or self.mode != "measured"
 
     @property
     def layers(self) -> list[str]:

@@ -44,9 +44,14 @@ def render(report: SensitivityReport, *, color: bool | None = None) -> str:
 
 
 def _title(report: SensitivityReport) -> str:
-    how = "measured on" if report.mode == "measured" else "estimated by Fisher's diagonal from"
+    how = {
+        "measured": f"{'estimated' if report.is_synthetic else 'measured'} on",
+        "fisher": "estimated by Fisher's diagonal from",
+        "weights": "estimated from its weights and",
+    }[report.mode]
     unit = _UNITS[report.objective]
-    return f"Loss ({unit}) of one layer in one scheme, {how} {report.n_items} items"
+    items = f"{report.n_items} {'synthetic inputs' if report.is_synthetic else 'items'}"
+    return f"Loss ({unit}) of one layer in one scheme, {how} {items}"
 
 
 def _loss(loss: float) -> str:

@@ -9,10 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from encoder.quant.fitting.fit import quantize
-from encoder.quant.layers import find_layers
+from encoder.quant.layers import find_layers, unsupported
+from encoder.quant.quantized import model_nbytes
 from encoder.quant.schemes import FP32, INT4, INT8, Scheme
 from encoder.quant.sensitivity.calibration import Batch, run
+from encoder.quant.sensitivity.synthetic import synthetic
 from encoder.quant.stored import stored_layers
+from tests.unit.encoder.quant.zoo import ZOO
 
 
 def resnet() -> nn.Module:
@@ -102,3 +105,24 @@ def test_vit_attention_output_is_rounded_without_inputs_and_listed() -> None:
         "encoder.layers.encoder_layer_0.self_attention.out_proj",
         "encoder.layers.encoder_layer_1.self_attention.out_proj",
     ]
+
+
+@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.slow
+def test_any_architecture_runs_in_int8_on_inputs_made_from_it(name: str) -> None:
+    make, n_layers, left = ZOO[name]
+    torch.manual_seed(0)
+    model = make().eval()
+    layers = find_layers(model)
+    assert len(layers) == n_layers
+    assert sorted({each.rpartition(".")[2] for each in unsupported(model)}) == left
+    data = synthetic(model, n_steps=0)
+    assert data
+
+    fitted = quantize(model, dict.fromkeys(layers, INT8), rounding="rtn").module
+
+    kept = {layer.packed.data_ptr() for _, layer in stored_layers(fitted)}
+    assert len(kept) == len(layers)  # what is tied stays tied
+    assert model_nbytes(fitted) < model_nbytes(model)
+    before, after = run(model, data.score[0]), run(fitted, data.score[0])
+    assert cosine(before, after) > 0.99

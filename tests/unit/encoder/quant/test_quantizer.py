@@ -98,31 +98,41 @@ def test_a_loss_that_cannot_be_met_gives_the_most_exact() -> None:
     assert {scheme.bits for scheme in schemes.values()} <= {16, 32}
 
 
-def test_without_data_explicit_schemes_work_and_auto_says_what_is_missing() -> None:
-    model = nn.Sequential(nn.LSTM(8, 6), nn.Linear(6, 3))  # takes no input of the linear layer's
+def test_a_model_whose_inputs_nobody_knows_is_ranked_by_its_weights(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.LSTM(8, 6), nn.Linear(6, 3))  # the LSTM gives a tuple: nothing runs
     quantizer = Quantizer(model, progress=False)
-    quantized = quantizer.apply("int8")
+    assert quantizer.apply("int8").facts.loss is None
+    quantized = quantizer.apply()
+    assert quantizer.report
+    assert quantizer.report.is_estimate
+    assert "estimated from its weights" in quantizer.report.table()
     assert quantized.facts.loss is None
+    assert quantized.facts.notes[-1].endswith("losses are errors of the weights.")
+    assert quantized.compression > 2
     with pytest.raises(InputError, match=r"needs data.*calibration=batches"):
-        quantizer.apply()
+        quantizer.export_onnx(tmp_path / "model.onnx")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["picture", "text"])
-def test_three_lines_do_without_data_and_without_a_path(
+def test_the_articles_four_lines(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     size = BertSize(vocab_size=64, n_positions=40, hidden_dim=16, ffn_dim=32, n_layers=1, n_heads=2)
-    quantizer = Quantizer(classifier() if kind == "picture" else SentenceBert(size), progress=False)
+    model = classifier() if kind == "picture" else SentenceBert(size)
 
-    report = quantizer.analyze_sensitivity()
+    quantizer = Quantizer(model)
+    sensitivity = quantizer.analyze_sensitivity()
     quantized = quantizer.apply(config="auto")
-    export = quantizer.export_onnx()
+    written = quantizer.export_onnx()
 
-    assert report.rows
+    assert sensitivity.is_estimate
+    assert "estimated on 16 synthetic inputs" in sensitivity.table()
     assert quantized.facts.loss is not None
-    assert any("noise" in note for note in quantized.facts.notes)
-    assert export.path.resolve() == tmp_path / "model.onnx"
+    assert "synthesized from the model" in quantized.facts.notes[-1]
+    assert Path(written).resolve() == tmp_path / f"{type(model).__name__}.onnx"
+    assert onnx.load(written).graph.node
     with pytest.raises(InputError, match="tune needs data"):
         quantizer.tune()
 
