@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from torch import Tensor, nn
 
@@ -18,6 +18,7 @@ from encoder.quant.allocation.allocate import Allocation, allocate
 from encoder.quant.allocation.budget import parse_budget
 from encoder.quant.allocation.patterns import pinned
 from encoder.quant.allocation.sharing import attention_groups
+from encoder.quant.allocation.targets import Target, check_target, takes
 from encoder.quant.fitting.fit import quantize
 from encoder.quant.fitting.folding import folded
 from encoder.quant.layers import some_layers, unsupported
@@ -37,6 +38,7 @@ from encoder.quant.sensitivity.synthetic import synthetic
 
 if TYPE_CHECKING:
     from encoder.quant.export.quantized_onnx import ExportReport
+    from encoder.quant.export.quantized_onnx import Target as ExportTarget
     from encoder.quant.fitting.tuning import Rates
     from encoder.quant.report.report import SensitivityReport
 
@@ -102,6 +104,7 @@ class Quantizer:
         self._progress = progress
         self._report: SensitivityReport | None = None
         self._quantized: QuantizedModel | None = None
+        self._target: Target | None = None
 
     def analyze_sensitivity(
         self,
@@ -160,6 +163,7 @@ class Quantizer:
         bits: float | None = None,
         max_loss: float | None = None,
         keep: Mapping[str, str | Scheme] | None = None,
+        target: Target | None = None,
     ) -> QuantizedModel:
         """Quantize a copy of the model.
 
@@ -171,9 +175,12 @@ class Quantizer:
             max_loss: the smallest model whose measured loss is at most this. Without any of
                 the three it is `AUTO_LOSS`.
             keep: layer names or patterns to pin to a scheme, such as ``{"classifier": "fp16"}``.
+            target: the runtime that is to run it: only what it takes is chosen, see
+                `allocation.targets`. None for whatever is smallest.
 
         Raises:
-            InputError: settings that contradict each other.
+            InputError: settings that contradict each other, or a scheme that ``target`` does not
+                take.
 
         Warns:
             BudgetWarning: the budget cannot be met; says why, and what was done instead.
@@ -186,6 +193,8 @@ class Quantizer:
                 got=", ".join([f"config={config!r}"] * (config != "auto") + given),
                 wanted='config="auto" with at most one of budget, bits and max_loss',
             )
+        check_target(target)
+        self._target = target
         if config != "auto":
             self._quantized = self._quantize(self._explicit(config, keep or {}))
         elif budget is not None or bits is not None:
@@ -245,7 +254,7 @@ class Quantizer:
         self,
         path: str | Path | None = None,
         *,
-        target: Literal["onnxruntime", "tensorrt"] = "onnxruntime",
+        target: ExportTarget | None = None,
         example: Batch | None = None,
         dynamic_axes: Mapping[str, Sequence[int]] | None = None,
     ) -> ExportReport:
@@ -254,7 +263,7 @@ class Quantizer:
         Args:
             path: the ``.onnx`` file; None for one named after the model's class, in the working
                 directory.
-            target: ``onnxruntime`` or ``tensorrt``.
+            target: ``onnxruntime``, ``tensorrt`` or ``openvino``; None for that of `apply`.
             example: inputs to trace with; None for a calibration batch.
             dynamic_axes: input name to the axes that may vary; None for the first of each.
 
@@ -271,7 +280,7 @@ class Quantizer:
             self._quantized.module,
             example,
             Path(path or f"{type(self._model).__name__}.onnx"),
-            target=target,
+            target=cast(Any, target or self._target or "onnxruntime"),
             dynamic_axes=dynamic_axes,
         )
 
@@ -300,13 +309,34 @@ class Quantizer:
     def _allocate(self, keep: Mapping[str, str | Scheme] | None, **limit: Any) -> Allocation:
         pinned(self._layers, keep or {})  # an unknown name fails here, not minutes later
         report = self._report or self.analyze_sensitivity()
+        options = {
+            name: [option for option in offered if not self._refused(name, option.scheme)]
+            for name, offered in report.options().items()
+        }
         groups = attention_groups(self._layers)
         rest = model_nbytes(self._folded[0]) - sum(x.nbytes(FP32) for x in self._layers.values())
-        return allocate(report.options(), groups=groups, keep=keep or {}, rest_bytes=rest, **limit)
+        return allocate(options, groups=groups, keep=keep or {}, rest_bytes=rest, **limit)
 
     def _explicit(self, config: Config, keep: Mapping[str, str | Scheme]) -> dict[str, Scheme]:
         wanted = config if isinstance(config, Mapping) else {"*": config}
-        return pinned(self._layers, {**wanted, **keep})
+        schemes = pinned(self._layers, {**wanted, **keep})
+        refused = {name: self._refused(name, scheme) for name, scheme in schemes.items()}
+        problems = [f"{name}: {problem}" for name, problem in refused.items() if problem]
+        if problems:
+            raise InputError(
+                f"target={self._target!r}",
+                got="; ".join(problems),
+                wanted='schemes that it takes: config="auto" chooses among them',
+            )
+        return schemes
+
+    def _refused(self, name: str, scheme: Scheme) -> str | None:
+        """Why the target does not take a layer in a scheme, if it does not."""
+        layer = self._layers[name]
+        if self._target is None:
+            return None
+        used = scheme if scheme.fits(layer.n_columns) else Scheme(scheme.bits)
+        return takes(self._target, used, layer.kind, layer.n_columns, layer.layout.n_groups)
 
     def _quantize(self, schemes: Mapping[str, Scheme]) -> QuantizedModel:
         base, folds = self._folded

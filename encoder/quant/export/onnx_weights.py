@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from encoder.quant.allocation.targets import TENSORRT_BLOCKS
 from encoder.quant.layout import Layout
 from encoder.quant.packing import unpack
 from encoder.quant.weights import PackedWeight
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 OPSET = 21
 """The first with INT4 and blocks in ``DequantizeLinear``."""
-BLOCK_SIZES = (128, 64)
-"""What TensorRT takes, largest first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +65,7 @@ def stored_rows(weight: PackedWeight, *, blocks: bool = False) -> StoredRows:
     n_groups = scales.shape[1]
     block = -(-weight.n_columns // n_groups) if n_groups > 1 else None
     if blocks and bits == 4 and block is None:
-        block = next(size for size in BLOCK_SIZES if weight.n_columns % size == 0)
+        block = next(size for size in TENSORRT_BLOCKS if weight.n_columns % size == 0)
         scales = scales.repeat(weight.n_columns // block, axis=1)
     return StoredRows(codes, scales, bits, block)
 
@@ -100,8 +99,9 @@ def lower(
         lifted: of `lift`.
         rows: what to store.
         layout: of the weight.
-        plain: as TensorRT needs it: float32 scales, codes that only ``DequantizeLinear`` reads.
-            Else scales are float16, and an embedding looks up codes and dequantizes only those.
+        plain: as TensorRT and OpenVINO need it: float32 scales, codes that only
+            ``DequantizeLinear`` reads. Else scales are float16, and an embedding looks up codes
+            and dequantizes only those.
     """
     uses = list(lifted.consumers())
     if uses:

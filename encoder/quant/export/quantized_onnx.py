@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ from encoder.runtime.export import trace
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-Target = Literal["onnxruntime", "tensorrt"]
+Target = Literal["onnxruntime", "tensorrt", "openvino"]
 TOLERANCE = 1e-4
 """Largest difference to torch, as a share of the largest output (or of 1, if that is larger)."""
 
@@ -81,6 +81,8 @@ def export_onnx(
     float16. ``target`` says for whom:
 
     - ``onnxruntime``: scales are float16; embeddings look up codes and dequantize only those.
+    - ``openvino``: float32 scales, and tables are dequantized whole in the graph, since OpenVINO
+      takes no blocks of varying shape; it keeps such constants in codes.
     - ``tensorrt``: float32 scales, no zero points, nothing but standard operators; the file passes
       `check_tensorrt`. TensorRT itself is not run, neither here nor in the tests.
 
@@ -99,17 +101,16 @@ def export_onnx(
             inputs have no names.
         ModelError: the model cannot be traced, or ONNX Runtime's outputs are not torch's.
     """
-    if target not in ("onnxruntime", "tensorrt"):
-        raise InputError("target", got=repr(target), wanted="onnxruntime or tensorrt")
-    plain = target == "tensorrt"
-    if plain:
+    if target not in get_args(Target):
+        raise InputError("target", got=repr(target), wanted=", ".join(get_args(Target)))
+    if target == "tensorrt":
         refuse_unsupported(model)
     inputs = _named(model, example, input_names)
     axes = _default_axes(inputs) if dynamic_axes is None else dynamic_axes
-    written, notes = _program(model, _at_least_two(inputs, axes), axes, plain=plain)
+    written, notes = _program(model, _at_least_two(inputs, axes), axes, target)
     path.parent.mkdir(parents=True, exist_ok=True)
     _save(written, path)
-    if plain:
+    if target == "tensorrt":
         _raise_findings(path)
     difference, by_default = _compare(model, inputs, path)
     return ExportReport(path, path.stat().st_size, difference, by_default, tuple(notes))
@@ -143,23 +144,22 @@ def _program(
     model: nn.Module,
     inputs: Mapping[str, Tensor],
     axes: Mapping[str, Sequence[int]],
-    *,
-    plain: bool,
+    target: Target,
 ) -> tuple[ir.Model, list[str]]:
     """Trace the float twin, optimize it, and put in the stored weights."""
     program = _trace(float_twin(model), inputs, axes)
-    stored, notes = _stored(model, plain=plain)
+    stored, notes = _stored(model, blocks=target == "tensorrt")
     lifted = lift(program.model, stored)
     program.optimize()
     for name, value in lifted.items():
         rows, layout = stored[name]
-        lower(program.model, value, rows, layout, plain=plain)
+        lower(program.model, value, rows, layout, plain=target != "onnxruntime")
     strip_metadata(program.model)
     return program.model, notes
 
 
 def _stored(
-    model: nn.Module, *, plain: bool
+    model: nn.Module, *, blocks: bool
 ) -> tuple[dict[str, tuple[StoredRows, Layout]], list[str]]:
     """What to write for each parameter of the twin, by each of its names; and notes."""
     stored: dict[str, tuple[StoredRows, Layout]] = {}
@@ -168,7 +168,7 @@ def _stored(
         name, first = next(iter(tied.items()))
         if first.scheme.bits == 32:
             continue
-        rows = stored_rows(first.packed_weight, blocks=plain)
+        rows = stored_rows(first.packed_weight, blocks=blocks)
         stored |= dict.fromkeys(tied, (rows, first.layout))
         if first.scheme.bits != rows.bits:
             note = f"INT{first.scheme.bits} is stored as INT{rows.bits}"

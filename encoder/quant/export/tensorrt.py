@@ -24,8 +24,10 @@ import numpy as np
 from torch import nn
 
 from encoder.errors import InputError
-from encoder.quant.export.onnx_weights import BLOCK_SIZES, onnx_bits
+from encoder.quant.allocation.targets import TENSORRT_BLOCKS, tensorrt
+from encoder.quant.export.onnx_weights import onnx_bits
 from encoder.quant.layers import kind_of
+from encoder.quant.schemes import Scheme
 from encoder.quant.stored import StoredLayer, stored_layers
 
 if TYPE_CHECKING:
@@ -69,20 +71,12 @@ def refuse_unsupported(model: nn.Module) -> None:
 
 
 def _problem(layer: StoredLayer) -> str | None:
-    scheme = layer.scheme
-    kind = kind_of(layer.module) or "linear"
-    if not scheme.is_integer:
+    if not layer.scheme.is_integer:
         return None
-    if onnx_bits(scheme.bits) == 8:
-        return "INT8 takes one scale per channel, not groups" if scheme.group else None
-    if kind != "linear":
-        return f"INT{scheme.bits} is for linear layers only, not {kind}"
-    if scheme.group and scheme.group not in BLOCK_SIZES:
-        return f"INT{scheme.bits} blocks must be 64 or 128, not {scheme.group}"
-    n_columns = layer.layout.n_columns
-    if n_columns % (scheme.group or min(BLOCK_SIZES)):
-        return f"{n_columns} columns do not divide into INT4 blocks of {scheme.group or 64}"
-    return None
+    stored = Scheme(onnx_bits(layer.scheme.bits), layer.scheme.group)
+    kind, layout = kind_of(layer.module) or "linear", layer.layout
+    problem = tensorrt(stored, kind, layout.n_columns, layout.n_groups)
+    return problem and problem.replace(f"INT{stored.bits} ", f"INT{layer.scheme.bits} ", 1)
 
 
 def check_tensorrt(path: Path) -> list[Finding]:
@@ -200,7 +194,7 @@ def int4_blocks(model: ir.Model) -> Iterator[Finding]:
             continue
         size, shape = _block(node), _shape(node.inputs[0])
         axis = node.attributes.get_int("axis", 1) % len(shape)
-        if size not in BLOCK_SIZES:
+        if size not in TENSORRT_BLOCKS:
             yield _finding(int4_blocks, node, f"INT4 with block size {size}, not 64 or 128")
         elif len(shape) - axis > 2 or shape[axis] % size:
             yield _finding(int4_blocks, node, f"blocks of {size} along axis {axis} of {shape}")
