@@ -16,7 +16,9 @@ from search.api.schemas import AssetOut, AssetsAnswer, HitOut, InfoAnswer, JobOu
 from search.client import calls
 from search.client.calls import SearchOptions, Several
 from search.client.connection import check, client_settings, send
+from search.client.errors import ServerError
 from search.client.files import Progress
+from search.client.notebook import MOST_SHOWN, Shown, without_picture
 
 _POLL_S = 0.5
 
@@ -164,6 +166,21 @@ class Anymodal:
     ) -> bytes:
         """A small WebP of a picture, of a film at a time, or of a page. Raises MissingError."""
         return self._send(calls.thumbnail(asset_id, at_s, page, size))
+
+    def show(self, answer: SearchAnswer, *, size: int = 160) -> Shown:
+        """The first hits of an answer with their pictures, which a notebook displays."""
+        hits = answer.hits[:MOST_SHOWN]
+        pictures = [self._picture(hit, size) for hit in hits]
+        return Shown(hits, pictures, size)
+
+    def _picture(self, hit: HitOut, size: int) -> bytes | None:
+        page = int(hit.place.get("page", 1))
+        try:
+            return self.thumbnail(hit.asset_id, at_s=hit.start_s or 0.0, page=page, size=size)
+        except ServerError as error:
+            if without_picture(error):
+                return None
+            raise
 
     def upload(
         self,

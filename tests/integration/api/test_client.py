@@ -51,6 +51,19 @@ def test_finds_by_text_and_by_files(ours: Anymodal, folder: Path) -> None:
     assert asset_id not in {hit.asset_id for hit in ours.similar(asset_id, limit=2).hits}
 
 
+def test_a_notebook_shows_pictures_and_words(ours: Anymodal) -> None:
+    """A picture as WebP, a text by its words, and names that are no markup."""
+    shown = ours.show(ours.search("bread", limit=10))
+    kinds = {hit.name: picture for hit, picture in zip(shown.hits, shown.pictures, strict=True)}
+    assert (kinds["sky.jpg"] or b"")[8:12] == b"WEBP"
+    assert kinds["bread.txt"] is None
+    shown.hits[0].name = "<b>"
+    html = shown._repr_html_()
+    assert html.count("<img") == sum(picture is not None for picture in shown.pictures)
+    assert "Knead the dough" in html
+    assert "<b>&lt;b&gt;</b>" in html
+
+
 def test_pages_follow_each_other(ours: Anymodal) -> None:
     names = [hit.name for hit in ours.hits("bread", limit=1)]
 
