@@ -224,19 +224,12 @@ def _measured(
         str(kind): {**_facts(one, sizes[kind]), "floor": floor_facts(floors[kind])}
         for kind, one in measured.items()
     }
-    about = _about(queries) | {"modalities": facts}
-    if only:  # of the others what is known stays
-        alone = sorted({*state.about.get("measured_alone", []), *facts})
-        facts = {**state.about.get("modalities", {}), **facts}
-        about = {**state.about, "modalities": facts, "measured_alone": alone}
+    about = _record(_about(queries), facts, state.about if only else None)
     sets = {"before": before, "after": constants}
     shares = {when: shares_of_best(asked, samples, one) for when, one in sets.items()}
     shown = {
         str(kind): {
-            **plain(one.calibration),
-            "before": plain(before[kind]) if kind in before else None,
-            "by_kind": dict(one.by_kind),
-            "by_language": dict(one.by_language),
+            **_change(one, before.get(kind)),
             **_facts(one, sizes[kind]),
             "floor": round(floors[kind].among(sizes[kind]), 3),
             "share_of_best": {when: round(of[kind], 3) for when, of in shares.items()},
@@ -244,6 +237,27 @@ def _measured(
         for kind, one in measured.items()
     }
     return constants, about, {"measured": shown}
+
+
+def _record(
+    about: dict[str, Any], facts: dict[str, Any], earlier: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Where the constants came from; an earlier record keeps what it says of other modalities."""
+    if earlier is None:
+        return about | {"modalities": facts}
+    alone = sorted({*earlier.get("measured_alone", []), *facts})
+    modalities = {**earlier.get("modalities", {}), **facts}
+    return {**earlier, "modalities": modalities, "measured_alone": alone}
+
+
+def _change(measured: Measured, before: Calibration | None) -> dict[str, Any]:
+    """A modality's constants, those before, and how they spread over queries."""
+    return {
+        **plain(measured.calibration),
+        "before": plain(before) if before else None,
+        "by_kind": dict(measured.by_kind),
+        "by_language": dict(measured.by_language),
+    }
 
 
 def _beside_nonsense(
