@@ -39,6 +39,12 @@ class SpaceMismatchError(StoreError):
     """The collection belongs to another embedding space."""
 
 
+class StoreMovedError(StoreError):
+    """Another space of the store is searched by now; who follows it can write again."""
+
+    retryable = True
+
+
 class NotFoundError(AnymodalError):
     """A query names an asset that is not stored."""
 

@@ -41,6 +41,7 @@ _COMMANDS = {
     "mcp": "Let agents search the store, by the Model Context Protocol.",
     "models": "Prepare models, and show those that are ready.",
     "quantize": "Store a tower in few bits, chosen by measurement.",
+    "reindex": "Move a store to another model while it is searched.",
     "search": "Find text, images, sound and moments of video.",
     "serve": "Serve the search API and its page.",
     "stats": "Count what is stored.",

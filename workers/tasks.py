@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache, partial
 from typing import Any
 
+from search.errors import StoreError
 from search.types import Labels
 from workers.app import app
 from workers.config import current_settings
@@ -33,6 +35,8 @@ def run_shard(self: Any, job_id: str, shard_id: str) -> str:
     from workers.observe import metrics, tracing
 
     resources = held()
+    with suppress(StoreError):  # that it is away is found where it is used
+        resources.follow()
     settings, board = resources.settings, resources.board
     pipeline = partial(resources.pipeline, exclusive=board.locks.exclusive)
 

@@ -125,7 +125,7 @@ def _services(host: str) -> Iterator[Services]:
     settings = current_settings()
     config = settings.api.model_copy(update={"host": host})
     held = Resources(settings.model_copy(update={"api": config}))
-    with services(held) as parts, beside(held, parts):
+    with services(held) as parts, beside(held, lambda: parts):
         yield parts
 
 

@@ -59,7 +59,8 @@ def serve(
     from search.api.server import serve as serve_app
     from workers.config import current_settings
     from workers.observe import logs
-    from workers.serving.composition import beside, services
+    from workers.serving.composition import beside, moved, services
+    from workers.serving.following import following
     from workers.serving.resources import Resources
 
     settings = current_settings()
@@ -69,10 +70,16 @@ def serve(
     held = Resources(settings.model_copy(update={"api": config}))
     if new := _new_folder(settings.store):
         logger.warning("%s is a new store: nothing is in it yet", new)
-    with services(held) as parts, beside(held, parts):
-        announce = partial(_announce, settings.log_format)
+    with services(held) as parts:
+        app = create_app(parts)
+        put = partial(setattr, app.state, "services")
         try:
-            serve_app(create_app(parts), config, parts.stopping, announce)
+            with (
+                following(held, parts, put, moved),
+                beside(held, lambda: app.state.services),
+            ):
+                announce = partial(_announce, settings.log_format)
+                serve_app(app, config, parts.stopping, announce)
         except OSError as error:
             where = f"{config.host}:{config.port}"
             raise InputError(

@@ -6,7 +6,7 @@ import logging
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Event, Lock
@@ -22,7 +22,7 @@ from ingest.types import Failure
 from search.api.ports import Job
 from search.api.uploads import UploadFolder
 from search.errors import NotFoundError
-from search.types import Labels
+from search.types import AssetRow, Labels
 from workers.pipeline.files import count_files
 from workers.pipeline.ingest_job import in_chunks
 from workers.pipeline.ingest_pipeline import IngestPipeline
@@ -115,7 +115,7 @@ class LocalJobs:
         """Take up the uploads that an earlier process did not get to; the job's id, if any."""
         left: list[str] = []
         for chunk in in_chunks(self._uploads.files(), _LOOKUP):
-            stored = self._pipeline.store.assets([asset_id for asset_id, _ in chunk])
+            stored = self._stored([asset_id for asset_id, _ in chunk])
             left += [str(path) for asset_id, path in chunk if asset_id not in stored]
         return self.submit(left) if left else None
 
@@ -189,7 +189,7 @@ class LocalJobs:
         reported = {failure.uri for failure in run.report.failures}
         left = [path for path in run.paths if path not in reported]
         for chunk in in_chunks(left, _LOOKUP):
-            stored = self._pipeline.store.assets(self._uploads.owners_of(chunk))
+            stored = self._stored(self._uploads.owners_of(chunk))
             with self._lock:
                 for path in chunk:
                     if self._uploads.owner_of(path) not in stored:
@@ -204,9 +204,13 @@ class LocalJobs:
             others = [other for other in self._runs.values() if other is not run]
             files.difference_update(*(other.paths for other in others if not other.finished))
         for chunk in in_chunks(self._uploads.owners_of(files), _LOOKUP):
-            stored = self._pipeline.store.assets(chunk)
+            stored = self._stored(chunk)
             for asset_id in set(chunk) - set(stored):
                 self._uploads.remove(asset_id)
+
+    def _stored(self, asset_ids: Sequence[str]) -> Mapping[str, AssetRow]:
+        _, store = self._pipeline.parts()
+        return store.assets(asset_ids)
 
     def _find(self, job_id: str) -> _Run:
         if job_id not in self._runs:

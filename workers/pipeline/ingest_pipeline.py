@@ -59,6 +59,8 @@ class IngestPipeline:
         is_upload: whether a location belongs to an upload, which is never forgotten.
         watch: decides when to calibrate.
         slots: bounds how many shards are ingested at once, over all runs that share it.
+        follow: the encoder and the store of this moment, where they may change; asked before each
+            part of the work.
     """
 
     encoder: MultiModalEncoder
@@ -75,6 +77,7 @@ class IngestPipeline:
     is_upload: Callable[[str], bool] = lambda _: False
     watch: Watch = field(default_factory=lambda: Watch(alone_here))
     slots: Semaphore = field(default_factory=lambda: Semaphore(SHARDS_AT_ONCE))
+    follow: Callable[[], tuple[MultiModalEncoder, VectorStore]] | None = None
 
     def run(
         self,
@@ -129,8 +132,7 @@ class IngestPipeline:
     ) -> IngestReport:
         """Ingest the files of one shard; see `workers.pipeline.ingest_job.IngestJob.run`."""
         job = IngestJob(
-            self.encoder,
-            self.store,
+            *self.parts(),
             self.config,
             batch_segments=self.batch_segments,
             decode_threads=self.decode_threads,
@@ -154,13 +156,18 @@ class IngestPipeline:
             prune: remove assets without any file left.
             gone: places by folder, of which only these are looked at.
         """
-        files = GoneFiles(self.store, self.exclusive, self.is_upload, prune, config=self.config)
+        _, store = self.parts()
+        files = GoneFiles(store, self.exclusive, self.is_upload, prune, config=self.config)
         return files.forget(folders, gone)
 
     def calibrate_if_due(self) -> None:
         """Calibrate the store of a model that ships no constants, if it has grown enough."""
         if self.calibrate:
-            self.watch.after_shard(self.encoder, self.store)
+            self.watch.after_shard(*self.parts())
+
+    def parts(self) -> tuple[MultiModalEncoder, VectorStore]:
+        """Encoder and store of this moment."""
+        return self.follow() if self.follow else (self.encoder, self.store)
 
     def _side_by_side(
         self, groups: Iterable[Sequence[str]], labels: Labels, stopped: Callable[[], bool]

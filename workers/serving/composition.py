@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from search.batching.query_encoder import QueryEncoder
 from search.engine import SearchEngine
 from search.latency import LatencyTracker
 from search.query.terms import ItemEncoder
+from search.types import Query
 from workers.jobs.local import LocalJobs
 from workers.jobs.redis import RedisJobs
 from workers.pipeline.ingest_job import commit_alone
@@ -95,9 +97,36 @@ def services(held: Resources) -> Iterator[Services]:
         )
 
 
+def moved(held: Resources, parts: Services) -> Services:
+    """The parts of a server over another model, warm: see `workers.serving.following`."""
+    model, store = held.parts()
+    encoder = query_encoder(model, parts.config, parts.metrics)
+    warm_up(model, None)
+    engine = SearchEngine(encoder, store, reranker=parts.reranker)
+    engine.prepare()
+    if TEXT in model.modalities:  # reads indexes of words, before a request waits for them
+        engine.search(Query([Item(TEXT, "ready", QUERY)]))
+    return replace(
+        parts,
+        engine=engine,
+        encoder=encoder,
+        store=store,
+        tokens=model,
+        warm=lambda: warm_up(model, None),
+        modalities=sorted(map(str, model.modalities)),
+        kinds=kind_offers(model.modalities),
+        model=model.model,
+    )
+
+
 @contextmanager
-def beside(held: Resources, parts: Services) -> Iterator[None]:
-    """Run commands of this user on the same store until the block ends."""
+def beside(held: Resources, parts: Callable[[], Services]) -> Iterator[None]:
+    """Run commands of this user on the same store until the block ends.
+
+    Args:
+        held: of the server.
+        parts: those of the moment.
+    """
     from workers.serving.beside.commands import commands_of
     from workers.serving.beside.place import socket_path
     from workers.serving.beside.server import listening
@@ -106,11 +135,17 @@ def beside(held: Resources, parts: Services) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             if path is not None:
-                commands = commands_of(held, parts.engine)
-                stack.enter_context(listening(path, commands, parts.model))
+                commands = commands_of(held, lambda: parts().engine)
+                stack.enter_context(listening(path, commands, lambda: _models(held, parts())))
         except OSError as error:  # a read-only store
             logger.warning("commands beside this server cannot use it: %s", error)
         yield
+
+
+def _models(held: Resources, parts: Services) -> list[str]:
+    """Names by which commands may ask for the server's model: its own, and its forerunner's."""
+    current = held.current()
+    return [parts.model, *(current.models if current else [])]
 
 
 def _adopt(held: Resources) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from threading import Lock, Semaphore
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from encoder.errors import DiskError
 from encoder.system.allocator import share_pools
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ingest.config import IngestConfig
     from search.api.uploads import UploadFolder
     from search.store.base import VectorStore
+    from search.store.spaces.current import Current
     from workers.config import Settings
     from workers.jobs.board import JobBoard
     from workers.pipeline.ingest_pipeline import IngestPipeline
@@ -32,10 +33,12 @@ class Resources:
 
     Args:
         settings: of the process.
+        new_space: open the store for this model whatever is searched, as a reindex does.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, new_space: bool = False) -> None:
         self.settings = settings
+        self._new_space = new_space
         self._lock = Lock()
         self._encoder: MultiModalEncoder | None = None
         self._store: VectorStore | None = None
@@ -98,6 +101,47 @@ class Resources:
             check_store(folder)
         return self._open_store(create=False)
 
+    def parts(self) -> tuple[MultiModalEncoder, VectorStore]:
+        """Encoder and store, which belong together also while `adopt` changes them."""
+        self.store()
+        with self._lock:
+            if self._encoder and self._store:
+                return self._encoder, self._store
+        return self.parts()
+
+    def existing_parts(self) -> tuple[MultiModalEncoder, VectorStore]:
+        """The same of an existing store; see `existing_store`."""
+        self.existing_store()
+        return self.parts()
+
+    def adopt(self, other: Resources) -> VectorStore | None:
+        """Take over what another has opened; the store that was open, for the caller to close."""
+        encoder, store = other.parts()
+        with self._lock:
+            before, self._encoder, self._store = self._store, encoder, store
+        other._encoder = other._store = None
+        return before
+
+    def current(self) -> Current | None:
+        """Which space of the store is searched by now; None if it was never re-encoded.
+
+        Raises:
+            StoreUnavailableError: the store's server does not answer.
+        """
+        from search.store.spaces.opened import space_record
+
+        with space_record(self.settings.store) as record:
+            return record.read()
+
+    def follow(self) -> None:
+        """Open encoder and store again, at their next use, where the store was moved."""
+        with self._lock:
+            here = self._encoder and self._encoder.space.fingerprint
+        if here and (current := self.current()) and current.space != here:
+            self.forget_store()
+            with self._lock:
+                self._encoder = None
+
     @cached_property
     def ingest_config(self) -> IngestConfig:
         """How files are decoded: in child processes, unless ``ANYMODAL_INGEST__ISOLATE=false``."""
@@ -155,6 +199,7 @@ class Resources:
             facts_of=self.uploads.facts_of,
             is_upload=self.uploads.is_upload,
             slots=self._slots,
+            follow=self.parts,
         )
 
     def close(self) -> None:
@@ -200,7 +245,8 @@ class Resources:
         return Semaphore(SHARDS_AT_ONCE)
 
     def _load_encoder(self) -> MultiModalEncoder:
-        return _opened_encoder(self.settings.encoder, self.settings.store)
+        config, store = self.settings.encoder, self.settings.store
+        return _opened_encoder(config, store, as_named=self._new_space)
 
     def _open_store(self, *, create: bool) -> VectorStore:
         from search.store.open import open_store
@@ -215,17 +261,45 @@ class Resources:
                     calibration=space.calibration,
                     create=create,
                     index=self.settings.store__index,
+                    new_space=self._new_space,
                 )
             return self._store
 
 
-def _opened_encoder(config: EncoderConfig, store: str | None) -> MultiModalEncoder:
+def _opened_encoder(
+    config: EncoderConfig, store: str | None, as_named: bool = False
+) -> MultiModalEncoder:
     from encoder import MultiModalEncoder
     from workers.observe.metrics import CountedEncoder
 
     share_pools()
+    if not as_named:
+        config = _config_of(config, store)
     config = config.model_copy(update={"device": _device(config.device)})
-    return MultiModalEncoder(_model_of(config, store), config=config, observer=CountedEncoder())
+    return MultiModalEncoder(config=config, observer=CountedEncoder())
+
+
+def config_with(config: EncoderConfig, said: Mapping[str, Any]) -> EncoderConfig:
+    """A configuration with fields of a `Current`'s ``encoder``."""
+    return type(config)(**{**config.model_dump(), **said})
+
+
+def _config_of(config: EncoderConfig, store: str | None) -> EncoderConfig:
+    """As the store's record has it, where it was moved and no third model is asked for."""
+    from encoder.models.spec import DEFAULT_MODEL
+    from search.errors import StoreUnavailableError
+    from search.store.spaces.opened import space_record
+
+    try:
+        with space_record(store) as record:
+            current = record.read()
+    except StoreUnavailableError:
+        if config.model == DEFAULT_MODEL:
+            raise
+        current = None  # opening the store will say so
+    if current and config.model in (DEFAULT_MODEL, *current.models):
+        return config_with(config, current.encoder)
+    return config.model_copy(update={"model": _model_of(config, store)})
 
 
 def _device(asked_for: str | None) -> str | None:

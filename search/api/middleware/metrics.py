@@ -16,6 +16,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+        self._watched: dict[str, Gauge] = {}
         self._stages = Histogram(
             "anymodal_query_stage_seconds",
             "How long the stages of searches took, by the kind of query.",
@@ -76,8 +77,10 @@ class Metrics:
             self._cut.labels(cut).inc()
 
     def watch(self, name: str, meaning: str, value: Callable[[], float]) -> None:
-        """Show a number that something else keeps."""
-        Gauge(name, meaning, registry=self._registry).set_function(value)
+        """Show a number that something else keeps; the latest one of a name."""
+        if name not in self._watched:
+            self._watched[name] = Gauge(name, meaning, registry=self._registry)
+        self._watched[name].set_function(value)
 
     def text(self) -> bytes:
         """All figures in Prometheus' text format."""

@@ -73,8 +73,8 @@ def _mismatch(shown: str, spaces: Sequence[str], fingerprint: str) -> SpaceMisma
         f"The store {shown} holds embeddings of the space {', '.join(map(describe, spaces))}, "
         f"and this encoder makes those of the space {describe(fingerprint)}: they cannot be "
         "compared.",
-        remedy="Use the model and settings with which the store was made (--model), or ingest the "
-        "content again into another --store.",
+        remedy="Use the model and settings with which the store was made (--model), ingest the "
+        "content again into another --store, or move this one by `anymodal reindex`.",
     )
 
 

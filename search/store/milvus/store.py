@@ -30,7 +30,7 @@ from search.store.milvus.rows import MAX_ROWS, MilvusRows
 from search.store.milvus.sample import MilvusSample
 from search.store.milvus.search import MilvusSearch, Where
 from search.store.milvus.setup import HNSW, prepare_collections
-from search.store.milvus.upgrade import is_old, upgrade
+from search.store.milvus.upgrade import is_old, old_store, upgrade
 from search.store.milvus.writing import SegmentWriter
 from search.store.schema import (
     ASSETS,
@@ -44,6 +44,7 @@ from search.store.schema import (
     uri_key,
 )
 from search.store.segments import old_segments_collection, segments_collection
+from search.store.spaces.current import FolderRecord, ServerRecord, check_current
 from search.store.words import MAX_FOUND as MAX_WORDS_FOUND
 from search.store.words import MilvusWords, Words
 from search.types import AssetRow, ScoredSegment, SegmentRow
@@ -67,7 +68,7 @@ class MilvusStore:
         prefix: begins the collections' names, so that several stores can share a server.
         timeout_s: the longest that one call may take.
         connect_timeout_s: the longest to wait for the server to answer at all.
-        new_space: create collections beside those of other spaces.
+        new_space: create collections beside those of other spaces, and write to them regardless.
         create: make the collections if there are none; else that is an error.
         index: of a server's vectors that are made now, see `search.store.milvus.indexes.kinds`.
 
@@ -93,6 +94,8 @@ class MilvusStore:
         index: str = HNSW,
     ) -> None:
         self._embed_dim = embed_dim
+        self._space = space_fingerprint
+        self._follows = not new_space
         folder = target if isinstance(target, Path) else None
         server = served(folder) if folder else None
         self._folder = None if server else folder
@@ -105,6 +108,7 @@ class MilvusStore:
                 connect_timeout_s=connect_timeout_s,
                 shown=str(folder or ""),
             )
+            self._record = FolderRecord(folder) if folder else ServerRecord(self._link, prefix)
             kinds = [LOCATIONS, ASSETS, *([WORDS] if self._link.knows_bm25 else [])]
             self._new = segments_collection(embed_dim, arrays=not self._link.is_lite)
             self._old = old_segments_collection(embed_dim)
@@ -177,20 +181,18 @@ class MilvusStore:
     def check_writable(self) -> None:
         """See `VectorStore.check_writable`; a server's disk is not looked at."""
         self._check_room(0)
-        self._check_version()
+        self._check_current()
 
     @property
     def is_old(self) -> bool:
         """Whether it is of an earlier version, which cannot be written to."""
         return self._is_old
 
-    def _check_version(self) -> None:
+    def _check_current(self) -> None:
         if self._is_old:
-            raise ReadOnlyStoreError(
-                f"The store {self._link.shown} is of an earlier version: it can be searched, but "
-                "not written to.",
-                remedy="Run `anymodal upgrade`, which encodes nothing, when nobody writes to it.",
-            )
+            raise old_store(self._link.shown)
+        if self._follows:
+            check_current(self._record, self._space, self._link.shown)
 
     def upgrade(self, progress: Progress) -> int:
         """See `VectorStore.upgrade`."""
@@ -223,7 +225,7 @@ class MilvusStore:
         """
         stored = [checked_segment(row, self._embed_dim) for row in segments]
         checked = [checked_asset(asset) for asset in assets]
-        self._check_version()
+        self._check_current()
         row_bytes = 4 * self._embed_dim + _SCALARS_BYTES
         self._check_room(_COPIES * row_bytes * (len(stored) + len(checked)))
         locations = [row for asset in checked for row in locations_to_dicts(asset)]
@@ -239,8 +241,9 @@ class MilvusStore:
 
     def delete(self, asset_ids: Sequence[str]) -> None:
         """Remove commit rows first, then the segments; unknown ids are ignored."""
-        if self.read_only or self._is_old:
+        if self.read_only:
             self.check_writable()
+        self._check_current()
         self._rows.delete([ASSETS, self._segments], asset_ids)
         self._words.removed(asset_ids)
         self._rows.delete([LOCATIONS], asset_ids)

@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from search.errors import ReadOnlyStoreError
 from search.filters.columns import values_of
 from search.store.milvus.link import MilvusLink
 from search.store.milvus.partitions import Partitions
@@ -33,6 +34,14 @@ def is_old(link: MilvusLink, old: str, new: str) -> bool:
     if old not in present:
         return False
     return new not in present or _state(link, new) != _DONE
+
+
+def old_store(shown: str) -> ReadOnlyStoreError:
+    """Why a store that `is_old` takes no writes."""
+    return ReadOnlyStoreError(
+        f"The store {shown} is of an earlier version: it can be searched, but not written to.",
+        remedy="Run `anymodal upgrade`, which encodes nothing, when nobody writes to it.",
+    )
 
 
 def upgrade(

@@ -20,18 +20,24 @@ Answers: TypeAlias = SimpleQueue[Mapping[str, Any] | BaseException | None]
 """A thread's results, the error that ended it, and None when it is done."""
 
 
-def commands_of(held: Resources, engine: SearchEngine) -> dict[str, Command]:
-    """Commands by name; no ingest without a worker in this process."""
+def commands_of(held: Resources, engine: Callable[[], SearchEngine]) -> dict[str, Command]:
+    """Commands by name; no ingest without a worker in this process.
+
+    Args:
+        held: of the server.
+        engine: of the moment.
+    """
 
     def search(request: Mapping[str, Any], _stop: Event) -> Iterator[Mapping[str, Any]]:
         from workers.console.searching import found
 
-        yield found(request, engine, held)
+        yield found(request, engine(), held)
 
     commands: dict[str, Command] = {
         "search": search,
         "delete": partial(_delete, held),
         "calibrate": partial(_calibrate, held),
+        "reindex": partial(_reindex, held),
         **{name: partial(_read, held, name) for name in ("list", "stats", "info")},
     }
     if held.settings.broker.startswith("memory:"):
@@ -72,6 +78,24 @@ def _calibrate(
         answers.put(calibrate(held.encoder(), held.store(), show, **request))
 
     Thread(target=_run, args=(measured, answers), daemon=True).start()
+    yield from _until_done(answers)
+
+
+def _reindex(
+    held: Resources, request: Mapping[str, Any], stop: Event
+) -> Iterator[Mapping[str, Any]]:
+    """``done`` of ``assets`` from time to time, then the result."""
+    from workers.reindexing.moving import Plan, move
+
+    answers: Answers = SimpleQueue()
+
+    def show(n_done: int, n_assets: int) -> None:
+        answers.put({"done": n_done, "assets": n_assets})
+
+    def moved() -> None:
+        answers.put(move(held, Plan(**request), show, stop.is_set).as_json())
+
+    Thread(target=_run, args=(moved, answers), daemon=True).start()
     yield from _until_done(answers)
 
 

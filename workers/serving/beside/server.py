@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from io import BufferedRWPair
 from pathlib import Path
@@ -26,13 +26,15 @@ _MAX_REQUEST_BYTES = 2**24
 
 
 @contextmanager
-def listening(path: Path, commands: Mapping[str, Command], model: str) -> Iterator[None]:
+def listening(
+    path: Path, commands: Mapping[str, Command], models: Callable[[], Sequence[str]]
+) -> Iterator[None]:
     """Serve until the block ends. The socket of a killed server is replaced.
 
     Args:
         path: created for this user alone.
         commands: by name.
-        model: the server's model; requests for another are refused.
+        models: names of the server's model; requests for another are refused.
     """
     listener = socket.socket(socket.AF_UNIX)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,7 +46,7 @@ def listening(path: Path, commands: Mapping[str, Command], model: str) -> Iterat
         os.umask(before)
     made = path.stat().st_ino
     listener.listen(16)
-    desk = _Desk(commands, model)
+    desk = _Desk(commands, models)
     Thread(target=desk.accept, args=(listener,), name="commands", daemon=True).start()
     try:
         yield
@@ -61,9 +63,11 @@ def listening(path: Path, commands: Mapping[str, Command], model: str) -> Iterat
 
 
 class _Desk:
-    def __init__(self, commands: Mapping[str, Command], model: str) -> None:
+    def __init__(
+        self, commands: Mapping[str, Command], models: Callable[[], Sequence[str]]
+    ) -> None:
         self._commands = commands
-        self._model = model
+        self._models = models
         self._is_stopping = False
         self._under_way: set[Event] = set()
         self.threads: list[Thread] = []
@@ -125,10 +129,13 @@ class _Desk:
             _send(stream, {"error": failure})
 
     def _check_model(self, wanted: str | None) -> None:
-        if wanted and not stands_for(wanted, self._model):
+        if not wanted:
+            return
+        model, *others = self._models()
+        if not any(stands_for(wanted, one) for one in (model, *others)):
             raise InputError(
                 "--model",
-                got=f"{wanted}, while a server with {self._model} holds the store",
+                got=f"{wanted}, while a server with {model} holds the store",
                 wanted="the same model, or that the server is stopped",
             )
 

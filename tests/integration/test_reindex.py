@@ -1,0 +1,249 @@
+"""`anymodal reindex`: a store moves to another model while it is searched."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import httpx
+import pytest
+from click.testing import CliRunner
+
+from encoder.config import EncoderConfig
+from encoder.errors import InputError
+from encoder.types import QUERY, TEXT, Item
+from ingest import IngestConfig
+from search.engine import SearchEngine
+from search.errors import StoreMovedError
+from search.store.open import stored_spaces
+from search.store.spaces.former import drop_former
+from search.types import Query
+from tests.integration.conftest import Run
+from tests.integration.test_serve import serving
+from workers.cli import anymodal as anymodal_command
+from workers.config import Settings
+from workers.reindexing.moving import Plan, move
+from workers.serving.resources import Resources
+
+TEXTS = ["ferries to the islands", "an oven for bread", "repair of bicycles", "old maps of Rome"]
+
+
+@pytest.fixture
+def store_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """In the data folder; with the parameter ``milvus_server``, the genuine server."""
+    if name := getattr(request, "param", ""):
+        return str(request.getfixturevalue(name).uri)
+    return str(tmp_path / "data" / "store")
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Path:
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    for number, text in enumerate(TEXTS):
+        (folder / f"{number}.txt").write_text(f"Notes on {text}.")
+    return folder
+
+
+def until(holds: Callable[[], Any], wait_s: float = 60) -> Any:
+    end_s = time.monotonic() + wait_s
+    while not (found := holds()):
+        assert time.monotonic() < end_s, "it did not come about"
+        time.sleep(0.1)
+    return found
+
+
+def space_of(client: httpx.Client) -> str:
+    return str(client.get("/v1/info").json()["space"]["fingerprint"])
+
+
+def titles(found: dict[str, Any]) -> list[str]:
+    return [hit["title"] for hit in found["hits"]]
+
+
+class Load:
+    """Clients that search all the time, each time for something that no cache knows."""
+
+    def __init__(self, address: str, n_clients: int = 2) -> None:
+        self.address, self.ended = address, Event()
+        self.statuses, self.empty = Counter[int](), 0
+        self.threads = [Thread(target=self._ask, args=(n,)) for n in range(n_clients)]
+
+    def _ask(self, client_number: int) -> None:
+        with httpx.Client(base_url=self.address, timeout=120) as client:
+            for number in range(1_000_000):
+                if self.ended.is_set():
+                    return
+                text = f"{TEXTS[number % len(TEXTS)]} {client_number} {number}"
+                answer = client.post("/v1/search", json={"query": text})
+                self.statuses[answer.status_code] += 1
+                self.empty += answer.status_code == 200 and not answer.json()["hits"]
+                self.ended.wait(0.05)  # the cores are shared with other tests
+
+    def __enter__(self) -> Load:
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ended.set()
+        for thread in self.threads:
+            thread.join()
+
+
+@pytest.mark.slow
+def test_no_search_fails_while_a_served_store_moves_and_returns(
+    anymodal: Run, notes: Path, tmp_path: Path
+) -> None:
+    with serving(tmp_path, ANYMODAL_API__TIMEOUT_S="5") as (_, client):
+        anymodal("ingest", notes)
+        old = space_of(client)
+        with Load(str(client.base_url)) as load:
+            found = anymodal("reindex", "--model", "bundle:english", "--precision", "none")
+            assert (found["switched"], found["encoded"], found["failed"]) == (True, 4, [])
+            assert found["comparison"]["overlap_at_10"] > 0.9
+            until(lambda: space_of(client) == found["space"])
+            before = load.statuses.total()
+            until(lambda: load.statuses.total() > before + 20)
+            late = [("file", ("late.txt", b"Tide tables of the harbour."))]
+            job = client.post("/v1/assets", files=late).json()["job"]["id"]
+            until(lambda: client.get(f"/v1/jobs/{job}").json()["state"] == "done")
+            assert "late" in titles(anymodal("search", "tide tables"))
+            back = anymodal("reindex", "--rollback")
+            assert (back["switched"], back["space"], back["encoded"]) == (True, old, 1)
+            until(lambda: space_of(client) == old)
+            before = load.statuses.total()
+            until(lambda: load.statuses.total() > before + 20)
+            until(lambda: "late" in titles(anymodal("search", "tide tables")))
+        assert load.statuses.keys() == {200}
+        assert load.empty == 0
+
+
+def opened(store_uri: str, **encoder: Any) -> Resources:
+    """What a process holds that decodes by itself."""
+    config = EncoderConfig(**{"model": "bundle:english", **encoder})
+    ingest = IngestConfig(isolate=False)
+    return Resources(Settings(store=store_uri, encoder=config, ingest=ingest))
+
+
+@pytest.fixture
+def held(store_uri: str, notes: Path, bundle_home: Path) -> Iterator[Resources]:
+    """A store of the notes."""
+    assert bundle_home
+    with closing(opened(store_uri)) as held:
+        report = held.pipeline().run([str(notes)], labels={"tags": ["mine"]})
+        assert (report.ingested, report.failures) == (4, [])
+        yield held
+
+
+PLAN = Plan(model="bundle:english", precision="none", share=1.0, queries=["bread", "maps of Rome"])
+
+
+def found(held: Resources, text: str) -> list[str]:
+    engine = SearchEngine(*held.parts())
+    try:
+        hits = engine.search(Query([Item(TEXT, text, QUERY)])).hits
+    finally:
+        engine.close()
+    assert all(hit.metadata["tags"] == ["mine"] for hit in hits)
+    return [hit.title for hit in hits]
+
+
+def test_what_cannot_be_encoded_again_keeps_the_old_model(held: Resources, notes: Path) -> None:
+    (notes / "1.txt").write_text("Something else.")
+    kept = move(held, PLAN)
+    assert (kept.switched, kept.copied.n_encoded) == (False, 3)
+    assert "1 assets could not be encoded" in kept.reason
+    (failed,) = kept.copied.failures
+    assert failed.uri.endswith("1.txt")
+    assert "Ingest it again" in failed.reason
+    assert held.current() is None
+    assert found(held, "bread")[0] == "1"
+
+    moved = move(held, replace(PLAN, leave_behind=True))  # goes on from there
+    assert (moved.switched, moved.copied.n_known, moved.copied.n_encoded) == (True, 3, 0)
+    assert found(held, "bread")[0] == "1"  # who has not followed still searches
+    with pytest.raises(StoreMovedError, match="Repeat this"):
+        held.store().delete(["0" * 32])
+    held.follow()
+    assert held.encoder().space.fingerprint == moved.space
+    assert sorted(found(held, "maps of Rome")) == ["0", "2", "3"]
+    with pytest.raises(InputError, match="another than the store's own"):
+        move(held, PLAN)
+
+
+def test_a_moved_store_is_opened_with_its_own_model(held: Resources, store_uri: str) -> None:
+    moved = move(held, PLAN)
+    assert moved.switched
+    held.close()
+    for asked in ({}, {"quantization": "int8"}):  # by its former name, too
+        with closing(opened(store_uri, **asked)) as later:
+            assert later.encoder().space.fingerprint == moved.space
+            assert found(later, "bread")[0] == "1"
+    former = drop_former(store_uri)
+    assert stored_spaces(store_uri) == [moved.space]
+    assert former != moved.space
+    with closing(opened(store_uri)) as later, pytest.raises(InputError, match="--rollback"):
+        move(later, Plan(rollback=True))
+    with pytest.raises(InputError, match="--drop-former"):
+        drop_former(store_uri)
+
+
+def test_a_store_follows_what_happens_meanwhile(held: Resources, notes: Path) -> None:
+    half = move(held, replace(PLAN, switch=False))
+    assert (half.switched, half.copied.n_encoded) == (False, 4)
+    assert "--no-switch" in half.reason
+    removed = held.store().assets_at([str(notes / "2.txt")])[str(notes / "2.txt")]
+    held.store().delete([removed[0].asset_id])
+    (notes / "4.txt").write_text("Notes on tides.")
+    held.pipeline().run([str(notes / "4.txt")], labels={"tags": ["mine"]})
+    moved = move(held, PLAN)
+    assert (moved.copied.n_known, moved.copied.n_encoded, moved.copied.n_removed) == (3, 1, 1)
+    held.follow()
+    assert sorted(found(held, "tides")) == ["0", "1", "3", "4"]
+
+
+def test_a_stop_and_answers_that_differ_too_much_keep_the_old_model(held: Resources) -> None:
+    stopped = move(held, PLAN, stopped=lambda: True)
+    assert (stopped.switched, stopped.comparison) == (False, None)
+    assert "goes on from there" in stopped.reason
+    kept = move(held, replace(PLAN, least_overlap=1.01))
+    assert not kept.switched
+    assert "below --least-overlap" in kept.reason
+    assert kept.comparison is not None
+    assert kept.comparison.as_json()["n_queries"] == 2
+
+
+@pytest.mark.parametrize("words", [[], ["--model", "bundle:english", "--rollback"]])
+def test_the_command_wants_one_thing_to_do(words: list[str]) -> None:
+    ran = CliRunner().invoke(anymodal_command, ["reindex", *words])
+    assert ran.exit_code != 0
+    assert isinstance(ran.exception, InputError)
+
+
+@pytest.mark.milvus
+@pytest.mark.parametrize("store_uri", ["milvus_server"], indirect=True)
+def test_a_store_on_a_server_moves_and_returns(
+    store_uri: str, notes: Path, bundle_home: Path
+) -> None:
+    assert bundle_home
+    with closing(opened(store_uri)) as held:
+        held.pipeline().run([str(notes)], labels={"tags": ["mine"]})
+        old = held.encoder().space.fingerprint
+        assert held.current() is None
+        moved = move(held, PLAN)
+        assert (moved.switched, moved.copied.n_encoded) == (True, 4)
+        held.follow()
+        assert held.encoder().space.fingerprint == moved.space
+        assert found(held, "bread")[0] == "1"
+        assert move(held, Plan(rollback=True)).space == old
+        held.follow()
+        assert found(held, "bread")[0] == "1"
+        assert drop_former(store_uri) == moved.space
+        assert stored_spaces(store_uri) == [old]

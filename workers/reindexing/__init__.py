@@ -1,0 +1,1 @@
+"""A store moves to another model while it is searched."""

@@ -1,0 +1,150 @@
+"""Encode what one space of a store holds in another, from the files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+
+from ingest.types import Failure
+from search.store.base import VectorStore
+from search.types import AssetRow
+from workers.pipeline.ingest_pipeline import IngestPipeline
+
+OnProgress = Callable[[int, int], object]
+MAX_PASSES = 5
+_LOOKUP = 500
+
+
+@dataclass
+class Copied:
+    """What a copy did.
+
+    Args:
+        n_assets: in the space that is copied.
+        n_known: were in the other one already, as from a copy that was broken off.
+        n_encoded: were encoded.
+        n_removed: were in the other space only, and were removed there.
+        n_gone: have no file any more, so that no search shows them; they stay behind.
+        failures: files from which an asset could not be had, with reasons.
+    """
+
+    n_assets: int = 0
+    n_known: int = 0
+    n_encoded: int = 0
+    n_removed: int = 0
+    n_gone: int = 0
+    failures: list[Failure] = field(default_factory=list)
+    lost: set[str] = field(default_factory=set)
+    """The assets that stay behind although they are found today."""
+
+
+@dataclass(frozen=True)
+class Copier:
+    """Brings the assets of one space into another. May be repeated: what is there is not encoded.
+
+    Args:
+        old: the store, in the space that is searched.
+        new: the pipeline into the other space.
+        share: of the time to work in, 0 to 1; the rest belongs to searches.
+        stopped: ends the copy after the files under way.
+    """
+
+    old: VectorStore
+    new: IngestPipeline
+    share: float = 1.0
+    stopped: Callable[[], bool] = lambda: False
+    tried: set[str] = field(default_factory=set)
+    """Assets that no later pass tries again."""
+
+    def add(self, on_progress: OnProgress = lambda _done, _all: None) -> Copied:
+        """Encode until nothing is missing, also of what is ingested meanwhile."""
+        done = Copied()
+        for first in (True, *[False] * (MAX_PASSES - 1)):
+            if not self._pass(done, on_progress, first):
+                break
+        return done
+
+    def _pass(self, done: Copied, on_progress: OnProgress, is_first: bool) -> bool:
+        """Whether there was anything to encode."""
+        n_all, n_seen, anything = self.old.count(), 0, False
+        done.n_assets, done.n_gone = n_all, 0
+        for rows in _chunks(self.old.scan(), self.new.shard_files):
+            known = self.new.store.assets([row.asset_id for row in rows])
+            here = [row for row in rows if not row.is_gone]
+            missing = [one for one in here if one.asset_id not in known.keys() | self.tried]
+            done.n_gone += len(rows) - len(here)
+            done.n_known += len(known) if is_first else 0
+            if missing:
+                anything = True
+                self.tried.update(row.asset_id for row in missing)
+                self._encode(missing, done)
+            self._carry([row for row in here if row.asset_id in known])
+            n_seen += len(rows)
+            on_progress(n_seen, max(n_all, n_seen))
+            if self.stopped():
+                return False
+        return anything
+
+    def _encode(self, rows: Sequence[AssetRow], done: Copied) -> None:
+        started_s = time.monotonic()
+        uris = [uri for row in rows for uri in row.locations]
+        report = self.new.ingest(uris)
+        self._remove_strangers(uris)
+        found = self._carry(rows)
+        done.n_encoded += len(found)
+        missing = {row.asset_id: row for row in rows if row.asset_id not in found}
+        done.lost |= missing.keys()
+        reasons = {failure.uri: failure for failure in report.failures}
+        for row in missing.values():
+            known = [reasons[uri] for uri in row.locations if uri in reasons]
+            done.failures += known or [Failure(row.locations[0], "ChangedFile", _CHANGED)]
+        self._rest(time.monotonic() - started_s)
+
+    def _remove_strangers(self, uris: Sequence[str]) -> None:
+        """Files that changed since they were ingested are not those that are searched."""
+        here = {row.asset_id for rows in self.new.store.assets_at(uris).values() for row in rows}
+        if strangers := here - self.old.assets(list(here)).keys():
+            self.new.store.delete(list(strangers))
+
+    def _rest(self, busy_s: float) -> None:
+        """Leave the machine to searches for the time that is theirs."""
+        end_s = time.monotonic() + busy_s * (1 / self.share - 1)
+        while not self.stopped() and (left_s := end_s - time.monotonic()) > 0:
+            time.sleep(min(left_s, 0.2))
+
+    def _carry(self, rows: Sequence[AssetRow]) -> set[str]:
+        """Give the new commit rows the places and labels of the old ones; those that exist."""
+        new = self.new.store.assets([row.asset_id for row in rows])
+        changed = [
+            wanted
+            for row in rows
+            if (one := new.get(row.asset_id)) is not None
+            if (wanted := _like(one, row)) != one
+        ]
+        if changed:
+            self.new.store.write(changed, [])
+        return set(new)
+
+    def remove_others(self) -> int:
+        """Remove what the old space holds no more from the new one; how many."""
+        extra = []
+        for rows in _chunks(self.new.store.scan(), _LOOKUP):
+            known = self.old.assets([row.asset_id for row in rows])
+            extra += [row.asset_id for row in rows if row.asset_id not in known]
+        self.new.store.delete(extra)
+        return len(extra)
+
+
+_CHANGED = "The file holds something else by now. Ingest it again first."
+
+
+def _like(new: AssetRow, old: AssetRow) -> AssetRow:
+    kept = {**new.metadata, **old.metadata}
+    return replace(new, locations=list(old.locations), metadata=kept)
+
+
+def _chunks(rows: Iterator[AssetRow], size: int) -> Iterator[list[AssetRow]]:
+    while chunk := list(islice(rows, size)):
+        yield chunk

@@ -1,0 +1,201 @@
+"""Move a store to another model: copy, compare, switch, catch up; and back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from encoder.errors import InputError
+from search.store.spaces.current import Current
+from search.store.spaces.opened import space_record
+from workers.reindexing.comparing import Comparison, compare, finder, sampled
+from workers.reindexing.copying import Copied, Copier, OnProgress
+from workers.serving.resources import Resources, config_with
+
+SETTLE_S = 1.0
+"""A write that began before the switch ends within it; then the last pass begins."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do.
+
+    Args:
+        model: the new model; empty with ``rollback``.
+        precision: of the new model; None leaves it to the settings.
+        share: see `Copier`.
+        queries: by which to compare; empty for ``n_queries`` sampled ones.
+        n_queries: how many.
+        least_overlap: a smaller mean overlap@10 keeps the old model.
+        leave_behind: switch though files could not be read again.
+        switch: False ends before that; a later call finds all encoded.
+        rollback: go back to the former model.
+    """
+
+    model: str = ""
+    precision: str | None = None
+    share: float = 0.5
+    queries: Sequence[str] = ()
+    n_queries: int = 50
+    least_overlap: float = 0.0
+    leave_behind: bool = False
+    switch: bool = True
+    rollback: bool = False
+
+
+@dataclass
+class Moved:
+    """What was done."""
+
+    model: str
+    space: str
+    switched: bool = False
+    reason: str = ""
+    """Why it was not switched."""
+    copied: Copied = field(default_factory=Copied)
+    comparison: Comparison | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        copied = self.copied
+        return {
+            "model": self.model,
+            "space": self.space,
+            "switched": self.switched,
+            "reason": self.reason,
+            "assets": copied.n_assets,
+            "encoded": copied.n_encoded,
+            "known": copied.n_known,
+            "removed": copied.n_removed,
+            "gone": copied.n_gone,
+            "failed": [
+                {"uri": one.uri, "error": one.error, "reason": one.reason}
+                for one in copied.failures
+            ],
+            "comparison": self.comparison.as_json() if self.comparison else None,
+        }
+
+
+def move(
+    held: Resources,
+    plan: Plan,
+    on_progress: OnProgress = lambda _done, _all: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Moved:
+    """Move the store of ``held`` to another model, or back to the former one.
+
+    Searches continue on the old space until the switch, which is one write; servers follow within
+    seconds. A call that was broken off is repeated: what was encoded is kept.
+
+    Raises:
+        InputError: the store has that model already, or there is no former one.
+        ModelError: the model cannot be loaded.
+        StoreError: the store fails; the old model stays.
+    """
+    old_encoder, old_store = held.existing_parts()
+    here = held.current() or Current(old_encoder.space.fingerprint, described(held))
+    wanted = _former(here) if plan.rollback else _encoder_of(held, plan)
+    new = _opened(held, wanted)
+    space = new.encoder().space.fingerprint
+    if space == here.space:
+        raise InputError("--model", got=wanted["model"], wanted="another than the store's own")
+    moved = Moved(wanted["model"], space)
+    target = Current(space, wanted, Current(here.space, here.encoder))
+    with closing(_Store(new)):
+        copier = Copier(old_store, new.pipeline(), plan.share, stopped)
+        if not plan.rollback:  # which is done at once: what was ingested since comes behind it
+            moved.copied = copier.add(on_progress)
+            if not stopped():
+                new.pipeline().calibrate_if_due()
+                moved.comparison = _compared(plan, (old_encoder, old_store), new.parts())
+            moved.reason = _reason(plan, moved, stopped())
+        if not moved.reason:
+            moved.copied.n_removed = copier.remove_others()
+            with space_record(held.settings.store) as record:
+                record.write(target)
+            moved.switched = True
+            time.sleep(SETTLE_S)
+            _catch_up(copier, moved, on_progress)
+    return moved
+
+
+def _catch_up(copier: Copier, moved: Moved, on_progress: OnProgress) -> None:
+    """Encode what was written to the old space after the last look and before the switch."""
+    late = replace(copier, share=1.0, stopped=lambda: False).add(on_progress)
+    moved.copied.n_assets = late.n_assets
+    moved.copied.n_encoded += late.n_encoded
+    moved.copied.failures += [one for one in late.failures if one not in moved.copied.failures]
+
+
+class _Store:
+    """Closes the store of new resources, and no decoders that others of this process use."""
+
+    def __init__(self, held: Resources) -> None:
+        self._held = held
+
+    def close(self) -> None:
+        self._held.forget_store()
+
+
+def described(held: Resources) -> dict[str, Any]:
+    """The settings of the encoder that decide its space, for another process."""
+    config = held.settings.encoder
+    return {
+        "model": held.encoder().model,
+        "quantization": config.quantization,
+        "enable_dsre": config.enable_dsre,
+        "bindings": [str(path) for path in config.bindings],
+    }
+
+
+def _encoder_of(held: Resources, plan: Plan) -> dict[str, Any]:
+    from encoder.models.bound import precision_beside
+    from encoder.models.spec import ModelSpec
+
+    config = held.settings.encoder
+    beside = precision_beside(config.quantization)
+    precision = beside if plan.precision is None else plan.precision
+    return {
+        "model": str(ModelSpec.parse(plan.model)),
+        "quantization": None if precision == "none" else precision,
+        "enable_dsre": "auto",
+        "bindings": [],
+    }
+
+
+def _former(here: Current) -> dict[str, Any]:
+    if here.former is None:
+        raise InputError("--rollback", got="a store with one model", wanted="one that was moved")
+    return dict(here.former.encoder)
+
+
+def _opened(held: Resources, encoder: dict[str, Any]) -> Resources:
+    config = config_with(held.settings.encoder, encoder)
+    return Resources(held.settings.model_copy(update={"encoder": config}), new_space=True)
+
+
+def _compared(plan: Plan, old: Any, new: Any) -> Comparison:
+    queries = list(plan.queries) or sampled(old[1], plan.n_queries)
+    ask_old, end_old = finder(*old)
+    ask_new, end_new = finder(*new)
+    try:
+        return compare(ask_old, ask_new, queries)
+    finally:
+        end_old()
+        end_new()
+
+
+def _reason(plan: Plan, moved: Moved, is_stopped: bool) -> str:
+    """Why not to switch; empty if nothing is against it."""
+    if is_stopped:
+        return "It was stopped; the next call goes on from there."
+    if moved.copied.lost and not plan.leave_behind:
+        n = len(moved.copied.lost)
+        return f"{n} assets could not be encoded; --leave-behind switches without them."
+    overlap = moved.comparison.overlap if moved.comparison else 1.0
+    if overlap < plan.least_overlap:
+        return f"The overlap@10 is {overlap:.3f}, below --least-overlap {plan.least_overlap:g}."
+    return "" if plan.switch else "All is encoded; without --no-switch the next call switches."
