@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
+from scripts import quote_results
+
 RESULTS = Path(__file__).with_name("RESULTS.md")
 _HEAD = """# Results
 
@@ -33,6 +35,8 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 def write_section(title: str, command: str, body: str, path: Path = RESULTS) -> None:
     """Replace the section ``title``, or add it at the end; the date and the CPU come by themselves.
 
+    What pages quote of ``RESULTS.md`` follows.
+
     Args:
         title: the section's heading.
         command: what anyone can run to measure again.
@@ -47,3 +51,5 @@ def write_section(title: str, command: str, body: str, path: Path = RESULTS) -> 
     else:
         text = text.rstrip() + "\n\n" + section
     path.write_text(text)
+    if path == RESULTS:
+        quote_results.main()

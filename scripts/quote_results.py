@@ -1,0 +1,96 @@
+"""Fill the figures that pages quote from ``benchmarks/RESULTS.md``.
+
+A page marks a quotation by a comment, ``<!--q section · row · column-->figure<!--/q-->``: the title
+of a section (or ``title › words`` for what stands below a line in bold that begins with the words),
+the first cells of one of its rows with ``;`` between them, and a column. Of a cell its first figure
+is quoted; ``column!`` quotes the whole cell, with bars met and missed. ``section · = · pattern``
+quotes the group of a regular expression.
+
+    python -m scripts.quote_results            # write
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "RESULTS.md"
+PAGES = [ROOT / "docs" / name for name in ("article.md", "comparison.md")]
+_QUOTE = re.compile(r"(<!--q (?P<what>.+?)-->)(?P<said>.*?)(<!--/q-->)", re.DOTALL)
+_FIGURE = re.compile(r"[-+]?[\d.,]*\d(?: %)?")
+
+
+def filled(page: str, results: str) -> str:
+    """The page with all quotations as the results have them.
+
+    Raises:
+        SystemExit: a quotation names what is not there, or is not alone.
+    """
+    sections = dict(_sections(results))
+
+    def quoted(match: re.Match[str]) -> str:
+        parts = [part.strip() for part in match["what"].split(" · ")]
+        title, _, below = parts[0].partition(" › ")
+        if len(parts) != 3 or title not in sections:
+            raise SystemExit(f"There is no section for the quotation {match['what']!r}.")
+        said = _find(_below(sections[title], below), parts[1], parts[2])
+        if said is None:
+            raise SystemExit(f"{match['what']!r} is not in the results, or there several times.")
+        return f"{match[1]}{said}{match[4]}"
+
+    return _QUOTE.sub(quoted, page)
+
+
+def _sections(results: str) -> Iterator[tuple[str, str]]:
+    for part in re.split(r"^## ", results, flags=re.MULTILINE)[1:]:
+        title, _, body = part.partition("\n")
+        yield title.strip(), body
+
+
+def _below(section: str, heading: str) -> str:
+    """The part of a section below a line in bold; all of it without one."""
+    parts = re.split(r"^\*\*", section, flags=re.MULTILINE)
+    return "".join(part for part in parts if part.startswith(heading)) if heading else section
+
+
+def _find(section: str, row: str, column: str) -> str | None:
+    """What is quoted; None unless it is there exactly once."""
+    if row == "=":
+        return _only(re.findall(column, " ".join(section.split())))
+    whole = column.endswith("!")
+    cell = _only(list(_cells(section, row.split(";"), column.rstrip("!"))))
+    if cell is None or whole:
+        return cell
+    figure = _FIGURE.search(cell)
+    return figure[0] if figure else None
+
+
+def _cells(section: str, row: list[str], column: str) -> Iterator[str]:
+    wanted, headings = [part.strip() for part in row], list[str]()
+    lines = section.splitlines()
+    for number, line in enumerate(lines):
+        if not line.startswith("|"):
+            continue
+        cells = [cell.strip().strip("*") for cell in re.split(r"(?<!\\)\|", line.strip()[1:-1])]
+        if number + 1 < len(lines) and lines[number + 1].startswith("| ---"):
+            headings = cells
+        elif cells[: len(wanted)] == wanted and column in headings:
+            yield cells[headings.index(column)]
+
+
+def _only(found: list[str]) -> str | None:
+    return found[0] if len(found) == 1 else None
+
+
+def main() -> None:
+    """Write the pages."""
+    for page in PAGES:
+        page.write_text(filled(page.read_text(), RESULTS.read_text()))
+        sys.stdout.write(f"{page.relative_to(ROOT)}\n")
+
+
+if __name__ == "__main__":
+    main()
