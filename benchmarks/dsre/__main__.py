@@ -22,6 +22,7 @@ PARTS = {
     "quality-12": "benchmarks.dsre.quality:twelve",
     "chunks": "benchmarks.dsre.chunks:main",
     "long": "benchmarks.dsre.long:main",
+    "pictures": "benchmarks.dsre.pictures:main",
 }
 
 if __name__ == "__main__":

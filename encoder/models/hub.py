@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 _TOWERS_VERSION = "1"
 """Raise it when vectors of the hub's towers can no longer be compared with older ones."""
 
+_PATCHES_RECIPE = 1
+"""Raise it when merging patches gives other vectors."""
+
 _MAX_TOKENS = 8192
 _WINDOW_S = 30.0
 _MAX_FRAMES = 32
@@ -52,6 +55,7 @@ def load(
     bf16: bool = False,
     windows: bool = False,
     gate: GateFile | None = None,
+    patches: float | None = None,
 ) -> Model:
     """Load a model, in float32 unless it is to run in bfloat16.
 
@@ -69,6 +73,7 @@ def load(
         windows: attention that costs what it sees, where the model has local layers. The vectors
             stay the same, see `encoder.dsre.windowed`.
         gate: merges tokens of long texts, which gives other vectors.
+        patches: which share of a picture's patches is left after the last layer; None for all.
 
     Raises:
         ModelError: not found, not reachable, not a model with one vector per item, needs code
@@ -83,6 +88,8 @@ def load(
         from encoder.dsre.adapters.modernbert import use_windows
 
         use_windows(joint.model)
+    if patches is not None:
+        identity |= _merge_patches(path_or_name, joint.model, patches)
     identity |= _adapt(joint, prompts, gate, n_threads, bf16=bf16)
     by_modality = _towers(joint, partial(prompts.of, role=DOCUMENT))
     embed_dim = _embed_dim(by_modality)
@@ -186,6 +193,17 @@ def _open(name: str, folder: Path, device: str | None) -> SentenceTransformer:
             remedy="Name a sentence-transformers model, CLIP, SigLIP or CLAP.",
         )
     return model
+
+
+def _merge_patches(name: str, model: SentenceTransformer, share: float) -> dict[str, str]:
+    from encoder.dsre.adapters.vision import MODEL_TYPES, merge_patches
+
+    if not merge_patches(model, share):
+        raise ModelError(
+            f"{name} has no vision tower whose patches could merge ({', '.join(MODEL_TYPES)}).",
+            remedy="Leave pictures out of enable_dsre.",
+        )
+    return {"dsre_pictures": f"{share:g} recipe:{_PATCHES_RECIPE}"}
 
 
 def _has_joint_head(model: SentenceTransformer) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
-from encoder.errors import ModelError
+from encoder.errors import InputError, ModelError
 from encoder.models.base import Model
 from encoder.models.sparsity import Wish, gate_from
 from encoder.models.spec import ModelSpec
@@ -41,7 +43,8 @@ def load_model(
             was prepared runs, else the weights as they are, through torch; so does ``bf16``.
         enable_dsre: True, False, ``auto``, a gate file, or chunks, see `Sparsity.parse`. Bundles
             bring a gate; to others one is fitted when True first asks, see `own_gate`. ``auto``
-            gives ModernBERT windowed attention, and is False for the rest.
+            gives ModernBERT windowed attention, and is False for the rest. ``{"pictures": 0.5}``
+            merges the patches of CLIP's or SigLIP's pictures until that share is left.
 
     Raises:
         ModelError: the name is of no known kind, or the model cannot be found or loaded.
@@ -117,9 +120,18 @@ def _load_hub(
         return load(gate=own_gate(spec))
     if enable_dsre is False or enable_dsre == "auto":
         return load(windows=enable_dsre == "auto")
+    if isinstance(enable_dsre, Mapping) and enable_dsre.keys() == {"pictures"}:
+        return load(patches=_share(enable_dsre["pictures"]))
     if not isinstance(enable_dsre, str):
         raise ModelError(
             f"enable_dsre={enable_dsre!r}: {spec} has no chunk gate.",
             remedy="Name a gate file made for it by `anymodal dsre calibrate`, or leave it out.",
         )
     return load(gate=gate_from(enable_dsre))
+
+
+def _share(given: Any) -> float:
+    is_number = isinstance(given, float | int) and not isinstance(given, bool)
+    if not is_number or not 0.0 < given <= 1.0:
+        raise InputError('enable_dsre["pictures"]', got=repr(given), wanted="above 0, up to 1")
+    return float(given)

@@ -99,11 +99,11 @@ class Sparsity:
 
     @classmethod
     def _with_chunks(cls, wish: Mapping[str, Any], precision: Precision, gates: Gates) -> Sparsity:
+        if unknown := wish.keys() - {"chunks", "gate"}:
+            raise InputError("enable_dsre", got=f"{sorted(unknown)}", wanted="chunks and gate")
         tau = wish.get("chunks")
         if isinstance(tau, bool) or not isinstance(tau, float | int) or not 0.0 < tau <= 1.0:
             raise InputError('enable_dsre["chunks"]', got=repr(tau), wanted="above 0, up to 1")
-        if unknown := wish.keys() - {"chunks", "gate"}:
-            raise InputError("enable_dsre", got=f"{sorted(unknown)}", wanted="chunks and gate")
         sparsity = cls.parse(wish.get("gate", True), precision, gates)
         if sparsity is None:
             raise InputError('enable_dsre["gate"]', got="no gate", wanted="True or a file")
