@@ -14,12 +14,12 @@ from search.api.access.auth import COOKIE, scope_of
 from search.api.cohere.requests import EmbedRequest
 from search.api.cohere.reranking import RerankRequest
 from search.api.openai.requests import EmbeddingsRequest
-from search.api.schemas import SearchRequest
+from search.api.schemas import JobRequest, SearchRequest
 from search.api.services import Services
 
 _REF = "#/components/schemas/{model}"
 _SIZE = "output_dimension"
-_BODIES = (SearchRequest, EmbeddingsRequest, EmbedRequest, RerankRequest)
+_BODIES = (SearchRequest, EmbeddingsRequest, EmbedRequest, RerankRequest, JobRequest)
 _KEY, _SESSION = "key", "session"
 _SCHEMES = {
     _KEY: {

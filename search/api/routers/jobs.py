@@ -16,6 +16,7 @@ from search.api.access.sources import check_sources
 from search.api.depends import Parts, refusals
 from search.api.middleware.bounded_threads import Turn
 from search.api.ports import Job
+from search.api.requests.bodies import json_body, read_sent
 from search.api.requests.uploaded_parts import facts_of
 from search.api.responses.job_status import job_document
 from search.api.responses.plain_values import job_json
@@ -64,12 +65,14 @@ async def list_jobs(services: Parts) -> dict[str, object]:
     status_code=202,
     response_model=UploadAnswer,
     responses=refusals(413, 415, 422, 503, 504, 507),
+    openapi_extra=json_body(JobRequest),
 )
-async def submit_job(body: JobRequest, services: Parts, response: Response) -> dict[str, object]:
+async def submit_job(request: Request, services: Parts, response: Response) -> dict[str, object]:
     """Ingest objects that lie on other servers; returns the job.
 
     `ANYMODAL_API__SOURCES` names which; by default none may be.
     """
+    body = JobRequest.model_validate_json((await read_sent(request)).whole_request())
     check_sources(body.sources, services.config.sources)
     sent = {"tags": body.tags, "metadata": [to_json(body.metadata).decode()]}
     labels = facts_of(sent)

@@ -109,6 +109,14 @@ def test_others_are_refused(client: httpx.Client, source: str, status: int) -> N
     assert len(client.get("/v1/jobs").json()["jobs"]) == before
 
 
+def test_a_body_that_is_no_request_is_described(client: httpx.Client) -> None:
+    kind = {"content-type": "application/json"}
+    for body in (b"\x0c\xff\x02", b'{"sources": []}', b'{"sources": ["memory://a/"], "x": 1}'):
+        answer = client.post("/v1/jobs", content=body, headers=kind)
+        assert answer.status_code == 422, answer.text
+        assert answer.json()["error"]["message"]
+
+
 def test_a_source_without_its_extra_is_a_failure_of_the_job(
     client: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
