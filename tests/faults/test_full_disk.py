@@ -17,8 +17,9 @@ from encoder.errors import DiskError
 from encoder.system import disk as rules
 from encoder.types import IMAGE, TEXT
 from ingest.config import IngestConfig
+from search.store.base import VectorStore
 from search.store.open import open_store
-from tests.contract.rows import DIM, SPACE, asset, segment, vectors
+from tests.contract.rows import DIM, SPACE, asset, record_of, segment, vectors
 from tests.faults.cluster import BIN, ROOT, SharedFolder
 from tests.faults.disk import Disk, small_disk
 from workers.serving.query_media import QueryDecoder
@@ -100,7 +101,8 @@ def test_what_was_acknowledged_survives_a_disk_that_runs_full_in_a_write(
     monkeypatch.setattr(rules, "RESERVE_BYTES", -(2**30))  # others fill the disk meanwhile
     disk.resize(3)
     folder = disk.folder / "store"
-    store = open_store(str(folder), SPACE, DIM)
+    opened = open_store(str(folder), SPACE, DIM)
+    store: VectorStore = record_of(opened)  # the disk refuses Lite itself
     kept: list[str] = []
 
     def write(name: str) -> None:
@@ -119,7 +121,7 @@ def test_what_was_acknowledged_survives_a_disk_that_runs_full_in_a_write(
     with pytest.raises(DiskError, match="start this program again"):
         write("late")
     assert len(store.assets(kept)) == len(kept)  # it can still be read
-    store.close()
+    opened.close()
     tear_indexes(folder)
 
     store = open_store(str(folder), SPACE, DIM)

@@ -16,8 +16,10 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from encoder.space import l2_normalize
 from encoder.types import TEXT
 from search.errors import IndexNotReadyError
 from search.store.embedded import side, vectors, writing
@@ -156,6 +158,27 @@ def test_damaged_files_are_made_again(folder: Path, oracle: MemoryStore) -> None
             store.lexical("twelve", 20)
         assert len(store.lexical("twelve", 20)) == 12, name
         store.close()
+
+
+def test_codes_lead_to_the_nearest_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vectors, "CHUNK", 2048)
+    rng = np.random.default_rng(0)
+    rows = l2_normalize(
+        rng.standard_normal((5000, 64)).astype(np.float32) * np.linspace(0.1, 2, 64)
+    )
+    files = vectors.VectorFiles(tmp_path, 1, 64)
+    files.append(0, rows, np.zeros(5000, np.int32))
+    queries = l2_normalize(rows[:40] + 0.05 * rng.standard_normal((40, 64)).astype(np.float32))
+    wanted = np.arange(5000) % 2 == 0
+    for chosen in (None, wanted):
+        cosines = queries @ rows.T
+        if chosen is not None:
+            cosines[:, ~chosen] = -1
+        nearest = np.argsort(-cosines, axis=1)[:, :10]
+        found = files.nearest(queries, 10, 5000, chosen)
+        shared = [len(set(a.slots[:10]) & set(b)) for a, b in zip(found, nearest, strict=True)]
+        assert np.mean(shared) / 10 >= 0.99
+    files.close()
 
 
 def test_files_that_are_older_than_the_record_are_made_again(

@@ -255,9 +255,12 @@ class _Codes:
             bits = np.packbits(wanted, bitorder="little")
             chosen = faiss.IDSelectorBitmap(bits)  # type: ignore[call-arg, arg-type]
             options["params"] = faiss.SearchParameters(sel=chosen)  # type: ignore[call-arg]
-        asked = np.ascontiguousarray(queries * self._scales)
+        asked = queries * self._scales
+        # Faiss cuts what it compares with these codes to whole numbers.
+        steps = np.maximum(np.abs(asked).max(axis=1, keepdims=True) / _CODES, 1e-30)
+        asked = np.ascontiguousarray(np.rint(asked / steps), np.float32)
         products, places = self._index.search(asked, min(limit, CHUNK), **options)
-        return products, places
+        return products * steps, places
 
 
 def _best(scores: NDArray[np.float32], slots: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
