@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from threading import Thread
@@ -10,9 +11,11 @@ from time import sleep
 import httpx
 import pytest
 
+from encoder.rerank.open import open_reranker
 from search.api.app import create_app
 from search.api.server import listening_socket, server_for
 from search.api.services import Services
+from tests.support import overlap_reranker
 
 
 @contextmanager
@@ -72,7 +75,8 @@ def parts(
             job = IngestJob(held.encoder(), made.store, held.ingest_config)
             report = job.run([str(path) for path in sorted(folder.iterdir())])
             assert report.ingested == 4
-            yield made
+            reranker = overlap_reranker.write(tmp_path_factory.mktemp("reranker"), "a rocket")
+            yield replace(made, reranker=open_reranker(f"dir:{reranker}"))
 
 
 @pytest.fixture(scope="module")

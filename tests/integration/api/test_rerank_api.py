@@ -75,10 +75,11 @@ def test_a_page_is_ordered_again(judging: httpx.Client) -> None:
     assert "rerank" not in before.latency_ms
 
 
-def test_a_server_without_one_says_so(client: httpx.Client) -> None:
+def test_a_server_without_one_says_so(parts: Services) -> None:
     request = {"query": "a", "documents": ["b"]}
-    missing = client.post("/v2/rerank", json=request)
-    refused = client.post("/v1/search", json={"query": "a", "rerank": True})
+    with served(replace(parts, reranker=None)) as client:
+        missing = client.post("/v2/rerank", json=request)
+        refused = client.post("/v1/search", json={"query": "a", "rerank": True})
     assert (missing.status_code, refused.status_code) == (404, 422)
     for answer in (missing, refused):
         assert "ANYMODAL_RERANKER" in str(answer.json())
