@@ -181,8 +181,8 @@ def llama() -> nn.Module:
 
 def sentence_transformer() -> nn.Module:
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Pooling, WordEmbeddings
-    from sentence_transformers.models.tokenizer import WhitespaceTokenizer
+    from sentence_transformers.sentence_transformer.modules import Pooling, WordEmbeddings
+    from sentence_transformers.sentence_transformer.modules.tokenizer import WhitespaceTokenizer
 
     words = WordEmbeddings(WhitespaceTokenizer([str(i) for i in range(50)]), torch.randn(50, 32))
     return SentenceTransformer(modules=[words, Pooling(32)], device="cpu")
