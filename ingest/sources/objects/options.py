@@ -25,6 +25,8 @@ def options_for(url: str, config: IngestConfig) -> dict[str, Any]:
     for beginning in sorted(said, key=len):
         if beginning == scheme_of(url) or ("://" in beginning and url.startswith(beginning)):
             options |= said[beginning]
+    if isinstance(options.get("auth"), list):  # httpx, below webdav4, wants a pair
+        options["auth"] = tuple(options["auth"])
     return options
 
 
@@ -32,7 +34,7 @@ def secrets_in(options: Mapping[str, Any], is_secret: bool = False) -> Iterator[
     """The values of options that no message may show."""
     for name, value in options.items():
         hidden = is_secret or bool(_SECRET.search(name))
-        for one in value if isinstance(value, list) else [value]:
+        for one in value if isinstance(value, list | tuple) else [value]:
             if isinstance(one, Mapping):
                 yield from secrets_in(one, hidden)
             elif hidden and isinstance(one, str) and len(one) > 3:

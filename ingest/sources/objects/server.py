@@ -107,7 +107,8 @@ class ObjectServer:
             ]
 
     def _pages(self, folder: str, inner: str) -> Iterator[list[Mapping[str, Any]]]:
-        if hasattr(self._fs, "call_s3"):
+        fs = self._ask(folder, lambda: self._fs)  # opening it may fail too
+        if hasattr(fs, "call_s3"):
             yield from self._s3_pages(folder, *inner.split("/", 1))
             return
         page = self._ask(folder, lambda: self._fs.ls(inner, detail=True))
