@@ -48,7 +48,7 @@ def named_of(output: Any) -> Mapping[str, Any] | None:
         return {field.name: getattr(output, field.name) for field in fields(output)}
     if isinstance(output, tuple) and hasattr(output, "_asdict"):
         return dict(output._asdict())
-    return None
+    return getattr(output, "__dict__", None) or None
 
 
 def _of_named(named: Mapping[str, Any], output: Any) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -35,6 +36,7 @@ CASES: dict[str, tuple[Any, Tensor]] = {
     "two towers": (Output(C, A, B), torch.cat([A, B])),
     "pooled": ({"last_hidden_state": A, "pooler_output": C}, C),
     "one name": ({"out": A}, A),
+    "attributes": (SimpleNamespace(logits=B, other=A), B),
     "nested": ({"features": (A, B)}, A),
 }
 
