@@ -20,19 +20,19 @@ def check_sources(sources: Sequence[str], allowed: Sequence[str]) -> None:
     is written in escapes.
 
     Raises:
-        InputError: it is not a URL that can be allowed.
+        InputError: it leads elsewhere.
         ForbiddenError: it is not allowed; does not say what is.
     """
     for number, url in enumerate(sources):
-        parts = re.split(r"[/\\]", unquote(unquote(url)))
-        if "://" not in url or url.lower().startswith("file:") or {".", ".."} & set(parts):
-            raise InputError(
-                f"sources[{number}]",
-                got=repr(url[:80]),
-                wanted="a URL such as s3://bucket/folder/, without . and ..",
-            )
         if not url.startswith(tuple(allowed)):
             raise ForbiddenError(
                 f"sources[{number}] is nothing that clients may have ingested.",
                 "Ask who runs the server to name it in ANYMODAL_API__SOURCES.",
+            )
+        parts = re.split(r"[/\\]", unquote(unquote(url)))
+        if {".", ".."} & set(parts):
+            raise InputError(
+                f"sources[{number}]",
+                got=repr(url[:80]),
+                wanted="a URL such as s3://bucket/folder/, without . and ..",
             )
