@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -111,15 +112,21 @@ def opened(folder: Path) -> EmbeddedStore:
 
 
 def assert_level(store: EmbeddedStore) -> None:
-    """The index holds what the record holds, row by row."""
+    """The index holds what the record holds, row by row.
+
+    Lite may have a row twice: killed after it saved a file and before it removed its log, it reads
+    the rows of both. The index has each key once.
+    """
     record = record_of(store)
-    assert list(store.scan()) == list(record.scan())
-    stored = {row.key: row.asset_id for row in record.segments()}
+    assert {row.asset_id: row for row in store.scan()} == {
+        row.asset_id: row for row in record.scan()
+    }
+    stored = {row.key: row for row in record.segments()}
     assert store.vectors(list(stored)).keys() == stored.keys()
-    assert store.sizes() == record.sizes()
-    for name in set(stored.values()):
-        rows = store.embeddings(name)
-        assert [row.key for row in rows] == [row.key for row in record.embeddings(name)]
+    assert store.sizes() == Counter(row.modality for row in stored.values())
+    for name in {row.asset_id for row in stored.values()}:
+        keys = [row.key for row in store.embeddings(name)]
+        assert keys == list(dict.fromkeys(row.key for row in record.embeddings(name)))
 
 
 def _cut(path: Path) -> None:
