@@ -34,6 +34,14 @@ class StoreMissingError(StoreError):
 class ReadOnlyStoreError(StoreError, DiskError):
     """A store that can be searched, but not written to."""
 
+    @classmethod
+    def at(cls, shown: str) -> ReadOnlyStoreError:
+        """The error for a folder that this user may not write to."""
+        return cls(
+            f"The store {shown} can be searched, but not written to.",
+            remedy="Let this user write there, or name another --store.",
+        )
+
 
 class SpaceMismatchError(StoreError):
     """The collection belongs to another embedding space."""

@@ -14,9 +14,10 @@ import pytest
 
 from encoder import MultiModalEncoder
 from encoder.types import TEXT, Item
-from search import Query, SearchEngine, open_store
+from search import Query, SearchEngine
 from search.api.config import ApiConfig
 from search.api.middleware.metrics import Metrics
+from search.store.milvus.store import MilvusStore
 from search.store.schema import segment_id
 from search.types import AssetRow, SegmentRow
 from workers.serving.composition import query_encoder
@@ -54,13 +55,16 @@ def traced(owner: type, method: str) -> Iterator[list[list[str]]]:
 
 @pytest.mark.usefixtures("bundle_home")
 def test_a_query_takes_few_frames(tmp_path: Path) -> None:
-    """Every frame is one more function to read; the bounds may only fall."""
+    """Every frame is one more function to read; the bounds may only fall.
+
+    Milvus answers for a server; for a folder, the index beside Lite does.
+    """
     model = MultiModalEncoder(quantization="auto", enable_dsre="auto")
     space = model.space
     (row,) = model.encode_items([Item(TEXT, "bread")])
     segment = SegmentRow(segment_id("bread", TEXT, 0, space.fingerprint), "bread", TEXT, 0, row)
-    store = open_store(
-        str(tmp_path / "store"), space.fingerprint, space.embed_dim, calibration=space.calibration
+    store = MilvusStore(
+        tmp_path / "store", space.fingerprint, space.embed_dim, calibration=space.calibration
     )
     store.write([AssetRow("bread", TEXT, "text/plain", 5, 1, ["/bread.txt"])], [segment])
     engine = SearchEngine(query_encoder(model, ApiConfig(), Metrics()), store)

@@ -43,6 +43,20 @@ def served(folder: Path) -> Served | None:
     return found
 
 
+def joined(folder: Path) -> tuple[str, bool]:
+    """The address of a server of this folder, and whether it runs in this process; see `stop_lite`.
+
+    Raises:
+        StoreBusyError: another process holds the folder and does not share it.
+        DiskError: it cannot be written.
+        StoreError: the folder cannot be used.
+    """
+    from search.store.lite.in_process import start_lite
+
+    server = served(folder)
+    return (server.uri, False) if server else (start_lite(folder), True)
+
+
 def serve(folder: Path, port: int = 0) -> None:
     """Serve a folder until SIGTERM or SIGINT; for the main thread of a process of its own.
 

@@ -20,8 +20,8 @@ from search.filters.expressions import equals
 from search.store.calibrated import Constants, StoredCalibration, from_stored
 from search.store.checks import checked_asset, checked_queries, checked_segment
 from search.store.folders import words_folder
-from search.store.lite.in_process import check_whole, is_mirrored, start_lite, stop_lite
-from search.store.lite.shared import served
+from search.store.lite.in_process import check_whole, is_mirrored, stop_lite
+from search.store.lite.shared import joined
 from search.store.milvus.calibration import MilvusCalibration, Progress
 from search.store.milvus.link import MilvusLink
 from search.store.milvus.mirrored_words import MirroredWords
@@ -49,11 +49,10 @@ from search.store.words import MAX_FOUND as MAX_WORDS_FOUND
 from search.store.words import MilvusWords, Words
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
-_SCALARS_BYTES = 2048
-"""The usual size of a row without its embedding."""
+_ALL = Compiled("", True)
+_SCALARS_BYTES = 2048  # the usual size of a row without its embedding
 _MAX_JOINED = 2000  # assets, in which words are looked for by their ids
-_COPIES = 4
-"""The size of a row on Lite's disk: in its log, as data, in an index and during merges."""
+_COPIES = 4  # of a row on Lite's disk: in its log, as data, in an index and during merges
 
 
 class MilvusStore:
@@ -96,11 +95,9 @@ class MilvusStore:
         self._embed_dim = embed_dim
         self._space = space_fingerprint
         self._follows = not new_space
-        folder = target if isinstance(target, Path) else None
-        server = served(folder) if folder else None
-        self._folder = None if server else folder
-        self._place = folder
-        uri = server.uri if server else start_lite(folder) if folder else str(target)
+        folder = self._place = target if isinstance(target, Path) else None
+        uri, is_own = joined(folder) if folder else (str(target), False)
+        self._folder = folder if is_own else None
         try:
             self._link = MilvusLink(
                 uri,
@@ -109,7 +106,6 @@ class MilvusStore:
                 shown=str(folder or ""),
             )
             self._record = FolderRecord(folder) if folder else ServerRecord(self._link, prefix)
-            kinds = [LOCATIONS, ASSETS, *([WORDS] if self._link.knows_bm25 else [])]
             self._new = segments_collection(embed_dim, arrays=not self._link.is_lite)
             self._old = old_segments_collection(embed_dim)
             named = partial(collection_name, prefix, space_fingerprint)
@@ -126,19 +122,24 @@ class MilvusStore:
                 create=create,
                 index=index,
             )
-            self._rows = MilvusRows(self._link, self._prepare([self._segments, *kinds]))
-            self._words = self._open_words()
-            self._partitions = Partitions(self._link, self._rows.name(self._segments))
-            common = (self._link, self._rows, self._segments)
-            self._calibration = MilvusCalibration(*common, is_alone=self._folder is not None)
-            self._search = MilvusSearch(*common, self._partitions, self._calibration)
-            self._writer = SegmentWriter(*common, self._partitions, self._calibration)
-            self._sample = MilvusSample(*common, self._partitions)
-            self.read_only = self._folder is not None and is_mirrored(self._folder)
+            self._open_parts()
             self._link.catch_up()  # a process sees what another wrote before it began
         except BaseException:
             self.close()
             raise
+
+    def _open_parts(self) -> None:
+        kinds = [LOCATIONS, ASSETS, *([WORDS] if self._link.knows_bm25 else [])]
+        self._rows = MilvusRows(self._link, self._prepare([self._segments, *kinds]))
+        self._words = self._open_words()
+        self._partitions = Partitions(self._link, self._rows.name(self._segments))
+        self._fields = [*self._segments.scalars, self._segments.vector]
+        common = (self._link, self._rows, self._segments)
+        self._calibration = MilvusCalibration(*common, is_alone=self._folder is not None)
+        self._search = MilvusSearch(*common, self._partitions, self._calibration)
+        self._writer = SegmentWriter(*common, self._partitions, self._calibration)
+        self._sample = MilvusSample(*common, self._partitions)
+        self.read_only = self._folder is not None and is_mirrored(self._folder)
 
     def _open_words(self) -> Words:
         if self._link.knows_bm25:
@@ -206,10 +207,7 @@ class MilvusStore:
 
     def _check_room(self, n_bytes: int) -> None:
         if self.read_only:
-            raise ReadOnlyStoreError(
-                f"The store {self._link.shown} can be searched, but not written to.",
-                remedy="Let this user write there, or name another --store.",
-            )
+            raise ReadOnlyStoreError.at(self._link.shown)
         if self._place is not None:
             check_room(self._place, n_bytes)
         if self._folder is not None:
@@ -298,15 +296,13 @@ class MilvusStore:
 
     def embeddings(self, asset_id: str) -> list[SegmentRow]:
         """All segments of one asset with their embeddings, by modality, index and row."""
-        fields = [*self._segments.scalars, self._segments.vector]
-        found = self._rows.where(self._segments, equals("asset_id", asset_id), fields)
+        found = self._rows.where(self._segments, equals("asset_id", asset_id), self._fields)
         segments = [segment_from_dict(row) for row in found]
         return sorted(segments, key=attrgetter("modality", "index", "row"))
 
     def segments(self) -> Iterator[SegmentRow]:
         """All segments with their embeddings, those of assets without a commit row too."""
-        fields = [*self._segments.scalars, self._segments.vector]
-        return map(segment_from_dict, self._rows.where(self._segments, "", fields))
+        return map(segment_from_dict, self._rows.where(self._segments, "", self._fields))
 
     def vectors(self, keys: Sequence[str]) -> dict[str, Embeddings]:
         """The embeddings [embed_dim] of these rows; those that are not stored are missing."""
@@ -339,11 +335,7 @@ class MilvusStore:
         return found[:limit]
 
     def select(
-        self,
-        filter: Filter | None,
-        *,
-        limit: int | None = None,
-        after: str = "",
+        self, filter: Filter | None, *, limit: int | None = None, after: str = ""
     ) -> Iterator[str]:
         """The ids of all assets for which a filter holds, streamed in their order."""
         compiled = self._compiled(filter)
@@ -361,11 +353,7 @@ class MilvusStore:
         return self._rows.count(ASSETS, self._compiled(filter).expression)
 
     def ping(self) -> None:
-        """Return if the store answers.
-
-        Raises:
-            StoreError: it does not.
-        """
+        """Raise a `StoreError` unless the store answers."""
         self._link.call("describe_collection", self._rows.name(ASSETS))
 
     def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
@@ -406,6 +394,4 @@ class MilvusStore:
             stop_lite(folder)
 
     def _compiled(self, filter: Filter | None) -> Compiled:
-        if filter is None:
-            return Compiled("", True)
-        return compile_filter(filter, infix=self._link.knows_infix)
+        return compile_filter(filter, infix=self._link.knows_infix) if filter else _ALL
