@@ -13,7 +13,6 @@ _FILES = ("file", "base64", "url")
 MAX_TEXT_CHARS = 20_000
 
 Reading = Literal["date", "place"]
-
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS)]
 
 
@@ -343,9 +342,8 @@ class RowCalibrationOut(BaseModel):
 class KindCalibrationOut(BaseModel):
     """A score of this kind of segment is ``(cosine - mu) / c``.
 
-    The others are known where the store was measured: how far ``mu`` moves with the kind and with
-    the language of a query, in units of ``c``, and what was looked at. ``further`` are those of a
-    segment's second vector, and so on, where it has several.
+    Where the store was measured, it says how far ``mu`` moves with the kind and the language of a
+    query, in units of ``c``, and what was looked at. ``further``: of a segment's further vectors.
     """
 
     mu: float
