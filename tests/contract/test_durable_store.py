@@ -30,6 +30,7 @@ from tests.contract.rows import (
     assert_same_answers,
     asset,
     corpus,
+    record_of,
     segment,
     vectors,
 )
@@ -94,7 +95,7 @@ def test_many_pages_are_scanned_in_order(open_again: Opener) -> None:
 def test_pages_go_on_over_flushed_and_new_rows(
     open_again: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = cast(MilvusStore, open_again())
+    store = record_of(open_again())
     rows = [asset(f"a{number:03}", f"/{number}") for number in range(200)]
     store.write(rows[::2], [])
     store._link.call("flush", store._rows.name(ASSETS))
@@ -106,9 +107,10 @@ def test_pages_go_on_over_flushed_and_new_rows(
 def test_a_write_asks_the_server_once_for_its_time(
     open_again: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = cast(MilvusStore, open_again())
-    catch_up, asked = store._link.catch_up, []
-    monkeypatch.setattr(store._link, "catch_up", lambda: asked.append(catch_up()))
+    store = open_again()
+    link = record_of(store)._link
+    catch_up, asked = link.catch_up, []
+    monkeypatch.setattr(link, "catch_up", lambda: asked.append(catch_up()))
     store.write([asset("a", "/a")], [segment("a", 0, vectors(1)[0])])
     assert len(asked) == 1  # each time that is asked for is waited for by the next reads
     assert [hit.asset_id for hit in store.search(vectors(1), IMAGE, 1)[0]] == ["a"]
