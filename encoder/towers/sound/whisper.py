@@ -28,8 +28,9 @@ SAMPLING_RATE = 16_000
 LEAD_S = 0.3
 """What silence goes before the speech; times of words count from its beginning."""
 
-_PAUSE_S = 2.0
-_PAUSES = (int(LEAD_S * SAMPLING_RATE), int(_PAUSE_S * SAMPLING_RATE))
+# Whisper was trained on windows of 30 s, of which silence is most. With 2 s of it behind the speech
+# it goes on to invent words; 10 s bring little more and cost a fifth (docs/dsre.md).
+_PAUSE_S, _WINDOW_S = 5.0, 30.0
 _BEAM, _BEAM_MULTILINGUAL = 1, 5
 _MARK_S = 0.02
 # It has places for as many, and as many again for what goes before.
@@ -100,9 +101,11 @@ class Whisper:
         return frames
 
     def encode(self, samples: Samples) -> Speaking:
-        """Take in speech of at most 27 s."""
-        states = self._model.model.encode(self._mel(np.pad(samples, _PAUSES)))
-        return Speaking(states, len(samples) / SAMPLING_RATE)
+        """Take in speech of at most 29 s."""
+        length_s = len(samples) / SAMPLING_RATE
+        pauses_s = LEAD_S, min(_PAUSE_S, _WINDOW_S - LEAD_S - length_s)
+        padded = np.pad(samples, [int(pause * SAMPLING_RATE) for pause in pauses_s])
+        return Speaking(self._model.model.encode(self._mel(padded)), length_s)
 
     def languages(self, speaking: Speaking) -> Mapping[str, float]:
         """How likely each language is, by its code; of a multilingual model only."""
