@@ -15,8 +15,8 @@ from PIL import Image
 
 from tests.faults.cluster import ROOT, LiteServer
 
-N_FILES = 3000
-_WARM_UP = 20  # of 60 shards
+N_FILES = 2000
+_WARM_UP = 20  # of 40 shards
 _WORDS = "river mountain engine bread harvest violin storm galaxy lantern harbour market".split()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.integration.conftest import ANYMODAL, Run
 
-N_FILES = 960
+N_FILES = 480
 
 
 def read_until(terminal: int, wanted: re.Pattern[bytes]) -> bytes:
