@@ -245,3 +245,17 @@ def test_segments_follow_what_their_asset_becomes(store: VectorStore) -> None:
     assert found() == {"a1", "a2"}
     store.write([ROWS[0]], [])
     assert found() == {"a2"}
+
+
+def test_filters_hold_after_the_last_asset_is_deleted(store: VectorStore) -> None:
+    rows = vectors(4)
+    for number, row in enumerate(ROWS):
+        image = replace(row, modality=IMAGE)
+        store.write([image], [segment(row.asset_id, 0, rows[number])])
+    store.delete([ROWS[-1].asset_id])
+    for filter, wanted in (
+        ({"field": "tags", "contains": "sea"}, ["a1"]),
+        ({"field": "path", "eq": "/d"}, []),
+    ):
+        (found,) = store.search(rows[:1], IMAGE, 5, filter=parse_filter(filter))
+        assert [hit.asset_id for hit in found] == wanted

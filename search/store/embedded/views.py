@@ -112,7 +112,9 @@ class Views:
         ):
             parts[modality, number] = self._part(part, n_slots)
         (last,) = db.execute("SELECT max(no) FROM asset").fetchone()
-        return View(version, parts, (last or 0) + 1)
+        # A deleted asset's slots still name it, and it may have been the last one.
+        named = [int(part.nos.max()) for part in parts.values() if part.n_slots]
+        return View(version, parts, 1 + max(last or 0, *named, 0))
 
     def _bury(self, part: int, slot: int) -> None:
         dead = self._dead.get(part)
