@@ -30,6 +30,10 @@ _RULE = re.compile(r"(?m)^-{3,}$")  # stands for a slide without a title
 _ONLY_MAILS = ("Date", "Message-ID", "MIME-Version", "Received", "Return-Path", "Delivered-To")
 
 
+_FORMS = {"format_type", "core_properties", "app_properties", "custom_properties"}
+"""What kreuzberg says of every file, damaged ones too."""
+
+
 class Office(Kind):
     """What all of them share: a document becomes sections under their headings, and pictures."""
 
@@ -54,9 +58,9 @@ class Office(Kind):
         figures = figures_of(extracted, sections, on_slides=self.media_type in _WITH_SLIDES)
         pictures = list(figure_segments(asset, path, figures, config))
         texts = [without_links(section) for section in sections]
-        if not pictures:
+        if not pictures and _is_made_by_a_program(extracted.metadata):
             texts = at_least_title(asset, texts)
-        if any(section.text.strip() for section in texts):
+        if any(section.text.strip() for section in texts) or not pictures:
             yield from text_segments(asset, path, texts, config, markdown=True)
         yield from pictures
 
@@ -66,6 +70,11 @@ class Office(Kind):
 
     def _sections(self, extracted: Any) -> Iterator[Section]:
         return sections_by_heading(extracted.content)
+
+
+def _is_made_by_a_program(metadata: Mapping[str, Any]) -> bool:
+    """Whether a document says anything of itself; a damaged one without text does not."""
+    return any(value for name, value in metadata.items() if name not in _FORMS)
 
 
 class _Zipped(Office):

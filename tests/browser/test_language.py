@@ -16,7 +16,7 @@ from tests.browser.watch import Watch
 
 SAID = """() => {
   const own = "header, #composer, .examples, #summary, #view-add, #view-latency, footer, #help";
-  const others = "#formats, #language, kbd, code, .wordmark, #words";
+  const others = "#formats, #language, kbd, code, .wordmark, #words, .failures";
   const texts = [];
   for (const area of document.querySelectorAll(own)) {
     for (const node of [area, ...area.querySelectorAll("*")]) {

@@ -14,6 +14,7 @@ CONTRACT = {
     "uri",
     "modality",
     "score",
+    "rerank_score",
     "start_s",
     "end_s",
     "char_start",

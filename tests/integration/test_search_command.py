@@ -93,7 +93,7 @@ def test_every_way_to_ask(ask: Ask, media: Path) -> None:
         (["x", "--filter", "tags"], "FIELD=VALUE"),
         (["x", "--filter", "{"], "--filter.*JSON"),
         (["x", "--filter", "smell=bad"], "smell"),
-        (["x", "--kind", "smell"], "one of archive, audio, .*video"),
+        (["x", "--kind", "smell"], "one of archive, array, audio, .*video"),
     ],
 )
 @pytest.mark.usefixtures("bundle_home")

@@ -26,7 +26,7 @@ from search.store.embedded.searching import Searching
 from search.store.embedded.side import SIDE, Side
 from search.store.embedded.tables import fact
 from search.store.lite.in_process import check_whole, start_lite, stop_lite
-from search.store.lite.read_only import is_read_only
+from search.store.lite.read_only import is_read_only, unreadable
 from search.store.lite.record import Record
 from search.store.lite.shared import served
 from search.store.milvus.store import MilvusStore
@@ -255,7 +255,11 @@ def open_folder(
     if is_read_only(folder) and not served(folder):
         return open_record()
     record = Record(folder, prefix, fingerprint, open_record)
-    if record.may_be_old and record.store.is_old:
+    try:
+        may_be_old = record.may_be_old
+    except OSError as error:
+        raise unreadable(folder, error) from error
+    if may_be_old and record.store.is_old:
         return record.store
     name = collection_name(prefix, fingerprint, SIDE)
     return EmbeddedStore(folder, record, folder / SIDE / name, embed_dim)
