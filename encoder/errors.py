@@ -25,7 +25,8 @@
     │   ├── StoreMissingError       500  there is none
     │   ├── IndexNotReadyError      503  an index is being read; searches go on without it
     │   ├── ReadOnlyStoreError      403  it may be searched only (also a DiskError)
-    │   └── SpaceMismatchError      500  another model filled it
+    │   ├── SpaceMismatchError      500  another model filled it
+    │   └── StoreMovedError         503  another space of it is searched by now
     ├── NotFoundError               404  what a query names is not stored (search.errors)
     ├── TimeLimitError              504  a search took longer than allowed (search.errors)
     ├── CancelledError              499  nobody waits for the answer any more (search.errors)

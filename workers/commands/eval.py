@@ -72,11 +72,12 @@ def eval(
     R@k, nDCG@10 and MRR come with 95 % intervals, for each pair of modalities.
     """
     apply_options()
+    from workers.config import current_settings
     from workers.console.output import print_json, wants_json
     from workers.evaluation import report
     from workers.evaluation.reading import read_questions
 
-    asked = read_questions(source, questions)
+    asked = read_questions(source, current_settings().ingest, questions)
     found = _judged(asked, models, precisions, gates)
     facts = (source.name or str(source), asked.origin, found)
     if out:

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from encoder.errors import InputError
+from ingest.config import IngestConfig
 from workers.evaluation.questions import ORIGINS, Content, Origin, Question, QuestionSet
 from workers.evaluation.synthetic import synthetic
 
 _SPACES = str.maketrans("_-", "  ")
 
 
-def read_questions(path: Path, origin: Origin | None = None) -> QuestionSet:
+def read_questions(path: Path, config: IngestConfig, origin: Origin | None = None) -> QuestionSet:
     """Questions of a list, or those that a folder implies.
 
     A list is CSV with the columns ``query`` or ``query_file``, ``file`` and perhaps ``relevance``;
@@ -26,12 +27,13 @@ def read_questions(path: Path, origin: Origin | None = None) -> QuestionSet:
 
     Args:
         path: the list or the folder.
+        config: how texts are read, of which questions are made.
         origin: which of these; None for the first that a folder has.
 
     Raises:
         InputError: it has no such questions, or a row lacks something.
     """
-    found = _of_list(path) if path.is_file() else _of_folder(path, origin)
+    found = _of_list(path) if path.is_file() else _of_folder(path, config, origin)
     if not found.questions or len(found.candidates) < 2:
         raise InputError(
             str(path),
@@ -41,22 +43,24 @@ def read_questions(path: Path, origin: Origin | None = None) -> QuestionSet:
     return found
 
 
-def _of_folder(folder: Path, origin: Origin | None) -> QuestionSet:
+def _of_folder(folder: Path, config: IngestConfig, origin: Origin | None) -> QuestionSet:
     files = sorted(one for one in folder.rglob("*") if one.is_file())
     found = QuestionSet("synthetic", [], [])
     for way in [origin] if origin else ORIGINS[1:]:
-        found = _implied(folder, files, way)
+        found = _implied(folder, files, config, way)
         if found.questions:
             break
     return found
 
 
-def _implied(folder: Path, files: Sequence[Path], origin: Origin) -> QuestionSet:
+def _implied(
+    folder: Path, files: Sequence[Path], config: IngestConfig, origin: Origin
+) -> QuestionSet:
     if origin == "names":
         return _of_names(files)
     if origin == "classes":
         return _of_classes(folder, files)
-    return synthetic(files)
+    return synthetic(files, config)
 
 
 def _of_names(files: Sequence[Path]) -> QuestionSet:

@@ -11,21 +11,25 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from encoder.errors import MediaError
 from encoder.types import TEXT
 from workers.evaluation.questions import Content, Question, QuestionSet
 
+if TYPE_CHECKING:
+    from ingest.config import IngestConfig
+
 _WORDS = 6
 _LEAST_WORDS = 2
 
 
-def synthetic(files: Sequence[Path]) -> QuestionSet:
+def synthetic(files: Sequence[Path], config: IngestConfig) -> QuestionSet:
     """For each text its six rarest words, in their order; for another file the words of its name.
 
     Files without such words are only candidates.
     """
-    texts = {file: text for file in files if (text := _text(file))}
+    texts = {file: text for file in files if (text := _text(file, config))}
     found_in = Counter(word for text in texts.values() for word in set(_words(text)))
     questions = []
     for file in files:
@@ -35,11 +39,10 @@ def synthetic(files: Sequence[Path]) -> QuestionSet:
     return QuestionSet("synthetic", questions, [Content(file=file) for file in files])
 
 
-def _text(file: Path) -> str:
+def _text(file: Path, config: IngestConfig) -> str:
     """The first segment of a text; empty for other kinds and what cannot be read."""
-    from ingest import IngestConfig, identify, segments
+    from ingest import identify, segments
 
-    config = IngestConfig()
     try:
         asset = identify(file.resolve(), config)
         if asset.modality != TEXT:

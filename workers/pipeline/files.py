@@ -33,23 +33,27 @@ def files_of(
     Args:
         paths: files, folders, URLs, and URLs of object stores.
         on_refused: takes each link that is refused, and each folder that cannot be listed.
-        walked: notes folders that were read to the end, and those that cannot be.
+        walked: notes folders that were read to the end, and those that cannot be; object stores
+            are listed with its configuration, and not without.
     """
     from ingest import discover
     from ingest.sources.objects import is_object
     from ingest.sources.remote import is_url
 
-    walked = walked or WalkedFolders(paths)
     local = [path for path in paths if not is_url(path) and not is_object(path)]
     objects = _objects(filter(is_object, paths), on_refused, walked)
-    found = discover(local, on_refused, walked.unread)
+    found = discover(local, on_refused, walked.unread if walked else lambda _: None)
     return chain(filter(is_url, paths), objects, map(str, found))
 
 
-def _objects(urls: Iterable[str], on_refused: OnRefused, walked: WalkedFolders) -> Iterator[str]:
+def _objects(
+    urls: Iterable[str], on_refused: OnRefused, walked: WalkedFolders | None
+) -> Iterator[str]:
     from ingest.sources.objects import list_objects, normal
 
     for url in urls:
+        if walked is None:
+            raise ValueError(f"{url} cannot be listed without a WalkedFolders")
         yield from list_objects(normal(url), walked.config, on_refused, walked.whole)
 
 
@@ -70,12 +74,12 @@ class WalkedFolders:
         config: how object stores are opened.
     """
 
-    def __init__(self, paths: Sequence[str], config: IngestConfig | None = None) -> None:
+    def __init__(self, paths: Sequence[str], config: IngestConfig) -> None:
         from ingest.sources.objects import is_object
         from ingest.sources.remote import is_url
 
         local = [path for path in paths if not is_url(path) and not is_object(path)]
-        self.config = config or IngestConfig()
+        self.config = config
         self._folders = [Path(path) for path in local if _is_folder(path)]
         self._unread: set[Path] = set()
         self._whole: list[str] = []

@@ -12,6 +12,7 @@ from zipfile import ZipFile
 import pytest
 
 from encoder import MultiModalEncoder
+from ingest.config import IngestConfig
 from ingest.errors import EmptiedFolderError
 from search import Query, SearchEngine
 from search.api.uploads import UploadFolder
@@ -59,7 +60,7 @@ class Library:
 
     def ingest(self, *paths: Path, prune: bool = False, fstab: Path | None = None) -> IngestReport:
         names = [str(path) for path in paths]
-        walked = WalkedFolders(names)
+        walked = WalkedFolders(names, IngestConfig())
         report = self.job.run(list(files_of(names, lambda _: None, walked)))
         gone = GoneFiles(self.store, commit_alone, lambda _: False, prune)
         gone = replace(gone, fstab=fstab) if fstab else gone
@@ -222,14 +223,16 @@ def test_a_missing_folder_changes_nothing(library: Library, root: Path) -> None:
 
 _AS_NOBODY = """
 import os, sys
+from ingest.config import IngestConfig
 from workers.pipeline.files import WalkedFolders
 from workers.pipeline.pruning import is_gone
 from workers.pipeline.files import files_of
 root = sys.argv[1]
-WalkedFolders([root]), list(files_of([], print))  # imports what another user may not read
+config = IngestConfig()
+list(files_of([], print, WalkedFolders([root], config)))  # imports what another user may not read
 if os.geteuid() == 0:  # whom no permission binds
     os.setgroups([]); os.setgid(65534); os.setuid(65534)
-walked = WalkedFolders([root])
+walked = WalkedFolders([root], config)
 found = list(files_of([root], print, walked))
 print(len(found), walked.complete(), is_gone(root + "/locked/x.txt"), is_gone(root + "/none"))
 """

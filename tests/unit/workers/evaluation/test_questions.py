@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from encoder.errors import InputError
+from ingest.config import IngestConfig
 from workers.evaluation.questions import Content, Origin, QuestionSet
 from workers.evaluation.reading import read_questions
 
@@ -34,7 +35,7 @@ def test_a_table_of_queries(tmp_path: Path) -> None:
         'query,file,relevance\na dog,a.png,\na dog,b.png,2\n"cat, black",c.png,1\na dog,c.png,0\n'
     )
     (tmp_path / "list.csv").write_text(rows)
-    found = read_questions(tmp_path / "list.csv")
+    found = read_questions(tmp_path / "list.csv", IngestConfig())
     assert answers(found) == {"a dog": {"a.png", "b.png"}, "cat, black": {"c.png"}}
     gains = {one.file.name: gain for one, gain in found.questions[0].relevant.items() if one.file}
     assert gains == {"a.png": 1, "b.png": 2}
@@ -49,7 +50,7 @@ def test_lines_of_json_with_a_file_as_query(tmp_path: Path) -> None:
     ]
     path = tmp_path / "list.jsonl"
     path.write_text("\n\n".join(map(json.dumps, rows)))
-    assert answers(read_questions(path)) == {"q.wav": {"a.png"}, "rain": {"b.png"}}
+    assert answers(read_questions(path, IngestConfig())) == {"q.wav": {"a.png"}, "rain": {"b.png"}}
 
 
 @pytest.mark.parametrize(
@@ -67,14 +68,14 @@ def test_what_a_list_lacks_is_named(tmp_path: Path, name: str, content: str, sai
     made(tmp_path, "a.png")
     (tmp_path / name).write_text(content)
     with pytest.raises(InputError, match=said):
-        read_questions(tmp_path / name)
+        read_questions(tmp_path / name, IngestConfig())
 
 
 def test_names_that_belong_together_ask_both_ways(tmp_path: Path) -> None:
     made(tmp_path, "a.jpg", "b.jpg", "lonely.jpg", "readme.txt")
     for name in "ab":
         (tmp_path / f"{name}.txt").write_text(f" photo {name}\n")
-    found = read_questions(tmp_path)
+    found = read_questions(tmp_path, IngestConfig())
     assert found.origin == "names"
     assert answers(found) == {
         "photo a": {"a.jpg"},
@@ -86,7 +87,7 @@ def test_names_that_belong_together_ask_both_ways(tmp_path: Path) -> None:
 
 def test_folders_name_what_is_in_them(tmp_path: Path) -> None:
     made(tmp_path, "sea_lion/1.jpg", "sea_lion/deep/2.jpg", "red-fox/3.jpg", "loose.jpg")
-    found = read_questions(tmp_path)
+    found = read_questions(tmp_path, IngestConfig())
     assert found.origin == "classes"
     assert answers(found) == {"red fox": {"3.jpg"}, "sea lion": {"1.jpg", "2.jpg"}}
 
@@ -96,7 +97,7 @@ def test_rare_words_and_names_become_questions(tmp_path: Path) -> None:
     common = "the ferry leaves the harbour every morning"
     (tmp_path / "a.txt").write_text(f"{common} for Helgoland")
     (tmp_path / "b.txt").write_text(f"{common} without lifeboats")
-    found = read_questions(tmp_path, "synthetic")
+    found = read_questions(tmp_path, IngestConfig(), "synthetic")
     by_file = {next(iter(v)): k for k, v in answers(found).items()}
     assert by_file.keys() == {"a.txt", "b.txt", "old_bicycle.jpg"}
     assert by_file["old_bicycle.jpg"] == "old bicycle"
@@ -109,7 +110,7 @@ def test_rare_words_and_names_become_questions(tmp_path: Path) -> None:
 def test_a_folder_without_questions_is_refused(tmp_path: Path, origin: Origin | None) -> None:
     made(tmp_path, "1.jpg")
     with pytest.raises(InputError, match="at least two files"):
-        read_questions(tmp_path, origin)
+        read_questions(tmp_path, IngestConfig(), origin)
 
 
 def test_contents_are_shown_as_people_know_them(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ingest.config import IngestConfig
 from tests.unit.workers.jobs.planned import Sent, ingested
 from workers.console.jobs import job_facts
 from workers.jobs.board import JobBoard
@@ -50,7 +51,7 @@ def test_what_is_gone_is_looked_for_once_all_else_is_done(board: JobBoard, tmp_p
     (tmp_path / "a.txt").write_text("x")
     paths = [str(tmp_path), str(tmp_path / "a.txt"), "https://example.org/b.txt"]
     job_id = board.create(paths, prune=True)
-    walked, sent = WalkedFolders(paths), list[tuple[str, str, Shard]]()
+    walked, sent = WalkedFolders(paths, IngestConfig()), list[tuple[str, str, Shard]]()
     files = files_of_job(board, job_id, walked)
     send = {"publish": lambda *message: sent.append(message)}
     plan(board, job_id, files, **send, shard_files=9, queue_shards=99, walked=walked)
