@@ -8,12 +8,10 @@ import { startDrop } from "./drop.js";
 import { closeFilters, showFilters, startFilters, toggleFilters } from "./filters.js";
 import { focusedCard, focusFirst, moveFocus } from "./hits.js";
 import { t, translatePage } from "./i18n.js";
-import { askForKey } from "./keys.js";
 import { loadKinds } from "./kinds.js";
 import { keep } from "./media_store.js";
 import { showError } from "./notice.js";
 import { LESS, splitNegatives } from "./query.js";
-import { cancelRecording, toggleRecording } from "./recorder.js";
 import { searchAgain, showMore, showSearch, showWeaker, toggleWaterfall } from "./search.js";
 import { startShortcuts } from "./shortcuts.js";
 import { current, onState, update } from "./state.js";
@@ -90,7 +88,15 @@ function startComposer() {
   }
 }
 
-const record = () => toggleRecording((file) => searchWith([file]), problem);
+let recorder = null;
+
+/** Load what records on first use. */
+async function record() {
+  recorder ??= await import("./recorder.js");
+  recorder.toggleRecording((file) => searchWith([file]), problem);
+}
+
+const cancelRecording = () => recorder?.cancelRecording() ?? false;
 
 function startLinks() {
   document.addEventListener("click", (event) => {
@@ -159,7 +165,7 @@ function switchTheme() {
 }
 
 translatePage();
-onKeyNeeded(askForKey);
+onKeyNeeded(async (...asked) => (await import("./keys.js")).askForKey(...asked));
 await openSession();
 loadKinds().catch(() => {}); // a search says what is wrong, and asks again
 onState(show);
