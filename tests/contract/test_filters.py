@@ -253,9 +253,7 @@ def test_filters_hold_after_the_last_asset_is_deleted(store: VectorStore) -> Non
         image = replace(row, modality=IMAGE)
         store.write([image], [segment(row.asset_id, 0, rows[number])])
     store.delete([ROWS[-1].asset_id])
-    for filter, wanted in (
-        ({"field": "tags", "contains": "sea"}, ["a1"]),
-        ({"field": "path", "eq": "/d"}, []),
-    ):
-        (found,) = store.search(rows[:1], IMAGE, 5, filter=parse_filter(filter))
+    for tag, wanted in (("sea", ["a1"]), ("none", [])):
+        tagged = parse_filter({"field": "tags", "contains": tag})
+        (found,) = store.search(rows[:1], IMAGE, 5, filter=tagged)
         assert [hit.asset_id for hit in found] == wanted

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from click.testing import CliRunner
+from pymilvus import MilvusClient
 
 from encoder.config import EncoderConfig
 from encoder.errors import InputError
@@ -36,9 +37,13 @@ TEXTS = ["ferries to the islands", "an oven for bread", "repair of bicycles", "o
 
 @pytest.fixture
 def store_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """In the data folder; with the parameter ``milvus_server``, the genuine server."""
+    """In the data folder; with the parameter ``milvus_server``, the genuine server, emptied."""
     if name := getattr(request, "param", ""):
-        return str(request.getfixturevalue(name).uri)
+        uri = str(request.getfixturevalue(name).uri)
+        with closing(MilvusClient(uri)) as client:
+            for collection in client.list_collections():
+                client.drop_collection(collection)
+        return uri
     return str(tmp_path / "data" / "store")
 
 
