@@ -4,7 +4,7 @@ BIN := .venv/bin
 CODE := ingest encoder search workers tests examples benchmarks scripts
 
 # `docs` is also a folder.
-.PHONY: demo test test-fast test-page test-milvus check docs dist format bundle bench-throughput bench-api bench-ingest bench-renaming bench-film bench-jobs bench-quant bench-models bench-dsre fault-rounds compose-check compose-test compose-lock clean bench-towers bench-hub bench-quality bench-memory bench-gpu
+.PHONY: demo test test-fast test-page test-milvus check docs dist format bundle bench-throughput bench-api bench-ingest bench-renaming bench-film bench-jobs bench-quant bench-models bench-dsre fault-rounds compose-check compose-test compose-lock test-lock clean bench-towers bench-hub bench-quality bench-memory bench-gpu
 
 # From nothing to cross-modal hits: installs, fetches the offline model, ingests, searches.
 demo: .venv/installed
@@ -146,6 +146,12 @@ compose-lock: .venv/tested
 	$(LOCK) $(LOCK_FOR) pyproject.toml --extra torch --extra otel --extra s3 --output-file compose/gpu.lock
 	echo hatchling | $(LOCK) - --output-file compose/build.lock
 
+# Pins of what the tests install. Without them pip looks for versions that fit, minutes long, and may end
+# at releases of Python 2. torch is free: some machines have builds of their own.
+test-lock: .venv/tested
+	$(BIN)/uv export --quiet --only-group dev --prune torch --prune torchvision --no-emit-project --no-hashes --no-header --no-annotate --output-file tests/requirements.lock
+	rm uv.lock
+
 # What the tests run.
 bundle: .venv/installed
 	$(BIN)/anymodal bundle fetch english
@@ -157,8 +163,8 @@ bundle: .venv/installed
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
-.venv/tested: .venv/installed
-	$(BIN)/python -m pip install --quiet --group dev
+.venv/tested: .venv/installed tests/requirements.lock
+	$(BIN)/python -m pip install --quiet --group dev --constraint tests/requirements.lock
 	touch $@
 
 .venv-bench/installed: pyproject.toml

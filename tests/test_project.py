@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 GITHUB = ROOT / ".github"
@@ -92,3 +94,16 @@ def test_nothing_leans_on_benchmarks(
     kept = [path for path in files if not any(path.is_relative_to(ROOT / one) for one in but)]
     assert [path for path in kept if imported(path) & forbidden] == []
     assert kept
+
+
+def test_the_test_environment_is_pinned() -> None:
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["dev"]
+    lines = (ROOT / "tests" / "requirements.lock").read_text().splitlines()
+    pinned = {canonicalize_name(pin.name): pin for pin in map(Requirement, lines)}
+    assert not {"torch", "torchvision"} & pinned.keys(), "some machines have builds of their own"
+    for requirement in map(Requirement, asked):
+        if requirement.name != "anymodal":
+            pin = pinned.get(canonicalize_name(requirement.name))
+            assert pin, f"{requirement.name} is not pinned: make test-lock"
+            version = str(pin.specifier).removeprefix("==")
+            assert version in requirement.specifier, f"{requirement}: {pin}: make test-lock"
