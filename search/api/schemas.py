@@ -218,7 +218,7 @@ class AssetOut(BaseModel):
 
 
 class SloOut(BaseModel):
-    """Whether searches meet their latency target."""
+    """Whether searches meet the latency target that was set."""
 
     p95_ms: float
     window: str
@@ -309,7 +309,7 @@ class LatencyAnswer(BaseModel):
 
     windows: Windows
     by_modality: dict[str, Windows]
-    slo: SloOut
+    slo: SloOut | None
 
 
 class CheckOut(BaseModel):

@@ -24,6 +24,8 @@ def test_stages_and_kinds_of_query_over_windows(page: Page) -> None:
     bars = stages.locator("rect").evaluate_all("bars => bars.map(bar => bar.getBBox().width)")
     assert min(bars) > 0
 
+    expect(page.locator("#slo")).to_be_hidden()  # nobody has set an aim
+
     page.get_by_role("button", name="1 hour").click()
     expect(page.get_by_role("button", name="1 hour")).to_have_attribute("aria-pressed", "true")
     requests = page.locator(".totals dd").last

@@ -117,7 +117,7 @@ def test_latency_is_reported_by_stage_and_by_kind_of_query(client: httpx.Client)
         assert total["n"] >= 1
         assert total["p50_ms"] <= total["p99_ms"] <= total["max_ms"]
         assert latency["by_modality"]["text"][window]["encode_text"]["n"] >= 1
-    assert latency["slo"]["measured_p95_ms"] > 0
+    assert latency["slo"] is None  # no target is set
     metrics = client.get("/metrics")
     assert metrics.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert 'anymodal_query_stage_seconds_count{modality="text",stage="total"}' in metrics.text
