@@ -107,7 +107,7 @@ class ApiConfig(BaseSettings):
     """Serve ``/metrics`` without a key even if one is required."""
 
     thumbnail_cache_bytes: int = Field(default=32 * 2**20, ge=0)
-    """The most memory for cached thumbnails."""
+    """The most memory for thumbnails of sizes that are not kept on the disk."""
 
     max_body_bytes: int = Field(default=48 * 2**20, ge=1)
     """The largest request body, uploads excepted."""

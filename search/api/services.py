@@ -8,8 +8,8 @@ from threading import Event
 from time import time
 from typing import TYPE_CHECKING
 
+from search.api.responses.thumbnails import Thumbnails
 from search.api.uploads import UploadFolder
-from search.batching.lru import ByteCache
 from search.engine import SearchEngine
 from search.latency import LatencyTracker
 from search.query.terms import ItemEncoder
@@ -41,7 +41,7 @@ class Services:
     metrics: Metrics
     uploads: UploadFolder
     jobs: Jobs
-    thumbnails: ByteCache[bytes]
+    thumbnails: Thumbnails
     stopping: Event
     tokens: TokenReader
     warm: Callable[[], None]

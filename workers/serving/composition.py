@@ -21,9 +21,9 @@ from search.api.access.sessions import Sessions
 from search.api.config import ApiConfig
 from search.api.middleware.bounded_threads import Workbench
 from search.api.middleware.metrics import Metrics
+from search.api.responses.thumbnails import Thumbnails
 from search.api.services import Services
 from search.api.uploads import adoption
-from search.batching.lru import ByteCache
 from search.batching.query_encoder import QueryEncoder
 from search.engine import SearchEngine
 from search.latency import LatencyTracker
@@ -59,10 +59,12 @@ def services(held: Resources) -> Iterator[Services]:
         decoder = QueryDecoder(limits, files)
         warm_up(model, decoder)
         uploads = held.uploads
+        thumbnails = Thumbnails(uploads.folder / "thumbnails", config.thumbnail_cache_bytes)
         jobs = stack.enter_context(_jobs(held))
         if not store.read_only:
             uploads.sweep()
             adoption.sweep(uploads.root)
+            thumbnails.sweep(store.assets)
             _adopt(held)
             if isinstance(jobs, LocalJobs):
                 jobs.resume()
@@ -86,7 +88,7 @@ def services(held: Resources) -> Iterator[Services]:
             metrics=metrics,
             uploads=uploads,
             jobs=jobs,
-            thumbnails=ByteCache(config.thumbnail_cache_bytes, len),
+            thumbnails=thumbnails,
             stopping=Event(),
             tokens=model,
             warm=lambda: warm_up(model, None),

@@ -211,7 +211,7 @@ def content_headers(asset: AssetRow, path: str | Path) -> dict[str, str]:
 
 def picture_headers() -> dict[str, str]:
     """Headers of a thumbnail: the id in its address is a hash, so it never changes."""
-    return {"Cache-Control": "private, max-age=86400, immutable"}
+    return {"Cache-Control": "private, max-age=31536000, immutable"}
 
 
 def _not_here(asset: AssetRow) -> NotFoundError:

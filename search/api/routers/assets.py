@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -77,6 +78,7 @@ async def delete_asset(asset_id: AssetId, services: Parts) -> Response:
             services.store.check_writable()
         if stored := services.store.assets([asset_id]):
             services.store.delete(list(stored))
+            services.thumbnails.remove(asset_id)
         if not (services.uploads.remove(asset_id) or stored):
             raise _unknown(asset_id)
 
@@ -125,14 +127,15 @@ async def get_thumbnail(
     page: Annotated[int, Query(ge=1, le=1_000_000, description="Of a document.")] = 1,
     size: Annotated[int, Query(ge=16, le=1024, description="The longer side in pixels.")] = 320,
 ) -> Response:
-    """A small WebP of a picture, a film at a time or a page of a PDF; others have none (404)."""
+    """A small WebP of a picture, a film at a time or a page of a PDF; others have none (404).
+
+    Those of 480 and 1024 pixels are kept on the disk.
+    """
 
     def make(_: Turn) -> bytes:
         asset = _asset(services, asset_id)
-        return services.thumbnails.get(
-            (asset_id, t, page, size),
-            lambda: picture_of(asset, services.decoder, t, page, size),
-        )
+        picture = partial(picture_of, asset, services.decoder, t, page, size)
+        return services.thumbnails.get(asset_id, t, page, size, picture)
 
     picture = await services.workbench.run(make)
     return Response(picture, media_type="image/webp", headers=picture_headers())

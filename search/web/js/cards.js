@@ -13,8 +13,8 @@ import { drawWaveform, strip } from "./waveform.js";
 
 const EXCERPT_CHARS = 330;
 const QUOTE_CHARS = 90;
-/** Sharp also on screens with two pixels for one, at the usual width of a card. */
-const CARD_PIXELS = devicePixelRatio > 1.5 ? 800 : 480;
+/** The two sizes that the server keeps. */
+const CARD_PIXELS = devicePixelRatio > 1.5 ? 1024 : 480;
 
 /** Text with the query's words marked. */
 export function markedText(text, words) {

@@ -182,6 +182,36 @@ def test_thumbnails_of_pictures_and_films(client: httpx.Client, tmp_path: Path) 
     assert client.get(by_name["tone.wav"]["thumbnail_url"]).status_code == 404
 
 
+def test_thumbnails_in_two_sizes_are_kept_until_the_asset_is_deleted(
+    client: httpx.Client, parts: Services, tmp_path: Path
+) -> None:
+    path = tmp_path / "green.png"
+    Image.new("RGB", (1400, 700), "green").save(path)
+    answer = upload(client, ("green.png", path.read_bytes()), wait="true").json()
+    (asset_id,) = answer["job"]["asset_ids"]
+    url = f"/v1/assets/{asset_id}/thumbnail"
+    home = parts.thumbnails.folder / asset_id[:2] / asset_id
+    sizes = []
+    for size in (480, 1024, 100):
+        made = client.get(url, params={"size": size})
+        sizes.append(Image.open(io.BytesIO(made.content)).width)
+        assert "immutable" in made.headers["cache-control"]
+    assert sizes[0] == 480 < sizes[1] <= 1024
+    assert sizes[2] == 100
+    kept = sorted(home.iterdir())
+    assert [file.name for file in kept] == ["0.000-1-1024.webp", "0.000-1-480.webp"]
+    kept[1].write_bytes(b"from the disk")
+    assert client.get(url, params={"size": 480}).content == b"from the disk"
+
+    stranger = parts.thumbnails.folder / "ab" / ("ab" * 16)
+    stranger.mkdir(parents=True)
+    parts.thumbnails.sweep(parts.store.assets)
+    assert not stranger.exists()
+    assert home.exists()
+    client.delete(f"/v1/assets/{asset_id}")
+    assert not home.exists()
+
+
 def test_a_phone_s_heic_is_found_shown_and_searched_with(
     client: httpx.Client, tmp_path: Path
 ) -> None:

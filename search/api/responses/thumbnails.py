@@ -1,0 +1,81 @@
+"""Thumbnails that are kept: in memory, and in two sizes on the disk."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import uuid
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+from encoder.system.private import private_folder, private_opener
+from search.batching.lru import ByteCache
+
+SIZES = (480, 1024)
+"""The longer sides, in pixels, of what is kept on the disk: a tile and a large preview."""
+_MOST_FILES = 64
+"""For one asset: who asks for every frame of a film does not fill the disk."""
+_ID = re.compile(r"[0-9a-f]{32}")
+
+logger = logging.getLogger(__name__)
+
+
+class Thumbnails:
+    """Thumbnails by asset, second, page and size. Safe to use from threads and processes.
+
+    Args:
+        folder: made when it is needed; a file lies at ``<two digits>/<asset id>/<what>.webp``.
+        max_bytes: the most memory for those used last.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self.folder = folder
+        self._recent: ByteCache[bytes] = ByteCache(max_bytes, len)
+
+    def get(
+        self, asset_id: str, at_s: float, page: int, size: int, make: Callable[[], bytes]
+    ) -> bytes:
+        """A WebP, made now if it is not kept. A disk that takes nothing costs time only."""
+        if size not in SIZES or not _ID.fullmatch(asset_id):
+            return self._recent.get((asset_id, at_s, page, size), make)
+        file = self._home(asset_id) / f"{at_s:.3f}-{page}-{size}.webp"
+        try:
+            return file.read_bytes()
+        except OSError:
+            made = make()
+        try:
+            _keep(file, made)
+        except OSError as error:
+            logger.warning("thumbnails cannot be kept in %s: %s", self.folder, error)
+        return made
+
+    def remove(self, asset_id: str) -> None:
+        """Remove those of an asset from the disk."""
+        if _ID.fullmatch(asset_id):
+            shutil.rmtree(self._home(asset_id), ignore_errors=True)
+
+    def sweep(self, stored: Callable[[Sequence[str]], Collection[str]]) -> None:
+        """Remove those of assets that are no longer stored, however they were deleted.
+
+        Args:
+            stored: which of some assets there are.
+        """
+        for part in self.folder.glob("??"):
+            ids = [home.name for home in part.iterdir()]
+            for asset_id in set(ids).difference(stored(ids)):
+                self.remove(asset_id)
+
+    def _home(self, asset_id: str) -> Path:
+        return self.folder / asset_id[:2] / asset_id
+
+
+def _keep(file: Path, data: bytes) -> None:
+    """Write it whole or not at all, unless the asset has many."""
+    private_folder(file.parent)
+    if len(list(file.parent.iterdir())) >= _MOST_FILES:
+        return
+    partial = file.with_name(f".{uuid.uuid4().hex}")
+    with open(partial, "wb", opener=private_opener) as output:
+        output.write(data)
+    partial.replace(file)
