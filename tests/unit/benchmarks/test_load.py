@@ -97,14 +97,14 @@ def test_segments_are_mixed_and_the_same_each_time(bundle_home: Path) -> None:
     assert bundle_home.is_dir()
     encoder = MultiModalEncoder(quantization="int8")
     stores = [MemoryStore(encoder.embed_dim) for _ in range(2)]
-    written = [segments.fill(store, encoder, 80) for store in stores]
-    assert written[0] == written[1] == 48 + 20 + 12
+    written = [segments.fill(store, encoder, 20) for store in stores]
+    assert written[0] == written[1] == 12 + 5 + 3
     rows = [list(store.scan()) for store in stores]
     assert rows[0] == rows[1]
     assert [sum(row.modality == kind for row in rows[0]) for kind in (TEXT, IMAGE, AUDIO)] == [
-        12,
-        20,
-        4,
+        3,
+        5,
+        1,
     ]
     query = np.ones((1, encoder.embed_dim), np.float32)
     found = [store.search(query, TEXT, 10)[0] for store in stores]

@@ -15,9 +15,19 @@ pytestmark = pytest.mark.slow
 CONFIGS = [IngestConfig(isolate=isolate) for isolate in (False, True)]
 
 
+@pytest.fixture(scope="module")
+def turned(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A HEIC of six tiles, to be turned."""
+    path = tmp_path_factory.mktemp("turned") / "a.heic"
+    return write_heic(path, picture(1536, 1024), 6, 512).read_bytes()
+
+
 @pytest.mark.parametrize("config", CONFIGS, ids=["here", "isolated"])
-def test_a_tiled_heic_is_one_whole_picture(tmp_path: Path, config: IngestConfig) -> None:
-    path = write_heic(tmp_path / "IMG_0001.HEIC", picture(1536, 1024), 6, 512)
+def test_a_tiled_heic_is_one_whole_picture(
+    turned: bytes, tmp_path: Path, config: IngestConfig
+) -> None:
+    path = tmp_path / "IMG_0001.HEIC"
+    path.write_bytes(turned)
     asset = identify(path, config)
     assert (asset.modality, asset.media_type) == ("image", "image/heic")
     assert (asset.metadata["width"], asset.metadata["height"]) == (1024, 1536)
@@ -52,12 +62,12 @@ def test_an_avif_sequence_is_a_film(tmp_path: Path) -> None:
 
 
 def test_a_sequence_without_a_track_is_a_picture(tmp_path: Path) -> None:
-    data = write_heic(tmp_path / "a.heic", picture(512, 512), tile_px=256).read_bytes()
+    data = write_heic(tmp_path / "a.heic", picture(384, 384), tile_px=192).read_bytes()
     (tmp_path / "a.heic").write_bytes(data.replace(b"ftypheic", b"ftypmsf1"))
     asset = identify(tmp_path / "a.heic", IngestConfig())
     assert (asset.modality, asset.media_type) == ("image", "image/heic")
     (segment,) = segments(asset, IngestConfig())
-    assert segment.content.shape == (512, 512, 3)
+    assert segment.content.shape == (384, 384, 3)
 
 
 def test_a_live_photo_is_a_picture_and_a_film(tmp_path: Path) -> None:
@@ -87,13 +97,19 @@ def test_a_motion_photo_is_its_picture(tmp_path: Path, suffix: str) -> None:
     assert np.abs(segment.content.astype(int) - picture(640, 480)).mean() < 4
 
 
+@pytest.fixture(scope="module")
+def tiled(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A HEIC of sixteen tiles."""
+    path = tmp_path_factory.mktemp("tiled") / "a.heic"
+    return write_heic(path, picture(512, 512), tile_px=128).read_bytes()
+
+
 @pytest.mark.parametrize("config", CONFIGS, ids=["here", "isolated"])
 @pytest.mark.parametrize("keep", [24, 0.1, 0.5, 0.9])
 def test_a_damaged_heic_is_set_aside_with_its_reason(
-    tmp_path: Path, config: IngestConfig, keep: float
+    tiled: bytes, tmp_path: Path, config: IngestConfig, keep: float
 ) -> None:
-    path = write_heic(tmp_path / "a.heic", picture(1024, 1024), tile_px=256)
-    size = path.stat().st_size
-    path.write_bytes(path.read_bytes()[: round(keep if keep > 1 else size * keep)])
+    path = tmp_path / "a.heic"
+    path.write_bytes(tiled[: round(keep if keep > 1 else len(tiled) * keep)])
     with pytest.raises(MediaError, match=r"a\.heic (cannot be decoded|is no picture)"):
         list(segments(identify(path, config), config))
