@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import sys
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -95,6 +97,15 @@ def process() -> Iterator[None]:
     begin(Options())
     yield
     begin(Options())
+
+
+@pytest.fixture(autouse=True)
+def exporter() -> None:
+    """Read torch's table of ONNX operators once: each export takes a second to make it anew."""
+    module = sys.modules.get("torch.onnx._internal.exporter._registration")
+    made = module and module.ONNXRegistry.from_torchlib
+    if module and not hasattr(made, "cache_clear"):
+        module.ONNXRegistry.from_torchlib = staticmethod(functools.cache(made))
 
 
 @pytest.fixture(autouse=True)
