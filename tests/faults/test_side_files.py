@@ -14,7 +14,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,6 @@ import pytest
 
 from encoder.space import l2_normalize
 from encoder.types import TEXT
-from search.errors import IndexNotReadyError
 from search.store.embedded import side, vectors, writing
 from search.store.embedded.store import EmbeddedStore
 from search.store.memory import MemoryStore
@@ -153,6 +151,7 @@ _DAMAGE: dict[str, Callable[[Path], None]] = {
     "scales missing": _each("*.scales", Path.unlink),
     "words missing": _each("words", shutil.rmtree),
     "words cut": _each("words/meta.json", _cut),
+    "a list missing": _each("words/meta.json", Path.unlink),
 }
 
 
@@ -161,9 +160,37 @@ def test_damaged_files_are_made_again(folder: Path, oracle: MemoryStore) -> None
         damage(folder)
         store = opened(folder)
         assert_same_answers(store, oracle)
-        with suppress(IndexNotReadyError):  # said once, then read again
-            store.lexical("twelve", 20)
         assert len(store.lexical("twelve", 20)) == 12, name
+        store.close()
+
+
+def test_words_outlast_a_kill_and_catch_up(folder: Path, oracle: MemoryStore) -> None:
+    assert len(list(oracle.scan())) == 90
+    (folder / "holder.pid").write_text("1")  # as a killed process leaves it
+    store = opened(folder)
+    kept = set((folder / "side").rglob("*.idx"))
+    assert kept
+    assert store._side.words.n_left() == 0
+    assert len(store.lexical("twelve", 20)) == 12
+    (row,) = random_vectors(1)
+    store.write([asset("new", modality=TEXT)], [segment("new", 0, row, TEXT, snippet="twelve")])
+    assert store._side.words.n_left() == 1
+    assert len(store.lexical("twelve", 20)) == 13
+    assert kept < set((folder / "side").rglob("*.idx"))
+    store.close()
+
+
+def test_damaged_words_are_read_again_from_the_first(folder: Path, oracle: MemoryStore) -> None:
+    assert len(list(oracle.scan())) == 90
+    (row,) = random_vectors(1)
+    for number, name in enumerate(("words missing", "words cut", "a list missing")):
+        store = opened(folder)
+        text = segment("new", number, row, TEXT, snippet="twelve")
+        store.write([asset("new", modality=TEXT)], [text])  # something is left to read
+        store.close()
+        _DAMAGE[name](folder)
+        store = opened(folder)
+        assert len(store.lexical("twelve", 20)) == 13 + number, name
         store.close()
 
 

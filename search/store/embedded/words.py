@@ -23,6 +23,8 @@ from search.lexical.index import Text
 from search.store.embedded.rows import place_of
 from search.store.embedded.tables import Tables, fact, set_fact
 
+_META = "meta.json"
+"""Tantivy's list of its files."""
 AT_ONCE = 4096
 """Texts that are read while somebody waits."""
 
@@ -75,6 +77,7 @@ class KeptWords:
         Raises:
             IndexNotReadyError: there are many new ones; they are being read now.
         """
+        self._open()
         n_left = self.n_left()
         if n_left and not self._read_only:
             if n_left > AT_ONCE:
@@ -84,7 +87,7 @@ class KeptWords:
                     "Search again a little later.",
                 )
             self.catch_up()
-        self._open()
+            self._open()
 
     def n_left(self) -> int:
         """How many texts and deletions have not been read."""
@@ -92,7 +95,11 @@ class KeptWords:
             return _n_left(db)
 
     def catch_up(self) -> None:
-        """Read what is new, some at a time, so that others may write in between."""
+        """Read what is new, some at a time, so that others may write in between.
+
+        What cannot be read any more is made again.
+        """
+        self._open()
         while True:
             with self._exclusively(), self._lock:
                 with self._tables.reading() as db:
@@ -126,13 +133,19 @@ class KeptWords:
             set_fact(db, "words_epoch", self._epoch)
 
     def _opened(self, *, is_new: bool) -> WordIndex:
-        if self._index is None or is_new:
-            if is_new:
-                self._index = None
-                shutil.rmtree(self._folder, ignore_errors=True)
+        if is_new:
+            self._index = None
+            shutil.rmtree(self._folder, ignore_errors=True)
             private_folder(self._folder)
             self._index = WordIndex(folder=self._folder, shared=True)
+        self._index = self._index or self._kept()
         return self._index
+
+    def _kept(self) -> WordIndex:
+        """The index that is there; one without this file would be made again, empty."""
+        if not (self._folder / _META).exists():
+            raise FileNotFoundError(self._folder / _META)
+        return WordIndex(folder=self._folder, shared=True)
 
     def _open(self) -> None:
         """Read the files that are there, if another process has changed them."""
@@ -142,7 +155,7 @@ class KeptWords:
                 return
             try:
                 if self._index is None:
-                    self._index = WordIndex(folder=self._folder, shared=True)
+                    self._index = self._kept()
                 self._index.reload()
                 self._epoch = epoch
             except (OSError, ValueError):

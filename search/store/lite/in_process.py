@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -25,6 +26,7 @@ from search.errors import StoreBusyError, StoreError
 from search.store.lite.read_only import Mirror, is_read_only, unreadable
 
 _HOLDER = "holder.pid"
+_FOLDERS = ("collections", "databases")
 _NOBODY = 2**30  # above the largest number of a process
 _STOP_S = 5
 
@@ -202,10 +204,10 @@ def _drop_indexes(folder: Path) -> None:
     """Make Lite build its indexes again when it loads the rows.
 
     It writes them in place: a killed process may leave one half written, which Lite could never
-    load.
+    load. The index of words beside it has files that end in the same letters.
     """
-    for kind in ("*.idx", "*.sidx"):
-        for path in folder.rglob(kind):
+    for name, kind in product(_FOLDERS, ("*.idx", "*.sidx")):
+        for path in (folder / name).rglob(kind):
             path.unlink()
 
 
