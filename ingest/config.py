@@ -119,6 +119,10 @@ class IngestConfig(BaseSettings):
     """What fsspec's file systems are opened with, by scheme or by the beginning of a URL, as JSON:
     ``{"s3": {"endpoint_url": "http://minio:9000"}, "s3://open/": {"anon": true}}``."""
 
+    kinds: tuple[str, ...] = ()
+    """Only files of these kinds are ingested, those in archives too; empty for all. As JSON in the
+    environment: ``["image", "pdf"]``."""
+
     roots: tuple[str, ...] = ()
     """Folders that files must lie in after links are resolved; empty allows all. As JSON in the
     environment: ``["/data", "/srv/media"]``."""

@@ -39,5 +39,9 @@ class ListingError(SourceError):
     """A folder of objects cannot be listed to its end."""
 
 
+class LeftOutError(MediaError):
+    """A file is of none of the kinds that were asked for; it is counted, not reported."""
+
+
 class KindError(AnymodalError):
     """A kind of files that another package brings cannot be used."""

@@ -15,6 +15,7 @@ from encoder.types import Item
 from ingest import isolate
 from ingest.config import IngestConfig
 from ingest.decode.time_limit import Clock, timed
+from ingest.errors import LeftOutError
 from ingest.kinds.archive import ARCHIVE
 from ingest.kinds.contract import Place
 from ingest.kinds.registry import kind_of
@@ -124,25 +125,26 @@ def ingest(
     config = config or IngestConfig()
     paths = [source] if isinstance(source, str | os.PathLike) else source
     tell = on_failure or _log
+
+    def refuse(uri: PathLike, error: MediaError) -> None:
+        if not isinstance(error, LeftOutError):
+            tell(failure(uri, error))
+
     for path in discover(paths, tell):
         try:
             asset = identify(path, config)
             if asset.modality == ARCHIVE:
-                yield from _unpacked(asset, config, tell)
+                yield from _unpacked(asset, config, refuse)
             else:
                 yield from segments(asset, config)
         except MediaError as error:
-            tell(failure(path, error))
+            refuse(path, error)
 
 
 def _unpacked(
-    archive: Asset, config: IngestConfig, tell: Callable[[Failure], None]
+    archive: Asset, config: IngestConfig, refuse: Callable[[str, MediaError], None]
 ) -> Iterator[Segment]:
     """The segments of the files in an archive."""
-
-    def refuse(uri: str, error: MediaError) -> None:
-        tell(failure(uri, error))
-
     with temporary_folder("anymodal-") as folder:
         for asset in identify_members(archive, folder, config, refuse):
             try:

@@ -41,10 +41,13 @@ def run_shard(self: Any, job_id: str, shard_id: str) -> str:
     pipeline = partial(resources.pipeline, exclusive=board.locks.exclusive)
 
     def ingest(
-        paths: Sequence[str], begun: Callable[[Sequence[str]], set[str]], labels: Labels
+        paths: Sequence[str],
+        begun: Callable[[Sequence[str]], set[str]],
+        labels: Labels,
+        kinds: Sequence[str],
     ) -> IngestReport:
         with resources.reopening():
-            return pipeline().ingest(paths, begun, labels)
+            return pipeline().ingest(paths, begun, labels, kinds)
 
     def forget(folders: Sequence[str], prune: bool) -> IngestReport:
         with resources.reopening():

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import mimetypes
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
-from encoder.errors import CorruptMediaError, UnsupportedMediaError
-from ingest.errors import KindError
+from encoder.errors import CorruptMediaError, InputError, UnsupportedMediaError
+from ingest.errors import KindError, LeftOutError
 from ingest.kinds.archive import Archive
 from ingest.kinds.array import Array
 from ingest.kinds.code import Code
@@ -180,6 +180,29 @@ def kind_of(media_type: str) -> Kind:
         f"No kind of files reads {media_type!r}.",
         remedy="Install the package that brought it.",
     )
+
+
+def check_names(asked: Iterable[str]) -> None:
+    """Raise InputError unless files can be chosen by each of these kinds.
+
+    An archive is none: the files in it have kinds of their own.
+    """
+    known = [name for name in names() if name != Archive.name]
+    for name in asked:
+        if name not in known:
+            raise InputError("kinds", got=repr(name), wanted=f"some of {', '.join(known)}")
+
+
+def check_chosen(uri: str, media_types: Iterable[str], chosen: Sequence[str]) -> None:
+    """Raise LeftOutError if kinds are chosen and a file of these media types is of none of them.
+
+    Archives pass, since the files in them are chosen one by one.
+    """
+    passing = {one for k in kinds() if k.name in (*chosen, Archive.name) for one in k.media_types}
+    if chosen and passing.isdisjoint(media_types):
+        raise LeftOutError(
+            f"{uri} is of none of the kinds {', '.join(chosen)}.", remedy="Ask for its kind too."
+        )
 
 
 def cost_of(suffix: str) -> Cost:

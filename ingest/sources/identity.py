@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import BinaryIO
 
-from encoder.errors import MediaError
+from encoder.errors import MediaError, UnsupportedMediaError
 from encoder.media.source import opened
 from ingest import isolate
 from ingest.config import IngestConfig
 from ingest.kinds.head import HEAD_BYTES
 from ingest.kinds.header import read_header
-from ingest.kinds.registry import sniff
+from ingest.kinds.registry import Candidate, check_chosen, sniff
 from ingest.types import Asset
 
 _ID_BYTES = 16  # as unlikely to collide as a UUID, half as long as the whole hash
@@ -27,6 +27,7 @@ def identify(path: Path, config: IngestConfig, kind: str = "", asset_id: str = "
     empty for the one that fits best. ``asset_id`` is the hash, if `content_id` has it.
 
     Raises:
+        LeftOutError: of none of ``config.kinds``.
         MediaError: missing, unreadable, empty, outside the roots, of an unknown or another kind,
             or over a limit.
     """
@@ -34,9 +35,10 @@ def identify(path: Path, config: IngestConfig, kind: str = "", asset_id: str = "
     with opened(path) as file:
         size_bytes = file.seek(0, 2)
         file.seek(0)
-        candidates = sniff(file.read(HEAD_BYTES), str(path), kind)
+        candidates = _sniffed(file, path, config, kind)
         read = isolate.read_header if config.isolate else read_header
         header = read(path, candidates, size_bytes, config)
+        check_chosen(str(path), [header.media_type], config.kinds)
         asset_id = asset_id or _content_hash(file)
         metadata = {**header.metadata, "modified": modified_s(os.fstat(file.fileno()))}
     return Asset(asset_id, str(path), header.modality, header.media_type, size_bytes, metadata)
@@ -59,15 +61,30 @@ def identify_copy(file: Path, uri: str, config: IngestConfig) -> Asset:
     return replace(asset, uri=uri, path=asset.uri, metadata=metadata)
 
 
-def content_id(path: Path) -> str:
+def content_id(path: Path, config: IngestConfig) -> str:
     """The hash alone, without reading the header in a child process.
 
     Raises:
+        LeftOutError: of none of ``config.kinds``.
         MediaError: unreadable, empty, or of an unknown kind.
     """
     with opened(path) as file:
-        sniff(file.read(HEAD_BYTES), str(path))
+        _sniffed(file, path, config)
         return _content_hash(file)
+
+
+def _sniffed(
+    file: BinaryIO, path: Path, config: IngestConfig, kind: str = ""
+) -> tuple[Candidate, ...]:
+    """The kinds that a file may be, one of ``config.kinds`` among them."""
+    head = file.read(HEAD_BYTES)
+    try:
+        candidates = sniff(head, str(path), kind)
+    except UnsupportedMediaError:
+        check_chosen(str(path), [], config.kinds)
+        raise
+    check_chosen(str(path), [one.media_type for one in candidates], config.kinds)
+    return candidates
 
 
 def modified_s(facts: os.stat_result) -> float:

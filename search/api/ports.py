@@ -185,6 +185,8 @@ class Job:
     n_files: int = 0
     ingested: int = 0
     unchanged: int = 0
+    left_out: int = 0
+    """Files of kinds that were not asked for."""
     failed: int = 0
     n_bytes: int = 0
     segments: Mapping[str, int] = field(default_factory=dict)
@@ -195,6 +197,8 @@ class Job:
     labels: Labels = field(default_factory=dict)
     prune: bool = False
     """Whether assets without any file are removed at the end."""
+    kinds: Sequence[str] = ()
+    """The kinds of files that are asked for; empty for all."""
     reason: str = ""
     """Why it failed."""
     waits_for: str = ""
@@ -211,7 +215,7 @@ class Job:
     @property
     def n_done(self) -> int:
         """Files that were looked at."""
-        return self.ingested + self.unchanged + self.failed
+        return self.ingested + self.unchanged + self.left_out + self.failed
 
     @property
     def ended(self) -> bool:
@@ -246,6 +250,7 @@ class Jobs(Protocol):
         priority: str = "normal",
         labels: Labels | None = None,
         prune: bool = False,
+        kinds: Sequence[str] = (),
     ) -> str:
         """Start to ingest files and folders; the job's id.
 
@@ -254,6 +259,10 @@ class Jobs(Protocol):
             priority: ``interactive``, ``normal`` or ``bulk``.
             labels: tags and metadata of all files.
             prune: remove assets from the store whose files are gone.
+            kinds: the kinds of files to ingest; empty for all.
+
+        Raises:
+            InputError: there is no such kind.
         """
         ...
 

@@ -260,6 +260,7 @@ class JobOut(BaseModel):
     files: int
     ingested: int
     unchanged: int
+    left_out: int = Field(0, description="Of kinds that were not asked for.")
     failed: int
     segments: dict[str, int]
     failures: list[RefusedOut]
@@ -279,6 +280,11 @@ class JobRequest(Strict):
     tags: list[Annotated[str, Field(max_length=1000)]] = Field([], max_length=100)
     metadata: dict[str, Any] = {}
     prune: bool = Field(False, description="Remove what is gone from the sources.")
+    kinds: list[Annotated[str, Field(max_length=100)]] = Field(
+        [],
+        max_length=100,
+        description="Only files of these kinds, by their names in `/v1/info`; empty for all.",
+    )
     priority: Literal["interactive", "normal", "bulk"] = "normal"
 
 

@@ -225,13 +225,13 @@ class AsyncAnymodal:
                 return found
             await anyio.sleep(_POLL_S)
 
-    async def ingest(self, *sources: str, prune: bool = False) -> JobOut:
+    async def ingest(self, *sources: str, prune: bool = False, kinds: Sequence[str] = ()) -> JobOut:
         """Have the server ingest URLs such as ``s3://bucket/folder/``, if it allows them.
 
         Raises:
             AccessError: it does not.
         """
-        return await self._send(calls.ingest(sources, prune))
+        return await self._send(calls.ingest(sources, prune, kinds))
 
     async def jobs(self) -> list[JobOut]:
         """The last jobs, newest first."""

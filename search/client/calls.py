@@ -162,10 +162,10 @@ def job(job_id: str) -> Call[JobOut]:
     return Call("GET", f"/v1/jobs/{job_id}", _model(JobOut))
 
 
-def ingest(sources: Sequence[str], prune: bool) -> Call[JobOut]:
+def ingest(sources: Sequence[str], prune: bool, kinds: Sequence[str]) -> Call[JobOut]:
     """URLs in, a job out."""
     read = _model(UploadAnswer)
-    asked = {"sources": list(sources), "prune": prune}
+    asked = {"sources": list(sources), "prune": prune, "kinds": list(kinds)}
     return Call("POST", "/v1/jobs", lambda data: read(data).job, json=asked)
 
 

@@ -223,13 +223,13 @@ class Anymodal:
                 return found
             time.sleep(_POLL_S)
 
-    def ingest(self, *sources: str, prune: bool = False) -> JobOut:
+    def ingest(self, *sources: str, prune: bool = False, kinds: Sequence[str] = ()) -> JobOut:
         """Have the server ingest URLs such as ``s3://bucket/folder/``, if it allows them.
 
         Raises:
             AccessError: it does not.
         """
-        return self._send(calls.ingest(sources, prune))
+        return self._send(calls.ingest(sources, prune, kinds))
 
     def jobs(self) -> list[JobOut]:
         """The last jobs, newest first."""

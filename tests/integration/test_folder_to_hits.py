@@ -51,13 +51,24 @@ def names(result: dict[str, list[dict[str, str]]]) -> list[str]:
     indirect=True,
 )
 def test_from_a_folder_to_hits_and_back(anymodal: Run, media: Path) -> None:
-    first = anymodal("ingest", media)
-    assert first["ingested"] == 6
-    assert set(first["segments"]) == {"text", "image", "audio"}
-    assert [Path(f["uri"]).name for f in first["failures"]] == ["broken.png"]
-    assert {"identify", "decode", "encode_text", "encode_image", "encode_audio", "store"} <= set(
-        first["stage_s"]
+    sounds = anymodal("ingest", media, "--kind", "audio")
+    assert (sounds["ingested"], sounds["left_out"], sounds["failures"]) == (2, 5, [])
+    assert "Wanted some of array, audio, code" in anymodal(
+        "ingest", media, "--kind", "sound", fails=2
     )
+    first = anymodal("ingest", media)
+    assert (first["ingested"], first["unchanged"]) == (4, 2)
+    assert set(first["segments"]) == {"text", "image"}
+    assert [Path(f["uri"]).name for f in first["failures"]] == ["broken.png"]
+    stages = set(first["stage_s"]) | set(sounds["stage_s"])
+    assert stages >= {
+        "identify",
+        "decode",
+        "encode_text",
+        "encode_image",
+        "encode_audio",
+        "store",
+    }
 
     again = anymodal("ingest", media)
     assert (again["ingested"], again["unchanged"]) == (0, 6)

@@ -94,6 +94,8 @@ def test_workers_learn_of_files_that_were_renamed_or_deleted(
     assert (told["dropped"], told["gone"], told["pruned"]) == (1, 1, 0)
     told = anymodal("ingest", media, "--broker", broker, "--prune")
     assert (told["dropped"], told["gone"], told["pruned"]) == (0, 0, 1)
+    told = anymodal("ingest", media, "--broker", broker, "--kind", "text")
+    assert (told["unchanged"], told["left_out"], told["failed"]) == (1, 5, 0)
     job_id = anymodal("ingest", media, "--broker", broker, "--prune", "--detach")["job"]
     board = JobBoard(broker)
     while not (job := board.status(job_id)).ended:

@@ -41,6 +41,13 @@ if TYPE_CHECKING:
     help="Store a text, number or other JSON with the files. Repeatable.",
 )
 @click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    metavar="KIND",
+    help="Ingest only files of this kind, such as image or pdf. May be repeated.",
+)
+@click.option(
     "--prune",
     is_flag=True,
     help="Remove from the store files of the folders PATHS that exist nowhere any more.",
@@ -63,6 +70,7 @@ def ingest(
     tags: tuple[str, ...],
     metadata: tuple[str, ...],
     prune: bool,
+    kinds: tuple[str, ...],
     store: str | None,
     broker: str | None,
     model: str | None,
@@ -74,23 +82,26 @@ def ingest(
 
     Stored files are not encoded again, but get the tags and metadata given here in place of their
     former ones; a changed file replaces its old content. A file that cannot be decoded is reported
-    and set aside. Files that are gone from a folder are no longer found; --prune removes them from
-    the store. Ctrl-C finishes the files under way; the same command goes on where it stopped. With
-    --broker the files are a job that workers share; see `anymodal jobs`.
+    and set aside. With --kind all other files, also those in archives, are counted as left out;
+    what is stored of them stays. Files that are gone from a folder are no longer found; --prune
+    removes them from the store. Ctrl-C finishes the files under way; the same command goes on where
+    it stopped. With --broker the files are a job that workers share; see `anymodal jobs`.
     """
     apply_options(store, broker, model, url_hosts=hosts or None)
+    from ingest.kinds.registry import check_names
     from workers.config import current_settings
     from workers.console.labels import read_labels
 
+    check_names(kinds)
     labels = read_labels(tags, metadata)
     settings = current_settings()
     embedded = settings.broker.startswith("memory:")
     if detach and embedded:
         raise click.UsageError("--detach needs --broker: without one, this process does the work.")
     if detach:
-        _detach(settings, paths, priority, labels, prune, as_json)
+        _detach(settings, paths, priority, labels, prune, kinds, as_json)
     else:
-        _attend(settings, paths, None if embedded else priority, labels, prune, as_json)
+        _attend(settings, paths, None if embedded else priority, labels, prune, kinds, as_json)
 
 
 def _attend(
@@ -99,6 +110,7 @@ def _attend(
     priority: str | None,
     labels: Labels,
     prune: bool,
+    kinds: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Ingest, here or (with a priority) as a job on the broker, and report at the end."""
@@ -112,9 +124,9 @@ def _attend(
     refused = None
     try:
         if priority is None:
-            _run(settings, paths, labels, prune, report, stop)
+            _run(settings, paths, labels, prune, kinds, report, stop)
         else:
-            job_id = run_job(settings, paths, priority, labels, prune, report, stop)
+            job_id = run_job(settings, paths, priority, labels, prune, report, stop, kinds)
     except DiskError as error:
         refused = error
     _print_report(report, perf_counter() - started, job_id, stop.is_set() or bool(refused), as_json)
@@ -165,6 +177,7 @@ def _run(
     paths: tuple[str, ...],
     labels: Labels,
     prune: bool,
+    kinds: tuple[str, ...],
     report: IngestReport,
     stop: Stop,
 ) -> None:
@@ -176,6 +189,7 @@ def _run(
         "paths": absolute_paths(paths),
         "labels": dict(labels),
         "prune": prune,
+        "kinds": kinds,
         "url_hosts": url_hosts_setting(),
     }
     with progress_bar() as bar:
@@ -195,12 +209,15 @@ def _detach(
     priority: str,
     labels: Labels,
     prune: bool,
+    kinds: tuple[str, ...],
     as_json: bool,
 ) -> None:
     from workers.console.output import print_json, wants_json
 
     with broker_jobs(settings) as jobs:
-        job_id = jobs.detach(absolute_paths(paths), priority=priority, labels=labels, prune=prune)
+        job_id = jobs.detach(
+            absolute_paths(paths), priority=priority, labels=labels, prune=prune, kinds=kinds
+        )
     if wants_json(as_json):
         print_json({"job": job_id})
     else:

@@ -106,6 +106,7 @@ def _plan_anew(job: Job) -> str:
         priority=job.priority,
         labels=job.labels,
         prune=job.prune,
+        kinds=job.kinds,
     )
     if unseen := unseen_path(job.paths):
         restart(start_s=0.0)

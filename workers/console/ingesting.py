@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, suppress
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,7 @@ def ingested(
 
     Args:
         settings: of this process.
-        what: ``paths``, ``labels``, ``prune``, ``url_hosts`` and ``gone``; see
+        what: ``paths``, ``labels``, ``prune``, ``kinds``, ``url_hosts`` and ``gone``; see
             `workers.pipeline.IngestPipeline.run`.
         show: takes the report of each part as it ends.
         stop: ends it early.
@@ -81,6 +81,7 @@ def _run_here(
             what["paths"],
             labels=what["labels"],
             prune=what["prune"],
+            kinds=what.get("kinds", ()),
             gone=what.get("gone", {}),
             on_report=show,
             stopped=stop.is_set,
@@ -95,6 +96,7 @@ def run_job(
     prune: bool,
     report: IngestReport,
     stop: Event,
+    kinds: Sequence[str] = (),
 ) -> str:
     """Plan a job here and watch it until it ends; return its id."""
     from workers.console.jobs import report_of, watch
@@ -105,7 +107,9 @@ def run_job(
         tracing.start()
         if not n_workers():
             click.echo("No worker answers yet. Start one: anymodal worker --broker URL", err=True)
-        job_id = jobs.submit(absolute_paths(paths), priority=priority, labels=labels, prune=prune)
+        job_id = jobs.submit(
+            absolute_paths(paths), priority=priority, labels=labels, prune=prune, kinds=kinds
+        )
         report.add(report_of(watch(jobs, job_id, stop.is_set), jobs.failures(job_id)))
     return job_id
 

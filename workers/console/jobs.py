@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ingest.types import Failure
-from workers.console.output import clock, gone_lines, marked, progress_bar
+from workers.console.output import clock, gone_lines, left_out_lines, marked, progress_bar
 from workers.pipeline.reports import IngestReport
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def report_of(job: Job, failures: Iterable[ports.Failure]) -> IngestReport:
     return IngestReport(
         job.ingested,
         job.unchanged,
+        job.left_out,
         job.n_bytes,
         Counter(job.segments),
         dict(job.stage_s),
@@ -59,6 +60,7 @@ def job_facts(job: Job) -> dict[str, Any]:
         "paths": list(job.paths),
         "labels": dict(job.labels),
         "prune": job.prune,
+        "kinds": list(job.kinds),
         "created": round(job.created, 3),
         "finished": round(job.finished, 3) if job.finished else None,
         "seconds": round(job.seconds, 3),
@@ -66,6 +68,7 @@ def job_facts(job: Job) -> dict[str, Any]:
         "files": job.n_files,
         "ingested": job.ingested,
         "unchanged": job.unchanged,
+        "left_out": job.left_out,
         "failed": job.failed,
         **{name: job.gone.get(name, 0) for name in ("dropped", "gone", "pruned")},
         "bytes": job.n_bytes,
@@ -107,6 +110,7 @@ def job_lines(job: Job) -> list[str]:
         f"{job.n_done} of {job.n_files} files in {clock(job.seconds)}{left}: {job.ingested} "
         f"ingested, {job.unchanged} unchanged, {job.failed} set aside",
         f"{job.n_bytes / 1e6:.1f} MB, segments: {rates or 'none'}",
+        *left_out_lines(job.left_out),
         *gone_lines(job.gone),
         f"[dim]{job.open_shards} shards open, {job.shards_at_work} of them running[/]",
         *_planning_lines(job),

@@ -217,12 +217,18 @@ def report_lines(report: IngestReport, wall_s: float) -> list[str]:
         f"{report.unchanged} unchanged, {len(report.failures)} set aside, in {wall_s:.1f} s",
         f"[dim]stages: {stages}[/]",
     ]
+    lines += left_out_lines(report.left_out)
     lines += gone_lines(report.gone)
     lines += [
         f"[yellow]set aside[/] {marked(failure.uri)}: {marked(failure.reason)}"
         for failure in report.failures
     ]
     return lines
+
+
+def left_out_lines(n_files: int) -> list[str]:
+    """The line about files of kinds that were not asked for."""
+    return [f"{n_files} of other kinds left out"] if n_files else []
 
 
 def gone_lines(gone: Mapping[str, int]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from ingest.kinds.registry import check_names
 from ingest.types import Failure
 from search.api.ports import Job
 from search.errors import NotFoundError
@@ -67,12 +68,17 @@ class JobBoard:
         priority: str = "normal",
         labels: Labels | None = None,
         prune: bool = False,
+        kinds: Sequence[str] = (),
         start_s: float | None = None,
     ) -> str:
         """A new job over these files and folders; its id.
 
         ``start_s``: see `restart`; by default one lease, as for a planner in this process.
+
+        Raises:
+            InputError: there is no such kind.
         """
+        check_names(kinds)
         job_id = uuid.uuid4().hex[:12]
         self.restart(
             job_id,
@@ -80,6 +86,7 @@ class JobBoard:
             priority=priority,
             labels=labels or {},
             prune=prune,
+            kinds=kinds,
             start_s=start_s or self.lease_s,
         )
         return job_id
@@ -92,6 +99,7 @@ class JobBoard:
         priority: str,
         labels: Labels,
         prune: bool = False,
+        kinds: Sequence[str] = (),
         start_s: float = START_S,
     ) -> None:
         """Plan a job from its beginning; what is stored already will count as unchanged.
@@ -102,6 +110,7 @@ class JobBoard:
             priority: of its shards.
             labels: of its files.
             prune: whether assets without any file are removed at its end.
+            kinds: the kinds of files that are asked for; empty for all.
             start_s: how long a planner may take to begin before a worker plans the job.
         """
         now = self.link.now()
@@ -115,6 +124,7 @@ class JobBoard:
             "paths": json.dumps(list(paths)),
             "labels": json.dumps(dict(labels)),
             "prune": int(prune),
+            "kinds": json.dumps(list(kinds)),
         }
 
         def write() -> None:
@@ -239,6 +249,7 @@ def _job(job_id: str, facts: Mapping[str, str], now: float, counts: Mapping[str,
         n_files=int(number("files")),
         ingested=int(number("ingested")),
         unchanged=int(number("unchanged")),
+        left_out=int(number("left_out")),
         n_bytes=int(number("bytes")),
         segments={kind: int(float(n)) for kind, n in group("segments:").items()},
         stage_s={stage: round(float(s), 4) for stage, s in group("stage:").items()},
@@ -246,6 +257,7 @@ def _job(job_id: str, facts: Mapping[str, str], now: float, counts: Mapping[str,
         priority=facts.get("priority", "normal"),
         labels=json.loads(facts.get("labels", "{}")),
         prune=facts.get("prune") == "1",
+        kinds=json.loads(facts.get("kinds", "[]")),
         reason=facts.get("reason", ""),
         waits_for=facts.get("waits_for", ""),
         planner=facts.get("planner", ""),

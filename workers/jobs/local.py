@@ -18,6 +18,7 @@ from encoder.errors import (
     MediaLimitError,
     UnsupportedMediaError,
 )
+from ingest.kinds.registry import check_names
 from ingest.types import Failure
 from search.api.ports import Job
 from search.api.uploads import UploadFolder
@@ -45,6 +46,7 @@ class _Run:
     paths: Sequence[str]
     labels: Labels
     prune: bool
+    kinds: Sequence[str]
     n_files: int
     report: IngestReport = field(default_factory=IngestReport)
     stopped: Event = field(default_factory=Event)
@@ -66,6 +68,7 @@ class _Run:
             n_files=max(self.n_files, report.n_files),  # those of object stores are found meanwhile
             ingested=report.ingested,
             unchanged=report.unchanged,
+            left_out=report.left_out,
             failed=len(report.failures),
             n_bytes=report.n_bytes,
             segments=dict(report.segments),
@@ -73,6 +76,7 @@ class _Run:
             gone=dict(report.gone),
             labels=self.labels,
             prune=self.prune,
+            kinds=self.kinds,
         )
 
 
@@ -101,9 +105,16 @@ class LocalJobs:
         priority: str = "normal",  # noqa: ARG002 (two at once, in their order)
         labels: Labels | None = None,
         prune: bool = False,
+        kinds: Sequence[str] = (),
     ) -> str:
-        """Begin, or wait for the jobs before."""
-        run = _Run(uuid.uuid4().hex[:12], list(paths), labels or {}, prune, count_files(paths) or 0)
+        """Begin, or wait for the jobs before.
+
+        Raises:
+            InputError: there is no such kind.
+        """
+        check_names(kinds)
+        job_id, n_files = uuid.uuid4().hex[:12], count_files(paths) or 0
+        run = _Run(job_id, list(paths), labels or {}, prune, kinds, n_files)
         with self._lock:
             self._runs[run.job_id] = run
             if len(self._runs) > _MOST_JOBS:
@@ -165,6 +176,7 @@ class LocalJobs:
                 run.paths,
                 labels=run.labels,
                 prune=run.prune,
+                kinds=run.kinds,
                 on_report=add,
                 stopped=run.stopped.is_set,
             )

@@ -43,9 +43,12 @@ class RedisJobs:
         priority: str = "normal",
         labels: Labels | None = None,
         prune: bool = False,
+        kinds: Sequence[str] = (),
     ) -> str:
         """Put a job on the board and find its files in a thread of this process."""
-        job_id = self.board.create(paths, priority=priority, labels=labels, prune=prune)
+        job_id = self.board.create(
+            paths, priority=priority, labels=labels, prune=prune, kinds=kinds
+        )
         self._planners.submit(self._plan, job_id)
         return job_id
 
@@ -56,10 +59,16 @@ class RedisJobs:
         priority: str = "normal",
         labels: Labels | None = None,
         prune: bool = False,
+        kinds: Sequence[str] = (),
     ) -> str:
         """The same, in a process that outlives this one."""
         job_id = self.board.create(
-            paths, priority=priority, labels=labels, prune=prune, start_s=START_S
+            paths,
+            priority=priority,
+            labels=labels,
+            prune=prune,
+            kinds=kinds,
+            start_s=START_S,
         )
         start_planner(job_id)
         return job_id

@@ -38,6 +38,8 @@ class Shard:
     files."""
     prune: bool = False
     """Whether assets without any file are removed."""
+    kinds: list[str] = field(default_factory=list)
+    """The kinds of files that are asked for; empty for all."""
 
     def dumps(self) -> str:
         """As JSON."""

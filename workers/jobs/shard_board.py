@@ -76,6 +76,7 @@ class ShardBoard:
         counts = {
             "ingested": report.ingested,
             "unchanged": report.unchanged,
+            "left_out": report.left_out,
             "bytes": report.n_bytes,
             **{f"segments:{kind}": n for kind, n in report.segments.items()},
             **{f"gone:{name}": n for name, n in report.gone.items()},

@@ -46,9 +46,13 @@ class Ingest(Protocol):
     """Ingests files: `IngestPipeline.ingest` over the process's model and store."""
 
     def __call__(
-        self, paths: Sequence[str], begun: Callable[[Sequence[str]], set[str]], labels: Labels
+        self,
+        paths: Sequence[str],
+        begun: Callable[[Sequence[str]], set[str]],
+        labels: Labels,
+        kinds: Sequence[str],
     ) -> IngestReport:
-        """Ingest files with these labels; ``begun`` gets their ids before they are stored."""
+        """Ingest files of these kinds with these labels; ``begun`` gets ids of new contents."""
         ...
 
 
@@ -134,7 +138,7 @@ class ShardRun:
     def _report(self, shard: Shard, begun: Callable[[Sequence[str]], set[str]]) -> IngestReport:
         if shard.folders:
             return self.forget(shard.folders, shard.prune)
-        return self.ingest(shard.paths, begun, shard.labels)
+        return self.ingest(shard.paths, begun, shard.labels, shard.kinds)
 
     def _others_are_done(self, job_id: str, shard_id: str) -> bool:
         """Whether this is the job's last shard; waits a while for those that others hold."""

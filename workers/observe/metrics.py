@@ -98,7 +98,9 @@ RESENT = _counter(
     "Shards that this worker's sweeper sent again: lease_ended, wait_over, message_lost.",
 )
 FILES = _counter(
-    "anymodal_files_total", ["outcome"], "Files counted into jobs: ingested, unchanged, failed."
+    "anymodal_files_total",
+    ["outcome"],
+    "Files counted into jobs: ingested, unchanged, left_out, failed.",
 )
 BYTES = _counter("anymodal_ingested_bytes_total", [], "The size of the files that were ingested.")
 SEGMENTS = _counter("anymodal_segments_total", ["modality"], "Segments that were stored.")
@@ -163,6 +165,7 @@ def count(report: IngestReport) -> None:
     """Add the counts of a job."""
     FILES.labels("ingested").inc(report.ingested)
     FILES.labels("unchanged").inc(report.unchanged)
+    FILES.labels("left_out").inc(report.left_out)
     FILES.labels("failed").inc(len(report.failures))
     BYTES.inc(report.n_bytes)
     for modality, n_segments in report.segments.items():

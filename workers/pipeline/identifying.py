@@ -34,7 +34,7 @@ class Identifying:
     scratch: ExitStack
     on_failure: Callable[[str, MediaError], None]
     archives: list[str] = field(default_factory=list)
-    """URIs of archives of which every file was seen."""
+    """URIs of archives of which every file was seen, of whatever kind."""
     objects: dict[str, Asset] = field(default_factory=dict)
     """Those that were fetched, by the path that asked for them."""
     _folder: Path | None = None
@@ -56,7 +56,7 @@ class Identifying:
             yield from identify_members(
                 asset, self._scratch(), self.config, self.on_failure, wanted
             )
-            if not wanted:
+            if not wanted and not self.config.kinds:
                 self.archives.append(asset.uri)
         except MediaError as error:
             self.on_failure(path, error)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from encoder.errors import DiskError
 from ingest.config import IngestConfig
+from ingest.kinds.registry import check_names
 from search.store.base import VectorStore
 from search.types import Labels
 from workers.pipeline import retry
@@ -85,6 +86,7 @@ class IngestPipeline:
         *,
         labels: Labels | None = None,
         prune: bool = False,
+        kinds: Sequence[str] = (),
         gone: Mapping[str, Sequence[str]] = MappingProxyType({}),
         on_report: Callable[[IngestReport], object] = lambda _: None,
         stopped: Callable[[], bool] = lambda: False,
@@ -99,14 +101,18 @@ class IngestPipeline:
                 stores such as ``s3://bucket/folder/``.
             labels: tags and metadata of all files, stored ones included.
             prune: remove assets from the store whose files are gone.
+            kinds: names of kinds; all other files are counted as left out, and what is stored of
+                them stays. By default ``config.kinds``.
             gone: files and folders that were seen to vanish, by a folder around them; see
                 `forget`.
             on_report: called in this thread with the report of each part as it ends.
             stopped: ends the run early; shards under way are finished.
 
         Raises:
+            InputError: there is no such kind.
             DiskError: the disk takes no more. Shards under way were finished.
         """
+        check_names([*kinds, *self.config.kinds])
         total = IngestReport()
 
         def count(report: IngestReport) -> None:
@@ -117,7 +123,7 @@ class IngestPipeline:
         walked = WalkedFolders(paths, self.config)
         files = files_of(paths, refused.failures.append, walked)
         groups = (group for _, group in shards(files, self.shard_files))
-        for report in self._side_by_side(groups, labels or {}, stopped):
+        for report in self._side_by_side(groups, labels or {}, kinds, stopped):
             count(report)
         count(refused)
         if not stopped():
@@ -129,11 +135,13 @@ class IngestPipeline:
         files: Sequence[str],
         begun: Callable[[Sequence[str]], set[str]] | None = None,
         labels: Labels | None = None,
+        kinds: Sequence[str] = (),
     ) -> IngestReport:
         """Ingest the files of one shard; see `workers.pipeline.ingest_job.IngestJob.run`."""
+        chosen = {"kinds": tuple(kinds)} if kinds else {}
         job = IngestJob(
             *self.parts(),
-            self.config,
+            self.config.model_copy(update=chosen),
             batch_segments=self.batch_segments,
             decode_threads=self.decode_threads,
             transcripts=self.transcripts,
@@ -170,7 +178,11 @@ class IngestPipeline:
         return self.follow() if self.follow else (self.encoder, self.store)
 
     def _side_by_side(
-        self, groups: Iterable[Sequence[str]], labels: Labels, stopped: Callable[[], bool]
+        self,
+        groups: Iterable[Sequence[str]],
+        labels: Labels,
+        kinds: Sequence[str],
+        stopped: Callable[[], bool],
     ) -> Iterator[IngestReport]:
         """Reports of shards as they end. One shard waits, ready for the next free thread."""
         waiting: dict[Future[IngestReport], Sequence[str]] = {}
@@ -190,19 +202,24 @@ class IngestPipeline:
                 if stopped() or refused:
                     break
                 run = copy_context().run
-                waiting[pool.submit(run, self._patiently, group, labels, stopped)] = group
+                future = pool.submit(run, self._patiently, group, labels, kinds, stopped)
+                waiting[future] = group
             yield from ended(0)
         if refused:
             raise refused[0]
 
     def _patiently(
-        self, files: Sequence[str], labels: Labels, stopped: Callable[[], bool]
+        self,
+        files: Sequence[str],
+        labels: Labels,
+        kinds: Sequence[str],
+        stopped: Callable[[], bool],
     ) -> IngestReport:
         """Ingest a shard, again after a pause where the store or a connection failed."""
         for attempt in range(retry.MAX_RETRIES + 1):
             try:
                 with self.slots:
-                    report = self.ingest(files, labels=labels)
+                    report = self.ingest(files, labels=labels, kinds=kinds)
                 break
             except Exception as error:
                 if not retry.may_heal(error) or attempt == retry.MAX_RETRIES:

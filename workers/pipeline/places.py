@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from encoder.errors import MediaError
-from ingest.errors import GoneObjectError
+from ingest.errors import GoneObjectError, LeftOutError
+from ingest.kinds.registry import check_chosen
 from ingest.sources.archives import INSIDE, outer_file
 from ingest.sources.identity import content_id, modified_s, place
 from ingest.sources.objects import (
@@ -110,13 +111,22 @@ class Places:
             known = files.get(path) or objects.get(path)
             rows = stored.get(uris.get(path, ""), [])
             if known and len(rows) == 1 and known.is_in(rows[0]):
-                found.add(known.of(rows[0]))
+                self._add(path, known.of(rows[0]), found)
             else:
                 unlike[path] = known
         found.is_as_stored = not unlike
         self._fetch(unlike, found, patience)
         self._read({p: f for p, f in unlike.items() if not isinstance(f, _Object)}, found)
         return found
+
+    def _add(self, path: str, stored: Asset, found: Located) -> None:
+        """Note what is stored already, if it is of a kind that is asked for."""
+        try:
+            check_chosen(path, [stored.media_type], self.identifying.config.kinds)
+        except LeftOutError as error:
+            self.identifying.on_failure(path, error)
+        else:
+            found.add(stored)
 
     def _look(self, path: str) -> _File | None:
         """None for a URL, and for what is missing or may not be read: `Identifying` says why."""
@@ -169,14 +179,16 @@ class Places:
         for path, file in files.items():
             is_quick = file is not None and file.size_bytes <= _QUICKLY_HASHED_BYTES
             try:
-                ids[path] = content_id(file.path) if file and is_quick else ""
+                ids[path] = (
+                    content_id(file.path, self.identifying.config) if file and is_quick else ""
+                )
             except MediaError as error:
                 self.identifying.on_failure(path, error)
         known = self.store.assets([asset_id for asset_id in ids.values() if asset_id])
         for path, asset_id in ids.items():
             file, row = files[path], known.get(asset_id)
             if file and row:
-                found.add(file.of(row))
+                self._add(path, file.of(row), found)
                 continue
             for asset in self.identifying.assets(path, asset_id):
                 found.add(asset)

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from time import perf_counter
 from typing import Any, TypeAlias
 
+from ingest.errors import LeftOutError
 from ingest.types import Failure
 
 Gone: TypeAlias = Counter[str]
@@ -23,6 +24,8 @@ class IngestReport:
 
     ingested: int = 0
     unchanged: int = 0
+    left_out: int = 0
+    """Files of kinds that were not asked for."""
     n_bytes: int = 0
     segments: Counter[str] = field(default_factory=Counter)
     stage_s: dict[str, float] = field(default_factory=dict)
@@ -32,10 +35,16 @@ class IngestReport:
     @property
     def n_files(self) -> int:
         """All files that were looked at."""
-        return self.ingested + self.unchanged + len(self.failures)
+        return self.ingested + self.unchanged + self.left_out + len(self.failures)
 
     def fail(self, uri: str, error: Exception) -> None:
-        """Set a file aside with its reason; names that are not UTF-8 are escaped."""
+        """Set a file aside with its reason, or count it where its kind was not asked for.
+
+        Names that are not UTF-8 are escaped.
+        """
+        if isinstance(error, LeftOutError):
+            self.left_out += 1
+            return
         printable = os.fsencode(uri).decode(errors="backslashreplace")
         reason = str(error).encode(errors="backslashreplace").decode()
         self.failures.append(Failure(printable, type(error).__name__, reason))
@@ -70,6 +79,7 @@ class IngestReport:
         """Add another shard's report to this one."""
         self.ingested += other.ingested
         self.unchanged += other.unchanged
+        self.left_out += other.left_out
         self.n_bytes += other.n_bytes
         self.segments.update(other.segments)
         for stage, seconds in other.stage_s.items():
@@ -82,6 +92,7 @@ class IngestReport:
         return {
             "ingested": self.ingested,
             "unchanged": self.unchanged,
+            "left_out": self.left_out,
             "failed": len(self.failures),
             "bytes": self.n_bytes,
             "segments": dict(sorted(self.segments.items())),
@@ -96,6 +107,7 @@ class IngestReport:
         return cls(
             ingested=facts["ingested"],
             unchanged=facts["unchanged"],
+            left_out=facts["left_out"],
             n_bytes=facts["bytes"],
             segments=Counter(facts["segments"]),
             stage_s=dict(facts["stage_s"]),

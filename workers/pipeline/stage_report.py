@@ -20,9 +20,10 @@ class WatchedReport(IngestReport):
 
     def fail(self, uri: str, error: Exception) -> None:
         """Set a file aside with its reason."""
+        before = len(self.failures)
         super().fail(uri, error)
-        failure = self.failures[-1]
-        logger.info("set aside %s: %s: %s", failure.uri, failure.error, failure.reason)
+        for failure in self.failures[before:]:
+            logger.info("set aside %s: %s: %s", failure.uri, failure.error, failure.reason)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

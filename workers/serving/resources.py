@@ -144,10 +144,13 @@ class Resources:
 
     @cached_property
     def ingest_config(self) -> IngestConfig:
-        """How files are decoded: in child processes, unless ``ANYMODAL_INGEST__ISOLATE=false``."""
+        """How files are decoded: in child processes, unless ``ANYMODAL_INGEST__ISOLATE=false``.
+
+        Of any kind: queries and stored files are read by it too.
+        """
         config = self.settings.ingest
-        asked_for = "isolate" in config.model_fields_set
-        return config if asked_for else config.model_copy(update={"isolate": True})
+        isolated = {} if "isolate" in config.model_fields_set else {"isolate": True}
+        return config.model_copy(update={"kinds": (), **isolated})
 
     @cached_property
     def uploads(self) -> UploadFolder:
@@ -185,10 +188,11 @@ class Resources:
 
         settings = self.settings
         hosts = {} if url_hosts is None else {"url_hosts": tuple(url_hosts)}
+        chosen = {"kinds": settings.ingest.kinds}
         return IngestPipeline(
             self.encoder(),
             self.store(),
-            self.ingest_config.model_copy(update=hosts),
+            self.ingest_config.model_copy(update={**hosts, **chosen}),
             batch_segments=settings.batch_segments,
             decode_threads=settings.decode_threads,
             transcripts=settings.transcripts,

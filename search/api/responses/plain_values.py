@@ -83,6 +83,7 @@ def job_json(job: Job, uploads: UploadFolder, failures: Iterable[Failure] = ()) 
         "files": job.n_files,
         "ingested": job.ingested,
         "unchanged": job.unchanged,
+        "left_out": job.left_out,
         "failed": job.failed,
         "segments": dict(job.segments),
         "failures": [failure_json(failure) for failure in failures],

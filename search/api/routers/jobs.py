@@ -80,7 +80,11 @@ async def submit_job(request: Request, services: Parts, response: Response) -> d
     def submit(_turn: Turn) -> str:
         services.store.check_writable()
         return services.jobs.submit(
-            body.sources, priority=body.priority, labels=labels, prune=body.prune
+            body.sources,
+            priority=body.priority,
+            labels=labels,
+            prune=body.prune,
+            kinds=body.kinds,
         )
 
     job_id = await services.workbench.run(submit)
@@ -160,7 +164,7 @@ async def _events(
 
 def _counts(job: Job) -> tuple[object, ...]:
     """What changes only when something has happened."""
-    return job.state, job.ingested, job.unchanged, job.failed, sum(job.segments.values())
+    return job.state, job.n_done, job.ingested, job.failed, sum(job.segments.values())
 
 
 def _event(name: str, document: dict[str, Any]) -> bytes:

@@ -128,7 +128,7 @@ async function hasEnded(id) {
   return false;
 }
 
-const doneOf = (job) => (job.ingested ?? 0) + (job.unchanged ?? 0) + (job.failed ?? job.failures?.length ?? 0);
+const doneOf = (job) => (job.ingested ?? 0) + (job.unchanged ?? 0) + (job.left_out ?? 0) + (job.failed ?? job.failures?.length ?? 0);
 
 function summaryOf(job) {
   const parts = [

@@ -81,8 +81,17 @@ def test_an_allowed_folder_becomes_searchable_and_downloadable(
     server.put_all({"public/b.txt": "rain"})
     server.remove("public/a/tin.txt")
     with Anymodal(str(client.base_url)) as typed:
+        left = typed.wait(typed.ingest("s3://photos/public/", kinds=["image"]).id)
+        assert (left.ingested, left.left_out, left.failed) == (0, 1, 1)
         typed.wait(typed.ingest("s3://photos/public/", prune=True).id)
     assert [one["name"] for one in client.get("/v1/assets").json()["assets"]] == ["b.txt"]
+
+
+def test_a_kind_has_to_be_known(client: httpx.Client) -> None:
+    sent = {"sources": ["s3://photos/public/"], "kinds": ["photo"]}
+    answer = client.post("/v1/jobs", json=sent)
+    assert answer.status_code == 422, answer.text
+    assert "image" in answer.json()["error"]["remedy"]
 
 
 @pytest.mark.parametrize(

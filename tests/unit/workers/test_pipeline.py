@@ -10,11 +10,12 @@ from pathlib import Path
 from threading import Event, Lock
 from time import sleep
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 
 from encoder import MultiModalEncoder
-from encoder.errors import DiskError
+from encoder.errors import DiskError, InputError
 from search.errors import StoreUnavailableError
 from search.store.memory import MemoryStore
 from search.types import AssetRow, SegmentRow
@@ -141,3 +142,42 @@ def test_runs_of_one_pipeline_share_its_slots(encoder: MultiModalEncoder, tmp_pa
         reports = list(pool.map(job.run, (paths[:4], paths[4:8], paths[8:])))
     assert sum(report.ingested for report in reports) == 12
     assert store.most <= 2
+
+
+def test_only_files_of_the_kinds_asked_for_are_ingested(
+    encoder: MultiModalEncoder, tmp_path: Path
+) -> None:
+    notes(tmp_path, 2)
+    (tmp_path / "page.html").write_text("<p>Gulls.</p>")
+    (tmp_path / "odd.bin").write_bytes(bytes(range(256)))
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 40)
+    with ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("in.html", "<p>Terns.</p>")
+        archive.writestr("in.txt", "Owls.")
+    store = MemoryStore(encoder.embed_dim)
+    job = pipeline(encoder, store, shard_files=96)
+
+    def of_kinds(*kinds: str) -> tuple[int, int, int, int]:
+        report = job.run([str(tmp_path)], kinds=kinds)
+        return report.ingested, report.unchanged, report.left_out, len(report.failures)
+
+    assert of_kinds("html") == (2, 0, 5, 0)
+    assert of_kinds("html") == (0, 2, 5, 0)
+    assert of_kinds("html", "text") == (3, 2, 2, 0)
+    assert of_kinds("text") == (0, 3, 4, 0)  # what is stored of other kinds stays
+    assert of_kinds() == (0, 5, 0, 2)
+    with pytest.raises(InputError, match="'archive'"):
+        of_kinds("archive")
+
+
+def test_copies_of_a_stored_file_are_left_out_too(
+    encoder: MultiModalEncoder, tmp_path: Path
+) -> None:
+    notes(tmp_path, 1)
+    store = MemoryStore(encoder.embed_dim)
+    job = pipeline(encoder, store)
+    job.run([str(tmp_path)])
+    (tmp_path / "copy.txt").write_bytes((tmp_path / "0.txt").read_bytes())
+    assert job.run([str(tmp_path)], kinds=["image"]).left_out == 2
+    (row,) = store.scan()
+    assert row.locations == [str(tmp_path / "0.txt")]

@@ -43,3 +43,14 @@ def test_workers_decode_in_processes_by_default(
         monkeypatch.setenv("ANYMODAL_INGEST__ISOLATE", said)
     config = Resources(current_settings()).ingest_config
     assert (config.isolate, config.max_pixels) == (isolate, 99)
+
+
+@pytest.mark.usefixtures("bundle_home")
+def test_kinds_of_the_environment_hold_for_what_is_ingested(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ANYMODAL_INGEST__KINDS", '["image"]')
+    monkeypatch.setenv("ANYMODAL_STORE", "memory:")
+    held = Resources(current_settings())
+    assert held.ingest_config.kinds == ()  # queries are of any kind
+    assert held.pipeline().config.kinds == ("image",)

@@ -13,6 +13,7 @@ from itertools import islice
 
 from encoder.system import children
 from ingest.errors import EmptiedFolderError, IgnoreFileError, ListingError, RefusedLinkError
+from search.api.ports import Job
 from workers.config import Settings, current_settings
 from workers.environment import child_environment
 from workers.jobs.board import JobBoard
@@ -98,7 +99,7 @@ def _plan(
     )
     cost = CLASSES[0]
     for number, (cost, paths) in enumerate(shards(left, shard_files)):
-        shard = Shard(cost, paths, PRIORITIES[job.priority], job.labels, tracing.carrier())
+        shard = _shard(job, cost, paths)
         feed.add(f"{run}-{number}", shard)
         if stopped() or not _send(feed, lambda: not feed.is_full, wanted):
             return
@@ -109,6 +110,12 @@ def _plan(
         last = {f"{run}-gone": shard} if folders else {}
         if board.planners.finish(job_id, planner, last) and last:
             publish(job_id, f"{run}-gone", shard)
+
+
+def _shard(job: Job, cost: str, paths: list[str]) -> Shard:
+    """Some files of a job."""
+    trace, kinds = tracing.carrier(), list(job.kinds)
+    return Shard(cost, paths, PRIORITIES[job.priority], job.labels, trace, kinds=kinds)
 
 
 def _send(feed: Feed, enough: Callable[[], bool], wanted: Callable[[], bool]) -> bool:
@@ -159,7 +166,7 @@ def replay(board: JobBoard, job_id: str, publish: Publish) -> int:
     with tracing.span("retry", job_id=job_id):
         for number, (cost, paths) in enumerate(shards(letters, _RETRY_FILES)):
             shard_id = f"retry-{run}-{number}"
-            shard = Shard(cost, paths, PRIORITIES[job.priority], job.labels, tracing.carrier())
+            shard = _shard(job, cost, paths)
             board.shards.revive(job_id, shard_id, shard, paths)
             publish(job_id, shard_id, shard)
     return len(letters)

@@ -115,6 +115,7 @@ def _ingest(
             request["paths"],
             labels=request["labels"],
             prune=request["prune"],
+            kinds=request.get("kinds", ()),
             gone=request.get("gone", {}),
             on_report=show,
             stopped=stop.is_set,

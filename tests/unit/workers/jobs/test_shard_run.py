@@ -42,10 +42,14 @@ class Work:
         self.calls = 0
 
     def __call__(
-        self, paths: Sequence[str], begun: Callable[[Sequence[str]], set[str]], labels: Labels
+        self,
+        paths: Sequence[str],
+        begun: Callable[[Sequence[str]], set[str]],
+        labels: Labels,
+        kinds: Sequence[str],
     ) -> IngestReport:
         self.calls += 1
-        self.labels = labels
+        self.labels, self.kinds = labels, kinds
         begun(paths)
         if self.errors:
             raise self.errors.pop(0)
@@ -112,7 +116,10 @@ def test_an_error_of_the_store_is_tried_again_later(board: JobBoard, job: str) -
 
 def test_what_nobody_foresaw_costs_only_the_file_that_causes_it(board: JobBoard, job: str) -> None:
     def work(
-        paths: Sequence[str], begun: Callable[[Sequence[str]], set[str]], _labels: Labels
+        paths: Sequence[str],
+        begun: Callable[[Sequence[str]], set[str]],
+        _labels: Labels,
+        _kinds: Sequence[str],
     ) -> IngestReport:
         begun(paths)
         if "/a.txt" in paths:
