@@ -9,9 +9,8 @@ was not seen.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import islice
@@ -31,7 +30,7 @@ from search.ranking.fusion import (
     with_words,
     words_weight,
 )
-from search.ranking.grouping import Group, by_asset, by_segment
+from search.ranking.grouping import Group, by_asset, by_segment, first_of_each
 from search.ranking.names import LEAST_PART, with_names
 from search.ranking.request import Request
 from search.store.base import VectorStore
@@ -79,8 +78,7 @@ class Finder:
         asset_ids: Collection[str] | None = None
         is_joined = False
         while n is not None:
-            seen = self._search(n, asset_ids)
-            pools = self._pools(seen)
+            seen, pools = self._search(n, asset_ids)
             if all(self._is_full(pool, seen.horizon) for pool in pools):
                 return pools
             if asset_ids is None and not is_joined and self._query.filter is not None:
@@ -89,7 +87,7 @@ class Finder:
                 n = n if asset_ids is not None else widened(n)
             else:
                 n = widened(n)
-        return self._pools(self._search_all(asset_ids))
+        return self._search_all(asset_ids)
 
     def _look_up_names(self) -> None:
         """The segments of assets that are called like the query, wherever vectors rank them."""
@@ -158,16 +156,35 @@ class Finder:
         wanted = pool.groups[: pool.share.pool]
         return len(wanted) == pool.share.pool and wanted[-1].best.score >= unseen
 
-    def _search(self, n: int, asset_ids: Collection[str] | None) -> Seen:
+    def _search(self, n: int, asset_ids: Collection[str] | None) -> tuple[Seen, list[Pool]]:
         """Search vectors and words at once; the stage ``lexical`` is the extra time for words."""
         words = self._request.words.look(n, asset_ids)
         with self._stage("search"):
             found = self._found(n, asset_ids)
+        return self._pooled(found, self._found_by(words), n)
+
+    def _found_by(self, words: Future[list[ScoredSegment]] | None) -> list[ScoredSegment]:
         with self._stage("lexical") if words else nullcontext():
-            lexical = self._progress.result(words, []) if words else []
-        self._weigh(found, lexical)
-        with self._stage("fuse"):
-            return self._fused(found, lexical, n)
+            return self._progress.result(words, []) if words else []
+
+    def _pooled(
+        self, found: Found, words: Sequence[ScoredSegment], n: int | None
+    ) -> tuple[Seen, list[Pool]]:
+        """Fuse and fetch; once more without the words of assets that turn out to be deleted.
+
+        An index of words may lag behind the store: what it still holds would take a living
+        segment's place and score.
+        """
+        while True:
+            self._weigh(found, words)
+            with self._stage("fuse"):
+                seen = self._fused(found, words, n)
+            pools = self._pools(seen)
+            living = [word for word in words if self._rows.get(word.asset_id, word)]
+            if len(living) == len(words):
+                return seen, pools
+            words = living
+            self._weights.clear()
 
     def _weigh(self, found: Found, words: Sequence[ScoredSegment]) -> None:
         """Weigh words by the first round, so that all pages and filters rank by the same weight.
@@ -273,12 +290,7 @@ class Finder:
         """The filter, unless the assets are named that pass it."""
         return self._query.filter if asset_ids is None else None
 
-    def _fused(
-        self,
-        found: Found,
-        words: Sequence[ScoredSegment],
-        n: int | None,
-    ) -> Seen:
+    def _fused(self, found: Found, words: Sequence[ScoredSegment], n: int | None) -> Seen:
         """Rank all segments found; a list of fewer than ``n`` segments is complete.
 
         What only words found is taken to score as high as what lies beyond its modality's list may.
@@ -353,19 +365,15 @@ class Finder:
             return False
         return filter is None or matches(filter, row)
 
-    def _search_all(self, asset_ids: Collection[str] | None) -> Seen:
+    def _search_all(self, asset_ids: Collection[str] | None) -> list[Pool]:
         """Search a few assets at a time until all were seen: slow, exact, rarely needed."""
         found: dict[Modality, list[ScoredSegment]] = {kind: [] for kind in self._plan.modalities}
         ids = iter(self._wait(self._selected) if asset_ids is None else asset_ids)
         while chunk := self._wait(self._take, ids, MAX_JOINED):
             for kind, segments in self._nearest_of(chunk).items():
                 found[kind] = self._best(kind, found[kind] + segments)
-        words = self._request.words.look(MAX_CANDIDATES, asset_ids)
-        with self._stage("lexical") if words else nullcontext():
-            lexical = self._progress.result(words, []) if words else []
-        self._weigh(Found(found), lexical)
-        with self._stage("fuse"):
-            return self._fused(Found(found), lexical, None)
+        words = self._found_by(self._request.words.look(MAX_CANDIDATES, asset_ids))
+        return self._pooled(Found(found), words, None)[1]
 
     def _selected(self) -> Iterator[str]:
         """The assets that pass the filter; all without one."""
@@ -384,17 +392,7 @@ class Finder:
 
     def _best(self, kind: Modality, segments: Sequence[ScoredSegment]) -> list[ScoredSegment]:
         """As many as could become hits and their moments."""
-        scored = self._request.scored(kind, segments)
-        ordered = [candidate.segment for candidate in scored]
+        ordered = [one.segment for one in self._request.scored(kind, segments)]
         if self._query.group_by == "segment":
             return ordered[:_MAX_KEPT]
-        kept = Counter[str]()
-        best = []
-        for segment in ordered:
-            is_new = segment.asset_id not in kept
-            if kept[segment.asset_id] <= self._query.moments and not (
-                is_new and len(kept) > _MAX_KEPT
-            ):
-                kept[segment.asset_id] += 1
-                best.append(segment)
-        return best
+        return first_of_each(ordered, self._query.moments + 1, _MAX_KEPT)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from encoder.types import Modality
 from search.ranking.fusion import Candidate
+from search.types import ScoredSegment
 
 
 @dataclass
@@ -56,3 +58,17 @@ def by_segment(ranked: Iterable[Candidate], modalities: Collection[Modality]) ->
         for candidate in ranked
         if candidate.segment.modality in modalities
     ]
+
+
+def first_of_each(
+    ranked: Iterable[ScoredSegment], n_each: int, n_assets: int
+) -> list[ScoredSegment]:
+    """The first ``n_each`` segments of each of the first ``n_assets`` assets, in their order."""
+    kept = Counter[str]()
+    best = []
+    for segment in ranked:
+        is_wanted = segment.asset_id in kept or len(kept) < n_assets
+        if is_wanted and kept[segment.asset_id] < n_each:
+            kept[segment.asset_id] += 1
+            best.append(segment)
+    return best

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from encoder.types import AUDIO, TEXT
+from encoder.space import Space
+from encoder.types import AUDIO, TEXT, Embeddings, Item
+from search import Query, SearchEngine
 from search.errors import IndexNotReadyError
 from search.store.base import LexicalIndex, VectorStore
 from search.store.memory import MemoryStore
@@ -131,6 +134,37 @@ def test_texts_that_another_process_takes_out_of_an_asset_are_forgotten(
     other.write([asset("a", "/a", modality=TEXT)], rows[:1])
     wait_until(lambda: not found(mine, "balloon"))
     assert found(mine, "zeppelin") == ["a"]
+
+
+def test_the_next_process_knows_the_words_that_others_wrote(open_again: Opener) -> None:
+    mine = open_again()
+    mine.write([asset("old", "/a", modality=TEXT)], [text("old", "A loaf of bread")])
+    assert found(mine, "a dragon on its gold") == ["old"]
+    mine = open_again()
+    mine.write([asset("new", "/a", modality=TEXT)], [text("new", "A dragon on its gold")])
+    mine.delete(["old"])
+    assert found(open_again(), "a dragon on its gold") == ["new"]
+
+
+class Straight:
+    """Takes texts for the first axis."""
+
+    space = Space(DIM, {}, {})
+
+    def encode_items(self, items: Sequence[Item]) -> Embeddings:
+        return np.tile(np.eye(1, DIM, dtype=np.float32), (len(items), 1))
+
+
+def test_what_another_process_deletes_takes_no_place(open_again: Opener) -> None:
+    mine, other = open_again(calibration={}), open_again.beside(calibration={})
+    for name in ("one", "two", "three"):
+        mine.write([asset(name, f"/{name}", modality=TEXT)], [text(name, f"The ferry {name}")])
+    query = Query([Item(TEXT, "ferry one")], consistency="strong")
+    engine = SearchEngine(Straight(), mine)
+    assert len(engine.search(query).hits) == 3
+    other.delete(["one"])
+    assert {hit.asset_id for hit in engine.search(query).hits} == {"two", "three"}
+    engine.close()
 
 
 def test_many_texts_are_read_in_the_background(

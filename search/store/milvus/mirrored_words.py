@@ -43,8 +43,8 @@ class MirroredWords:
     after `REFRESH_S` and the time to read them, or later if checking is slow: it takes at most a
     twentieth of the time. The index is built at the first search of all, of a large library in the
     background. It lies in files, with the fields of hits; only the ids of assets are in memory. The
-    next process on this machine goes on with it, and reads what has changed while it already
-    answers.
+    next process on this machine goes on with it. What has changed it reads first in a small
+    library, and while it already answers in a large one.
 
     Args:
         rows: of the collections.
@@ -119,12 +119,15 @@ class MirroredWords:
             return self._index
 
     def _open(self) -> None:
-        """Go on with what an earlier process left; read few texts now, many in the background."""
+        """Read what is new of a small library now; of a large one, in the background.
+
+        Until then, a large one goes on with what an earlier process left.
+        """
         index = self._opened()
-        if self._known and not self._wrote:
-            self._index = index
-        elif self._rows.count(ASSETS) <= _AT_ONCE:
+        if self._rows.count(ASSETS) <= _AT_ONCE:
             self._refresh(index)
+            self._index = index
+        elif self._known and not self._wrote:
             self._index = index
         else:
             self._unread = index

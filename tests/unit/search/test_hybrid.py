@@ -215,6 +215,20 @@ def test_what_was_deleted_is_found_no_more(store: WordStore) -> None:
     assert found(store, PUMP) == ["words", "far", "other"]
 
 
+def test_words_of_what_another_process_deleted_take_no_place(store: WordStore) -> None:
+    """An index of words lags behind the store, and each of its words is in a living text too."""
+    before = SearchEngine(NorthEncoder(), store).search(PUMP)
+    for name in ("gone", "lost"):
+        add(store, name, TEXT, north(0.1), "error e4711 of the pump")
+    stale = store.lexical("pump error E4711", 9)
+    store.delete(["gone", "lost"])
+    store.lexical = lambda *_, **__: stale  # type: ignore[method-assign]
+    after = SearchEngine(NorthEncoder(), store).search(PUMP)
+    assert [(hit.asset_id, hit.score) for hit in after.hits] == [
+        (hit.asset_id, hit.score) for hit in before.hits
+    ]
+
+
 def test_the_same_content_comes_first_of_all_kinds(store: WordStore) -> None:
     add(store, "same", TEXT, north(0.0))
     add(store, "close", IMAGE, north(0.5))
