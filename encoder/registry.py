@@ -68,10 +68,17 @@ def origin_of(modality: Modality, role: Role = DOCUMENT) -> str:
         return (
             f"{factory.__module__}.{getattr(factory, '__qualname__', type(factory).__qualname__)}"
         )
-    for point in entry_points(group=_GROUPS[role], name=modality):
-        return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+    if package := _package_of(modality, role):
+        return package
     known = ", ".join(sorted(registered_modalities(role))) or "none is registered"
     raise InputError("modality", got=repr(str(modality)), wanted=f"a registered one: {known}")
+
+
+@cache
+def _package_of(modality: str, role: Role) -> str:
+    for point in entry_points(group=_GROUPS[role], name=modality):
+        return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+    return ""
 
 
 @cache

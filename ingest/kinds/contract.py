@@ -66,6 +66,9 @@ class Kind(ABC):
     shows: ClassVar[bool] = False
     """Whether `preview` shows something."""
 
+    made_by: str = ""
+    """The package that brings it, with its version; set when it is loaded, empty for ours."""
+
     @abstractmethod
     def sniff(self, head: Head) -> Match | None:
         """What the file is, by its first bytes; None if it is of another kind."""

@@ -239,6 +239,7 @@ def _load(point: Any) -> Kind:
             remedy="Derive it from ingest.kinds.Kind.",
         )
     _check(made, point.value)
+    made.made_by = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
     return made
 
 

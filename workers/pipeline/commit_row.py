@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ingest.kinds.packages import READ_BY
 from ingest.sources.objects.places import VERSIONS, versions_at
 from ingest.types import Asset
 from search.types import GONE_SINCE, AssetRow, Labels
@@ -17,14 +18,24 @@ def commit_row(
     n_segments: int,
     language: str,
     labels: Labels,
+    packages: str | None = None,
 ) -> AssetRow:
     """The row of a content that lies at ``copies``, which is stored as ``current``, if it is.
 
     Locations are added; those of a content that was gone are forgotten. ``modified`` is the latest
     change of any of its files, so that the order in which copies come does not matter. Labels win
     over what files say; those that are not given stay as they are.
+
+    ``packages``: what read it just now (`ingest.kinds.packages`); None if nothing did. If it
+    was read again by another version, what is stored wins over what that version says, since it
+    may be a user's label.
     """
-    row = current or _new(copies[0], n_segments, language)
+    new = _new(copies[0], n_segments, language)
+    made_by: Labels = {READ_BY: packages} if packages else {}
+    row = current or replace(new, metadata={**new.metadata, **made_by})
+    if packages is not None and row.metadata.get(READ_BY, "") != packages:
+        merged = {**new.metadata, **row.metadata, **made_by}
+        row = replace(new, locations=row.locations, metadata=merged)
     if row.is_gone:  # it is back, wherever it was before
         row = replace(row, locations=[], metadata=without_gone(row.metadata))
     uris = [copy.uri for copy in copies]

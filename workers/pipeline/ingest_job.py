@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ingest import segments
 from ingest.config import IngestConfig
+from ingest.kinds.packages import READ_BY, is_outdated, read_by
 from ingest.types import Asset
 from search.errors import StoreError
 from search.store.base import VectorStore
@@ -100,7 +101,8 @@ class IngestJob:
                 report.unchanged += sum(map(len, located.values()))
                 return report
             with report.timed("lookup"):
-                stored = self.store.assets(list(located))
+                known = self.store.assets(list(located))
+                stored = {name: row for name, row in known.items() if not _is_outdated(row)}
                 new = [copies[0] for asset_id, copies in located.items() if asset_id not in stored]
                 ours = begun([asset.asset_id for asset in new]) if begun else set()
             encoding = self._encode(new, report)
@@ -160,8 +162,11 @@ class IngestJob:
                     f"What {uri} holds was deleted from the store while this was underway.",
                     remedy="Run the ingest again.",
                 )
+            anew = [x for x in finished if x in current and _is_outdated(current[x])]
             writes = self._changed_rows(located, stored, current, encoding, labels, report)
             new_rows = [r for asset_id in finished for r in rows[asset_id]]
+            if anew:
+                self.store.delete(anew)  # else the last of more segments would stay
             if writes:
                 with metrics.STORE_WRITE_S.time():
                     self.store.write(writes, new_rows)
@@ -196,11 +201,16 @@ class IngestJob:
                 n_segments=sum(not one.row for one in rows),
                 language=encoding.language_of(asset_id),
                 labels={**labels, **facts},
+                packages=None if asset_id in stored else read_by(copies[0]),
             )
             if row != current.get(asset_id):
                 changed.append(row)
             _count(report, asset_id in stored, copies, rows)
         return changed
+
+
+def _is_outdated(row: AssetRow) -> bool:
+    return is_outdated(row, row.metadata.get(READ_BY))
 
 
 def release(store: VectorStore, uris: dict[str, str | None] | dict[str, str]) -> int:

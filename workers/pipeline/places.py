@@ -9,6 +9,7 @@ from pathlib import Path
 
 from encoder.errors import MediaError
 from ingest.errors import GoneObjectError, LeftOutError
+from ingest.kinds.packages import READ_BY, is_outdated
 from ingest.kinds.registry import check_chosen
 from ingest.sources.archives import INSIDE, outer_file
 from ingest.sources.identity import content_id, modified_s, place
@@ -110,7 +111,10 @@ class Places:
         for path in [*here, *objects]:
             known = files.get(path) or objects.get(path)
             rows = stored.get(uris.get(path, ""), [])
-            if known and len(rows) == 1 and known.is_in(rows[0]):
+            is_known = (
+                known and len(rows) == 1 and not is_outdated(rows[0], rows[0].metadata.get(READ_BY))
+            )
+            if known and is_known and known.is_in(rows[0]):
                 self._add(path, known.of(rows[0]), found)
             else:
                 unlike[path] = known
@@ -187,7 +191,7 @@ class Places:
         known = self.store.assets([asset_id for asset_id in ids.values() if asset_id])
         for path, asset_id in ids.items():
             file, row = files[path], known.get(asset_id)
-            if file and row:
+            if file and row and not is_outdated(row, row.metadata.get(READ_BY)):
                 self._add(path, file.of(row), found)
                 continue
             for asset in self.identifying.assets(path, asset_id):

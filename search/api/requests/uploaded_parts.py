@@ -21,7 +21,7 @@ _MAX_FIELDS = 100
 _MAX_TAGS = 100
 _FROM_THE_FILE = frozenset(
     {"duration_s", "width", "height", "modified", "taken", "latitude", "longitude", "camera_model"}
-    | {"city", "region", "country", "places", "gone_since", "object_versions", "tags"}
+    | {"city", "region", "country", "places", "gone_since", "object_versions", "tags", "read_by"}
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event, Lock
@@ -15,10 +15,15 @@ from zipfile import ZipFile
 import pytest
 
 from encoder import MultiModalEncoder
+from encoder import registry as tower_registry
 from encoder.errors import DiskError, InputError
+from ingest import IngestConfig
+from ingest.kinds import registry as kind_registry
 from search.errors import StoreUnavailableError
 from search.store.memory import MemoryStore
 from search.types import AssetRow, SegmentRow
+from tests.support import points_package
+from tests.support.points_package import write_points
 from workers.pipeline import IngestPipeline, IngestReport, ingest_pipeline
 
 ALONE = r"""
@@ -181,3 +186,50 @@ def test_copies_of_a_stored_file_are_left_out_too(
     assert job.run([str(tmp_path)], kinds=["image"]).left_out == 2
     (row,) = store.scan()
     assert row.locations == [str(tmp_path / "0.txt")]
+
+
+@pytest.fixture
+def points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where a package is installed whose kind makes two segments of a file."""
+    site = tmp_path / "site"
+    twice = "for n in (0, 1):\n            yield Segment(asset.asset_id, self.modality, n,"
+    code = points_package.KIND.replace("yield Segment(asset.asset_id, self.modality, 0,", twice)
+    points_package.install(site, code=code, tower=True)
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.delitem(sys.modules, "points_kind", raising=False)
+    forget_packages()
+    yield site
+    forget_packages()
+
+
+def forget_packages() -> None:
+    kind_registry.kinds.cache_clear()
+    tower_registry._installed.cache_clear()
+    tower_registry._package_of.cache_clear()
+
+
+def test_a_newer_package_reads_its_files_again(
+    bundle_home: Path, tmp_path: Path, points: Path
+) -> None:
+    assert bundle_home.is_dir()
+    encoder = MultiModalEncoder()
+    store = MemoryStore(encoder.embed_dim)
+    job = pipeline(encoder, store, config=IngestConfig(isolate=False))
+    folder = tmp_path / "files"
+    folder.mkdir()
+    notes(folder, 1)
+    write_points(folder / "cloud.pts")
+    assert job.run([str(folder)], labels={"tags": ["mine"]}).ingested == 2
+    assert job.run([str(folder)]).unchanged == 2
+    code = points / "points_kind.py"
+    code.write_text(code.read_text().replace("for n in (0, 1):", "for n in (0,):"))
+    sys.modules.pop("points_kind")
+    facts = points / "points_kind-1.0.dist-info" / "METADATA"
+    facts.write_text(facts.read_text().replace("Version: 1.0", "Version: 1.1"))
+    forget_packages()
+    report = job.run([str(folder)])
+    assert (report.ingested, report.unchanged) == (1, 1)
+    (cloud,) = [row for row in store.scan() if row.modality == "points"]
+    assert (cloud.n_segments, len(store.embeddings(cloud.asset_id))) == (1, 1)
+    assert (cloud.metadata["read_by"], cloud.metadata["tags"]) == ("points-kind 1.1", ["mine"])
+    assert job.run([str(folder)]).unchanged == 2
