@@ -30,6 +30,7 @@ _COMMANDS = {
     "doctor": "Say what runs where, and what does not.",
     "dsre": "Fit the gate that makes long texts cheaper.",
     "eval": "Measure how well models find what belongs to a query, on your files.",
+    "export": "Write a model's towers for phones.",
     "export-onnx": "Write a quantized tower for another runtime.",
     "export-store": "Write what is stored to Parquet files.",
     "import-store": "Add what export-store wrote to a store.",

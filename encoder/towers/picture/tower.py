@@ -23,8 +23,8 @@ from encoder.types import Embeddings
 SIDE = 260
 """EfficientNet-Lite2 looks at this many pixels squared."""
 
-_CROP_PADDING = 32
-_MEAN, _SCALE = 127.0, 128.0
+CROP_PADDING = 32
+MEAN, SCALE = 127.0, 128.0
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ def to_pixels(content: NDArray[np.uint8]) -> NDArray[np.float32]:
     height, width = content.shape[:2]
     square = resize(content, SIDE, SIDE, box=middle_square(width, height))
     pixels = np.ascontiguousarray(square.transpose(2, 0, 1)).astype(np.float32)
-    pixels -= _MEAN
-    pixels /= _SCALE
+    pixels -= MEAN
+    pixels /= SCALE
     return pixels
 
 
@@ -91,7 +91,7 @@ def middle_square(width: int, height: int) -> tuple[float, float, float, float]:
     >>> middle_square(292, 392)
     (16.0, 66.0, 276.0, 326.0)
     """
-    side = min(width, height) * SIDE / (SIDE + _CROP_PADDING)
+    side = min(width, height) * SIDE / (SIDE + CROP_PADDING)
     left, top = (width - side) / 2, (height - side) / 2
     return left, top, left + side, top + side
 

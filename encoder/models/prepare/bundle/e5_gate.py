@@ -8,9 +8,10 @@ from pathlib import Path
 
 from encoder.models.prepare.break_even import GateSubject
 from encoder.models.prepare.bundle.gate import bundle_runs
-from encoder.models.sources.bundle.kinds.e5 import PIECES, documents_prompt
+from encoder.models.sources.bundle.kinds.e5 import PIECES, prompt_of
 from encoder.networks.bert import load_sentence_bert
 from encoder.towers.text.sentence_pieces import SentencePieces
+from encoder.types import DOCUMENT
 
 
 def open_subject(folder: Path, max_tokens: int) -> GateSubject:
@@ -20,7 +21,7 @@ def open_subject(folder: Path, max_tokens: int) -> GateSubject:
         folder: its part.
         max_tokens: where texts are cut, the prompt of documents included.
     """
-    tokenizer, prompt = SentencePieces(folder / PIECES), documents_prompt()
+    tokenizer, prompt = SentencePieces(folder / PIECES), prompt_of(DOCUMENT)
 
     def tokenize(texts: Sequence[str]) -> list[list[int]]:
         every = (tokenizer.encode(prompt + text).ids for text in texts)

@@ -17,7 +17,7 @@ from encoder.towers.text.sentence_pieces import SentencePieces
 from encoder.towers.text.sparse import SparseTextTower
 from encoder.towers.text.tower import TextTower, inputs_of
 from encoder.towers.text.windowed import RoleTextTower, WindowedTextTower
-from encoder.types import DOCUMENT, QUERY, TEXT
+from encoder.types import DOCUMENT, QUERY, TEXT, Role
 
 if TYPE_CHECKING:
     from encoder.models.sparsity import Sparsity
@@ -89,9 +89,9 @@ def _open(opening: Opening) -> RoleTextTower:
     )
 
 
-def documents_prompt() -> str:
-    """What stands before each document."""
-    return _PROMPTS.of(TEXT, DOCUMENT)
+def prompt_of(role: Role) -> str:
+    """What stands before each text in this role."""
+    return _PROMPTS.of(TEXT, role)
 
 
 def _int8_identity() -> str:
