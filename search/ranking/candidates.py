@@ -170,7 +170,7 @@ class Finder:
     def _pooled(
         self, found: Found, words: Sequence[ScoredSegment], n: int | None
     ) -> tuple[Seen, list[Pool]]:
-        """Fuse and fetch; once more without the words of assets that turn out to be deleted.
+        """Fuse and fetch; if words named deleted assets, fuse again without them.
 
         An index of words may lag behind the store: what it still holds would take a living
         segment's place and score.
