@@ -36,6 +36,8 @@ _MARK_S = 0.02
 # It has places for as many, and as many again for what goes before.
 _MOST_TOKENS = 224
 _MARGIN_TOKENS = 4
+# Models of English alone have one word less: no mark of a language is theirs alone.
+_MULTILINGUAL_WORDS = 51_865
 # Chinese has two scripts. Which one is written is decided by what goes before: here "what follows
 # are sentences in Mandarin", in the simplified one.
 _BEFORE = {"zh": "以下是普通话的句子。"}
@@ -89,10 +91,14 @@ class Whisper:
         self._lock = Lock()
         self._tokenizer = lru_cache(None)(self._new_tokenizer)
 
-    @property
+    @cached_property
     def is_multilingual(self) -> bool:
-        """Whether it knows other languages than English."""
-        return bool(self._model.model.is_multilingual)
+        """Whether it knows other languages than English, by the size of its list of words."""
+        try:
+            with (self._folder / "vocabulary.txt").open("rb") as words:
+                return sum(1 for _ in words) >= _MULTILINGUAL_WORDS
+        except FileNotFoundError as error:
+            raise self._missing() from error
 
     def states(self, samples: Samples) -> NDArray[np.float32]:
         """States of the encoder for at most 30 s of sound, float32 [n_frames, width]."""
@@ -195,10 +201,7 @@ class Whisper:
         from faster_whisper import WhisperModel
 
         if not (self._folder / "model.bin").is_file():
-            raise ModelError(
-                f"There is no Whisper model in {self._folder}.",
-                remedy="Check the model with `anymodal models verify`.",
-            )
+            raise self._missing()
         set_for_library(*_MAX_KEPT)  # read when the first run begins
         model = WhisperModel(
             str(self._folder),
@@ -212,6 +215,12 @@ class Whisper:
         extractor.mel_filters = extractor.mel_filters.astype(np.float64)
         give_back()  # 80 MB of the weights as they were in the file
         return model
+
+    def _missing(self) -> ModelError:
+        return ModelError(
+            f"There is no Whisper model in {self._folder}.",
+            remedy="Check the model with `anymodal models verify`.",
+        )
 
     def _new_tokenizer(self, language: str) -> Tokenizer:
         from faster_whisper.tokenizer import Tokenizer

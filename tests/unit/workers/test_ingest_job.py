@@ -54,6 +54,17 @@ def locations(store: MemoryStore) -> list[str]:
     return sorted(Path(uri).name for row in store.scan() for uri in row.locations)
 
 
+def test_memory_is_given_back_after_files_that_were_encoded(
+    job: IngestJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times: list[None] = []
+    monkeypatch.setattr("workers.pipeline.ingest_job.give_back", lambda: times.append(None))
+    paths = write(tmp_path, a="the harbour at dawn", b="bread with seeds")
+    job.run(paths)
+    job.run(paths)  # stored already
+    assert len(times) == 1
+
+
 def test_chunks_are_streamed() -> None:
     assert list(in_chunks(iter(range(5)), 2)) == [[0, 1], [2, 3], [4]]
 

@@ -9,8 +9,8 @@ import pytest
 import soxr
 
 from encoder.models.artifacts.locations import cache_home
-from encoder.towers.sound.speech import Speech, is_voiced
-from encoder.towers.sound.whisper import SAMPLING_RATE, Samples
+from encoder.towers.sound.speech import Speech, is_voiced, speech_spans
+from encoder.towers.sound.whisper import SAMPLING_RATE, Samples, Whisper
 from examples.speech import Speaker
 
 GERMAN = "Der Zug nach Hamburg hat heute leider zwanzig Minuten Verspätung."
@@ -103,3 +103,22 @@ def test_only_chinese_gets_a_script(speech: Speech, speaker: Speaker) -> None:
 def test_the_states_are_wider_than_those_of_a_tiny_model(speech: Speech) -> None:
     features = speech.features(np.zeros(SAMPLING_RATE, np.float32))
     assert features.shape == (3 * 512,)
+
+
+def test_a_sound_like_speech_loads_no_weights(speech_folder: Path, tmp_path: Path) -> None:
+    time_s = np.arange(3 * SAMPLING_RATE) / SAMPLING_RATE
+    voices = sum(0.08 * np.sin(2 * np.pi * 220 * n * time_s) for n in range(1, 5))
+    hoots = (voices * (time_s % 0.4 < 0.2)).astype(np.float32)
+    assert speech_spans(hoots)
+    words = (speech_folder / "vocabulary.txt").read_bytes()
+    (tmp_path / "vocabulary.txt").write_bytes(words)  # and no weights, so that loading would fail
+    assert Speech(tmp_path).spans(hoots) == Speech(tmp_path).transcribe(hoots) == []
+
+
+@pytest.mark.parametrize("is_multilingual", [False, True])
+def test_a_multilingual_model_has_more_words(
+    bundle_home: Path, speech_folder: Path, is_multilingual: bool
+) -> None:
+    folder = speech_folder if is_multilingual else bundle_home / "speech"
+    whisper = Whisper(folder, n_threads=1, compute_type="int8")
+    assert whisper.is_multilingual == is_multilingual
