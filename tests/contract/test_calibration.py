@@ -156,8 +156,8 @@ def test_searches_go_on_while_rows_are_rewritten(
     monkeypatch.setattr(milvus_calibration, "_PAUSE_ALONE_S", 0.5)
     monkeypatch.setattr(milvus_calibration, "REFRESH_S", 0.2)
     store = open_again()
-    oracles = [MemoryStore(DIM, CALIBRATION), filled(store, 200)]
-    oracles[0].write(*corpus(200))
+    oracles = [MemoryStore(DIM, CALIBRATION), filled(store)]
+    oracles[0].write(*corpus(90))
     searcher = open_again.beside()
     queries = l2_normalize(vectors(4, seed=5))
     wanted = [[names(one.search_mixed(q, KINDS, 20)) for one in oracles] for q in queries]
@@ -177,7 +177,7 @@ def test_searches_go_on_while_rows_are_rewritten(
         searches = [threads.submit(search) for _ in range(2)]
         for constants in (MEASURED, CALIBRATION):
             store.recalibrate(constants, ABOUT)
-            assert store.rewrite(ignored) == 600
+            assert store.rewrite(ignored) == 270
         ended.set()
         assert sum(one.result(60) for one in searches) > 8
     assert_same_answers(store, oracles[0])
