@@ -65,13 +65,13 @@ def save_sentence_encoder(folder: Path, prompts: dict[str, str] | None = None) -
 
 
 def save_modernbert(folder: Path) -> None:
-    """A ModernBERT with a global and two local layers, mean pooling: text, 32-d."""
+    """A ModernBERT with a global and a local layer, mean pooling: text, 32-d."""
     made = tokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"], "[CLS] $A [SEP]")
     config = transformers.ModernBertConfig(
         vocab_size=made.get_vocab_size(),
         hidden_size=32,
         intermediate_size=64,
-        num_hidden_layers=3,
+        num_hidden_layers=2,
         num_attention_heads=2,
         max_position_embeddings=1024,
         local_attention=32,
@@ -136,12 +136,13 @@ def save_clip(folder: Path, config: transformers.CLIPConfig | None = None) -> No
     """CLIP: text and image, 24-d, or as the settings say."""
     made = tokenizer(["<pad>", "<unk>", "<bos>", "<eos>"], "<bos> $A <eos>")
     width = {"hidden_size": 32, "intermediate_size": 64}
-    depth = {"num_hidden_layers": 2, "num_attention_heads": 2}
+    depth = {"num_hidden_layers": 1, "num_attention_heads": 2}
     marks = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
     text = {"vocab_size": made.get_vocab_size(), "max_position_embeddings": 16, **marks}
     config = config or transformers.CLIPConfig(
         text_config={**text, **width, **depth},
-        vision_config={"image_size": 32, "patch_size": 8, **width, **depth},
+        # patches are merged between two layers
+        vision_config={"image_size": 32, "patch_size": 8, **width, **depth, "num_hidden_layers": 2},
         projection_dim=24,
     )
     transformers.CLIPModel(config).save_pretrained(folder)
@@ -157,7 +158,7 @@ def save_siglip2(folder: Path, config: transformers.Siglip2Config | None = None)
     """SigLIP 2 with flexible resolution: text and image, 32-d, or as the settings say."""
     made = tokenizer(["<pad>", "<eos>", "<bos>", "<unk>"], "$A <eos>")
     width = {"hidden_size": 32, "intermediate_size": 64}
-    depth = {"num_hidden_layers": 2, "num_attention_heads": 2}
+    depth = {"num_hidden_layers": 1, "num_attention_heads": 2}
     marks = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 1}
     text = {"vocab_size": made.get_vocab_size(), "max_position_embeddings": 16, **marks}
     config = config or transformers.Siglip2Config(
@@ -184,7 +185,7 @@ def save_clap(folder: Path, *, fusion: bool = False, published: bool = False) ->
             "vocab_size": made.get_vocab_size(),
             "hidden_size": 32,
             "intermediate_size": 64,
-            "num_hidden_layers": 2,
+            "num_hidden_layers": 1,
             "num_attention_heads": 2,
             "max_position_embeddings": 40,
             "projection_dim": 24,
@@ -309,7 +310,7 @@ def save(kind: str, folder: Path) -> Path:
         "static": save_static,
         "modernbert": save_modernbert,
         **{
-            name: partial(save_text_encoder, kind=name)
+            name: partial(save_text_encoder, kind=name, num_hidden_layers=1)
             for name in ("bert", "xlm-roberta", "mpnet", "nomic_bert", "gte", "qwen3")
         },
         "clip": save_clip,

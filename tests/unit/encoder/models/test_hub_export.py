@@ -23,7 +23,7 @@ from encoder.runtime import openvino, trial
 from encoder.types import Clip
 from tests.support import tiny_models as tiny
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("exported_once")]
 
 MODALITIES = {
     "sentence": ["text"],

@@ -30,7 +30,7 @@ from encoder.system import devices
 from tests.support import tiny_models as tiny
 from workers.commands.models import models
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("exported_once")]
 
 TEXTS = ["a cat", "the dog barks", "rain on two roofs"]
 CONFIG = EncoderConfig(n_threads=1, quantization=None)

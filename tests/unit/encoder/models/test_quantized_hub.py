@@ -33,7 +33,7 @@ from encoder.types import IMAGE, TEXT, Modality
 from tests.support import tiny_models as tiny
 from workers.cli import anymodal
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("exported_once")]
 
 CONFIG = EncoderConfig(n_threads=1)
 TEXTS = ["a cat", "the dog barks at 3 trains", "rain on two roofs, and no umbrella"]

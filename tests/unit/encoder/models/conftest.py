@@ -1,0 +1,38 @@
+"""What tests of models share."""
+
+from __future__ import annotations
+
+import shutil
+from hashlib import blake2b
+from pathlib import Path
+
+import pytest
+
+from encoder.models.prepare.hub import prepare
+from encoder.models.prepare.hub.graphs import Network
+
+
+@pytest.fixture(scope="session")
+def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for each graph that was exported."""
+    return tmp_path_factory.mktemp("graphs")
+
+
+@pytest.fixture
+def exported_once(graphs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Export networks of the same weights once: it takes seconds even of the smallest."""
+    real = prepare.export
+
+    def export(name: str, network: Network, path: Path) -> None:
+        content = blake2b(path.name.encode())
+        for key, tensor in network.module.state_dict().items():
+            content.update(key.encode() + tensor.numpy().tobytes())
+        kept = graphs / content.hexdigest()
+        if not kept.exists():
+            real(name, network, path)
+            kept.mkdir()
+            for file in path.parent.glob(f"{path.name}*"):
+                shutil.copy(file, kept)
+        shutil.copytree(kept, path.parent, dirs_exist_ok=True)
+
+    monkeypatch.setattr(prepare, "export", export)
