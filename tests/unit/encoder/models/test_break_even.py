@@ -11,6 +11,7 @@ import pytest
 
 from encoder.dsre.gatefile import GateFile
 from encoder.errors import InputError, ModelError
+from encoder.models.prepare import break_even as timing
 from encoder.models.prepare.break_even import Runs, break_even, raise_to_break_even
 from encoder.models.prepare.bundle.gate import bundle_runs
 from encoder.models.sources.bundle.gates import TEXT_GATE
@@ -39,7 +40,10 @@ def runs(bundle_home: Path) -> Runs:
 
 
 @pytest.mark.slow
-def test_a_gate_keeps_all_but_its_shortest_length(runs: Runs) -> None:
+def test_a_gate_keeps_all_but_its_shortest_length(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "_N_ROUNDS", 5)
     gate = GateFile.load(TEXT_GATE)
     # merges all that it may, so there is no doubt that it pays
     greedy = replace(gate.settings, thresholds=(0.0,) * 6, protection=0.0, min_tokens=448)
