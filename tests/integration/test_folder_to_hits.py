@@ -105,34 +105,34 @@ def test_from_a_folder_to_hits_and_back(anymodal: Run, media: Path) -> None:
     assert anymodal("search", "dragon", "--modality", "text")["hits"] == []
 
 
-def test_a_copy_is_the_same_asset_at_two_places(anymodal: Run, media: Path) -> None:
+def test_a_copy_is_the_same_asset_at_two_places(here: Run, media: Path) -> None:
     (media / "copy.txt").write_bytes((media / "texts" / "bread.txt").read_bytes())
-    anymodal("ingest", media)
-    hits = anymodal("search", "bread", "--modality", "text")["hits"]
+    here("ingest", media)
+    hits = here("search", "bread", "--modality", "text")["hits"]
     assert len({hit["asset_id"] for hit in hits}) == len(hits) == 2
 
-    anymodal("delete", media / "copy.txt")
-    kept = anymodal("search", "bread", "--modality", "text", "--limit", 1)
+    here("delete", media / "copy.txt")
+    kept = here("search", "bread", "--modality", "text", "--limit", 1)
     assert names(kept) == ["bread.txt"]
 
 
 def test_tags_and_metadata_can_be_given_later_and_a_link_is_reported(
-    anymodal: Run, media: Path, tmp_path: Path
+    here: Run, media: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "secret.txt").write_text("The key lies under the mat.")
     (media / "texts" / "leak.txt").symlink_to(tmp_path / "secret.txt")
     (media / "texts" / "lost.txt").symlink_to("gone.txt")
     (media / "texts" / "loop").symlink_to("loop")
-    first = anymodal("ingest", media / "texts", "--tag", "old", "--metadata", "year=1999")
+    first = here("ingest", media / "texts", "--tag", "old", "--metadata", "year=1999")
     assert (first["ingested"], first["failed"]) == (2, 3)
     assert {f["error"] for f in first["failures"]} == {"RefusedLinkError"}
     told = " ".join(f["reason"] for f in first["failures"])
     for reason in ("leads out of the folder", "leads nowhere: gone.txt", "leads in a circle"):
         assert reason in told
 
-    again = anymodal("ingest", media / "texts", "--tag", "kitchen", "--metadata", "by=Ada")
+    again = here("ingest", media / "texts", "--tag", "kitchen", "--metadata", "by=Ada")
     assert (again["unchanged"], again["segments"]) == (2, {})
-    metadata = anymodal("search", "bread", "--limit", 1)["hits"][0]["metadata"]
+    metadata = here("search", "bread", "--limit", 1)["hits"][0]["metadata"]
     assert {name: metadata[name] for name in ("tags", "year", "by", "language", "title")} == {
         "tags": ["kitchen"],
         "year": 1999,
@@ -140,24 +140,24 @@ def test_tags_and_metadata_can_be_given_later_and_a_link_is_reported(
         "language": "en",
         "title": "bread",
     }
-    assert "width" in anymodal("ingest", media, "--metadata", "width=1", fails=2)
+    assert "width" in here("ingest", media, "--metadata", "width=1", fails=2)
 
 
-def test_errors_are_one_line_and_say_what_to_do(anymodal: Run, tmp_path: Path) -> None:
+def test_errors_are_one_line_and_say_what_to_do(here: Run, tmp_path: Path) -> None:
     (tmp_path / "bread.txt").write_text("Bread is baked in an oven.")
-    anymodal("ingest", tmp_path / "bread.txt")
-    assert "--image, --audio, --video or --like" in anymodal("search", fails=2)
-    assert "limit" in anymodal("search", "x", "--limit", 0, fails=2)
-    assert "smell" in anymodal("search", "x", "--modality", "smell", fails=2)
-    assert "bundle:default" in anymodal("search", "x", "--model", "smell", fails=1)
-    assert "does not exist" in anymodal("ingest", tmp_path / "nowhere", fails=2)
-    assert "redis://" in anymodal("worker", fails=2)
-    assert "anymodal bundle fetch" in anymodal(
+    here("ingest", tmp_path / "bread.txt")
+    assert "--image, --audio, --video or --like" in here("search", fails=2)
+    assert "limit" in here("search", "x", "--limit", 0, fails=2)
+    assert "smell" in here("search", "x", "--modality", "smell", fails=2)
+    assert "bundle:default" in here("search", "x", "--model", "smell", fails=1)
+    assert "does not exist" in here("ingest", tmp_path / "nowhere", fails=2)
+    assert "redis://" in here("worker", fails=2)
+    assert "anymodal bundle fetch" in here(
         "search", "x", fails=1, ANYMODAL_HOME=str(tmp_path / "empty")
     )
 
 
-def test_the_place_in_a_document_is_found(anymodal: Run, tmp_path: Path) -> None:
+def test_the_place_in_a_document_is_found(here: Run, tmp_path: Path) -> None:
     folder = tmp_path / "documents"
     folder.mkdir()
     write_docx(folder / "a.docx", SECTIONS)
@@ -165,8 +165,8 @@ def test_the_place_in_a_document_is_found(anymodal: Run, tmp_path: Path) -> None
     write_xlsx(folder / "c.xlsx", SECTIONS)
     write_subtitles(folder / "d.srt", SECTIONS)
     write_pdf(folder / "e.pdf", [text for _, text in SECTIONS], title="Untitled")
-    assert anymodal("ingest", folder)["ingested"] == 5
-    hits = anymodal("search", "when does the boat to the island go?", "--limit", 5)["hits"]
+    assert here("ingest", folder)["ingested"] == 5
+    hits = here("search", "when does the boat to the island go?", "--limit", 5)["hits"]
     assert {Path(hit["uri"]).name: hit["place"] for hit in hits} == {
         "a.docx": {"heading": "Harbour"},
         "b.pptx": {"slide": 2},

@@ -16,24 +16,22 @@ def store_uri(tmp_path: Path) -> str:
 
 
 @pytest.mark.slow
-def test_what_is_stored_is_listed_counted_and_shown(
-    anymodal: Run, media: Path, tmp_path: Path
-) -> None:
-    anymodal("ingest", media, "--tag", "sea")
+def test_what_is_stored_is_listed_counted_and_shown(here: Run, media: Path, tmp_path: Path) -> None:
+    here("ingest", media, "--tag", "sea")
     bread = media / "texts" / "bread.txt"
     with serving(tmp_path):
-        pages = [anymodal("list", "--limit", 4)]
-        pages.append(anymodal("list", "--limit", 4, "--page", pages[0]["next_page"]))
+        pages = [here("list", "--limit", 4)]
+        pages.append(here("list", "--limit", 4, "--page", pages[0]["next_page"]))
         assert [len(page["assets"]) for page in pages] == [4, 2]
         assert pages[1]["next_page"] == ""
         ids = [one["asset_id"] for page in pages for one in page["assets"]]
         assert ids == sorted(set(ids))
-        chosen = anymodal("list", "--modality", "image,text", "--path", media / "texts")
+        chosen = here("list", "--modality", "image,text", "--path", media / "texts")
         assert {Path(one["uri"]).name for one in chosen["assets"]} == {"bread.txt", "space.md"}
-        assert anymodal("list", "--tag", "none") == {"assets": [], "next_page": ""}
-        stats = anymodal("stats")
-        shown = anymodal("info", bread)
-        assert "Nothing is stored of" in anymodal("info", media / "broken.png", fails=1)
+        assert here("list", "--tag", "none") == {"assets": [], "next_page": ""}
+        stats = here("stats")
+        shown = here("info", bread)
+        assert "Nothing is stored of" in here("info", media / "broken.png", fails=1)
     assert (stats["assets"], stats["gone"], stats["languages"]) == (6, 0, {"en": 2})
     assert {kind: one["assets"] for kind, one in stats["kinds"].items()} == {
         "audio": 2,
@@ -46,5 +44,5 @@ def test_what_is_stored_is_listed_counted_and_shown(
     assert shown["locations"] == [str(bread)]
     assert shown["metadata"]["tags"] == ["sea"]
     assert [one["snippet"] for one in shown["segments"]] == [bread.read_text()]
-    assert anymodal("stats") == stats
-    assert anymodal("info", shown["asset_id"]) == shown
+    assert here("stats") == stats
+    assert here("info", shown["asset_id"]) == shown

@@ -15,12 +15,12 @@ def store_uri(tmp_path: Path) -> str:
 
 
 @pytest.mark.slow
-def test_a_copy_finds_the_same(anymodal: Run, media: Path, tmp_path: Path) -> None:
+def test_a_copy_finds_the_same(here: Run, media: Path, tmp_path: Path) -> None:
     bread, folder, other = media / "texts" / "bread.txt", tmp_path / "out", tmp_path / "other"
-    anymodal("ingest", bread, "--tag", "food")
-    assert anymodal("export-store", folder) == {"assets": 1, "vectors": 1}
-    assert anymodal("import-store", folder, "--store", other) == {"added": 1}
-    assert anymodal("import-store", folder, "--store", other) == {"added": 0}
-    mine, copy = (anymodal("info", bread, *store) for store in ((), ("--store", other)))
+    here("ingest", bread, "--tag", "food")
+    assert here("export-store", folder) == {"assets": 1, "vectors": 1}
+    assert here("import-store", folder, "--store", other) == {"added": 1}
+    assert here("import-store", folder, "--store", other) == {"added": 0}
+    mine, copy = (here("info", bread, *store) for store in ((), ("--store", other)))
     assert mine == copy
     assert copy["metadata"]["tags"] == ["food"]
