@@ -18,7 +18,7 @@ from ingest.decode.time_limit import Clock, timed
 from ingest.errors import LeftOutError
 from ingest.kinds.archive import ARCHIVE
 from ingest.kinds.contract import Place
-from ingest.kinds.registry import kind_of
+from ingest.kinds.registry import is_chosen, kind_of
 from ingest.sources.archives import identify_members
 from ingest.sources.folders import discover, failure
 from ingest.sources.identity import identify
@@ -41,7 +41,9 @@ def segments(asset: Asset, config: IngestConfig) -> Iterator[Segment]:
     else:
         clock = Clock(asset.uri, config, asset.duration_s)
         path = Path(asset.path or asset.uri)
-        decoded = timed(kind_of(asset.media_type).segments(asset, path, config), clock)
+        kind = kind_of(asset.media_type)
+        read = kind.members if asset.modality == ARCHIVE else kind.segments
+        decoded = timed(read(asset, path, config), clock)
     return _as_named(asset, decoded) if asset.path else decoded
 
 
@@ -133,10 +135,10 @@ def ingest(
     for path in discover(paths, tell):
         try:
             asset = identify(path, config)
-            if asset.modality == ARCHIVE:
-                yield from _unpacked(asset, config, refuse)
-            else:
+            if asset.modality != ARCHIVE and is_chosen(asset.media_type, config.kinds):
                 yield from segments(asset, config)
+            if kind_of(asset.media_type).holds_files:
+                yield from _unpacked(asset, config, refuse)
         except MediaError as error:
             refuse(path, error)
 
@@ -144,7 +146,7 @@ def ingest(
 def _unpacked(
     archive: Asset, config: IngestConfig, refuse: Callable[[str, MediaError], None]
 ) -> Iterator[Segment]:
-    """The segments of the files in an archive."""
+    """The segments of the files in an archive or a mail."""
     with temporary_folder("anymodal-") as folder:
         for asset in identify_members(archive, folder, config, refuse):
             try:

@@ -7,7 +7,7 @@ import gzip
 import io
 import lzma
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import BinaryIO, NamedTuple
@@ -86,6 +86,12 @@ class Unpacking:
         start = file.read(512)
         file.seek(0)
         members = self._zipped(file) if start.startswith(ZIP) else self._streamed(file, start, stem)
+        yield from self.counted(members, depth)
+
+    def counted(
+        self, members: Iterable[tuple[Piece, BinaryIO | None]], depth: int = 1
+    ) -> Iterator[Piece]:
+        """The content of files that something holds, as `pieces`."""
         for piece, content in members:
             self._n_members += 1
             check(self._uri, "max_archive_files", self._n_members, self._config)

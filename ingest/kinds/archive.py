@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ from encoder.errors import UnsupportedMediaError
 from encoder.media.source import decoding, opened
 from encoder.types import Modality
 from ingest.config import IngestConfig
-from ingest.decode.unpacking import ZIP, Unpacking, is_packed, told_name
+from ingest.decode.unpacking import ZIP, Piece, Unpacking, is_packed, told_name
 from ingest.kinds.contract import Cost, Kind
 from ingest.kinds.head import Head, Match
 from ingest.types import Asset, Fact, Segment
@@ -25,6 +25,25 @@ ONLY = "only"
 """In the metadata of an archive: the one file in it to unpack."""
 
 
+def unpacking(asset: Asset, config: IngestConfig) -> Unpacking:
+    """Counts what a file holds, all or what is asked for."""
+    only = str(asset.metadata.get(ONLY, ""))
+    return Unpacking(asset.uri, asset.size_bytes, config, only)
+
+
+def members_of(asset: Asset, pieces: Iterable[Piece]) -> Iterator[Segment]:
+    """Files as pieces of their content, uint8 [n_bytes]; ``place`` has the file's name, when it was
+    changed, and what is wrong with it."""
+    for index, piece in enumerate(pieces):
+        place: dict[str, Any] = {"member": told_name(piece.name), "number": piece.number}
+        place["modified"] = piece.modified_s
+        if piece.problem:
+            place["error"] = type(piece.problem).__name__
+            place |= {"problem": piece.problem.problem, "remedy": piece.problem.remedy}
+        content = np.frombuffer(piece.data, np.uint8)
+        yield Segment(asset.asset_id, ARCHIVE, index, content, place=json.dumps(place))
+
+
 class Archive(Kind):
     """ZIP and tar files, and single files packed by gzip, bzip2 or xz."""
 
@@ -34,6 +53,7 @@ class Archive(Kind):
     media_types = frozenset({"application/zip", "application/x-tar"})
     suffixes = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".txz", ".tbz2")
     cost: ClassVar[Cost] = "video"
+    holds_files = True
     max_bytes = "max_archive_bytes"
 
     def sniff(self, head: Head) -> Match | None:
@@ -47,22 +67,17 @@ class Archive(Kind):
         return {"title": path.name}
 
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
-        """Pieces of each file, uint8 [n_bytes]; ``place`` has its name, when it was changed, and
-        what is wrong with it."""
-        index = 0
+        """Its files; see `members`."""
+        return self.members(asset, path, config)
+
+    def members(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
+        """All files, unpacked."""
+        index = -1
         with opened(path) as file, decoding(path, "an archive"):
-            only = str(asset.metadata.get(ONLY, ""))
-            unpacking = Unpacking(asset.uri, asset.size_bytes, config, only)
-            for piece in unpacking.pieces(file, path.stem):
-                place: dict[str, Any] = {"member": told_name(piece.name), "number": piece.number}
-                place["modified"] = piece.modified_s
-                if piece.problem:
-                    place["error"] = type(piece.problem).__name__
-                    place |= {"problem": piece.problem.problem, "remedy": piece.problem.remedy}
-                content = np.frombuffer(piece.data, np.uint8)
-                yield Segment(asset.asset_id, ARCHIVE, index, content, place=json.dumps(place))
-                index += 1
-        if not index:
+            pieces = unpacking(asset, config).pieces(file, path.stem)
+            for index, segment in enumerate(members_of(asset, pieces)):  # noqa: B007
+                yield segment
+        if index < 0:
             raise UnsupportedMediaError(f"{path} holds no files.", remedy="Look what is in it.")
 
     def whole(self, segments: Sequence[Segment], max_frames: int = 16) -> Any:  # noqa: ARG002

@@ -66,6 +66,9 @@ class Kind(ABC):
     shows: ClassVar[bool] = False
     """Whether `preview` shows something."""
 
+    holds_files: ClassVar[bool] = False
+    """Whether `members` unpacks files of their own, as of an archive or a mail."""
+
     made_by: str = ""
     """The package that brings it, with its version; set when it is loaded, empty for ours."""
 
@@ -84,6 +87,10 @@ class Kind(ABC):
     @abstractmethod
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
         """The file as a stream of segments."""
+
+    def members(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:  # noqa: ARG002
+        """The files that it holds, in pieces; see `ingest.kinds.archive.members_of`."""
+        return iter(())
 
     def preview(self, asset: Asset, path: Path, place: Place, config: IngestConfig) -> Segment:  # noqa: ARG002
         """A picture of a place: a segment whose content is uint8 [height, width, 3].

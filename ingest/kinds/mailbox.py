@@ -12,6 +12,8 @@ from encoder.types import TEXT
 from ingest.config import IngestConfig
 from ingest.decode.charset import decode_bytes, read_bytes
 from ingest.decode.windows import Section, joined_text, text_segments
+from ingest.kinds.archive import members_of, unpacking
+from ingest.kinds.attachments import attached
 from ingest.kinds.contract import Kind
 from ingest.kinds.head import Head, Match
 from ingest.kinds.html import html_text
@@ -30,6 +32,7 @@ class Mailbox(Kind):
     media_types = frozenset({"application/mbox"})
     suffixes = (".mbox", ".mbx")
     max_bytes = "max_document_bytes"
+    holds_files = True
 
     def sniff(self, head: Head) -> Match | None:
         """By the line before each mail, with its date, and the header below it."""
@@ -50,6 +53,15 @@ class Mailbox(Kind):
             for number, mail in enumerate(_mails(path), 1)
         )
         return text_segments(asset, path, sections, config)
+
+    def members(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
+        """What is attached to each mail, below its number."""
+        found = (
+            one
+            for number, mail in enumerate(_mails(path), 1)
+            for one in attached(mail, f"{number}/")
+        )
+        return members_of(asset, unpacking(asset, config).counted(found))
 
     def whole(self, segments: Sequence[Segment], max_frames: int = 16) -> str:  # noqa: ARG002
         """All mails."""

@@ -16,6 +16,8 @@ from ingest.decode.figures import figure_segments, figures_of, without_links
 from ingest.decode.headings import sections_by_heading, title_of
 from ingest.decode.odf import slides
 from ingest.decode.windows import Section, at_least_title, joined_text, text_segments
+from ingest.kinds.archive import members_of, unpacking
+from ingest.kinds.attachments import attached
 from ingest.kinds.contract import Kind
 from ingest.kinds.head import Head, Match
 from ingest.types import Asset, Fact, Segment
@@ -210,6 +212,7 @@ class Mail(Office):
     name, formats, suffixes = "eml", ("mail (.eml, .msg)",), (".eml",)
     media_type = "message/rfc822"
     media_types = frozenset({media_type})
+    holds_files = True
 
     def sniff(self, head: Head) -> Match | None:
         """By its header: a sender, and a field that a note which starts with "From:" lacks."""
@@ -221,6 +224,13 @@ class Mail(Office):
         header = BytesHeaderParser().parsebytes(head.data)
         is_mail = "From" in header and any(name in header for name in _ONLY_MAILS)
         return Match(self.media_type, 0.8) if is_mail and not header.defects else None
+
+    def members(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
+        """What is attached to it."""
+        from email import message_from_bytes, policy
+
+        mail = message_from_bytes(read_bytes(path), policy=policy.default)
+        return members_of(asset, unpacking(asset, config).counted(attached(mail)))
 
     def _sections(self, extracted: Any) -> Iterator[Section]:
         yield Section(extracted.content)

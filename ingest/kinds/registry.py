@@ -196,13 +196,28 @@ def check_names(asked: Iterable[str]) -> None:
 def check_chosen(uri: str, media_types: Iterable[str], chosen: Sequence[str]) -> None:
     """Raise LeftOutError if kinds are chosen and a file of these media types is of none of them.
 
-    Archives pass, since the files in them are chosen one by one.
+    What holds files passes, since they are chosen one by one.
     """
-    passing = {one for k in kinds() if k.name in (*chosen, Archive.name) for one in k.media_types}
+    passing = {one for k in kinds() if k.holds_files or k.name in chosen for one in k.media_types}
     if chosen and passing.isdisjoint(media_types):
-        raise LeftOutError(
-            f"{uri} is of none of the kinds {', '.join(chosen)}.", remedy="Ask for its kind too."
-        )
+        raise left_out(uri, chosen)
+
+
+def is_chosen(media_type: str, chosen: Sequence[str]) -> bool:
+    """Whether a file is of one of the chosen kinds, or none is chosen."""
+    return not chosen or any(media_type in k.media_types for k in kinds() if k.name in chosen)
+
+
+def holds_files(media_type: str) -> bool:
+    """Whether what is of this type has files in it."""
+    return any(media_type in k.media_types for k in kinds() if k.holds_files)
+
+
+def left_out(uri: str, chosen: Sequence[str]) -> LeftOutError:
+    """The error of a file of another kind."""
+    return LeftOutError(
+        f"{uri} is of none of the kinds {', '.join(chosen)}.", remedy="Ask for its kind too."
+    )
 
 
 def cost_of(suffix: str) -> Cost:

@@ -1,4 +1,4 @@
-"""Files in archives: each is an asset of its own, at ``a.zip!/b.txt``."""
+"""Files in archives and mails: each is an asset of its own, at ``a.zip!/b.txt``."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from encoder.system.disk import writing
 from ingest import isolate
 from ingest.config import IngestConfig
 from ingest.isolate.wire import error_of
-from ingest.kinds.archive import ONLY
-from ingest.kinds.registry import kind_of
+from ingest.kinds.archive import ARCHIVE, ONLY
+from ingest.kinds.registry import is_chosen, kind_of, left_out
 from ingest.sources.identity import identify_copy
 from ingest.types import Asset, Segment
 
@@ -58,9 +58,8 @@ def identify_members(
     """
     with writing(folder):
         own = Path(mkdtemp(dir=folder))
-    if wanted:
-        only = wanted.removeprefix(f"{archive.uri}{INSIDE}")
-        archive = replace(archive, metadata={**archive.metadata, ONLY: only})
+    only = {ONLY: wanted.removeprefix(f"{archive.uri}{INSIDE}")} if wanted else {}
+    archive = replace(archive, modality=ARCHIVE, metadata={**archive.metadata, **only})
     pieces = _pieces(archive, config)
     for number, (place, group) in enumerate(groupby(pieces, key=lambda piece: piece.place)):
         facts = json.loads(place)
@@ -77,14 +76,17 @@ def identify_members(
         except MediaError as error:
             on_failure(uri, error)
         else:
-            yield asset
+            if is_chosen(asset.media_type, config.kinds):
+                yield asset
+            else:  # a mail in an archive
+                on_failure(uri, left_out(uri, config.kinds))
 
 
 def _pieces(archive: Asset, config: IngestConfig) -> Iterator[Segment]:
     if config.isolate:
         return isolate.segments(archive, config)
     kind = kind_of(archive.media_type)
-    return kind.segments(archive, Path(archive.path or archive.uri), config)
+    return kind.members(archive, Path(archive.path or archive.uri), config)
 
 
 def _suffix(name: str) -> str:

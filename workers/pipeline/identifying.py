@@ -12,12 +12,15 @@ from encoder.system.disk import temporary_folder
 from ingest import identify
 from ingest.config import IngestConfig
 from ingest.kinds.archive import ARCHIVE
+from ingest.kinds.registry import is_chosen, kind_of, left_out
 from ingest.sources.archives import INSIDE, identify_members, outer_file
 from ingest.sources.objects import ObjectFacts, Patience, fetch_all
 from ingest.sources.remote import identify_url, is_url
 from ingest.types import Asset
-from search.filters import Compare, Operator
+from search.filters import Compare, Operator, Or
 from search.store.base import VectorStore
+
+_AT_ONCE = 32
 
 
 @dataclass
@@ -49,8 +52,10 @@ class Identifying:
             wanted = "" if is_whole or Path(path).exists() else path
             outer = outer_file(wanted) if wanted else path
             asset = self.objects.get(path) or self._one(outer, asset_id)
-            if asset.modality != ARCHIVE:
-                yield asset
+            holds_files = kind_of(asset.media_type).holds_files
+            if asset.modality != ARCHIVE and not (wanted and holds_files):
+                yield from self._if_chosen(asset)
+            if not holds_files:
                 return
             wanted = asset.uri + wanted.removeprefix(outer) if wanted else ""
             yield from identify_members(
@@ -73,6 +78,12 @@ class Identifying:
             else:
                 self.objects[path] = asset
 
+    def _if_chosen(self, asset: Asset) -> Iterator[Asset]:
+        if is_chosen(asset.media_type, self.config.kinds):
+            yield asset
+        else:
+            self.on_failure(asset.uri, left_out(asset.uri, self.config.kinds))
+
     def _one(self, path: str, asset_id: str) -> Asset:
         if is_url(path):
             return identify_url(path, self._scratch(), self.config)
@@ -92,10 +103,10 @@ def forget_members(
 ) -> None:
     """Forget the places in these archives where no file is any more."""
     here = {copy.uri for copies in located.values() for copy in copies}
-    for archive in archives:
-        inside = Compare("path", Operator.PREFIX, archive + INSIDE)
-        stored = {uri for row in store.scan(inside) for uri in row.locations}
-        dead = {uri for uri in stored if uri.startswith(archive + INSIDE)} - here
+    for at in range(0, len(archives), _AT_ONCE):
+        inside = tuple(archive + INSIDE for archive in archives[at : at + _AT_ONCE])
+        rows = store.scan(Or(tuple(Compare("path", Operator.PREFIX, one) for one in inside)))
+        dead = {uri for row in rows for uri in row.locations if uri.startswith(inside)} - here
         if dead:
             _drop(store, dead, exclusive)
 

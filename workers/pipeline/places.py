@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from encoder.errors import MediaError
-from ingest.errors import GoneObjectError, LeftOutError
+from ingest.errors import GoneObjectError
 from ingest.kinds.packages import READ_BY, is_outdated
-from ingest.kinds.registry import check_chosen
+from ingest.kinds.registry import holds_files, is_chosen, left_out
 from ingest.sources.archives import INSIDE, outer_file
 from ingest.sources.identity import content_id, modified_s, place
 from ingest.sources.objects import (
@@ -111,9 +111,7 @@ class Places:
         for path in [*here, *objects]:
             known = files.get(path) or objects.get(path)
             rows = stored.get(uris.get(path, ""), [])
-            is_known = (
-                known and len(rows) == 1 and not is_outdated(rows[0], rows[0].metadata.get(READ_BY))
-            )
+            is_known = known and len(rows) == 1 and not self._is_read_again(rows[0])
             if known and is_known and known.is_in(rows[0]):
                 self._add(path, known.of(rows[0]), found)
             else:
@@ -123,14 +121,20 @@ class Places:
         self._read({p: f for p, f in unlike.items() if not isinstance(f, _Object)}, found)
         return found
 
+    def _is_read_again(self, row: AssetRow) -> bool:
+        """Though it lies there as it is stored: for files in it, of which some may be left out."""
+        chosen = self.identifying.config.kinds
+        return is_outdated(row, row.metadata.get(READ_BY)) or bool(
+            chosen and holds_files(row.media_type)
+        )
+
     def _add(self, path: str, stored: Asset, found: Located) -> None:
         """Note what is stored already, if it is of a kind that is asked for."""
-        try:
-            check_chosen(path, [stored.media_type], self.identifying.config.kinds)
-        except LeftOutError as error:
-            self.identifying.on_failure(path, error)
-        else:
+        chosen = self.identifying.config.kinds
+        if is_chosen(stored.media_type, chosen):
             found.add(stored)
+        else:
+            self.identifying.on_failure(path, left_out(path, chosen))
 
     def _look(self, path: str) -> _File | None:
         """None for a URL, and for what is missing or may not be read: `Identifying` says why."""
@@ -191,7 +195,11 @@ class Places:
         known = self.store.assets([asset_id for asset_id in ids.values() if asset_id])
         for path, asset_id in ids.items():
             file, row = files[path], known.get(asset_id)
-            if file and row and not is_outdated(row, row.metadata.get(READ_BY)):
+            if (
+                file
+                and row
+                and not (is_outdated(row, row.metadata.get(READ_BY)) or holds_files(row.media_type))
+            ):
                 self._add(path, file.of(row), found)
                 continue
             for asset in self.identifying.assets(path, asset_id):

@@ -3,6 +3,8 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from email.message import EmailMessage
 from io import BytesIO
 from pathlib import Path
 from threading import Barrier
@@ -301,3 +303,49 @@ def test_frames_and_sound_of_a_film_are_encoded_side_by_side(
     assert encoder.begun == {"image", "audio"}
     assert report.failures == []
     assert set(report.segments) == {"image", "audio"}
+
+
+def write_mail(path: Path, *names: str) -> None:
+    mail = EmailMessage()
+    mail["From"], mail["Date"] = "a@example.org", "Fri, 03 May 2024 10:00:00 +0000"
+    mail.set_content("The ferry leaves at nine.")
+    for name in names:
+        data = f"Words in {name}.".encode()
+        mail.add_attachment(data, maintype="application", subtype="octet-stream", filename=name)
+    path.write_bytes(bytes(mail))
+
+
+def inner_places(store: MemoryStore) -> list[str]:
+    found = (uri for row in store.scan() for uri in row.locations)
+    return sorted(Path(uri).name if "!/" not in uri else uri.rpartition("!/")[2] for uri in found)
+
+
+def test_attachments_go_with_their_mail(job: IngestJob, store: MemoryStore, tmp_path: Path) -> None:
+    old, new = tmp_path / "a.eml", tmp_path / "b.eml"
+    write_mail(old, "x.txt", "y.txt")
+    assert job.run([str(old)]).ingested == 3
+    assert job.run([str(old)]).unchanged == 1  # not opened again
+    old.rename(new)
+    assert job.run([str(new)]).unchanged == 3
+    assert {f"{new}!/x.txt", f"{new}!/y.txt"} <= {u for r in store.scan() for u in r.locations}
+    write_mail(new, "y.txt")
+    job.run([str(new)])
+    assert inner_places(store).count("y.txt") == 2  # at the former name too, until that is pruned
+    assert inner_places(store).count("x.txt") == 1
+
+
+def test_attachments_are_of_kinds_of_their_own(
+    job: IngestJob, store: MemoryStore, tmp_path: Path
+) -> None:
+    mail = tmp_path / "a.eml"
+    write_mail(mail, "x.txt", "y.html")
+
+    def of_kind(kind: str) -> tuple[int, int, int]:
+        config = job.config.model_copy(update={"kinds": (kind,)})
+        report = replace(job, config=config).run([str(mail)])
+        return report.ingested, report.unchanged, report.left_out
+
+    assert of_kind("eml") == (1, 0, 2)
+    assert of_kind("text") == (2, 0, 1)
+    assert of_kind("eml") == (0, 1, 2)
+    assert inner_places(store) == ["a.eml", "x.txt", "y.html"]

@@ -6,6 +6,7 @@ import gc
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from email.message import EmailMessage
 from io import BytesIO
 from pathlib import Path
 from zipfile import ZipFile
@@ -138,12 +139,26 @@ def archived(folder: Path, name: str, data: bytes) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["a.zip", "a.tgz"])
+def mailed(folder: Path, data: bytes) -> Path:
+    """A mail with a picture attached."""
+    mail = EmailMessage()
+    mail["From"], mail["Date"] = "a@example.org", "Fri, 03 May 2024 10:00:00 +0000"
+    mail.set_content("The ferry leaves at nine.")
+    mail.add_attachment(data, maintype="image", subtype="png", filename="sky.png")
+    path = folder / "a.eml"
+    path.write_bytes(bytes(mail))
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tgz", "a.eml"])
 def test_a_picture_in_an_archive_is_shown_and_sent(
     tmp_path: Path, decoder: QueryDecoder, name: str
 ) -> None:
     data = drawn(tmp_path / "sky.png").read_bytes()
-    location = f"{archived(tmp_path, name, data)}!/sea/sky.png"
+    if name == "a.eml":
+        location = f"{mailed(tmp_path, data)}!/sky.png"
+    else:
+        location = f"{archived(tmp_path, name, data)}!/sea/sky.png"
     asset_id = blake3(data).hexdigest(length=16)
     asset = AssetRow(asset_id, IMAGE, "image/png", len(data), 1, [location])
     assert picture_of(asset, decoder, 0.0, 1, 32)[:4] == b"RIFF"

@@ -1,0 +1,134 @@
+"""What is attached to mails."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from email.message import EmailMessage
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from encoder.errors import MediaError
+from ingest import IngestConfig, identify, ingest, segments
+from ingest.kinds.testing import check_kind
+from ingest.sources.archives import identify_members
+from ingest.types import Asset, Failure
+from tests.support.media import picture
+
+CONFIG = IngestConfig(isolate=True)
+
+
+def png() -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(picture(90, 70)).save(out, "PNG")
+    return out.getvalue()
+
+
+def packed(data: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("in.txt", data)
+    return out.getvalue()
+
+
+def mail(*files: tuple[str, bytes], subject: str = "Ferries") -> EmailMessage:
+    message = EmailMessage()
+    message["From"], message["To"], message["Subject"] = "a@example.org", "b@example.org", subject
+    message["Date"] = "Fri, 03 May 2024 10:00:00 +0000"
+    message.set_content("The ferry leaves at nine.")
+    message.add_alternative("<p>The ferry leaves at nine.</p>", subtype="html")
+    for name, data in files:
+        message.add_attachment(data, maintype="application", subtype="octet-stream", filename=name)
+    return message
+
+
+def write(path: Path, *files: tuple[str, bytes]) -> Path:
+    path.write_bytes(bytes(mail(*files)))
+    return path
+
+
+def members(path: Path, scratch: Path, config: IngestConfig = CONFIG) -> list[Asset | str]:
+    found: list[Asset | str] = []
+
+    def refuse(uri: str, error: MediaError) -> None:
+        found.append(f"{uri}: {error}")
+
+    for asset in identify_members(identify(path, config), scratch, config, refuse):
+        found.append(asset)
+    return found
+
+
+def names(found: list[Asset | str]) -> list[str]:
+    return [one if isinstance(one, str) else one.uri.partition("!/")[2] for one in found]
+
+
+def test_each_is_a_file_of_its_own(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "a.eml",
+        ("photo.png", png()),
+        ("../note.txt", b"Foxes."),
+        ("note.txt", b"Owls."),
+        ("more.zip", packed(b"Gulls.")),
+    )
+    found = members(path, tmp_path)
+    assert names(found) == ["photo.png", "note.txt", "note (2).txt", "more.zip!/in.txt"]
+    photo = found[0]
+    assert isinstance(photo, Asset)
+    assert (photo.media_type, photo.metadata["modified"]) == ("image/png", 1714730400.0)
+    assert next(segments(photo, CONFIG)).content.shape == (70, 90, 3)
+    assert not (tmp_path.parent / "note.txt").exists()
+
+
+def test_pictures_in_the_text_and_mails_within(tmp_path: Path) -> None:
+    message = mail()
+    html = message.get_payload()[1]
+    html.add_related(png(), maintype="image", subtype="png", cid="<logo>")
+    message.add_attachment(mail(("inner.txt", b"Wolves."), subject="Inner"))
+    (tmp_path / "a.eml").write_bytes(bytes(message))
+    found = members(tmp_path / "a.eml", tmp_path)
+    assert names(found) == ["attachment.png", "attachment.eml"]
+    inner = found[1]
+    assert isinstance(inner, Asset)
+    assert (inner.media_type, inner.metadata["title"]) == ("message/rfc822", "Inner")
+
+
+def test_a_mailbox_numbers_its_mails(tmp_path: Path) -> None:
+    path = tmp_path / "a.mbox"
+    first = b"From a@example.org Fri May  3 10:00:00 2024\n"
+    one, two = (bytes(mail(("x.txt", text))) for text in (b"Foxes.", b"Owls."))
+    path.write_bytes(first + one + b"\n" + first + two)
+    assert names(members(path, tmp_path)) == ["1/x.txt", "2/x.txt"]
+
+
+def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.eml", ("bomb.zip", packed(bytes(100 * 2**20))))
+    with pytest.raises(MediaError, match="200 times"):
+        members(path, tmp_path)
+
+
+def test_limits_of_archives_hold(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.eml", *((f"{n}.txt", b"Foxes.") for n in range(3)))
+    with pytest.raises(MediaError, match="max_archive_files"):
+        members(path, tmp_path, CONFIG.model_copy(update={"max_archive_files": 2}))
+    with pytest.raises(MediaError, match="max_archive_bytes"):
+        members(path, tmp_path, CONFIG.model_copy(update={"max_archive_bytes": 10}))
+    deep = write(tmp_path / "b.eml", ("in.zip", packed(b"Owls.")))
+    (refused,) = members(deep, tmp_path, CONFIG.model_copy(update={"max_archive_depth": 1}))
+    assert "max_archive_depth" in str(refused)
+
+
+def test_the_library_reads_them_and_the_text(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    write(folder / "a.eml", ("x.txt", b"Foxes."))
+    failures: list[Failure] = []
+    found = [str(one.content) for one in ingest(folder, CONFIG, on_failure=failures.append)]
+    assert ("leaves at nine" in found[0], found[1], failures) == (True, "Foxes.", [])
+    only = CONFIG.model_copy(update={"kinds": ("text",)})
+    assert [one.content for one in ingest(folder, only, on_failure=failures.append)] == ["Foxes."]
+
+
+def test_a_mail_with_files_keeps_the_contract(tmp_path: Path) -> None:
+    check_kind("eml", [write(tmp_path / "a.eml", ("x.txt", b"Foxes."))], tmp_path)
