@@ -1,72 +1,221 @@
-// The feed of results: filled, extended, walked with the arrow keys.
+// The feed of results: only the cards near the screen are made, however many there are.
 
 import { card } from "./cards.js";
-import { byId } from "./dom.js";
+import { byId, el, styled } from "./dom.js";
+import { DENSITIES, rowsOf, rowsWithin, shapeOf } from "./grid.js";
+import { modalityOf, pluralOf } from "./kinds.js";
 import { stopLoading } from "./media_elements.js";
 
+const DENSITY = "density";
+const GROUPED = "grouped";
+/** Up to so many, all cards are made: a browser then finds words in them. */
+const FEW = 60;
+const OVERSCAN_PX = 900;
+const CAPTION_REM = 3.75;
+const HEAD_REM = 2.75;
+
 const feed = byId("hits");
+const heads = byId("heads");
+const made = new Map(); // cards by their place
+let hits = [];
+let order = []; // what is shown of them
+let context = {};
+let folded = true;
+let starts = new Map(); // names of groups by the place of their first card
+let layout = { rows: [], height: 0 };
+let onEnd = () => {};
 
 /** Replace all results. `link(hit)` and `onLike(hit)` are what a card leads to. */
-export function showHits(hits, context) {
-  stopLoading(feed);
-  feed.classList.add("folded");
-  feed.replaceChildren(...cards(hits, context, 1));
+export function showHits(found, given) {
+  clear();
+  folded = true;
+  [hits, context] = [found, given];
+  arrange();
 }
 
-/** Show the cards of weaker matches, which are folded away at first; the first of them. */
+/** Add a further page. */
+export function addHits(added, given) {
+  const before = order.length;
+  hits = [...hits, ...added];
+  context = given;
+  if (isGrouped()) clear();
+  arrange();
+  return before;
+}
+
+/** Take assets off the page. */
+export function dropHits(ids) {
+  hits = hits.filter((hit) => !ids.has(hit.asset_id));
+  clear();
+  arrange();
+}
+
+/** Show the cards of weaker matches, which are folded away at first; the place of the first. */
 export function unfold() {
-  feed.classList.remove("folded");
-  return feed.querySelector(".weak");
+  folded = false;
+  clear();
+  arrange();
+  return order.findIndex((hit) => hit.weak);
 }
 
 /** Whether weaker matches are folded away. */
-export const isFolded = () => feed.classList.contains("folded");
+export const isFolded = () => folded;
 
-/** The card of an asset, if it is shown. */
+/** The card of an asset, if it is near the screen. */
 export const cardOf = (id) => feed.querySelector(`.hit[data-asset="${CSS.escape(id)}"]`);
-
-/** Add a further page; the first new card. */
-export function addHits(hits, context) {
-  const added = cards(hits, context, feed.children.length + 1);
-  feed.append(...added);
-  return added[0];
-}
-
-function cards(hits, { words, best, link, onLike }, first) {
-  return hits.map((hit, n) =>
-    card(hit, { words, best, place: first + n, link: link(hit), onLike: () => onLike(hit) }),
-  );
-}
 
 /** Show that a search is under way. */
 export function setBusy(busy) {
   feed.setAttribute("aria-busy", String(busy));
 }
 
+/** Draw again when the window, the density or the grouping changes; ask for more near the end. */
+export function startHits(onNearEnd) {
+  onEnd = onNearEnd;
+  let waits = false;
+  const soon = () => {
+    if (waits) return;
+    waits = true;
+    requestAnimationFrame(() => {
+      waits = false;
+      render();
+    });
+  };
+  addEventListener("scroll", soon, { passive: true });
+  new ResizeObserver(() => feed.clientWidth !== layout.width && place()).observe(feed);
+  const choices = [...byId("density").children];
+  const press = () => choices.forEach((one) => one.setAttribute("aria-pressed", String(one.value === density())));
+  for (const one of choices) {
+    one.addEventListener("click", () => {
+      localStorage.setItem(DENSITY, one.value);
+      press();
+      place();
+    });
+  }
+  press();
+  const grouping = byId("grouped");
+  grouping.setAttribute("aria-pressed", String(isGrouped()));
+  grouping.addEventListener("click", () => {
+    localStorage.setItem(GROUPED, isGrouped() ? "" : "1");
+    grouping.setAttribute("aria-pressed", String(isGrouped()));
+    clear();
+    arrange();
+  });
+}
+
+const density = () => (DENSITIES[localStorage.getItem(DENSITY)] ? localStorage.getItem(DENSITY) : "medium");
+const isGrouped = () => localStorage.getItem(GROUPED) === "1";
+
+function clear() {
+  stopLoading(feed);
+  feed.replaceChildren();
+  made.clear();
+}
+
+/** Which hits are shown in which order. */
+function arrange() {
+  order = folded ? hits.filter((hit) => !hit.weak) : hits;
+  starts = new Map();
+  if (isGrouped() && context.asked) {
+    const groups = Map.groupBy(order, modalityOf); // the group of the best hit comes first
+    order = [...groups.values()].flat();
+    let at = 0;
+    for (const [modality, members] of groups) {
+      starts.set(at, `${pluralOf(modality)} · ${members.length}`);
+      at += members.length;
+    }
+  }
+  place();
+}
+
+/** Where they are shown. */
+function place() {
+  const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+  const width = feed.clientWidth;
+  if (!width) return; // another view is shown
+  const measures = { width, height: DENSITIES[density()], gap: width < 600 ? 12 : 18, caption: CAPTION_REM * rem, head: HEAD_REM * rem };
+  layout = { ...rowsOf(order.map(shapeOf), measures, starts), width, gap: measures.gap };
+  styled(feed, { height: `${layout.height}px` });
+  for (const [at, one] of made) moveTo(one, at);
+  heads.replaceChildren(
+    ...[...starts].map(([at, name]) => styled(el("p", {}, name), { top: `${layout.rows[rowOf(at)].top - measures.head}px` })),
+  );
+  render();
+}
+
+const rowOf = (at) => layout.rows.findIndex(({ end }) => at < end);
+
+function moveTo(one, at, row = layout.rows[rowOf(at)]) {
+  const widths = order.slice(row.first, at).map((hit) => shapeOf(hit) * row.height + layout.gap);
+  styled(one, {
+    "--x": `${widths.reduce((sum, wide) => sum + wide, 0)}px`,
+    "--y": `${row.top}px`,
+    "--wide": `${Math.min(layout.width, shapeOf(order[at]) * row.height)}px`,
+    "--high": `${row.height}px`,
+  });
+}
+
+/** Ask for more if the end is near, as after a short page. */
+export const lookAhead = () => render();
+
+/** Make the cards near the screen, and let go of the others, unless one plays or has the focus. */
+function render() {
+  if (!feed.offsetParent) return;
+  const above = -feed.getBoundingClientRect().top;
+  const all = order.length <= FEW;
+  const [from, to] = all ? [0, layout.rows.length] : rowsWithin(layout.rows, above - OVERSCAN_PX, above + innerHeight + OVERSCAN_PX);
+  const [first, end] = [layout.rows[from]?.first ?? 0, layout.rows[to - 1]?.end ?? 0];
+  for (const [at, one] of made) {
+    if ((at >= first && at < end) || one.contains(document.activeElement) || one.querySelector("video, audio")) continue;
+    stopLoading(one);
+    one.remove();
+    made.delete(at);
+  }
+  for (const row of layout.rows.slice(from, to)) {
+    for (let at = row.first; at < row.end; at += 1) if (!made.has(at)) insert(at, row);
+  }
+  if (order.length && layout.height - above < 3 * innerHeight) onEnd();
+}
+
+function insert(at, row) {
+  const hit = order[at];
+  const { words, best, link, onLike } = context;
+  const one = card(hit, { words, best, place: at + 1, link: link(hit), onLike: () => onLike(hit) });
+  moveTo(one, at, row);
+  made.set(at, one);
+  const next = [...feed.children].find((other) => Number(other.ariaPosInSet) > at + 1);
+  feed.insertBefore(one, next ?? null);
+}
+
 /** The card that has, or holds, the focus. */
 export const focusedCard = () => document.activeElement?.closest?.(".hit") ?? null;
 
-/** Go to the first card; false if there is none. */
-export function focusFirst() {
-  const first = [...feed.children].find((one) => one.offsetParent);
-  first?.focus();
-  return Boolean(first);
-}
-
-/** Move the focus from card to card by an arrow key; false at the feed's edge. */
-export function moveFocus(key) {
-  const all = [...feed.children].filter((one) => one.offsetParent);
-  const at = all.indexOf(focusedCard());
-  if (at < 0) return false;
-  const target = { ArrowRight: at + 1, ArrowLeft: at - 1, ArrowDown: at + columns(all), ArrowUp: at - columns(all), Home: 0, End: all.length - 1 }[key];
-  if (!all[target]) return false;
-  all[target].focus();
-  all[target].scrollIntoView({ block: "nearest" });
+/** Go to the card at a place, which may be far away; false if there is none. */
+export function focusAt(at) {
+  if (!order[at]) return false;
+  const row = layout.rows[rowOf(at)];
+  if (!made.has(at)) insert(at, row);
+  made.get(at).focus({ preventScroll: true });
+  made.get(at).scrollIntoView({ block: "nearest" });
   return true;
 }
 
-/** How many cards stand side by side. */
-function columns(all) {
-  const below = all.findIndex((one) => one.offsetTop > all[0].offsetTop);
-  return below < 0 ? all.length : below;
+/** Go to the first card; false if there is none. */
+export const focusFirst = () => focusAt(0);
+
+/** Move the focus from card to card by an arrow key; false at the feed's edge. */
+export function moveFocus(key) {
+  const at = Number(focusedCard().ariaPosInSet) - 1;
+  const target = { ArrowRight: at + 1, ArrowLeft: at - 1, ArrowDown: beside(at, 1), ArrowUp: beside(at, -1), Home: 0, End: order.length - 1 }[key];
+  return focusAt(target);
 }
+
+/** The place in the next or previous row that lies at about the same share of it. */
+function beside(at, step) {
+  const here = layout.rows[rowOf(at)];
+  const there = layout.rows[rowOf(at) + step];
+  if (!there) return -1;
+  const share = (at - here.first + 0.5) / (here.end - here.first);
+  return there.first + Math.min(there.end - there.first - 1, Math.floor(share * (there.end - there.first)));
+}
+

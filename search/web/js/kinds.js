@@ -43,6 +43,9 @@ export function modalities() {
 /** The modality of a file; `text` while nothing is known of its kind. */
 export const modalityOf = ({ media_type: type }) => byType.get(type)?.modality ?? "text";
 
+/** What people call files of a modality. */
+export const pluralOf = (modality) => t(modalities().find((one) => one.modality === modality)?.plural ?? modality);
+
 /** What people call a file. */
 export const kindName = ({ media_type: type }) => t(byType.get(type)?.label ?? "File");
 

@@ -2,17 +2,16 @@
 
 import { onKeyNeeded, openSession } from "./api.js";
 import { addTerm } from "./chips.js";
-import { showDetail, startDetail } from "./detail.js";
 import { byId, say } from "./dom.js";
 import { startDrop } from "./drop.js";
 import { closeFilters, showFilters, startFilters, toggleFilters } from "./filters.js";
-import { focusedCard, focusFirst, moveFocus } from "./hits.js";
+import { focusedCard, focusFirst, moveFocus, startHits } from "./hits.js";
 import { t, translatePage } from "./i18n.js";
 import { loadKinds } from "./kinds.js";
 import { keep } from "./media_store.js";
 import { showError } from "./notice.js";
 import { LESS, splitNegatives } from "./query.js";
-import { searchAgain, showMore, showSearch, showWeaker, toggleWaterfall } from "./search.js";
+import { goOn, searchAgain, showMore, showSearch, showWeaker, toggleWaterfall } from "./search.js";
 import { startShortcuts } from "./shortcuts.js";
 import { current, onState, update } from "./state.js";
 import { addFiles, showJobs, startUploads } from "./uploads.js";
@@ -37,6 +36,18 @@ function show(state, before) {
     if (state.view === "add") showJobs();
     if (before) say(document.querySelector(".views [aria-current]").textContent);
   }
+}
+
+let detail = null;
+
+/** Load what shows a file in full on first use. */
+async function showDetail(state) {
+  if (!state.open && !detail) return;
+  detail ??= import("./detail.js").then((module) => {
+    module.startDetail();
+    return module;
+  });
+  (await detail).showDetail(current());
 }
 
 /** Load its charts on first use. */
@@ -172,11 +183,11 @@ onState(show);
 startComposer();
 startLinks();
 startFilters();
-startDetail();
 startUploads((job) => job.ingested && searchAgain());
 startDrop({ onSearch: searchWith, onAdd: addFiles, adds: () => current().view === "add" });
 startShortcuts(KEYS);
-byId("more").addEventListener("click", showMore);
+byId("more").addEventListener("click", () => showMore());
+startHits(goOn);
 byId("weaker").addEventListener("click", showWeaker);
 byId("timing").addEventListener("click", toggleWaterfall);
 byId("theme-button").addEventListener("click", switchTheme);

@@ -5,6 +5,8 @@ import { t } from "./i18n.js";
 import { READINGS } from "./state.js";
 
 export const PAGE = 24;
+/** How much of the library is asked for at once. */
+export const LISTED = 100;
 /** The weight of an excluded term: more ruins the list (docs/search.md). */
 export const LESS = -0.5;
 

@@ -5,9 +5,9 @@ import { nameAsset, showChips } from "./chips.js";
 import { button, byId, el, say } from "./dom.js";
 import { millis } from "./format.js";
 import { wordsOf } from "./highlight.js";
-import { addHits, cardOf, isFolded, setBusy, showHits, unfold } from "./hits.js";
+import { addHits, dropHits, focusAt, isFolded, lookAhead, setBusy, showHits, unfold } from "./hits.js";
 import { t, tn } from "./i18n.js";
-import { asks, mediaOf, PAGE, toRequest } from "./query.js";
+import { asks, LISTED, mediaOf, PAGE, toRequest } from "./query.js";
 import { loadKinds } from "./kinds.js";
 import { kept } from "./media_store.js";
 import { clearNotice, showEmpty, showError } from "./notice.js";
@@ -64,7 +64,7 @@ function forgetResults() {
 
 /** An asset is gone: nothing leads to it or asks for what is like it any more. */
 export function forgetAsset(id) {
-  cardOf(id)?.remove();
+  dropHits(new Set([id]));
   forgetResults();
   const terms = current().terms.filter(({ kind, value }) => kind !== "asset" || value !== id);
   update({ terms, open: null, at: null }, { push: false });
@@ -90,7 +90,7 @@ async function load(state, key, signal) {
 /** A page of what is found; without a question, of what there is. */
 async function pageOf(state, cursor, signal) {
   if (asks(state)) return ask(state, cursor, signal);
-  const { assets, next_cursor } = await listAssets(PAGE, toRequest(state).filter, cursor);
+  const { assets, next_cursor } = await listAssets(LISTED, toRequest(state).filter, cursor);
   return { hits: assets.map(toHit), asked: false, next_cursor };
 }
 
@@ -127,26 +127,34 @@ export async function explained(hit, signal) {
   return hits.find((one) => one.asset_id === hit.asset_id)?.explanation ?? null;
 }
 
-/** The next page of the same question. */
-export async function showMore() {
+/** The next page of the same question; `focus` its first card. */
+export async function showMore({ focus = true } = {}) {
   const { key, cursor } = shown;
+  if (!cursor || more.disabled) return;
   more.disabled = true;
   try {
     const page = await pageOf(current(), cursor, running.signal);
     if (key !== shown.key) return;
-    const fresh = page.hits.filter((hit) => !shown.hits.some((one) => one.segment_id === hit.segment_id));
+    const known = new Set(shown.hits.map((hit) => hit.segment_id));
+    const fresh = page.hits.filter((hit) => !known.has(hit.segment_id));
     shown.hits = [...shown.hits, ...fresh];
     shown.cursor = page.next_cursor;
     remember(key, { ...remembered.get(key), hits: shown.hits, next_cursor: page.next_cursor });
     if (fresh.every((hit) => hit.weak)) unfold(); // keep them shown on further pages
-    addHits(fresh, context(shown.hits))?.focus();
+    const first = addHits(fresh, context(shown.hits, page.asked));
+    if (focus) focusAt(first);
     showSummary({ ...remembered.get(key) });
+    more.disabled = false;
+    lookAhead();
   } catch (error) {
     if (error.name !== "AbortError") showError(notice, error, showMore);
   } finally {
     more.disabled = false;
   }
 }
+
+/** A library goes on by itself; further answers to a question come when they are wanted. */
+export const goOn = () => (asks(current()) ? null : showMore({ focus: false }));
 
 function remember(key, result) {
   remembered.delete(key);
@@ -158,15 +166,16 @@ function showResult(result) {
   shown.hits = result.hits;
   shown.cursor = result.next_cursor ?? "";
   clearNotice(notice);
-  showHits(result.hits, context(result.hits));
+  showHits(result.hits, context(result.hits, result.asked));
   showSummary(result);
   if (!result.hits.length) showNothing(result.asked);
 }
 
-function context(hits) {
+function context(hits, asked) {
   return {
+    asked,
     words: markedWords(),
-    best: Math.max(0, ...hits.map((hit) => hit.score ?? 0)),
+    best: hits.reduce((best, { score }) => Math.max(best, score ?? 0), 0),
     link: (hit) => format({ ...current(), open: hit.asset_id, at: hit.start_s }),
     onLike: moreLike,
   };
@@ -187,7 +196,8 @@ function showSummary({ hits, asked, latency_ms: latency, roundTripMs, next_curso
   document.documentElement.classList.toggle("asked", Boolean(asked));
   byId("summary").hidden = !hits.length && !asked;
   byId("summary-text").textContent = asked ? [count, ...warnings].join(". ") : t("In the library");
-  more.hidden = !next;
+  more.hidden = !next || !asked;
+  byId("grouped").hidden = !asked;
   showFold(hits);
   timing.hidden = !latency;
   if (!latency) {
@@ -213,7 +223,7 @@ function showFold(hits) {
 export function showWeaker() {
   weaker.hidden = true;
   clearNotice(notice);
-  unfold()?.focus();
+  focusAt(unfold());
 }
 
 /** Show or hide where the time went; false where there is nothing to show. */
@@ -225,7 +235,7 @@ export function toggleWaterfall() {
 }
 
 function clearResults() {
-  showHits([], context([]));
+  showHits([], context([], false));
   showUnderstood();
   byId("summary").hidden = true;
   chart.hidden = true;
