@@ -48,7 +48,7 @@ def test_a_phone_s_heic_is_seen_and_searched_with(
     page.locator(".hit a.open").first.click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("image/heic")
-    until(page, "document.querySelector('dialog img').naturalHeight > 0")
+    until(page, "document.querySelector('dialog img')?.naturalHeight > 0")
     upright = "(img => img.naturalHeight / img.naturalWidth)(document.querySelector('dialog img'))"
     assert abs(page.evaluate(upright) - clock.shape[1] / clock.shape[0]) < 0.02
     remove(dialog)
@@ -63,7 +63,7 @@ def test_a_hit_in_a_document_names_its_place(page: Page, tmp_path: Path) -> None
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_label("Text")).to_contain_text("page 2")
     expect(dialog.get_by_role("img", name="Page 2")).to_be_visible()
-    until(page, "document.querySelector('dialog img').naturalWidth > 0")
+    until(page, "document.querySelector('dialog img')?.naturalWidth > 0")
     remove(dialog)
 
     slides = write_pptx(tmp_path / "talk.pptx", [("Agenda", "Of the meeting."), ("Arctic", talk)])

@@ -63,4 +63,4 @@ def test_a_file_of_another_kind_is_seen_searched_with_and_added(page: Page, tmp_
     hits(page).filter(has_text="pole").first.locator("a.open").click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("model/pts")
-    until(page, "document.querySelector('dialog .drawn img').naturalWidth > 0")
+    until(page, "document.querySelector('dialog .drawn img')?.naturalWidth > 0")

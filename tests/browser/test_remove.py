@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from time import sleep
 
 import av
 import numpy as np
@@ -133,3 +134,42 @@ def test_a_file_that_could_not_be_removed_is_shown_again(
     page.unroute(f"**/v1/assets/{asset_id}")
     dialog.get_by_role("button", name="Remove from the library?").click()
     expect(dialog).to_be_hidden()
+
+
+def test_several_files_are_picked_removed_and_brought_back(page: Page, tmp_path: Path) -> None:
+    for n in range(4):
+        path = tmp_path / f"nail-{n}.txt"
+        path.write_text(f"The customs officer weighs barrel {n} of nails.")
+        added(page, path, "several")
+    page.goto("/?tags=several")
+    expect(hits(page)).to_have_count(4)
+    bar = page.get_by_role("region", name="Selection")
+    hits(page).nth(0).hover()
+    hits(page).nth(0).locator(".pick").click()
+    hits(page).nth(2).locator(".pick").click(modifiers=["Shift"])
+    expect(bar).to_contain_text("3 files selected")
+    hits(page).nth(1).locator("a.open").click()  # picks, while some are picked
+    expect(bar).to_contain_text("2 files selected")
+    kept = [hits(page).nth(n).get_attribute("data-asset") for n in (1, 3)]
+    bar.get_by_role("button", name="Remove").click()
+    expect(hits(page)).to_have_count(2)
+    bar.get_by_role("button", name="Undo").click()
+    expect(hits(page)).to_have_count(4)
+    expect(bar).to_be_hidden()
+
+    for n in (0, 2):
+        hits(page).nth(n).focus()
+        page.keyboard.press("x")
+    expect(bar).to_contain_text("2 files selected")
+    bar.get_by_role("button", name="Remove").click()
+    expect(bar).to_contain_text("2 files removed")
+    page.goto("about:blank")  # who leaves has decided
+    there = "/v1/assets?filter=" + json.dumps({"field": "tags", "contains": "several"})
+    for _ in range(100):
+        found = [asset["asset_id"] for asset in page.request.get(there).json()["assets"]]
+        if len(found) == 2:
+            break
+        sleep(0.1)
+    assert sorted(found) == sorted(map(str, kept))
+    for asset_id in found:
+        page.request.delete(f"/v1/assets/{asset_id}")

@@ -121,7 +121,7 @@ export function search(query, files, signal) {
 export const getAsset = (id, signal) => json(`v1/assets/${encodeURIComponent(id)}`, { signal });
 export const listAssets = (limit, filter, cursor) =>
   json(`v1/assets?${new URLSearchParams({ limit, cursor, ...(filter && { filter: JSON.stringify(filter) }) })}`);
-export const deleteAsset = (id) => request(`v1/assets/${encodeURIComponent(id)}`, { method: "DELETE" });
+export const deleteAsset = (id, options = {}) => request(`v1/assets/${encodeURIComponent(id)}`, { method: "DELETE", ...options });
 export const getJob = (id) => json(`v1/jobs/${encodeURIComponent(id)}`);
 export const listJobs = () => json("v1/jobs");
 export const cancelJob = (id) => json(`v1/jobs/${encodeURIComponent(id)}`, { method: "DELETE" });

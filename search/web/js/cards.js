@@ -42,6 +42,11 @@ export function card(hit, context) {
       data: { asset: hit.asset_id, kind: modalityOf(hit) },
     },
     stage,
+    button("pick", icon("check"), null, {
+      "aria-label": t("Select {name}", { name: hit.title || hit.name }),
+      title: t("Select (x)"),
+      tabindex: "-1", // keys have x
+    }),
     el(
       "div",
       { class: "about" },

@@ -2,7 +2,7 @@
 
 import { address, deleteAsset, getAsset } from "./api.js";
 import { markedText, thumbnailAt } from "./cards.js";
-import { button, byId, el, icon } from "./dom.js";
+import { button, byId, el, icon, styled } from "./dom.js";
 import { framed } from "./framed.js";
 import { bytes, clock, day, fixed, placeName } from "./format.js";
 import { withoutMarks } from "./highlight.js";
@@ -129,6 +129,9 @@ function fullPicture(hit) {
     image.setAttribute("height", height);
   }
   if (/jpeg|png|webp|gif|avif|bmp/.test(hit.media_type)) image.src = address(hit.content_url);
+  // The tile's picture, which is there already, until the larger one is.
+  styled(image, { background: `center / cover no-repeat url("${address(thumbnailAt(hit))}")` });
+  image.addEventListener("load", () => styled(image, { background: "none" }), { once: true });
   return framed(image, [hit, ...(hit.moments ?? [])]);
 }
 

@@ -17,6 +17,7 @@ const HEAD_REM = 2.75;
 const feed = byId("hits");
 const heads = byId("heads");
 const made = new Map(); // cards by their place
+const hidden = new Set(); // assets that are about to be removed
 let hits = [];
 let order = []; // what is shown of them
 let context = {};
@@ -24,6 +25,9 @@ let folded = true;
 let starts = new Map(); // names of groups by the place of their first card
 let layout = { rows: [], height: 0 };
 let onEnd = () => {};
+
+/** The assets that are picked, shown or not. */
+export const picked = new Set();
 
 /** Replace all results. `link(hit)` and `onLike(hit)` are what a card leads to. */
 export function showHits(found, given) {
@@ -48,6 +52,34 @@ export function dropHits(ids) {
   hits = hits.filter((hit) => !ids.has(hit.asset_id));
   clear();
   arrange();
+}
+
+/** Hide assets for a while. */
+export function hide(ids) {
+  for (const id of ids) hidden.add(id);
+  clear();
+  arrange();
+}
+
+/** Show them again where they were. */
+export function unhide(ids) {
+  for (const id of ids) hidden.delete(id);
+  clear();
+  arrange();
+}
+
+/** The assets from one to another, in the order in which they are shown. */
+export function between(id, other) {
+  const places = [id, other].map((one) => order.findIndex((hit) => hit.asset_id === one)).sort((a, b) => a - b);
+  return places[0] < 0 ? [other] : order.slice(places[0], places[1] + 1).map((hit) => hit.asset_id);
+}
+
+/** Show on the cards which are picked. */
+export function markPicked() {
+  feed.classList.toggle("picking", picked.size > 0);
+  for (const one of made.values()) {
+    one.querySelector(".pick").setAttribute("aria-pressed", String(picked.has(one.dataset.asset)));
+  }
 }
 
 /** Show the cards of weaker matches, which are folded away at first; the place of the first. */
@@ -114,7 +146,7 @@ function clear() {
 
 /** Which hits are shown in which order. */
 function arrange() {
-  order = folded ? hits.filter((hit) => !hit.weak) : hits;
+  order = hits.filter((hit) => !(folded && hit.weak) && !hidden.has(hit.asset_id));
   starts = new Map();
   if (isGrouped() && context.asked) {
     const groups = Map.groupBy(order, modalityOf); // the group of the best hit comes first
@@ -181,6 +213,7 @@ function insert(at, row) {
   const hit = order[at];
   const { words, best, link, onLike } = context;
   const one = card(hit, { words, best, place: at + 1, link: link(hit), onLike: () => onLike(hit) });
+  one.querySelector(".pick").setAttribute("aria-pressed", String(picked.has(hit.asset_id)));
   moveTo(one, at, row);
   made.set(at, one);
   const next = [...feed.children].find((other) => Number(other.ariaPosInSet) > at + 1);

@@ -5,7 +5,7 @@ import { addTerm } from "./chips.js";
 import { byId, say } from "./dom.js";
 import { startDrop } from "./drop.js";
 import { closeFilters, showFilters, startFilters, toggleFilters } from "./filters.js";
-import { focusedCard, focusFirst, moveFocus, startHits } from "./hits.js";
+import { focusedCard, focusFirst, moveFocus, picked, startHits } from "./hits.js";
 import { t, translatePage } from "./i18n.js";
 import { loadKinds } from "./kinds.js";
 import { keep } from "./media_store.js";
@@ -109,12 +109,27 @@ async function record() {
 
 const cancelRecording = () => recorder?.cancelRecording() ?? false;
 
+let selection = null;
+
+/** Load what does something with many files on first use. */
+async function pick(card, range = false) {
+  selection ??= await import("./selection.js");
+  selection.pick(card, range);
+}
+
+function startPicking() {
+  byId("hits").addEventListener("click", (event) => {
+    if (event.target.closest(".pick")) pick(event.target.closest(".hit"), event.shiftKey);
+  });
+}
+
 function startLinks() {
   document.addEventListener("click", (event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
     const link = event.target.closest?.("[data-nav], .hit a.open");
     if (!link) return;
     event.preventDefault();
+    if (picked.size && !link.dataset.nav) return void pick(link.closest(".hit"));
     if (link.dataset.nav) {
       const home = link.classList.contains("wordmark");
       update({ view: link.dataset.nav, open: null, ...(home && { words: "", terms: [] }) });
@@ -147,13 +162,14 @@ const KEYS = {
   Enter: (event) => (event.target.classList?.contains("hit") ? openCard(event.target) : false),
   Escape: (event) => {
     if (document.querySelector("dialog[open], :popover-open")) return false;
-    if (cancelRecording() || closeFilters()) return true;
+    if (cancelRecording() || closeFilters() || selection?.clearPicked()) return true;
     if (event.target === words && focusFirst()) return true;
     document.activeElement?.blur();
     return true;
   },
   p: onCard((card) => card.querySelector(".play, .moment")?.click()),
   m: onCard((card) => card.querySelector(".like").click()),
+  x: onCard((card) => void pick(card)),
   r: () => void record(),
   f: () => toggleFilters(),
   w: () => toggleWaterfall(),
@@ -182,6 +198,7 @@ loadKinds().catch(() => {}); // a search says what is wrong, and asks again
 onState(show);
 startComposer();
 startLinks();
+startPicking();
 startFilters();
 startUploads((job) => job.ingested && searchAgain());
 startDrop({ onSearch: searchWith, onAdd: addFiles, adds: () => current().view === "add" });

@@ -12,7 +12,6 @@ import { loadKinds } from "./kinds.js";
 import { kept } from "./media_store.js";
 import { clearNotice, showEmpty, showError } from "./notice.js";
 import { current, format, NO_FILTERS, update } from "./state.js";
-import { waterfall } from "./waterfall.js";
 import { pauseAll } from "./player.js";
 import { showUnderstood } from "./understood.js";
 
@@ -27,6 +26,7 @@ const chart = byId("waterfall");
 const remembered = new Map();
 let shown = { key: null, hits: [], cursor: "" };
 let running = null;
+let timed = []; // of the search that is shown
 
 const keyOf = ({ words, terms, kinds, form, literal }) => JSON.stringify([words, terms, kinds, form, literal]);
 
@@ -68,6 +68,16 @@ export function forgetAsset(id) {
   forgetResults();
   const terms = current().terms.filter(({ kind, value }) => kind !== "asset" || value !== id);
   update({ terms, open: null, at: null }, { push: false });
+}
+
+/** Assets are gone: what else is shown stays. */
+export function forgetAssets(ids) {
+  remembered.clear();
+  shown.hits = shown.hits.filter((hit) => !ids.has(hit.asset_id));
+  dropHits(ids);
+  const terms = current().terms.filter(({ kind, value }) => kind !== "asset" || !ids.has(value));
+  if (terms.length < current().terms.length) update({ terms }, { push: false });
+  else if (!shown.hits.length) searchAgain();
 }
 
 async function load(state, key, signal) {
@@ -207,7 +217,8 @@ function showSummary({ hits, asked, latency_ms: latency, roundTripMs, next_curso
   timing.textContent = millis(latency.total ?? roundTripMs);
   timing.setAttribute("aria-label", t("{time}; show where the time went", { time: timing.textContent }));
   timing.setAttribute("aria-expanded", String(!chart.hidden));
-  chart.replaceChildren(waterfall(latency, roundTripMs));
+  timed = [latency, roundTripMs];
+  if (!chart.hidden) drawChart();
   say(t("{count} in {time}", { count, time: timing.textContent }));
 }
 
@@ -226,10 +237,17 @@ export function showWeaker() {
   focusAt(unfold());
 }
 
+/** Load the chart on first use. */
+async function drawChart() {
+  const { waterfall } = await import("./waterfall.js");
+  chart.replaceChildren(waterfall(...timed));
+}
+
 /** Show or hide where the time went; false where there is nothing to show. */
 export function toggleWaterfall() {
   if (timing.hidden) return false;
   chart.hidden = !chart.hidden;
+  if (!chart.hidden) drawChart();
   timing.setAttribute("aria-expanded", String(!chart.hidden));
   return true;
 }

@@ -13,6 +13,7 @@ const LIST = [
   [["↑", "↓", "←", "→"], t("Walk through the results")],
   [["p"], t("Play the result from the moment found")],
   [["m"], t("More like the result")],
+  [["x"], t("Select the result")],
   [["r"], t("Record a sound, and search with it")],
   [["f"], t("Filters")],
   [["w"], t("Where the time of the search went")],
