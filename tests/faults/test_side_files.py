@@ -215,6 +215,21 @@ def test_codes_lead_to_the_nearest_rows(tmp_path: Path, monkeypatch: pytest.Monk
     files.close()
 
 
+def test_a_chunk_may_hold_all_of_the_nearest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vectors, "CHUNK", 256)
+    rng = np.random.default_rng(0)
+    rows = l2_normalize(rng.standard_normal((5000, 64)).astype(np.float32))
+    rows[512:768] = l2_normalize(rows[512] + 0.5 * rows[512:768])
+    files = vectors.VectorFiles(tmp_path, 1, 64)
+    files.append(0, rows, np.zeros(5000, np.int32))
+    (found,) = files.nearest(rows[512:513], 200, 5000, None)
+    nearest = np.argsort(-(rows @ rows[512]), kind="stable")[:200]
+    assert set(found.slots[:200]) == set(nearest)
+    files.close()
+
+
 def test_files_that_are_older_than_the_record_are_made_again(
     folder: Path, oracle: MemoryStore, tmp_path: Path
 ) -> None:

@@ -10,11 +10,12 @@ as they are, and ranks the best of both by their float32 rows.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,10 @@ _SPARE = 64
 _TIE = 1e-6
 _MAX_TIES = 1000
 _CODES = 127
+
+
+_Scored: TypeAlias = tuple[NDArray[np.float32], NDArray[np.int64]]
+"""Scores and slots [n, limit] for each query; -1 where there are no more."""
 
 
 class Found(NamedTuple):
@@ -134,27 +139,44 @@ class VectorFiles:
     def _candidates(
         self, queries: Embeddings, limit: int, n_slots: int, wanted: NDArray[np.bool_] | None
     ) -> list[NDArray[np.int64]]:
-        """The slots that are likely among the best, in ascending order."""
-        n_chunks = n_slots // CHUNK
-        scores, slots = [], []
-        for chunk in range(n_chunks):
-            start = chunk * CHUNK
-            part = None if wanted is None else wanted[start : start + CHUNK]
-            if part is None or part.any():
-                found = self._chunk(chunk).nearest(queries, limit, part)
-                scores.append(found[0])
-                slots.append(np.where(found[1] < 0, -1, found[1] + start))
-        start = n_chunks * CHUNK
-        tail = queries @ self._newest(start, n_slots).T
-        if wanted is not None:
-            tail[:, ~wanted[start:]] = -np.inf
-        scores.append(tail)
-        slots.append(np.broadcast_to(np.arange(start, n_slots), tail.shape))
-        all_scores, all_slots = np.concatenate(scores, axis=1), np.concatenate(slots, axis=1)
+        """The slots that are likely among the best, in ascending order.
+
+        Of each chunk few are asked for; all where it may hold more of the best than that.
+        """
+        chunks = [
+            (chunk, part)
+            for chunk in range(n_slots // CHUNK)
+            if (part := _of_chunk(wanted, chunk)) is None or part.any()
+        ]
+        few = min(limit, _SPARE + _MORE * limit // max(len(chunks), 1))
+        found = [self._in_chunk(queries, few, *one) for one in chunks]
+        newest = self._in_newest(queries, n_slots, wanted)
+        if few < limit:
+            least = _least([*found, newest], limit)
+            found = [
+                self._in_chunk(queries, limit, *one) if _has_more(known, least) else known
+                for one, known in zip(chunks, found, strict=True)
+            ]
+        scores, slots = (np.concatenate(of, axis=1) for of in zip(*found, newest, strict=True))
         return [
             _best(of_query, of_slots, limit)
-            for of_query, of_slots in zip(all_scores, all_slots, strict=True)
+            for of_query, of_slots in zip(scores, slots, strict=True)
         ]
+
+    def _in_chunk(
+        self, queries: Embeddings, limit: int, chunk: int, wanted: NDArray[np.bool_] | None
+    ) -> _Scored:
+        products, places = self._chunk(chunk).nearest(queries, limit, wanted)
+        return products, np.where(places < 0, -1, places + chunk * CHUNK)
+
+    def _in_newest(
+        self, queries: Embeddings, n_slots: int, wanted: NDArray[np.bool_] | None
+    ) -> _Scored:
+        start = n_slots // CHUNK * CHUNK
+        cosines = queries @ self._newest(start, n_slots).T
+        if wanted is not None:
+            cosines[:, ~wanted[start:]] = -np.inf
+        return cosines, np.broadcast_to(np.arange(start, n_slots), cosines.shape)
 
     def _newest(self, start: int, end: int) -> Embeddings:
         """The rows of the chunk that is not complete, kept in memory."""
@@ -261,6 +283,24 @@ class _Codes:
         asked = np.ascontiguousarray(np.rint(asked / steps), np.float32)
         products, places = self._index.search(asked, min(limit, CHUNK), **options)
         return products * steps, places
+
+
+def _of_chunk(wanted: NDArray[np.bool_] | None, chunk: int) -> NDArray[np.bool_] | None:
+    return None if wanted is None else wanted[chunk * CHUNK : (chunk + 1) * CHUNK]
+
+
+def _least(found: Sequence[_Scored], limit: int) -> NDArray[np.float32]:
+    """The lowest score [n, 1] that the best of each query have, or less."""
+    scores = np.concatenate([np.where(slots < 0, -np.inf, of) for of, slots in found], axis=1)
+    if scores.shape[1] < limit:
+        return np.full((len(scores), 1), -np.inf, np.float32)
+    return np.partition(scores, -limit, axis=1)[:, -limit, None]
+
+
+def _has_more(found: _Scored, least: NDArray[np.float32]) -> bool:
+    """Whether others of a chunk may be among the best."""
+    scores, slots = found
+    return bool(((scores[:, -1:] >= least - _TIE) & (slots[:, -1:] >= 0)).any())
 
 
 def _best(scores: NDArray[np.float32], slots: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
