@@ -35,6 +35,10 @@ fill, first query and memory do not compare there, factors of 10 and more do. "1
 measured before the first index of words read its texts in pages instead of by asset. At 10,000 a
 filter of 10 % still takes long: its rows are compared exactly, since the index finds too few of
 them, probably that of rows which are not sealed yet.
+
+"lite, 20,000" ran while 25 processes waited for the two cores: its times are many times those of a
+machine at rest. Lists and deletes were tried once there: to list took in the import of the API's
+modules, to delete the opening of Lite, which reads all rows. The next section has both without.
 """
 
 

@@ -15,10 +15,12 @@ import numpy as np
 from benchmarks.scale.corpus import DAY_S, FIRST_DAY, PHOTOS, SPACE, Corpus, GivenVectors
 from encoder.types import IMAGE, TEXT, Item
 from search import Query, open_store
+from search.api.routers.assets import _page
 from search.engine import SearchEngine
 from search.errors import IndexNotReadyError
 from search.filters import parse_filter
 from search.store.base import VectorStore
+from workers.pipeline.removal import remove
 
 N_TIMES = 9
 SLOW_S = 5.0
@@ -133,7 +135,6 @@ def _last_page(engine: SearchEngine) -> float:
 
 def _listed(store: VectorStore) -> object:
     """As ``GET /v1/assets`` does."""
-    from search.api.routers.assets import _page
 
     class Services:
         pass
@@ -144,8 +145,6 @@ def _listed(store: VectorStore) -> object:
 
 
 def _delete(store: VectorStore, number: int) -> None:
-    from workers.pipeline.removal import remove
-
     row = store.assets(list(store.select(None, limit=1, after=f"{number + 1}")))
     (asset,) = row.values()
     remove(store, asset.locations[0])
