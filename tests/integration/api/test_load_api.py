@@ -12,7 +12,6 @@ from threading import Event, Thread
 from threading import enumerate as threads
 
 import httpx
-import pytest
 
 from encoder.errors import AnymodalError
 from search.api.middleware.bounded_threads import Workbench
@@ -22,6 +21,7 @@ from search.query.deadline import Deadline
 from search.query.request_id import current_request_id, serving
 from search.types import Query, SearchResult
 from tests.integration.api.conftest import served
+from tests.integration.api.wire import connect, hang_up, request
 
 SEARCH = {"query": "rain"}
 
@@ -97,8 +97,10 @@ def test_a_search_that_takes_too_long_is_ended(parts: Services) -> None:
 
 def test_a_client_that_leaves_ends_its_search(parts: Services) -> None:
     with stuck(parts) as (client, engine):
-        with pytest.raises(httpx.ReadTimeout):
-            client.post("/v1/search", json=SEARCH, timeout=0.3)
+        kind = {"Content-Type": "application/json", "Content-Length": "17"}
+        leaving = connect(client, request("POST", "/v1/search", kind) + b'{"query": "rain"}')
+        assert engine.begun.wait(30)
+        hang_up(leaving)
         assert engine.ended.wait(30)
         assert isinstance(engine.ended_by[0], CancelledError)
 
