@@ -9,6 +9,7 @@ the embedded etcd, without which a second server on the machine does not start.
 
 from __future__ import annotations
 
+import fcntl
 import lzma
 import os
 import random
@@ -18,8 +19,10 @@ import socket
 import subprocess
 import time
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
-from typing import Any
+from tempfile import gettempdir
+from typing import IO, Any
 
 HOME = Path(__file__).parents[2] / ".venv-milvus"
 _ROLES = ("rootCoord", "proxy", "queryCoord", "queryNode", "indexNode", "dataCoord", "dataNode")
@@ -31,19 +34,28 @@ _given_ports: set[int] = set()
 
 
 def free_port() -> int:
-    """A port at which nothing listens, and which no caller in this process was given before.
+    """A port at which nothing listens, and which nobody else is given while this process lives.
 
-    It is below the range from which the system numbers clients: from within it, a client that tries
-    to reach a server that was killed may be given the very port, be connected to itself, and keep
-    the server from coming back.
+    A lock on one byte of a file claims it: several processes run tests at once, and a port may be
+    used minutes after it was picked. It is below the range from which the system numbers clients:
+    from within it, a client that tries to reach a server that was killed may be given the very
+    port, be connected to itself, and keep the server from coming back.
     """
+    claims = _claims()
     while True:
         port = random.randint(15_000, 30_000)
         if port in _given_ports:
             continue
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            fcntl.lockf(claims, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
             _given_ports.add(port)
             return port
+
+
+@cache
+def _claims() -> IO[bytes]:
+    """Open until the process ends, which frees its locks; to close it once would free them too."""
+    return Path(gettempdir(), f"anymodal-ports-{os.getuid()}.lock").open("ab")
 
 
 class MilvusServer:
