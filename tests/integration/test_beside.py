@@ -59,10 +59,10 @@ def failures(cwd: Path, store: str) -> list[tuple[int, str]]:
 
 
 def test_answers_and_errors_are_the_same_with_and_without_a_server(
-    anymodal: Run, media: Path, tmp_path: Path, store_uri: str
+    anymodal: Run, here: Run, media: Path, tmp_path: Path, store_uri: str
 ) -> None:
-    anymodal("ingest", media)
-    alone = [plain(anymodal(*words)) for words in questions(media)]
+    here("ingest", media)
+    alone = [plain(here(*words)) for words in questions(media)]
     wrong = failures(media, store_uri)
     assert {code for code, _ in wrong} == {1, 2}
     with serving(tmp_path):

@@ -21,9 +21,9 @@ Ask = Callable[..., Any]
 
 
 @pytest.fixture
-def ask(anymodal: Run, media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
+def ask(here: Run, media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
     """Ask for something; the parsed JSON. Errors of the tree are raised."""
-    anymodal("ingest", media)
+    here("ingest", media)
     monkeypatch.setenv("ANYMODAL_STORE", str(tmp_path / "store"))
 
     def run(*words: object) -> Any:

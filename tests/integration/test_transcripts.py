@@ -36,17 +36,17 @@ def talk(bundle_home: Path) -> NDArray[np.float32]:
     return track
 
 
-def moment(anymodal: Run, *query: str) -> dict[str, Any]:
-    hit: dict[str, Any] = anymodal("search", *query, "--limit", 1)["hits"][0]
+def moment(here: Run, *query: str) -> dict[str, Any]:
+    hit: dict[str, Any] = here("search", *query, "--limit", 1)["hits"][0]
     return hit
 
 
 def test_words_find_the_second_in_a_recording(
-    anymodal: Run, talk: NDArray[np.float32], tmp_path: Path
+    here: Run, talk: NDArray[np.float32], tmp_path: Path
 ) -> None:
     soundfile.write(tmp_path / "talk.flac", talk, RATE)
     (tmp_path / "note.txt").write_text("The ferry leaves at nine.")
-    report = anymodal("ingest", tmp_path / "talk.flac", tmp_path / "note.txt")
+    report = here("ingest", tmp_path / "talk.flac", tmp_path / "note.txt")
     assert report["segments"] == {"audio": 4, "text": 3}
     assert {"transcribe", "encode_text"} <= set(report["stage_s"])
 
@@ -54,30 +54,28 @@ def test_words_find_the_second_in_a_recording(
         (3.0, "when is the museum closed?", "paintings"),
         (12.0, "who taught her to play the violin?", "grandmother"),
     ):
-        hit = moment(anymodal, query, "--modality", "text")
+        hit = moment(here, query, "--modality", "text")
         assert Path(hit["uri"]).name == "talk.flac"
         assert (hit["modality"], word in hit["snippet"]) == ("text", True)
         assert hit["start_s"] == pytest.approx(start_s, abs=0.8)
         assert hit["start_s"] + 2 < hit["end_s"] < start_s + 7
 
-    assert anymodal("ingest", tmp_path)["unchanged"] == 2
+    assert here("ingest", tmp_path)["unchanged"] == 2
 
 
 def test_a_film_is_found_by_what_is_said_in_it(
-    anymodal: Run, talk: NDArray[np.float32], tmp_path: Path
+    here: Run, talk: NDArray[np.float32], tmp_path: Path
 ) -> None:
     write_film(tmp_path / "film.mp4", seconds=20.0, samples=talk)
-    report = anymodal("ingest", tmp_path / "film.mp4")
+    report = here("ingest", tmp_path / "film.mp4")
     assert report["segments"]["text"] == 2
-    hit = moment(anymodal, "playing the violin at the age of six", "--modality", "text")
+    hit = moment(here, "playing the violin at the age of six", "--modality", "text")
     assert Path(hit["uri"]).name == "film.mp4"
     assert hit["start_s"] == pytest.approx(12.0, abs=0.8)
     assert "grandmother" in hit["snippet"]
 
 
-def test_transcripts_can_be_left_out(
-    anymodal: Run, talk: NDArray[np.float32], tmp_path: Path
-) -> None:
+def test_transcripts_can_be_left_out(here: Run, talk: NDArray[np.float32], tmp_path: Path) -> None:
     soundfile.write(tmp_path / "talk.wav", talk[: 6 * RATE], RATE)
-    report = anymodal("ingest", tmp_path / "talk.wav", ANYMODAL_TRANSCRIPTS="false")
+    report = here("ingest", tmp_path / "talk.wav", ANYMODAL_TRANSCRIPTS="false")
     assert report["segments"] == {"audio": 2}
