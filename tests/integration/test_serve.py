@@ -52,7 +52,7 @@ def serving(
 @pytest.mark.usefixtures("bundle_home")
 def test_sigterm_ends_streams_and_finishes_what_is_under_way(tmp_path: Path) -> None:
     with serving(tmp_path) as (process, client):
-        files = [("file", (f"{n}.txt", f"Note {n}.".encode() * 250)) for n in range(60)]
+        files = [("file", (f"{n}.txt", f"Note {n}.".encode() * 100)) for n in range(60)]
         job = client.post("/v1/assets", files=files).json()["job"]
         lines: list[str] = []
 
