@@ -1,0 +1,144 @@
+"""Nine published networks, allocated for a runtime, exported for it, and run where it runs here.
+
+Importing this imports torch.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import warnings
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks.quant.published import NETWORKS
+from benchmarks.results import table
+from benchmarks.sections import Settings, in_own_process, note, report
+from encoder.quant.export.quantized_onnx import float_twin
+from encoder.quant.export.tensorrt import check_tensorrt
+from encoder.quant.quantized import QuantizedModel
+from encoder.quant.quantizer import Quantizer
+
+_N_ITEMS = 4
+_SCHEMES = ("int4g64", "int8")
+_INTRO = (
+    "Random weights, published sizes; 4 pictures or texts of noise, sensitivity by Fisher's "
+    "information, plain rounding: what is tested is that a file is written and gives what torch "
+    "gives, not how good it is. TensorRT was not run: findings are those of `check_tensorrt`. "
+    "Differences are the largest of the first output to torch, as a share of its largest value, "
+    "all with float activations. "
+    "ExecuTorch's XNNPACK takes integer weights only with quantized activations, so it ran "
+    "the rounded values as float32, and MB is the size of that file."
+)
+_HEADINGS = ["network", "target", "× smaller", "schemes", "MB", "difference to torch", "CPU s"]
+
+
+def main(settings: Settings) -> None:
+    """Every network for every target, each network in a process of its own."""
+    names = list(NETWORKS)[: settings.items(len(NETWORKS), 1)]
+    rows = [row for name in names for row in in_own_process(__name__, name)["rows"]]
+    report(settings, "Nine networks for three runtimes", _INTRO, table(_HEADINGS, rows))
+
+
+def measure(name: str) -> list[list[str]]:
+    """A row for each target; one that fails says why."""
+    torch.manual_seed(0)
+    network = NETWORKS[name]
+    model = network.make()
+    data = network.batch(_N_ITEMS)
+    quantizer = Quantizer(model, data, objective="cosine", rounding="rtn", progress=False)
+    quantizer.analyze_sensitivity(mode="fisher", schemes=_SCHEMES)
+    rows = []
+    for target in network.targets:
+        start = time.process_time()
+        with TemporaryDirectory() as folder, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            made = quantizer.apply(bits=network.bits, target=target)
+            try:
+                size, said = _written(target, quantizer, made, data[-2:], Path(folder))
+            except Exception as error:  # noqa: BLE001 - a row says what failed
+                size, said = 0, f"failed: {type(error).__name__}: {str(error)[:120]}"
+        schemes = ", ".join(sorted({str(scheme.name) for scheme in made.schemes.values()}))
+        spent = f"{time.process_time() - start:.0f}"
+        rows.append(
+            [name, target, f"{made.compression:.2f}", schemes, f"{size / 1e6:.1f}", said, spent]
+        )
+        note(" ".join(rows[-1]))
+    return rows
+
+
+def _written(
+    target: str, quantizer: Quantizer, made: QuantizedModel, inputs: Tensor, folder: Path
+) -> tuple[int, str]:
+    """The file's size, and what was found about it."""
+    if target == "executorch":
+        return _xnnpack(made.module, inputs, folder / "model.pte")
+    exported = quantizer.export_onnx(folder / "model.onnx")
+    with torch.no_grad():
+        wanted = _FirstOutput(made.module)(inputs).numpy()
+    feeds = inputs.numpy()
+    said = f"ONNX Runtime {_difference(wanted, _onnxruntime(exported.path, feeds)):.0e}"
+    if target == "tensorrt":
+        return exported.nbytes, f"{said}; findings: {len(check_tensorrt(exported.path))}"
+    by_openvino = _difference(wanted, _openvino(exported.path, feeds))
+    return exported.nbytes, f"{said}; OpenVINO {by_openvino:.0e}"
+
+
+def _onnxruntime(path: Path, inputs: Any) -> Any:
+    """The first output, with weights as stored and float activations."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    session = onnxruntime.InferenceSession(str(path), options)
+    return session.run(None, {session.get_inputs()[0].name: inputs})[0]
+
+
+def _openvino(path: Path, inputs: Any) -> Any:
+    """The first output, computed in float32."""
+    import openvino
+
+    hint = {"INFERENCE_PRECISION_HINT": "f32"}
+    return openvino.Core().compile_model(str(path), "CPU", hint)(inputs)[0]
+
+
+class _FirstOutput(nn.Module):
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        output = self.model(inputs)
+        first: Tensor = output if isinstance(output, Tensor) else output[0]
+        return first
+
+
+def _xnnpack(module: nn.Module, inputs: Tensor, path: Path) -> tuple[int, str]:
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+    from executorch.runtime import Runtime
+
+    with torch.no_grad():
+        plain = _FirstOutput(float_twin(module)).eval()
+        wanted = _FirstOutput(module)(inputs).numpy()
+        program = torch.export.export(plain, (inputs,))
+        lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+    path.write_bytes(lowered.to_executorch().buffer)
+    loaded = Runtime.get().load_program(path)
+    method = loaded.load_method("forward")
+    found = method.execute([inputs])[0].numpy() if method else np.full_like(wanted, np.nan)
+    return path.stat().st_size, f"XNNPACK {_difference(wanted, found):.0e}"
+
+
+def _difference(wanted: Any, found: Any) -> float:
+    return float(np.abs(wanted - found).max() / np.abs(wanted).max())
+
+
+if __name__ == "__main__":
+    print(json.dumps({"rows": measure(sys.argv[1])}))
