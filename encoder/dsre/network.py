@@ -55,7 +55,10 @@ class SparseEncoder(nn.Module):
             Pooled vectors (not normalised), float32 [n, hidden_dim], and the number of tokens
             after each layer's attention, int64 [n, n_layers].
         """
-        input_ids, mask = _even(input_ids), _even(mask)
+        return self.run(_even(input_ids), _even(mask))
+
+    def run(self, input_ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """`forward` of texts that are padded to an even length already."""
         tokens = Tokens(self.blocks.embed(input_ids), mask, self._protect(input_ids, mask))
         floor = self._floor(mask)
         active = (mask.sum(1) > floor).any()

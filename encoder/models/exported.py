@@ -13,6 +13,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from encoder.dsre.fitting.cost import Shape
+from encoder.dsre.gatefile import GateFile
 from encoder.errors import ModelError
 from encoder.models.base import Model
 from encoder.models.precision import open_shared, side_by_side
@@ -28,11 +30,14 @@ from encoder.towers.exported.media import (
     SoftTokens,
     TextHead,
 )
+from encoder.towers.exported.merging import Merging, MergingTextTower
 from encoder.towers.exported.text import ExportedTextTower, TextFormat, TextGraph
 from encoder.towers.lazy import LazyTower
 from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, TEXT, VIDEO, Modality, Role
 
 FACTS = "exported.json"
+GATE, MERGING = "gate.npz", "text.merging.onnx"
+"""What a folder with a token gate has beside that."""
 VERSION = 1
 """Goes up when an older folder cannot be opened any more."""
 
@@ -149,7 +154,18 @@ class _Files:
         facts = self._facts["text"]
         tokenizer = Tokenizer.from_file(str(self._folder / facts["tokenizer"]))
         form = TextFormat(**facts["format"], **facts["roles"][role])
+        # gates are judged with documents; queries that have a prompt of their own run dense
+        if role == DOCUMENT and "merging" in facts:
+            return MergingTextTower(
+                tokenizer, self._text_graph, form, self._merging(), self._facts["name"]
+            )
         return ExportedTextTower(tokenizer, self._text_graph, form)
+
+    def _merging(self) -> Merging:
+        facts = self._facts["text"]["merging"]
+        settings = GateFile.load(self._folder / facts["gate"]).settings
+        open_sparse = partial(self._session, facts["graph"])
+        return Merging(open_sparse, settings, Shape(**facts["shape"]), facts["cls_only"])
 
     def _head(self, modality: str, role: Role) -> Head:
         facts = self._facts[modality]

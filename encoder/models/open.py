@@ -86,16 +86,23 @@ def _load_prepared(
     enable_dsre: Wish,
 ) -> Model | None:
     """The model without torch; None where torch is asked for."""
+    from encoder.models import quantized
+
     asked: dict[str, object] = {"device": device} if device not in (None, "cpu") else {}
     if enable_dsre not in (False, "auto"):
         asked["enable_dsre"] = enable_dsre
+    folder = quantized.folder_named(quantization)
     if not asked:
-        from encoder.models import quantized
         from encoder.models.artifacts import prepared
 
-        if folder := quantized.folder_named(quantization):
+        if folder:
             return quantized.load(spec, folder, n_threads)
         return prepared.load(spec, quantization, n_threads)
+    if asked.keys() == {"enable_dsre"} and not folder:
+        from encoder.models.artifacts import merging
+
+        if enable_dsre is True or isinstance(enable_dsre, str):
+            return merging.load(spec, quantization, enable_dsre, n_threads)
     if quantization in (None, "auto", "bf16"):
         return None
     (name, value), *_ = asked.items()

@@ -48,7 +48,7 @@ def load(spec: ModelSpec, quantization: str | None, n_threads: int | None) -> Mo
     Raises:
         ModelError: it cannot be prepared here, or not in this precision.
     """
-    wanted = {None: (FLOAT32,), "auto": AUTO}.get(quantization, (quantization or "",))
+    wanted = precisions(quantization)
     for precision in wanted:
         if found := find(spec, precision):
             return open_artifact(found, n_threads)
@@ -57,14 +57,25 @@ def load(spec: ModelSpec, quantization: str | None, n_threads: int | None) -> Mo
     return open_artifact(prepare(spec, wanted[0], tell), n_threads)
 
 
-def find(spec: ModelSpec, precision: str) -> Artifact | None:
+def precisions(quantization: str | None) -> tuple[str, ...]:
+    """Those that ``quantization=`` allows, the best first."""
+    return {None: (FLOAT32,), "auto": AUTO}.get(quantization, (quantization or "",))
+
+
+def find(spec: ModelSpec, precision: str, sparsity: str = "") -> Artifact | None:
     """The artifact of a model; of a hub model without a revision, the one prepared last.
 
     The hub is not asked: an artifact serves until it is prepared again.
+
+    Args:
+        spec: a hub model or a folder.
+        precision: one of `PRECISIONS`.
+        sparsity: see `Key`.
     """
     if spec.kind == "dir":
-        return artifact.find(_key(spec, folder_identity(Path(spec.name)), precision))
-    found = [one for one in artifact.all_artifacts() if _is_of(one.manifest, spec, precision)]
+        return artifact.find(key_of(spec, folder_identity(Path(spec.name)), precision, sparsity))
+    wanted = (precision, sparsity, _RECIPE)
+    found = [one for one in artifact.all_artifacts() if _is_of(one.manifest, spec, wanted)]
     return max(found, key=lambda one: str(one.manifest["made_at"]), default=None)
 
 
@@ -100,7 +111,7 @@ def prepare(spec: ModelSpec, precision: str, progress: Progress) -> Artifact:
         described = _described(facts, source)
         return {"revision": spec.revision, **described, "licence": licence(source.folder)}
 
-    return artifact.make(_key(spec, source.identity, precision), write, progress, spec=str(spec))
+    return artifact.make(key_of(spec, source.identity, precision), write, progress, spec=str(spec))
 
 
 def open_artifact(found: Artifact, n_threads: int | None = None) -> Model:
@@ -126,14 +137,15 @@ def space_identity(facts: Mapping[str, Any], source: Located) -> dict[str, str]:
     return {**source.where, **own}
 
 
-def _key(spec: ModelSpec, identity: str, precision: str) -> Key:
+def key_of(spec: ModelSpec, identity: str, precision: str, sparsity: str = "") -> Key:
+    """What makes the artifact of a model; ``identity`` is that of its weights."""
     name = Path(spec.name).name if spec.kind == "dir" else spec.name
-    return Key(name, identity, precision, recipe=_RECIPE)
+    return Key(name, identity, precision, sparsity, recipe=_RECIPE)
 
 
-def _is_of(manifest: Mapping[str, Any], spec: ModelSpec, precision: str) -> bool:
+def _is_of(manifest: Mapping[str, Any], spec: ModelSpec, wanted: tuple[str, str, int]) -> bool:
     key = manifest["key"]
-    same = (key["precision"], key["recipe"]) == (precision, _RECIPE)
+    same = (key["precision"], key["sparsity"], key["recipe"]) == wanted
     return same and is_of(spec, key["source"], manifest["revision"])
 
 

@@ -12,6 +12,7 @@ from filelock import FileLock
 
 from encoder.dsre.gatefile import GateFile
 from encoder.models.artifacts.locations import machine_cache
+from encoder.models.artifacts.prepared import FLOAT32
 from encoder.models.sources.located import locate
 
 if TYPE_CHECKING:
@@ -24,13 +25,18 @@ _RECIPE = 1
 _log = logging.getLogger(__name__)
 
 
-def remembered(spec: ModelSpec) -> Path:
+def remembered(spec: ModelSpec, precision: str = FLOAT32) -> Path:
     """Where the gate of a model is, or will be.
+
+    Args:
+        spec: a hub model or a folder.
+        precision: in which it was timed, which decides from which length on it merges.
 
     Raises:
         ModelError: the model is not found or not reachable.
     """
-    digits = hashlib.sha256(f"{locate(spec).identity} {_RECIPE}".encode()).hexdigest()[:16]
+    facts = [locate(spec).identity, str(_RECIPE), *([precision] if precision != FLOAT32 else [])]
+    digits = hashlib.sha256(" ".join(facts).encode()).hexdigest()[:16]
     return machine_cache() / "gates" / f"{digits}.npz"
 
 

@@ -133,16 +133,24 @@ class ExportedTextTower:
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded:
         """See `encoder.towers.base.Tower.forward`."""
+        return Encoded(self._encode(batch).rows)
+
+    def _encode(self, batch: Sequence[Prepared]) -> Encoded:
         documents = [_split(ids.astype(np.int64, copy=False)) for ids in batch]
         flat = [window for windows in documents for window in windows]
         # equal lengths side by side need no padding, see `equal_runs`
         order = sorted(range(len(flat)), key=lambda place: len(flat[place]))
         runs = equal_runs([self._form.padded(flat[place]) for place in order])
-        rows = self._graph.embed([np.stack(list(run)) for run in runs])
-        rows = rows[np.argsort(order)]
+        found = self._embed([np.stack(list(run)) for run in runs])
+        back = np.argsort(order)
         ends = np.cumsum([len(windows) for windows in documents])
-        per_document = zip(np.split(rows, ends[:-1]), documents, strict=True)
-        return Encoded(np.stack([_pool(own, windows) for own, windows in per_document]))
+        per_document = zip(np.split(found.rows[back], ends[:-1]), documents, strict=True)
+        rows = np.stack([_pool(own, windows) for own, windows in per_document])
+        return Encoded(rows, found.stats and found.stats.take(back).summed([0, *ends[:-1]]))
+
+    def _embed(self, runs: Sequence[Ids]) -> Encoded:
+        """Unit rows of runs, each of ids [n, length]."""
+        return Encoded(self._graph.embed(runs))
 
     def _ids(self, text: str) -> Ids:
         wrapped = self._form.wrap(text)

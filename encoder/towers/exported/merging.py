@@ -1,0 +1,100 @@
+"""The text tower of an exported model with a gate: long texts with fewer tokens by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from encoder.dsre.fitting.cost import Shape, dense_flops, sparse_flops
+from encoder.dsre.settings import GateSettings
+from encoder.runtime.base import Array, Session, run_all
+from encoder.towers.base import Prepared
+from encoder.towers.encoded import Encoded, TextStats
+from encoder.towers.exported.text import ExportedTextTower, TextFormat, TextGraph, unit_rows
+from encoder.towers.text.windows import Ids
+
+INPUTS = ("pairs", "mask")
+"""Token ids int64, and 1 for a token or 0 for padding float32; both [n, length / 2, 2]."""
+OUTPUTS = ("vectors", "kept")
+"""Vectors [n, embed_dim], and how many tokens are left after each layer, int64 [n, n_layers]."""
+
+
+@dataclass(frozen=True)
+class Merging:
+    """A text network with a gate, as a graph.
+
+    Args:
+        open: opens it; called for the first long text.
+        settings: of the gate.
+        shape: of the network, to count FLOPs.
+        cls_only: whether the last layer computes the first token alone.
+    """
+
+    open: Callable[[], Session]
+    settings: GateSettings
+    shape: Shape
+    cls_only: bool = False
+
+
+class MergingTextTower(ExportedTextTower):
+    """Texts; windows below the gate's shortest length run dense and come out as without it.
+
+    Args:
+        tokenizer: see `ExportedTextTower`.
+        graph: the dense network.
+        form: see `ExportedTextTower`.
+        merging: the network for long windows.
+        name: how errors call the model.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, graph: TextGraph, form: TextFormat, merging: Merging, name: str
+    ) -> None:
+        super().__init__(tokenizer, graph, form)
+        self._merging = merging
+        self._name = name
+
+    @cached_property
+    def _sparse(self) -> Session:
+        return self._merging.open()
+
+    def forward_counted(self, batch: Sequence[Prepared]) -> Encoded:
+        """See `encoder.towers.base.CountingTower.forward_counted`; ``gate_ms`` is NaN where a gate
+        ran, since no profile separates its operators from the network's."""
+        return self._encode(batch)
+
+    def _embed(self, runs: Sequence[Ids]) -> Encoded:
+        """The shorter runs come first."""
+        least, n_layers = self._merging.settings.min_tokens, self._merging.shape.n_layers
+        short = [run for run in runs if run.shape[1] < least]
+        long = runs[len(short) :]
+        rows = [self._graph.embed(short)] if short else []
+        kept = [np.full((len(run), n_layers), run.shape[1], np.int64) for run in short]
+        if long:
+            found = run_all(self._sparse, [inputs_of(run) for run in long])
+            rows.append(unit_rows(self._name, np.concatenate([vectors for vectors, _ in found])))
+            kept += [left for _, left in found]
+        n_tokens = np.concatenate([np.full(len(run), run.shape[1], np.int64) for run in runs])
+        return Encoded(np.concatenate(rows), self._count(n_tokens, np.concatenate(kept)))
+
+    def _count(self, n_tokens: NDArray[np.int64], kept: NDArray[np.int64]) -> TextStats:
+        merging, settings = self._merging, self._merging.settings
+        gated = [threshold is not None for threshold in settings.thresholds]
+        dense = dense_flops(merging.shape, n_tokens)
+        sparse = sparse_flops(merging.shape, n_tokens, kept, gated=gated, cls_only=merging.cls_only)
+        is_short = n_tokens < settings.min_tokens
+        flops, gate_ms = np.where(is_short, dense, sparse), np.where(is_short, 0.0, np.nan)
+        return TextStats(n_tokens, kept, dense, flops, gate_ms)
+
+
+def inputs_of(ids: Ids) -> Mapping[str, Array]:
+    """What the graph takes of a run of token ids [n, length]."""
+    odd = ids.shape[1] % 2
+    mask = np.ones(ids.shape, np.float32)
+    pairs = (np.pad(one, ((0, 0), (0, odd))).reshape(len(ids), -1, 2) for one in (ids, mask))
+    return dict(zip(INPUTS, pairs, strict=True))
