@@ -168,8 +168,8 @@ class IngestJob:
             anew = [x for x in finished if x in current and _is_outdated(current[x])]
             writes = self._changed_rows(located, stored, current, encoding, labels, report)
             new_rows = [r for asset_id in finished for r in rows[asset_id]]
-            if anew:
-                self.store.delete(anew)  # else the last of more segments would stay
+            if shrunk := [x for x in anew if self._has_more(x, rows[x])]:
+                self.store.delete(shrunk)
             if writes:
                 with metrics.STORE_WRITE_S.time():
                     self.store.write(writes, new_rows)
@@ -181,6 +181,15 @@ class IngestJob:
                 for copy in copies
             }
             release(self.store, here)
+
+    def _has_more(self, asset_id: str, rows: Sequence[SegmentRow]) -> bool:
+        """Whether the store has rows that these do not replace.
+
+        Only then is the asset deleted before it is written: a process that is killed in between
+        loses its labels.
+        """
+        stored = {row.key for row in self.store.embeddings(asset_id)}
+        return not stored <= {row.key for row in rows}
 
     def _changed_rows(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -208,12 +209,31 @@ def forget_packages() -> None:
     tower_registry._package_of.cache_clear()
 
 
+class WatchedStore(MemoryStore):
+    """Notes what is deleted: what a process that is killed before the next write loses."""
+
+    def __init__(self, embed_dim: int) -> None:
+        super().__init__(embed_dim)
+        self.deleted: list[str] = []
+
+    def delete(self, asset_ids: Sequence[str]) -> None:
+        self.deleted.extend(asset_ids)
+        super().delete(asset_ids)
+
+
+def become(points: Path, version: str) -> None:
+    sys.modules.pop("points_kind")
+    facts = points / "points_kind-1.0.dist-info" / "METADATA"
+    facts.write_text(re.sub("Version: .*", f"Version: {version}", facts.read_text()))
+    forget_packages()
+
+
 def test_a_newer_package_reads_its_files_again(
     bundle_home: Path, tmp_path: Path, points: Path
 ) -> None:
     assert bundle_home.is_dir()
     encoder = MultiModalEncoder()
-    store = MemoryStore(encoder.embed_dim)
+    store = WatchedStore(encoder.embed_dim)
     job = pipeline(encoder, store, config=IngestConfig(isolate=False))
     folder = tmp_path / "files"
     folder.mkdir()
@@ -221,15 +241,15 @@ def test_a_newer_package_reads_its_files_again(
     write_points(folder / "cloud.pts")
     assert job.run([str(folder)], labels={"tags": ["mine"]}).ingested == 2
     assert job.run([str(folder)]).unchanged == 2
+    become(points, "1.0.1")
+    assert (job.run([str(folder)]).ingested, store.deleted) == (1, [])
     code = points / "points_kind.py"
     code.write_text(code.read_text().replace("for n in (0, 1):", "for n in (0,):"))
-    sys.modules.pop("points_kind")
-    facts = points / "points_kind-1.0.dist-info" / "METADATA"
-    facts.write_text(facts.read_text().replace("Version: 1.0", "Version: 1.1"))
-    forget_packages()
+    become(points, "1.1")
     report = job.run([str(folder)])
     assert (report.ingested, report.unchanged) == (1, 1)
     (cloud,) = [row for row in store.scan() if row.modality == "points"]
     assert (cloud.n_segments, len(store.embeddings(cloud.asset_id))) == (1, 1)
+    assert store.deleted == [cloud.asset_id], "it has a segment less than before"
     assert (cloud.metadata["read_by"], cloud.metadata["tags"]) == ("points-kind 1.1", ["mine"])
     assert job.run([str(folder)]).unchanged == 2
