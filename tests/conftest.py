@@ -100,7 +100,7 @@ def process() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def exporter() -> None:
+def operators() -> None:
     """Read torch's table of ONNX operators once: each export takes a second to make it anew."""
     module = sys.modules.get("torch.onnx._internal.exporter._registration")
     made = module and module.ONNXRegistry.from_torchlib
