@@ -84,3 +84,16 @@ def test_a_hit_in_full_with_its_moments_and_how_its_score_came_about(page: Page)
     expect(page).not_to_have_url(re.compile("open="))
     page.goto(shared)
     expect(page.get_by_role("dialog").locator("video")).to_be_visible()
+
+
+def test_the_tile_s_picture_is_seen_until_the_large_one_is_there(page: Page) -> None:
+    search(page, "a wall clock")
+    until(page, "document.querySelector('.hit.image img').naturalWidth > 0")
+    held: list[Route] = []
+    page.route("**/content", lambda route: held.append(route))
+    page.locator(".hit.image a.open").first.click()
+    picture = page.get_by_role("dialog").locator("img")
+    expect(picture).to_have_css("background-image", re.compile("/thumbnail.*size="))
+    until(page, "!document.querySelector('dialog img').complete")
+    held[0].continue_()
+    expect(picture).to_have_css("background-image", "none")

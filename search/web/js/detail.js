@@ -129,9 +129,12 @@ function fullPicture(hit) {
     image.setAttribute("height", height);
   }
   if (/jpeg|png|webp|gif|avif|bmp/.test(hit.media_type)) image.src = address(hit.content_url);
-  // The tile's picture, which is there already, until the larger one is.
-  styled(image, { background: `center / cover no-repeat url("${address(thumbnailAt(hit))}")` });
-  image.addEventListener("load", () => styled(image, { background: "none" }), { once: true });
+  // The tile's picture until the larger one is there. One that is still loading would be asked for again.
+  const tile = cardOf(hit.asset_id)?.querySelector(".screen img");
+  if (tile?.complete && tile.naturalWidth) {
+    styled(image, { background: `center / cover no-repeat url("${tile.currentSrc}")` });
+    image.addEventListener("load", () => styled(image, { background: "none" }), { once: true });
+  }
   return framed(image, [hit, ...(hit.moments ?? [])]);
 }
 
