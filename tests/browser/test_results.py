@@ -94,6 +94,7 @@ def test_the_tile_s_picture_is_seen_until_the_large_one_is_there(page: Page) -> 
     page.locator(".hit.image a.open").first.click()
     picture = page.get_by_role("dialog").locator("img")
     expect(picture).to_have_css("background-image", re.compile("/thumbnail.*size="))
-    until(page, "!document.querySelector('dialog img').complete")
+    while not held:
+        page.wait_for_timeout(20)
     held[0].continue_()
     expect(picture).to_have_css("background-image", "none")
