@@ -17,8 +17,8 @@ from tests.browser.server import Server
 IMAGES = Path(__file__).parent.parent.parent / "docs" / "images"
 MAX_BYTES = 120_000
 PHONE: ViewportSize = {"width": 390, "height": 844}
-SHOWN = """[...document.images].every(
-    (one) => one.complete || one.getBoundingClientRect().top > innerHeight)"""
+LOADING = """[...document.images].filter(
+    (one) => !one.complete && one.getBoundingClientRect().top <= innerHeight)"""
 
 
 @pytest.fixture
@@ -29,7 +29,11 @@ def images(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 def take(page: Page, path: Path) -> None:
     """A WebP of what is to be seen, once all pictures are there and nothing moves."""
-    until(page, SHOWN)
+    try:
+        until(page, f"!{LOADING}.length")
+    except AssertionError as error:
+        left = page.evaluate(f"{LOADING}.map((one) => one.closest('.hit, dialog')?.outerHTML)")
+        raise AssertionError(f"pictures that do not come: {left}") from error
     page.wait_for_load_state("networkidle")
     page.evaluate("document.documentElement.style.scrollbarGutter = 'auto'")  # a picture has none
     path.parent.mkdir(exist_ok=True)
