@@ -270,21 +270,15 @@ class JobOut(BaseModel):
 
 
 class JobRequest(Strict):
-    """What to ingest from elsewhere."""
+    """What to ingest from elsewhere: files of `kinds`, named as in `/v1/info`, or all of them."""
 
     sources: list[Annotated[str, Field(min_length=1, max_length=2000)]] = Field(
-        min_length=1,
-        max_length=100,
-        description="URLs such as `s3://bucket/folder/`, as far as the server allows them.",
+        min_length=1, max_length=100, description="URLs such as `s3://bucket/folder/`, if allowed."
     )
     tags: list[Annotated[str, Field(max_length=1000)]] = Field([], max_length=100)
     metadata: dict[str, Any] = {}
     prune: bool = Field(False, description="Remove what is gone from the sources.")
-    kinds: list[Annotated[str, Field(max_length=100)]] = Field(
-        [],
-        max_length=100,
-        description="Only files of these kinds, by their names in `/v1/info`; empty for all.",
-    )
+    kinds: list[Annotated[str, Field(max_length=100)]] = Field([], max_length=100)
     priority: Literal["interactive", "normal", "bulk"] = "normal"
 
 

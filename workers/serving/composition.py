@@ -62,9 +62,7 @@ def services(held: Resources) -> Iterator[Services]:
         thumbnails = Thumbnails(uploads.folder / "thumbnails", config.thumbnail_cache_bytes)
         jobs = stack.enter_context(_jobs(held))
         if not store.read_only:
-            uploads.sweep()
-            adoption.sweep(uploads.root)
-            thumbnails.sweep(store.assets)
+            _sweep(held, thumbnails)
             _adopt(held)
             if isinstance(jobs, LocalJobs):
                 jobs.resume()
@@ -97,6 +95,13 @@ def services(held: Resources) -> Iterator[Services]:
             model=model.model,
             reranker=reranker,
         )
+
+
+def _sweep(held: Resources, thumbnails: Thumbnails) -> None:
+    """Remove what earlier processes left beside the store."""
+    held.uploads.sweep()
+    adoption.sweep(held.uploads.root)
+    thumbnails.sweep(held.store().assets)
 
 
 def moved(held: Resources, parts: Services) -> Services:
