@@ -15,7 +15,7 @@ from search.batching.lru import ByteCache
 SIZES = (480, 1024)
 """The longer sides, in pixels, of what is kept on the disk: a tile and a large preview."""
 _MOST_FILES = 64
-"""For one asset: who asks for every frame of a film does not fill the disk."""
+"""Per asset, so that asking for every frame of a film does not fill the disk."""
 _ID = re.compile(r"[0-9a-f]{32}")
 
 logger = logging.getLogger(__name__)
