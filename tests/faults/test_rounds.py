@@ -35,13 +35,13 @@ def small(tmp_path: Path) -> Iterator[tuple[Cluster, Disk]]:
 def test_nothing_is_lost_or_there_twice(cluster: Cluster, tmp_path: Path, kind: str) -> None:
     seed = KINDS.index(kind)
     played = play(cluster, tmp_path / "media", kind, N_FILES, seed, hold_s=HOLD_S)
-    assert played.is_clean, played
+    assert played.is_clean, f"{played.tally}, {played.wrong}"
 
 
 def test_a_job_waits_for_room_on_the_disk(small: tuple[Cluster, Disk], tmp_path: Path) -> None:
     cluster, disk = small
     played = play(cluster, tmp_path / "media", FULL_DISK, N_FILES, seed=1, disk=disk)
-    assert played.is_clean, played
+    assert played.is_clean, f"{played.tally}, {played.wrong}"
 
 
 def test_a_count_reports_what_is_lost_or_stray(cluster: Cluster, tmp_path: Path) -> None:

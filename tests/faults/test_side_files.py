@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import random
 import shutil
 import signal
@@ -14,6 +15,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ import pytest
 
 from encoder.space import l2_normalize
 from encoder.types import TEXT
+from search.errors import StoreError
 from search.store.embedded import side, vectors, writing
 from search.store.embedded.store import EmbeddedStore
 from search.store.memory import MemoryStore
@@ -36,6 +39,7 @@ from tests.contract.rows import (
     segment,
 )
 from tests.contract.rows import vectors as random_vectors
+from tests.faults.cluster import wait_for
 
 ROOT = Path(__file__).parents[2]
 _CHUNK = 32
@@ -259,6 +263,58 @@ def test_what_was_written_without_the_index_is_found(folder: Path, oracle: Memor
     store.close()
 
 
+def test_who_makes_an_index_at_once_makes_one(folder: Path) -> None:
+    """Two find none; the second one waits, and must not replace what the first one made."""
+    opened(folder).close()
+    _each("tables.db*", Path.unlink)(folder)
+    (lock,) = (folder / "side").rglob("writing.lock")
+    with ThreadPoolExecutor(2) as threads:
+        with lock.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            opening = [threads.submit(opened, folder) for _ in range(2)]
+            wait_for(lambda: _n_waiting(lock) == 2, 60, "opening")
+        stores = [one.result() for one in opening]
+    for number, store in enumerate(stores):
+        store.write([asset(f"of-{number}")], [segment(f"of-{number}", 0, random_vectors(1)[0])])
+    for store in (*stores, opened(folder)):
+        assert store.count() == 2
+        assert_level(store)
+        store.close()
+
+
+def _n_waiting(lock: Path) -> int:
+    waiting = [line for line in Path("/proc/locks").read_text().splitlines() if "-> FLOCK" in line]
+    return sum(f":{lock.stat().st_ino} " in line for line in waiting)
+
+
+def test_who_has_a_folder_open_sees_its_index_made_again(folder: Path, oracle: MemoryStore) -> None:
+    """By one who found that somebody wrote without it."""
+    before = opened(folder)
+    assert_same_answers(before, oracle)
+    rows = [asset("new", "/new")], [segment("new", 0, random_vectors(1)[0])]
+    for store in (record_of(before), oracle):
+        store.write(*rows)
+    after = opened(folder)
+    before.delete(["asset0-1"])
+    oracle.delete(["asset0-1"])
+    for store in (before, after):
+        assert_same_answers(store, oracle)
+        assert_level(store)
+        assert len(store.lexical("twelve", 20)) == 12
+        store.close()
+
+
+def test_nothing_is_written_to_files_that_were_replaced(folder: Path, oracle: MemoryStore) -> None:
+    before = opened(folder)
+    _DAMAGE["all missing"](folder)
+    after = opened(folder)
+    with pytest.raises(StoreError, match="Open the store again"):
+        before.delete(["asset0-1"])
+    assert_same_answers(after, oracle)
+    for store in (before, after):
+        store.close()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "place",
@@ -289,6 +345,11 @@ def test_deleted_rows_are_given_up_in_time(folder: Path, oracle: MemoryStore) ->
     assert {path.name for path in folder.rglob("*.rows")} - before
     assert_same_answers(store, oracle)
     assert len(store.lexical("twelve", 20)) == 12
+    for one in (store, oracle):
+        one.write(*corpus(80, seed=2))
+        one.delete([f"asset2-{number}" for number in range(80)])
+    assert before - {path.name for path in folder.rglob("*.rows")}, "nothing was swept"
+    assert_same_answers(store, oracle)
     store.close()
     assert_same_answers(opened(folder), oracle)
 

@@ -22,9 +22,10 @@ from threading import RLock
 from encoder.system.disk import writing as on_disk
 from encoder.system.private import private_folder
 from encoder.types import TEXT
+from search.errors import StoreError
 from search.store import calibrated
 from search.store.calibrated import StoredCalibration
-from search.store.embedded.tables import DamagedError, Tables, fact, set_fact
+from search.store.embedded.tables import DamagedError, Tables, empty, fact, set_fact
 from search.store.embedded.vectors import CHUNK
 from search.store.embedded.views import Views
 from search.store.embedded.words import AT_ONCE, KeptWords
@@ -70,26 +71,34 @@ class Side:
             raise
 
     def _open(self) -> None:
-        try:
+        with suppress(DamagedError):
             self._use()
-            with self.tables.reading() as db:
-                is_busy = bool(db.execute("SELECT count(*) FROM intent").fetchone()[0])
-                is_level = fact(db, "record") == self._record.mark()
-            if is_busy or not is_level:
+            if self._is_level():
+                return
+        with self.exclusively():  # waits for who is writing, or making it
+            self._close_files()
+            try:
+                self._use()
                 self._mend()
-        except DamagedError:
-            with self.exclusively():
+            except DamagedError:
                 self._make()
 
+    def _is_level(self) -> bool:
+        with self.tables.reading() as db:
+            is_busy = bool(db.execute("SELECT count(*) FROM intent").fetchone()[0])
+            return not is_busy and fact(db, "record") == self._record.mark()
+
     def _mend(self) -> None:
-        """Wait for who is writing; then bring the index up to the record."""
-        with self.exclusively():
-            n_mended = self.mend()
-            with self.tables.reading() as db:
-                is_level = fact(db, "record") == self._record.mark()
-                n_assets = db.execute("SELECT count(*) FROM asset WHERE row NOT NULL").fetchone()
-            if not is_level or (n_mended and n_assets[0] != self._record.store.count()):
-                raise DamagedError
+        """Bring the index up to the record.
+
+        Raises:
+            DamagedError: somebody wrote without it.
+        """
+        n_mended = self.mend()
+        with self.tables.reading() as db:
+            (n_assets,) = db.execute("SELECT count(*) FROM asset WHERE row NOT NULL").fetchone()
+        if not self._is_level() or (n_mended and n_assets != self._record.store.count()):
+            raise DamagedError
 
     def _use(self) -> None:
         """Open the files that are there.
@@ -97,25 +106,27 @@ class Side:
         Raises:
             DamagedError: they cannot be used.
         """
+        self._open_files()
+        check(self.tables, self.views, self._embed_dim)
+
+    def _open_files(self) -> None:
         self.tables = Tables(self._folder / _TABLES, shown=self._shown)
         self.views = Views(self._folder / _VECTORS, self._embed_dim)
         self.words = KeptWords(
             self.tables, self._folder / _WORDS, self.exclusively, read_only=False
         )
-        check(self.tables, self.views, self._embed_dim)
 
     def _make(self) -> None:
         """Make all again from the record."""
         record = self._record.store
-        self._discard()
-        with on_disk(f"The store {self._shown}"):
-            private_folder(self._folder / _VECTORS)
-            Tables.made(self._folder / _TABLES, self._shown).close()
-        self.tables = Tables(self._folder / _TABLES, shown=self._shown)
-        self.views = Views(self._folder / _VECTORS, self._embed_dim)
-        self.words = KeptWords(
-            self.tables, self._folder / _WORDS, self.exclusively, read_only=False
-        )
+        self._close_files()
+        if not self._emptied():
+            self._discard()
+            with on_disk(f"The store {self._shown}"):
+                Tables.made(self._folder / _TABLES, self._shown).close()
+        private_folder(self._folder / _VECTORS)
+        self._open_files()
+        self._sweep()
         stored, committed = record.segments(), record.scan()
         while segments := list(islice(stored, _ROWS_AT_ONCE)):
             with self.tables.writing() as db:
@@ -129,8 +140,22 @@ class Side:
             set_fact(db, "embed_dim", self._embed_dim)
             set_fact(db, "calibration", calibrated.written(record.stored_calibration()))
 
+    def _emptied(self) -> bool:
+        """Whether the tables could be emptied, so that processes that have them open go on."""
+        try:
+            tables = Tables(self._folder / _TABLES, shown=self._shown)
+        except DamagedError:
+            return False
+        try:
+            with tables.writing() as db:
+                empty(db)
+        except StoreError:
+            return False
+        finally:
+            tables.close()
+        return True
+
     def _discard(self) -> None:
-        self._close_files()
         for name in (_VECTORS, _WORDS):
             shutil.rmtree(self._folder / name, ignore_errors=True)
         for path in self._folder.glob(f"{_TABLES}*"):
@@ -157,13 +182,23 @@ class Side:
         An error of the block leaves the intent, since what it wrote is not known.
         """
         with self.exclusively():
+            self._check_in_place()
             self.mend()
             self._intend(asset_ids)
             yield
 
+    def _check_in_place(self) -> None:
+        if self.tables.is_replaced:
+            raise StoreError(
+                f"Another process found the index of the store {self._shown} damaged and made it "
+                "again.",
+                remedy="Open the store again.",
+            )
+
     def rewriting(self) -> None:
         """Note that rows of the record are written again as they are; `level` ends it."""
         with self.exclusively():
+            self._check_in_place()
             self._intend([_REWRITE])
 
     def _intend(self, asset_ids: Sequence[str]) -> None:
@@ -227,9 +262,18 @@ class Side:
             sql = "SELECT count(*) FROM part WHERE n_slots - n_live > max(?, n_live)"
             (n,) = db.execute(sql, (CHUNK,)).fetchone()
         if n:
+            self._sweep()  # of the time before: readers have long moved on
             self.words.catch_up()
             with self.tables.writing() as db:
                 compact(db, self.views)
+
+    def _sweep(self) -> None:
+        """Remove the files of parts that were given up."""
+        with self.tables.reading() as db:
+            parts = {str(part) for (part,) in db.execute("SELECT part FROM part")}
+        for path in (self._folder / _VECTORS).iterdir():
+            if path.name.partition(".")[0] not in parts:
+                path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close all files; may be called twice."""

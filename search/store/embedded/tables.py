@@ -19,7 +19,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty, LifoQueue
 from typing import Any
@@ -77,6 +77,7 @@ class Tables:
 
     Raises:
         DamagedError: it is missing, cut off or of another format.
+        StoreUnavailableError: others write for too long.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False, shown: str = "") -> None:
@@ -91,9 +92,13 @@ class Tables:
             with self.reading() as db:
                 if fact(db, "format") != FORMAT:
                     raise DamagedError
+        except StoreUnavailableError:
+            self.close()
+            raise
         except (sqlite3.Error, StoreError) as error:
             self.close()
             raise DamagedError from error
+        self._file = _file_at(path)
 
     @classmethod
     def made(cls, path: Path, shown: str) -> Tables:
@@ -108,6 +113,11 @@ class Tables:
         finally:
             db.close()
         return cls(path, shown=shown)
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether another file lies there now."""
+        return _file_at(self._path) != self._file
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -207,6 +217,13 @@ def translated(shown: str) -> Iterator[None]:
         raise _damaged(shown, error) from error
 
 
+def empty(db: sqlite3.Connection) -> None:
+    """Remove all rows. Parts are numbered on: other processes know the former ones."""
+    for table in ("asset", "location", "label", "part", "segment", "dead", "intent", "unworded"):
+        db.execute(f"DELETE FROM {table}")
+    db.execute("DELETE FROM fact WHERE name IN ('embed_dim', 'record')")
+
+
 def fact(db: sqlite3.Connection, name: str) -> Any:
     """A single value; None if it is not known."""
     found = db.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
@@ -227,6 +244,14 @@ def marks(values: object) -> str:
     return ", ".join("?" * len(values))  # type: ignore[arg-type]
 
 
+def _file_at(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _damaged(shown: str, error: Exception) -> StoreError:
     return StoreError(
         f"The index of the store {shown} cannot be read: {error}.",
@@ -237,8 +262,10 @@ def _damaged(shown: str, error: Exception) -> StoreError:
 def _check_whole(path: Path, *, read_only: bool) -> None:
     """Raise `DamagedError` for a file that is shorter than it says, without reading it."""
     log = path.with_name(path.name + "-wal")
+    has_log = False
     try:
-        has_log = log.exists() and log.stat().st_size > 0
+        with suppress(FileNotFoundError):  # another process may remove it meanwhile
+            has_log = log.stat().st_size > 0
         if has_log and read_only:
             raise DamagedError
         with path.open("rb") as file:
