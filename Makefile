@@ -65,7 +65,7 @@ format: .venv/tested
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 
-# Figures for benchmarks/RESULTS.md.
+# Figures for benchmarks/results/.
 bench-throughput: .venv/installed
 	$(BIN)/python -m benchmarks.throughput
 

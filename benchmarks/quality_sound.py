@@ -180,7 +180,7 @@ def load_towers(folder: Path, text_tower: Tower) -> Towers:
 
 
 def main() -> None:
-    """Measure and write the section of ``RESULTS.md``."""
+    """Measure and write the section."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--clips", type=Path, required=True, help="one folder a class")
     parser.add_argument("--bundle-home", type=Path, help="instead of the user's cache")

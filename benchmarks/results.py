@@ -1,20 +1,30 @@
-"""Sections of ``RESULTS.md``: each benchmark replaces its own and leaves the others."""
+"""Sections of the pages in ``results/``: each benchmark replaces its own and leaves the others."""
 
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from datetime import date
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from scripts import quote_results
 
-RESULTS = Path(__file__).with_name("RESULTS.md")
-_HEAD = """# Results
-
-Each section is written by the command under its title; shared machines differ, so trust the
-ratios more than the times.
-"""
+FOLDER = Path(__file__).with_name("results")
+_PAGES = {
+    "products": r"Beside others",
+    "encoding": r"Throughput|Speed of|Hub models|Towers|As graphs|Encoders",
+    "quality": r"Foreign data|Words|One ranking|Sound|Queries|Measured calibration",
+    "quantization": r"Quantized|ResNet-50|Cost of an analysis|Sharing out|Nine networks",
+    "dsre": r"Dynamic sparse|Chunks of|Long texts",
+    "pipeline": r"A thousand|Jobs|Films|Renaming|Formats|Installation|Where the time",
+    "search": r"Search|Stores as|The index|Rewriting",
+    "memory": r"Memory",
+}
+"""How the titles of a page's sections begin."""
+_LIBRARIES = ("onnxruntime", "numpy", "torch", "ctranslate2", "pymilvus", "milvus-lite")
 
 
 def cpu_model() -> str:
@@ -32,24 +42,60 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
-def write_section(title: str, command: str, body: str, path: Path = RESULTS) -> None:
-    """Replace the section ``title``, or add it at the end; the date and the CPU come by themselves.
+def write_section(title: str, command: str, body: str, folder: Path = FOLDER) -> None:
+    """Replace the section ``title``, or add it at the end of its page.
 
-    What pages quote of ``RESULTS.md`` follows.
+    The date, the CPU, the commit and the versions come by themselves. What pages quote follows.
 
     Args:
-        title: the section's heading.
+        title: the section's heading; its first words choose the page.
         command: what anyone can run to measure again.
         body: Markdown.
+        folder: of the pages.
     """
-    text = path.read_text() if path.exists() else _HEAD
-    when = f"{date.today().isoformat()}, {cpu_model()}"
-    section = f"## {title}\n\n`{command}` · {when}\n\n{body.strip()}\n"
-    old = re.compile(rf"^## {re.escape(title)}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+    page = _page(title, folder)
+    text = page.read_text() if page.exists() else f"# {page.stem.capitalize()}\n"
+    section = f"## {title}\n\n{_origin(command)}\n\n{body.strip()}\n"
+    old = re.compile(_section(title), re.MULTILINE | re.DOTALL)
     if old.search(text):
         text = old.sub(lambda _: section + "\n", text).rstrip() + "\n"
     else:
         text = text.rstrip() + "\n\n" + section
-    path.write_text(text)
-    if path == RESULTS:
+    page.write_text(text)
+    if folder == FOLDER:
         quote_results.main()
+
+
+def _section(title: str) -> str:
+    return rf"^## {re.escape(title)}\n.*?(?=^## |\Z)"
+
+
+def _page(title: str, folder: Path) -> Path:
+    """Where a section is, or where one of its title belongs."""
+    for page in sorted(folder.glob("*.md")):
+        if f"\n## {title}\n" in page.read_text():
+            return page
+    found = (name for name, titles in _PAGES.items() if re.match(titles, title))
+    return folder / f"{next(found, 'others')}.md"
+
+
+def _origin(command: str) -> str:
+    """Command, date, CPU, commit and versions, in one line."""
+    return f"`{command}` · {date.today().isoformat()}, {cpu_model()} · {_commit()} · {_versions()}"
+
+
+def _commit() -> str:
+    """What was measured; ``+`` where files were changed since."""
+    words = ["git", "describe", "--always", "--exclude=*", "--dirty=+", "--abbrev=8"]
+    ran = subprocess.run(words, capture_output=True, text=True, cwd=FOLDER, check=False)
+    return f"commit {ran.stdout.strip() or 'unknown'}"
+
+
+def _versions() -> str:
+    found = [f"Python {sys.version_info.major}.{sys.version_info.minor}"]
+    for name in _LIBRARIES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return ", ".join(found)

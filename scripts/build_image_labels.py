@@ -10,7 +10,7 @@ the text tower (all-MiniLM-L6-v2, mean-pooled, unit length) and the sentences ar
 first lemma, its gloss, "lemma, a kind of h1, h2, h3" with its nearest three hypernyms, a plain
 description of what is seen in such a picture, and "lemma: description". A dictionary defines;
 people describe: the descriptions (``scripts/imagenet_descriptions.txt``, ours, line c for class
-c) raise the recall of free wording; see ``benchmarks/RESULTS.md``.
+c) raise the recall of free wording; see ``benchmarks/results/``.
 
 The table holds ``embeddings`` float16 [1000, 384], unit rows in ImageNet's class order, and
 ``names`` [1000], the first lemmas. ``scripts/imagenet_wnids.txt`` gives the order: line c is

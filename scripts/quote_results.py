@@ -1,10 +1,10 @@
-"""Fill the figures that pages quote from ``benchmarks/RESULTS.md``.
+"""Fill the figures that pages quote from ``benchmarks/results/``.
 
 A page marks a quotation by a comment, ``<!--q section · row · column-->figure<!--/q-->``: the title
 of a section (or ``title › words`` for what stands below a line in bold that begins with the words),
 the first cells of one of its rows with ``;`` between them, and a column. Of a cell its first figure
 is quoted; ``column!`` quotes the whole cell, with bars met and missed. ``section · = · pattern``
-quotes the group of a regular expression.
+quotes the group of a regular expression, and ``quotation ÷ quotation`` the ratio of two figures.
 
     python -m scripts.quote_results            # write
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
-PAGES = [ROOT / "docs" / name for name in ("article.md", "comparison.md")]
+PAGES = [RESULTS, *(ROOT / "docs" / name for name in ("article.md", "comparison.md"))]
 _QUOTE = re.compile(r"(<!--q (?P<what>.+?)-->)(?P<said>.*?)(<!--/q-->)", re.DOTALL)
 _FIGURE = re.compile(r"[-+]?[\d.,]*\d(?: %)?")
 
@@ -32,16 +32,33 @@ def filled(page: str, results: str) -> str:
     sections = dict(_sections(results))
 
     def quoted(match: re.Match[str]) -> str:
-        parts = [part.strip() for part in match["what"].split(" · ")]
-        title, _, below = parts[0].partition(" › ")
-        if len(parts) != 3 or title not in sections:
-            raise SystemExit(f"There is no section for the quotation {match['what']!r}.")
-        said = _find(_below(sections[title], below), parts[1], parts[2])
-        if said is None:
-            raise SystemExit(f"{match['what']!r} is not in the results, or there several times.")
-        return f"{match[1]}{said}{match[4]}"
+        said = [_said(sections, what) for what in match["what"].split(" ÷ ")]
+        return f"{match[1]}{said[0] if len(said) == 1 else _ratio(said)}{match[4]}"
 
     return _QUOTE.sub(quoted, page)
+
+
+def all_results() -> str:
+    """What may be quoted: the sections of all pages of results."""
+    pages = [RESULTS, *sorted(RESULTS.with_name("results").glob("*.md"))]
+    return "\n".join(page.read_text() for page in pages)
+
+
+def _said(sections: dict[str, str], what: str) -> str:
+    parts = [part.strip() for part in what.split(" · ")]
+    title, _, below = parts[0].partition(" › ")
+    if len(parts) != 3 or title not in sections:
+        raise SystemExit(f"There is no section for the quotation {what!r}.")
+    said = _find(_below(sections[title], below), parts[1], parts[2])
+    if said is None:
+        raise SystemExit(f"{what!r} is not in the results, or there several times.")
+    return said
+
+
+def _ratio(figures: list[str]) -> str:
+    """The first by the second, to three digits."""
+    first, second = (float(figure.replace(",", "")) for figure in figures)
+    return f"{first / second:.2f}" if first < 10 * second else f"{first / second:.0f}"
 
 
 def _sections(results: str) -> Iterator[tuple[str, str]]:
@@ -88,7 +105,7 @@ def _only(found: list[str]) -> str | None:
 def main() -> None:
     """Write the pages."""
     for page in PAGES:
-        page.write_text(filled(page.read_text(), RESULTS.read_text()))
+        page.write_text(filled(page.read_text(), all_results()))
         sys.stdout.write(f"{page.relative_to(ROOT)}\n")
 
 

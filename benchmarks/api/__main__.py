@@ -1,7 +1,7 @@
 """Measure the parts that are named, or all: ``python -m benchmarks.api [PART ...] [--quick]``.
 
 A genuine Milvus server holds 20,000 mixed segments; everything else runs in processes of its own on
-the same two cores. Each part writes its section of ``RESULTS.md``.
+the same two cores. Each part writes its section of ``benchmarks/results/``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Figures with their intervals, and the table of a subject in ``RESULTS.md``."""
+"""Figures with their intervals, and the table of a subject in ``results/quality.md``."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 A part may be named by its beginning: ``quality`` is all parts that begin so. Dense rows stand
 beside the sparse ones, so that int8 and the removal of padding are not counted as sparsity. Each
-part runs in a process of its own and writes its section of ``RESULTS.md``.
+part runs in a process of its own and writes its section of ``benchmarks/results/``.
 """
 
 from __future__ import annotations

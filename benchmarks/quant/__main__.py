@@ -1,7 +1,7 @@
 """Measure the parts that are named, or all: ``python -m benchmarks.quant [PART ...] [--quick]``.
 
 A part may be named by its beginning: ``speed`` is all parts that begin so. Several parts run one
-after the other, each in a process of its own. Each writes its section of ``RESULTS.md``.
+after the other, each in a process of its own. Each writes its section of ``benchmarks/results/``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Fill stores of growing sizes and time what a user does with them; one section of RESULTS.md.
+"""Fill stores of growing sizes and time what a user does with them; one section of results/.
 
 ``python -m benchmarks.scale [--sizes 10000,100000] [--store server|lite] [--column NAME]``
 

@@ -1,0 +1,50 @@
+"""Sections go to their pages, and the front page leads to all of them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks.results import FOLDER, write_section
+from scripts.quote_results import RESULTS
+
+
+def test_a_section_goes_to_the_page_of_its_title(tmp_path: Path) -> None:
+    write_section("Search API: latency", "make bench-api", "9 ms", tmp_path)
+    write_section("Search API: load", "make bench-api", "8 answers", tmp_path)
+    write_section("Search API: latency", "make bench-api", "7 ms", tmp_path)
+    write_section("Weather", "true", "rain", tmp_path)
+    page = (tmp_path / "search.md").read_text()
+    assert re.findall("^## (.*)", page, re.MULTILINE) == ["Search API: latency", "Search API: load"]
+    assert "7 ms" in page
+    assert "9 ms" not in page
+    assert "rain" in (tmp_path / "others.md").read_text()
+
+
+def test_a_section_stays_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "old.md").write_text("# Old\n\n## Search API: latency\n\n9 ms\n")
+    write_section("Search API: latency", "make bench-api", "7 ms", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["old.md"]
+
+
+def test_a_section_says_where_it_comes_from(tmp_path: Path) -> None:
+    write_section("Weather", "python -m weather", "rain", tmp_path)
+    text = (tmp_path / "others.md").read_text()
+    origin = r"`python -m weather` · \d{4}-\d\d-\d\d, .+, \d+ cores · commit \w+\+? · Python 3\.\d+"
+    assert re.search(rf"^{origin}, .*numpy \d", text, re.MULTILINE)
+
+
+def test_the_front_page_has_ten_lines_that_are_quoted_and_links_all_pages() -> None:
+    front = RESULTS.read_text()
+    lines = [line for line in front.splitlines() if line.count("<!--/q-->") and line[0] == "|"]
+    assert len(lines) == 10
+    pages = {f"results/{path.name}" for path in FOLDER.glob("*.md")}
+    assert set(re.findall(r"\((results/\w+\.md)\)", front)) == pages
+
+
+@pytest.mark.parametrize("page", sorted(FOLDER.glob("*.md")), ids=lambda page: page.name)
+def test_the_site_has_the_page(page: Path) -> None:
+    stub = FOLDER.parent.parent / "docs" / "results" / page.name
+    assert f'"benchmarks/results/{page.name}"' in stub.read_text()
