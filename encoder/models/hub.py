@@ -77,8 +77,7 @@ def load(
 
     Raises:
         ModelError: not found, not reachable, not a model with one vector per item, needs code
-            or pickles XX ``hub`` is
-            not installed.
+            or pickles, or the extra ``hub`` is not installed.
     """
     _check_precision(path_or_name, bf16, gate)
     identity, joint, prompts = open_joint(
@@ -91,6 +90,10 @@ def load(
     if patches is not None:
         identity |= _merge_patches(path_or_name, joint.model, patches)
     identity |= _adapt(joint, prompts, gate, n_threads, bf16=bf16)
+    return _model(identity, joint, prompts)
+
+
+def _model(identity: dict[str, str], joint: towers.JointEncoder, prompts: Prompts) -> Model:
     by_modality = _towers(joint, partial(prompts.of, role=DOCUMENT))
     embed_dim = _embed_dim(by_modality)
     return Model(

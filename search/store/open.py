@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 from urllib.parse import urlsplit
 
 from encoder.errors import InputError
@@ -19,18 +19,29 @@ if TYPE_CHECKING:
     from search.store.base import VectorStore
 
 
+class StoreOptions(TypedDict, total=False):
+    """How a store is opened; a store in memory takes the calibration alone."""
+
+    calibration: Mapping[Modality, Calibration] | None
+    """Of the space; with it, one search finds the best of all modalities. A store keeps what it was
+    made with."""
+    prefix: str
+    """Begins the collections' names, so that several stores can share a server ("anymodal")."""
+    timeout_s: float
+    """Limit of one call (30)."""
+    connect_timeout_s: float
+    """Limit of the first answer of a server (10)."""
+    new_space: bool
+    """Create collections beside those of other spaces, as a reindex does (False)."""
+    create: bool
+    """Make the store if there is none; else that is an error (True)."""
+    index: str
+    """Of the vectors of a store that is made on a server, see `search.store.milvus.indexes.kinds`
+    ("HNSW")."""
+
+
 def open_store(
-    uri: str | None,
-    space_fingerprint: str,
-    embed_dim: int,
-    *,
-    calibration: Mapping[Modality, Calibration] | None = None,
-    prefix: str = "anymodal",
-    timeout_s: float = 30.0,
-    connect_timeout_s: float = 10.0,
-    new_space: bool = False,
-    create: bool = True,
-    index: str = "HNSW",
+    uri: str | None, space_fingerprint: str, embed_dim: int, **options: Unpack[StoreOptions]
 ) -> VectorStore:
     """Open a store for one embedding space; call it in the process that uses it, after a fork.
 
@@ -38,54 +49,30 @@ def open_store(
         uri: see `store_target`, or ``memory:`` for nothing durable.
         space_fingerprint: of `encoder.space.Space`.
         embed_dim: the size of an embedding.
-        calibration: of the space; with it, one search finds the best of all modalities.
-        prefix: begins the collections' names.
-        timeout_s: limit of one call.
-        connect_timeout_s: limit of the first answer of a server.
-        new_space: create collections beside those of other spaces, as a reindex does.
-        create: make the store if there is none.
-        index: of the vectors of a store that is made on a server, see
-            `search.store.milvus.indexes.kinds`.
+        options: see `StoreOptions`.
 
     Raises:
-        StoreMissingError: there is none, and not ``create``.
+        StoreMissingError: there is none, and ``create=False``.
         SpaceMismatchError: the store holds only embeddings of another space.
         StoreBusyError: another process holds the embedded store.
         StoreUnavailableError: the server does not answer.
         InputError: not a URI of the kinds above.
     """
     if uri == "memory:":
-        return _memory_store(embed_dim, calibration)
+        from search.store.memory import MemoryStore
+
+        return MemoryStore(embed_dim, options.get("calibration"))
     target = store_target(uri)
-    if not create and isinstance(target, Path):
+    if isinstance(target, Path) and not options.get("create", True):
         check_store(target)
     from search.store.embedded.store import open_folder
     from search.store.milvus.store import MilvusStore
 
-    open_milvus = partial(
-        MilvusStore,
-        target,
-        space_fingerprint,
-        embed_dim,
-        calibration=calibration,
-        prefix=prefix,
-        timeout_s=timeout_s,
-        connect_timeout_s=connect_timeout_s,
-        new_space=new_space,
-        create=create,
-        index=index,
-    )
+    open_milvus = partial(MilvusStore, target, space_fingerprint, embed_dim, **options)
     if isinstance(target, Path):
+        prefix = options.get("prefix", "anymodal")
         return open_folder(target, prefix, space_fingerprint, embed_dim, open_milvus)
     return open_milvus()
-
-
-def _memory_store(
-    embed_dim: int, calibration: Mapping[Modality, Calibration] | None
-) -> VectorStore:
-    from search.store.memory import MemoryStore
-
-    return MemoryStore(embed_dim, calibration)
 
 
 def stored_spaces(uri: str | None, prefix: str = "anymodal") -> list[str]:

@@ -63,13 +63,7 @@ class MilvusStore:
             or a server's URI.
         space_fingerprint: of `encoder.space.Space`; part of the collections' names.
         embed_dim: the size of an embedding.
-        calibration: of the space, for a store that is new; another keeps what it was made with.
-        prefix: begins the collections' names, so that several stores can share a server.
-        timeout_s: the longest that one call may take.
-        connect_timeout_s: the longest to wait for the server to answer at all.
-        new_space: create collections beside those of other spaces, and write to them regardless.
-        create: make the collections if there are none; else that is an error.
-        index: of a server's vectors that are made now, see `search.store.milvus.indexes.kinds`.
+        calibration, …: see `search.store.open.StoreOptions`.
 
     Raises:
         StoreMissingError: there are none, and not ``create``.

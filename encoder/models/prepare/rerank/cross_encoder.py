@@ -41,26 +41,8 @@ def prepare_cross_encoder(
     Raises:
         ModelError: it is no model of one label, cannot be exported, or loses too much.
     """
-    import torch
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
     progress("load", 0.0)
-    try:
-        model = AutoModelForSequenceClassification.from_pretrained(
-            folder, use_safetensors=True, dtype=torch.float32, attn_implementation="eager"
-        ).eval()
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-    # whatever the library may raise on files of others
-    except Exception as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ModelError(
-            f"{name} cannot be loaded as a cross-encoder: {reason[:300]}.",
-            remedy="Name a model for text classification, with safetensors.",
-        ) from error
-    if model.config.num_labels != 1:
-        raise ModelError(
-            f"{name} has {model.config.num_labels} labels.", remedy="A cross-encoder has one."
-        )
+    model, tokenizer = _loaded(name, folder)
     tokenizer.backend_tokenizer.save(str(target / TOKENIZER))
     progress("export", 0.2)
     floats = target / "float32"
@@ -80,6 +62,30 @@ def prepare_cross_encoder(
             remedy="Export it yourself and name the folder.",
         )
     return {"measured": {"largest_difference": worst}}
+
+
+def _loaded(name: str, folder: Path) -> tuple[Any, Any]:
+    """The model, of one label, and its tokenizer."""
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    try:
+        model = AutoModelForSequenceClassification.from_pretrained(
+            folder, use_safetensors=True, dtype=torch.float32, attn_implementation="eager"
+        ).eval()
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    # whatever the library may raise on files of others
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ModelError(
+            f"{name} cannot be loaded as a cross-encoder: {reason[:300]}.",
+            remedy="Name a model for text classification, with safetensors.",
+        ) from error
+    if model.config.num_labels != 1:
+        raise ModelError(
+            f"{name} has {model.config.num_labels} labels.", remedy="A cross-encoder has one."
+        )
+    return model, tokenizer
 
 
 def _network(model: Any, tokenizer: Any) -> Network:
