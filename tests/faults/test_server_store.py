@@ -61,13 +61,16 @@ def test_a_server_that_comes_late_is_waited_for(tmp_path: Path) -> None:
     database.close()
 
 
-def test_a_server_that_goes_away_is_unavailable_and_returns(tmp_path: Path) -> None:
+def test_a_server_that_goes_away_is_unavailable_and_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     port = free_port()
     server, database = serve(tmp_path / "store", port)
-    store = open_store(f"http://127.0.0.1:{port}", SPACE, DIM, timeout_s=2)
+    store = open_store(f"http://127.0.0.1:{port}", SPACE, DIM)
     store.write([asset("a", "/a")], [])
     server.stop(0).wait()
     database.close()
+    monkeypatch.setattr(store._link, "_timeout_s", 2.0)  # type: ignore[attr-defined]
     with pytest.raises(StoreUnavailableError) as caught:
         store.assets(["a"])
     assert f"127.0.0.1:{port}" in str(caught.value)

@@ -91,7 +91,8 @@ def test_a_search_that_takes_too_long_is_ended(parts: Services) -> None:
         answer = client.post("/v1/search", json=SEARCH)
         assert answer.status_code == 504
         assert answer.json()["error"]["type"] == "TimeLimitError"
-        assert engine.ended.wait(30)
+        while not engine.ended.wait(1):  # on a busy machine it was given up before it began
+            assert client.post("/v1/search", json=SEARCH).status_code == 504
         assert isinstance(engine.ended_by[0], TimeLimitError | CancelledError)
 
 
@@ -137,7 +138,7 @@ def test_no_work_is_done_in_the_loops_thread(parts: Services, folder: Path) -> N
             lambda: client.post("/v1/search", json={"query": "a dog in the rain " * 200}),
             lambda: client.post("/v1/search", json={"query": [{"image": picture}]}),
             lambda: client.post("/v1/embeddings", json={"input": ["rain"] * 50}),
-            lambda: client.post("/v1/assets", files={"file": ("a.bin", b"x" * 3_000_000)}),
+            lambda: client.post("/v1/assets", files={"file": ("a.bin", bytes(3_000_000))}),
             lambda: client.get("/v1/assets"),
             lambda: client.get("/v1/latency"),
             lambda: client.get("/readyz"),

@@ -1,20 +1,23 @@
 """OpenAI's own client over HTTP, on a server without keys and on one with."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Semaphore
 
 import httpx
 import numpy as np
 import openai
 import pytest
 
+from encoder.types import Embeddings, Item
 from search.api.access.auth import Access
 from search.api.access.keys import KeyRing
 from search.api.middleware.bounded_threads import Workbench
 from search.api.services import Services
+from search.query.terms import ItemEncoder
 from tests.integration.api.conftest import served
 
 MODEL = "bundle:english"
@@ -117,18 +120,39 @@ def test_a_key_is_asked_for_where_there_are_keys(guarded: tuple[httpx.Client, Ke
     assert known.embeddings.create(input="rain", model=MODEL).data
 
 
-def test_2048_inputs_while_others_search(client: httpx.Client, client_: openai.OpenAI) -> None:
+class Between:
+    """Encodes only after one more search was answered, the first few times."""
+
+    def __init__(self, encoder: ItemEncoder, n_times: int) -> None:
+        self.space, self._encoder = encoder.space, encoder
+        self.answered, self.n_left = Semaphore(0), n_times
+
+    def encode_items(self, items: Sequence[Item]) -> Embeddings:
+        if self.n_left:
+            while self.answered.acquire(blocking=False):
+                pass
+            assert self.answered.acquire(timeout=60)
+            self.n_left -= 1
+        return self._encoder.encode_items(items)
+
+
+def test_2048_inputs_while_others_search(parts: Services, client_: openai.OpenAI) -> None:
     given = [f"note {n} of the council" for n in range(2048)]
-    with ThreadPoolExecutor(1) as threads:
-        batch = threads.submit(client_.embeddings.create, input=given, model=MODEL)
-        n_answered = 0
+    encoder, patient = Between(parts.encoder, 4), Workbench(threads=2, queue=2, timeout_s=300)
+    with (
+        served(replace(parts, encoder=encoder, workbench=patient)) as client,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        batch = threads.submit(connect(client).embeddings.create, input=given, model=MODEL)
+        n_asked = 0
         while not batch.done():
-            found = client.post("/v1/search", json={"query": f"query {n_answered}"})
+            found = client.post("/v1/search", json={"query": f"query {n_asked}"})
             assert found.status_code == 200
-            n_answered += 1
+            encoder.answered.release()
+            n_asked += 1
         answer = batch.result()
-    assert n_answered > 3
-    assert [entry.index for entry in answer.data] == list(range(2048))
+    patient.close()
+    assert encoder.n_left == 0
     one = client_.embeddings.create(input=given[2047], model=MODEL)
     assert np.allclose(answer.data[2047].embedding, one.data[0].embedding, atol=1e-5)
     with pytest.raises(openai.BadRequestError, match="2048"):
