@@ -17,8 +17,8 @@ def url() -> Iterator[str]:
 
 @pytest.fixture
 def board(url: str) -> Iterator[JobBoard]:
-    """An empty board with short leases."""
-    board = JobBoard(url, lease_s=0.3, patience_s=0.5)
+    """An empty board whose leases end by `planned.later` only."""
+    board = JobBoard(url, lease_s=60, patience_s=0.5)
     board.link.redis.flushall()
     yield board
     board.link.redis.close()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import pytest
 
 from encoder.errors import CorruptMediaError
 from search.errors import NotFoundError
-from tests.unit.workers.jobs.planned import Sent, ingested, planned
+from tests.unit.workers.jobs.planned import Sent, ingested, later, planned
 from workers.console.jobs import job_facts
 from workers.jobs.board import JobBoard
 from workers.jobs.planning.planner import plan, replay
@@ -110,7 +109,7 @@ def test_a_cancelled_job_ends_though_its_worker_died(board: JobBoard) -> None:
         job_id, unfit, 30.0, forgive=True
     )  # nothing of it is stored: not tried again
     assert sorted(board.shards.open(job_id)) == [dead]
-    time.sleep(0.4)
+    later(board, 60)
     assert board.shards.due(job_id) == {dead: True}
     assert board.shards.claim(job_id, dead) is None  # nor is this
     assert board.status(job_id).state == "cancelled"

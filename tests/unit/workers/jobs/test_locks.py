@@ -5,11 +5,32 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
+from workers.jobs import locks
 from workers.jobs.board import JobBoard
+from workers.jobs.recovery.heartbeat import repeating
+
+LEASE_S = 60
 
 
-def test_a_content_is_held_by_one_and_freed_by_death(url: str) -> None:
-    board, other = JobBoard(url, lease_s=1.5), JobBoard(url, lease_s=1.5)
+@pytest.fixture
+def board(url: str, monkeypatch: pytest.MonkeyPatch) -> JobBoard:
+    """A board with long leases, which are renewed many times a second."""
+    monkeypatch.setattr(locks, "repeating", lambda beat, every_s: repeating(beat, every_s / 1000))
+    return JobBoard(url, lease_s=LEASE_S)
+
+
+def renewed(board: JobBoard, what: str) -> None:
+    """Wait until a lease that had half of its time left has all of it."""
+    name = f"anymodal:lock:{what}"
+    board.link.redis.pexpire(name, LEASE_S * 500)
+    while board.link.redis.pttl(name) <= LEASE_S * 500:  # pytest's time limit ends it
+        time.sleep(0.01)
+
+
+def test_a_content_is_held_by_one_and_freed_by_death(board: JobBoard, url: str) -> None:
+    other = JobBoard(url, lease_s=LEASE_S)
 
     def enter() -> None:
         with other.locks.exclusive(["b", "c"]):
@@ -18,7 +39,8 @@ def test_a_content_is_held_by_one_and_freed_by_death(url: str) -> None:
     with ThreadPoolExecutor(1) as pool:
         with board.locks.exclusive(["a", "b"]):
             entered = pool.submit(enter)
-            time.sleep(2)  # beyond the lease, which is renewed
+            for what in ("a", "b"):
+                renewed(board, what)
             assert not entered.done()
         entered.result(timeout=30)
     board.link.redis.set("anymodal:lock:b", "a worker that died", px=500)
@@ -26,10 +48,10 @@ def test_a_content_is_held_by_one_and_freed_by_death(url: str) -> None:
     assert board.link.redis.keys("anymodal:lock:*") == []
 
 
-def test_one_worker_alone_does_what_is_done_once(url: str) -> None:
-    board, other = JobBoard(url, lease_s=1.0), JobBoard(url, lease_s=1.0)
+def test_one_worker_alone_does_what_is_done_once(board: JobBoard, url: str) -> None:
+    other = JobBoard(url, lease_s=LEASE_S)
     with board.locks.alone("calibration") as first:
-        time.sleep(1.5)  # beyond the lease, which is renewed
+        renewed(board, "calibration")
         with (
             other.locks.alone("calibration") as second,
             other.locks.alone("something else") as apart,
@@ -37,7 +59,11 @@ def test_one_worker_alone_does_what_is_done_once(url: str) -> None:
             assert (first, second, apart) == (True, False, True)
         with other.locks.alone("calibration") as still:
             assert not still
-        board.link.redis.delete("anymodal:lock:calibration")  # as its holder's death would
-        with other.locks.alone("calibration") as third:
-            assert third
+    name = "anymodal:lock:calibration"
+    board.link.redis.set(name, "a worker that died")
+    with other.locks.alone("calibration") as third:
+        assert not third
+    board.link.redis.delete(name)  # as the end of its lease does
+    with other.locks.alone("calibration") as fourth:
+        assert fourth
     assert board.link.redis.keys("anymodal:lock:*") == []

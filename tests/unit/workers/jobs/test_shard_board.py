@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from encoder.errors import CorruptMediaError
-from tests.unit.workers.jobs.planned import Sent, ingested, planned
+from tests.unit.workers.jobs.planned import Sent, ingested, later, planned
 from workers.jobs.board import JobBoard
 from workers.jobs.recovery.sweep import Sweeper
 from workers.jobs.shard import Claim, queue_name
@@ -39,7 +38,7 @@ def test_a_silent_worker_loses_its_shard_to_one_sweeper(board: JobBoard, url: st
     sent: Sent = []
     Sweeper(board, lambda *message: sent.append(message)).sweep()
     assert sent == []
-    time.sleep(0.4)
+    later(board, 60)
     board.link.redis.delete("anymodal:sweep")
     sweepers = [Sweeper(JobBoard(url), lambda *message: sent.append(message)) for _ in range(3)]
     for sweeper in sweepers:
@@ -52,7 +51,7 @@ def test_a_beat_keeps_the_shard(board: JobBoard) -> None:
     job_id, [(_, shard_id, _)] = planned(board, "/a.txt")
     board.shards.claim(job_id, shard_id)
     for _ in range(3):
-        time.sleep(0.2)
+        later(board, 40)
         assert board.shards.beat(job_id, shard_id)
     assert board.shards.due(job_id) == {}
 
@@ -79,9 +78,9 @@ def test_a_lost_message_is_sent_again_but_not_one_that_waits(board: JobBoard) ->
 def test_what_is_released_waits_and_may_be_forgiven(board: JobBoard) -> None:
     job_id, [(_, shard_id, shard)] = planned(board, "/a.txt")
     board.shards.claim(job_id, shard_id)
-    board.shards.release(job_id, shard_id, 0.2, forgive=True)
+    board.shards.release(job_id, shard_id, 30, forgive=True)
     assert board.shards.claim(job_id, shard_id) is None
-    time.sleep(0.3)
+    later(board, 30)
     assert board.shards.due(job_id) == {shard_id: False}
     assert board.shards.claim(job_id, shard_id) == Claim(shard)
 

@@ -13,14 +13,18 @@ import pytest
 
 from search.api.ports import Job
 from tests.support.valkey import valkey_server
+from tests.unit.workers.jobs.planned import later
 from workers.jobs.board import JobBoard
+from workers.jobs.planning import planner
 from workers.jobs.planning.planner import files_of_job, plan
+from workers.jobs.recovery.heartbeat import repeating
 from workers.jobs.recovery.takeover import Takeover, lost_its_planner
+from workers.jobs.redis_link import key
 from workers.jobs.shard import Shard
 from workers.pipeline.reports import IngestReport
 
 Sent = list[tuple[str, str, Shard]]
-LEASE_S = 0.4
+LEASE_S = 60
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +77,11 @@ def die_after(board: JobBoard, job_id: str, n_files: int) -> Sent:
     return sent
 
 
+def until_s(board: JobBoard, job_id: str) -> float:
+    """The time at which the lease of the planner ends."""
+    return float(board.link.redis.hget(key(job_id), "planner_until"))
+
+
 def finish_all(board: JobBoard, sent: Sent) -> None:
     for job_id, shard_id, shard in sent:
         board.shards.claim(job_id, shard_id)
@@ -84,7 +93,7 @@ def test_another_planner_goes_on_where_one_died(board: JobBoard, folder: Path) -
     before = die_after(board, job_id, 7)
     assert 0 < len(names_of(before)) < 12
     assert plan_all(board, job_id) == []  # its lease is not over
-    time.sleep(LEASE_S)
+    later(board, LEASE_S)
     after = plan_all(board, job_id)
     assert names_of(before + after) == sorted(path.name for path in folder.iterdir())
     finish_all(board, before + after)
@@ -100,7 +109,7 @@ def test_what_a_planner_added_is_known_though_files_came_and_went(
     done = names_of(before)
     (folder / "00.txt").unlink()
     (folder / "99.txt").write_text("x")
-    time.sleep(LEASE_S)
+    later(board, LEASE_S)
     assert Counter(names_of(before + plan_all(board, job_id))) == Counter(
         {*done, *(path.name for path in folder.iterdir())}
     )
@@ -110,7 +119,7 @@ def test_no_file_is_left_out_where_the_last_one_is_gone(board: JobBoard, folder:
     job_id = board.create([str(folder)])
     die_after(board, job_id, 7)
     Path(board.planners.cursors(job_id)["text"]).unlink()
-    time.sleep(LEASE_S)
+    later(board, LEASE_S)
     after = plan_all(board, job_id)
     assert {path.name for path in folder.glob("*.txt")} <= set(names_of(after))
 
@@ -120,7 +129,7 @@ def test_a_planner_that_was_stopped_finds_that_it_lost_the_job(
 ) -> None:
     job_id = board.create([str(folder)])
     assert board.planners.begin(job_id, "stopped")
-    time.sleep(LEASE_S)
+    later(board, LEASE_S)
     assert board.planners.begin(job_id, "new")
     assert not board.planners.renew(job_id, "stopped")
     assert not board.shards.add(job_id, "late", Shard("text", ["/late.txt"]), "stopped")
@@ -130,12 +139,18 @@ def test_a_planner_that_was_stopped_finds_that_it_lost_the_job(
     assert (job.state, job.planner, job.n_files) == ("planning", "new", 0)
 
 
-def test_a_planner_that_lives_keeps_its_job(board: JobBoard, folder: Path) -> None:
+def test_a_planner_that_lives_keeps_its_job(
+    board: JobBoard, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job_id = board.create([str(folder)])
+    monkeypatch.setattr(planner, "repeating", lambda beat, every_s: repeating(beat, every_s / 1000))
 
     def slowly() -> Iterator[str]:
         for path in files_of_job(board, job_id):
-            time.sleep(LEASE_S / 6)
+            began_s = until_s(board, job_id)
+            later(board, LEASE_S / 2)
+            while until_s(board, job_id) < began_s:  # pytest's time limit ends it
+                time.sleep(0.01)
             assert board.planners.orphans("w") == []
             yield path
 
@@ -177,7 +192,7 @@ def looking(board: JobBoard, name: str, started: list[str]) -> Takeover:
 def orphan(board: JobBoard, paths: Sequence[str]) -> str:
     job_id = board.create(paths)
     board.planners.begin(job_id, "dead")
-    time.sleep(LEASE_S)
+    later(board, LEASE_S)
     return job_id
 
 
@@ -204,7 +219,7 @@ def test_a_worker_that_does_not_see_the_files_leaves_them_to_one_that_does(
     with monkeypatch.context() as patch:
         patch.setattr("os.path.lexists", lambda _: False)
         blind.look()
-        time.sleep(2 * LEASE_S)
+        later(board, 2 * LEASE_S)
         blind.look()
     job = board.status(job_id)
     assert job.planner_lost
@@ -220,7 +235,7 @@ def test_a_job_whose_files_nobody_sees_fails_and_says_why(board: JobBoard) -> No
     for worker in workers:
         worker.look()
     assert board.status(job_id).state == "planning"  # one that sees them may be about to come
-    time.sleep(2 * LEASE_S)
+    later(board, 2 * LEASE_S)
     workers[0].look()
     job = board.status(job_id)
     assert (job.state, job.ended, started) == ("failed", True, [])
@@ -254,6 +269,7 @@ def test_a_planner_that_breaks_says_why(board: JobBoard) -> None:
 def test_a_dead_planner_is_waited_for_and_a_living_one_is_not(board: JobBoard) -> None:
     job_id = board.create(["/data"])
     board.planners.begin(job_id, "p")
+    later(board, LEASE_S - 2)  # the rest is waited for
     waits: list[Job] = []
     assert lost_its_planner(board, job_id, waits.append)
     assert len(waits) == 1
