@@ -17,8 +17,10 @@ from tests.browser.server import Server
 IMAGES = Path(__file__).parent.parent.parent / "docs" / "images"
 MAX_BYTES = 120_000
 PHONE: ViewportSize = {"width": 390, "height": 844}
-LOADING = """[...document.images].filter(
-    (one) => !one.complete && one.getBoundingClientRect().top <= innerHeight)"""
+LOADING = """[...document.images].filter((one) => {
+    const { top, bottom } = one.getBoundingClientRect();
+    return !one.complete && bottom >= 0 && top <= innerHeight;
+})"""
 
 
 @pytest.fixture
