@@ -17,6 +17,7 @@ from encoder.errors import DiskError
 from encoder.system import disk as rules
 from encoder.types import IMAGE, TEXT
 from ingest.config import IngestConfig
+from search.errors import StoreUnavailableError
 from search.store.base import VectorStore
 from search.store.open import open_store
 from tests.contract.rows import DIM, SPACE, asset, record_of, segment, vectors
@@ -118,6 +119,9 @@ def test_what_was_acknowledged_survives_a_disk_that_runs_full_in_a_write(
         write_on()
     assert kept
     disk.resize(64)
+    for one in (store, opened):
+        with pytest.raises(DiskError, match="start this program again"):
+            one.delete(kept[:1])
     with pytest.raises(DiskError, match="start this program again"):
         write("late")
     assert len(store.assets(kept)) == len(kept)  # it can still be read
@@ -140,7 +144,8 @@ def test_a_folder_that_is_shared_is_read_again_after_its_disk_ran_full(disk: Dis
     kept: list[str] = []
     try:
         server.wait_until_ready()
-        store = open_store(server.address, SPACE, DIM)  # by which nobody looks at the disk before
+        # By its address nobody looks at the disk before.
+        store = open_store(server.address, SPACE, DIM, timeout_s=5)
 
         def write_on() -> None:
             for number in range(1000):
@@ -151,6 +156,8 @@ def test_a_folder_that_is_shared_is_read_again_after_its_disk_ran_full(disk: Dis
 
         with pytest.raises(DiskError, match="No space left on device"):
             write_on()
+        with pytest.raises(StoreUnavailableError):
+            store.assets(kept)  # it holds less than its log
         server.process.wait(30)  # `anymodal up` starts it again
         store.close()
         disk.resize(64)

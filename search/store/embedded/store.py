@@ -93,6 +93,7 @@ class EmbeddedStore:
 
     def recalibrate(self, constants: Constants, about: Mapping[str, Any]) -> None:
         """See `VectorStore.recalibrate`. Searches compute scores, so that they are as fast."""
+        check_whole(self._place)
         self._side.rewriting()
         self.record.recalibrate(constants, about)
         self._side.level(self.record.stored_calibration())
@@ -138,7 +139,12 @@ class EmbeddedStore:
             self._side.put(checked, stored)
 
     def delete(self, asset_ids: Sequence[str]) -> None:
-        """Remove commit rows first, then the segments; unknown ids are ignored."""
+        """Remove commit rows first, then the segments; unknown ids are ignored.
+
+        Raises:
+            DiskError: the disk refused a write before, so that the record cannot be read in full.
+        """
+        check_whole(self._place)
         with self._side.changing(asset_ids):
             self.record.delete(asset_ids)
             self._side.remove(asset_ids)

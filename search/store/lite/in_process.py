@@ -93,6 +93,15 @@ def check_whole(folder: Path) -> None:
         raise DiskError(running.spoilt.problem, "Make room there and start this program again.")
 
 
+def refuse_requests(folder: Path) -> None:
+    """Have the server of this folder begin no further request, and end those that it has begun.
+
+    For the process that shares it: what a spoilt server reads is less than what its log holds.
+    """
+    if running := _running.get(folder.absolute()):
+        running.server.stop(grace=_STOP_S)
+
+
 def is_mirrored(folder: Path) -> bool:
     """Whether this process's server of this folder can only read it."""
     running = _running.get(folder.absolute())

@@ -72,7 +72,12 @@ def serve(folder: Path, port: int = 0) -> None:
     ended = Event()
     for kind in (signal.SIGTERM, signal.SIGINT):
         signal.signal(kind, lambda *_: ended.set())
-    lite.on_spoilt = ended.set  # the next start reads its log
+
+    def end() -> None:
+        lite.refuse_requests(folder)
+        ended.set()
+
+    lite.on_spoilt = end  # the next start reads its log
     uri = lite.start_lite(folder, port)
     address = folder / _ADDRESS
     partial = address.with_suffix(f".{os.getpid()}")

@@ -235,6 +235,8 @@ class MilvusStore:
         """Remove commit rows first, then the segments; unknown ids are ignored."""
         if self.read_only:
             self.check_writable()
+        if self._folder is not None:
+            check_whole(self._folder)
         self._check_current()
         self._rows.delete([ASSETS, self._segments], asset_ids)
         self._words.removed(asset_ids)
