@@ -20,7 +20,6 @@ LARGE = {
     "encoder/models": 11,
     "encoder/models/prepare/hub": 11,
     "encoder/quant/rewrite": 19,
-    "ingest/decode": 11,
     "search/ranking": 14,
     "search/store": 11,
     "search/store/milvus": 12,

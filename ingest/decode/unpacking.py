@@ -7,7 +7,7 @@ import gzip
 import io
 import lzma
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import BinaryIO, NamedTuple
@@ -43,6 +43,13 @@ class Piece(NamedTuple):
     problem: MediaError | None = None
 
 
+class Holder(NamedTuple):
+    """Files that hold others and are searched themselves: how to know them, and what is in them."""
+
+    holds: Callable[[bytes], bool]
+    files: Callable[[bytes, str], Iterator[tuple[Piece, BinaryIO]]]
+
+
 def told_name(name: str) -> str:
     """A name of another charset comes with surrogates, which no store takes."""
     return name.encode("utf-8", "backslashreplace").decode()
@@ -63,13 +70,22 @@ class Unpacking:
         size_bytes: its own size.
         config: the limits.
         only: the one file that is wanted, by its place in the archive; all if empty.
+        holder: the files within that hold files, as mails do; none if empty.
     """
 
-    def __init__(self, uri: str, size_bytes: int, config: IngestConfig, only: str = "") -> None:
+    def __init__(
+        self,
+        uri: str,
+        size_bytes: int,
+        config: IngestConfig,
+        only: str = "",
+        holder: Holder | None = None,
+    ) -> None:
         self._uri = uri
         self._size_bytes = size_bytes
         self._config = config
         self._only = only
+        self._holder = holder
         self._n_bytes = self._n_members = 0
 
     def pieces(self, file: BinaryIO, stem: str, depth: int = 1) -> Iterator[Piece]:
@@ -78,7 +94,7 @@ class Unpacking:
         Args:
             file: the archive.
             stem: what the one file in it is called, if it is only packed.
-            depth: how many archives it lies in, itself counted.
+            depth: how many archives and mails it lies in, itself counted.
 
         Raises:
             MediaLimitError: too many files, too many bytes, or packed too well.
@@ -113,10 +129,7 @@ class Unpacking:
             data = content.read(_PIECE_BYTES)
             self._count(len(data))
             if not is_packed(data):
-                yield named._replace(data=data)
-                while data := content.read(_PIECE_BYTES):
-                    self._count(len(data))
-                    yield named._replace(data=data)
+                yield from self._plain(named, data, content, depth)
                 return
             check(f"{self._uri}!/{named.name}", "max_archive_depth", depth + 1, self._config)
             inner = io.BytesIO(data + self._rest(content))
@@ -128,6 +141,35 @@ class Unpacking:
         except MediaLimitError as error:
             if "max_archive_depth" not in error.problem:
                 raise
+            yield named._replace(problem=error)
+
+    def _plain(self, named: Piece, data: bytes, content: BinaryIO, depth: int) -> Iterator[Piece]:
+        """A file piece by piece, and then those that it holds."""
+        holder = self._holder if self._holder and self._holder.holds(data) else None
+        read = data
+        yield named._replace(data=data)
+        while data := content.read(_PIECE_BYTES):
+            self._count(len(data))
+            if holder and len(read) <= self._config.max_document_bytes:
+                read += data
+            yield named._replace(data=data)
+        # A larger one is refused when it is read, and what it holds with it.
+        if holder and len(read) <= self._config.max_document_bytes:
+            yield from self._held(named, holder.files(read, named.name), depth + 1)
+
+    def _held(
+        self, named: Piece, files: Iterator[tuple[Piece, BinaryIO]], depth: int
+    ) -> Iterator[Piece]:
+        try:
+            for piece in self.counted(files, depth):
+                piece = piece._replace(name=f"{named.name}!/{piece.name}")
+                uri = f"{self._uri}!/{piece.name}"
+                try:
+                    check(uri, "max_archive_depth", depth, self._config)
+                except MediaLimitError as error:
+                    piece = piece._replace(data=b"", problem=error)
+                yield piece
+        except CorruptMediaError as error:
             yield named._replace(problem=error)
 
     def _rest(self, content: BinaryIO) -> bytes:

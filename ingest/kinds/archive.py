@@ -13,7 +13,8 @@ from encoder.errors import UnsupportedMediaError
 from encoder.media.source import decoding, opened
 from encoder.types import Modality
 from ingest.config import IngestConfig
-from ingest.decode.unpacking import ZIP, Piece, Unpacking, is_packed, told_name
+from ingest.decode.unpacking import ZIP, Holder, Piece, Unpacking, is_packed, told_name
+from ingest.kinds.attachments import attached_to, may_hold_files
 from ingest.kinds.contract import Cost, Kind
 from ingest.kinds.head import Head, Match
 from ingest.types import Asset, Fact, Segment
@@ -28,7 +29,8 @@ ONLY = "only"
 def unpacking(asset: Asset, config: IngestConfig) -> Unpacking:
     """Counts what a file holds, all or what is asked for."""
     only = str(asset.metadata.get(ONLY, ""))
-    return Unpacking(asset.uri, asset.size_bytes, config, only)
+    inner = Holder(may_hold_files, attached_to)
+    return Unpacking(asset.uri, asset.size_bytes, config, only, inner)
 
 
 def members_of(asset: Asset, pieces: Iterable[Piece]) -> Iterator[Segment]:

@@ -5,16 +5,58 @@ from __future__ import annotations
 import io
 import mimetypes
 from collections.abc import Iterator
+from email import message_from_bytes, policy
 from email.message import EmailMessage, Message
+from email.parser import BytesHeaderParser
 from email.policy import SMTP
 from email.utils import parsedate_to_datetime
 from pathlib import PurePath
 from typing import BinaryIO
 
+from encoder.media.source import decoding
+from ingest.decode.office.outlook import OLE, OUTLOOK, outlook_files
 from ingest.decode.unpacking import Piece, told_name
+from ingest.kinds.head import HEAD_BYTES, Head
 
 _BODIES = ("text/plain", "text/html")
 _MAIL = "message/rfc822"
+_ONLY_MAILS = ("Date", "Message-ID", "MIME-Version", "Received", "Return-Path", "Delivered-To")
+
+
+def is_mail(start: bytes) -> bool:
+    """Whether text starts with a header that has a sender, and a field that a note which starts
+    with "From:" lacks."""
+    # A folder of mails in one file (mbox) starts with "From ".
+    if start.startswith(b"From ") or b":" not in start[:200]:
+        return False
+    header = BytesHeaderParser().parsebytes(start)
+    return "From" in header and any(map(header.__contains__, _ONLY_MAILS)) and not header.defects
+
+
+def may_hold_files(start: bytes) -> bool:
+    """Whether a file that starts so is a mail, or an OLE file, which may be one."""
+    head = Head(start[:HEAD_BYTES])
+    return start.startswith(OLE) or (head.is_text and is_mail(head.data))
+
+
+def attached_to(data: bytes, name: str) -> Iterator[tuple[Piece, BinaryIO]]:
+    """Each attachment of a mail, .eml or .msg; none of what is no mail. ``name`` is for messages.
+
+    Raises:
+        MediaError: it is damaged.
+    """
+    with decoding(data, "a mail"):
+        if data.startswith(OLE):
+            yield from _outlook(data, name) if OUTLOOK in data else ()
+        else:
+            yield from attached(message_from_bytes(data, policy=policy.default))
+
+
+def _outlook(data: bytes, name: str) -> Iterator[tuple[Piece, BinaryIO]]:
+    used = set[str]()
+    for file in outlook_files(data, name):
+        piece = Piece(_free(_clean(file.name, file.media_type), used), modified_s=file.sent_s)
+        yield piece, io.BytesIO(file.data)
 
 
 def attached(mail: EmailMessage, folder: str = "") -> Iterator[tuple[Piece, BinaryIO]]:
@@ -24,8 +66,7 @@ def attached(mail: EmailMessage, folder: str = "") -> Iterator[tuple[Piece, Bina
     """
     used = set[str]()
     for part in _files(mail):
-        name = _free(_name(part), used)
-        used.add(name)
+        name = _free(_clean(part.get_filename() or "", part.get_content_type()), used)
         piece = Piece(f"{folder}{name}", modified_s=_sent_s(mail))
         yield piece, io.BytesIO(_content(part))
 
@@ -45,11 +86,11 @@ def _is_body(part: Message) -> bool:
     return part.get_content_type() in _BODIES and not is_file
 
 
-def _name(part: Message) -> str:
-    name = told_name(part.get_filename() or "").replace("\\", "/")
+def _clean(name: str, media_type: str) -> str:
+    """A name without folders, or one by the type."""
+    name = told_name(name).replace("\\", "/")
     name = PurePath("".join(char for char in name if char.isprintable())).name[:200]
-    suffix = ".eml" if part.get_content_type() == _MAIL else ""
-    suffix = suffix or mimetypes.guess_extension(part.get_content_type()) or ""
+    suffix = ".eml" if media_type == _MAIL else mimetypes.guess_extension(media_type) or ""
     return name or f"attachment{suffix}"
 
 
@@ -58,6 +99,7 @@ def _free(name: str, used: set[str]) -> str:
     while name in used:
         number += 1
         name = f"{path.stem} ({number}){path.suffix}"
+    used.add(name)
     return name
 
 

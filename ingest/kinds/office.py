@@ -14,10 +14,10 @@ from ingest.config import IngestConfig
 from ingest.decode.charset import read_bytes
 from ingest.decode.figures import figure_segments, figures_of, without_links
 from ingest.decode.headings import sections_by_heading, title_of
-from ingest.decode.odf import slides
+from ingest.decode.office.odf import slides
 from ingest.decode.windows import Section, at_least_title, joined_text, text_segments
 from ingest.kinds.archive import members_of, unpacking
-from ingest.kinds.attachments import attached
+from ingest.kinds.attachments import attached_to, is_mail
 from ingest.kinds.contract import Kind
 from ingest.kinds.head import Head, Match
 from ingest.types import Asset, Fact, Segment
@@ -29,7 +29,6 @@ _WITH_SLIDES = (
     "application/vnd.ms-powerpoint",
 )
 _RULE = re.compile(r"(?m)^-{3,}$")  # stands for a slide without a title
-_ONLY_MAILS = ("Date", "Message-ID", "MIME-Version", "Received", "Return-Path", "Delivered-To")
 
 
 _FORMS = {"format_type", "core_properties", "app_properties", "custom_properties"}
@@ -215,22 +214,14 @@ class Mail(Office):
     holds_files = True
 
     def sniff(self, head: Head) -> Match | None:
-        """By its header: a sender, and a field that a note which starts with "From:" lacks."""
-        # A folder of mails in one file (mbox) starts with "From ": it stays text, whole.
-        if not head.is_text or head.data.startswith(b"From ") or b":" not in head.data[:200]:
-            return None
-        from email.parser import BytesHeaderParser
-
-        header = BytesHeaderParser().parsebytes(head.data)
-        is_mail = "From" in header and any(name in header for name in _ONLY_MAILS)
-        return Match(self.media_type, 0.8) if is_mail and not header.defects else None
+        """By its header."""
+        found = head.is_text and is_mail(head.data)
+        return Match(self.media_type, 0.8) if found else None
 
     def members(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
-        """What is attached to it."""
-        from email import message_from_bytes, policy
-
-        mail = message_from_bytes(read_bytes(path), policy=policy.default)
-        return members_of(asset, unpacking(asset, config).counted(attached(mail)))
+        """What is attached to it, and to the mails in it."""
+        files = attached_to(read_bytes(path), str(path))
+        return members_of(asset, unpacking(asset, config).counted(files))
 
     def _sections(self, extracted: Any) -> Iterator[Section]:
         yield Section(extracted.content)

@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from encoder.errors import UnsupportedMediaError
+from ingest.config import IngestConfig
 from ingest.decode.charset import read_bytes
+from ingest.decode.office.outlook import OLE
 from ingest.decode.windows import Section
+from ingest.kinds.archive import members_of, unpacking
+from ingest.kinds.attachments import attached_to
 from ingest.kinds.head import Head, Match
 from ingest.kinds.office import Office, by_sheet, by_slide
+from ingest.types import Asset, Segment
 
-_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 
 
@@ -23,7 +27,7 @@ class _Ole(Office):
 
     def sniff(self, head: Head) -> Match | None:
         """Any OLE file."""
-        return Match(self.media_type, 0.85) if head.data.startswith(_OLE) else None
+        return Match(self.media_type, 0.85) if head.data.startswith(OLE) else None
 
     def accepts(self, path: Path, media_type: str) -> bool:  # noqa: ARG002
         """Whether the stream is there.
@@ -46,6 +50,12 @@ class Outlook(_Ole):
     media_type = "application/vnd.ms-outlook"
     media_types = frozenset({media_type})
     streams = ("__properties_version1.0",)
+    holds_files = True
+
+    def members(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
+        """What is attached to it, and to the mails in it."""
+        files = attached_to(read_bytes(path), str(path))
+        return members_of(asset, unpacking(asset, config).counted(files))
 
     def _sections(self, extracted: Any) -> Iterator[Section]:
         yield Section(extracted.content)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from datetime import UTC, datetime
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -15,9 +16,11 @@ from ingest import IngestConfig, identify, ingest, segments
 from ingest.kinds.testing import check_kind
 from ingest.sources.archives import identify_members
 from ingest.types import Asset, Failure
+from tests.support import ole
 from tests.support.media import picture
 
 CONFIG = IngestConfig(isolate=True)
+SENT = datetime(2024, 5, 3, 10, tzinfo=UTC)
 
 
 def png() -> bytes:
@@ -88,7 +91,7 @@ def test_pictures_in_the_text_and_mails_within(tmp_path: Path) -> None:
     message.add_attachment(mail(("inner.txt", b"Wolves."), subject="Inner"))
     (tmp_path / "a.eml").write_bytes(bytes(message))
     found = members(tmp_path / "a.eml", tmp_path)
-    assert names(found) == ["attachment.png", "attachment.eml"]
+    assert names(found) == ["attachment.png", "attachment.eml", "attachment.eml!/inner.txt"]
     inner = found[1]
     assert isinstance(inner, Asset)
     assert (inner.media_type, inner.metadata["title"]) == ("message/rfc822", "Inner")
@@ -132,3 +135,60 @@ def test_the_library_reads_them_and_the_text(tmp_path: Path) -> None:
 
 def test_a_mail_with_files_keeps_the_contract(tmp_path: Path) -> None:
     check_kind("eml", [write(tmp_path / "a.eml", ("x.txt", b"Foxes."))], tmp_path)
+
+
+def msg(*files: tuple[str, bytes | ole.Tree], is_inner: bool = False) -> ole.Tree:
+    return ole.outlook("Ferries", "It leaves at nine.", *files, sent=SENT, is_inner=is_inner)
+
+
+def test_a_mail_of_outlook_holds_files_and_mails(tmp_path: Path) -> None:
+    inner = msg(
+        ("in.txt", b"Wolves."), ("deep", msg(("x.txt", b"Deer."), is_inner=True)), is_inner=True
+    )
+    files = (("photo.png", png()), ("big.txt", b"Foxes. " * 1000), ("re", inner))
+    path = ole.write_ole(tmp_path / "a.msg", msg(*files))
+    found = members(path, tmp_path)
+    assert names(found) == [
+        *("photo.png", "big.txt", "re.eml", "re.eml!/in.txt"),
+        *("re.eml!/deep.eml", "re.eml!/deep.eml!/x.txt"),
+    ]
+    photo, _, mail_within, *_, deepest = found
+    assert isinstance(photo, Asset)
+    assert photo.metadata["modified"] == SENT.timestamp()
+    assert isinstance(mail_within, Asset)
+    assert mail_within.metadata["title"] == "Ferries"
+    said = "".join(str(one.content) for one in segments(mail_within, CONFIG))
+    assert ("It leaves at nine." in said, "ann@example.org" in said) == (True, True)
+    assert isinstance(deepest, Asset)
+    assert [one.content for one in segments(deepest, CONFIG)] == ["Deer."]
+    check_kind("msg", [path], tmp_path)
+
+
+def test_streams_that_share_their_bytes_are_a_bomb(tmp_path: Path) -> None:
+    bomb = bytes(2**20)
+    path = ole.write_ole(tmp_path / "a.msg", msg(*((f"{n}.bin", bomb) for n in range(100))))
+    assert path.stat().st_size < 1.2 * 2**20
+    with pytest.raises(MediaError, match="It is damaged or a bomb"):
+        members(path, tmp_path)
+
+
+def test_mails_in_mails_and_archives_hold_files(tmp_path: Path) -> None:
+    def around(message: EmailMessage) -> EmailMessage:
+        outer = mail(subject="Outer")
+        outer.add_attachment(message)
+        return outer
+
+    innermost = mail(("x.txt", b"Deer."), ("y.txt", b"Owls."))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("m.eml", bytes(around(innermost)))
+        archive.write(ole.write_ole(tmp_path / "o.msg", msg(("z.txt", b"Gulls."))), "o.msg")
+    inside = "m.eml!/attachment.eml"
+    expected = ["m.eml", inside, f"{inside}!/x.txt", f"{inside}!/y.txt", "o.msg", "o.msg!/z.txt"]
+    assert names(members(tmp_path / "a.zip", tmp_path)) == expected
+    few = CONFIG.model_copy(update={"max_archive_files": 4})
+    with pytest.raises(MediaError, match="max_archive_files"):
+        members(tmp_path / "a.zip", tmp_path, few)
+    (tmp_path / "a.eml").write_bytes(bytes(around(around(around(innermost)))))
+    *mails, first, second = members(tmp_path / "a.eml", tmp_path)
+    assert len(mails) == 3
+    assert all("max_archive_depth" in str(one) for one in (first, second))

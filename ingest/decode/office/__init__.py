@@ -1,0 +1,1 @@
+"""What office programs write: slides, cells, and files in mails."""

@@ -1,0 +1,157 @@
+"""What is attached to Outlook's mails (.msg), by [MS-OXMSG]; the mails in them as .eml files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+from struct import iter_unpack
+from typing import Any, NamedTuple
+
+from encoder.errors import CorruptMediaError, MediaLimitError
+from ingest.decode.charset import decode_bytes
+
+OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+OUTLOOK = "__properties_version1.0".encode("utf-16-le")
+"""The name of a stream that each of these mails has, as the directory spells it."""
+
+_ATTACHED = "__attach_version1.0_#"
+_SUBJECT, _FROM, _ADDRESS, _TO, _TEXT, _HTML = "0037", "0C1A", "5D01", "0E04", "1000", "1013"
+_DATA, _LONG_NAME, _NAME, _SHOWN_NAME, _TYPE = "3701", "3707", "3704", "3001", "370E"
+_SENT = (0x0039, 0x0E06)
+_EPOCH = datetime(1601, 1, 1, tzinfo=UTC)
+_MAX_DEPTH = 20
+_HEADER_BYTES, _INNER_HEADER_BYTES = 32, 24
+
+_Path = tuple[str, ...]
+
+
+class Attached(NamedTuple):
+    """A file of a mail, by the name and media type that the mail says."""
+
+    name: str
+    media_type: str
+    data: bytes
+    sent_s: float
+
+
+def outlook_files(data: bytes, name: str) -> Iterator[Attached]:
+    """What is attached to a mail, one after the other; ``name`` is for messages.
+
+    Raises:
+        CorruptMediaError: no OLE file, or one whose streams share their bytes, as bombs do.
+        MediaLimitError: mails lie in mails too deeply.
+    """
+    from olefile import OleFileIO
+
+    with OleFileIO(data) as ole:
+        n_bytes = sum(entry.size for entry in ole.direntries if entry and entry.entry_type == 2)
+        if n_bytes > len(data):
+            raise CorruptMediaError(
+                f"{name} says that it holds {n_bytes:,} bytes in {len(data):,}.",
+                remedy="It is damaged or a bomb. Save the mail again.",
+            )
+        yield from _files(_Storage(ole, ()), name, depth=1)
+
+
+class _Storage:
+    """A mail or an attachment in an OLE file, and its streams."""
+
+    def __init__(self, ole: Any, path: _Path) -> None:
+        self._ole, self._path = ole, path
+
+    def bytes_of(self, tag: str, kind: str) -> bytes:
+        """Of a property; empty if it is not there."""
+        return self.stream(f"__substg1.0_{tag}{kind}")
+
+    def stream(self, name: str) -> bytes:
+        path = [*self._path, name]
+        if self._ole.get_type(path) != 2:
+            return b""
+        data: bytes = self._ole.openstream(path).read()
+        return data
+
+    def text(self, tag: str) -> str:
+        wide = self.bytes_of(tag, "001F").decode("utf-16-le", "replace")
+        return (wide or decode_bytes(self.bytes_of(tag, "001E"))).rstrip("\0")
+
+    def attachments(self) -> Iterator[_Storage]:
+        names = {entry[len(self._path)] for entry in self._below()}
+        for name in sorted(name for name in names if name.startswith(_ATTACHED)):
+            yield _Storage(self._ole, (*self._path, name))
+
+    def mail(self) -> _Storage | None:
+        """The mail that is attached here, if it is one and no file."""
+        path = (*self._path, f"__substg1.0_{_DATA}000D")
+        return _Storage(self._ole, path) if self._ole.get_type(list(path)) == 1 else None
+
+    def sent(self) -> datetime | None:
+        """When it was sent, from the properties of fixed size."""
+        header_bytes = _INNER_HEADER_BYTES if self._path else _HEADER_BYTES
+        rows = self.stream("__properties_version1.0")[header_bytes:]
+        times = {
+            number: value
+            for kind, number, _, value in iter_unpack("<HHIQ", rows[: len(rows) // 16 * 16])
+            if kind == 0x40 and 0 < value < 2**61
+        }
+        found = next((times[number] for number in _SENT if number in times), 0)
+        return _EPOCH + timedelta(microseconds=found // 10) if found else None
+
+    def _below(self) -> Iterator[list[str]]:
+        depth = len(self._path)
+        for entry in self._ole.listdir(streams=True, storages=True):
+            if len(entry) > depth and tuple(entry[:depth]) == self._path:
+                yield entry
+
+
+def _files(mail: _Storage, name: str, depth: int) -> Iterator[Attached]:
+    if depth > _MAX_DEPTH:
+        raise MediaLimitError(
+            f"{name} holds mails in mails, more than {_MAX_DEPTH} deep.",
+            remedy="Save the inner mails as files.",
+        )
+    sent = mail.sent()
+    sent_s = sent.timestamp() if sent else 0.0
+    for one in mail.attachments():
+        told = one.text(_LONG_NAME) or one.text(_NAME) or one.text(_SHOWN_NAME)
+        inner = one.mail()
+        if inner:
+            data, told = _as_eml(inner, name, depth + 1), f"{told or 'mail'}.eml"
+            yield Attached(told, "message/rfc822", data, sent_s)
+        else:
+            yield Attached(told, one.text(_TYPE), one.bytes_of(_DATA, "0102"), sent_s)
+
+
+def _as_eml(mail: _Storage, name: str, depth: int) -> bytes:
+    """A mail within another, with its files, as a file that is read like any mail."""
+    made = EmailMessage(policy=SMTP)
+    address = mail.text(_ADDRESS)
+    made["From"] = _line(f"{mail.text(_FROM)} <{address}>" if address else mail.text(_FROM))
+    made["To"], made["Subject"] = _line(mail.text(_TO)), _line(mail.text(_SUBJECT))
+    made["MIME-Version"] = "1.0"
+    if sent := mail.sent():
+        made["Date"] = format_datetime(sent)
+    html = mail.bytes_of(_HTML, "0102")
+    made.set_content(mail.text(_TEXT))
+    if html or (wide := mail.text(_HTML)):
+        made.add_alternative(decode_bytes(html) if html else wide, subtype="html")
+    for one in _files(mail, name, depth):
+        _attach(made, one)
+    return made.as_bytes()
+
+
+def _attach(mail: EmailMessage, file: Attached) -> None:
+    if file.media_type == "message/rfc822":
+        from email import message_from_bytes, policy
+
+        mail.add_attachment(message_from_bytes(file.data, policy=policy.SMTP), filename=file.name)
+    else:
+        mail.add_attachment(
+            file.data, maintype="application", subtype="octet-stream", filename=file.name
+        )
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
