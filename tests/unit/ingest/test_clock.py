@@ -1,4 +1,3 @@
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -6,6 +5,7 @@ import pytest
 from encoder.errors import MediaLimitError
 from encoder.types import TEXT
 from ingest import IngestConfig, Segment
+from ingest.decode import time_limit
 from ingest.decode.time_limit import Clock, timed
 
 
@@ -19,14 +19,18 @@ def test_time_is_what_it_plays_and_then_some() -> None:
         clock.spend(4)
 
 
-def test_only_the_decoder_spends_time() -> None:
+def test_only_the_decoder_spends_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 0.0
+    monkeypatch.setattr(time_limit, "perf_counter", lambda: now_s)
+
     def slow(seconds: float) -> Iterator[Segment]:
+        nonlocal now_s
         for index in range(2):
-            time.sleep(seconds)
+            now_s += seconds
             yield Segment("a", TEXT, index, "x")
 
-    config = IngestConfig(max_decode_s=0.05)
+    config = IngestConfig(max_decode_s=10)
     for _ in timed(slow(0), Clock("a.txt", config)):
-        time.sleep(0.06)
+        now_s += 11
     with pytest.raises(MediaLimitError):
-        list(timed(slow(0.06), Clock("a.txt", config)))
+        list(timed(slow(6), Clock("a.txt", config)))
