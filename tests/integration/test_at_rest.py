@@ -63,17 +63,17 @@ def test_stores_uploads_and_keys_are_private_whatever_the_umask(
 
 
 def test_a_read_only_store_is_searched_and_not_written(
-    anymodal: Run, media: Path, tmp_path: Path
+    anymodal: Run, here: Run, media: Path, tmp_path: Path
 ) -> None:
-    anymodal("ingest", media / "texts")
+    here("ingest", media / "texts")
     store = tmp_path / "store"
     before = {path: path.stat().st_mtime_ns for path in store.rglob("*")}
     with read_only(store):
         for words in (["search", "baking bread"], ["search", "rocket", "--path", str(media)]):
-            hits = anymodal(*words)["hits"]
+            hits = here(*words)["hits"]
             assert Path(hits[0]["uri"]).name in ("bread.txt", "space.md")
         for words in (["ingest", media], ["delete", media]):
-            assert "can be searched, but not written to" in anymodal(*words, fails=1)
+            assert "can be searched, but not written to" in here(*words, fails=1)
         with serving(tmp_path, "--store", str(store)) as (_, client):
             hit = client.post("/v1/search", json={"query": "baking bread"}).json()["hits"][0]
             assert hit["name"] == "bread.txt"
@@ -88,7 +88,7 @@ def test_a_read_only_store_is_searched_and_not_written(
                 assert str(tmp_path) not in refused.text
             assert anymodal("search", "rocket")["hits"]  # several may read at once
     assert {path: path.stat().st_mtime_ns for path in store.rglob("*")} == before
-    assert anymodal("ingest", media / "texts")["unchanged"] == 2
+    assert here("ingest", media / "texts")["unchanged"] == 2
 
 
 _AS_ANOTHER = """

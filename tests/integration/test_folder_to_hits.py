@@ -50,7 +50,7 @@ def names(result: dict[str, list[dict[str, str]]]) -> list[str]:
     ["folder", pytest.param("milvus_server", marks=pytest.mark.milvus)],
     indirect=True,
 )
-def test_from_a_folder_to_hits_and_back(anymodal: Run, media: Path) -> None:
+def test_from_a_folder_to_hits_and_back(anymodal: Run, here: Run, media: Path) -> None:
     sounds = anymodal("ingest", media, "--kind", "audio")
     assert (sounds["ingested"], sounds["left_out"], sounds["failures"]) == (2, 5, [])
     assert "Wanted some of array, audio, code" in anymodal(
@@ -63,39 +63,37 @@ def test_from_a_folder_to_hits_and_back(anymodal: Run, media: Path) -> None:
     stages = set(first["stage_s"]) | set(sounds["stage_s"])
     assert stages >= set("identify decode encode_text encode_image encode_audio store".split())
 
-    again = anymodal("ingest", media)
+    again = here("ingest", media)
     assert (again["ingested"], again["unchanged"]) == (0, 6)
     assert not any(stage.startswith("encode") for stage in again["stage_s"])
 
-    found = anymodal("search", "how to bake bread", "--limit", 3)
+    found = here("search", "how to bake bread", "--limit", 3)
     assert names(found)[0] == "bread.txt"
     assert set(found["hits"][0]) == CONTRACT
     assert found["hits"][0]["char_start"] == 0
     assert {"encode_text", "search", "total"} <= set(found["latency_s"])
 
-    by_image = anymodal("search", "--image", media / "checks.png", "--modality", "image")
+    by_image = here("search", "--image", media / "checks.png", "--modality", "image")
     assert names(by_image)[0] == "checks.png"
     assert {hit["modality"] for hit in by_image["hits"]} == {"image"}
 
-    by_sound = anymodal("search", "--audio", media / "tone.wav", "--modality", "audio")
+    by_sound = here("search", "--audio", media / "tone.wav", "--modality", "audio")
     assert names(by_sound)[0] == "tone.wav"
     assert by_sound["hits"][0]["start_s"] == 0.0
 
-    mixed = anymodal("search", "bread", "--image", media / "gradient.jpg", "--limit", 20)
+    mixed = here("search", "bread", "--image", media / "gradient.jpg", "--limit", 20)
     assert {"bread.txt", "gradient.jpg"} <= set(names(mixed))
 
     (media / "texts" / "bread.txt").write_text("A dragon sleeps under the mountain on its gold.")
-    changed = anymodal("ingest", media)
+    changed = here("ingest", media)
     assert (changed["ingested"], changed["unchanged"]) == (1, 5)
-    found = anymodal("search", "treasure of a dragon", "--modality", "text")
+    found = here("search", "treasure of a dragon", "--modality", "text")
     assert names(found).count("bread.txt") == 1
     assert "dragon" in found["hits"][0]["snippet"]
 
-    anymodal("delete", media / "texts", "--kind", "image", fails=1)
-    assert anymodal("delete", media / "texts", "--kind", "text")["removed"] == {
-        str(media / "texts"): 2
-    }
-    left = anymodal("search", "dragon", "--modality", "text")  # files of other tests, on a server
+    here("delete", media / "texts", "--kind", "image", fails=1)
+    assert here("delete", media / "texts", "--kind", "text")["removed"] == {str(media / "texts"): 2}
+    left = here("search", "dragon", "--modality", "text")  # files of other tests, on a server
     assert not {"bread.txt", "space.md"} & set(names(left))
 
 

@@ -75,7 +75,7 @@ def test_pages_follow_each_other(ours: Anymodal) -> None:
 
 def test_files_go_up_and_come_down(ours: Anymodal, tmp_path: Path) -> None:
     note, sent = tmp_path / "note.txt", []
-    note.write_text("A heron stands in the reeds. " * 5_000)
+    note.write_text("A heron stands in the reeds." + " " * 145_000)  # large, and soon read
 
     job = ours.upload([note], tags=["birds"], on_progress=lambda *numbers: sent.append(numbers))
     done = ours.wait(job.id)

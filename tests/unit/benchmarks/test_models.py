@@ -17,7 +17,7 @@ def test_a_peer_answers_from_a_process_of_its_own(
 ) -> None:
     source = tiny.save("sentence", tmp_path / "source")
     monkeypatch.setenv("PEERS", sys.executable)
-    monkeypatch.setattr(peers, "BACKENDS", ("torch", "not-there"))
+    monkeypatch.setattr(peers, "BACKENDS", ("torch",))
     with peers.peers(source, 1) as (opened, missing):
         before_s = opened["torch"].cpu_s()
         vector = opened["torch"]("a red\ncar")
@@ -25,7 +25,16 @@ def test_a_peer_answers_from_a_process_of_its_own(
     expected = SentenceTransformer(str(source), device="cpu").encode("a red\ncar")
     np.testing.assert_allclose(vector, expected, atol=1e-5)
     assert 0 < used_s < 5
-    assert [one.split()[0] for one in missing] == ["not-there"]
+    assert not missing
+
+
+def test_a_peer_that_does_not_open_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PEERS", "false")  # ends at once
+    with peers.peers(tiny.save("sentence", tmp_path / "source"), 1) as (opened, missing):
+        assert not opened
+        assert missing == [f"{one} (ended with 1; see what it printed)" for one in peers.BACKENDS]
 
 
 def test_no_peer_runs_unless_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
