@@ -31,6 +31,15 @@ test-fast: .venv/tested bundle
 test-milvus: .venv/tested bundle .venv-milvus/installed
 	$(BIN)/pytest -m milvus
 
+# The adapters for LangChain and LlamaIndex as wheels, in an environment of their own: no part of `test`,
+# since the frameworks bring 37 packages, six of them plugins of pytest.
+.PHONY: test-adapters
+test-adapters: .venv-adapters/installed bundle
+	rm -rf .venv-adapters/wheels
+	.venv-adapters/bin/python -m pip wheel --quiet --no-deps --wheel-dir .venv-adapters/wheels examples/adapters/langchain examples/adapters/llama_index
+	.venv-adapters/bin/python -m pip install --quiet --no-deps --force-reinstall .venv-adapters/wheels/*.whl
+	.venv-adapters/bin/python -m pytest -o addopts="--import-mode=importlib -ra" -o filterwarnings=default -o asyncio_mode=auto -o asyncio_default_fixture_loop_scope=function examples/adapters/tests
+
 .PHONY: chromium screenshots
 # Debian's Chromium, in which the page is tested.
 chromium:
@@ -173,10 +182,18 @@ bundle: .venv/installed
 	.venv-bench/bin/python -m pip install --quiet --editable . --group bench-quant
 	touch $@
 
+# The frameworks, over what `.venv` holds: the second line makes its packages importable here.
+.venv-adapters/installed: .venv/tested examples/adapters/langchain/pyproject.toml examples/adapters/llama_index/pyproject.toml
+	test -x .venv-adapters/bin/python || $(PYTHON) -m venv .venv-adapters
+	site=$$(.venv-adapters/bin/python -c "import site; print(site.getsitepackages()[0])"); \
+	  echo "import site; site.addsitedir('$$($(BIN)/python -c "import site; print(site.getsitepackages()[0])")')" > $$site/beside.pth
+	.venv-adapters/bin/python -m pip install --quiet langchain-core langchain-tests llama-index-core
+	touch $@
+
 .venv-milvus/installed: Makefile
 	test -x .venv-milvus/bin/python || $(PYTHON) -m venv .venv-milvus
 	.venv-milvus/bin/python -m pip install --quiet milvus==2.3.5
 	touch $@
 
 clean:
-	rm -rf .venv .venv-bench .venv-milvus .compose-test .demo dist site
+	rm -rf .venv .venv-adapters .venv-bench .venv-milvus .compose-test .demo dist site

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+UV = str(Path(sys.executable).with_name("uv"))
 PACKAGES = ("encoder", "ingest", "search", "workers")
 HEAVY = ("torch", "onnxruntime", "pymilvus", "av", "PIL", "librosa", "celery", "transformers")
 
@@ -57,3 +58,15 @@ def test_the_wheel_holds_the_packages_their_data_and_the_licences(tmp_path: Path
     assert {"search/web/index.html", "search/web/js/main.js"} <= set(names)
     assert any(name.startswith("encoder/models/sources/bundle/tables/") for name in names)
     assert {name.split("/")[0].split("-")[0] for name in names} == {*PACKAGES, "anymodal"}
+
+
+@pytest.mark.slow
+def test_adapters_are_packages_without_our_code(tmp_path: Path) -> None:
+    """`make test-adapters` runs them beside their frameworks."""
+    sources = sorted((ROOT / "examples" / "adapters").glob("*/pyproject.toml"))
+    for source in sources:
+        build = [UV, "build", "--quiet", "--wheel", "--out-dir", str(tmp_path), str(source.parent)]
+        subprocess.run(build, check=True)
+    names = [set(zipfile.ZipFile(wheel).namelist()) for wheel in tmp_path.glob("*.whl")]
+    held = {name.split("/")[0] for one in names for name in one if "dist-info" not in name}
+    assert held == {"langchain_anymodal", "llama_index_anymodal"}

@@ -27,6 +27,7 @@ from search.client import (
     MissingError,
     UnreachableError,
 )
+from search.client.passages import whole_passage
 from search.errors import NotFoundError
 from tests.integration.api.conftest import served
 
@@ -49,6 +50,19 @@ def test_finds_by_text_and_by_files(ours: Anymodal, folder: Path) -> None:
     assert both.hits[0].name == "tone.wav"
     asset_id = by_path.hits[0].asset_id
     assert asset_id not in {hit.asset_id for hit in ours.similar(asset_id, limit=2).hits}
+
+
+def test_a_passage_is_whole_where_the_file_is_text(ours: Anymodal, tmp_path: Path) -> None:
+    note = tmp_path / "long.txt"
+    note.write_text("\ufeff" + "The lighthouse keeper counts ships at night. " * 9)
+    job = ours.wait(ours.upload([note]).id)
+    (page,) = ours.search("a rocket in orbit", limit=1).hits
+    (found,) = ours.search("lighthouse keeper", limit=1).hits
+
+    assert ours.passage(found).count("lighthouse") == 9 > found.snippet.count("lighthouse")
+    assert (page.name, ours.passage(page)) == ("page.html", "A rocket in orbit.")
+    assert whole_passage(found, "something else") == found.snippet
+    ours.delete(*job.asset_ids)
 
 
 def test_a_notebook_shows_pictures_and_words(ours: Anymodal) -> None:
