@@ -28,8 +28,10 @@ test-fast: .venv/tested bundle
 	$(BIN)/pytest $(PARALLEL) -m "not slow and not milvus and not compose" tests/unit tests/contract
 
 # The tests that need the genuine Milvus server, which has an environment of its own.
+# Others are not read: their imports alone take half a minute.
+OF_MILVUS := tests/contract $(shell grep -rl 'mark\.milvus' tests --include='test_*.py')
 test-milvus: .venv/tested bundle .venv-milvus/installed
-	$(BIN)/pytest -m milvus
+	$(BIN)/pytest -m milvus $(OF_MILVUS)
 
 # The adapters for LangChain and LlamaIndex as wheels, in an environment of their own: no part of `test`,
 # since the frameworks bring 37 packages, six of them plugins of pytest.

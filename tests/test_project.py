@@ -107,3 +107,14 @@ def test_the_test_environment_is_pinned() -> None:
             assert pin, f"{requirement.name} is not pinned: make test-lock"
             version = str(pin.specifier).removeprefix("==")
             assert version in requirement.specifier, f"{requirement}: {pin}: make test-lock"
+
+
+def test_make_reads_all_tests_of_the_genuine_server() -> None:
+    """Files are found by the mark; a room whose conftest sets it is named."""
+    named = re.findall(r"^OF_MILVUS := (\S+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    marking = [
+        path.parent.relative_to(ROOT).as_posix()
+        for path in (ROOT / "tests").rglob("conftest.py")
+        if "mark.milvus" in path.read_text()
+    ]
+    assert marking == named
