@@ -6,7 +6,7 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,4 +85,4 @@ def figures_of(extracted: Any, sections: Sequence[Section], *, on_slides: bool) 
 def without_links(section: Section) -> Section:
     """What a picture is called, if anything, instead of the link to it."""
     text = _LINK.sub(lambda link: "" if _FILE_NAME.fullmatch(link[1]) else link[1], section.text)
-    return Section(text, section.place)
+    return replace(section, text=text)

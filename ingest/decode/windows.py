@@ -20,17 +20,32 @@ _BETWEEN = "\n\n"
 
 
 @dataclass(frozen=True)
+class Cells:
+    """The row of each line of a table, 0 for lines that are none, and its first and last column."""
+
+    rows: Sequence[int]
+    columns: tuple[str, str]
+
+    def span(self, first: int, last: int) -> str:
+        """The cells of some lines, from 1, such as ``A1:F40``; empty if they have none."""
+        rows = [row for row in self.rows[first - 1 : last] if row]
+        left, right = self.columns
+        return f"{left}{rows[0]}:{right}{rows[-1]}" if rows else ""
+
+
+@dataclass(frozen=True)
 class Section:
     """A page, a slide, a sheet or what stands under a heading; ``place`` says which.
 
     Where ``counted`` names what a line is (``lines``, ``rows``), the place of a window also says
-    which of them it spans, counted from ``first``.
+    which of them it spans, counted from ``first``. With ``cells`` it says which of a sheet's.
     """
 
     text: str
     place: dict[str, Fact] = field(default_factory=dict)
     counted: str = ""
     first: int = 1
+    cells: Cells | None = None
 
 
 def text_segments(
@@ -94,7 +109,7 @@ class _Lines:
     def place(self, start: int, end: int) -> str:
         """As JSON; nothing if the section has none."""
         section = self._section
-        if not section.counted:
+        if not section.counted and not section.cells:
             return json.dumps(section.place, ensure_ascii=False) if section.place else ""
         last_char = max(end - 1, start)
         self._line += section.text.count("\n", self._at, start)
@@ -102,6 +117,11 @@ class _Lines:
             self._line -= section.text.count("\n", start, self._at)
         self._at = start
         last = self._line + section.text.count("\n", start, last_char)
+        if section.cells:
+            cells = section.cells.span(self._line, last)
+            return json.dumps(
+                section.place | ({"cells": cells} if cells else {}), ensure_ascii=False
+            )
         span = f"{self._line}–{last}" if last > self._line else str(last)
         return json.dumps({**section.place, section.counted: span}, ensure_ascii=False)
 

@@ -14,6 +14,7 @@ from ingest.config import IngestConfig
 from ingest.decode.charset import read_bytes
 from ingest.decode.figures import figure_segments, figures_of, without_links
 from ingest.decode.headings import sections_by_heading, title_of
+from ingest.decode.office.cells import Grid, cells_of, grids
 from ingest.decode.office.odf import slides
 from ingest.decode.windows import Section, at_least_title, joined_text, text_segments
 from ingest.kinds.archive import members_of, unpacking
@@ -28,6 +29,7 @@ _WITH_SLIDES = (
     "application/vnd.openxmlformats-officedocument.presentationml.presentation",
     "application/vnd.ms-powerpoint",
 )
+_ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
 _RULE = re.compile(r"(?m)^-{3,}$")  # stands for a slide without a title
 
 
@@ -55,7 +57,7 @@ class Office(Kind):
         """Windows of the text, each with the heading, slide or sheet under which it stands; then
         the pictures."""
         extracted = _extracted(path, self.media_type)
-        sections = list(self._sections(extracted))
+        sections = list(self._sections(extracted, path))
         figures = figures_of(extracted, sections, on_slides=self.media_type in _WITH_SLIDES)
         pictures = list(figure_segments(asset, path, figures, config))
         texts = [without_links(section) for section in sections]
@@ -69,7 +71,7 @@ class Office(Kind):
         """The text."""
         return joined_text(segments)
 
-    def _sections(self, extracted: Any) -> Iterator[Section]:
+    def _sections(self, extracted: Any, path: Path) -> Iterator[Section]:  # noqa: ARG002
         return sections_by_heading(extracted.content)
 
 
@@ -130,7 +132,7 @@ class Powerpoint(_OpenXml):
     media_types = frozenset({media_type})
     part = "ppt/"
 
-    def _sections(self, extracted: Any) -> Iterator[Section]:
+    def _sections(self, extracted: Any, path: Path) -> Iterator[Section]:  # noqa: ARG002
         return by_slide(extracted.content)
 
 
@@ -142,8 +144,8 @@ class Excel(_OpenXml):
     media_types = frozenset({media_type})
     part = "xl/"
 
-    def _sections(self, extracted: Any) -> Iterator[Section]:
-        return by_sheet(extracted.content)
+    def _sections(self, extracted: Any, path: Path) -> Iterator[Section]:
+        return by_sheet(extracted.content, grids(path))
 
 
 class Text(_Zipped):
@@ -161,8 +163,8 @@ class Spreadsheet(_Zipped):
     media_type = "application/vnd.oasis.opendocument.spreadsheet"
     media_types = frozenset({media_type, f"{media_type}-template"})
 
-    def _sections(self, extracted: Any) -> Iterator[Section]:
-        return by_sheet(extracted.content)
+    def _sections(self, extracted: Any, path: Path) -> Iterator[Section]:
+        return by_sheet(extracted.content, grids(path))
 
 
 class Presentation(_Zipped):
@@ -223,7 +225,7 @@ class Mail(Office):
         files = attached_to(read_bytes(path), str(path))
         return members_of(asset, unpacking(asset, config).counted(files))
 
-    def _sections(self, extracted: Any) -> Iterator[Section]:
+    def _sections(self, extracted: Any, path: Path) -> Iterator[Section]:  # noqa: ARG002
         yield Section(extracted.content)
 
 
@@ -235,11 +237,12 @@ def by_slide(markdown: str) -> Iterator[Section]:
         yield Section(_RULE.sub("", text).strip(), {"slide": int(number)})
 
 
-def by_sheet(markdown: str) -> Iterator[Section]:
-    """The table of each sheet."""
+def by_sheet(markdown: str, found: Mapping[str, Grid]) -> Iterator[Section]:
+    """The table of each sheet, with its cells where they are ``found``."""
     for section in sections_by_heading(markdown):
-        heading = str(section.place.get("heading", ""))
-        yield Section(section.text, {"sheet": heading} if heading else {})
+        heading = _ESCAPED.sub(r"\1", str(section.place.get("heading", "")))
+        cells = cells_of(section.text, found[heading]) if heading in found else None
+        yield Section(section.text, {"sheet": heading} if heading else {}, cells=cells)
 
 
 def _title(facts: Mapping[str, Any]) -> str:

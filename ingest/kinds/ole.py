@@ -57,7 +57,7 @@ class Outlook(_Ole):
         files = attached_to(read_bytes(path), str(path))
         return members_of(asset, unpacking(asset, config).counted(files))
 
-    def _sections(self, extracted: Any) -> Iterator[Section]:
+    def _sections(self, extracted: Any, path: Path) -> Iterator[Section]:  # noqa: ARG002
         yield Section(extracted.content)
 
 
@@ -78,7 +78,7 @@ class OldPowerpoint(_Ole):
     media_types = frozenset({media_type})
     streams = ("PowerPoint Document",)
 
-    def _sections(self, extracted: Any) -> Iterator[Section]:
+    def _sections(self, extracted: Any, path: Path) -> Iterator[Section]:  # noqa: ARG002
         return by_slide(extracted.content)
 
 
@@ -90,5 +90,5 @@ class OldExcel(_Ole):
     media_types = frozenset({media_type})
     streams = ("Workbook\0", "Book\0")
 
-    def _sections(self, extracted: Any) -> Iterator[Section]:
-        return by_sheet(extracted.content)
+    def _sections(self, extracted: Any, path: Path) -> Iterator[Section]:  # noqa: ARG002
+        return by_sheet(extracted.content, {})
