@@ -122,7 +122,8 @@ class SearchEngine:
                 hits = rerank(hits, texts, question, self._reranker, progress.deadline.check)
         if query.sort:
             hits = sort_hits(hits, query.sort)
-        cursor = request.page.cursor(group.key for group in groups) if follows else ""
+        depth = max((group.rank for group in groups), default=0)
+        cursor = request.page.cursor((one.key for one in groups), depth) if follows else ""
         explained = finder.explain() if query.explain else None
         latency_s = progress.timer.latency_s()
         result = SearchResult(hits, latency_s, cursor, explained, understood, progress.warnings)
@@ -156,7 +157,7 @@ class SearchEngine:
         with progress.stage("plan"):
             fused = fuse_terms(embeddings, [term.weight for term in query.terms])
             page = read_page(query, fused.direction)
-            planned = planned.beyond(len(page.shown))
+            planned = planned.beyond(page.depth)
             space = self.space()
             hidden = frozenset(term.asset_id for term in query.terms if term.asset_id)
             is_weak = self._floors.of(query, planned, space, fused.direction)

@@ -4,7 +4,8 @@ A cursor names what was shown before, by short hashes, and the next page leaves 
 pages never repeat and never skip, whatever was ingested, deleted or found late by an approximate
 index in between; a place in a ranking could promise neither, since the ranking changes. It costs
 8 characters for each hit shown. The cursor also carries a digest of the query, and refuses to go
-on with another one.
+on with another one; and how many candidates the pages before took, so that the next one need not
+guess how many more to ask for.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ from search.types import Query
 
 MAX_SHOWN = 10_000
 
-_VERSION = b"\x01"
+_VERSION = b"\x02"
 _DIGEST_BYTES = 8
 _KEY_BYTES = 6
+_DEPTH_BYTES = 4
 _SIGNED_DIMS = 32
 # Encoding the same content in another batch moves an embedding by less than one step.
 _STEP = 1 / 512
@@ -34,22 +36,27 @@ _STEP = 1 / 512
 
 @dataclass(frozen=True)
 class Page:
-    """The hits of earlier pages."""
+    """The hits of earlier pages; the last of them was the candidate at the rank ``depth``."""
 
     digest: bytes
     signature: bytes
+    depth: int = 0
     shown: frozenset[bytes] = field(default_factory=frozenset)
 
     def has_shown(self, key: str) -> bool:
         """Whether an earlier page had the hit with this key."""
         return bool(self.shown) and _short(key) in self.shown
 
-    def cursor(self, keys: Iterable[str]) -> str:
-        """The cursor of the page after this one, which shows ``keys``; empty if none may follow."""
+    def cursor(self, keys: Iterable[str], depth: int) -> str:
+        """The cursor of the page after this one, which shows ``keys``; empty if none may follow.
+
+        ``depth`` is the rank of its last one.
+        """
         shown = self.shown.union(map(_short, keys))
         if len(shown) > MAX_SHOWN:
             return ""
-        packed = b"".join([_VERSION, self.digest, self.signature, *sorted(shown)])
+        reached = max(self.depth, depth).to_bytes(_DEPTH_BYTES)
+        packed = b"".join([_VERSION, self.digest, self.signature, reached, *sorted(shown)])
         return base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
 
@@ -68,14 +75,16 @@ def read_page(query: Query, direction: Embeddings) -> Page:
     if not query.cursor:
         return first
     head = len(_VERSION) + _DIGEST_BYTES
-    body = head + len(first.signature)
+    tail = head + len(first.signature)
+    body = tail + _DEPTH_BYTES
     packed = _unpack(query.cursor)
     if packed[:1] != _VERSION or len(packed) < body or (len(packed) - body) % _KEY_BYTES:
         raise _refused(query.cursor, "which is no cursor")
-    if packed[1:head] != first.digest or not _alike(packed[head:body], first.signature):
+    if packed[1:head] != first.digest or not _alike(packed[head:tail], first.signature):
         raise _refused(query.cursor, "which belongs to another query")
     keys = (packed[i : i + _KEY_BYTES] for i in range(body, len(packed), _KEY_BYTES))
-    return Page(first.digest, first.signature, frozenset(keys))
+    depth = int.from_bytes(packed[tail:body])
+    return Page(first.digest, first.signature, depth, frozenset(keys))
 
 
 def _refused(cursor: str, why: str) -> InputError:

@@ -62,10 +62,13 @@ class Plan:
         """All kinds of segment to search."""
         return tuple(sorted({kind for share in self.shares for kind in share.modalities}))
 
-    def beyond(self, n_shown: int) -> Plan:
-        """The same plan after pages with this many hits."""
-        most = max(share.pool for share in self.shares) + n_shown
-        return replace(self, candidates=_bounded(_OVER_FETCH * most))
+    def beyond(self, depth: int) -> Plan:
+        """The same plan after pages that ended at this rank.
+
+        Words are worth more candidates: what they alone found is ranked by where these end.
+        """
+        of_pages = depth * _OVER_FETCH if self.words and self.lexical is not False else depth
+        return replace(self, candidates=_bounded(self.candidates + of_pages))
 
 
 def plan(query: Query, known: Collection[Modality]) -> Plan:

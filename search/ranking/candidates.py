@@ -315,14 +315,17 @@ class Finder:
     def _pools(self, seen: Seen) -> list[Pool]:
         with self._stage("fetch"):
             parts = [(share, self._groups(share, seen.ranked)) for share in self._plan.shares]
+            fresh = [[one for one in of if not self._was_shown(one)] for _, of in parts]
             # One look-up for all of them.
-            self._load([g.asset_id for share, groups in parts for g in groups[: share.pool]])
-            return [self._pool(share, groups) for share, groups in parts]
+            firsts = zip(self._plan.shares, fresh, strict=True)
+            self._load([one.asset_id for share, of in firsts for one in of[: share.pool]])
+            return [
+                Pool(share, self._verified(of, share.pool), list(filter(self._was_shown, groups)))
+                for (share, groups), of in zip(parts, fresh, strict=True)
+            ]
 
-    def _pool(self, share: Share, groups: Sequence[Group]) -> Pool:
-        fresh = [group for group in groups if not self._request.page.has_shown(group.key)]
-        shown = [group for group in groups if self._request.page.has_shown(group.key)]
-        return Pool(share, self._verified(fresh, share.pool), shown)
+    def _was_shown(self, group: Group) -> bool:
+        return self._request.page.has_shown(group.key)
 
     def _groups(self, share: Share, ranked: Sequence[Candidate]) -> list[Group]:
         if self._query.group_by == "segment":

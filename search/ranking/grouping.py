@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from encoder.types import Modality
@@ -15,13 +15,15 @@ from search.types import ScoredSegment
 class Group:
     """A hit in the making: its best candidate, and further ones of the same asset.
 
-    ``weak`` says that its score is one that chance reaches: see `encoder.space.Floor`.
+    ``weak`` says that its score is one that chance reaches: see `encoder.space.Floor`. ``rank`` is
+    that of its best one, from 1, among all candidates that can be the best one.
     """
 
     key: str
     best: Candidate
     moments: list[Candidate] = field(default_factory=list)
     weak: bool = False
+    rank: int = 0
 
     @property
     def asset_id(self) -> str:
@@ -40,10 +42,10 @@ def by_asset(
         n_moments: how many candidates to keep beside the best.
     """
     groups: dict[str, Group] = {}
-    for candidate in ranked:
+    for rank, candidate in enumerate(_of_kinds(ranked, modalities), 1):
         asset_id = candidate.segment.asset_id
-        if candidate.segment.modality in modalities and asset_id not in groups:
-            groups[asset_id] = Group(asset_id, candidate)
+        if asset_id not in groups:
+            groups[asset_id] = Group(asset_id, candidate, rank=rank)
     for candidate in ranked if n_moments else ():
         group = groups.get(candidate.segment.asset_id)
         if group and candidate is not group.best and len(group.moments) < n_moments:
@@ -54,10 +56,13 @@ def by_asset(
 def by_segment(ranked: Iterable[Candidate], modalities: Collection[Modality]) -> list[Group]:
     """Each segment of these kinds on its own, in their order."""
     return [
-        Group(candidate.segment.segment_id, candidate)
-        for candidate in ranked
-        if candidate.segment.modality in modalities
+        Group(candidate.segment.segment_id, candidate, rank=rank)
+        for rank, candidate in enumerate(_of_kinds(ranked, modalities), 1)
     ]
+
+
+def _of_kinds(ranked: Iterable[Candidate], modalities: Collection[Modality]) -> Iterator[Candidate]:
+    return (candidate for candidate in ranked if candidate.segment.modality in modalities)
 
 
 def first_of_each(

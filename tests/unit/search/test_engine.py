@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import Event
 from typing import Any, Literal
 
@@ -67,6 +68,21 @@ def test_hits_of_all_modalities_come_best_first(store: MemoryStore) -> None:
     engine = SearchEngine(DirectionEncoder(), store)
     assert uris(engine, Query([Item(TEXT, axis(0))])) == ["/sound", "/picture", "/text"]
     assert uris(engine, Query([Item(TEXT, axis(0))], limit=1)) == ["/sound"]
+
+
+def test_a_late_page_takes_few_more_candidates_than_were_shown(store: MemoryStore) -> None:
+    for number in range(400):
+        add(store, f"{number:03}", IMAGE, axis(0) + number / 400 * axis(1))
+    engine = SearchEngine(DirectionEncoder(), store)
+    query = Query([Item(IMAGE, axis(0))], limit=20, explain=True)
+    shown: list[str] = []
+    for _ in range(10):
+        page = engine.search(query)
+        shown += [hit.asset_id for hit in page.hits]
+        query = replace(query, cursor=page.next_cursor)
+    assert shown == [f"{number:03}" for number in range(200)]
+    assert page.explain is not None
+    assert page.explain["modalities"]["image"]["candidates"] == 180 + 4 * 21
 
 
 def test_what_is_asked_is_encoded_as_a_query(store: MemoryStore) -> None:

@@ -20,7 +20,7 @@ def direction(seed: int = 0) -> Embeddings:
 
 
 def after(*keys: str, query: Query = QUERY) -> Query:
-    return replace(query, cursor=read_page(query, direction()).cursor(keys))
+    return replace(query, cursor=read_page(query, direction()).cursor(keys, len(keys)))
 
 
 def test_the_first_page_has_shown_nothing() -> None:
@@ -33,6 +33,15 @@ def test_a_cursor_remembers_all_pages_before() -> None:
     page = read_page(third, direction())
     assert [page.has_shown(key) for key in "abcd"] == [True, True, True, False]
     assert len(third.cursor) == len(second.cursor) + 8
+
+
+def test_a_cursor_says_how_far_the_pages_before_went() -> None:
+    page = read_page(
+        replace(QUERY, cursor=read_page(QUERY, direction()).cursor("a", 700)), direction()
+    )
+    assert page.depth == 700
+    later = replace(QUERY, cursor=page.cursor("b", 3))
+    assert read_page(later, direction()).depth == 700
 
 
 def test_what_is_shown_may_change_from_page_to_page() -> None:
@@ -72,5 +81,5 @@ def test_a_content_encoded_in_another_batch_is_the_same() -> None:
 def test_pages_end() -> None:
     keys = [str(number) for number in range(MAX_SHOWN)]
     page = read_page(QUERY, direction())
-    assert len(page.cursor(keys)) < 100_000
-    assert page.cursor([*keys, "one more"]) == ""
+    assert len(page.cursor(keys, 0)) < 100_000
+    assert page.cursor([*keys, "one more"], 0) == ""
