@@ -64,15 +64,21 @@ class MilvusCalibration:
         self._segments = segments
         self._pause_s = _PAUSE_ALONE_S if is_alone else _PAUSE_S
         self._lock = Lock()
+        self._reading = Lock()
         self._read_at_s = 0.0
         self._n_at_once = _LEAST_ROWS
         self._state = self.refresh()
 
     def current(self) -> StoredCalibration:
         """As it was at most `REFRESH_S` ago."""
-        if time.monotonic() < self._read_at_s + REFRESH_S:
-            return self._state
-        return self.refresh()
+        if self._is_old():
+            with self._reading:  # one reads for all: a search asks in several threads
+                if self._is_old():
+                    return self.refresh()
+        return self._state
+
+    def _is_old(self) -> bool:
+        return time.monotonic() >= self._read_at_s + REFRESH_S
 
     def refresh(self) -> StoredCalibration:
         """As it is now."""
