@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Protocol
 
 import numpy as np
 from numpy.random import Generator
 
 from encoder.space import Calibration, Space, l2_normalize
 from encoder.types import IMAGE, TEXT, Embeddings, Item, Modality
-from search.store.base import VectorStore
 from search.store.schema import segment_id
 from search.types import AssetRow, SegmentRow
 
@@ -34,6 +35,13 @@ _PER_SEGMENT = 40
 _ASSETS_PER_WRITE = 250
 
 
+class Writable(Protocol):
+    """What a corpus is written to."""
+
+    def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
+        """See `VectorStore.write`."""
+
+
 class Corpus:
     """So many segments, about.
 
@@ -47,19 +55,15 @@ class Corpus:
         n_centres = max(10, n_segments // _PER_CENTRE)
         self._centres = l2_normalize(_normal(self._rng, n_centres))
 
-    def fill(self, store: VectorStore) -> float:
-        """Write all; the seconds that it took."""
-        begun_s = time.perf_counter()
-        assets: list[AssetRow] = []
-        segments: list[SegmentRow] = []
-        for asset, rows in self._rows():
-            assets.append(asset)
-            segments += rows
-            if len(assets) == _ASSETS_PER_WRITE:
-                store.write(assets, segments)
-                assets, segments = [], []
-        store.write(assets, segments)
-        return time.perf_counter() - begun_s
+    def fill(self, store: Writable) -> Iterator[tuple[int, float, float]]:
+        """Write all: the segments of each write, and its seconds on the clock and of the CPU."""
+        rows = self._rows()
+        while some := list(islice(rows, _ASSETS_PER_WRITE)):
+            assets = [asset for asset, _ in some]
+            segments = [row for _, of in some for row in of]
+            begun_s, cpu_s = time.perf_counter(), time.process_time()
+            store.write(assets, segments)
+            yield len(segments), time.perf_counter() - begun_s, time.process_time() - cpu_s
 
     def queries(self, n: int) -> Embeddings:
         """Unit rows [n, embed_dim] near the segments."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.scale.corpus import DAY_S, FIRST_DAY, PHOTOS, SPACE, Corpus, GivenVectors
+from benchmarks.scale.index_alone import IndexAlone
 from encoder.types import IMAGE, TEXT, Item
 from search import Query, open_store
 from search.api.routers.assets import _page
@@ -20,8 +23,12 @@ from search.engine import SearchEngine
 from search.errors import IndexNotReadyError
 from search.filters import parse_filter
 from search.store.base import VectorStore
+from search.store.embedded.store import EmbeddedStore
 from workers.pipeline.removal import remove
 
+Figure: TypeAlias = list[float]
+"""Milliseconds on the clock and of this process's CPU, or a single number."""
+Figures: TypeAlias = dict[str, Figure]
 N_TIMES = 9
 SLOW_S = 5.0
 _SETTLE_S = 20.0
@@ -41,48 +48,73 @@ _FILTERS: dict[str, Any] = {
 }
 
 
-def open_filled(uri: str, corpus: Corpus, folder: Path) -> dict[str, float]:
+def filled(uri: str, n_segments: int, folder: Path, kind: str) -> Figures:
     """Fill a store, and the figures of that."""
+    corpus = Corpus(n_segments)
     with _opened(uri) as store:
-        seconds = corpus.fill(store)
-    time.sleep(_SETTLE_S)  # a server builds indexes
+        target = IndexAlone(cast(EmbeddedStore, store)) if kind == "index" else store
+        writes = np.array(list(corpus.fill(target)))
+    if kind == "server":
+        time.sleep(_SETTLE_S)  # it builds indexes
+    tenths = np.array_split(writes, 10)
     return {
-        "fill, µs a segment": seconds / corpus.n_segments * 1e6,
-        "disk, MB": _disk_bytes(folder) / 2**20,
-        "memory of the server, MB": _server_bytes(folder) / 2**20,
+        "fill, µs a segment": _per_segment(writes),
+        "the first tenth of it": _per_segment(tenths[0]),
+        "the last tenth of it": _per_segment(tenths[-1]),
+        "disk, MB": [_disk_bytes(folder) / 2**20],
+        "memory of the server, MB": [_server_bytes(folder) / 2**20],
     }
 
 
-def measured(uri: str, corpus: Corpus, folder: Path) -> dict[str, float]:
-    """All figures of a store that was filled before."""
-    begun_s = time.perf_counter()
+def _per_segment(writes: NDArray[np.float64]) -> Figure:
+    n, wall_s, cpu_s = writes.sum(axis=0)
+    return [wall_s / n * 1e6, cpu_s / n * 1e6]
+
+
+def measured(uri: str, n_segments: int, folder: Path) -> Iterator[Figures]:
+    """All figures of a store that was filled before, as they come."""
+    corpus = Corpus(n_segments)
+    queries, words = corpus.queries(200), corpus.words(N_TIMES + 1)
+    begun_s, cpu_s = time.perf_counter(), time.process_time()
     with _opened(uri) as store:
         opened_s = time.perf_counter()
-        queries = corpus.queries(200)
+        yield {"open": _since(begun_s, cpu_s)}
         engine = SearchEngine(GivenVectors(queries), store)  # type: ignore[arg-type]
-        found = {"open": (opened_s - begun_s) * 1e3}
-        words = corpus.words(N_TIMES + 1)
+        cpu_s = time.process_time()
         engine.search(_query(f"0 {words[0]}"))
-        found["first query after it, with words"] = (time.perf_counter() - opened_s) * 1e3
-        found["until words are found, s"] = _until_words(store, words[0], opened_s)
-        found["plain"] = _median(lambda n: engine.search(_query(f"{n}", lexical=False)))
-        for name, data in _FILTERS.items():
-            filter = parse_filter(data)
-            found[name] = _median(
-                lambda n, filter=filter: engine.search(_query(f"{n}", lexical=False, filter=filter))
-            )
-        found["words"] = _median(lambda n: engine.search(_query(f"{n} {words[n]}")))
-        tenth = parse_filter(_FILTERS["filter, 10 %: a tag"])
-        found["words, filter of 10 %"] = _median(
-            lambda n: engine.search(_query(f"{n} {words[n]}", filter=tenth))
-        )
-        found[f"page {_LAST_PAGE} of {_PAGE}"] = _last_page(engine)
-        found["list 100 in the middle"] = _median(lambda _: _listed(store))
-        found["delete one file"] = _median(lambda n: _delete(store, n), 3)
-        found["recall of plain at 10"] = _recall(store, corpus)
+        yield {
+            "first query after it, with words": _since(opened_s, cpu_s),
+            "until words are found, s": [_until_words(store, words[0], opened_s)],
+            "until names are, s": [_until_names(engine, words[0], opened_s)],
+        }
+        yield from _searches(engine, words)
+        yield {
+            f"page {_LAST_PAGE} of {_PAGE}": _last_page(engine),
+            "list 100 in the middle": _median(lambda _: _listed(store)),
+            "memory of the searching process, MB": [_memory_bytes("self") / 2**20],
+            "memory of the server after it, MB": [_server_bytes(folder) / 2**20],
+        }
+        yield {"first delete of a file": _median(lambda n: _delete(store, n), 1)}
+        yield {"delete one file": _median(lambda n: _delete(store, n + 1), 3)}
+        yield {"recall of plain at 10": [_recall(store, corpus)]}
         engine.close()
-        found["memory of the server after it, MB"] = _server_bytes(folder) / 2**20
-    return found
+
+
+def _searches(engine: SearchEngine, words: Sequence[str]) -> Iterator[Figures]:
+    def each(**options: Any) -> Figure:
+        return _median(lambda n: engine.search(_query(f"{n}", lexical=False, **options)))
+
+    filters = {name: parse_filter(data) for name, data in _FILTERS.items()}
+    yield {"plain": each()}
+    for name, filter in filters.items():
+        begun_s, cpu_s = time.perf_counter(), time.process_time()
+        engine.search(_query("0", lexical=False, filter=filter))
+        yield {f"{name}, first": _since(begun_s, cpu_s), name: each(filter=filter)}
+    tenth = filters["filter, 10 %: a tag"]
+    with_words = [_query(f"{n} {two}") for n, two in enumerate(words)]
+    filtered = [replace(query, filter=tenth) for query in with_words]
+    yield {"words": _median(lambda n: engine.search(with_words[n]))}
+    yield {"words, filter of 10 %": _median(lambda n: engine.search(filtered[n]))}
 
 
 @contextmanager
@@ -100,16 +132,19 @@ def _query(text: str, **options: Any) -> Query:
     return Query([Item(TEXT, text)], limit=_PAGE, **options)
 
 
-def _median(look: Callable[[int], object], times: int = N_TIMES) -> float:
-    """Milliseconds."""
-    seconds: list[float] = []
+def _median(look: Callable[[int], object], times: int = N_TIMES) -> Figure:
+    taken: list[Figure] = []
     for number in range(times):
-        begun_s = time.perf_counter()
+        begun_s, cpu_s = time.perf_counter(), time.process_time()
         look(number)
-        seconds.append(time.perf_counter() - begun_s)
-        if sum(seconds) > SLOW_S:
+        taken.append(_since(begun_s, cpu_s))
+        if sum(wall_ms for wall_ms, _ in taken) > SLOW_S * 1e3:
             break
-    return median(seconds) * 1e3
+    return [median(of) for of in zip(*taken, strict=True)]
+
+
+def _since(begun_s: float, cpu_s: float) -> Figure:
+    return [(time.perf_counter() - begun_s) * 1e3, (time.process_time() - cpu_s) * 1e3]
 
 
 def _until_words(store: Any, words: str, begun_s: float) -> float:
@@ -120,17 +155,24 @@ def _until_words(store: Any, words: str, begun_s: float) -> float:
         time.sleep(0.1)
 
 
-def _last_page(engine: SearchEngine) -> float:
+def _until_names(engine: SearchEngine, words: str, begun_s: float) -> float:
+    """They are read in the background, which would count as the CPU of searches."""
+    while engine.search(_query(f"0 {words}")).warnings:
+        time.sleep(0.5)
+    return time.perf_counter() - begun_s
+
+
+def _last_page(engine: SearchEngine) -> Figure:
     query = _query("0", lexical=False)
-    seconds = 0.0
+    taken: Figure = []
     for _ in range(_LAST_PAGE):
-        begun_s = time.perf_counter()
+        begun_s, cpu_s = time.perf_counter(), time.process_time()
         result = engine.search(query)
-        seconds = time.perf_counter() - begun_s
+        taken = _since(begun_s, cpu_s)
         if not result.next_cursor:
             break
         query = _query("0", lexical=False, cursor=result.next_cursor)
-    return seconds * 1e3
+    return taken
 
 
 def _listed(store: VectorStore) -> object:
@@ -173,9 +215,13 @@ def _server_bytes(folder: Path) -> float:
     """Resident memory of the server that runs in a folder; 0 without one."""
     for path in Path("/proc").glob("[0-9]*"):
         try:
-            is_it = (path / "cwd").readlink() == folder
-            if is_it and (size := re.search(r"VmRSS:\s+(\d+)", (path / "status").read_text())):
-                return int(size[1]) * 1024
+            if (path / "cwd").readlink() == folder:
+                return _memory_bytes(path.name)
         except OSError:
             continue
     return 0
+
+
+def _memory_bytes(pid: str) -> float:
+    found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+    return int(found[1]) * 1024 if found else 0
