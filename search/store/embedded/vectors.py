@@ -10,8 +10,8 @@ as they are, and ranks the best of both by their float32 rows.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -130,7 +130,8 @@ class VectorFiles:
             if slots is not None:
                 rows = self.rows(slots)
                 return [_exact(query, slots, rows, limit) for query in queries]
-        candidates = self._candidates(queries, _MORE * limit + _SPARE, n_slots, wanted)
+        with _in_one_thread():
+            candidates = self._candidates(queries, _MORE * limit + _SPARE, n_slots, wanted)
         return [
             _exact(query, slots, self.rows(slots), limit)
             for query, slots in zip(queries, candidates, strict=True)
@@ -283,6 +284,19 @@ class _Codes:
         asked = np.ascontiguousarray(np.rint(asked / steps), np.float32)
         products, places = self._index.search(asked, min(limit, CHUNK), **options)
         return products * steps, places
+
+
+@contextmanager
+def _in_one_thread() -> Iterator[None]:
+    """Faiss shares out queries, not rows: for one, a team of threads waits at each chunk's end."""
+    import faiss
+
+    n_threads = faiss.omp_get_max_threads()  # of this thread
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(n_threads)
 
 
 def _of_chunk(wanted: NDArray[np.bool_] | None, chunk: int) -> NDArray[np.bool_] | None:
