@@ -39,6 +39,7 @@ _COMMANDS = {
     "jobs": "Show, retry and cancel jobs on a broker.",
     "keys": "Make, list and revoke keys of the search API.",
     "list": "List what is stored.",
+    "listen": "Search for what is said, as it is said.",
     "mcp": "Let agents search the store, by the Model Context Protocol.",
     "models": "Prepare models, and show those that are ready.",
     "quantize": "Store a tower in few bits, chosen by measurement.",

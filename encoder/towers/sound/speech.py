@@ -22,6 +22,7 @@ from encoder.types import Utterance
 
 _ENGLISH = "en"
 _LONGEST_UTTERANCE_S = 26.0
+_PAUSE_S = 2.0
 # Attention is quadratic in time: three windows of 10 s cost half of one of 30 s.
 _WINDOW_S = 10.0
 _SHORTEST_S = 1.0
@@ -232,13 +233,20 @@ def windows(samples: Samples) -> Iterator[Samples]:
     yield from np.array_split(padded, -(-len(padded) // int(_WINDOW_S * SAMPLING_RATE)))
 
 
-def speech_spans(samples: Samples) -> list[tuple[int, int]]:
-    """Where somebody speaks, as first and last sample (Silero's voice activity detector)."""
+def speech_spans(samples: Samples, pause_s: float = _PAUSE_S) -> list[tuple[int, int]]:
+    """Where somebody speaks, as first and last sample (Silero's voice activity detector).
+
+    Args:
+        samples: mono sound at 16 kHz, float32 [n].
+        pause_s: what is silent for so long ends a span.
+    """
     from faster_whisper.vad import VadOptions, get_speech_timestamps
 
     if len(samples) == 0:
         return []
-    options = VadOptions(max_speech_duration_s=_LONGEST_UTTERANCE_S)
+    options = VadOptions(
+        max_speech_duration_s=_LONGEST_UTTERANCE_S, min_silence_duration_ms=round(1000 * pause_s)
+    )
     return [(span["start"], span["end"]) for span in get_speech_timestamps(samples, options)]
 
 
