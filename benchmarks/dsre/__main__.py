@@ -20,6 +20,7 @@ PARTS = {
     "quality": "benchmarks.dsre.quality:int8",
     "quality-float": "benchmarks.dsre.quality:float32",
     "quality-12": "benchmarks.dsre.quality:twelve",
+    "product-speed": "benchmarks.dsre.product:speed",
     "chunks": "benchmarks.dsre.chunks:main",
     "long": "benchmarks.dsre.long:main",
     "pictures": "benchmarks.dsre.pictures:main",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,9 @@ import pytest
 import torch
 
 from benchmarks.dsre.bge import _dequantize
+from benchmarks.dsre.product import CAREFUL, rarity, speed_rows
+from benchmarks.dsre.product import DENSE as DENSE_E5
+from benchmarks.dsre.product import EAGER as EAGER_E5
 from benchmarks.dsre.quality import sentences, whole_sentences
 from benchmarks.dsre.rates import fixed_rates
 from benchmarks.dsre.speed import Bars, kept_shares, per_token
@@ -81,3 +85,21 @@ def test_only_what_a_bar_is_about_is_judged() -> None:
 def test_time_per_token_is_of_all_texts_of_a_batch() -> None:
     times = {(2, 100): Times(("a", "b"), np.array([[0.002], [0.0004]]))}
     assert per_token(times).splitlines()[2:] == ["| a | 10 |", "| b | 2 |"]
+
+
+def test_only_gates_are_judged_in_the_product() -> None:
+    times = Times((EAGER_E5, DENSE_E5, CAREFUL), np.array([[1.0], [0.5], [0.25]]))
+    plain, dense, gate = speed_rows(times, 512)
+    assert plain[3:] == ("", "")
+    assert dense[3:] == ("2.00 (2.00–2.00)", "")
+    assert [str(cell).partition("; ")[2] for cell in gate[3:]] == [
+        "4.00 (≥ 5: missed)",
+        "2.00 (≥ 1.68: met)",
+    ]
+
+
+def test_rare_pieces_are_rare_and_unnamed_ones_are_rarest(tmp_path: Path) -> None:
+    vocab = {"model": {"vocab": [["<s>", 0.0], ["the", -4.0], ["ferry", -8.0]]}}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(vocab))
+    (tmp_path / "config.json").write_text('{"vocab_size": 5}')
+    assert rarity(tmp_path).tolist() == [0, 128, 255, 255, 255]

@@ -1,0 +1,113 @@
+"""What a gate brings where the product runs: the speed of the multilingual tower."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.bundle_quality.questions import read
+from benchmarks.dsre.subjects import Ids, batch, eager
+from benchmarks.results import table
+from benchmarks.sections import Bar, Settings, note, report
+from benchmarks.timing import Ratio, Times, on_one_core, take_turns
+from encoder.dsre.gatefile import GateFile
+from encoder.dsre.settings import GateSettings
+from encoder.models.base import Model
+from encoder.models.open import load_model
+from encoder.models.prepare.text_gate import open_subject
+from encoder.models.sources.bundle.declaration import read_bundle
+from encoder.models.sources.bundle.folder import fetch
+from encoder.types import TEXT
+
+MULTILINGUAL = "bundle:multilingual"
+EAGER, DENSE = "torch, float32, dense", "int8, dense"
+CAREFUL, BOLD = "int8, layers 2 and 3", "int8, layers 2 to 12 at .65"
+_THRESHOLDS = {CAREFUL: (None, 0.85, 0.80, *[None] * 9), BOLD: (None, *[0.65] * 11)}
+_FASTER = {512: Bar(at_least=1.68), 256: Bar(at_least=1.4)}
+_OVER_EAGER = Bar(at_least=5.0)
+
+_TOWER = """Protocol, written before the first run: the tower of bundle:multilingual
+(multilingual-e5-small), which ships without a gate, with the two gates of docs/dsre.md that were
+tried before. How rare a token is comes from its tokenizer."""
+_TIMES = """One English text, cut to the length; seconds of the processor, candidates taking turns;
+medians and the middle 80 % of the rounds."""
+
+
+def rarity(folder: Path) -> NDArray[np.uint8]:
+    """How rare each token is, by the log-probabilities of its tokenizer; uint8 [vocab_size]."""
+    vocab = json.loads((folder / "tokenizer.json").read_text("utf-8"))["model"]["vocab"]
+    scores = np.array([score for _, score in vocab])
+    found: NDArray[np.uint8] = np.round(255 * scores / scores.min()).astype(np.uint8)
+    size = json.loads((folder / "config.json").read_text("utf-8"))["vocab_size"]
+    return np.pad(found, (0, size - len(found)), constant_values=255)
+
+
+def speed(settings: Settings) -> None:
+    """How fast the multilingual tower is with both gates."""
+    with tempfile.TemporaryDirectory() as scratch:
+        models = _models(Path(scratch), (CAREFUL, BOLD))
+        rows = [row for length in _FASTER for row in _speed(settings, models, length)]
+    headings = ("tokens", "network", "ms", "× torch, float32", "× int8, dense")
+    title = "Dynamic sparse inference: speed of the multilingual tower"
+    report(settings, title, _TOWER, _TIMES, table(headings, rows))
+
+
+def _models(scratch: Path, gated: Sequence[str]) -> dict[str, Model]:
+    paths = write_gates(rarity(fetch(read_bundle("multilingual")) / "text"), scratch)
+    wishes = {DENSE: False} | {name: str(paths[name]) for name in gated}
+    models = {
+        name: load_model(MULTILINGUAL, quantization="int8", n_threads=1, enable_dsre=wish)
+        for name, wish in wishes.items()
+    }
+    for model in models.values():  # opens the networks while the gates' files are there
+        model.towers[TEXT].forward([np.full(200, 5)])
+    return models
+
+
+def write_gates(rare: NDArray[np.uint8], folder: Path) -> dict[str, Path]:
+    """Both gates as files."""
+    paths = {name: folder / f"{number}.npz" for number, name in enumerate(_THRESHOLDS)}
+    for name, path in paths.items():
+        GateFile(rare, GateSettings(_THRESHOLDS[name])).save(path)
+    return paths
+
+
+def _speed(
+    settings: Settings, models: Mapping[str, Model], length: int
+) -> Iterator[tuple[object, ...]]:
+    import torch
+
+    torch.set_num_threads(1)
+    text = models[DENSE].towers[TEXT].prepare(" ".join(read("en").paragraphs[:5]))
+    ids: Ids = np.asarray(text, np.int64)[:length]
+    dense, inputs = eager(open_subject(MULTILINGUAL).dense), batch([ids])
+    candidates = {EAGER: lambda: dense(inputs)}
+    for name, model in models.items():
+        candidates[name] = lambda model=model: model.towers[TEXT].forward([ids])
+    note(f"speed at {length} tokens")
+    with on_one_core():
+        times = take_turns(
+            candidates, n_rounds=settings.items(9, 2), n_warm_up=1, clock=time.process_time
+        )
+    yield from speed_rows(times, length)
+
+
+def speed_rows(times: Times, length: int) -> Iterator[tuple[object, ...]]:
+    """A row for each network, with the bars of its length."""
+    for name in times.names:
+        eager_bar, dense_bar = (
+            (_OVER_EAGER, _FASTER[length]) if name in _THRESHOLDS else (None,) * 2
+        )
+        over = "" if name == EAGER else _judged(times.speedup(name, EAGER), eager_bar)
+        same = _judged(times.speedup(name, DENSE), dense_bar) if dense_bar else ""
+        yield length, name, f"{times.median_ms(name):.0f}", over, same
+
+
+def _judged(ratio: Ratio, bar: Bar | None) -> str:
+    return f"{ratio}; {bar.beside(ratio.median, '.2f')}" if bar else str(ratio)
