@@ -4,7 +4,7 @@ BIN := .venv/bin
 CODE := ingest encoder search workers tests examples benchmarks scripts
 
 # `docs` is also a folder.
-.PHONY: demo test test-fast test-page test-milvus check docs dist format bundle bench-throughput bench-api bench-ingest bench-renaming bench-film bench-jobs bench-quant bench-models bench-dsre fault-rounds compose-check compose-test compose-lock test-lock clean bench-towers bench-hub bench-quality bench-memory bench-gpu
+.PHONY: demo test test-fast test-page test-milvus check docs dist format bundle bench-throughput bench-api bench-ingest bench-renaming bench-film bench-jobs bench-quant bench-models bench-dsre bench-voice fault-rounds compose-check compose-test compose-lock test-lock clean bench-towers bench-hub bench-quality bench-memory bench-gpu
 
 # From nothing to cross-modal hits: installs, fetches the offline model, ingests, searches.
 demo: .venv/installed
@@ -131,7 +131,11 @@ ROUNDS ?= 40
 fault-rounds: .venv/tested .venv-milvus/installed
 	$(BIN)/python -m tests.faults.rounds --rounds $(ROUNDS)
 
-bench-dsre: .venv/tested
+# Recordings are fetched by git.
+bench-voice: .venv/tested bundle
+	$(BIN)/python -m benchmarks.voice
+
+bench-dsre: .venv/tested bundle
 	$(BIN)/python -m benchmarks.dsre
 
 # The files of compose/, read by the tools they are for (Debian's docker-compose and prometheus).
