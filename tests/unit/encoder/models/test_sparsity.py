@@ -22,7 +22,7 @@ from tests.support.manuals import documented
 
 ENGLISH = read_bundle("english")
 SHORT = ["rain", "A red car on a wet road", "the council voted on the budget " * 12]
-N_LONG = 150
+N_LONG = 64
 
 
 @pytest.fixture(scope="module")
