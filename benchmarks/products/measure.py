@@ -1,0 +1,116 @@
+"""Runs a program over the folder, and sums what its processes use meanwhile.
+
+A program is called with the folder of MiniLM, the folder of files, an empty folder and the file of
+questions. It prints ``opened`` once its model is there and ``stored`` once all files are, waits for
+a line after each, then prints JSON: the files that it could not read, and for each question the
+names of the files found.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_EVERY_S = 0.2
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a program used and found.
+
+    Args:
+        open_cpu_s: of all its processes until its model was there.
+        store_cpu_s: from there until all files were stored.
+        peak_bytes: the most memory of all its processes together, pages they share counted once.
+        said: the JSON that it printed.
+    """
+
+    open_cpu_s: float
+    store_cpu_s: float
+    peak_bytes: int
+    said: dict[str, Any]
+
+
+def run(words: Sequence[object], log: Path) -> Run:
+    """Run a program to its end, each library with one thread.
+
+    Raises:
+        RuntimeError: it failed; ``log`` has what it printed.
+    """
+    one = dict.fromkeys(("OMP_NUM_THREADS", "ANYMODAL_ENCODER__N_THREADS"), "1")
+    offline = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(
+            [str(word) for word in words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env={**os.environ, **one, **offline},
+        ) as process,
+    ):
+        opened = _cpu_at(process, "opened")
+        ended, peak = Event(), [0]
+        watch = Thread(target=_watch, args=(process.pid, ended, peak))
+        watch.start()
+        try:
+            stored = _cpu_at(process, "stored")
+        finally:
+            ended.set()
+            watch.join()
+        assert process.stdout
+        said = process.stdout.read()
+    if process.returncode:
+        raise RuntimeError(f"{words[1]} ended with {process.returncode}; see {log}")
+    return Run(opened, stored - opened, peak[0], json.loads(said.splitlines()[-1]))
+
+
+def _cpu_at(process: subprocess.Popen[str], mark: str) -> float:
+    """The CPU-seconds so far when a program prints a mark; lets it go on."""
+    assert process.stdin
+    assert process.stdout
+    if not any(line.strip() == mark for line in process.stdout):
+        raise RuntimeError(f"{process.args} never printed {mark!r}.")
+    seconds = sum(_cpu_s(pid) for pid in _tree(process.pid))
+    process.stdin.write("\n")
+    process.stdin.flush()
+    return seconds
+
+
+def _watch(pid: int, ended: Event, peak: list[int]) -> None:
+    while not ended.wait(_EVERY_S):
+        peak[0] = max(peak[0], sum(_pss_bytes(one) for one in _tree(pid)))
+
+
+def _tree(pid: int) -> list[int]:
+    """A process and all that descend from it."""
+    with suppress(OSError):
+        tasks = Path(f"/proc/{pid}/task").iterdir()
+        below = [int(one) for task in tasks for one in (task / "children").read_text().split()]
+        return [pid, *(one for child in below for one in _tree(child))]
+    return [pid]
+
+
+def _cpu_s(pid: int) -> float:
+    """Of a process and of its children that ended."""
+    with suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, fields[11:15])) / _TICKS
+    return 0.0
+
+
+def _pss_bytes(pid: int) -> int:
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    return 0
