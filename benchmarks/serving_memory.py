@@ -28,6 +28,8 @@ _BARS_MB = {"API": 300, "worker's first process": 450}
 _N_TEXTS = 60
 _ANYMODAL = Path(sys.executable).with_name("anymodal")
 _WAIT_S = 300.0
+_REST_S = 45.0
+"""Longer than the weights of speech stay unused."""
 
 _ABOUT = """\
 `anymodal serve` and `anymodal worker --concurrency 1`, with a broker and with Milvus Lite in a
@@ -35,8 +37,9 @@ process of its own, `ANYMODAL_ENCODER__N_THREADS=1`. MB are 2^20 bytes. PSS coun
 processes map as 1/n in each, USS what one alone has, RSS each page in full: the code of libraries
 and the weights too, which all processes share. "Ingested": the files of `make demo` and a page, so
 that all towers are open, speech is written down and pictures are read. "Served": {n} searches by
-texts of 5 to 60 words, then by each of the pictures and sounds. Children that decode are not in it,
-about 40 MB each. Bars: {bars}."""
+texts of 5 to 60 words, then by each of the pictures and sounds. "At rest again": {rest:.0f} s
+later, when the weights of speech are put away. Children that decode are not in it, about 40 MB
+each. Bars: {bars}."""
 
 
 def main(bundles: list[str]) -> None:
@@ -47,7 +50,7 @@ def main(bundles: list[str]) -> None:
             rows += [[bundle, *row] for row in _measure(bundle, Path(folder))]
     bars = ", ".join(f"{what} {mb} MB" for what, mb in _BARS_MB.items())
     head = ["bundle", "process", "when", "RSS", "PSS", "USS"]
-    text = f"{_ABOUT.format(n=_N_TEXTS, bars=bars)}\n\n{table(head, rows)}"
+    text = f"{_ABOUT.format(n=_N_TEXTS, rest=_REST_S, bars=bars)}\n\n{table(head, rows)}"
     print(text)
     write_section("Memory of serving processes", "make bench-memory", text)
 
@@ -74,6 +77,9 @@ def _measure(bundle: str, folder: Path) -> Iterator[list[object]]:
                 yield ["worker's first process", "ingested", *_figures(worker)]
                 _search(client, media)
                 yield ["API", "served", *_figures(api)]
+                time.sleep(_REST_S)
+                yield ["API", "at rest again", *_figures(api)]
+                yield ["worker's first process", "at rest again", *_figures(worker)]
     finally:
         store.kill()
 

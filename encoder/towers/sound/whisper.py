@@ -7,7 +7,8 @@ recordings it then gets 30 % of the words wrong instead of 35, in 1.2 times the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from pathlib import Path
 from threading import Lock
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from encoder.errors import ModelError
 from encoder.system.allocator import give_back
 from encoder.system.environment import set_for_library
+from encoder.towers.sound.rest import Rest
 
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
@@ -44,6 +46,8 @@ _BEFORE = {"zh": "以下是普通话的句子。"}
 # CTranslate2 convolves by oneDNN, which compiles code for each length of sound, in a millisecond,
 # and keeps 1024 pieces of it: 250 MB after 450 lengths of up to 10 s.
 _MAX_KEPT = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+_REST_S = 10.0
+"""Of Whisper base, 100 MB leave a process after so long, and come again in .35 CPU-seconds."""
 
 Samples = NDArray[np.float32]
 
@@ -78,17 +82,23 @@ class Speaking(NamedTuple):
 class Whisper:
     """A Whisper model, loaded on first use; deterministic (nothing is drawn at random).
 
+    Its weights leave memory when they have not been used for a while.
+
     Args:
         folder: holds ``model.bin``, ``config.json``, ``tokenizer.json`` and ``vocabulary.txt``.
         n_threads: threads of one run; None for every core.
         compute_type: CTranslate2's name for the numbers that it computes with.
+        rest_s: how long they stay unused.
     """
 
-    def __init__(self, folder: Path, *, n_threads: int | None, compute_type: str) -> None:
+    def __init__(
+        self, folder: Path, *, n_threads: int | None, compute_type: str, rest_s: float = _REST_S
+    ) -> None:
         self._folder = folder
         self._n_threads = n_threads
         self._compute_type = compute_type
         self._lock = Lock()
+        self._rest = Rest(self._put_away, self._wake, rest_s)
         self._tokenizer = lru_cache(None)(self._new_tokenizer)
 
     @cached_property
@@ -102,7 +112,9 @@ class Whisper:
 
     def states(self, samples: Samples) -> NDArray[np.float32]:
         """States of the encoder for at most 30 s of sound, float32 [n_frames, width]."""
-        states = self._model.model.encode(self._mel(samples), to_cpu=True)
+        mel = self._mel(samples)
+        with self._network() as network:
+            states = network.encode(mel, to_cpu=True)
         frames: NDArray[np.float32] = np.asarray(states, np.float32)[0]
         return frames
 
@@ -111,11 +123,14 @@ class Whisper:
         length_s = len(samples) / SAMPLING_RATE
         pauses_s = LEAD_S, min(_PAUSE_S, _WINDOW_S - LEAD_S - length_s)
         padded = np.pad(samples, [int(pause * SAMPLING_RATE) for pause in pauses_s])
-        return Speaking(self._model.model.encode(self._mel(padded)), length_s)
+        mel = self._mel(padded)
+        with self._network() as network:
+            return Speaking(network.encode(mel), length_s)
 
     def languages(self, speaking: Speaking) -> Mapping[str, float]:
         """How likely each language is, by its code; of a multilingual model only."""
-        (found,) = self._model.model.detect_language(speaking.states)
+        with self._network() as network:
+            (found,) = network.detect_language(speaking.states)
         return {name.strip("<|>"): float(likely) for name, likely in found}
 
     def write(
@@ -143,15 +158,16 @@ class Whisper:
         if in_one_script and language in _BEFORE:
             prompt = [tokenizer.sot_prev, *tokenizer.encode(_BEFORE[language]), *prompt]
         most = min(_MARGIN_TOKENS + int(tokens_per_s * speaking.length_s), _MOST_TOKENS)
-        result = self._model.model.generate(
-            speaking.states,
-            [prompt],
-            beam_size=_BEAM_MULTILINGUAL if self.is_multilingual else _BEAM,
-            # CTranslate2 counts the prompt, too, and gives at most half of it.
-            max_length=max(2 * most, most + len(prompt)),
-            return_scores=True,
-            return_no_speech_prob=True,
-        )[0]
+        with self._network() as network:
+            result = network.generate(
+                speaking.states,
+                [prompt],
+                beam_size=_BEAM_MULTILINGUAL if self.is_multilingual else _BEAM,
+                # CTranslate2 counts the prompt, too, and gives at most half of it.
+                max_length=max(2 * most, most + len(prompt)),
+                return_scores=True,
+                return_no_speech_prob=True,
+            )[0]
         tokens = result.sequences_ids[0]
         text = tokenizer.decode(tokens).strip()
         is_cut = len(tokens) >= most
@@ -190,6 +206,23 @@ class Whisper:
         mel = self._model.feature_extractor(samples, padding=0)
         n_even = mel.shape[1] // 2 * 2  # the encoder halves the rate
         return StorageView.from_array(np.ascontiguousarray(mel[None, :, :n_even], np.float32))
+
+    @contextmanager
+    def _network(self) -> Iterator[Any]:
+        """CTranslate2's model, with its weights."""
+        network = self._model.model
+        with self._rest.use():
+            yield network
+
+    def _put_away(self) -> bool:
+        network = self._model.model
+        network.unload_model()  # or not, if its threads have not quite finished
+        give_back()
+        return not network.model_is_loaded
+
+    def _wake(self) -> None:
+        self._model.model.load_model()
+        give_back()
 
     @property
     def _model(self) -> WhisperModel:
