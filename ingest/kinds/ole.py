@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from encoder.errors import UnsupportedMediaError
 from ingest.config import IngestConfig
 from ingest.decode.charset import read_bytes
-from ingest.decode.office.outlook import OLE
+from ingest.decode.office.outlook import OLE, check_streams
 from ingest.decode.windows import Section
 from ingest.kinds.archive import members_of, unpacking
 from ingest.kinds.attachments import attached_to
@@ -51,6 +51,17 @@ class Outlook(_Ole):
     media_types = frozenset({media_type})
     streams = ("__properties_version1.0",)
     holds_files = True
+
+    def accepts(self, path: Path, media_type: str) -> bool:
+        """Whether it is a mail.
+
+        Raises:
+            MediaError: it is encrypted, damaged or a bomb.
+        """
+        found = super().accepts(path, media_type)
+        if found:
+            check_streams(read_bytes(path), str(path))
+        return found
 
     def members(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
         """What is attached to it, and to the mails in it."""

@@ -11,6 +11,7 @@ from struct import iter_unpack
 from typing import Any, NamedTuple
 
 from encoder.errors import CorruptMediaError, MediaLimitError
+from encoder.media.source import decoding
 from ingest.decode.charset import decode_bytes
 
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
@@ -44,16 +45,31 @@ def outlook_files(data: bytes, name: str) -> Iterator[Attached]:
         CorruptMediaError: no OLE file, or one whose streams share their bytes, as bombs do.
         MediaLimitError: mails lie in mails too deeply.
     """
+    with _checked(data, name) as ole:
+        yield from _files(_Storage(ole, ()), name, depth=1)
+
+
+def check_streams(data: bytes, name: str) -> None:
+    """Refuse a bomb, before anything reads it.
+
+    Raises:
+        MediaError: as `outlook_files`.
+    """
+    with decoding(name, "a mail of Outlook"):
+        _checked(data, name).close()
+
+
+def _checked(data: bytes, name: str) -> Any:
     from olefile import OleFileIO
 
-    with OleFileIO(data) as ole:
-        n_bytes = sum(entry.size for entry in ole.direntries if entry and entry.entry_type == 2)
-        if n_bytes > len(data):
-            raise CorruptMediaError(
-                f"{name} says that it holds {n_bytes:,} bytes in {len(data):,}.",
-                remedy="It is damaged or a bomb. Save the mail again.",
-            )
-        yield from _files(_Storage(ole, ()), name, depth=1)
+    ole = OleFileIO(data)
+    n_bytes = sum(entry.size for entry in ole.direntries if entry and entry.entry_type == 2)
+    if n_bytes > len(data):
+        raise CorruptMediaError(
+            f"{name} says that it holds {n_bytes:,} bytes in {len(data):,}.",
+            remedy="It is damaged or a bomb. Save the mail again.",
+        )
+    return ole
 
 
 class _Storage:

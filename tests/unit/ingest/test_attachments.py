@@ -169,7 +169,11 @@ def test_streams_that_share_their_bytes_are_a_bomb(tmp_path: Path) -> None:
     path = ole.write_ole(tmp_path / "a.msg", msg(*((f"{n}.bin", bomb) for n in range(100))))
     assert path.stat().st_size < 1.2 * 2**20
     with pytest.raises(MediaError, match="It is damaged or a bomb"):
-        members(path, tmp_path)
+        identify(path, CONFIG)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(path, "a.msg")
+    (refused, again) = members(tmp_path / "a.zip", tmp_path)
+    assert all("It is damaged or a bomb" in str(one) for one in (refused, again))
 
 
 def test_mails_in_mails_and_archives_hold_files(tmp_path: Path) -> None:
