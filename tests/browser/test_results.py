@@ -72,6 +72,19 @@ def test_a_hit_in_full_with_its_moments_and_how_its_score_came_about(page: Page)
     until(page, "document.querySelector('dialog video')?.currentTime >= 5")
     dialog.get_by_role("button", name="Play from").last.click()
     expect(video).to_have_js_property("paused", False)
+    frames = dialog.locator(".film-strip img")
+    expect(frames).to_have_count(8)
+    for n in (0, 7):
+        expect(frames.nth(n)).to_have_js_property("complete", True)
+    length, pictures = (
+        video.evaluate("one => one.duration"),
+        frames.evaluate_all(
+            "all => new Set(all.map((one) => new URL(one.src).searchParams.get('t'))).size"
+        ),
+    )
+    assert pictures == 8
+    frames.last.click()
+    until(page, f"document.querySelector('dialog video').currentTime >= {length * 0.9}")
     dialog.get_by_text("how it came about").click()
     why = dialog.locator(".why")
     expect(why.get_by_role("row", name="“a rocket takes off into space”")).to_contain_text("text")

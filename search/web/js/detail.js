@@ -10,7 +10,7 @@ import { cardOf } from "./hits.js";
 import { t } from "./i18n.js";
 import { isReadable, isShown, kindIcon, kindName, modalityOf, tileOf } from "./kinds.js";
 import { beginning, picture, stopLoading } from "./media_elements.js";
-import { kindOfMoment, timedMoments, timeline } from "./moments.js";
+import { kindOfMoment, lengthOf, timedMoments, timeline } from "./moments.js";
 import { showError } from "./notice.js";
 import { pauseAll, playAt, player } from "./player.js";
 import { termNames } from "./query.js";
@@ -21,6 +21,7 @@ import { drawWaveform, strip } from "./waveform.js";
 const dialog = byId("detail");
 const HIDDEN_FACTS = ["title", "tags", "duration_s", "width", "height", "modified", "taken", "latitude", "longitude", "camera_model", "city", "region", "country", "places"];
 const BEGINNING_BYTES = 20_000;
+const FRAMES = 8;
 const UNSURE = 0.5;
 let shownId = null;
 let asking = new AbortController(); // about the file that is shown
@@ -161,7 +162,14 @@ function playable(hit, kind, startS) {
   const wave = kind === "audio" ? strip(hit) : null;
   if (wave) drawWaveform(wave, hit, asking.signal);
   const line = timedMoments(hit).length ? timeline(hit, { onPick: (moment) => playAt(element, moment.start_s) }) : null;
-  return [wave, element, line].filter(Boolean);
+  return [wave, element, kind === "video" && hit.duration_s ? filmStrip(hit, element) : null, line].filter(Boolean);
+}
+
+/** Frames of a film, above the line of its moments. By keyboard, the player and the moments serve. */
+function filmStrip(hit, element) {
+  const frames = Array.from({ length: FRAMES }, (_, n) => ((n + 0.5) / FRAMES) * lengthOf(hit));
+  const shown = (at) => picture(thumbnailAt(hit, at), "", (image) => image.remove());
+  return el("div", { class: "film-strip", "aria-hidden": "true" }, frames.map((at) => button("", shown(at), () => playAt(element, at), { tabindex: -1 })));
 }
 
 function aside(hit) {
