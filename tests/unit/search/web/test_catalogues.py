@@ -22,7 +22,7 @@ STAGES = (
     "queue decode plan understand encode search lexical names filter fuse fetch explain serialize"
     " other network text image audio video asset"
 )
-PLACES = "page slide sheet line"
+PLACES = "page slide sheet cells line"
 
 
 class Texts(HTMLParser):
