@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypedDict, Unpack
 
 from encoder.types import Item, Modality, Role
 from search.types import Labels
@@ -240,26 +240,24 @@ class Job:
         return self.seconds / self.n_done * max(self.n_files - self.n_done, 0)
 
 
+class JobOptions(TypedDict, total=False):
+    """How the files of a job are ingested."""
+
+    priority: str
+    """``interactive``, ``normal`` (the default) or ``bulk``."""
+    labels: Labels
+    """Tags and metadata of all files."""
+    prune: bool
+    """Whether to remove assets from the store whose files are gone."""
+    kinds: Sequence[str]
+    """The kinds of files to ingest; empty for all."""
+
+
 class Jobs(Protocol):
     """Makes files searchable in the background. Methods may be called from any thread."""
 
-    def submit(
-        self,
-        paths: Sequence[str],
-        *,
-        priority: str = "normal",
-        labels: Labels | None = None,
-        prune: bool = False,
-        kinds: Sequence[str] = (),
-    ) -> str:
-        """Start to ingest files and folders; the job's id.
-
-        Args:
-            paths: absolute paths, and URLs.
-            priority: ``interactive``, ``normal`` or ``bulk``.
-            labels: tags and metadata of all files.
-            prune: remove assets from the store whose files are gone.
-            kinds: the kinds of files to ingest; empty for all.
+    def submit(self, paths: Sequence[str], **options: Unpack[JobOptions]) -> str:
+        """Start to ingest files and folders, named by absolute paths and URLs; the job's id.
 
         Raises:
             InputError: there is no such kind.

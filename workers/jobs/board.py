@@ -10,13 +10,12 @@ import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from ingest.kinds.registry import check_names
 from ingest.types import Failure
-from search.api.ports import Job
+from search.api.ports import Job, JobOptions
 from search.errors import NotFoundError
-from search.types import Labels
 from workers.jobs import redis_scripts as lua
 from workers.jobs.locks import Locks
 from workers.jobs.planning.leases import START_S, PlannerLeases
@@ -62,14 +61,7 @@ class JobBoard:
         )
 
     def create(
-        self,
-        paths: Sequence[str],
-        *,
-        priority: str = "normal",
-        labels: Labels | None = None,
-        prune: bool = False,
-        kinds: Sequence[str] = (),
-        start_s: float | None = None,
+        self, paths: Sequence[str], start_s: float | None = None, **options: Unpack[JobOptions]
     ) -> str:
         """A new job over these files and folders; its id.
 
@@ -78,40 +70,25 @@ class JobBoard:
         Raises:
             InputError: there is no such kind.
         """
-        check_names(kinds)
+        check_names(options.get("kinds", ()))
         job_id = uuid.uuid4().hex[:12]
-        self.restart(
-            job_id,
-            paths,
-            priority=priority,
-            labels=labels or {},
-            prune=prune,
-            kinds=kinds,
-            start_s=start_s or self.lease_s,
-        )
+        self.restart(job_id, paths, start_s or self.lease_s, **options)
         return job_id
 
     def restart(
         self,
         job_id: str,
         paths: Sequence[str],
-        *,
-        priority: str,
-        labels: Labels,
-        prune: bool = False,
-        kinds: Sequence[str] = (),
         start_s: float = START_S,
+        **options: Unpack[JobOptions],
     ) -> None:
         """Plan a job from its beginning; what is stored already will count as unchanged.
 
         Args:
             job_id: its id.
             paths: its files and folders.
-            priority: of its shards.
-            labels: of its files.
-            prune: whether assets without any file are removed at its end.
-            kinds: the kinds of files that are asked for; empty for all.
             start_s: how long a planner may take to begin before a worker plans the job.
+            options: of its files.
         """
         now = self.link.now()
         facts = {
@@ -120,11 +97,11 @@ class JobBoard:
             "updated": now,
             "planner": "",
             "planner_until": now + start_s,
-            "priority": priority,
+            "priority": options.get("priority", "normal"),
             "paths": json.dumps(list(paths)),
-            "labels": json.dumps(dict(labels)),
-            "prune": int(prune),
-            "kinds": json.dumps(list(kinds)),
+            "labels": json.dumps(dict(options.get("labels", {}))),
+            "prune": int(options.get("prune", False)),
+            "kinds": json.dumps(list(options.get("kinds", ()))),
         }
 
         def write() -> None:

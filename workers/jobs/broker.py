@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from workers.app import app
 from workers.jobs.redis_link import BrokerError
 from workers.jobs.shard import Shard, queue_name
 from workers.observe.logs import clean
-
-_PATIENCE_S = 600.0
 
 
 def check_broker(timeout_s: float = 5.0) -> None:
@@ -38,20 +37,11 @@ def n_workers(timeout_s: float = 1.0) -> int:
     return len(app.control.ping(timeout=timeout_s))
 
 
-def publish(job_id: str, shard_id: str, shard: Shard) -> None:
+def publish(job_id: str, shard_id: str, shard: Shard, patience_s: float = 600.0) -> None:
     """Send a shard's message to the workers, and wait for a broker that is away.
 
     A message may be sent twice; the second finds the shard done or held.
     """
-    _send(job_id, shard_id, shard, _PATIENCE_S)
-
-
-def publish_now(job_id: str, shard_id: str, shard: Shard) -> None:
-    """The same, but fail at once, for a main process that has other things to do."""
-    _send(job_id, shard_id, shard, 0.0)
-
-
-def _send(job_id: str, shard_id: str, shard: Shard, patience_s: float) -> None:
     from kombu.exceptions import OperationalError
 
     deadline = time.monotonic() + patience_s
@@ -71,3 +61,7 @@ def _send(job_id: str, shard_id: str, shard: Shard, patience_s: float) -> None:
             if time.monotonic() >= deadline:
                 raise
             time.sleep(0.5)
+
+
+publish_now = partial(publish, patience_s=0.0)
+"""For a main process that has other things to do: fails at once."""

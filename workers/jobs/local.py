@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Event, Lock
+from typing import Unpack
 
 from encoder.errors import (
     AnymodalError,
@@ -20,10 +21,10 @@ from encoder.errors import (
 )
 from ingest.kinds.registry import check_names
 from ingest.types import Failure
-from search.api.ports import Job
+from search.api.ports import Job, JobOptions
 from search.api.uploads import UploadFolder
 from search.errors import NotFoundError
-from search.types import AssetRow, Labels
+from search.types import AssetRow
 from workers.pipeline.files import count_files
 from workers.pipeline.ingest_job import in_chunks
 from workers.pipeline.ingest_pipeline import IngestPipeline
@@ -44,9 +45,7 @@ class _Run:
 
     job_id: str
     paths: Sequence[str]
-    labels: Labels
-    prune: bool
-    kinds: Sequence[str]
+    options: JobOptions
     n_files: int
     report: IngestReport = field(default_factory=IngestReport)
     stopped: Event = field(default_factory=Event)
@@ -74,9 +73,7 @@ class _Run:
             segments=dict(report.segments),
             stage_s=dict(report.stage_s),
             gone=dict(report.gone),
-            labels=self.labels,
-            prune=self.prune,
-            kinds=self.kinds,
+            **self.options,
         )
 
 
@@ -98,23 +95,15 @@ class LocalJobs:
         self._lock = Lock()
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="jobs")
 
-    def submit(
-        self,
-        paths: Sequence[str],
-        *,
-        priority: str = "normal",  # noqa: ARG002 (two at once, in their order)
-        labels: Labels | None = None,
-        prune: bool = False,
-        kinds: Sequence[str] = (),
-    ) -> str:
-        """Begin, or wait for the jobs before.
+    def submit(self, paths: Sequence[str], **options: Unpack[JobOptions]) -> str:
+        """Begin, or wait for the jobs before, whatever the priority.
 
         Raises:
             InputError: there is no such kind.
         """
-        check_names(kinds)
-        job_id, n_files = uuid.uuid4().hex[:12], count_files(paths) or 0
-        run = _Run(job_id, list(paths), labels or {}, prune, kinds, n_files)
+        check_names(options.get("kinds", ()))
+        options.pop("priority", None)
+        run = _Run(uuid.uuid4().hex[:12], list(paths), options, count_files(paths) or 0)
         with self._lock:
             self._runs[run.job_id] = run
             if len(self._runs) > _MOST_JOBS:
@@ -174,9 +163,9 @@ class LocalJobs:
         try:
             self._pipeline.run(
                 run.paths,
-                labels=run.labels,
-                prune=run.prune,
-                kinds=run.kinds,
+                labels=run.options.get("labels"),
+                prune=run.options.get("prune", False),
+                kinds=run.options.get("kinds", ()),
                 on_report=add,
                 stopped=run.stopped.is_set,
             )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
+from typing import Unpack
 
-from ingest.types import Failure
-from search.api.ports import Job
-from search.types import Labels
+from search.api.ports import JobOptions
 from workers.config import Settings
 from workers.jobs.board import JobBoard
 from workers.jobs.planning.leases import START_S
@@ -35,63 +34,21 @@ class RedisJobs:
         self._planning = planning or board
         self._planners = ThreadPoolExecutor(4, thread_name_prefix="planner")
         self._closing = Event()
+        # What the board answers by itself.
+        self.status, self.failures, self.recent = board.status, board.failures, board.recent
+        self.cancel, self.ping = board.cancel, board.ping
 
-    def submit(
-        self,
-        paths: Sequence[str],
-        *,
-        priority: str = "normal",
-        labels: Labels | None = None,
-        prune: bool = False,
-        kinds: Sequence[str] = (),
-    ) -> str:
+    def submit(self, paths: Sequence[str], **options: Unpack[JobOptions]) -> str:
         """Put a job on the board and find its files in a thread of this process."""
-        job_id = self.board.create(
-            paths, priority=priority, labels=labels, prune=prune, kinds=kinds
-        )
+        job_id = self.board.create(paths, **options)
         self._planners.submit(self._plan, job_id)
         return job_id
 
-    def detach(
-        self,
-        paths: Sequence[str],
-        *,
-        priority: str = "normal",
-        labels: Labels | None = None,
-        prune: bool = False,
-        kinds: Sequence[str] = (),
-    ) -> str:
+    def detach(self, paths: Sequence[str], **options: Unpack[JobOptions]) -> str:
         """The same, in a process that outlives this one."""
-        job_id = self.board.create(
-            paths,
-            priority=priority,
-            labels=labels,
-            prune=prune,
-            kinds=kinds,
-            start_s=START_S,
-        )
+        job_id = self.board.create(paths, START_S, **options)
         start_planner(job_id)
         return job_id
-
-    def status(self, job_id: str) -> Job:
-        """The state of a job. Raises NotFoundError."""
-        return self.board.status(job_id)
-
-    def failures(self, job_id: str) -> Iterator[Failure]:
-        """The files of a job that were set aside, streamed."""
-        return self.board.failures(job_id)
-
-    def recent(self) -> Sequence[Job]:
-        """The jobs that have not expired, newest first."""
-        return self.board.recent()
-
-    def cancel(self, job_id: str) -> bool:
-        """Drop what has not begun; False if the job had ended. Raises NotFoundError."""
-        return self.board.cancel(job_id)
-
-    def ping(self) -> None:
-        """Return if the broker answers; raises BrokerError if not."""
-        self.board.ping()
 
     def close(self) -> None:
         """Stop the planners; workers plan what is left."""

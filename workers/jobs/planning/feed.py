@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from workers.jobs.board import JobBoard
 from workers.jobs.shard import PRIORITIES, Shard, queue_name
@@ -11,37 +12,27 @@ from workers.pipeline.files import CLASSES
 
 Publish = Callable[[str, str, Shard], None]
 
+_HELD_BACK_FILES = 10_000
+"""Of one class: a few megabytes of names."""
 
+
+@dataclass
 class Feed:
-    """The shards of one job that were found and not sent yet, in order per cost class.
+    """The shards of one job that were found and not sent yet, in order per cost class."""
 
-    Args:
-        board: where shards are opened.
-        job_id: the job.
-        planner: who plans it.
-        publish: sends a shard's message.
-        queue_shards: how many messages may wait in a queue.
-        most_files: how many files of a class are held back before the planner must wait.
-    """
-
-    def __init__(
-        self,
-        board: JobBoard,
-        job_id: str,
-        planner: str,
-        publish: Publish,
-        *,
-        queue_shards: int,
-        most_files: int,
-    ) -> None:
-        self._board = board
-        self._job_id = job_id
-        self._planner = planner
-        self._publish = publish
-        self._queue_shards = queue_shards
-        self._most_files = most_files
-        self._waiting: dict[str, deque[tuple[str, Shard]]] = {cost: deque() for cost in CLASSES}
-        self._n_files = dict.fromkeys(CLASSES, 0)
+    board: JobBoard
+    """Where shards are opened."""
+    job_id: str
+    planner: str
+    """Who plans the job."""
+    publish: Publish
+    """Sends a shard's message."""
+    queue_shards: int
+    """How many messages may wait in a queue."""
+    _waiting: dict[str, deque[tuple[str, Shard]]] = field(
+        default_factory=lambda: {cost: deque() for cost in CLASSES}
+    )
+    _n_files: dict[str, int] = field(default_factory=lambda: dict.fromkeys(CLASSES, 0))
 
     @property
     def is_empty(self) -> bool:
@@ -51,7 +42,7 @@ class Feed:
     @property
     def is_full(self) -> bool:
         """Whether so many files of a class wait that no more should be looked for."""
-        return any(n >= self._most_files for n in self._n_files.values())
+        return any(n >= _HELD_BACK_FILES for n in self._n_files.values())
 
     def add(self, shard_id: str, shard: Shard) -> None:
         """Put a shard behind the others of its class."""
@@ -64,10 +55,10 @@ class Feed:
 
     def _send(self, cost: str) -> bool:
         waiting = self._waiting[cost]
-        room = self._queue_shards - self._board.depth([queue_name(cost)], PRIORITIES.values())
+        room = self.queue_shards - self.board.depth([queue_name(cost)], PRIORITIES.values())
         for shard_id, shard in [waiting.popleft() for _ in range(min(room, len(waiting)))]:
-            if not self._board.shards.add(self._job_id, shard_id, shard, self._planner):
+            if not self.board.shards.add(self.job_id, shard_id, shard, self.planner):
                 return False
             self._n_files[cost] -= len(shard.paths)
-            self._publish(self._job_id, shard_id, shard)
+            self.publish(self.job_id, shard_id, shard)
         return True

@@ -25,8 +25,6 @@ from workers.observe import tracing
 from workers.pipeline.files import CLASSES, WalkedFolders, cost_class, files_of, shards
 
 _FULL_PAUSE_S = 0.2
-_HELD_BACK_FILES = 10_000
-"""Of one class: a few megabytes of names."""
 _RETRY_FILES = 16
 _NOT_SENT = {
     kind.__name__ for kind in (RefusedLinkError, EmptiedFolderError, IgnoreFileError, ListingError)
@@ -50,8 +48,8 @@ def plan(
     ends early if one takes it over, as it may while this process is suspended.
 
     While ``queue_shards`` messages wait in a queue, nothing more is sent to it: files for it are
-    held back, and the other queues go on. Once ``_HELD_BACK_FILES`` of a class are held back, no
-    more files are looked for. Ends early when the job is cancelled, or when ``stopped`` returns
+    held back, and the other queues go on. Once 10,000 of a class are held back, no more
+    files are looked for. Ends early when the job is cancelled, or when ``stopped`` returns
     true; then another planner does the rest.
 
     The last shard runs once all others are done. It forgets stored files that are gone from the
@@ -60,12 +58,11 @@ def plan(
     planner = f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     if not board.planners.begin(job_id, planner):
         return
+    feed = Feed(board, job_id, planner, publish, queue_shards)
     keep_lease = repeating(lambda: board.planners.renew(job_id, planner), board.lease_s / 4)
     with tracing.span("job", job_id=job_id), keep_lease:
         try:
-            _plan(
-                board, job_id, planner, files, publish, shard_files, queue_shards, stopped, walked
-            )
+            _plan(feed, files, shard_files, stopped, walked)
         except BrokerError:  # no answer for longer than the board's patience
             raise
         except Exception as error:
@@ -75,21 +72,15 @@ def plan(
 
 
 def _plan(
-    board: JobBoard,
-    job_id: str,
-    planner: str,
+    feed: Feed,
     files: Iterable[str],
-    publish: Publish,
     shard_files: int,
-    queue_shards: int,
     stopped: Callable[[], bool],
     walked: WalkedFolders | None,
 ) -> None:
+    board, job_id, planner = feed.board, feed.job_id, feed.planner
     job = board.status(job_id)
     run = uuid.uuid4().hex[:4]  # a second plan of the same job names its shards differently
-    feed = Feed(
-        board, job_id, planner, publish, queue_shards=queue_shards, most_files=_HELD_BACK_FILES
-    )
 
     def wanted() -> bool:
         return not stopped() and board.planners.renew(job_id, planner)
@@ -109,7 +100,7 @@ def _plan(
         shard = Shard(cost, [], PRIORITIES[job.priority], {}, trace, folders, job.prune)
         last = {f"{run}-gone": shard} if folders else {}
         if board.planners.finish(job_id, planner, last) and last:
-            publish(job_id, f"{run}-gone", shard)
+            feed.publish(job_id, f"{run}-gone", shard)
 
 
 def _shard(job: Job, cost: str, paths: list[str]) -> Shard:
