@@ -106,23 +106,14 @@ def same_padding(side: int, kernel: int, stride: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
-def feature_channels(size: LiteSize) -> list[int]:
-    """The channels of what is pooled: the ends of the last three stages, and the last layer.
-
-    >>> feature_channels(LITE2)
-    [120, 208, 352, 1280]
-    """
-    return [*_pooled_blocks(size).values(), HEAD_CHANNELS]
-
-
 def lay_efficientnet_lite(
     weights: Tensors, size: LiteSize, target: Path, *, with_features: bool = False
 ) -> None:
     """Write the classifier.
 
     Input: ``pixels``, normalised, float32 [n, 3, side, side]. Output: ``logits`` [n, n_classes].
-    With features, also the mean of each channel where `feature_channels` says: ``mean_120``
-    [n, 120], ``mean_208`` and so on.
+    With features, also the mean of each channel at the ends of the last three stages and of the
+    last layer: in Lite2 ``mean_120`` [n, 120], ``mean_208``, ``mean_352`` and ``mean_1280``.
 
     Args:
         weights: of `encoder.graphs.pth.read_tensors`.

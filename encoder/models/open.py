@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from encoder.errors import InputError, ModelError
 from encoder.models.base import Model
 from encoder.models.sparsity import Wish, gate_from
 from encoder.models.spec import ModelSpec
-from encoder.system.devices import has_gpu
 
+_GPUS = ("/dev/nvidia0", "/dev/kfd", "/dev/dxg")
+"""What the drivers of NVIDIA, AMD and Windows' Linux put there."""
 _ON_CPU = (
     '%s was prepared and runs on the CPU. This machine has a GPU: device="cuda" runs the weights '
     'there, device="cpu" keeps the CPU without this line.'
@@ -53,7 +55,7 @@ def load_model(
     if parsed.kind == "bundle":
         return _load_bundle(parsed, device, n_threads, quantization, enable_dsre)
     if model := _load_prepared(parsed, device, n_threads, quantization, enable_dsre):
-        if device is None and quantization in (None, "auto") and has_gpu():
+        if device is None and quantization in (None, "auto") and _has_gpu():
             _log.warning(_ON_CPU, parsed)
         return model
     return _load_hub(parsed, device, n_threads, quantization == "bf16", enable_dsre)
@@ -142,3 +144,8 @@ def _share(given: Any) -> float:
     if not is_number or not 0.0 < given <= 1.0:
         raise InputError('enable_dsre["pictures"]', got=repr(given), wanted="above 0, up to 1")
     return float(given)
+
+
+def _has_gpu() -> bool:
+    """Whether a driver shows a GPU; whether torch can use it is another question."""
+    return any(Path(path).exists() for path in _GPUS)

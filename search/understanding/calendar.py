@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 
 
@@ -12,10 +12,6 @@ class Period:
 
     start: date | None
     end: date | None
-
-    def onwards(self) -> Period:
-        """From its beginning on."""
-        return replace(self, end=None)
 
     def before(self) -> Period:
         """All that is earlier."""

@@ -26,7 +26,6 @@ from encoder.models.artifacts.prepared import FLOAT32
 from encoder.models.open import load_model
 from encoder.models.sources import hub_files, located
 from encoder.models.spec import ModelSpec
-from encoder.system import devices
 from tests.support import tiny_models as tiny
 from workers.commands.models import models
 
@@ -164,12 +163,12 @@ def test_a_gpu_is_not_taken_but_reported(
     caplog: pytest.LogCaptureFixture,
     device: str | None,
 ) -> None:
-    monkeypatch.setattr(devices, "_GPUS", (str(tmp_path),))
+    monkeypatch.setattr("encoder.models.open._GPUS", (str(tmp_path),))
     load_model(f"dir:{source}", device=device, quantization="auto")
     assert ('device="cuda" runs the weights there' in caplog.text) == (device is None)
     caplog.clear()
     load_model(f"dir:{source}", device=device, quantization="int8")  # which is for the CPU
-    monkeypatch.setattr(devices, "_GPUS", (str(tmp_path / "none"),))
+    monkeypatch.setattr("encoder.models.open._GPUS", (str(tmp_path / "none"),))
     load_model(f"dir:{source}", device=device, quantization="auto")
     assert caplog.text == ""
 

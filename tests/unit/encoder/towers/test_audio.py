@@ -10,7 +10,7 @@ import pytest
 from encoder.errors import InputError, ModelError
 from encoder.models.sources.bundle.kinds.aisfx import audio_tower
 from encoder.models.sources.bundle.networks import FLOAT
-from encoder.models.sources.bundle.tables import SOUND_LABELS, SOUNDS_E5
+from encoder.models.sources.bundle.tables import SOUND_LABELS, TABLES
 from encoder.runtime.onnx import OnnxSession
 from encoder.towers.sound import tower as audio
 from encoder.towers.sound.labels import load_sound_labels
@@ -130,7 +130,7 @@ def test_samples_survive_packing(n_samples: int) -> None:
 def test_sounds_in_many_languages_need_no_speech_model_where_nobody_speaks(
     bundle_home: Path, tmp_path: Path
 ) -> None:
-    labels = load_sound_labels(SOUNDS_E5)
+    labels = load_sound_labels(TABLES / "sounds_e5.npz")
     assert labels.head.n_speech_features == 0
     session = OnnxSession(bundle_home / "audio" / FLOAT, n_threads=1)
     nowhere = Speech(tmp_path, n_threads=1)

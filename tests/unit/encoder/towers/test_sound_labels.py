@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from encoder.errors import ModelError
-from encoder.models.sources.bundle.tables import SOUND_LABELS, SOUNDS_E5
+from encoder.models.sources.bundle.tables import SOUND_LABELS, TABLES
 from encoder.towers.sound import labels as sound_labels
 
 
@@ -26,14 +26,14 @@ def test_the_table_is_whole() -> None:
 
 def test_a_head_may_do_without_speech() -> None:
     whole = sound_labels.load_sound_labels(SOUND_LABELS).head
-    alone = sound_labels.load_sound_labels(SOUNDS_E5).head
+    alone = sound_labels.load_sound_labels(TABLES / "sounds_e5.npz").head
     assert (whole.n_speech_features, alone.n_speech_features) == (3 * 384, 0)
     assert alone.weights.shape == (1024, len(alone.embeddings))
 
 
 def test_a_head_weighs_what_its_table_says() -> None:
     assert sound_labels.load_sound_labels(SOUND_LABELS).head.share == 1
-    assert sound_labels.load_sound_labels(SOUNDS_E5).head.share == 0.5
+    assert sound_labels.load_sound_labels(TABLES / "sounds_e5.npz").head.share == 0.5
 
 
 def test_probabilities_sum_to_one() -> None:
@@ -83,7 +83,7 @@ def test_a_damaged_table_is_named(tmp_path: Path) -> None:
 
 
 def test_names_in_e5s_space_have_nothing_of_what_all_texts_share() -> None:
-    labels = sound_labels.load_sound_labels(SOUNDS_E5)
+    labels = sound_labels.load_sound_labels(TABLES / "sounds_e5.npz")
     assert labels.common is not None
     assert labels.ucs.shape[1] == labels.head.embeddings.shape[1] == 384
     for rows in (labels.ucs, labels.head.embeddings):

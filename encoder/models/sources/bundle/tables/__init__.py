@@ -9,6 +9,3 @@ IMAGE_LABELS = TABLES / "image_labels.npz"
 
 SOUND_LABELS = TABLES / "sound_labels.npz"
 """Names of sounds in MiniLM's space, by ``scripts/build_sound_labels.py``."""
-
-SOUNDS_E5 = TABLES / "sounds_e5.npz"
-"""Names of sounds in e5's space, by the same script."""
