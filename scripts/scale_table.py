@@ -60,19 +60,18 @@ What an index keeps of a vector is counted from its format:
 """
 
 _FOOT = """\
-## What gives first
+## What breaks first
 
-- **10 million**: one server with HNSW. The peak of memory, while parts are merged, comes first:
-  it is above what the vectors take. The first index of words beside a server without BM25 takes
+- **10 million**: one server with HNSW. Memory while parts are merged comes first: plan for that
+  peak, not for the vectors. The first index of words beside a server without BM25 takes
   minutes; use Milvus 2.6.
 - **100 million**: the columns beside the vectors are most of the memory, whatever the index. Have
   Milvus map them (`queryNode.mmap.scalarField: true`), take IVF_RABITQ, and a cluster
   (`compose/kubernetes`). Each API process keeps the names of all assets, about 400 bytes
   each: up to 40 GB, if each segment is an asset.
-- **1 billion**: names of assets no longer fit into a process. All commit rows are read page by
-  page, 16,384 ids in some .3 s: five hours for all of them, which `doctor` and a `watch` that
-  begins take. DISKANN and a store for each part of the library are what we would try first;
-  neither has been run at such a size.
+- **1 billion**: names of assets no longer fit into a process. `doctor` and the start of `watch`
+  read all commit rows, 16,384 ids in about .3 s: five hours. DISKANN and a store for each part of
+  the library are what we would try first; neither has been run at such a size.
 """
 
 
@@ -82,7 +81,7 @@ def page() -> str:
 
 
 def _tables() -> Iterator[str]:
-    yield "## Memory of Milvus, in GB, and machines of 200 GB at the peak\n"
+    yield "## Memory of Milvus in GB, and machines of 200 GB for its peak\n"
     yield _row("index", *(f"{size // 10**6:,} million" for size in SIZES))
     yield _row(*["---"] * (len(SIZES) + 1))
     for index in INDEXES:
