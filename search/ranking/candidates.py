@@ -274,12 +274,10 @@ class Finder:
                 )
                 if self._ranks_alike():
                     return found
-            by = shifted(by, fused.shift)
-            direction = fused.direction[None]
-            (found,) = self._store.search(
-                direction, modality, n, by=by, asset_ids=asset_ids, filter=narrowed
-            )
-            return found
+            by, rows = shifted(by, fused.shift), fused.direction[None]
+            return self._store.search(
+                rows, modality, n, by=by, asset_ids=asset_ids, filter=narrowed
+            )[0]
 
         if len(kinds) == 1:
             return {kinds[0]: self._wait(nearest, kinds[0])}
