@@ -312,18 +312,17 @@ class Finder:
 
     def _pools(self, seen: Seen) -> list[Pool]:
         with self._stage("fetch"):
-            parts = [(share, self._groups(share, seen.ranked)) for share in self._plan.shares]
-            fresh = [[one for one in of if not self._was_shown(one)] for _, of in parts]
+            parts = [(share, *self._split(share, seen.ranked)) for share in self._plan.shares]
             # One look-up for all of them.
-            firsts = zip(self._plan.shares, fresh, strict=True)
-            self._load([one.asset_id for share, of in firsts for one in of[: share.pool]])
-            return [
-                Pool(share, self._verified(of, share.pool), list(filter(self._was_shown, groups)))
-                for (share, groups), of in zip(parts, fresh, strict=True)
-            ]
+            self._load([one.asset_id for share, fresh, _ in parts for one in fresh[: share.pool]])
+            return [Pool(s, self._verified(fresh, s.pool), shown) for s, fresh, shown in parts]
 
-    def _was_shown(self, group: Group) -> bool:
-        return self._request.page.has_shown(group.key)
+    def _split(self, share: Share, ranked: Sequence[Candidate]) -> tuple[list[Group], list[Group]]:
+        """The groups that are new, and those that earlier pages have shown."""
+        fresh, shown = list[Group](), list[Group]()
+        for group in self._groups(share, ranked):
+            (shown if self._request.page.has_shown(group.key) else fresh).append(group)
+        return fresh, shown
 
     def _groups(self, share: Share, ranked: Sequence[Candidate]) -> list[Group]:
         if self._query.group_by == "segment":
@@ -362,9 +361,7 @@ class Finder:
 
     def _is_wanted(self, row: AssetRow | None) -> bool:
         filter = self._query.filter
-        if row is None or row.is_gone:
-            return False
-        return filter is None or matches(filter, row)
+        return row is not None and not row.is_gone and (filter is None or matches(filter, row))
 
     def _search_all(self, asset_ids: Collection[str] | None) -> list[Pool]:
         """Search a few assets at a time until all were seen: slow, exact, rarely needed."""
