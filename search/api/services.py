@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from search.api.middleware.bounded_threads import Workbench
     from search.api.middleware.metrics import Metrics
     from search.api.ports import Decoder, Jobs, KindOffer, TokenReader
+    from search.api.uploads.adoption import Exclusive
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Services:
     latency: LatencyTracker
     metrics: Metrics
     uploads: UploadFolder
+    exclusive: Exclusive
+    """Holds assets alone among all who write to the store."""
     jobs: Jobs
     thumbnails: Thumbnails
     stopping: Event

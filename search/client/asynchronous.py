@@ -143,6 +143,12 @@ class AsyncAnymodal:
         """What is known of an asset. Raises MissingError."""
         return await self._send(calls.asset(asset_id))
 
+    async def tag(
+        self, asset_id: str, *, add: Sequence[str] = (), remove: Sequence[str] = ()
+    ) -> AssetOut:
+        """Change the tags of an asset. Raises MissingError."""
+        return await self._send(calls.tag(asset_id, add, remove))
+
     async def delete(self, asset_id: str) -> None:
         """Forget an asset. Raises MissingError."""
         await self._send(calls.delete(asset_id))

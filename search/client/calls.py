@@ -141,6 +141,12 @@ def asset(asset_id: str) -> Call[AssetOut]:
     return Call("GET", f"/v1/assets/{asset_id}", _model(AssetOut))
 
 
+def tag(asset_id: str, add: Sequence[str], remove: Sequence[str]) -> Call[AssetOut]:
+    """Change the tags of an asset."""
+    change = {"add_tags": list(add), "remove_tags": list(remove)}
+    return Call("PATCH", f"/v1/assets/{asset_id}", _model(AssetOut), json=change)
+
+
 def delete(asset_id: str) -> Call[None]:
     """Forget an asset."""
     return Call("DELETE", f"/v1/assets/{asset_id}", lambda _: None)

@@ -141,6 +141,12 @@ class Anymodal:
         """What is known of an asset. Raises MissingError."""
         return self._send(calls.asset(asset_id))
 
+    def tag(
+        self, asset_id: str, *, add: Sequence[str] = (), remove: Sequence[str] = ()
+    ) -> AssetOut:
+        """Change the tags of an asset. Raises MissingError."""
+        return self._send(calls.tag(asset_id, add, remove))
+
     def delete(self, asset_id: str) -> None:
         """Forget an asset. Raises MissingError."""
         self._send(calls.delete(asset_id))

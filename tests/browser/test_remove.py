@@ -173,3 +173,43 @@ def test_several_files_are_picked_removed_and_brought_back(page: Page, tmp_path:
     assert sorted(found) == sorted(map(str, kept))
     for asset_id in found:
         page.request.delete(f"/v1/assets/{asset_id}")
+
+
+def test_several_files_get_a_tag_and_lose_it_by_the_keyboard(page: Page, tmp_path: Path) -> None:
+    ids = []
+    for n in range(2):
+        path = tmp_path / f"rope-{n}.txt"
+        path.write_text(f"The sailor splices rope number {n}.")
+        ids.append(added(page, path, "ropes"))
+    page.request.patch(f"/v1/assets/{ids[0]}", data={"add_tags": ["harbour"]})
+    page.goto("/?tags=ropes")
+    bar = page.get_by_role("region", name="Selection")
+
+    def choose(tag: str, button: str) -> None:
+        for n in range(2):
+            hits(page).nth(n).focus()
+            page.keyboard.press("x")
+        expect(bar).to_contain_text("2 files selected")
+        page.keyboard.press("#")
+        page.keyboard.type(tag)
+        bar.get_by_role("button", name=button).press("Enter")
+
+    def tagged() -> int:
+        there = "/v1/assets?filter=" + json.dumps({"field": "tags", "contains": "harbour"})
+        return len(page.request.get(there).json()["assets"])
+
+    choose("harbour", "Add tag")
+    expect(bar).to_contain_text("1 file tagged")  # the other one had it
+    expect(hits(page).get_by_text("#harbour")).to_have_count(2)
+    assert tagged() == 2
+    page.keyboard.press("Enter")  # on Undo
+    expect(hits(page).get_by_text("#harbour")).to_have_count(1)
+    expect(bar).to_be_hidden()
+    assert tagged() == 1
+
+    choose("harbour", "Take off")
+    expect(bar).to_contain_text("1 file lost the tag")
+    expect(hits(page).get_by_text("#harbour")).to_have_count(0)
+    assert tagged() == 0
+    for asset_id in ids:
+        page.request.delete(f"/v1/assets/{asset_id}")

@@ -24,6 +24,7 @@ from search.api.middleware.metrics import Metrics
 from search.api.responses.thumbnails import Thumbnails
 from search.api.services import Services
 from search.api.uploads import adoption
+from search.api.uploads.adoption import Exclusive
 from search.batching.query_encoder import QueryEncoder
 from search.engine import SearchEngine
 from search.latency import LatencyTracker
@@ -85,6 +86,7 @@ def services(held: Resources) -> Iterator[Services]:
             latency=LatencyTracker(),
             metrics=metrics,
             uploads=uploads,
+            exclusive=_exclusive(held),
             jobs=jobs,
             thumbnails=thumbnails,
             stopping=Event(),
@@ -155,13 +157,17 @@ def _models(held: Resources, parts: Services) -> list[str]:
     return [parts.model, *(current.models if current else [])]
 
 
+def _exclusive(held: Resources) -> Exclusive:
+    return commit_alone if _is_local(held) else held.board.locks.exclusive
+
+
+def _is_local(held: Resources) -> bool:
+    return held.settings.broker.startswith("memory:")
+
+
 def _adopt(held: Resources) -> None:
     """With a broker, pending uploads are jobs there."""
-    uploads, store = held.uploads, held.store()
-    if held.settings.broker.startswith("memory:"):
-        adoption.adopt(uploads, store, commit_alone, unfinished=True)
-    else:
-        adoption.adopt(uploads, store, held.board.locks.exclusive, unfinished=False)
+    adoption.adopt(held.uploads, held.store(), _exclusive(held), unfinished=_is_local(held))
 
 
 @contextmanager

@@ -121,6 +121,13 @@ export function search(query, files, signal) {
 export const getAsset = (id, signal) => json(`v1/assets/${encodeURIComponent(id)}`, { signal });
 export const listAssets = (limit, filter, cursor) =>
   json(`v1/assets?${new URLSearchParams({ limit, cursor, ...(filter && { filter: JSON.stringify(filter) }) })}`);
+/** Add tags to an asset and take others off; the asset. */
+export const changeTags = (id, add, remove) =>
+  json(`v1/assets/${encodeURIComponent(id)}`, {
+    method: "PATCH",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ add_tags: add, remove_tags: remove }),
+  });
 export const deleteAsset = (id, options = {}) => request(`v1/assets/${encodeURIComponent(id)}`, { method: "DELETE", ...options });
 export const getJob = (id) => json(`v1/jobs/${encodeURIComponent(id)}`);
 export const listJobs = () => json("v1/jobs");

@@ -54,6 +54,16 @@ export function dropHits(ids) {
   arrange();
 }
 
+/** The first result of each of these assets. */
+export const hitsOf = (ids) => [...ids].map((id) => hits.find((hit) => hit.asset_id === id)).filter(Boolean);
+
+/** Show an asset with other tags. */
+export function setTags(id, tags) {
+  for (const hit of hits) if (hit.asset_id === id) hit.tags = tags;
+  clear();
+  place();
+}
+
 /** Hide assets for a while. */
 export function hide(ids) {
   for (const id of ids) hidden.add(id);

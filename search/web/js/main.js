@@ -170,6 +170,7 @@ const KEYS = {
   p: onCard((card) => card.querySelector(".play, .moment")?.click()),
   m: onCard((card) => card.querySelector(".like").click()),
   x: onCard((card) => void pick(card)),
+  "#": () => selection?.tagPicked() ?? false,
   r: () => void record(),
   f: () => toggleFilters(),
   w: () => toggleWaterfall(),

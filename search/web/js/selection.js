@@ -1,8 +1,8 @@
 // Several files at once: picked by their checks, with shift from one to another, or by a key.
 
-import { deleteAsset } from "./api.js";
+import { changeTags, deleteAsset, getAsset } from "./api.js";
 import { button, byId, el, icon, say } from "./dom.js";
-import { between, hide, markPicked, picked, unhide } from "./hits.js";
+import { between, hide, hitsOf, markPicked, picked, setTags, unhide } from "./hits.js";
 import { t, tn } from "./i18n.js";
 import { showError } from "./notice.js";
 import { forgetAssets } from "./search.js";
@@ -39,13 +39,67 @@ function draw() {
   }
   finish();
   const count = tn(picked.size, "{n} file selected", "{n} files selected");
-  show(count, button("small", [icon("trash"), t("Remove")], remove), button("plain", t("Clear"), clearPicked));
+  show(count, button("small", t("Tags"), tagPicked), button("small", [icon("trash"), t("Remove")], remove), button("plain", t("Clear"), clearPicked));
 }
 
 function show(text, ...acts) {
   bar.replaceChildren(el("span", {}, text), ...acts);
   bar.hidden = false;
   say(text);
+}
+
+/** Ask for a tag that the picked files get or lose; false if nothing is picked. */
+export function tagPicked() {
+  if (!picked.size) return false;
+  const known = new Set(hitsOf(picked).flatMap((hit) => hit.tags ?? []));
+  const input = el("input", { id: "tag", list: "known-tags", "aria-label": t("Tag"), placeholder: t("Tag"), autocomplete: "off", maxlength: 1000, required: true });
+  const take = (event) => {
+    event.preventDefault();
+    changeTag(input.value.trim(), event.submitter.value === "add");
+  };
+  const form = el(
+    "form",
+    { on: { submit: take, keydown: (event) => event.key === "Escape" && (draw(), event.preventDefault()) } },
+    input,
+    el("datalist", { id: "known-tags" }, [...known].map((tag) => el("option", { value: tag }))),
+    el("button", { class: "small", value: "add" }, t("Add tag")),
+    known.size ? el("button", { class: "small", value: "" }, t("Take off")) : null,
+    button("plain", t("Cancel"), draw),
+  );
+  bar.replaceChildren(form);
+  input.focus();
+  return true;
+}
+
+/** Change a tag of the picked files that have it not, or have it; all of that can be undone. */
+async function changeTag(tag, isAdded) {
+  if (!tag) return;
+  const ids = [...picked];
+  clearPicked();
+  const changed = await retag(ids, tag, isAdded);
+  if (picked.size || removing) return; // the bar is in use again
+  const text = isAdded ? tn(changed.length, "{n} file tagged", "{n} files tagged") : tn(changed.length, "{n} file lost the tag", "{n} files lost the tag");
+  show(text, button("small", t("Undo"), () => retag(changed, tag, !isAdded).then(draw)));
+  bar.querySelector("button").focus();
+  const shown = bar.firstChild;
+  setTimeout(() => bar.firstChild === shown && draw(), UNDO_MS);
+}
+
+/** The assets whose tags this changed; the first that could not be changed says why. */
+async function retag(ids, tag, isAdded) {
+  const changed = [];
+  const shown = new Map(hitsOf(ids).map((hit) => [hit.asset_id, hit]));
+  try {
+    for (const id of ids) {
+      const { tags = [] } = shown.get(id) ?? (await getAsset(id));
+      if (tags.includes(tag) === isAdded) continue;
+      setTags(id, (await changeTags(id, isAdded ? [tag] : [], isAdded ? [] : [tag])).tags);
+      changed.push(id);
+    }
+  } catch (error) {
+    showError(byId("notice"), error);
+  }
+  return changed;
 }
 
 /** Take them off the page at once, and out of the library when it is too late to undo. */

@@ -14,6 +14,7 @@ const LIST = [
   [["p"], t("Play the result from the moment found")],
   [["m"], t("More like the result")],
   [["x"], t("Select the result")],
+  [["#"], t("Tag what is selected")],
   [["r"], t("Record a sound, and search with it")],
   [["f"], t("Filters")],
   [["w"], t("Where the time of the search went")],

@@ -65,6 +65,24 @@ def test_a_passage_is_whole_where_the_file_is_text(ours: Anymodal, tmp_path: Pat
     ours.delete(*job.asset_ids)
 
 
+def test_tags_come_and_go(ours: Anymodal) -> None:
+    tagged = {"field": "tags", "contains": "kitchen"}
+    bread = next(one for one in ours.assets() if one.name == "bread.txt")
+    title = ours.tag(bread.asset_id, add=["kitchen", "oven", "kitchen"]).title
+    assert [hit.name for hit in ours.search("anything", filter=tagged).hits] == ["bread.txt"]
+
+    changed = ours.tag(bread.asset_id, add=["dough"], remove=["kitchen", "never there"])
+
+    assert (changed.title, changed.tags) == (title, ["oven", "dough"])
+    assert list(ours.assets(tagged)) == []
+    assert ours.search("Knead the dough", limit=1).hits[0].name == "bread.txt"
+    ours.tag(bread.asset_id, remove=["oven", "dough"])
+    with pytest.raises(BadRequestError, match="add_tags"):
+        ours.tag(bread.asset_id, add=[""])
+    with pytest.raises(MissingError):
+        ours.tag("0" * 32, add=["kitchen"])
+
+
 def test_a_notebook_shows_pictures_and_words(ours: Anymodal) -> None:
     """A picture as WebP, a text by its words, and names that are no markup."""
     shown = ours.show(ours.search("bread", limit=10))
