@@ -7,11 +7,12 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from threading import Event
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from encoder.errors import AnymodalError
 from encoder.media.image import webp_bytes
 from encoder.system.allocator import give_back
 from encoder.types import AUDIO, IMAGE, QUERY, TEXT, Item, Waveform
@@ -21,7 +22,7 @@ from search.api.access.sessions import Sessions
 from search.api.config import ApiConfig
 from search.api.middleware.bounded_threads import Workbench
 from search.api.middleware.metrics import Metrics
-from search.api.responses.thumbnails import Thumbnails
+from search.api.responses.thumbnails import Stored, Thumbnails
 from search.api.services import Services
 from search.api.uploads import adoption
 from search.api.uploads.adoption import Exclusive
@@ -63,7 +64,8 @@ def services(held: Resources) -> Iterator[Services]:
         thumbnails = Thumbnails(uploads.folder / "thumbnails", config.thumbnail_cache_bytes)
         jobs = stack.enter_context(_jobs(held))
         if not store.read_only:
-            _sweep(held, thumbnails)
+            _sweep(held)
+            stack.enter_context(sweeping(thumbnails, store.assets))
             _adopt(held)
             if isinstance(jobs, LocalJobs):
                 jobs.resume()
@@ -99,11 +101,30 @@ def services(held: Resources) -> Iterator[Services]:
         )
 
 
-def _sweep(held: Resources, thumbnails: Thumbnails) -> None:
+def _sweep(held: Resources) -> None:
     """Remove what earlier processes left beside the store."""
     held.uploads.sweep()
     adoption.sweep(held.uploads.root)
-    thumbnails.sweep(held.store().assets)
+
+
+@contextmanager
+def sweeping(thumbnails: Thumbnails, stored: Stored) -> Iterator[None]:
+    """Sweep thumbnails meanwhile: the store is asked so often that a start would wait for it."""
+    until = Event()
+
+    def sweep() -> None:
+        try:
+            thumbnails.sweep(stored, until)
+        except AnymodalError as error:
+            logger.warning("thumbnails of deleted assets stay until the next start: %s", error)
+
+    thread = Thread(target=sweep, name="thumbnails")
+    thread.start()
+    try:
+        yield
+    finally:
+        until.set()
+        thread.join()
 
 
 def moved(held: Resources, parts: Services) -> Services:

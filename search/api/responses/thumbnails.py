@@ -8,6 +8,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from threading import Event
 
 from encoder.system.private import private_folder, private_opener
 from search.batching.lru import ByteCache
@@ -17,6 +18,9 @@ SIZES = (480, 1024)
 _MOST_FILES = 64
 """Per asset, so that asking for every frame of a film does not fill the disk."""
 _ID = re.compile(r"[0-9a-f]{32}")
+
+Stored = Callable[[Sequence[str]], Collection[str]]
+"""Which of some assets there are."""
 
 logger = logging.getLogger(__name__)
 
@@ -55,13 +59,16 @@ class Thumbnails:
         if _ID.fullmatch(asset_id):
             shutil.rmtree(self._home(asset_id), ignore_errors=True)
 
-    def sweep(self, stored: Callable[[Sequence[str]], Collection[str]]) -> None:
+    def sweep(self, stored: Stored, until: Event) -> None:
         """Remove those of assets that are no longer stored, however they were deleted.
 
         Args:
-            stored: which of some assets there are.
+            stored: which of some assets there are; asked 256 times at most.
+            until: ends it early.
         """
         for part in self.folder.glob("??"):
+            if until.is_set():
+                return
             ids = [home.name for home in part.iterdir()]
             for asset_id in set(ids).difference(stored(ids)):
                 self.remove(asset_id)

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 from pathlib import Path
+from threading import Event
 from time import sleep
 
 import av
@@ -205,7 +206,7 @@ def test_thumbnails_in_two_sizes_are_kept_until_the_asset_is_deleted(
 
     stranger = parts.thumbnails.folder / "ab" / ("ab" * 16)
     stranger.mkdir(parents=True)
-    parts.thumbnails.sweep(parts.store.assets)
+    parts.thumbnails.sweep(parts.store.assets, Event())
     assert not stranger.exists()
     assert home.exists()
     client.delete(f"/v1/assets/{asset_id}")
