@@ -115,6 +115,11 @@ bench-quality: .venv/tested bundle
 bench-memory: .venv/tested bundle
 	$(BIN)/python -m benchmarks.serving_memory
 
+# Reports how fast the page is; nothing fails.
+.PHONY: bench-page
+bench-page: .venv/tested bundle chromium
+	$(BIN)/python -m benchmarks.page
+
 bench-jobs: .venv/tested
 	$(BIN)/python -m benchmarks.jobs
 

@@ -20,7 +20,7 @@ _PAGES = {
     "quantization": r"Quantized|ResNet-50|Cost of an analysis|Sharing out|Nine networks",
     "dsre": r"Dynamic sparse|Chunks of|Long texts",
     "pipeline": r"A thousand|Jobs|Films|Renaming|Formats|Installation|Where the time",
-    "search": r"Search|Stores as|The index|Rewriting",
+    "search": r"Search|The page|Stores as|The index|Rewriting",
     "memory": r"Memory",
 }
 """How the titles of a page's sections begin."""
