@@ -217,16 +217,6 @@ class AssetOut(BaseModel):
     thumbnail_url: str
 
 
-Tag = Annotated[str, Field(min_length=1, max_length=1000)]
-
-
-class AssetChange(Strict):
-    """Tags to add to an asset, and those to take off."""
-
-    add_tags: list[Tag] = Field([], max_length=100)
-    remove_tags: list[Tag] = Field([], max_length=100)
-
-
 class SloOut(BaseModel):
     """Whether searches meet the latency target that was set."""
 

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse
+from pydantic import Field
 
 from encoder.errors import InputError
 from search.api.access.auth import READ, WRITE
@@ -19,7 +20,7 @@ from search.api.middleware.bounded_threads import Turn
 from search.api.requests.bodies import read_sent
 from search.api.responses.contents import content_of, picture_headers, picture_of
 from search.api.responses.plain_values import asset_json
-from search.api.schemas import AssetChange, AssetOut, AssetsAnswer
+from search.api.schemas import AssetOut, AssetsAnswer, Strict
 from search.api.services import Services
 from search.errors import NotFoundError
 from search.filters import Filter
@@ -29,6 +30,16 @@ router = APIRouter(tags=["assets"])
 
 AssetId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]
 Cursor = Annotated[str, Query(pattern=r"^[A-Za-z0-9_.-]{0,128}$")]
+
+
+Tag = Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class AssetChange(Strict):
+    """Tags to add to an asset, and those to take off."""
+
+    add_tags: list[Tag] = Field([], max_length=100)
+    remove_tags: list[Tag] = Field([], max_length=100)
 
 
 @router.get(
