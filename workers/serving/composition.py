@@ -60,13 +60,11 @@ def services(held: Resources) -> Iterator[Services]:
         limits = query_config(files, max_bytes=config.max_query_bytes, max_s=config.max_query_s)
         decoder = QueryDecoder(limits, files)
         warm_up(model, decoder)
-        uploads = held.uploads
-        thumbnails = Thumbnails(uploads.folder / "thumbnails", config.thumbnail_cache_bytes)
+        thumbnails = Thumbnails(held.uploads.folder / "thumbnails", config.thumbnail_cache_bytes)
         jobs = stack.enter_context(_jobs(held))
         if not store.read_only:
             _sweep(held)
             stack.enter_context(sweeping(thumbnails, store.assets))
-            _adopt(held)
             if isinstance(jobs, LocalJobs):
                 jobs.resume()
         workbench = Workbench(config.threads, config.queue, config.timeout_s)
@@ -87,7 +85,7 @@ def services(held: Resources) -> Iterator[Services]:
             workbench=workbench,
             latency=LatencyTracker(),
             metrics=metrics,
-            uploads=uploads,
+            uploads=held.uploads,
             exclusive=_exclusive(held),
             jobs=jobs,
             thumbnails=thumbnails,
@@ -102,9 +100,10 @@ def services(held: Resources) -> Iterator[Services]:
 
 
 def _sweep(held: Resources) -> None:
-    """Remove what earlier processes left beside the store."""
+    """Remove what earlier processes left beside the store, and take what is its own."""
     held.uploads.sweep()
     adoption.sweep(held.uploads.root)
+    _adopt(held)
 
 
 @contextmanager
