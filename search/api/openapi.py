@@ -14,12 +14,13 @@ from search.api.access.auth import COOKIE, scope_of
 from search.api.cohere.requests import EmbedRequest
 from search.api.cohere.reranking import RerankRequest
 from search.api.openai.requests import EmbeddingsRequest
+from search.api.requests.changes import AssetChange
 from search.api.schemas import JobRequest, SearchRequest
 from search.api.services import Services
 
 _REF = "#/components/schemas/{model}"
 _SIZE = "output_dimension"
-_BODIES = (SearchRequest, EmbeddingsRequest, EmbedRequest, RerankRequest, JobRequest)
+_BODIES = (SearchRequest, EmbeddingsRequest, EmbedRequest, RerankRequest, JobRequest, AssetChange)
 _KEY, _SESSION = "key", "session"
 _SCHEMES = {
     _KEY: {

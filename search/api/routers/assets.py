@@ -10,17 +10,17 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse
-from pydantic import Field
 
 from encoder.errors import InputError
 from search.api.access.auth import READ, WRITE
 from search.api.access.paths import filter_for
 from search.api.depends import Parts, refusals
 from search.api.middleware.bounded_threads import Turn
-from search.api.requests.bodies import read_sent
+from search.api.requests.bodies import json_body, read_sent
+from search.api.requests.changes import AssetChange
 from search.api.responses.contents import content_of, picture_headers, picture_of
 from search.api.responses.plain_values import asset_json
-from search.api.schemas import AssetOut, AssetsAnswer, Strict
+from search.api.schemas import AssetOut, AssetsAnswer
 from search.api.services import Services
 from search.errors import NotFoundError
 from search.filters import Filter
@@ -30,16 +30,6 @@ router = APIRouter(tags=["assets"])
 
 AssetId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]
 Cursor = Annotated[str, Query(pattern=r"^[A-Za-z0-9_.-]{0,128}$")]
-
-
-Tag = Annotated[str, Field(min_length=1, max_length=1000)]
-
-
-class AssetChange(Strict):
-    """Tags to add to an asset, and those to take off."""
-
-    add_tags: list[Tag] = Field([], max_length=100)
-    remove_tags: list[Tag] = Field([], max_length=100)
 
 
 @router.get(
@@ -78,7 +68,8 @@ async def get_asset(asset_id: AssetId, services: Parts) -> dict[str, object]:
     operation_id="change_asset",
     dependencies=WRITE,
     response_model=AssetOut,
-    include_in_schema=False,  # until sequences of requests with it are tested, too
+    responses=refusals(404, 413, 415, 422, 503, 504, 507),
+    openapi_extra=json_body(AssetChange),
 )
 async def change_asset(asset_id: AssetId, request: Request, services: Parts) -> dict[str, object]:
     """Change an asset's tags; returns it as it is now. A tag in both lists is added."""
