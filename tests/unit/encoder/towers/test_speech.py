@@ -43,6 +43,13 @@ def said() -> Waveform:
     return Waveform(samples, speaker.sampling_rate)
 
 
+def test_a_sentence_is_spoken_the_same_way_every_time() -> None:
+    """Otherwise what is heard below would depend on what other tests have said before."""
+    speaker = Speaker(cache_home())
+    first, _, again = (speaker.say(text) for text in (SENTENCE, "A dog barks.", SENTENCE))
+    np.testing.assert_array_equal(first, again)
+
+
 def test_a_sentence_is_written_down_with_its_time(tower: AudioTower, said: Waveform) -> None:
     (utterance,) = tower.transcribe(said)
     assert "castle" in utterance.text.lower()
