@@ -114,7 +114,7 @@ def sweeping(thumbnails: Thumbnails, stored: Stored) -> Iterator[None]:
     def sweep() -> None:
         try:
             thumbnails.sweep(stored, until)
-        except AnymodalError as error:
+        except (AnymodalError, OSError) as error:
             logger.warning("thumbnails of deleted assets stay until the next start: %s", error)
 
     thread = Thread(target=sweep, name="thumbnails")
