@@ -9,6 +9,7 @@ import fcntl
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -23,8 +24,8 @@ import pytest
 
 from encoder.space import l2_normalize
 from encoder.types import TEXT
-from search.errors import StoreError
-from search.store.embedded import side, vectors, writing
+from search.errors import StoreError, StoreUnavailableError
+from search.store.embedded import side, tables, vectors, writing
 from search.store.embedded.store import EmbeddedStore
 from search.store.memory import MemoryStore
 from search.store.open import open_store
@@ -302,6 +303,24 @@ def test_who_has_a_folder_open_sees_its_index_made_again(folder: Path, oracle: M
         assert_level(store)
         assert len(store.lexical("twelve", 20)) == 12
         store.close()
+
+
+def test_an_index_that_is_busy_is_not_replaced(
+    folder: Path, oracle: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "_WAIT_S", 0.1)
+    (path,) = (folder / "side").rglob("tables.db")
+    file = path.stat().st_ino
+    busy = sqlite3.connect(path, isolation_level=None)
+    busy.execute("DELETE FROM fact WHERE name = 'record'")  # so that it is to be made again
+    busy.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnavailableError):
+        opened(folder)
+    busy.close()
+    store = opened(folder)
+    assert path.stat().st_ino == file
+    assert_same_answers(store, oracle)
+    store.close()
 
 
 def test_nothing_is_written_to_files_that_were_replaced(folder: Path, oracle: MemoryStore) -> None:

@@ -22,7 +22,7 @@ from threading import RLock
 from encoder.system.disk import writing as on_disk
 from encoder.system.private import private_folder
 from encoder.types import TEXT
-from search.errors import StoreError
+from search.errors import StoreError, StoreUnavailableError
 from search.store import calibrated
 from search.store.calibrated import StoredCalibration
 from search.store.embedded.tables import DamagedError, Tables, empty, fact, set_fact
@@ -141,7 +141,11 @@ class Side:
             set_fact(db, "calibration", calibrated.written(record.stored_calibration()))
 
     def _emptied(self) -> bool:
-        """Whether the tables could be emptied, so that processes that have them open go on."""
+        """Whether the tables could be emptied, so that processes that have them open go on.
+
+        Raises:
+            StoreUnavailableError: others write for too long.
+        """
         try:
             tables = Tables(self._folder / _TABLES, shown=self._shown)
         except DamagedError:
@@ -149,6 +153,8 @@ class Side:
         try:
             with tables.writing() as db:
                 empty(db)
+        except StoreUnavailableError:
+            raise
         except StoreError:
             return False
         finally:
