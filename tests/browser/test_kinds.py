@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.acts import drop, hits, kinds, results, search, titles, until
 from tests.browser.server import Server, serving
@@ -64,3 +64,17 @@ def test_a_file_of_another_kind_is_seen_searched_with_and_added(page: Page, tmp_
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("model/pts")
     until(page, "document.querySelector('dialog .drawn img')?.naturalWidth > 0")
+
+
+@pytest.mark.slow
+def test_a_file_dropped_before_the_kinds_are_known_gets_its_sign(page: Page, tmp_path: Path) -> None:
+    held: list[Route] = []
+    page.route("**/v1/info", lambda route: held.append(route))
+    page.goto("/")
+    drop(page, "search", [write_points(tmp_path / "stick.pts", 40.0)])
+    chip = page.locator(".chip")
+    expect(chip).to_have_text("stick.pts")
+    expect(chip.locator("svg use")).to_have_attribute("href", re.compile("#attach$"))
+    for route in held:
+        route.continue_()
+    expect(chip.locator("svg path")).to_have_attribute("d", re.compile("^M12 3.5"))

@@ -2,7 +2,7 @@
 
 import { button, byId, el, icon } from "./dom.js";
 import { t } from "./i18n.js";
-import { signOf } from "./kinds.js";
+import { loadKinds, signOf } from "./kinds.js";
 import { kept } from "./media_store.js";
 import { LESS } from "./query.js";
 import { current, update } from "./state.js";
@@ -80,15 +80,24 @@ async function nameChip({ kind, value }, label, face) {
     return;
   }
   const blob = await kept(value);
-  face.append(signOf(blob));
   label.textContent = blob ? blob.name || t("file") : t("File that is not on this device");
-  if (blob?.type.startsWith("image/")) {
-    if (!pictures.has(value)) pictures.set(value, URL.createObjectURL(blob));
-    const shown = el("img", { src: pictures.get(value), alt: "" });
-    // Most browsers cannot show HEIC and TIFF, which the server reads.
-    shown.addEventListener("error", () => shown.replaceWith(signOf(blob)));
-    face.replaceChildren(shown);
-  }
+  if (blob?.type.startsWith("image/")) showPicture(blob, value, face);
+  else showSign(blob, face);
+}
+
+function showPicture(blob, value, face) {
+  if (!pictures.has(value)) pictures.set(value, URL.createObjectURL(blob));
+  const shown = el("img", { src: pictures.get(value), alt: "" });
+  // Most browsers cannot show HEIC and TIFF, which the server reads.
+  shown.addEventListener("error", () => showSign(blob, face));
+  face.replaceChildren(shown);
+}
+
+/** Show the sign of a file, and once more when the kinds are known: a chip may come before them. */
+async function showSign(blob, face) {
+  face.replaceChildren(signOf(blob));
+  await loadKinds().catch(() => {}); // a search says what is wrong
+  face.replaceChildren(signOf(blob));
 }
 
 function menu(id, term, place) {
