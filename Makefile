@@ -4,7 +4,7 @@ BIN := .venv/bin
 CODE := ingest encoder search workers tests examples benchmarks scripts
 
 # `docs` is also a folder.
-.PHONY: demo test test-fast test-page test-milvus check docs dist format bundle bench-throughput bench-api bench-ingest bench-renaming bench-film bench-jobs bench-quant bench-models bench-dsre bench-voice fault-rounds compose-check compose-test compose-lock test-lock clean bench-towers bench-hub bench-quality bench-memory bench-gpu
+.PHONY: demo test test-main test-fast test-page test-milvus check docs dist format bundle bench-throughput bench-api bench-ingest bench-renaming bench-film bench-jobs bench-quant bench-models bench-dsre bench-voice fault-rounds compose-check compose-test compose-lock test-lock clean bench-towers bench-hub bench-quality bench-memory bench-gpu
 .PHONY: bench-products bench-quick bench
 
 # From nothing to cross-modal hits: installs, fetches the offline model, ingests, searches.
@@ -14,11 +14,15 @@ demo: .venv/installed
 
 # Everything that CI checks. Half of the tests wait for processes: two workers take turns on the cores,
 # a file each, in the order of names, which has the long files of faults and integration early. Those of
-# the page share a server and a browser, those of Milvus its server: they run side by side.
+# Milvus, which wait for its server, run beside them; those of the page, which watch a clock more than
+# others do, have the machine to themselves.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 test: check bundle chromium
+	$(MAKE) --jobs=2 --output-sync=target test-main test-milvus
+	$(MAKE) test-page
+
+test-main: .venv/tested bundle
 	$(BIN)/pytest $(PARALLEL) --ignore=tests/browser
-	$(MAKE) --jobs=2 --output-sync=target test-page test-milvus
 
 # The page in Chromium.
 test-page: .venv/tested bundle chromium
