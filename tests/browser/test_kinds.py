@@ -67,7 +67,7 @@ def test_a_file_of_another_kind_is_seen_searched_with_and_added(page: Page, tmp_
 
 
 @pytest.mark.slow
-def test_a_file_dropped_before_the_kinds_are_known_gets_its_sign(page: Page, tmp_path: Path) -> None:
+def test_a_file_dropped_early_gets_its_sign_later(page: Page, tmp_path: Path) -> None:
     held: list[Route] = []
     page.route("**/v1/info", lambda route: held.append(route))
     page.goto("/")
