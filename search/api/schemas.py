@@ -238,7 +238,7 @@ class StageOut(BaseModel):
 
 
 class AssetsAnswer(BaseModel):
-    """A page of assets, in the order of their ids."""
+    """A page of assets, in the order that was asked for."""
 
     assets: list[AssetOut]
     next_cursor: str

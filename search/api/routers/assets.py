@@ -6,24 +6,28 @@ import json
 from collections.abc import Collection
 from dataclasses import replace
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 
 from encoder.errors import InputError
 from search.api.access.auth import READ, WRITE
-from search.api.access.paths import filter_for
+from search.api.access.paths import filter_for, sees_paths
 from search.api.depends import Parts, refusals
 from search.api.middleware.bounded_threads import Turn
 from search.api.requests.bodies import json_body, read_sent
 from search.api.requests.changes import AssetChange
 from search.api.responses.contents import content_of, picture_headers, picture_of
+from search.api.responses.overview import FacetsAnswer, facets_json
 from search.api.responses.plain_values import asset_json
 from search.api.schemas import AssetOut, AssetsAnswer
 from search.api.services import Services
 from search.errors import NotFoundError
 from search.filters import Filter
+from search.overview import ask
+from search.overview.dates import dated_of
+from search.overview.facets import folders_below, within_roots
 from search.types import AssetRow
 
 router = APIRouter(tags=["assets"])
@@ -45,10 +49,45 @@ async def list_assets(
     filter: Annotated[str, Query(max_length=4000, description="JSON, as in a search.")] = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     cursor: Cursor = "",
+    sort: Annotated[
+        Literal["id", "newest"], Query(description="By `taken`, or `modified`.")
+    ] = "id",
 ) -> dict[str, object]:
-    """Assets in the order of their ids, page by page."""
+    """Assets in the order of their ids, or the newest first, page by page.
+
+    Of `newest`, the cursor `1767225600_` begins with what is older than that second.
+    """
     wanted = _filter(filter, request.state.scopes, services.config.public_roots)
-    return await services.workbench.run(lambda _: _page(services, wanted, limit, cursor))
+    page = _page if sort == "id" else _newest
+    return await services.workbench.run(lambda _: page(services, wanted, limit, cursor))
+
+
+@router.get(
+    "/v1/facets",
+    operation_id="list_facets",
+    dependencies=READ,
+    response_model=FacetsAnswer,
+    responses=refusals(422, 503, 504),
+)
+async def list_facets(
+    request: Request,
+    services: Parts,
+    filter: Annotated[str, Query(max_length=4000, description="JSON, as in a search.")] = "",
+    folder: Annotated[str, Query(max_length=4000, description="Only folders below it.")] = "",
+) -> dict[str, object]:
+    """How many of the assets that a filter leaves have which values."""
+    roots = services.config.public_roots
+    wanted = _filter(filter, request.state.scopes, roots)
+
+    def count(_turn: Turn) -> dict[str, object]:
+        found = ask.facets(services.store, wanted)
+        uploads = f"{services.uploads.root}/"
+        folders = {uri: n for uri, n in found.folders.items() if not uri.startswith(uploads)}
+        if not sees_paths(request.state.scopes):
+            folders = within_roots(folders, roots)
+        return facets_json(found, folders_below(folders, folder))
+
+    return await services.workbench.run(count)
 
 
 @router.get(
@@ -205,4 +244,15 @@ def _page(services: Services, wanted: Filter | None, limit: int, cursor: str) ->
     return {
         "assets": [asset_json(rows[asset_id]) for asset_id in ids[:limit] if asset_id in rows],
         "next_cursor": ids[limit - 1] if len(ids) > limit else "",
+    }
+
+
+def _newest(
+    services: Services, wanted: Filter | None, limit: int, cursor: str
+) -> dict[str, object]:
+    found = ask.newest(services.store, wanted, limit + 1, dated_of(cursor))
+    rows = services.store.assets([one.asset_id for one in found[:limit]])
+    return {
+        "assets": [asset_json(row) for row in rows.values()],
+        "next_cursor": found[limit - 1].cursor if len(found) > limit else "",
     }

@@ -10,6 +10,9 @@ import numpy as np
 
 from encoder.types import Embeddings, Modality
 from search.filters import Filter
+from search.overview import in_tables
+from search.overview.dates import Dated
+from search.overview.facets import Facets
 from search.store.embedded.rows import asset_of, modality_of, part_of, segment_of, slot_of
 from search.store.embedded.tables import SEGMENT_COLUMNS, Tables, marks
 from search.store.embedded.views import Views
@@ -19,6 +22,7 @@ from search.types import AssetRow, SegmentRow
 _PER_QUERY = 1000
 _MAX_SORTED = 20_000
 """Ids of so many matches are sorted; of more, all ids are walked in their order."""
+_KEPT_FACETS = 16
 _OF_SEGMENT = SEGMENT_COLUMNS.replace("key, no", "key, segment.no")
 _SEGMENTS = (
     f"SELECT at, asset_id, part.modality, {_OF_SEGMENT} FROM segment JOIN asset USING (no) "
@@ -39,6 +43,7 @@ class Reading:
         self._tables = tables
         self._views = views
         self._embed_dim = embed_dim
+        self._facets: dict[tuple[int, str], Facets] = {}
 
     def sizes(self) -> dict[Modality, int]:
         """How many segments there are of each modality that has any."""
@@ -129,6 +134,28 @@ class Reading:
                 return int(db.execute(sql).fetchone()[0])
             mask = self._views.assets(db, self._views.current(db), None, filter)
             return 0 if mask is None else int(np.count_nonzero(mask))
+
+    def facets(self, filter: Filter | None) -> Facets:
+        """See `search.overview.ask.Overviewing`. Kept as long as nothing is written."""
+        with self._tables.reading() as db:
+            asked = self._views.current(db).version, repr(filter)
+            found = self._facets.get(asked)
+            if found is None:
+                found = in_tables.facets(db, self._nos(db, filter))
+                if len(self._facets) >= _KEPT_FACETS:
+                    self._facets.clear()
+                self._facets[asked] = found
+            return found
+
+    def newest(self, filter: Filter | None, limit: int, after: Dated) -> list[Dated]:
+        """See `search.overview.ask.Overviewing`."""
+        with self._tables.reading() as db:
+            return in_tables.newest(db, self._nos(db, filter), limit, after)
+
+    def _nos(self, db: sqlite3.Connection, filter: Filter | None) -> list[int] | None:
+        """The numbers of the assets for which a filter holds; None for all."""
+        mask = self._views.assets(db, self._views.current(db), None, filter)
+        return None if mask is None else np.flatnonzero(mask).tolist()
 
     def select(self, filter: Filter | None, limit: int | None, after: str) -> Iterator[str]:
         """The ids of all assets for which a filter holds, in their order, page by page."""

@@ -17,6 +17,8 @@ from encoder.system.disk import check_room
 from encoder.types import Embeddings, Modality
 from search.errors import StoreUnavailableError
 from search.filters import Filter
+from search.overview.dates import Dated
+from search.overview.facets import Facets
 from search.store import calibrated
 from search.store.base import VectorStore
 from search.store.calibrated import Constants, StoredCalibration
@@ -214,6 +216,14 @@ class EmbeddedStore:
     def count(self, filter: Filter | None = None) -> int:
         """How many assets there are, or a filter finds."""
         return self._reading.count(filter)
+
+    def facets(self, filter: Filter | None) -> Facets:
+        """See `search.overview.ask.Overviewing`."""
+        return self._reading.facets(filter)
+
+    def newest(self, filter: Filter | None, limit: int, after: Dated) -> list[Dated]:
+        """See `search.overview.ask.Overviewing`."""
+        return self._reading.newest(filter, limit, after)
 
     def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
         """The commit rows of these ids; those that are not stored are missing."""

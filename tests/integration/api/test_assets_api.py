@@ -1,5 +1,6 @@
 """Assets and their files over HTTP."""
 
+import json
 from pathlib import Path
 
 import httpx
@@ -16,6 +17,28 @@ def test_an_asset_is_described(client: httpx.Client) -> None:
     assert asset["media_type"] == "audio/wav"
     assert asset["n_segments"] == 2
     assert client.get(asset["content_url"]).headers["content-type"] == "audio/wav"
+
+
+def test_what_a_filter_leaves_is_counted(client: httpx.Client) -> None:
+    filter = {"field": "modality", "in": ["text", "image"]}
+    counts = client.get("/v1/facets", params={"filter": json.dumps(filter)}).json()
+    values = [{"value": "text", "count": 2}, {"value": "image", "count": 1}]
+    assert counts["fields"]["modality"] == {"values": values, "others": 0}
+    assert (counts["assets"], counts["complete"]) == (3, True)
+    assert sum(month["count"] for month in counts["months"]) == 3
+
+
+def test_the_newest_are_listed_page_by_page(client: httpx.Client) -> None:
+    asked: dict[str, str | int] = {"sort": "newest", "limit": 3}
+    page = client.get("/v1/assets", params=asked).json()
+    rest = client.get("/v1/assets", params=asked | {"cursor": page["next_cursor"]}).json()
+    listed = [*page["assets"], *rest["assets"]]
+    order = [(int(one["metadata"]["modified"]), one["asset_id"]) for one in listed]
+    assert order == sorted(order, reverse=True)
+    assert len({one["asset_id"] for one in listed}) >= 4
+    since = client.get("/v1/assets", params=asked | {"cursor": f"{order[-1][0]}_"}).json()
+    assert since["assets"] == []
+    assert client.get("/v1/assets", params=asked | {"cursor": "x"}).status_code == 422
 
 
 def test_content_comes_in_ranges(client: httpx.Client, folder: Path) -> None:

@@ -98,6 +98,27 @@ def test_paths_within_public_folders_are_for_all(
         assert found(asked(client, {"field": "path", "exists": True})[0]) == []
 
 
+def test_folders_are_counted_for_those_who_may_see_them(
+    parts: Services, ring: KeyRing, folder: Path
+) -> None:
+    row = next(parts.store.scan())
+    inner = replace(row, asset_id="inner", locations=[f"{folder}/inner/a.txt"])
+    parts.store.write([inner], [])
+    try:
+        for scope, roots, wanted in (
+            ("admin", [], {f"{folder}/inner/": 1}),
+            ("read", [str(folder)], {"inner/": 1}),
+            ("read", [], {}),
+        ):
+            with keyed(parts, ring, scope, public_roots=roots) as client:
+                answer = client.get("/v1/facets", params={"folder": f"{folder}/" * (not roots)})
+                listed = answer.json()["folders"]["values"]
+            assert {one["value"]: one["count"] for one in listed} == wanted
+            assert (folder.name in answer.text) == (scope == "admin")
+    finally:
+        parts.store.delete(["inner"])
+
+
 def test_on_the_users_own_machine_paths_are_no_secret(client: httpx.Client, folder: Path) -> None:
     for answer in asked(client, {"field": "path", "prefix": f"{folder}/b"}):
         assert found(answer) == ["bread.txt"]
@@ -119,6 +140,7 @@ def test_a_read_key_cannot_distinguish_folders(
     with keyed(parts, ring, "read") as client:
         ids = [one["asset_id"] for one in client.get("/v1/assets").json()["assets"]]
         answers = [client.get("/v1/assets"), client.get("/v1/jobs"), client.get("/v1/info")]
+        answers += [client.get("/v1/facets"), client.get("/v1/facets", params={"folder": "/"})]
         answers += [client.get(f"/v1/assets/{asset_id}") for asset_id in ids]
         answers += [client.head(f"/v1/assets/{asset_id}/content") for asset_id in ids]
         body = {"query": "a rocket", "explain": True}

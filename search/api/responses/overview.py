@@ -1,0 +1,59 @@
+"""Answers of ``/v1/facets``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from search.overview.facets import FACETS, Facets
+
+_SHOWN = 100
+
+
+class CountOut(BaseModel):
+    """How many assets have a value."""
+
+    value: str
+    count: int
+
+
+class FacetOut(BaseModel):
+    """The values of a field that most assets have, and how many others there are."""
+
+    values: list[CountOut]
+    others: int
+
+
+class FacetsAnswer(BaseModel):
+    """Counts of the assets that a filter leaves."""
+
+    assets: int
+    complete: bool = Field(description="False where only so many of a large library were counted.")
+    fields: dict[str, FacetOut] = Field(description=f"By {', '.join(FACETS)}.")
+    folders: FacetOut = Field(
+        description="Folders below `folder`, with the files in them; for a key that may not see "
+        "paths, within public roots. `prefix` of the path filters by them."
+    )
+    months: list[CountOut] = Field(
+        description="`YYYY-MM` in UTC, newest first: when a picture was taken, or a file changed."
+    )
+
+
+def facets_json(found: Facets, folders: Mapping[str, int]) -> dict[str, Any]:
+    """As `FacetsAnswer`."""
+    months = sorted(found.months.items(), reverse=True)
+    return {
+        "assets": found.assets,
+        "complete": found.complete,
+        "fields": {field: _facet(counts) for field, counts in found.values.items()},
+        "folders": _facet(folders),
+        "months": [{"value": month, "count": n} for month, n in months],
+    }
+
+
+def _facet(counts: Mapping[str, int]) -> dict[str, Any]:
+    ranked = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+    shown = [{"value": value, "count": n} for value, n in ranked[:_SHOWN]]
+    return {"values": shown, "others": len(ranked) - len(shown)}

@@ -1,0 +1,45 @@
+"""Ask a store for an overview; one that cannot count by itself is read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import islice
+from typing import Protocol, runtime_checkable
+
+from search.filters import Filter
+from search.overview import dates
+from search.overview.dates import Dated
+from search.overview.facets import Facets, counted
+from search.store.base import VectorStore
+
+MOST_READ = 100_000
+"""Assets that are read to be counted; of a greater library, these."""
+
+
+@runtime_checkable
+class Overviewing(Protocol):
+    """A store that counts and orders by itself."""
+
+    def facets(self, filter: Filter | None) -> Facets:
+        """Counts of all assets for which a filter holds."""
+        ...
+
+    def newest(self, filter: Filter | None, limit: int, after: Dated) -> list[Dated]:
+        """Of all assets for which a filter holds; see `search.overview.dates.newest`."""
+        ...
+
+
+def facets(store: VectorStore, filter: Filter | None) -> Facets:
+    """Counts of the assets for which a filter holds, of `MOST_READ` at most where they are read."""
+    if isinstance(store, Overviewing):
+        return store.facets(filter)
+    rows = store.scan(filter)
+    found = counted(islice(rows, MOST_READ))
+    return found if next(rows, None) is None else replace(found, complete=False)
+
+
+def newest(store: VectorStore, filter: Filter | None, limit: int, after: Dated) -> list[Dated]:
+    """The newest assets for which a filter holds, after a place in the order."""
+    if isinstance(store, Overviewing):
+        return store.newest(filter, limit, after)
+    return dates.newest(store.scan(filter), limit, after)

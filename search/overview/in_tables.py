@@ -1,0 +1,86 @@
+"""Counts and order of dates in the tables of `search.store.embedded.tables`."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+
+from search.filters.columns import column_of
+from search.filters.sql import LISTS
+from search.overview.dates import UNDATED, Dated
+from search.overview.facets import EARLIEST, FACETS, LATEST, Facets
+
+_WANTED = "WITH wanted (no) AS MATERIALIZED (SELECT value FROM json_each(?)) "
+_AMONG = " AND no IN wanted"
+
+
+def _date() -> str:
+    known = " ".join(
+        f"WHEN typeof({name}) IN ('integer', 'real') AND abs({name}) < {-UNDATED} "
+        f"THEN CAST({name} AS INTEGER)"
+        for name in map(column_of, ("taken", "modified"))
+    )
+    return f"CASE {known} END"
+
+
+_DATE = _date()
+_OF_FOLDER = "rtrim(uri, replace(uri, '/', ''))"
+
+
+def facets(db: sqlite3.Connection, nos: Sequence[int] | None) -> Facets:
+    """Count the assets of these numbers; None: all.
+
+    Args:
+        db: a reading connection.
+        nos: of committed assets.
+    """
+    month = f"strftime('%Y-%m', {_DATE}, 'unixepoch')"
+    dated = f"SELECT {month} AS value, no FROM asset WHERE {_DATE} BETWEEN {EARLIEST} AND {LATEST}"
+    lying = f"SELECT {_OF_FOLDER} AS value, no FROM location WHERE instr(uri, '/')"
+    return Facets(
+        _n_assets(db) if nos is None else len(nos),
+        {field: _counts(db, _of_field(field), nos) for field in FACETS},
+        _counts(db, lying, nos),
+        _counts(db, dated, nos),
+    )
+
+
+def _of_field(field: str) -> str:
+    if field in LISTS:
+        return f"SELECT value, no FROM label WHERE field = '{field}'"
+    column = column_of(field)
+    return f"SELECT {column} AS value, no FROM asset WHERE typeof({column}) = 'text'"
+
+
+def _counts(db: sqlite3.Connection, sql: str, nos: Sequence[int] | None) -> dict[str, int]:
+    """How many assets have each value."""
+    if nos is None:
+        found = db.execute(f"SELECT value, count(*) FROM ({sql}) GROUP BY value")
+    else:
+        asked = f"{_WANTED}SELECT value, count(*) FROM ({sql}{_AMONG}) GROUP BY value"
+        found = db.execute(asked, (json.dumps(nos),))
+    return dict(found.fetchall())
+
+
+def _n_assets(db: sqlite3.Connection) -> int:
+    (n,) = db.execute("SELECT count(*) FROM asset WHERE row IS NOT NULL").fetchone()
+    return int(n)
+
+
+def newest(
+    db: sqlite3.Connection, nos: Sequence[int] | None, limit: int, after: Dated
+) -> list[Dated]:
+    """See `search.overview.dates.newest`; of the assets of these numbers, None: all."""
+    among = "" if nos is None else _AMONG
+    sql = (
+        f"SELECT coalesce({_DATE}, {UNDATED}) AS date, asset_id FROM asset "
+        f"WHERE row IS NOT NULL{among} AND (date, asset_id) < (?, ?) "
+        "ORDER BY date DESC, asset_id DESC LIMIT ?"
+    )
+    values = (after.date, after.asset_id, limit)
+    if nos is None:
+        found = db.execute(sql, values)
+    else:
+        found = db.execute(_WANTED + sql, (json.dumps(nos), *values))
+    return [Dated(*one) for one in found]
