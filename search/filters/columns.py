@@ -3,7 +3,9 @@
 Every field that filters know has a column, so that one search of vectors has the filter in it. What
 an asset lacks, or has of another type, is stored as `MISSING_NUMBER` or an empty text. Folders and
 tags are kept as keys of 60 bits: as arrays on servers, which look through integers twice as fast as
-through texts, and as one text on Milvus Lite, which reads whole rows in Python for an array.
+through texts, and as one text on Milvus Lite, which reads whole rows in Python for an array. Lite
+keeps none of folders: a renamed file would have its segments written again, and the index beside it
+answers for paths.
 
 An expression finds all segments of the assets for which a filter holds, and may find more, as that
 of `search.filters.compile`.
@@ -64,7 +66,7 @@ def values_of(row: AssetRow, *, arrays: bool) -> dict[str, Any]:
     known = {field: getattr(row, field) if field in COLUMNS else row.metadata.get(field)
              for field in FIELDS}  # fmt: skip
     values = {column_of(field): _plain(field, value) for field, value in known.items()}
-    values[column_of("path")] = _keys(folder_keys(row.locations), arrays)
+    values[column_of("path")] = _keys(folder_keys(row.locations), arrays) if arrays else ""
     for field in _LISTS:
         values[column_of(field)] = _keys(map(_key, _texts(known[field])), arrays)
     texts = [value for value in known.values() if isinstance(value, str)]
@@ -144,7 +146,8 @@ class _SegmentCompiler(Compiler):
         if kind in (Kind.NUMBER, Kind.TIME):
             return Compiled(_numbers(column, asked), False)
         if kind is Kind.PATHS:
-            return self._paths(asked.values) if asked.operator in FROM_THE_START else _MAYBE_ALL
+            from_start = self.arrays and asked.operator in FROM_THE_START
+            return self._paths(asked.values) if from_start else _MAYBE_ALL
         if kind is Kind.TEXTS:
             return self._having(asked.field, [_number(_key(str(asked.value)))])
         return self._text(column, asked)

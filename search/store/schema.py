@@ -20,7 +20,7 @@ import hashlib
 import json
 import marshal
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -327,6 +327,13 @@ def locations_to_dicts(row: AssetRow) -> list[dict[str, Any]]:
         }
         for uri in dict.fromkeys(row.locations)
     ]
+
+
+def new_locations(rows: Iterable[AssetRow], stored: Iterable[AssetRow]) -> list[dict[str, Any]]:
+    """`locations_to_dicts` of commit rows, without what those that they replace have."""
+    there = {one["location_id"] for row in stored for one in locations_to_dicts(row)}
+    found = [one for row in rows for one in locations_to_dicts(row)]
+    return [one for one in found if one["location_id"] not in there]
 
 
 def _stored(value: float | None) -> float:

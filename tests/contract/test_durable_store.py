@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -18,6 +20,7 @@ from search.errors import (
     StoreMissingError,
     StoreUnavailableError,
 )
+from search.filters import Compare, Operator
 from search.store.base import VectorStore
 from search.store.memory import MemoryStore
 from search.store.milvus.store import MilvusStore
@@ -47,6 +50,38 @@ def test_reopening_gives_the_same_answers(open_again: Opener) -> None:
     again = open_again()
     assert_same_answers(again, oracle)
     assert list(again.scan()) == list(oracle.scan())
+
+
+def test_renaming_a_file_writes_no_segments_to_a_folder(tmp_path: Path) -> None:
+    """Milvus Lite would check each of them whole; a path that a file left stays in the index."""
+    open_again = Opener(str(tmp_path / "store"))
+    store = open_again()
+    assets, segments = corpus(6)
+    store.write(assets, segments)
+
+    def n_written() -> dict[str, int]:
+        found = (tmp_path / "store" / "collections").glob("*/manifest.json")
+        return {
+            file.parent.name.rpartition("_")[2]: json.loads(file.read_text())["current_seq"]
+            for file in found
+        }
+
+    first = n_written()
+    both = [replace(row, locations=[*row.locations, f"/new/{row.asset_id}"]) for row in assets]
+    store.write(both, [])
+    renamed = n_written()
+    store.write([replace(row, locations=row.locations[1:]) for row in both], [])
+    last = n_written()
+    assert first["segments7"] == renamed["segments7"] == last["segments7"]
+    assert renamed["locations"] - first["locations"] == len(assets)
+    assert renamed["locations"] == last["locations"]
+    below = Compare("path", Operator.PREFIX, "/new/")
+    for each in (store, record_of(store)):
+        assert [row.asset_id for row in each.scan(below)] == [row.asset_id for row in assets]
+        assert each.assets_at(["/data/asset0-0"]) == {}
+        found = each.search(vectors(1), IMAGE, 6, filter=below)[0]
+        assert {hit.asset_id for hit in found} == {"asset0-1", "asset0-4"}
+    open_again.drop()
 
 
 def test_a_store_keeps_the_calibration_that_it_was_made_with(open_again: Opener) -> None:

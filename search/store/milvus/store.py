@@ -39,7 +39,7 @@ from search.store.schema import (
     asset_from_dict,
     asset_to_dict,
     collection_name,
-    locations_to_dicts,
+    new_locations,
     segment_from_dict,
     uri_key,
 )
@@ -220,13 +220,14 @@ class MilvusStore:
         self._check_current()
         row_bytes = 4 * self._embed_dim + _SCALARS_BYTES
         self._check_room(_COPIES * row_bytes * (len(stored) + len(checked)))
-        locations = [row for asset in checked for row in locations_to_dicts(asset)]
-        self._writer.write(checked, stored)
+        known = self._writer.write(checked, stored)
         if stored:
             self._words.added(stored)
         if checked:
-            self._rows.upsert(LOCATIONS, locations)
-            self._rows.flush(LOCATIONS)
+            # Only of Lite are those surely there that were read as stored.
+            if new := new_locations(checked, known.values() if self._link.is_lite else []):
+                self._rows.upsert(LOCATIONS, new)
+                self._rows.flush(LOCATIONS)
             self._rows.upsert(ASSETS, [asset_to_dict(asset) for asset in checked])
             self._rows.flush(ASSETS)
         self._link.catch_up()

@@ -48,13 +48,18 @@ class SegmentWriter:
         self._partitions = partitions
         self._calibration = calibration
 
-    def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
+    def write(
+        self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]
+    ) -> dict[str, AssetRow]:
         """Write segments, and bring stored ones of these assets up to date.
 
         Knows what anyone had written at the last `MilvusLink.catch_up`.
+
+        Returns:
+            The stored commit rows of all of these, by asset.
         """
         if not assets and not segments:
-            return
+            return {}
         named = {row.asset_id: row for row in assets}
         ids = list(named.keys() | {row.asset_id for row in segments})
         side_by_side = bool(segments) and not self._link.is_lite
@@ -70,6 +75,7 @@ class SegmentWriter:
         if changed and segments:
             self._link.catch_up()
         self._refresh(changed, known)
+        return stored
 
     def _columns(self, row: AssetRow) -> dict[str, Any]:
         return values_of(row, arrays=not self._link.is_lite)
