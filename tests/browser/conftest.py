@@ -12,12 +12,15 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from tests.browser.acts import DESKTOP
 from tests.browser.library import make_library, recorded_sound
 from tests.browser.server import Server, serving
+from tests.browser.slow import slow_down
 from tests.browser.watch import Watch
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--screenshots`` writes docs/images."""
+    """``--screenshots`` writes docs/images; the others look for races."""
     parser.addoption("--screenshots", action="store_true", help="write docs/images")
+    parser.addoption("--jitter", type=int, metavar="SEED", help="delay requests of the page")
+    parser.addoption("--throttle", type=float, default=1, help="slow the processor of the page")
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +40,7 @@ def server(
 
 
 @pytest.fixture(scope="session")
-def chromium(library: Path) -> Iterator[Browser]:
+def chromium(library: Path, request: pytest.FixtureRequest) -> Iterator[Browser]:
     """Chromium, whose microphone hears a clock tick."""
     names = ("chromium", "chromium-browser", "google-chrome")
     found = next(filter(None, map(shutil.which, names)), None)
@@ -52,6 +55,8 @@ def chromium(library: Path) -> Iterator[Browser]:
     expect.set_options(timeout=30_000)  # a busy machine is no fault of the page
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=arguments)
+        option = request.config.getoption
+        slow_down(browser, option("--jitter", None), option("--throttle", 1))
         yield browser
         browser.close()
 
