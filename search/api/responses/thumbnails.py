@@ -7,8 +7,9 @@ import re
 import shutil
 import uuid
 from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future
 from pathlib import Path
-from threading import Event
+from threading import Event, Lock
 
 from encoder.system.private import private_folder, private_opener
 from search.batching.lru import ByteCache
@@ -18,6 +19,9 @@ SIZES = (480, 1024)
 _MOST_FILES = 64
 """Per asset, so that asking for every frame of a film does not fill the disk."""
 _ID = re.compile(r"[0-9a-f]{32}")
+
+Key = tuple[str, float, int, int]
+"""Asset, second, page and size."""
 
 Stored = Callable[[Sequence[str]], Collection[str]]
 """Which of some assets there are."""
@@ -36,18 +40,42 @@ class Thumbnails:
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self.folder = folder
         self._recent: ByteCache[bytes] = ByteCache(max_bytes, len)
+        self._making: dict[Key, Future[bytes]] = {}
+        self._lock = Lock()
 
     def get(
         self, asset_id: str, at_s: float, page: int, size: int, make: Callable[[], bytes]
     ) -> bytes:
-        """A WebP, made now if it is not kept. A disk that takes nothing costs time only."""
+        """A WebP, made now if it is not kept. A disk that takes nothing costs time only.
+
+        Who asks for what is being made waits for it: a page that draws its cards again asks a
+        second time, and what the first request began goes on.
+        """
+        key = (asset_id, at_s, page, size)
         if size not in SIZES or not _ID.fullmatch(asset_id):
-            return self._recent.get((asset_id, at_s, page, size), make)
+            return self._recent.get(key, lambda: self._made_once(key, make))
         file = self._home(asset_id) / f"{at_s:.3f}-{page}-{size}.webp"
         try:
             return file.read_bytes()
         except OSError:
-            made = make()
+            return self._made_once(key, lambda: self._kept(file, make()))
+
+    def _made_once(self, key: Key, make: Callable[[], bytes]) -> bytes:
+        with self._lock:
+            making = self._making.get(key)
+            mine = self._making.setdefault(key, Future())
+        if making:
+            return making.result()
+        try:
+            mine.set_result(make())
+        except BaseException as error:  # noqa: BLE001 - raised below, to all who wait
+            mine.set_exception(error)
+        finally:
+            with self._lock:
+                del self._making[key]
+        return mine.result()
+
+    def _kept(self, file: Path, made: bytes) -> bytes:
         try:
             _keep(file, made)
         except OSError as error:
