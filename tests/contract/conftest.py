@@ -71,10 +71,10 @@ class Opener:
         self.close()
         if not self.uri.startswith("http"):
             return
-        client = MilvusClient(self.uri, timeout=10, dedicated=True)
-        for name in client.list_collections(timeout=10):
+        client = MilvusClient(self.uri, timeout=60, dedicated=True)
+        for name in client.list_collections(timeout=60):
             if name.startswith(self.prefix):
-                client.drop_collection(name, timeout=10)
+                client.drop_collection(name, timeout=60)
         client.close()
 
 

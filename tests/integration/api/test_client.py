@@ -202,7 +202,7 @@ def test_asks_again_when_the_server_is_busy() -> None:
     url, thread = answering(BUSY, "", DONE)
     with Anymodal(url) as client:
         assert client.jobs() == []
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive()
 
 

@@ -35,7 +35,7 @@ def test_it_stays_within_its_depth() -> None:
 
     values = ahead(count(), 3)
     assert next(values) == 0
-    assert full.wait(5)
+    assert full.wait(60)
     values.close()
     assert made == [0, 1, 2, 3, 4]
 
@@ -53,5 +53,5 @@ def test_closing_ends_the_thread_and_the_iterator() -> None:
     values = ahead(endless(), 2)
     next(values)
     values.close()
-    assert closed.wait(5)
+    assert closed.wait(60)
     assert not [t for t in threading.enumerate() if t.name == "decode-ahead"]

@@ -41,7 +41,7 @@ def run_behind(
 
     with ThreadPoolExecutor(len(wanted) + 1) as pool:
         first = pool.submit(run, [0])
-        assert doubler.begun.wait(10)
+        assert doubler.begun.wait(60)
         others = [pool.submit(run, items) for items in wanted]
         while batched.n_waiting("k") < len(wanted):
             Event().wait(0.001)

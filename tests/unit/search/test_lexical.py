@@ -81,11 +81,11 @@ def test_texts_are_found_while_others_are_read_to_be_added() -> None:
     def texts() -> Iterator[Text]:
         yield Text("two", "b", "another zeppelin")
         reading.set()
-        assert found.wait(10)
+        assert found.wait(60)
 
     with ThreadPoolExecutor(1) as pool:
         adding = pool.submit(index.add, texts())
-        assert reading.wait(10)
+        assert reading.wait(60)
         assert [hit.segment_id for hit in index.find("zeppelin", 5)] == ["one"]
         found.set()
         adding.result()

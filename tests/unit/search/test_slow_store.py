@@ -55,7 +55,7 @@ class SlowStore(Unfiltered):
         call = getattr(self, slow)
 
         def wait(*args: Any, **options: Any) -> Any:
-            assert self.let_go.wait(20)
+            assert self.let_go.wait(60)
             return call(*args, **options)
 
         setattr(self, slow, wait)

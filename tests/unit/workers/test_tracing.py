@@ -64,7 +64,7 @@ def test_a_shard_carries_its_jobs_span_through_the_board_and_the_message(
         plan(board, job_id, ["/a.txt"], publish_now, shard_files=1, queue_shards=9)
         [(shard_id, shard)] = board.shards.open(job_id).items()
         with app.connection_for_read(url) as connection:
-            message = connection.SimpleQueue(queue_name("text")).get(timeout=10)
+            message = connection.SimpleQueue(queue_name("text")).get(timeout=60)
             headers = message.headers
             message.ack()
     [job] = exporter.get_finished_spans()

@@ -15,7 +15,7 @@ class Named:
 
     def __init__(self, name: str, company: int = 1) -> None:
         self.name = name
-        self._met = Barrier(company, timeout=20)
+        self._met = Barrier(company, timeout=60)
         self._lock = Lock()
         self.sizes: list[int] = []
 

@@ -42,7 +42,7 @@ def test_one_thread_reads_them_for_all() -> None:
     ready = Barrier(N_THREADS)
 
     def read(_: int) -> StoredCalibration:
-        ready.wait(10)
+        ready.wait(60)
         return calibration.current()
 
     with ThreadPoolExecutor(N_THREADS) as threads:
