@@ -93,7 +93,7 @@ function showPicture(blob, value, face) {
   face.replaceChildren(shown);
 }
 
-/** Show the sign of a file, and once more when the kinds are known: a chip may come before them. */
+/** Show the sign of a file, and again when the kinds are known: a chip may come before them. */
 async function showSign(blob, face) {
   face.replaceChildren(signOf(blob));
   await loadKinds().catch(() => {}); // a search says what is wrong
