@@ -135,8 +135,9 @@ def side_by_side(
 ) -> Session:
     """A session for single runs and for several, see `SideBySide`; with one thread a plain one."""
     most = n_threads or os.cpu_count() or 1
-    many = open_with(n_threads)
-    return many if most == 1 else SideBySide(open_with(1), many, most, small)
+    if most == 1:
+        return open_with(n_threads)
+    return SideBySide(open_with(1), partial(open_with, n_threads), most, small)
 
 
 def open_shared(
@@ -173,4 +174,4 @@ def _fastest(network: Network, path: Path, n_threads: int | None) -> Session:
         candidates["openvino"] = partial(openvino.OpenVinoSession, path, n_threads=n_threads)
         facts["openvino"] = openvino.version()
     memory = machine_cache() / "runtimes.json"
-    return fastest_session(candidates, network.examples(), facts=facts, memory=memory)
+    return fastest_session(candidates, network.examples, facts=facts, memory=memory)

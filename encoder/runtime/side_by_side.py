@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import cached_property
+from threading import Lock
 from typing import TypeVar
 
 from encoder.runtime.base import Array, Session
@@ -25,20 +26,23 @@ class SideBySide:
 
     Args:
         one: the network with one thread.
-        many: the same with ``n_threads``.
+        open_many: opens the same with ``n_threads``, on the first run that wants it.
         n_threads: how many runs go side by side.
         small: the largest size of the first input for which one thread is as fast as several.
     """
 
-    def __init__(self, one: Session, many: Session, n_threads: int, small: int = 0) -> None:
+    def __init__(
+        self, one: Session, open_many: Callable[[], Session], n_threads: int, small: int = 0
+    ) -> None:
         self._one = one
-        self._many = many
+        self._open_many = open_many
+        self._opening = Lock()
         self._n_threads = n_threads
         self._small = small
 
     def run(self, inputs: Mapping[str, Array]) -> list[Array]:
         """See `Session.run`."""
-        return (self._one if _size(inputs) <= self._small else self._many).run(inputs)
+        return (self._one if _size(inputs) <= self._small else self._many()).run(inputs)
 
     def run_all(self, inputs: Sequence[Mapping[str, Array]]) -> list[list[Array]]:
         """The outputs of each of the inputs, in their order."""
@@ -55,6 +59,14 @@ class SideBySide:
         divided = self._n_threads * _DIVIDED
         in_turn = sum(size if size <= self._small else size / divided for size in sizes)
         return max(*sizes, sum(sizes) / self._n_threads) < in_turn
+
+    def _many(self) -> Session:
+        with self._opening:
+            return self._opened
+
+    @cached_property
+    def _opened(self) -> Session:
+        return self._open_many()
 
     @cached_property
     def _threads(self) -> ThreadPoolExecutor:

@@ -13,7 +13,6 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -58,7 +57,7 @@ class Choice:
 
 def fastest_session(
     candidates: Mapping[str, Factory],
-    examples: Sequence[Inputs],
+    examples: Callable[[], Sequence[Inputs]],
     *,
     facts: Mapping[str, str],
     memory: Path,
@@ -71,7 +70,7 @@ def fastest_session(
 
     Args:
         candidates: what opens a session, by name; the first is the reference.
-        examples: typical inputs.
+        examples: makes typical inputs, where there is something to measure.
         facts: all that the choice depends on: the network, the machine, versions, threads.
         memory: the JSON file that keeps choices; made if it is missing. Where it cannot be
             written, the trial is made each time.
@@ -86,7 +85,10 @@ def fastest_session(
     key = _key(names, facts)
     chosen = _recall(memory, key)
     if chosen is None or chosen not in candidates:
-        trial = partial(compare, candidates, examples, min_cosine=min_cosine)
+
+        def trial() -> Choice:
+            return compare(candidates, examples(), min_cosine=min_cosine)
+
         chosen = _measure_once(trial, candidates, key, dict(facts), memory)
     try:
         return candidates[chosen]()

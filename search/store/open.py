@@ -41,7 +41,12 @@ class StoreOptions(TypedDict, total=False):
 
 
 def open_store(
-    uri: str | None, space_fingerprint: str, embed_dim: int, **options: Unpack[StoreOptions]
+    uri: str | None,
+    space_fingerprint: str,
+    embed_dim: int,
+    *,
+    hold: bool = True,
+    **options: Unpack[StoreOptions],
 ) -> VectorStore:
     """Open a store for one embedding space; call it in the process that uses it, after a fork.
 
@@ -49,6 +54,8 @@ def open_store(
         uri: see `store_target`, or ``memory:`` for nothing durable.
         space_fingerprint: of `encoder.space.Space`.
         embed_dim: the size of an embedding.
+        hold: keep other processes from writing to a store in a folder; without it, reading neither
+            waits for them nor opens Milvus Lite.
         options: see `StoreOptions`.
 
     Raises:
@@ -71,7 +78,7 @@ def open_store(
     open_milvus = partial(MilvusStore, target, space_fingerprint, embed_dim, **options)
     if isinstance(target, Path):
         prefix = options.get("prefix", "anymodal")
-        return open_folder(target, prefix, space_fingerprint, embed_dim, open_milvus)
+        return open_folder(target, prefix, space_fingerprint, embed_dim, open_milvus, hold=hold)
     return open_milvus()
 
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import cache
+from functools import cached_property
 
 from search.understanding import calendar
 from search.understanding.calendar import Period
@@ -73,11 +73,18 @@ class _Rule:
     """A pattern, and the period of a match.
 
     ``bare``: it is a date only at the end of a text, or after a word that leads to one.
+    ``needs``: what a text has to hold to match; patterns are compiled for such texts only, since
+    all of them take a tenth of a second.
     """
 
     pattern: str
     period: Callable[[re.Match[str], date], Period]
     bare: bool = False
+    needs: re.Pattern[str] | None = None
+
+    @cached_property
+    def compiled(self) -> re.Pattern[str]:
+        return re.compile(f"{_BEGIN}{self.pattern}{_END}", re.IGNORECASE)
 
 
 def find_date(text: str, today: date) -> FoundDate | None:
@@ -88,8 +95,10 @@ def find_date(text: str, today: date) -> FoundDate | None:
     (datetime.date(2024, 5, 1), 7)
     >>> find_date("may I come in", date(2026, 11, 27))
     """
-    for rule, pattern in _compiled():
-        for match in pattern.finditer(text):
+    for rule in _RULES:
+        if rule.needs and not rule.needs.search(text):
+            continue
+        for match in rule.compiled.finditer(text):
             try:
                 found = _found(rule, match, today)
             except ValueError:  # 31 February, or a year before all photographs
@@ -120,11 +129,6 @@ def _found(rule: _Rule, match: re.Match[str], today: date) -> FoundDate | None:
     elif word in _SINCE:
         period = Period(period.start, None)
     return FoundDate(period, start, end)
-
-
-@cache
-def _compiled() -> list[tuple[_Rule, re.Pattern[str]]]:
-    return [(rule, re.compile(f"{_BEGIN}{rule.pattern}{_END}", re.IGNORECASE)) for rule in _RULES]
 
 
 def _day(match: re.Match[str], _: date) -> Period:
@@ -226,41 +230,53 @@ def _year(text: str) -> int:
     return number
 
 
+_DIGIT, _HAN = re.compile(r"\d"), re.compile("[〇一-龥]")
 _DAY_END = r"(?:st|nd|rd|th|\.)?"
 _RULES = (
     _Rule(
         rf"(?:from |between |von |zwischen )?(?P<first>{_YEAR})\s?(?:-|–|to|and|bis|und)\s?"
         rf"(?P<last>{_YEAR})",
         _years,
+        needs=_DIGIT,
     ),
     # 3/4/2020 is March to some and April to others.
-    _Rule(rf"(?P<day>1[3-9]|2\d|3[01])/(?P<month>\d\d?)/(?P<year>{_YEAR})", _day),
-    _Rule(rf"(?P<month>\d\d?)/(?P<day>1[3-9]|2\d|3[01])/(?P<year>{_YEAR})", _day),
-    _Rule(rf"(?P<first>{_HAN_YEAR})年?\s?[到至]\s?(?P<last>{_HAN_YEAR})年", _years),
-    _Rule(rf"(?P<year>{_YEAR})[-/.](?P<month>\d\d?)[-/.](?P<day>\d\d?)", _day),
-    _Rule(rf"(?P<day>\d\d?)\.\s?(?P<month>\d\d?)\.\s?(?P<year>{_YEAR})", _day),
+    _Rule(rf"(?P<day>1[3-9]|2\d|3[01])/(?P<month>\d\d?)/(?P<year>{_YEAR})", _day, needs=_DIGIT),
+    _Rule(rf"(?P<month>\d\d?)/(?P<day>1[3-9]|2\d|3[01])/(?P<year>{_YEAR})", _day, needs=_DIGIT),
+    _Rule(rf"(?P<first>{_HAN_YEAR})年?\s?[到至]\s?(?P<last>{_HAN_YEAR})年", _years, needs=_HAN),
+    _Rule(rf"(?P<year>{_YEAR})[-/.](?P<month>\d\d?)[-/.](?P<day>\d\d?)", _day, needs=_DIGIT),
+    _Rule(rf"(?P<day>\d\d?)\.\s?(?P<month>\d\d?)\.\s?(?P<year>{_YEAR})", _day, needs=_DIGIT),
     _Rule(
-        rf"(?P<day>\d\d?){_DAY_END}\s+(?:of\s+)?(?P<month>{_MONTH})\.?,?\s+(?P<year>{_YEAR})", _day
+        rf"(?P<day>\d\d?){_DAY_END}\s+(?:of\s+)?(?P<month>{_MONTH})\.?,?\s+(?P<year>{_YEAR})",
+        _day,
+        needs=_DIGIT,
     ),
-    _Rule(rf"(?P<month>{_MONTH})\.?\s+(?P<day>\d\d?){_DAY_END},?\s+(?P<year>{_YEAR})", _day),
-    _Rule(rf"(?P<month>{_MONTH})\.?,?\s+(?:of\s+)?(?P<year>{_YEAR})", _month),
-    _Rule(rf"(?P<year>{_YEAR})[-/](?P<month>0\d|1[0-2])", _month),
-    _Rule(rf"(?P<season>{_SEASON})\s+(?:of\s+)?(?P<year>{_YEAR})", _season),
-    _Rule(rf"(?P<year>{_YEAR})\s+(?P<season>{_SEASON})", _season),
+    _Rule(
+        rf"(?P<month>{_MONTH})\.?\s+(?P<day>\d\d?){_DAY_END},?\s+(?P<year>{_YEAR})",
+        _day,
+        needs=_DIGIT,
+    ),
+    _Rule(rf"(?P<month>{_MONTH})\.?,?\s+(?:of\s+)?(?P<year>{_YEAR})", _month, needs=_DIGIT),
+    _Rule(rf"(?P<year>{_YEAR})[-/](?P<month>0\d|1[0-2])", _month, needs=_DIGIT),
+    _Rule(rf"(?P<season>{_SEASON})\s+(?:of\s+)?(?P<year>{_YEAR})", _season, needs=_DIGIT),
+    _Rule(rf"(?P<year>{_YEAR})\s+(?P<season>{_SEASON})", _season, needs=_DIGIT),
     _Rule(
         rf"(?P<year>{_HAN_YEAR})\s?年\s?(?P<month>{_HAN_COUNT})\s?月\s?(?P<day>{_HAN_COUNT})\s?[日号]",
         _day,
+        needs=_HAN,
     ),
-    _Rule(rf"(?P<year>{_HAN_YEAR})\s?年\s?(?P<month>{_HAN_COUNT})\s?月", _month),
-    _Rule(rf"(?P<year>{_HAN_YEAR})\s?年的?(?P<season>[春夏秋冬])(?!节)[天季]?", _season),
-    _Rule(rf"(?P<year>{_HAN_YEAR})\s?年", _whole_year),
+    _Rule(rf"(?P<year>{_HAN_YEAR})\s?年\s?(?P<month>{_HAN_COUNT})\s?月", _month, needs=_HAN),
+    _Rule(
+        rf"(?P<year>{_HAN_YEAR})\s?年的?(?P<season>[春夏秋冬])(?!节)[天季]?", _season, needs=_HAN
+    ),
+    _Rule(rf"(?P<year>{_HAN_YEAR})\s?年", _whole_year, needs=_HAN),
     _Rule(
         rf"(?P<which>[今去前])年(?:(?P<season>[春夏秋冬])(?!节)[天季]?|(?P<month>{_HAN_COUNT})月)?",
         _han_year,
+        needs=_HAN,
     ),
-    _Rule(r"(?P<which>上个?|这个?|本)(?:月|周|星期)", _han_unit),
-    _Rule(rf"(?P<n>{_HAN_COUNT})(?P<unit>天|周|个星期|个月|年)前", _ago),
-    _Rule(r"(?P<when>今天|昨天|前天)(?=$|\s|的|拍|照)", _relative_day),
+    _Rule(r"(?P<which>上个?|这个?|本)(?:月|周|星期)", _han_unit, needs=_HAN),
+    _Rule(rf"(?P<n>{_HAN_COUNT})(?P<unit>天|周|个星期|个月|年)前", _ago, needs=_HAN),
+    _Rule(r"(?P<when>今天|昨天|前天)(?=$|\s|的|拍|照)", _relative_day, needs=_HAN),
     _Rule(
         rf"(?:(?:in\s+|im\s+)?(?:the\s+)?(?P<last>{_LAST})|{_THIS})\s+(?P<what>{_UNIT}|{one_of(_NAMES)})",
         _last_or_this,
@@ -270,12 +286,14 @@ _RULES = (
     ),
     _Rule(rf"(?P<n>{_COUNT})\s+(?P<unit>{_UNIT})\s+ago", _ago),
     _Rule(rf"vor\s+(?P<n>{_COUNT})\s+(?P<unit>{_UNIT})", _ago),
-    _Rule(r"(?:the\s+)?(?P<decade>(?:1[89]|20)\d0)(?:s|er|ern|er\s+jahren?)", _decade),
-    _Rule(r"(?:the\s+|den\s+)(?P<decade>\d0)(?:s|ern?|er\s+jahren?)", _decade),
+    _Rule(
+        r"(?:the\s+)?(?P<decade>(?:1[89]|20)\d0)(?:s|er|ern|er\s+jahren?)", _decade, needs=_DIGIT
+    ),
+    _Rule(r"(?:the\s+|den\s+)(?P<decade>\d0)(?:s|ern?|er\s+jahren?)", _decade, needs=_DIGIT),
     _Rule(
         rf"(?P<when>{one_of(day for day in RELATIVE_DAYS if day.isascii())})",
         _relative_day,
         bare=True,
     ),
-    _Rule(rf"(?P<year>{_YEAR})", _whole_year, bare=True),
+    _Rule(rf"(?P<year>{_YEAR})", _whole_year, bare=True, needs=_DIGIT),
 )

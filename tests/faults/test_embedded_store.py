@@ -38,6 +38,17 @@ os.write(1, b"all\\n")
 sys.stdin.read()
 """
 
+READER = """
+import sys
+from encoder.types import IMAGE
+from search.store.open import open_store
+from tests.contract.rows import DIM, SPACE, vectors
+
+store = open_store(sys.argv[1], SPACE, DIM, create=False, hold=False)
+print(len(store.search(vectors(1), IMAGE, 100)[0]), store.count(), len(list(store.scan())))
+print({"pymilvus", "milvus_lite"} & set(sys.modules))
+"""
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -89,6 +100,36 @@ def test_a_second_process_learns_who_holds_the_store(folder: Path) -> None:
     store = open_store(str(folder), SPACE, DIM)
     assert list(store.assets(["asset0"])) == ["asset0"]
     store.close()
+
+
+def test_reading_needs_neither_the_folder_nor_milvus(folder: Path) -> None:
+    holder = start_writer(folder, 2)
+    assert holder.stdout is not None
+    try:
+        while holder.stdout.readline() != "all\n":
+            pass
+        words = [sys.executable, "-c", READER, str(folder)]
+        done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=False)
+        assert done.stdout.split() == ["40", "2", "2", "set()"], done.stderr
+    finally:
+        kill(holder)
+
+
+def test_a_store_opened_to_read_writes_as_any(folder: Path, store: VectorStore) -> None:
+    store.close()
+    reader = open_store(str(folder), SPACE, DIM, hold=False)
+    reader.write([asset("a", "/a")], [segment("a", 0, vectors(1)[0])])
+    other = subprocess.run(
+        [sys.executable, "-c", WRITER, str(folder), "1"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert "is in use by this process's parent" in other.stderr
+    assert reader.count() == 1
+    reader.close()
 
 
 @pytest.mark.parametrize("acknowledged", [1, 7, 20])

@@ -103,7 +103,7 @@ def _found(
 def _engine(stack: ExitStack, held: Resources) -> SearchEngine:
     from search import SearchEngine
 
-    store = held.existing_store()
+    store = held.existing_store(hold=False)
     engine = stack.enter_context(closing(SearchEngine(held.encoder(), store)))
     engine.prepare()
     return engine

@@ -115,7 +115,7 @@ def _found_here(asked: dict[str, Any]) -> dict[str, Any]:
 
     facts_of(asked)  # report mistakes before loading the model
     with closing(Resources(current_settings())) as held:
-        store = held.existing_store()
+        store = held.existing_store(hold=False)
         with closing(SearchEngine(held.encoder(), store)) as engine:
             engine.prepare()
             return found(asked, engine, held)

@@ -26,7 +26,7 @@ def answer(command: str, request: Mapping[str, Any]) -> dict[str, Any]:
     from workers.serving.resources import Resources
 
     with closing(Resources(current_settings())) as held:
-        return answered(command, request, held.existing_store())
+        return answered(command, request, held.existing_store(hold=False))
 
 
 def answered(command: str, request: Mapping[str, Any], store: VectorStore) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
@@ -88,8 +89,11 @@ class Resources:
         """The store, opened for the encoder's space; a new one if there is none."""
         return self._open_store(create=True)
 
-    def existing_store(self) -> VectorStore:
+    def existing_store(self, *, hold: bool = True) -> VectorStore:
         """The store, for commands that need an existing one.
+
+        Args:
+            hold: whether others may not write to it meanwhile, see `open_store`.
 
         Raises:
             StoreMissingError: there is none; a missing folder is reported before loading the model.
@@ -99,7 +103,7 @@ class Resources:
         uri = self.settings.store
         if uri != "memory:" and isinstance(folder := store_target(uri), Path):
             check_store(folder)
-        return self._open_store(create=False)
+        return self._open_store(create=False, hold=hold)
 
     def parts(self) -> tuple[MultiModalEncoder, VectorStore]:
         """Encoder and store, which belong together also while `adopt` changes them."""
@@ -208,9 +212,8 @@ class Resources:
 
     def close(self) -> None:
         """Close the store, if it was opened, and end the decoders."""
-        from ingest import isolate
-
-        isolate.close()
+        if isolate := sys.modules.get("ingest.isolate"):  # who decoded nothing need not import it
+            isolate.close()
         self.forget_store()
         with self._lock:
             self._encoder = None
@@ -252,7 +255,7 @@ class Resources:
         config, store = self.settings.encoder, self.settings.store
         return _opened_encoder(config, store, as_named=self._new_space)
 
-    def _open_store(self, *, create: bool) -> VectorStore:
+    def _open_store(self, *, create: bool, hold: bool = True) -> VectorStore:
         from search.store.open import open_store
 
         space = self.encoder().space
@@ -264,6 +267,7 @@ class Resources:
                     space.embed_dim,
                     calibration=space.calibration,
                     create=create,
+                    hold=hold,
                     index=self.settings.store__index,
                     new_space=self._new_space,
                 )

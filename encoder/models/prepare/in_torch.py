@@ -77,7 +77,7 @@ def pack_if_faster(model: SentenceTransformer, n_threads: int | None) -> None:
             "torch": partial(_Layers, layers, n_threads),
             "onednn": partial(_packed, layers, n_threads),
         },
-        _examples(layers),
+        partial(_examples, layers),
         facts=facts,
         memory=machine_cache() / "runtimes.json",
         min_cosine=_SAME_COSINE,

@@ -47,6 +47,8 @@ class EmbeddedStore:
         record: the record in it.
         side_folder: of the index.
         embed_dim: the size of an embedding.
+        hold: keep other processes from writing. Without it, the folder is held only if the record
+            has to be read, and from the first write on.
 
     Raises:
         StoreError: see `MilvusStore`.
@@ -54,12 +56,14 @@ class EmbeddedStore:
 
     read_only = False
 
-    def __init__(self, folder: Path, record: Record, side_folder: Path, embed_dim: int) -> None:
+    def __init__(
+        self, folder: Path, record: Record, side_folder: Path, embed_dim: int, *, hold: bool = True
+    ) -> None:
         self._embed_dim = embed_dim
         self._place = folder
         self._record = record
         self._is_served = served(folder) is not None
-        self._held = None if self._is_served else folder
+        self._held = folder if hold and not self._is_served else None
         if self._held:
             start_lite(folder)
         try:
@@ -263,8 +267,10 @@ def open_folder(
     fingerprint: str,
     embed_dim: int,
     open_record: Callable[[], MilvusStore],
+    *,
+    hold: bool = True,
 ) -> VectorStore:
-    """The store in a folder.
+    """The store in a folder; see `EmbeddedStore` for ``hold``.
 
     One that may not be written to is searched in Milvus Lite, and so is one of an earlier version.
     """
@@ -278,4 +284,4 @@ def open_folder(
     if may_be_old and record.store.is_old:
         return record.store
     name = collection_name(prefix, fingerprint, SIDE)
-    return EmbeddedStore(folder, record, folder / SIDE / name, embed_dim)
+    return EmbeddedStore(folder, record, folder / SIDE / name, embed_dim, hold=hold)

@@ -33,14 +33,22 @@ def inputs(*sizes: int) -> list[dict[str, Array]]:
 
 @pytest.mark.parametrize(("shape", "name"), [((2, 3), "one"), ((1, 7), "many")])
 def test_the_size_of_the_first_input_decides(shape: tuple[int, int], name: str) -> None:
-    session = SideBySide(Named("one"), Named("many"), n_threads=2, small=6)
-    (found,) = session.run({"input_ids": np.zeros(shape), "mask": np.zeros((9, 9))})
-    assert found[0] == name
+    opened: list[Named] = []
+
+    def many() -> Named:
+        opened.append(Named("many"))
+        return opened[-1]
+
+    session = SideBySide(Named("one"), many, n_threads=2, small=6)
+    for _ in range(2):
+        (found,) = session.run({"input_ids": np.zeros(shape), "mask": np.zeros((9, 9))})
+        assert found[0] == name
+    assert len(opened) == (name == "many")  # once, and not for a short text
 
 
 def test_several_runs_go_side_by_side_and_come_back_in_order() -> None:
     one = Named("one", company=2)  # neither ends before the other has begun
-    found = run_all(SideBySide(one, Named("many"), n_threads=2), inputs(5, 9, 8, 7))
+    found = run_all(SideBySide(one, lambda: Named("many"), n_threads=2), inputs(5, 9, 8, 7))
     assert [list(outputs) for (outputs,) in found] == [["one", str(n)] for n in range(4)]
     assert sorted(one.sizes[:2]) == [8, 9]  # the longest first
 
@@ -58,7 +66,7 @@ def test_several_runs_go_side_by_side_and_come_back_in_order() -> None:
 def test_runs_are_divided_where_that_is_faster(
     sizes: tuple[int, ...], n_threads: int, name: str
 ) -> None:
-    session = SideBySide(Named("one"), Named("many"), n_threads=n_threads, small=4)
+    session = SideBySide(Named("one"), lambda: Named("many"), n_threads=n_threads, small=4)
     assert {outputs[0] for (outputs,) in run_all(session, inputs(*sizes))} == {name}
 
 
@@ -75,4 +83,4 @@ def test_what_a_run_raises_is_raised() -> None:
             raise ValueError("broken")
 
     with pytest.raises(ValueError, match="broken"):
-        run_all(SideBySide(Broken(), Broken(), n_threads=2), inputs(9, 9))
+        run_all(SideBySide(Broken(), Broken, n_threads=2), inputs(9, 9))

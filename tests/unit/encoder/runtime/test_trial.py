@@ -5,6 +5,7 @@ import multiprocessing
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,12 @@ from encoder.runtime.base import Array
 from encoder.runtime.trial import MIN_COSINE, compare, cpu_model, fastest_session, least_cosine
 
 EXAMPLES = [{"x": np.arange(1.0, 5.0).reshape(2, 2)}]
+
+
+def examples() -> list[dict[str, Array]]:
+    return EXAMPLES
+
+
 FACTS = {"network": "abc", "cpu": cpu_model()}
 
 
@@ -31,7 +38,7 @@ class Waiting:
         return [self.change(inputs["x"])]
 
 
-def broken() -> Waiting:
+def broken() -> Any:
     raise ImportError("no such library")
 
 
@@ -40,9 +47,9 @@ def test_the_fastest_is_chosen_and_remembered(tmp_path: Path) -> None:
     candidates = {"slow": lambda: slow, "fast": lambda: fast}
     memory = tmp_path / "new" / "runtimes.json"
 
-    assert fastest_session(candidates, EXAMPLES, facts=FACTS, memory=memory) is fast
+    assert fastest_session(candidates, examples, facts=FACTS, memory=memory) is fast
     n_runs = slow.n_runs
-    assert fastest_session(candidates, EXAMPLES, facts=FACTS, memory=memory) is fast
+    assert fastest_session(candidates, examples, facts=FACTS, memory=memory) is fast
 
     assert slow.n_runs == n_runs
     (known,) = json.loads(memory.read_text()).values()
@@ -55,10 +62,10 @@ def test_other_facts_are_another_trial(tmp_path: Path) -> None:
     first, second = Waiting(0.005), Waiting()
     candidates = {"first": lambda: first, "second": lambda: second}
     memory = tmp_path / "runtimes.json"
-    fastest_session(candidates, EXAMPLES, facts=FACTS, memory=memory)
+    fastest_session(candidates, examples, facts=FACTS, memory=memory)
     first.wait_s, second.wait_s = 0.0, 0.02
 
-    found = fastest_session(candidates, EXAMPLES, facts={**FACTS, "threads": "2"}, memory=memory)
+    found = fastest_session(candidates, examples, facts={**FACTS, "threads": "2"}, memory=memory)
 
     assert found is first
     assert len(json.loads(memory.read_text())) == 2
@@ -67,8 +74,16 @@ def test_other_facts_are_another_trial(tmp_path: Path) -> None:
 def test_one_candidate_needs_no_trial(tmp_path: Path) -> None:
     only = Waiting()
 
-    assert fastest_session({"only": lambda: only}, EXAMPLES, facts={}, memory=tmp_path) is only
+    assert fastest_session({"only": lambda: only}, broken, facts={}, memory=tmp_path) is only
     assert only.n_runs == 0
+
+
+def test_no_examples_are_made_for_what_is_known(tmp_path: Path) -> None:
+    memory = tmp_path / "runtimes.json"
+    candidates = {"a": Waiting, "b": Waiting}
+    fastest_session(candidates, examples, facts=FACTS, memory=memory)
+
+    assert fastest_session(candidates, broken, facts=FACTS, memory=memory)
 
 
 @pytest.mark.parametrize(
@@ -117,13 +132,13 @@ def test_a_reference_that_fails_is_an_error() -> None:
 def test_a_choice_that_broke_since_gives_way(tmp_path: Path) -> None:
     memory = tmp_path / "runtimes.json"
     slow = Waiting(0.01)
-    fastest_session({"slow": lambda: slow, "fast": Waiting}, EXAMPLES, facts=FACTS, memory=memory)
+    fastest_session({"slow": lambda: slow, "fast": Waiting}, examples, facts=FACTS, memory=memory)
 
     def gone() -> Waiting:
         raise ModelError("It was uninstalled.")
 
     found = fastest_session(
-        {"slow": lambda: slow, "fast": gone}, EXAMPLES, facts=FACTS, memory=memory
+        {"slow": lambda: slow, "fast": gone}, examples, facts=FACTS, memory=memory
     )
     assert found is slow
 
@@ -133,7 +148,7 @@ def test_a_damaged_memory_is_written_again(tmp_path: Path, content: str) -> None
     memory = tmp_path / "runtimes.json"
     memory.write_text(content)
 
-    fastest_session({"a": Waiting, "b": Waiting}, EXAMPLES, facts=FACTS, memory=memory)
+    fastest_session({"a": Waiting, "b": Waiting}, examples, facts=FACTS, memory=memory)
 
     assert any(
         known["facts"] == FACTS
@@ -149,14 +164,14 @@ def test_a_memory_that_cannot_be_written_costs_only_time(tmp_path: Path) -> None
 
     for _ in range(2):
         found = fastest_session(
-            {"slow": lambda: slow, "fast": lambda: fast}, EXAMPLES, facts=FACTS, memory=memory
+            {"slow": lambda: slow, "fast": lambda: fast}, examples, facts=FACTS, memory=memory
         )
         assert found is fast
 
 
 def _try_and_count(memory: Path) -> int:
     slow = Waiting(0.01)
-    fastest_session({"slow": lambda: slow, "fast": Waiting}, EXAMPLES, facts=FACTS, memory=memory)
+    fastest_session({"slow": lambda: slow, "fast": Waiting}, examples, facts=FACTS, memory=memory)
     return slow.n_runs
 
 
