@@ -8,7 +8,8 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from threading import Lock
+from threading import Condition
+from time import monotonic
 from typing import Any
 
 from encoder.types import AUDIO, VIDEO
@@ -23,55 +24,82 @@ from ingest.types import Asset, Segment
 
 _FILES_PER_PROCESS = 1000
 """Decoders leak memory; a process is replaced after this many files."""
+_PATIENCE_S = 1.0
+"""Starting a process takes 0.8 CPU-seconds, and most files are decoded in less."""
 
 
 class Pool:
-    """Idle processes, started on demand; as many as decoding threads."""
+    """Idle processes, started on demand.
 
-    def __init__(self) -> None:
+    Args:
+        n_cores: once so many processes are busy, a file waits for one of them.
+        patience_s: so long; then it gets one of its own, since the others may have a film each, or
+            wait for whom it is decoded for.
+    """
+
+    def __init__(self, n_cores: int, patience_s: float = _PATIENCE_S) -> None:
+        self._n_cores = n_cores
+        self._patience_s = patience_s
         self._idle: list[DecoderProcess] = []
-        self._lock = Lock()
+        self._n_lent = 0
+        self._changed = Condition()
 
     @contextmanager
     def lent(self, memory_bytes: int) -> Iterator[DecoderProcess]:
         """A process for one file; ended if it is still busy afterwards."""
-        process = self._take(memory_bytes) or DecoderProcess(memory_bytes)
+        taken = self._take(memory_bytes)
+        process = None
         try:
+            process = taken or DecoderProcess(memory_bytes)
             yield process
         finally:
-            if process.is_busy or process.n_files >= _FILES_PER_PROCESS:
+            is_spent = process is None or process.is_busy or process.n_files >= _FILES_PER_PROCESS
+            if process and is_spent:
                 process.end()
-            else:
-                with self._lock:
+            with self._changed:
+                self._n_lent -= 1
+                if process and not is_spent:
                     self._idle.append(process)
+                self._changed.notify_all()
 
     def close(self) -> None:
         """End the idle processes."""
-        with self._lock:
+        with self._changed:
             idle, self._idle = self._idle, []
         for process in idle:
             process.end()
 
     def forget(self) -> None:
         """In a forked process: forget the parent's processes."""
-        self._lock = Lock()
+        self._changed = Condition()
+        self._n_lent = 0
         idle, self._idle = self._idle, []
         for process in idle:
             process.forget()
 
     def _take(self, memory_bytes: int) -> DecoderProcess | None:
-        while True:
-            with self._lock:
-                fitting = [p for p in self._idle if p.memory_bytes == memory_bytes]
-                if not fitting:
-                    return None
-                self._idle.remove(fitting[-1])
-            if fitting[-1].is_alive:
-                return fitting[-1]
-            fitting[-1].end()
+        """An idle process, or None for a new one; either counts as lent."""
+        until_s = monotonic() + self._patience_s
+        with self._changed:
+            while not (fitting := self._fitting(memory_bytes)):
+                left_s = until_s - monotonic()
+                if self._n_lent < self._n_cores or left_s <= 0:
+                    break
+                self._changed.wait(left_s)
+            self._n_lent += 1
+            return fitting
+
+    def _fitting(self, memory_bytes: int) -> DecoderProcess | None:
+        """One that is idle and alive, taken out."""
+        for process in [p for p in reversed(self._idle) if p.memory_bytes == memory_bytes]:
+            self._idle.remove(process)
+            if process.is_alive:
+                return process
+            process.end()
+        return None
 
 
-_pool = Pool()
+_pool = Pool(max(2, len(os.sched_getaffinity(0))))
 close = _pool.close
 atexit.register(_pool.close)
 os.register_at_fork(after_in_child=_pool.forget)

@@ -136,6 +136,32 @@ def test_threads_have_a_process_each(tmp_path: Path) -> None:
     assert len(pool._pool._idle) == 2
 
 
+def test_a_file_waits_for_a_process_where_all_cores_have_one() -> None:
+    one = pool.Pool(n_cores=1, patience_s=120)
+    seen = []
+
+    def decode_next() -> None:
+        with one.lent(CONFIG.max_memory_bytes) as process:
+            seen.append(process)
+
+    with one.lent(CONFIG.max_memory_bytes) as first:
+        waiting = threading.Thread(target=decode_next)
+        waiting.start()
+        waiting.join(0.3)  # it is at `lent` by now
+    waiting.join()
+    assert seen == [first]
+    one.close()
+
+
+def test_a_file_does_not_wait_for_a_process_that_waits_for_it() -> None:
+    """Reading asks for a larger picture while decoders wait for the reader."""
+    one = pool.Pool(n_cores=1, patience_s=0.01)
+    bytes_each = CONFIG.max_memory_bytes
+    with one.lent(bytes_each) as first, one.lent(bytes_each) as second:
+        assert second is not first
+    one.close()
+
+
 REASONS = {
     "crash": ("CorruptMediaError", r"its decoder crashed \(SIGSEGV\)"),
     "leave": ("CorruptMediaError", r"its decoder crashed \(exit status 3\)"),
