@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
 import pytest
 
+from ingest import language as detection
 from ingest.language import language_of
+
+GERMAN = "Die Kinder bauen eine Burg aus Sand, und der Hund schaut zu."
 
 
 @pytest.mark.parametrize(
@@ -40,3 +47,38 @@ def test_a_sentence_is_enough(language: str, text: str) -> None:
 )
 def test_nothing_is_guessed(text: str) -> None:
     assert language_of(text) == ""
+
+
+@pytest.fixture
+def unread() -> Iterator[None]:
+    """As in a new process."""
+    detection._identifier.cache_clear()
+    yield
+    detection._identifier.cache_clear()
+
+
+@pytest.mark.usefixtures("unread")
+def test_the_package_is_unpacked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANYMODAL_CACHE", str(tmp_path))
+    assert language_of(GERMAN) == "de"
+    detection._identifier.cache_clear()
+    monkeypatch.delattr("py3langid.langid.LanguageIdentifier.from_model_file")
+    assert language_of(GERMAN) == "de"
+    assert language_of("12:30 " * 40) == ""
+
+
+@pytest.mark.usefixtures("unread")
+def test_a_damaged_cache_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANYMODAL_CACHE", str(tmp_path))
+    (tmp_path / "language" / version("py3langid")).mkdir(parents=True)
+    (tmp_path / "language" / version("py3langid") / "nb_pc.npy").write_bytes(b"")
+    assert language_of(GERMAN) == "de"
+
+
+@pytest.mark.usefixtures("unread")
+def test_a_cache_that_takes_nothing_is_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("ANYMODAL_CACHE", str(tmp_path / "file"))
+    assert language_of(GERMAN) == "de"
