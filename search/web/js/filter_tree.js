@@ -9,6 +9,8 @@ export function toFilter({ kinds, form }) {
     ...list(form.tags).map((tag) => ({ field: "tags", contains: tag })),
     form.path && { field: "path", contains: form.path },
     form.folder && { field: "path", prefix: form.folder },
+    form.city && { field: "city", eq: form.city },
+    form.country && { field: "country", eq: form.country },
     form.language && { field: "language", eq: form.language },
     between("duration_s", form.min_s === "" ? null : Number(form.min_s), form.max_s === "" ? null : Number(form.max_s)),
     between("modified", midnight(form.since, 0), midnight(form.until, 1)),

@@ -7,6 +7,8 @@ import { locale, t } from "./i18n.js";
 import { modalities, onKinds } from "./kinds.js";
 import { current, NO_FILTERS, update } from "./state.js";
 
+/** Fields that have chips. */
+const NARROWING = ["tags", "folder", "country", "city"];
 const panel = byId("filters");
 const opener = byId("filters-button");
 const problem = byId("filters-problem");
@@ -45,6 +47,17 @@ export function toggleFilters(open = panel.hidden) {
   panel.hidden = !open;
   opener.setAttribute("aria-expanded", String(open));
   if (open) fields()[0].focus();
+  showNarrowing();
+}
+
+let facets = null;
+
+/** Load counts and chips on first use. */
+async function showNarrowing() {
+  const { form } = current();
+  if (!facets && panel.hidden && !NARROWING.some((name) => form[name])) return;
+  facets ??= import("./facets.js");
+  (await facets).showFacets(current(), !panel.hidden);
 }
 
 /** Hide the panel; false if it is hidden already. */
@@ -67,6 +80,7 @@ export function showFilters({ form, kinds }) {
   const count = countFilters(form);
   byId("filters-count").textContent = count;
   byId("filters-count").hidden = !count;
+  showNarrowing();
 }
 
 function take() {

@@ -3,7 +3,7 @@
 /** Fields of the filter form and what they are when nothing is asked. */
 export const NO_FILTERS = Object.freeze({
   tags: "", path: "", folder: "", language: "", min_s: "", max_s: "", since: "", until: "",
-  threshold: 0, diversity: 0, match: "", lexical: "", filter: "",
+  city: "", country: "", threshold: 0, diversity: 0, match: "", lexical: "", filter: "",
 });
 
 /** What can be understood in the words, unless it is taken literally. */
