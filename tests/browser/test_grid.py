@@ -58,6 +58,7 @@ def test_a_hundred_thousand_files_are_scrolled_through_with_few_nodes(page: Page
 def test_pictures_are_not_cropped_and_tiles_have_a_chosen_size(page: Page) -> None:
     page.goto("/?in=image")
     expect(hits(page).nth(3)).to_be_visible()
+    expect(hits(page).locator("img").first).to_have_attribute("loading", "eager")
     shapes = (
         hits(page)
         .locator("img")

@@ -25,7 +25,7 @@ export function markedText(text, words) {
  * An article for a hit.
  *
  * @param hit as /v1/search gives it
- * @param context {words: to mark, best: the best score of the search, place, onLike, link}
+ * @param context {words: to mark, best: the best score of the search, place, isOnScreen, onLike, link}
  */
 export function card(hit, context) {
   const tile = tileOf(hit);
@@ -82,20 +82,20 @@ const stageOf = (screen, moments) => el("div", { class: "stage" }, screen, momen
 const screenOf = (...content) => el("div", { class: "screen" }, content);
 
 /** A picture, with what is written in it where that was found. */
-function imageStage(hit, { words }) {
+function imageStage(hit, { words, isOnScreen }) {
   const read = hit.modality === "text" ? quote(hit, words) : null;
   read?.setAttribute("title", t("Text in the picture"));
-  return stageOf(screenOf(thumbnail(hit, thumbnailAt(hit)), read));
+  return stageOf(screenOf(thumbnail(hit, thumbnailAt(hit), isOnScreen), read));
 }
 
 /** A thumbnail, or the kind's sign where the server has none. */
-function thumbnail(hit, path) {
-  return picture(path, "", (image) => image.replaceWith(el("span", { class: "blank" }, kindIcon(hit))));
+function thumbnail(hit, path, atOnce) {
+  return picture(path, "", (image) => image.replaceWith(el("span", { class: "blank" }, kindIcon(hit))), { atOnce });
 }
 
-function videoStage(hit, { words }) {
+function videoStage(hit, { words, isOnScreen }) {
   const start = hit.start_s ?? 0;
-  const image = thumbnail(hit, thumbnailAt(hit, shownAt(hit)));
+  const image = thumbnail(hit, thumbnailAt(hit, shownAt(hit)), isOnScreen);
   const play = (seconds) => {
     const film = screen.querySelector("video") ?? player("video", hit.content_url, seconds, hit.title);
     if (!film.isConnected) {

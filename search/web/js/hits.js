@@ -214,15 +214,15 @@ function render() {
     made.delete(at);
   }
   for (const row of layout.rows.slice(from, to)) {
-    for (let at = row.first; at < row.end; at += 1) if (!made.has(at)) insert(at, row);
+    for (let at = row.first; at < row.end; at += 1) if (!made.has(at)) insert(at, row, row.top < above + innerHeight && row.top + row.height > above);
   }
   if (order.length && layout.height - above < 3 * innerHeight) onEnd();
 }
 
-function insert(at, row) {
+function insert(at, row, isOnScreen = false) {
   const hit = order[at];
   const { words, best, link, onLike } = context;
-  const one = card(hit, { words, best, place: at + 1, link: link(hit), onLike: () => onLike(hit) });
+  const one = card(hit, { words, best, place: at + 1, isOnScreen, link: link(hit), onLike: () => onLike(hit) });
   one.querySelector(".pick").setAttribute("aria-pressed", String(picked.has(hit.asset_id)));
   moveTo(one, at, row);
   made.set(at, one);

@@ -14,7 +14,6 @@ import { LESS, splitNegatives } from "./query.js";
 import { goOn, searchAgain, showMore, showSearch, showWeaker, toggleWaterfall } from "./search.js";
 import { startShortcuts } from "./shortcuts.js";
 import { current, onState, update } from "./state.js";
-import { addFiles, showJobs, startUploads } from "./uploads.js";
 
 const words = byId("words");
 const VIEWS = ["search", "add", "latency"];
@@ -33,7 +32,7 @@ function show(state, before) {
   if (state.view === "search") showSearch(state).then(() => showDetail(state));
   if (state.view !== before?.view) {
     if ([state.view, before?.view].includes("latency")) showLatency();
-    if (state.view === "add") showJobs();
+    if (state.view === "add") loadUploads().then(({ showJobs }) => showJobs());
     if (before) say(document.querySelector(".views [aria-current]").textContent);
   }
 }
@@ -54,6 +53,29 @@ async function showDetail(state) {
 async function showLatency() {
   const charts = await import("./latency.js");
   charts.showLatency(current().view === "latency");
+}
+
+let uploads = null;
+
+/** Load what adds files on first use. */
+function loadUploads() {
+  uploads ??= import("./uploads.js").then((module) => {
+    module.startUploads((job) => job.ingested && searchAgain());
+    return module;
+  });
+  return uploads;
+}
+
+const addFiles = async (files) => (await loadUploads()).addFiles(files);
+
+function startAdding() {
+  for (const [opener, input] of [["choose-files", "add-files"], ["choose-folder", "add-folder"]]) {
+    byId(opener).addEventListener("click", () => byId(input).click());
+    byId(input).addEventListener("change", () => {
+      addFiles([...byId(input).files]);
+      byId(input).value = "";
+    });
+  }
 }
 
 async function searchWith(files) {
@@ -201,7 +223,7 @@ startComposer();
 startLinks();
 startPicking();
 startFilters();
-startUploads((job) => job.ingested && searchAgain());
+startAdding();
 startDrop({ onSearch: searchWith, onAdd: addFiles, adds: () => current().view === "add" });
 startShortcuts(KEYS);
 byId("more").addEventListener("click", () => showMore());

@@ -46,9 +46,9 @@ export function stopLoading(root) {
   return () => stopped.forEach(([element, ...source]) => element.setAttribute(...source));
 }
 
-/** A thumbnail that is loaded when it comes near the screen; `onMissing` if there is none. */
-export function picture(path, alt, onMissing = () => {}) {
-  const image = el("img", { alt, loading: "lazy", decoding: "async", draggable: "false" });
+/** A thumbnail that is loaded when it comes near the screen, or at once; `onMissing` if there is none. */
+export function picture(path, alt, onMissing = () => {}, { atOnce = false } = {}) {
+  const image = el("img", { alt, loading: atOnce ? "eager" : "lazy", decoding: "async", draggable: "false" });
   image.addEventListener("error", () => onMissing(image));
   image.src = address(path);
   return image;

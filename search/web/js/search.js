@@ -83,8 +83,7 @@ export function forgetAssets(ids) {
 async function load(state, key, signal) {
   setBusy(true);
   try {
-    await loadKinds();
-    const result = await pageOf(state, "", signal);
+    const [result] = await Promise.all([pageOf(state, "", signal), loadKinds()]);
     if (signal.aborted) return;
     remember(key, result);
     showResult(result);

@@ -6,7 +6,7 @@ import { events } from "./events.js";
 import { list as words } from "./filter_tree.js";
 import { bytes, clock, millis } from "./format.js";
 import { locale, t, tn } from "./i18n.js";
-import { formatNames, onKinds } from "./kinds.js";
+import { formatNames, loadKinds } from "./kinds.js";
 import { showError } from "./notice.js";
 import { update } from "./state.js";
 
@@ -17,17 +17,11 @@ const watched = new Set();
 const FINISHED = new Set(["done", "cancelled", "failed"]);
 let onFinished = () => {};
 
-/** Listen to the view's buttons; `finished` is called when a job has ended. */
+/** Name what can be added; `finished` is called when a job has ended. */
 export function startUploads(finished) {
   onFinished = finished;
-  onKinds(() => byId("formats").replaceChildren(...formatNames().flatMap((name) => [el("span", {}, name), " "])));
-  for (const [opener, input] of [["choose-files", "add-files"], ["choose-folder", "add-folder"]]) {
-    byId(opener).addEventListener("click", () => byId(input).click());
-    byId(input).addEventListener("change", () => {
-      addFiles([...byId(input).files]);
-      byId(input).value = "";
-    });
-  }
+  const showFormats = () => byId("formats").replaceChildren(...formatNames().flatMap((name) => [el("span", {}, name), " "]));
+  loadKinds().then(showFormats, () => {}); // a search says what is wrong
 }
 
 /** Show the jobs that the server knows. */
