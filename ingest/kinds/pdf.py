@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -19,6 +19,7 @@ from encoder.types import IMAGE, TEXT, RgbPicture
 from ingest.config import IngestConfig
 from ingest.decode.figures import LEAST_PX
 from ingest.decode.headings import title_of
+from ingest.decode.pdf_text import PageText, read_page
 from ingest.decode.windows import Section, joined_text, no_text, text_segments
 from ingest.kinds.contract import Kind, Place
 from ingest.kinds.head import Head, Match
@@ -100,9 +101,8 @@ def _page(
     with _pdfium, decoding(path, "PDF"):
         page = document[number - 1]
         text_page = page.get_textpage()
-        # As long as before, since characters are counted to find their boxes.
-        text = text_page.get_text_range().replace("\r\n", " \n")
-        empty = not text.strip()
+        text = read_page(text_page)
+        empty = not str(text).strip()
         found = [] if empty else _windows(asset, path, text_page, text, number, config)
         if empty and next(page.get_objects(max_depth=1), None) is not None:
             place = json.dumps({"page": number})
@@ -111,7 +111,7 @@ def _page(
             found.extend(_figures(asset, page, number, config))
         text_page.close()
         page.close()
-    return len(text), found
+    return len(str(text)), found
 
 
 def _placed(segment: Segment, index: int, at: int) -> Segment:
@@ -123,22 +123,21 @@ def _placed(segment: Segment, index: int, at: int) -> Segment:
 
 
 def _windows(
-    asset: Asset, path: Path, text_page: Any, text: str, number: int, config: IngestConfig
+    asset: Asset, path: Path, text_page: Any, text: PageText, number: int, config: IngestConfig
 ) -> list[Segment]:
-    sections = [Section(text, {"page": number})]
+    sections = [Section(str(text), {"page": number})]
     width, height = text_page.page.get_size()
     return [
-        replace(segment, boxes=_boxes(text_page, segment, width, height))
+        replace(segment, boxes=_boxes(text_page, text, segment, width, height))
         for segment in text_segments(asset, path, sections, config)
     ]
 
 
-def _boxes(text_page: Any, segment: Segment, width: float, height: float) -> str:
+def _boxes(text_page: Any, text: PageText, segment: Segment, width: float, height: float) -> str:
     """Corners of the window's lines, in parts of the page, see `Segment`."""
-    start, end = segment.char_start or 0, segment.char_end or 0
     boxes = []
-    for n in range(min(text_page.count_rects(start, end - start), _MAX_LINES)):
-        left, bottom, right, top = text_page.get_rect(n)
+    rects = text.rects(text_page, segment.char_start or 0, segment.char_end or 0)
+    for left, bottom, right, top in islice(rects, _MAX_LINES):
         x, y = (left / width, right / width), (1 - top / height, 1 - bottom / height)
         boxes.append(_corners(x, y))
     return json.dumps(boxes) if boxes else ""

@@ -132,6 +132,19 @@ def write_pdf(path: Path, pages: list[str], title: str = "") -> Path:
     return path
 
 
+def write_pdf_lines(path: Path, lines: Sequence[tuple[float, float, str]]) -> Path:
+    """A page of 600 by 800 points with lines of Helvetica, drawn in this order at x and y."""
+    shown = " ".join(f"1 0 0 1 {x} {y} Tm ({text}) Tj" for x, y, text in lines)
+    content = f"BT /F1 10 Tf {shown} ET"
+    page = (
+        "10 0 obj <</Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] "
+        "/Resources <</Font <</F1 3 0 R>>>> /Contents 11 0 R>> endobj\n"
+        f"11 0 obj <</Length {len(content)}>> stream\n{content}\nendstream endobj"
+    )
+    path.write_text(MINIMAL_PDF.format(kids="10 0 R", n=1, title="", pages=page), "latin-1")
+    return path
+
+
 def turn_film(path: Path) -> Path:
     """Write into an MP4's track header that it is to be shown turned right by a quarter."""
     data = bytearray(path.read_bytes())

@@ -1,0 +1,144 @@
+"""Columns of prose whose lines were drawn across the page, one row after the other. Pure.
+
+Some programs draw the first line of each column, then the second of each. In the order of drawing
+such a page reads across its columns. The cells of a table are drawn alike, and are to be read so:
+columns of prose are told from them by long lines that fill their column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Edges: TypeAlias = NDArray[np.float64]
+"""Left, top, right and bottom of boxes, [n, 4]; down is more."""
+
+_Span: TypeAlias = tuple[float, float]
+
+_SAME_ROW = 0.5
+"""Boxes that share so much of the lower one's height are on one row."""
+
+_GUTTER = 0.8
+"""A gutter is so many times as wide as a line is high."""
+
+_LEAST_ROWS = 3
+_NEAR = 1.5
+"""A longer column goes on with lines that are no more than so many times their usual step apart."""
+
+_LONG = 10.0
+"""The lines of a column are so many times longer than high."""
+
+_FILLED, _SHARE_FILLED = 0.8, 0.6
+"""So much of its column a line fills, in so many of the rows."""
+
+
+def column_order(edges: Edges) -> list[int] | None:
+    """The places of boxes in the order in which they are read; None for the order that they have.
+
+    Args:
+        edges: of parts of lines, as they were drawn.
+    """
+    order: list[int] = []
+    rows = _rows(edges)
+    while rows:
+        n_rows, cuts = _block(edges, rows)
+        order += _by_column(edges, rows[:n_rows], cuts) if cuts else chain(*rows[:n_rows])
+        rows = rows[n_rows:]
+    return order if order != sorted(order) else None
+
+
+def _rows(edges: Edges) -> list[list[int]]:
+    """Boxes that were drawn from left to right beside each other."""
+    rows: list[list[int]] = []
+    for i, (left, top, _, bottom) in enumerate(edges):
+        if rows:
+            _, last_top, last_right, last_bottom = edges[rows[-1][-1]]
+            height = max(min(bottom - top, last_bottom - last_top), 1e-6)
+            shared = min(bottom, last_bottom) - max(top, last_top)
+            if shared >= _SAME_ROW * height and left >= last_right - height:
+                rows[-1].append(i)
+                continue
+        rows.append([i])
+    return rows
+
+
+def _block(edges: Edges, rows: Sequence[Sequence[int]]) -> tuple[int, list[float]]:
+    """How many of the first rows belong together, and where columns of prose are parted."""
+    least = _GUTTER * float(edges[rows[0], 3].max() - edges[rows[0], 1].min())
+    free = _gaps(edges[rows[0]], least)
+    n_rows = 1
+    for row in rows[1:] if free else []:
+        left = list(_common(free, _outside(edges[row]), least))
+        if not left:
+            break
+        free, n_rows = left, n_rows + 1
+    cuts = [(start + end) / 2 for start, end in free]
+    n_prose = _without_tail(edges, rows[:n_rows], cuts) if n_rows >= _LEAST_ROWS else 0
+    if n_prose and all(_is_prose(edges, one) for one in _columns(edges, rows[:n_prose], cuts)):
+        return n_prose, cuts
+    return n_rows, []
+
+
+def _gaps(row: Edges, least: float) -> list[_Span]:
+    """Between the boxes of a row."""
+    spans = zip(row[:-1, 2], row[1:, 0], strict=True)
+    return [(float(start), float(end)) for start, end in spans if end - start >= least]
+
+
+def _outside(row: Edges) -> list[_Span]:
+    """Where a row has no box."""
+    starts = [-np.inf, *row[:, 2]]
+    return [(float(s), float(e)) for s, e in zip(starts, [*row[:, 0], np.inf], strict=True)]
+
+
+def _common(some: Sequence[_Span], others: Sequence[_Span], least: float) -> Iterator[_Span]:
+    for start, end in some:
+        for other_start, other_end in others:
+            span = max(start, other_start), min(end, other_end)
+            if span[1] - span[0] >= least:
+                yield span
+
+
+def _without_tail(edges: Edges, rows: Sequence[Sequence[int]], cuts: Sequence[float]) -> int:
+    """How many rows there are without those that follow in one column alone, further below."""
+    shared = [n for n, row in enumerate(rows) if np.ptp(np.searchsorted(cuts, edges[row, 0]))]
+    if len(shared) < _LEAST_ROWS:
+        return 0
+    steps = np.diff([edges[row, 1].min() for row in rows])
+    n_rows, usual = shared[-1] + 1, float(np.median(steps[: shared[-1]]))
+    while n_rows < len(rows) and 0 < steps[n_rows - 1] <= _NEAR * usual:
+        n_rows += 1
+    return n_rows
+
+
+def _columns(
+    edges: Edges, rows: Sequence[Sequence[int]], cuts: Sequence[float]
+) -> list[list[list[int]]]:
+    """The boxes of each column, row by row."""
+    columns: list[list[list[int]]] = [[] for _ in range(len(cuts) + 1)]
+    for row in rows:
+        sides = np.searchsorted(cuts, edges[list(row), 0])
+        for number, column in enumerate(columns):
+            if here := [i for i, side in zip(row, sides, strict=True) if side == number]:
+                column.append(here)
+    return columns
+
+
+def _by_column(edges: Edges, rows: Sequence[Sequence[int]], cuts: Sequence[float]) -> list[int]:
+    return [i for column in _columns(edges, rows, cuts) for row in column for i in row]
+
+
+def _is_prose(edges: Edges, column: Sequence[Sequence[int]]) -> bool:
+    if len(column) < _LEAST_ROWS:
+        return False
+    lefts = np.array([edges[row, 0].min() for row in column])
+    rights = np.array([edges[row, 2].max() for row in column])
+    heights = np.array([np.max(edges[row, 3] - edges[row, 1]) for row in column])
+    widths = rights - lefts
+    is_long = np.median(widths) >= _LONG * np.median(heights)
+    is_filled = np.mean(widths >= _FILLED * (rights.max() - lefts.min())) >= _SHARE_FILLED
+    return bool(is_long and is_filled)
