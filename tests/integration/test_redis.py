@@ -16,6 +16,7 @@ from search.api.responses.plain_values import job_json
 from search.api.schemas import JobOut
 from tests.integration.conftest import ANYMODAL, Run
 from tests.support.milvus_server import free_port
+from tests.support.s3_server import BUCKET, S3Server, s3_server
 from tests.support.valkey import valkey_server
 from workers.config import current_settings
 from workers.jobs.board import JobBoard
@@ -36,12 +37,25 @@ def broker() -> Iterator[str]:
 
 
 @pytest.fixture
-def worker(broker: str, tmp_path: Path, bundle_home: Path) -> Iterator[subprocess.Popen[bytes]]:
+def bucket() -> Iterator[S3Server]:
+    with s3_server() as running:
+        running.put_all({"notes/ferry.txt": "The ferry to the island leaves at nine."})
+        yield running
+
+
+@pytest.fixture
+def worker(
+    broker: str, bucket: S3Server, tmp_path: Path, bundle_home: Path
+) -> Iterator[subprocess.Popen[bytes]]:
     assert bundle_home.is_dir()
     with (tmp_path / "worker.log").open("wb") as log:
         process = subprocess.Popen(
             [ANYMODAL, "worker", "--broker", broker, "--metrics-port", str(PORT)],
-            env={**os.environ, "ANYMODAL_STORE": str(tmp_path / "store")},
+            env={
+                **os.environ,
+                "ANYMODAL_STORE": str(tmp_path / "store"),
+                "ANYMODAL_INGEST__STORAGE_OPTIONS": bucket.setting,
+            },
             stdout=log,
             stderr=subprocess.STDOUT,
         )
@@ -51,21 +65,31 @@ def worker(broker: str, tmp_path: Path, bundle_home: Path) -> Iterator[subproces
 
 
 def test_a_worker_ingests_what_another_process_plans(
-    anymodal: Run, media: Path, broker: str, worker: subprocess.Popen[bytes], tmp_path: Path
+    anymodal: Run,
+    media: Path,
+    bucket: S3Server,
+    broker: str,
+    worker: subprocess.Popen[bytes],
+    tmp_path: Path,
 ) -> None:
     report = anymodal("ingest", media, "--broker", broker)
     assert report["ingested"] == 6
     assert [Path(f["uri"]).name for f in report["failures"]] == ["broken.png"]
     assert anymodal("ingest", media, "--broker", broker)["unchanged"] == 6
 
+    options = {"ANYMODAL_INGEST__STORAGE_OPTIONS": bucket.setting}
+    objects = anymodal("ingest", f"s3://{BUCKET}/notes", "--broker", broker, **options)
+    assert (objects["ingested"], objects["failures"]) == (1, [])
+
     with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/metrics", timeout=30) as answer:
         families = text_string_to_metric_families(answer.read().decode())
         samples = [(s.name, *s.labels.values(), s.value) for f in families for s in f.samples]
     loads = {part: n for name, part, n in filter(is_load, samples)}
     assert loads == {"model": 1, "text": 1, "image": 1, "audio": 1}
-    assert ("anymodal_batch_items_sum", "text", float(report["segments"]["text"])) in samples
+    texts = report["segments"]["text"] + objects["segments"]["text"]
+    assert ("anymodal_batch_items_sum", "text", float(texts)) in samples
     [tokens] = [s[-1] for s in samples if s[0] == "anymodal_tokens_total"]
-    assert 30 < tokens < 60  # two short texts
+    assert 30 < tokens < 75  # three short texts
     assert ("anymodal_files_total", "unchanged", 6.0) in samples
 
     log = (tmp_path / "worker.log").read_text()
