@@ -24,9 +24,12 @@ def looks_printed(picture: RgbPicture) -> bool:
 
 
 def _is_flat(picture: RgbPicture) -> bool:
-    rows = picture[::2].astype(np.int16)
-    steps = np.abs(np.diff(rows, axis=1)).max(axis=2)
-    return bool(steps.size) and float((steps <= _FLAT_STEP).mean()) >= _FLAT_SHARE
+    rows = picture[::2]
+    left, right = rows[:, :-1], rows[:, 1:]
+    steps = np.maximum(left, right) - np.minimum(left, right)
+    # Colour by colour: numpy takes 20 times as long for the largest of three that lie side by side.
+    largest = np.maximum(np.maximum(steps[..., 0], steps[..., 1]), steps[..., 2])
+    return bool(largest.size) and float((largest <= _FLAT_STEP).mean()) >= _FLAT_SHARE
 
 
 def _is_paper(picture: RgbPicture) -> bool:

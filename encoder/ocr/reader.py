@@ -205,7 +205,11 @@ def _as_input(
     picture: RgbPicture, mean: NDArray[np.float32], scale: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Float32 [3, height, width]; the networks were trained on blue before red."""
-    return np.ascontiguousarray(((picture[..., ::-1] - mean) / scale).transpose(2, 0, 1))
+    planes = np.empty((3, *picture.shape[:2]), np.float32)
+    for plane, colour in enumerate((2, 1, 0)):  # one after the other takes half the time
+        np.subtract(picture[..., colour], mean[plane], out=planes[plane])
+        planes[plane] /= scale[plane]
+    return planes
 
 
 def _centred(line: RgbPicture) -> NDArray[np.float32]:
