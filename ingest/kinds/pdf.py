@@ -19,7 +19,7 @@ from encoder.types import IMAGE, TEXT, RgbPicture
 from ingest.config import IngestConfig
 from ingest.decode.figures import LEAST_PX
 from ingest.decode.headings import title_of
-from ingest.decode.pdf_text import PageText, read_page
+from ingest.decode.pdf.text import PageText, read_page
 from ingest.decode.windows import Section, joined_text, no_text, text_segments
 from ingest.kinds.contract import Kind, Place
 from ingest.kinds.head import Head, Match

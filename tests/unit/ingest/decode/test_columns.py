@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from ingest import IngestConfig, identify, segments
-from ingest.decode.columns import column_order
+from ingest.decode.pdf.columns import column_order
 from tests.support.media import write_pdf_lines
 
 CONFIG = IngestConfig()
-LEFT = [f"left {n} tells of the ferry that leaves at nine" for n in range(8)]
-RIGHT = [f"right {n} tells of whales and of the winter sea" for n in range(6)]
+LEFT = [f"left {n} is about the ferry that leaves at nine" for n in range(8)]
+RIGHT = [f"right {n} is about whales and of the winter sea" for n in range(6)]
 
 
 def boxes(*rows: Sequence[tuple[float, float]]) -> np.ndarray:
@@ -54,7 +54,7 @@ def test_columns_are_read_one_after_the_other(
         [[(0, 120), (200, 320)], [(0, 190), (200, 260)], [(0, 60), (200, 390)]] * 3,  # ragged cells
         [TWO] * 2,
         [*[[(0, 95), (230, 325)]] * 4, *[TWO] * 3],  # columns of which most lines are short
-        [[(0, 200), (205, 400)]] * 9,  # parted by a space
+        [[(0, 200), (205, 400)]] * 9,  # a space between them
     ],
 )
 def test_what_is_read_row_by_row_stays(rows: Sequence[Sequence[tuple[float, float]]]) -> None:

@@ -2,7 +2,7 @@
 
 Some programs draw the first line of each column, then the second of each. In the order of drawing
 such a page reads across its columns. The cells of a table are drawn alike, and are to be read so:
-columns of prose are told from them by long lines that fill their column.
+long lines that fill their column distinguish columns of prose.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _rows(edges: Edges) -> list[list[int]]:
 
 
 def _block(edges: Edges, rows: Sequence[Sequence[int]]) -> tuple[int, list[float]]:
-    """How many of the first rows belong together, and where columns of prose are parted."""
+    """How many of the first rows belong together, and where columns of prose are separated."""
     least = _GUTTER * float(edges[rows[0], 3].max() - edges[rows[0], 1].min())
     free = _gaps(edges[rows[0]], least)
     n_rows = 1

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ingest.decode.columns import Edges, column_order
+from ingest.decode.pdf.columns import Edges, column_order
 
 Rect: TypeAlias = tuple[float, float, float, float]
 """Left, bottom, right and top, in points; up is more."""

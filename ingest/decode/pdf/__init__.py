@@ -1,0 +1,1 @@
+"""Pages of PDFs: their text in reading order."""
