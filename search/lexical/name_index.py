@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from threading import Event, Lock, Thread
 
 from search.errors import CancelledError, IndexNotReadyError, StoreError
 from search.lexical.index import Text, WordIndex
 from search.lexical.names import Names, match, names_of, split
 from search.store.base import VectorStore
+from search.types import AssetRow
 
 _LEAST_REST_S = 5.0
 _FULL_S = 60.0
 _SLOWDOWN = 20
 _FIRST_WAIT_S = 2.0
+_AT_ONCE = 2000
 MAX_NAMED = 50
 
 
 class NameIndex:
     """Finds assets by the words of `search.lexical.names`. Safe to use from threads.
 
-    It is made of the commit rows at the first search or by `begin`, in memory (about 400 bytes an
-    asset). A thread reads them again when their number has changed and once a minute, a twentieth
-    of the time at most. Searches wait for the first reading until it has taken two seconds.
+    It is made of the commit rows at the first search or by `begin`, in memory. Names lie in the
+    index of words alone, and beside it a hash by which changes are seen. A thread reads them again
+    when their number has changed and once a minute, a twentieth of the time at most. Searches wait
+    for the first reading until it has taken two seconds.
     """
 
     def __init__(self, store: VectorStore) -> None:
         self._store = store
         self._index: WordIndex | None = None
-        self._names: dict[str, Names] = {}
+        self._known: dict[str, int] = {}
         self._is_ready = Event()
         self._is_closed = Event()
         self._lock = Lock()
@@ -54,11 +58,9 @@ class NameIndex:
         if self._index is None:
             return {}
         found = self._index.find(split(text), MAX_NAMED)
-        names = self._names
         parts = {
-            one.segment_id: match(text, names[one.segment_id], with_folders=with_folders)
+            one.segment_id: match(text, _names_in(one.note), with_folders=with_folders)
             for one in found
-            if one.segment_id in names
         }
         return {asset_id: part for asset_id, part in parts.items() if part}
 
@@ -92,8 +94,8 @@ class NameIndex:
         """A store that is away is said by the search itself, and read again later."""
         started_s = time.monotonic()
         try:
-            if started_s >= self._next_full_s or self._store.count() != len(self._names):
-                self._take(self._named())
+            if started_s >= self._next_full_s or self._store.count() != len(self._known):
+                self._read_rows()
                 self._next_full_s = time.monotonic() + _FULL_S
         except (StoreError, CancelledError):
             pass
@@ -102,23 +104,33 @@ class NameIndex:
             self._next_s = ended_s + max(_LEAST_REST_S, _SLOWDOWN * (ended_s - started_s))
         self._is_ready.set()
 
-    def _named(self) -> dict[str, Names]:
-        """The names of all assets."""
-        found = {}
+    def _read_rows(self) -> None:
+        index = self._index or WordIndex(in_memory=True)
+        now: dict[str, int] = {}
+        changed = self._changed(now)
+        while some := list(islice(changed, _AT_ONCE)):
+            index.add(some)
+        index.add(Text(gone, "", "") for gone in self._known.keys() - now.keys())
+        index.commit()
+        self._index, self._known = index, now
+
+    def _changed(self, now: dict[str, int]) -> Iterator[Text]:
+        """The names of assets that have others than before; notes what all are made of."""
         for row in self._store.scan():
             if self._is_closed.is_set():
                 raise CancelledError("The search engine was closed.")
             if not row.is_gone:
-                found[row.asset_id] = names_of(row)
-        return found
+                now[row.asset_id] = mark = hash(repr((row.locations, row.metadata)))
+                if self._known.get(row.asset_id) != mark:
+                    yield _text_of(row)
 
-    def _take(self, now: dict[str, Names]) -> None:
-        index = self._index or WordIndex(in_memory=True)
-        index.remove(self._names.keys() - now.keys())
-        index.add(
-            Text(asset_id, asset_id, " ".join(names.own | names.folders))
-            for asset_id, names in now.items()
-            if self._names.get(asset_id) != names
-        )
-        index.commit()
-        self._index, self._names = index, now
+
+def _text_of(row: AssetRow) -> Text:
+    names = names_of(row)
+    note = f"{' '.join(names.own)}\n{' '.join(names.folders)}"
+    return Text(row.asset_id, "", " ".join(names.own | names.folders), note.encode())
+
+
+def _names_in(note: bytes) -> Names:
+    own, folders = note.decode().split("\n")
+    return Names(frozenset(own.split()), frozenset(folders.split()))

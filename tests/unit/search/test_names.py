@@ -17,6 +17,7 @@ from search.errors import IndexNotReadyError
 from search.filters import Filter
 from search.lexical import name_index
 from search.lexical.name_index import NameIndex
+from search.lexical.names import Names, names_of
 from search.store.memory import MemoryStore
 from search.types import AssetRow, JsonValue, SegmentRow
 from search.understanding import library
@@ -165,7 +166,7 @@ def test_a_closed_engine_waits_for_no_reading() -> None:
     Timer(0.05, store.may_read.set).start()
     names.close()
 
-    assert names._names == {}
+    assert names._known == {}
 
 
 def test_a_renamed_file_is_found_without_its_embedding(store: MemoryStore) -> None:
@@ -181,4 +182,28 @@ def test_a_renamed_file_is_found_without_its_embedding(store: MemoryStore) -> No
     assert set(names.find("regatta", with_folders=True)) == {"photo50"}
     assert "photo50" not in names.find("IMG_0042", with_folders=True)
     assert not names.find("北京", with_folders=True)
+    names.close()
+
+
+def test_a_later_reading_takes_apart_only_what_was_renamed(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[str] = []
+
+    def noted(row: AssetRow) -> Names:
+        taken.append(row.asset_id)
+        return names_of(row)
+
+    monkeypatch.setattr(name_index, "names_of", noted)
+    names = NameIndex(store)
+    names.find("regatta", with_folders=True)
+    row = store.assets(["photo50"])["photo50"]
+    store.write([replace(row, metadata={**row.metadata, "title": "Regatta"})], [])
+    names._next_s = names._next_full_s = 0.0  # as a minute later
+    names.find("regatta", with_folders=True)
+    assert names._thread is not None
+    names._thread.join()
+    assert len(taken) == N_PHOTOS + 1
+    assert taken[-1] == "photo50"
+    assert names.find("regatta", with_folders=False) == {"photo50": 1.0}
     names.close()
