@@ -102,6 +102,13 @@ class Settings(BaseSettings):
     reranker: str | None = None
     """A cross-encoder for ``rerank`` and ``/v1/rerank``: ``hf:org/name`` or ``dir:path``."""
 
+    uploads_url: str | None = Field(default=None, pattern=r"^https?://\S+$")
+    """The API, as ``http://api:8080``, from which a worker fetches uploads that are not on its
+    disk; None if all machines share the data folder."""
+
+    uploads_key: str | None = Field(default=None, repr=False)
+    """A key with the scope read, for that API."""
+
     encoder: EncoderConfig = Field(default_factory=EncoderConfig)
     """The model and how it runs: ``ANYMODAL_ENCODER__<FIELD>``."""
 

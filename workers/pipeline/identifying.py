@@ -23,6 +23,10 @@ from search.store.base import VectorStore
 _AT_ONCE = 32
 
 
+def nowhere(_path: str, _folder: Callable[[], Path]) -> None:
+    """All uploads are on this disk."""
+
+
 @dataclass
 class Identifying:
     """Identifies the files of one shard.
@@ -38,6 +42,8 @@ class Identifying:
     on_failure: Callable[[str, MediaError], None]
     archives: list[str] = field(default_factory=list)
     """URIs of archives of which every file was seen, of whatever kind."""
+    uploaded: Callable[[str, Callable[[], Path]], Path | None] = nowhere
+    """Fetches an upload that is not on this disk, into a folder."""
     objects: dict[str, Asset] = field(default_factory=dict)
     """Those that were fetched, by the path that asked for them."""
     _folder: Path | None = None
@@ -77,6 +83,13 @@ class Identifying:
                 self.on_failure(path, asset)
             else:
                 self.objects[path] = asset
+
+    def bring(self, paths: Sequence[str]) -> None:
+        """Fetch uploads that lie on another machine, for `assets`."""
+        for path in paths:
+            if file := self.uploaded(path, self._scratch):
+                here = self.config.model_copy(update={"roots": ()})
+                self.objects[path] = replace(identify(file, here), uri=path, path=str(file))
 
     def _if_chosen(self, asset: Asset) -> Iterator[Asset]:
         if is_chosen(asset.media_type, self.config.kinds):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,7 +21,7 @@ from search.types import AssetRow, Labels, SegmentRow
 from workers.observe import metrics
 from workers.pipeline.commit_row import commit_row
 from workers.pipeline.encoding import Encoding
-from workers.pipeline.identifying import Identifying, forget_members
+from workers.pipeline.identifying import Identifying, forget_members, nowhere
 from workers.pipeline.places import Located, Places
 from workers.pipeline.reports import IngestReport
 from workers.pipeline.stage_report import WatchedReport
@@ -72,6 +73,8 @@ class IngestJob:
     exclusive: Callable[[Iterable[str]], AbstractContextManager[None]] = commit_alone
     facts_of: Callable[[str], Mapping[str, Any]] = no_facts
     """Tags and metadata of a file from outside it, as of an upload."""
+    uploaded: Callable[[str, Callable[[], Path]], Path | None] = nowhere
+    """Fetches an upload that is not on this disk, into a folder."""
 
     def run(
         self,
@@ -95,7 +98,8 @@ class IngestJob:
         self.store.check_writable()  # before any work
         with ExitStack() as scratch:
             with report.timed("identify"):
-                identifying = Identifying(self.config, scratch, report.fail)
+                identifying = Identifying(self.config, scratch, report.fail, uploaded=self.uploaded)
+                identifying.bring(paths)
                 here = Places(self.store, identifying).locate(paths)
             located = here.assets
             if here.is_as_stored and not labels and not self._knows_more(here, begun):

@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from contextvars import copy_context
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Semaphore
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from search.types import Labels
 from workers.pipeline import retry
 from workers.pipeline.calibration import Watch, alone_here
 from workers.pipeline.files import WalkedFolders, files_of, shards
+from workers.pipeline.identifying import nowhere
 from workers.pipeline.ingest_job import IngestJob, commit_alone, no_facts
 from workers.pipeline.pruning import GoneFiles
 from workers.pipeline.reports import IngestReport
@@ -58,6 +60,7 @@ class IngestPipeline:
         exclusive: holds assets alone among all who write to the store.
         facts_of: tags and metadata of a file, besides what the file says.
         is_upload: whether a location belongs to an upload, which is never forgotten.
+        uploaded: fetches an upload that is not on this disk, into a folder.
         watch: decides when to calibrate.
         slots: bounds how many shards are ingested at once, over all runs that share it.
         follow: the encoder and the store of this moment, where they may change; asked before each
@@ -76,6 +79,7 @@ class IngestPipeline:
     exclusive: Callable[[Iterable[str]], AbstractContextManager[None]] = commit_alone
     facts_of: Callable[[str], Mapping[str, Any]] = no_facts
     is_upload: Callable[[str], bool] = lambda _: False
+    uploaded: Callable[[str, Callable[[], Path]], Path | None] = nowhere
     watch: Watch = field(default_factory=lambda: Watch(alone_here))
     slots: Semaphore = field(default_factory=lambda: Semaphore(SHARDS_AT_ONCE))
     follow: Callable[[], tuple[MultiModalEncoder, VectorStore]] | None = None
@@ -148,6 +152,7 @@ class IngestPipeline:
             read_pictures=self.read_pictures,
             exclusive=self.exclusive,
             facts_of=self.facts_of,
+            uploaded=self.uploaded,
         )
         return job.run(files, begun, labels)
 

@@ -204,11 +204,25 @@ class Resources:
             shard_files=settings.shard_files,
             calibrate=settings.calibrate,
             exclusive=exclusive or commit_alone,
-            facts_of=self.uploads.facts_of,
-            is_upload=self.uploads.is_upload,
+            **self._of_uploads(),
             slots=self._slots,
             follow=self.parts,
         )
+
+    def _of_uploads(self) -> dict[str, Any]:
+        """How a pipeline reads uploads: here, or from the API that took them."""
+        here, settings = self.uploads, self.settings
+        found: dict[str, Any] = {"facts_of": here.facts_of, "is_upload": here.is_upload}
+        if not settings.uploads_url:
+            return found
+        from search.api.uploads import RemoteUploads
+
+        far = RemoteUploads(settings.uploads_url, settings.uploads_key)
+        return {
+            "facts_of": lambda path: here.facts_of(path) or far.facts_of(path),
+            "is_upload": lambda path: here.is_upload(path) or far.owner_of(path) is not None,
+            "uploaded": far.fetch,
+        }
 
     def close(self) -> None:
         """Close the store, if it was opened, and end the decoders."""

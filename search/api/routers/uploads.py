@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic_core import to_json
 
-from search.api.access.auth import WRITE
+from search.api.access.auth import READ, WRITE
 from search.api.depends import Parts, refusals
 from search.api.ports import Job
 from search.api.requests.multipart import events
 from search.api.requests.refusal import ContentTypeError
 from search.api.requests.uploaded_parts import Receiving
+from search.api.responses.contents import HeldFile
 from search.api.responses.job_status import job_document
 from search.api.schemas import UploadAnswer
 from search.api.services import Services
+from search.errors import NotFoundError
 
 router = APIRouter(tags=["assets"])
 
@@ -91,6 +93,34 @@ async def upload_assets(
         {"Location": f"/v1/jobs/{job_id}"},
         "application/json",
     )
+
+
+UploadId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
+
+
+@router.get("/v1/uploads/{asset_id}/content", dependencies=READ, include_in_schema=False)
+def upload_content(asset_id: UploadId, services: Parts) -> Response:
+    """The file of an upload, for a worker on a machine that does not have it."""
+    headers = {
+        "Content-Disposition": "attachment",
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+    }
+    try:
+        file = services.uploads.file_of(asset_id)
+        if file:
+            return HeldFile(file, "application/octet-stream", headers)
+    except OSError:  # removed since
+        pass
+    raise NotFoundError(f"There is no upload {asset_id}.")
+
+
+@router.get("/v1/uploads/{asset_id}/facts", dependencies=READ, include_in_schema=False)
+def upload_facts(asset_id: UploadId, services: Parts) -> dict[str, Any]:
+    """The tags and metadata that came with an upload, for such a worker."""
+    file = services.uploads.file_of(asset_id)
+    if file is None:
+        raise NotFoundError(f"There is no upload {asset_id}.")
+    return dict(services.uploads.facts_of(str(file)))
 
 
 async def _ended(

@@ -1,5 +1,6 @@
 """Files that came over the network: each store has a folder of its own."""
 
 from search.api.uploads.folder import Upload, UploadFolder, safe_name
+from search.api.uploads.remote import RemoteUploads
 
-__all__ = ["Upload", "UploadFolder", "safe_name"]
+__all__ = ["RemoteUploads", "Upload", "UploadFolder", "safe_name"]

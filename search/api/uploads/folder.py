@@ -136,6 +136,11 @@ class UploadFolder:
                 _link(home / name, mine / name)
         return sorted(files_in(mine))
 
+    def file_of(self, asset_id: str) -> Path | None:
+        """The file of an upload to any store; None if there is none."""
+        files = (path for home in self.homes_of(asset_id) for path in files_in(home))
+        return next(files, None)
+
     def remove(self, asset_id: str) -> bool:
         """Remove an upload; whether there was one. That of another store stays."""
         home = self.home_of(asset_id)
@@ -143,6 +148,18 @@ class UploadFolder:
             return False
         shutil.rmtree(home, ignore_errors=True)
         return True
+
+
+def id_in_path(path: str) -> str | None:
+    """The asset id in the path of an upload, whatever data folder it is in; else None.
+
+    >>> id_in_path("/srv/uploads/" + "0" * 16 + "/ab/" + "ab" * 16 + "/a.txt") == "ab" * 16
+    True
+    >>> id_in_path("/srv/photos/a.txt")
+    """
+    *_, uploads, store, digits, asset_id, _ = ("", "", "", "", *Path(path).parts)
+    is_one = uploads == "uploads" and _STORE.fullmatch(store) and digits == asset_id[:2]
+    return asset_id if is_one and _ID.fullmatch(asset_id) else None
 
 
 def homes_in(folder: Path) -> Iterator[Path]:

@@ -15,9 +15,13 @@ from PIL import Image
 
 from encoder.errors import DiskError
 from search.api.services import Services
+from search.api.uploads import RemoteUploads
+from search.errors import StoreUnavailableError
 from tests.faults.disk import small_disk
 from tests.support.media import picture, write_heic
+from workers.config import Settings
 from workers.jobs.local import LocalJobs
+from workers.serving.resources import Resources
 
 
 def upload(client: httpx.Client, *files: tuple[str, bytes], **fields: object) -> httpx.Response:
@@ -47,6 +51,39 @@ def test_an_upload_becomes_searchable(client: httpx.Client, parts: Services) -> 
     assert not home.exists()
     assert client.get(f"/v1/assets/{asset_id}").status_code == 404
     assert client.delete(f"/v1/assets/{asset_id}").status_code == 404
+
+
+def test_a_worker_without_the_data_folder_fetches_uploads(
+    client: httpx.Client, parts: Services
+) -> None:
+    text = b"A worker on another machine reads about herons."
+    answer = upload(client, ("herons.txt", text), tags="far", wait="true").json()
+    (asset_id,) = answer["job"]["asset_ids"]
+    home = parts.uploads.home_of(asset_id)
+    path = f"/of/the/api/uploads/{'0' * 16}/{home.relative_to(parts.uploads.folder)}/herons.txt"
+    gone = f"/of/the/api/uploads/{'0' * 16}/ab/{'ab' * 16}/a.txt"
+    far = Resources(Settings(store="memory:", uploads_url=str(client.base_url)))
+    report = far.pipeline().ingest([path, gone, "/of/the/api/other.txt"])
+    (row,) = far.store().scan()
+    assert (row.asset_id, row.locations, row.metadata["tags"]) == (asset_id, [path], ["far"])
+    assert (report.ingested, [one.uri for one in report.failures]) == (
+        1,
+        [gone, "/of/the/api/other.txt"],
+    )
+    far.close()
+    client.delete(f"/v1/assets/{asset_id}")
+
+
+@pytest.mark.parametrize("what", ["content", "facts"])
+def test_what_was_not_uploaded_is_not_there(client: httpx.Client, what: str) -> None:
+    assert client.get(f"/v1/uploads/{'ab' * 16}/{what}").status_code == 404
+    assert client.get(f"/v1/uploads/..%2f..%2fkeys.json/{what}").status_code in (404, 422)
+
+
+def test_a_worker_waits_for_an_api_that_is_away() -> None:
+    far = RemoteUploads("http://127.0.0.1:1")
+    with pytest.raises(StoreUnavailableError, match="which has the uploads, does not"):
+        far.fetch(f"/uploads/{'0' * 16}/ab/{'ab' * 16}/a.txt", Path)
 
 
 def test_new_tags_of_a_known_content_are_taken(client: httpx.Client) -> None:
