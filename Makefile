@@ -174,11 +174,33 @@ compose-check: .venv/tested
 compose-test: .venv/tested bundle
 	$(BIN)/pytest -m compose tests/compose
 
+# Folders for small machines, without torch: Python 3.11 there runs `edge/aarch64/anymodal`. Only wheels
+# are unpacked, so the one for the other machine is made here, too.
+EDGE := edge/x86_64 edge/aarch64
+EDGE_BUNDLE ?= english
+.PHONY: edge bench-edge $(EDGE)
+edge: $(EDGE)
+$(EDGE): .venv/tested
+	rm -rf $@
+	$(BIN)/uv pip install --quiet --no-deps --require-hashes --only-binary :all: --python-version 3.11 \
+	  --python-platform $(@F)-manylinux_2_28 --target $@/lib --requirement compose/edge.lock
+	$(BIN)/uv pip install --quiet --no-deps --target $@/lib .
+	rm -rf $@/lib/bin
+	install -m 755 scripts/edge.sh $@/anymodal
+	ANYMODAL_HOME=edge/models $(BIN)/anymodal bundle fetch $(EDGE_BUNDLE)
+	cp -al edge/models $@/models
+	rm -rf $@/models/shared
+
+# Under limits of memory, which needs root and cgroups.
+bench-edge: edge/$(shell uname -m)
+	$(BIN)/python -m benchmarks.edge
+
 # Pins, with hashes, for the image.
 LOCK := $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate
 LOCK_FOR := --python-platform x86_64-manylinux_2_28
 compose-lock: .venv/tested
 	$(LOCK) $(LOCK_FOR) pyproject.toml --extra otel --extra s3 --output-file compose/requirements.lock
+	$(LOCK) --python-platform aarch64-manylinux_2_28 pyproject.toml --constraint compose/requirements.lock --output-file compose/edge.lock
 	$(LOCK) $(LOCK_FOR) pyproject.toml --extra torch --extra otel --extra s3 --output-file compose/gpu.lock
 	echo hatchling | $(LOCK) - --output-file compose/build.lock
 
@@ -233,4 +255,4 @@ bundle: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv .venv-adapters .venv-bench .venv-milvus .venv-txtai .venv-vectrixdb .compose-test .demo dist site
+	rm -rf .venv .venv-adapters .venv-bench .venv-milvus .venv-txtai .venv-vectrixdb .compose-test .demo dist edge site

