@@ -87,7 +87,8 @@ def test_every_request_is_an_answer_or_an_error(port: int) -> None:
 
 
 def test_what_no_tower_ran_in_is_overhead() -> None:
-    job = {"seconds": 10.0, "stage_s": {"encode_text": 3.0, "encode_audio": 5.5, "store": 1.0}}
+    stages = {"encode_text": 3.0, "encode_audio": 3.5, "read": 2.0, "store": 1.0, "decode": 4.0}
+    job = {"seconds": 10.0, "stage_s": stages}
     assert jobs.overhead(job) == pytest.approx(15)
     assert jobs.rate({"segments": {"text": 30, "image": 10}, "wall_s": 8.0}) == 5
 
