@@ -89,6 +89,11 @@ bench-quick: .venv/tested bundle
 	$(BIN)/python -m benchmarks.products --quick
 	$(BIN)/python -m benchmarks.jobs --quick
 
+# What `bench-quick` finds here, beside what it finds in the checkout BASE.
+.PHONY: bench-changes
+bench-changes: .venv/tested bundle
+	@$(BIN)/python -m benchmarks.changes $(BASE) .
+
 # A folder of mixed files, beside whole products in environments of their own.
 bench-products: .venv/tested bundle .venv-txtai/installed .venv-vectrixdb/installed
 	$(BIN)/python -m benchmarks.products .venv-txtai/bin/python .venv-vectrixdb/bin/python

@@ -29,10 +29,11 @@ def as_json(page: Path) -> list[dict[str, Any]]:
 def _section(page: str, part: str) -> dict[str, Any]:
     title, _, body = part.partition("\n")
     origin = body.strip().partition("\n\n")[0].replace("\n", " ")
-    return {"page": page, "title": title, "origin": origin, "tables": list(_tables(body))}
+    return {"page": page, "title": title, "origin": origin, "tables": list(tables(body))}
 
 
-def _tables(body: str) -> Iterator[dict[str, Any]]:
+def tables(body: str) -> Iterator[dict[str, Any]]:
+    """The tables of a text in Markdown."""
     for block in re.findall(r"(?:^\|.*\n?)+", body, re.MULTILINE):
         headings, _, *rows = [_cells(line) for line in block.splitlines()]
         yield {"headings": headings, "rows": rows}
@@ -46,7 +47,7 @@ def _cells(line: str) -> list[str]:
 def main(file: str) -> None:
     """Write the front page's table and all sections."""
     pages = sorted(RESULTS.with_name("results").glob("*.md"))
-    front = next(_tables(RESULTS.read_text("utf-8")))
+    front = next(tables(RESULTS.read_text("utf-8")))
     found = {"front": front, "sections": [one for page in pages for one in as_json(page)]}
     Path(file).write_text(json.dumps(found, ensure_ascii=False, indent=1), "utf-8")
 
