@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.acts import answered, hits
+from tests.browser.acts import answered, hits, until
 
 ALL, AT_ONCE = 100_000, 20_000
 TO_THE_END = """() => {
@@ -90,3 +90,35 @@ def test_pictures_are_not_cropped_and_tiles_have_a_chosen_size(page: Page) -> No
     in_turn = [kind for at, kind in enumerate(kinds) if at == 0 or kinds[at - 1] != kind]
     assert len(in_turn) == len(set(kinds)) > 1
     expect(page.locator("#heads p")).to_have_count(len(in_turn))
+
+
+def test_pictures_that_a_busy_server_refused_come_later(page: Page, expected: list[str]) -> None:
+    expected.append("status of 503")
+    asked: list[str] = []
+
+    def refuse(route: Route) -> None:
+        asked.append(route.request.url)
+        if asked[0] == route.request.url and asked.count(asked[0]) <= 2:
+            route.fulfill(status=503, headers={"Retry-After": "1"})
+        else:
+            route.continue_()
+
+    page.route("**/thumbnail?**", refuse)
+    page.goto("/?in=image")
+    expect(hits(page).nth(3)).to_be_visible()
+    until(page, "[...document.querySelectorAll('.hit img')].every((one) => one.naturalWidth)")
+    expect(hits(page).locator(".blank")).to_have_count(0)
+    assert asked.count(asked[0]) == 4  # refused, refused again, to be had, had
+
+
+def test_a_sound_that_a_busy_server_refused_is_drawn_later(page: Page, expected: list[str]) -> None:
+    expected.append("status of 503")
+    page.route("**/content", lambda route: route.fulfill(status=503))
+    with page.expect_response("**/content"):
+        page.goto("/?in=audio")
+    page.unroute("**/content")
+    page.get_by_role("searchbox").fill("a ticking clock")
+    page.get_by_role("searchbox").press("Enter")
+    answered(page)
+    heights = "(bars) => new Set([...bars].map((bar) => bar.getAttribute('height'))).size"
+    until(page, f"({heights})(document.querySelectorAll('.hit.audio rect')) > 20")

@@ -1,6 +1,6 @@
 // Pictures and the beginning of texts, loaded when they come near the screen.
 
-import { address, request } from "./api.js";
+import { address, keyHeaders, request } from "./api.js";
 import { el } from "./dom.js";
 
 const seen = new IntersectionObserver(
@@ -16,6 +16,10 @@ const seen = new IntersectionObserver(
 );
 const waiting = new WeakMap();
 const fetching = new WeakMap();
+/** What a server says that would give a picture later: too many requests, too many at once, too slow. */
+const BUSY = [429, 503, 504];
+const TRIES = 4;
+const LONGEST_WAIT_S = 10;
 
 /** Call `work(signal)` once, when the element comes near the screen. */
 export function whenSeen(element, work) {
@@ -46,12 +50,37 @@ export function stopLoading(root) {
   return () => stopped.forEach(([element, ...source]) => element.setAttribute(...source));
 }
 
-/** A thumbnail that is loaded when it comes near the screen, or at once; `onMissing` if there is none. */
+/**
+ * A thumbnail that is loaded when it comes near the screen, or at once, and again where the server
+ * was too busy; `onMissing` if there is none.
+ */
 export function picture(path, alt, onMissing = () => {}, { atOnce = false } = {}) {
   const image = el("img", { alt, loading: atOnce ? "eager" : "lazy", decoding: "async", draggable: "false" });
-  image.addEventListener("error", () => onMissing(image));
+  const given = new Set(); // what could be had when it was asked for again
+  image.addEventListener("error", async () => {
+    const { src } = image;
+    const stop = new AbortController();
+    fetching.set(image, stop);
+    const isGiven = !given.has(src) && (await comes(src, stop.signal));
+    if (stop.signal.aborted || image.src !== src) return; // it has left, or shows something else
+    given.add(src);
+    if (isGiven) image.src = src;
+    else onMissing(image);
+  });
   image.src = address(path);
   return image;
+}
+
+/** Whether a picture that was refused can be had, once the server has time for it. */
+async function comes(src, signal) {
+  for (let tries = 1; ; tries += 1) {
+    const answer = await fetch(src, { headers: keyHeaders(), signal }).catch(() => null);
+    answer?.body?.cancel().catch(() => {});
+    if (answer?.ok) return true;
+    if (signal.aborted || tries === TRIES || (answer && !BUSY.includes(answer.status))) return false;
+    const waitS = Number(answer?.headers.get("Retry-After")) || tries;
+    await new Promise((resume) => setTimeout(resume, 1000 * Math.min(waitS, LONGEST_WAIT_S)));
+  }
 }
 
 /** The beginning of a text file, at most so many bytes of it; "" where it cannot be read. */

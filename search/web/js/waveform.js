@@ -38,9 +38,9 @@ async function peaksOf(hit, signal) {
   try {
     const data = await smallFile(hit.content_url, signal);
     if (data) peaks = loudness(await new OfflineAudioContext(1, RATE, RATE).decodeAudioData(data));
-  } catch {
-    if (signal.aborted) return null;
-    // The browser does not know this format; it can still be found and fetched.
+  } catch (error) {
+    // The browser may not know the format, for good. What is given up or refused may come later.
+    if (error.name !== "EncodingError") return null;
   }
   drawn.set(hit.asset_id, peaks);
   return peaks;
@@ -52,6 +52,7 @@ async function smallFile(path, signal) {
   const size = Number(answer.headers.get("Content-Length") ?? Infinity);
   if (answer.ok && size <= MOST_BYTES) return answer.arrayBuffer();
   stop.abort();
+  if (!answer.ok) throw new Error(`The server answered ${answer.status}.`);
   return null;
 }
 
