@@ -114,6 +114,21 @@ def test_a_refusal_that_comes_late_does_not_ask_for_a_key_again(locked: Page, ke
     expect(dialog).to_be_hidden()
 
 
+def test_words_are_searched_for_that_come_before_the_session(locked: Page, key: str) -> None:
+    held: list[Route] = []
+    locked.add_init_script(f"sessionStorage.setItem('anymodal.key', '{key}')")
+    locked.route("**/v1/session", lambda route: held.append(route))
+    locked.goto("/")
+    while not held:
+        locked.wait_for_timeout(50)
+    locked.get_by_role("searchbox").fill("anything")
+    locked.keyboard.press("Enter")
+    expect(locked).to_have_url(re.compile("q=anything"))
+    held[0].continue_()
+    expect(locked.locator("#timing")).to_be_visible()
+    expect(locked.get_by_role("searchbox")).to_have_value("anything")
+
+
 def test_without_a_key_the_page_says_what_to_do(locked: Page) -> None:
     locked.goto("/")
     locked.get_by_role("dialog").get_by_role("button", name="Not now").click()

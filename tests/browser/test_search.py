@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
-from tests.browser.acts import hits, search, until
+from tests.browser.acts import hits, results, search, until
 
 
 def test_words_find_pictures_and_texts_with_the_match_marked(page: Page) -> None:
@@ -80,3 +80,26 @@ def test_weaker_matches_are_folded_away(page: Page) -> None:
     fold.click()
     expect(fold).to_be_hidden()
     assert hits(page).count() > before
+
+
+def test_words_that_are_typed_before_the_page_is_ready_are_kept_and_searched_for(
+    page: Page,
+) -> None:
+    held: list[Route] = []
+    page.route("**/js/main.js", lambda route: held.append(route))
+    words = page.get_by_role("searchbox")
+    page.goto("/", wait_until="commit")
+    words.fill("bread")
+    while not held:
+        page.wait_for_timeout(50)
+    held[0].continue_()
+    expect(hits(page).first).to_be_visible()
+    expect(words).to_have_value("bread")
+
+    page.goto("/", wait_until="commit")
+    words.fill("coffee")
+    page.unroute("**/js/main.js")
+    words.press("Enter")
+    results(page)
+    expect(words).to_have_value("coffee")
+    expect(page).to_have_url(re.compile("q=coffee"))

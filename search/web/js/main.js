@@ -26,8 +26,8 @@ function show(state, before) {
     else link.removeAttribute("aria-current");
   }
   document.title = [state.words, "anymodal"].filter(Boolean).join(" · ");
-  // What is being typed stays, unless another search is shown.
-  if (state.words !== before?.words) words.value = state.words;
+  // What is being typed stays, also before the page was ready, unless another search is shown.
+  if (state.words !== (before?.words ?? "")) words.value = state.words;
   showFilters(state);
   if (state.view === "search") showSearch(state).then(() => showDetail(state));
   if (state.view !== before?.view) {
@@ -216,9 +216,6 @@ function switchTheme() {
 
 translatePage();
 onKeyNeeded(async (...asked) => (await import("./keys.js")).askForKey(...asked));
-await openSession();
-loadKinds().catch(() => {}); // a search says what is wrong, and asks again
-onState(show);
 startComposer();
 startLinks();
 startPicking();
@@ -234,4 +231,7 @@ byId("theme-button").addEventListener("click", switchTheme);
 words.addEventListener("keydown", (event) => {
   if (event.key === "ArrowDown" && focusFirst()) event.preventDefault();
 });
+loadKinds().catch(() => {}); // a search says what is wrong, and asks again
+await openSession(); // pictures need it; what is done meanwhile is shown after it
+onState(show);
 show(current());
