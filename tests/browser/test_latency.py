@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.acts import search
 
@@ -35,3 +35,32 @@ def test_stages_and_kinds_of_query_over_windows(page: Page) -> None:
             headers: {"Content-Type": "application/json"}})"""
     )
     expect(requests).to_have_text(f"{before + 1:,}")  # by itself
+
+
+def answer(n: int) -> dict[str, object]:
+    total = {"n": n, "p50_ms": 1.0, "p95_ms": 2.0, "p99_ms": 3.0, "max_ms": 4.0}
+    return {"windows": {window: {"total": total} for window in ("1m", "5m", "60m")}}
+
+
+def test_an_answer_that_comes_late_replaces_no_later_one(page: Page) -> None:
+    asked: list[Route] = []
+
+    def wait_for(n: int) -> None:
+        while len(asked) < n:
+            page.wait_for_timeout(50)
+
+    page.route("**/v1/latency", lambda route: asked.append(route))
+    page.goto("/?view=latency")
+    wait_for(2)
+    asked[1].fulfill(json=answer(7))
+    requests = page.locator(".totals dd").last
+    expect(requests).to_have_text("7")
+    with page.expect_response("**/v1/latency"):
+        asked[0].fulfill(json=answer(3))
+    page.wait_for_timeout(200)
+    expect(requests).to_have_text("7")
+    wait_for(3)
+    asked[2].fulfill(json=answer(9))
+    expect(requests).to_have_text("9")
+    page.get_by_role("button", name="1 hour").click()
+    expect(requests).to_have_text("9")

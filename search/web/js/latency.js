@@ -15,6 +15,9 @@ const slo = byId("slo");
 const history = [];
 let chosen = "5m";
 let timer = 0;
+let asked = 0; // how often
+let answered = 0; // which of them was answered last
+let latest = null;
 
 /** Refresh the view while it is shown. */
 export function showLatency(visible) {
@@ -25,11 +28,15 @@ export function showLatency(visible) {
 }
 
 async function refresh() {
+  const turn = (asked += 1);
   try {
     const latency = await getLatency();
+    if (turn < answered) return; // a later question was answered before
+    [answered, latest] = [turn, latency];
     remember(latency);
     draw(latency);
   } catch (error) {
+    if (turn < answered) return;
     clearInterval(timer);
     const problem = el("div");
     body.replaceChildren(problem);
@@ -84,7 +91,7 @@ function drawWindows(names, latency) {
     ...names.map((name) =>
       button("choice", WINDOWS[name] ?? name, () => {
         chosen = name;
-        draw(latency);
+        draw(latest);
         refresh();
       }, { "aria-pressed": String(name === chosen), "data-window": name }),
     ),
