@@ -153,10 +153,12 @@ def test_several_files_are_picked_removed_and_brought_back(page: Page, tmp_path:
     kept = [hits(page).nth(n).get_attribute("data-asset") for n in (1, 3)]
     bar.get_by_role("button", name="Remove").click()
     expect(hits(page)).to_have_count(2)
-    bar.get_by_role("button", name="Undo").click()
+    hits(page).first.focus()
+    bar.get_by_role("button", name="Undo").evaluate("button => button.click()")
     expect(hits(page)).to_have_count(4)
     expect(bar).to_be_hidden()
 
+    expect(page.locator(f".hit[data-asset='{kept[0]}']")).to_be_focused()
     for n in (0, 2):
         hits(page).nth(n).focus()
         page.keyboard.press("x")

@@ -42,16 +42,14 @@ export function addHits(added, given) {
   const before = order.length;
   hits = [...hits, ...added];
   context = given;
-  if (isGrouped()) clear();
-  arrange();
+  arrangeAgain();
   return before;
 }
 
 /** Take assets off the page. */
 export function dropHits(ids) {
   hits = hits.filter((hit) => !ids.has(hit.asset_id));
-  clear();
-  arrange();
+  arrangeAgain();
 }
 
 /** The first result of each of these assets. */
@@ -60,22 +58,22 @@ export const hitsOf = (ids) => [...ids].map((id) => hits.find((hit) => hit.asset
 /** Show an asset with other tags. */
 export function setTags(id, tags) {
   for (const hit of hits) if (hit.asset_id === id) hit.tags = tags;
-  clear();
+  const isFocused = focusedCard()?.dataset.asset === id;
+  for (const [at, one] of made) if (one.dataset.asset === id) letGo(at);
   place();
+  if (isFocused) cardOf(id)?.focus({ preventScroll: true });
 }
 
 /** Hide assets for a while. */
 export function hide(ids) {
   for (const id of ids) hidden.add(id);
-  clear();
-  arrange();
+  arrangeAgain();
 }
 
 /** Show them again where they were. */
 export function unhide(ids) {
   for (const id of ids) hidden.delete(id);
-  clear();
-  arrange();
+  arrangeAgain();
 }
 
 /** The assets from one to another, in the order in which they are shown. */
@@ -95,8 +93,7 @@ export function markPicked() {
 /** Show the cards of weaker matches, which are folded away at first; the place of the first. */
 export function unfold() {
   folded = false;
-  clear();
-  arrange();
+  arrangeAgain();
   return order.findIndex((hit) => hit.weak);
 }
 
@@ -140,8 +137,7 @@ export function startHits(onNearEnd) {
   grouping.addEventListener("click", () => {
     localStorage.setItem(GROUPED, isGrouped() ? "" : "1");
     grouping.setAttribute("aria-pressed", String(isGrouped()));
-    clear();
-    arrange();
+    arrangeAgain();
   });
 }
 
@@ -154,8 +150,41 @@ function clear() {
   made.clear();
 }
 
-/** Which hits are shown in which order. */
+function letGo(at) {
+  const one = made.get(at);
+  stopLoading(one);
+  one.remove();
+  made.delete(at);
+}
+
+/** Arrange what has changed: a card that stays is the same, with its focus and what it loads or plays. */
+function arrangeAgain() {
+  const cards = new Map([...made].map(([at, one]) => [order[at], one]));
+  choose();
+  made.clear();
+  for (const [at, hit] of order.entries()) {
+    const one = cards.get(hit);
+    if (!one) continue;
+    one.ariaPosInSet = String(at + 1);
+    made.set(at, one);
+    cards.delete(hit);
+  }
+  for (const one of cards.values()) {
+    stopLoading(one);
+    one.remove();
+  }
+  const sorted = [...made.values()];
+  if (sorted.some((one, n) => one !== feed.children[n])) feed.append(...sorted);
+  place();
+}
+
 function arrange() {
+  choose();
+  place();
+}
+
+/** Which hits are shown in which order. */
+function choose() {
   order = hits.filter((hit) => !(folded && hit.weak) && !hidden.has(hit.asset_id));
   starts = new Map();
   if (isGrouped() && context.asked) {
@@ -167,7 +196,6 @@ function arrange() {
       at += members.length;
     }
   }
-  place();
 }
 
 /** Where they are shown. */
@@ -209,9 +237,7 @@ function render() {
   const [first, end] = [layout.rows[from]?.first ?? 0, layout.rows[to - 1]?.end ?? 0];
   for (const [at, one] of made) {
     if ((at >= first && at < end) || one.contains(document.activeElement) || one.querySelector("video, audio")) continue;
-    stopLoading(one);
-    one.remove();
-    made.delete(at);
+    letGo(at);
   }
   for (const row of layout.rows.slice(from, to)) {
     for (let at = row.first; at < row.end; at += 1) if (!made.has(at)) insert(at, row, row.top < above + innerHeight && row.top + row.height > above);
