@@ -122,3 +122,24 @@ def test_a_sound_that_a_busy_server_refused_is_drawn_later(page: Page, expected:
     answered(page)
     heights = "(bars) => new Set([...bars].map((bar) => bar.getAttribute('height'))).size"
     until(page, f"({heights})(document.querySelectorAll('.hit.audio rect')) > 20")
+
+
+def test_a_library_goes_on_where_a_page_of_another_one_is_still_awaited(page: Page) -> None:
+    asked: list[tuple[bool, str]] = []
+
+    def answer(route: Route) -> None:
+        query = parse_qs(urlsplit(route.request.url).query)
+        is_narrowed, cursor = "filter" in query, query.get("cursor", [""])[0]
+        asked.append((is_narrowed, cursor))
+        if is_narrowed or not cursor:
+            first = 10 if cursor else 0
+            after = "" if cursor else "more"
+            page_ = [listed(n) for n in range(first, first + 10)]
+            route.fulfill(json={"assets": page_, "next_cursor": after})
+
+    page.route("**/v1/assets?**", answer)
+    page.goto("/")
+    while (False, "more") not in asked:
+        page.wait_for_timeout(50)
+    page.get_by_role("checkbox", name="Pictures").check()
+    expect(hits(page)).to_have_count(20)

@@ -63,6 +63,29 @@ def test_further_pages_follow_without_a_hit_twice(page: Page) -> None:
     assert len(set(addresses)) == 10
 
 
+def test_a_further_page_that_comes_late_takes_the_focus_from_nobody(page: Page) -> None:
+    held: list[tuple[Route, str]] = []
+
+    def five(route: Route) -> None:
+        asked = json.loads(route.request.post_data or "{}")
+        body = json.dumps({**asked, "limit": 5})
+        if "cursor" in asked:
+            held.append((route, body))
+        else:
+            route.continue_(post_data=body)
+
+    page.route("**/v1/search", five)
+    search(page, "a clock")
+    page.get_by_role("button", name="Show more").click()
+    while not held:
+        page.wait_for_timeout(50)
+    page.get_by_role("searchbox").focus()
+    [(route, body)] = held
+    route.continue_(post_data=body)
+    expect(hits(page)).to_have_count(10)
+    expect(page.get_by_role("searchbox")).to_be_focused()
+
+
 def test_a_hit_in_full_with_its_moments_and_how_its_score_came_about(page: Page) -> None:
     search(page, "a rocket takes off into space")
     page.locator(".hit.video a.open").click()

@@ -24,7 +24,7 @@ const chart = byId("waterfall");
 
 /** Results of the last searches by what was asked, so that Back is immediate. */
 const remembered = new Map();
-let shown = { key: null, hits: [], cursor: "" };
+let shown = { key: null, hits: [], cursor: "", result: null };
 let running = null;
 let timed = []; // of the search that is shown
 
@@ -45,7 +45,8 @@ export async function showSearch(state) {
   running?.abort();
   running = new AbortController();
   pauseAll();
-  shown = { key, hits: [], cursor: "" };
+  more.disabled = false; // the next page of another question, which is given up
+  shown = { key, hits: [], cursor: "", result: null };
   const known = remembered.get(key);
   if (known) showResult(known);
   else await load(state, key, running.signal);
@@ -99,7 +100,7 @@ async function load(state, key, signal) {
 /** A page of what is found; without a question, of what there is. */
 async function pageOf(state, cursor, signal) {
   if (asks(state)) return ask(state, cursor, signal);
-  const { assets, next_cursor } = await listAssets(LISTED, toRequest(state).filter, cursor);
+  const { assets, next_cursor } = await listAssets(LISTED, toRequest(state).filter, cursor, signal);
   return { hits: assets.map(toHit), asked: false, next_cursor };
 }
 
@@ -138,27 +139,31 @@ export async function explained(hit, signal) {
 
 /** The next page of the same question; `focus` its first card. */
 export async function showMore({ focus = true } = {}) {
-  const { key, cursor } = shown;
+  const { cursor } = shown;
   if (!cursor || more.disabled) return;
+  const { signal } = running;
   more.disabled = true;
   try {
-    const page = await pageOf(current(), cursor, running.signal);
-    if (key !== shown.key) return;
+    const page = await pageOf(current(), cursor, signal);
+    if (signal.aborted) return;
     const known = new Set(shown.hits.map((hit) => hit.segment_id));
     const fresh = page.hits.filter((hit) => !known.has(hit.segment_id));
     shown.hits = [...shown.hits, ...fresh];
     shown.cursor = page.next_cursor;
-    remember(key, { ...remembered.get(key), hits: shown.hits, next_cursor: page.next_cursor });
+    shown.result = { ...shown.result, hits: shown.hits, next_cursor: page.next_cursor };
+    remember(shown.key, shown.result);
     if (fresh.every((hit) => hit.weak)) unfold(); // keep them shown on further pages
     const first = addHits(fresh, context(shown.hits, page.asked));
-    if (focus) focusAt(first);
-    showSummary({ ...remembered.get(key) });
+    // Who does something else meanwhile is not taken away from it.
+    if (focus && [document.body, more].includes(document.activeElement)) focusAt(first);
+    clearNotice(notice);
+    showSummary(shown.result);
     more.disabled = false;
     lookAhead();
   } catch (error) {
-    if (error.name !== "AbortError") showError(notice, error, showMore);
+    if (!signal.aborted) showError(notice, error, showMore);
   } finally {
-    more.disabled = false;
+    if (!signal.aborted) more.disabled = false;
   }
 }
 
@@ -174,6 +179,7 @@ function remember(key, result) {
 function showResult(result) {
   shown.hits = result.hits;
   shown.cursor = result.next_cursor ?? "";
+  shown.result = result;
   clearNotice(notice);
   showHits(result.hits, context(result.hits, result.asked));
   showSummary(result);

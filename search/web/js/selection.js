@@ -80,7 +80,7 @@ async function changeTag(tag, isAdded) {
   if (picked.size || removing) return; // the bar is in use again
   const text = isAdded ? tn(changed.length, "{n} file tagged", "{n} files tagged") : tn(changed.length, "{n} file lost the tag", "{n} files lost the tag");
   show(text, button("small", t("Undo"), () => retag(changed, tag, !isAdded).then(draw)));
-  bar.querySelector("button").focus();
+  if (document.activeElement === document.body) bar.querySelector("button").focus(); // else one is elsewhere
   const shown = bar.firstChild;
   setTimeout(() => bar.firstChild === shown && draw(), UNDO_MS);
 }
