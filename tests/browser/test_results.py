@@ -86,6 +86,19 @@ def test_a_further_page_that_comes_late_takes_the_focus_from_nobody(page: Page) 
     expect(page.get_by_role("searchbox")).to_be_focused()
 
 
+def test_what_is_typed_in_a_filter_is_kept_by_what_is_done_next(page: Page) -> None:
+    page.goto("/")
+    pictures = page.get_by_role("checkbox", name="Pictures")
+    expect(pictures).to_be_visible()
+    page.get_by_role("button", name="Filters").click()
+    name = page.get_by_label("Name or path has")
+    name.fill("clock")
+    pictures.check()
+    expect(page).to_have_url(re.compile("in=image&path=clock"))
+    expect(name).to_have_value("clock")
+    expect(hits(page)).to_have_count(1)
+
+
 def test_a_hit_in_full_with_its_moments_and_how_its_score_came_about(page: Page) -> None:
     search(page, "a rocket takes off into space")
     page.locator(".hit.video a.open").click()

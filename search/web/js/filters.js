@@ -19,6 +19,7 @@ const kindBoxes = () => [...byId("kinds").querySelectorAll("input")];
 export function startFilters() {
   opener.addEventListener("click", () => toggleFilters());
   panel.addEventListener("input", debounced(take, 350));
+  panel.addEventListener("change", take); // who leaves a field may do something else at once
   byId("filters-clear").addEventListener("click", () => {
     update({ form: { ...NO_FILTERS }, kinds: [] });
     opener.focus();
