@@ -88,3 +88,8 @@ def test_a_negative_term_pushes_away(page: Page) -> None:
     page.locator(".chip").click()
     page.get_by_role("button", name="Less of it").click()
     expect(page).to_have_url(re.compile("term=text%3A-0.5%3Acoffee"))  # more would ruin the list
+
+    page.locator(".chip").focus()
+    page.get_by_role("checkbox", name="Pictures").evaluate("box => box.click()")
+    expect(page).to_have_url(re.compile("in=image"))
+    expect(page.locator(".chip")).to_be_focused()

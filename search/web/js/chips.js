@@ -11,6 +11,7 @@ const list = byId("chips");
 const input = byId("words");
 const pictures = new Map();
 const names = new Map();
+let drawn = null; // the terms, as JSON
 const WEIGHTS = [0.25, 0.5, 1, 2, 4];
 
 /** Name an asset that is searched with, so that its chip can say more than its id. */
@@ -18,8 +19,10 @@ export function nameAsset(id, name) {
   names.set(id, name);
 }
 
-/** Draw the chips of a state. */
+/** Draw the chips of a state; those that are drawn keep the focus. */
 export function showChips({ terms }) {
+  if (JSON.stringify(terms) === drawn) return;
+  drawn = JSON.stringify(terms);
   const open = list.querySelector(".chip-menu:popover-open");
   open?.hidePopover();
   list.replaceChildren(...terms.map(chip));
