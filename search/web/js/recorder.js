@@ -8,6 +8,7 @@ const LONGEST_S = 30;
 const bar = byId("recording");
 
 let recording = null;
+let isAsking = false; // whether the microphone may be used
 
 /** Whether this browser can record here; a page that is not on a secure origin cannot. */
 export const canRecord = () => Boolean(navigator.mediaDevices?.getUserMedia && window.MediaRecorder);
@@ -18,10 +19,12 @@ export async function toggleRecording(onSound, onProblem) {
     recording.finish(true);
     return;
   }
+  if (isAsking) return;
   if (!canRecord()) {
     onProblem(t("This browser records only on pages from https:// or from localhost. Choose a sound file instead."));
     return;
   }
+  isAsking = true;
   try {
     const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
     recording = start(stream, onSound);
@@ -31,6 +34,8 @@ export async function toggleRecording(onSound, onProblem) {
         ? t("The microphone may not be used here. Allow it for this page, or choose a sound file instead.")
         : t("No microphone was found. Choose a sound file instead."),
     );
+  } finally {
+    isAsking = false;
   }
 }
 
