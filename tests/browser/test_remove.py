@@ -55,9 +55,9 @@ def added(page: Page, path: Path, tag: str) -> str:
 
 
 def remove(page: Page) -> None:
-    """Remove the file that is shown in full."""
+    """Remove the file that is shown in full; who clicks twice by habit is asked all the same."""
     dialog = page.get_by_role("dialog")
-    dialog.get_by_role("button", name="Remove").click()
+    dialog.get_by_role("button", name="Remove").dblclick()
     dialog.get_by_role("button", name="Remove from the library?").click()
 
 

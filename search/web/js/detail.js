@@ -265,12 +265,15 @@ function knownFacts(hit) {
 
 /** Asks a second time before it removes. */
 function removeButton(hit) {
-  const remove = button("small quiet", [icon("trash"), t("Remove")], async () => {
+  let isRemoving = false;
+  const remove = button("small quiet", [icon("trash"), t("Remove")], async (event) => {
+    if (isRemoving || event.detail > 1) return; // the second of a double click is no second answer
     if (!remove.classList.contains("sure")) {
       remove.classList.add("sure");
       remove.replaceChildren(icon("trash"), t("Remove from the library?"));
       return;
     }
+    isRemoving = true;
     // Else it might be answered when the file is no longer there.
     asking.abort();
     asking = new AbortController();
@@ -280,6 +283,7 @@ function removeButton(hit) {
       dialog.close();
       forgetAsset(hit.asset_id);
     } catch (error) {
+      isRemoving = false;
       for (const load of resume) load();
       const problem = el("div");
       remove.after(problem);
