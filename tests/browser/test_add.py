@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from playwright.sync_api import APIResponse, Page, Route, expect
@@ -120,3 +121,45 @@ def test_a_job_whose_events_are_cut_short_is_followed_to_its_end(
     page.goto("/?view=add")
     drop(page, "add", [note])
     expect(page.locator(".job", has_text="pilot.txt")).to_contain_text("1 added")
+
+
+def event(**job: object) -> dict[str, str]:
+    """The answer to who follows a job, with one event."""
+    told = json.dumps({"files": 9, "failed": 0, **job})
+    return {"content_type": "text/event-stream", "body": f"event: progress\ndata: {told}\n\n"}
+
+
+def test_many_jobs_leave_connections_for_the_rest_of_the_page(page: Page) -> None:
+    streams: list[Route] = []
+    jobs = [{"id": f"job-{n}", "state": "running", "files": 9} for n in range(7)]
+    last = {**jobs[6], "state": "done"}
+    page.route("**/v1/jobs", lambda route: route.fulfill(json={"jobs": jobs}))
+    page.route("**/v1/jobs/*", lambda route: route.fulfill(json=jobs[5]))
+    page.route("**/v1/jobs/job-6", lambda route: route.fulfill(json=last))
+    page.route("**/v1/jobs/*/events", lambda route: streams.append(route))
+    page.goto("/?view=add")
+    expect(page.locator("#job-job-6")).to_contain_text("nothing added")
+    while len(streams) < 3:
+        page.wait_for_timeout(50)
+    assert len(streams) == 3
+    streams[0].fulfill(**event(id="job-0", state="done"))
+    expect(page.locator("#job-job-0")).to_contain_text("nothing added")
+    while len(streams) < 4:
+        page.wait_for_timeout(50)
+
+
+def test_a_job_is_cancelled_though_it_goes_on_under_the_finger(page: Page) -> None:
+    streams: list[Route] = []
+    job = {"id": "one", "state": "running", "files": 9}
+    page.route("**/v1/jobs", lambda route: route.fulfill(json={"jobs": [job]}))
+    page.route("**/v1/jobs/one", lambda route: route.fulfill(json={"id": "one"}))
+    page.route("**/v1/jobs/one/events", lambda route: streams.append(route))
+    page.goto("/?view=add")
+    page.get_by_role("button", name="Cancel").hover()
+    page.mouse.down()
+    while not streams:
+        page.wait_for_timeout(50)
+    streams[0].fulfill(**event(id="one", state="running", left_s=7))
+    expect(page.locator(".job")).to_contain_text("about 0:07 left")
+    with page.expect_request(lambda asked: asked.method == "DELETE"):
+        page.mouse.up()

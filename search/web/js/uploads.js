@@ -14,6 +14,9 @@ const jobs = byId("jobs");
 const MOST_FILES = 500;
 const AGAIN_MS = 1000;
 const watched = new Set();
+/** A browser opens six connections to a host; pictures and searches need some. */
+const MOST_STREAMS = 3;
+let streams = 0;
 const FINISHED = new Set(["done", "cancelled", "failed"]);
 let onFinished = () => {};
 
@@ -108,18 +111,26 @@ async function watch(id) {
   }
 }
 
-/** Draw an event; returns whether it was the last. */
+/** Draw a job's events, or how it is now where enough streams are open; whether it has ended. */
 async function hasEnded(id) {
-  for await (const { event, data } of events(`v1/jobs/${encodeURIComponent(id)}/events`)) {
-    const job = JSON.parse(data);
-    drawJob(rowOf(id), job);
-    if (event === "end" || FINISHED.has(job.state)) {
-      say(summaryOf(job));
-      onFinished(job);
-      return true;
+  if (streams >= MOST_STREAMS) return isLast(id, await getJob(id));
+  streams += 1;
+  try {
+    for await (const { event, data } of events(`v1/jobs/${encodeURIComponent(id)}/events`)) {
+      if (isLast(id, JSON.parse(data), event)) return true;
     }
+  } finally {
+    streams -= 1;
   }
   return false;
+}
+
+function isLast(id, job, event = "") {
+  drawJob(rowOf(id), job);
+  if (event !== "end" && !FINISHED.has(job.state)) return false;
+  say(summaryOf(job));
+  onFinished(job);
+  return true;
 }
 
 const doneOf = (job) => (job.ingested ?? 0) + (job.unchanged ?? 0) + (job.left_out ?? 0) + (job.failed ?? job.failures?.length ?? 0);
@@ -152,8 +163,9 @@ function draw(row, { title, state, share, ended = false, detail = "", failures =
   const open = row.querySelector("details")?.open ?? failures.length <= 3;
   row.classList.toggle("ended", ended);
   row.classList.toggle("faulty", failures.length > 0);
-  row.replaceChildren(
-    el("div", { class: "job-head" }, el("h2", {}, title), el("span", { class: "job-state" }, state), action),
+  const head = drawHead(row, title, state, action);
+  while (head.nextSibling) head.nextSibling.remove();
+  head.after(
     styled(
       el("div", { class: "progress", role: "progressbar", "aria-label": title, "aria-valuemin": "0", "aria-valuemax": "100", "aria-valuenow": Math.round(share * 100) }, el("span")),
       { "--share": share },
@@ -168,4 +180,17 @@ function draw(row, { title, state, share, ended = false, detail = "", failures =
         )
       : "",
   );
+}
+
+/** The head of a row; its button stays the same, for a finger may be on it. */
+function drawHead(row, title, state, action) {
+  const known = row.querySelector(".job-head");
+  const head = known ?? el("div", { class: "job-head" }, el("h2"), el("span", { class: "job-state" }));
+  const [name, said, old] = head.children;
+  name.textContent = title;
+  said.textContent = state;
+  if (!action) old?.remove();
+  else if (!old) head.append(action);
+  if (!known) row.prepend(head);
+  return head;
 }
