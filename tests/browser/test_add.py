@@ -32,7 +32,7 @@ def test_dropped_files_can_be_found_seconds_later(
     search(page, "a traffic light")
     assert titles(page)[0] == "traffic-light"
     page.get_by_role("button", name="Filters").click()
-    page.get_by_label("Tags", exact=True).fill("kitchen")
+    page.get_by_role("textbox", name="Tags", exact=True).fill("kitchen")
     expect(hits(page)).to_have_count(1)
     expect(hits(page).first).to_contain_text("#kitchen")
 

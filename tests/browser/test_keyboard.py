@@ -60,11 +60,11 @@ def test_letters_lead_to_the_views_unless_they_are_switched_off(page: Page) -> N
     keys.press("s")
     expect(page.get_by_role("searchbox")).to_be_visible()
     keys.press("f")
-    expect(page.get_by_label("Tags", exact=True)).to_be_focused()
+    expect(page.get_by_role("textbox", name="Tags", exact=True)).to_be_focused()
     keys.type("al")  # letters in a field are letters
-    expect(page.get_by_label("Tags", exact=True)).to_have_value("al")
+    expect(page.get_by_role("textbox", name="Tags", exact=True)).to_have_value("al")
     keys.press("Escape")
-    expect(page.get_by_label("Tags", exact=True)).to_be_hidden()
+    expect(page.get_by_role("textbox", name="Tags", exact=True)).to_be_hidden()
 
     keys.press("?")
     help_ = page.get_by_role("dialog", name="Keyboard")

@@ -95,9 +95,9 @@ def test_numbers_and_days_are_written_as_the_reader_does(opened: Callable[[str],
 def test_another_language_is_chosen_and_kept(opened: Callable[[str], Page]) -> None:
     page = opened("fr-FR")
     page.goto("/")
-    expect(page.get_by_role("button", name="Filters")).to_be_visible()
+    expect(page.get_by_role("button", name="Filters", exact=True)).to_be_visible()
     page.get_by_label("Language of this page").select_option("Deutsch")
-    expect(page.get_by_role("button", name="Filter")).to_be_visible()
+    expect(page.get_by_role("button", name="Filter", exact=True)).to_be_visible()
     page.goto("/?view=add")
     expect(page.get_by_role("heading", name="Dateien hinzufügen")).to_be_visible()
     expect(page.get_by_label("Sprache dieser Seite")).to_have_value("de")

@@ -6,7 +6,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.browser.acts import hits, results, search
+from tests.browser.acts import hits, results, search, until
 
 VIEWS = {
     "library": "/",
@@ -53,30 +53,27 @@ def test_more_columns_on_wider_screens(page: Page) -> None:
     assert 3 <= columns[1] < columns[2]
 
 
-def brightness(page: Page) -> float:
-    """Of the ground, 0 to 1: what is really painted."""
-    color: float = page.evaluate(
-        """() => {
-            const pen = document.createElement("canvas").getContext("2d");
-            pen.fillStyle = getComputedStyle(document.body).backgroundColor;
-            pen.fillRect(0, 0, 1, 1);
-            return pen.getImageData(0, 0, 1, 1).data.slice(0, 3).reduce((a, b) => a + b) / 765;
-        }"""
-    )
-    return color
+BRIGHTNESS = """(() => {
+    const pen = document.createElement("canvas").getContext("2d");
+    pen.fillStyle = getComputedStyle(document.body).backgroundColor;
+    pen.fillRect(0, 0, 1, 1);
+    return pen.getImageData(0, 0, 1, 1).data.slice(0, 3).reduce((a, b) => a + b) / 765;
+})()"""
+"""Of the ground, 0 to 1: what is really painted."""
 
 
 def test_dark_by_the_system_or_by_choice(page: Page) -> None:
+    is_light, is_dark = f"{BRIGHTNESS} > 0.9", f"{BRIGHTNESS} < 0.2"
     page.goto("/")
-    assert brightness(page) > 0.9
+    until(page, is_light)
     page.emulate_media(color_scheme="dark")
-    assert brightness(page) < 0.2
+    until(page, is_dark)
     page.get_by_role("button", name="light and dark").click()
-    assert brightness(page) > 0.9
+    until(page, is_light)
     page.reload()
-    assert brightness(page) > 0.9
+    until(page, is_light)
     page.keyboard.press("t")
-    assert brightness(page) < 0.2
+    until(page, is_dark)
 
 
 def test_nothing_moves_for_those_who_ask_for_it(page: Page) -> None:
