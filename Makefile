@@ -113,6 +113,12 @@ bench-film: .venv/installed
 bench-towers: .venv/installed
 	$(BIN)/python -m benchmarks.towers
 
+# Flame graphs in .demo/flames, what takes how much of the time, and how near towers are to the limit.
+.PHONY: bench-profile
+bench-profile: .venv/tested bundle
+	$(BIN)/python -m pip install --quiet py-spy==0.4.3
+	$(BIN)/python -m benchmarks.flames
+
 bench-hub: .venv/tested
 	$(BIN)/python -m benchmarks.hub_in_torch
 
