@@ -42,9 +42,7 @@ class FileIn(Strict):
     )
     file: str | None = Field(None, description="A part of a multipart request, by its name.")
     base64: str | None = Field(None, description="Base64 or a data: URI.")
-    url: str | None = Field(
-        None, max_length=4000, description="http(s), of a host that this server may fetch from."
-    )
+    url: str | None = Field(None, max_length=4000, description="http(s), of an allowed host.")
 
     def check_sources(self, sources: Sequence[str]) -> None:
         """Raise ValueError unless exactly one source is given, and ``kind`` only with a file."""
@@ -242,6 +240,7 @@ class AssetsAnswer(BaseModel):
 
     assets: list[AssetOut]
     next_cursor: str
+    sort: Literal["id", "newest"] = "id"
 
 
 class RefusedOut(BaseModel):

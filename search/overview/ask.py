@@ -12,6 +12,7 @@ from search.overview.dates import Dated
 from search.overview.facets import Facets, counted
 from search.store.base import VectorStore
 
+_FEW = 2000
 MOST_READ = 100_000
 """Assets that are read to be counted; of a greater library, these."""
 
@@ -36,6 +37,11 @@ def facets(store: VectorStore, filter: Filter | None) -> Facets:
     rows = store.scan(filter)
     found = counted(islice(rows, MOST_READ))
     return found if next(rows, None) is None else replace(found, complete=False)
+
+
+def orders_dates(store: VectorStore) -> bool:
+    """Whether the newest are found at little cost."""
+    return isinstance(store, Overviewing) or store.count() <= _FEW
 
 
 def newest(store: VectorStore, filter: Filter | None, limit: int, after: Dated) -> list[Dated]:

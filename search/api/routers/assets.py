@@ -33,6 +33,7 @@ from search.types import AssetRow
 router = APIRouter(tags=["assets"])
 
 AssetId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]
+_SORT = "`newest`: by `taken` or `modified`; `auto`: so where the store has an order of dates."
 Cursor = Annotated[str, Query(pattern=r"^[A-Za-z0-9_.-]{0,128}$")]
 
 
@@ -49,17 +50,20 @@ async def list_assets(
     filter: Annotated[str, Query(max_length=4000, description="JSON, as in a search.")] = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     cursor: Cursor = "",
-    sort: Annotated[
-        Literal["id", "newest"], Query(description="By `taken`, or `modified`.")
-    ] = "id",
+    sort: Annotated[Literal["id", "newest", "auto"], Query(description=_SORT)] = "id",
 ) -> dict[str, object]:
     """Assets in the order of their ids, or the newest first, page by page.
 
     Of `newest`, the cursor `1767225600_` begins with what is older than that second.
     """
     wanted = _filter(filter, request.state.scopes, services.config.public_roots)
-    page = _page if sort == "id" else _newest
-    return await services.workbench.run(lambda _: page(services, wanted, limit, cursor))
+
+    def page(_turn: Turn) -> dict[str, object]:
+        is_dated = sort == "newest" or (sort == "auto" and ask.orders_dates(services.store))
+        listed = (_newest if is_dated else _page)(services, wanted, limit, cursor)
+        return {**listed, "sort": "newest" if is_dated else "id"}
+
+    return await services.workbench.run(page)
 
 
 @router.get(

@@ -39,6 +39,9 @@ export function bytes(n) {
   return `${step && n < 10 ? fixed(n, 1) : Math.round(n)} ${units[step]}`;
 }
 
+/** A month such as "2024-05", in words. */
+export const monthName = (month) => new Date(`${month}-01T00:00Z`).toLocaleDateString(locale, { month: "long", year: "numeric", timeZone: "UTC" });
+
 /** Epoch seconds as a day, in the reader's own language. */
 export function day(epochSeconds, timeZone = undefined) {
   return new Date(epochSeconds * 1000).toLocaleDateString(locale, { dateStyle: "medium", timeZone });

@@ -24,6 +24,8 @@ let context = {};
 let folded = true;
 let starts = new Map(); // names of groups by the place of their first card
 let layout = { rows: [], height: 0 };
+const scrolled = [];
+let above = 0; // how much of the feed is above the screen, as of the last drawing
 let onEnd = () => {};
 
 /** The assets that are picked, shown or not. */
@@ -118,6 +120,7 @@ export function startHits(onNearEnd) {
     requestAnimationFrame(() => {
       waits = false;
       render();
+      for (const listener of scrolled) listener();
     });
   };
   addEventListener("scroll", soon, { passive: true });
@@ -225,13 +228,19 @@ function moveTo(one, at, row = layout.rows[rowOf(at)]) {
   });
 }
 
+/** Call a listener when other cards are on the screen. */
+export const onScroll = (listener) => scrolled.push(listener);
+
+/** What the first row on the screen begins with. */
+export const topHit = () => order[layout.rows[rowsWithin(layout.rows, above, above)[0]]?.first];
+
 /** Ask for more if the end is near, as after a short page. */
 export const lookAhead = () => render();
 
 /** Make the cards near the screen, and let go of the others, unless one plays or has the focus. */
 function render() {
   if (!feed.offsetParent) return;
-  const above = -feed.getBoundingClientRect().top;
+  above = -feed.getBoundingClientRect().top;
   const all = order.length <= FEW;
   const [from, to] = all ? [0, layout.rows.length] : rowsWithin(layout.rows, above - OVERSCAN_PX, above + innerHeight + OVERSCAN_PX);
   const [first, end] = [layout.rows[from]?.first ?? 0, layout.rows[to - 1]?.end ?? 0];

@@ -2,7 +2,7 @@
 
 import { onKeyNeeded, openSession } from "./api.js";
 import { addTerm } from "./chips.js";
-import { byId, say } from "./dom.js";
+import { byId, el, say } from "./dom.js";
 import { startDrop } from "./drop.js";
 import { closeFilters, showFilters, startFilters, toggleFilters } from "./filters.js";
 import { focusedCard, focusFirst, moveFocus, picked, startHits } from "./hits.js";
@@ -49,9 +49,17 @@ async function showDetail(state) {
   (await detail).showDetail(current());
 }
 
+/** Load a style sheet once; what it styles can be seen without it. */
+function styles(href) {
+  if (document.querySelector(`link[href="${href}"]`)) return null;
+  return new Promise((done) => {
+    document.head.append(el("link", { rel: "stylesheet", href, on: { load: done, error: done } }));
+  });
+}
+
 /** Load its charts on first use. */
 async function showLatency() {
-  const charts = await import("./latency.js");
+  const [charts] = await Promise.all([import("./latency.js"), styles("css/latency.css")]);
   charts.showLatency(current().view === "latency");
 }
 

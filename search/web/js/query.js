@@ -10,6 +10,12 @@ export const LISTED = 100;
 /** The weight of an excluded term: more ruins the list (docs/search.md). */
 export const LESS = -0.5;
 
+/** Where the library begins that a state shows: "", or after the end of a month. */
+export function firstCursor({ from }) {
+  const [year, month] = from.split("-").map(Number);
+  return from && `${Date.UTC(year, month, 1) / 1000}_`;
+}
+
 /** Take -words and -"several words" out of a text: {words, without}. */
 export function splitNegatives(text) {
   const without = [];

@@ -7,7 +7,7 @@ import { millis } from "./format.js";
 import { wordsOf } from "./highlight.js";
 import { addHits, dropHits, focusAt, isFolded, lookAhead, setBusy, showHits, unfold } from "./hits.js";
 import { t, tn } from "./i18n.js";
-import { asks, LISTED, mediaOf, PAGE, toRequest } from "./query.js";
+import { asks, firstCursor, LISTED, mediaOf, PAGE, toRequest } from "./query.js";
 import { loadKinds } from "./kinds.js";
 import { kept } from "./media_store.js";
 import { clearNotice, showEmpty, showError } from "./notice.js";
@@ -28,7 +28,10 @@ let shown = { key: null, hits: [], cursor: "", result: null };
 let running = null;
 let timed = []; // of the search that is shown
 
-const keyOf = ({ words, terms, kinds, form, literal }) => JSON.stringify([words, terms, kinds, form, literal]);
+const keyOf = (state) => {
+  const { words, terms, kinds, form, literal, from } = state;
+  return JSON.stringify([words, terms, kinds, form, literal, asks(state) ? "" : from]);
+};
 
 /** The hits on the page, in their order. */
 export const shownHits = () => shown.hits;
@@ -100,8 +103,8 @@ async function load(state, key, signal) {
 /** A page of what is found; without a question, of what there is. */
 async function pageOf(state, cursor, signal) {
   if (asks(state)) return ask(state, cursor, signal);
-  const { assets, next_cursor } = await listAssets(LISTED, toRequest(state).filter, cursor, signal);
-  return { hits: assets.map(toHit), asked: false, next_cursor };
+  const { assets, next_cursor, sort } = await listAssets(LISTED, toRequest(state).filter, cursor || firstCursor(state), signal);
+  return { hits: assets.map(toHit), asked: false, next_cursor, sort };
 }
 
 async function ask(state, cursor, signal, changes = {}) {
@@ -184,6 +187,19 @@ function showResult(result) {
   showHits(result.hits, context(result.hits, result.asked));
   showSummary(result);
   if (!result.hits.length) showNothing(result.asked);
+  showDates(result);
+}
+
+let scrubber = null;
+
+/** Load what shows dates on first use; there are none beside results. */
+async function showDates({ asked, sort }) {
+  const isDated = !asked && sort === "newest";
+  if (!isDated && !scrubber) return;
+  scrubber ??= import("./scrubber.js");
+  const { showScrubber, hideScrubber } = await scrubber;
+  if (isDated) showScrubber(current());
+  else hideScrubber();
 }
 
 function context(hits, asked) {

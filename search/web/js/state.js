@@ -30,6 +30,7 @@ export function parse(queryString) {
     literal: (from.get("literal") ?? "").split(",").filter((kind) => READINGS.includes(kind)),
     kinds: (from.get("in") ?? "").split(",").filter(Boolean),
     form,
+    from: /^\d{4}-\d{2}$/.test(from.get("from") ?? "") ? from.get("from") : "",
     open: from.get("open"),
     at: from.has("at") ? Number(from.get("at")) || 0 : null,
   };
@@ -53,6 +54,7 @@ export function format(state) {
   for (const [name, value] of Object.entries(state.form)) {
     if (value !== NO_FILTERS[name]) to.set(name, value);
   }
+  if (state.from) to.set("from", state.from);
   if (state.open) {
     to.set("open", state.open);
     if (state.at != null) to.set("at", state.at);

@@ -36,6 +36,9 @@ def test_the_newest_are_listed_page_by_page(client: httpx.Client) -> None:
     order = [(int(one["metadata"]["modified"]), one["asset_id"]) for one in listed]
     assert order == sorted(order, reverse=True)
     assert len({one["asset_id"] for one in listed}) >= 4
+    auto = client.get("/v1/assets", params={"sort": "auto"}).json()
+    assert auto["sort"] == page["sort"] == "newest"
+    assert client.get("/v1/assets").json()["sort"] == "id"
     since = client.get("/v1/assets", params=asked | {"cursor": f"{order[-1][0]}_"}).json()
     assert since["assets"] == []
     assert client.get("/v1/assets", params=asked | {"cursor": "x"}).status_code == 422
