@@ -34,6 +34,7 @@ def test_the_film_plays_from_the_moment_found(page: Page) -> None:
     video = film.locator("video")
     expect(video).to_have_js_property("paused", False)
     until(page, f"document.querySelector('.hit.video video').currentTime >= {start}")
+    until(page, "document.querySelector('.hit.video video').played.length > 0")
     assert video.evaluate("video => video.played.start(0)") < start + 5
     assert video.evaluate("video => video.videoWidth") > 0
 
