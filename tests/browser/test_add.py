@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from playwright.sync_api import APIResponse, Page, Route, expect
@@ -163,3 +164,28 @@ def test_a_job_is_cancelled_though_it_goes_on_under_the_finger(page: Page) -> No
     expect(page.locator(".job")).to_contain_text("about 0:07 left")
     with page.expect_request(lambda asked: asked.method == "DELETE"):
         page.mouse.up()
+
+
+def test_a_list_of_jobs_that_fails_says_so_and_is_asked_for_again(
+    page: Page, expected: list[str]
+) -> None:
+    expected.append("503")
+    answers = [{"status": 503, "json": {"error": {"message": "The server is starting."}}}]
+    page.route(
+        "**/v1/jobs",
+        lambda route: route.fulfill(**answers.pop()) if answers else route.continue_(),
+    )
+    page.goto("/?view=add")
+    notice = page.get_by_role("alert")
+    expect(notice).to_contain_text("The server is starting.")
+    notice.get_by_role("button", name="Try again").click()
+    expect(notice).to_be_hidden()
+
+
+def test_a_part_that_cannot_be_loaded_says_so(page: Page, expected: list[str]) -> None:
+    expected += ["uploads.js", "ERR_FAILED"]
+    page.route("**/js/uploads.js", lambda route: route.abort())
+    page.goto("/?view=add")
+    expect(page.get_by_role("alert")).to_contain_text(
+        re.compile("could not be loaded.*Reload the page.")
+    )

@@ -223,6 +223,11 @@ function switchTheme() {
 }
 
 translatePage();
+// The parts that are loaded on first use.
+addEventListener("unhandledrejection", ({ reason }) => {
+  if (!/module/i.test(reason?.message)) return;
+  showError(byId("page-notice"), { message: t("A part of this page could not be loaded."), remedy: t("Reload the page.") });
+});
 onKeyNeeded(async (...asked) => (await import("./keys.js")).askForKey(...asked));
 startComposer();
 startLinks();

@@ -7,7 +7,7 @@ import { list as words } from "./filter_tree.js";
 import { bytes, clock, millis } from "./format.js";
 import { locale, t, tn } from "./i18n.js";
 import { formatNames, loadKinds } from "./kinds.js";
-import { showError } from "./notice.js";
+import { clearNotice, showError } from "./notice.js";
 import { update } from "./state.js";
 
 const jobs = byId("jobs");
@@ -31,6 +31,7 @@ export function startUploads(finished) {
 export async function showJobs() {
   try {
     const { jobs: known } = await listJobs();
+    clearNotice(byId("jobs-notice"));
     for (const job of known) {
       if (rowOf(job.id)) continue;
       const row = el("div", { class: "job", role: "listitem" });
@@ -40,7 +41,7 @@ export async function showJobs() {
       if (job.failed && FINISHED.has(job.state)) getJob(job.id).then((whole) => drawJob(row, whole), () => {});
     }
   } catch (error) {
-    if (!jobs.childElementCount) showError(el("div"), error);
+    if (!jobs.childElementCount) showError(byId("jobs-notice"), error, showJobs);
   }
   byId("jobs-empty").hidden = jobs.childElementCount > 0;
 }
