@@ -97,13 +97,13 @@ def test_a_worker_ingests_what_another_process_plans(
     assert f"redis://**@127.0.0.1:{broker.split(':')[-1]}" in log
     assert PASSWORD not in log
 
-    # The embedded store admits one process: the second learns who holds it and what to do.
-    held = anymodal("search", "bread", fails=1)
+    # One process writes to a folder: another one learns who does; it can read meanwhile.
+    held = anymodal("ingest", media / "texts", fails=1)
     assert str(worker.pid) in held
-    worker.send_signal(signal.SIGTERM)
-    assert worker.wait(30) == 0
     hits = anymodal("search", "how to bake bread", "--modality", "text")["hits"]
     assert Path(hits[0]["uri"]).name == "bread.txt"
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(30) == 0
 
 
 @pytest.mark.usefixtures("worker")

@@ -14,6 +14,7 @@ from typing import Any
 
 from encoder.space import UNCALIBRATED, Calibration, Floor
 from encoder.system.disk import check_room
+from encoder.system.private import tighten
 from encoder.types import Embeddings, Modality
 from search.errors import StoreUnavailableError
 from search.filters import Filter
@@ -66,6 +67,8 @@ class EmbeddedStore:
         self._held = folder if hold and not self._is_served else None
         if self._held:
             start_lite(folder)
+        else:
+            tighten(folder)
         try:
             if record.is_new:
                 _ = record.store
