@@ -41,43 +41,10 @@ from tests.contract.rows import (
 )
 from tests.contract.rows import vectors as random_vectors
 from tests.faults.cluster import wait_for
+from tests.faults.side_writers import KILLED, WRITER
 
 ROOT = Path(__file__).parents[2]
 _CHUNK = 32
-
-_KILLED = """
-import os, signal, sys
-from search.store.embedded import side, writing
-from search.store.milvus.store import MilvusStore
-from search.store.open import open_store
-from tests.contract.rows import DIM, SPACE, corpus
-store = open_store(sys.argv[1], SPACE, DIM)
-at = {"before the record": (MilvusStore, "write"), "before the index": (side.Side, "put"),
-      "in the index": (writing, "_put_assets"), "before the deletion": (MilvusStore, "delete"),
-      "before it is forgotten": (side.Side, "remove"), "before the commit": (side.Side, "_level")}
-owner, name = at[sys.argv[2]]
-setattr(owner, name, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
-assets, segments = corpus(6, seed=1)
-store.write(assets, segments)
-store.delete(["asset0-1"])
-"""
-
-_WRITER = """
-import os, random, sys
-from search.store.open import open_store
-from tests.contract.rows import DIM, SPACE, corpus
-store = open_store(sys.argv[1], SPACE, DIM)
-begin = random.Random(int(sys.argv[2]))
-for number in range(1000):
-    seed = begin.randrange(100, 140)
-    assets, segments = corpus(3, seed)
-    if begin.random() < 0.3:
-        store.delete([assets[0].asset_id])
-    else:
-        store.write([], segments[:5])
-        store.write(assets, segments)
-        os.write(1, f"{seed}\\n".encode())
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -343,7 +310,7 @@ def test_nothing_is_written_to_files_that_were_replaced(folder: Path, oracle: Me
 def test_a_writer_killed_at_any_step_leaves_both_level(
     folder: Path, oracle: MemoryStore, place: str
 ) -> None:
-    words = [sys.executable, "-c", _KILLED, str(folder), place]
+    words = [sys.executable, "-c", KILLED, str(folder), place]
     assert subprocess.run(words, cwd=ROOT, timeout=120).returncode == -signal.SIGKILL
     store = opened(folder)
     assert_level(store)
@@ -375,7 +342,7 @@ def test_deleted_rows_are_given_up_in_time(folder: Path, oracle: MemoryStore) ->
 
 def round_of(folder: Path, seed: int) -> tuple[int, int]:
     """Kill a writer at a random time; the writes it had acknowledged, and what is wrong."""
-    words = [sys.executable, "-c", _WRITER, str(folder), str(seed)]
+    words = [sys.executable, "-c", WRITER, str(folder), str(seed)]
     process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     begin = random.Random(seed)

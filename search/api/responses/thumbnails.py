@@ -48,8 +48,8 @@ class Thumbnails:
     ) -> bytes:
         """A WebP, made now if it is not kept. A disk that takes nothing costs time only.
 
-        Who asks for what is being made waits for it: a page that draws its cards again asks a
-        second time, and what the first request began goes on.
+        A request for a thumbnail that is being made waits for it. A page that draws its cards again
+        sends a second request while the first one runs.
         """
         key = (asset_id, at_s, page, size)
         if size not in SIZES or not _ID.fullmatch(asset_id):
