@@ -48,14 +48,16 @@ test-adapters: .venv-adapters/installed bundle
 	.venv-adapters/bin/python -m pytest -o addopts="--import-mode=importlib -ra" -o filterwarnings=default -o asyncio_mode=auto -o asyncio_default_fixture_loop_scope=function examples/adapters/tests
 
 .PHONY: chromium screenshots
-# Debian's Chromium, in which the page is tested.
+# Chromium without its own windows, in which the page is tested in three quarters of the time; a whole
+# Chromium that is there serves where packages cannot be installed.
 chromium:
-	@command -v chromium >/dev/null || { \
-	  if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
-	    echo "The page is tested in Chromium. Install it first: sudo apt-get install chromium" >&2; exit 1; \
-	  fi; \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-	    apt-get install -qq --yes --no-install-recommends chromium fonts-inter-variable >/dev/null; }
+	@command -v chromium-headless-shell >/dev/null || { \
+	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends \
+	    chromium-headless-shell fonts-inter-variable >/dev/null; \
+	} || command -v chromium >/dev/null || { \
+	  echo "The page is tested in Chromium. Install it first: sudo apt-get install chromium-headless-shell" >&2; exit 1; \
+	}
 
 # The pictures of the page in docs/images, taken by its tests.
 screenshots: .venv/tested bundle chromium

@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from benchmarks.results import table, write_section
 from tests.browser.acts import DESKTOP, answered, hits
+from tests.browser.executable import chromium_path
 from tests.browser.library import make_library
 from tests.browser.server import serving
 from tests.browser.test_grid import ALL, AT_ONCE, listed
@@ -66,9 +67,7 @@ headless Chromium draws by the CPU, so that frames a second are below those of a
 @contextmanager
 def _chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=["--no-sandbox"]
-        )
+        browser = playwright.chromium.launch(executable_path=chromium_path(), args=["--no-sandbox"])
         yield browser
         browser.close()
 

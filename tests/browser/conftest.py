@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.browser.acts import DESKTOP
+from tests.browser.executable import chromium_path
 from tests.browser.library import make_library, recorded_sound
 from tests.browser.server import Server, serving
 from tests.browser.slow import slow_down
@@ -42,9 +42,7 @@ def server(
 @pytest.fixture(scope="session")
 def chromium(library: Path, request: pytest.FixtureRequest) -> Iterator[Browser]:
     """Chromium, whose microphone hears a clock tick."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = next(filter(None, map(shutil.which, names)), None)
-    assert found, "the page is tested in Chromium; `make chromium` installs it"
+    found = chromium_path()
     arguments = [
         "--no-sandbox",
         "--autoplay-policy=no-user-gesture-required",
