@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from search.engine import SearchEngine
     from search.query.deadline import Deadline
+    from search.query.query import Query, Term
     from search.query.terms import ItemEncoder
     from search.store.open import open_store
-    from search.types import Explanation, Hit, Query, SearchResult, Term, TermScore, as_json
+    from search.types import Explanation, Hit, SearchResult, TermScore, as_json
 
 _HOMES = {
     "Deadline": "query.deadline",
     "Explanation": "types",
     "Hit": "types",
     "ItemEncoder": "query.terms",
-    "Query": "types",
+    "Query": "query.query",
     "SearchEngine": "engine",
     "SearchResult": "types",
-    "Term": "types",
+    "Term": "query.query",
     "TermScore": "types",
     "as_json": "types",
     "open_store": "store.open",

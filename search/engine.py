@@ -21,6 +21,7 @@ from search.query.deadline import Deadline
 from search.query.pages import read_page
 from search.query.planner import plan
 from search.query.progress import Progress
+from search.query.query import Query
 from search.query.terms import ItemEncoder, embed_terms
 from search.ranking.candidates import Finder
 from search.ranking.diversity import diversify
@@ -36,7 +37,7 @@ from search.ranking.turns import take_turns
 from search.ranking.weak import Floors
 from search.reranking.second_look import Reranker, question_of, rerank
 from search.store.base import LexicalIndex, VectorStore
-from search.types import Explanation, Hit, Query, SearchResult, Understood
+from search.types import Explanation, Hit, SearchResult, Understood
 from search.understanding.library import LibraryPlaces
 from search.understanding.understand import understand
 
@@ -94,7 +95,7 @@ class SearchEngine:
         missing.
 
         Args:
-            query: see `search.types.Query`.
+            query: see `search.query.query.Query`.
             deadline: checked before each stage.
 
         Raises:

@@ -89,7 +89,7 @@ def body_of(error: Exception) -> dict[str, Any]:
 
 
 def as_sent(argument: str) -> str:
-    """What a client calls a part of `search.types.Query`, whose fields stand beside its terms.
+    """What a client calls a part of `Query`, whose fields stand beside its terms.
 
     >>> as_sent("query.cursor"), as_sent("query.items"), as_sent("query[0].image")
     ('cursor', 'query', 'query[0].image')

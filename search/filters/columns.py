@@ -17,7 +17,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from search.filters.compile import FROM_THE_START, Compiled, Compiler, any_of, literal, symbol_of
 from search.filters.folders import MANY_FOLDERS, folder_key, folder_keys
@@ -33,9 +33,7 @@ from search.filters.tree import (
     kind_of,
     metadata_keys,
 )
-
-if TYPE_CHECKING:
-    from search.types import AssetRow  # which holds filters itself, in its queries
+from search.types import AssetRow
 
 MISSING_NUMBER = -1e300
 MAX_KEYS = 256

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from search.filters.tree import (
     ORDER,
@@ -19,9 +19,7 @@ from search.filters.tree import (
     kind_of,
     metadata_keys,
 )
-
-if TYPE_CHECKING:
-    from search.types import AssetRow  # which holds filters itself, in its queries
+from search.types import AssetRow
 
 COLUMNS = frozenset({"modality", "media_type", "size_bytes"})
 """What every asset has; all other fields may be missing."""

@@ -9,15 +9,13 @@ they are joined by and, or, not is the caller's affair. The tables are those of
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from search.filters.columns import column_of
 from search.filters.compile import symbol_of, text_after
 from search.filters.match import COLUMNS
 from search.filters.tree import FIELDS, METADATA, Compare, Kind, Operator, Under, kind_of
-
-if TYPE_CHECKING:
-    from search.types import AssetRow  # which holds filters itself, in its queries
+from search.types import AssetRow
 
 OTHER = b""
 """After all numbers and texts in SQLite's order."""

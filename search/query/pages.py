@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from encoder.errors import InputError
 from encoder.types import Embeddings
-from search.types import Query
+from search.query.query import Query
 
 MAX_SHOWN = 10_000
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from encoder.errors import InputError
 from encoder.types import QUERY, TEXT, Modality
+from search.query.query import Query, Term
 from search.ranking.sorting import check_sort
-from search.types import Query, Term
 
 MAX_LIMIT = 1000
 MAX_MOMENTS = 20
@@ -75,7 +75,7 @@ def plan(query: Query, known: Collection[Modality]) -> Plan:
     """Plan a query.
 
     Args:
-        query: see `search.types.Query`.
+        query: see `search.query.query.Query`.
         known: the modalities that the space has; all are searched if the query names none.
 
     Raises:

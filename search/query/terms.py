@@ -11,8 +11,9 @@ from encoder.space import Space, l2_normalize
 from encoder.types import Embeddings, Item
 from search.errors import NotFoundError
 from search.query.progress import Progress
+from search.query.query import Term
 from search.store.base import VectorStore
-from search.types import SegmentRow, Term
+from search.types import SegmentRow
 
 
 class ItemEncoder(Protocol):

@@ -10,9 +10,10 @@ import numpy as np
 from encoder.space import Space
 from encoder.types import Embeddings, Modality
 from search.query.planner import Plan
+from search.query.query import Query, Term
 from search.ranking.fusion import Candidate, FusedQuery, WordsWeight, score_cosines
 from search.store.calibration_facts import plain
-from search.types import Explanation, Query, Term, TermScore
+from search.types import Explanation, TermScore
 
 
 def explain_hit(

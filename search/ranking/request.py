@@ -12,8 +12,9 @@ from search.lexical.word_search import WordSearch
 from search.query.pages import Page
 from search.query.planner import Plan
 from search.query.progress import Progress
+from search.query.query import Query
 from search.ranking.fusion import Candidate, FusedQuery, score_segments
-from search.types import Query, ScoredSegment
+from search.types import ScoredSegment
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,9 +10,9 @@ from encoder.space import Space
 from encoder.types import TEXT, Embeddings, Modality
 from search.lexical.analysis import words
 from search.query.planner import Plan
+from search.query.query import Query
 from search.ranking.fusion import Candidate
 from search.store.base import VectorStore
-from search.types import Query
 
 _SIZES_S = 60.0
 

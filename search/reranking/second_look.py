@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from encoder.errors import InputError
-from search.types import Hit, Term
+from search.query.query import Term
+from search.types import Hit
 
 MAX_TEXTS = 100
 """The most that a search judges; each takes a run of the network."""

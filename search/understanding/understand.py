@@ -8,8 +8,9 @@ from datetime import date
 
 from encoder.types import TEXT, Item
 from search.filters import And, Filter, parse_filter
+from search.query.query import Query, Term
 from search.store.base import VectorStore
-from search.types import READINGS, JsonValue, Query, Term, Understood
+from search.types import READINGS, JsonValue, Understood
 from search.understanding.calendar import Period
 from search.understanding.dates import find_date
 from search.understanding.places import find_place

@@ -22,9 +22,9 @@ from encoder.types import QUERY, TEXT, Item
 from ingest import IngestConfig
 from search.engine import SearchEngine
 from search.errors import StoreMovedError
+from search.query.query import Query
 from search.store.open import stored_spaces
 from search.store.spaces.former import drop_former
-from search.types import Query
 from tests.integration.conftest import Run
 from tests.integration.test_serve import serving
 from workers.cli import anymodal as anymodal_command

@@ -22,18 +22,9 @@ def modules(package: Path) -> dict[str, Path]:
     return found
 
 
-def statements(node: ast.AST) -> Iterator[ast.AST]:
-    """All that may run below a node."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
-            continue
-        yield child
-        yield from statements(child)
-
-
 def imports(source: str, known: Mapping[str, Path]) -> Iterator[str]:
-    """Which modules a file imports, above or within functions; not what only types need."""
-    for node in statements(ast.parse(source)):
+    """Which modules a file imports: above, within functions, or for types only."""
+    for node in ast.walk(ast.parse(source)):
         aliases = node.names if isinstance(node, ast.Import | ast.ImportFrom) else []
         names = [alias.name for alias in aliases]
         if isinstance(node, ast.Import):
@@ -67,7 +58,8 @@ def test_there_is_none() -> None:
     [
         ("def f():\n    from a import b", ["a.b", "a.c"]),
         ("import a.b", ["a.b", "a.c"]),
-        ("if TYPE_CHECKING:\n    from a.b import x", []),
+        ("if TYPE_CHECKING:\n    from a.b import x", ["a.b", "a.c"]),
+        ("import os", []),
     ],
 )
 def test_late_imports_count(tmp_path: Path, late: str, found: list[str]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from encoder.errors import InputError
 from encoder.types import DOCUMENT, QUERY, TEXT, Item, Modality
 from search.filters import Filter, parse_filter
-from search.types import Term
+from search.query.query import Term
 from workers.console.weights import split_weight
 
 if TYPE_CHECKING:

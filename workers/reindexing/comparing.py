@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from encoder.types import QUERY, TEXT, Item
+from search.query.query import Query
 from search.query.terms import ItemEncoder
 from search.store.base import VectorStore
-from search.types import Query
 
 _DEPTH = 10
 _WORDS = 8

@@ -29,8 +29,8 @@ from search.api.uploads.adoption import Exclusive
 from search.batching.query_encoder import QueryEncoder
 from search.engine import SearchEngine
 from search.latency import LatencyTracker
+from search.query.query import Query
 from search.query.terms import ItemEncoder
-from search.types import Query
 from workers.jobs.local import LocalJobs
 from workers.jobs.redis import RedisJobs
 from workers.pipeline.ingest_job import commit_alone

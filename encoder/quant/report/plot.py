@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from encoder.quant.report.losses import Losses, Row
 from encoder.quant.schemes import FP32
 from encoder.system.extras import require
-
-if TYPE_CHECKING:
-    from encoder.quant.report.report import Row, SensitivityReport
 
 _LABELS = {"kl": "KL divergence of the output, nats", "cosine": "1 − cosine of the output"}
 _ROW_INCHES, _MARGIN_INCHES = 0.19, 1.3
@@ -17,7 +15,7 @@ _FLOOR = 1e-9
 _COLORS = ("#b2182b", "#ef8a62", "#e0a800", "#4393c3", "#2166ac", "#999999", "#555555")
 
 
-def draw(report: SensitivityReport, path: Path) -> Path:
+def draw(report: Losses, path: Path) -> Path:
     """One line for each layer: a dot for each scheme at its loss (log scale), and its size.
 
     Losses that were not found for a layer alone (FP16's shares) are left out.
@@ -39,7 +37,7 @@ def draw(report: SensitivityReport, path: Path) -> Path:
     return path
 
 
-def _draw_dots(axes: Any, report: SensitivityReport) -> None:
+def _draw_dots(axes: Any, report: Losses) -> None:
     places = {name: place for place, name in enumerate(report.layers)}
     rows = [r for r in report.rows if r.scheme != FP32 and r.loss < float("inf") and not r.note]
     shown = [scheme for scheme in report.schemes if any(row.scheme == scheme for row in rows)]
@@ -65,7 +63,7 @@ def _draw_dots(axes: Any, report: SensitivityReport) -> None:
     )
 
 
-def _draw_sizes(axes: Any, report: SensitivityReport) -> None:
+def _draw_sizes(axes: Any, report: Losses) -> None:
     whole: list[Row] = [row for row in report.rows if row.scheme == FP32]
     axes.barh(range(len(whole)), [row.nbytes / 1e6 for row in whole], color="#bbbbbb", height=0.7)
     axes.set_xlabel("size in FP32, MB")

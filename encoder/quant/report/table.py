@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import sys
 from io import StringIO
-from typing import TYPE_CHECKING
 
+from encoder.quant.report.losses import Losses
 from encoder.quant.schemes import FP32
-
-if TYPE_CHECKING:
-    from encoder.quant.report.report import SensitivityReport
 
 _UNITS = {"kl": "KL in nats", "cosine": "1 − cosine"}
 _LEVELS = ((1e-4, "green"), (1e-2, "yellow"))
 _MIN_WIDTH, _LAYER_WIDTH, _COLUMN_WIDTH = 60, 48, 10
 
 
-def render(report: SensitivityReport, *, color: bool | None = None) -> str:
+def render(report: Losses, *, color: bool | None = None) -> str:
     """One line for each layer, one column for each scheme; losses with two digits."""
     from rich.console import Console
     from rich.table import Table
@@ -43,7 +40,7 @@ def render(report: SensitivityReport, *, color: bool | None = None) -> str:
     return text.getvalue()
 
 
-def _title(report: SensitivityReport) -> str:
+def _title(report: Losses) -> str:
     how = {
         "measured": f"{'estimated' if report.is_synthetic else 'measured'} on",
         "fisher": "estimated by Fisher's diagonal from",
@@ -59,7 +56,7 @@ def _loss(loss: float) -> str:
     return f"[{style}]{loss:.1e}[/]"
 
 
-def _remarks(report: SensitivityReport) -> list[str]:
+def _remarks(report: Losses) -> list[str]:
     kept = [f"stays FP32: {name}" for name in report.unsupported]
     shared = dict.fromkeys(f"{row.scheme.name}: {row.note}" for row in report.rows if row.note)
     return [*shared, *report.notes, *kept]

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from encoder.quant.layers import Layer, some_layers, unsupported
 from encoder.quant.quantized import model_nbytes
-from encoder.quant.report.report import Row, SensitivityReport
+from encoder.quant.report.losses import Row
+from encoder.quant.report.report import SensitivityReport
 from encoder.quant.rounding import round_rows
 from encoder.quant.schemes import FP16, FP32, Scheme
 from encoder.quant.sensitivity.measured import candidates

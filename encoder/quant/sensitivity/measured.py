@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from encoder.errors import InputError
 from encoder.quant.layers import Layer, some_layers, unsupported
 from encoder.quant.quantized import model_nbytes
+from encoder.quant.report.losses import Row, width
 from encoder.quant.report.progress import Advance, progress_bar
-from encoder.quant.report.report import Row, SensitivityReport, width
+from encoder.quant.report.report import SensitivityReport
 from encoder.quant.rounding import Gram, grams, round_rows
 from encoder.quant.rounding.collect import execution_order
 from encoder.quant.schemes import FP16, FP32, INT3, INT4, INT5, INT6, INT8, Scheme

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from search.api.responses.plain_values import latency_ms
 from search.api.services import Services
 from search.latency import TOTAL
-from search.types import Term
+from search.query.query import Term
 
 logger = logging.getLogger("anymodal.slow")
 

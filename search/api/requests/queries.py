@@ -14,7 +14,8 @@ from search.api.ports import Decoder
 from search.api.requests.bodies import SentFile
 from search.api.schemas import FilePart, SearchRequest, TermIn
 from search.filters import Filter
-from search.types import READINGS, Query, Reading, Term
+from search.query.query import Query, Term
+from search.types import READINGS, Reading
 
 _URL = re.compile(r"https?://", re.IGNORECASE)
 _DATA_URI = re.compile(r"data:[\w.+-]*/?[\w.+-]*(;[\w=.+-]+)*;base64,")

@@ -13,7 +13,7 @@ from encoder.types import TEXT
 from ingest.config import IngestConfig
 from search.api.services import Services
 from search.engine import SearchEngine
-from search.types import Query
+from search.query.query import Query
 from tests.integration.api.conftest import served
 from tests.support import tiny_models as tiny
 from workers.config import current_settings

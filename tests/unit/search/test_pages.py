@@ -10,7 +10,7 @@ from encoder.space import l2_normalize
 from encoder.types import IMAGE, TEXT, Embeddings, Item
 from search.filters import parse_filter
 from search.query.pages import MAX_SHOWN, read_page
-from search.types import Query, Term
+from search.query.query import Query, Term
 
 QUERY = Query([Item(TEXT, "a cat")])
 

@@ -7,7 +7,7 @@ import pytest
 from encoder.errors import InputError
 from encoder.types import AUDIO, IMAGE, TEXT, Item, Modality
 from search.query.planner import plan, widened
-from search.types import Query, Term
+from search.query.query import Query, Term
 
 KNOWN = {TEXT, IMAGE, AUDIO}
 ITEM = Item(TEXT, "a cat")

@@ -1,0 +1,85 @@
+"""What is searched for, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from encoder.types import QUERY, Item, Modality, Role
+from search.filters import Filter
+from search.types import Reading
+
+
+@dataclass(frozen=True)
+class Term:
+    """One thing to search with: an item, or what is stored already ("more like this").
+
+    Args:
+        item: content to encode.
+        asset_id: a stored asset, instead of ``item``; it is left out of the hits.
+        weight: how much it pulls; a negative one pushes away. Not 0, -10 to 10.
+        role: as what the item is encoded, whatever its own role: "document" for content that is
+            to find its like.
+    """
+
+    item: Item | None = None
+    asset_id: str = ""
+    weight: float = 1.0
+    role: Role = QUERY
+
+
+@dataclass(frozen=True)
+class Query:
+    """A search by one or more items, which are fused into one query embedding.
+
+    Args:
+        items: what to search with: items, or terms with weights; at least one that pulls.
+        modalities: the kinds of segment wanted; empty for all.
+        limit: the most hits to return, 1 to 1,000.
+        filter: conditions that an asset has to meet.
+        quotas: so many hits of each kind of segment, if there are so many, instead of one mixed
+            list of ``limit`` hits.
+        score_threshold: the lowest calibrated score of a hit.
+        group_by: ``asset``: one hit for each asset, at its best segment; ``segment``: each segment
+            is a hit.
+        mix: how a list of several kinds is mixed: ``turns``: each kind that has hits which are
+            not weak has its turns on a page; ``score``: by score alone.
+        moments: how many further segments of its asset a hit has with it, best first, 0 to 20.
+        diversity: 0 for the best hits, up to 1 for hits that are least alike.
+        lexical: also match words: of texts (BM25), and of what assets are called; None: where the
+            query has a text and the store can.
+        consistency: ``session``: what this process wrote is seen; ``strong``: what anyone wrote.
+        cursor: the ``next_cursor`` of the page before.
+        explain: say how each score came about.
+        understand: what is read out of the texts as a filter, where the library holds such data;
+            see `Understood`.
+        sort: order a page's hits, which are the best ones, by a field of filters such as ``taken``;
+            ``-taken`` for the latest first; empty: by score.
+        rerank: order the page's texts again, by the engine's reranker; not together with ``sort``.
+        folder_names: whether names of folders are words of their assets, as those of files are.
+    """
+
+    items: Sequence[Item | Term]
+    modalities: Sequence[Modality] = ()
+    limit: int = 10
+    filter: Filter | None = None
+    quotas: Mapping[Modality, int] = field(default_factory=dict)
+    score_threshold: float | None = None
+    group_by: Literal["asset", "segment"] = "asset"
+    mix: Literal["turns", "score"] = "turns"
+    moments: int = 3
+    diversity: float = 0.0
+    lexical: bool | None = None
+    consistency: Literal["session", "strong"] = "session"
+    cursor: str = ""
+    explain: bool = False
+    understand: Collection[Reading] = ()
+    folder_names: bool = True
+    sort: str = ""
+    rerank: bool = False
+
+    @property
+    def terms(self) -> list[Term]:
+        """The items as terms."""
+        return [item if isinstance(item, Term) else Term(item) for item in self.items]
