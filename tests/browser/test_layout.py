@@ -130,6 +130,15 @@ def test_what_is_far_below_is_loaded_when_it_is_reached(page: Page) -> None:
     below = "one => one.getBoundingClientRect().top > 2 * innerHeight"
     loading = f"all => all.filter({below}).map(one => one.loading)"
     assert set(hits(page).locator("img").evaluate_all(loading)) == {"lazy"}
+    laid_out = "all => all.map(one => getComputedStyle(one).contentVisibility)"
+    assert set(hits(page).evaluate_all(laid_out)) == {"auto"}
+
+
+def test_the_first_screen_costs_little(page: Page) -> None:
+    search(page, "a ticking clock")
+    expect(page.locator(".hit.audio .waveform").first.locator("path")).to_have_count(2)
+    on_screen = "all => all.filter(one => one.loading === 'eager').map(one => one.fetchPriority)"
+    assert set(hits(page).locator("img").evaluate_all(on_screen)) == {"high"}
 
 
 def test_the_page_lets_nothing_from_elsewhere_in(page: Page) -> None:

@@ -7,7 +7,9 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
+from functools import cache
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as read_version
 from typing import Any
 
 from anyio import to_thread
@@ -87,6 +89,16 @@ def _info(services: Services) -> dict[str, Any]:
         "assets": services.store.count(),
         "versions": {"python": sys.version.split()[0], **versions(_LIBRARIES)},
     }
+
+
+@cache
+def version(name: str) -> str:
+    """Of a package, read once: that takes a millisecond, and the page waits for it.
+
+    >>> version("fastapi") is version("fastapi")
+    True
+    """
+    return read_version(name)
 
 
 def versions(names: Iterable[str]) -> dict[str, str]:

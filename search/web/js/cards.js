@@ -1,7 +1,7 @@
 // One hit as a card. The content of its stage depends on the kind of file.
 
 import { address } from "./api.js";
-import { button, el, icon, styled } from "./dom.js";
+import { button, el, icon, styled, svg } from "./dom.js";
 import { clock, fixed } from "./format.js";
 import { excerpt, marked } from "./highlight.js";
 import { t } from "./i18n.js";
@@ -9,7 +9,6 @@ import { isReadable, kindIcon, kindName, modalityOf, tileOf } from "./kinds.js";
 import { beginning, picture, stopLoading, whenSeen } from "./media_elements.js";
 import { timedMoments, timeline } from "./moments.js";
 import { playAt, player } from "./player.js";
-import { drawWaveform, strip } from "./waveform.js";
 
 const EXCERPT_CHARS = 330;
 const QUOTE_CHARS = 90;
@@ -129,7 +128,7 @@ export function thumbnailAt(hit, seconds, size = CARD_PIXELS) {
 
 function audioStage(hit, { words }) {
   const start = hit.start_s ?? 0;
-  const wave = strip(hit);
+  const wave = waveform();
   const play = (seconds) => {
     const sound = screen.querySelector("audio") ?? player("audio", hit.content_url, seconds, hit.title);
     if (!sound.isConnected) {
@@ -139,8 +138,16 @@ function audioStage(hit, { words }) {
     playAt(sound, seconds);
   };
   const screen = screenOf(wave, quote(hit, words), playButton(start, () => play(start)));
-  whenSeen(screen, (signal) => drawWaveform(wave, hit, signal));
+  whenSeen(screen, (signal) => draw(wave, hit, signal));
   return stageOf(screen, moments(hit, play));
+}
+
+/** Where the loudness of a sound is drawn. */
+export const waveform = () => svg("svg", { class: "waveform", preserveAspectRatio: "none", "aria-hidden": "true" });
+
+/** Draw it; what does so is loaded on first use. */
+export async function draw(wave, hit, signal) {
+  (await import("./waveform.js")).drawWaveform(wave, hit, signal);
 }
 
 const playButton = (start, onClick) =>

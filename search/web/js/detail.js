@@ -1,7 +1,7 @@
 // One file in full: a large preview at the moment found, its moments, what is known about it.
 
 import { address, deleteAsset, getAsset } from "./api.js";
-import { markedText, thumbnailAt } from "./cards.js";
+import { draw, markedText, thumbnailAt, waveform } from "./cards.js";
 import { button, byId, el, icon, styled } from "./dom.js";
 import { framed } from "./framed.js";
 import { bytes, clock, day, fixed, placeName } from "./format.js";
@@ -16,7 +16,6 @@ import { pauseAll, playAt, player } from "./player.js";
 import { termNames } from "./query.js";
 import { explained, forgetAsset, markedWords, moreLike, shownHits, toHit } from "./search.js";
 import { current, update } from "./state.js";
-import { drawWaveform, strip } from "./waveform.js";
 
 const dialog = byId("detail");
 const HIDDEN_FACTS = ["title", "tags", "duration_s", "width", "height", "modified", "taken", "latitude", "longitude", "camera_model", "city", "region", "country", "places"];
@@ -159,8 +158,8 @@ function fullText(hit) {
 function playable(hit, kind, startS) {
   const element = player(kind, hit.content_url, startS, hit.title || hit.name);
   if (kind === "video") element.poster = address(thumbnailAt(hit, startS, 1024));
-  const wave = kind === "audio" ? strip(hit) : null;
-  if (wave) drawWaveform(wave, hit, asking.signal);
+  const wave = kind === "audio" ? waveform() : null;
+  if (wave) draw(wave, hit, asking.signal);
   const line = timedMoments(hit).length ? timeline(hit, { onPick: (moment) => playAt(element, moment.start_s) }) : null;
   return [wave, element, kind === "video" && hit.duration_s ? filmStrip(hit, element) : null, line].filter(Boolean);
 }

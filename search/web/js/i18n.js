@@ -32,7 +32,7 @@ export function tn(n, one, many, values = {}) {
 
 const filled = (text, values) => text.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
 
-/** Translate what stands in the page's HTML, and offer the other languages. */
+/** Translate what stands in the page's HTML, and listen to the choice of another language. */
 export function translatePage() {
   offerLanguages();
   if (language !== "en") {
@@ -52,8 +52,7 @@ function translateText(node) {
 
 function offerLanguages() {
   const choice = byId("language");
-  const nameOf = (code) => new Intl.DisplayNames(code, { type: "language" }).of(code);
-  choice.replaceChildren(...root.dataset.languages.split(" ").map((code) => new Option(nameOf(code), code, false, code === language)));
+  choice.value = language;
   choice.addEventListener("change", () => {
     localStorage.setItem("language", choice.value);
     location.reload();

@@ -55,7 +55,7 @@ export function stopLoading(root) {
  * was too busy; `onMissing` if there is none.
  */
 export function picture(path, alt, onMissing = () => {}, { atOnce = false } = {}) {
-  const image = el("img", { alt, loading: atOnce ? "eager" : "lazy", decoding: "async", draggable: "false" });
+  const image = el("img", { alt, loading: atOnce ? "eager" : "lazy", fetchpriority: atOnce ? "high" : null, decoding: "async", draggable: "false" });
   const given = new Set(); // what could be had when it was asked for again
   image.addEventListener("error", async () => {
     const { src } = image;

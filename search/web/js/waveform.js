@@ -7,17 +7,17 @@ import { lengthOf, timedMoments } from "./moments.js";
 const BARS = 72;
 const MOST_BYTES = 6 * 2 ** 20;
 const RATE = 8000;
+const FLAT = 0.04;
 const drawn = new Map();
 
-/** An empty strip; `drawWaveform` fills it. */
-export function strip(hit) {
-  const bars = Array.from({ length: BARS }, (_, n) => bar(n, 0.04, isFound(hit, n)));
-  return svg("svg", { class: "waveform", viewBox: `0 0 ${BARS * 4} 100`, preserveAspectRatio: "none", "aria-hidden": "true" }, bars);
-}
-
-function bar(n, height, found) {
-  const h = Math.max(2, height * 100);
-  return svg("rect", { x: n * 4 + 0.75, y: 50 - h / 2, width: 2.5, height: h, rx: 1.25, class: found ? "found" : null });
+/** All bars are two shapes: an element for each would cost the first screen more than its pictures. */
+function draw(target, hit, heights) {
+  const lines = heights.map((height, n) => {
+    const half = Math.max(1, height * 50);
+    return [isFound(hit, n), `M${n * 4 + 2} ${50 - half}V${50 + half}`];
+  });
+  const shape = (found) => svg("path", { class: found ? "found" : null, d: lines.filter(([one]) => one === found).map(([, line]) => line).join("") });
+  target.replaceChildren(shape(false), shape(true));
 }
 
 function isFound(hit, n) {
@@ -26,10 +26,12 @@ function isFound(hit, n) {
   return timedMoments(hit).some(({ start_s, end_s }) => start_s < to && (end_s ?? start_s) > from);
 }
 
-/** Decode the sound and draw it; a large or unreadable one keeps its flat line. */
+/** Draw a flat line, then decode the sound and draw it; a large or unreadable one keeps its line. */
 export async function drawWaveform(target, hit, signal) {
+  target.setAttribute("viewBox", `0 0 ${BARS * 4} 100`);
+  draw(target, hit, Array(BARS).fill(FLAT));
   const peaks = await peaksOf(hit, signal);
-  if (peaks) target.replaceChildren(...peaks.map((height, n) => bar(n, height, isFound(hit, n))));
+  if (peaks) draw(target, hit, peaks);
 }
 
 async function peaksOf(hit, signal) {
