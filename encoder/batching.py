@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from encoder.errors import ModelError
-from encoder.towers.base import PluginTower, Prepared, forward, n_rows_of
+from encoder.towers.base import PluginTower, Prepared
 from encoder.towers.encoded import Encoded, TextStats
 from encoder.types import Embeddings
 
@@ -57,10 +56,13 @@ def joined(
     """One result of several, in the order of the items.
 
     Args:
-        parts: the places of a batch's items, and what `forward_all` returned for them.
+        parts: the places of a batch's items, and what `forward` returned for them.
         n_items: in all parts.
         n_rows: of an item.
         embed_dim: of a row.
+
+    Returns:
+        ``rows`` are float32 [n_items, n_rows, embed_dim].
 
     Raises:
         ModelError: the tower belongs to another space.
@@ -73,33 +75,13 @@ def joined(
                 remedy="Join it to the space with `anymodal bind`.",
             )
     order = np.argsort([place for places, _ in parts for place in places])
-    rows = scatter([(places, one.rows) for places, one in parts], n_items, n_rows, embed_dim)
+    by_item = [(places, one.rows.reshape(len(places), n_rows, -1)) for places, one in parts]
+    rows = scatter(by_item, n_items, n_rows, embed_dim)
     stats = TextStats.join([one.stats for _, one in parts])
     heard = [spans for _, one in parts for spans in one.heard or ()]
     return Encoded(
         rows, stats.take(order) if stats else None, [heard[i] for i in order] if heard else None
     )
-
-
-def forward_all(tower: PluginTower, batch: Sequence[Prepared], *, counted: bool = False) -> Encoded:
-    """What the tower returns; its rows as float32 [len(batch), n_rows, embed_dim].
-
-    Args:
-        tower: not lazy.
-        batch: prepared items.
-        counted: ask for ``stats``.
-
-    Raises:
-        ModelError: the tower returns more or fewer rows than its ``n_rows`` says.
-    """
-    found, n_rows = forward(tower, batch, counted=counted), n_rows_of(tower)
-    if len(found.rows) != len(batch) * n_rows:
-        raise ModelError(
-            f"{type(tower).__name__}.forward returned {len(found.rows)} rows for {len(batch)} "
-            f"items of {n_rows} rows.",
-            remedy="Have the tower return n_rows rows for each item, item by item.",
-        )
-    return replace(found, rows=found.rows.reshape(len(batch), n_rows, -1))
 
 
 def prepare_all(tower: PluginTower, contents: Sequence[Any]) -> list[Prepared]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.batching import bucket_by_length, forward_all, joined, prepare_all, scatter
+from encoder.batching import bucket_by_length, joined, prepare_all, scatter
 from encoder.binding.tower import features_of
 from encoder.config import EncoderConfig
 from encoder.embeddings import EncodedItem, MultiModalEmbeddings
@@ -31,7 +31,7 @@ from encoder.registry import registered_modalities
 from encoder.runtime.side_by_side import all_at_once
 from encoder.space import Space
 from encoder.towers import video as video_tower
-from encoder.towers.base import PluginTower, n_rows_of
+from encoder.towers.base import PluginTower, forward, n_rows_of
 from encoder.towers.encoded import Encoded
 from encoder.towers.lazy import loaded, observe_towers
 from encoder.towers.text.tokens import TokenTower
@@ -365,7 +365,7 @@ class MultiModalEncoder:
         parts = []
         for places in batches:
             batch = [prepared[i] for i in places]
-            parts.append((places, forward_all(tower, batch, counted=counted and modality == TEXT)))
+            parts.append((places, forward(tower, batch, counted=counted and modality == TEXT)))
             if self._observer:
                 self._observer.encoded(modality, [lengths[i] for i in places])
         return joined(parts, len(contents), n_rows_of(tower), self.embed_dim)

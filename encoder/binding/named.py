@@ -35,7 +35,7 @@ class NamedClasses:
             raise ModelError(
                 "Classes have names, and this model takes no text.", remedy="Take another model."
             )
-        labels = forward(tower, [tower.prepare(name) for name in names], counted=False).rows
+        labels = forward(tower, [tower.prepare(name) for name in names]).rows
         self._labels = l2_normalize(labels - labels.mean(axis=0))
 
     def rows(self, logits: NDArray[np.floating]) -> Embeddings:

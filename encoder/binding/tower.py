@@ -33,7 +33,7 @@ def features_of(
     """
     if isinstance(tower, FeatureTower):
         return np.asarray(tower.features(batch), np.float32), None
-    found = forward(tower, batch, counted=False)
+    found = forward(tower, batch)
     return found.rows.reshape(len(batch), -1), found.heard
 
 

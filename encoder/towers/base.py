@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from encoder.errors import ModelError
 from encoder.towers.encoded import Encoded
 from encoder.types import Embeddings
 
@@ -62,18 +63,30 @@ class CountingTower(Protocol):
         ...
 
 
-def forward(tower: PluginTower, batch: Sequence[Prepared], *, counted: bool) -> Encoded:
-    """Run a tower of any kind.
+def forward(tower: PluginTower, batch: Sequence[Prepared], *, counted: bool = False) -> Encoded:
+    """Run a tower of any kind; rows as `Tower.forward` says.
 
     Args:
         tower: not lazy.
         batch: prepared items.
         counted: ask for ``stats``; a tower that cannot count returns none.
+
+    Raises:
+        ModelError: the tower returns more or fewer rows than its ``n_rows`` says.
     """
     if counted and isinstance(tower, CountingTower):
-        return tower.forward_counted(batch)
-    found = tower.forward(batch)
-    return found if isinstance(found, Encoded) else Encoded(found)
+        returned: Encoded | Embeddings = tower.forward_counted(batch)
+    else:
+        returned = tower.forward(batch)
+    found = returned if isinstance(returned, Encoded) else Encoded(returned)
+    n_rows = n_rows_of(tower)
+    if len(found.rows) != len(batch) * n_rows:
+        raise ModelError(
+            f"{type(tower).__name__}.forward returned {len(found.rows)} rows for {len(batch)} "
+            f"items of {n_rows} rows.",
+            remedy="Have the tower return n_rows rows for each item, item by item.",
+        )
+    return found
 
 
 def n_rows_of(tower: PluginTower) -> int:

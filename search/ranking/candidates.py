@@ -280,7 +280,7 @@ class Finder:
             )[0]
 
         if len(kinds) == 1:
-            return {kinds[0]: self._wait(nearest, kinds[0])}
+            return {kinds[0]: self._deadline.wait(self._executor, nearest, kinds[0])}
         answers = [(kind, self._executor.submit(nearest, kind)) for kind in kinds]
         return {kind: self._deadline.result(answer) for kind, answer in answers}
 

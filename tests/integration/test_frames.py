@@ -22,7 +22,7 @@ from search.store.schema import segment_id
 from search.types import AssetRow, SegmentRow
 from workers.serving.composition import query_encoder
 
-TO_ONNX, TO_MILVUS = 18, 18  # three of the latter keep the deadline and the filter
+TO_ONNX, TO_MILVUS = 17, 17  # two of the latter keep the deadline and the filter
 
 
 def frames_below_search() -> list[str]:
