@@ -121,6 +121,20 @@ def _until(what: Any, seconds: float = 120.0) -> None:
         time.sleep(0.2)
 
 
+def make_media(scratch: Path, n_files: int | None) -> tuple[Path, Path]:
+    """The folder of a mixed corpus, of so many files, and one of 20 others to warm workers with."""
+    media, warm, samples = (scratch / part for part in ("media", "warm", "samples"))
+    media.mkdir()
+    warm.mkdir()
+    make_samples(samples)
+    make_corpus(media, samples)
+    for path in sorted(media.iterdir())[::17][:20]:
+        path.rename(warm / path.name)
+    for path in sorted(media.iterdir())[n_files:] if n_files else ():
+        path.unlink()
+    return media, warm
+
+
 def run_job(media: Path, warm: Path, scratch: Path, n_workers: int) -> dict[str, Any]:
     """The facts of a job over ``media``, by workers that a first job has warmed."""
     with ExitStack() as stack:
@@ -184,16 +198,7 @@ def main() -> None:
     quick = parser.parse_args().quick
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        media, warm, samples = (scratch / part for part in ("media", "warm", "samples"))
-        media.mkdir()
-        warm.mkdir()
-        make_samples(samples)
-        make_corpus(media, samples)
-        for path in sorted(media.iterdir())[::17][:20]:
-            path.rename(warm / path.name)
-        if quick:
-            for path in sorted(media.iterdir())[_QUICK_FILES:]:
-                path.unlink()
+        media, warm = make_media(scratch, _QUICK_FILES if quick else None)
         rounds = measure(media, warm, scratch / "runs", 1 if quick else 3)
     body = "\n\n".join(_paragraphs(rounds))
     print(body)

@@ -14,11 +14,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 
-from benchmarks.ingest import make_corpus
-from benchmarks.jobs import Stack
+from benchmarks.jobs import Stack, make_media
 from benchmarks.results import table, write_section
 from benchmarks.sections import Bar, note
-from examples.samples import make_samples
 
 _COUNTS = (1, 2, 4)
 _FLAT = Bar(at_most=5.0)
@@ -103,16 +101,7 @@ def main(is_quick: bool) -> None:
     n_files, n_rounds = (40, 1) if is_quick else (_N_FILES, _N_ROUNDS)
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        media, warm, samples = (scratch / part for part in ("media", "warm", "samples"))
-        media.mkdir()
-        warm.mkdir()
-        make_samples(samples)
-        make_corpus(media, samples)
-        found = sorted(media.iterdir())
-        for path in found[::17][:20]:
-            path.rename(warm / path.name)
-        for path in sorted(media.iterdir())[n_files:]:
-            path.unlink()
+        media, warm = make_media(scratch, n_files)
         rounds = []
         for number in range(n_rounds):
             rounds.append({})

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
 from dataclasses import replace
 from functools import partial
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 
 from encoder.errors import InputError
@@ -37,6 +36,23 @@ _SORT = "`newest`: by `taken` or `modified`; `auto`: so where the store has an o
 Cursor = Annotated[str, Query(pattern=r"^[A-Za-z0-9_.-]{0,128}$")]
 
 
+async def _wanted(
+    request: Request,
+    services: Parts,
+    filter: Annotated[str, Query(max_length=4000, description="JSON, as in a search.")] = "",
+) -> Filter | None:
+    if not filter:
+        return None
+    try:
+        data = json.loads(filter)
+    except (json.JSONDecodeError, RecursionError):
+        raise InputError("filter", got="text that is not JSON", wanted="a filter") from None
+    return filter_for(data, request.state.scopes, services.config.public_roots)
+
+
+Wanted = Annotated[Filter | None, Depends(_wanted)]
+
+
 @router.get(
     "/v1/assets",
     operation_id="list_assets",
@@ -45,9 +61,8 @@ Cursor = Annotated[str, Query(pattern=r"^[A-Za-z0-9_.-]{0,128}$")]
     responses=refusals(422, 503, 504),
 )
 async def list_assets(
-    request: Request,
     services: Parts,
-    filter: Annotated[str, Query(max_length=4000, description="JSON, as in a search.")] = "",
+    wanted: Wanted,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     cursor: Cursor = "",
     sort: Annotated[Literal["id", "newest", "auto"], Query(description=_SORT)] = "id",
@@ -56,7 +71,6 @@ async def list_assets(
 
     Of `newest`, the cursor `1767225600_` begins with what is older than that second.
     """
-    wanted = _filter(filter, request.state.scopes, services.config.public_roots)
 
     def page(_turn: Turn) -> dict[str, object]:
         is_dated = sort == "newest" or (sort == "auto" and ask.orders_dates(services.store))
@@ -76,19 +90,17 @@ async def list_assets(
 async def list_facets(
     request: Request,
     services: Parts,
-    filter: Annotated[str, Query(max_length=4000, description="JSON, as in a search.")] = "",
+    wanted: Wanted,
     folder: Annotated[str, Query(max_length=4000, description="Only folders below it.")] = "",
 ) -> dict[str, object]:
     """How many of the assets that a filter leaves have which values."""
-    roots = services.config.public_roots
-    wanted = _filter(filter, request.state.scopes, roots)
 
     def count(_turn: Turn) -> dict[str, object]:
         found = ask.facets(services.store, wanted)
         uploads = f"{services.uploads.root}/"
         folders = {uri: n for uri, n in found.folders.items() if not uri.startswith(uploads)}
         if not sees_paths(request.state.scopes):
-            folders = within_roots(folders, roots)
+            folders = within_roots(folders, services.config.public_roots)
         return facets_json(found, folders_below(folders, folder))
 
     return await services.workbench.run(count)
@@ -230,16 +242,6 @@ def _tags(asset: AssetRow) -> list[str]:
 
 def _unknown(asset_id: str) -> NotFoundError:
     return NotFoundError(f"There is no asset {asset_id!r}.", "Take an id from a search.")
-
-
-def _filter(text: str, scopes: Collection[str], public_roots: tuple[str, ...]) -> Filter | None:
-    if not text:
-        return None
-    try:
-        data = json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
-        raise InputError("filter", got="text that is not JSON", wanted="a filter") from None
-    return filter_for(data, scopes, public_roots)
 
 
 def _page(services: Services, wanted: Filter | None, limit: int, cursor: str) -> dict[str, object]:
