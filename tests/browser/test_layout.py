@@ -139,6 +139,8 @@ def test_the_first_screen_costs_little(page: Page) -> None:
     expect(page.locator(".hit.audio .waveform").first.locator("path")).to_have_count(2)
     on_screen = "all => all.filter(one => one.loading === 'eager').map(one => one.fetchPriority)"
     assert set(hits(page).locator("img").evaluate_all(on_screen)) == {"high"}
+    meanwhile = "all => all.map(one => one.style.backgroundColor)"
+    assert all(hits(page).locator("img").evaluate_all(meanwhile))
 
 
 def test_the_page_lets_nothing_from_elsewhere_in(page: Page) -> None:

@@ -16,7 +16,7 @@ def commit_row(
     current: AssetRow | None,
     *,
     n_segments: int,
-    language: str,
+    found: Labels,
     labels: Labels,
     packages: str | None = None,
 ) -> AssetRow:
@@ -26,11 +26,13 @@ def commit_row(
     change of any of its files, so that the order in which copies come does not matter. Labels win
     over what files say; those that are not given stay as they are.
 
+    ``found``: what its segments say of it, as its language.
+
     ``packages``: what read it just now (`ingest.kinds.packages`); None if nothing did. If it
     was read again by another version, what is stored wins over what that version says, since it
     may be a user's label.
     """
-    new = _new(copies[0], n_segments, language)
+    new = _new(copies[0], n_segments, found)
     made_by: Labels = {READ_BY: packages} if packages else {}
     row = current or replace(new, metadata={**new.metadata, **made_by})
     if packages is not None and row.metadata.get(READ_BY, "") != packages:
@@ -54,8 +56,7 @@ def without_gone(metadata: Labels) -> Labels:
     return {name: value for name, value in metadata.items() if name != GONE_SINCE}
 
 
-def _new(asset: Asset, n_segments: int, language: str) -> AssetRow:
-    found: Labels = {"language": language} if language else {}
+def _new(asset: Asset, n_segments: int, found: Labels) -> AssetRow:
     return AssetRow(
         asset.asset_id,
         asset.modality,

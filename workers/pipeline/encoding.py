@@ -10,12 +10,13 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING
 
 from encoder.errors import AnymodalError
+from encoder.media.image import mean_colour
 from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Modality, Utterance
 from ingest.config import IngestConfig
 from ingest.language import SAMPLE_CHARS, language_of
 from ingest.types import Asset, Segment
 from search.store.schema import segment_id
-from search.types import SegmentRow
+from search.types import Labels, SegmentRow
 from workers.observe.logs import about
 from workers.observe.tracing import embedding
 from workers.pipeline.reading import Reading
@@ -58,10 +59,17 @@ class Encoding:
         self._config = config if encoder.reads_pictures else None
         self._readings: dict[str, Reading] = {}
         self._samples: dict[str, str] = defaultdict(str)
+        self._colours: dict[str, str] = {}
 
-    def language_of(self, asset_id: str) -> str:
-        """In which language its texts are, or what is said in it; nothing if that is not clear."""
-        return language_of(self._samples[asset_id]) if asset_id in self._samples else ""
+    def found_in(self, asset_id: str) -> Labels:
+        """What its segments say of an asset, as far as they do.
+
+        The ``language`` of its texts, or of what is said in it, if that is clear; of a picture or a
+        film the ``colour`` to show until the first picture of it is there.
+        """
+        language = language_of(self._samples[asset_id]) if asset_id in self._samples else ""
+        found = {"language": language, "colour": self._colours.get(asset_id, "")}
+        return {name: value for name, value in found.items() if value}
 
     def take(self, steps: Sequence[Decoded]) -> None:
         """Encode the segments among these steps together; an asset's steps come in order."""
@@ -149,6 +157,8 @@ class Encoding:
             self.rows[asset.asset_id].extend(_rows(segment, one.rows, fingerprint))
             if modality == TEXT and len(self._samples[asset.asset_id]) < SAMPLE_CHARS:
                 self._samples[asset.asset_id] += segment.content + "\n"
+            if modality == IMAGE and asset.modality != TEXT and segment.index == 0:
+                self._colours[asset.asset_id] = mean_colour(segment.content)
         if self._wants_transcripts and modality == AUDIO:
             self._note(pairs, [one.heard for one in encoded])
         if modality == IMAGE and self._config:

@@ -215,7 +215,7 @@ class IngestJob:
                 copies,
                 current.get(asset_id),
                 n_segments=sum(not one.row for one in rows),
-                language=encoding.language_of(asset_id),
+                found=encoding.found_in(asset_id),
                 labels={**labels, **facts},
                 packages=None if asset_id in stored else read_by(copies[0]),
             )

@@ -87,9 +87,10 @@ function imageStage(hit, { words, isOnScreen }) {
   return stageOf(screenOf(thumbnail(hit, thumbnailAt(hit), isOnScreen), read));
 }
 
-/** A thumbnail, or the kind's sign where the server has none. */
+/** A thumbnail, in its mean colour until it is there, or the kind's sign where the server has none. */
 function thumbnail(hit, path, atOnce) {
-  return picture(path, "", (image) => image.replaceWith(el("span", { class: "blank" }, kindIcon(hit))), { atOnce });
+  const image = picture(path, "", () => image.replaceWith(el("span", { class: "blank" }, kindIcon(hit))), { atOnce });
+  return styled(image, { "background-color": hit.metadata?.colour ?? "" });
 }
 
 function videoStage(hit, { words, isOnScreen }) {

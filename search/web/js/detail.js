@@ -18,7 +18,7 @@ import { explained, forgetAsset, markedWords, moreLike, shownHits, toHit } from 
 import { current, update } from "./state.js";
 
 const dialog = byId("detail");
-const HIDDEN_FACTS = ["title", "tags", "duration_s", "width", "height", "modified", "taken", "latitude", "longitude", "camera_model", "city", "region", "country", "places"];
+const HIDDEN_FACTS = ["title", "tags", "duration_s", "width", "height", "colour", "modified", "taken", "latitude", "longitude", "camera_model", "city", "region", "country", "places"];
 const BEGINNING_BYTES = 20_000;
 const FRAMES = 8;
 const UNSURE = 0.5;

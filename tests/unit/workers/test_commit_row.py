@@ -22,7 +22,8 @@ def row(
     language: str = "",
     labels: Labels | None = None,
 ) -> AssetRow:
-    return commit_row(copies, current, n_segments=2, language=language, labels=labels or {})
+    found: Labels = {"language": language} if language else {}
+    return commit_row(copies, current, n_segments=2, found=found, labels=labels or {})
 
 
 def test_a_new_content() -> None:

@@ -98,6 +98,7 @@ def test_what_is_known_of_a_file_is_stored_with_its_types(
     assert rows["a"]["language"] == "de"
     assert (rows["red"]["width"], rows["red"]["height"]) == (400, 300)
     assert "language" not in rows["red"]
+    assert (rows["red"]["colour"], rows["a"].get("colour")) == ("#ff0000", None)
 
     os.utime(path, (2e9, 2e9))  # touched: nothing is encoded again, and the row knows
     report = job.run([path])
