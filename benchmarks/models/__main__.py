@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import perf_counter, process_time
+from time import perf_counter
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from benchmarks.models.apart import apart, memory, prepare, vector_of
-from benchmarks.models.peers import Peer, peers
+from benchmarks.models.peers import cpu_s, peers
 from benchmarks.models.subjects import SUBJECTS, contents, save
 from benchmarks.results import table, write_section
 from benchmarks.timing import Times, take_turns
@@ -121,18 +121,17 @@ def _timed(
     with peers(source, n_threads if kind == "text" else 0) as (others, missing):
         if n_threads == 1:
             lines += [f"- Not measured: {one}" for one in missing]
-        runs |= {f"peer: {who}": partial(peer, content) for who, peer in others.items()}
-        clock = partial(_cpu_s, others.values()) if n_threads == 1 else perf_counter
+        runs |= {
+            f"peer: {who.rpartition(' ')[2]}": partial(peer, content)
+            for who, peer in others.items()
+        }
+        clock = partial(cpu_s, others.values()) if n_threads == 1 else perf_counter
         vectors = {who: run() for who, run in runs.items()}
         start = perf_counter()
         for run in runs.values():
             run()
         n_rounds = int(np.clip(_TURNS_S / (perf_counter() - start), *_ROUNDS))
         return take_turns(runs, n_rounds=n_rounds, n_warm_up=0, clock=clock), vectors
-
-
-def _cpu_s(others: Iterable[Peer]) -> float:
-    return process_time() + sum(peer.cpu_s() for peer in others)
 
 
 def _what(kind: str, content: Any, tower: Tower) -> str:

@@ -1,8 +1,9 @@
-"""One back-end of sentence-transformers, run by the Python of another environment.
+"""Another library over the same weights, run by the Python of an environment that has it.
 
     python peer.py <folder of a model> <back-end> <CPU threads>
 
-Answers each line of JSON, a text, with its vector. Imports nothing of this project.
+Answers each line of JSON, texts or paths of pictures, with their vectors. A back-end is a library
+and what runs in it: ``sentence-transformers onnx``. Imports nothing of this project.
 """
 
 from __future__ import annotations
@@ -10,38 +11,105 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Any
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeAlias
 
-_INT8 = "onnx/model_qint8_avx512_vnni.onnx"
+Encode: TypeAlias = Callable[[list[str]], Iterable[Any]]
 
 
 def main(folder: str, backend: str, n_threads: str) -> None:
     """Answer until the input ends."""
     # every runtime takes as many threads as there are cores for it
     os.sched_setaffinity(0, set(range(int(n_threads))))
-    model = _open(folder, backend)
+    library, _, kind = backend.partition(" ")
+    encode = OPENERS[library](folder, kind)
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # libraries print too
     for line in sys.stdin:
-        vector = model.encode([json.loads(line)], show_progress_bar=False)[0]
-        answers.write(json.dumps([float(value) for value in vector]) + "\n")
+        vectors = encode(json.loads(line))
+        answers.write(json.dumps([[float(v) for v in vector] for vector in vectors]) + "\n")
 
 
-def _open(folder: str, backend: str) -> Any:
+def sentence_transformers(folder: str, backend: str) -> Encode:
+    """``torch``, ``onnx``, ``openvino``, and ``onnx-int8``, which it makes for this processor."""
     from sentence_transformers import SentenceTransformer, export_dynamic_quantized_onnx_model
 
     kind, _, precision = backend.partition("-")
-    made = SentenceTransformer(folder, device="cpu", backend=kind, local_files_only=True)
-    if not precision:
-        return made
-    export_dynamic_quantized_onnx_model(made, "avx512_vnni", folder)
-    return SentenceTransformer(
-        folder,
-        device="cpu",
-        backend=kind,
-        local_files_only=True,
-        model_kwargs={"file_name": _INT8},
+    made: Any = SentenceTransformer(folder, device="cpu", backend=kind, local_files_only=True)  # type: ignore[arg-type]
+    if kind != "torch" and not Path(folder, kind).exists():
+        made.save_pretrained(folder, create_model_card=False)
+    if precision:
+        flags = Path("/proc/cpuinfo").read_text()
+        target, values = ("avx512_vnni", "qint8") if "avx512_vnni" in flags else ("avx2", "quint8")
+        file = {"file_name": f"onnx/model_{values}_{target}.onnx"}
+        if not Path(folder, file["file_name"]).exists():
+            export_dynamic_quantized_onnx_model(made, target, folder)
+        made = SentenceTransformer(
+            folder, device="cpu", backend="onnx", local_files_only=True, model_kwargs=file
+        )
+    return lambda items: made.encode([_opened(item) for item in items], show_progress_bar=False)
+
+
+def fastembed(folder: str, _: str) -> Encode:
+    """The ONNX file that sentence-transformers wrote into the folder."""
+    from fastembed import TextEmbedding  # type: ignore[import-not-found]
+    from fastembed.common.model_description import (  # type: ignore[import-not-found]
+        ModelSource,
+        PoolingType,
     )
+
+    facts = json.loads(Path(folder, "config.json").read_text())
+    TextEmbedding.add_custom_model(
+        model="local/model",
+        pooling=PoolingType.MEAN,
+        normalization=True,
+        sources=ModelSource(hf="local/model"),
+        dim=facts["hidden_size"],
+    )
+    n_threads = len(os.sched_getaffinity(0))
+    made = TextEmbedding("local/model", specific_model_path=folder, threads=n_threads)
+    return made.embed  # type: ignore[no-any-return]
+
+
+def infinity(folder: str, engine: str) -> Encode:
+    """Its engine ``torch`` or ``optimum``, with its queue and batches, without its server."""
+    from infinity_emb import EngineArgs, SyncEngineArray  # type: ignore[import-not-found]
+
+    made = SyncEngineArray.from_args([
+        EngineArgs(
+            model_name_or_path=folder,
+            engine=engine,
+            device="cpu",
+            dtype="float32",
+            bettertransformer=False,  # needs older versions of transformers
+            served_model_name="local",
+        )
+    ])  # fmt: skip
+
+    def encode(items: list[str]) -> Any:
+        if items[0].endswith(".png"):
+            images = [_opened(item) for item in items]
+            return made.image_embed(model="local", images=images).result()[0]
+        return made.embed(model="local", sentences=items).result()[0]
+
+    return encode
+
+
+def _opened(item: str) -> Any:
+    """A picture for the path of one, a text as it is."""
+    if not item.endswith(".png"):
+        return item
+    from PIL import Image
+
+    return Image.open(item).convert("RGB")
+
+
+OPENERS: dict[str, Callable[[str, str], Encode]] = {
+    "sentence-transformers": sentence_transformers,
+    "fastembed": fastembed,
+    "infinity": infinity,
+}
 
 
 if __name__ == "__main__":

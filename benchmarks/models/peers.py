@@ -7,24 +7,26 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-BACKENDS = ("torch", "onnx", "onnx-int8", "openvino")
-"""Of sentence-transformers; ``onnx-int8`` is what it makes for AVX512 with VNNI."""
+BACKENDS = tuple(
+    f"sentence-transformers {kind}" for kind in ("torch", "onnx", "onnx-int8", "openvino")
+)
+"""What runs in the environment that ``PEERS`` names."""
 
 
 class Peer:
-    """Gives a text's vector as another library does.
+    """Gives vectors as another library does.
 
     Args:
         python: of the environment.
         source: the folder of a model, to which the back-end may write.
-        backend: one of `BACKENDS`.
+        backend: see `benchmarks.models.peer`.
         n_threads: cores that it may use.
 
     Raises:
@@ -38,6 +40,7 @@ class Peer:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env={**os.environ, "HF_HUB_OFFLINE": "1"},
         )
         try:
             self("a")
@@ -46,16 +49,22 @@ class Peer:
             raise
 
     def __call__(self, text: str) -> NDArray[np.float32]:
+        """The vector of a text, or of the picture in a PNG file."""
+        vector: NDArray[np.float32] = self.encode([text])[0]
+        return vector
+
+    def encode(self, items: Sequence[str]) -> NDArray[np.float32]:
+        """Vectors of several, as the library batches them: [n, dim], of length 1."""
         assert self._process.stdin
         assert self._process.stdout
         with suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(text) + "\n")
+            self._process.stdin.write(json.dumps(list(items)) + "\n")
             self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:
             raise RuntimeError(f"ended with {self._process.wait()}; see what it printed")
-        vector = np.array(json.loads(answer), np.float32)
-        return vector / np.linalg.norm(vector)
+        vectors = np.array(json.loads(answer), np.float32)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
     def cpu_s(self) -> float:
         """CPU-seconds that its process has used."""
@@ -67,20 +76,26 @@ class Peer:
 
 
 @contextmanager
-def peers(source: Path, n_threads: int) -> Iterator[tuple[Mapping[str, Peer], list[str]]]:
-    """Those that open in the environment whose Python is named by ``PEERS``, and what did not.
+def peers(
+    source: Path, n_threads: int, pythons: Mapping[str, str] | None = None
+) -> Iterator[tuple[Mapping[str, Peer], list[str]]]:
+    """Those that open, and what did not.
 
     Args:
         source: the folder of a model.
         n_threads: cores of each; 0 for no peers.
+        pythons: by back-end, of the environment that has it; by default that which ``PEERS`` names
+            has all `BACKENDS`.
     """
     opened: dict[str, Peer] = {}
     missing: list[str] = []
-    python = os.environ.get("PEERS") if n_threads else None
+    if pythons is None:
+        python = os.environ.get("PEERS")
+        pythons = dict.fromkeys(BACKENDS, python) if python else {}
     try:
-        for backend in BACKENDS if python else ():
+        for backend, python in pythons.items() if n_threads else ():
             try:
-                opened[backend] = Peer(str(python), _older(source), backend, n_threads)
+                opened[backend] = Peer(python, _older(source), backend, n_threads)
             except RuntimeError as error:
                 missing.append(f"{backend} ({error})")
         yield opened, missing
@@ -89,10 +104,17 @@ def peers(source: Path, n_threads: int) -> Iterator[tuple[Mapping[str, Peer], li
             peer.close()
 
 
+def cpu_s(others: Iterable[Peer]) -> float:
+    """CPU-seconds of this process and of theirs."""
+    return time.process_time() + sum(peer.cpu_s() for peer in others)
+
+
 def _older(source: Path) -> Path:
     """A copy named as hubs have it, which older libraries open: optimum needs transformers 4."""
     copy = source.with_name("peers")
-    shutil.copytree(source, copy, dirs_exist_ok=True)
+    if copy.exists():
+        return copy
+    shutil.copytree(source, copy)
     for path in copy.rglob("tokenizer_config.json"):
         facts = json.loads(path.read_text("utf-8"))
         path.write_text(json.dumps({**facts, "tokenizer_class": "PreTrainedTokenizerFast"}))

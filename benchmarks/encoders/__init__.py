@@ -1,0 +1,1 @@
+"""Our encoder beside other libraries, with the same weights."""

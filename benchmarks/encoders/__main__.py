@@ -1,0 +1,180 @@
+"""Our encoder beside sentence-transformers, fastembed and infinity, with the same weights.
+
+    python -m benchmarks.encoders SENTENCE_TRANSFORMERS FASTEMBED INFINITY  # Pythons that have them
+    python -m benchmarks.encoders … --only texts
+
+Run by ``make bench-encoders``, which makes the environments. Models stay in ``.demo/encoders``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from benchmarks.encoders.checkpoint import save_e5, texts_of
+from benchmarks.models.apart import apart, prepare
+from benchmarks.models.peers import BACKENDS, cpu_s, peers
+from benchmarks.models.subjects import contents, save
+from benchmarks.results import table, write_section
+from benchmarks.sections import note
+from benchmarks.timing import take_turns
+from encoder import MultiModalEncoder
+from encoder.config import EncoderConfig
+from encoder.models.exported import open_exported
+from encoder.types import IMAGE, TEXT, Item
+
+Encode: TypeAlias = Callable[[list[str]], np.ndarray[Any, Any]]
+
+PRECISIONS = {"ours, int8": "int8", "ours, float32": None}
+_BASELINE = BACKENDS[0]
+_FOLDER = Path(".demo/encoders")
+_ROUNDS, _TURNS_S = (5, 15), 40.0
+"""At least and at most; as many as take these seconds."""
+_HEAD = ("what", "runs on", "CPU-ms", "times torch", "ms", "cosine")
+
+_ABOUT = """\
+From texts, or the path of a picture, to vectors, on one thread. Texts: multilingual-e5-small with
+the bundle's weights and its prompt; theirs have these in float32, but `onnx-int8`. Picture of
+640 × 480: CLIP B/32 with random weights. Medians of rounds in which all take turns; each of theirs
+runs in a process of its own, which hands items and vectors over a pipe. "times torch" is the median
+of the ratios within rounds to sentence-transformers' CPU-seconds, with the middle 80 % of them. The
+cosine is the least to sentence-transformers in torch."""
+
+
+def main() -> None:
+    """Measure each kind, print it, and write its section."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    for library in ("sentence_transformers", "fastembed", "infinity"):
+        parser.add_argument(library, help="a Python that has it")
+    parser.add_argument("--only", choices=("texts", "pictures"))
+    given = parser.parse_args()
+    in_torch = {_BASELINE: given.sentence_transformers, "infinity torch": given.infinity}
+    of_texts = dict.fromkeys(BACKENDS, given.sentence_transformers) | in_torch
+    of_texts |= {"infinity optimum": given.infinity, "fastembed": given.fastembed}
+    kinds = {"texts": (_texts, of_texts), "pictures": (_pictures, in_torch)}
+    for kind in [given.only] if given.only else kinds:
+        before, missing = _load(), list[str]()
+        make, pythons = kinds[kind]
+        rows = _rows(make(_FOLDER / kind), _FOLDER / kind / "source", pythons, missing)
+        busy = f"Load of the machine {before}, at the end {_load()}; it has {os.cpu_count()} cores."
+        lines = [f"- Not measured: {one}" for one in missing]
+        body = "\n".join([_ABOUT, busy, "", *lines, "", table(_HEAD, rows)])
+        print(body, flush=True)
+        write_section(f"Encoders beside others: {kind}", f"make bench-encoders ONLY={kind}", body)
+
+
+def _load() -> str:
+    return f"{os.getloadavg()[0]:.1f}"
+
+
+def _texts(folder: Path) -> dict[str, list[str]]:
+    """Save the model unless it is there; the texts."""
+    if not (folder / "source").exists():
+        save_e5(folder / "source")
+    return texts_of(folder / "source")
+
+
+def _pictures(folder: Path) -> dict[str, list[str]]:
+    """Save the model and prepare it in both precisions, unless it is there; the picture."""
+    from PIL import Image
+
+    source = folder / "source"
+    if not source.exists():
+        save("CLIP B/32", source)
+    for precision in ("float32", "int8"):
+        if not (folder / precision).exists():
+            apart(prepare, source, folder / precision, precision)
+    path = folder / "picture.png"
+    Image.fromarray(np.asarray(contents()["image"])).save(path)
+    return {"picture": [str(path)]}
+
+
+def _rows(
+    workloads: Mapping[str, list[str]],
+    source: Path,
+    pythons: Mapping[str, str],
+    missing: list[str],
+) -> list[Sequence[object]]:
+    """A row for each workload and way; adds what does not open to ``missing``."""
+    rows: list[Sequence[object]] = []
+    with peers(source, 1, pythons) as (others, unopened):
+        missing += unopened
+        encoders = _ours(source.parent) | {who: peer.encode for who, peer in others.items()}
+        for what, items in workloads.items():
+            note(f"{what}: {', '.join(encoders)}")
+            vectors = dict(_vectors(what, items, encoders, missing))
+            walls: dict[str, list[float]] = {who: [] for who in vectors}
+            runs = {who: partial(_run, encoders[who], items, walls[who]) for who in vectors}
+            start = perf_counter()
+            for run in runs.values():
+                run()
+            n_rounds = int(np.clip(_TURNS_S / (perf_counter() - start), *_ROUNDS))
+            clock = partial(cpu_s, others.values())
+            cpu = take_turns(runs, n_rounds=n_rounds, n_warm_up=0, clock=clock)
+            for who, some in vectors.items():
+                cosine = float((some * vectors[_BASELINE]).sum(axis=1).min())
+                rows.append([
+                    what,
+                    who,
+                    f"{cpu.median_ms(who):.1f}",
+                    "" if who == _BASELINE else cpu.speedup(who, _BASELINE),
+                    f"{1e3 * median(walls[who][1:]):.1f}",
+                    f"{cosine:.5f}",
+                ])  # fmt: skip
+    return rows
+
+
+def _vectors(
+    what: str, items: list[str], encoders: Mapping[str, Encode], missing: list[str]
+) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+    """By name, those of who can; a first run."""
+    for who, encode in encoders.items():
+        try:
+            yield who, encode(items)
+        except RuntimeError as error:
+            missing.append(f"{who}, {what} ({error})")
+
+
+def _run(encode: Encode, items: list[str], walls: list[float]) -> None:
+    start = perf_counter()
+    encode(items)
+    walls.append(perf_counter() - start)
+
+
+def _ours(folder: Path) -> dict[str, Encode]:
+    """The bundle for texts; a folder with prepared models is CLIP."""
+    if not (folder / "float32").exists():
+        return {who: _bundle(name) for who, name in PRECISIONS.items()}
+    return {who: _exported(folder / (name or "float32")) for who, name in PRECISIONS.items()}
+
+
+def _bundle(precision: str | None) -> Encode:
+    encoder = MultiModalEncoder(
+        "bundle:multilingual",
+        quantization=precision,
+        enable_dsre=False,
+        config=EncoderConfig(n_threads=1),
+    )
+    # the encoder adds the prompt that others are given
+    return lambda items: encoder.encode_items(
+        [Item(TEXT, item.removeprefix("passage: ")) for item in items]
+    )
+
+
+def _exported(folder: Path) -> Encode:
+    from encoder.media import load_image
+
+    tower = open_exported(folder, 1, shared=False).towers[IMAGE]
+    return lambda items: tower.forward([tower.prepare(load_image(item)) for item in items]).rows
+
+
+if __name__ == "__main__":
+    main()
