@@ -5,8 +5,9 @@ them, with commit rows as ingest writes them. The same in every run.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -38,34 +39,46 @@ class _Base:
     texts: Sequence[str]
 
 
+Row = tuple[AssetRow, list[SegmentRow]]
+"""An asset with its segments."""
+
+
 def fill(store: VectorStore, encoder: MultiModalEncoder, n_segments: int = 20_000) -> int:
     """Write about so many segments and their assets; how many segments it were."""
+    return write(store, rows(encoder, n_segments))
+
+
+def rows(
+    encoder: MultiModalEncoder, n_segments: int, shares: Mapping[Modality, float] = _SHARES
+) -> Iterator[Row]:
+    """Assets with about so many segments, the same each time.
+
+    Args:
+        encoder: of what is real among them.
+        n_segments: in all.
+        shares: of modalities; together 1.
+    """
     rng = np.random.default_rng(0)
-    n_written = 0
-    counts = {kind: round(n_segments * share) for kind, share in _SHARES.items()}
+    counts = {kind: round(n_segments * share) for kind, share in shares.items()}
     for modality, base in _bases(encoder, counts).items():
         n_assets = counts[modality] // _PER_ASSET[modality]
-        rows = _assets(modality, base, n_assets, encoder.space.fingerprint, rng)
-        batch: list[tuple[AssetRow, list[SegmentRow]]] = []
-        for row in rows:
-            batch.append(row)
-            if len(batch) == _ASSETS_PER_WRITE:
-                n_written += _write(store, batch)
-                batch = []
-        n_written += _write(store, batch)
-    return n_written
+        yield from _assets(modality, base, n_assets, encoder.space.fingerprint, rng)
 
 
-def _write(store: VectorStore, batch: Sequence[tuple[AssetRow, list[SegmentRow]]]) -> int:
-    segments = [segment for _, some in batch for segment in some]
-    if batch:
+def write(store: VectorStore, some: Iterable[Row]) -> int:
+    """Write assets and their segments; how many segments it were."""
+    n_written = 0
+    left = iter(some)
+    while batch := list(islice(left, _ASSETS_PER_WRITE)):
+        segments = [segment for _, of_asset in batch for segment in of_asset]
         store.write([asset for asset, _ in batch], segments)
-    return len(segments)
+        n_written += len(segments)
+    return n_written
 
 
 def _assets(
     modality: Modality, base: _Base, n_assets: int, fingerprint: str, rng: Generator
-) -> Iterator[tuple[AssetRow, list[SegmentRow]]]:
+) -> Iterator[Row]:
     for number in range(n_assets):
         asset_id = f"{modality}-{number:06d}"
         metadata = {
@@ -118,8 +131,8 @@ def _bases(encoder: MultiModalEncoder, counts: Mapping[Modality, int]) -> dict[M
         make_samples(Path(name))
         items = {TEXT: [Item(TEXT, text) for text in texts], **_media(Path(name))}
     return {
-        kind: _Base(encoder.encode_items(some[: counts[kind]]), texts)
-        for kind, some in items.items()
+        kind: _Base(encoder.encode_items(items[kind][:count]), texts)
+        for kind, count in counts.items()
     }
 
 

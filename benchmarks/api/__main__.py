@@ -15,6 +15,7 @@ PARTS = {
     "throughput": "benchmarks.api.throughput:main",
     "tracking": "benchmarks.api.tracking:main",
     "ingest": "benchmarks.api.beside_ingest:main",
+    "others": "benchmarks.api.beside_others:main",
 }
 
 if __name__ == "__main__":

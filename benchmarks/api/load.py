@@ -7,7 +7,9 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
+from operator import itemgetter
 from threading import Lock
 from time import perf_counter
 from typing import Any
@@ -33,10 +35,29 @@ class Load:
         return float(np.percentile(self.ms, q))
 
 
+@dataclass(frozen=True)
+class Style:
+    """How a server is asked for text.
+
+    Args:
+        method: ``GET`` has the body in its address.
+        path: of the address.
+        hits: what an answer found.
+    """
+
+    method: str = "POST"
+    path: str = "/v1/search"
+    hits: Callable[[Any], Any] = itemgetter("hits")
+
+
+_OURS = Style()
+
+
 class Client:
     """One connection that is kept."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, style: Style = _OURS) -> None:
+        self._style = style
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
 
     def close(self) -> None:
@@ -51,28 +72,40 @@ class Client:
         """
         started = perf_counter()
         headers = {"Content-Type": "application/json"}
-        self._connection.request("POST", "/v1/search", body, headers)
+        if self._style.method == "GET":
+            self._connection.request("GET", f"{self._style.path}?{body.decode()}")
+        else:
+            self._connection.request("POST", self._style.path, body, headers)
         response = self._connection.getresponse()
         content = response.read()
         ms = 1000 * (perf_counter() - started)
         if response.status != 200:
             raise RuntimeError(f"{response.status}: {content[:300]!r}")
         answer: dict[str, Any] = json.loads(content)
-        if not answer["hits"]:
+        if not self._style.hits(answer):
             raise RuntimeError("no hits")
         return ms, answer
 
 
-def ask(port: int, bodies: Iterator[bytes], n_requests: int, n_clients: int = 1) -> Load:
-    """Ask so many queries by so many clients at once."""
+def ask(
+    port: int | Sequence[int],
+    bodies: Iterator[bytes],
+    n_requests: int,
+    n_clients: int = 1,
+    style: Style = _OURS,
+) -> Load:
+    """Ask so many queries by so many clients at once, which share the ports."""
     lock = Lock()
     left = islice(bodies, n_requests)
+    ports = [port] if isinstance(port, int) else port
 
     def following() -> bytes | None:
         with lock:
             return next(left, None)
 
-    return _run([lambda: _ask(port, following)] * n_clients)
+    return _run([
+        partial(_ask, ports[number % len(ports)], following, style) for number in range(n_clients)
+    ])  # fmt: skip
 
 
 def ask_while(port: int, bodies: Iterator[bytes], goes_on: Callable[[], bool]) -> Load:
@@ -90,14 +123,16 @@ def _run(clients: Sequence[Callable[[], tuple[list[float], list[str]]]]) -> Load
     )
 
 
-def _ask(port: int, following: Callable[[], bytes | None]) -> tuple[list[float], list[str]]:
-    client, times, errors = Client(port), [], []
+def _ask(
+    port: int, following: Callable[[], bytes | None], style: Style = _OURS
+) -> tuple[list[float], list[str]]:
+    client, times, errors = Client(port, style), [], []
     while (body := following()) is not None:
         try:
             times.append(client.search(body)[0])
         except (RuntimeError, OSError, http.client.HTTPException) as error:
             errors.append(str(error))
             client.close()
-            client = Client(port)
+            client = Client(port, style)
     client.close()
     return times, errors

@@ -21,12 +21,17 @@ _SOUND_S, _RATE = 5, 44_100
 
 
 def texts(seed: int = 0) -> Iterator[bytes]:
-    """Sentences of four to nine words."""
+    """Searches for `sentences`."""
+    return (_body({"text": text}) for text in sentences(seed))
+
+
+def sentences(seed: int = 0) -> Iterator[str]:
+    """Of four to nine words."""
     rng = np.random.default_rng(seed)
     while True:
         words = rng.choice(_WORDS, int(rng.integers(3, 7)))
         place = rng.choice(_PLACES)
-        yield _body({"text": f"a {words[0]} {place} the {' '.join(words[1:])} {rng.integers(1e9)}"})
+        yield f"a {words[0]} {place} the {' '.join(words[1:])} {rng.integers(1e9)}"
 
 
 def images(samples: Path, seed: int = 0) -> Iterator[bytes]:

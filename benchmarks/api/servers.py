@@ -8,13 +8,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.support.milvus_server import free_port
 
-_READY_S = 180.0
+_READY_S = 300.0
 
 
 @contextmanager
@@ -30,26 +30,36 @@ def serving(store: str, log: Path, *, baseline: bool = False, **env: str) -> Ite
         if baseline
         else [str(Path(sys.executable).with_name("anymodal")), "serve"]
     )
+    with started([*command, "--port", str(port), "--store", store], port, "/readyz", log, **env):
+        yield port
+
+
+@contextmanager
+def started(
+    command: Sequence[str], port: int, path: str, log: Path, **env: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A server until the block ends, once it answers at a path.
+
+    Raises:
+        RuntimeError: it does not become ready; says what it printed.
+    """
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*command, "--port", str(port), "--store", store],
-            env={**os.environ, **env},
-            stdout=output,
-            stderr=subprocess.STDOUT,
+            command, env={**os.environ, **env}, stdout=output, stderr=subprocess.STDOUT
         )
     try:
-        _wait(process, port, log)
-        yield port
+        _wait(process, f"http://127.0.0.1:{port}{path}", log)
+        yield process
     finally:
         process.terminate()
         process.wait(60)
 
 
-def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     deadline = time.monotonic() + _READY_S
     while time.monotonic() < deadline and process.poll() is None:
         with suppress(urllib.error.URLError, OSError):
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5).close()
+            urllib.request.urlopen(url, timeout=5).close()
             return
         time.sleep(0.2)
     raise RuntimeError(f"The server is not ready:\n{log.read_text(errors='replace')}")

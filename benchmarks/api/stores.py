@@ -28,7 +28,7 @@ def filled_server(settings: Settings, *, is_kept: bool = True) -> Iterator[str]:
     with _fresh(folder), MilvusServer(folder) as server:
         if not _is_filled(folder):
             _fill(server.uri, _n_segments(settings))
-            _index(server.uri)
+            index(server.uri)
             _note_filled(folder)
         else:
             _load(server.uri)
@@ -103,7 +103,7 @@ def _fill(store: str, n_segments: int) -> None:
         opened.close()
 
 
-def _index(uri: str) -> None:
+def index(uri: str) -> None:
     """Seal what was written and wait until all of it is under its index."""
     from pymilvus import MilvusClient
 

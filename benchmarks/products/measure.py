@@ -80,10 +80,15 @@ def _cpu_at(process: subprocess.Popen[str], mark: str) -> float:
     assert process.stdout
     if not any(line.strip() == mark for line in process.stdout):
         raise RuntimeError(f"{process.args} never printed {mark!r}.")
-    seconds = sum(_cpu_s(pid) for pid in _tree(process.pid))
+    seconds = tree_cpu_s(process.pid)
     process.stdin.write("\n")
     process.stdin.flush()
     return seconds
+
+
+def tree_cpu_s(pid: int) -> float:
+    """CPU-seconds so far of a process and all that descend from it."""
+    return sum(_cpu_s(one) for one in _tree(pid))
 
 
 def _watch(pid: int, ended: Event, peak: list[int]) -> None:

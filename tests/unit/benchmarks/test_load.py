@@ -56,6 +56,14 @@ class Answers(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(answer)
 
+    def do_GET(self) -> None:
+        """Finds what the address asks for."""
+        answer = json.dumps([self.path]).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
     def log_message(self, *_: object) -> None:
         pass
 
@@ -84,6 +92,16 @@ def test_every_request_is_an_answer_or_an_error(port: int) -> None:
         return left[0] >= 0
 
     assert len(load.ask_while(port, iter([b"x"] * 9), goes_on).ms) == 3
+
+
+def test_a_server_is_asked_in_its_own_style(port: int) -> None:
+    asked: list[str] = []
+    style = load.Style("GET", "/search", lambda answer: asked.extend(answer) or answer)
+    found = load.ask([port, port], iter([b"query=a", b"query=b"]), 2, 2, style)
+    assert sorted(asked) == ["/search?query=a", "/search?query=b"]
+    assert len(found.ms) == 2
+    nothing = load.Style("GET", "/search", lambda _: [])
+    assert load.ask(port, iter([b"query=a"]), 1, style=nothing).errors == ["no hits"]
 
 
 def test_what_no_tower_ran_in_is_overhead() -> None:

