@@ -43,6 +43,12 @@ export function bytes(n) {
 export const monthName = (month) => new Date(`${month}-01T00:00Z`).toLocaleDateString(locale, { month: "long", year: "numeric", timeZone: "UTC" });
 
 /** Epoch seconds as a day, in the reader's own language. */
-export function day(epochSeconds, timeZone = undefined) {
-  return new Date(epochSeconds * 1000).toLocaleDateString(locale, { dateStyle: "medium", timeZone });
+export const day = (epochSeconds, timeZone = undefined) => daysIn(timeZone).format(epochSeconds * 1000);
+
+const days = new Map();
+
+/** Kept: to make one costs more than all that it formats. */
+function daysIn(timeZone) {
+  if (!days.has(timeZone)) days.set(timeZone, new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeZone }));
+  return days.get(timeZone);
 }
