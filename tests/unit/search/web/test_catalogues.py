@@ -26,7 +26,7 @@ PLACES = "page slide sheet cells line"
 
 
 class Texts(HTMLParser):
-    """The texts of a document, and what its attributes say."""
+    """The texts of a document, and what its attributes say; not what has a `lang` of its own."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Texts(HTMLParser):
         self._inside: list[str] = []
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        if tag in ("noscript", "title"):
+        if tag in ("noscript", "title") or (tag == "option" and "lang" in dict(attributes)):
             self._inside.append(tag)
         self._take(*(value or "" for name, value in attributes if name in ATTRIBUTES))
 
@@ -96,6 +96,10 @@ def test_a_translation_keeps_its_values(language: str) -> None:
 
 
 def test_the_page_offers_its_catalogues() -> None:
-    offered = re.search('data-languages="([^"]+)"', (WEB / "index.html").read_text())
+    document = (WEB / "index.html").read_text()
+    offered = re.search('data-languages="([^"]+)"', document)
     assert offered is not None
     assert sorted(offered[1].split()) == sorted([*CATALOGUES, "en"])
+    assert re.findall('<option value="(..)" lang="(..)">', document) == [
+        (code, code) for code in offered[1].split()
+    ]
