@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from encoder.models.sources.located import is_of
 from encoder.models.spec import ModelSpec
 
 _KNOWN = ("auto", *prepared.PRECISIONS)
-_log = logging.getLogger(__name__)
 
 
 def folder_named(quantization: str | None) -> Path | None:

@@ -17,6 +17,7 @@ from search.api.schemas import (
     AssetOut,
     AssetsAnswer,
     Cancelled,
+    HitOut,
     InfoAnswer,
     JobOut,
     JobsAnswer,
@@ -222,3 +223,14 @@ def _part(name: str, content: Content) -> FilePart:
     if isinstance(content, bytes):
         return name, (name, content)
     return name, (Path(content).name, SentFile(Path(content), Sent(0)))
+
+
+def whole_passage(hit: HitOut, text: str) -> str:
+    """The segment of a hit in the text of its file; its snippet if that stands elsewhere.
+
+    Args:
+        hit: of a text file.
+        text: of the file, as sent by the server; another encoding shifts what stands where.
+    """
+    passage = text[hit.char_start or 0 : hit.char_end]
+    return passage if hit.snippet.strip("…") in passage else hit.snippet

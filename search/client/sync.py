@@ -19,7 +19,6 @@ from search.client.connection import check, client_settings, send
 from search.client.errors import ServerError
 from search.client.files import Progress
 from search.client.notebook import MOST_SHOWN, Shown, without_picture
-from search.client.passages import whole_passage
 
 _POLL_S = 0.5
 
@@ -172,7 +171,7 @@ class Anymodal:
         """The text of a hit: whole where its file is plain text, else its snippet."""
         if hit.media_type != "text/plain" or hit.char_end is None:
             return hit.snippet
-        return whole_passage(hit, (self.content(hit.asset_id)).decode(errors="replace"))
+        return calls.whole_passage(hit, (self.content(hit.asset_id)).decode(errors="replace"))
 
     def thumbnail(
         self, asset_id: str, *, at_s: float = 0.0, page: int = 1, size: int = 320

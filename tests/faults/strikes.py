@@ -17,6 +17,7 @@ from tests.faults.cluster import Cluster, Part, answers, wait_for
 from tests.faults.disk import Disk
 from tests.faults.tiny_worker import DIM, SPACE
 from tests.support.milvus_server import MilvusServer
+from tests.support.valkey import tries_of
 from workers.jobs.board import JobBoard
 
 _RECOVERY_S = 15.0
@@ -224,6 +225,6 @@ def _taken_up(scene: Scene, held: set[str]) -> float:
 
 def _untouched(scene: Scene) -> set[str]:
     """Open shards that were taken once at most."""
-    tries = scene.board.shards.tries(scene.job_id)
+    tries = tries_of(scene.board, scene.job_id)
     opened = scene.board.shards.open(scene.job_id)
     return {shard for shard in opened if tries.get(shard, 0) < 2}

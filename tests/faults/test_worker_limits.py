@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.faults.cluster import Cluster, wait_for
 from tests.faults.rounds import running
+from tests.support.valkey import tries_of
 from workers.jobs.board import JobBoard
 
 
@@ -57,7 +58,7 @@ def test_a_worker_that_is_to_stop_gives_back_what_it_cannot_finish(tmp_path: Pat
         job = board.status(job_id)
         # The second looks for files that are gone, once the first is done.
         assert (job.state, job.n_done, job.open_shards) == ("running", 0, 2)
-        assert set(board.shards.tries(job_id).values()) == {0}  # it was nobody's fault
+        assert set(tries_of(board, job_id).values()) == {0}  # it was nobody's fault
 
         flag.unlink()
         worker.start()

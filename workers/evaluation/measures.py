@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,6 @@ _DRAWS = 2000
 _CONFIDENCE = 0.95
 
 Values = NDArray[np.float64]
-Figures = Mapping[str, Values]
 
 
 @dataclass(frozen=True)

@@ -102,9 +102,3 @@ class ShardBoard:
     def leased(self, job_id: str) -> set[str]:
         """The shards that are held, or that wait for their next try."""
         return set(self._link.redis.zrange(key(job_id, "lease"), 0, -1))
-
-    def tries(self, job_id: str) -> dict[str, int]:
-        """How often each open shard was taken and not given back."""
-        redis = self._link.redis
-        found = self._link.patiently(lambda: redis.hgetall(key(job_id, "tries")))
-        return {shard: int(n) for shard, n in found.items() if ":" not in shard}

@@ -9,7 +9,8 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeAlias
+from functools import partial
+from typing import TypeAlias
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
@@ -39,21 +40,9 @@ class CrashedError(AnymodalError):
     """A file ended the process that worked on it, again and again."""
 
 
+Begun: TypeAlias = Callable[[Sequence[str]], set[str]]
 Forget: TypeAlias = Callable[[Sequence[str], bool], IngestReport]
-
-
-class Ingest(Protocol):
-    """Ingests files: `IngestPipeline.ingest` over the process's model and store."""
-
-    def __call__(
-        self,
-        paths: Sequence[str],
-        begun: Callable[[Sequence[str]], set[str]],
-        labels: Labels,
-        kinds: Sequence[str],
-    ) -> IngestReport:
-        """Ingest files of these kinds with these labels; ``begun`` gets ids of new contents."""
-        ...
+Ingest: TypeAlias = Callable[[Sequence[str], Begun, Labels, Sequence[str]], IngestReport]
 
 
 @dataclass(frozen=True)
@@ -61,7 +50,8 @@ class ShardRun:
     """One delivery of one shard.
 
     Args:
-        ingest: does the work.
+        ingest: `IngestPipeline.ingest` of paths, with what ids of new contents are given to, labels
+            and kinds.
         reopen: reopens the store; raises `StoreError` while it is away.
         publish: sends a shard's message.
         pause_s: how long to wait here for a store that is away, before the shard is given back.
@@ -105,9 +95,7 @@ class ShardRun:
         return self._divide(job_id, shard_id, shard, error)
 
     def _try(self, job_id: str, shard_id: str, claim: Claim) -> str:
-        def begun(asset_ids: Sequence[str]) -> set[str]:
-            return self.board.shards.begun(job_id, shard_id, asset_ids)
-
+        begun = partial(self.board.shards.begun, job_id, shard_id)
         deadline = time.monotonic() + self.pause_s
         waits = 0
         while True:
@@ -135,7 +123,7 @@ class ShardRun:
                     self.board.shards.release(job_id, shard_id, what.delay_s, forgive=what.forgiven)
                     return "waits"
 
-    def _report(self, shard: Shard, begun: Callable[[Sequence[str]], set[str]]) -> IngestReport:
+    def _report(self, shard: Shard, begun: Begun) -> IngestReport:
         if shard.folders:
             return self.forget(shard.folders, shard.prune)
         return self.ingest(shard.paths, begun, shard.labels, shard.kinds)

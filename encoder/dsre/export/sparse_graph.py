@@ -21,8 +21,6 @@ from encoder.dsre.gatefile import GateFile
 from encoder.graphs.bert import INPUTS, LOWEST, Bert, BertGraph
 from encoder.quant.export.graph_builder import Graph
 
-_INT64 = 7
-
 
 def lay_sparse_bert(bert: Bert, gate: GateFile, target: Path) -> None:
     """Write the encoder that merges tokens; inputs and outputs are those of `SparseEncoder`.

@@ -27,7 +27,7 @@ from search.client import (
     MissingError,
     UnreachableError,
 )
-from search.client.passages import whole_passage
+from search.client.calls import whole_passage
 from search.errors import NotFoundError
 from tests.integration.api.conftest import served
 

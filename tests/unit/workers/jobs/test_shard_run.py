@@ -11,7 +11,7 @@ import pytest
 from encoder.errors import DiskError
 from search.errors import SpaceMismatchError, StoreError, StoreUnavailableError
 from search.types import Labels
-from tests.support.valkey import valkey_server
+from tests.support.valkey import tries_of, valkey_server
 from workers.jobs.board import JobBoard
 from workers.jobs.shard import Shard
 from workers.jobs.shard_run import ShardRun
@@ -78,7 +78,7 @@ def test_a_store_that_stays_away_burns_no_try(board: JobBoard, job: str) -> None
     for _ in range(MAX_RETRIES + MAX_CRASHES):
         assert run.run(job, "s") == "waits"
         board.link.redis.delete(f"anymodal:job:{job}:lease")  # its wait is over
-    assert board.shards.tries(job) == {"s": 0}
+    assert tries_of(board, job) == {"s": 0}
     assert board.status(job).failed == 0
 
 
@@ -88,7 +88,7 @@ def test_a_full_disk_gives_the_shard_back_at_once_and_says_why(board: JobBoard, 
         assert run_of(board, work).run(job, "s") == "waits"
         assert board.status(job).waits_for == "/data cannot be written: it is full."
         board.link.redis.delete(f"anymodal:job:{job}:lease")  # its wait is over
-    assert (work.calls, board.shards.tries(job)) == (MAX_RETRIES + MAX_CRASHES, {"s": 0})
+    assert (work.calls, tries_of(board, job)) == (MAX_RETRIES + MAX_CRASHES, {"s": 0})
     work.errors.clear()
     assert run_of(board, work).run(job, "s") == "done"
     assert (board.status(job).state, board.status(job).waits_for) == ("done", "")
