@@ -100,6 +100,11 @@ bench-changes: .venv/tested bundle
 bench-products: .venv/tested bundle .venv-txtai/installed .venv-vectrixdb/installed
 	$(BIN)/python -m benchmarks.products .venv-txtai/bin/python .venv-vectrixdb/bin/python
 
+# The embedded store beside others', which live in an environment of their own.
+.PHONY: bench-stores
+bench-stores: .venv/tested .venv-stores/installed
+	$(BIN)/python -m benchmarks.scale.beside .venv-stores/bin/python
+
 bench-throughput: .venv/installed
 	$(BIN)/python -m benchmarks.throughput
 
@@ -289,5 +294,10 @@ bundle: .venv/installed
 	.venv-infinity/bin/python -m pip install --quiet "infinity-emb[torch,optimum,server,vision]==0.0.78"
 	touch $@
 
+.venv-stores/installed: Makefile
+	test -x .venv-stores/bin/python || $(PYTHON) -m venv .venv-stores
+	.venv-stores/bin/python -m pip install --quiet lancedb==0.40.0 qdrant-client==1.20.0 chromadb==1.5.9
+	touch $@
+
 clean:
-	rm -rf .venv .venv-adapters .venv-bench .venv-fastembed .venv-infinity .venv-milvus .venv-sentence-transformers .venv-txtai .venv-vectrixdb .compose-test .demo dist edge site
+	rm -rf .venv .venv-adapters .venv-bench .venv-fastembed .venv-infinity .venv-milvus .venv-sentence-transformers .venv-stores .venv-txtai .venv-vectrixdb .compose-test .demo dist edge site

@@ -68,7 +68,7 @@ class Corpus:
     def queries(self, n: int) -> Embeddings:
         """Unit rows [n, embed_dim] near the segments."""
         rng = np.random.default_rng(1)
-        return self._near(rng, n)
+        return self.near(rng, n)
 
     def words(self, n: int) -> list[str]:
         """Queries of two words, neither rare nor everywhere."""
@@ -86,7 +86,7 @@ class Corpus:
     def _asset(self, number: int, kind: Modality) -> tuple[AssetRow, list[SegmentRow]]:
         n = 1 if kind == IMAGE else _PER_TEXT
         asset_id = f"{number * 2_654_435_761 % 2**32:08x}{number:08x}"
-        embeddings = self._near(self._rng, n)
+        embeddings = self.near(self._rng, n)
         segments = [
             SegmentRow(
                 segment_id(asset_id, kind, index, SPACE.fingerprint),
@@ -119,7 +119,7 @@ class Corpus:
         ranks = np.minimum(self._rng.zipf(1.3, _PER_SEGMENT), _N_WORDS)
         return " ".join(map(_word, ranks))
 
-    def _near(self, rng: Generator, n: int) -> Embeddings:
+    def near(self, rng: Generator, n: int) -> Embeddings:
         """Unit rows [n, embed_dim] around centres: neighbours have a cosine of about .7."""
         chosen = self._centres[rng.integers(len(self._centres), size=n)]
         noise = l2_normalize(_normal(rng, n))
