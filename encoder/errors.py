@@ -25,6 +25,7 @@
     │   ├── StoreBusyError          500  another process has it open
     │   ├── StoreMissingError       500  there is none
     │   ├── IndexNotReadyError      503  an index is being read; searches go on without it
+    │   ├── IndexRefusedError       500  its server makes no such index
     │   ├── ReadOnlyStoreError      403  it may be searched only (also a DiskError)
     │   ├── SpaceMismatchError      500  another model filled it
     │   └── StoreMovedError         503  another space of it is searched by now

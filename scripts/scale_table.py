@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from search.store.milvus.indexes.kinds import row_bytes
+
 SIZES = (10_000_000, 100_000_000, 1_000_000_000)
 DIM = 385
 """Of a row of the bundle: an embedding's 384, and one for calibration."""
@@ -18,7 +20,6 @@ DISK_BYTES = (594 - 156) * 2**20 / 90_000
 """From 10,000 to 100,000 segments; what Milvus itself takes is left out."""
 FILL_CPU_MS = 0.70 + 0.75
 """Of the writing process and of the server, at 10,000 segments."""
-_LINKS_BYTES = 140
 _SERVER_BYTES = 200e9
 """Of a machine that can be rented without asking anybody."""
 
@@ -33,10 +34,10 @@ class Index:
 
 
 INDEXES = (
-    Index("HNSW", 4 * DIM + _LINKS_BYTES, "4 bytes a dimension, and links"),
-    Index("HNSW_SQ", 3 * DIM + _LINKS_BYTES, "1 + 2 bytes a dimension, and links"),
-    Index("IVF_RABITQ", 1.125 * DIM, "1/8 + 1 bytes a dimension"),
-    Index("DISKANN", DIM / 2, "1/8 of the vectors, the rest on an SSD"),
+    Index("HNSW", row_bytes("HNSW", DIM), "4 bytes a dimension, and links"),
+    Index("HNSW_SQ", row_bytes("HNSW_SQ", DIM), "1 + 2 bytes a dimension, and links"),
+    Index("IVF_RABITQ", row_bytes("IVF_RABITQ", DIM), "1/8 + 1 bytes a dimension"),
+    Index("DISKANN", row_bytes("DISKANN", DIM), "1/8 of the vectors, the rest on an SSD"),
 )
 _ROWS_BYTES = MEASURED_BYTES - INDEXES[0].memory_bytes
 """All of a segment but its vector: its text, place and what filters ask for."""

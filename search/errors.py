@@ -43,6 +43,10 @@ class ReadOnlyStoreError(StoreError, DiskError):
         )
 
 
+class IndexRefusedError(StoreError):
+    """A server does not make the index that is asked for."""
+
+
 class SpaceMismatchError(StoreError):
     """The collection belongs to another embedding space."""
 

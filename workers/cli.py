@@ -47,6 +47,7 @@ _COMMANDS = {
     "search": "Find text, images, sound and moments of video.",
     "serve": "Serve the search API and its page.",
     "stats": "Count what is stored.",
+    "tune-index": "Measure the indexes of a server on your vectors.",
     "up": "Share an embedded store among processes of this machine.",
     "watch": "Keep folders searchable as they change.",
     "worker": "Run tasks that others send to a broker.",

@@ -44,6 +44,10 @@ class Settings(BaseSettings):
     """The index of a store that is made on a Milvus server: HNSW, HNSW_SQ, IVF_RABITQ or
     DISKANN, with ``+mmap`` to leave it on the disk. A store keeps what it was made with."""
 
+    store__candidates: int = Field(default=200, ge=10, le=16_384)
+    """The fewest candidates that a search looks at in a Milvus server's index; `anymodal
+    tune-index` measures how many find .99 of the nearest."""
+
     broker: str = "memory://"
     """``memory://`` runs the tasks in this process; ``redis://host:6379/0`` shares them."""
 

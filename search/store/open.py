@@ -38,6 +38,8 @@ class StoreOptions(TypedDict, total=False):
     index: str
     """Of the vectors of a store that is made on a server, see `search.store.milvus.indexes.kinds`
     ("HNSW")."""
+    candidates: int
+    """That any search of a server's index looks at, at least (200)."""
 
 
 def open_store(

@@ -33,7 +33,8 @@ def test_a_store_is_made_with_an_index_and_keeps_it(opener: Opener) -> None:
     assets, segments = corpus(12)
     for store in (opener(index="DISKANN"), oracle):
         store.write(assets, segments)
-    again = cast(MilvusStore, opener(index="HNSW"))
+    again = cast(MilvusStore, opener(index="HNSW", candidates=10))
+    assert again._search._candidates == 10
     assert again._search._index_kind == "DISKANN"
     assert_same_answers(again, oracle)
 

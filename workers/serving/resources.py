@@ -283,6 +283,7 @@ class Resources:
                     create=create,
                     hold=hold,
                     index=self.settings.store__index,
+                    candidates=self.settings.store__candidates,
                     new_space=self._new_space,
                 )
             return self._store

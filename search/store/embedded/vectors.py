@@ -131,7 +131,7 @@ class VectorFiles:
                 rows = self.rows(slots)
                 return [_exact(query, slots, rows, limit) for query in queries]
         with _in_one_thread():
-            candidates = self._candidates(queries, _MORE * limit + _SPARE, n_slots, wanted)
+            candidates = self._candidates(queries, candidates_of(limit), n_slots, wanted)
         return [
             _exact(query, slots, self.rows(slots), limit)
             for query, slots in zip(queries, candidates, strict=True)
@@ -336,6 +336,11 @@ def _exact(query: Embeddings, slots: NDArray[np.int64], rows: Embeddings, limit:
         slots, cosines = slots[kept], cosines[kept]
     order = np.argsort(-cosines, kind="stable")
     return Found(slots[order], cosines[order])
+
+
+def candidates_of(limit: int) -> int:
+    """How many rows of a part are ranked by their floats, for so many that are wanted."""
+    return _MORE * limit + _SPARE
 
 
 def _put(path: Path, start: int, values: NDArray[Any]) -> None:

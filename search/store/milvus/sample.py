@@ -7,7 +7,6 @@ from search.filters.expressions import equals
 from search.store.milvus.link import MilvusLink
 from search.store.milvus.partitions import Partitions
 from search.store.milvus.rows import MilvusRows
-from search.store.milvus.search import MAX_FOUND
 from search.store.schema import segment_from_dict
 from search.store.segments import Collection
 from search.store.several import FIRST_ROWS, by_segment
@@ -52,17 +51,11 @@ class MilvusSample:
         parts = self._partitions.of(modality, look=True)
         size = self._size(modality) if parts else 0
         share = limit / max(size, 1)
-        rows = (
-            self._link.call(
-                "query",
-                self._rows.name(self._segments),
-                filter=f'{key} < "{int(share * 16**8):08x}"' if share < 1 else "",
-                partition_names=parts,
-                limit=MAX_FOUND,
-                output_fields=[*self._segments.scalars, self._segments.vector],
-                **self._rows.fresh(),
-            )
-            if size
-            else []
-        )
+        below = f'{key} < "{int(share * 16**8):08x}"' if share < 1 else ""
+        fields = [*self._segments.scalars, self._segments.vector]
+        rows = [
+            row
+            for part in parts
+            for row in self._rows.where(self._segments, below, fields, partition=part)
+        ]
         return by_segment(map(segment_from_dict, rows), embed_dim)[:limit]

@@ -18,7 +18,7 @@ from encoder.types import Embeddings, Modality
 from search.batching.batched import Batched
 from search.store.calibrated import StoredCalibration, constants_of, cosine_of, to_asked
 from search.store.milvus.calibration import MilvusCalibration
-from search.store.milvus.indexes.kinds import search_params
+from search.store.milvus.indexes.kinds import LEAST_EFFORT, search_params
 from search.store.milvus.link import MilvusLink
 from search.store.milvus.partitions import Partitions
 from search.store.milvus.rows import MilvusRows, among_assets, chunks
@@ -86,6 +86,7 @@ class MilvusSearch:
         segments: the collection.
         partitions: those of it.
         calibration: the constants of its rows.
+        candidates: that any search looks at, at least.
     """
 
     def __init__(
@@ -95,12 +96,14 @@ class MilvusSearch:
         segments: Collection,
         partitions: Partitions,
         calibration: MilvusCalibration,
+        candidates: int = LEAST_EFFORT,
     ) -> None:
         self._link = link
         self._rows = rows
         self._segments = segments
         self._partitions = partitions
         self._calibration = calibration
+        self._candidates = candidates
         self._batched: Batched[_Where, Embeddings, _Answer] = Batched(
             self._nearest, max_items=_QUERIES_PER_CALL
         )
@@ -267,7 +270,7 @@ class MilvusSearch:
                 output_fields=self._segments.scalars,
                 search_params={
                     "metric_type": METRIC,
-                    "params": search_params(self._index_kind, limit),
+                    "params": search_params(self._index_kind, limit, self._candidates),
                 },
                 **self._rows.fresh(),
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from search.errors import SpaceMismatchError, StoreError, StoreMissingError
+from search.errors import IndexRefusedError, SpaceMismatchError, StoreError, StoreMissingError
 from search.store.calibrated import Constants
 from search.store.milvus.indexes.kinds import KINDS, MMAP, build_params
 from search.store.milvus.link import MilvusLink
@@ -41,11 +41,12 @@ def prepare_collections(
     Raises:
         SpaceMismatchError: there are only collections of other spaces, and not ``new_space``.
         StoreMissingError: there are none, and not ``create``.
-        StoreError: the collections were written by another version, or the server has no such
-            ``index`` (`search.store.milvus.indexes.kinds`) for those that are made now.
+        StoreError: the collections were written by another version.
+        IndexRefusedError: the server has no such ``index`` for those that are made now, see
+            `search.store.milvus.indexes.kinds`.
     """
-    if index.endswith(MMAP) and not (link.is_lite or link.knows_mmap):
-        raise _refused(link, index, "indexes stay on the disk since Milvus 2.4")
+    if not link.is_lite:
+        check_index(link, index)
     present = link.call("list_collections")
     spaces = spaces_among(present, prefix)
     if spaces and fingerprint not in spaces and not new_space:
@@ -149,12 +150,23 @@ def _index(link: MilvusLink, name: str, kind: Collection, index: str) -> None:
             if field in link.call("list_indexes", name):
                 continue
             if options["index_type"] in KINDS:
-                raise _refused(link, index, error.problem.rstrip(".")) from error
+                raise refused(link, index, error.problem.rstrip(".")) from error
             raise
 
 
-def _refused(link: MilvusLink, index: str, why: str) -> StoreError:
-    return StoreError(
+def check_index(link: MilvusLink, index: str) -> None:
+    """Refuse what a server is known to lack, and would not say.
+
+    Raises:
+        IndexRefusedError: it does.
+    """
+    if index.endswith(MMAP) and not link.knows_mmap:
+        raise refused(link, index, "indexes stay on the disk since Milvus 2.4")
+
+
+def refused(link: MilvusLink, index: str, why: str) -> IndexRefusedError:
+    """The error for an index that a server does not make."""
+    return IndexRefusedError(
         f"The store {link.shown} (Milvus {link.version}) makes no index {index}: {why}.",
         remedy=f"Set ANYMODAL_STORE__INDEX to another one ({', '.join(KINDS)}), or use a newer "
         "server.",

@@ -23,6 +23,7 @@ from search.store.folders import words_folder
 from search.store.lite.in_process import check_whole, is_mirrored, stop_lite
 from search.store.lite.shared import joined
 from search.store.milvus.calibration import MilvusCalibration, Progress
+from search.store.milvus.indexes.kinds import LEAST_EFFORT
 from search.store.milvus.link import MilvusLink
 from search.store.milvus.mirrored_words import MirroredWords
 from search.store.milvus.partitions import Partitions
@@ -85,10 +86,11 @@ class MilvusStore:
         new_space: bool = False,
         create: bool = True,
         index: str = HNSW,
+        candidates: int = LEAST_EFFORT,
     ) -> None:
-        self._embed_dim = embed_dim
-        self._space = space_fingerprint
+        self._embed_dim, self._space = embed_dim, space_fingerprint
         self._follows = not new_space
+        self._candidates = candidates
         folder = self._place = target if isinstance(target, Path) else None
         uri, is_own = joined(folder) if folder else (str(target), False)
         self._folder = folder if is_own else None
@@ -130,7 +132,7 @@ class MilvusStore:
         self._fields = [*self._segments.scalars, self._segments.vector]
         common = (self._link, self._rows, self._segments)
         self._calibration = MilvusCalibration(*common, is_alone=self._folder is not None)
-        self._search = MilvusSearch(*common, self._partitions, self._calibration)
+        self._search = MilvusSearch(*common, self._partitions, self._calibration, self._candidates)
         self._writer = SegmentWriter(*common, self._partitions, self._calibration)
         self._sample = MilvusSample(*common, self._partitions)
         self.read_only = self._folder is not None and is_mirrored(self._folder)

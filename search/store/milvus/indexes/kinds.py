@@ -14,14 +14,19 @@ LEAST_EFFORT = 200
 rows, and all with 408; among 44,000 sealed ones all with 64, in the same time."""
 _MAX_LISTS = 1024
 _LINKS = {"M": 16, "efConstruction": 200}
+_LINKS_BYTES = 140
 
 
 @dataclass(frozen=True)
 class IndexKind:
-    """Milvus's parameters to build an index, and to search it with so many candidates."""
+    """Milvus's parameters to build an index, and to search it with so many candidates.
+
+    ``row_bytes`` is what it keeps in memory of a row of so many dimensions, counted from its format
+    """
 
     build: Mapping[str, Any]
     search: Callable[[int], Mapping[str, Any]]
+    row_bytes: Callable[[int], float]
 
 
 def _ef(effort: int) -> Mapping[str, Any]:
@@ -38,15 +43,18 @@ def _lists(effort: int) -> int:
 
 
 KINDS: Mapping[str, IndexKind] = {
-    "HNSW": IndexKind(_LINKS, _ef),
+    "HNSW": IndexKind(_LINKS, _ef, lambda dim: 4 * dim + _LINKS_BYTES),
     "HNSW_SQ": IndexKind(
-        {**_LINKS, "sq_type": "SQ8", "refine": True, "refine_type": "FP16"}, _refined_ef
+        {**_LINKS, "sq_type": "SQ8", "refine": True, "refine_type": "FP16"},
+        _refined_ef,
+        lambda dim: 3 * dim + _LINKS_BYTES,
     ),
     "IVF_RABITQ": IndexKind(
         {"nlist": _MAX_LISTS, "refine": True, "refine_type": "SQ8"},
         lambda effort: {"nprobe": _lists(effort), "rbq_query_bits": 8, "refine_k": 4},
+        lambda dim: 1.125 * dim,
     ),
-    "DISKANN": IndexKind({}, lambda effort: {"search_list": effort}),
+    "DISKANN": IndexKind({}, lambda effort: {"search_list": effort}, lambda dim: dim / 2),
 }
 """By Milvus's names. SCANN is none: it wants an even number of dimensions, and rows have one more
 than embeddings."""
@@ -70,12 +78,27 @@ def build_params(index: str) -> dict[str, Any]:
     return {"index_type": name, "params": params}
 
 
-def search_params(name: str, limit: int) -> Mapping[str, Any]:
+def row_bytes(index: str, dim: int) -> float:
+    """What an index keeps of a row in memory; none if it is mapped from the disk.
+
+    >>> row_bytes("HNSW", 385), row_bytes("HNSW+mmap", 385)
+    (1680, 0.0)
+    """
+    name, _, rest = index.partition("+")
+    return 0.0 if rest else KINDS[name].row_bytes(dim)
+
+
+def search_params(name: str, limit: int, least: int = LEAST_EFFORT) -> Mapping[str, Any]:
     """How far to look in an index of a kind, for so many rows; nothing for an exact one.
 
-    >>> search_params("DISKANN", 100), search_params("FLAT", 100)
-    ({'search_list': 200}, {})
+    Args:
+        name: of the kind.
+        limit: the rows that are wanted.
+        least: candidates that any search looks at.
+
+    >>> search_params("DISKANN", 100), search_params("HNSW", 10, 64), search_params("FLAT", 100)
+    ({'search_list': 200}, {'ef': 64}, {})
     """
     if name not in KINDS:
         return {}
-    return KINDS[name].search(max(LEAST_EFFORT, 2 * limit))
+    return KINDS[name].search(max(least, 2 * limit))

@@ -1,0 +1,1 @@
+"""Measures which index answers well, on vectors of a store."""
