@@ -111,6 +111,16 @@ def test_what_no_tower_ran_in_is_overhead() -> None:
     assert jobs.rate({"segments": {"text": 30, "image": 10}, "wall_s": 8.0}) == 5
 
 
+def test_a_quick_run_of_jobs_has_one_worker() -> None:
+    one = {"seconds": 10.0, "stage_s": {"encode_text": 9.0}, "segments": {"text": 30}, "files": 3}
+    plain = {"wall_s": 20.0, "segments": {"text": 30}}
+    quick = jobs._paragraphs([{"1": one, "plain": plain}])[1]
+    assert "| one worker | 3.0 |" in quick
+    assert "two workers" not in quick
+    whole = jobs._paragraphs([{"1": one, "2": one, "plain": plain}])[1]
+    assert "| two workers, times the plain script | 2.00 " in whole
+
+
 @pytest.mark.slow
 def test_segments_are_mixed_and_the_same_each_time(bundle_home: Path) -> None:
     assert bundle_home.is_dir()
