@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from benchmarks.encoders.checkpoint import save_e5, texts_of
+from benchmarks.encoders.checkpoint import FOLDER, saved_e5, texts_of
 from benchmarks.models.apart import apart, prepare
 from benchmarks.models.peers import BACKENDS, cpu_s, peers
 from benchmarks.models.subjects import contents, save
@@ -35,7 +35,6 @@ Encode: TypeAlias = Callable[[list[str]], np.ndarray[Any, Any]]
 
 PRECISIONS = {"ours, int8": "int8", "ours, float32": None}
 _BASELINE = BACKENDS[0]
-_FOLDER = Path(".demo/encoders")
 _ROUNDS, _TURNS_S = (5, 15), 40.0
 """At least and at most; as many as take these seconds."""
 _HEAD = ("what", "runs on", "CPU-ms", "times torch", "ms", "cosine")
@@ -63,7 +62,7 @@ def main() -> None:
     for kind in [given.only] if given.only else kinds:
         before, missing = _load(), list[str]()
         make, pythons = kinds[kind]
-        rows = _rows(make(_FOLDER / kind), _FOLDER / kind / "source", pythons, missing)
+        rows = _rows(make(FOLDER / kind), FOLDER / kind / "source", pythons, missing)
         busy = f"Load of the machine {before}, at the end {_load()}; it has {os.cpu_count()} cores."
         lines = [f"- Not measured: {one}" for one in missing]
         body = "\n".join([_ABOUT, busy, "", *lines, "", table(_HEAD, rows)])
@@ -75,11 +74,9 @@ def _load() -> str:
     return f"{os.getloadavg()[0]:.1f}"
 
 
-def _texts(folder: Path) -> dict[str, list[str]]:
-    """Save the model unless it is there; the texts."""
-    if not (folder / "source").exists():
-        save_e5(folder / "source")
-    return texts_of(folder / "source")
+def _texts(_: Path) -> dict[str, list[str]]:
+    """The texts; their model is saved unless it is there."""
+    return texts_of(saved_e5())
 
 
 def _pictures(folder: Path) -> dict[str, list[str]]:

@@ -12,6 +12,9 @@ from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.models.sources.bundle.folder import location
 from encoder.networks.bert import load_sentence_bert
 
+FOLDER = Path(".demo/encoders")
+"""Of models that are kept."""
+
 _WORDS = (
     "a red boat lies on the quiet lake while two children feed some hungry ducks near the old "
     "wooden bridge and a dog waits in the rain for bread that nobody has brought from the market"
@@ -47,18 +50,26 @@ def _text(tokenizer: Any, n_tokens: int, number: int) -> str:
     raise AssertionError
 
 
-def save_e5(folder: Path) -> Path:
-    """Write multilingual-e5-small in float32, as sentence-transformers has it; gives the folder."""
+def saved_e5() -> Path:
+    """The folder of multilingual-e5-small in float32, as sentence-transformers has it.
+
+    Saved in ``.demo/encoders/texts`` unless it is there.
+    """
+    folder = FOLDER / "texts" / "source"
+    if folder.exists():
+        return folder
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Normalize, Transformer
     from sentence_transformers.sentence_transformer.modules import Pooling
 
-    _save_network(folder / "network")
-    network = Transformer(str(folder / "network"))
+    partial = folder.with_suffix(".partial")
+    _save_network(partial / "network")
+    network = Transformer(str(partial / "network"))
     modules = [network, Pooling(network.get_embedding_dimension()), Normalize()]
     SentenceTransformer(modules=modules, device="cpu").save_pretrained(
-        str(folder), create_model_card=False
+        str(partial), create_model_card=False
     )
+    partial.rename(folder)
     return folder
 
 
