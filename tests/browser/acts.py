@@ -10,6 +10,8 @@ from pathlib import Path
 from playwright.sync_api import JSHandle, Locator, Page, ViewportSize, expect
 
 DESKTOP: ViewportSize = {"width": 1440, "height": 900}
+HEIGHTS = "(bars) => new Set(bars.flatMap((one) => one.getAttribute('d').match(/ [^M]+/g))).size"
+"""How many heights there are among the bars of waveforms, `M2 48V52` each."""
 
 
 def search(page: Page, words: str) -> None:

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.acts import answered, hits, until
+from tests.browser.acts import HEIGHTS, answered, hits, until
 
 ALL, AT_ONCE = 100_000, 20_000
 TO_THE_END = """() => {
@@ -118,8 +118,7 @@ def test_a_sound_that_a_busy_server_refused_is_drawn_later(page: Page, expected:
     page.get_by_role("searchbox").fill("a ticking clock")
     page.get_by_role("searchbox").press("Enter")
     answered(page)
-    heights = "(bars) => new Set([...bars].map((bar) => bar.getAttribute('height'))).size"
-    until(page, f"({heights})(document.querySelectorAll('.hit.audio rect')) > 20")
+    until(page, f"({HEIGHTS})([...document.querySelectorAll('.hit.audio .waveform path')]) > 20")
 
 
 def test_a_library_goes_on_where_a_page_of_another_one_is_still_awaited(page: Page) -> None:

@@ -6,7 +6,7 @@ import re
 
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.acts import hits, results, search, until
+from tests.browser.acts import HEIGHTS, hits, results, search, until
 
 
 def test_words_find_pictures_and_texts_with_the_match_marked(page: Page) -> None:
@@ -46,8 +46,8 @@ def test_a_sound_shows_its_loudness_and_plays(page: Page) -> None:
     search(page, "the ticking of a clock")
     sound = page.locator(".hit.audio").filter(has_text="clock-ticking")
     sound.scroll_into_view_if_needed()
-    tall = "bars => new Set(bars.map(bar => bar.getAttribute('height'))).size"
-    until(page, f"({tall})([...document.querySelectorAll('.hit.audio rect')].slice(0, 72)) > 3")
+    first = "[...document.querySelector('.hit.audio .waveform').children]"
+    until(page, f"({HEIGHTS})({first}) > 3")
     sound.get_by_role("button", name="Play from").first.click()
     expect(sound.locator("audio")).to_have_js_property("paused", False)
 
