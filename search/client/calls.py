@@ -101,18 +101,18 @@ def embeddings(
     inputs: Sequence[str | Mapping[str, str]], input_type: str
 ) -> Call[npt.NDArray[np.float32]]:
     """Embeddings [n, embed_dim] of texts, or of objects with Base64 media."""
-    asked = {"input": list(inputs), "input_type": input_type, "encoding_format": "base64"}
+    asked = {"input": _several(inputs), "input_type": input_type, "encoding_format": "base64"}
     return Call("POST", "/v1/embeddings", _vectors, json=asked)
 
 
 def upload(
-    paths: Iterable[str | Path],
+    paths: str | Path | Iterable[str | Path],
     tags: Sequence[str],
     metadata: Mapping[str, Any],
     on_progress: Progress | None,
 ) -> Call[JobOut]:
     """Files in, a job out. Sending the same again does no harm: they are known by their content."""
-    files = [Path(path) for path in paths]
+    files = [Path(path) for path in _several(paths)]
     total = sum(path.stat().st_size for path in files)
 
     def parts() -> list[FilePart]:
@@ -144,7 +144,7 @@ def asset(asset_id: str) -> Call[AssetOut]:
 
 def tag(asset_id: str, add: Sequence[str], remove: Sequence[str]) -> Call[AssetOut]:
     """Change the tags of an asset."""
-    change = {"add_tags": list(add), "remove_tags": list(remove)}
+    change = {"add_tags": _several(add), "remove_tags": _several(remove)}
     return Call("PATCH", f"/v1/assets/{asset_id}", _model(AssetOut), json=change)
 
 
@@ -172,7 +172,7 @@ def job(job_id: str) -> Call[JobOut]:
 def ingest(sources: Sequence[str], prune: bool, kinds: Sequence[str]) -> Call[JobOut]:
     """URLs in, a job out."""
     read = _model(UploadAnswer)
-    asked = {"sources": list(sources), "prune": prune, "kinds": list(kinds)}
+    asked = {"sources": _several(sources), "prune": prune, "kinds": _several(kinds)}
     return Call("POST", "/v1/jobs", lambda data: read(data).job, json=asked)
 
 
@@ -196,7 +196,7 @@ def info() -> Call[InfoAnswer]:
 def _upload(
     parts: Callable[[], list[FilePart]], tags: Sequence[str], metadata: Mapping[str, Any]
 ) -> Call[JobOut]:
-    fields: dict[str, str | list[str]] = {"tags": list(tags)} if tags else {}
+    fields: dict[str, str | list[str]] = {"tags": _several(tags)} if tags else {}
     if metadata:
         fields["metadata"] = to_json(metadata).decode()
     read = _model(UploadAnswer)
@@ -214,6 +214,7 @@ def _vectors(data: bytes) -> npt.NDArray[np.float32]:
 
 
 def _several(given: Any) -> list[Any]:
+    """A text or path alone is one value, not its characters."""
     if isinstance(given, str | Path | bytes):
         return [given] if given else []
     return list(given)

@@ -196,7 +196,7 @@ class Anymodal:
 
     def upload(
         self,
-        paths: Iterable[str | Path],
+        paths: str | Path | Iterable[str | Path],
         *,
         tags: Sequence[str] = (),
         metadata: Mapping[str, Any] | None = None,
@@ -205,7 +205,7 @@ class Anymodal:
         """Send files to be ingested.
 
         Args:
-            paths: files of this machine; each is read while it is sent.
+            paths: files of this machine, or one; each is read while it is sent.
             tags: of all of them.
             metadata: likewise.
             on_progress: called with the bytes sent and those of all files.

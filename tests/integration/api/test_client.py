@@ -109,7 +109,7 @@ def test_files_go_up_and_come_down(ours: Anymodal, tmp_path: Path) -> None:
     note, sent = tmp_path / "note.txt", []
     note.write_text("A heron stands in the reeds." + " " * 145_000)  # large, and soon read
 
-    job = ours.upload([note], tags=["birds"], on_progress=lambda *numbers: sent.append(numbers))
+    job = ours.upload(note, tags="birds", on_progress=lambda *numbers: sent.append(numbers))
     done = ours.wait(job.id)
     (asset_id,) = done.asset_ids
 
@@ -128,6 +128,7 @@ def test_files_go_up_and_come_down(ours: Anymodal, tmp_path: Path) -> None:
 
 def test_embeddings_are_arrays(ours: Anymodal) -> None:
     rows = ours.embed(["rain", "a dog barks"])
+    assert np.allclose(ours.embed("rain"), rows[:1], atol=1e-6)
 
     assert rows.shape == (2, ours.info().space.embed_dim)
     assert np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
