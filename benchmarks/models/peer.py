@@ -36,7 +36,14 @@ def sentence_transformers(folder: str, backend: str) -> Encode:
     from sentence_transformers import SentenceTransformer, export_dynamic_quantized_onnx_model
 
     kind, _, precision = backend.partition("-")
-    made: Any = SentenceTransformer(folder, device="cpu", backend=kind, local_files_only=True)  # type: ignore[arg-type]
+    options = _session_options() if kind == "onnx" else {}
+    made: Any = SentenceTransformer(
+        folder,
+        device="cpu",
+        backend=kind,  # type: ignore[arg-type]
+        local_files_only=True,
+        model_kwargs=options,
+    )
     if kind != "torch" and not Path(folder, kind).exists():
         made.save_pretrained(folder, create_model_card=False)
     if precision:
@@ -46,9 +53,18 @@ def sentence_transformers(folder: str, backend: str) -> Encode:
         if not Path(folder, file["file_name"]).exists():
             export_dynamic_quantized_onnx_model(made, target, folder)
         made = SentenceTransformer(
-            folder, device="cpu", backend="onnx", local_files_only=True, model_kwargs=file
+            folder, device="cpu", backend="onnx", local_files_only=True, model_kwargs=options | file
         )
     return lambda items: made.encode([_opened(item) for item in items], show_progress_bar=False)
+
+
+def _session_options() -> dict[str, Any]:
+    """As many threads as cores: ONNX Runtime takes those of the machine, which spin on one core."""
+    from onnxruntime import SessionOptions
+
+    options = SessionOptions()
+    options.intra_op_num_threads = len(os.sched_getaffinity(0))
+    return {"session_options": options}
 
 
 def fastembed(folder: str, _: str) -> Encode:
