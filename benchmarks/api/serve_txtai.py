@@ -29,7 +29,9 @@ def main(model: str, rows: str, store: str, port: str) -> None:
     )
     embeddings.save(store)
     settings = Path(store, "api.yml")
-    settings.write_text(json.dumps({"path": store, "writable": False}))
+    # without `embeddings` it has no route for them
+    facts = {"path": store, "writable": False, "embeddings": {"path": model}}
+    settings.write_text(json.dumps(facts))
     os.environ["CONFIG"] = str(settings)
     uvicorn.run("txtai.api:app", port=int(port), log_level="warning")
 
