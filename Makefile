@@ -28,7 +28,7 @@ test-main: .venv/tested bundle
 test-page: .venv/tested bundle chromium
 	$(BIN)/pytest tests/browser
 
-# Before a commit: unit and contract tests of at most two seconds each, in less than three minutes.
+# Before a commit: unit and contract tests of less than a second each, in less than three minutes.
 test-fast: .venv/tested bundle
 	$(BIN)/pytest $(PARALLEL) -m "not slow and not milvus and not compose" tests/unit tests/contract
 

@@ -41,6 +41,7 @@ from tests.contract.rows import (
 OTHER_SPACE = "fedcba9876543210"
 
 
+@pytest.mark.slow
 def test_reopening_gives_the_same_answers(open_again: Opener) -> None:
     oracle = MemoryStore(DIM, CALIBRATION)
     assets, segments = corpus(30)
@@ -119,6 +120,7 @@ def test_a_new_space_lies_beside_the_old_one(open_again: Opener) -> None:
     assert [row.asset_id for row in open_again().scan()] == ["a"]
 
 
+@pytest.mark.slow
 def test_many_pages_are_scanned_in_order(open_again: Opener) -> None:
     store = open_again()
     store.write([asset(f"a{number:05}", f"/{number}") for number in range(2500)], [])
@@ -151,6 +153,7 @@ def test_a_write_asks_the_server_once_for_its_time(
     assert [hit.asset_id for hit in store.search(vectors(1), IMAGE, 1)[0]] == ["a"]
 
 
+@pytest.mark.slow
 def test_what_others_write_and_delete_is_seen_after_catching_up(open_again: Opener) -> None:
     one, other = open_again(), open_again.beside()
     for number, vector in enumerate(vectors(5)):

@@ -110,6 +110,7 @@ def test_a_scan_streams_the_rows_that_a_filter_finds(store: VectorStore) -> None
         assert " ".join(row.asset_id for row in store.scan(parse_filter(data))) == wanted
 
 
+@pytest.mark.slow
 def test_a_selection_goes_on_where_it_ended(store: VectorStore) -> None:
     store.write([replace(ROWS[0], asset_id=f"a{number:04}") for number in range(2100)], [])
     some = parse_filter({"or": [{"field": "size_bytes", "lt": 5}, {"field": "width", "gt": 600}]})

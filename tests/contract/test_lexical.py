@@ -52,6 +52,7 @@ def found(store: VectorStore, query: str, limit: int = 10, **options: list[str])
     return [hit.asset_id for hit in hits]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("query", "wanted"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -113,6 +114,7 @@ filters: st.SearchStrategy[Filter] = st.recursive(comparisons(), joined, max_lea
 corpora = st.tuples(*map(assets, range(N_ROWS)))
 
 
+@pytest.mark.slow
 @settings(
     max_examples=10,
     deadline=None,

@@ -28,6 +28,7 @@ from tests.contract.rows import (
 )
 
 
+@pytest.mark.slow
 def test_answers_like_the_oracle_through_writes_deletes_and_rewrites(store: VectorStore) -> None:
     oracle = MemoryStore(DIM, CALIBRATION)
     steps = np.random.default_rng(7)
@@ -170,6 +171,7 @@ def test_writing_again_changes_nothing(store: VectorStore) -> None:
     assert len(list(store.scan())) == 6
 
 
+@pytest.mark.slow
 def test_an_asset_of_ten_thousand_segments_is_deleted(store: VectorStore) -> None:
     embeddings = vectors(10_001)
     film = [segment("film", index, row) for index, row in enumerate(embeddings[:-1])]

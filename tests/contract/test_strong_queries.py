@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 
 from encoder.space import Space, l2_normalize
 from encoder.types import IMAGE, Embeddings, Item
@@ -23,6 +24,7 @@ class GivenEncoder:
         return l2_normalize(np.stack([item.content for item in items]))
 
 
+@pytest.mark.slow
 def test_a_strong_query_sees_what_another_just_wrote_and_deleted(open_again: Opener) -> None:
     one, other = open_again(), open_again.beside()
     engine = SearchEngine(GivenEncoder(), other)

@@ -58,6 +58,7 @@ def filled_as_before(opener: Opener) -> MemoryStore:
     return oracle
 
 
+@pytest.mark.slow
 def test_an_old_store_is_searched_and_then_upgraded(
     open_again: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:

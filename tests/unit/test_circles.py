@@ -49,6 +49,7 @@ def circle(packages: Sequence[Path]) -> list[str]:
     return []
 
 
+@pytest.mark.slow
 def test_there_is_none() -> None:
     assert circle(PACKAGES) == []
 

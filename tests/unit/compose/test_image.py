@@ -60,6 +60,7 @@ def test_small_machines_get_the_same_versions_and_nothing_else() -> None:
     assert pins("edge.lock").items() <= pins("requirements.lock").items()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("lock", "machine"),
     [("requirements.lock", "aarch64"), ("edge.lock", "aarch64"), ("edge.lock", "x86_64")],

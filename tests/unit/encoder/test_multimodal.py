@@ -30,6 +30,7 @@ def is_unit(rows: Embeddings) -> bool:
     return rows.dtype == np.float32 and np.allclose(np.linalg.norm(rows, axis=-1), 1, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_one_call_for_any_combination(encoder: MultiModalEncoder) -> None:
     e = encoder.encode_multimodal(text="A cat sitting on a mat", image=IMAGE, audio=SOUND)
 
@@ -72,6 +73,7 @@ def test_video_is_its_frames_and_its_sound(encoder: MultiModalEncoder) -> None:
 WORDS = st.text("abcdefgh ", min_size=1, max_size=120).filter(str.strip)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -82,6 +84,7 @@ def test_a_text_has_one_vector_in_any_batch(encoder: MultiModalEncoder, texts: l
     assert (together * alone).sum(axis=1).min() > 0.9999
 
 
+@pytest.mark.slow
 def test_threads_are_started_only_where_they_help(
     encoder: MultiModalEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,6 +198,7 @@ class Heard:
         self.batches.append((modality, list(lengths)))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("bundle_home")
 def test_an_observer_sees_loads_and_batches() -> None:
     heard = Heard()

@@ -103,6 +103,7 @@ def test_what_towers_hear_is_reported_in_the_order_of_the_items(register: Any) -
     ]
 
 
+@pytest.mark.slow
 def test_vectors_are_those_of_one_after_the_other(bundle_home: Path) -> None:
     assert bundle_home.is_dir()
     contents: dict[Modality, list[Any]] = {

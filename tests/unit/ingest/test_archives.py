@@ -52,6 +52,7 @@ def members(path: Path, scratch: Path, config: IngestConfig = CONFIG) -> list[As
 WRITERS = {".zip": write_zip, ".tar": write_tar, ".tgz": write_tar}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", WRITERS)
 def test_each_file_is_an_asset(tmp_path: Path, suffix: str) -> None:
     path = WRITERS[suffix](tmp_path / f"a{suffix}", FILES)
@@ -110,6 +111,7 @@ def test_limits(tmp_path: Path, limit: str, value: int) -> None:
         members(path, tmp_path, CONFIG.model_copy(update={limit: value}))
 
 
+@pytest.mark.slow
 def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
     path = tmp_path / "bomb.zip"
     write_zip(path, {"zeros.txt": bytes(100 * 2**20)})

@@ -105,6 +105,7 @@ def test_a_mailbox_numbers_its_mails(tmp_path: Path) -> None:
     assert names(members(path, tmp_path)) == ["1/x.txt", "2/x.txt"]
 
 
+@pytest.mark.slow
 def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
     path = write(tmp_path / "a.eml", ("bomb.zip", packed(bytes(100 * 2**20))))
     with pytest.raises(MediaError, match="200 times"):

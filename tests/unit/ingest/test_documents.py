@@ -50,6 +50,7 @@ def decode(path: Path) -> list[Segment]:
     return list(segments(identify(path, CONFIG), CONFIG))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRITERS)
 def test_all_is_read(tmp_path: Path, name: str) -> None:
     suffix, write = WRITERS[name]
@@ -152,6 +153,7 @@ def test_an_external_entity_is_not_fetched(tmp_path: Path) -> None:
     assert "swordfish" not in found
 
 
+@pytest.mark.slow
 def test_a_bomb_costs_one_file(tmp_path: Path) -> None:
     path = tmp_path / "bomb.docx"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

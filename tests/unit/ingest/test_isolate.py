@@ -90,6 +90,7 @@ def samples(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
+@pytest.mark.slow
 def test_the_same_comes_out_as_without(tmp_path: Path) -> None:
     for path in samples(tmp_path):
         assert identify(path, CONFIG) == identify(path, IngestConfig())
@@ -110,6 +111,7 @@ def assert_same(a: object, b: object) -> None:
     np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_one_process_decodes_file_after_file(tmp_path: Path) -> None:
     for path in samples(tmp_path):
         decode(path, CONFIG)
@@ -117,6 +119,7 @@ def test_one_process_decodes_file_after_file(tmp_path: Path) -> None:
     assert process.n_files == 10
 
 
+@pytest.mark.slow
 def test_threads_have_a_process_each(tmp_path: Path) -> None:
     path = write_film(tmp_path / "a.mkv", seconds=3)
     asset = identify(path, CONFIG)
@@ -136,6 +139,7 @@ def test_threads_have_a_process_each(tmp_path: Path) -> None:
     assert len(pool._pool._idle) == 2
 
 
+@pytest.mark.slow
 def test_a_file_waits_for_a_process_where_all_cores_have_one() -> None:
     one = pool.Pool(n_cores=1, patience_s=120)
     seen = []
@@ -153,6 +157,7 @@ def test_a_file_waits_for_a_process_where_all_cores_have_one() -> None:
     one.close()
 
 
+@pytest.mark.slow
 def test_a_file_does_not_wait_for_a_process_that_waits_for_it() -> None:
     """Reading asks for a larger picture while decoders wait for the reader."""
     one = pool.Pool(n_cores=1, patience_s=0.01)
@@ -191,6 +196,7 @@ def test_a_hostile_file_costs_one_file(hostile: Path) -> None:
     assert (hostile.parent / "out").read_bytes() == b""
 
 
+@pytest.mark.slow
 def test_a_picture_that_needs_too_much_memory(tmp_path: Path) -> None:
     Image.new("RGB", (9000, 9000)).save(tmp_path / "bomb.png")
     Image.fromarray(picture(90, 60)).save(tmp_path / "fine.png")
@@ -200,6 +206,7 @@ def test_a_picture_that_needs_too_much_memory(tmp_path: Path) -> None:
     assert len(decode(tmp_path / "fine.png", config)) == 1
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_from_outside_costs_one_file(tmp_path: Path) -> None:
     path = write_film(tmp_path / "a.mkv", seconds=20)
     stream = segments(identify(path, CONFIG), CONFIG)
@@ -211,6 +218,7 @@ def test_a_process_that_is_killed_from_outside_costs_one_file(tmp_path: Path) ->
     assert decode(path, CONFIG)
 
 
+@pytest.mark.slow
 def test_an_idle_process_that_ended_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("Foxes run.")
     decode(tmp_path / "a.txt", CONFIG)
@@ -220,6 +228,7 @@ def test_an_idle_process_that_ended_is_replaced(tmp_path: Path) -> None:
     assert len(decode(tmp_path / "a.txt", CONFIG)) == 1
 
 
+@pytest.mark.slow
 def test_a_film_left_early_leaves_no_process(tmp_path: Path) -> None:
     path = write_film(tmp_path / "a.mkv", seconds=20)
     stream = segments(identify(path, CONFIG), CONFIG)
@@ -243,6 +252,7 @@ def test_it_has_limits_and_no_passwords(monkeypatch: pytest.MonkeyPatch) -> None
     assert soft["Max open files"] == "32"
 
 
+@pytest.mark.slow
 def test_it_ends_with_its_parent(hostile: Path) -> None:
     (hostile / "a.txt").write_text("hang")
     (hostile / "b.txt").write_text("fine")

@@ -53,11 +53,13 @@ def samples(folder: Path) -> dict[str, list[Path]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["text", "html", "pdf", "image", "audio", "video"])
 def test_ours_keep_the_contract(tmp_path: Path, name: str) -> None:
     check_kind(name, samples(tmp_path)[name], tmp_path)
 
 
+@pytest.mark.slow
 def test_a_kind_of_another_package(tmp_path: Path, installed: Callable[..., None]) -> None:
     installed("points_kind:Points")
     file = write_points(tmp_path / "a.txt")

@@ -72,6 +72,7 @@ def test_a_listing_goes_through_pages_and_folders_in_a_stable_order(server: S3Se
     assert listed(server, f"{ROOT}a.txt") == (["a.txt"], [], [])
 
 
+@pytest.mark.slow
 def test_a_listing_is_streamed_and_one_that_breaks_is_not_whole(
     server: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,6 +146,7 @@ def test_an_object_that_changes_before_it_is_read_is_read_as_it_is_now(
         fetch(before, ObjectServer(ROOT, config), tmp_path, config)
 
 
+@pytest.mark.slow
 def test_a_server_that_is_away_is_asked_again_for_a_while_and_once_for_all(
     server: S3Server, tmp_path: Path
 ) -> None:

@@ -28,6 +28,7 @@ def write(folder: Path, text: str) -> Path:
     return folder / "a.svg"
 
 
+@pytest.mark.slow
 def test_the_contract(tmp_path: Path) -> None:
     check_kind("svg", [write(tmp_path, DRAWING)], tmp_path)
 
@@ -53,6 +54,7 @@ def test_any_size_is_drawn_small(tmp_path: Path, size: str) -> None:
     assert max(drawn.shape[:2]) <= 512
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attribute", ["href", "xlink:href"])
 def test_files_beside_it_are_not_read(tmp_path: Path, attribute: str) -> None:
     Image.new("RGB", (50, 50), (255, 0, 0)).save(tmp_path / "red.png")
@@ -62,6 +64,7 @@ def test_files_beside_it_are_not_read(tmp_path: Path, attribute: str) -> None:
         assert next(segments(identify(path, CONFIG), CONFIG)).content.min() == 255
 
 
+@pytest.mark.slow
 def test_what_grows_without_end_is_refused(tmp_path: Path) -> None:
     groups = "".join(
         f"<g id='a{n}'>" + f"<use href='#a{n - 1}'/>" * 10 + "</g>" for n in range(1, 9)

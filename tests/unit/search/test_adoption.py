@@ -130,6 +130,7 @@ assert all(Path(uri).read_text() for uri in locations(store) if uri != "/elsewhe
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [0, 1, 2, 3, 4, 5, 7, 9])
 def test_a_killed_process_leaves_what_can_be_read_and_the_next_goes_on(
     tmp_path: Path, at: int
@@ -148,6 +149,7 @@ def test_a_killed_process_leaves_what_can_be_read_and_the_next_goes_on(
     ]
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_end_alike(tmp_path: Path) -> None:
     for n in range(40):
         put(UploadFolder(tmp_path), f"text {n}")

@@ -94,6 +94,7 @@ def test_texts_are_found_while_others_are_read_to_be_added() -> None:
     assert len(index.find("zeppelin", 5)) == 2
 
 
+@pytest.mark.slow
 def test_marks_are_found_in_all_planes_that_have_some() -> None:
     everywhere = map(chr, range(sys.maxunicode + 1))
     marks = {char for char in everywhere if unicodedata.category(char)[0] == "M"}

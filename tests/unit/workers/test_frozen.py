@@ -3,6 +3,8 @@
 import gc
 from weakref import ref
 
+import pytest
+
 from workers.serving.composition import frozen
 
 
@@ -13,6 +15,7 @@ class Ring:
         self.itself = self
 
 
+@pytest.mark.slow
 def test_what_was_there_before_is_passed_over_and_what_comes_is_not() -> None:
     before = Ring()
     with frozen():

@@ -294,6 +294,7 @@ class Meeting(MultiModalEncoder):
         return super().encode_each(items)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
 def test_frames_and_sound_of_a_film_are_encoded_side_by_side(
     store: MemoryStore, tmp_path: Path

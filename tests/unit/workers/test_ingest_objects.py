@@ -86,6 +86,7 @@ def counts(report: IngestReport) -> tuple[int, int, list[str]]:
     return report.ingested, report.unchanged, [x.uri.removeprefix(ROOT) for x in report.failures]
 
 
+@pytest.mark.slow
 def test_a_bucket_is_kept_in_step(server: S3Server, library: Library, reads: list[str]) -> None:
     server.put_all({"bread.txt": BREAD, "in/Orbit 語.txt": ORBIT, "in/copy.txt": ORBIT})
     assert counts(library.sync()) == (3, 0, [])
@@ -115,6 +116,7 @@ def test_a_bucket_is_kept_in_step(server: S3Server, library: Library, reads: lis
     assert remove(library.store, f"{ROOT}moved") == 1
 
 
+@pytest.mark.slow
 def test_in_doubt_nothing_is_forgotten(server: S3Server, library: Library, impatient: None) -> None:
     assert impatient is None
     server.put_all({"a/bread.txt": BREAD, "orbit.txt": ORBIT})
@@ -169,6 +171,7 @@ def test_a_server_that_dies_half_way(server: S3Server, library: Library, impatie
     assert len(library.locations()) == total.ingested
 
 
+@pytest.mark.slow
 def test_archives_in_a_bucket(server: S3Server, library: Library) -> None:
     packed = io.BytesIO()
     with ZipFile(packed, "w") as archive:

@@ -112,6 +112,7 @@ def test_an_open_bundle_is_not_removed(bundle_home: Path) -> None:
     assert model.towers
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_tables() -> None:
     prepared("int8")
 

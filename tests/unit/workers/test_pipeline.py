@@ -47,6 +47,7 @@ assert (report.ingested, len(report.failures), row.metadata["tags"]) == (1, 1, [
 """
 
 
+@pytest.mark.slow
 def test_a_folder_is_ingested_without_celery(bundle_home: Path, tmp_path: Path) -> None:
     assert bundle_home.is_dir()
     command = [sys.executable, "-W", "error", "-c", ALONE]

@@ -33,6 +33,7 @@ def asked(embeddings: Embeddings, meant: Embeddings | None = None) -> Asked:
     )
 
 
+@pytest.mark.slow
 def test_few_queries_of_chance_reach_the_floor_whatever_the_size() -> None:
     pictures = np.stack([rows(2000, 1), rows(2000, 2)], axis=1)
     samples = {IMAGE: pictures, TEXT: rows(2000, 3)[:, None], AUDIO: pictures[:0]}

@@ -26,6 +26,7 @@ def documents() -> list[Document]:
     return small.documents(600, lambda i: i % 2 == 1)
 
 
+@pytest.mark.slow
 def test_trains_with_some_texts_chooses_and_judges_with_others(
     dense: SentenceBert, documents: list[Document]
 ) -> None:

@@ -60,6 +60,7 @@ def batch(ids: list[list[int]]) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(input_ids), torch.from_numpy(mask)
 
 
+@pytest.mark.slow
 def test_saves_tokens_and_keeps_the_meaning(
     sparse: SparseEncoder, dense: SentenceBert, batch: tuple[Tensor, Tensor]
 ) -> None:
@@ -74,6 +75,7 @@ def test_saves_tokens_and_keeps_the_meaning(
     assert (kept[2] == LENGTHS[2]).all()
 
 
+@pytest.mark.slow
 def test_each_row_equals_its_batch_of_one(
     sparse: SparseEncoder, batch: tuple[Tensor, Tensor]
 ) -> None:
@@ -105,6 +107,7 @@ def test_a_gate_that_is_off_is_bit_equal_to_dense(
         assert torch.equal(off(input_ids, mask)[0], dense(input_ids, mask))
 
 
+@pytest.mark.slow
 def test_the_bundles_onnx_equals_torch(
     dense: SentenceBert, batch: tuple[Tensor, Tensor], tmp_path: Path
 ) -> None:

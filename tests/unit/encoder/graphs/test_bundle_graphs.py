@@ -45,6 +45,7 @@ def texts(n: int, length: int, vocab_size: int = 9000) -> dict[str, np.ndarray]:
     return {"input_ids": RNG.integers(0, vocab_size, (n, length)), "mask": mask}
 
 
+@pytest.mark.slow
 def test_minilm(bundle_home: Path, tmp_path: Path) -> None:
     folder = bundle_home / "text"
     lay_bert(read_bert(folder), tmp_path / "text.onnx")

@@ -30,6 +30,7 @@ def photo(path: Path, details: dict[int, Any], gps: dict[int, Any], **tags: Any)
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "avif"])
 def test_a_photo(tmp_path: Path, suffix: str) -> None:
     path = photo(

@@ -148,6 +148,7 @@ def test_too_many_pixels_are_refused_by_name(tmp_path: Path) -> None:
         load_image(path, max_pixels=999)
 
 
+@pytest.mark.slow
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     path = tmp_path / "bomb.png"
     Image.new("1", (20_000, 20_000)).save(path)

@@ -12,6 +12,7 @@ from examples.sounds import RATE, SOUNDS
 FRAMES = [(2048, 512), (1024, 300), (512, 512), (1000, 250), (16, 5)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n_fft", "hop"), FRAMES)
 def test_spectra_are_those_of_librosa(n_fft: int, hop: int) -> None:
     samples = SOUNDS["wind"]()[:RATE]

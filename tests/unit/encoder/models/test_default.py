@@ -27,6 +27,7 @@ def test_three_towers_in_one_calibrated_space() -> None:
     assert all(constants.c > 0 for constants in model.space.calibration.values())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("bundle_home")
 def test_a_text_query_loads_no_other_model() -> None:
     code = """

@@ -90,6 +90,7 @@ def test_a_model_has_its_modalities_and_its_dimension(loaded: Load, kind: str) -
     assert model.space.calibration == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "modality"), TOWERS)
 def test_same_content_same_vector_in_any_batch(loaded: Load, kind: str, modality: str) -> None:
     model = loaded(kind)
@@ -191,6 +192,7 @@ def test_the_sound_track_counts_in_a_video(loaded: Load) -> None:
     assert vectors[0] @ vectors[1] < 0.9999
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["clap", "embedding_gemma"])
 def test_a_spectrogram_by_librosa_is_heard_as_its_sound(
     kind: str, saved: Callable[[str], Path]

@@ -81,6 +81,7 @@ def folder(bundle_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save(bundle_home, tmp_path_factory.mktemp("hub") / "model")
 
 
+@pytest.mark.slow
 def test_it_merges_as_the_bundle_does(folder: Path, gate: Path) -> None:
     own = MultiModalEncoder(enable_dsre=str(gate), quantization=None)
     other = MultiModalEncoder(f"dir:{folder}", enable_dsre=str(gate), device="cpu")
@@ -99,6 +100,7 @@ def test_it_merges_as_the_bundle_does(folder: Path, gate: Path) -> None:
     assert (got.stats.gate_ms > 0).tolist() == [True, False, True, False]
 
 
+@pytest.mark.slow
 def test_short_texts_are_those_of_the_dense_model(folder: Path, gate: Path) -> None:
     dense = MultiModalEncoder(f"dir:{folder}", device="cpu")
     merging = MultiModalEncoder(f"dir:{folder}", enable_dsre=str(gate), device="cpu")
@@ -111,6 +113,7 @@ def test_short_texts_are_those_of_the_dense_model(folder: Path, gate: Path) -> N
     assert 0.95 < float(np.dot(*long)) < 0.99999
 
 
+@pytest.mark.slow
 def test_queries_with_a_prompt_of_their_own_run_without_the_gate(
     folder: Path, gate: Path, tmp_path: Path
 ) -> None:
@@ -269,6 +272,7 @@ def test_models_that_take_no_gate(kind: str, why: str, tmp_path: Path, gate: Pat
         MultiModalEncoder(f"dir:{tiny.save(kind, tmp_path)}", enable_dsre=str(gate), device="cpu")
 
 
+@pytest.mark.slow
 def test_poolings_that_a_gate_does_not_know(bundle_home: Path, tmp_path: Path) -> None:
     for place, (pooling, prompt, why) in enumerate(
         [("max", "", "pools by 'max'"), ("mean", "passage: ", "leaves its prompt out")]

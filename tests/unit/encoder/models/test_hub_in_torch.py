@@ -65,6 +65,7 @@ def count(model: Model, kind: type[nn.Module]) -> int:
     return sum(type(module) is kind for module in network(model).modules())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_packed_layers_give_the_same_vectors_in_each_tower(load: Load, kind: str) -> None:
     plain, packed = load(kind), load(kind)

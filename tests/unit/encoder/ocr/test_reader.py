@@ -46,6 +46,7 @@ def test_lines_are_read_in_order_with_their_places(reader: Reader) -> None:
     assert 20 < bottom - top < 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("degrees", [90, 180, 270, 4])
 def test_turned_pages_are_read_too(reader: Reader, degrees: int) -> None:
     turned = page().rotate(degrees, Image.Resampling.BICUBIC, expand=True, fillcolor="white")
@@ -59,6 +60,7 @@ class AlwaysOver:
         return [np.tile(np.float32([0.0, 1.0]), (len(inputs["x"]), 1))]
 
 
+@pytest.mark.slow
 def test_a_page_is_turned_over_only_if_it_reads_better_so(reader: Reader) -> None:
     mistaken = Reader(reader._detector, reader._recognizer, AlwaysOver(), reader._characters)
     assert [line.text for line in mistaken.read(np.asarray(page()))] == list(LINES)

@@ -97,6 +97,7 @@ def test_int8_without_data_is_near(name: str) -> None:
     assert cosine(run(model, batch(3)), run(fitted.module, batch(3))) > 0.999
 
 
+@pytest.mark.slow
 def test_vit_attention_output_is_rounded_without_inputs_and_listed() -> None:
     model = vit()
     schemes = dict.fromkeys(find_layers(model), Scheme(4, 64))

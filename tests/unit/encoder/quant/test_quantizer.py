@@ -180,6 +180,7 @@ def test_one_item_cannot_both_fit_and_judge() -> None:
         Quantizer(classifier(), calibration=PIXELS[:1])
 
 
+@pytest.mark.slow
 def test_what_is_exported_equals_what_was_applied(quantizer: Quantizer, tmp_path: Path) -> None:
     quantized = quantizer.apply(budget="1/4")
     report = quantizer.export_onnx(tmp_path / "model.onnx")
@@ -218,6 +219,7 @@ def test_a_stopped_analysis_goes_on(tmp_path: Path) -> None:
     assert sorted(journal.read_text().split()) == sorted("".join(lines).split())
 
 
+@pytest.mark.slow
 def test_query_key_and_value_share_a_scheme() -> None:
 
     torch.manual_seed(0)

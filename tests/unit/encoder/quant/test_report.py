@@ -85,6 +85,7 @@ def test_what_is_no_report_is_refused(tmp_path: Path, content: str) -> None:
         SensitivityReport.load(path)
 
 
+@pytest.mark.slow
 def test_the_plot_is_a_picture(tmp_path: Path) -> None:
     from PIL import Image
 

@@ -86,6 +86,7 @@ def optimized(path: Path) -> Counter[str]:
     return Counter(node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node)
 
 
+@pytest.mark.slow
 def test_int8_agrees_with_float(
     source: Path, ranges: dict[str, tuple[float, float]], tmp_path: Path
 ) -> None:

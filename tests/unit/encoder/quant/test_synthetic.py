@@ -47,6 +47,7 @@ CASES: dict[str, nn.Module] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_the_model_takes_them(name: str) -> None:
     data = synthetic(CASES[name].eval(), n_steps=0)

@@ -59,6 +59,7 @@ def test_only_what_it_takes_is_chosen(target: Target, quantizer: Quantizer) -> N
         assert schemes["up"] == FP16
 
 
+@pytest.mark.slow
 def test_what_is_chosen_for_tensorrt_exports(quantizer: Quantizer, tmp_path: Path) -> None:
     quantizer.apply(max_loss=1.0, target="tensorrt")
     report = quantizer.export_onnx(tmp_path / "mixed.onnx")

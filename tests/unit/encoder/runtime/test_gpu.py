@@ -46,6 +46,7 @@ def test_what_is_no_tensor_is_not_moved() -> None:
     assert found["ids"].device.type == "cpu"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["clip", "embedding_gemma"])
 def test_batches_made_ahead_give_the_same_rows(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -16,6 +16,7 @@ class Double(nn.Module):
         return x * 2
 
 
+@pytest.mark.slow
 def test_it_runs_a_network_or_shows_how_to_install_it(tmp_path: Path) -> None:
     path = tmp_path / "double.onnx"
     examples = [{"x": np.ones((n, 3), np.float32)} for n in (2, 5)]

@@ -175,6 +175,7 @@ def _try_and_count(memory: Path) -> int:
     return slow.n_runs
 
 
+@pytest.mark.slow
 def test_of_several_processes_one_measures(tmp_path: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(3) as pool:
         runs = pool.map(_try_and_count, [tmp_path / "runtimes.json"] * 3, chunksize=1)

@@ -46,6 +46,7 @@ def embed(tower: AudioTower, *sounds: Waveform | Spectrogram) -> Embeddings:
     return tower.forward([tower.prepare(sound) for sound in sounds]).rows
 
 
+@pytest.mark.slow
 def test_rows_are_unit_float32(tower: AudioTower) -> None:
     rows = embed(tower, noise(1.0), beeps(3.0))
     assert rows.shape == (2, 384)
@@ -53,6 +54,7 @@ def test_rows_are_unit_float32(tower: AudioTower) -> None:
     assert np.linalg.norm(rows, axis=1) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_the_same_sound_is_the_same_vector_in_any_batch(tower: AudioTower) -> None:
     sounds = [noise(0.7), beeps(2.5), noise(3.1, seed=1)]
     together = embed(tower, *sounds)
@@ -90,6 +92,7 @@ def test_digital_silence_has_a_place(tower: AudioTower) -> None:
     assert np.linalg.norm(row) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_long_sound_is_many_blocks(tower: AudioTower) -> None:
     prepared = tower.prepare(noise(60.0, rate=16_000))
     assert len(prepared) == pytest.approx(60 * RATE / 1024 / 100, abs=1)

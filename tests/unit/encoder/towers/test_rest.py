@@ -59,6 +59,7 @@ def test_what_could_not_be_put_away_is_tried_again() -> None:
     assert away.wait(60)
 
 
+@pytest.mark.slow
 def test_whisper_hears_the_same_after_a_rest(bundle_home: Path) -> None:
     whisper = Whisper(bundle_home / "speech", n_threads=1, compute_type="int8", rest_s=0.0)
     sound = np.random.default_rng(0).normal(0, 0.1, SAMPLING_RATE).astype(np.float32)

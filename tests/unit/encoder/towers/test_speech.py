@@ -50,6 +50,7 @@ def test_a_sentence_is_spoken_the_same_way_every_time() -> None:
     np.testing.assert_array_equal(first, again)
 
 
+@pytest.mark.slow
 def test_a_sentence_is_written_down_with_its_time(tower: AudioTower, said: Waveform) -> None:
     (utterance,) = tower.transcribe(said)
     assert "castle" in utterance.text.lower()
@@ -113,6 +114,7 @@ def test_a_missing_model_is_named(tmp_path: Path) -> None:
         speech.Speech(tmp_path).features(np.zeros(16_000, np.float32))
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_lengths(bundle_home: Path) -> None:
     """In a process of its own, which holds nothing that another test could free."""
     script = """

@@ -33,6 +33,7 @@ def say(speaker: Speaker, text: str, voice: str) -> Samples:
     return np.pad(said, SAMPLING_RATE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "voice", "language", "word"),
     [(GERMAN, "de", "de", "hamburg"), (ENGLISH, "en-us", "en", "castle")],
@@ -53,6 +54,7 @@ def test_speech_is_written_down_in_its_own_language(
     assert [span] == speech.spans(samples)
 
 
+@pytest.mark.slow
 def test_what_is_hardly_heard_is_less_sure(speech: Speech, speaker: Speaker) -> None:
     clear = say(speaker, ENGLISH, "en-us")
     noise = np.random.default_rng(0).normal(0, 0.5 * clear.std(), len(clear))
@@ -77,6 +79,7 @@ def test_a_limit_of_tokens_is_the_one_that_was_asked_for(speech: Speech, speaker
     assert len(cut.tokens) == 4 + int(speaking.length_s)
 
 
+@pytest.mark.slow
 def test_what_is_cut_is_written_down_again(
     speech: Speech, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,6 +89,7 @@ def test_what_is_cut_is_written_down_again(
     assert "sand" in span.text.lower()
 
 
+@pytest.mark.slow
 def test_only_chinese_gets_a_script(speech: Speech, speaker: Speaker) -> None:
     whisper = speech._whisper
     speaking = whisper.encode(say(speaker, ENGLISH, "en-us"))

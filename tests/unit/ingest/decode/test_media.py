@@ -61,6 +61,7 @@ def test_a_sound_that_is_not_numbers_fails_while_decoding(tmp_path: Path) -> Non
         decode(tmp_path / "a.wav")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.mov", "a.webm"])
 def test_a_film_is_frames_and_sound(tmp_path: Path, name: str) -> None:
     codecs = ("libvpx-vp9", "libopus") if name == "a.webm" else ("libx264", "aac")

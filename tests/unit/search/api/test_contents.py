@@ -112,6 +112,7 @@ def test_a_file_that_is_removed_before_it_is_sent_arrives_whole(tmp_path: Path) 
     assert (ranged.status_code, ranged.content) == (206, b"PNG")
 
 
+@pytest.mark.slow
 def test_an_answer_lets_go_of_its_file(tmp_path: Path) -> None:
     path = drawn(tmp_path / "sky.png")
     gc.collect()

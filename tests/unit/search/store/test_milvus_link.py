@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 FIRST_SEARCH = """
 from importlib.machinery import SourceFileLoader
 from search.store.milvus.link import load_client
@@ -15,6 +17,7 @@ print(entity_is_sparse_matrix([[0.5, 0.5]]))
 """
 
 
+@pytest.mark.slow
 def test_the_first_search_of_a_process_loads_nothing_more() -> None:
     """It would do so in several threads at once, each in the others' way."""
     words = [sys.executable, "-c", FIRST_SEARCH]

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 CLIENT = """
 import sys
 
@@ -21,6 +23,7 @@ print(schema.is_valid_insert_data(pandas.DataFrame({"id": [1]})), schema.pd.NA i
 """
 
 
+@pytest.mark.slow
 def test_the_client_loads_no_pandas_and_knows_data_frames() -> None:
     words = [sys.executable, "-c", CLIENT]
     done = subprocess.run(words, capture_output=True, text=True, check=False)

@@ -87,6 +87,7 @@ def test_what_is_gone_is_looked_for_once_all_else_is_done(board: JobBoard, tmp_p
     assert (told["dropped"], told["gone"], told["pruned"]) == (2, 0, 1)
 
 
+@pytest.mark.slow
 def test_the_planner_waits_while_the_queue_is_deep(
     board: JobBoard, monkeypatch: pytest.MonkeyPatch
 ) -> None:

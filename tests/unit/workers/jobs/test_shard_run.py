@@ -67,6 +67,7 @@ def run_of(board: JobBoard, work: Work) -> ShardRun:
     )
 
 
+@pytest.mark.slow
 def test_a_store_that_is_away_is_waited_for_in_place(board: JobBoard, job: str) -> None:
     work = Work(StoreUnavailableError("away"))
     assert run_of(board, work).run(job, "s") == "done"

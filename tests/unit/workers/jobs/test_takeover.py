@@ -266,6 +266,7 @@ def test_a_planner_that_breaks_says_why(board: JobBoard) -> None:
     assert "Stale file handle" in board.status(job_id).reason
 
 
+@pytest.mark.slow
 def test_a_dead_planner_is_waited_for_and_a_living_one_is_not(board: JobBoard) -> None:
     job_id = board.create(["/data"])
     board.planners.begin(job_id, "p")

@@ -49,6 +49,7 @@ def test_vectors_stay_close(
         assert least_cosine([wanted.numpy()], session.run(inputs)) > cosine
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("bits", [8, 4])
 def test_neighbours_and_padding_do_not_change_a_text(rewritten: Path, form: str, bits: int) -> None:
