@@ -88,7 +88,7 @@ def _pictures(folder: Path) -> dict[str, list[str]]:
         save("CLIP B/32", source)
     for precision in ("float32", "int8"):
         if not (folder / precision).exists():
-            apart(prepare, source, folder / precision, precision)
+            apart(prepare, source.resolve(), folder / precision, precision)
     path = folder / "picture.png"
     Image.fromarray(np.asarray(contents()["image"])).save(path)
     return {"picture": [str(path)]}

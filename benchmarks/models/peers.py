@@ -118,8 +118,9 @@ def _older(source: Path) -> Path:
     for path in copy.rglob("tokenizer_config.json"):
         facts = json.loads(path.read_text("utf-8"))
         path.write_text(json.dumps({**facts, "tokenizer_class": "PreTrainedTokenizerFast"}))
-    modules = json.loads((copy / "modules.json").read_text("utf-8"))
-    for module in modules:
-        module["type"] = f"sentence_transformers.models.{module['type'].rpartition('.')[2]}"
-    (copy / "modules.json").write_text(json.dumps(modules))
+    for path in copy.glob("modules.json"):  # CLIP has none
+        modules = json.loads(path.read_text("utf-8"))
+        for module in modules:
+            module["type"] = f"sentence_transformers.models.{module['type'].rpartition('.')[2]}"
+        path.write_text(json.dumps(modules))
     return copy
