@@ -87,7 +87,7 @@ format: .venv/tested
 # Figures for benchmarks/results/: all that needs no data of others but three sets, and a try of a part.
 bench: bench-throughput bench-towers bench-ingest bench-jobs bench-memory bench-api bench-products
 
-# Some 90 CPU-seconds: under seven minutes where a dozen processes wait for two cores.
+# Some 90 CPU-seconds.
 bench-quick: .venv/tested bundle
 	$(BIN)/python -m benchmarks.products --quick
 	$(BIN)/python -m benchmarks.jobs --quick
