@@ -98,7 +98,7 @@ def search(
 
 
 def embeddings(
-    inputs: Sequence[str | Mapping[str, str]], input_type: str
+    inputs: Mapping[str, str] | Sequence[str | Mapping[str, str]], input_type: str
 ) -> Call[npt.NDArray[np.float32]]:
     """Embeddings [n, embed_dim] of texts, or of objects with Base64 media."""
     asked = {"input": _several(inputs), "input_type": input_type, "encoding_format": "base64"}
@@ -214,8 +214,8 @@ def _vectors(data: bytes) -> npt.NDArray[np.float32]:
 
 
 def _several(given: Any) -> list[Any]:
-    """A text or path alone is one value, not its characters."""
-    if isinstance(given, str | Path | bytes):
+    """A list of values; one alone is not taken apart into its characters, bytes or keys."""
+    if isinstance(given, str | Path | bytes | Mapping):
         return [given] if given else []
     return list(given)
 

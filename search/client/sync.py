@@ -115,7 +115,10 @@ class Anymodal:
         return self._send(calls.search("", {}, asset_id, options))
 
     def embed(
-        self, inputs: Sequence[str | Mapping[str, str]], *, input_type: str = "document"
+        self,
+        inputs: Mapping[str, str] | Sequence[str | Mapping[str, str]],
+        *,
+        input_type: str = "document",
     ) -> npt.NDArray[np.float32]:
         """Embeddings [n, embed_dim] of texts, or of objects such as ``{"image": BASE64}``."""
         return self._send(calls.embeddings(inputs, input_type))

@@ -128,7 +128,8 @@ def test_files_go_up_and_come_down(ours: Anymodal, tmp_path: Path) -> None:
 
 def test_embeddings_are_arrays(ours: Anymodal) -> None:
     rows = ours.embed(["rain", "a dog barks"])
-    assert np.allclose(ours.embed("rain"), rows[:1], atol=1e-6)
+    for one in ("rain", {"text": "rain"}):
+        assert np.allclose(ours.embed(one), rows[:1], atol=1e-6)
 
     assert rows.shape == (2, ours.info().space.embed_dim)
     assert np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
