@@ -15,6 +15,7 @@ from workers.commands.tune_index import _show
 def test_a_folder_is_measured(here: Run, media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here("ingest", media / "texts")
     monkeypatch.setattr(tune, "LEAST_ROWS", 1)
+    assert "HNSWW" in here("tune-index", "--index", "HNSWW", fails=2)
     (trial,) = here("tune-index")["trials"]
     assert (trial["index"], trial["recall"]) == ("scan", 1.0)
 

@@ -16,7 +16,7 @@ from search.errors import IndexRefusedError, StoreError
 from search.store.base import VectorStore
 from search.store.calibrated import from_stored
 from search.store.embedded.vectors import CHUNK, VectorFiles, candidates_of
-from search.store.milvus.indexes.kinds import LEAST_EFFORT, MMAP, row_bytes
+from search.store.milvus.indexes.kinds import LEAST_EFFORT, MMAP, build_params, row_bytes
 from search.store.milvus.link import MilvusLink
 from search.store.open import store_name, store_target
 from search.store.tuning.found import LEAST_RECALL, TOP, Exact, Ids, Trial, Tuned, chosen
@@ -68,6 +68,8 @@ def tune(
             "A store in memory compares all rows, without an index.",
             remedy="Name a folder or a server: --store.",
         )
+    for index in indexes:
+        build_params(index)
     progress("reading")
     sample = drawn(store, asked, n)
     if len(sample.rows) < LEAST_ROWS:

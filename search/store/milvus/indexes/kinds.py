@@ -21,7 +21,7 @@ _LINKS_BYTES = 140
 class IndexKind:
     """Milvus's parameters to build an index, and to search it with so many candidates.
 
-    ``row_bytes`` is what it keeps in memory of a row of so many dimensions, counted from its format
+    ``row_bytes`` is what it keeps of a row in memory, by its dimensions, counted from its format.
     """
 
     build: Mapping[str, Any]
