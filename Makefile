@@ -90,12 +90,12 @@ bench: bench-throughput bench-towers bench-ingest bench-jobs bench-memory bench-
 # Some 90 CPU-seconds.
 bench-quick: .venv/tested bundle
 	$(BIN)/python -m benchmarks.products --quick
-	$(BIN)/python -m benchmarks.jobs --quick
+	$(BIN)/python -m benchmarks.pipeline.jobs --quick
 
 # What `bench-quick` finds here, beside what it finds in the checkout BASE.
 .PHONY: bench-changes
 bench-changes: .venv/tested bundle
-	@$(BIN)/python -m benchmarks.changes $(BASE) .
+	@$(BIN)/python -m benchmarks.harness.changes $(BASE) .
 
 # A folder of mixed files, beside whole products in environments of their own.
 bench-products: .venv/tested bundle .venv-txtai/installed .venv-vectrixdb/installed
@@ -107,25 +107,25 @@ bench-stores: .venv/tested .venv-stores/installed
 	$(BIN)/python -m benchmarks.scale.beside .venv-stores/bin/python
 
 bench-throughput: .venv/installed
-	$(BIN)/python -m benchmarks.throughput
+	$(BIN)/python -m benchmarks.towers.throughput
 
 bench-ingest: .venv/installed
-	$(BIN)/python -m benchmarks.ingest
+	$(BIN)/python -m benchmarks.pipeline.ingest
 
 bench-renaming: .venv/installed
-	$(BIN)/python -m benchmarks.renaming
+	$(BIN)/python -m benchmarks.pipeline.renaming
 
 bench-film: .venv/installed
-	$(BIN)/python -m benchmarks.film
+	$(BIN)/python -m benchmarks.pipeline.film
 
 bench-towers: .venv/installed
-	$(BIN)/python -m benchmarks.towers
+	$(BIN)/python -m benchmarks.towers.side_by_side
 
 # Flame graphs in .demo/flames, what takes how much of the time, and how near towers are to the limit.
 .PHONY: bench-profile
 bench-profile: .venv/tested bundle
 	$(BIN)/python -m pip install --quiet py-spy==0.4.3
-	$(BIN)/python -m benchmarks.flames
+	$(BIN)/python -m benchmarks.pipeline.flames
 
 # Beside other encoders, in environments of their own; ONLY=texts or pictures measures one kind.
 PEERS_OF_ENCODERS := .venv-sentence-transformers .venv-fastembed .venv-infinity
@@ -134,7 +134,7 @@ bench-encoders: .venv/tested bundle $(PEERS_OF_ENCODERS:%=%/installed)
 	$(BIN)/python -m benchmarks.encoders $(PEERS_OF_ENCODERS:%=%/bin/python) $(ONLY:%=--only %)
 
 bench-hub: .venv/tested
-	$(BIN)/python -m benchmarks.hub_in_torch
+	$(BIN)/python -m benchmarks.models.torch_on_cpu
 
 # What the bundles find on data of others, which are fetched from public repositories. Pages to read
 # are drawn with Debian's fonts-dejavu, fonts-inter-variable and fonts-noto-cjk.
@@ -142,15 +142,15 @@ bench-quality: .venv/tested bundle
 	$(BIN)/python -m benchmarks.bundle_quality $(SUBJECTS)
 
 bench-memory: .venv/tested bundle
-	$(BIN)/python -m benchmarks.serving_memory
+	$(BIN)/python -m benchmarks.memory.serving
 
 # Reports how fast the page is; nothing fails.
 .PHONY: bench-page
 bench-page: .venv/tested bundle chromium
-	$(BIN)/python -m benchmarks.page
+	$(BIN)/python -m benchmarks.api.page
 
 bench-jobs: .venv/tested
-	$(BIN)/python -m benchmarks.jobs
+	$(BIN)/python -m benchmarks.pipeline.jobs
 
 # On a genuine Milvus server with 20,000 segments, and on Milvus Lite; `others` has other products, in
 # environments of their own.
@@ -170,7 +170,7 @@ bench-models: .venv/tested
 
 # The same weights on a GPU, where there is one.
 bench-gpu: .venv/tested
-	$(BIN)/python -m benchmarks.gpu $(MODELS)
+	$(BIN)/python -m benchmarks.models.gpu $(MODELS)
 
 # Jobs and uploads with something killed, stopped, cut or full in their middle: all kinds in turn, on
 # Milvus Lite and on the genuine server. Mounts a small disk, which needs root.
@@ -180,7 +180,7 @@ fault-rounds: .venv/tested .venv-milvus/installed
 
 # Recordings are fetched by git.
 bench-voice: .venv/tested bundle
-	$(BIN)/python -m benchmarks.voice
+	$(BIN)/python -m benchmarks.towers.voice
 
 bench-dsre: .venv/tested bundle
 	$(BIN)/python -m benchmarks.dsre
@@ -219,7 +219,7 @@ $(EDGE): .venv/tested
 
 # Under limits of memory, which needs root and cgroups.
 bench-edge: edge/$(shell uname -m)
-	$(BIN)/python -m benchmarks.edge
+	$(BIN)/python -m benchmarks.memory.edge
 
 # Pins, with hashes, for the image.
 LOCK := $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate

@@ -14,7 +14,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.pairs import pairs
+from benchmarks.corpora.debian_packages import pairs
 from encoder.dsre.fitting.documents import Document, parted
 from encoder.dsre.fitting.tuning import Plan
 from encoder.models.prepare.text_gate import distill_text

@@ -3,7 +3,7 @@
     python -m scripts.fit_activation_ranges --pictures FOLDER
     python -m scripts.fit_activation_ranges --packages FOLDER --work FOLDER
 
-``--pictures`` holds one picture for each ImageNet class (see `benchmarks.quality_media.samples`).
+``--pictures`` holds one picture for each ImageNet class (`corpora.picture_sets`).
 Those of every eighth class are measured, so that the others can judge the result.
 
 ``--packages`` holds the packages that `scripts.sound_corpus` names, and ``--work`` is where their
@@ -32,7 +32,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.quality_media import samples
+from benchmarks.corpora.picture_sets import samples
 from encoder.media.image import load_image
 from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.models.sources.bundle.folder import fetch

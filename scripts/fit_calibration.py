@@ -8,8 +8,8 @@ where mu is the mean and c the standard deviation of the cosines between text qu
 of that modality, drawn without labels: nearly all such pairs are unrelated, so the score says how
 far a target stands out from chance. Two constants for each target modality, whatever the query.
 
-Judged on a corpus in which all modalities compete (`benchmarks.mixed`): constants fitted on the
-queries and targets of one half of the concepts rank the other half, and the reverse; mAP is
+Judged on a corpus in which all modalities compete (`benchmarks.corpora.mixed`): constants fitted
+on the queries and targets of one half of the concepts rank the other half, and the reverse; mAP is
 averaged over both and over the three kinds of query. The written constants are fitted on all.
 Compared with: raw cosines; reciprocal rank fusion (Cormack et al. 2009, k = 60); a z-score for
 each query's own lists. Logistic regression of relevance (Platt 1999), medians and quantiles
@@ -25,10 +25,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import mixed
-from benchmarks.mixed import MODALITIES, Corpus
-from benchmarks.ranking import average_precisions
-from benchmarks.results import table, write_section
+from benchmarks.corpora import mixed
+from benchmarks.corpora.mixed import MODALITIES, Corpus
+from benchmarks.harness.ranking_measures import average_precisions
+from benchmarks.harness.results_pages import table, write_section
 from encoder.calibration.tables import CalibrationTable, write_table
 from encoder.models.sources.bundle.tables import TABLES
 from encoder.space import Calibration
@@ -111,8 +111,8 @@ def report(corpus: Corpus) -> str:
     return (
         f"mAP of mixed rankings of text, pictures and sounds ({sizes}). The constants of each half"
         " of the concepts are fitted, without labels, on the other; each half is ranked alone, so"
-        " figures are higher than those of `benchmarks.calibration`, which ranks all concepts"
-        " together.\n\n"
+        " figures are higher than those of `benchmarks.retrieval.calibration`, which ranks all"
+        " concepts together.\n\n"
         f"{table(headings, rows)}"
     )
 

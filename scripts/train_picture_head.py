@@ -15,8 +15,8 @@ in several languages, about the same photographs show what in an embedding is wo
 language, not content. The label table, which is that of `scripts.build_image_labels` for e5, is
 turned likewise.
 
-Photographs that ``benchmarks/photo_captions.py`` asks for are left out. ``--open-only`` fits on
-those whose licences allow derived works for any purpose. The same files on the same processor
+Photographs that `benchmarks.corpora.photo_captions` asks for are left out. ``--open-only`` fits
+on those whose licences allow derived works for any purpose. The same files on the same processor
 give the same bytes. ``docs/picture-head.md`` lists what else was tried.
 """
 
@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import photo_captions
+from benchmarks.corpora import photo_captions
 from encoder.media.image import load_image
 from encoder.models.precision import Precision
 from encoder.models.sources.bundle.kinds.conse import network

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks.parts import run
+from benchmarks.harness.command_line import run
 
 PARTS = {
     "latency": "benchmarks.api.latency:main",
     "throughput": "benchmarks.api.throughput:main",
     "tracking": "benchmarks.api.tracking:main",
     "ingest": "benchmarks.api.beside_ingest:main",
-    "others": "benchmarks.api.beside_others:main",
+    "others": "benchmarks.api.peers.beside_others:main",
 }
 
 if __name__ == "__main__":

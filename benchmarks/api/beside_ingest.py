@@ -14,9 +14,9 @@ from benchmarks.api import queries
 from benchmarks.api.load import ask, ask_while
 from benchmarks.api.servers import serving
 from benchmarks.api.stores import filled_server
-from benchmarks.ingest import make_corpus
-from benchmarks.results import table
-from benchmarks.sections import Bar, Settings, note, report
+from benchmarks.harness.reporting import Bar, Settings, note, report
+from benchmarks.harness.results_pages import table
+from benchmarks.pipeline.ingest import make_corpus
 from examples.samples import make_samples
 
 _SLOWER = Bar(at_most=2)

@@ -14,9 +14,9 @@ from benchmarks.api import queries
 from benchmarks.api.load import ask
 from benchmarks.api.servers import serving
 from benchmarks.api.stores import filled_lite, filled_server
-from benchmarks.results import table
-from benchmarks.sections import Bar, Settings, note, report
-from benchmarks.timing import Ratio
+from benchmarks.harness.reporting import Bar, Settings, note, report
+from benchmarks.harness.results_pages import table
+from benchmarks.harness.timing import Ratio
 from examples.samples import make_samples
 
 OURS, BASELINE, LITE = "ours", "float32 torch", "ours on Milvus Lite"

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
-from benchmarks.results import table, write_section
+from benchmarks.harness.results_pages import table, write_section
 from tests.browser.acts import DESKTOP, answered, hits
 from tests.browser.executable import chromium_path
 from tests.browser.library import make_library

@@ -26,7 +26,7 @@ def serving(store: str, log: Path, *, baseline: bool = False, **env: str) -> Ite
     """
     port = free_port()
     command = (
-        [sys.executable, "-m", "benchmarks.api.baseline"]
+        [sys.executable, "-m", "benchmarks.api.peers.plain_encoder"]
         if baseline
         else [str(Path(sys.executable).with_name("anymodal")), "serve"]
     )

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.sections import Settings, note
+from benchmarks.harness.reporting import Settings, note
 from tests.support.milvus_server import MilvusServer
 
 N_SEGMENTS = 20_000
@@ -84,7 +84,7 @@ def _made() -> str:
 
 
 def _fill(store: str, n_segments: int) -> None:
-    from benchmarks.segments import fill
+    from benchmarks.corpora.segments import fill
     from search import open_store
     from workers.config import current_settings
     from workers.serving.resources import Resources

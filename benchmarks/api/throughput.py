@@ -10,8 +10,8 @@ from benchmarks.api import queries
 from benchmarks.api.load import Load, ask
 from benchmarks.api.servers import serving
 from benchmarks.api.stores import filled_server
-from benchmarks.results import table
-from benchmarks.sections import Bar, Settings, note, report
+from benchmarks.harness.reporting import Bar, Settings, note, report
+from benchmarks.harness.results_pages import table
 
 _CLIENTS = 16
 _MORE, _ERRORS = Bar(at_least=2.5), Bar(at_most=0)

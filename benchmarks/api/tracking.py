@@ -12,8 +12,8 @@ from benchmarks.api import queries
 from benchmarks.api.load import Client, ask
 from benchmarks.api.servers import serving
 from benchmarks.api.stores import filled_server
-from benchmarks.results import table
-from benchmarks.sections import Bar, Settings, report
+from benchmarks.harness.reporting import Bar, Settings, report
+from benchmarks.harness.results_pages import table
 from search.api.middleware.metrics import Metrics
 from search.api.responses.plain_values import latency_ms, server_timing
 from search.latency import LatencyTracker, StageTimer

@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.bundle_quality.photos import FOLDER, SEEN
 from benchmarks.bundle_quality.report import Figure, Subject
-from benchmarks.photo_captions import LANGUAGES, asked, bare, held_back
+from benchmarks.corpora.photo_captions import LANGUAGES, asked, bare, held_back
 from encoder import MultiModalEncoder
 from encoder.config import EncoderConfig
 from encoder.media.image import load_image
@@ -30,7 +30,7 @@ _BARS = {"own": 0.25, "some": 0.90, "above": 0.95, "nonsense": 0.05}
 
 ABOUT = """
 1,000 photographs of COCO and 3,699 of their captions in one store: the 320 photographs of
-`benchmarks/photo_captions.py`, which are asked for by their sentences, and 680 others, drawn by a
+`benchmarks.corpora.photo_captions`, asked for by their sentences, and 680 others, drawn by a
 seed. A caption with the words of a query is not stored, which leaves 246 of the 320 without one. No
 picture head is fitted on the 320, nor on what shares a caption with them; the multilingual one is
 fitted on the 680. Floors were fitted on 2,000 photographs of COCO, the English ones on 700: some of

@@ -9,8 +9,8 @@ import numpy as np
 
 from benchmarks.bundle_quality.questions import embed
 from benchmarks.bundle_quality.report import Figure, Subject
-from benchmarks.photo_captions import LANGUAGES, Asked, asked
-from benchmarks.ranking import first_ranks
+from benchmarks.corpora.photo_captions import LANGUAGES, Asked, asked
+from benchmarks.harness.ranking_measures import first_ranks
 from encoder.media.image import load_image
 from encoder.models.base import Model
 from encoder.models.open import load_model
@@ -25,8 +25,8 @@ SEEN = {"multilingual": "seen beside the set that settings were chosen on"}
 
 ABOUT = """
 Sentences of xFlickrCO (Bugliarello et al. 2022) about 320 photographs of COCO, which are the
-candidates too; see `benchmarks/photo_captions.py`. No picture head is fitted on them, but it is on
-others of COCO: photographs of another source are harder, and so are more candidates. The English
+candidates too (`benchmarks.corpora.photo_captions`). No picture head is fitted on them, but it is
+on others of COCO: photographs of another source are harder, and so are more candidates. The English
 bundle is asked in English only.
 """
 

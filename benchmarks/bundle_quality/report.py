@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.results import table, write_section
+from benchmarks.harness.results_pages import table, write_section
 
 _N_DRAWS = 2000
 _PERCENT = (2.5, 97.5)

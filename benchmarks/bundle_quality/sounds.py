@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from benchmarks.bundle_quality.questions import embed
 from benchmarks.bundle_quality.report import Figure, Subject
 from benchmarks.bundle_quality.speech import ESC_10, ESC_50, noises
-from benchmarks.ranking import average_precisions
+from benchmarks.harness.ranking_measures import average_precisions
 from encoder.media.sound import load_sound
 from encoder.models.base import Model
 from encoder.models.open import load_model

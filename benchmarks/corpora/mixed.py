@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import quality_media
-from benchmarks.quality import PARAPHRASES, WNIDS
+from benchmarks.corpora import picture_sets
+from benchmarks.retrieval.pictures import PARAPHRASES, WNIDS
 from encoder import MultiModalEncoder
 from encoder.media.image import load_image
 from encoder.media.sound import load_sound
@@ -27,7 +27,7 @@ from encoder.models.sources.bundle.tables import IMAGE_LABELS
 from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Modality
 
 MODALITIES = (TEXT, IMAGE, AUDIO)
-TEXTS = Path(__file__).parent / "data" / "mixed_texts.tsv"
+TEXTS = Path(__file__).parents[1] / "data" / "mixed_texts.tsv"
 PICTURES = {
     "Dog bark": ("n02099601", "n02099712", "n02106662", "n02110958", "n02113023", "n02085620"),
     "Sea waves": ("n09428293", "n09421951"),
@@ -94,8 +94,8 @@ def _contents(
 ) -> tuple[list[str], Pairs, dict[Modality, Pairs]]:
     """The concepts' names; text queries; texts, pictures and sounds, each with its concept."""
     ours = _read(TEXTS)
-    pictures = quality_media.samples(samples)
-    sentences = quality_media.descriptions(descriptions)
+    pictures = picture_sets.samples(samples)
+    sentences = picture_sets.descriptions(descriptions)
     wnids = WNIDS.read_text("ascii").split()
     labels = np.load(IMAGE_LABELS)["names"].tolist()
     shown = {wnid: concept for concept, of_it in PICTURES.items() for wnid in of_it}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from benchmarks.parts import run
+from benchmarks.harness.command_line import run
 
 PARTS = {
     "speed": "benchmarks.dsre.speed:minilm",

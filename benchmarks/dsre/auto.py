@@ -16,9 +16,9 @@ from benchmarks.dsre.subjects import (
     shipped_gate,
     text_folder,
 )
-from benchmarks.results import table
-from benchmarks.sections import Bar, Settings, note, report
-from benchmarks.timing import Times, on_one_core, take_turns
+from benchmarks.harness.reporting import Bar, Settings, note, report
+from benchmarks.harness.results_pages import table
+from benchmarks.harness.timing import Times, on_one_core, take_turns
 from encoder.models.sources.bundle.choices import parse_precision
 from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.models.sparsity import Sparsity

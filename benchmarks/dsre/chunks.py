@@ -8,8 +8,8 @@ import numpy as np
 
 from benchmarks.dsre.quality import whole_sentences
 from benchmarks.dsre.subjects import DENSE8, SPARSE8, batch, open_minilm, shipped_gate, text_folder
-from benchmarks.results import table
-from benchmarks.sections import Bar, Settings, note, report
+from benchmarks.harness.reporting import Bar, Settings, note, report
+from benchmarks.harness.results_pages import table
 from encoder.dsre.chunks import pick
 from encoder.dsre.fitting.documents import Document
 from encoder.dsre.fitting.retrieval import Found, compare, search

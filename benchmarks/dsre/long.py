@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.results import table
-from benchmarks.sections import Settings, note, report
-from benchmarks.timing import on_one_core, take_turns
+from benchmarks.harness.reporting import Settings, note, report
+from benchmarks.harness.results_pages import table
+from benchmarks.harness.timing import on_one_core, take_turns
 
 _ROUNDS = {512: 9, 1024: 7, 2048: 5, 8192: 2}
 _DENSE, _WINDOWED = "mask over all pairs", "windowed"

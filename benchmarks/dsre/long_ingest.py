@@ -14,9 +14,9 @@ import numpy as np
 
 from benchmarks.bundle_quality.questions import embed, read
 from benchmarks.dsre.product import BOLD, MULTILINGUAL, rarity, write_gates
-from benchmarks.results import table
-from benchmarks.sections import Bar, Settings, note, report
-from benchmarks.timing import Times
+from benchmarks.harness.reporting import Bar, Settings, note, report
+from benchmarks.harness.results_pages import table
+from benchmarks.harness.timing import Times
 from encoder.dsre.fitting.retrieval import compare, search
 from encoder.models.open import load_model
 from encoder.models.sources.bundle.declaration import read_bundle

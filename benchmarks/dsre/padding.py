@@ -7,9 +7,9 @@ import time
 import numpy as np
 
 from benchmarks.dsre.subjects import DENSE8, LIBRARIES, Ids, batch, open_minilm, text_folder, tokens
-from benchmarks.results import table
-from benchmarks.sections import Settings, report
-from benchmarks.timing import on_one_core, take_turns
+from benchmarks.harness.reporting import Settings, report
+from benchmarks.harness.results_pages import table
+from benchmarks.harness.timing import on_one_core, take_turns
 from tests.support.manuals import documented
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.results import table
-from benchmarks.sections import Settings, note, report
-from benchmarks.timing import on_one_core, take_turns
+from benchmarks.harness.reporting import Settings, note, report
+from benchmarks.harness.results_pages import table
+from benchmarks.harness.timing import on_one_core, take_turns
 
 _WIDE = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24}
 _TOWERS: dict[str, tuple[str, dict[str, int]]] = {

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from benchmarks.bundle_quality.questions import read
 from benchmarks.dsre.subjects import Ids, batch, eager
-from benchmarks.results import table
-from benchmarks.sections import Bar, Settings, note, report
-from benchmarks.timing import Ratio, Times, on_one_core, take_turns
+from benchmarks.harness.reporting import Bar, Settings, note, report
+from benchmarks.harness.results_pages import table
+from benchmarks.harness.timing import Ratio, Times, on_one_core, take_turns
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.settings import GateSettings
 from encoder.models.base import Model

@@ -24,8 +24,8 @@ from benchmarks.dsre.subjects import (
     text_folder,
     tokens,
 )
-from benchmarks.results import table
-from benchmarks.sections import Bar, Settings, note, report
+from benchmarks.harness.reporting import Bar, Settings, note, report
+from benchmarks.harness.results_pages import table
 from encoder.dsre.fitting.documents import Document
 from encoder.dsre.fitting.retrieval import Found, compare, search
 from encoder.runtime.onnx import OnnxSession

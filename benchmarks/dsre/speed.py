@@ -32,9 +32,9 @@ from benchmarks.dsre.subjects import (
     shipped_gate,
     text_folder,
 )
-from benchmarks.results import table
-from benchmarks.sections import Bar, Settings, note, report
-from benchmarks.timing import Times, on_one_core, take_turns
+from benchmarks.harness.reporting import Bar, Settings, note, report
+from benchmarks.harness.results_pages import table
+from benchmarks.harness.timing import Times, on_one_core, take_turns
 from encoder.dsre.fitting.cost import dense_flops, sparse_flops
 from encoder.dsre.gatefile import GateFile
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.pairs import pairs
+from benchmarks.corpora.debian_packages import pairs
 from encoder.dsre.fitting.documents import Document
 from encoder.dsre.gatefile import GateFile
 from encoder.models.prepare.sparse_network import SPARSE_FLOAT, SPARSE_INT8, build, write

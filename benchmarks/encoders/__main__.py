@@ -20,12 +20,12 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from benchmarks.encoders.checkpoint import FOLDER, saved_e5, texts_of
+from benchmarks.harness.reporting import note
+from benchmarks.harness.results_pages import table, write_section
+from benchmarks.harness.timing import take_turns
 from benchmarks.models.apart import apart, prepare
 from benchmarks.models.peers import BACKENDS, cpu_s, peers
 from benchmarks.models.subjects import contents, save
-from benchmarks.results import table, write_section
-from benchmarks.sections import note
-from benchmarks.timing import take_turns
 from encoder import MultiModalEncoder
 from encoder.config import EncoderConfig
 from encoder.models.exported import open_exported

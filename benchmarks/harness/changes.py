@@ -1,6 +1,6 @@
 """Compare ``make bench-quick`` of two checkouts: what changed beyond noise? Nothing fails.
 
-    python -m benchmarks.changes BEFORE AFTER       # folders; Markdown on standard output
+    python -m benchmarks.harness.changes BEFORE AFTER       # folders; Markdown on standard output
 
 Both take turns, twice each. A figure has changed if both runs of one lie beyond both of the other
 by more than a tenth: so what varies by itself from run to run is not reported.
@@ -14,8 +14,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from benchmarks.results import table
-from benchmarks.sections import note
+from benchmarks.harness.reporting import note
+from benchmarks.harness.results_pages import table
 from scripts.results_json import tables
 
 Figures = dict[tuple[str, str], float]

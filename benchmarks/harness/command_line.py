@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.sections import Settings, note
+from benchmarks.harness.reporting import Settings, note
 
 
 def chosen(names: Sequence[str], parts: Iterable[str]) -> list[str]:

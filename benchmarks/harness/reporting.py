@@ -11,7 +11,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from benchmarks.results import write_section
+from benchmarks.harness.results_pages import write_section
 
 _started = perf_counter()
 _SHOWN_FLAGS = {"avx2": "AVX2", "avx512f": "AVX512", "vnni": "VNNI", "bf16": "BF16"}

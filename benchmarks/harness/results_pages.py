@@ -12,7 +12,7 @@ from pathlib import Path
 
 from scripts import quote_results
 
-FOLDER = Path(__file__).with_name("results")
+FOLDER = Path(__file__).parents[1] / "results"
 _PAGES = {
     "products": r"Beside others",
     "encoding": r"Throughput|Speed of|Hub models|Towers|As graphs|Encoders",

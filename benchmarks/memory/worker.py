@@ -1,4 +1,4 @@
-"""What the processes of a worker hold: ``python -m benchmarks.worker_memory``.
+"""What the processes of a worker hold: ``python -m benchmarks.memory.worker``.
 
 Processes are forked as Celery's prefork pool does it, before any model is loaded, and look at
 themselves in ``/proc/self/smaps_rollup``.
@@ -19,7 +19,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from benchmarks.results import table, write_section
+from benchmarks.harness.results_pages import table, write_section
 from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.runtime.base import Array
 
@@ -67,7 +67,7 @@ def main() -> None:
     text = f"{_PROCESSES}\n\n{table(headings, rows)}\n\n{_NETWORKS}\n\n"
     text += table(["network", "own, MB", "shared, MB"], list(added.values()))
     print(text)
-    write_section("Memory of a worker's processes", "python -m benchmarks.worker_memory", text)
+    write_section("Memory of a worker's processes", "python -m benchmarks.memory.worker", text)
 
 
 def side_by_side(n: int, body: Body) -> list[Kilobytes]:

@@ -17,11 +17,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from benchmarks.harness.results_pages import table, write_section
+from benchmarks.harness.timing import Times, take_turns
 from benchmarks.models.apart import apart, memory, prepare, vector_of
 from benchmarks.models.peers import cpu_s, peers
 from benchmarks.models.subjects import SUBJECTS, contents, save
-from benchmarks.results import table, write_section
-from benchmarks.timing import Times, take_turns
 from encoder.models.exported import open_exported
 from encoder.runtime.trial import instruction_sets
 from encoder.towers.base import Tower

@@ -1,4 +1,4 @@
-"""Hub models on a GPU: ``python -m benchmarks.gpu ["CLIP B/32" …]``; says so where there is none.
+"""Hub models on a GPU: ``python -m benchmarks.models.gpu ["CLIP B/32" …]``; or that there is none.
 
 Items a second from texts and pixels to vectors, weights of the published sizes at random: in
 float32 and in bf16, one batch after the other and with the next ones made ready meanwhile. Cosines
@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.harness.results_pages import table, write_section
 from benchmarks.models.subjects import contents, save
-from benchmarks.results import table, write_section
 from encoder.models import hub
 from encoder.models.base import Model
 from encoder.towers.base import Tower

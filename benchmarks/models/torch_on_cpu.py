@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel, ModernBertConfig, ModernBertModel
 
-from benchmarks.results import table, write_section
-from benchmarks.timing import on_one_core, take_turns
+from benchmarks.harness.results_pages import table, write_section
+from benchmarks.harness.timing import on_one_core, take_turns
 from encoder.models.prepare.in_torch import run_in_bf16
 from encoder.networks.first_use import PackedLinear, change_on_first_use
 

@@ -14,7 +14,7 @@ from time import perf_counter
 
 import numpy as np
 
-from benchmarks.results import table, write_section
+from benchmarks.harness.results_pages import table, write_section
 from encoder import MultiModalEncoder
 from encoder.media import load_image, load_sound, probe
 from encoder.types import Item

@@ -1,5 +1,5 @@
 """Where the time goes: flame graphs of an ingest and of queries, and how near towers come to what
-the processor can do (`benchmarks.limits`). Run by ``make bench-profile``.
+the processor can do (`benchmarks.towers.limits`). Run by ``make bench-profile``.
 
 py-spy samples a process of its own, 100 times a second. The graphs (SVG) go to ``.demo/flames`` and
 are not committed; the shares of samples by place are. A sample is of a thread that runs: those that
@@ -15,10 +15,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from benchmarks import limits
-from benchmarks.ingest import make_corpus
-from benchmarks.results import table, write_section
-from benchmarks.sections import note
+from benchmarks.harness.reporting import note
+from benchmarks.harness.results_pages import table, write_section
+from benchmarks.pipeline.ingest import make_corpus
+from benchmarks.towers import limits
 from examples.samples import make_samples
 
 GRAPHS = Path(".demo/flames")
@@ -81,7 +81,7 @@ def record(work: str, folder: Path, graph: Path) -> dict[str, float]:
     for form, path in (("flamegraph", graph), ("raw", raw)):
         note(f"{work}, {form}")
         store = folder / ("raw" if work == "query" else form)
-        words = [sys.executable, "-m", "benchmarks.flames", work, folder, store]
+        words = [sys.executable, "-m", "benchmarks.pipeline.flames", work, folder, store]
         spy = [Path(sys.executable).with_name("py-spy"), "record", *_OPTIONS]
         how = [f"--format={form}", f"--output={path}", "--"]
         ran = subprocess.run([*map(str, [*spy, *how, *words])], capture_output=True, check=False)

@@ -1,6 +1,6 @@
 """How many files of a folder of many formats are searchable, and why the others are not.
 
-python -m benchmarks.formats FOLDER … [--per-format N] [--list benchmarks/data/formats.tsv]
+python -m benchmarks.pipeline.formats FOLDER … [--per-format N] [--list benchmarks/data/formats.tsv]
 
 The folder is made from packages of Debian, unpacked and not installed, and from what the Python
 libraries of this environment ship:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
-from benchmarks.results import table, write_section
+from benchmarks.harness.results_pages import table, write_section
 from encoder.media import load_image, load_sound
 from examples.samples import make_samples
 

@@ -21,9 +21,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.ingest import make_corpus
-from benchmarks.results import table, write_section
-from benchmarks.sections import Bar, note
+from benchmarks.harness.reporting import Bar, note
+from benchmarks.harness.results_pages import table, write_section
+from benchmarks.pipeline.ingest import make_corpus
 from examples.samples import make_samples
 from tests.support.milvus_server import free_port
 
@@ -153,7 +153,7 @@ def run_plain(media: Path, scratch: Path) -> dict[str, Any]:
         _until(address.exists)
         uri = json.loads(address.read_text())["uri"]
         done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.plain", str(media), uri],
+            [sys.executable, "-m", "benchmarks.pipeline.plain_script", str(media), uri],
             stdout=subprocess.PIPE,
             text=True,
             check=True,

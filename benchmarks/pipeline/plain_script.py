@@ -1,7 +1,7 @@
 """What a script without a pipeline does: one item after the other, float32 in torch, one insert
 for each. The decoders are the pipeline's own, and Whisper runs in float32 on its runtime.
 
-``python -m benchmarks.plain FOLDER STORE`` prints its seconds and counts as JSON.
+``python -m benchmarks.pipeline.plain_script FOLDER STORE`` prints its seconds and counts as JSON.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What reading text in pictures costs, in CPU seconds of one thread.
 
-    python -m benchmarks.reading_cost PICTURES [--pages N] [--pictures N]
+    python -m benchmarks.pipeline.reading_cost PICTURES [--pages N] [--pictures N]
 
-``PICTURES`` is a folder of photos, as `quality_media.samples` fetches them. One in which
+``PICTURES`` is a folder of photos, as `corpora.picture_sets.samples` fetches them. One in which
 no line is found counts as without text. Pages are those of
 `bundle_quality.pages`, with English words.
 """

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.results import table, write_section
+from benchmarks.harness.results_pages import table, write_section
 
 N_FILES = 10_000
 _WORDS = "river mountain engine bread harvest violin storm galaxy lantern harbour market".split()

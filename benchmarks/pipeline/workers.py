@@ -1,4 +1,4 @@
-"""What a file costs 1, 2 and 4 workers of half a core: ``python -m benchmarks.workers``.
+"""What a file costs 1, 2 and 4 workers of half a core: ``python -m benchmarks.pipeline.workers``.
 
 Needs root, and cgroups of version 1 for the processor. ``--quick`` takes few files, one round, and
 is not kept.
@@ -14,9 +14,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 
-from benchmarks.jobs import Stack, make_media
-from benchmarks.results import table, write_section
-from benchmarks.sections import Bar, note
+from benchmarks.harness.reporting import Bar, note
+from benchmarks.harness.results_pages import table, write_section
+from benchmarks.pipeline.jobs import Stack, make_media
 
 _COUNTS = (1, 2, 4)
 _FLAT = Bar(at_most=5.0)
@@ -113,7 +113,7 @@ def main(is_quick: bool) -> None:
     body = f"{about}\n\n{table(heads, list(rows_of(rounds)))}"
     print(body)
     if not is_quick:
-        write_section("Jobs on 1, 2 and 4 workers", "python -m benchmarks.workers", body)
+        write_section("Jobs on 1, 2 and 4 workers", "python -m benchmarks.pipeline.workers", body)
 
 
 if __name__ == "__main__":

@@ -16,11 +16,11 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
+from benchmarks.harness.reporting import note
+from benchmarks.harness.results_pages import table, write_section
 from benchmarks.products.folder import Asked, make_folder
 from benchmarks.products.folder import __doc__ as protocol
 from benchmarks.products.measure import Run, run
-from benchmarks.results import table, write_section
-from benchmarks.sections import note
 from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.models.sources.bundle.folder import fetch
 

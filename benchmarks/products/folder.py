@@ -17,10 +17,10 @@ from shutil import copy
 
 import numpy as np
 
-from benchmarks import quality_media
 from benchmarks.bundle_quality.questions import XQUAD
 from benchmarks.bundle_quality.speech import ESC_10
-from benchmarks.quality import WNIDS
+from benchmarks.corpora import picture_sets
+from benchmarks.retrieval.pictures import WNIDS
 from encoder.models.sources.bundle.tables import IMAGE_LABELS
 from examples.texts import write_pdf
 from tests.support.documents import write_docx
@@ -79,7 +79,7 @@ def _lines(text: str) -> tuple[str, ...]:
 
 
 def _pictures(folder: Path, samples: Path, every: int) -> list[tuple[str, list[str]]]:
-    paths = quality_media.samples(samples)
+    paths = picture_sets.samples(samples)
     classes = list(zip(WNIDS.read_text().split(), np.load(IMAGE_LABELS)["names"], strict=True))
     for wnid, _ in classes[::every]:
         copy(paths[wnid], folder / f"{wnid}.jpg")  # without the name of the class

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.plain import torch_model
+from benchmarks.pipeline.plain_script import torch_model
 from encoder.media.image import load_image
 from encoder.media.sound import load_sound
 from encoder.types import AUDIO, IMAGE, TEXT, Modality

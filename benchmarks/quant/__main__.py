@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks.parts import run
+from benchmarks.harness.command_line import run
 
 PARTS = {
-    "minilm": "benchmarks.quant.minilm:main",
-    "minilm-uniform": "benchmarks.quant.minilm:uniform",
-    "lite0": "benchmarks.quant.lite:lite0",
-    "lite2": "benchmarks.quant.lite:lite2",
+    "minilm": "benchmarks.quant.quality.minilm:main",
+    "minilm-uniform": "benchmarks.quant.quality.minilm:uniform",
+    "lite0": "benchmarks.quant.quality.lite:lite0",
+    "lite2": "benchmarks.quant.quality.lite:lite2",
     "allocation-lite0": "benchmarks.quant.allocation:lite0",
     "allocation-minilm": "benchmarks.quant.allocation:minilm",
     "speed-text": "benchmarks.quant.speed:text",

@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import nn
 
+from benchmarks.harness.reporting import Settings, note, report
+from benchmarks.harness.results_pages import table
 from benchmarks.peers import ALLOCATION, load
 from benchmarks.peers.base import Inputs, Loss
 from benchmarks.peers.modelopt import classifier_loss, embedding_loss
-from benchmarks.quant import subjects
-from benchmarks.quant.subjects import Subject
-from benchmarks.results import table
-from benchmarks.sections import Settings, note, report
+from benchmarks.quant.networks import subjects
+from benchmarks.quant.networks.subjects import Subject
 from encoder.quant.allocation.allocate import allocate
 from encoder.quant.allocation.sharing import attention_groups
 from encoder.quant.export.quantized_onnx import float_twin

@@ -9,10 +9,10 @@ import json
 import sys
 from collections.abc import Sequence
 
-from benchmarks.results import table
-from benchmarks.sections import Bar, Settings, in_own_process, report
-from benchmarks.throughput import CONTENT
-from benchmarks.timing import peak_resident_bytes, resident_bytes
+from benchmarks.harness.reporting import Bar, Settings, in_own_process, report
+from benchmarks.harness.results_pages import table
+from benchmarks.harness.timing import peak_resident_bytes, resident_bytes
+from benchmarks.towers.throughput import CONTENT
 from encoder.models.base import Model
 from encoder.types import AUDIO, IMAGE, TEXT, Modality
 

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.results import table
-from benchmarks.sections import Bar, Settings, in_own_process, note, report
-from benchmarks.timing import on_one_core, peak_resident_bytes, resident_bytes, take_turns
+from benchmarks.harness.reporting import Bar, Settings, in_own_process, note, report
+from benchmarks.harness.results_pages import table
+from benchmarks.harness.timing import on_one_core, peak_resident_bytes, resident_bytes, take_turns
 
 if TYPE_CHECKING:
     from torch import nn

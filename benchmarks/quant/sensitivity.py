@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import torch
 
-from benchmarks.quant.subjects import Subject, lite, minilm
-from benchmarks.results import table
-from benchmarks.sections import Bar, Settings, note, report
+from benchmarks.harness.reporting import Bar, Settings, note, report
+from benchmarks.harness.results_pages import table
+from benchmarks.quant.networks.subjects import Subject, lite, minilm
 from encoder.quant.quantizer import Quantizer
 
 _BARS = {"EfficientNet-Lite0": Bar(at_most=120.0), "MiniLM": Bar(at_most=240.0)}

@@ -13,15 +13,15 @@ from time import perf_counter
 import torch
 from torch import nn
 
-from benchmarks.pairs import pairs
+from benchmarks.corpora.debian_packages import pairs
+from benchmarks.harness.reporting import Bar, Settings, note, report
+from benchmarks.harness.results_pages import table
+from benchmarks.harness.timing import Times, on_one_core, take_turns
 from benchmarks.peers import SPEED, load
 from benchmarks.peers.base import BuildRun, Inputs, Run
-from benchmarks.pictures import SIDES, ClassifierName, classifier, pictures
 from benchmarks.quant import product
-from benchmarks.quant.subjects import calibration_pictures, calibration_texts, text_batches
-from benchmarks.results import table
-from benchmarks.sections import Bar, Settings, note, report
-from benchmarks.timing import Times, on_one_core, take_turns
+from benchmarks.quant.networks.pictures import SIDES, ClassifierName, classifier, pictures
+from benchmarks.quant.networks.subjects import calibration_pictures, calibration_texts, text_batches
 from encoder.models.prepare.bundle.networks import load_network
 
 BASELINE = "torch fp32 eager"

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.quant.published import NETWORKS
-from benchmarks.results import table
-from benchmarks.sections import Settings, in_own_process, note, report
+from benchmarks.harness.reporting import Settings, in_own_process, note, report
+from benchmarks.harness.results_pages import table
+from benchmarks.quant.networks.published import NETWORKS
 from encoder.quant.export.quantized_onnx import float_twin
 from encoder.quant.export.tensorrt import check_tensorrt
 from encoder.quant.quantized import QuantizedModel

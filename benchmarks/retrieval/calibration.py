@@ -1,11 +1,12 @@
 """Measured constants beside the bundle's, and what it takes to rewrite a store.
 
-    python -m benchmarks.calibration quality --clips ESC-10
-    python -m benchmarks.calibration rows [--rows 20000]
+    python -m benchmarks.retrieval.calibration quality --clips ESC-10
+    python -m benchmarks.retrieval.calibration rows [--rows 20000]
 
-``quality`` ranks the corpus of `benchmarks.mixed` by bare cosines, by the bundle's constants
-(fitted on that corpus), and by those that `anymodal calibrate` measures. ``rows`` rewrites vectors
-on Milvus Lite and on the genuine server, and times searches before and half through.
+``quality`` ranks the corpus of `benchmarks.corpora.mixed` by bare cosines, by the bundle's
+constants (fitted on that corpus), and by those that `anymodal calibrate` measures. ``rows``
+rewrites vectors on Milvus Lite and on the genuine server, and times searches before and half
+through.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import mixed
-from benchmarks.mixed import MODALITIES, Corpus
-from benchmarks.results import table, write_section
+from benchmarks.corpora import mixed
+from benchmarks.corpora.mixed import MODALITIES, Corpus
+from benchmarks.harness.results_pages import table, write_section
 from encoder import MultiModalEncoder
 from encoder.calibration.measure import (
     MAX_VECTORS,
@@ -62,8 +63,8 @@ def quality(corpus: Corpus, encoder: MultiModalEncoder) -> str:
     headings = ("constants", *(f"by {kind}" for kind in MODALITIES), "mean", "in the best ten")
     shares = "/".join(MODALITIES)
     return (
-        f"mAP of the corpus of `benchmarks.mixed`. The shipped constants were fitted on its own "
-        f"queries, the measured ones on {len(queries)} that have nothing to do with it. "
+        "mAP of the corpus of `benchmarks.corpora.mixed`. The shipped constants were fitted on its "
+        f"own queries, the measured ones on {len(queries)} that have nothing to do with it. "
         f"In the best ten of these: the shares of {shares}.\n\n{table(headings, rows)}\n\n"
         f"{_constants(sets, measured)}"
     )
@@ -218,13 +219,13 @@ def main() -> None:
     args = parser.parse_args()
     if args.what == "rows":
         body = rows(args.rows)
-        write_section("Rewriting a store", "python -m benchmarks.calibration rows", body)
+        write_section("Rewriting a store", "python -m benchmarks.retrieval.calibration rows", body)
     else:
         corpus = mixed.load(args.samples, args.descriptions, args.clips)
         body = quality(
             corpus, MultiModalEncoder("bundle:english", quantization=None, enable_dsre=False)
         )
-        command = "python -m benchmarks.calibration quality --clips ESC-10"
+        command = "python -m benchmarks.retrieval.calibration quality --clips ESC-10"
         write_section("Measured calibration", command, body)
     print(body)
 

@@ -1,6 +1,6 @@
 """Words beside vectors: what BM25 gives to texts, and what it does to pictures.
 
-    python -m benchmarks.hybrid [--samples FOLDER] [--debian FOLDER] [--pairs N]
+    python -m benchmarks.retrieval.hybrid [--samples FOLDER] [--debian FOLDER] [--pairs N]
 
 Titles ask for their bodies (descriptions of Debian packages; the weight was chosen on the split
 ``validation``). Paraphrases of ImageNet classes ask for pictures among the same texts: others fuse
@@ -16,10 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import pairs, terms
-from benchmarks.quality import embed_texts
-from benchmarks.ranking import mean_reciprocal_rank, recall_at
-from benchmarks.results import table, write_section
+from benchmarks.corpora.debian_packages import Pair, pairs
+from benchmarks.harness.ranking_measures import mean_reciprocal_rank, recall_at
+from benchmarks.harness.results_pages import table, write_section
+from benchmarks.retrieval import terms
+from benchmarks.retrieval.pictures import embed_texts
 from encoder import MultiModalEncoder
 from encoder.space import Space
 from encoder.types import IMAGE, TEXT, Embeddings, Modality
@@ -75,7 +76,7 @@ class Corpus:
         return [ids.index(one.answer) if one.answer in ids else 10**6 for one, ids in pairs]
 
 
-def of_pairs(encoder: MultiModalEncoder, chosen: Sequence[pairs.Pair]) -> Corpus:
+def of_pairs(encoder: MultiModalEncoder, chosen: Sequence[Pair]) -> Corpus:
     """Bodies, asked for by their titles."""
     store = MemoryStore(encoder.embed_dim)
     bodies = embed_texts(encoder, [pair.body for pair in chosen])
@@ -191,8 +192,8 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=1000)
     args = parser.parse_args()
     encoder = MultiModalEncoder("bundle:english", quantization="auto", enable_dsre="auto")
-    validation = of_pairs(encoder, pairs.pairs(args.debian, "validation")[: args.pairs])
-    test = of_pairs(encoder, pairs.pairs(args.debian, "test")[: args.pairs])
+    validation = of_pairs(encoder, pairs(args.debian, "validation")[: args.pairs])
+    test = of_pairs(encoder, pairs(args.debian, "test")[: args.pairs])
     sides = zip(by_words(validation), by_words(test), strict=True)
     texts = [(*one, *other[1:]) for one, other in sides]
     headings = (
@@ -209,7 +210,7 @@ def main() -> None:
         texts=table(headings, texts),
         mixed=table(("", "nDCG@10", "R@1", "MRR", "R@10"), mixed(both, 4.0)),
     )
-    write_section("Words beside vectors", "python -m benchmarks.hybrid", body)
+    write_section("Words beside vectors", "python -m benchmarks.retrieval.hybrid", body)
     print(body)
 
 

@@ -1,8 +1,9 @@
 """How well words find pictures, with the offline bundle.
 
-    python -m benchmarks.quality [--samples FOLDER] [--stamps FOLDER] [--descriptions FOLDER]
+    python -m benchmarks.retrieval.pictures [--samples FOLDER] [--stamps FOLDER]
+        [--descriptions FOLDER]
 
-Media are fetched into ``.demo/quality`` unless a folder is given; see `quality_media`.
+Media are fetched into ``.demo/quality`` unless a folder is given; see `picture_sets`.
 
 ``benchmarks/data/paraphrases.tsv`` was written before any result was seen, for classes drawn at
 random (dog breeds and species that only an expert distinguishes left out). The half ``dev`` was
@@ -22,16 +23,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import quality_media
-from benchmarks.ranking import first_ranks, mean_reciprocal_rank, recall_at
-from benchmarks.results import table, write_section
+from benchmarks.corpora import picture_sets
+from benchmarks.harness.ranking_measures import first_ranks, mean_reciprocal_rank, recall_at
+from benchmarks.harness.results_pages import table, write_section
 from encoder import MultiModalEncoder
 from encoder.media.image import load_image
 from encoder.models.sources.bundle.tables import IMAGE_LABELS
 from encoder.types import IMAGE, TEXT, Embeddings, Item
 
-PARAPHRASES = Path(__file__).parent / "data" / "paraphrases.tsv"
-WNIDS = Path(__file__).parents[1] / "scripts" / "imagenet_wnids.txt"
+PARAPHRASES = Path(__file__).parents[1] / "data" / "paraphrases.tsv"
+WNIDS = Path(__file__).parents[2] / "scripts" / "imagenet_wnids.txt"
 _AT_ONCE = 50
 
 Row = tuple[str, int, int, str, str, str]
@@ -63,7 +64,7 @@ def row(name: str, scores: NDArray[np.floating], relevant: NDArray[np.bool_]) ->
 def on_samples(encoder: MultiModalEncoder, folder: Path, descriptions: Path) -> list[Row]:
     """Class names, paraphrases and others' descriptions to the thousand sample pictures."""
     wnids = WNIDS.read_text("ascii").split()
-    pictures = quality_media.samples(folder)
+    pictures = picture_sets.samples(folder)
     images = embed_pictures(encoder, [pictures[wnid] for wnid in wnids])
     names = np.load(IMAGE_LABELS)["names"].tolist()
 
@@ -78,7 +79,7 @@ def on_samples(encoder: MultiModalEncoder, folder: Path, descriptions: Path) -> 
         chosen = [line for line in lines if line["split"] == split]
         classes = [wnids.index(line["wnid"]) for line in chosen]
         rows.append(ask(f"own paraphrase, {split}", [line["text"] for line in chosen], classes))
-    texts, classes = masked(quality_media.descriptions(descriptions), names)
+    texts, classes = masked(picture_sets.descriptions(descriptions), names)
     rows.append(ask("description by others, name masked", texts, classes))
     return rows
 
@@ -106,7 +107,7 @@ def masked(
 
 def on_stamps(encoder: MultiModalEncoder, folder: Path) -> list[Row]:
     """Captions to photographs of another source; the same caption may belong to several."""
-    stamps = quality_media.stamps(folder)
+    stamps = picture_sets.stamps(folder)
     images = embed_pictures(encoder, [stamp.path for stamp in stamps])
     captions = sorted({stamp.caption for stamp in stamps})
     relevant = np.array([[stamp.caption == caption for stamp in stamps] for caption in captions])
@@ -153,7 +154,7 @@ def main() -> None:
         samples=table(headings, on_samples(encoder, args.samples, args.descriptions)),
         stamps=table(headings, on_stamps(encoder, args.stamps)),
     )
-    write_section("Words to pictures", "python -m benchmarks.quality", body)
+    write_section("Words to pictures", "python -m benchmarks.retrieval.pictures", body)
     print(body)
 
 

@@ -1,6 +1,6 @@
 """How well text finds sounds, and speech its text; the sound network in float32 and in int8.
 
-    python -m benchmarks.quality_sound --clips FOLDER [--bundle-home HOME]
+    python -m benchmarks.retrieval.sounds --clips FOLDER [--bundle-home HOME]
 
 ``FOLDER`` has one folder of clips for each class, named after it ("Dog bark" or "001 - Dog
 bark"), as ESC-10 has (K. J. Piczak, "ESC: Dataset for Environmental Sound Classification", 2015;
@@ -26,7 +26,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.results import table, write_section
+from benchmarks.harness.results_pages import table, write_section
 from encoder.media.sound import load_sound
 from encoder.models.artifacts.locations import cache_home
 from encoder.models.sources.bundle.declaration import read_bundle
@@ -43,7 +43,7 @@ from encoder.towers.sound.tower import AudioTower
 from encoder.towers.text import tower as text
 from encoder.types import Embeddings, Waveform
 
-SENTENCES = Path(__file__).parent / "data" / "spoken_sentences.txt"
+SENTENCES = Path(__file__).parents[1] / "data" / "spoken_sentences.txt"
 _VOICES = ("en-us", "en-gb", "en-us+f3")
 
 Towers: TypeAlias = Mapping[str, AudioTower]
@@ -196,7 +196,7 @@ def main() -> None:
         ]
     )
     print(body)
-    write_section("Sound", "python -m benchmarks.quality_sound --clips ESC-10", body)
+    write_section("Sound", "python -m benchmarks.retrieval.sounds --clips ESC-10", body)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How to fuse the terms of a query: which way ranks best in a mixed list.
 
-    python -m benchmarks.terms [--samples FOLDER]
+    python -m benchmarks.retrieval.terms [--samples FOLDER]
 
 A thousand texts (the descriptions of ImageNet's classes) and a thousand pictures (the samples)
 compete. Asked are our paraphrases, with the class that is nearest to each of them pushed away, and
@@ -18,17 +18,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import quality_media
-from benchmarks.quality import PARAPHRASES, WNIDS, embed_pictures, embed_texts
-from benchmarks.ranking import average_precisions
-from benchmarks.results import table, write_section
+from benchmarks.corpora import picture_sets
+from benchmarks.harness.ranking_measures import average_precisions
+from benchmarks.harness.results_pages import table, write_section
+from benchmarks.retrieval.pictures import PARAPHRASES, WNIDS, embed_pictures, embed_texts
 from encoder import MultiModalEncoder
 from encoder.models.sources.bundle.tables import IMAGE_LABELS
 from encoder.space import Space, l2_normalize
 from encoder.types import IMAGE, TEXT, Embeddings, Modality
 from search.ranking.fusion import fuse_terms, score_cosines
 
-DESCRIPTIONS = Path(__file__).parents[1] / "scripts" / "imagenet_descriptions.txt"
+DESCRIPTIONS = Path(__file__).parents[2] / "scripts" / "imagenet_descriptions.txt"
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 Scores = NDArray[np.float64]
@@ -62,7 +62,7 @@ def load(samples: Path) -> Media:
     """Read and embed all."""
     encoder = MultiModalEncoder("bundle:english", quantization="auto", enable_dsre=False)
     wnids = WNIDS.read_text("ascii").split()
-    pictures = quality_media.samples(samples)
+    pictures = picture_sets.samples(samples)
     asked = _paraphrases()
     return Media(
         encoder.space,
@@ -193,7 +193,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--samples", type=Path, default=Path(".demo") / "quality" / "samples")
     body = report(load(parser.parse_args().samples))
-    write_section("Queries of several terms", "python -m benchmarks.terms", body)
+    write_section("Queries of several terms", "python -m benchmarks.retrieval.terms", body)
     print(body)
 
 

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 
-from benchmarks.results import table, write_section
+from benchmarks.harness.results_pages import table, write_section
 from benchmarks.scale.measures import N_TIMES, SLOW_S, Figure, Figures, filled, measured
 from tests.support.milvus_server import MilvusServer
 

@@ -18,9 +18,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from benchmarks.results import table, write_section
+from benchmarks.harness.reporting import note
+from benchmarks.harness.results_pages import table, write_section
 from benchmarks.scale.corpus import Corpus
-from benchmarks.sections import note
 
 _HERE = Path(__file__).parent
 _FIGURES = _HERE / "beside.json"

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.results import table, write_section
-from benchmarks.sections import in_own_process
+from benchmarks.harness.reporting import in_own_process
+from benchmarks.harness.results_pages import table, write_section
 
 if TYPE_CHECKING:
     from encoder import MultiModalEncoder
@@ -111,7 +111,7 @@ def _least_s(run: Any) -> float:
 
 def measure(bundle: str, content: str) -> dict[str, float]:
     """CPU-seconds and operations an item, and what the core can do."""
-    from benchmarks.throughput import CONTENT
+    from benchmarks.towers.throughput import CONTENT
 
     items = CONTENT[content]()
     plain = _opened(bundle)
@@ -166,7 +166,7 @@ def main() -> None:
         return
     contents = ("texts of 32 tokens", "pictures", "sounds")
     rows = [
-        _row(bundle, content, in_own_process("benchmarks.limits", bundle, content))
+        _row(bundle, content, in_own_process("benchmarks.towers.limits", bundle, content))
         for bundle in ("english", "multilingual")
         for content in contents
     ]

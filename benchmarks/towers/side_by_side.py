@@ -17,8 +17,8 @@ from time import perf_counter, process_time
 
 import numpy as np
 
-from benchmarks.film import SCENE_S, make_film
-from benchmarks.results import table, write_section
+from benchmarks.harness.results_pages import table, write_section
+from benchmarks.pipeline.film import SCENE_S, make_film
 from encoder import MultiModalEncoder
 from encoder.media import load_image, load_sound
 from encoder.media.video import load_clip

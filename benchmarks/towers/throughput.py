@@ -17,8 +17,8 @@ from time import process_time
 
 import numpy as np
 
-from benchmarks.results import table, write_section
-from benchmarks.sections import Bar
+from benchmarks.harness.reporting import Bar
+from benchmarks.harness.results_pages import table, write_section
 from encoder.types import AUDIO, IMAGE, TEXT, Item, Waveform
 
 _ROUNDS = 7
@@ -105,7 +105,7 @@ def main() -> None:
 
 def _row(bundle: str, content: str, precision: str) -> list[str]:
     ran = subprocess.run(
-        [sys.executable, "-m", "benchmarks.throughput", bundle, content, precision],
+        [sys.executable, "-m", "benchmarks.towers.throughput", bundle, content, precision],
         capture_output=True,
         text=True,
         check=True,

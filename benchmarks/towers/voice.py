@@ -1,7 +1,7 @@
 """A spoken question to its vector: float32 in windows of 30 s beside what the bundle runs.
 
-Run by ``make bench-voice``; ``python -m benchmarks.voice N`` takes the first N recordings. An
-interrupt (Ctrl-C) ends it with those that both have heard.
+Run by ``make bench-voice``; ``python -m benchmarks.towers.voice N`` takes the first N recordings.
+An interrupt (Ctrl-C) ends it with those that both have heard.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from benchmarks.bundle_quality.report import interval
 from benchmarks.bundle_quality.speech import CHECK, COMMON_VOICE, Heard, common_voice, errors
-from benchmarks.results import table
-from benchmarks.sections import Bar, note
-from benchmarks.timing import Times
+from benchmarks.harness.reporting import Bar, note
+from benchmarks.harness.results_pages import table
+from benchmarks.harness.timing import Times
 from encoder.media.sound import load_sound
 from encoder.models.open import load_model
 from encoder.models.sources.bundle.declaration import read_bundle
@@ -154,7 +154,7 @@ def _beside(
 
 
 if __name__ == "__main__":
-    from benchmarks.results import write_section
+    from benchmarks.harness.results_pages import write_section
 
     body = measure(int(sys.argv[1]) if len(sys.argv) > 1 else 50)
     print(body)

@@ -16,7 +16,7 @@ from search.store.several import IDENTICAL
 from search.types import ScoredSegment
 
 # What the best match of words weighs, in spreads of the query's own scores; see
-# benchmarks/hybrid.py.
+# benchmarks/retrieval/hybrid.py.
 _WORDS_WEIGHT = 4.0
 SPREAD_OF = 32
 """The spread of a modality's scores is measured on so many of its best segments."""

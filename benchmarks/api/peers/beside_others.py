@@ -19,11 +19,11 @@ from benchmarks.api import queries
 from benchmarks.api.load import Load, Style, ask
 from benchmarks.api.servers import started
 from benchmarks.api.stores import index
+from benchmarks.corpora.segments import Row, rows, write
 from benchmarks.encoders.checkpoint import saved_e5
+from benchmarks.harness.reporting import Settings, note, report
+from benchmarks.harness.results_pages import table
 from benchmarks.products.measure import tree_cpu_s
-from benchmarks.results import table
-from benchmarks.sections import Settings, note, report
-from benchmarks.segments import Row, rows, write
 from encoder import MultiModalEncoder
 from encoder.types import TEXT
 from search import open_store

@@ -1,5 +1,5 @@
-"""`anymodal serve` as it would be without what it is measured for: ``python -m
-benchmarks.api.baseline``. Float32 in torch, each query encoded by itself, nothing remembered.
+"""`anymodal serve` as it would be without what it is measured for: float32 in torch, each query
+encoded by itself, nothing remembered. Run by ``python -m benchmarks.api.peers.plain_encoder``.
 
 Its vectors are close to those of the store, and it is asked for its time only.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.plain import torch_model
+from benchmarks.pipeline.plain_script import torch_model
 from encoder import MultiModalEncoder
 from encoder.types import Embeddings, Item
 from workers.cli import anymodal

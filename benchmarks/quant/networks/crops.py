@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.pictures import normalize
+from benchmarks.quant.networks.pictures import normalize
 from encoder.media.image import resize
 
 _LEAST_AREA = 0.25

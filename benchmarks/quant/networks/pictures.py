@@ -1,6 +1,6 @@
 """Pictures for quantized classifiers: which ones fit, which ones judge, and the classifiers.
 
-The pictures are `quality_media.samples`, one for each ImageNet class. Every eighth class
+The pictures are `picture_sets.samples`, one for each ImageNet class. Every eighth class
 calibrates and ranks the layers (125 pictures), the other 875 judge and are never fitted on.
 """
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import quality_media
+from benchmarks.corpora import picture_sets
 from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.models.sources.bundle.parts import Part, Wheel
 
@@ -28,7 +28,7 @@ ClassifierName = Literal["lite0", "lite2"]
 SIDES: Mapping[ClassifierName, int] = {"lite0": 224, "lite2": 260}
 """The side in pixels of each classifier's input."""
 
-_WNIDS = Path(__file__).parents[1] / "scripts" / "imagenet_wnids.txt"
+_WNIDS = Path(__file__).parents[3] / "scripts" / "imagenet_wnids.txt"
 _CALIBRATION_EVERY = 8
 _CROP_PADDING = 32
 _MEAN, _SCALE = 127.0, 128.0
@@ -97,7 +97,7 @@ def picture_files(folder: Path, split: Split) -> list[Path]:
 
 def _files(folder: Path) -> list[Path]:
     """One of each class, in ImageNet's order."""
-    samples = quality_media.samples(folder / "samples")
+    samples = picture_sets.samples(folder / "samples")
     return [samples[wnid] for wnid in _WNIDS.read_text("ascii").split()]
 
 

@@ -15,19 +15,25 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.crops import crops
-from benchmarks.pairs import Pair, pairs
+from benchmarks.corpora.debian_packages import Pair, pairs
+from benchmarks.harness.reporting import Settings
 from benchmarks.peers import SPEED, load
 from benchmarks.peers.base import Inputs
-from benchmarks.pictures import SIDES, ClassifierName, classifier, picture_files, pictures
-from benchmarks.quant.judge import (
+from benchmarks.quant.networks.crops import crops
+from benchmarks.quant.networks.pictures import (
+    SIDES,
+    ClassifierName,
+    classifier,
+    picture_files,
+    pictures,
+)
+from benchmarks.quant.quality.judge import (
     Figures,
     classifier_figures,
     embedder_figures,
     outputs,
     remembered,
 )
-from benchmarks.sections import Settings
 from encoder.media.image import load_image
 from encoder.models.prepare.bundle.networks import load_network
 from encoder.models.sources.bundle.declaration import read_bundle

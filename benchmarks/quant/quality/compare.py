@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks.results import table
-from benchmarks.sections import Bar, note
+from benchmarks.harness.reporting import Bar, note
+from benchmarks.harness.results_pages import table
 
 if TYPE_CHECKING:
-    from benchmarks.quant.subjects import Subject
-    from benchmarks.quant.ways import Way
+    from benchmarks.quant.networks.subjects import Subject
+    from benchmarks.quant.quality.ways import Way
 
 Bars = Mapping[str, Mapping[str, Bar]]
 """By the name of a way, then of a figure."""

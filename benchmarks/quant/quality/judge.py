@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from benchmarks.ranking import first_ranks, recall_at
+from benchmarks.harness.ranking_measures import first_ranks, recall_at
 from encoder.quant.sensitivity.calibration import Batch, run
 from encoder.quant.sensitivity.divergence import cosine_loss, kl_divergence
 from encoder.quant.sensitivity.journal import key_of

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from benchmarks.pictures import ClassifierName
-from benchmarks.quant import ways
-from benchmarks.quant.compare import Column, compare
-from benchmarks.quant.subjects import Subject, lite
-from benchmarks.sections import Bar, Settings, report
+from benchmarks.harness.reporting import Bar, Settings, report
+from benchmarks.quant.networks.pictures import ClassifierName
+from benchmarks.quant.networks.subjects import Subject, lite
+from benchmarks.quant.quality import ways
+from benchmarks.quant.quality.compare import Column, compare
 
 _PICTURES = 875
 _COLUMNS = (

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from benchmarks.quant import ways
-from benchmarks.quant.compare import Column, compare
-from benchmarks.quant.subjects import Subject, minilm
-from benchmarks.sections import Bar, Settings, report
+from benchmarks.harness.reporting import Bar, Settings, report
+from benchmarks.quant.networks.subjects import Subject, minilm
+from benchmarks.quant.quality import ways
+from benchmarks.quant.quality.compare import Column, compare
 
 Made = Mapping[str, Callable[[], ways.Way]]
 _PAIRS = 2000

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from benchmarks.peers import ROUNDING, load
-from benchmarks.quant.subjects import Subject
+from benchmarks.quant.networks.subjects import Subject
 from encoder.quant.export.quantized_onnx import float_twin
 from encoder.quant.fitting.folding import folded
 from encoder.quant.fitting.tuning import tune

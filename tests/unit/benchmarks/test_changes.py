@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.changes import changed, figures
+from benchmarks.harness.changes import changed, figures
 
 PRINTED = """\
 3 files.

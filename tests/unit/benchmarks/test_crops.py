@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.crops import crops, random_box
-from benchmarks.pictures import normalize
+from benchmarks.quant.networks.crops import crops, random_box
+from benchmarks.quant.networks.pictures import normalize
 
 SIDES = st.integers(8, 900)
 

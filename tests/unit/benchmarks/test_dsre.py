@@ -17,8 +17,8 @@ from benchmarks.dsre.quality import sentences, whole_sentences
 from benchmarks.dsre.rates import fixed_rates
 from benchmarks.dsre.speed import Bars, kept_shares, per_token
 from benchmarks.dsre.subjects import DENSE, EAGER, SPARSE, SPARSE8, tokens
-from benchmarks.sections import Bar
-from benchmarks.timing import Times
+from benchmarks.harness.reporting import Bar
+from benchmarks.harness.timing import Times
 from encoder.dsre.fitting.documents import Document
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.settings import GateSettings

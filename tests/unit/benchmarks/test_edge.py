@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.edge import frame_rows
+from benchmarks.memory.edge import frame_rows
 from benchmarks.quant.memory import INT8, TORCH
 
 

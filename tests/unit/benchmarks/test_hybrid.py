@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.hybrid import Asked, Corpus, by_words, figures, mixed, reciprocal_ranks
+from benchmarks.retrieval.hybrid import Asked, Corpus, by_words, figures, mixed, reciprocal_ranks
 from encoder.space import Space
 from encoder.types import IMAGE, TEXT
 from search.store.memory import MemoryStore

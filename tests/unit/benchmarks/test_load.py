@@ -16,8 +16,9 @@ import pytest
 import soundfile
 from PIL import Image
 
-from benchmarks import jobs, segments
 from benchmarks.api import load, queries
+from benchmarks.corpora import segments
+from benchmarks.pipeline import jobs
 from encoder import MultiModalEncoder
 from encoder.types import AUDIO, IMAGE, TEXT
 from examples.samples import make_samples

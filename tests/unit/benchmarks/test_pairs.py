@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from benchmarks.pairs import (
+from benchmarks.corpora.debian_packages import (
     Described,
     Pair,
     choose,

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.pictures import (
+from benchmarks.quant.networks.pictures import (
     Pictures,
     classes_of,
     middle_square,

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from onnx import TensorProto, helper, save
 
-from benchmarks import flames, limits
+from benchmarks.pipeline import flames
+from benchmarks.towers import limits
 
 
 def test_samples_of_running_threads_are_shared_out_by_place() -> None:

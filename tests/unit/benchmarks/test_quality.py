@@ -10,9 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.quality import PARAPHRASES, WNIDS, known_name, masked
-from benchmarks.quality_media import stamps
-from benchmarks.ranking import average_precisions, first_ranks, mean_reciprocal_rank, recall_at
+from benchmarks.corpora.picture_sets import stamps
+from benchmarks.harness.ranking_measures import (
+    average_precisions,
+    first_ranks,
+    mean_reciprocal_rank,
+    recall_at,
+)
+from benchmarks.retrieval.pictures import PARAPHRASES, WNIDS, known_name, masked
 
 SCORES = np.array([[0.9, 0.1, 0.5], [0.2, 0.8, 0.4]])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.quality_sound import SENTENCES, average_precision, mean_average_precision
+from benchmarks.retrieval.sounds import SENTENCES, average_precision, mean_average_precision
 
 
 def test_average_precision_of_a_known_ranking() -> None:

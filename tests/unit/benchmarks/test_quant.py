@@ -3,17 +3,17 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.parts import chosen
+from benchmarks.harness.command_line import chosen
+from benchmarks.harness.reporting import Bar, vector_instructions
+from benchmarks.harness.timing import Times
 from benchmarks.peers.base import Inputs
-from benchmarks.quant import ways
 from benchmarks.quant.__main__ import PARTS
 from benchmarks.quant.allocation import average_bits, rounded
-from benchmarks.quant.judge import classifier_figures, embedder_figures
 from benchmarks.quant.memory import percent_below
 from benchmarks.quant.product import in_portions
+from benchmarks.quant.quality import ways
+from benchmarks.quant.quality.judge import classifier_figures, embedder_figures
 from benchmarks.quant.speed import BASELINE, OURS, PORTIONED, best_of_ours
-from benchmarks.sections import Bar, vector_instructions
-from benchmarks.timing import Times
 from encoder.quant.quantizer import Quantizer
 from encoder.quant.schemes import FP16, INT4, INT8
 

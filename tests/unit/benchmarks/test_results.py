@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from benchmarks.results import FOLDER, write_section
+from benchmarks.harness.results_pages import FOLDER, write_section
 from scripts.quote_results import RESULTS
+
+ROOT = FOLDER.parent.parent
 
 
 def test_a_section_goes_to_the_page_of_its_title(tmp_path: Path) -> None:
@@ -46,5 +49,17 @@ def test_the_front_page_has_ten_lines_that_are_quoted_and_links_all_pages() -> N
 
 @pytest.mark.parametrize("page", sorted(FOLDER.glob("*.md")), ids=lambda page: page.name)
 def test_the_site_has_the_page(page: Path) -> None:
-    stub = FOLDER.parent.parent / "docs" / "results" / page.name
+    stub = ROOT / "docs" / "results" / page.name
     assert f'"benchmarks/results/{page.name}"' in stub.read_text()
+
+
+def test_the_commands_that_pages_name_exist() -> None:
+    """One that names a package runs its ``__main__``."""
+    pages = [ROOT / "Makefile", *ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+    text = "\n".join(page.read_text() for page in [*pages, *FOLDER.glob("*.md")])
+    named = set(re.findall(r"python -m (benchmarks\.[a-z_.]*[a-z])", text))
+    assert len(named) > 25
+    found = {name: find_spec(name) for name in named}
+    packages = [n for n, spec in found.items() if spec and spec.submodule_search_locations]
+    missing = [name for name, spec in found.items() if spec is None]
+    assert missing + [n for n in packages if find_spec(f"{n}.__main__") is None] == []

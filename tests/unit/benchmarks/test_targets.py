@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from benchmarks.quant import targets
-from benchmarks.quant.published import NETWORKS, Published
+from benchmarks.quant.networks.published import NETWORKS, Published
 
 
 def small() -> nn.Module:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.terms import WAYS, Media, both, nearest_other, push_away
+from benchmarks.retrieval.terms import WAYS, Media, both, nearest_other, push_away
 from encoder.space import Calibration, Space
 from encoder.types import IMAGE, TEXT
 

@@ -7,7 +7,7 @@ from itertools import count
 import numpy as np
 import pytest
 
-from benchmarks.timing import (
+from benchmarks.harness.timing import (
     Ratio,
     Times,
     on_one_core,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.timing import Times
-from benchmarks.voice import FULL, OURS, rows_of
+from benchmarks.harness.timing import Times
+from benchmarks.towers.voice import FULL, OURS, rows_of
 
 
 def test_the_second_way_is_judged_beside_the_first() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.workers import rows_of
+from benchmarks.pipeline.workers import rows_of
 
 
 def test_more_workers_are_judged_beside_one() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.mixed import MODALITIES, PICTURES, TEXTS, Corpus, Items
+from benchmarks.corpora.mixed import MODALITIES, PICTURES, TEXTS, Corpus, Items
 from encoder.models.sources.bundle.tables import TABLES
 from encoder.space import l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, Embeddings

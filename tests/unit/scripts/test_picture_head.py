@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.photo_captions import FURTHER, LANGUAGES, asked, held_back, not_asked
+from benchmarks.corpora.photo_captions import FURTHER, LANGUAGES, asked, held_back, not_asked
 from encoder.space import l2_normalize
 from encoder.towers.picture.head import load_image_head
 from scripts import captioned_pictures

@@ -1,0 +1,1 @@
+"""Our API beside others': their servers over the same texts and vectors."""

@@ -1,0 +1,1 @@
+"""What is searched or judged: texts, pictures and segments, fetched or made the same each time."""

@@ -1,0 +1,1 @@
+"""What all benchmarks share: command line, fair times, measures, sections of results."""

@@ -1,0 +1,1 @@
+"""What processes hold: workers, servers, and a small machine under limits."""

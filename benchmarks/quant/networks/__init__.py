@@ -1,0 +1,1 @@
+"""The networks that are quantized, and the pictures they are fitted and judged on."""

@@ -1,0 +1,1 @@
+"""What few bits cost: networks by size, judged by their tasks."""
