@@ -31,6 +31,26 @@ def test_filters_narrow_and_are_in_the_address(page: Page) -> None:
     assert kinds(page) == {"text", "image", "audio", "video"}
 
 
+def test_an_answer_is_readable_as_soon_as_it_is_there(page: Page) -> None:
+    search(page, "a ticking clock")
+    page.evaluate(
+        """() => {
+            const feed = document.querySelector("#hits");
+            window.seen = [];
+            const look = () => seen.push([feed.ariaBusy, getComputedStyle(feed).opacity]);
+            new MutationObserver(look).observe(feed, {attributeFilter: ["aria-busy"]});
+        }"""
+    )
+    held: list[Route] = []
+    page.route("**/v1/search", lambda route: held.append(route))
+    page.get_by_role("searchbox").fill("bread")
+    page.get_by_role("searchbox").press("Enter")
+    until(page, "getComputedStyle(document.querySelector('#hits')).opacity === '0.45'")
+    held[0].continue_()
+    results(page)
+    assert page.evaluate("seen.at(-1)") == ["false", "1"]
+
+
 def test_back_and_a_shared_link_lead_to_the_same_results(page: Page) -> None:
     search(page, "a ticking clock")
     before = titles(page)
