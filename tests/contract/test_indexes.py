@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import cast
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
+from pymilvus import MilvusClient
 
 from encoder.errors import InputError
 from encoder.types import IMAGE
-from search.errors import StoreError
+from search.errors import IndexRefusedError, StoreError
 from search.store.memory import MemoryStore
-from search.store.milvus.indexes.kinds import build_params
+from search.store.milvus import setup
+from search.store.milvus.indexes import scratch, trial
+from search.store.milvus.indexes.kinds import HNSW, build_params
+from search.store.milvus.indexes.scratch import Scratch
+from search.store.milvus.indexes.state import IndexState
+from search.store.milvus.link import MilvusLink
 from search.store.milvus.store import MilvusStore
 from tests.contract.conftest import Opener
 from tests.contract.rows import CALIBRATION, DIM, assert_same_answers, corpus, vectors
@@ -28,7 +35,34 @@ def opener(milvus_server: MilvusServer) -> Iterator[Opener]:
 
 
 @pytest.mark.milvus
-def test_a_store_is_made_with_an_index_and_keeps_it(opener: Opener) -> None:
+def test_an_index_that_the_server_never_builds_is_refused_and_leaves_nothing(
+    opener: Opener, milvus_server: MilvusServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the DISKANN of Milvus 2.3.5, which it accepts; its log alone says that building fails."""
+    monkeypatch.setattr(scratch, "STALLED_S", 0.0)
+    with pytest.raises(IndexRefusedError, match=r"\(Milvus v2\.3\.5.* no index DISKANN: 1100 rows"):
+        opener(index="DISKANN")
+    client = MilvusClient(milvus_server.uri, timeout=60, dedicated=True)
+    assert [name for name in client.list_collections() if opener.prefix in name] == []
+    client.close()
+
+
+@pytest.mark.milvus
+def test_an_index_that_the_server_builds_passes(milvus_server: MilvusServer) -> None:
+    link = MilvusLink(milvus_server.uri, timeout_s=60, connect_timeout_s=10)
+    with Scratch(link, HNSW, DIM + 1) as tried:
+        tried.fill(np.ones((trial.ROWS, DIM + 1), np.float32))
+        tried.seal()
+        assert tried.state == IndexState(HNSW, trial.ROWS, 0)
+    link.close()
+
+
+@pytest.mark.milvus
+def test_a_store_keeps_the_index_it_was_made_with(
+    opener: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an earlier version, too, which did not try whether the server builds it."""
+    monkeypatch.setattr(setup, "check_built", lambda *_: None)
     oracle = MemoryStore(DIM, CALIBRATION)
     assets, segments = corpus(12)
     for store in (opener(index="DISKANN"), oracle):
@@ -36,6 +70,7 @@ def test_a_store_is_made_with_an_index_and_keeps_it(opener: Opener) -> None:
     again = cast(MilvusStore, opener(index="HNSW", candidates=10))
     assert again._search._candidates == 10
     assert again._search._index_kind == "DISKANN"
+    assert again.index_state() == IndexState("DISKANN", 0, 0)
     assert_same_answers(again, oracle)
 
 

@@ -12,8 +12,8 @@ from encoder.types import IMAGE, TEXT, Modality
 from search.errors import StoreError
 from search.store.embedded.vectors import CHUNK
 from search.store.memory import MemoryStore
+from search.store.milvus.indexes import scratch
 from search.store.milvus.link import MilvusLink
-from search.store.tuning import scratch
 from search.store.tuning.found import Exact, Trial, chosen
 from search.store.tuning.sample import drawn
 from search.store.tuning.tune import INDEXES, LEAST_ROWS, tune

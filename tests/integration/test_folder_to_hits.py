@@ -96,6 +96,11 @@ def test_from_a_folder_to_hits_and_back(anymodal: Run, here: Run, media: Path) -
     left = here("search", "dragon", "--modality", "text")  # files of other tests, on a server
     assert not {"bread.txt", "space.md"} & set(names(left))
 
+    (store,) = (one for one in here("doctor")["findings"] if one["part"] == "store")
+    index = store["facts"]["index"]
+    assert (index and index["kind"]) == ("HNSW" if "http" in store["text"] else None)
+    assert ("; index HNSW: " in store["text"]) == bool(index)
+
 
 def test_a_copy_is_the_same_asset_at_two_places(here: Run, media: Path) -> None:
     (media / "copy.txt").write_bytes((media / "texts" / "bread.txt").read_bytes())

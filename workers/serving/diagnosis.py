@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from encoder.errors import AnymodalError
 
 if TYPE_CHECKING:
+    from search.store.milvus.indexes.state import IndexState
     from workers.serving.resources import Resources
 
 Look: TypeAlias = "Callable[[Resources], tuple[str, dict[str, Any]]]"
@@ -55,6 +56,7 @@ def _store(held: Resources) -> tuple[str, dict[str, Any]]:
     from search.errors import StoreMissingError
     from search.store.lite.shared import served
     from search.store.milvus.link import without_password
+    from search.store.milvus.store import MilvusStore
     from search.store.open import store_target
 
     asked = held.settings.store
@@ -62,14 +64,28 @@ def _store(held: Resources) -> tuple[str, dict[str, Any]]:
     server = served(target) if isinstance(target, Path) else None
     shown = without_password(str(target or asked))
     try:
-        n_assets = held.existing_store().count()
+        store = held.existing_store()
+        n_assets = store.count()
+        index = store.index_state() if isinstance(store, MilvusStore) else None
     except StoreMissingError:
         return f"{shown}: nothing stored yet", {"store": shown, "assets": 0}
     finally:
         held.forget_store()
     how = f", served at {server.uri} by process {server.pid}" if server else ""
-    facts = {"store": shown, "assets": n_assets, "served_at": server.uri if server else None}
-    return f"{shown}{how}: {n_assets} assets of this space", facts
+    facts = {
+        "store": shown,
+        "assets": n_assets,
+        "served_at": server.uri if server else None,
+        "index": asdict(index) if index else None,
+    }
+    told = _index_told(index) if index else ""
+    return f"{shown}{how}: {n_assets} assets of this space{told}", facts
+
+
+def _index_told(index: IndexState) -> str:
+    """What the index has; whether the rest is still to come cannot be seen at once."""
+    told = f"; index {index.kind}: {index.built} rows built, {index.pending} pending"
+    return f"{told} (the server's log says why, if that stays)" if index.pending else told
 
 
 def _calibration(held: Resources) -> tuple[str, dict[str, Any]]:

@@ -18,11 +18,10 @@ from encoder.types import Embeddings, Modality
 from search.batching.batched import Batched
 from search.store.calibrated import StoredCalibration, constants_of, cosine_of, to_asked
 from search.store.milvus.calibration import MilvusCalibration
-from search.store.milvus.indexes.kinds import LEAST_EFFORT, search_params
+from search.store.milvus.indexes.kinds import LEAST_EFFORT, METRIC, search_params
 from search.store.milvus.link import MilvusLink
 from search.store.milvus.partitions import Partitions
 from search.store.milvus.rows import MilvusRows, among_assets, chunks
-from search.store.milvus.setup import METRIC
 from search.store.schema import modality_of, row_of, scored_from_dict
 from search.store.segments import Collection
 from search.store.several import best_first, one_of_each, score_of, shifted

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from search.errors import IndexRefusedError, SpaceMismatchError, StoreError, StoreMissingError
+from search.errors import SpaceMismatchError, StoreError, StoreMissingError
 from search.store.calibrated import Constants
-from search.store.milvus.indexes.kinds import KINDS, MMAP, build_params
+from search.store.milvus.indexes.kinds import HNSW, KINDS, METRIC, build_params
+from search.store.milvus.indexes.refusals import check_known, refused
+from search.store.milvus.indexes.trial import check_built
 from search.store.milvus.link import MilvusLink
 from search.store.schema import (
     OLD_VERSION,
@@ -18,10 +20,6 @@ from search.store.schema import (
     written_version,
 )
 from search.store.segments import Collection, Field
-
-# What is stored is made for it: see `search.store.calibrated`.
-METRIC = "IP"
-HNSW = "HNSW"
 
 
 def prepare_collections(
@@ -46,7 +44,7 @@ def prepare_collections(
             `search.store.milvus.indexes.kinds`.
     """
     if not link.is_lite:
-        check_index(link, index)
+        check_known(link, index)
     present = link.call("list_collections")
     spaces = spaces_among(present, prefix)
     if spaces and fingerprint not in spaces and not new_space:
@@ -57,6 +55,8 @@ def prepare_collections(
     for kind in kinds:
         name = names[kind.kind] = collection_name(prefix, fingerprint, kind.kind)
         if name not in present:
+            if not link.is_lite and _holds_vectors(kind.kind):
+                check_built(link, index, embed_dim + 1)
             _create(link, name, kind, properties(fingerprint, embed_dim, calibration))
         _check_version(link, name)
         _index(link, name, kind, index)
@@ -154,23 +154,8 @@ def _index(link: MilvusLink, name: str, kind: Collection, index: str) -> None:
             raise
 
 
-def check_index(link: MilvusLink, index: str) -> None:
-    """Refuse what a server is known to lack, and would not say.
-
-    Raises:
-        IndexRefusedError: it does.
-    """
-    if index.endswith(MMAP) and not link.knows_mmap:
-        raise refused(link, index, "indexes stay on the disk since Milvus 2.4")
-
-
-def refused(link: MilvusLink, index: str, why: str) -> IndexRefusedError:
-    """The error for an index that a server does not make."""
-    return IndexRefusedError(
-        f"The store {link.shown} (Milvus {link.version}) makes no index {index}: {why}.",
-        remedy=f"Set ANYMODAL_STORE__INDEX to another one ({', '.join(KINDS)}), or use a newer "
-        "server.",
-    )
+def _holds_vectors(kind: str) -> bool:
+    return kind.startswith("segments")
 
 
 def _index_of(is_vector: bool, kind: str, index: str, *, is_lite: bool) -> dict[str, Any]:
@@ -181,6 +166,6 @@ def _index_of(is_vector: bool, kind: str, index: str, *, is_lite: bool) -> dict[
     # FLAT, since its time goes into walking the rows in Python. FLAT is exact.
     if kind == "words":
         return {"index_type": "SPARSE_INVERTED_INDEX", "metric_type": "BM25", "params": {}}
-    if is_lite or not kind.startswith("segments"):
+    if is_lite or not _holds_vectors(kind):
         return {"index_type": "FLAT", "metric_type": METRIC, "params": {}}
     return {**build_params(index), "metric_type": METRIC}

@@ -23,14 +23,15 @@ from search.store.folders import words_folder
 from search.store.lite.in_process import check_whole, is_mirrored, stop_lite
 from search.store.lite.shared import joined
 from search.store.milvus.calibration import MilvusCalibration, Progress
-from search.store.milvus.indexes.kinds import LEAST_EFFORT
+from search.store.milvus.indexes.kinds import HNSW, LEAST_EFFORT
+from search.store.milvus.indexes.state import IndexState, state_of
 from search.store.milvus.link import MilvusLink
 from search.store.milvus.mirrored_words import MirroredWords
 from search.store.milvus.partitions import Partitions
 from search.store.milvus.rows import MAX_ROWS, MilvusRows
 from search.store.milvus.sample import MilvusSample
 from search.store.milvus.search import MilvusSearch, Where
-from search.store.milvus.setup import HNSW, prepare_collections
+from search.store.milvus.setup import prepare_collections
 from search.store.milvus.upgrade import is_old, old_store, upgrade
 from search.store.milvus.writing import SegmentWriter
 from search.store.schema import (
@@ -175,6 +176,11 @@ class MilvusStore:
         """Unit rows [n, n_rows, embed_dim] of at most ``limit`` segments, evenly over the store."""
         return self._sample.vectors(modality, limit)
 
+    def index_state(self) -> IndexState | None:
+        """How far the vectors' index is built; None in a folder, where vectors have none."""
+        name = self._rows.name(self._segments)
+        return None if self._link.is_lite else state_of(self._link, name, self._segments.vector)
+
     def check_writable(self) -> None:
         """See `VectorStore.check_writable`; a server's disk is not looked at."""
         self._check_room(0)
@@ -266,9 +272,8 @@ class MilvusStore:
         Concurrent searches with the same filter share one call.
         """
         rows = checked_queries(queries, self._embed_dim)
-        return self._search.of_kind(
-            rows, modality, limit, by, Where(asset_ids, self._expression(filter))
-        )
+        where = Where(asset_ids, self._expression(filter))
+        return self._search.of_kind(rows, modality, limit, by, where)
 
     def search_mixed(
         self,
@@ -363,10 +368,8 @@ class MilvusStore:
     def assets_at(self, uris: Sequence[str]) -> dict[str, list[AssetRow]]:
         """The commit rows of the assets seen at each of these URIs."""
         wanted = {uri_key(uri): uri for uri in uris}
-        links = [
-            (row["uri_key"], row["asset_id"])
-            for row in self._rows.of(LOCATIONS, "uri_key", list(wanted))
-        ]
+        rows = self._rows.of(LOCATIONS, "uri_key", list(wanted))
+        links = [(row["uri_key"], row["asset_id"]) for row in rows]
         known = self.assets([asset_id for _, asset_id in links])
         found: dict[str, list[AssetRow]] = {}
         for key, asset_id in sorted(links):

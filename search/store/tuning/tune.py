@@ -17,11 +17,11 @@ from search.store.base import VectorStore
 from search.store.calibrated import from_stored
 from search.store.embedded.vectors import CHUNK, VectorFiles, candidates_of
 from search.store.milvus.indexes.kinds import LEAST_EFFORT, MMAP, build_params, row_bytes
+from search.store.milvus.indexes.scratch import Scratch, drop_left
 from search.store.milvus.link import MilvusLink
 from search.store.open import store_name, store_target
 from search.store.tuning.found import LEAST_RECALL, TOP, Exact, Ids, Trial, Tuned, chosen
 from search.store.tuning.sample import Sample, drawn
-from search.store.tuning.scratch import Scratch, drop_left
 
 INDEXES = ("HNSW", "HNSW_SQ", "IVF_RABITQ", "DISKANN", "HNSW" + MMAP)
 """In the order in which they are preferred at the same speed."""
@@ -106,12 +106,14 @@ def _of_server(
         try:
             with Scratch(link, index, dim) as scratch:
                 begun_s = time.perf_counter()
-                scratch.fill(sample)
+                scratch.fill(sample.rows, sample.parts)
                 if unsealed is None:
                     unsealed = _unsealed(scratch, exact)
                 scratch.seal()
+                scratch.load()
                 built_s = time.perf_counter() - begun_s
-                trial = _least_effort(index, scratch.nearest, exact, row_bytes(index, dim))
+                nearest = partial(scratch.nearest, limit=TOP)
+                trial = _least_effort(index, nearest, exact, row_bytes(index, dim))
                 trials.append(replace(trial, built_s=built_s))
         except IndexRefusedError as error:
             refused[index] = error.problem
@@ -131,9 +133,10 @@ def _of_server(
 
 def _unsealed(scratch: Scratch, exact: Exact) -> float:
     """Recall while no index has the rows, whichever will."""
+    scratch.load()
     query = exact.kinds[0][0][0]
-    scratch.nearest(query, LEAST_EFFORT, strong=True)
-    return exact.recall(lambda query: scratch.nearest(query, LEAST_EFFORT))
+    scratch.nearest(query, LEAST_EFFORT, limit=TOP, strong=True)
+    return exact.recall(lambda query: scratch.nearest(query, LEAST_EFFORT, limit=TOP))
 
 
 def _least_effort(

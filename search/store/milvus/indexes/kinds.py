@@ -8,6 +8,9 @@ from typing import Any
 
 from encoder.errors import InputError
 
+METRIC = "IP"
+"""What is stored is made for it: see `search.store.calibrated`."""
+HNSW = "HNSW"
 MMAP = "+mmap"
 LEAST_EFFORT = 200
 """Candidates that any search looks at. Of the nearest 10, HNSW found .975 with 88 among 377,000

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Any
 from uuid import uuid4
 
 import numpy as np
 
 from encoder.types import Embeddings
 from search.errors import StoreError
-from search.store.milvus.indexes.kinds import build_params, search_params
+from search.store.milvus.indexes.kinds import METRIC, build_params, search_params
+from search.store.milvus.indexes.refusals import check_known, refused
+from search.store.milvus.indexes.state import IndexState, state_of
 from search.store.milvus.link import MilvusLink
 from search.store.milvus.rows import chunks
-from search.store.milvus.setup import METRIC, check_index, refused
-from search.store.tuning.found import TOP
-from search.store.tuning.sample import Sample
 
 _PREFIX = "anymodal_tuning"
 _OLD_S = 6 * 3600
@@ -48,7 +47,7 @@ class Scratch:
         self._kind = build_params(index)["index_type"]
 
     def __enter__(self) -> Scratch:
-        check_index(self._link, self._index)
+        check_known(self._link, self._index)
         try:
             self._create()
         except BaseException:
@@ -78,18 +77,27 @@ class Scratch:
         except StoreError as error:
             raise refused(self._link, self._index, error.problem.rstrip(".")) from error
 
-    def fill(self, sample: Sample) -> None:
-        """Write all rows; they can be searched, and no index has them yet."""
+    def fill(self, rows: Embeddings, parts: Sequence[str] = ()) -> None:
+        """Write rows [n, dim]; no index has them yet.
+
+        Args:
+            rows: as they are stored.
+            parts: the partition of each, if there are several.
+        """
         places: dict[str, list[int]] = {}
-        for place, part in enumerate(sample.parts):
-            places.setdefault(part, []).append(place)
-        for part in places:
+        for place in range(len(rows)):
+            places.setdefault(parts[place] if parts else "", []).append(place)
+        for part in filter(None, places):
             self._link.call("create_partition", self._name, part)
-        self._link.call("load_collection", self._name)
         for part, numbers in places.items():
             for some in chunks(numbers, _ROWS_PER_CALL):
-                rows = [{"place": place, "embedding": sample.rows[place]} for place in some]
-                self._link.call("insert", self._name, rows, partition_name=part)
+                given = [{"place": place, "embedding": rows[place]} for place in some]
+                self._link.call("insert", self._name, given, partition_name=part)
+
+    def load(self) -> None:
+        """Make the rows searchable, with what index they have now."""
+        self._link.call("release_collection", self._name)
+        self._link.call("load_collection", self._name)
 
     def seal(self) -> None:
         """Have the server put all rows into the index.
@@ -100,7 +108,7 @@ class Scratch:
         """
         self._link.call("flush", self._name)
         before, since_s = -1, time.monotonic()
-        while (left := self._unindexed()) != 0:
+        while (left := self.state.pending) != 0:
             if left != before:
                 before, since_s = left, time.monotonic()
             waited_s = time.monotonic() - since_s
@@ -108,26 +116,26 @@ class Scratch:
                 why = f"{left} rows were not indexed in {waited_s:.0f} s; its log may say why"
                 raise refused(self._link, self._index, why)
             time.sleep(_PAUSE_S)
-        self._link.call("release_collection", self._name)
-        self._link.call("load_collection", self._name)
 
-    def _unindexed(self) -> int:
-        """Rows without an index; "Finished" is said from the first."""
-        state: dict[str, Any] = self._link.call("describe_index", self._name, "embedding")
-        return int(state["pending_index_rows"])
+    @property
+    def state(self) -> IndexState:
+        """How many rows have the index."""
+        return state_of(self._link, self._name, "embedding")
 
-    def nearest(self, query: Embeddings, candidates: int, *, strong: bool = False) -> list[int]:
-        """The places of the nearest `TOP` rows; ``strong`` sees what was just written."""
+    def nearest(
+        self, query: Embeddings, candidates: int, *, limit: int, strong: bool = False
+    ) -> list[int]:
+        """The places of the nearest rows; ``strong`` sees what was just written."""
         level = "Strong" if strong else "Eventually"
         (found,) = self._link.call(
             "search",
             self._name,
             data=[np.asarray(query, np.float32)],
             anns_field="embedding",
-            limit=TOP,
+            limit=limit,
             search_params={
                 "metric_type": METRIC,
-                "params": search_params(self._kind, TOP, candidates),
+                "params": search_params(self._kind, limit, candidates),
             },
             consistency_level=level,
         )
