@@ -227,7 +227,8 @@ def warm_up(encoder: MultiModalEncoder, decoder: QueryDecoder | None) -> None:
         return
     black = np.zeros((64, 64, 3), np.uint8)
     silence = Waveform(np.zeros(44_100, np.float32), 44_100)
-    for modality, content in ((IMAGE, black), (AUDIO, silence)):
+    # a tokenizer may load all its pieces for a long text only
+    for modality, content in ((TEXT, "ready " * 64), (IMAGE, black), (AUDIO, silence)):
         if modality in encoder.modalities:
             encoder.encode_items([Item(modality, content, QUERY)])
     decoder.decode(IMAGE, webp_bytes(black, 64), "warm-up")

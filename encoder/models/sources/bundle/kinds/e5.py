@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from encoder.models.artifacts.locations import machine_cache
 from encoder.models.precision import Network, Precision
 from encoder.models.sources.bundle.kinds.base import Kind, Opening
 from encoder.models.sources.bundle.networks import files_of
@@ -54,7 +55,7 @@ def open_e5(
         ModelError: a file is missing or cannot be run.
     """
     precision = precision or Precision()
-    tokenizer = SentencePieces(folder / PIECES)
+    tokenizer = SentencePieces(folder / PIECES, machine_cache() / "pieces")
     session = precision.open(network(folder), n_threads)
     dense = TextTower(tokenizer, session)
     query = WindowedTextTower(
