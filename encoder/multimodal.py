@@ -24,7 +24,6 @@ from encoder.errors import InputError, ModelError
 from encoder.inputs import AudioFormat, Batch, read_arguments
 from encoder.media.spectrogram import SpectrogramLayout
 from encoder.models.base import Model, TextReader
-from encoder.models.bound import with_bindings
 from encoder.models.open import load_model
 from encoder.observer import EncoderObserver
 from encoder.registry import registered_modalities
@@ -108,6 +107,8 @@ class MultiModalEncoder:
             enable_dsre=self._config.enable_dsre if enable_dsre is None else enable_dsre,
         )
         if self._config.bindings:
+            from encoder.models.bound import with_bindings
+
             self._model = with_bindings(
                 self._model,
                 self._config.bindings,

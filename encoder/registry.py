@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import entry_points
 from threading import Lock
+from typing import Any
 
 from encoder.errors import InputError
 from encoder.models.base import Model
@@ -75,13 +76,19 @@ def origin_of(modality: Modality, role: Role = DOCUMENT) -> str:
 
 
 @cache
+def _points() -> Any:
+    """Those of all packages: which files name them takes the time, for each call."""
+    return entry_points()  # an EntryPoints, and in Python 3.11 what selects of it
+
+
+@cache
 def _package_of(modality: str, role: Role) -> str:
-    for point in entry_points(group=_GROUPS[role], name=modality):
+    for point in _points().select(group=_GROUPS[role], name=modality):
         return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
     return ""
 
 
 @cache
 def _installed(role: Role) -> Mapping[Modality, TowerFactory]:
-    found = entry_points(group=_GROUPS[role])
+    found = _points().select(group=_GROUPS[role])
     return {Modality(point.name): point.load() for point in found}

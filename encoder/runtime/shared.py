@@ -36,8 +36,10 @@ NETWORK, WEIGHTS = "network.onnx", "weights.bin"
 _CHECKSUMS = "checksums.json"
 SCRATCH = "tmp-"
 """How folders begin that are being written."""
+_NOTE = ".digest"
 _SMALLEST_BYTES = 1024
 _LOCK_TIMEOUT_S = 60.0
+_SETTLED_S = 2.0
 _UNUSED_S = 30 * 86400.0
 
 _log = logging.getLogger(__name__)
@@ -59,7 +61,7 @@ def open_shared(
     from onnxruntime import GraphOptimizationLevel
 
     try:
-        copy = folder / copy_name(source, settings)
+        copy = folder / copy_name(source, settings, folder)
         if not _is_whole(copy):
             _make_once(source, copy, options)
         final = options()
@@ -71,10 +73,15 @@ def open_shared(
         return None
 
 
-def copy_name(source: Path, settings: Mapping[str, str]) -> str:
+def copy_name(source: Path, settings: Mapping[str, str], notes: Path | None = None) -> str:
     """Of all that a copy depends on: the network, the settings, ONNX Runtime and the processor.
 
     Weights outside the network's file count if they are in ``<source>.data``.
+
+    Args:
+        source: the ``.onnx`` file.
+        settings: see `open_shared`.
+        notes: a folder that keeps the digests of files, until they change.
     """
     import onnxruntime
 
@@ -82,7 +89,7 @@ def copy_name(source: Path, settings: Mapping[str, str]) -> str:
 
     weights = source.with_name(source.name + ".data")  # of networks with weights outside
     facts = [
-        *(_digest(path) for path in (source, weights) if path.is_file()),
+        *(_digest(path, notes) for path in (source, weights) if path.is_file()),
         sorted(settings.items()),
         onnxruntime.__version__,
         onnxruntime.get_build_info(),
@@ -91,10 +98,21 @@ def copy_name(source: Path, settings: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
-def _digest(path: Path) -> str:
+def _digest(path: Path, notes: Path | None) -> str:
     from blake3 import blake3
 
-    return blake3(max_threads=blake3.AUTO).update_mmap(path).hexdigest()
+    facts = path.stat()
+    note = f"{facts.st_dev}-{facts.st_ino}-{facts.st_size}-{facts.st_ctime_ns}{_NOTE}"
+    if notes and (notes / note).is_file():
+        return (notes / note).read_text("ascii")
+    digest: str = blake3(max_threads=blake3.AUTO).update_mmap(path).hexdigest()
+    # a file of this moment may change again before its time does
+    if notes and time.time() - facts.st_ctime > _SETTLED_S:
+        with suppress(OSError):  # a read-only folder is as good
+            scratch = notes / f"{SCRATCH}{os.getpid()}-{note}"
+            scratch.write_text(digest, "ascii")
+            scratch.replace(notes / note)
+    return digest
 
 
 @denormals_as_zero()
@@ -146,10 +164,15 @@ def _write(source: Path, copy: Path, options: SessionOptions) -> None:
 
 
 def _is_whole(copy: Path) -> bool:
-    """Whether every byte is as it was written; notes that the copy is in use."""
+    """Whether every byte is as it was written; notes that the copy is in use.
+
+    A file that is older than the checksums was not written since.
+    """
     try:
         sums = dict(json.loads((copy / _CHECKSUMS).read_text("utf-8")))
-        if NETWORK not in sums or any(_checksum(copy / name) != sums[name] for name in sums):
+        written_ns = (copy / _CHECKSUMS).stat().st_mtime_ns
+        newer = [name for name in sums if (copy / name).stat().st_mtime_ns >= written_ns]
+        if NETWORK not in sums or any(_checksum(copy / name) != sums[name] for name in newer):
             return False
     except (OSError, ValueError, TypeError):
         return False
@@ -170,5 +193,7 @@ def sweep(folder: Path) -> None:
     """Remove what killed processes left, and copies that nobody opens; needs the lock."""
     oldest = time.time() - _UNUSED_S
     for path in folder.iterdir():
+        if path.name.endswith(_NOTE) and path.stat().st_mtime < oldest:
+            path.unlink(missing_ok=True)
         if path.is_dir() and (path.name.startswith(SCRATCH) or path.stat().st_mtime < oldest):
             shutil.rmtree(path, ignore_errors=True)

@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from encoder.errors import ModelError
 from encoder.models.sources.bundle.choices import network, parse_precision
 from encoder.models.sources.bundle.declaration import read_bundle
+from encoder.runtime import shared
 from encoder.runtime.base import Array
 from encoder.runtime.onnx import OnnxSession
 from encoder.runtime.shared import NETWORK, WEIGHTS, copy_name
@@ -296,6 +297,29 @@ def test_a_copy_is_of_the_weights_beside_a_network(tiny: Path, tmp_path: Path) -
         names.add(copy_name(path, {}))
     assert len(names) == len(copies(tmp_path / "copies")) == 2
     assert not np.allclose(*outputs)
+
+
+def test_a_network_and_its_copy_are_read_again_only_when_they_changed(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, folder = tmp_path / "network.onnx", tmp_path / "copies"
+    path.write_bytes(tiny.read_bytes())
+    monkeypatch.setattr(shared, "_SETTLED_S", -1.0)
+    wanted = OnnxSession(path, shared_in=folder).run(INPUT)
+    (copy,) = copies(folder)
+    for file in (copy / NETWORK, copy / WEIGHTS):
+        os.utime(file, (0, 0))
+
+    def refuse(*_: object) -> None:
+        raise AssertionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shared, "_checksum", refuse)
+        patch.setattr("blake3.blake3", refuse)
+        assert is_same(OnnxSession(path, shared_in=folder).run(INPUT), wanted)
+    path.unlink()
+    path.write_bytes(tiny.read_bytes()[:-1])
+    assert copy_name(path, {}, folder) == copy_name(path, {}) != copy.name
 
 
 def test_scratch_and_copies_that_nobody_opens_go(tiny: Path, tmp_path: Path) -> None:
