@@ -106,14 +106,12 @@ class MultiModalEncoder:
             quantization=precision,
             enable_dsre=self._config.enable_dsre if enable_dsre is None else enable_dsre,
         )
-        if self._config.bindings:
+        if paths := self._config.bindings:
             from encoder.models.bound import with_bindings
 
+            n_threads = self._config.n_threads
             self._model = with_bindings(
-                self._model,
-                self._config.bindings,
-                n_threads=self._config.n_threads,
-                quantization=precision,
+                self._model, paths, n_threads=n_threads, quantization=precision
             )
         if observer:
             observer.loaded("model", perf_counter() - started)

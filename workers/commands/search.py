@@ -114,7 +114,7 @@ def _found_here(asked: dict[str, Any]) -> dict[str, Any]:
     from workers.serving.resources import Resources
 
     facts_of(asked)  # report mistakes before loading the model
-    with closing(Resources(current_settings())) as held:
+    with closing(Resources(current_settings(), counted=False)) as held:
         store = held.existing_store(hold=False)
         with closing(SearchEngine(held.encoder(), store)) as engine:
             engine.prepare()

@@ -35,10 +35,14 @@ class Resources:
     Args:
         settings: of the process.
         new_space: open the store for this model whatever is searched, as a reindex does.
+        counted: count for Prometheus what is encoded.
     """
 
-    def __init__(self, settings: Settings, *, new_space: bool = False) -> None:
+    def __init__(
+        self, settings: Settings, *, new_space: bool = False, counted: bool = True
+    ) -> None:
         self.settings = settings
+        self._counted = counted
         self._new_space = new_space
         self._lock = Lock()
         self._encoder: MultiModalEncoder | None = None
@@ -267,7 +271,7 @@ class Resources:
 
     def _load_encoder(self) -> MultiModalEncoder:
         config, store = self.settings.encoder, self.settings.store
-        return _opened_encoder(config, store, as_named=self._new_space)
+        return _opened_encoder(config, store, as_named=self._new_space, counted=self._counted)
 
     def _open_store(self, *, create: bool, hold: bool = True) -> VectorStore:
         from search.store.open import open_store
@@ -290,15 +294,18 @@ class Resources:
 
 
 def _opened_encoder(
-    config: EncoderConfig, store: str | None, as_named: bool = False
+    config: EncoderConfig, store: str | None, *, as_named: bool = False, counted: bool = True
 ) -> MultiModalEncoder:
     from encoder import MultiModalEncoder
-    from workers.observe.metrics import CountedEncoder
 
     share_pools()
     if not as_named:
         config = _config_of(config, store)
     config = config.model_copy(update={"device": _device(config.device)})
+    if not counted:
+        return MultiModalEncoder(config=config)
+    from workers.observe.metrics import CountedEncoder
+
     return MultiModalEncoder(config=config, observer=CountedEncoder())
 
 
