@@ -24,7 +24,7 @@ from search.errors import IndexNotReadyError
 from search.filters import parse_filter
 from search.store.base import VectorStore
 from search.store.embedded.store import EmbeddedStore
-from workers.pipeline.removal import remove
+from workers.pipeline.library.removal import remove
 
 Figure: TypeAlias = list[float]
 """Milliseconds on the clock and of this process's CPU, or a single number."""

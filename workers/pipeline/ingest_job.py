@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from threading import Lock
@@ -18,10 +18,10 @@ from ingest.types import Asset
 from search.errors import StoreError
 from search.store.base import VectorStore
 from search.types import AssetRow, Labels, SegmentRow
-from workers.observe import metrics
 from workers.pipeline.commit_row import commit_row
 from workers.pipeline.encoding import Encoding
 from workers.pipeline.identifying import Identifying, forget_members, nowhere
+from workers.pipeline.library.leaving import drop, put, released
 from workers.pipeline.places import Located, Places
 from workers.pipeline.reports import IngestReport
 from workers.pipeline.stage_report import WatchedReport
@@ -113,7 +113,7 @@ class IngestJob:
             encoding = self._encode(new, report)
             report.fail_copies([[copy.uri for copy in copies] for copies in located.values()])
         with report.timed("store"):
-            self._commit(located, stored, encoding, labels or {}, report)
+            self._commit(located, stored.keys(), encoding, labels or {}, report)
             forget_members(self.store, identifying.archives, located, self.exclusive)
         for asset_id in ours & set(stored):
             _count_ingested_before(report, stored[asset_id], located[asset_id])
@@ -143,15 +143,38 @@ class IngestJob:
             give_back()  # what hearing and reading left: 40 MB after the files of `make demo`
         return encoding
 
+    def note(
+        self,
+        located: Mapping[str, Sequence[Asset]],
+        labels: Labels,
+        dead: Callable[[AssetRow], set[str]],
+        report: IngestReport,
+    ) -> None:
+        """Store places of contents that are stored; those that are dead are forgotten.
+
+        Args:
+            located: files by content.
+            labels: tags and metadata for them.
+            dead: the places of a row at which no file is any more.
+            report: takes the counts.
+
+        Raises:
+            StoreError: as `run`.
+        """
+        with report.timed("store"):
+            nothing = Encoding(self.encoder, report)
+            self._commit(located, located.keys(), nothing, labels, report, dead)
+
     def _commit(
         self,
-        located: dict[str, list[Asset]],
-        stored: dict[str, AssetRow],
+        located: Mapping[str, Sequence[Asset]],
+        stored: Set[str],
         encoding: Encoding,
         labels: Labels,
         report: IngestReport,
+        dead: Callable[[AssetRow], set[str]] = lambda _: set(),
     ) -> None:
-        """Write segments, then commit rows; then take back what these files held before.
+        """Write segments, then commit rows, then the rows of what these files held before.
 
         Raises:
             StoreError: content that was stored, and so not encoded, was deleted meanwhile.
@@ -163,7 +186,7 @@ class IngestJob:
         with self.exclusive(touched):
             self.store.catch_up()
             current = self.store.assets(list(located))
-            if gone := stored.keys() - current.keys():
+            if gone := stored - current.keys():
                 uri = located[min(gone)][0].uri
                 raise StoreError(
                     f"What {uri} holds was deleted from the store while this was underway.",
@@ -171,12 +194,6 @@ class IngestJob:
                 )
             anew = [x for x in finished if x in current and _is_outdated(current[x])]
             writes = self._changed_rows(located, stored, current, encoding, labels, report)
-            new_rows = [r for asset_id in finished for r in rows[asset_id]]
-            if shrunk := [x for x in anew if self._has_more(x, rows[x])]:
-                self.store.delete(shrunk)
-            if writes:
-                with metrics.STORE_WRITE_S.time():
-                    self.store.write(writes, new_rows)
             # A file whose new content failed keeps what it held before until that is committed.
             here = {
                 copy.uri: asset_id
@@ -184,7 +201,14 @@ class IngestJob:
                 if asset_id in stored or asset_id in finished
                 for copy in copies
             }
-            release(self.store, here)
+            left = released(self.store, here, {row.asset_id: row for row in writes})
+            left, n_dropped = drop(left, here, dead)
+            if n_dropped:
+                report.gone["dropped"] += n_dropped
+            new_rows = [r for asset_id in finished for r in rows[asset_id]]
+            if shrunk := [x for x in anew if self._has_more(x, rows[x])]:
+                self.store.delete(shrunk)
+            put(self.store, left.values(), new_rows)
 
     def _has_more(self, asset_id: str, rows: Sequence[SegmentRow]) -> bool:
         """Whether the store has rows that these do not replace.
@@ -197,8 +221,8 @@ class IngestJob:
 
     def _changed_rows(
         self,
-        located: dict[str, list[Asset]],
-        stored: dict[str, AssetRow],
+        located: Mapping[str, Sequence[Asset]],
+        stored: Set[str],
         current: Mapping[str, AssetRow],
         encoding: Encoding,
         labels: Labels,
@@ -227,32 +251,6 @@ class IngestJob:
 
 def _is_outdated(row: AssetRow) -> bool:
     return is_outdated(row, row.metadata.get(READ_BY))
-
-
-def release(store: VectorStore, uris: dict[str, str | None] | dict[str, str]) -> int:
-    """Forget what these URIs held before; assets without any location left are deleted.
-
-    Args:
-        uris: for each URI the asset that it holds now, or None.
-
-    Returns:
-        How many assets lost a location.
-    """
-    changed: dict[str, AssetRow] = {}
-    for uri, rows in store.assets_at(list(uris)).items():
-        for row in rows:
-            if row.asset_id == uris[uri]:
-                continue
-            row = changed.get(row.asset_id, row)
-            kept = [location for location in row.locations if location != uri]
-            changed[row.asset_id] = replace(row, locations=kept)
-    orphans = [row.asset_id for row in changed.values() if not row.locations]
-    moved = [row for row in changed.values() if row.locations]
-    if moved:
-        store.write(moved, [])
-    if orphans:
-        store.delete(orphans)
-    return len(changed)
 
 
 def _count_ingested_before(report: IngestReport, row: AssetRow, copies: Sequence[Asset]) -> None:

@@ -24,7 +24,8 @@ from workers.pipeline.calibration import Watch, alone_here
 from workers.pipeline.files import WalkedFolders, files_of, shards
 from workers.pipeline.identifying import nowhere
 from workers.pipeline.ingest_job import IngestJob, commit_alone, no_facts
-from workers.pipeline.pruning import GoneFiles
+from workers.pipeline.library.known import KnownFiles
+from workers.pipeline.library.pruning import GoneFiles, Looks
 from workers.pipeline.reports import IngestReport
 
 if TYPE_CHECKING:
@@ -126,7 +127,8 @@ class IngestPipeline:
         refused = IngestReport()
         walked = WalkedFolders(paths, self.config)
         files = files_of(paths, refused.failures.append, walked)
-        groups = (group for _, group in shards(files, self.shard_files))
+        rest = self._known(walked, labels or {}, prune, kinds, count, stopped).rest(files)
+        groups = (group for _, group in shards(rest, self.shard_files))
         for report in self._side_by_side(groups, labels or {}, kinds, stopped):
             count(report)
         count(refused)
@@ -142,8 +144,11 @@ class IngestPipeline:
         kinds: Sequence[str] = (),
     ) -> IngestReport:
         """Ingest the files of one shard; see `workers.pipeline.ingest_job.IngestJob.run`."""
+        return self._job(kinds).run(files, begun, labels)
+
+    def _job(self, kinds: Sequence[str]) -> IngestJob:
         chosen = {"kinds": tuple(kinds)} if kinds else {}
-        job = IngestJob(
+        return IngestJob(
             *self.parts(),
             self.config.model_copy(update=chosen),
             batch_segments=self.batch_segments,
@@ -154,7 +159,6 @@ class IngestPipeline:
             facts_of=self.facts_of,
             uploaded=self.uploaded,
         )
-        return job.run(files, begun, labels)
 
     def forget(
         self,
@@ -162,16 +166,32 @@ class IngestPipeline:
         prune: bool,
         gone: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> IngestReport:
-        """Forget stored files that are gone; see `workers.pipeline.pruning`.
+        """Forget stored files that are gone; see `workers.pipeline.library.pruning`.
 
         Args:
             folders: that are looked through.
             prune: remove assets without any file left.
             gone: places by folder, of which only these are looked at.
         """
+        return self._gone(prune).forget(folders, gone)
+
+    def _known(
+        self,
+        walked: WalkedFolders,
+        labels: Labels,
+        prune: bool,
+        kinds: Sequence[str],
+        on_report: Callable[[IngestReport], object],
+        stopped: Callable[[], bool],
+    ) -> KnownFiles:
+        def looks() -> Sequence[Looks]:
+            return self._gone(prune).looks(walked.complete())
+
+        return KnownFiles(lambda: self._job(kinds), looks, labels, on_report, stopped)
+
+    def _gone(self, prune: bool) -> GoneFiles:
         _, store = self.parts()
-        files = GoneFiles(store, self.exclusive, self.is_upload, prune, config=self.config)
-        return files.forget(folders, gone)
+        return GoneFiles(store, self.exclusive, self.is_upload, prune, config=self.config)
 
     def calibrate_if_due(self) -> None:
         """Calibrate the store of a model that ships no constants, if it has grown enough."""

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 from encoder.errors import MediaError
 from ingest.errors import GoneObjectError
@@ -44,6 +45,20 @@ class Located:
         self.assets[asset.asset_id].append(asset)
 
 
+@dataclass
+class Known:
+    """Of some files, those whose content is stored."""
+
+    as_stored: Located = field(default_factory=Located)
+    """At the place where it is."""
+    elsewhere: Located = field(default_factory=Located)
+    """At another one, or changed at a later time."""
+    rest: list[str] = field(default_factory=list)
+    """The paths whose content is not stored, or has still to be looked for."""
+    n_bytes: int = 0
+    """How much was read."""
+
+
 @dataclass(frozen=True)
 class _File:
     """Where a file lies, its size and when it was last changed."""
@@ -51,6 +66,11 @@ class _File:
     path: Path
     size_bytes: int
     modified_s: float
+
+    @property
+    def uri(self) -> str:
+        """What rows call it."""
+        return str(self.path)
 
     def is_in(self, row: AssetRow) -> bool:
         """Whether it is surely what a row holds at its place."""
@@ -60,8 +80,7 @@ class _File:
     def of(self, row: AssetRow) -> Asset:
         """The stored content at this place."""
         metadata = {"modified": self.modified_s}
-        uri = str(self.path)
-        return Asset(row.asset_id, uri, row.modality, row.media_type, row.size_bytes, metadata)
+        return Asset(row.asset_id, self.uri, row.modality, row.media_type, row.size_bytes, metadata)
 
 
 @dataclass(frozen=True)
@@ -69,6 +88,11 @@ class _Object:
     """What a server says of an object, which is not read for it."""
 
     facts: ObjectFacts
+
+    @property
+    def uri(self) -> str:
+        """What rows call it."""
+        return self.facts.url
 
     def is_in(self, row: AssetRow) -> bool:
         """Whether it is surely what a row holds at its place."""
@@ -81,8 +105,10 @@ class _Object:
             "modified": self.facts.modified_s,
             VERSIONS: [self.facts.version],
         }
-        uri = self.facts.url
-        return Asset(row.asset_id, uri, row.modality, row.media_type, row.size_bytes, metadata)
+        return Asset(row.asset_id, self.uri, row.modality, row.media_type, row.size_bytes, metadata)
+
+
+_Seen: TypeAlias = _File | _Object | None
 
 
 @dataclass(frozen=True)
@@ -103,23 +129,46 @@ class Places:
         patience = Patience()
         objects = self._look_far([path for path in paths if is_object(path)], patience)
         here = [path for path in paths if not is_object(path)]
-        files = {path: file for path in here if (file := self._look(path))}
-        uris = {path: str(file.path) for path, file in files.items()}
-        uris |= {path: one.facts.url for path, one in objects.items()}
-        stored = self.store.assets_at(list(uris.values()))
-        unlike: dict[str, _File | _Object | None] = {}
-        for path in [*here, *objects]:
-            known = files.get(path) or objects.get(path)
-            rows = stored.get(uris.get(path, ""), [])
-            is_known = known and len(rows) == 1 and not self._is_read_again(rows[0])
-            if known and is_known and known.is_in(rows[0]):
-                self._add(path, known.of(rows[0]), found)
-            else:
-                unlike[path] = known
+        seen = {path: self._look(path) for path in here} | objects
+        unlike = self._unlike(seen, found)
         found.is_as_stored = not unlike
         self._fetch(unlike, found, patience)
         self._read({p: f for p, f in unlike.items() if not isinstance(f, _Object)}, found)
         return found
+
+    def known(self, paths: Sequence[str]) -> Known:
+        """Which of these are files whose content is stored; no header is read for it."""
+        known = Known()
+        looked = {path: None if is_object(path) else self._look(path) for path in paths}
+        files = {path: file for path, file in looked.items() if file}
+        unlike = {path: files[path] for path in self._unlike(files, known.as_stored)}
+        ids = self._hashed(unlike)
+        rows = self._rows(ids)
+        for path in looked:
+            if path not in files or ids.get(path) == "":
+                known.rest.append(path)
+            elif path not in ids:  # as stored, or it could not be read
+                continue
+            elif row := rows.get(ids[path]):
+                self._add(path, files[path].of(row), known.elsewhere)
+            else:
+                known.rest.append(path)
+        known.n_bytes = sum(unlike[path].size_bytes for path in ids if ids[path])
+        return known
+
+    def _unlike(self, seen: Mapping[str, _Seen], found: Located) -> dict[str, _Seen]:
+        """Note what surely lies where it is stored; the rest."""
+        uris = {path: one.uri for path, one in seen.items() if one}
+        stored = self.store.assets_at(list(uris.values()))
+        unlike = {}
+        for path, one in seen.items():
+            rows = stored.get(uris.get(path, ""), [])
+            is_known = one and len(rows) == 1 and not self._is_read_again(rows[0])
+            if one and is_known and one.is_in(rows[0]):
+                self._add(path, one.of(rows[0]), found)
+            else:
+                unlike[path] = one
+        return unlike
 
     def _is_read_again(self, row: AssetRow) -> bool:
         """Though it lies there as it is stored: for files in it, of which some may be left out."""
@@ -168,9 +217,7 @@ class Places:
                 self.identifying.on_failure(path, facts)
         return seen
 
-    def _fetch(
-        self, unlike: Mapping[str, _File | _Object | None], found: Located, patience: Patience
-    ) -> None:
+    def _fetch(self, unlike: Mapping[str, _Seen], found: Located, patience: Patience) -> None:
         """Fetch objects that are not known as they are stored."""
         wanted = {path: one.facts for path, one in unlike.items() if isinstance(one, _Object)}
         if not wanted:
@@ -183,6 +230,18 @@ class Places:
 
     def _read(self, files: Mapping[str, _File | None], found: Located) -> None:
         """Hash files, and read the headers of those whose content is not stored."""
+        ids = self._hashed(files)
+        rows = self._rows(ids)
+        for path, asset_id in ids.items():
+            file, row = files[path], rows.get(asset_id)
+            if file and row:
+                self._add(path, file.of(row), found)
+                continue
+            for asset in self.identifying.assets(path, asset_id):
+                found.add(asset)
+
+    def _hashed(self, files: Mapping[str, _File | None]) -> dict[str, str]:
+        """The hash of each that can be read; empty where that would take long."""
         ids: dict[str, str] = {}
         for path, file in files.items():
             is_quick = file is not None and file.size_bytes <= _QUICKLY_HASHED_BYTES
@@ -192,15 +251,13 @@ class Places:
                 )
             except MediaError as error:
                 self.identifying.on_failure(path, error)
-        known = self.store.assets([asset_id for asset_id in ids.values() if asset_id])
-        for path, asset_id in ids.items():
-            file, row = files[path], known.get(asset_id)
-            if (
-                file
-                and row
-                and not (is_outdated(row, row.metadata.get(READ_BY)) or holds_files(row.media_type))
-            ):
-                self._add(path, file.of(row), found)
-                continue
-            for asset in self.identifying.assets(path, asset_id):
-                found.add(asset)
+        return ids
+
+    def _rows(self, ids: Mapping[str, str]) -> dict[str, AssetRow]:
+        """The stored contents among these that need not be read again."""
+        rows = self.store.assets([asset_id for asset_id in ids.values() if asset_id])
+        return {
+            asset_id: row
+            for asset_id, row in rows.items()
+            if not (is_outdated(row, row.metadata.get(READ_BY)) or holds_files(row.media_type))
+        }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection as Ids
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 from encoder.types import Modality
@@ -64,18 +65,25 @@ class SegmentWriter:
         ids = list(named.keys() | {row.asset_id for row in segments})
         side_by_side = bool(segments) and not self._link.is_lite
         stored, begun = self._known(ids, side_by_side=side_by_side)
-        known = {one: self._columns(row) for one, row in {**stored, **named}.items()}
         if segments:
-            self._write(segments, known, frozenset(ids) - stored.keys() - begun)
+            known = {row.asset_id: {**stored, **named}.get(row.asset_id) for row in segments}
+            columns = {one: self._columns(row) for one, row in known.items() if row}
+            self._write(segments, columns, frozenset(ids) - stored.keys() - begun)
         changed = [
             one
-            for one in named
-            if one in begun or (one in stored and self._columns(stored[one]) != known[one])
+            for one, row in named.items()
+            if one in begun or (one in stored and self._differ(stored[one], row))
         ]
         if changed and segments:
             self._link.catch_up()
-        self._refresh(changed, known)
+        self._refresh(changed, {one: self._columns(named[one]) for one in changed})
         return stored
+
+    def _differ(self, stored: AssetRow, row: AssetRow) -> bool:
+        """Whether the columns do. Those of Lite know no places, which change most often."""
+        if self._link.is_lite and replace(stored, locations=row.locations) == row:
+            return False
+        return self._columns(stored) != self._columns(row)
 
     def _columns(self, row: AssetRow) -> dict[str, Any]:
         return values_of(row, arrays=not self._link.is_lite)

@@ -22,7 +22,7 @@ from search.store.open import open_store
 from search.types import AssetRow
 from workers.pipeline.files import WalkedFolders, files_of
 from workers.pipeline.ingest_job import IngestJob, commit_alone
-from workers.pipeline.pruning import GoneFiles
+from workers.pipeline.library.pruning import GoneFiles
 from workers.pipeline.reports import IngestReport
 
 
@@ -225,7 +225,7 @@ _AS_NOBODY = """
 import os, sys
 from ingest.config import IngestConfig
 from workers.pipeline.files import WalkedFolders
-from workers.pipeline.pruning import is_gone
+from workers.pipeline.library.pruning import is_gone
 from workers.pipeline.files import files_of
 root = sys.argv[1]
 config = IngestConfig()

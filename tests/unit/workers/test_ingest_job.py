@@ -23,7 +23,7 @@ from search.store.memory import MemoryStore
 from search.types import AssetRow, SegmentRow
 from tests.support.media import write_film
 from workers.pipeline.ingest_job import IngestJob, in_chunks
-from workers.pipeline.removal import remove
+from workers.pipeline.library.removal import remove
 from workers.pipeline.retry import may_heal
 
 

@@ -18,7 +18,7 @@ from search.store.memory import MemoryStore
 from tests.support.s3_server import S3Server, s3_server
 from workers.pipeline.files import count_files, shards
 from workers.pipeline.ingest_pipeline import IngestPipeline
-from workers.pipeline.removal import remove
+from workers.pipeline.library.removal import remove
 from workers.pipeline.reports import IngestReport
 
 ROOT = "s3://photos/"

@@ -56,7 +56,7 @@ def _read(
 def _delete(
     held: Resources, request: Mapping[str, Any], _stop: Event
 ) -> Iterator[Mapping[str, Any]]:
-    from workers.pipeline.removal import remove
+    from workers.pipeline.library.removal import remove
 
     for target in request["targets"]:
         found = remove(held.store(), target, held.uploads, request["media_types"])

@@ -9,7 +9,8 @@ from ingest.sources.objects import whole_path
 from search.api.uploads import UploadFolder
 from search.filters import Compare, Operator
 from search.store.base import VectorStore
-from workers.pipeline.ingest_job import in_chunks, release
+from workers.pipeline.ingest_job import in_chunks
+from workers.pipeline.library.leaving import release
 
 _AT_ONCE = 500
 

@@ -87,8 +87,17 @@ class GoneFiles:
                 self._forget_in(Path(folder), places, report)
         return report
 
+    def looks(self, folders: Sequence[str]) -> list[Looks]:
+        """How to look through these folders; object stores, and those in doubt, are left out."""
+        places = [Path(one).expanduser().resolve() for one in folders if not is_object(one)]
+        return [self._look_in(one) for one in places if _is_empty(one) is False]
+
+    def _look_in(self, folder: Path) -> _Look:
+        unmounted = tuple(f"{place}/" for place in _unmounted(self.fstab))
+        return _Look(_below(folder), unmounted, self.is_upload, Ignored(folder))
+
     def _forget_in(self, folder: Path, places: Sequence[str] | None, report: IngestReport) -> None:
-        below = f"{str(folder).rstrip('/')}/"
+        below = _below(folder)
         if not _is_unicode(below):  # nothing in it can be stored
             return
         rows = self._rows(below, places)
@@ -99,8 +108,7 @@ class GoneFiles:
             if next(iter(rows), None):
                 report.fail(str(folder), _emptied(folder))
             return
-        unmounted = tuple(f"{place}/" for place in _unmounted(self.fstab))
-        self._settle_all(rows, _Look(below, unmounted, self.is_upload, Ignored(folder)), report)
+        self._settle_all(rows, self._look_in(folder), report)
 
     def _forget_objects(self, folder: str, report: IngestReport) -> None:
         """As `_forget_in`, by a listing: to look at each stored object would be a request each."""
@@ -114,7 +122,7 @@ class GoneFiles:
         elif listed.is_whole:
             self._settle_all(rows, _ObjectLook(listed, self.is_upload), report)
 
-    def _settle_all(self, rows: Iterable[AssetRow], look: _Looks, report: IngestReport) -> None:
+    def _settle_all(self, rows: Iterable[AssetRow], look: Looks, report: IngestReport) -> None:
         for chunk in in_chunks(rows, _AT_ONCE):
             changed = [row.asset_id for row in chunk if row.is_gone or look.dead(row)]
             if changed:
@@ -137,7 +145,7 @@ class GoneFiles:
                 if any(uri.startswith(folders) for uri in row.locations):
                     yield row
 
-    def _settle(self, asset_ids: Sequence[str], look: _Looks, report: IngestReport) -> None:
+    def _settle(self, asset_ids: Sequence[str], look: Looks, report: IngestReport) -> None:
         """Look again, at the current rows: a worker may have added a place."""
         with self.exclusive(asset_ids):
             self.store.catch_up()
@@ -160,7 +168,9 @@ class GoneFiles:
                 report.gone["pruned"] += len(orphans)
 
 
-class _Looks(Protocol):
+class Looks(Protocol):
+    """Looks at the places of stored files."""
+
     def dead(self, row: AssetRow) -> set[str]:
         """The row's locations in a folder at which there is no file, or that are ignored."""
         ...
@@ -211,6 +221,11 @@ def is_gone(path: str) -> bool:
         return True
     except (OSError, ValueError):
         return False
+
+
+def _below(folder: Path) -> str:
+    """What the paths in it begin with."""
+    return f"{str(folder).rstrip('/')}/"
 
 
 def _is_unicode(text: str) -> bool:

@@ -1,0 +1,227 @@
+"""Files that change places and names: found where they are, encoded never, written once."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from ingest.config import IngestConfig
+from search.errors import StoreUnavailableError
+from search.store.base import VectorStore
+from search.store.memory import MemoryStore
+from search.store.open import open_store
+from search.types import AssetRow, SegmentRow
+from tests.faults.tiny_worker import DIM, TinyEncoder
+from workers.pipeline import IngestPipeline, IngestReport
+from workers.pipeline.library import known
+
+if TYPE_CHECKING:
+    from encoder import MultiModalEncoder
+
+N = 6
+
+
+class Counting(MemoryStore):
+    """Counts commit rows, by write; fails at the first one if it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(DIM)
+        self.written: list[int] = []
+        self.fails = False
+
+    def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
+        if self.fails:
+            self.fails = False
+            raise StoreUnavailableError("The store is away.")
+        super().write(assets, segments)
+        self.written.append(len(assets))
+
+
+class Library:
+    """Files ``0.txt``, ``1.txt``, … in a folder, each with its own content, ingested."""
+
+    def __init__(self, store: VectorStore, root: Path) -> None:
+        self.store, self.root = store, root
+        encoder = cast("MultiModalEncoder", TinyEncoder())
+        self.pipeline = IngestPipeline(encoder, store, IngestConfig())
+        (root / "in").mkdir(parents=True)
+        for number in range(N):
+            # Of other lengths: contents of one, written in one millisecond, look alike.
+            self.file(number).write_text(f"{root}{' a' * number} note {number}")
+        assert self.ingest().ingested == N
+        # Small shards: what changes places does so across them.
+        self.pipeline = replace(self.pipeline, shard_files=1)
+
+    def file(self, number: int) -> Path:
+        return self.root / ("in" if number % 2 else ".") / f"{number}.txt"
+
+    def ingest(self, prune: bool = True, **options: object) -> IngestReport:
+        return self.pipeline.run([str(self.root)], prune=prune, **options)
+
+    def places(self) -> dict[str, str]:
+        """The content of each stored place in the folder, by its path in it."""
+        below = f"{self.root}/"
+        rows = [row for row in self.store.scan() for x in row.locations if x.startswith(below)]
+        found = {}
+        for row in rows:
+            (segment,) = self.store.embeddings(row.asset_id)
+            found |= {
+                place.removeprefix(below): segment.snippet.rpartition(" ")[2]
+                for place in row.locations
+            }
+        return found
+
+    def check(self, *, dropped: int) -> None:
+        """Ingest; nothing is encoded, and what is stored is what lies there."""
+        report = self.ingest()
+        assert (report.ingested, report.failures) == (0, [])
+        assert (report.gone["dropped"], report.gone["pruned"]) == (dropped, 0)
+        files = [path for path in self.root.rglob("*") if path.is_file()]
+        assert report.unchanged == len(files)
+        assert self.places() == {
+            str(path.relative_to(self.root)): path.read_text().rpartition(" ")[2] for path in files
+        }
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VectorStore]:
+    encoder = TinyEncoder()
+    folder = str(tmp_path_factory.mktemp("known") / "store")
+    store = open_store(folder, encoder.space.fingerprint, DIM)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def library(store: VectorStore, tmp_path: Path) -> Library:
+    return Library(store, tmp_path / "library")
+
+
+def test_each_file_and_its_folder_are_renamed(library: Library) -> None:
+    for number in range(N):
+        library.file(number).rename(library.file(number).with_name(f"new {number}.txt"))
+    (library.root / "in").rename(library.root / "out")
+    library.check(dropped=N)
+    library.check(dropped=0)
+
+
+def test_a_folder_moves_into_another(library: Library) -> None:
+    (library.root / "deep" / "er").mkdir(parents=True)
+    (library.root / "in").rename(library.root / "deep" / "er" / "in")
+    library.check(dropped=N // 2)
+
+
+def test_names_are_swapped_and_shifted(library: Library) -> None:
+    files = [library.file(number) for number in range(N)]
+    kept = library.root / "kept"
+    files[0].rename(kept)
+    for free, file in pairwise(files):
+        file.rename(free)
+    kept.rename(files[-1])
+    library.check(dropped=0)
+    files[0].rename(kept)
+    files[1].rename(files[0])
+    kept.rename(files[1])
+    library.check(dropped=0)
+
+
+def test_a_copy_is_a_second_place(library: Library) -> None:
+    copy = library.root / "in" / "copy.txt"
+    copy.write_text(library.file(0).read_text())
+    library.check(dropped=0)
+    library.file(0).unlink()
+    library.check(dropped=1)
+    copy.rename(library.file(0))
+    library.check(dropped=1)
+
+
+def test_another_content_takes_the_place_of_one_that_moved_and_of_one_that_did_not(
+    library: Library,
+) -> None:
+    library.file(0).rename(library.root / "z.txt")
+    library.file(2).rename(library.file(0))
+    library.file(1).write_text(library.file(4).read_text())
+    library.check(dropped=1)  # 2.txt; what was in 1.txt is gone
+    assert "1" not in library.places().values()
+
+
+def test_a_content_that_moved_is_not_lost_to_a_new_one(library: Library) -> None:
+    library.file(0).rename(library.root / "z.txt")
+    library.file(0).write_text("A new 7")
+    report = library.ingest()
+    assert (report.ingested, report.unchanged) == (1, N)
+    library.check(dropped=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("Photo.txt", "photo.txt"),
+        (unicodedata.normalize("NFC", "Übé.txt"), unicodedata.normalize("NFD", "Übé.txt")),
+        ("a\nb 🙂.txt", "a\tb.txt"),
+    ],
+)
+def test_names_that_look_alike_are_others(library: Library, name: str, other: str) -> None:
+    library.file(0).rename(library.root / name)
+    library.check(dropped=1)
+    (library.root / name).rename(library.root / other)
+    library.check(dropped=1)
+
+
+def test_a_rename_is_one_commit_row_and_all_are_one_write(tmp_path: Path) -> None:
+    store = Counting()
+    library = Library(store, tmp_path / "library")
+    store.written.clear()
+    for number in range(N):
+        library.file(number).rename(library.root / f"new-{number}.txt")
+    library.check(dropped=N)
+    assert store.written == [N]
+    library.check(dropped=0)
+    assert store.written == [N]
+
+
+def test_parts_are_written_as_they_fill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(known, "_AT_ONCE", 2)
+    monkeypatch.setattr(known, "MOST_FILES", 4)
+    store = Counting()
+    library = Library(store, tmp_path / "library")
+    store.written.clear()
+    (library.root / "in").rename(library.root / "out")
+    (library.root / "b.txt").write_text("A new 8")
+    report = library.ingest(labels={"tags": ["sea"]})
+    assert (report.ingested, report.unchanged, report.gone["dropped"]) == (1, N, N // 2)
+    assert sorted(store.written) == [1, 3, 3]  # of the first four files one is new
+    assert {str(row.metadata["tags"]) for row in store.scan()} == {"['sea']"}
+
+
+def test_a_store_that_fails_once_loses_nothing(tmp_path: Path) -> None:
+    store = Counting()
+    library = Library(store, tmp_path / "library")
+    (library.root / "in").rename(library.root / "out")
+    store.fails = True
+    library.check(dropped=N // 2)
+
+
+def test_what_is_set_aside_is_said_once(library: Library) -> None:
+    (library.root / "empty.txt").touch()
+    report = library.ingest()
+    assert [Path(failure.uri).name for failure in report.failures] == ["empty.txt"]
+    assert report.unchanged == N
+    report = library.ingest(kinds=["image"])
+    assert (report.left_out, report.unchanged) == (N, 0)
+
+
+def test_in_a_folder_in_doubt_former_places_stay(library: Library) -> None:
+    library.file(0).rename(library.root / "z.txt")
+    doubtful = library.root / "in" / ".anymodalignore"
+    doubtful.write_bytes(b"\xff")
+    assert library.ingest().gone == {}
+    assert {"0.txt", "z.txt"} <= library.places().keys()
+    doubtful.unlink()
+    assert library.ingest().gone == {"dropped": 1}

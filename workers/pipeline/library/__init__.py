@@ -1,0 +1,1 @@
+"""What is stored of a library: files that moved, files that are gone, and what a user removes."""

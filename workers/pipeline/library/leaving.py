@@ -1,0 +1,79 @@
+"""Contents that lose places: another one lies there now, no file does, or a user says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from search.store.base import VectorStore
+from search.types import AssetRow, SegmentRow
+from workers.observe import metrics
+
+
+def release(store: VectorStore, uris: Mapping[str, str | None]) -> int:
+    """Forget what these URIs held before; assets without any location left are deleted.
+
+    Args:
+        store: whose rows they are.
+        uris: for each URI the asset that it holds now, or None.
+
+    Returns:
+        How many assets lost a location.
+    """
+    left = released(store, uris, {})
+    put(store, left.values(), [])
+    return len(left)
+
+
+def released(
+    store: VectorStore, uris: Mapping[str, str | None], changed: Mapping[str, AssetRow]
+) -> dict[str, AssetRow]:
+    """The rows to write, by asset: changed ones, then those that held these URIs before.
+
+    Args:
+        store: says what these URIs hold.
+        uris: for each URI the asset that it holds now, or None.
+        changed: rows that are still to be written.
+    """
+    left = dict(changed)
+    for uri, rows in store.assets_at(list(uris)).items():
+        for row in rows:
+            if row.asset_id != uris[uri]:
+                row = left.get(row.asset_id, row)
+                kept = [location for location in row.locations if location != uri]
+                left[row.asset_id] = replace(row, locations=kept)
+    return left
+
+
+def drop(
+    rows: Mapping[str, AssetRow],
+    alive: Mapping[str, str],
+    dead: Callable[[AssetRow], set[str]],
+) -> tuple[dict[str, AssetRow], int]:
+    """The rows without places at which no file is any more, and how many those were.
+
+    Args:
+        rows: by asset.
+        alive: places at which there surely is a file; only rows that have one lose others.
+        dead: the places of a row at which there is none.
+    """
+    left, n_dropped = dict(rows), 0
+    for asset_id, row in rows.items():
+        others = [uri for uri in row.locations if uri not in alive]
+        if len(others) in (0, len(row.locations)):
+            continue
+        if gone := dead(replace(row, locations=others)):
+            kept = [uri for uri in row.locations if uri not in gone]
+            left[asset_id] = replace(row, locations=kept)
+            n_dropped += len(gone)
+    return left, n_dropped
+
+
+def put(store: VectorStore, assets: Iterable[AssetRow], segments: Sequence[SegmentRow]) -> None:
+    """Write rows, in this order; those without any location are deleted."""
+    rows = list(assets)
+    if kept := [row for row in rows if row.locations]:
+        with metrics.STORE_WRITE_S.time():
+            store.write(kept, segments)
+    if orphans := [row.asset_id for row in rows if not row.locations]:
+        store.delete(orphans)
