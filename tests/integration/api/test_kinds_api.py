@@ -44,6 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _forget() -> None:
     registry.kinds.cache_clear()
+    modalities._points.cache_clear()
     modalities._installed.cache_clear()
     isolate.close()
 

@@ -206,6 +206,7 @@ def points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def forget_packages() -> None:
     kind_registry.kinds.cache_clear()
+    tower_registry._points.cache_clear()
     tower_registry._installed.cache_clear()
     tower_registry._package_of.cache_clear()
 
