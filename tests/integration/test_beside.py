@@ -162,12 +162,14 @@ def test_interrupting_the_command_ends_the_work_in_the_server(
 
 
 SEARCH = """
-import sys
+import gc, sys
 from workers import cli
+began = gc.get_stats()[2]["collections"]
 heavy, sys.argv = set(sys.argv[1:]), ["anymodal", "search", "bread"]
 try: cli.main()
 except SystemExit as end: assert not end.code
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
+assert gc.isenabled() and gc.get_stats()[2]["collections"] == began
 """
 
 
