@@ -59,14 +59,6 @@ def ingest(media: Path, store: Path) -> tuple[int, dict[str, Any], str]:
     return done.returncode, json.loads(done.stdout or "{}"), done.stderr
 
 
-def tear_indexes(store: Path) -> None:
-    """Leave the index files as a disk does that ran full while they were written."""
-    files = [*store.rglob("*.sidx"), *store.rglob("*.idx")]
-    assert files
-    for file in files:
-        file.write_bytes(b"")
-
-
 def test_a_full_disk_ends_an_ingest_and_more_room_finishes_it(disk: Disk, media: Path) -> None:
     store = disk.folder / "store"
     code, report, said = ingest(media, store)
@@ -126,7 +118,6 @@ def test_what_was_acknowledged_survives_a_disk_that_runs_full_in_a_write(
         write("late")
     assert len(store.assets(kept)) == len(kept)  # it can still be read
     opened.close()
-    tear_indexes(folder)
 
     store = open_store(str(folder), SPACE, DIM)
     assert set(kept) <= set(store.assets(kept))
@@ -161,7 +152,6 @@ def test_a_folder_that_is_shared_is_read_again_after_its_disk_ran_full(disk: Dis
         server.process.wait(30)  # `anymodal up` starts it again
         store.close()
         disk.resize(64)
-        tear_indexes(disk.folder / "store")
         server.start()
         server.wait_until_ready()
         store = open_store(server.uri, SPACE, DIM)

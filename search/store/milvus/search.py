@@ -281,6 +281,8 @@ class MilvusSearch:
     @cached_property
     def _index_kind(self) -> str:
         """That of the vectors as the store has it, whatever is asked for in new ones."""
+        if self._link.is_lite:
+            return "FLAT"
         name, vector = self._rows.name(self._segments), self._segments.vector
         return str(self._link.call("describe_index", name, vector)["index_type"])
 

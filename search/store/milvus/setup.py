@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection as Ids
 from collections.abc import Sequence
 from typing import Any
 
@@ -135,12 +136,16 @@ def _index(link: MilvusLink, name: str, kind: Collection, index: str) -> None:
     """Add the indexes that are missing, as after a process was killed while making them."""
     from pymilvus import MilvusClient
 
+    wanted = [kind.vector, *kind.indexed]
+    if link.is_lite:
+        wanted = [kind.vector] if kind.bm25_of else []
+        _drop_others(link, name, wanted)
     present = set(link.call("list_indexes", name))
-    for field in [kind.vector, *kind.indexed]:
+    for field in wanted:
         if field in present:
             continue
         params = MilvusClient.prepare_index_params()
-        options = _index_of(field == kind.vector, kind.kind, index, is_lite=link.is_lite)
+        options = _index_of(field == kind.vector, kind.kind, index)
         params.add_index(field, index_name=field, **options)
         try:
             # Not waiting: pymilvus would sleep for half a second per index; loading waits anyway.
@@ -154,18 +159,27 @@ def _index(link: MilvusLink, name: str, kind: Collection, index: str) -> None:
             raise
 
 
+def _drop_others(link: MilvusLink, name: str, wanted: Ids[str]) -> None:
+    """Drop the indexes that earlier versions made in Lite.
+
+    That of vectors is a copy of them on the disk and in memory, and finds them no faster; those of
+    other fields are JSON that is read when a collection is opened. `search.store.embedded` answers.
+    """
+    while others := set(link.call("list_indexes", name)).difference(wanted):
+        link.call("release_collection", name)
+        link.call("drop_index", name, others.pop())  # and it may drop all
+
+
 def _holds_vectors(kind: str) -> bool:
     return kind.startswith("segments")
 
 
-def _index_of(is_vector: bool, kind: str, index: str, *, is_lite: bool) -> dict[str, Any]:
+def _index_of(is_vector: bool, kind: str, index: str) -> dict[str, Any]:
     if not is_vector:
         # A server picks by type; its names changed (Trie until 2.3, INVERTED since 2.4).
-        return {"index_type": "INVERTED" if is_lite else ""}
-    # Lite: building HNSW took as long as 5 seconds for 10,000 rows and searched no faster than
-    # FLAT, since its time goes into walking the rows in Python. FLAT is exact.
+        return {"index_type": ""}
     if kind == "words":
         return {"index_type": "SPARSE_INVERTED_INDEX", "metric_type": "BM25", "params": {}}
-    if is_lite or not _holds_vectors(kind):
+    if not _holds_vectors(kind):
         return {"index_type": "FLAT", "metric_type": METRIC, "params": {}}
     return {**build_params(index), "metric_type": METRIC}

@@ -54,7 +54,7 @@ from search.types import AssetRow, ScoredSegment, SegmentRow
 _ALL = Compiled("", True)
 _SCALARS_BYTES = 2048  # the usual size of a row without its embedding
 _MAX_JOINED = 2000  # assets, in which words are looked for by their ids
-_COPIES = 4  # of a row on Lite's disk: in its log, as data, in an index and during merges
+_COPIES = 3  # of a row on Lite's disk: in its log, as data, and during merges
 
 
 class MilvusStore:
