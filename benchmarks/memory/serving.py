@@ -28,7 +28,7 @@ _BARS_MB = {"API": 300, "worker's first process": 450}
 _N_TEXTS = 60
 _ANYMODAL = Path(sys.executable).with_name("anymodal")
 _WAIT_S = 300.0
-_REST_S = 45.0
+_REST_S = 90.0
 """Longer than the weights of speech stay unused."""
 
 _ABOUT = """\

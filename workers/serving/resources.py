@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from threading import Lock, Semaphore
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ingest.config import IngestConfig
     from search.api.uploads import UploadFolder
     from search.store.base import VectorStore
-    from search.store.spaces.current import Current
+    from search.store.spaces.current import Current, SpaceRecord
     from workers.config import Settings
     from workers.jobs.board import JobBoard
     from workers.pipeline.ingest_pipeline import IngestPipeline
@@ -47,6 +47,8 @@ class Resources:
         self._lock = Lock()
         self._encoder: MultiModalEncoder | None = None
         self._store: VectorStore | None = None
+        self._record_lock, self._record_open = Lock(), ExitStack()
+        self._record: SpaceRecord | None = None
 
     def encoder(self) -> MultiModalEncoder:
         """The encoder: of the model that the settings name, or of the one that made the store.
@@ -136,10 +138,12 @@ class Resources:
         Raises:
             StoreUnavailableError: the store's server does not answer.
         """
-        from search.store.spaces.opened import space_record
-
-        with space_record(self.settings.store) as record:
-            return record.read()
+        with self._record_lock:
+            try:
+                return self._opened_record().read()
+            except StoreError:
+                self._close_record()  # the next look connects again
+                raise
 
     def follow(self) -> None:
         """Open encoder and store again, at their next use, where the store was moved."""
@@ -235,6 +239,8 @@ class Resources:
         self.forget_store()
         with self._lock:
             self._encoder = None
+        with self._record_lock:
+            self._close_record()
 
     def forget_store(self) -> None:
         """Close the store, if it was opened; the next use opens it again."""
@@ -268,6 +274,18 @@ class Resources:
         from workers.pipeline.ingest_pipeline import SHARDS_AT_ONCE
 
         return Semaphore(SHARDS_AT_ONCE)
+
+    def _opened_record(self) -> SpaceRecord:
+        """Kept open: a connection to a server takes ten times what a look takes."""
+        from search.store.spaces.opened import space_record
+
+        if self._record is None:
+            self._record = self._record_open.enter_context(space_record(self.settings.store))
+        return self._record
+
+    def _close_record(self) -> None:
+        self._record = None
+        self._record_open.close()
 
     def _load_encoder(self) -> MultiModalEncoder:
         config, store = self.settings.encoder, self.settings.store

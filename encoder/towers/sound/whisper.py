@@ -46,7 +46,7 @@ _BEFORE = {"zh": "以下是普通话的句子。"}
 # CTranslate2 convolves by oneDNN, which compiles code for each length of sound, in a millisecond,
 # and keeps 1024 pieces of it: 250 MB after 450 lengths of up to 10 s.
 _MAX_KEPT = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
-_REST_S = 10.0
+_REST_S = 60.0
 """Of Whisper base, 100 MB leave a process after so long, and come again in .35 CPU-seconds."""
 
 Samples = NDArray[np.float32]
