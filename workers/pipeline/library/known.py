@@ -92,7 +92,9 @@ class KnownFiles:
 
     def _has_any(self) -> bool:
         try:
-            return bool(self.job().store.count())
+            store = self.job().store
+            store.check_writable()
+            return bool(store.count())
         except AnymodalError:  # which the shards report
             return False
 
