@@ -22,7 +22,7 @@ from workers.pipeline.commit_row import commit_row
 from workers.pipeline.encoding import Encoding
 from workers.pipeline.identifying import Identifying, forget_members, nowhere
 from workers.pipeline.library.leaving import drop, put, released
-from workers.pipeline.places import Located, Places
+from workers.pipeline.places import File, Located, Places
 from workers.pipeline.reports import IngestReport
 from workers.pipeline.stage_report import WatchedReport
 from workers.pipeline.streams import decode_side_by_side
@@ -75,6 +75,8 @@ class IngestJob:
     """Tags and metadata of a file from outside it, as of an upload."""
     uploaded: Callable[[str, Callable[[], Path]], Path | None] = nowhere
     """Fetches an upload that is not on this disk, into a folder."""
+    hashes: dict[File, str] = field(default_factory=dict)
+    """Of new files that were read before their shard; see `Places`."""
 
     def run(
         self,
@@ -100,7 +102,7 @@ class IngestJob:
             with report.timed("identify"):
                 identifying = Identifying(self.config, scratch, report.fail, uploaded=self.uploaded)
                 identifying.bring(paths)
-                here = Places(self.store, identifying).locate(paths)
+                here = Places(self.store, identifying, self.hashes).locate(paths)
             located = here.assets
             if here.is_as_stored and not labels and not self._knows_more(here, begun):
                 report.unchanged += sum(map(len, located.values()))

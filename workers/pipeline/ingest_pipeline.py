@@ -26,6 +26,7 @@ from workers.pipeline.identifying import nowhere
 from workers.pipeline.ingest_job import IngestJob, commit_alone, no_facts
 from workers.pipeline.library.known import KnownFiles
 from workers.pipeline.library.pruning import GoneFiles, Looks
+from workers.pipeline.places import File
 from workers.pipeline.reports import IngestReport
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class IngestPipeline:
         is_upload: whether a location belongs to an upload, which is never forgotten.
         uploaded: fetches an upload that is not on this disk, into a folder.
         watch: decides when to calibrate.
+        hashes: of new files, from the look at what is known to their shard.
         slots: bounds how many shards are ingested at once, over all runs that share it.
         follow: the encoder and the store of this moment, where they may change; asked before each
             part of the work.
@@ -82,6 +84,7 @@ class IngestPipeline:
     is_upload: Callable[[str], bool] = lambda _: False
     uploaded: Callable[[str, Callable[[], Path]], Path | None] = nowhere
     watch: Watch = field(default_factory=lambda: Watch(alone_here))
+    hashes: dict[File, str] = field(default_factory=dict)
     slots: Semaphore = field(default_factory=lambda: Semaphore(SHARDS_AT_ONCE))
     follow: Callable[[], tuple[MultiModalEncoder, VectorStore]] | None = None
 
@@ -158,6 +161,7 @@ class IngestPipeline:
             exclusive=self.exclusive,
             facts_of=self.facts_of,
             uploaded=self.uploaded,
+            hashes=self.hashes,
         )
 
     def forget(

@@ -60,7 +60,7 @@ class Known:
 
 
 @dataclass(frozen=True)
-class _File:
+class File:
     """Where a file lies, its size and when it was last changed."""
 
     path: Path
@@ -108,7 +108,7 @@ class _Object:
         return Asset(row.asset_id, self.uri, row.modality, row.media_type, row.size_bytes, metadata)
 
 
-_Seen: TypeAlias = _File | _Object | None
+_Seen: TypeAlias = File | _Object | None
 
 
 @dataclass(frozen=True)
@@ -118,10 +118,12 @@ class Places:
     Args:
         store: says what is stored at a place, and which contents are.
         identifying: reads what is not stored, and all archives and URLs.
+        hashes: of new files that `known` has read, for `locate` to take.
     """
 
     store: VectorStore
     identifying: Identifying
+    hashes: dict[File, str] = field(default_factory=dict)
 
     def locate(self, paths: Sequence[str]) -> Located:
         """What lies at these places; `Identifying.on_failure` takes what cannot be read."""
@@ -153,6 +155,7 @@ class Places:
                 self._add(path, files[path].of(row), known.elsewhere)
             else:
                 known.rest.append(path)
+                self.hashes[files[path]] = ids[path]
         known.n_bytes = sum(unlike[path].size_bytes for path in ids if ids[path])
         return known
 
@@ -185,7 +188,7 @@ class Places:
         else:
             self.identifying.on_failure(path, left_out(path, chosen))
 
-    def _look(self, path: str) -> _File | None:
+    def _look(self, path: str) -> File | None:
         """None for a URL, and for what is missing or may not be read: `Identifying` says why."""
         if is_url(path):
             return None
@@ -194,7 +197,7 @@ class Places:
             facts = real.stat()
         except (MediaError, OSError):
             return None
-        return _File(real, facts.st_size, modified_s(facts))
+        return File(real, facts.st_size, modified_s(facts))
 
     def _look_far(self, paths: Sequence[str], patience: Patience) -> dict[str, _Object]:
         """What servers say of objects; of a file in an archive, what they say of the archive."""
@@ -228,7 +231,7 @@ class Places:
                 for asset in self.identifying.assets(path):
                     found.add(asset)
 
-    def _read(self, files: Mapping[str, _File | None], found: Located) -> None:
+    def _read(self, files: Mapping[str, File | None], found: Located) -> None:
         """Hash files, and read the headers of those whose content is not stored."""
         ids = self._hashed(files)
         rows = self._rows(ids)
@@ -240,18 +243,21 @@ class Places:
             for asset in self.identifying.assets(path, asset_id):
                 found.add(asset)
 
-    def _hashed(self, files: Mapping[str, _File | None]) -> dict[str, str]:
+    def _hashed(self, files: Mapping[str, File | None]) -> dict[str, str]:
         """The hash of each that can be read; empty where that would take long."""
         ids: dict[str, str] = {}
         for path, file in files.items():
-            is_quick = file is not None and file.size_bytes <= _QUICKLY_HASHED_BYTES
             try:
-                ids[path] = (
-                    content_id(file.path, self.identifying.config) if file and is_quick else ""
-                )
+                ids[path] = self._hash(file) if file else ""
             except MediaError as error:
                 self.identifying.on_failure(path, error)
         return ids
+
+    def _hash(self, file: File) -> str:
+        if known := self.hashes.pop(file, ""):
+            return known
+        is_quick = file.size_bytes <= _QUICKLY_HASHED_BYTES
+        return content_id(file.path, self.identifying.config) if is_quick else ""
 
     def _rows(self, ids: Mapping[str, str]) -> dict[str, AssetRow]:
         """The stored contents among these that need not be read again."""

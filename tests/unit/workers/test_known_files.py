@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from ingest.config import IngestConfig
+from ingest.sources import identity
 from search.errors import StoreUnavailableError
 from search.store.base import VectorStore
 from search.store.memory import MemoryStore
@@ -206,6 +207,23 @@ def test_a_store_that_fails_once_loses_nothing(tmp_path: Path) -> None:
     (library.root / "in").rename(library.root / "out")
     store.fails = True
     library.check(dropped=N // 2)
+
+
+def test_a_new_file_is_hashed_once(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed = []
+    content_hash = identity._content_hash
+    monkeypatch.setattr(
+        identity, "_content_hash", lambda file: hashed.append(file.name) or content_hash(file)
+    )
+    for name in ("x.txt", "y.txt"):
+        (library.root / name).write_text(f"A new {name}")
+    assert library.ingest().ingested == 2
+    assert sorted(map(Path, hashed)) == [library.root / "x.txt", library.root / "y.txt"]
+    assert library.pipeline.hashes == {}
+    (library.root / "x.txt").write_text("Another 9")
+    report = library.ingest()
+    assert (report.ingested, report.unchanged, len(hashed)) == (1, N + 1, 3)
+    assert "9" in library.places().values()
 
 
 def test_what_is_set_aside_is_said_once(library: Library) -> None:

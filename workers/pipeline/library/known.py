@@ -104,7 +104,7 @@ class KnownFiles:
             identifying = Identifying(job.config, scratch, report.fail)
             try:
                 with report.timed("identify"):
-                    known = Places(job.store, identifying).known(paths)
+                    known = Places(job.store, identifying, job.hashes).known(paths)
             except AnymodalError as error:
                 logger.info("files are looked at again: %s", error)
                 part.rest += paths
