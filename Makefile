@@ -127,11 +127,12 @@ bench-profile: .venv/tested bundle
 	$(BIN)/python -m pip install --quiet py-spy==0.4.3
 	$(BIN)/python -m benchmarks.pipeline.flames
 
-# Beside other encoders, in environments of their own; ONLY=texts or pictures measures one kind.
+# Beside other encoders, in environments of their own; ONLY=texts or pictures measures one kind,
+# BESIDE=infinity that library alone, and torch.
 PEERS_OF_ENCODERS := .venv-sentence-transformers .venv-fastembed .venv-infinity
 .PHONY: bench-encoders
 bench-encoders: .venv/tested bundle $(PEERS_OF_ENCODERS:%=%/installed)
-	$(BIN)/python -m benchmarks.encoders $(PEERS_OF_ENCODERS:%=%/bin/python) $(ONLY:%=--only %)
+	$(BIN)/python -m benchmarks.encoders $(PEERS_OF_ENCODERS:%=%/bin/python) $(ONLY:%=--only %) $(BESIDE:%=--beside %)
 
 bench-hub: .venv/tested
 	$(BIN)/python -m benchmarks.models.torch_on_cpu
@@ -290,9 +291,10 @@ bundle: .venv/installed
 	.venv-fastembed/bin/python -m pip install --quiet fastembed==0.9.1
 	touch $@
 
-.venv-infinity/installed: Makefile
+# By uv, in 20 seconds: pip was still looking for versions that fit after two CPU-minutes.
+.venv-infinity/installed: Makefile | .venv/tested
 	test -x .venv-infinity/bin/python || $(PYTHON) -m venv .venv-infinity
-	.venv-infinity/bin/python -m pip install --quiet "infinity-emb[torch,optimum,server,vision]==0.0.78"
+	$(BIN)/uv pip install --quiet --python .venv-infinity/bin/python "infinity-emb[torch,optimum,server,vision]==0.0.78"
 	touch $@
 
 .venv-stores/installed: Makefile

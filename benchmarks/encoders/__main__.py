@@ -1,7 +1,7 @@
 """Our encoder beside sentence-transformers, fastembed and infinity, with the same weights.
 
     python -m benchmarks.encoders SENTENCE_TRANSFORMERS FASTEMBED INFINITY  # Pythons that have them
-    python -m benchmarks.encoders … --only texts
+    python -m benchmarks.encoders … --only texts --beside infinity
 
 Run by ``make bench-encoders``, which makes the environments. Models stay in ``.demo/encoders``.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -22,9 +22,9 @@ import numpy as np
 from benchmarks.encoders.checkpoint import FOLDER, saved_e5, texts_of
 from benchmarks.harness.reporting import note
 from benchmarks.harness.results_pages import table, write_section
-from benchmarks.harness.timing import take_turns
+from benchmarks.harness.timing import Times, take_turns
 from benchmarks.models.apart import apart, prepare
-from benchmarks.models.peers import BACKENDS, cpu_s, peers
+from benchmarks.models.peers import BACKENDS, cpu_s, peers, versions
 from benchmarks.models.subjects import contents, save
 from encoder import MultiModalEncoder
 from encoder.config import EncoderConfig
@@ -45,7 +45,7 @@ the bundle's weights and its prompt; theirs have these in float32, but `onnx-int
 640 × 480: CLIP B/32 with random weights. Medians of rounds in which all take turns; each of theirs
 runs in a process of its own, which hands items and vectors over a pipe. "times torch" is the median
 of the ratios within rounds to sentence-transformers' CPU-seconds, with the middle 80 % of them. The
-cosine is the least to sentence-transformers in torch."""
+cosine is the least to sentence-transformers in torch. A row without figures says why."""
 
 
 def main() -> None:
@@ -54,20 +54,41 @@ def main() -> None:
     for library in ("sentence_transformers", "fastembed", "infinity"):
         parser.add_argument(library, help="a Python that has it")
     parser.add_argument("--only", choices=("texts", "pictures"))
+    parser.add_argument("--beside", metavar="LIBRARY", help="and sentence-transformers in torch")
     given = parser.parse_args()
     in_torch = {_BASELINE: given.sentence_transformers, "infinity torch": given.infinity}
     of_texts = dict.fromkeys(BACKENDS, given.sentence_transformers) | in_torch
     of_texts |= {"infinity optimum": given.infinity, "fastembed": given.fastembed}
     kinds = {"texts": (_texts, of_texts), "pictures": (_pictures, in_torch)}
     for kind in [given.only] if given.only else kinds:
-        before, missing = _load(), list[str]()
         make, pythons = kinds[kind]
-        rows = _rows(make(FOLDER / kind), FOLDER / kind / "source", pythons, missing)
-        busy = f"Load of the machine {before}, at the end {_load()}; it has {os.cpu_count()} cores."
-        lines = [f"- Not measured: {one}" for one in missing]
-        body = "\n".join([_ABOUT, busy, "", *lines, "", table(_HEAD, rows)])
-        print(body, flush=True)
-        write_section(f"Encoders beside others: {kind}", f"make bench-encoders ONLY={kind}", body)
+        _measure(kind, make, pythons, given.beside)
+
+
+def _measure(
+    kind: str,
+    make: Callable[[Path], dict[str, list[str]]],
+    pythons: Mapping[str, str],
+    beside: str | None,
+) -> None:
+    """One kind, beside all or the named library; print it and write its section."""
+    chosen = {
+        who: python
+        for who, python in pythons.items()
+        if who == _BASELINE or not beside or who.startswith(beside)
+    }
+    before = _load()
+    rows = _rows(make(FOLDER / kind), FOLDER / kind / "source", chosen)
+    busy = (
+        f"Load of the machine {before}, at the end {_load()}; it has {os.cpu_count()} cores, "
+        f"of which this might use {len(os.sched_getaffinity(0))}, at niceness {os.nice(0)}."
+    )
+    theirs = "\n".join(f"- {one}" for one in versions(set(chosen.values())))
+    body = "\n".join([_ABOUT, busy, "", "Theirs:", "", theirs, "", table(_HEAD, rows)])
+    print(body, flush=True)
+    title = f"Encoders beside others: {kind}" + (f", {beside}" if beside else "")
+    command = f"make bench-encoders ONLY={kind}" + (f" BESIDE={beside}" if beside else "")
+    write_section(title, command, body)
 
 
 def _load() -> str:
@@ -91,59 +112,70 @@ def _pictures(folder: Path) -> dict[str, list[str]]:
             apart(prepare, source.resolve(), folder / precision, precision)
     path = folder / "picture.png"
     Image.fromarray(np.asarray(contents()["image"])).save(path)
-    return {"picture": [str(path)]}
+    return {"picture": [str(path.resolve())]}
 
 
 def _rows(
-    workloads: Mapping[str, list[str]],
-    source: Path,
-    pythons: Mapping[str, str],
-    missing: list[str],
+    workloads: Mapping[str, list[str]], source: Path, pythons: Mapping[str, str]
 ) -> list[Sequence[object]]:
-    """A row for each workload and way; adds what does not open to ``missing``."""
+    """A row for each workload and way, with figures or why there are none."""
     rows: list[Sequence[object]] = []
-    with peers(source, 1, pythons) as (others, unopened):
-        missing += unopened
+    with peers(source, 1, pythons) as (others, missing):
         encoders = _ours(source.parent) | {who: peer.encode for who, peer in others.items()}
         for what, items in workloads.items():
             note(f"{what}: {', '.join(encoders)}")
-            vectors = dict(_vectors(what, items, encoders, missing))
-            walls: dict[str, list[float]] = {who: [] for who in vectors}
-            runs = {who: partial(_run, encoders[who], items, walls[who]) for who in vectors}
-            start = perf_counter()
-            for run in runs.values():
-                run()
-            n_rounds = int(np.clip(_TURNS_S / (perf_counter() - start), *_ROUNDS))
-            clock = partial(cpu_s, others.values())
-            cpu = take_turns(runs, n_rounds=n_rounds, n_warm_up=0, clock=clock)
-            for who, some in vectors.items():
-                cosine = float((some * vectors[_BASELINE]).sum(axis=1).min())
-                rows.append([
-                    what,
-                    who,
-                    f"{cpu.median_ms(who):.1f}",
-                    "" if who == _BASELINE else cpu.speedup(who, _BASELINE),
-                    f"{1e3 * median(walls[who][1:]):.1f}",
-                    f"{cosine:.5f}",
-                ])  # fmt: skip
+            ways = {who: Way(encode, items) for who, encode in encoders.items()}
+            cpu = _timed(ways, partial(cpu_s, others.values()))
+            rows += [[what, who, *_figures(who, ways, cpu)] for who in ways]
+            rows += [[what, who, *_why(reason)] for who, reason in missing.items()]
     return rows
 
 
-def _vectors(
-    what: str, items: list[str], encoders: Mapping[str, Encode], missing: list[str]
-) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
-    """By name, those of who can; a first run."""
-    for who, encode in encoders.items():
+class Way:
+    """One way to encode the items of a workload, run again and again until it fails."""
+
+    def __init__(self, encode: Encode, items: list[str]) -> None:
+        self._encode, self._items = encode, items
+        self.walls_s, self.failure = list[float](), ""
+        self.vectors: np.ndarray[Any, Any] = np.empty(0)
+
+    def __call__(self) -> None:
+        """Encode all items; once it has failed, do nothing."""
+        if self.failure:
+            return
+        start = perf_counter()
         try:
-            yield who, encode(items)
+            self.vectors = self._encode(self._items)
         except RuntimeError as error:
-            missing.append(f"{who}, {what} ({error})")
+            self.failure = str(error)
+        self.walls_s.append(perf_counter() - start)
 
 
-def _run(encode: Encode, items: list[str], walls: list[float]) -> None:
+def _timed(ways: Mapping[str, Way], clock: Callable[[], float]) -> Times:
+    """CPU-seconds; the first two runs warm up, and tell how many rounds fit."""
+    for way in ways.values():
+        way()
     start = perf_counter()
-    encode(items)
-    walls.append(perf_counter() - start)
+    for way in ways.values():
+        way()
+    n_rounds = int(np.clip(_TURNS_S / (perf_counter() - start), *_ROUNDS))
+    return take_turns(ways, n_rounds=n_rounds, n_warm_up=0, clock=clock)
+
+
+def _figures(who: str, ways: Mapping[str, Way], cpu: Times) -> Sequence[str]:
+    way, torch = ways[who], ways.get(_BASELINE)
+    if way.failure:
+        return _why(way.failure)
+    gain = cosine = ""
+    if torch and not torch.failure:
+        gain = "" if torch is way else str(cpu.speedup(who, _BASELINE))
+        cosine = f"{(way.vectors * torch.vectors).sum(axis=1).min():.5f}"
+    return [f"{cpu.median_ms(who):.1f}", gain, f"{1e3 * median(way.walls_s[2:]):.1f}", cosine]
+
+
+def _why(reason: str) -> Sequence[str]:
+    """The cells of a row without figures."""
+    return [reason.replace("|", "/"), "", "", ""]
 
 
 def _ours(folder: Path) -> dict[str, Encode]:

@@ -120,7 +120,7 @@ def _timed(
     runs = {who: partial(vector_of, tower, content) for who, tower in towers.items()}
     with peers(source, n_threads if kind == "text" else 0) as (others, missing):
         if n_threads == 1:
-            lines += [f"- Not measured: {one}" for one in missing]
+            lines += [f"- Not measured: {who} ({why})" for who, why in missing.items()]
         runs |= {
             f"peer: {who.rpartition(' ')[2]}": partial(peer, content)
             for who, peer in others.items()

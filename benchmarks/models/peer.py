@@ -21,7 +21,7 @@ Encode: TypeAlias = Callable[[list[str]], Iterable[Any]]
 def main(folder: str, backend: str, n_threads: str) -> None:
     """Answer until the input ends."""
     # every runtime takes as many threads as there are cores for it
-    os.sched_setaffinity(0, set(range(int(n_threads))))
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-int(n_threads) :])
     library, _, kind = backend.partition(" ")
     encode = OPENERS[library](folder, kind)
     answers = os.fdopen(os.dup(1), "w", buffering=1)
@@ -89,16 +89,27 @@ def fastembed(folder: str, _: str) -> Encode:
 
 
 def infinity(folder: str, engine: str) -> Encode:
-    """Its engine ``torch`` or ``optimum``, with its queue and batches, without its server."""
+    """Its engine ``torch`` or ``optimum``, with its queue and batches, without its server.
+
+    ``optimum`` finds an ONNX file by its path from where it runs, and keeps what it makes of it in
+    the hub's cache.
+    """
+    os.environ["HF_HUB_CACHE"] = str(Path(folder).resolve().with_name("infinity-cache"))
+    os.chdir(folder)
+    if engine == "optimum":
+        _limit_sessions()  # infinity has no setting for it
+        _make_graph(Path())
     from infinity_emb import EngineArgs, SyncEngineArray  # type: ignore[import-not-found]
 
     made = SyncEngineArray.from_args([
         EngineArgs(
-            model_name_or_path=folder,
+            model_name_or_path=".",
             engine=engine,
             device="cpu",
             dtype="float32",
             bettertransformer=False,  # needs older versions of transformers
+            model_warmup=False,  # with texts of 512 tokens, minutes on a busy core
+            pooling_method="mean",
             served_model_name="local",
         )
     ])  # fmt: skip
@@ -110,6 +121,25 @@ def infinity(folder: str, engine: str) -> Encode:
         return made.embed(model="local", sentences=items).result()[0]
 
     return encode
+
+
+def _limit_sessions() -> None:
+    """Sessions that are opened without options get `_session_options`."""
+    import onnxruntime
+
+    class Session(onnxruntime.InferenceSession):  # type: ignore[misc]
+        def __init__(self, path: Any, sess_options: Any = None, **others: Any) -> None:
+            super().__init__(path, sess_options or _session_options()["session_options"], **others)
+
+    onnxruntime.InferenceSession = Session  # type: ignore[misc]
+
+
+def _make_graph(folder: Path) -> None:
+    """Write the ONNX file that infinity expects of a hub, unless it is there."""
+    from optimum.onnxruntime import ORTModelForFeatureExtraction  # type: ignore[import-not-found]
+
+    if not (folder / "model.onnx").exists():
+        ORTModelForFeatureExtraction.from_pretrained(folder, export=True).save_pretrained(folder)
 
 
 def _opened(item: str) -> Any:

@@ -4,20 +4,41 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import re
 import subprocess
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from select import select
+from shutil import which
+from tempfile import TemporaryFile
 
 import numpy as np
 from numpy.typing import NDArray
+
+from benchmarks.models.older import for_infinity, for_optimum
 
 BACKENDS = tuple(
     f"sentence-transformers {kind}" for kind in ("torch", "onnx", "onnx-int8", "openvino")
 )
 """What runs in the environment that ``PEERS`` names."""
+
+OPENS_S, ANSWERS_S, _ENDS_S = 900.0, 180.0, 10.0
+"""Seconds until a peer must have opened, answered and ended; on a busy core some take minutes."""
+
+_ERROR = re.compile(r"^[\w.]*(?:Error|Exception): [^\n]{,160}", re.MULTILINE)
+_LIBRARIES = (
+    "infinity-emb",
+    "sentence-transformers",
+    "fastembed",
+    "transformers",
+    "torch",
+    "optimum",
+    "onnxruntime",
+    "openvino",
+)
 
 
 class Peer:
@@ -34,16 +55,21 @@ class Peer:
     """
 
     def __init__(self, python: str, source: Path, backend: str, n_threads: int) -> None:
+        if not which(python):
+            raise RuntimeError(f"there is no {python}")
         script = Path(__file__).with_name("peer.py")
+        self._printed = TemporaryFile()  # noqa: SIM115  # as long as the process
+        self._cpu_s = 0.0
         self._process = subprocess.Popen(
             [python, str(script), str(source), backend, str(n_threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=self._printed,
             text=True,
             env={**os.environ, "HF_HUB_OFFLINE": "1"},
         )
         try:
-            self("a")
+            self._ask(["a"], OPENS_S)
         except RuntimeError:
             self.close()
             raise
@@ -54,32 +80,57 @@ class Peer:
         return vector
 
     def encode(self, items: Sequence[str]) -> NDArray[np.float32]:
-        """Vectors of several, as the library batches them: [n, dim], of length 1."""
+        """Vectors of several, as the library batches them: [n, dim], of length 1.
+
+        Raises:
+            RuntimeError: it ended, or did not answer in time and was ended.
+        """
+        return self._ask(items, ANSWERS_S)
+
+    def _ask(self, items: Sequence[str], within_s: float) -> NDArray[np.float32]:
         assert self._process.stdin
         assert self._process.stdout
         with suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(list(items)) + "\n")
             self._process.stdin.flush()
+        if not select([self._process.stdout], [], [], within_s)[0]:
+            self._process.kill()
+            raise RuntimeError(f"did not answer within {within_s:g} s")
         answer = self._process.stdout.readline()
         if not answer:
-            raise RuntimeError(f"ended with {self._process.wait()}; see what it printed")
+            raise RuntimeError(f"ended with {self._process.wait()}: {self._last_words()}")
         vectors = np.array(json.loads(answer), np.float32)
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
+    def _last_words(self) -> str:
+        """The error that it printed last, or else the last line; all goes to standard error."""
+        self._printed.seek(0)
+        printed = self._printed.read().decode(errors="replace").strip()
+        print(printed, file=sys.stderr, flush=True)
+        errors = _ERROR.findall(printed.partition("Exception ignored in")[0])
+        return errors[-1] if errors else printed.rpartition("\n")[2] or "it printed nothing"
+
     def cpu_s(self) -> float:
         """CPU-seconds that its process has used."""
-        return time.clock_gettime(~self._process.pid << 3 | 2)  # the clock of another process
+        with suppress(OSError):  # it has ended
+            self._cpu_s = time.clock_gettime(~self._process.pid << 3 | 2)  # another process's clock
+        return self._cpu_s
 
     def close(self) -> None:
-        """End the process."""
-        self._process.communicate()
+        """End the process; threads that a library leaves behind do not keep it."""
+        try:
+            self._process.communicate(timeout=_ENDS_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+        self._printed.close()
 
 
 @contextmanager
 def peers(
     source: Path, n_threads: int, pythons: Mapping[str, str] | None = None
-) -> Iterator[tuple[Mapping[str, Peer], list[str]]]:
-    """Those that open, and what did not.
+) -> Iterator[tuple[Mapping[str, Peer], Mapping[str, str]]]:
+    """Those that open, and why the others did not.
 
     Args:
         source: the folder of a model.
@@ -88,16 +139,17 @@ def peers(
             has all `BACKENDS`.
     """
     opened: dict[str, Peer] = {}
-    missing: list[str] = []
+    missing: dict[str, str] = {}
     if pythons is None:
         python = os.environ.get("PEERS")
         pythons = dict.fromkeys(BACKENDS, python) if python else {}
     try:
         for backend, python in pythons.items() if n_threads else ():
             try:
-                opened[backend] = Peer(python, _older(source), backend, n_threads)
+                copy = for_infinity if backend.startswith("infinity") else for_optimum
+                opened[backend] = Peer(python, copy(source), backend, n_threads)
             except RuntimeError as error:
-                missing.append(f"{backend} ({error})")
+                missing[backend] = str(error)
         yield opened, missing
     finally:
         for peer in opened.values():
@@ -109,18 +161,17 @@ def cpu_s(others: Iterable[Peer]) -> float:
     return time.process_time() + sum(peer.cpu_s() for peer in others)
 
 
-def _older(source: Path) -> Path:
-    """A copy named as hubs have it, which older libraries open: optimum needs transformers 4."""
-    copy = source.with_name("peers")
-    if copy.exists():
-        return copy
-    shutil.copytree(source, copy)
-    for path in copy.rglob("tokenizer_config.json"):
-        facts = json.loads(path.read_text("utf-8"))
-        path.write_text(json.dumps({**facts, "tokenizer_class": "PreTrainedTokenizerFast"}))
-    for path in copy.glob("modules.json"):  # CLIP has none
-        modules = json.loads(path.read_text("utf-8"))
-        for module in modules:
-            module["type"] = f"sentence_transformers.models.{module['type'].rpartition('.')[2]}"
-        path.write_text(json.dumps(modules))
-    return copy
+def versions(pythons: Iterable[str]) -> list[str]:
+    """What each environment has of the libraries that matter here; none of one that is missing."""
+    ask = (
+        "from importlib.metadata import distributions as all;"
+        f"names = {_LIBRARIES};"
+        "found = {one.metadata['Name'].replace('_', '-'): one.version for one in all()};"
+        "print(', '.join(f'{name} {found[name]}' for name in names if name in found))"
+    )
+    ran = [
+        subprocess.run([python, "-c", ask], stdout=subprocess.PIPE, text=True, check=True)
+        for python in sorted(pythons)
+        if which(python)
+    ]
+    return [one.stdout.strip() for one in ran]

@@ -1,0 +1,90 @@
+"""Copies of a model's folder in the shapes that older libraries open.
+
+sentence-transformers and transformers of today write names that their older versions do not know.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+Facts: TypeAlias = dict[str, Any]
+
+_POOLING = "1_Pooling/config.json"
+
+
+def for_optimum(source: Path) -> Path:
+    """A copy that libraries over transformers 4 open; back-ends write their graphs into it."""
+    return _copied(source, source.with_name("peers"), _rename)
+
+
+def for_infinity(source: Path) -> Path:
+    """A copy for infinity alone, which brings sentence-transformers 3.
+
+    Its optimum engine takes the last ONNX file that it finds, so others may write none into it.
+    """
+    return _copied(source, source.with_name("infinity"), _rename_for_infinity)
+
+
+def _copied(source: Path, target: Path, rename: Callable[[Path], None]) -> Path:
+    """``target``, made unless it is there."""
+    if target.exists():
+        return target
+    partial = target.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(source, partial, ignore=shutil.ignore_patterns("network"))
+    rename(partial)
+    return partial.rename(target)
+
+
+def _rename(folder: Path) -> None:
+    _change(folder / "tokenizer_config.json", _tokenizer)
+    _change(folder / "modules.json", _modules)
+    images = folder / "processor_config.json"
+    if images.exists():
+        facts = json.loads(images.read_text("utf-8"))["image_processor"]
+        (folder / "preprocessor_config.json").write_text(json.dumps(facts), "utf-8")
+
+
+def _rename_for_infinity(folder: Path) -> None:
+    _rename(folder)
+    if (folder / "processor_config.json").exists():
+        _change(folder / "tokenizer.json", _pieces_in_steps)
+    _change(folder / _POOLING, _pooling)
+    _change(folder / "sentence_bert_config.json", lambda _: {"max_seq_length": 512})
+
+
+def _change(path: Path, change: Callable[[Any], Any]) -> None:
+    """Rewrite a file of JSON; CLIP has few of them."""
+    if path.exists():
+        path.write_text(json.dumps(change(json.loads(path.read_text("utf-8")))), "utf-8")
+
+
+def _tokenizer(facts: Facts) -> Facts:
+    return {**facts, "tokenizer_class": "PreTrainedTokenizerFast"}
+
+
+def _modules(modules: list[Facts]) -> list[Facts]:
+    return [
+        {**one, "type": f"sentence_transformers.models.{one['type'].rpartition('.')[2]}"}
+        for one in modules
+    ]
+
+
+def _pieces_in_steps(facts: Facts) -> Facts:
+    """CLIP's tokenizer refuses another one that is not cut by a sequence of steps."""
+    return {
+        **facts,
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [facts["pre_tokenizer"]]},
+    }
+
+
+def _pooling(facts: Facts) -> Facts:
+    mode = facts["pooling_mode"]
+    return {
+        "word_embedding_dimension": facts["embedding_dimension"],
+        f"pooling_mode_{mode}_tokens": True,
+    }
