@@ -122,14 +122,14 @@ def _until(what: Any, seconds: float = 120.0) -> None:
         time.sleep(0.2)
 
 
-def make_media(scratch: Path, n_files: int | None) -> tuple[Path, Path]:
-    """The folder of a mixed corpus, of so many files, and one of 20 others to warm workers with."""
+def make_media(scratch: Path, n_files: int | None, n_warm: int = _WARM_FILES) -> tuple[Path, Path]:
+    """The folder of a mixed corpus, of so many files, and one of others to warm workers with."""
     media, warm, samples = (scratch / part for part in ("media", "warm", "samples"))
     media.mkdir()
     warm.mkdir()
     make_samples(samples)
     make_corpus(media, samples)
-    for path in sorted(media.iterdir())[::17][:20]:
+    for path in sorted(media.iterdir())[::17][:n_warm]:
         path.rename(warm / path.name)
     for path in sorted(media.iterdir())[n_files:] if n_files else ():
         path.unlink()
@@ -203,7 +203,8 @@ def main() -> None:
     quick = parser.parse_args().quick
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        media, warm = make_media(scratch, _QUICK_FILES if quick else None)
+        sizes = (_QUICK_FILES, _QUICK_WARM_FILES) if quick else (None, _WARM_FILES)
+        media, warm = make_media(scratch, *sizes)
         rounds = measure(media, warm, scratch / "runs", *((1, [1]) if quick else (3, [1, 2])))
     body = "\n\n".join(_paragraphs(rounds))
     print(body)

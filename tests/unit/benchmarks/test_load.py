@@ -140,3 +140,23 @@ def test_segments_are_mixed_and_the_same_each_time(bundle_home: Path) -> None:
     found = [store.search(query, TEXT, 10)[0] for store in stores]
     assert found[0] == found[1]
     assert found[0][0].snippet
+
+
+def test_a_quick_run_warms_up_with_fewer_files_and_measures_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(media: Path, _: Path) -> None:
+        for number in range(400):
+            (media / f"{number}.txt").write_text(f"{number}")
+
+    monkeypatch.setattr(jobs, "make_samples", lambda _: None)
+    monkeypatch.setattr(jobs, "make_corpus", write)
+    found = {}
+    for n_warm in (20, 6):
+        scratch = tmp_path / f"{n_warm}"
+        scratch.mkdir()
+        media, warm = jobs.make_media(scratch, 36, n_warm)
+        assert len(list(warm.iterdir())) == n_warm
+        found[n_warm] = sorted(path.name for path in media.iterdir())
+    assert len(found[6]) == 36
+    assert found[6] == found[20]
