@@ -5,6 +5,10 @@ written; the index is written, and the intent removed, in one transaction. A pro
 intent while nobody holds the lock reads its assets from the record again. The number of the
 record's last write lies in the index: if it is another one, somebody wrote without the index, or
 its files are older than the record, and all of it is made again.
+
+Lite looks at all its rows for whatever it is asked but keys, which the index tells it. So the index
+has to know all of them: after a write that was cut off, and once in an index that was made from the
+record, the record is tidied of what no segment and no commit row names.
 """
 
 from __future__ import annotations
@@ -29,8 +33,9 @@ from search.store.embedded.tables import DamagedError, Tables, empty, fact, set_
 from search.store.embedded.vectors import CHUNK
 from search.store.embedded.views import Views
 from search.store.embedded.words import AT_ONCE, KeptWords
-from search.store.embedded.writing import compact, put, remove
+from search.store.embedded.writing import compact, keys_of, put, remove
 from search.store.lite.record import Record
+from search.store.milvus.rows import Keys
 from search.types import AssetRow, SegmentRow
 
 SIDE = "side"
@@ -40,6 +45,10 @@ _VECTORS = "vectors"
 _WORDS = "words"
 _LOCK = "writing.lock"
 _ROWS_AT_ONCE = 4096
+_BEHIND = "behind"
+"""The fact that somebody wrote to the record without it; the next opening makes it again."""
+_TIDY = "tidy"
+"""The fact that the record has words and places of nothing else than what the index holds."""
 _REWRITE = ""
 """An intent that changes nothing which the index holds."""
 
@@ -61,6 +70,7 @@ class Side:
         self._shown = shown
         self._threads = RLock()
         self._n_held = 0
+        self._is_rewriting = False
         with on_disk(f"The store {shown}"):
             private_folder(folder)
             self._lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -86,7 +96,8 @@ class Side:
     def _is_level(self) -> bool:
         with self.tables.reading() as db:
             is_busy = bool(db.execute("SELECT count(*) FROM intent").fetchone()[0])
-            return not is_busy and fact(db, "record") == self._record.mark()
+            is_behind = is_busy or fact(db, _BEHIND)
+            return not is_behind and fact(db, "record") == self._record.mark()
 
     def _mend(self) -> None:
         """Bring the index up to the record.
@@ -182,16 +193,35 @@ class Side:
                     fcntl.flock(self._lock, fcntl.LOCK_UN)
 
     @contextmanager
-    def changing(self, asset_ids: Sequence[str]) -> Iterator[None]:
+    def changing(self, asset_ids: Sequence[str]) -> Iterator[Keys | None]:
         """A block that writes assets to the record and to the index; see above.
 
         An error of the block leaves the intent, since what it wrote is not known.
+
+        Yields:
+            The keys of all segments that the record has of them; None unless that is sure.
         """
         with self.exclusively():
             self._check_in_place()
             self.mend()
+            keys = self._keys(asset_ids)
             self._intend(asset_ids)
-            yield
+            yield keys
+
+    def _keys(self, asset_ids: Sequence[str]) -> Keys | None:
+        if not (self._is_level() or self._is_rewriting):
+            with self.tables.writing() as db:
+                set_fact(db, _BEHIND, True)
+            return None
+        with self.tables.reading() as db:
+            if fact(db, _TIDY):
+                return keys_of(db, asset_ids)
+        self._intend([_REWRITE])
+        self._record.store.tidy()
+        with self.tables.writing() as db:
+            self._level(db)
+            set_fact(db, _TIDY, True)
+            return keys_of(db, asset_ids)
 
     def _check_in_place(self) -> None:
         if self.tables.is_replaced:
@@ -206,6 +236,7 @@ class Side:
         with self.exclusively():
             self._check_in_place()
             self._intend([_REWRITE])
+            self._is_rewriting = True
 
     def _intend(self, asset_ids: Sequence[str]) -> None:
         with self.tables.writing() as db:
@@ -218,6 +249,7 @@ class Side:
             self._level(db)
             if calibration is not None:
                 set_fact(db, "calibration", calibrated.written(calibration))
+                self._is_rewriting = False
 
     def _level(self, db: sqlite3.Connection) -> None:
         db.execute("DELETE FROM intent")
@@ -253,6 +285,7 @@ class Side:
             with self.tables.writing() as db:
                 remove(db, wanted)
                 put(db, self.views, list(assets.values()), segments)
+                set_fact(db, _TIDY, False)
         if ids:
             self.level()
         return len(wanted)

@@ -143,8 +143,8 @@ class EmbeddedStore:
         checked = [checked_asset(row) for row in assets]
         ids = [*(row.asset_id for row in checked), *(row.asset_id for row in stored)]
         self.record.check_writable()
-        with self._side.changing(ids):
-            self.record.write(assets, segments)
+        with self._side.changing(ids) as keys:
+            self.record.write(assets, segments, keys)
             self._side.put(checked, stored)
 
     def delete(self, asset_ids: Sequence[str]) -> None:
@@ -154,8 +154,8 @@ class EmbeddedStore:
             DiskError: the disk refused a write before, so that the record cannot be read in full.
         """
         check_whole(self._place)
-        with self._side.changing(asset_ids):
-            self.record.delete(asset_ids)
+        with self._side.changing(asset_ids) as keys:
+            self.record.delete(asset_ids, keys)
             self._side.remove(asset_ids)
 
     def catch_up(self) -> None:

@@ -221,7 +221,7 @@ def empty(db: sqlite3.Connection) -> None:
     """Remove all rows. Parts are numbered on: other processes know the former ones."""
     for table in ("asset", "location", "label", "part", "segment", "dead", "intent", "unworded"):
         db.execute(f"DELETE FROM {table}")
-    db.execute("DELETE FROM fact WHERE name IN ('embed_dim', 'record')")
+    db.execute("DELETE FROM fact WHERE name IN ('embed_dim', 'record', 'tidy', 'behind')")
 
 
 def fact(db: sqlite3.Connection, name: str) -> Any:

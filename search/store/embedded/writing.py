@@ -11,9 +11,11 @@ from encoder.types import TEXT
 from search.filters.columns import column_of
 from search.filters.sql import VALUED, labels_of
 from search.store.embedded.rows import asset_values, part_of, place_of, segment_values, slot_of
-from search.store.embedded.tables import SEGMENT_COLUMNS, fact, marks, set_fact
+from search.store.embedded.tables import SEGMENT_COLUMNS, SLOT_BITS, fact, marks, set_fact
 from search.store.embedded.vectors import CHUNK
 from search.store.embedded.views import Views
+from search.store.milvus.rows import Keys
+from search.store.several import partition_of
 from search.types import AssetRow, SegmentRow
 
 _IDS_PER_QUERY = 500
@@ -67,6 +69,20 @@ def remove(db: sqlite3.Connection, asset_ids: Iterable[str]) -> None:
         db.executemany(
             "INSERT INTO unworded (asset_id) VALUES (?)", [(one,) for one in known.values()]
         )
+
+
+def keys_of(db: sqlite3.Connection, asset_ids: Iterable[str]) -> Keys:
+    """The partitions and the keys of all segments of these assets."""
+    ids, found = list(dict.fromkeys(asset_ids)), dict[str, list[tuple[str, str]]]()
+    for start in range(0, len(ids), _IDS_PER_QUERY):
+        some = ids[start : start + _IDS_PER_QUERY]
+        sql = (
+            "SELECT asset_id, modality, number, key FROM asset JOIN segment USING (no) "
+            f"JOIN part ON part.part = segment.at >> {SLOT_BITS} WHERE asset_id IN ({marks(some)})"
+        )
+        for asset_id, modality, number, key in db.execute(sql, some):
+            found.setdefault(asset_id, []).append((partition_of(modality, number), key))
+    return found
 
 
 def compact(db: sqlite3.Connection, views: Views) -> None:

@@ -14,6 +14,8 @@ from search.store.segments import Collection
 
 T = TypeVar("T")
 Rows = list[dict[str, Any]]
+Keys = Mapping[str, Sequence[tuple[str, str]]]
+"""The partition and the key of each stored segment, by asset; nothing of an asset without any."""
 
 _ROWS_PER_CALL = 500
 _IDS_PER_CALL = 200
@@ -56,11 +58,15 @@ class MilvusRows:
         Raises:
             StoreError: not all were acknowledged.
         """
+        # In Lite the row written last counts; its upsert looks for each one before, and copies the
+        # list of all deletions for that.
+        method = "insert" if self._link.is_lite else "upsert"
         for chunk in chunks(rows, _ROWS_PER_CALL):
-            answer = self._link.call("upsert", self.name(kind), list(chunk), **options)
-            if answer["upsert_count"] != len(chunk):
+            answer = self._link.call(method, self.name(kind), list(chunk), **options)
+            n_rows = answer[f"{method}_count"]
+            if n_rows != len(chunk):
                 raise StoreError(
-                    f"The store {self._link.shown} acknowledged {answer['upsert_count']} of "
+                    f"The store {self._link.shown} acknowledged {n_rows} of "
                     f"{len(chunk)} rows of {self.name(kind)}.",
                     remedy="Run the ingest again: what was not acknowledged does not count.",
                 )
@@ -70,7 +76,7 @@ class MilvusRows:
 
         What a broken call may have left, an upsert of the same rows replaces.
         """
-        if self._link.is_lite:  # where both cost the same
+        if self._link.is_lite:
             self.upsert(kind, rows, **options)
             return
         for chunk in chunks(rows, _ROWS_PER_CALL):
@@ -91,6 +97,17 @@ class MilvusRows:
             for kind in kinds:
                 self._link.call("delete", self.name(kind), filter=among("asset_id", ids))
                 self.flush(kind)
+
+    def remove(self, kind: Collection, keys: Sequence[str], **options: str) -> None:
+        """Remove the rows of these keys; unknown ones are ignored.
+
+        Milvus Lite looks at all rows of a collection for any other deletion.
+        """
+        for some in chunks(keys, _IDS_PER_CALL):
+            expression = among(kind.key, some)
+            self._link.call("delete", self.name(kind), filter=expression, **options)
+        if keys:
+            self.flush(kind)
 
     def of(
         self,

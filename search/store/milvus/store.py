@@ -28,7 +28,8 @@ from search.store.milvus.indexes.state import IndexState, state_of
 from search.store.milvus.link import MilvusLink
 from search.store.milvus.mirrored_words import MirroredWords
 from search.store.milvus.partitions import Partitions
-from search.store.milvus.rows import MAX_ROWS, MilvusRows
+from search.store.milvus.removal import Removal
+from search.store.milvus.rows import MAX_ROWS, Keys, MilvusRows
 from search.store.milvus.sample import MilvusSample
 from search.store.milvus.search import MilvusSearch, Where
 from search.store.milvus.setup import prepare_collections
@@ -39,9 +40,7 @@ from search.store.schema import (
     LOCATIONS,
     WORDS,
     asset_from_dict,
-    asset_to_dict,
     collection_name,
-    new_locations,
     segment_from_dict,
     uri_key,
 )
@@ -135,6 +134,7 @@ class MilvusStore:
         self._calibration = MilvusCalibration(*common, is_alone=self._folder is not None)
         self._search = MilvusSearch(*common, self._partitions, self._calibration, self._candidates)
         self._writer = SegmentWriter(*common, self._partitions, self._calibration)
+        self._removal = Removal(self._rows, self._segments, self._words)
         self._sample = MilvusSample(*common, self._partitions)
         self.read_only = self._folder is not None and is_mirrored(self._folder)
 
@@ -215,8 +215,12 @@ class MilvusStore:
         if self._folder is not None:
             check_whole(self._folder)
 
-    def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
+    def write(
+        self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow], keys: Keys | None = None
+    ) -> None:
         """Store segments first, then the assets' commit rows; each replaces its former row.
+
+        ``keys`` are those of all stored segments of these assets; without them, Lite looks at all.
 
         Raises:
             InputError: a row that cannot be stored; nothing is written.
@@ -226,31 +230,27 @@ class MilvusStore:
         stored = [checked_segment(row, self._embed_dim) for row in segments]
         checked = [checked_asset(asset) for asset in assets]
         self._check_current()
-        row_bytes = 4 * self._embed_dim + _SCALARS_BYTES
-        self._check_room(_COPIES * row_bytes * (len(stored) + len(checked)))
-        known = self._writer.write(checked, stored)
+        n_bytes = (4 * self._embed_dim + _SCALARS_BYTES) * (len(stored) + len(checked))
+        self._check_room(_COPIES * n_bytes)
+        known = self._writer.write(checked, stored, keys)
         if stored:
             self._words.added(stored)
-        if checked:
-            # Only of Lite are those surely there that were read as stored.
-            if new := new_locations(checked, known.values() if self._link.is_lite else []):
-                self._rows.upsert(LOCATIONS, new)
-                self._rows.flush(LOCATIONS)
-            self._rows.upsert(ASSETS, [asset_to_dict(asset) for asset in checked])
-            self._rows.flush(ASSETS)
+        self._writer.commit(checked, known)
         self._link.catch_up()
 
-    def delete(self, asset_ids: Sequence[str]) -> None:
-        """Remove commit rows first, then the segments; unknown ids are ignored."""
+    def delete(self, asset_ids: Sequence[str], keys: Keys | None = None) -> None:
+        """Remove commit rows first, then the segments; unknown ids are ignored. See `write`."""
         if self.read_only:
             self.check_writable()
         if self._folder is not None:
             check_whole(self._folder)
         self._check_current()
-        self._rows.delete([ASSETS, self._segments], asset_ids)
-        self._words.removed(asset_ids)
-        self._rows.delete([LOCATIONS], asset_ids)
+        self._removal.of_assets(asset_ids, keys)
         self._link.catch_up()
+
+    def tidy(self) -> None:
+        """Remove what writes and deletions left that were cut off, but for segments."""
+        self._removal.of_strays()
 
     def catch_up(self) -> None:
         """Have the next reads see all that anyone has written until now."""

@@ -1,9 +1,9 @@
-"""Write segments with what filters ask of their assets, as the commit rows have it."""
+"""Write commit rows, and segments with what filters ask of their assets, as those have it."""
 
 from __future__ import annotations
 
 from collections.abc import Collection as Ids
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -14,8 +14,16 @@ from search.filters.expressions import among
 from search.store.milvus.calibration import MilvusCalibration
 from search.store.milvus.link import MilvusLink
 from search.store.milvus.partitions import Partitions
-from search.store.milvus.rows import MilvusRows, Rows, chunks
-from search.store.schema import ASSETS, asset_from_dict, partition_of_row, segment_to_dict
+from search.store.milvus.rows import Keys, MilvusRows, Rows, chunks
+from search.store.schema import (
+    ASSETS,
+    LOCATIONS,
+    asset_from_dict,
+    asset_to_dict,
+    new_locations,
+    partition_of_row,
+    segment_to_dict,
+)
 from search.store.segments import Collection
 from search.types import AssetRow, SegmentRow
 
@@ -25,7 +33,7 @@ _UNKNOWN = AssetRow("", Modality("unknown"), "", 0, 0, [])
 
 
 class SegmentWriter:
-    """Writes the segments of a store.
+    """Writes the segments and the commit rows of a store.
 
     Args:
         link: the connection.
@@ -50,11 +58,16 @@ class SegmentWriter:
         self._calibration = calibration
 
     def write(
-        self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]
+        self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow], keys: Keys | None
     ) -> dict[str, AssetRow]:
         """Write segments, and bring stored ones of these assets up to date.
 
         Knows what anyone had written at the last `MilvusLink.catch_up`.
+
+        Args:
+            assets: checked commit rows, which are left to `commit`.
+            segments: checked.
+            keys: of all stored segments of these assets; None to look for them.
 
         Returns:
             The stored commit rows of all of these, by asset.
@@ -64,7 +77,7 @@ class SegmentWriter:
         named = {row.asset_id: row for row in assets}
         ids = list(named.keys() | {row.asset_id for row in segments})
         side_by_side = bool(segments) and not self._link.is_lite
-        stored, begun = self._known(ids, side_by_side=side_by_side)
+        stored, begun = self._known(ids, keys, side_by_side=side_by_side)
         if segments:
             known = {row.asset_id: {**stored, **named}.get(row.asset_id) for row in segments}
             columns = {one: self._columns(row) for one, row in known.items() if row}
@@ -76,8 +89,28 @@ class SegmentWriter:
         ]
         if changed and segments:
             self._link.catch_up()
-        self._refresh(changed, {one: self._columns(named[one]) for one in changed})
+        self._refresh(changed, {one: self._columns(named[one]) for one in changed}, keys)
         return stored
+
+    def commit(self, assets: Sequence[AssetRow], stored: Mapping[str, AssetRow]) -> None:
+        """Write commit rows, and their places before.
+
+        Args:
+            assets: checked.
+            stored: what they replace, see `write`.
+        """
+        if not assets:
+            return
+        # Only of Lite are those surely there that were read as stored.
+        former = list(stored.values()) if self._link.is_lite else []
+        if new := new_locations(assets, former):
+            self._rows.upsert(LOCATIONS, new)
+            self._rows.flush(LOCATIONS)
+        self._rows.upsert(ASSETS, [asset_to_dict(asset) for asset in assets])
+        self._rows.flush(ASSETS)
+        now = {row.asset_id: row for row in assets}
+        left = new_locations([row for row in former if row.asset_id in now], now.values())
+        self._rows.remove(LOCATIONS, [row[LOCATIONS.key] for row in left])
 
     def _differ(self, stored: AssetRow, row: AssetRow) -> bool:
         """Whether the columns do. Those of Lite know no places, which change most often."""
@@ -89,7 +122,7 @@ class SegmentWriter:
         return values_of(row, arrays=not self._link.is_lite)
 
     def _known(
-        self, asset_ids: Sequence[str], *, side_by_side: bool
+        self, asset_ids: Sequence[str], keys: Keys | None, *, side_by_side: bool
     ) -> tuple[dict[str, AssetRow], set[str]]:
         """The commit rows, and those without one that have segments.
 
@@ -97,7 +130,8 @@ class SegmentWriter:
         """
         if not side_by_side:
             stored = self._stored(asset_ids)
-            return stored, self._begun([one for one in asset_ids if one not in stored])
+            others = [one for one in asset_ids if one not in stored]
+            return stored, self._begun(others) if keys is None else keys.keys() & set(others)
         with ThreadPoolExecutor(1, "milvus-write") as thread:
             begun = thread.submit(self._begun, asset_ids)
             stored = self._stored(asset_ids)
@@ -141,20 +175,29 @@ class SegmentWriter:
             self._rows.flush(self._segments)
             state = self._calibration.refresh()
 
-    def _refresh(self, asset_ids: Sequence[str], columns: Mapping[str, Mapping[str, Any]]) -> None:
+    def _refresh(
+        self,
+        asset_ids: Sequence[str],
+        columns: Mapping[str, Mapping[str, Any]],
+        keys: Keys | None,
+    ) -> None:
         """Bring what segments have of their assets up to date, without encoding anything."""
         for ids in chunks(asset_ids, _ASSETS_PER_READ):
-            found = self._rows.where(
-                self._segments,
-                among("asset_id", ids),
-                self._segments.whole,
-                at_first=_ASSETS_PER_READ * 4,
-            )
             parts: dict[str, Rows] = {}
-            for row in found:
+            for row in self._segments_of(ids, keys):
                 now = {**row, **columns[row["asset_id"]]}
                 parts.setdefault(partition_of_row(row), []).append(now)
             for partition, rows in parts.items():
                 self._rows.upsert(self._segments, rows, partition_name=partition)
         if asset_ids:
             self._rows.flush(self._segments)
+
+    def _segments_of(self, asset_ids: Sequence[str], keys: Keys | None) -> Iterable[dict[str, Any]]:
+        """Their whole rows."""
+        fields = self._segments.whole
+        if keys is not None:
+            of = [key for one in asset_ids for _, key in keys.get(one, ())]
+            return self._rows.of(self._segments, self._segments.key, of, fields)
+        return self._rows.where(
+            self._segments, among("asset_id", asset_ids), fields, at_first=_ASSETS_PER_READ * 4
+        )

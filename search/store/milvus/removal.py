@@ -1,0 +1,79 @@
+"""Remove assets from all collections, and what is left of assets that are gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from encoder.types import TEXT
+from search.store.milvus.rows import Keys, MilvusRows, Rows
+from search.store.schema import ASSETS, LOCATIONS, WORDS, asset_from_dict, new_locations
+from search.store.segments import Collection
+from search.store.several import partition_of
+from search.store.words import Words
+
+_ROWS_AT_ONCE = 4096
+
+
+class Removal:
+    """Removes rows. Safe to use from threads.
+
+    Args:
+        rows: of the collections.
+        segments: the collection.
+        words: of texts.
+    """
+
+    def __init__(self, rows: MilvusRows, segments: Collection, words: Words) -> None:
+        self._rows = rows
+        self._segments = segments
+        self._words = words
+
+    def of_assets(self, asset_ids: Sequence[str], keys: Keys | None) -> None:
+        """Remove commit rows first, then the segments; unknown ids are ignored.
+
+        Args:
+            asset_ids: the assets.
+            keys: of all their segments; None to look for them in all rows.
+        """
+        if keys is None:
+            self._rows.delete([ASSETS, self._segments], asset_ids)
+            self._words.removed(asset_ids)
+            self._rows.delete([LOCATIONS], asset_ids)
+            return
+        locations = self._locations(asset_ids)
+        parts: dict[str, list[str]] = {}
+        for asset_id in asset_ids:
+            for partition, key in keys.get(asset_id, ()):
+                parts.setdefault(partition, []).append(key)
+        self._rows.remove(ASSETS, asset_ids)
+        for partition, of in parts.items():
+            self._rows.remove(self._segments, of, partition_name=partition)
+        self._words.removed(asset_ids, parts.get(partition_of(TEXT, 0), []))
+        self._rows.remove(LOCATIONS, locations)
+
+    def _locations(self, asset_ids: Sequence[str]) -> list[str]:
+        """The keys of all places that the commit rows of these assets name."""
+        stored = map(asset_from_dict, self._rows.of(ASSETS, ASSETS.key, asset_ids))
+        return [row[LOCATIONS.key] for row in new_locations(stored, [])]
+
+    def of_strays(self) -> None:
+        """Remove words without a segment, and places that no commit row names.
+
+        Writes and deletions that were cut off leave them, and earlier versions left places. From
+        then on, the keys of an asset's segments are those of its words, too.
+        """
+        for page in self._pages(WORDS, [WORDS.key]):
+            keys = [row[WORDS.key] for row in page]
+            key = self._segments.key
+            there = {row[key] for row in self._rows.of(self._segments, key, keys, [key])}
+            self._rows.remove(WORDS, [one for one in keys if one not in there])
+        for page in self._pages(LOCATIONS, [LOCATIONS.key, "asset_id"]):
+            named = set(self._locations([row["asset_id"] for row in page]))
+            keys = [row[LOCATIONS.key] for row in page]
+            self._rows.remove(LOCATIONS, [one for one in keys if one not in named])
+
+    def _pages(self, kind: Collection, fields: Sequence[str]) -> Iterator[Rows]:
+        found = self._rows.where(kind, "", fields)
+        while page := list(islice(found, _ROWS_AT_ONCE)):
+            yield page
