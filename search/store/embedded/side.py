@@ -6,7 +6,7 @@ intent while nobody holds the lock reads its assets from the record again. The n
 record's last write lies in the index: if it is another one, somebody wrote without the index, or
 its files are older than the record, and all of it is made again.
 
-Lite looks at all its rows for whatever it is asked but keys, which the index tells it. So the index
+Lite looks at all its rows unless it is given keys, which the index knows. So the index
 has to know all of them: after a write that was cut off, and once in an index that was made from the
 record, the record is tidied of what no segment and no commit row names.
 """

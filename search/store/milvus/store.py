@@ -249,7 +249,7 @@ class MilvusStore:
         self._link.catch_up()
 
     def tidy(self) -> None:
-        """Remove what writes and deletions left that were cut off, but for segments."""
+        """Remove what writes and deletions left that were cut off, except segments."""
         self._removal.of_strays()
 
     def catch_up(self) -> None:
