@@ -18,6 +18,7 @@ from encoder.types import IMAGE
 from search.errors import StoreBusyError, StoreError
 from search.store.base import VectorStore
 from search.store.embedded.store import EmbeddedStore
+from search.store.lite.read_only import Mirror
 from search.store.open import open_store
 from tests.contract.rows import DIM, SPACE, asset, segment, vectors
 
@@ -148,7 +149,10 @@ def test_what_was_acknowledged_survives_kill_9(folder: Path, acknowledged: int) 
     store.close()
 
 
-def test_indexes_of_earlier_versions_are_dropped_unread(store: VectorStore, folder: Path) -> None:
+@pytest.mark.parametrize("is_mirrored", [False, True])
+def test_indexes_of_earlier_versions_are_dropped_unread(
+    store: VectorStore, folder: Path, is_mirrored: bool
+) -> None:
     """Lite's own, of which a killed process may have left one half written."""
     rows = vectors(3)
     store.write([asset("a", "/a")], [segment("a", n, row) for n, row in enumerate(rows)])
@@ -164,14 +168,18 @@ def test_indexes_of_earlier_versions_are_dropped_unread(store: VectorStore, fold
     for path in lite_indexes(folder):
         path.write_bytes(path.read_bytes()[:-1])
     store.close()
-    again = open_store(str(folder), SPACE, DIM)
+    mirror = Mirror(folder) if is_mirrored else None
+    place = mirror.folder if mirror else folder
+    again = open_store(str(place), SPACE, DIM)
     again.write([asset("b", "/b")], [segment("b", 0, rows[0])])
-    assert lite_indexes(folder) == []
+    assert lite_indexes(place) == []
     record = cast(EmbeddedStore, again).record
     assert len(record.embeddings("a")) == 3
     (found,) = record.search(rows[:1], IMAGE, 4)
     assert {one.asset_id for one in found[:2]} == {"a", "b"}
     again.close()
+    if mirror:
+        mirror.close()
 
 
 def lite_indexes(folder: Path) -> list[Path]:

@@ -13,7 +13,6 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -26,7 +25,6 @@ from search.errors import StoreBusyError, StoreError
 from search.store.lite.read_only import Mirror, is_read_only, unreadable
 
 _HOLDER = "holder.pid"
-_FOLDERS = ("collections", "databases")
 _NOBODY = 2**30  # above the largest number of a process
 _STOP_S = 5
 
@@ -39,8 +37,6 @@ class _Running:
     pid: int
     users: int = 0
     spoilt: DiskError | None = None
-    may_be_torn: bool = False
-    """Whether an index may be half written."""
     mirror: Mirror | None = None
     """Of a folder that may not be written to."""
 
@@ -135,11 +131,8 @@ def _start_at(folder: Path, port: int) -> _Running:
     from milvus_lite.exceptions import DataDirLockedError
 
     _hush()
-    was_left = (folder / _HOLDER).exists()
     try:
         server, database, bound = start_server_in_thread(str(folder), port=port, max_workers=1)
-        if was_left:
-            _drop_indexes(folder)
         (folder / _HOLDER).write_text(str(os.getpid()))
     except DataDirLockedError as error:
         raise StoreBusyError(
@@ -159,13 +152,9 @@ def _start_at(folder: Path, port: int) -> _Running:
 def _hush() -> None:
     """Print no traceback of what is answered to the caller as well, but look at it."""
     logging.getLogger("milvus_lite").setLevel(logging.CRITICAL)
-    for name, look_at in (
-        ("adapter.grpc.servicer", _look_at),
-        ("engine.collection", _look_at_upkeep),
-    ):
-        logger = logging.getLogger(f"milvus_lite.{name}")
-        logger.setLevel(logging.ERROR)
-        logger.addFilter(look_at)  # the same one is added once
+    logger = logging.getLogger("milvus_lite.adapter.grpc.servicer")
+    logger.setLevel(logging.ERROR)
+    logger.addFilter(_look_at)  # the same one is added once
 
 
 def _look_at(record: logging.LogRecord) -> bool:
@@ -181,15 +170,7 @@ def _look_at(record: logging.LogRecord) -> bool:
     for folder, running in list(_running.items()):
         if refused := disk_error(error, f"The store {folder}"):
             running.spoilt = running.spoilt or refused
-            running.may_be_torn = True
             on_spoilt()
-    return False
-
-
-def _look_at_upkeep(_: logging.LogRecord) -> bool:
-    """Note that Lite failed to build an index or to merge files, on which no row depends."""
-    for running in list(_running.values()):
-        running.may_be_torn = True
     return False
 
 
@@ -207,17 +188,6 @@ def _check_folder(folder: Path) -> None:
             f"The folder {folder} holds other files and no store.",
             remedy="Name a folder that is new, empty or an earlier store.",
         )
-
-
-def _drop_indexes(folder: Path) -> None:
-    """Make Lite build its indexes again when it loads the rows.
-
-    It writes them in place: a killed process may leave one half written, which Lite could never
-    load. The index of words beside it has files that end in the same letters.
-    """
-    for name, kind in product(_FOLDERS, ("*.idx", "*.sidx")):
-        for path in (folder / name).rglob(kind):
-            path.unlink()
 
 
 def _holder(folder: Path) -> str:
@@ -245,8 +215,8 @@ def _stop(folder: Path, running: _Running) -> None:
     running.database.close()
     if running.mirror:
         running.mirror.close()
-    elif _holder_pid(folder) == os.getpid() and not running.may_be_torn:
-        (folder / _HOLDER).unlink()  # whose absence says that the indexes are whole
+    elif _holder_pid(folder) == os.getpid():
+        (folder / _HOLDER).unlink()
 
 
 @atexit.register

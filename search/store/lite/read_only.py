@@ -19,6 +19,7 @@ _LOCK = "LOCK"
 _HOLDER = "holder.pid"
 _ROWS = (".parquet", ".arrow")
 _INDEXES = (".idx", ".sidx")
+"""Of earlier versions; `search.store.milvus.setup` drops them, unread."""
 _SIDE = "side"
 """The index of `search.store.embedded`, which Lite does not know."""
 _OF_PROCESSES = (_LOCK, _HOLDER, "server.json")
@@ -84,8 +85,6 @@ def _held(store: Path) -> int:
 
 def _fill(mirror: Path, store: Path) -> None:
     (mirror / _LOCK).touch()
-    # A killed process may leave an index half written; Lite builds it again, in the mirror.
-    linked = _ROWS if (store / _HOLDER).exists() else (*_ROWS, *_INDEXES)
     for place, folders, files in os.walk(store, onerror=_raise):
         here = mirror / Path(place).relative_to(store)
         if here == mirror and _SIDE in folders:
@@ -94,7 +93,7 @@ def _fill(mirror: Path, store: Path) -> None:
             (here / name).mkdir()
         for name in files:
             source = Path(place, name)
-            if name.endswith(linked):
+            if name.endswith(_ROWS):
                 (here / name).symlink_to(source)
             elif name not in _OF_PROCESSES and not name.endswith(_INDEXES):
                 shutil.copyfile(source, here / name)
