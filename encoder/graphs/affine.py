@@ -3,15 +3,20 @@
 Networks that were trained with several branches (RepVGG, Ding et al. 2021; PP-LCNetV3) come with a
 scale and a shift after each convolution and after each activation. They change no result, and cost
 as much as the convolutions.
+
+What cannot be folded can be made cheaper. ONNX Runtime lays out pictures in blocks of channels, for
+convolutions and normalizations alike, but turns them back for a number that is added.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, numpy_helper
+from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 Floats = NDArray[np.float32]
+
+_ACTIVATIONS = ("HardSwish", "Relu")
 
 
 def fold_affine(model: ModelProto) -> int:
@@ -29,6 +34,17 @@ def fold_affine(model: ModelProto) -> int:
             _fold_before(graph, node)
     graph.write()
     return before - len(graph.nodes)
+
+
+def normalize_affine(model: ModelProto) -> int:
+    """Make scales and shifts by one number normalizations, in place; how many there are then.
+
+    Only those behind a convolution and its activation, once `fold_affine` has folded the others.
+    """
+    graph = _Graph(model)
+    found = [node for node in list(graph.nodes.values()) if _normalize(graph, node)]
+    graph.write()
+    return len(found)
 
 
 class _Graph:
@@ -149,6 +165,41 @@ def _fold_before(graph: _Graph, mul: NodeProto) -> None:
     for conv in convs:
         graph.put(conv, 1, _weights(graph, conv)[0] * float(scale.reshape(-1)[0]))
     graph.drop(mul, source)
+
+
+def _normalize(graph: _Graph, node: NodeProto) -> bool:
+    """Replace a scale and the shift after it, or one of both; False if it is neither."""
+    n_channels = _n_channels(graph, node)
+    first = _by_one_number(graph, node, n_channels)
+    if first is None:
+        return False
+    (source,) = (name for name in node.input if name not in graph.arrays)
+    scale, shift = first
+    users = graph.users(node.output[0])
+    second = _by_one_number(graph, users[0], n_channels) if len(users) == 1 else None
+    if second is not None:
+        graph.drop(node, source)
+        node = users[0]
+        scale, shift = scale * second[0], shift * second[0] + second[1]
+    name = node.output[0]
+    node.CopyFrom(helper.make_node("BatchNormalization", [source], [name], epsilon=0.0))
+    for place, array in enumerate((scale, shift, np.zeros_like(scale), np.ones_like(scale)), 1):
+        graph.put(node, place, array)
+    return True
+
+
+def _n_channels(graph: _Graph, node: NodeProto) -> int:
+    """Of the convolution, or of its activation, that a node takes; 0 if it takes neither."""
+    sources = [name for name in node.input if name in graph.nodes]
+    before = graph.nodes[sources[0]] if sources else None
+    if before and before.op_type in _ACTIVATIONS:
+        before = graph.nodes.get(before.input[0])
+    return len(graph.arrays[before.input[1]]) if before and _takes(graph, before) else 0
+
+
+def _by_one_number(graph: _Graph, node: NodeProto, n_channels: int) -> tuple[Floats, Floats] | None:
+    array = graph.constant(node) if n_channels and node.op_type in ("Mul", "Add") else None
+    return _affine(graph, node, n_channels) if array is not None and array.size == 1 else None
 
 
 def _epsilon(normalization: NodeProto) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper, save
 
-from encoder.graphs.affine import fold_affine
+from encoder.graphs.affine import fold_affine, normalize_affine
 from encoder.runtime.onnx import OnnxSession
 
 RNG = np.random.default_rng(0)
@@ -56,9 +56,41 @@ def test_results_stay_and_operators_go(
     save(model, tmp_path / "before.onnx")
     assert fold_affine(model) == 8 - left
     save(model, tmp_path / "after.onnx")
+    check_alike(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("pads", "is_read_twice"),
+    [(1, False), (0, True)],
+    ids=["a shift", "a scale and its shift"],
+)
+def test_what_cannot_be_folded_is_a_normalization(
+    pads: int, is_read_twice: bool, tmp_path: Path
+) -> None:
+    model = network(pads, is_read_twice=is_read_twice)
+    save(model, tmp_path / "before.onnx")
+    fold_affine(model)
+    assert normalize_affine(model) == 1
+    kinds = [node.op_type for node in model.graph.node]
+    assert kinds == ["Conv", "HardSwish", "BatchNormalization", "Conv"]
+    save(model, tmp_path / "after.onnx")
+    check_alike(tmp_path)
+
+
+def test_a_scale_of_something_else_stays() -> None:
+    model = network(1)
+    for node in model.graph.node:
+        if node.op_type == "HardSwish":
+            node.op_type = "Softmax"
+    fold_affine(model)
+    assert normalize_affine(model) == 0
+
+
+def check_alike(folder: Path) -> None:
+    """Both networks give the same."""
     inputs = {"x": RNG.normal(size=(1, 3, 9, 9)).astype(np.float32)}
     before, after = (
-        OnnxSession(tmp_path / f"{name}.onnx", n_threads=1).run(inputs)
+        OnnxSession(folder / f"{name}.onnx", n_threads=1).run(inputs)
         for name in ("before", "after")
     )
     for one, other in zip(before, after, strict=True):
