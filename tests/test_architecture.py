@@ -23,7 +23,7 @@ LARGE = {
     "encoder/quant/rewrite": 19,
     "search/ranking": 14,
     "search/store": 11,
-    "search/store/milvus": 12,
+    "search/store/milvus": 11,
     "workers/console": 11,
     "workers/pipeline": 15,
 }

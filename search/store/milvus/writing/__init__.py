@@ -1,0 +1,1 @@
+"""What writes and removes rows on Milvus."""
