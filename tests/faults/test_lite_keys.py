@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from encoder.space import Calibration
 from encoder.types import IMAGE, TEXT
 from search.errors import StoreError
 from search.store.embedded.store import EmbeddedStore
+from search.store.milvus import calibration
 from search.store.milvus.link import MilvusLink
 from search.store.open import open_store
 from search.store.schema import ASSETS, LOCATIONS, WORDS, locations_to_dicts
@@ -184,3 +186,25 @@ def test_what_was_written_without_the_index_is_deleted(store: EmbeddedStore, fol
     again.delete(["d"])
     assert_gone(again, "d")
     again.close()
+
+
+def test_others_write_by_keys_while_rows_are_rewritten(
+    store: EmbeddedStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rewrite moves the number of the record's last write, but changes nothing of the index."""
+    monkeypatch.setattr(calibration, "_ROWS_PER_PAGE", 100)
+    for number in range(60):  # 240 rows, three pages
+        store.write(*rows_of(f"a{number}"))
+    other = opened(folder)
+    level: list[bool] = []
+
+    def write(n_done: int, _: int) -> None:
+        other.write(*rows_of(f"b{n_done}"))
+        level.append(other._side._is_level())
+
+    store.recalibrate({TEXT: Calibration(0.1, 0.3)}, {"source": "measured"})
+    store.rewrite(write)
+    assert len(level) > 2
+    assert all(level)
+    assert other._side._is_level()
+    other.close()

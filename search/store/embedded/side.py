@@ -51,6 +51,9 @@ _TIDY = "tidy"
 """The fact that the record has words and places of nothing else than what the index holds."""
 _REWRITE = ""
 """An intent that changes nothing which the index holds."""
+_REWRITING = "rewriting"
+"""The fact that somebody writes rows of the record again as they are, so that the number of its
+last write says nothing."""
 
 
 class Side:
@@ -70,7 +73,6 @@ class Side:
         self._shown = shown
         self._threads = RLock()
         self._n_held = 0
-        self._is_rewriting = False
         with on_disk(f"The store {shown}"):
             private_folder(folder)
             self._lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -96,8 +98,9 @@ class Side:
     def _is_level(self) -> bool:
         with self.tables.reading() as db:
             is_busy = bool(db.execute("SELECT count(*) FROM intent").fetchone()[0])
-            is_behind = is_busy or fact(db, _BEHIND)
-            return not is_behind and fact(db, "record") == self._record.mark()
+            if is_busy or fact(db, _BEHIND):
+                return False
+            return bool(fact(db, _REWRITING)) or fact(db, "record") == self._record.mark()
 
     def _mend(self) -> None:
         """Bring the index up to the record.
@@ -209,7 +212,7 @@ class Side:
             yield keys
 
     def _keys(self, asset_ids: Sequence[str]) -> Keys | None:
-        if not (self._is_level() or self._is_rewriting):
+        if not self._is_level():
             with self.tables.writing() as db:
                 set_fact(db, _BEHIND, True)
             return None
@@ -232,24 +235,23 @@ class Side:
             )
 
     def rewriting(self) -> None:
-        """Note that rows of the record are written again as they are; `level` ends it."""
+        """Note that rows of the record are written again as they are; `rewritten` ends it."""
         with self.exclusively():
             self._check_in_place()
-            self._intend([_REWRITE])
-            self._is_rewriting = True
+            with self.tables.writing() as db:
+                set_fact(db, _REWRITING, True)
 
     def _intend(self, asset_ids: Sequence[str]) -> None:
         with self.tables.writing() as db:
             ids = [(one,) for one in set(asset_ids)]
             db.executemany("INSERT OR IGNORE INTO intent VALUES (?)", ids)
 
-    def level(self, calibration: StoredCalibration | None = None) -> None:
-        """Note that the index has what the record has, and other constants."""
+    def rewritten(self, calibration: StoredCalibration) -> None:
+        """Note that rows of the record have other constants."""
         with self.exclusively(), self.tables.writing() as db:
             self._level(db)
-            if calibration is not None:
-                set_fact(db, "calibration", calibrated.written(calibration))
-                self._is_rewriting = False
+            set_fact(db, "calibration", calibrated.written(calibration))
+            set_fact(db, _REWRITING, False)
 
     def _level(self, db: sqlite3.Connection) -> None:
         db.execute("DELETE FROM intent")
@@ -287,7 +289,8 @@ class Side:
                 put(db, self.views, list(assets.values()), segments)
                 set_fact(db, _TIDY, False)
         if ids:
-            self.level()
+            with self.tables.writing() as db:
+                self._level(db)
         return len(wanted)
 
     def _complete_codes(self) -> None:

@@ -105,13 +105,13 @@ class EmbeddedStore:
         check_whole(self._place)
         self._side.rewriting()
         self.record.recalibrate(constants, about)
-        self._side.level(self.record.stored_calibration())
+        self._side.rewritten(self.record.stored_calibration())
 
     def rewrite(self, progress: Callable[[int, int], object]) -> int:
         """See `VectorStore.rewrite`; of the record."""
         self._side.rewriting()
         n_rows = self.record.rewrite(progress)
-        self._side.level(self.record.stored_calibration())
+        self._side.rewritten(self.record.stored_calibration())
         return n_rows
 
     def upgrade(self, progress: Callable[[int, int], object]) -> int:  # noqa: ARG002
