@@ -134,6 +134,7 @@ class IngestPipeline:
         groups = (group for _, group in shards(rest, self.shard_files))
         for report in self._side_by_side(groups, labels or {}, kinds, stopped):
             count(report)
+        self.hashes.clear()  # of files that changed before their shard
         count(refused)
         if not stopped():
             count(self.forget(walked.complete(), prune, gone))

@@ -226,6 +226,19 @@ def test_a_new_file_is_hashed_once(library: Library, monkeypatch: pytest.MonkeyP
     assert "9" in library.places().values()
 
 
+def test_a_file_that_changes_before_its_shard_is_hashed_again(library: Library) -> None:
+    file = library.root / "x.txt"
+    file.write_text(f"{file} 7")
+
+    def change(report: IngestReport) -> None:
+        if not report.ingested:  # the look at what is known
+            file.write_text(f"{file} longer 88")
+
+    assert library.ingest(on_report=change).ingested == 1
+    assert "88" in library.places().values()
+    assert library.pipeline.hashes == {}
+
+
 def test_what_is_set_aside_is_said_once(library: Library) -> None:
     (library.root / "empty.txt").touch()
     report = library.ingest()
