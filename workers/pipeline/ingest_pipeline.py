@@ -134,7 +134,6 @@ class IngestPipeline:
         groups = (group for _, group in shards(rest, self.shard_files))
         for report in self._side_by_side(groups, labels or {}, kinds, stopped):
             count(report)
-        self.hashes.clear()  # of files that changed before their shard
         count(refused)
         if not stopped():
             count(self.forget(walked.complete(), prune, gone))
@@ -235,6 +234,7 @@ class IngestPipeline:
                 future = pool.submit(run, self._patiently, group, labels, kinds, stopped)
                 waiting[future] = group
             yield from ended(0)
+        self.hashes.clear()  # of files that changed before their shard
         if refused:
             raise refused[0]
 
