@@ -75,6 +75,16 @@ def holds(text: str, wanted: Collection[str]) -> bool:
     return not set(wanted).isdisjoint(terms(text))
 
 
+def holds_words(text: str, wanted: Collection[str]) -> bool:
+    """Whether all these words are among those of a text; few texts have to be cut for it.
+
+    >>> holds_words("Le CAFÉ n°2", ["le", "cafe"]), holds_words("cafeteria", ["cafe"])
+    (True, False)
+    """
+    folded = _folded(text)
+    return all(word in folded for word in wanted) and set(wanted) <= set(words(text))
+
+
 @lru_cache(64)
 def _any_of(wanted: frozenset[str]) -> re.Pattern[str]:
     asked = (_as_pattern(word) for word in sorted(wanted))

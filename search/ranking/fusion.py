@@ -254,6 +254,6 @@ def with_words(
 
     ordered = sorted(map(with_match, both), key=order)
     return [
-        candidate._replace(score=slot.score)
+        candidate if candidate.score == slot.score else candidate._replace(score=slot.score)
         for candidate, slot in zip(ordered, dense, strict=False)
     ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from encoder.space import Space
 from encoder.types import TEXT, Embeddings, Modality
-from search.lexical.analysis import words
+from search.lexical.analysis import holds_words, words
 from search.query.planner import Plan
 from search.query.query import Query
 from search.ranking.fusion import Candidate
@@ -37,7 +37,7 @@ class WeakMatches:
         if candidate.named == 1:
             return False
         is_found = candidate.lexical_rank is not None and bool(self.wanted)
-        return not (is_found and self.wanted <= set(words(candidate.segment.snippet)))
+        return not (is_found and holds_words(candidate.segment.snippet, self.wanted))
 
 
 class Floors:

@@ -118,8 +118,9 @@ def written(state: StoredCalibration) -> str:
     return json.dumps(facts, ensure_ascii=False)
 
 
+@lru_cache(8)
 def read(text: str) -> StoredCalibration:
-    """What `written` wrote.
+    """What `written` wrote. A search asks for the same several times.
 
     >>> read(written(unmeasured({Modality("text"): Calibration(0.06, 0.155)}))).constants
     {'text': Calibration(mu=0.06, c=0.155, further=())}

@@ -45,12 +45,14 @@ from tests.faults.side_writers import KILLED, WRITER
 
 ROOT = Path(__file__).parents[2]
 _CHUNK = 32
+_STEP = 8
 
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (vectors, side, writing):
         monkeypatch.setattr(module, "CHUNK", _CHUNK)
+    monkeypatch.setattr(vectors, "STEP", _STEP)
     monkeypatch.setattr(vectors, "_FEW", 8)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from encoder.space import l2_normalize
 from search.store.embedded import vectors
-from search.store.embedded.vectors import CHUNK, VectorFiles
+from search.store.embedded.vectors import CHUNK, STEP, VectorFiles
 
 
 @pytest.fixture
@@ -43,3 +43,32 @@ def test_a_search_waits_for_no_team_of_threads(
     assert used
     assert set(used) == {1}
     assert faiss.omp_get_max_threads() == n_threads
+
+
+def test_newest_rows_are_found_by_codes_and_by_floats(tmp_path: Path) -> None:
+    rows = l2_normalize(np.random.default_rng(0).standard_normal((3 * STEP + 9, 32), np.float32))
+    files = VectorFiles(tmp_path, 1, 32)
+    for start, end in ((0, STEP - 1), (STEP - 1, STEP + 1), (STEP + 1, len(rows))):
+        files.append(start, rows[start:end], np.arange(start, end, dtype=np.int32))
+        (found,) = files.nearest(rows[:1], 20, end, None)
+        wanted = np.argsort(-(rows[:end].astype(np.float64) @ rows[0].astype(np.float64)))[:20]
+        assert found.slots[:20].tolist() == wanted.tolist()
+    odd = np.arange(len(rows)) % 2 == 1
+    (found,) = files.nearest(rows[:1], 20, len(rows), odd)
+    assert not found.slots.size or odd[found.slots].all()
+    files.close()
+
+
+def test_codes_of_newest_rows_are_made_once_a_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    of = vectors._Codes.of
+    monkeypatch.setattr(vectors._Codes, "of", lambda rows: made.append(len(rows)) or of(rows))
+    rows = l2_normalize(np.random.default_rng(0).standard_normal((2 * STEP + 9, 8), np.float32))
+    files = VectorFiles(tmp_path, 1, 8)
+    files.append(0, rows, np.arange(len(rows), dtype=np.int32))
+    for n_slots in (9, STEP + 1, STEP + 2, 2 * STEP - 1, 2 * STEP, len(rows)):
+        files.nearest(rows[:1], 5, n_slots, None)
+    files.close()
+    assert made == [STEP, 2 * STEP]
