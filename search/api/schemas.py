@@ -240,7 +240,7 @@ class AssetsAnswer(BaseModel):
 
     assets: list[AssetOut]
     next_cursor: str
-    sort: Literal["id", "newest"] = "id"
+    sort: Literal["id", "newest", "oldest"] = "id"
 
 
 class RefusedOut(BaseModel):

@@ -25,7 +25,9 @@ class Overviewing(Protocol):
         """Counts of all assets for which a filter holds."""
         ...
 
-    def newest(self, filter: Filter | None, limit: int, after: Dated) -> list[Dated]:
+    def newest(
+        self, filter: Filter | None, limit: int, after: Dated, reverse: bool = False
+    ) -> list[Dated]:
         """Of all assets for which a filter holds; see `search.overview.dates.newest`."""
         ...
 
@@ -44,8 +46,10 @@ def orders_dates(store: VectorStore) -> bool:
     return isinstance(store, Overviewing) or store.count() <= _FEW
 
 
-def newest(store: VectorStore, filter: Filter | None, limit: int, after: Dated) -> list[Dated]:
-    """The newest assets for which a filter holds, after a place in the order."""
+def newest(
+    store: VectorStore, filter: Filter | None, limit: int, after: Dated, reverse: bool = False
+) -> list[Dated]:
+    """The newest assets for which a filter holds; see `search.overview.dates.newest`."""
     if isinstance(store, Overviewing):
-        return store.newest(filter, limit, after)
-    return dates.newest(store.scan(filter), limit, after)
+        return store.newest(filter, limit, after, reverse)
+    return dates.newest(store.scan(filter), limit, after, reverse)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from heapq import nlargest
+from heapq import nlargest, nsmallest
 from typing import NamedTuple
 
 from encoder.errors import InputError
@@ -29,6 +29,8 @@ class Dated(NamedTuple):
 
 FIRST = Dated(_MOST, "")
 """Before all in the order of dates, newest first."""
+LAST = Dated(UNDATED, "")
+"""After all of them."""
 
 
 def date_of(row: AssetRow) -> int | None:
@@ -40,9 +42,20 @@ def date_of(row: AssetRow) -> int | None:
     return None
 
 
-def newest(rows: Iterable[AssetRow], limit: int, after: Dated = FIRST) -> list[Dated]:
-    """The newest of these assets that come after a place in the order; ties by id, Z first."""
+def newest(
+    rows: Iterable[AssetRow], limit: int, after: Dated = FIRST, reverse: bool = False
+) -> list[Dated]:
+    """The newest of these assets that come after a place in the order; ties by id, Z first.
+
+    Args:
+        rows: the assets.
+        limit: at most so many.
+        after: a place in the order.
+        reverse: the order the other way round, for what is newer than a place, nearest first.
+    """
     dated = (Dated(_known(date_of(row)), row.asset_id) for row in rows)
+    if reverse:
+        return nsmallest(limit, (one for one in dated if one > after))
     return nlargest(limit, (one for one in dated if one < after))
 
 

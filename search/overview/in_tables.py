@@ -69,14 +69,19 @@ def _n_assets(db: sqlite3.Connection) -> int:
 
 
 def newest(
-    db: sqlite3.Connection, nos: Sequence[int] | None, limit: int, after: Dated
+    db: sqlite3.Connection,
+    nos: Sequence[int] | None,
+    limit: int,
+    after: Dated,
+    reverse: bool = False,
 ) -> list[Dated]:
     """See `search.overview.dates.newest`; of the assets of these numbers, None: all."""
     among = "" if nos is None else _AMONG
+    follows, order = (">", "ASC") if reverse else ("<", "DESC")
     sql = (
         f"SELECT coalesce({_DATE}, {UNDATED}) AS date, asset_id FROM asset "
-        f"WHERE row IS NOT NULL{among} AND (date, asset_id) < (?, ?) "
-        "ORDER BY date DESC, asset_id DESC LIMIT ?"
+        f"WHERE row IS NOT NULL{among} AND (date, asset_id) {follows} (?, ?) "
+        f"ORDER BY date {order}, asset_id {order} LIMIT ?"
     )
     values = (after.date, after.asset_id, limit)
     if nos is None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from encoder.types import IMAGE, TEXT
 from search.filters import parse_filter
 from search.overview import ask
-from search.overview.dates import FIRST, Dated, dated_of
+from search.overview.dates import FIRST, LAST, Dated, dated_of
 from search.store.base import VectorStore
 from search.types import AssetRow
 from tests.contract.rows import segment, vectors
@@ -65,3 +65,18 @@ def test_the_newest_come_first_and_what_has_no_date_last(store: VectorStore) -> 
     assert [one.asset_id for one in before_june] == ["a2"]
     texts = parse_filter({"field": "modality", "eq": "text"})
     assert [one.asset_id for one in ask.newest(store, texts, 2, FIRST)] == ["a3", "a5"]
+
+
+def test_what_is_newer_than_a_place_comes_nearest_first(store: VectorStore) -> None:
+    fill(store)
+    order = ["a4", "a5", "a1", "a2", "a3"]
+    found = ask.newest(store, None, 9, LAST, reverse=True)
+    assert [one.asset_id for one in found] == order
+    for at, one in enumerate(found):
+        rest = ask.newest(store, None, 2, dated_of(one.cursor), reverse=True)
+        assert [other.asset_id for other in rest] == order[at + 1 : at + 3]
+    since_june = ask.newest(store, None, 9, Dated(JUNE, ""), reverse=True)
+    assert [one.asset_id for one in since_june] == ["a3"]
+    texts = parse_filter({"field": "modality", "eq": "text"})
+    since = ask.newest(store, texts, 9, Dated(-86_400, ""), reverse=True)
+    assert [one.asset_id for one in since] == ["a5", "a3"]

@@ -25,14 +25,17 @@ from search.api.services import Services
 from search.errors import NotFoundError
 from search.filters import Filter
 from search.overview import ask
-from search.overview.dates import dated_of
+from search.overview.dates import LAST, dated_of
 from search.overview.facets import folders_below, within_roots
 from search.types import AssetRow
 
 router = APIRouter(tags=["assets"])
 
 AssetId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]
-_SORT = "`newest`: by `taken` or `modified`; `auto`: so where the store has an order of dates."
+_SORT = (
+    "`newest`: by `taken` or `modified`; `oldest`: the other way round; `auto`: the newest where "
+    "the store has an order of dates."
+)
 Cursor = Annotated[str, Query(pattern=r"^[A-Za-z0-9_.-]{0,128}$")]
 
 
@@ -65,17 +68,23 @@ async def list_assets(
     wanted: Wanted,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     cursor: Cursor = "",
-    sort: Annotated[Literal["id", "newest", "auto"], Query(description=_SORT)] = "id",
+    sort: Annotated[Literal["id", "newest", "oldest", "auto"], Query(description=_SORT)] = "id",
 ) -> dict[str, object]:
-    """Assets in the order of their ids, or the newest first, page by page.
+    """Assets in the order of their ids, or the newest or the oldest first, page by page.
 
-    Of `newest`, the cursor `1767225600_` begins with what is older than that second.
+    Of `newest`, the cursor `1767225600_` begins with what is older than that second; of `oldest`,
+    with what is of that second or newer.
     """
 
     def page(_turn: Turn) -> dict[str, object]:
-        is_dated = sort == "newest" or (sort == "auto" and ask.orders_dates(services.store))
-        listed = (_newest if is_dated else _page)(services, wanted, limit, cursor)
-        return {**listed, "sort": "newest" if is_dated else "id"}
+        order = sort
+        if sort == "auto":
+            order = "newest" if ask.orders_dates(services.store) else "id"
+        if order == "id":
+            listed = _page(services, wanted, limit, cursor)
+        else:
+            listed = _dated(services, wanted, limit, cursor, reverse=order == "oldest")
+        return {**listed, "sort": order}
 
     return await services.workbench.run(page)
 
@@ -253,10 +262,11 @@ def _page(services: Services, wanted: Filter | None, limit: int, cursor: str) ->
     }
 
 
-def _newest(
-    services: Services, wanted: Filter | None, limit: int, cursor: str
+def _dated(
+    services: Services, wanted: Filter | None, limit: int, cursor: str, reverse: bool
 ) -> dict[str, object]:
-    found = ask.newest(services.store, wanted, limit + 1, dated_of(cursor))
+    after = LAST if reverse and not cursor else dated_of(cursor)
+    found = ask.newest(services.store, wanted, limit + 1, after, reverse)
     rows = services.store.assets([one.asset_id for one in found[:limit]])
     return {
         "assets": [asset_json(row) for row in rows.values()],

@@ -147,10 +147,12 @@ class Reading:
                 self._facets[asked] = found
             return found
 
-    def newest(self, filter: Filter | None, limit: int, after: Dated) -> list[Dated]:
+    def newest(
+        self, filter: Filter | None, limit: int, after: Dated, reverse: bool = False
+    ) -> list[Dated]:
         """See `search.overview.ask.Overviewing`."""
         with self._tables.reading() as db:
-            return in_tables.newest(db, self._nos(db, filter), limit, after)
+            return in_tables.newest(db, self._nos(db, filter), limit, after, reverse)
 
     def _nos(self, db: sqlite3.Connection, filter: Filter | None) -> list[int] | None:
         """The numbers of the assets for which a filter holds; None for all."""

@@ -228,9 +228,11 @@ class EmbeddedStore:
         """See `search.overview.ask.Overviewing`."""
         return self._reading.facets(filter)
 
-    def newest(self, filter: Filter | None, limit: int, after: Dated) -> list[Dated]:
+    def newest(
+        self, filter: Filter | None, limit: int, after: Dated, reverse: bool = False
+    ) -> list[Dated]:
         """See `search.overview.ask.Overviewing`."""
-        return self._reading.newest(filter, limit, after)
+        return self._reading.newest(filter, limit, after, reverse)
 
     def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
         """The commit rows of these ids; those that are not stored are missing."""

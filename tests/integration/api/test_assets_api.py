@@ -36,6 +36,12 @@ def test_the_newest_are_listed_page_by_page(client: httpx.Client) -> None:
     order = [(int(one["metadata"]["modified"]), one["asset_id"]) for one in listed]
     assert order == sorted(order, reverse=True)
     assert len({one["asset_id"] for one in listed}) >= 4
+    back = client.get("/v1/assets", params={"sort": "oldest", "limit": 3}).json()
+    went = [one["asset_id"] for one in back["assets"]]
+    assert back["sort"] == "oldest"
+    back = client.get("/v1/assets", params={"sort": "oldest", "cursor": back["next_cursor"]}).json()
+    went += [one["asset_id"] for one in back["assets"]]
+    assert went[::-1] == [asset_id for _, asset_id in order]
     auto = client.get("/v1/assets", params={"sort": "auto"}).json()
     assert auto["sort"] == page["sort"] == "newest"
     assert client.get("/v1/assets").json()["sort"] == "id"
