@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.acts import hits
+
+MAY_2024, DAY = 1_714_521_600, 86_400
+ALL = 1000
+TOPS = """cards => Object.fromEntries(cards.map((card) => {
+    const {x, y, width} = card.getBoundingClientRect();
+    return [card.dataset.asset, [x, y, width].map(Math.round)];
+}))"""
+NUMBERS = "cards => cards.map((card) => parseInt(card.dataset.asset, 16))"
 
 
 def test_a_strip_of_months_leads_through_the_library(page: Page) -> None:
@@ -15,22 +27,107 @@ def test_a_strip_of_months_leads_through_the_library(page: Page) -> None:
     expect(strip).to_have_attribute("aria-valuemax", "1")
     expect(hits(page).last).to_contain_text("cat")
     everything = hits(page).count()  # other tests leave files behind
-    strip.press("End")
+    with page.expect_response("**sort=oldest**"):
+        strip.press("End")
     expect(strip).to_have_attribute("aria-valuetext", "May 2024, 1 file")
-    expect(hits(page)).to_have_count(1)
-    expect(hits(page).first).to_contain_text("cat")
-    expect(page.locator("#narrowed li")).to_have_text("From May 2024 back")
+    expect(page).to_have_url("/?from=2024-05")
+    expect(hits(page)).to_have_count(everything)  # what is newer is above
+    expect(hits(page).last).to_contain_text("cat")
+    expect(hits(page).last).to_be_in_viewport()
     assert Axe().run(page).violations_count == 0
     strip.press("Home")
+    expect(page).to_have_url("/")
     expect(hits(page)).to_have_count(everything)
-    expect(hits(page).last).to_contain_text("cat")
+    assert page.evaluate("scrollY") == 0
 
     box = strip.bounding_box()
     assert box is not None
     page.mouse.click(box["x"] + 8, box["y"] + box["height"] - 2)
-    expect(hits(page)).to_have_count(1)
-    page.get_by_role("button", name="Take off the filter").click()
-    expect(hits(page)).to_have_count(everything)
+    expect(page).to_have_url("/?from=2024-05")
+    page.get_by_role("link", name="anymodal").click()
+    expect(page).to_have_url("/")
     page.get_by_role("searchbox").fill("bread")
     page.get_by_role("searchbox").press("Enter")
     expect(strip).to_be_hidden()
+
+
+def dated(n: int) -> dict[str, object]:
+    """A file of a library, as the API lists it: the newest is 0, and each is a day older."""
+    return {
+        "asset_id": f"{n:032x}",
+        "title": f"Text {n}",
+        "media_type": "text/x-unseen",
+        "metadata": {
+            "modified": MAY_2024 + (ALL // 2 - n) * DAY,
+            "width": 300,
+            "height": 200 + n % 7 * 50,
+        },
+    }
+
+
+def answer(route: Route) -> None:
+    """A page of the library, either way round."""
+    query = {name: one for name, [one] in parse_qs(urlsplit(route.request.url).query).items()}
+    second, _, asset_id = query.get("cursor", "").partition("_")
+    at = int(asset_id, 16) if asset_id else ALL // 2 - (int(second) - MAY_2024) // DAY
+    if query["sort"] == "oldest":
+        page, is_end = range(at, max(-1, at - 100), -1), at < 100
+    else:
+        page, is_end = range(at + 1, min(ALL, at + 101)), at + 101 >= ALL
+    cursor = "" if is_end else f"0_{page[-1] - (query['sort'] == 'oldest'):032x}"
+    listed = [dated(n) for n in page]
+    sort = query["sort"].replace("auto", "newest")
+    route.fulfill(json={"assets": listed, "next_cursor": cursor, "sort": sort})
+
+
+def test_a_library_opened_at_a_month_goes_on_upwards(page: Page) -> None:
+    page.route("**/v1/assets?**", answer)
+    held: list[Route] = []
+    page.route("**/v1/assets?**sort=oldest**", lambda route: held.append(route))
+    with page.expect_request("**sort=oldest**"):
+        page.goto("/?from=2024-04")
+    first = hits(page).filter(has_text="Text 501")
+    expect(first).to_be_in_viewport()  # the last of April
+    while not held:
+        page.wait_for_timeout(20)
+    before = hits(page).evaluate_all(TOPS)
+    page.unroute("**/v1/assets?**sort=oldest**")
+    answer(held[0])
+    expect(hits(page).filter(has_text="Text 500")).to_be_in_viewport()
+    after = hits(page).evaluate_all(TOPS)
+    for asset_id in before.keys() & after.keys():
+        assert after[asset_id] == pytest.approx(before[asset_id], abs=1)  # whole pixels scroll
+    assert len(before.keys() & after.keys()) > 5
+    page.mouse.move(600, 450)
+    for _ in range(100):
+        page.mouse.wheel(0, -700)
+        page.wait_for_timeout(20)
+        if page.evaluate("scrollY") == 0:
+            break
+    expect(hits(page).first).to_contain_text("Text 0")
+    shown = hits(page).evaluate_all(NUMBERS)
+    assert all(two == one + 1 for one, two in pairwise(shown))
+    hits(page).first.focus()
+    page.keyboard.press("End")
+    expect(page.locator(".hit:focus")).to_be_visible()
+
+
+def test_what_is_newer_is_asked_for_again_when_one_says_so(page: Page, expected: list[str]) -> None:
+    expected.append("503")
+    page.route("**/v1/assets?**", answer)
+    refused = "**/v1/assets?**sort=oldest**"
+    busy = {"error": {"message": "The server is busy."}}
+    page.route(refused, lambda route: route.fulfill(status=503, json=busy))
+    page.goto("/?from=2024-04")
+    notice = page.get_by_role("alert")
+    expect(notice).to_contain_text("The server is busy.")
+    page.unroute(refused)
+    notice.get_by_role("button", name="Try again").click()
+    expect(hits(page).filter(has_text="Text 500")).to_be_visible()
+    expect(notice).to_be_hidden()
+
+
+def test_a_library_without_what_is_older_than_a_month_begins_at_the_newest(page: Page) -> None:
+    page.goto("/?from=1970-01")
+    expect(page).to_have_url("/")
+    expect(hits(page).last).to_contain_text("cat")

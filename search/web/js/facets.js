@@ -3,10 +3,8 @@
 import { getFacets } from "./api.js";
 import { button, byId, el, icon } from "./dom.js";
 import { list, toFilter } from "./filter_tree.js";
-import { monthName } from "./format.js";
 import { locale, t, tn } from "./i18n.js";
 import { loadKinds, pluralOf } from "./kinds.js";
-import { asks } from "./query.js";
 import { current, update } from "./state.js";
 
 const FEW = 10;
@@ -104,7 +102,6 @@ function showChips(state) {
   const shown = Object.values(GROUPS)
     .filter(({ chip }) => chip)
     .flatMap(({ chip, chosen, remove }) => chosen(state).map((value) => narrowing(chip(value), () => remove(value))));
-  if (state.from && !asks(state)) shown.push(narrowing(t("From {month} back", { month: monthName(state.from) }), () => update({ from: "" })));
   chips.replaceChildren(...shown);
   chips.hidden = !shown.length;
 }

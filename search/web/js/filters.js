@@ -55,8 +55,8 @@ let facets = null;
 
 /** Load counts and chips on first use. */
 async function showNarrowing() {
-  const { form, from } = current();
-  if (!facets && panel.hidden && !from && !NARROWING.some((name) => form[name])) return;
+  const { form } = current();
+  if (!facets && panel.hidden && !NARROWING.some((name) => form[name])) return;
   facets ??= import("./facets.js");
   (await facets).showFacets(current(), !panel.hidden);
 }

@@ -44,6 +44,22 @@ export function rowsOf(shapes, { width, height, gap, caption, head = 0 }, starts
   return { rows, height: Math.max(0, top - gap) };
 }
 
+/**
+ * The same, and the `seam` between tiles that were added above and the others: the rows above it are
+ * filled from there upwards, so that what is on the screen stays as it is.
+ *
+ * @param newer how many tiles were added above
+ */
+export function rowsAround(shapes, measures, starts, newer) {
+  const below = rowsOf(shapes.slice(newer), measures, starts);
+  if (!newer) return { ...below, seam: 0 };
+  const above = rowsOf(shapes.slice(0, newer).reverse(), measures);
+  const seam = above.height + measures.gap;
+  const mirrored = ({ first, end, top, height }) => ({ first: newer - end, end: newer - first, top: above.height - top - height - measures.caption, height });
+  const moved = ({ first, end, top, height }) => ({ first: newer + first, end: newer + end, top: seam + top, height });
+  return { rows: [...above.rows.map(mirrored).reverse(), ...below.rows.map(moved)], height: seam + below.height, seam };
+}
+
 /** The rows [from, to) that touch a stretch of the grid. */
 export function rowsWithin(rows, above, below) {
   let [from, to] = [firstFrom(rows, above), firstFrom(rows, below)];

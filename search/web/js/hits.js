@@ -2,7 +2,7 @@
 
 import { card } from "./cards.js";
 import { byId, el, styled } from "./dom.js";
-import { DENSITIES, rowsOf, rowsWithin, shapeOf } from "./grid.js";
+import { DENSITIES, rowsAround, rowsWithin, shapeOf } from "./grid.js";
 import { modalityOf, pluralOf } from "./kinds.js";
 import { stopLoading } from "./media_elements.js";
 
@@ -19,14 +19,16 @@ const heads = byId("heads");
 const made = new Map(); // cards by their place
 const hidden = new Set(); // assets that are about to be removed
 let hits = [];
+let newer = []; // what was added above them
 let order = []; // what is shown of them
 let context = {};
 let folded = true;
 let starts = new Map(); // names of groups by the place of their first card
-let layout = { rows: [], height: 0 };
+let layout = { rows: [], height: 0, seam: 0 };
 const scrolled = [];
 let above = 0; // how much of the feed is above the screen, as of the last drawing
 let onEnd = () => {};
+let onStart = () => {};
 
 /** The assets that are picked, shown or not. */
 export const picked = new Set();
@@ -35,7 +37,7 @@ export const picked = new Set();
 export function showHits(found, given) {
   clear();
   folded = true;
-  [hits, context] = [found, given];
+  [hits, newer, context] = [found, [], given];
   arrange();
 }
 
@@ -48,18 +50,24 @@ export function addHits(added, given) {
   return before;
 }
 
+/** Add a page above; what is on the screen stays where it is. */
+export function addNewer(added) {
+  newer = [...added, ...newer];
+  arrangeAgain({ holds: true });
+}
+
 /** Take assets off the page. */
 export function dropHits(ids) {
-  hits = hits.filter((hit) => !ids.has(hit.asset_id));
+  [hits, newer] = [hits, newer].map((some) => some.filter((hit) => !ids.has(hit.asset_id)));
   arrangeAgain();
 }
 
 /** The first result of each of these assets. */
-export const hitsOf = (ids) => [...ids].map((id) => hits.find((hit) => hit.asset_id === id)).filter(Boolean);
+export const hitsOf = (ids) => [...ids].map((id) => [...newer, ...hits].find((hit) => hit.asset_id === id)).filter(Boolean);
 
 /** Show an asset with other tags. */
 export function setTags(id, tags) {
-  for (const hit of hits) if (hit.asset_id === id) hit.tags = tags;
+  for (const hit of [...newer, ...hits]) if (hit.asset_id === id) hit.tags = tags;
   const isFocused = focusedCard()?.dataset.asset === id;
   for (const [at, one] of made) if (one.dataset.asset === id) letGo(at);
   place();
@@ -110,9 +118,9 @@ export function setBusy(busy) {
   feed.setAttribute("aria-busy", String(busy));
 }
 
-/** Draw again when the window, the density or the grouping changes; ask for more near the end. */
-export function startHits(onNearEnd) {
-  onEnd = onNearEnd;
+/** Draw again when the window, the density or the grouping changes; ask for more near both ends. */
+export function startHits(onNearEnd, onNearStart) {
+  [onEnd, onStart] = [onNearEnd, onNearStart];
   let waits = false;
   const soon = () => {
     if (waits) return;
@@ -161,7 +169,7 @@ function letGo(at) {
 }
 
 /** Arrange what has changed: a card that stays is the same, with its focus and what it loads or plays. */
-function arrangeAgain() {
+function arrangeAgain({ holds = false } = {}) {
   const cards = new Map([...made].map(([at, one]) => [order[at], one]));
   choose();
   made.clear();
@@ -178,7 +186,7 @@ function arrangeAgain() {
   }
   const sorted = [...made.values()];
   if (sorted.some((one, n) => one !== feed.children[n])) feed.append(...sorted);
-  place();
+  place({ holds });
 }
 
 function arrange() {
@@ -188,7 +196,7 @@ function arrange() {
 
 /** Which hits are shown in which order. */
 function choose() {
-  order = hits.filter((hit) => !(folded && hit.weak) && !hidden.has(hit.asset_id));
+  order = [...newer, ...hits].filter((hit) => !(folded && hit.weak) && !hidden.has(hit.asset_id));
   starts = new Map();
   if (isGrouped() && context.asked) {
     const groups = Map.groupBy(order, modalityOf); // the group of the best hit comes first
@@ -201,14 +209,17 @@ function choose() {
   }
 }
 
-/** Where they are shown. */
-function place() {
+/** Where they are shown; `holds` what was shown, though there is more above it. */
+function place({ holds = false } = {}) {
   const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
   const width = feed.clientWidth;
   if (!width) return; // another view is shown
   const measures = { width, height: DENSITIES[density()], gap: width < 600 ? 12 : 18, caption: CAPTION_REM * rem, head: HEAD_REM * rem };
-  layout = { ...rowsOf(order.map(shapeOf), measures, starts), width, gap: measures.gap };
+  const { seam } = layout;
+  const added = newer.filter((hit) => !hidden.has(hit.asset_id)).length;
+  layout = { ...rowsAround(order.map(shapeOf), measures, starts, added), width, gap: measures.gap };
   styled(feed, { height: `${layout.height}px` });
+  if (holds) scrollBy({ top: layout.seam - seam, behavior: "instant" });
   for (const [at, one] of made) moveTo(one, at);
   heads.replaceChildren(
     ...[...starts].map(([at, name]) => styled(el("p", {}, name), { top: `${layout.rows[rowOf(at)].top - measures.head}px` })),
@@ -252,6 +263,7 @@ function render() {
     for (let at = row.first; at < row.end; at += 1) if (!made.has(at)) insert(at, row, row.top < above + innerHeight && row.top + row.height > above);
   }
   if (order.length && layout.height - above < 3 * innerHeight) onEnd();
+  if (order.length && above < innerHeight) onStart();
 }
 
 function insert(at, row, isOnScreen = false) {

@@ -11,7 +11,7 @@ import { loadKinds } from "./kinds.js";
 import { keep } from "./media_store.js";
 import { showError } from "./notice.js";
 import { LESS, splitNegatives } from "./query.js";
-import { goOn, searchAgain, showMore, showSearch, showWeaker, toggleWaterfall } from "./search.js";
+import { goOn, searchAgain, showMore, showNewer, showSearch, showWeaker, toggleWaterfall } from "./search.js";
 import { startShortcuts } from "./shortcuts.js";
 import { current, onState, update } from "./state.js";
 
@@ -162,7 +162,7 @@ function startLinks() {
     if (picked.size && !link.dataset.nav) return void pick(link.closest(".hit"));
     if (link.dataset.nav) {
       const home = link.classList.contains("wordmark");
-      update({ view: link.dataset.nav, open: null, ...(home && { words: "", terms: [] }) });
+      update({ view: link.dataset.nav, open: null, ...(home && { words: "", terms: [], from: "" }) });
       if (home) words.value = "";
     } else {
       openCard(link.closest(".hit"));
@@ -237,7 +237,7 @@ startAdding();
 startDrop({ onSearch: searchWith, onAdd: addFiles, adds: () => current().view === "add" });
 startShortcuts(KEYS);
 byId("more").addEventListener("click", () => showMore());
-startHits(goOn);
+startHits(goOn, showNewer);
 byId("weaker").addEventListener("click", showWeaker);
 byId("timing").addEventListener("click", toggleWaterfall);
 byId("theme-button").addEventListener("click", switchTheme);

@@ -5,7 +5,7 @@ import { nameAsset, showChips } from "./chips.js";
 import { button, byId, el, say } from "./dom.js";
 import { millis } from "./format.js";
 import { wordsOf } from "./highlight.js";
-import { addHits, dropHits, focusAt, isFolded, lookAhead, setBusy, showHits, unfold } from "./hits.js";
+import { addHits, addNewer, dropHits, focusAt, isFolded, lookAhead, setBusy, showHits, unfold } from "./hits.js";
 import { t, tn } from "./i18n.js";
 import { asks, firstCursor, LISTED, mediaOf, PAGE, toRequest } from "./query.js";
 import { loadKinds } from "./kinds.js";
@@ -24,7 +24,7 @@ const chart = byId("waterfall");
 
 /** Results of the last searches by what was asked, so that Back is immediate. */
 const remembered = new Map();
-let shown = { key: null, hits: [], cursor: "", result: null };
+let shown = { key: null, hits: [], cursor: "", newer: "", result: null }; // `newer`: the cursor of what is above
 let running = null;
 let timed = []; // of the search that is shown
 
@@ -49,7 +49,7 @@ export async function showSearch(state) {
   running = new AbortController();
   pauseAll();
   more.disabled = false; // the next page of another question, which is given up
-  shown = { key, hits: [], cursor: "", result: null };
+  shown = { key, hits: [], cursor: "", newer: "", result: null };
   const known = remembered.get(key);
   if (known) showResult(known);
   else await load(state, key, running.signal);
@@ -149,11 +149,10 @@ export async function showMore({ focus = true } = {}) {
   try {
     const page = await pageOf(current(), cursor, signal);
     if (signal.aborted) return;
-    const known = new Set(shown.hits.map((hit) => hit.segment_id));
-    const fresh = page.hits.filter((hit) => !known.has(hit.segment_id));
+    const fresh = notShown(page.hits);
     shown.hits = [...shown.hits, ...fresh];
     shown.cursor = page.next_cursor;
-    shown.result = { ...shown.result, hits: shown.hits, next_cursor: page.next_cursor };
+    shown.result = { ...shown.result, hits: [...shown.result.hits, ...fresh], next_cursor: page.next_cursor };
     remember(shown.key, shown.result);
     if (fresh.every((hit) => hit.weak)) unfold(); // keep them shown on further pages
     const first = addHits(fresh, context(shown.hits, page.asked));
@@ -170,6 +169,34 @@ export async function showMore({ focus = true } = {}) {
   }
 }
 
+function notShown(hits) {
+  const known = new Set(shown.hits.map((hit) => hit.segment_id));
+  return hits.filter((hit) => !known.has(hit.segment_id));
+}
+
+/** What is newer than the month at which a library was opened. */
+export async function showNewer() {
+  const { newer } = shown;
+  if (!newer) return;
+  const { signal } = running;
+  shown.newer = ""; // not asked for twice
+  try {
+    const { assets, next_cursor: next } = await listAssets(LISTED, toRequest(current()).filter, newer, signal, "oldest");
+    if (signal.aborted) return;
+    const fresh = notShown(assets.map(toHit)).reverse();
+    shown.hits = [...fresh, ...shown.hits];
+    shown.newer = next;
+    addNewer(fresh);
+  } catch (error) {
+    if (signal.aborted) return;
+    showError(notice, error, () => {
+      clearNotice(notice);
+      shown.newer = newer;
+      showNewer();
+    });
+  }
+}
+
 /** A library goes on by itself; further answers to a question come when they are wanted. */
 export const goOn = () => (asks(current()) ? null : showMore({ focus: false }));
 
@@ -180,21 +207,24 @@ function remember(key, result) {
 }
 
 function showResult(result) {
+  const { from } = current();
+  const isDated = !result.asked && result.sort === "newest";
+  if (from && isDated && !result.hits.length) return void update({ from: "" }, { push: false }); // nothing is older
   shown.hits = result.hits;
+  shown.newer = isDated ? firstCursor(current()) : "";
   shown.cursor = result.next_cursor ?? "";
   shown.result = result;
   clearNotice(notice);
   showHits(result.hits, context(result.hits, result.asked));
   showSummary(result);
   if (!result.hits.length) showNothing(result.asked);
-  showDates(result);
+  showDates(isDated);
 }
 
 let scrubber = null;
 
 /** Load what shows dates on first use; there are none beside results. */
-async function showDates({ asked, sort }) {
-  const isDated = !asked && sort === "newest";
+async function showDates(isDated) {
   if (!isDated && !scrubber) return;
   scrubber ??= import("./scrubber.js");
   const { showScrubber, hideScrubber } = await scrubber;
