@@ -131,3 +131,20 @@ def test_a_library_without_what_is_older_than_a_month_begins_at_the_newest(page:
     page.goto("/?from=1970-01")
     expect(page).to_have_url("/")
     expect(hits(page).last).to_contain_text("cat")
+
+
+def test_months_are_asked_for_again_after_the_server_was_busy(
+    page: Page, expected: list[str]
+) -> None:
+    expected.append("503")
+    page.clock.install()
+    page.route("**/v1/facets**", lambda route: route.fulfill(status=503, json={}))
+    with page.expect_response("**/v1/facets**"):
+        page.goto("/")
+    expect(hits(page).last).to_contain_text("cat")
+    page.unroute("**/v1/facets**")
+    strip = page.get_by_role("slider", name="Date")
+    expect(strip).to_be_hidden()
+    with page.expect_response("**/v1/facets**"):
+        page.clock.fast_forward(6000)
+    expect(strip).to_be_visible()

@@ -10,22 +10,25 @@ import { asks } from "./query.js";
 import { current, update } from "./state.js";
 
 const SETTLED_MS = 200;
+const AGAIN_MS = 5000;
 const YEAR_SHARE = 0.04; // of the strip, between two years that are named
 const STEPS = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1, PageDown: 12, PageUp: -12, Home: -Infinity, End: Infinity };
 const strip = byId("scrubber");
 const bubble = strip.querySelector(".bubble");
 let months = []; // {value, count, at: its share of the strip}, newest first
 let asked = null;
+let isShown = false;
 let at = 0;
 
 /** Show the months of the library that a state shows; not where there is only one. */
 export async function showScrubber(state) {
+  isShown = true;
   const filter = toFilter(state);
   const key = JSON.stringify(filter);
   if (key !== asked) {
     asked = key;
-    const { months: found } = await getFacets(filter).catch(() => ({ months: [] }));
-    if (key !== asked) return;
+    const { months: found } = await getFacets(filter).catch((error) => failed(error, key));
+    if (key !== asked && asked !== null) return;
     months = placed(found);
     strip.querySelector(".years").replaceChildren(...years(months).map(({ year, at: share }) => styled(el("span", {}, year), { "--at": share })));
   }
@@ -33,8 +36,17 @@ export async function showScrubber(state) {
   if (!strip.hidden) point(placeOf(current().from || months[0].value));
 }
 
+/** No months; they are asked for again by the next library, or soon if a server is away or busy. */
+function failed({ status, retryAfterS }, key) {
+  if (key === asked) asked = null;
+  const soon = () => isShown && asked === null && showScrubber(current());
+  if (!status || status === 429 || status >= 500) setTimeout(soon, Math.max(AGAIN_MS, 1000 * (retryAfterS ?? 0)));
+  return { months: [] };
+}
+
 /** Hide it, as beside results. */
 export function hideScrubber() {
+  isShown = false;
   strip.hidden = true;
 }
 
