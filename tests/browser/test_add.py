@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import APIResponse, Page, Route, expect
 
 from tests.browser.acts import drop, hits, results, search, titles
@@ -92,16 +93,18 @@ def test_a_job_goes_on_that_was_listed_before_its_upload_was_answered(
     job = answer.json()["job"]
     lists[0].fulfill(json={"jobs": [job]})
     row = page.locator(f"#job-{job['id']}")
-    expect(row).to_be_visible()
+    row.get_by_role("button", name="Cancel").focus()
     while not streams:
         page.wait_for_timeout(50)
     upload.fulfill(response=answer)
     expect(row).to_contain_text("harbour.txt")  # the row of who sent it has taken its place
+    expect(row.get_by_role("button", name="Cancel")).to_be_focused()
 
     page.unroute("**/v1/jobs/*/events")
     for stream in streams:
         stream.continue_()
     expect(row).to_contain_text("1 added")
+    expect(row).to_be_focused()  # a job that has ended cannot be cancelled
 
 
 def test_a_job_whose_events_are_cut_short_is_followed_to_its_end(
@@ -164,6 +167,74 @@ def test_a_job_is_cancelled_though_it_goes_on_under_the_finger(page: Page) -> No
     expect(page.locator(".job")).to_contain_text("about 0:07 left")
     with page.expect_request(lambda asked: asked.method == "DELETE"):
         page.mouse.up()
+
+
+def test_reasons_keep_the_focus_while_their_job_goes_on(page: Page) -> None:
+    streams: list[Route] = []
+    job = {"id": "one", "state": "running", "files": 9}
+    failures = [{"name": f"{n}.png", "reason": "it is cut off"} for n in range(5)]
+    told = {"id": "one", "failed": 4, "failures": failures[:4]}
+    page.route("**/v1/jobs", lambda route: route.fulfill(json={"jobs": [job]}))
+    page.route("**/v1/jobs/one", lambda route: route.fulfill(json={**job, **told}))
+    page.route("**/v1/jobs/one/events", lambda route: streams.append(route))
+    page.goto("/?view=add")
+    while not streams:
+        page.wait_for_timeout(50)
+    streams[0].fulfill(**event(state="running", **told))
+    reasons = page.locator(".job summary")
+    reasons.focus()
+    page.keyboard.press("Enter")
+    while len(streams) < 2:  # it is followed again
+        page.wait_for_timeout(50)
+    streams[1].fulfill(**event(state="done", **{**told, "failures": failures}))
+    expect(reasons).to_have_text("5 files set aside")
+    expect(reasons).to_be_focused()
+    expect(page.locator(".failures li").last).to_be_visible()
+
+
+def test_what_was_added_comes_to_the_library_without_a_jump(page: Page, tmp_path: Path) -> None:
+    note = tmp_path / "quay.txt"
+    note.write_text("Crates are stacked on the quay until the crane lifts them.")
+    streams: list[Route] = []
+    page.route("**/v1/jobs/*/events", lambda route: streams.append(route))
+    page.set_viewport_size({"width": 800, "height": 500})
+    page.goto("/")
+    expect(hits(page).last).to_contain_text("cat")
+    drop(page, "add", [note])
+    while not streams:
+        page.wait_for_timeout(50)
+    page.keyboard.press("s")
+    cat = hits(page).last
+    cat.focus()
+    cat.scroll_into_view_if_needed()
+    cat.evaluate("card => { card.isTheSame = true; }")
+    before = cat.bounding_box()
+    streams[0].continue_()
+    expect(hits(page).filter(has_text="quay")).to_be_attached()
+    expect(hits(page).last).to_be_focused()
+    assert hits(page).last.evaluate("card => card.isTheSame")
+    after = hits(page).last.bounding_box()
+    assert before is not None
+    assert after is not None
+    assert after["y"] == pytest.approx(before["y"], abs=1)
+
+
+def test_an_upload_that_is_tried_again_keeps_the_focus(
+    page: Page, tmp_path: Path, expected: list[str]
+) -> None:
+    expected.append("ERR_FAILED")
+    note = tmp_path / "mooring.txt"
+    note.write_text("A mooring line holds the ship at its place.")
+    page.route("**/v1/assets", lambda route: route.abort())
+    page.goto("/?view=add")
+    drop(page, "add", [note])
+    again = page.get_by_role("button", name="Try again")
+    again.focus()
+    page.unroute("**/v1/assets")
+    page.keyboard.press("Enter")
+    job = page.locator(".job", has_text="mooring.txt")
+    expect(job).to_contain_text("1 added")
+    expect(job).to_be_focused()
 
 
 def test_a_list_of_jobs_that_fails_says_so_and_is_asked_for_again(

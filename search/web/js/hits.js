@@ -41,6 +41,22 @@ export function showHits(found, given) {
   arrange();
 }
 
+/**
+ * Replace results by those of the same question, asked again; what is shown. The cards of what has
+ * stayed are kept, the focus too, and what is on the screen stays there.
+ */
+export function renewHits(found, given) {
+  const same = given.best === context.best ? new Map(hits.map((hit) => [JSON.stringify(hit), hit])) : new Map();
+  const focused = focusedCard()?.dataset.asset;
+  const anchor = above > 0 ? (focused ?? topHit()?.asset_id) : null;
+  const before = topOf(anchor);
+  [hits, context] = [found.map((hit) => same.get(JSON.stringify(hit)) ?? hit), given];
+  arrangeAgain();
+  scrollBy({ top: topOf(anchor) - before || 0, behavior: "instant" });
+  if (focused && !focusedCard()) (cardOf(focused) ?? feed.firstElementChild)?.focus({ preventScroll: true });
+  return hits;
+}
+
 /** Add a further page. */
 export function addHits(added, given) {
   const before = order.length;
@@ -228,6 +244,8 @@ function place({ holds = false } = {}) {
 }
 
 const rowOf = (at) => layout.rows.findIndex(({ end }) => at < end);
+
+const topOf = (id) => layout.rows.find(({ first, end }) => order.slice(first, end).some((hit) => hit.asset_id === id))?.top;
 
 function moveTo(one, at, row = layout.rows[rowOf(at)]) {
   const widths = order.slice(row.first, at).map((hit) => shapeOf(hit) * row.height + layout.gap);

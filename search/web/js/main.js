@@ -11,7 +11,7 @@ import { loadKinds } from "./kinds.js";
 import { keep } from "./media_store.js";
 import { showError } from "./notice.js";
 import { LESS, splitNegatives } from "./query.js";
-import { goOn, searchAgain, showMore, showNewer, showSearch, showWeaker, toggleWaterfall } from "./search.js";
+import { goOn, renew, showMore, showNewer, showSearch, showWeaker, toggleWaterfall } from "./search.js";
 import { startShortcuts } from "./shortcuts.js";
 import { current, onState, update } from "./state.js";
 
@@ -68,7 +68,7 @@ let uploads = null;
 /** Load what adds files on first use. */
 function loadUploads() {
   uploads ??= import("./uploads.js").then((module) => {
-    module.startUploads((job) => job.ingested && searchAgain());
+    module.startUploads((job) => job.ingested && renew());
     return module;
   });
   return uploads;

@@ -44,6 +44,11 @@ function failed({ status, retryAfterS }, key) {
   return { months: [] };
 }
 
+/** Ask for the months again when they are shown next. */
+export function forgetMonths() {
+  asked = null;
+}
+
 /** Hide it, as beside results. */
 export function hideScrubber() {
   isShown = false;

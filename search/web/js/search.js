@@ -5,7 +5,7 @@ import { nameAsset, showChips } from "./chips.js";
 import { button, byId, el, say } from "./dom.js";
 import { millis } from "./format.js";
 import { wordsOf } from "./highlight.js";
-import { addHits, addNewer, dropHits, focusAt, isFolded, lookAhead, setBusy, showHits, unfold } from "./hits.js";
+import { addHits, addNewer, dropHits, focusAt, isFolded, lookAhead, renewHits, setBusy, showHits, unfold } from "./hits.js";
 import { t, tn } from "./i18n.js";
 import { asks, firstCursor, LISTED, mediaOf, PAGE, toRequest } from "./query.js";
 import { loadKinds } from "./kinds.js";
@@ -16,6 +16,7 @@ import { pauseAll } from "./player.js";
 import { showUnderstood } from "./understood.js";
 
 const REMEMBERED = 8;
+const MOST_RENEWED = 1000;
 const notice = byId("notice");
 const more = byId("more");
 const weaker = byId("weaker");
@@ -61,6 +62,26 @@ export function searchAgain() {
   return showSearch(current());
 }
 
+/** Files were added: ask again for what is shown, and leave the focus and what plays as they are. */
+export async function renew() {
+  const { view, from } = current();
+  if (view !== "search") return forgetResults();
+  if (!shown.result) return searchAgain();
+  remembered.clear();
+  const [{ key }, { signal }] = [shown, running];
+  const n = shown.hits.length;
+  if (from || n > MOST_RENEWED) return; // one is at a place in the library
+  try {
+    const result = await pageOf(current(), "", signal, n);
+    if (signal.aborted || shown.hits.length > n) return;
+    remember(key, result);
+    (await scrubber)?.forgetMonths();
+    showResult(result, renewHits);
+  } catch {
+    // What is shown stays; whatever is done next says what is wrong.
+  }
+}
+
 function forgetResults() {
   remembered.clear();
   shown.key = null;
@@ -101,9 +122,9 @@ async function load(state, key, signal) {
 }
 
 /** A page of what is found; without a question, of what there is. */
-async function pageOf(state, cursor, signal) {
-  if (asks(state)) return ask(state, cursor, signal);
-  const { assets, next_cursor, sort } = await listAssets(LISTED, toRequest(state).filter, cursor || firstCursor(state), signal);
+async function pageOf(state, cursor, signal, least = 0) {
+  if (asks(state)) return ask(state, cursor, signal, { limit: Math.max(PAGE, least) });
+  const { assets, next_cursor, sort } = await listAssets(Math.max(LISTED, least), toRequest(state).filter, cursor || firstCursor(state), signal);
   return { hits: assets.map(toHit), asked: false, next_cursor, sort };
 }
 
@@ -206,7 +227,7 @@ function remember(key, result) {
   if (remembered.size > REMEMBERED) remembered.delete(remembered.keys().next().value);
 }
 
-function showResult(result) {
+function showResult(result, draw = showHits) {
   const { from } = current();
   const isDated = !result.asked && result.sort === "newest";
   if (from && isDated && !result.hits.length) return void update({ from: "" }, { push: false }); // nothing is older
@@ -215,7 +236,7 @@ function showResult(result) {
   shown.cursor = result.next_cursor ?? "";
   shown.result = result;
   clearNotice(notice);
-  showHits(result.hits, context(result.hits, result.asked));
+  shown.hits = draw(result.hits, context(result.hits, result.asked)) ?? result.hits;
   showSummary(result);
   if (!result.hits.length) showNothing(result.asked);
   showDates(isDated);

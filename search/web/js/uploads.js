@@ -34,7 +34,7 @@ export async function showJobs() {
     clearNotice(byId("jobs-notice"));
     for (const job of known) {
       if (rowOf(job.id)) continue;
-      const row = el("div", { class: "job", role: "listitem" });
+      const row = el("div", { class: "job", role: "listitem", tabindex: "-1" });
       jobs.append(row);
       show(row, job);
       // The list counts files set aside; the job itself has the reasons.
@@ -69,14 +69,16 @@ async function addPart(files) {
   } catch (error) {
     row.replaceChildren(el("h2", {}, title), el("div"));
     showError(row.lastElementChild, error, () => {
+      const hadFocus = row.contains(document.activeElement);
       row.remove();
       addPart(files);
+      if (hadFocus) focusOn(jobs.firstElementChild);
     });
   }
 }
 
 function entry() {
-  const row = el("div", { class: "job", role: "listitem" });
+  const row = el("div", { class: "job", role: "listitem", tabindex: "-1" });
   jobs.prepend(row);
   byId("jobs-empty").hidden = true;
   return row;
@@ -85,11 +87,16 @@ function entry() {
 function show(row, job) {
   // The list may have named it before the upload was answered.
   const listed = rowOf(job.id);
+  const held = listed !== row && listed?.contains(document.activeElement);
   if (listed !== row) listed?.remove();
   row.id = `job-${job.id}`;
   drawJob(row, job);
+  if (held) focusOn(row);
   if (!FINISHED.has(job.state)) watch(job.id);
 }
+
+/** The focus goes to the button of a row, or else to the row, if what had it is gone. */
+const focusOn = (row) => (row.querySelector("button") ?? row).focus();
 
 /** A job's row: another one, once the upload that began it is answered. */
 const rowOf = (id) => document.getElementById(`job-${id}`);
@@ -104,7 +111,9 @@ async function watch(id) {
     const problem = el("div");
     rowOf(id).append(problem);
     showError(problem, error, () => {
+      const hadFocus = problem.contains(document.activeElement);
       problem.remove();
+      if (hadFocus) focusOn(rowOf(id));
       watch(id);
     });
   } finally {
@@ -161,26 +170,26 @@ function drawJob(row, job) {
 }
 
 function draw(row, { title, state, share, ended = false, detail = "", failures = [], action = null }) {
-  const open = row.querySelector("details")?.open ?? failures.length <= 3;
   row.classList.toggle("ended", ended);
   row.classList.toggle("faulty", failures.length > 0);
   const head = drawHead(row, title, state, action);
-  while (head.nextSibling) head.nextSibling.remove();
+  const refused = row.querySelector("details"); // stays the same, for it may be open or have the focus
+  for (const old of [...row.children]) if (old !== head && old !== refused) old.remove();
   head.after(
     styled(
       el("div", { class: "progress", role: "progressbar", "aria-label": title, "aria-valuemin": "0", "aria-valuemax": "100", "aria-valuenow": Math.round(share * 100) }, el("span")),
       { "--share": share },
     ),
     detail ? el("p", { class: "hint" }, detail) : "",
-    failures.length
-      ? el(
-          "details",
-          { open },
-          el("summary", {}, tn(failures.length, "{n} file set aside", "{n} files set aside")),
-          el("ul", { class: "failures" }, failures.map((one) => el("li", {}, el("strong", {}, one.name), ` ${one.reason}`))),
-        )
-      : "",
   );
+  if (failures.length) drawFailures(refused ?? row.appendChild(el("details", { open: failures.length <= 3 }, el("summary"), el("ul", { class: "failures" }))), failures);
+  else refused?.remove();
+}
+
+function drawFailures(details, failures) {
+  const [summary, list] = details.children;
+  summary.textContent = tn(failures.length, "{n} file set aside", "{n} files set aside");
+  list.replaceChildren(...failures.map((one) => el("li", {}, el("strong", {}, one.name), ` ${one.reason}`)));
 }
 
 /** The head of a row; its button stays the same, for a finger may be on it. */
@@ -190,8 +199,10 @@ function drawHead(row, title, state, action) {
   const [name, said, old] = head.children;
   name.textContent = title;
   said.textContent = state;
-  if (!action) old?.remove();
-  else if (!old) head.append(action);
+  if (old && !action) {
+    if (old === document.activeElement) row.focus();
+    old.remove();
+  } else if (action && !old) head.append(action);
   if (!known) row.prepend(head);
   return head;
 }
