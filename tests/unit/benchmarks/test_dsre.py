@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from benchmarks.dsre.bge import _dequantize
+from benchmarks.dsre.long_ingest import translated
 from benchmarks.dsre.product import CAREFUL, rarity, speed_rows
 from benchmarks.dsre.product import DENSE as DENSE_E5
 from benchmarks.dsre.product import EAGER as EAGER_E5
@@ -20,6 +21,7 @@ from benchmarks.dsre.subjects import DENSE, EAGER, SPARSE, SPARSE8, tokens
 from benchmarks.harness.reporting import Bar
 from benchmarks.harness.timing import Times
 from encoder.dsre.fitting.documents import Document
+from encoder.dsre.fitting.retrieval import Found, compare
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.settings import GateSettings
 from encoder.networks.bert import BertSize, SentenceBert
@@ -50,6 +52,14 @@ def test_a_sentence_asks_from_the_part_that_is_encoded(bundle_home: Path) -> Non
     first, none = sentences(bundle_home / "text", texts, 16)
     assert (first, none) == ("The ferry left the harbour before dawn.", "")
     assert whole_sentences("Short one. And this goes on and on and") == []
+
+
+def test_translations_of_a_question_do_not_pass_for_other_questions() -> None:
+    margin = np.array([0.3, 0.2, 0.1])
+    dense, sparse = Found(np.ones(3), margin), Found(np.array([1.0, 1.0, 0.4]), margin)
+    once, often = compare(dense, sparse), compare(translated([dense] * 4), translated([sparse] * 4))
+    assert often.ndcg == pytest.approx(once.ndcg)
+    assert often.error == pytest.approx(once.error)
 
 
 def test_fixed_rates_leave_the_share_that_is_asked_for() -> None:
