@@ -26,8 +26,8 @@ class Words(Protocol):
         """These segments were stored."""
         ...
 
-    def removed(self, asset_ids: Sequence[str], keys: Sequence[str] | None = None) -> None:
-        """These assets were deleted, and all their texts have these keys, if they are known."""
+    def removed(self, asset_ids: Sequence[str]) -> None:
+        """These assets were deleted."""
         ...
 
     def find(self, text: str, limit: int, asset_ids: Ids[str] | None) -> list[ScoredSegment]:
@@ -65,12 +65,9 @@ class MilvusWords:
             self._rows.upsert(WORDS, rows)
             self._rows.flush(WORDS)
 
-    def removed(self, asset_ids: Sequence[str], keys: Sequence[str] | None = None) -> None:
+    def removed(self, asset_ids: Sequence[str]) -> None:
         """Remove the words of these assets."""
-        if keys is None:
-            self._rows.delete([WORDS], asset_ids)
-        else:
-            self._rows.remove(WORDS, keys)
+        self._rows.delete([WORDS], asset_ids)
 
     def find(self, text: str, limit: int, asset_ids: Ids[str] | None) -> list[ScoredSegment]:
         """See `Words.find`."""

@@ -77,7 +77,7 @@ class MirroredWords:
             self._index.add(texts)
             self._index.commit()
 
-    def removed(self, asset_ids: Sequence[str], keys: Sequence[str] | None = None) -> None:  # noqa: ARG002
+    def removed(self, asset_ids: Sequence[str]) -> None:
         """Forget the texts of assets that this store object deleted."""
         self._wrote = True
         if self._index is not None:

@@ -34,7 +34,8 @@ class Removal:
 
         Args:
             asset_ids: the assets.
-            keys: of all their segments; None to look for them in all rows.
+            keys: of all their segments, in Milvus Lite, whose words have these keys too; None to
+                look for them in all rows.
         """
         if keys is None:
             self._rows.delete([ASSETS, self._segments], asset_ids)
@@ -49,7 +50,7 @@ class Removal:
         self._rows.remove(ASSETS, asset_ids)
         for partition, of in parts.items():
             self._rows.remove(self._segments, of, partition_name=partition)
-        self._words.removed(asset_ids, parts.get(partition_of(TEXT, 0), []))
+        self._rows.remove(WORDS, parts.get(partition_of(TEXT, 0), []))
         self._rows.remove(LOCATIONS, locations)
 
     def _locations(self, asset_ids: Sequence[str]) -> list[str]:
