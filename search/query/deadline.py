@@ -55,14 +55,22 @@ class Deadline:
         return max(0.0, self._started + self._seconds - self._clock())
 
     def wait(
-        self, executor: Executor, call: Callable[P, T], *args: P.args, **options: P.kwargs
+        self,
+        executor: Executor | None,
+        call: Callable[P, T],
+        *args: P.args,
+        **options: P.kwargs,
     ) -> T:
         """What a call returns, or an error as soon as the time is over, though the call goes on.
+
+        Without an executor the time is checked before the call.
 
         Raises:
             CancelledError, TimeLimitError: as `check`.
         """
-        if self._seconds is None:
+        if executor is None:
+            self.check()
+        if executor is None or self._seconds is None:
             return call(*args, **options)
         return self.result(executor.submit(call, *args, **options))
 

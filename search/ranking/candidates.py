@@ -57,14 +57,17 @@ class Finder:
     Args:
         request: the encoded query.
         store: where to look.
-        executor: searches several modalities at once.
+        executor: searches several modalities at once, and lets what takes too long go on alone.
+            It is not asked where the store is in this process and nothing is filtered.
     """
 
     def __init__(self, request: Request, store: VectorStore, executor: Executor) -> None:
         self._request, self._query, self._plan = request, request.query, request.plan
         self._progress, self._stage = request.progress, request.progress.stage
         self._deadline = request.progress.deadline
-        self._store, self._executor = store, executor
+        self._store = store
+        is_quick = store.in_process and self._query.filter is None
+        self._executor = None if is_quick else executor
         self._rows: dict[str, AssetRow | None] = {}
         self._n_seen: dict[Modality, int] = {}
         self._weights: dict[Modality, WordsWeight] = {}
@@ -256,7 +259,7 @@ class Finder:
     def _nearest(
         self, kinds: Sequence[Modality], n: int, asset_ids: Collection[str] | None
     ) -> dict[Modality, list[ScoredSegment]]:
-        """In parallel: on a server 4 modalities take 20 ms instead of 29; on Lite the same."""
+        """In parallel: on a server 4 modalities take 20 ms instead of 29."""
         fused = self._request.fused
 
         def nearest(modality: Modality) -> list[ScoredSegment]:
@@ -279,8 +282,8 @@ class Finder:
                 rows, modality, n, by=by, asset_ids=asset_ids, filter=narrowed
             )[0]
 
-        if len(kinds) == 1:
-            return {kinds[0]: self._deadline.wait(self._executor, nearest, kinds[0])}
+        if self._executor is None or len(kinds) == 1:
+            return {kind: self._deadline.wait(self._executor, nearest, kind) for kind in kinds}
         answers = [(kind, self._executor.submit(nearest, kind)) for kind in kinds]
         return {kind: self._deadline.result(answer) for kind, answer in answers}
 

@@ -88,6 +88,12 @@ class VectorStore(Protocol):
         ...
 
     @property
+    def in_process(self) -> bool:
+        """Whether this process looks up everything itself, in milliseconds where nothing is
+        filtered: to hand that to threads would take longer than it saves."""
+        ...
+
+    @property
     def read_only(self) -> bool:
         """Whether this process may search but not write; writes raise `DiskError`."""
         ...

@@ -30,6 +30,7 @@ class MemoryStore:
     """A `VectorStore` that lasts as long as the object. Safe to use from threads."""
 
     read_only = False
+    in_process = True
 
     def __init__(
         self, embed_dim: int, calibration: Mapping[Modality, Calibration] | None = None

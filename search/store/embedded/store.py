@@ -56,6 +56,7 @@ class EmbeddedStore:
     """
 
     read_only = False
+    in_process = True
 
     def __init__(
         self, folder: Path, record: Record, side_folder: Path, embed_dim: int, *, hold: bool = True

@@ -137,6 +137,7 @@ class MilvusStore:
         self._removal = Removal(self._rows, self._segments, self._words)
         self._sample = MilvusSample(*common, self._partitions)
         self.read_only = self._folder is not None and is_mirrored(self._folder)
+        self.in_process = False
 
     def _open_words(self) -> Words:
         if self._link.knows_bm25:

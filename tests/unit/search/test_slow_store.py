@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from threading import Event
+from threading import Event, Thread, current_thread
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,8 @@ class Unfiltered(MemoryStore):
 class SlowStore(Unfiltered):
     """Answers to one kind of call only when it is let go, which is after the test."""
 
+    in_process = False
+
     def __init__(self, slow: str) -> None:
         super().__init__(2)
         self.let_go = Event()
@@ -78,6 +80,35 @@ def test_a_search_of_a_slow_store_ends_in_time(slow: str, data: object) -> None:
     finally:
         store.let_go.set()
         engine.close()
+
+
+@pytest.mark.parametrize("data", FILTERS[1:], ids=str)
+def test_with_a_filter_a_slow_store_in_this_process_ends_in_time(data: object) -> None:
+    store = SlowStore("search")
+    store.in_process = True
+    engine = SearchEngine(Vectors(), store)
+    try:
+        with pytest.raises(TimeLimitError):
+            engine.search(Query([Item(TEXT, "sea")], filter=parse_filter(data)), Deadline(0.2))
+    finally:
+        store.let_go.set()
+        engine.close()
+
+
+@pytest.mark.parametrize("in_process", [True, False])
+def test_a_store_in_this_process_is_searched_without_threads(in_process: bool) -> None:
+    class Noting(SlowStore):
+        def search(self, *args: Any, **options: Any) -> Any:
+            threads.add(current_thread())
+            return super().search(*args, **options)
+
+    threads = set[Thread]()
+    store = Noting("ping")
+    store.in_process = in_process
+    engine = SearchEngine(Vectors(), store)
+    assert len(engine.search(Query([Item(TEXT, "sea")], limit=5), Deadline(30)).hits) == 5
+    engine.close()
+    assert (threads == {current_thread()}) is in_process
 
 
 def test_reading_the_assets_of_a_filter_stops_with_the_search() -> None:
