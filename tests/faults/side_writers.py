@@ -3,12 +3,14 @@
 KILLED = """
 import os, signal, sys
 from search.store.embedded import side, writing
+from search.store.milvus.rows import MilvusRows
 from search.store.milvus.store import MilvusStore
 from search.store.open import open_store
 from tests.contract.rows import DIM, SPACE, corpus
 store = open_store(sys.argv[1], SPACE, DIM)
 at = {"before the record": (MilvusStore, "write"), "before the index": (side.Side, "put"),
-      "in the index": (writing, "_put_assets"), "before the deletion": (MilvusStore, "delete"),
+      "before the files": (MilvusRows, "flush"), "in the index": (writing, "_put_assets"),
+      "before the deletion": (MilvusStore, "delete"),
       "before it is forgotten": (side.Side, "remove"), "before the commit": (side.Side, "_level")}
 owner, name = at[sys.argv[2]]
 setattr(owner, name, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))

@@ -303,17 +303,35 @@ def test_nothing_is_written_to_files_that_were_replaced(folder: Path, oracle: Me
         store.close()
 
 
+def kill_at(place: str, folder: Path) -> None:
+    words = [sys.executable, "-c", KILLED, str(folder), place]
+    assert subprocess.run(words, cwd=ROOT, timeout=120).returncode == -signal.SIGKILL
+
+
+@pytest.mark.slow
+def test_what_lay_in_a_log_alone_is_mended_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By who opens the folder next and only reads, after which Lite keeps it in files."""
+    kill_at("before the files", folder)
+    opened(folder).close()
+    monkeypatch.setattr(side.Side, "_make", lambda _: pytest.fail("made again"))
+    store = opened(folder)
+    assert sum(store.sizes().values()) > 0
+    assert_level(store)
+    store.close()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "place",
-    ["before the record", "before the index", "in the index", "before the commit",
-     "before the deletion", "before it is forgotten"],
+    ["before the record", "before the files", "before the index", "in the index",
+     "before the commit", "before the deletion", "before it is forgotten"],
 )  # fmt: skip
 def test_a_writer_killed_at_any_step_leaves_both_level(
     folder: Path, oracle: MemoryStore, place: str
 ) -> None:
-    words = [sys.executable, "-c", KILLED, str(folder), place]
-    assert subprocess.run(words, cwd=ROOT, timeout=120).returncode == -signal.SIGKILL
+    kill_at(place, folder)
     store = opened(folder)
     assert_level(store)
     oracle.write(*corpus(6, seed=1))

@@ -284,6 +284,7 @@ class Side:
             record = self._record.store
             segments = [row for one in wanted for row in record.embeddings(one)]
             assets = record.assets(wanted)
+            record.flush()  # the number of its last write would move when it is closed
             with self.tables.writing() as db:
                 remove(db, wanted)
                 put(db, self.views, list(assets.values()), segments)

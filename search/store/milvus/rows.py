@@ -91,6 +91,11 @@ class MilvusRows:
         if self._link.is_lite:
             self._link.call("flush", self.name(kind))
 
+    def flush_all(self) -> None:
+        """The same for all collections."""
+        for name in self._names.values() if self._link.is_lite else ():
+            self._link.call("flush", name)
+
     def delete(self, kinds: Sequence[Collection], asset_ids: Sequence[str]) -> None:
         """Remove all rows of these assets, from one collection after the other."""
         for ids in chunks(list(dict.fromkeys(asset_ids)), _IDS_PER_CALL):

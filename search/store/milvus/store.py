@@ -253,6 +253,10 @@ class MilvusStore:
         """Remove what writes and deletions left that were cut off, except segments."""
         self._removal.of_strays()
 
+    def flush(self) -> None:
+        """Have Lite keep in files what its log holds, as it does when it is closed."""
+        self._rows.flush_all()
+
     def catch_up(self) -> None:
         """Have the next reads see all that anyone has written until now."""
         self._link.catch_up()
@@ -302,8 +306,7 @@ class MilvusStore:
     def embeddings(self, asset_id: str) -> list[SegmentRow]:
         """All segments of one asset with their embeddings, by modality, index and row."""
         found = self._rows.where(self._segments, equals("asset_id", asset_id), self._fields)
-        segments = [segment_from_dict(row) for row in found]
-        return sorted(segments, key=attrgetter("modality", "index", "row"))
+        return sorted(map(segment_from_dict, found), key=attrgetter("modality", "index", "row"))
 
     def segments(self) -> Iterator[SegmentRow]:
         """All segments with their embeddings, those of assets without a commit row too."""
@@ -311,12 +314,9 @@ class MilvusStore:
 
     def vectors(self, keys: Sequence[str]) -> dict[str, Embeddings]:
         """The embeddings [embed_dim] of these rows; those that are not stored are missing."""
-        ids = list(dict.fromkeys(keys))
-        fields = [self._segments.key, self._segments.vector]
-        return {
-            row[self._segments.key]: from_stored(row[self._segments.vector])
-            for row in self._rows.of(self._segments, self._segments.key, ids, fields)
-        }
+        key, vector = self._segments.key, self._segments.vector
+        rows = self._rows.of(self._segments, key, keys, [vector])
+        return {row[key]: from_stored(row[vector]) for row in rows}
 
     def lexical(
         self,
@@ -374,8 +374,7 @@ class MilvusStore:
         known = self.assets([asset_id for _, asset_id in links])
         found: dict[str, list[AssetRow]] = {}
         for key, asset_id in sorted(links):
-            row = known.get(asset_id)
-            if row is not None and wanted[key] in row.locations:
+            if (row := known.get(asset_id)) and wanted[key] in row.locations:
                 found.setdefault(wanted[key], []).append(row)
         return found
 
