@@ -78,7 +78,8 @@ class Reading:
     def embeddings(self, asset_id: str) -> list[SegmentRow]:
         """All segments of one asset with their vectors, by modality, index and row."""
         with self._tables.reading() as db:
-            rows = self._rows(db, "asset_id", [asset_id])
+            nos = db.execute("SELECT no FROM asset WHERE asset_id = ?", (asset_id,)).fetchall()
+            rows = self._rows(db, "segment.no", [no for (no,) in nos])
         return sorted(rows, key=lambda row: (row.modality, row.index, row.row))
 
     def vectors(self, keys: Sequence[str]) -> dict[str, Embeddings]:
@@ -86,7 +87,9 @@ class Reading:
         with self._tables.reading() as db:
             return {row.key: row.embedding for row in self._rows(db, "key", keys)}
 
-    def _rows(self, db: sqlite3.Connection, column: str, values: Sequence[str]) -> list[SegmentRow]:
+    def _rows(
+        self, db: sqlite3.Connection, column: str, values: Sequence[object]
+    ) -> list[SegmentRow]:
         self._views.current(db)
         found: list[SegmentRow] = []
         for start in range(0, len(values), _PER_QUERY):
