@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     from encoder.towers.text.tokens import Tokenizer
 
-TOKENS_PER_RUN = 128
-# A batch is several runs, which can go side by side. Larger ones are no faster by the token.
+TOKENS_PER_RUN = 256
+"""A batch is several runs, which can go side by side. With 2 MB of L2 cache runs of 128 tokens take
+5 % more by the token, and of 512 45 % more."""
 
 MAX_TOKENS = 256
 """MiniLM was tuned on texts of at most this many tokens; longer ones are encoded in windows, see
