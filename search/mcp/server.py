@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from importlib.metadata import version
@@ -66,10 +67,11 @@ def mcp_server(connect: Connect, submit: Submit | None) -> MCPServer[Any]:
     )
     tools = Tools(connect, submit)
     for tool in (tools.search, tools.similar, tools.job_status):
-        made.add_tool(tool, annotations=_READS)
-    made.add_tool(tools.get, annotations=_READS, structured_output=False)
+        made.add_tool(tool, description=inspect.getdoc(tool), annotations=_READS)
+    get, ingest = tools.get, tools.ingest if submit else tools.send
+    made.add_tool(get, description=inspect.getdoc(get), annotations=_READS, structured_output=False)
     made.add_tool(tools.listed, name="list", annotations=_READS)
-    made.add_tool(tools.ingest if submit else tools.send, name="ingest", annotations=_ADDS)
+    made.add_tool(ingest, name="ingest", annotations=_ADDS)
     return made
 
 
@@ -84,7 +86,9 @@ class Tools:
         self,
         context: Context,
         text: Annotated[str, Field(description="What to find, in any language.")] = "",
-        image: Annotated[str, Field(description="Find with a picture: path or Base64.")] = "",
+        image: Annotated[
+            str, Field(description="Find with a picture: Base64, or a path if stdio.")
+        ] = "",
         audio: Annotated[str, Field(description="Find with a sound or speech, likewise.")] = "",
         like: Annotated[str, Field(description="Also near to this asset_id.")] = "",
         modalities: Kinds = [],  # noqa: B006 (never changed)
@@ -96,6 +100,8 @@ class Tools:
 
         Give one of text, image, audio and like, or several, which count together.
         """
+        if not (text or image or audio or like):
+            raise ToolError("Give one of text, image, audio and like.")
         media = {"image": self._content(image, "image"), "audio": self._content(audio, "audio")}
         options = _options(modalities, limit, filter, cursor)
         async with self._client(context) as client:

@@ -100,6 +100,7 @@ def test_an_agent_ingests_finds_and_looks(over_stdio: Talk, library: Path) -> No
         hints = {name: tool.annotations for name, tool in tools.items()}
         assert all(hints[name].read_only_hint for name in READING)  # type: ignore[union-attr]
         assert hints["ingest"].read_only_hint is False  # type: ignore[union-attr]
+        assert not any("\n  " in (tool.description or "") for tool in tools.values())
         help_text = json.dumps(tools["search"].input_schema)
         assert all(field in help_text for field in FIELDS)
 
@@ -138,7 +139,7 @@ def test_mistakes_say_what_to_do(over_stdio: Talk, tmp_path: Path) -> None:
         assert "colour" in text_of(wrong)
         nothing = await called(client, "search")
         assert nothing.is_error
-        assert "query" in text_of(nothing)
+        assert "Give one of text, image, audio and like." in text_of(nothing)
         missing = await called(client, "get", asset_id="none")
         assert missing.is_error
         assert "Take an id from a search." in text_of(missing)
