@@ -1,7 +1,6 @@
 // Wires the parts of the page together.
 
 import { onKeyNeeded, openSession } from "./api.js";
-import { addTerm } from "./chips.js";
 import { byId, el, say } from "./dom.js";
 import { startDrop } from "./drop.js";
 import { closeFilters, showFilters, startFilters, toggleFilters } from "./filters.js";
@@ -87,6 +86,7 @@ function startAdding() {
 }
 
 async function searchWith(files) {
+  const { addTerm } = await import("./chips.js");
   for (const file of files) addTerm({ kind: "file", value: await keep(file) });
 }
 

@@ -1,7 +1,6 @@
 // The search view: from the state to results, with the time they took.
 
 import { ApiError, listAssets, search } from "./api.js";
-import { nameAsset, showChips } from "./chips.js";
 import { button, byId, el, say } from "./dom.js";
 import { millis } from "./format.js";
 import { wordsOf } from "./highlight.js";
@@ -41,9 +40,18 @@ export const shownHits = () => shown.hits;
 export const markedWords = ({ words, terms } = current()) =>
   wordsOf([words, ...terms.filter((term) => term.kind === "text" && term.weight > 0).map((term) => term.value)]);
 
+let chips = null;
+
+/** Load what shows the terms of a question on first use: most have words alone. */
+async function loadChips() {
+  chips = await import("./chips.js");
+  return chips;
+}
+
 /** Show what a state asks for, if it is not shown already. */
 export async function showSearch(state) {
-  showChips(state);
+  if (chips) chips.showChips(state);
+  else if (state.terms.length) loadChips().then(({ showChips }) => showChips(current()));
   const key = keyOf(state);
   if (key === shown.key) return;
   running?.abort();
@@ -264,7 +272,8 @@ function context(hits, asked) {
 }
 
 /** Search for what is like a hit; filters stay. */
-export function moreLike(hit) {
+export async function moreLike(hit) {
+  const { nameAsset } = await loadChips();
   nameAsset(hit.asset_id, hit.title || hit.name);
   byId("words").value = "";
   update({ view: "search", words: "", terms: [{ kind: "asset", value: hit.asset_id, weight: 1 }], open: null });
