@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from tests.browser.acts import hits, results, search, until
+from tests.browser.server import Server
 
 VIEWS = {
     "library": "/",
@@ -53,6 +54,35 @@ def test_more_columns_on_wider_screens(page: Page) -> None:
     assert 3 <= columns[1] < columns[2]
 
 
+COVERED = """cards => cards.filter((card) => {
+    const words = document.createRange();
+    words.selectNodeContents(card.querySelector(".prose"));
+    const [line] = words.getClientRects();
+    const check = card.querySelector(".pick").getBoundingClientRect();
+    return line.left < check.right && line.top < check.bottom;
+}).length"""
+"""How many cards begin with words behind their check."""
+
+
+@pytest.mark.parametrize("width", [320, 360])
+def test_a_phone_has_the_question_in_a_row_and_words_beside_checks(
+    chromium: Browser, server: Server, width: int
+) -> None:
+    size: ViewportSize = {"width": width, "height": 740}
+    context = chromium.new_context(
+        base_url=server.url, viewport=size, is_mobile=True, has_touch=True
+    )
+    page = context.new_page()
+    page.goto("/?in=text")
+    expect(hits(page).first).to_be_visible()
+    in_a_row = (
+        "([one, ...more]) => more.every(({offsetTop}) => Math.abs(offsetTop - one.offsetTop) < 9)"
+    )
+    assert page.locator("#words, #record, .go").evaluate_all(in_a_row)
+    assert page.locator(".hit:has(.prose)").evaluate_all(COVERED) == 0
+    context.close()
+
+
 BRIGHTNESS = """(() => {
     const pen = document.createElement("canvas").getContext("2d");
     pen.fillStyle = getComputedStyle(document.body).backgroundColor;
@@ -86,7 +116,7 @@ def test_nothing_moves_for_those_who_ask_for_it(page: Page) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("view", [*VIEWS, "detail", "filters", "help"])
+@pytest.mark.parametrize("view", [*VIEWS, "detail", "filters", "help", "nothing"])
 def test_accessible_by_the_rules_of_axe(page: Page, view: str, scheme: str) -> None:
     page.emulate_media(
         color_scheme="dark" if scheme == "dark" else "light", reduced_motion="reduce"
@@ -99,6 +129,9 @@ def test_accessible_by_the_rules_of_axe(page: Page, view: str, scheme: str) -> N
         page.get_by_role("button", name="Filters").click()
     elif view == "help":
         page.keyboard.press("?")
+    elif view == "nothing":
+        page.goto("/?q=clock&language=none")
+        expect(page.locator("#notice")).to_contain_text("Nothing is left by the filters")
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
 

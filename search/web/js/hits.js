@@ -213,6 +213,7 @@ function arrange() {
 /** Which hits are shown in which order. */
 function choose() {
   order = [...newer, ...hits].filter((hit) => !(folded && hit.weak) && !hidden.has(hit.asset_id));
+  feed.role = order.length ? "feed" : "group"; // a feed has articles
   starts = new Map();
   if (isGrouped() && context.asked) {
     const groups = Map.groupBy(order, modalityOf); // the group of the best hit comes first
