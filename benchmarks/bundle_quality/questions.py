@@ -65,14 +65,14 @@ def read(language: str) -> Questions:
     )
 
 
-def embed(model: Model, texts: list[str], *, asked: bool) -> Embeddings:
-    """Unit rows by the tower of a role, texts of alike length together."""
+def embed(model: Model, texts: list[str], *, asked: bool, at_once: int = _AT_ONCE) -> Embeddings:
+    """Unit rows by the tower of a role, so many texts of alike length together."""
     tower = model.queries.get(TEXT, model.towers[TEXT]) if asked else model.towers[TEXT]
     prepared = [tower.prepare(text) for text in texts]
     order = np.argsort([len(ids) for ids in prepared])
     rows = [
-        tower.forward([prepared[place] for place in order[start : start + _AT_ONCE]]).rows
-        for start in range(0, len(order), _AT_ONCE)
+        tower.forward([prepared[place] for place in order[start : start + at_once]]).rows
+        for start in range(0, len(order), at_once)
     ]
     found: Embeddings = np.concatenate(rows)[np.argsort(order)]
     return found

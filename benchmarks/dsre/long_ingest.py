@@ -101,7 +101,7 @@ def _losses(settings: Settings, model: str, gate: str) -> Iterator[tuple[object,
         given = read(language)
         n = settings.items(len(given.questions), 50)
         asked = embed(dense, given.questions[:n], asked=True)
-        texts = (embed(one, given.paragraphs, asked=False) for one in (dense, sparse))
+        texts = (embed(one, given.paragraphs, asked=False, at_once=4) for one in (dense, sparse))
         found.append([search(asked, rows, given.right[:n]) for rows in texts])
         yield _row(model, language, n, *found[-1])
     if len(found) > 1:

