@@ -44,6 +44,14 @@ def test_the_roles_are_there() -> None:
     assert SERVICES["worker-gpu"]["profiles"] == ["gpu"]
 
 
+def test_each_card_has_a_process() -> None:
+    worker = SERVICES["worker-gpu"]
+    (cards,) = worker["deploy"]["resources"]["reservations"]["devices"]
+    assert worker["command"] == ["worker", "--concurrency", cards["count"]]
+    assert "GPUS" in str(cards["count"])
+    assert worker["environment"]["ANYMODAL_ENCODER__DEVICE"] == "cuda"  # and not one by its number
+
+
 @ALL
 def test_a_service_may_do_nothing_that_it_need_not(name: str) -> None:
     service = SERVICES[name]
