@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.acts import answered, hits, results, titles
+from tests.browser.acts import answered, hits, results, search, titles
 
 
 def test_search_walk_open_and_return_by_keys_alone(page: Page) -> None:
@@ -47,6 +47,46 @@ def test_search_walk_open_and_return_by_keys_alone(page: Page) -> None:
     keys.press("Delete")
     expect(page.locator(".chip")).to_have_count(0)
     expect(page.get_by_role("searchbox")).to_be_focused()
+
+
+def test_what_goes_leaves_its_focus_to_what_comes(page: Page) -> None:
+    search(page, "a ticking clock")
+    keys = page.keyboard
+    hits(page).first.focus()
+    keys.press("Enter")
+    dialog = page.get_by_role("dialog")
+    for title in titles(page)[:3]:
+        expect(dialog.get_by_role("heading", name=title)).to_be_visible()
+        keys.press("ArrowRight")
+    expect(dialog.get_by_role("heading", name=titles(page)[3])).to_be_visible()
+    following = dialog.get_by_role("button", name="Next result")
+    following.press("Enter")
+    expect(dialog.get_by_role("heading", name=titles(page)[4])).to_be_visible()
+    expect(following).to_be_focused()
+    keys.press("Escape")
+    expect(hits(page).nth(4)).to_be_focused()
+
+    for kind, player in (("video", "video"), ("audio", "audio")):
+        tile = page.locator(f".hit.{kind}").first
+        tile.locator(".play").press("Enter")
+        expect(tile.locator(player)).to_be_focused()
+
+    bar = page.get_by_role("region", name="Selection")
+    second = hits(page).nth(1)
+    second.focus()
+    keys.press("x")
+    expect(bar).to_contain_text("1 file selected")
+    keys.press("#")
+    expect(bar.get_by_role("combobox", name="Tag")).to_be_focused()
+    keys.press("Escape")
+    expect(bar.get_by_role("button", name="Tags")).to_be_focused()
+    bar.get_by_role("button", name="Remove").press("Enter")
+    expect(bar.get_by_role("button", name="Undo")).to_be_focused()
+    keys.press("Enter")
+    expect(second).to_be_focused()
+    keys.press("x")
+    bar.get_by_role("button", name="Clear").press("Enter")
+    expect(second).to_be_focused()
 
 
 def test_letters_lead_to_the_views_unless_they_are_switched_off(page: Page) -> None:

@@ -137,6 +137,22 @@ def test_a_file_that_could_not_be_removed_is_shown_again(
     expect(dialog).to_be_hidden()
 
 
+def test_a_file_that_somebody_else_has_removed_is_gone(
+    page: Page, tmp_path: Path, expected: list[str]
+) -> None:
+    expected.append("404")
+    path = tmp_path / "barrel.txt"
+    text(path)
+    asset_id = added(page, path, "doomed")
+    page.goto("/?tags=doomed")
+    expect(hits(page)).to_have_count(1)
+    page.request.delete(f"/v1/assets/{asset_id}")
+    page.locator(".hit a.open").click()
+    remove(page)
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    expect(page.locator("#notice")).to_contain_text("Nothing is left by the filters")
+
+
 def test_several_files_are_picked_removed_and_brought_back(page: Page, tmp_path: Path) -> None:
     for n in range(4):
         path = tmp_path / f"nail-{n}.txt"
@@ -202,6 +218,7 @@ def test_several_files_get_a_tag_and_lose_it_by_the_keyboard(page: Page, tmp_pat
     expect(hits(page).get_by_text("#harbour")).to_have_count(2)
     assert tagged() == 2
     expect(bar).to_contain_text("1 file tagged")  # the other one had it
+    expect(bar.get_by_role("button", name="Undo")).to_be_focused()
     page.keyboard.press("Enter")  # on Undo
     expect(hits(page).get_by_text("#harbour")).to_have_count(1)
     expect(bar).to_be_hidden()

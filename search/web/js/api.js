@@ -130,7 +130,11 @@ export const changeTags = (id, add, remove) =>
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ add_tags: add, remove_tags: remove }),
   });
-export const deleteAsset = (id, options = {}) => request(`v1/assets/${encodeURIComponent(id)}`, { method: "DELETE", ...options });
+/** Delete an asset; one that somebody else has deleted meanwhile is gone, as wanted. */
+export const deleteAsset = (id, options = {}) =>
+  request(`v1/assets/${encodeURIComponent(id)}`, { method: "DELETE", ...options }).catch((error) => {
+    if (error.status !== 404) throw error;
+  });
 export const getJob = (id) => json(`v1/jobs/${encodeURIComponent(id)}`);
 export const listJobs = () => json("v1/jobs");
 export const cancelJob = (id) => json(`v1/jobs/${encodeURIComponent(id)}`, { method: "DELETE" });

@@ -99,8 +99,10 @@ function videoStage(hit, { words, isOnScreen }) {
   const play = (seconds) => {
     const film = screen.querySelector("video") ?? player("video", hit.content_url, seconds, hit.title);
     if (!film.isConnected) {
+      const held = screen.contains(document.activeElement);
       stopLoading(screen);
       screen.replaceChildren(film);
+      if (held) film.focus();
     }
     playAt(film, seconds);
   };
@@ -133,8 +135,11 @@ function audioStage(hit, { words }) {
   const play = (seconds) => {
     const sound = screen.querySelector("audio") ?? player("audio", hit.content_url, seconds, hit.title);
     if (!sound.isConnected) {
-      screen.querySelector(".play").hidden = true;
+      const begin = screen.querySelector(".play");
+      const held = begin === document.activeElement;
+      begin.hidden = true;
       screen.append(sound);
+      if (held) sound.focus();
     }
     playAt(sound, seconds);
   };

@@ -82,17 +82,21 @@ const closeButton = () => button("tool close", icon("close"), () => dialog.close
 
 function fill(hit, at, again = false) {
   if (!again) stopLoading(dialog);
-  if (hit.loading) {
-    dialog.replaceChildren(closeButton(), el("h2", { id: "detail-title" }, "…"));
-    return;
-  }
+  if (hit.loading) return refill(closeButton(), el("h2", { id: "detail-title" }, "…"));
   if (again) {
     // The rest is there already: it may be playing, be open, or be asking whether one is sure.
     dialog.querySelector(".facts-pane > .known").replaceWith(knownFacts(hit));
     return;
   }
   const pane = preview(hit, at ?? hit.start_s ?? 0);
-  dialog.replaceChildren(...[closeButton(), pager(-1), pager(1), el("div", { class: "detail" }, pane, aside(hit))].filter(Boolean));
+  refill(...[closeButton(), pager(-1), pager(1), el("div", { class: "detail" }, pane, aside(hit))].filter(Boolean));
+}
+
+/** Replace what the dialog shows; the focus stays in it, and on the button that turns pages. */
+function refill(...content) {
+  const held = dialog.querySelector(":focus")?.className;
+  dialog.replaceChildren(...content);
+  if (dialog.open) (content.find(({ className }) => className === held) ?? content[0]).focus();
 }
 
 function pager(step) {

@@ -53,7 +53,6 @@ export function renewHits(found, given) {
   [hits, context] = [found.map((hit) => same.get(JSON.stringify(hit)) ?? hit), given];
   arrangeAgain();
   scrollBy({ top: topOf(anchor) - before || 0, behavior: "instant" });
-  if (focused && !focusedCard()) (cardOf(focused) ?? feed.firstElementChild)?.focus({ preventScroll: true });
   return hits;
 }
 
@@ -184,9 +183,13 @@ function letGo(at) {
   made.delete(at);
 }
 
-/** Arrange what has changed: a card that stays is the same, with its focus and what it loads or plays. */
+/**
+ * Arrange what has changed: a card that stays is the same, with its focus and what it loads or plays;
+ * the focus of one that is gone goes to what took its place.
+ */
 function arrangeAgain({ holds = false } = {}) {
   const cards = new Map([...made].map(([at, one]) => [order[at], one]));
+  const focused = focusedCard();
   choose();
   made.clear();
   for (const [at, hit] of order.entries()) {
@@ -203,6 +206,9 @@ function arrangeAgain({ holds = false } = {}) {
   const sorted = [...made.values()];
   if (sorted.some((one, n) => one !== feed.children[n])) feed.append(...sorted);
   place({ holds });
+  if (!focused || focused.isConnected) return;
+  const next = cardOf(focused.dataset.asset) ?? made.get(Math.min(focused.ariaPosInSet, order.length) - 1);
+  next?.focus({ preventScroll: true });
 }
 
 function arrange() {

@@ -2,7 +2,7 @@
 
 import { changeTags, deleteAsset, getAsset } from "./api.js";
 import { button, byId, el, icon, say } from "./dom.js";
-import { between, hide, hitsOf, markPicked, picked, setTags, unhide } from "./hits.js";
+import { between, focusAt, hide, hitsOf, markPicked, picked, setTags, unhide } from "./hits.js";
 import { t, tn } from "./i18n.js";
 import { showError } from "./notice.js";
 import { forgetAssets } from "./search.js";
@@ -10,6 +10,7 @@ import { forgetAssets } from "./search.js";
 const UNDO_MS = 8000;
 const bar = byId("selection");
 let anchor = null;
+let last = 0; // the place of the card picked last
 let removing = null; // {ids, timer} until it is too late to undo
 
 /** Pick a card's file, or leave it; with `range`, all from the last one to it. */
@@ -19,6 +20,7 @@ export function pick(card, range = false) {
   const ids = range && anchor ? between(anchor, id) : [id];
   for (const one of ids) picked[isNew ? "add" : "delete"](one);
   anchor = id;
+  last = card.ariaPosInSet - 1;
   draw();
 }
 
@@ -34,7 +36,7 @@ export function clearPicked() {
 function draw() {
   markPicked();
   if (!picked.size) {
-    if (!removing) bar.hidden = true;
+    if (!removing) close();
     return;
   }
   finish();
@@ -43,9 +45,18 @@ function draw() {
 }
 
 function show(text, ...acts) {
+  const held = bar.contains(document.activeElement);
   bar.replaceChildren(el("span", {}, text), ...acts);
   bar.hidden = false;
+  if (held) acts[0].focus();
   say(text);
+}
+
+/** Hide the bar; its focus goes to the card picked last, or to what took its place. */
+function close() {
+  const held = bar.contains(document.activeElement);
+  bar.hidden = true;
+  if (held) while (last >= 0 && !focusAt(last)) last -= 1;
 }
 
 /** Ask for a tag that the picked files get or lose; false if nothing is picked. */
@@ -75,12 +86,14 @@ export function tagPicked() {
 async function changeTag(tag, isAdded) {
   if (!tag) return;
   const ids = [...picked];
+  const held = bar.contains(document.activeElement);
   clearPicked();
+  const back = document.activeElement.dataset.asset;
   const changed = await retag(ids, tag, isAdded);
   if (picked.size || removing) return; // the bar is in use again
   const text = isAdded ? tn(changed.length, "{n} file tagged", "{n} files tagged") : tn(changed.length, "{n} file lost the tag", "{n} files lost the tag");
   show(text, button("small", t("Undo"), () => retag(changed, tag, !isAdded).then(draw)));
-  if (document.activeElement === document.body) bar.querySelector("button").focus(); // else one is elsewhere
+  if (held && document.activeElement.dataset.asset === back) bar.querySelector("button").focus(); // else one is elsewhere
   const shown = bar.firstChild;
   setTimeout(() => bar.firstChild === shown && draw(), UNDO_MS);
 }
@@ -116,7 +129,7 @@ function undo() {
   clearTimeout(removing.timer);
   unhide(removing.ids);
   removing = null;
-  bar.hidden = true;
+  close();
 }
 
 /** Remove what waits for it; the first that could not be removed says why, and all such come back. */
@@ -125,7 +138,7 @@ async function finish({ keepalive = false } = {}) {
   const { ids, timer } = removing;
   clearTimeout(timer);
   removing = null;
-  if (!picked.size) bar.hidden = true;
+  if (!picked.size) close();
   const kept = new Map();
   const remove = (id) => deleteAsset(id, { keepalive }).catch((error) => kept.set(id, error));
   if (keepalive) [...ids].forEach(remove); // the page leaves
