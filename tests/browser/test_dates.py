@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.acts import hits
+from tests.browser.acts import hits, results
 
 MAY_2024, DAY = 1_714_521_600, 86_400
 ALL = 1000
@@ -49,6 +49,35 @@ def test_a_strip_of_months_leads_through_the_library(page: Page) -> None:
     page.get_by_role("searchbox").fill("bread")
     page.get_by_role("searchbox").press("Enter")
     expect(strip).to_be_hidden()
+
+
+def test_the_oldest_come_first_where_one_says_so(page: Page) -> None:
+    page.goto("/")
+    order = page.get_by_role("combobox", name="Order")
+    expect(hits(page).last).to_contain_text("cat")
+    everything = hits(page).count()
+    order.select_option("Oldest first")
+    expect(hits(page).first).to_contain_text("cat")
+    expect(hits(page)).to_have_count(everything)
+    expect(page).to_have_url("/?order=oldest")
+    expect(page.get_by_role("slider", name="Date")).to_be_hidden()
+    page.reload()
+    expect(hits(page).first).to_contain_text("cat")
+    expect(order).to_have_value("oldest")
+    page.get_by_role("link", name="anymodal").click()
+    expect(hits(page).last).to_contain_text("cat")
+
+    page.get_by_role("searchbox").fill("a cat")
+    page.get_by_role("searchbox").press("Enter")
+    results(page)
+    expect(hits(page).first).to_contain_text("cat")
+    order.select_option("Newest first")
+    results(page)
+    expect(hits(page).last).to_contain_text("cat")
+    assert Axe().run(page).violations_count == 0
+    order.select_option("Best first")
+    results(page)
+    expect(hits(page).first).to_contain_text("cat")
 
 
 def dated(n: int) -> dict[str, object]:

@@ -216,9 +216,12 @@ function arrange() {
   place();
 }
 
+const dateOf = ({ metadata }) => metadata?.taken ?? metadata?.modified ?? -Infinity;
+
 /** Which hits are shown in which order. */
 function choose() {
   order = [...newer, ...hits].filter((hit) => !(folded && hit.weak) && !hidden.has(hit.asset_id));
+  if (context.order) order.sort(context.order === "oldest" ? (a, b) => dateOf(a) - dateOf(b) : (a, b) => dateOf(b) - dateOf(a));
   feed.role = order.length ? "feed" : "group"; // a feed has articles
   starts = new Map();
   if (isGrouped() && context.asked) {

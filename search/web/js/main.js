@@ -162,7 +162,7 @@ function startLinks() {
     if (picked.size && !link.dataset.nav) return void pick(link.closest(".hit"));
     if (link.dataset.nav) {
       const home = link.classList.contains("wordmark");
-      update({ view: link.dataset.nav, open: null, ...(home && { words: "", terms: [], from: "" }) });
+      update({ view: link.dataset.nav, open: null, ...(home && { words: "", terms: [], from: "", order: "" }) });
       if (home) words.value = "";
     } else {
       openCard(link.closest(".hit"));
@@ -238,6 +238,7 @@ startDrop({ onSearch: searchWith, onAdd: addFiles, adds: () => current().view ==
 startShortcuts(KEYS);
 byId("more").addEventListener("click", () => showMore());
 startHits(goOn, showNewer);
+byId("order").addEventListener("change", ({ target }) => update({ order: target.value }));
 byId("weaker").addEventListener("click", showWeaker);
 byId("timing").addEventListener("click", toggleWaterfall);
 byId("theme-button").addEventListener("click", switchTheme);

@@ -19,6 +19,7 @@ const MOST_RENEWED = 1000;
 const notice = byId("notice");
 const more = byId("more");
 const weaker = byId("weaker");
+const order = byId("order");
 const timing = byId("timing");
 const chart = byId("waterfall");
 
@@ -29,8 +30,8 @@ let running = null;
 let timed = []; // of the search that is shown
 
 const keyOf = (state) => {
-  const { words, terms, kinds, form, literal, from } = state;
-  return JSON.stringify([words, terms, kinds, form, literal, asks(state) ? "" : from]);
+  const { words, terms, kinds, form, literal, order, from } = state;
+  return JSON.stringify([words, terms, kinds, form, literal, order, asks(state) ? "" : from]);
 };
 
 /** The hits on the page, in their order. */
@@ -132,7 +133,9 @@ async function load(state, key, signal) {
 /** A page of what is found; without a question, of what there is. */
 async function pageOf(state, cursor, signal, least = 0) {
   if (asks(state)) return ask(state, cursor, signal, { limit: Math.max(PAGE, least) });
-  const { assets, next_cursor, sort } = await listAssets(Math.max(LISTED, least), toRequest(state).filter, cursor || firstCursor(state), signal);
+  const isReversed = state.order === "oldest";
+  const start = isReversed ? "" : firstCursor(state);
+  const { assets, next_cursor, sort } = await listAssets(Math.max(LISTED, least), toRequest(state).filter, cursor || start, signal, isReversed ? "oldest" : "auto");
   return { hits: assets.map(toHit), asked: false, next_cursor, sort };
 }
 
@@ -264,6 +267,7 @@ async function showDates(isDated) {
 function context(hits, asked) {
   return {
     asked,
+    order: asked ? current().order : "",
     words: markedWords(),
     best: hits.reduce((best, { score }) => Math.max(best, score ?? 0), 0),
     link: (hit) => format({ ...current(), open: hit.asset_id, at: hit.start_s }),
@@ -280,7 +284,16 @@ export async function moreLike(hit) {
   scrollTo({ top: 0 });
 }
 
-function showSummary({ hits, asked, latency_ms: latency, roundTripMs, next_cursor: next, understood, warnings = [] }) {
+/** Show in which order things are; the best come first where something is asked for. */
+function showOrder(asked, sort) {
+  const [first, newest] = order.options;
+  first.textContent = asked ? t("Best first") : t("Newest first");
+  newest.hidden = !asked;
+  order.value = asked || current().order === "oldest" ? current().order : "";
+  order.hidden = !asked && sort === "id";
+}
+
+function showSummary({ hits, asked, sort, latency_ms: latency, roundTripMs, next_cursor: next, understood, warnings = [] }) {
   showUnderstood(understood);
   const found = tn(hits.length, "{n} result", "{n} results");
   const count = next ? t("{found}, and more", { found }) : found;
@@ -289,6 +302,7 @@ function showSummary({ hits, asked, latency_ms: latency, roundTripMs, next_curso
   byId("summary-text").textContent = asked ? [count, ...warnings].join(". ") : t("In the library");
   more.hidden = !next || !asked;
   byId("grouped").hidden = !asked;
+  showOrder(asked, sort);
   showFold(hits);
   timing.hidden = !latency;
   if (!latency) {

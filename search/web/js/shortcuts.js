@@ -1,32 +1,17 @@
 // Keys. Single letters can be switched off, for users of speech input.
 
-import { button, byId, el } from "./dom.js";
-import { t } from "./i18n.js";
+import { byId } from "./dom.js";
 
 const OFF = "shortcuts.off";
-const dialog = byId("help");
 
-/** [keys as shown, what they do] */
-const LIST = [
-  [["/"], t("Go to the search box")],
-  [["Enter"], t("Search; on a result, open it")],
-  [["↑", "↓", "←", "→"], t("Walk through the results")],
-  [["p"], t("Play the result from the moment found")],
-  [["m"], t("More like the result")],
-  [["x"], t("Select the result")],
-  [["#"], t("Tag what is selected")],
-  [["r"], t("Record a sound, and search with it")],
-  [["f"], t("Filters")],
-  [["w"], t("Where the time of the search went")],
-  [["s"], t("Search")],
-  [["a"], t("Add files")],
-  [["l"], t("Latency")],
-  [["t"], t("Light or dark")],
-  [["Esc"], t("Close, or leave the search box")],
-  [["?"], t("This list")],
-];
+/** Whether single letters are no shortcuts. */
+export const lettersOff = () => localStorage.getItem(OFF) === "1";
 
-const lettersOff = () => localStorage.getItem(OFF) === "1";
+/** Make them shortcuts, or not. */
+export const switchLetters = (on) => localStorage.setItem(OFF, on ? "" : "1");
+
+/** Load the list of all keys on first use. */
+const showHelp = async () => (await import("./help.js")).showHelp();
 
 /** `actions` by key; one that gives false has not used the key. */
 export function startShortcuts(actions) {
@@ -43,17 +28,4 @@ export function startShortcuts(actions) {
 
 function isTyping(target) {
   return target.matches?.("input:not([type=checkbox]):not([type=range]), textarea, select, audio, video") ?? false;
-}
-
-function showHelp() {
-  const letters = el("input", { type: "checkbox", on: { change: (event) => localStorage.setItem(OFF, event.target.checked ? "" : "1") } });
-  letters.checked = !lettersOff();
-  dialog.replaceChildren(
-    el("h2", { id: "help-title" }, t("Keyboard")),
-    el("dl", { class: "keys" }, LIST.map(([keys, what]) => el("div", {}, el("dt", {}, keys.map((key) => el("kbd", {}, key))), el("dd", {}, what)))),
-    el("p", { class: "hint" }, t("In the search box, -word leaves out what is like the word; Backspace at its beginning goes to the terms.")),
-    el("label", { class: "check" }, letters, " ", t("Single letters are shortcuts")),
-    el("div", { class: "row" }, button("go", t("Close"), () => dialog.close())),
-  );
-  dialog.showModal();
 }

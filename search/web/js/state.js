@@ -9,6 +9,9 @@ export const NO_FILTERS = Object.freeze({
 /** What can be understood in the words, unless it is taken literally. */
 export const READINGS = ["date", "place"];
 
+/** By date, where the best or the newest do not come first anyway. */
+const ORDERS = ["newest", "oldest"];
+
 const NUMBERS = ["threshold", "diversity"];
 
 /**
@@ -30,6 +33,7 @@ export function parse(queryString) {
     literal: (from.get("literal") ?? "").split(",").filter((kind) => READINGS.includes(kind)),
     kinds: (from.get("in") ?? "").split(",").filter(Boolean),
     form,
+    order: ORDERS.includes(from.get("order")) ? from.get("order") : "",
     from: /^\d{4}-\d{2}$/.test(from.get("from") ?? "") ? from.get("from") : "",
     open: from.get("open"),
     at: from.has("at") ? Number(from.get("at")) || 0 : null,
@@ -54,6 +58,7 @@ export function format(state) {
   for (const [name, value] of Object.entries(state.form)) {
     if (value !== NO_FILTERS[name]) to.set(name, value);
   }
+  if (state.order) to.set("order", state.order);
   if (state.from) to.set("from", state.from);
   if (state.open) {
     to.set("open", state.open);
