@@ -87,7 +87,7 @@ format: .venv/tested
 # Figures for benchmarks/results/: all that needs no data of others but three sets, and a try of a part.
 bench: bench-throughput bench-towers bench-ingest bench-jobs bench-memory bench-api bench-products
 
-# Some 90 CPU-seconds.
+# Some 55 CPU-seconds; environments are not counted.
 bench-quick: .venv/tested bundle
 	$(BIN)/python -m benchmarks.products --quick
 	$(BIN)/python -m benchmarks.pipeline.jobs --quick

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 from shutil import copy
@@ -24,24 +25,29 @@ from encoder.media import load_image, load_sound
 from examples.samples import make_samples
 
 _WORDS = "river mountain engine bread harvest violin storm galaxy lantern harbour market".split()
-_N_TEXTS, _N_IMAGES, _N_SOUNDS = 500, 350, 149
+_SHARES = {"txt": 500, "jpg": 350, "wav": 149}
+_FILM = "film.mp4"
+NAMES = sorted([f"{n}.{kind}" for kind, many in _SHARES.items() for n in range(many)] + [_FILM])
+"""Of the corpus's 1,000 files."""
 
 
-def make_corpus(folder: Path, samples: Path) -> None:
-    """Write 1,000 different files into ``folder``."""
-    rng = np.random.default_rng(0)
-    for number in range(_N_TEXTS):
-        words = rng.choice(_WORDS, int(rng.integers(8, 90)))
-        (folder / f"{number}.txt").write_text(f"{number} " + " ".join(words))
+def make_corpus(folder: Path, samples: Path, names: Sequence[str] = NAMES) -> None:
+    """Write the files of these names into ``folder``; each name has the same content always."""
     pictures = [load_image(path) for path in sorted(samples.glob("*.png"))]
-    for number in range(_N_IMAGES):
-        _write_crop(folder / f"{number}.jpg", pictures[number % len(pictures)], rng)
-    sounds = [load_sound(path) for path in sorted(samples.glob("*.wav"))]
-    for number in range(_N_SOUNDS):
-        sound = sounds[number % len(sounds)]
-        loudness = rng.uniform(0.5, 1.0)
-        _write_sound(folder / f"{number}.wav", loudness * sound.samples[: 5 * 44_100])
-    copy(samples / "film.mp4", folder)
+    sounds = [load_sound(path).samples for path in sorted(samples.glob("*.wav"))]
+    for name in names:
+        if name == _FILM:
+            copy(samples / name, folder)
+            continue
+        path = folder / name
+        number, rng = int(path.stem), np.random.default_rng(int(path.stem))
+        if path.suffix == ".txt":
+            words = rng.choice(_WORDS, int(rng.integers(8, 90)))
+            path.write_text(f"{number} " + " ".join(words))
+        elif path.suffix == ".jpg":
+            _write_crop(path, pictures[number % len(pictures)], rng)
+        else:
+            _write_sound(path, rng.uniform(0.5, 1.0) * sounds[number % len(sounds)])
 
 
 def _write_crop(path: Path, rgb: np.ndarray[Any, Any], rng: Generator) -> None:
@@ -55,7 +61,7 @@ def _write_crop(path: Path, rgb: np.ndarray[Any, Any], rng: Generator) -> None:
 def _write_sound(path: Path, samples: np.ndarray[Any, Any]) -> None:
     import soundfile
 
-    soundfile.write(path, samples, 44_100)
+    soundfile.write(path, samples[: 5 * 44_100], 44_100)
 
 
 def main() -> None:

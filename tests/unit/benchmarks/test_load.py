@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from pathlib import Path
@@ -18,7 +18,7 @@ from PIL import Image
 
 from benchmarks.api import load, queries
 from benchmarks.corpora import segments
-from benchmarks.pipeline import jobs
+from benchmarks.pipeline import ingest, jobs
 from encoder import MultiModalEncoder
 from encoder.types import AUDIO, IMAGE, TEXT
 from examples.samples import make_samples
@@ -145,9 +145,9 @@ def test_segments_are_mixed_and_the_same_each_time(bundle_home: Path) -> None:
 def test_a_quick_run_warms_up_with_fewer_files_and_measures_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write(media: Path, _: Path) -> None:
-        for number in range(400):
-            (media / f"{number}.txt").write_text(f"{number}")
+    def write(folder: Path, _: Path, names: Sequence[str]) -> None:
+        for name in names:
+            (folder / name).touch()
 
     monkeypatch.setattr(jobs, "make_samples", lambda _: None)
     monkeypatch.setattr(jobs, "make_corpus", write)
@@ -157,6 +157,36 @@ def test_a_quick_run_warms_up_with_fewer_files_and_measures_the_same(
         scratch.mkdir()
         media, warm = jobs.make_media(scratch, 36, n_warm)
         assert len(list(warm.iterdir())) == n_warm
+        assert {path.suffix for path in warm.iterdir()} == {".txt", ".jpg", ".wav"}
+        assert {path.suffix for path in media.iterdir()} == {".txt", ".jpg", ".wav", ".mp4"}
         found[n_warm] = sorted(path.name for path in media.iterdir())
     assert len(found[6]) == 36
     assert found[6] == found[20]
+
+
+def test_a_stack_waits_for_workers_that_answer() -> None:
+    from celery import Celery
+    from celery.contrib.testing.worker import start_worker
+
+    assert jobs.ping("memory://") == []
+    app = Celery(broker="memory://")
+    with start_worker(app, pool="solo", perform_ping_check=False):
+        assert len(jobs.ping("memory://")) == 1
+
+
+def test_a_file_of_the_corpus_is_the_same_alone_and_among_others(tmp_path: Path) -> None:
+    samples = tmp_path / "samples"
+    samples.mkdir()
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (40, 60, 3), np.uint8)).save(samples / "one.png")
+    soundfile.write(samples / "one.wav", rng.uniform(-1, 1, 44_100), 44_100)
+    (samples / "film.mp4").write_bytes(b"a film")
+    of_each = [name for name in ingest.NAMES if Path(name).stem in {"3", "film"}]
+    assert {Path(name).suffix for name in of_each} == {".txt", ".jpg", ".wav", ".mp4"}
+    for folder, names in (("among", of_each), *((name, [name]) for name in of_each)):
+        (tmp_path / folder).mkdir()
+        ingest.make_corpus(tmp_path / folder, samples, names)
+        assert sorted(path.name for path in (tmp_path / folder).iterdir()) == sorted(names)
+    for name in of_each:
+        alone, among = (tmp_path / folder / name for folder in (name, "among"))
+        assert alone.read_bytes() == among.read_bytes()
