@@ -154,9 +154,9 @@ bench-jobs: .venv/tested
 	$(BIN)/python -m benchmarks.pipeline.jobs
 
 # On a genuine Milvus server with 20,000 segments, and on Milvus Lite; `others` has other products, in
-# environments of their own.
+# environments of their own. `python -m benchmarks.api others-100k` asks them over 100,000 texts.
 bench-api: .venv/tested bundle .venv-milvus/installed .venv-txtai/installed .venv-vectrixdb/installed
-	$(BIN)/python -m benchmarks.api
+	$(BIN)/python -m benchmarks.api latency throughput tracking ingest others
 
 # Beside others' libraries, which live in an environment of their own.
 bench-quant: .venv-bench/installed

@@ -16,6 +16,7 @@ PARTS = {
     "tracking": "benchmarks.api.tracking:main",
     "ingest": "benchmarks.api.beside_ingest:main",
     "others": "benchmarks.api.peers.beside_others:main",
+    "others-100k": "benchmarks.api.peers.beside_others:at_100k",
 }
 
 if __name__ == "__main__":
