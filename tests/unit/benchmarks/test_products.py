@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks.products.__main__ import _body
+from benchmarks.products.__main__ import _body, _ways
 from benchmarks.products.measure import Run, run
+from scripts.quote_results import PAGES, ROOT
 
 PROGRAM = """
 import subprocess, sys
@@ -38,3 +40,13 @@ def test_a_question_is_answered_by_any_of_its_files() -> None:
     body = _body([{"ours": one}], asked, 8)
     assert "| ours | 1.75 | 2.33 | 2.33–2.33 | 5 | 1 (.eml) |" in body
     assert "| ours | 0.500 | 1.000 |" in body
+
+
+def test_products_have_the_names_that_pages_quote_and_the_makefile_s_versions() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    pages = "".join(page.read_text() for page in PAGES)
+    quoted = set(re.findall(r"Beside others: a mixed folder · ([^·]+) ·", pages))
+    ways = _ways(["txtai", "vectrixdb"])
+    assert quoted <= set(ways)
+    for name, version in (way.split() for way in list(ways)[-2:]):
+        assert re.search(rf"{name.lower()}\[[\w,]+\]=={version}", makefile)
