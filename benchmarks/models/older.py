@@ -51,8 +51,10 @@ def _rename(folder: Path) -> None:
 
 def _rename_for_infinity(folder: Path) -> None:
     _rename(folder)
-    if (folder / "processor_config.json").exists():
-        _change(folder / "tokenizer.json", _pieces_in_steps)
+    images = folder / "processor_config.json"
+    if images.exists():
+        images.unlink()  # its facts would be given twice
+        _change(folder / "tokenizer.json", _clip_tokenizer)
     _change(folder / _POOLING, _pooling)
     _change(folder / "sentence_bert_config.json", lambda _: {"max_seq_length": 512})
 
@@ -74,11 +76,22 @@ def _modules(modules: list[Facts]) -> list[Facts]:
     ]
 
 
-def _pieces_in_steps(facts: Facts) -> Facts:
-    """CLIP's tokenizer refuses another one that is not cut by a sequence of steps."""
+def _clip_tokenizer(facts: Facts) -> Facts:
+    """What CLIP's class accepts: cut by a sequence of steps, and pieces that mark ends of words.
+
+    The pieces are letters then, so that texts are not those of the source; pictures are alike.
+    """
+    model = facts["model"]
     return {
         **facts,
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": [facts["pre_tokenizer"]]},
+        "model": {
+            "type": "BPE",
+            "vocab": model["vocab"],
+            "merges": [],
+            "unk_token": model["unk_token"],
+            "end_of_word_suffix": "</w>",
+        },
     }
 
 
