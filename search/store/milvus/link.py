@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,7 +23,6 @@ from search.store.milvus.pandas_later import pandas_later
 _PAUSE_S = 0.2
 # How far behind a "Bounded" read may be is the server's setting: 5 s by default.
 _SETTLE_S = 15.0
-_loading = Lock()
 _LAST_ORDERED = (2, 3, 5)  # the last one for which it was tested
 _NOT_LOADED = 101  # Milvus's code, which pymilvus does not name
 # pymilvus pings every 10 s, also when nothing is asked. A Lite server takes that for an attack in
@@ -176,11 +177,22 @@ def load_client() -> Any:
     if variable("PYMILVUS_LOG_LEVEL") is None:
         # It prints to stderr what it raises as well, and that an old server is old.
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
-    with _loading:
-        # Its first search loads scipy.sparse again, without a lock: of several first searches at
-        # once, all but one may fail.
-        SciPyHelper.is_spmatrix(None)
+    SciPyHelper._init = partial(_know_sparse, SciPyHelper)
     return MilvusClient
+
+
+def _know_sparse(helper: Any) -> None:
+    """Have the client know SciPy's sparse matrices once somebody has loaded them.
+
+    By itself it loads them with its first search or write, a tenth of a CPU-second, and without a
+    lock: of several first searches at once, all but one may fail.
+    """
+    if not helper._checked and "scipy.sparse" in sys.modules:
+        from scipy import sparse
+
+        helper._matrix_available = hasattr(sparse, "csr_matrix")
+        helper._array_available = hasattr(sparse, "csr_array")
+        helper._checked = True
 
 
 def without_password(uri: str) -> str:
