@@ -35,8 +35,8 @@ worker has one process, one thread and {share:g} of a core, by a cgroup; all pro
 cores. Jobs of texts, of pictures and of speech warm the workers, with two shards for each of
 four, so that none loads a model within the measured job. CPU-s are of the workers' cgroups, with
 the processes that decode. Shards are of {shard} files, so that there are enough for four. Counts
-take turns; medians of the rounds, here {rounds}. There are no containers here, and all workers
-share a disk."""
+take turns; medians of the rounds, here {rounds}, with the least and the greatest. There are no
+containers here, and all workers share a disk."""
 
 
 class Limits:
@@ -119,11 +119,13 @@ def cost(media: Path, warm: Sequence[Path], scratch: Path, n_workers: int) -> tu
 def rows_of(rounds: Sequence[Mapping[int, tuple[float, float]]]) -> Iterator[list[str]]:
     """A row for each number of workers."""
     for n in rounds[0]:
-        cpu_s, wall_s = (median(one[n][place] for one in rounds) for place in (0, 1))
+        cpu_s = [one[n][0] for one in rounds]
+        said = f"{median(cpu_s):.3f} ({min(cpu_s):.3f}–{max(cpu_s):.3f})"
+        wall_s = median(one[n][1] for one in rounds)
         more = 100 * (median(one[n][0] / one[1][0] for one in rounds) - 1)
         beside = "" if n == 1 else _FLAT.beside(more, "+.1f")
         faster = median(one[1][1] / one[n][1] for one in rounds)
-        yield [str(n), f"{cpu_s:.3f}", beside, f"{wall_s:.0f}", f"{faster:.2f}"]
+        yield [str(n), said, beside, f"{wall_s:.0f}", f"{faster:.2f}"]
 
 
 def main() -> None:
