@@ -295,7 +295,7 @@ bundle: .venv/installed
 
 .venv-infinity/installed: Makefile | .venv/tested
 	test -x .venv-infinity/bin/python || $(PYTHON) -m venv .venv-infinity
-	$(BIN)/uv pip install --quiet --python .venv-infinity/bin/python "infinity-emb[torch,optimum,server,vision]==0.0.78"
+	$(BIN)/uv pip install --quiet --python .venv-infinity/bin/python "infinity-emb[torch,optimum,server,vision]==0.0.78" aiohttp
 	touch $@
 
 .venv-stores/installed: Makefile
