@@ -19,7 +19,7 @@ _MORE, _ERRORS = Bar(at_least=2.5), Bar(at_most=0)
 
 def main(settings: Settings) -> None:
     """One client, sixteen, one again; then report."""
-    n_many, n_one = settings.items(20_000, 320), settings.items(600, 40)
+    n_many, n_one = settings.items(8_000, 320), settings.items(600, 40)
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         store = stack.enter_context(filled_server(settings))
         port = stack.enter_context(serving(store, Path(name) / "log"))
