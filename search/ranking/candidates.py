@@ -66,8 +66,7 @@ class Finder:
         self._progress, self._stage = request.progress, request.progress.stage
         self._deadline = request.progress.deadline
         self._store = store
-        is_quick = store.in_process and self._query.filter is None
-        self._executor = None if is_quick else executor
+        self._executor = None if store.in_process and self._query.filter is None else executor
         self._rows: dict[str, AssetRow | None] = {}
         self._n_seen: dict[Modality, int] = {}
         self._weights: dict[Modality, WordsWeight] = {}
@@ -282,8 +281,10 @@ class Finder:
                 rows, modality, n, by=by, asset_ids=asset_ids, filter=narrowed
             )[0]
 
-        if self._executor is None or len(kinds) == 1:
-            return {kind: self._deadline.wait(self._executor, nearest, kind) for kind in kinds}
+        if len(kinds) == 1:
+            return {kinds[0]: self._deadline.wait(self._executor, nearest, kinds[0])}
+        if self._executor is None:
+            return {kind: nearest(kind) for kind in kinds}
         answers = [(kind, self._executor.submit(nearest, kind)) for kind in kinds]
         return {kind: self._deadline.result(answer) for kind, answer in answers}
 
