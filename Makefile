@@ -248,8 +248,11 @@ bundle: .venv/installed
 	$(BIN)/python -m pip install --quiet --no-compile --editable .
 	touch $@
 
+# With byte code of every module: tests start hundreds of processes, and where PYTHONDONTWRITEBYTECODE
+# is set each would compile what it imports. Some packages hold files that are no Python of today.
 .venv/tested: .venv/installed tests/requirements.lock
 	$(BIN)/python -m pip install --quiet --group dev --constraint tests/requirements.lock
+	$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 	touch $@
 
 .venv-bench/installed: pyproject.toml
