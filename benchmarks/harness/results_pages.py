@@ -33,7 +33,9 @@ def cpu_model() -> str:
 
     facts = Path("/proc/cpuinfo").read_text()
     name = re.search(r"model name\s*: (.*)", facts)
-    return f"{name[1] if name else 'unknown'}, {len(os.sched_getaffinity(0))} cores"
+    n_cores = len(os.sched_getaffinity(0))
+    cores = "1 core" if n_cores == 1 else f"{n_cores} cores"
+    return f"{name[1] if name else 'unknown'}, {cores}"
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
