@@ -64,13 +64,7 @@ def score_of(segment: ScoredSegment, by: Calibration) -> float:
 
 def best_first(rows: Iterable[ScoredSegment], by: Calibration) -> list[ScoredSegment]:
     """The best row of each segment of one modality, best first, ties by id."""
-    constants = [by.of_row(row) for row in range(len(by.further) + 1)]
-
-    def place(found: ScoredSegment) -> tuple[float, str]:
-        own = constants[min(found.row, len(constants) - 1)]
-        return (own.mu - found.cosine) / own.c, found.key
-
-    return one_of_each(sorted(rows, key=place))
+    return one_of_each(sorted(rows, key=lambda row: (-score_of(row, by), row.key)))
 
 
 def one_of_each(ranked: Iterable[ScoredSegment]) -> list[ScoredSegment]:

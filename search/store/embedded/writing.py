@@ -76,7 +76,7 @@ def keys_of(db: sqlite3.Connection, asset_ids: Iterable[str]) -> Keys:
     ids, found = list(dict.fromkeys(asset_ids)), dict[str, list[tuple[str, str]]]()
     for start in range(0, len(ids), _IDS_PER_QUERY):
         some = ids[start : start + _IDS_PER_QUERY]
-        sql = (  # with "+" an index serves: this column has a type, that of segments has none
+        sql = (  # "+" drops the column's type: with it, SQLite would not use segment's index
             "SELECT asset_id, modality, number, key "
             "FROM asset JOIN segment ON segment.no = +asset.no "
             f"JOIN part ON part.part = segment.at >> {SLOT_BITS} WHERE asset_id IN ({marks(some)})"
