@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.binding import ridge
+from encoder.binding.folds import folds
 from encoder.space import l2_normalize
 from encoder.types import Embeddings
 
-_FOLDS = 5
 _DRAWS = 2000
 _CONFIDENCE = 0.95
 
@@ -71,14 +71,11 @@ class Judged:
 def held_out(pairs: Pairs) -> Embeddings:
     """Each file as a binding fitted on the other folds embeds it, unit rows [n_files, embed_dim].
 
-    There are at least as many files as folds (5). Files, not pairs, are dealt to the folds, so that
-    a file with several captions is in one.
+    Files, not pairs, are dealt to the folds, so that a file with several captions is in one.
     """
-    n_files, targets = len(pairs.features), pairs.targets()
-    fold_of = np.random.default_rng(0).permutation(n_files) % _FOLDS
+    targets = pairs.targets()
     rows = np.zeros_like(targets)
-    for fold in range(_FOLDS):
-        out = fold_of == fold
+    for out in folds(len(pairs.features)):
         rows[out] = ridge.fit(pairs.features[~out], targets[~out]).apply(pairs.features[out])
     return l2_normalize(rows)
 

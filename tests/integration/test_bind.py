@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+import transformers
 from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 
@@ -19,7 +21,7 @@ from encoder.types import AUDIO, QUERY, TEXT, Item, Modality
 from ingest import IngestConfig
 from tests.support import tiny_models as tiny
 from workers.cli import anymodal
-from workers.pipeline.binding import bind, read_pairs
+from workers.pipeline.binding import bind, read_pairs, read_texts
 
 N_EACH = 12
 NAMES = {"deep_hum": 150.0, "shrill-whistle": 5000.0}
@@ -106,6 +108,110 @@ def test_what_does_not_help_is_refused(models: Path, sounds: Path, tmp_path: Pat
     assert "does not help: before R@1 0.042" in str(ran.exception)
     assert "n = 24 queries, 24 files held out" in str(ran.exception)
     assert not out.exists()
+
+
+_LETTERS_APART = 20.0
+KINDS, THINGS = ("deep", "shrill", "long"), ("hum", "whistle", "drone", "squeak")
+
+
+@pytest.fixture(scope="module")
+def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve named classes of two sounds each."""
+    folder, rng = tmp_path_factory.mktemp("tones"), np.random.default_rng(1)
+    times_s = np.arange(16_000) / 16_000
+    for place, name in enumerate(f"{kind}_{thing}" for kind in KINDS for thing in THINGS):
+        (folder / name).mkdir()
+        for number in range(2):
+            tone = np.sin(2 * np.pi * 150 * 1.3**place * times_s)
+            noisy = 0.3 * tone + 0.01 * rng.normal(size=len(tone))
+            soundfile.write(folder / name / f"{number}.wav", noisy, 16_000)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def aligned(models: Path, tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CLAP that knows the classes: its last layer turns their sounds onto its own texts."""
+    folder = tmp_path_factory.mktemp("aligned") / "clap"
+    shutil.copytree(models / "clap", folder)
+    pairs = read_pairs(tones)
+    network = transformers.ClapModel.from_pretrained(folder)
+    processor = transformers.ClapProcessor.from_pretrained(folder)
+    with torch.no_grad():  # as it is drawn, all texts are nearly one
+        network.text_model.embeddings.word_embeddings.weight.mul_(_LETTERS_APART)
+    network.save_pretrained(folder)
+    last, hidden = network.audio_projection.linear2, list[torch.Tensor]()
+    last.register_forward_pre_hook(lambda _, given: hidden.append(given[0]))
+    with torch.no_grad():
+        for pair in pairs:
+            samples = soundfile.read(pair.file)[0][::2]
+            given = processor(audio=samples, sampling_rate=8000, return_tensors="pt")
+            network.get_audio_features(**given)
+        texts = [Item(TEXT, pair.text, QUERY) for pair in pairs]
+        wanted = torch.tensor(MultiModalEncoder(f"dir:{folder}").encode_items(texts))
+        inputs = torch.nn.functional.pad(torch.cat(hidden), (0, 1), value=1.0)
+        found = torch.linalg.lstsq(inputs, wanted, driver="gelsd").solution
+        last.weight.copy_(found[:-1].T)
+        last.bias.copy_(found[-1])
+    network.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What reads like the classes, and is none."""
+    lines = [f"{how} {thing}s" for how in (*KINDS, "low", "high", "loud") for thing in THINGS]
+    file = tmp_path_factory.mktemp("texts") / "texts.txt"
+    file.write_text("\n".join([*lines, "", *lines[:3]]))
+    return file
+
+
+@pytest.mark.slow
+def test_towers_are_joined_through_texts(
+    models: Path, aligned: Path, tones: Path, texts: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "sounds.npz"
+    words = ("--modality", "audio", "--with", f"dir:{aligned}", "--through", texts, "--out", out)
+    ran = run(models, tones, *words)
+    assert ran.exit_code == 0, ran.output
+    found = json.loads(ran.stdout)
+    assert (found["n_texts"], found["n_files"]) == (24, 24)
+    assert found["before"]["recall_at_1"] == pytest.approx(1 / 23)
+    assert found["after"]["mrr"] > 2 * found["before"]["mrr"]
+    spec = f"dir:{models / 'clip'}"
+    joined = MultiModalEncoder(config=EncoderConfig(model=spec, bindings=(out,)))
+    names = [f"{kind}_{thing}" for kind in KINDS for thing in THINGS]
+    heard = joined.encode_multimodal(audio=[tones / name / "1.wav" for name in names]).audio
+    asked = joined.encode_items([Item(TEXT, name.replace("_", " "), QUERY) for name in names])
+    own = np.eye(len(names), dtype=bool)
+    assert (asked @ heard.T)[own].mean() > (asked @ heard.T)[~own].mean() + 0.1
+
+
+@pytest.mark.slow
+def test_what_does_not_help_is_refused_through_texts_too(
+    models: Path, aligned: Path, tones: Path, texts: Path, tmp_path: Path
+) -> None:
+    lines = [f"{file},note {file.stem} of {n}" for n, file in enumerate(tones.rglob("*.wav"))]
+    (tmp_path / "pairs.csv").write_text("\n".join(["file,text", *lines]))
+    words = ("--modality", "audio", "--with", f"dir:{aligned}", "--through", texts)
+    ran = run(models, tmp_path / "pairs.csv", *words, "--out", tmp_path / "none.npz")
+    assert isinstance(ran.exception, ModelError)
+    assert "does not help: before R@1 0.042" in str(ran.exception)
+    assert not (tmp_path / "none.npz").exists()
+
+
+@pytest.mark.slow
+def test_what_cannot_be_joined_through_texts(
+    models: Path, sounds: Path, tones: Path, texts: Path, tmp_path: Path
+) -> None:
+    few = tmp_path / "few.txt"
+    few.write_text("one\n\none\ntwo\n")
+    with pytest.raises(ValueError, match="2 different lines"):
+        read_texts(few)
+    audio = ("--modality", "audio", "--through", texts)
+    clap = ("--with", f"dir:{models / 'clap'}")
+    assert "at least 10 different texts" in str(run(models, sounds, *audio, *clap).exception)
+    alone = CliRunner().invoke(anymodal, ["bind", str(tones), *map(str, audio), "--model", clap[1]])
+    assert "--with a model that takes texts too" in str(alone.exception)
 
 
 class Colours:

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     help="The model whose tower is joined. [default: the plug-in that brings the modality]",
 )
 @click.option(
+    "--through",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Texts, one a line, that both models embed: fit on them instead of on PAIRS.",
+)
+@click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
     help="The file to write. [default: MODALITY.npz]",
@@ -34,6 +39,7 @@ def bind(
     pairs: Path,
     modality: str,
     other: str | None,
+    through: Path | None,
     out: Path | None,
     model: str | None,
     as_json: bool,
@@ -42,7 +48,8 @@ def bind(
 
     PAIRS is a CSV file with the columns file and text, or a folder whose subfolders name what is in
     them. A ridge regression from what the tower makes of a file to the embedding of its text is
-    judged on files that it was not fitted on, and refused (exit code 1) if it does not help.
+    judged on files that it was not fitted on, and refused (exit code 1) if it does not help. With
+    --through it is fitted on texts alone, and PAIRS say how well it finds.
 
     Name the file in ANYMODAL_ENCODER__BINDINGS to use it.
     """
@@ -56,7 +63,7 @@ def bind(
         def progress(n_done: int, n_files: int) -> None:
             bar.update(task, completed=n_done, total=n_files)
 
-        binding, failed = _bound(pairs, modality, other, progress)
+        binding, failed = _bound(pairs, modality, other, through, progress)
     binding.write(target)
     if wants_json(as_json):
         print_json({"file": str(target), **_facts(binding), "failed": failed})
@@ -64,7 +71,9 @@ def bind(
         _show(binding, failed, target)
 
 
-def _bound(pairs: Path, modality: str, other: str | None, progress: Any) -> Any:
+def _bound(
+    pairs: Path, modality: str, other: str | None, through: Path | None, progress: Any
+) -> Any:
     from encoder.types import Modality
     from workers.config import current_settings
     from workers.pipeline import binding
@@ -78,6 +87,7 @@ def _bound(pairs: Path, modality: str, other: str | None, progress: Any) -> Any:
             found,
             held.ingest_config,
             other=held.encoder_beside(other) if other else None,
+            through=binding.read_texts(through) if through else (),
             on_progress=progress,
         )
 

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from encoder.binding import ridge
 from encoder.binding.binding import Binding, Origin
 from encoder.binding.judge import Judged, Pairs, held_out, judge
+from encoder.binding.ridge import Linear
+from encoder.binding.through import Shared
 from encoder.errors import InputError, MediaError, ModelError
 from encoder.registry import origin_of
 from encoder.space import Calibration, l2_normalize
@@ -24,7 +26,9 @@ from ingest import IngestConfig, identify, segments
 if TYPE_CHECKING:
     from encoder import MultiModalEncoder
 
-LEAST_FILES = 20
+LEAST_FILES = LEAST_TEXTS = 20
+LEAST_DESCRIPTIONS = 10
+"""Of files that are only judged with."""
 MOST_SEGMENTS = 64
 """Of one file: their mean is what is bound."""
 
@@ -60,6 +64,20 @@ def read_pairs(path: Path) -> list[Pair]:
     return pairs
 
 
+def read_texts(path: Path) -> list[str]:
+    """The different lines of a file, less blank ones.
+
+    Raises:
+        InputError: there are fewer than 20.
+    """
+    lines = path.read_text("utf-8-sig").splitlines()
+    texts = list(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    if len(texts) < LEAST_TEXTS:
+        got, wanted = f"{len(texts)} different lines", f"at least {LEAST_TEXTS}"
+        raise InputError(str(path), got=got, wanted=wanted)
+    return texts
+
+
 def _of_classes(folder: Path) -> list[Pair]:
     files = sorted(file for file in folder.glob("*/**/*") if file.is_file())
     name = {file: file.relative_to(folder).parts[0] for file in files}
@@ -89,6 +107,7 @@ def bind(
     config: IngestConfig,
     *,
     other: MultiModalEncoder | None = None,
+    through: Sequence[str] = (),
     on_progress: OnProgress = lambda _done, _files: None,
 ) -> tuple[Binding, list[dict[str, str]]]:
     """Fit and judge a binding.
@@ -99,13 +118,16 @@ def bind(
         pairs: see `read_pairs`.
         config: how the files are decoded.
         other: the model whose tower is bound; None for that of a plug-in or of ``base``.
+        through: texts, by whose vectors in ``other`` and in ``base`` it is fitted; the pairs are
+            only judged with then. None: it is fitted on the pairs.
         on_progress: called with the numbers of files that were read and of all.
 
     Returns:
         The binding, and the files that could not be read, with the reasons.
 
     Raises:
-        InputError: nobody brings the modality, or too few files can be read.
+        InputError: nobody brings the modality, too few files can be read, or ``other`` has no
+            texts that its files could be compared with.
         ModelError: the binding does not help; says the figures.
     """
     origin = _origin(base, modality, other)
@@ -114,17 +136,46 @@ def bind(
         got = f"{len(features)} files that can be read as {modality}"
         raise InputError("pairs", got=f"{got}: {failed[:1]}", wanted=f"at least {LEAST_FILES}")
     known = _paired(base, pairs, features)
-    after = held_out(known)
+    fitted, after = _fitted(base, other, known, through)
     judged = judge(known, _together(before, features), after)
     if not judged.helps:
         raise ModelError(
             f"The binding of {modality} does not help: {_said(judged)}.",
             remedy="Bring more pairs, or texts that say what is different in the files.",
         )
-    linear = ridge.fit(known.features, known.targets())
-    figures = {**asdict(judged), "gain": list(judged.gain)}
+    figures = {**asdict(judged), "gain": list(judged.gain), "n_texts": len(through)}
     constants = _constants(base, modality, after)
-    return Binding(modality, base.space.fingerprint, origin, linear, constants, figures), failed
+    return Binding(modality, base.space.fingerprint, origin, fitted, constants, figures), failed
+
+
+def _fitted(
+    base: MultiModalEncoder,
+    other: MultiModalEncoder | None,
+    known: Pairs,
+    through: Sequence[str],
+) -> tuple[Linear, Embeddings]:
+    """The map, and each file's row by a map that was made without it."""
+    if not through:
+        return ridge.fit(known.features, known.targets()), held_out(known)
+    if len(known.asked) < LEAST_DESCRIPTIONS:  # two are right by chance every other time
+        wanted = f"at least {LEAST_DESCRIPTIONS} different texts"
+        raise InputError("pairs", got=f"{len(known.asked)}", wanted=f"{wanted} with --through")
+    shared = _shared(base, other, through, known.features.shape[1])
+    return shared.fit(known.features), shared.held_out(known.features)
+
+
+def _shared(
+    base: MultiModalEncoder, other: MultiModalEncoder | None, texts: Sequence[str], n_features: int
+) -> Shared:
+    if other is None or not other.brings(TEXT):
+        got = f"the texts of {other.model if other else 'no model'}"
+        raise InputError("--through", got=got, wanted="--with a model that takes texts too")
+    items = [Item(TEXT, text, QUERY) for text in texts]
+    there, here = other.encode_items(items), base.encode_items(items)
+    if there.shape[1] != n_features:
+        got = f"{n_features} features of a file and {there.shape[1]} of a text in {other.model}"
+        raise InputError("--through", got=got, wanted="vectors that can be compared with texts")
+    return Shared(there, here)
 
 
 def _origin(base: MultiModalEncoder, modality: Modality, other: MultiModalEncoder | None) -> Origin:
