@@ -267,6 +267,11 @@ class MultiModalEncoder:
         found = all_at_once(jobs) if len(jobs) > 1 and in_parallel else map(call, jobs)
         return list(zip(indices.values(), found, strict=True))
 
+    @property
+    def hears_words(self) -> bool:
+        """Whether the model can `transcribe`."""
+        return self._model.transcribe is not None
+
     def transcribe(self, sound: Waveform) -> list[Utterance]:
         """What is surely said in a sound, sentence by sentence; nothing where nobody speaks.
 
@@ -274,9 +279,7 @@ class MultiModalEncoder:
             ModelError: the model hears no words (those of a hub do not).
         """
         if self._model.transcribe is None:
-            raise ModelError(
-                "This model does not write down what is said.", remedy="Use bundle:default."
-            )
+            raise ModelError("This model hears no words.", remedy="Use bundle:default.")
         return self._model.transcribe(sound)
 
     @property
@@ -305,9 +308,7 @@ class MultiModalEncoder:
 
     def _reader(self) -> TextReader:
         if self._model.reader is None:
-            raise ModelError(
-                "This model does not read the text in pictures.", remedy="Use bundle:multilingual."
-            )
+            raise ModelError("This model reads no pictures.", remedy="Use bundle:multilingual.")
         return self._model.reader
 
     def window_lengths(self, text: str, role: Role = DOCUMENT) -> list[int]:

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from search.api.responses.understanding import SaidOut, UnderstoodOut
+
 MAX_TERMS = 32
 _SOURCES = ("text", "image", "audio", "video", "asset_id", "file", "base64", "url")
 _FILES = ("file", "base64", "url")
@@ -162,14 +164,6 @@ class HitOut(MomentOut):
     thumbnail_url: str
 
 
-class UnderstoodOut(BaseModel):
-    """Words of the query that were taken as a filter. `understand: false` searches for them."""
-
-    kind: Reading
-    text: str
-    filter: dict[str, Any]
-
-
 class SearchAnswer(BaseModel):
     """Hits, and the milliseconds of each stage with their total."""
 
@@ -178,6 +172,7 @@ class SearchAnswer(BaseModel):
     explain: dict[str, Any] | None = None
     understood: list[UnderstoodOut] = []
     warnings: list[str] = Field([], description="What the answer lacks.")
+    said: list[SaidOut] = Field([], description="Of a body of sound.")
     latency_ms: dict[str, float]
 
 

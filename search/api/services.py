@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from search.api.middleware.metrics import Metrics
     from search.api.ports import Decoder, Jobs, KindOffer, TokenReader
     from search.api.uploads.adoption import Exclusive
+    from search.listening.assistant import Transcribe
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Services:
     tokens: TokenReader
     warm: Callable[[], None]
     modalities: list[str]
+    transcribe: Transcribe | None = None
+    """Writes down what is said; None if the model hears no words."""
     reranker: Reranker | None = None
     kinds: Sequence[KindOffer] = ()
     model: str = ""

@@ -17,7 +17,7 @@ from workers.commands.search import search
 
 if TYPE_CHECKING:
     from search import SearchEngine
-    from workers.listening.questions import Samples
+    from search.listening.questions import Samples
     from workers.serving.resources import Resources
 
 _FROM_SEARCH = {"store", "model", "as_json"}
@@ -46,20 +46,21 @@ def listen(
     model: str | None,
     as_json: bool,
 ) -> None:
-    """Search for what is said in a recording, or in raw sound as it comes (-).
+    """Search for what is said in a recording, or in sound as it comes (-).
 
     \b
     arecord -q -t raw -f S16_LE -r 16000 -c 1 | anymodal listen -
     anymodal listen question.wav --limit 3 --modality image
 
-    Raw sound is signed 16-bit, mono, 16,000 Hz. Further options are those of `anymodal search`.
+    Sound as it comes is signed 16-bit, mono, 16,000 Hz, raw or as WAV. Further options are those of
+    `anymodal search`.
     """
     apply_options(store, model=model)
     _asked(options, "")  # report mistakes before loading the model
     from encoder.towers.sound.speech import speech_spans
+    from search.listening.assistant import answer
+    from search.listening.questions import questions
     from workers.config import current_settings
-    from workers.listening.assistant import answer
-    from workers.listening.questions import questions
     from workers.serving.resources import Resources
 
     with ExitStack() as stack:
@@ -67,12 +68,13 @@ def listen(
         find = partial(_found, options, held, cache(partial(_engine, stack, held)))
         show = _printer(as_json)
         for spoken in questions(_sound(source), partial(speech_spans, pause_s=pause_s)):
-            if result := answer(spoken, held.encoder(), find):
+            if result := answer(spoken, held.encoder().transcribe, find):
                 show(result)
 
 
 def _sound(source: str) -> Iterator[Samples]:
-    from workers.listening.questions import RATE, chunks, pcm_chunks
+    from search.listening.pcm import pcm_chunks
+    from search.listening.questions import RATE, chunks
 
     if source == "-":
         return pcm_chunks(sys.stdin.buffer)

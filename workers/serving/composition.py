@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from threading import Event, Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -90,11 +90,7 @@ def services(held: Resources) -> Iterator[Services]:
             jobs=jobs,
             thumbnails=thumbnails,
             stopping=Event(),
-            tokens=model,
-            warm=lambda: warm_up(model, None),
-            modalities=sorted(map(str, model.modalities)),
-            kinds=kind_offers(model.modalities),
-            model=model.model,
+            **_of_model(model),
             reranker=reranker,
         )
 
@@ -140,12 +136,20 @@ def moved(held: Resources, parts: Services) -> Services:
         engine=engine,
         encoder=encoder,
         store=store,
-        tokens=model,
-        warm=lambda: warm_up(model, None),
-        modalities=sorted(map(str, model.modalities)),
-        kinds=kind_offers(model.modalities),
-        model=model.model,
+        **_of_model(model),
     )
+
+
+def _of_model(model: MultiModalEncoder) -> dict[str, Any]:
+    """The parts that change with the model, besides the engine's."""
+    return {
+        "tokens": model,
+        "warm": lambda: warm_up(model, None),
+        "modalities": sorted(map(str, model.modalities)),
+        "transcribe": model.transcribe if model.hears_words else None,
+        "kinds": kind_offers(model.modalities),
+        "model": model.model,
+    }
 
 
 @contextmanager

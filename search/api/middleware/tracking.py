@@ -15,10 +15,17 @@ logger = logging.getLogger("anymodal.slow")
 
 
 def track(
-    services: Services, request_id: str, terms: Sequence[Term], latency_s: Mapping[str, float]
+    services: Services,
+    request_id: str,
+    terms: Sequence[Term],
+    latency_s: Mapping[str, float],
+    kind: str = "",
 ) -> None:
-    """Count a search that was answered. What was searched for is not logged: it is private."""
-    kind = kind_of(terms)
+    """Count a search that was answered. What was searched for is not logged: it is private.
+
+    ``kind`` is that of `kind_of` by default.
+    """
+    kind = kind or kind_of(terms)
     services.latency.record(latency_s, kind)
     services.metrics.searched(latency_s, kind)
     if latency_s[TOTAL] * 1000 > services.config.slow_query_ms:

@@ -119,8 +119,17 @@ def embeddings_body() -> dict[str, Any]:
 
 
 def search_body() -> dict[str, Any]:
-    """For ``openapi_extra=``: JSON, or a form with files."""
+    """For ``openapi_extra=``: JSON, a form with files, or a spoken question."""
     described = json_body(SearchRequest)
+    described["requestBody"]["content"]["audio/*"] = {
+        "schema": {
+            "type": "string",
+            "format": "binary",
+            "description": "A spoken question, of which a form's fields may be in the address. "
+            "`audio/pcm` (signed 16-bit, mono, 16,000 Hz) and `audio/wav` of the same are "
+            "recognised while they arrive.",
+        }
+    }
     file = {"type": "string", "format": "binary"}
     described["requestBody"]["content"]["multipart/form-data"] = {
         "schema": {

@@ -12,6 +12,7 @@ from search.api.middleware.bounded_threads import Turn
 from search.api.middleware.tracking import track
 from search.api.requests.bodies import SentBody, read_sent, search_body
 from search.api.requests.queries import query_of
+from search.api.requests.spoken import SPEECH, Heard, hear, sound_type
 from search.api.responses.plain_values import latency_ms, search_answer, server_timing
 from search.api.schemas import SearchAnswer
 from search.api.services import Services
@@ -29,10 +30,14 @@ router = APIRouter(tags=["search"])
     openapi_extra=search_body(),
 )
 async def search(request: Request, services: Parts) -> Response:
-    """Find the assets nearest to texts, files of all kinds and stored assets together."""
-    body = await read_sent(request)
+    """Find the assets nearest to texts, files of all kinds and stored assets together.
+
+    A body of sound is a spoken question: the words that are heard in it are searched for.
+    """
+    heard = await hear(request, services) if sound_type(request) else None
+    body = heard.asked(request) if heard else await read_sent(request)
     answer, latency_s = await services.workbench.run(
-        lambda turn: _answer(services, request, body, turn), lambda: disconnected(request)
+        lambda turn: _answer(services, request, body, heard, turn), lambda: disconnected(request)
     )
     headers = {"Server-Timing": server_timing(latency_s)}
     return Response(answer, headers=headers, media_type="application/json")
@@ -42,6 +47,7 @@ def _answer(
     services: Services,
     request: Request,
     body: SentBody,
+    heard: Heard | None,
     turn: Turn,
 ) -> tuple[bytes, dict[str, float]]:
     """The response as JSON, and the seconds of its stages."""
@@ -56,15 +62,18 @@ def _answer(
     result = services.engine.search(query, turn.deadline)
     with timer.stage("serialize"):
         answer = search_answer(result, with_uri=sees_paths(scopes))
-        hits = to_json(answer)
+        hits = to_json({**answer, "said": heard.json()} if heard else answer)
     own = timer.latency_s()
+    waited_s = heard.waited_s if heard else 0.0
     latency_s = {
+        **({"recognize": waited_s} if heard else {}),
         "queue": turn.waited_s,
         "decode": own["decode"],
         **result.latency_s,
         "serialize": own["serialize"],
-        "total": turn.waited_s + own["total"],
+        "total": waited_s + turn.waited_s + own["total"],
     }
-    track(services, request.state.request_id, query.terms, latency_s)
+    kind = SPEECH if heard else ""
+    track(services, request.state.request_id, query.terms, latency_s, kind)
     tail = to_json({"latency_ms": latency_ms(latency_s)})
     return hits[:-1] + b"," + tail[1:], latency_s

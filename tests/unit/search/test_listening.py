@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import io
-from types import SimpleNamespace
-from typing import Any, cast
+import struct
+from typing import Any
 
 import numpy as np
 import pytest
 
-from encoder import MultiModalEncoder
 from encoder.errors import InputError
-from encoder.types import Utterance
-from workers.listening.assistant import answer
-from workers.listening.questions import RATE, Samples, Spoken, chunks, pcm_chunks, questions
+from encoder.types import Utterance, Waveform
+from search.listening.assistant import answer
+from search.listening.pcm import PcmReader, pcm_chunks
+from search.listening.questions import RATE, Samples, Spoken, chunks, questions
 
 PAUSE = int(0.8 * RATE)
 
@@ -67,13 +67,58 @@ def test_raw_sound_is_read_in_any_parts() -> None:
     raw = np.array([0, 16_384, -32_768, 1], "<i2").tobytes()
     found = np.concatenate(list(pcm_chunks(Trickle(raw))))
     assert found.tolist() == [0.0, 0.5, -1.0, 1 / 32_768]
-    with pytest.raises(InputError, match="arecord -t raw"):
-        list(pcm_chunks(io.BytesIO(b"RIFF....WAVE")))
+
+
+def wav(samples: bytes, *, rate: int = RATE, size: int | None = None, more: bytes = b"") -> bytes:
+    """A WAV file as ffmpeg writes it, with words before the sound."""
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate, 2 * rate, 2, 16)
+    words = struct.pack("<4sI", b"LIST", 3) + b"abc\0"
+    head = struct.pack("<4sI", b"data", len(samples) if size is None else size)
+    return b"RIFF\xff\xff\xff\xffWAVE" + form + words + head + samples + more
+
+
+RAW = np.array([0, 16_384, -32_768, 1], "<i2").tobytes()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        RAW,
+        wav(RAW),
+        wav(RAW, more=b"LIST\4\0\0\0ISFT"),
+        wav(RAW, size=0),
+        wav(RAW, size=2**31),
+    ],
+    ids=["raw", "wav", "words behind", "no length", "too long a length"],
+)
+@pytest.mark.parametrize("step", [1, 3, 1000])
+def test_a_wav_files_sound_is_read_in_any_parts(data: bytes, step: int) -> None:
+    reader = PcmReader()
+    parts = [reader.add(data[at : at + step]) for at in range(0, len(data), step)]
+    assert np.concatenate(parts).tolist() == [0.0, 0.5, -1.0, 1 / 32_768]
+
+
+def test_other_sound_is_refused_and_kept() -> None:
+    reader = PcmReader()
+    other = wav(RAW, rate=44_100)
+    reader.add(other[:20])
+    with pytest.raises(InputError, match="44,100 Hz"):
+        reader.add(other[20:])
+    assert reader.rest == other
+    with pytest.raises(InputError, match="without the head of a WAV file"):
+        PcmReader(raw=False).add(b"OggS")
+    with pytest.raises(InputError, match="arecord -f S16_LE"):
+        list(pcm_chunks(io.BytesIO(other)))
+    with pytest.raises(InputError, match="without sound"):
+        PcmReader().add(b"RIFF0000WAVE" + struct.pack("<4sI", b"LIST", 2**30) + bytes(70_000))
 
 
 def test_an_answer_has_its_words_and_the_time_of_each_stage() -> None:
     said = [Utterance(0.0, 1.0, "Where is it?", 0.9, "en"), Utterance(1.0, 2.0, "Now?", 0.5, "en")]
-    encoder = cast(MultiModalEncoder, SimpleNamespace(transcribe=lambda _: said))
+
+    def transcribe(_sound: Waveform) -> list[Utterance]:
+        return said
+
     asked = list[str]()
 
     def search(words: str) -> dict[str, Any]:
@@ -81,11 +126,11 @@ def test_an_answer_has_its_words_and_the_time_of_each_stage() -> None:
         return {"hits": [], "latency_s": {"search": 0.5, "total": 1.0}}
 
     spoken = Spoken(np.zeros(2 * RATE, np.float32), 4.0)
-    found = answer(spoken, encoder, search)
+    found = answer(spoken, transcribe, search)
     assert found
     assert asked == [found["said"]] == ["Where is it? Now?"]
     assert (found["start_s"], found["end_s"], found["confidence"]) == (4.0, 6.0, 0.5)
     assert list(found["latency_s"]) == ["recognize", "search", "total"]
     assert found["latency_s"]["total"] == 1.0 + found["latency_s"]["recognize"]
     said.clear()
-    assert answer(spoken, encoder, search) is None
+    assert answer(spoken, transcribe, search) is None

@@ -1,0 +1,151 @@
+"""A spoken question as the body of a request, recognised while it arrives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+from fastapi import Request
+
+from encoder.errors import InputError
+from encoder.towers.sound.logmel import resample
+from encoder.towers.sound.speech import speech_spans
+from encoder.types import AUDIO
+from search.api.depends import disconnected
+from search.api.ports import Decoder
+from search.api.requests.bodies import SentBody
+from search.api.requests.refusal import TooLargeError
+from search.api.services import Services
+from search.listening.assistant import Said, Transcribe, recognized
+from search.listening.pcm import CHUNK_BYTES, PcmReader
+from search.listening.questions import RATE, Cutter, Samples, Spoken
+
+SPEECH = "speech"
+"""The kind of such a query, beside those of `search.api.middleware.tracking.kind_of`."""
+
+_PAUSE_S = 0.8
+_RAW = "audio/pcm"
+_WAV = ("audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave")
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What was said.
+
+    Args:
+        said: span by span.
+        waited_s: how long recognition went on after the last byte.
+    """
+
+    said: Sequence[Said]
+    waited_s: float
+
+    def asked(self, request: Request) -> SentBody:
+        """The search for it, with the fields that a form may have from the request's address."""
+        fields = {name: request.query_params.getlist(name) for name in request.query_params}
+        words = " ".join(one.text for one in self.said)
+        return SentBody(b"", {**fields, "text": [words, *fields.get("text", [])]}, {})
+
+    def json(self) -> list[dict[str, Any]]:
+        """As `search.api.responses.understanding.SaidOut`."""
+        return [
+            {
+                "text": one.text,
+                "language": one.language,
+                "confidence": one.confidence,
+                "start_s": one.start_s,
+                "end_s": one.end_s,
+                "recognize_ms": round(one.recognize_s * 1000, 3),
+            }
+            for one in self.said
+        ]
+
+
+def sound_type(request: Request) -> str:
+    """The type of a body that is sound; empty for others."""
+    sent = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return sent if sent.startswith("audio/") else ""
+
+
+async def hear(request: Request, services: Services) -> Heard:
+    """Read the body, recognising each span of speech as soon as a pause ends it.
+
+    Raises:
+        InputError: nobody speaks in it, or the model hears no words.
+        MediaError: it is no sound, or over a limit.
+        TooLargeError: it is longer than a query may be.
+    """
+    if services.transcribe is None:
+        wanted = "JSON or a form, since this server's model does not write down what is said"
+        raise InputError("body", got="sound", wanted=wanted)
+    ear = _Ear(sound_type(request), services, services.transcribe)
+    run, pending = services.workbench.run, bytearray()
+    async for data in request.stream():
+        pending += data
+        if len(pending) >= CHUNK_BYTES:
+            part, pending = bytes(pending), bytearray()
+            await run(partial(_heard, ear, part))
+    ended = perf_counter()
+    await run(partial(_heard, ear, bytes(pending), is_last=True), lambda: disconnected(request))
+    if not ear.said:
+        wanted = "speech; send sound to search by in a form's field file"
+        raise InputError("body", got="sound in which no words are heard", wanted=wanted)
+    return Heard(ear.said, perf_counter() - ended)
+
+
+def _heard(ear: _Ear, data: bytes, _turn: object, *, is_last: bool = False) -> None:
+    ear.add(data)
+    if is_last:
+        ear.end()
+
+
+class _Ear:
+    """Hears the sound of one body; one thread at a time."""
+
+    def __init__(self, sent: str, services: Services, transcribe: Transcribe) -> None:
+        self.said: list[Said] = []
+        self._transcribe = transcribe
+        self._decoder: Decoder = services.decoder
+        self._max_s, self._max_bytes = services.config.max_query_s, services.config.max_query_bytes
+        self._pcm = PcmReader(raw=sent == _RAW) if sent in (_RAW, *_WAV) else None
+        self._kept = bytearray()
+        self._cutter = Cutter(partial(speech_spans, pause_s=_PAUSE_S))
+        self._n_samples = 0
+
+    def add(self, data: bytes) -> None:
+        if self._pcm is None:
+            self._keep(data)
+            return
+        try:
+            self._take(self._pcm.add(data))
+        except InputError:  # other sound than can be heard as it comes
+            whole, self._pcm = self._pcm.rest, None
+            self._keep(whole)
+
+    def end(self) -> None:
+        if self._kept:
+            sound = self._decoder.decode(AUDIO, bytes(self._kept), "body").content
+            self._take(resample(sound, RATE))
+        self._recognize(self._cutter.end())
+
+    def _keep(self, data: bytes) -> None:
+        self._kept += data
+        if len(self._kept) > self._max_bytes:
+            raise TooLargeError(
+                f"The sound is larger than {self._max_bytes:,} bytes.", "Send a shorter question."
+            )
+
+    def _take(self, samples: Samples) -> None:
+        self._n_samples += len(samples)
+        if self._n_samples > self._max_s * RATE:
+            raise TooLargeError(
+                f"The sound is longer than {self._max_s:g} s.", "Send a shorter question."
+            )
+        self._recognize(self._cutter.add(samples))
+
+    def _recognize(self, spans: Sequence[Spoken]) -> None:
+        found = [recognized(spoken, self._transcribe) for spoken in spans]
+        self.said += [one for one in found if one]

@@ -1,0 +1,86 @@
+"""A spoken question to words to hits, each stage timed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from time import perf_counter
+from typing import Any, NamedTuple, TypeAlias
+
+from encoder.types import Utterance, Waveform
+from search.listening.questions import RATE, Spoken
+
+Search: TypeAlias = Callable[[str], dict[str, Any]]
+"""Words to a result in plain values, as `anymodal search --json` prints it."""
+Transcribe: TypeAlias = Callable[[Waveform], Sequence[Utterance]]
+"""`encoder.MultiModalEncoder.transcribe`."""
+
+
+class Said(NamedTuple):
+    """The words of a span of speech.
+
+    Args:
+        text: the words.
+        language: of two letters, see `encoder.types.Utterance`.
+        confidence: of the least sure part.
+        start_s: when it began, from the beginning of the stream.
+        end_s: when it ended.
+        recognize_s: how long recognition took.
+    """
+
+    text: str
+    language: str
+    confidence: float
+    start_s: float
+    end_s: float
+    recognize_s: float
+
+
+def recognized(spoken: Spoken, transcribe: Transcribe) -> Said | None:
+    """What is said; None where no words were recognised.
+
+    Raises:
+        ModelError: the model hears no words.
+    """
+    started = perf_counter()
+    heard = transcribe(Waveform(spoken.samples, RATE))
+    if not heard:
+        return None
+    return Said(
+        " ".join(one.text for one in heard),
+        heard[0].language,
+        min(one.confidence for one in heard),
+        round(spoken.start_s, 2),
+        round(spoken.start_s + len(spoken.samples) / RATE, 2),
+        perf_counter() - started,
+    )
+
+
+def answer(spoken: Spoken, transcribe: Transcribe, search: Search) -> dict[str, Any] | None:
+    """The result of a search for what is said, with ``said`` and ``latency_s.recognize``.
+
+    None where no words were recognised.
+
+    Raises:
+        ModelError: the model hears no words.
+    """
+    said = recognized(spoken, transcribe)
+    if said is None:
+        return None
+    found = search(said.text)
+    return {
+        "said": said.text,
+        "language": said.language,
+        "confidence": said.confidence,
+        "start_s": said.start_s,
+        "end_s": said.end_s,
+        **found,
+        "latency_s": _with(said.recognize_s, found["latency_s"]),
+    }
+
+
+def _with(recognize_s: float, latency_s: Mapping[str, float]) -> dict[str, float]:
+    return {
+        "recognize": recognize_s,
+        **latency_s,
+        "total": latency_s["total"] + recognize_s,
+    }
