@@ -1,6 +1,6 @@
 """What a file costs 1, 2 and 4 workers of limited cores: ``python -m benchmarks.pipeline.workers``.
 
-Each has half a core, or less where four of them would need more cores than there are. Needs root,
+All seven work at the same time, so that what else runs on the machine slows all alike. Needs root,
 and cgroups of version 1 for the processor. ``--quick`` takes few files, one round, and is not kept.
 """
 
@@ -9,11 +9,17 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
+import numpy as np
+
+from benchmarks.bundle_quality.report import interval
 from benchmarks.harness.reporting import Bar, note
 from benchmarks.harness.results_pages import table, write_section
 from benchmarks.pipeline.ingest import make_corpus
@@ -22,31 +28,48 @@ from examples.samples import make_samples
 
 _COUNTS = (1, 2, 4)
 _FLAT = Bar(at_most=5.0)
-_N_FILES, _N_ROUNDS, _SHARD_FILES = 80, 2, 4
-_SHARE = min(0.5, len(os.sched_getaffinity(0)) / max(_COUNTS))
+_N_FILES, _N_ROUNDS, _SHARD_FILES = 40, 6, 4
+_CORES = len(os.sched_getaffinity(0))
+_SHARE = min(0.5, 0.7 * _CORES / sum(_COUNTS))  # the rest is for the broker, the store, commands
 _OF_A_THOUSAND = {"txt": 500, "jpg": 350, "wav": 150}
 _WARM_SHARDS = 2 * max(_COUNTS)
+_IDLE_S = 10.0
 _CPU, _USAGE = Path("/sys/fs/cgroup/cpu"), Path("/sys/fs/cgroup/cpuacct")
 _JOIN = ("sh", "-c", 'echo 0 > "$0/cgroup.procs"; echo 0 > "$1/cgroup.procs"; shift; exec "$@"')
 
 _ABOUT = """\
-Protocol, written before the first run: {n} mixed files over Redis and a Milvus Lite server. Each
-worker has one process, one thread and {share:g} of a core, by a cgroup; all processes have {cores}
-cores. Jobs of texts, of pictures and of speech warm the workers, with two shards for each of
-four, so that none loads a model within the measured job. CPU-s are of the workers' cgroups, with
-the processes that decode. Shards are of {shard} files, so that there are enough for four. Counts
-take turns; medians of the rounds, here {rounds}, with the least and the greatest. There are no
-containers here, and all workers share a disk."""
+Protocol, written before the first run: three stacks of Redis, a Milvus Lite server and 1, 2 and 4
+workers, each worker with one process, one thread and {share:g} of a core by a cgroup; all processes
+have {cores} {noun}. In each of {rounds} rounds every stack gets {n} new files for each of its
+workers, of the same kinds and made from the same samples, and all three ingest at the same time:
+other work on the machine, and they themselves, slow each other down alike. Jobs of texts, of
+pictures and of speech warm the workers before. CPU-s are of the workers' cgroups, with the
+processes that decode; medians of the rounds with the least and the greatest, and beyond one worker
+the mean of the rounds' differences with its interval of 95 %. Shards are of {shard} files. There
+are no containers here, and all workers share a disk. A worker that waits for work takes {idle:.1f}
+ms of the processor a second."""
+
+
+class Cost(NamedTuple):
+    """Of a job: seconds of the processor for a file, and seconds by the clock."""
+
+    cpu_s: float
+    wall_s: float
 
 
 class Limits:
     """Cgroups of workers: a share of a core each, and what they used."""
 
     def __init__(self, stack: ExitStack, n_workers: int) -> None:
-        self._names = [f"anymodal-{os.getpid()}-{number}" for number in range(n_workers)]
+        own = f"anymodal-{os.getpid()}-{n_workers}"
+        self._names = [f"{own}-{number}" for number in range(n_workers)]
         for name in self._names:
             stack.enter_context(_group(_CPU / name))
             stack.enter_context(_group(_USAGE / name))
+
+    def begin(self) -> None:
+        """Limit them from now on."""
+        for name in self._names:
             period_us = int((_CPU / name / "cpu.cfs_period_us").read_text())
             (_CPU / name / "cpu.cfs_quota_us").write_text(str(int(_SHARE * period_us)))
 
@@ -74,58 +97,102 @@ def _group(folder: Path) -> Iterator[None]:
         folder.rmdir()
 
 
-def make_files(scratch: Path, n_files: int) -> tuple[Path, list[Path]]:
-    """A mixed folder, and one of texts, one of pictures and one of speech to warm workers with."""
-    corpus, samples, media = (scratch / part for part in ("corpus", "samples", "media"))
-    corpus.mkdir()
-    make_samples(samples)
-    make_corpus(corpus, samples)
-    sounds = [path.name for path in sorted(samples.glob("*.wav"))]
-    warm = []
-    media.mkdir()
-    for suffix, share in _OF_A_THOUSAND.items():
-        files = sorted(corpus.glob(f"*.{suffix}"), key=lambda path: int(path.stem))
-        _move(files[: n_files * share // 1000], media)
-        left = files[n_files * share // 1000 :]
-        if suffix == "wav":  # a worker that hears no speech does not load what recognises it
-            left = [one for one in left if "speech" in sounds[int(one.stem) % len(sounds)]]
-        warm.append(scratch / suffix)
-        warm[-1].mkdir()
-        _move(left[: _WARM_SHARDS * (1 if suffix == "wav" else _SHARD_FILES)], warm[-1])
-    return media, warm
+class Files:
+    """Folders of files, of which each has the same kinds from the same samples as the others."""
+
+    def __init__(self, scratch: Path, n_files: int) -> None:
+        self._scratch, self._samples = scratch, scratch / "samples"
+        make_samples(self._samples)
+        self._sounds = [path.name for path in sorted(self._samples.glob("*.wav"))]
+        self._n = {kind: n_files * share // 1000 for kind, share in _OF_A_THOUSAND.items()}
+        self._step = n_files * len(self._sounds) * len(list(self._samples.glob("*.png")))
+        self._next = 0
+
+    def folder(self, n_parts: int) -> Path:
+        """A folder of new files for so many workers."""
+        names = [
+            f"{(self._next + part) * self._step + number}.{kind}"
+            for part in range(n_parts)
+            for kind, n in self._n.items()
+            for number in range(n)
+        ]
+        self._next += n_parts
+        return self._written(f"part-{self._next}", names)
+
+    def warm(self) -> list[Path]:
+        """One of texts, one of pictures and one of speech, with shards for all workers."""
+        start, many = 10**6 * self._step, _WARM_SHARDS * _SHARD_FILES
+        texts, pictures = ([f"{start + n}.{kind}" for n in range(many)] for kind in ("txt", "jpg"))
+        spoken = [n for n, name in enumerate(self._sounds) if "speech" in name]
+        each = [start + turn * self._step + n for turn in range(_WARM_SHARDS) for n in spoken]
+        speech = [f"{n}.wav" for n in each[:_WARM_SHARDS]]
+        kinds = {"texts": texts, "pictures": pictures, "speech": speech}
+        return [self._written(name, names) for name, names in kinds.items()]
+
+    def _written(self, name: str, names: Sequence[str]) -> Path:
+        folder = self._scratch / name
+        folder.mkdir()
+        make_corpus(folder, self._samples, names)
+        return folder
 
 
-def _move(files: Sequence[Path], folder: Path) -> None:
-    for path in files:
-        path.rename(folder / path.name)
+class Workers:
+    """A stack of so many workers, warm and limited."""
 
-
-def cost(media: Path, warm: Sequence[Path], scratch: Path, n_workers: int) -> tuple[float, float]:
-    """Seconds of the processor for a file, and seconds by the clock for all."""
-    with ExitStack() as stack:
-        limits = Limits(stack, n_workers)
+    def __init__(self, n: int, warm: Sequence[Path], scratch: Path, stack: ExitStack) -> None:
+        self._n = n
+        self._limits = Limits(stack, n)
         shard_files = {"ANYMODAL_SHARD_FILES": str(_SHARD_FILES)}
-        parts = Stack(scratch, n_workers, stack, limits.within, **shard_files)
+        self._stack = Stack(scratch / str(n), n, stack, self._limits.within, **shard_files)
         for folder in warm:
-            parts.ingest(folder)
-        before = limits.used_s()
-        job = parts.ingest(media)
-        n_files = len(list(media.iterdir()))
-        if job["ingested"] != n_files:
+            self._stack.ingest(folder)
+        self._limits.begin()
+
+    def cost(self, media: Path) -> Cost:
+        """Of a folder of files."""
+        before = self._limits.used_s()
+        job, n_files = self._stack.ingest(media), len(list(media.iterdir()))
+        if job["ingested"] < 0.95 * n_files:  # two crops of a picture may be the same
             raise RuntimeError(f"{job['ingested']} of {n_files} files were ingested: {job}")
-        return (limits.used_s() - before) / n_files, job["seconds"]
+        return Cost((self._limits.used_s() - before) / job["ingested"], job["seconds"])
+
+    def idle(self) -> float:
+        """Seconds of the processor that a worker takes in a second without work."""
+        before = self._limits.used_s()
+        time.sleep(_IDLE_S)
+        return (self._limits.used_s() - before) / _IDLE_S / self._n
 
 
-def rows_of(rounds: Sequence[Mapping[int, tuple[float, float]]]) -> Iterator[list[str]]:
+def rows_of(rounds: Sequence[Mapping[int, Cost]]) -> Iterator[list[str]]:
     """A row for each number of workers."""
     for n in rounds[0]:
-        cpu_s = [one[n][0] for one in rounds]
+        cpu_s = [one[n].cpu_s for one in rounds]
         said = f"{median(cpu_s):.3f} ({min(cpu_s):.3f}–{max(cpu_s):.3f})"
-        wall_s = median(one[n][1] for one in rounds)
-        more = 100 * (median(one[n][0] / one[1][0] for one in rounds) - 1)
-        beside = "" if n == 1 else _FLAT.beside(more, "+.1f")
-        faster = median(one[1][1] / one[n][1] for one in rounds)
+        more = np.array([100 * (one[n].cpu_s / one[1].cpu_s - 1) for one in rounds])
+        low, high = interval(more, np.arange(len(more)))
+        judged = f"{more.mean():+.1f} ({low:+.1f} to {high:+.1f}); "
+        beside = "" if n == 1 else judged + _FLAT.beside(float(more.mean()), "+.1f")
+        faster = median(n * one[1].wall_s / one[n].wall_s for one in rounds)
+        wall_s = median(one[n].wall_s for one in rounds)
         yield [str(n), said, beside, f"{wall_s:.0f}", f"{faster:.2f}"]
+
+
+def measure(n_files: int, n_rounds: int) -> tuple[list[dict[int, Cost]], float]:
+    """What each round cost, and an idle worker."""
+    rounds = []
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        scratch = Path(name)
+        files = Files(scratch, n_files)
+        warm = files.warm()
+        teams = {n: Workers(n, warm, scratch, stack) for n in _COUNTS}
+        note("warm")
+        with ThreadPoolExecutor(len(teams)) as threads:
+            for number in range(n_rounds):
+                media = [files.folder(n) for n in teams]
+                found = threads.map(lambda team, one: team.cost(one), teams.values(), media)
+                rounds.append(dict(zip(teams, found, strict=True)))
+                note(f"round {number + 1}: {rounds[-1]}")
+        return rounds, teams[max(_COUNTS)].idle()
 
 
 def main() -> None:
@@ -135,20 +202,11 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few files, one round; not kept")
     given = parser.parse_args()
     n_files, n_rounds = (20, 1) if given.quick else (_N_FILES, given.rounds)
-    with tempfile.TemporaryDirectory() as name:
-        scratch = Path(name)
-        media, warm = make_files(scratch, n_files)
-        rounds = []
-        for number in range(n_rounds):
-            rounds.append({})
-            for n in _COUNTS:
-                note(f"round {number + 1}: {n} workers")
-                rounds[-1][n] = cost(media, warm, scratch / f"{number}-{n}", n)
-                note("{:.3f} CPU-s a file, {:.0f} s".format(*rounds[-1][n]))
+    rounds, idle = measure(n_files, n_rounds)
     heads = ["workers", "CPU-s for a file", "% more than one worker", "s", "× faster"]
-    cores = len(os.sched_getaffinity(0))
     facts = {"n": n_files, "share": _SHARE, "shard": _SHARD_FILES, "rounds": n_rounds}
-    about = _ABOUT.format(cores=cores, **facts)
+    noun = "core" if _CORES == 1 else "cores"
+    about = _ABOUT.format(cores=_CORES, noun=noun, idle=1000 * idle, **facts)
     body = f"{about}\n\n{table(heads, list(rows_of(rounds)))}"
     print(body)
     if not given.quick:
