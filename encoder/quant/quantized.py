@@ -16,13 +16,14 @@ from torch import Tensor, nn
 from encoder.errors import ModelError
 from encoder.quant.fitting.folding import fold
 from encoder.quant.layout import Layout
+from encoder.quant.packing import lengthen, shorten
 from encoder.quant.schemes import Scheme
 from encoder.quant.stored import buffers, put, stored_in_modules, stored_layers
 from encoder.quant.weights import PackedWeight
 
 WEIGHTS = "model.safetensors"
 FACTS = "quantization.json"
-_VERSION = 1
+_VERSION, _SHORT_VERSION = 1, 2
 
 
 @dataclass(frozen=True)
@@ -83,14 +84,24 @@ class QuantizedModel(nn.Module):
         """How many times smaller than FP32."""
         return self.facts.fp32_nbytes / self.nbytes
 
-    def save(self, folder: str | Path) -> Path:
-        """Write ``model.safetensors`` and ``quantization.json`` into ``folder``, and return it."""
+    def save(self, folder: str | Path, *, short: bool = False) -> Path:
+        """Write ``model.safetensors`` and ``quantization.json`` into ``folder``, and return it.
+
+        Args:
+            folder: made if it is missing.
+            short: codes in a Huffman code for each layer: a smaller file of the same model, which
+                takes as many bytes in memory.
+        """
         from safetensors.torch import save_model
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        layers = _describe(self.module)
         save_model(self.module, str(folder / WEIGHTS))
-        facts = {**vars(self.facts), "version": _VERSION, "layers": _describe(self.module)}
+        if short:
+            _shorten_file(folder / WEIGHTS, layers)
+        version = _SHORT_VERSION if short else _VERSION
+        facts = {**vars(self.facts), "version": version, "layers": layers}
         (folder / FACTS).write_text(json.dumps(facts, indent=1), "utf-8")
         return folder
 
@@ -144,10 +155,48 @@ def _describe(module: nn.Module) -> dict[str, dict[str, Any]]:
     }
 
 
+def _shorten_file(path: Path, layers: Mapping[str, Any]) -> None:
+    """Put codes in a Huffman code, where that is shorter."""
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    with safe_open(path, "pt") as file:
+        tensors, shared = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    for name, layer in layers.items():
+        place, scheme = _codes_of(name, layer), Scheme.parse(layer["scheme"])
+        if place in tensors and scheme.is_integer:
+            short = shorten(tensors[place], scheme.bits, _layout(layer).n_columns)
+            if short.nbytes < tensors[place].nbytes:
+                tensors[place] = short
+    shorter = path.with_suffix(".short")  # the tensors may still lie in the other
+    save_file(tensors, shorter, shared)
+    shorter.replace(path)
+
+
+def _lengthen(tensors: dict[str, Tensor], layers: Mapping[str, Any]) -> None:
+    """Undo `_shorten_file`: packed codes have rows, others have none."""
+    for name, layer in layers.items():
+        place = _codes_of(name, layer)
+        if place in tensors and tensors[place].ndim == 1:
+            layout = _layout(layer)
+            shape = layout.n_rows, layout.n_columns
+            tensors[place] = lengthen(tensors[place], Scheme.parse(layer["scheme"]).bits, shape)
+
+
+def _codes_of(name: str, layer: Mapping[str, Any]) -> str:
+    """What a layer's codes are called in the file."""
+    # folders of earlier versions have a module's only weight under the module's name
+    owner = layer.get("module", name)
+    return (f"{owner}." if owner else "") + buffers(layer["parameter"])[0]
+
+
+def _layout(layer: Mapping[str, Any]) -> Layout:
+    return Layout(tuple(layer["shape"]), layer.get("axis", 0), layer.get("n_groups", 1))
+
+
 def _restore(module: nn.Module, layers: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
     for name, layer in layers.items():
-        layout = Layout(tuple(layer["shape"]), layer.get("axis", 0), layer.get("n_groups", 1))
-        # folders of earlier versions have a module's only weight under the module's name
+        layout = _layout(layer)
         owner_name, parameter = layer.get("module", name), layer["parameter"]
         prefix = f"{owner_name}." if owner_name else ""
         packed, scales = (tensors[f"{prefix}{own}"] for own in buffers(parameter))
@@ -165,24 +214,25 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
     try:
         facts = json.loads((folder / FACTS).read_text("utf-8"))
-        tensors = _read_tensors(folder / WEIGHTS)
+        tensors = _read_tensors(folder / WEIGHTS, facts.get("layers", {}))
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(
             f"{folder} holds no quantized model: {error}.",
             remedy="Give a folder that QuantizedModel.save or `anymodal quantize` wrote.",
         ) from error
-    if facts.pop("version", None) != _VERSION:
+    if facts.pop("version", None) not in (_VERSION, _SHORT_VERSION):
         raise ModelError(
             f"{folder / FACTS} is of another version.", remedy="Quantize the model again."
         )
     return facts, tensors
 
 
-def _read_tensors(path: Path) -> dict[str, Tensor]:
+def _read_tensors(path: Path, layers: Mapping[str, Any]) -> dict[str, Tensor]:
     """All tensors by name; one that several names share is stored under one of them."""
     from safetensors import safe_open
 
     with safe_open(path, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         shared = file.metadata() or {}
+    _lengthen(tensors, layers)
     return tensors | {name: tensors[kept] for name, kept in shared.items() if kept in tensors}
