@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from encoder.quant.allocation.targets import Target
 
+_STD = 0.02
+
 
 @dataclass(frozen=True)
 class Published:
@@ -47,7 +49,7 @@ def _pictures(
 ) -> Published:
     def make() -> nn.Module:
         model: nn.Module = getattr(import_module("torchvision.models"), name)(weights=None)
-        return model.eval()
+        return without_zeros(model).eval()
 
     return Published(make, 224, bits, targets)
 
@@ -58,9 +60,20 @@ def _texts(
     def make() -> nn.Module:
         module = import_module("transformers")
         made: nn.Module = getattr(module, model)(getattr(module, config)(**changed))
-        return made.eval()
+        return without_zeros(made).eval()
 
     return Published(make, targets=targets)
+
+
+def without_zeros(model: nn.Module) -> nn.Module:
+    """The model, with weights drawn where training would begin with zeros, as in ViT's head.
+
+    Its output would be zero whatever the other weights are.
+    """
+    for parameter in model.parameters():
+        if parameter.dim() > 1 and not parameter.any():
+            nn.init.normal_(parameter, std=_STD)
+    return model
 
 
 NETWORKS: dict[str, Published] = {

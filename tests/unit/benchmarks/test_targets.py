@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from benchmarks.quant import targets
-from benchmarks.quant.networks.published import NETWORKS, Published
+from benchmarks.quant.networks.published import NETWORKS, Published, without_zeros
 
 
 def small() -> nn.Module:
@@ -30,3 +30,13 @@ def test_nine_networks_are_exported_for_tensorrt_and_take_noise() -> None:
         assert "tensorrt" in network.targets
         batch = network.batch(2)
         assert batch.shape == ((2, 64) if batch.dtype == torch.int64 else (2, 3, 224, 224))
+
+
+def test_no_network_answers_zero_whatever_its_weights_are() -> None:
+    head = nn.Linear(8, 4)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    made = without_zeros(nn.Sequential(head, nn.LayerNorm(4)))
+    assert head.weight.all()
+    assert not head.bias.any()
+    assert made[1].weight.eq(1).all()
