@@ -23,6 +23,7 @@ PARTS = {
     "memory": "benchmarks.quant.memory:main",
     "resnet": "benchmarks.quant.resnet:main",
     "sensitivity": "benchmarks.quant.sensitivity:main",
+    "ranking": "benchmarks.quant.ranking:main",
     "targets": "benchmarks.quant.targets:main",
 }
 
