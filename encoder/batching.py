@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from encoder.errors import ModelError
+from encoder.space import Space, l2_normalize
 from encoder.towers.base import PluginTower, Prepared
 from encoder.towers.encoded import Encoded, TextStats
 from encoder.types import Embeddings
@@ -51,7 +52,11 @@ def scatter(
 
 
 def joined(
-    parts: Sequence[tuple[Sequence[int], Encoded]], n_items: int, n_rows: int, embed_dim: int
+    parts: Sequence[tuple[Sequence[int], Encoded]],
+    n_items: int,
+    n_rows: int,
+    space: Space,
+    cut: int | None = None,
 ) -> Encoded:
     """One result of several, in the order of the items.
 
@@ -59,24 +64,26 @@ def joined(
         parts: the places of a batch's items, and what `forward` returned for them.
         n_items: in all parts.
         n_rows: of an item.
-        embed_dim: of a row.
+        space: of whole rows.
+        cut: how many of their dimensions are kept; None for all.
 
     Returns:
-        ``rows`` are float32 [n_items, n_rows, embed_dim].
+        ``rows`` are float32 [n_items, n_rows, cut or embed_dim].
 
     Raises:
         ModelError: the tower belongs to another space.
     """
     for _, one in parts:
-        if one.rows.shape[-1] != embed_dim:
+        if one.rows.shape[-1] != space.embed_dim:
             raise ModelError(
                 f"A tower makes rows of {one.rows.shape[-1]} numbers, and the space has "
-                f"{embed_dim} dimensions.",
+                f"{space.embed_dim} dimensions.",
                 remedy="Join it to the space with `anymodal bind`.",
             )
     order = np.argsort([place for places, _ in parts for place in places])
     by_item = [(places, one.rows.reshape(len(places), n_rows, -1)) for places, one in parts]
-    rows = scatter(by_item, n_items, n_rows, embed_dim)
+    whole = scatter(by_item, n_items, n_rows, space.embed_dim)
+    rows = whole if cut is None else l2_normalize(whole[..., :cut])
     stats = TextStats.join([one.stats for _, one in parts])
     heard = [spans for _, one in parts for spans in one.heard or ()]
     return Encoded(

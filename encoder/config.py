@@ -22,7 +22,8 @@ class EncoderConfig(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="ANYMODAL_ENCODER__", frozen=True, extra="forbid")
 
     model: str = DEFAULT_MODEL
-    """Where the weights come from: ``bundle:name``, ``hf:org/name@revision``, ``dir:path``."""
+    """Where the weights come from: ``bundle:name``, ``hf:org/name@revision``, ``dir:path``; with
+    ``#256`` behind it, so many dimensions are kept (docs/models.md)."""
 
     device: str | None = None
     """A torch device for hub models, such as ``cuda:0``. None runs what was prepared, on the CPU;

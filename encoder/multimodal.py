@@ -116,7 +116,7 @@ class MultiModalEncoder:
         if observer:
             observer.loaded("model", perf_counter() - started)
             observe_towers([*self._model.towers.items(), *self._model.queries.items()], observer)
-        self._space = replace(self._model.space, asymmetric=_asymmetric(self._model))
+        self._space = replace(self._model.kept, asymmetric=_asymmetric(self._model))
         self._plugins: dict[tuple[Modality, Role], PluginTower] = {}
         self._lock = Lock()
 
@@ -137,7 +137,7 @@ class MultiModalEncoder:
 
     @property
     def cuts(self) -> tuple[int, ...]:
-        """Dimensions that an embedding may be cut to (Matryoshka), besides `embed_dim`."""
+        """What an embedding may be cut to, besides `embed_dim`; also by ``#256`` behind a name."""
         return self._model.cuts
 
     @property
@@ -368,7 +368,7 @@ class MultiModalEncoder:
             parts.append((places, forward(tower, batch, counted=counted and modality == TEXT)))
             if self._observer:
                 self._observer.encoded(modality, [lengths[i] for i in places])
-        return joined(parts, len(contents), n_rows_of(tower), self.embed_dim)
+        return joined(parts, len(contents), n_rows_of(tower), self._model.space, self._model.cut)
 
     def _encode_video(self, content: Any, role: Role) -> Embeddings:
         items = video_tower.parts(content, self._config.video_frames, role)

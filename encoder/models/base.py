@@ -44,6 +44,14 @@ class Model:
     cuts: tuple[int, ...] = ()
     """Dimensions that an embedding may be cut to (Matryoshka, Kusupati et al. 2022)."""
 
+    cut: int | None = None
+    """How many are kept, one of ``cuts``; None for all. Towers make whole rows anyway."""
+
     side_by_side: bool = True
     """Whether towers gain from working at the same time: those of torch share one network, which
     takes all threads for itself."""
+
+    @property
+    def kept(self) -> Space:
+        """The space of what is kept; its calibration is not that of whole embeddings."""
+        return Space(self.cut, self.space.identity) if self.cut else self.space

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def load_model(
 
     Args:
         spec: ``bundle:name`` (offline), ``hf:org/name@revision`` (a model hub) or
-            ``dir:path`` (the same layout in a folder).
+            ``dir:path`` (the same layout in a folder); ``#256`` behind it keeps so many dimensions.
         device: a torch device, such as ``cuda:0``. Bundles run on the CPU only. None runs what
             was prepared, on the CPU, also where there is a GPU; without that torch takes a GPU if
             there is one.
@@ -49,9 +50,33 @@ def load_model(
             merges the patches of CLIP's or SigLIP's pictures until that share is left.
 
     Raises:
-        ModelError: the name is of no known kind, or the model cannot be found or loaded.
+        ModelError: the name is of no known kind, or the model cannot be found or loaded, or has no
+            such cut.
     """
     parsed = ModelSpec.parse(spec)
+    model = _load_whole(parsed.whole, device, n_threads, quantization, enable_dsre)
+    return _cut(model, parsed)
+
+
+def _cut(model: Model, spec: ModelSpec) -> Model:
+    if spec.cut is None:
+        return model
+    if spec.cut not in model.cuts:
+        known = ", ".join(map(str, model.cuts))
+        raise ModelError(
+            f"{spec.whole} has no Matryoshka cut of {spec.cut} dimensions.",
+            remedy=f"Use one of {known}." if known else "Leave it out: the model has none at all.",
+        )
+    return replace(model, cut=spec.cut, cuts=tuple(one for one in model.cuts if one < spec.cut))
+
+
+def _load_whole(
+    parsed: ModelSpec,
+    device: str | None,
+    n_threads: int | None,
+    quantization: str | None,
+    enable_dsre: Wish,
+) -> Model:
     if parsed.kind == "bundle":
         return _load_bundle(parsed, device, n_threads, quantization, enable_dsre)
     if model := _load_prepared(parsed, device, n_threads, quantization, enable_dsre):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -15,6 +16,7 @@ DEFAULT_MODEL = "bundle:default"
 """The model where none is named: a bundle, and for a store that a bundle made, that one."""
 
 _KINDS = "Use bundle:default, hf:org/name, hf:org/name@revision or dir:path."
+_CUT = re.compile(r"(.+)#([1-9][0-9]*)")
 
 
 @dataclass(frozen=True)
@@ -25,36 +27,50 @@ class ModelSpec:
         kind: ``bundle`` (offline), ``hf`` (a model hub) or ``dir`` (a folder of a hub's layout).
         name: of a bundle, ``org/name``, or the absolute path of a folder.
         revision: of a hub model: a branch, tag or commit; None takes the newest.
+        cut: how many dimensions of its embeddings are kept (Matryoshka); None for all.
     """
 
     kind: Kind
     name: str
     revision: str | None = None
+    cut: int | None = None
 
     @classmethod
     def parse(cls, text: str) -> ModelSpec:
         """Read ``bundle:name``, ``hf:org/name@revision`` or ``dir:path``.
 
-        ``bundle:default`` becomes the bundle that it stands for.
+        ``bundle:default`` becomes the bundle that it stands for. ``#256`` behind a name keeps so
+        many dimensions.
 
         Raises:
             ModelError: it is of no known kind, or there is no such bundle or folder.
 
         >>> ModelSpec.parse("hf:org/name@v1")
-        ModelSpec(kind='hf', name='org/name', revision='v1')
+        ModelSpec(kind='hf', name='org/name', revision='v1', cut=None)
+        >>> str(ModelSpec.parse("hf:org/name@v1#256").whole)
+        'hf:org/name@v1'
         """
         kind, _, name = text.partition(":")
+        cut: int | None = None
+        if (found := _CUT.fullmatch(name)) and not (kind == "dir" and Path(name).is_dir()):
+            name, cut = found[1], int(found[2])
         if kind == "dir" and name:
-            return cls("dir", _existing(Path(name).expanduser()))
+            return cls("dir", _existing(Path(name).expanduser()), cut=cut)
         if kind == "hf" and name:
             name, _, revision = name.partition("@")
-            return cls("hf", name, revision or None)
+            return cls("hf", name, revision or None, cut)
         if kind == "bundle" and name:
-            return cls("bundle", resolve(name))
+            return cls("bundle", resolve(name), cut=cut)
         raise ModelError(f"The model {text!r} is of no known kind.", remedy=_KINDS)
 
     def __str__(self) -> str:
-        return f"{self.kind}:{self.name}" + (f"@{self.revision}" if self.revision else "")
+        revision = f"@{self.revision}" if self.revision else ""
+        return f"{self.kind}:{self.name}{revision}" + (f"#{self.cut}" if self.cut else "")
+
+    @property
+    def whole(self) -> ModelSpec:
+        """The same model with all dimensions."""
+        return replace(self, cut=None)
 
 
 def stands_for(name: str, model: str) -> bool:

@@ -361,13 +361,39 @@ def test_tokens_are_those_that_the_network_reads(loaded: Load, kind: str) -> Non
     assert n_seen == [length] or (is_padded and length == 13 < n_seen[0])
 
 
-def test_matryoshka_cuts_are_those_that_the_settings_name(
-    saved: Callable[[str], Path], tmp_path: Path
-) -> None:
-    folder = tmp_path / "nested"
+@pytest.fixture(scope="module")
+def nested(saved: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("nested") / "model"
     shutil.copytree(saved("sentence"), folder)
     path = next(folder.rglob("config.json"))
     settings = json.loads(path.read_text()) | {"matryoshka_dimensions": [16, 8, 32]}
     path.write_text(json.dumps(settings))
-    assert hub.load(str(folder), revision=None, device="cpu").cuts == (8, 16)
+    return folder
+
+
+def test_matryoshka_cuts_are_those_that_the_settings_name(
+    saved: Callable[[str], Path], nested: Path
+) -> None:
+    assert hub.load(str(nested), revision=None, device="cpu").cuts == (8, 16)
     assert hub.load(str(saved("sentence")), revision=None, device="cpu").cuts == ()
+
+
+def test_a_cut_is_a_space_of_its_own(nested: Path) -> None:
+    whole = MultiModalEncoder(f"dir:{nested}", device="cpu")
+    cut = MultiModalEncoder(f"dir:{nested}#16", device="cpu")
+    assert (cut.embed_dim, cut.cuts) == (16, (8,))
+    assert cut.space.fingerprint != whole.space.fingerprint
+    texts = ["a cat", "the dog barks"]
+    rows = whole.encode_multimodal(text=texts).text[:, :16]
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    np.testing.assert_allclose(cut.encode_multimodal(text=texts).text, rows, atol=1e-6)
+
+
+@pytest.mark.parametrize(("kind", "remedy"), [("nested", "8, 16"), ("sentence", "none at all")])
+def test_a_cut_that_a_model_was_not_trained_for_is_refused(
+    saved: Callable[[str], Path], nested: Path, kind: str, remedy: str
+) -> None:
+    folder = nested if kind == "nested" else saved(kind)
+    with pytest.raises(ModelError, match="no Matryoshka cut of 12 dimensions") as refused:
+        MultiModalEncoder(f"dir:{folder}#12", device="cpu")
+    assert remedy in refused.value.remedy
