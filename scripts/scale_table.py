@@ -38,6 +38,7 @@ INDEXES = (
     Index("HNSW_SQ", row_bytes("HNSW_SQ", DIM), "1 + 2 bytes a dimension, and links"),
     Index("IVF_RABITQ", row_bytes("IVF_RABITQ", DIM), "1/8 + 1 bytes a dimension"),
     Index("DISKANN", row_bytes("DISKANN", DIM), "1/8 of the vectors, the rest on an SSD"),
+    Index("SCANN", row_bytes("SCANN", DIM), "4 + 1/2 bytes a dimension"),
 )
 _ROWS_BYTES = MEASURED_BYTES - INDEXES[0].memory_bytes
 """All of a segment but its vector: its text, place and what filters ask for."""

@@ -39,10 +39,11 @@ class Settings(BaseSettings):
     the user."""
 
     store__index: str = Field(
-        default="HNSW", pattern=r"^(HNSW|HNSW_SQ|IVF_RABITQ|DISKANN)(\+mmap)?$"
+        default="HNSW", pattern=r"^(DISKANN|(HNSW|HNSW_SQ|IVF_RABITQ|SCANN)(\+mmap)?)$"
     )
-    """The index of a store that is made on a Milvus server: HNSW, HNSW_SQ, IVF_RABITQ or
-    DISKANN, with ``+mmap`` to leave it on the disk. A store keeps what it was made with."""
+    """The index of a store that is made on a Milvus server: HNSW, HNSW_SQ, IVF_RABITQ or SCANN,
+    with ``+mmap`` to leave it on the disk, or DISKANN, which lies there. A store keeps what it was
+    made with."""
 
     store__candidates: int = Field(default=200, ge=10, le=16_384)
     """The fewest candidates that a search looks at in a Milvus server's index; `anymodal

@@ -16,7 +16,7 @@ from search.errors import IndexRefusedError, StoreError
 from search.store.memory import MemoryStore
 from search.store.milvus import setup
 from search.store.milvus.indexes import scratch, trial
-from search.store.milvus.indexes.kinds import HNSW, build_params
+from search.store.milvus.indexes.kinds import HNSW, KINDS, build_params, search_params
 from search.store.milvus.indexes.scratch import Scratch
 from search.store.milvus.indexes.state import IndexState
 from search.store.milvus.link import MilvusLink
@@ -75,7 +75,7 @@ def test_a_store_keeps_the_index_it_was_made_with(
 
 
 @pytest.mark.milvus
-@pytest.mark.parametrize("index", ["HNSW_SQ", "IVF_RABITQ", "HNSW+mmap"])
+@pytest.mark.parametrize("index", ["HNSW_SQ", "IVF_RABITQ", "SCANN", "HNSW+mmap"])
 def test_what_an_old_server_lacks_is_refused_by_name(opener: Opener, index: str) -> None:
     with pytest.raises(StoreError) as refused:
         opener(index=index)
@@ -84,13 +84,25 @@ def test_what_an_old_server_lacks_is_refused_by_name(opener: Opener, index: str)
     assert opener(index="HNSW").search(vectors(1), IMAGE, 1) == [[]]
 
 
-@pytest.mark.parametrize("index", ["SCANN", "HNSW+", "HNSW+disk", "hnsw"])
+@pytest.mark.parametrize("index", ["FLAT", "HNSW+", "HNSW+disk", "hnsw", "DISKANN+mmap"])
 def test_indexes_that_are_none_are_refused(index: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match="one of HNSW, HNSW_SQ, IVF_RABITQ, DISKANN"):
+    with pytest.raises(InputError, match="one of HNSW, HNSW_SQ, IVF_RABITQ, DISKANN, SCANN"):
         build_params(index)
     monkeypatch.setenv("ANYMODAL_STORE__INDEX", index)
     with pytest.raises(ValidationError, match="store__index"):
         Settings()
+
+
+@pytest.mark.parametrize("limit", [1, 20, 16_384])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_search_looks_as_far_as_a_kind_takes_and_no_farther(kind: str, limit: int) -> None:
+    """Milvus refuses fewer candidates than hits, and more lists than were built."""
+    params = search_params(kind, limit)
+    depths = [params[name] for name in ("ef", "search_list", "reorder_k") if name in params]
+    assert all(depth >= limit for depth in depths)
+    n_lists = build_params(kind)["params"].get("nlist", 0)
+    assert params.get("nprobe", 0) <= n_lists
+    assert depths or params["nprobe"]
 
 
 def test_the_setting_reaches_the_store(monkeypatch: pytest.MonkeyPatch) -> None:

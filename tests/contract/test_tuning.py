@@ -57,7 +57,7 @@ def test_a_server_s_indexes_are_measured_and_nothing_is_left(
     assert seen == ["reading", *indexes]
     assert [trial.index for trial in tuned.trials] == ["HNSW"]
     assert all(trial.recall >= 0.99 and trial.p50_ms > 0 for trial in tuned.trials)
-    assert list(tuned.refused) == ["HNSW_SQ", "IVF_RABITQ", "HNSW+mmap"]
+    assert list(tuned.refused) == ["HNSW_SQ", "IVF_RABITQ", "SCANN", "HNSW+mmap"]
     assert all("(Milvus v2.3.5" in why for why in tuned.refused.values())
     assert tuned.unsealed is not None
     assert tuned.settings["ANYMODAL_STORE__INDEX"] == "HNSW"

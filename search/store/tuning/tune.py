@@ -23,7 +23,7 @@ from search.store.open import store_name, store_target
 from search.store.tuning.found import LEAST_RECALL, TOP, Exact, Ids, Trial, Tuned, chosen
 from search.store.tuning.sample import Sample, drawn
 
-INDEXES = ("HNSW", "HNSW_SQ", "IVF_RABITQ", "DISKANN", "HNSW" + MMAP)
+INDEXES = ("HNSW", "HNSW_SQ", "IVF_RABITQ", "DISKANN", "SCANN", "HNSW" + MMAP)
 """In the order in which they are preferred at the same speed."""
 LEAST_ROWS = 2000
 """Milvus compares parts of fewer than 1,024 rows without an index."""

@@ -25,11 +25,13 @@ class IndexKind:
     """Milvus's parameters to build an index, and to search it with so many candidates.
 
     ``row_bytes`` is what it keeps of a row in memory, by its dimensions, counted from its format.
+    What is ``on_disk`` by itself cannot be mapped from there.
     """
 
     build: Mapping[str, Any]
     search: Callable[[int], Mapping[str, Any]]
     row_bytes: Callable[[int], float]
+    on_disk: bool = False
 
 
 def _ef(effort: int) -> Mapping[str, Any]:
@@ -57,12 +59,22 @@ KINDS: Mapping[str, IndexKind] = {
         lambda effort: {"nprobe": _lists(effort), "rbq_query_bits": 8, "refine_k": 4},
         lambda dim: 1.125 * dim,
     ),
-    "DISKANN": IndexKind({}, lambda effort: {"search_list": effort}, lambda dim: dim / 2),
+    "DISKANN": IndexKind(
+        {}, lambda effort: {"search_list": effort}, lambda dim: dim / 2, on_disk=True
+    ),
+    # Codes of one dimension each: of two, as it has them by itself, they want an even number of
+    # dimensions, and rows have one more than embeddings.
+    "SCANN": IndexKind(
+        {"nlist": _MAX_LISTS, "sub_dim": 1},
+        lambda effort: {"nprobe": _lists(effort), "reorder_k": effort},
+        lambda dim: 4.5 * dim,
+    ),
 }
-"""By Milvus's names. SCANN is none: it wants an even number of dimensions, and rows have one more
-than embeddings."""
+"""By Milvus's names."""
 
-_WANTED = f"one of {', '.join(KINDS)}, with {MMAP} to leave it on the disk"
+_WANTED = (
+    f"one of {', '.join(KINDS)}, with {MMAP} to leave it on the disk, where DISKANN lies anyway"
+)
 
 
 def build_params(index: str) -> dict[str, Any]:
@@ -71,11 +83,11 @@ def build_params(index: str) -> dict[str, Any]:
     Raises:
         InputError: no such index.
 
-    >>> build_params("DISKANN+mmap")
-    {'index_type': 'DISKANN', 'params': {'mmap.enabled': True}}
+    >>> build_params("SCANN+mmap")["params"]
+    {'nlist': 1024, 'sub_dim': 1, 'mmap.enabled': True}
     """
     name, plus, rest = index.partition("+")
-    if name not in KINDS or plus + rest not in ("", MMAP):
+    if name not in KINDS or plus + rest not in ("", MMAP) or (plus and KINDS[name].on_disk):
         raise InputError("ANYMODAL_STORE__INDEX", got=repr(index), wanted=_WANTED)
     params = {**KINDS[name].build, **({"mmap.enabled": True} if plus else {})}
     return {"index_type": name, "params": params}
