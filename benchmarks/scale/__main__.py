@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -20,7 +21,8 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from benchmarks.harness.results_pages import table, write_section
-from benchmarks.scale.measures import N_TIMES, SLOW_S, Figure, Figures, filled, measured
+from benchmarks.scale.clock import N_TIMES, SLOW_S, Figure
+from benchmarks.scale.measures import Figures, filled, measured, opened_first
 from tests.support.milvus_server import MilvusServer
 
 _FIGURES = Path(__file__).with_name("figures.json")
@@ -85,6 +87,8 @@ def main() -> None:
                 figures = _in_child(filled, uri, size, folder, asked.store)
                 (folder / _FILLED).write_text(json.dumps(figures))
             _write(column, json.loads((folder / _FILLED).read_text()))
+            if asked.store == "server":
+                _write(column, _in_child(opened_first, uri, size))
             for figures in measured(uri, size, folder):
                 _write(column, figures)
 
@@ -104,6 +108,8 @@ def _place(kind: str, size: int, kept: Path | None) -> Iterator[tuple[str, Path]
         if kind != "server":
             yield str(folder / "store"), folder
             return
+        os.environ["QUERYNODE_SEGCORE_INTERIMINDEX_NPROBE"] = "128"  # as in compose.yaml
+        os.environ["ANYMODAL_DATA"] = str(folder / "ours")
         with MilvusServer(folder) as server:
             yield server.uri, folder
     finally:

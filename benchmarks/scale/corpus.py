@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Protocol
@@ -10,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.random import Generator
 
+from benchmarks.scale.clock import Figure, Moment
 from encoder.space import Calibration, Space, l2_normalize
 from encoder.types import IMAGE, TEXT, Embeddings, Item, Modality
 from search.store.schema import segment_id
@@ -33,6 +33,7 @@ _SPREAD = 0.6
 _N_WORDS = 20_000
 _PER_SEGMENT = 40
 _ASSETS_PER_WRITE = 250
+_ROWS_PER_PRODUCT = 4096
 
 
 class Writable(Protocol):
@@ -55,15 +56,23 @@ class Corpus:
         n_centres = max(10, n_segments // _PER_CENTRE)
         self._centres = l2_normalize(_normal(self._rng, n_centres))
 
-    def fill(self, store: Writable) -> Iterator[tuple[int, float, float]]:
-        """Write all: the segments of each write, and its seconds on the clock and of the CPU."""
+    def fill(self, store: Writable, server: int = 0) -> Iterator[tuple[int, Figure]]:
+        """Write all: the segments of each write, and its times; see `Moment`."""
         rows = self._rows()
         while some := list(islice(rows, _ASSETS_PER_WRITE)):
             assets = [asset for asset, _ in some]
             segments = [row for _, of in some for row in of]
-            begun_s, cpu_s = time.perf_counter(), time.process_time()
+            begun = Moment(server)
             store.write(assets, segments)
-            yield len(segments), time.perf_counter() - begun_s, time.process_time() - cpu_s
+            yield len(segments), begun.passed()
+
+    def nearest_pictures(self, queries: Embeddings, n: int) -> Embeddings:
+        """The exact cosines [n_queries, n] of the nearest pictures, the worst first."""
+        best = np.full((len(queries), n), -1.0, np.float32)
+        rows = (row.embedding for _, of in self._rows() for row in of if row.modality == IMAGE)
+        while some := list(islice(rows, _ROWS_PER_PRODUCT)):
+            best = np.sort(np.concatenate([best, queries @ np.stack(some).T], axis=1))[:, -n:]
+        return best
 
     def queries(self, n: int) -> Embeddings:
         """Unit rows [n, embed_dim] near the segments."""

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.scale.clock import (
+    N_TIMES,
+    Figure,
+    Moment,
+    median_of,
+    memory_bytes,
+    most_memory_bytes,
+    server_of,
+)
 from benchmarks.scale.corpus import DAY_S, FIRST_DAY, PHOTOS, SPACE, Corpus, GivenVectors
 from benchmarks.scale.index_alone import IndexAlone
-from encoder.types import IMAGE, TEXT, Item
+from encoder.types import IMAGE, TEXT, Embeddings, Item
 from search import Query, open_store
 from search.api.routers.assets import _page
 from search.engine import SearchEngine
@@ -24,13 +31,11 @@ from search.errors import IndexNotReadyError
 from search.filters import parse_filter
 from search.store.base import VectorStore
 from search.store.embedded.store import EmbeddedStore
+from search.store.milvus.store import MilvusStore
 from workers.pipeline.library.removal import remove
 
-Figure: TypeAlias = list[float]
-"""Milliseconds on the clock and of this process's CPU, or a single number."""
 Figures: TypeAlias = dict[str, Figure]
-N_TIMES = 9
-SLOW_S = 5.0
+_NEAREST = "nearest.npy"
 _SETTLE_S = 20.0
 _PAGE = 20
 _LAST_PAGE = 60
@@ -53,7 +58,9 @@ def filled(uri: str, n_segments: int, folder: Path, kind: str) -> Figures:
     corpus = Corpus(n_segments)
     with _opened(uri) as store:
         target = IndexAlone(cast(EmbeddedStore, store)) if kind == "index" else store
-        writes = np.array(list(corpus.fill(target)))
+        server = server_of(folder)
+        writes = np.array([[n, *taken] for n, taken in corpus.fill(target, server)])
+    np.save(folder / _NEAREST, Corpus(n_segments).nearest_pictures(corpus.queries(50), 10))
     if kind == "server":
         time.sleep(_SETTLE_S)  # it builds indexes
     tenths = np.array_split(writes, 10)
@@ -62,59 +69,99 @@ def filled(uri: str, n_segments: int, folder: Path, kind: str) -> Figures:
         "the first tenth of it": _per_segment(tenths[0]),
         "the last tenth of it": _per_segment(tenths[-1]),
         "disk, MB": [_disk_bytes(folder) / 2**20],
-        "memory of the server, MB": [_server_bytes(folder) / 2**20],
+        "memory of the server, MB": _server_mb(folder),
     }
 
 
 def _per_segment(writes: NDArray[np.float64]) -> Figure:
-    n, wall_s, cpu_s = writes.sum(axis=0)
-    return [wall_s / n * 1e6, cpu_s / n * 1e6]
+    n, *taken_ms = writes.sum(axis=0)
+    return [one / n * 1e3 for one in taken_ms]
+
+
+def opened_first(uri: str, n_segments: int) -> Figures:
+    """Figures of the first process that searches: it has no index of words yet."""
+    corpus = Corpus(n_segments)
+    queries, words = corpus.queries(1), corpus.words(1)
+    begun = Moment()
+    with _opened(uri) as store:
+        engine = SearchEngine(GivenVectors(queries), store)  # type: ignore[arg-type]
+        engine.search(_query(f"0 {words[0]}"))
+        first = {"first process of all: open and first query": begun.passed()}
+        _until_words(store, words[0])
+        first["first process of all: until words are found"] = begun.passed()
+        engine.close()
+    return first
 
 
 def measured(uri: str, n_segments: int, folder: Path) -> Iterator[Figures]:
     """All figures of a store that was filled before, as they come."""
-    corpus = Corpus(n_segments)
+    corpus, server = Corpus(n_segments), server_of(folder)
     queries, words = corpus.queries(200), corpus.words(N_TIMES + 1)
-    begun_s, cpu_s = time.perf_counter(), time.process_time()
+    begun = Moment(server)
     with _opened(uri) as store:
-        opened_s = time.perf_counter()
-        yield {"open": _since(begun_s, cpu_s)}
+        yield {"open": begun.passed()}
         engine = SearchEngine(GivenVectors(queries), store)  # type: ignore[arg-type]
-        cpu_s = time.process_time()
+        begun = Moment(server)
         engine.search(_query(f"0 {words[0]}"))
+        first = begun.passed()
+        _until_words(store, words[0])
+        until_words = begun.passed()
+        _until_names(engine, words[0])
         yield {
-            "first query after it, with words": _since(opened_s, cpu_s),
-            "until words are found, s": [_until_words(store, words[0], opened_s)],
-            "until names are, s": [_until_names(engine, words[0], opened_s)],
+            "first query after it, with words": first,
+            "until words are found, s": [until_words[0] / 1e3],
+            "until names are, s": [begun.passed()[0] / 1e3],
         }
-        yield from _searches(engine, words)
+        yield from _searches(engine, words, server)
         yield {
-            f"page {_LAST_PAGE} of {_PAGE}": _last_page(engine),
-            "list 100 in the middle": _median(lambda _: _listed(store)),
-            "memory of the searching process, MB": [_memory_bytes("self") / 2**20],
-            "memory of the server after it, MB": [_server_bytes(folder) / 2**20],
+            f"page {_LAST_PAGE} of {_PAGE}": _last_pages(engine, server),
+            "list 100 in the middle": median_of(lambda _: _listed(store), server),
+            "memory of the searching process, MB": [memory_bytes("self") / 2**20],
+            "memory of the server after it, MB": _server_mb(folder),
         }
-        yield {"first delete of a file": _median(lambda n: _delete(store, n), 1)}
-        yield {"delete one file": _median(lambda n: _delete(store, n + 1), 3)}
-        yield {"recall of plain at 10": [_recall(store, corpus)]}
+        yield from _recalls(store, folder, corpus)
+        plain = [_query(f"{n}", lexical=False) for n in range(N_TIMES)]
+        yield {"plain, after it": median_of(lambda n: engine.search(plain[n]), server)}
+        yield {"first delete of a file": median_of(lambda n: _delete(store, n), server, 1)}
+        yield {"delete one file": median_of(lambda n: _delete(store, n + 1), server, 3)}
         engine.close()
 
 
-def _searches(engine: SearchEngine, words: Sequence[str]) -> Iterator[Figures]:
+def _recalls(store: VectorStore, folder: Path, corpus: Corpus) -> Iterator[Figures]:
+    """As written, and on a server once all of it is sealed and indexed."""
+    nearest = np.load(folder / _NEAREST)
+    state = store.index_state() if isinstance(store, MilvusStore) else None
+    if state and isinstance(store, MilvusStore):
+        yield {"rows in the index, as written": [state.built]}
+    yield {"recall of plain at 10": [_recall(store, corpus, nearest)]}
+    if state and isinstance(store, MilvusStore):
+        _seal(store)
+        yield {"recall of plain at 10, all sealed": [_recall(store, corpus, nearest)]}
+        yield {"memory of the server, all sealed, MB": _server_mb(folder)}
+
+
+def _seal(store: MilvusStore) -> None:
+    """Have the server put all rows into the index."""
+    store._link.call("flush", store._rows.name(store._segments))
+    while (state := store.index_state()) and state.pending:
+        time.sleep(1)
+
+
+def _searches(engine: SearchEngine, words: Sequence[str], server: int) -> Iterator[Figures]:
     def each(**options: Any) -> Figure:
-        return _median(lambda n: engine.search(_query(f"{n}", lexical=False, **options)))
+        return median_of(lambda n: engine.search(_query(f"{n}", lexical=False, **options)), server)
 
     filters = {name: parse_filter(data) for name, data in _FILTERS.items()}
     yield {"plain": each()}
     for name, filter in filters.items():
-        begun_s, cpu_s = time.perf_counter(), time.process_time()
+        begun = Moment(server)
         engine.search(_query("0", lexical=False, filter=filter))
-        yield {f"{name}, first": _since(begun_s, cpu_s), name: each(filter=filter)}
+        yield {f"{name}, first": begun.passed(), name: each(filter=filter)}
     tenth = filters["filter, 10 %: a tag"]
     with_words = [_query(f"{n} {two}") for n, two in enumerate(words)]
     filtered = [replace(query, filter=tenth) for query in with_words]
-    yield {"words": _median(lambda n: engine.search(with_words[n]))}
-    yield {"words, filter of 10 %": _median(lambda n: engine.search(filtered[n]))}
+    yield {"words": median_of(lambda n: engine.search(with_words[n]), server)}
+    yield {"words, filter of 10 %": median_of(lambda n: engine.search(filtered[n]), server)}
 
 
 @contextmanager
@@ -132,47 +179,32 @@ def _query(text: str, **options: Any) -> Query:
     return Query([Item(TEXT, text)], limit=_PAGE, **options)
 
 
-def _median(look: Callable[[int], object], times: int = N_TIMES) -> Figure:
-    taken: list[Figure] = []
-    for number in range(times):
-        begun_s, cpu_s = time.perf_counter(), time.process_time()
-        look(number)
-        taken.append(_since(begun_s, cpu_s))
-        if sum(wall_ms for wall_ms, _ in taken) > SLOW_S * 1e3:
-            break
-    return [median(of) for of in zip(*taken, strict=True)]
-
-
-def _since(begun_s: float, cpu_s: float) -> Figure:
-    return [(time.perf_counter() - begun_s) * 1e3, (time.process_time() - cpu_s) * 1e3]
-
-
-def _until_words(store: Any, words: str, begun_s: float) -> float:
+def _until_words(store: Any, words: str) -> None:
     while True:
         with suppress(IndexNotReadyError):
             if store.lexical(words, 1):
-                return time.perf_counter() - begun_s
+                return
         time.sleep(0.1)
 
 
-def _until_names(engine: SearchEngine, words: str, begun_s: float) -> float:
+def _until_names(engine: SearchEngine, words: str) -> None:
     """They are read in the background, which would count as the CPU of searches."""
     while engine.search(_query(f"0 {words}")).warnings:
         time.sleep(0.5)
-    return time.perf_counter() - begun_s
 
 
-def _last_page(engine: SearchEngine) -> Figure:
-    query = _query("0", lexical=False)
-    taken: Figure = []
-    for _ in range(_LAST_PAGE):
-        begun_s, cpu_s = time.perf_counter(), time.process_time()
-        result = engine.search(query)
-        taken = _since(begun_s, cpu_s)
-        if not result.next_cursor:
-            break
-        query = _query("0", lexical=False, cursor=result.next_cursor)
-    return taken
+def _last_pages(engine: SearchEngine, server: int) -> Figure:
+    """The last one of `_LAST_PAGE`, in the median of those around it."""
+    page = _query("0", lexical=False)
+
+    def turn(_: int) -> None:
+        nonlocal page
+        result = engine.search(page)
+        page = _query("0", lexical=False, cursor=result.next_cursor)
+
+    for number in range(_LAST_PAGE - N_TIMES // 2 - 1):
+        turn(number)
+    return median_of(turn, server)
 
 
 def _listed(store: VectorStore) -> object:
@@ -192,14 +224,9 @@ def _delete(store: VectorStore, number: int) -> None:
     remove(store, asset.locations[0])
 
 
-def _recall(store: VectorStore, corpus: Corpus) -> float:
-    """Of the ten nearest pictures, against all of them."""
-    queries = corpus.queries(50)
-    every = store.sample(IMAGE, 10**9)[:, 0]
-    if len(every) * 2 < corpus.n_segments * 0.5:  # a server answers 16,384 rows at most
-        return float("nan")
-    nearest = np.sort(queries @ every.T, axis=1)[:, -10:]
-    found = store.search(queries, IMAGE, 10)
+def _recall(store: VectorStore, corpus: Corpus, nearest: Embeddings) -> float:
+    """Of the ten nearest pictures; ``nearest`` has the exact cosines [n_queries, 10]."""
+    found = store.search(corpus.queries(len(nearest)), IMAGE, 10)
     hits = [
         sum(hit.cosine >= low - 1e-5 for hit in of)
         for of, low in zip(found, nearest[:, 0], strict=True)
@@ -211,17 +238,9 @@ def _disk_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _server_bytes(folder: Path) -> float:
-    """Resident memory of the server that runs in a folder; 0 without one."""
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            if (path / "cwd").readlink() == folder:
-                return _memory_bytes(path.name)
-        except OSError:
-            continue
-    return 0
-
-
-def _memory_bytes(pid: str) -> float:
-    found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
-    return int(found[1]) * 1024 if found else 0
+def _server_mb(folder: Path) -> Figure:
+    """Resident memory of the server in a folder, and the most there was; 0 without one."""
+    server = server_of(folder)
+    if not server:
+        return [0]
+    return [memory_bytes(str(server)) / 2**20, most_memory_bytes(str(server)) / 2**20]

@@ -1,0 +1,83 @@
+"""Times of the clock, and CPU of this process and of the server beside it."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import TypeAlias
+
+N_TIMES = 9
+SLOW_S = 5.0
+
+Figure: TypeAlias = list[float]
+"""Milliseconds on the clock, of this process's CPU and of the server's, if there is one; or a
+single number."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A moment, from which times are taken.
+
+    Args:
+        server: the process id of the server; 0 without one.
+    """
+
+    server: int = 0
+    _seconds: tuple[float, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_seconds", self._now())
+
+    def _now(self) -> tuple[float, ...]:
+        here = (time.perf_counter(), time.process_time())
+        return (*here, _cpu_s(self.server)) if self.server else here
+
+    def passed(self) -> Figure:
+        """What has passed since, in milliseconds."""
+        return [(now - then) * 1e3 for now, then in zip(self._now(), self._seconds, strict=True)]
+
+
+def median_of(look: Callable[[int], object], server: int, times: int = N_TIMES) -> Figure:
+    """Of calls with the numbers from 0 on; fewer where they take long."""
+    taken: list[Figure] = []
+    for number in range(times):
+        begun = Moment(server)
+        look(number)
+        taken.append(begun.passed())
+        if sum(figure[0] for figure in taken) > SLOW_S * 1e3:
+            break
+    return [median(of) for of in zip(*taken, strict=True)]
+
+
+def server_of(folder: Path) -> int:
+    """The process id of the server that runs in a folder; 0 without one."""
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if (path / "cwd").readlink() == folder:
+                return int(path.name)
+        except OSError:
+            continue
+    return 0
+
+
+def memory_bytes(pid: str) -> float:
+    """What is resident of a process."""
+    found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+    return int(found[1]) * 1024 if found else 0
+
+
+def most_memory_bytes(pid: str) -> float:
+    """The most that was ever resident of a process."""
+    found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+    return int(found[1]) * 1024 if found else 0
+
+
+def _cpu_s(pid: int) -> float:
+    """Of all threads, in steps of a hundredth of a second."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
