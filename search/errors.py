@@ -15,6 +15,18 @@ class StoreUnavailableError(StoreError):
     retryable = True
 
 
+class StoreGoneError(StoreError):
+    """The folder of an open store was removed or moved."""
+
+    @classmethod
+    def at(cls, shown: str) -> StoreGoneError:
+        """The error for a folder."""
+        return cls(
+            f"The files of the store {shown} were removed or moved while it was open.",
+            remedy="Put them back, or start again: then there is a new store, which is empty.",
+        )
+
+
 class StoreBusyError(StoreError):
     """An embedded store is held by another process."""
 

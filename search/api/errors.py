@@ -30,6 +30,7 @@ from search.errors import (
     OverloadedError,
     ReadOnlyStoreError,
     StoreError,
+    StoreGoneError,
     TimeLimitError,
 )
 
@@ -57,7 +58,9 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (  # the first that fits
     (RateLimitError, 429),
     (TimeLimitError, 504),
     (OverloadedError, 503),
+    (StoreGoneError, 503),
 )
+_GONE = "Who runs the server puts them back, or starts it again with a new, empty store."
 _RETRY_AFTER_S = 1
 _NOT_FIELDS = ("body", "path", "str", "FilePart")  # steps of pydantic that no request holds
 
@@ -77,6 +80,8 @@ def body_of(error: Exception) -> dict[str, Any]:
     kind = type(error).__name__
     if isinstance(error, ReadOnlyStoreError):  # its message holds paths, as a disk's does
         return _body(kind, "This store can be searched, but not written to.", "Ask who runs it.")
+    if isinstance(error, StoreGoneError):
+        return _body(kind, "The store's files were removed or moved.", _GONE)
     if isinstance(error, DiskError):
         return _body(kind, "The server's disk takes no more.", "Who runs it finds why in its log.")
     if status_of(error) == 503 and not isinstance(error, OverloadedError):  # holds addresses

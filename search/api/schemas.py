@@ -307,10 +307,11 @@ class LatencyAnswer(BaseModel):
 
 
 class CheckOut(BaseModel):
-    """Whether a part of the server is ready."""
+    """Whether a part of the server is ready, and else what to do, if that is known."""
 
     ok: bool
     error: str | None = None
+    remedy: str | None = None
 
 
 class ReadyAnswer(BaseModel):

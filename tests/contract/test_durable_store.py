@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -17,6 +19,7 @@ from search.api.responses.job_status import job_status
 from search.errors import (
     SpaceMismatchError,
     StoreError,
+    StoreGoneError,
     StoreMissingError,
     StoreUnavailableError,
 )
@@ -206,3 +209,30 @@ def test_what_only_reads_makes_no_store(open_again: Opener) -> None:
     assert open_again(create=False).count() == 1
     with pytest.raises(SpaceMismatchError):
         open_again(space="f" * 16, create=False)
+
+
+@pytest.mark.parametrize("away", [shutil.rmtree, lambda folder: folder.rename(f"{folder}-moved")])
+def test_a_folder_that_is_removed_or_moved_under_a_store_is_missed(
+    tmp_path: Path, away: Callable[[Path], object]
+) -> None:
+    folder = tmp_path / "store"
+    store = Opener(str(folder))()
+    assets, segments = corpus(3)
+    store.write(assets, segments)
+    store.ping()
+    away(folder)
+    acts: list[Callable[[], object]] = [
+        store.ping,
+        store.check_writable,
+        lambda: store.write(assets, segments),
+        lambda: store.delete([assets[0].asset_id]),
+    ]
+    for act in acts:
+        with pytest.raises(StoreGoneError, match="removed or moved"):
+            act()
+    assert not folder.exists()
+    if (moved := Path(f"{folder}-moved")).exists():
+        moved.rename(folder)
+        store.ping()
+        store.delete([assets[0].asset_id])
+        assert store.count() == 2

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -94,6 +95,30 @@ def test_other_machines_need_a_key(tmp_path: Path) -> None:
         local = f"http://127.0.0.1:{port}/v1/info"
         assert httpx.get(local).status_code == 401
         assert httpx.get(local, headers={"Authorization": f"Bearer {key}"}).status_code == 200
+
+
+@pytest.mark.usefixtures("bundle_home")
+def test_a_server_whose_store_is_removed_says_so(tmp_path: Path) -> None:
+    with serving(tmp_path, "--store", str(tmp_path / "store")) as (process, client):
+        files = {"file": ("tide.txt", b"The tide comes in twice a day.")}
+        added = client.post("/v1/assets", files=files, data={"wait": "true"}).json()
+        path = f"/v1/assets/{added['job']['asset_ids'][0]}"
+        assert client.get("/readyz").json()["checks"]["store"] == {"ok": True}
+        shutil.rmtree(tmp_path / "store")
+        ready = client.get("/readyz")
+        assert (ready.status_code, ready.json()["status"]) == (503, "unavailable")
+        assert ready.json()["checks"]["store"]["error"] == "StoreGoneError"
+        assert "starts it again" in ready.json()["checks"]["store"]["remedy"]
+        for refused in (client.patch(path, json={"add_tags": ["sea"]}), client.delete(path)):
+            assert refused.status_code == 503, refused.text
+            assert refused.json()["error"]["type"] == "StoreGoneError"
+        other = {"file": ("moon.txt", b"The moon draws the tide.")}
+        job = client.post("/v1/assets", files=other, data={"wait": "true"}).json()["job"]
+        assert [one["error"] for one in job["failures"]] == ["StoreGoneError"], job
+        assert client.get("/healthz").is_success
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=60)
+        assert "Traceback" not in log
 
 
 @pytest.mark.usefixtures("bundle_home")

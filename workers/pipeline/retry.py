@@ -10,6 +10,7 @@ from search.errors import (
     SpaceMismatchError,
     StoreBusyError,
     StoreError,
+    StoreGoneError,
     StoreUnavailableError,
 )
 
@@ -60,7 +61,7 @@ def decide(error: Exception, attempt: int, jitter: float) -> Again | GiveUp:
 
 def may_heal(error: Exception) -> bool:
     """Whether the same task can succeed later: a store that is away, never a corrupt file."""
-    if isinstance(error, SpaceMismatchError | ReadOnlyStoreError | MediaError):
+    if isinstance(error, SpaceMismatchError | ReadOnlyStoreError | StoreGoneError | MediaError):
         return False
     if isinstance(error, AnymodalError):
         # Any store error: a server that came back may have to be opened again.

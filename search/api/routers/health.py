@@ -17,6 +17,7 @@ from fastapi import APIRouter, Response
 
 from search.api.access.auth import READ
 from search.api.depends import Parts, refusals
+from search.api.errors import body_of, status_of
 from search.api.schemas import AliveAnswer, InfoAnswer, ReadyAnswer
 from search.api.services import Services
 from search.store.calibration_facts import describe
@@ -39,6 +40,7 @@ async def healthz() -> dict[str, str]:
     "/readyz",
     operation_id="readyz",
     response_model=ReadyAnswer,
+    response_model_exclude_none=True,
     responses={503: {"model": ReadyAnswer, "description": "Some part does not answer."}},
 )
 async def readyz(services: Parts, response: Response) -> dict[str, Any]:
@@ -69,7 +71,10 @@ async def _check(ping: Callable[[], object]) -> dict[str, Any]:
         async with asyncio.timeout(_PATIENCE_S):
             await to_thread.run_sync(ping, abandon_on_cancel=True)
     except Exception as error:  # noqa: BLE001  whatever it is, that part does not answer
-        return {"ok": False, "error": type(error).__name__}
+        failed = {"ok": False, "error": type(error).__name__}
+        return failed | (
+            {"remedy": body_of(error)["error"]["remedy"]} if status_of(error) == 503 else {}
+        )
     return {"ok": True}
 
 

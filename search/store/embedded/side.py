@@ -26,7 +26,7 @@ from threading import RLock
 from encoder.system.disk import writing as on_disk
 from encoder.system.private import private_folder
 from encoder.types import TEXT
-from search.errors import StoreError, StoreUnavailableError
+from search.errors import StoreError, StoreGoneError, StoreUnavailableError
 from search.store import calibrated
 from search.store.calibrated import StoredCalibration
 from search.store.embedded.tables import DamagedError, Tables, empty, fact, set_fact
@@ -226,7 +226,21 @@ class Side:
             set_fact(db, _TIDY, True)
             return keys_of(db, asset_ids)
 
+    def check_there(self) -> None:
+        """Return if the files are still where they were opened.
+
+        Raises:
+            StoreGoneError: they are not. What is open still answers, but nothing can be kept.
+        """
+        try:
+            there = (self._folder / _LOCK).stat()
+        except FileNotFoundError:
+            raise StoreGoneError.at(self._shown) from None
+        if not os.path.samestat(there, os.fstat(self._lock)):
+            raise StoreGoneError.at(self._shown)
+
     def _check_in_place(self) -> None:
+        self.check_there()
         if self.tables.is_replaced:
             raise StoreError(
                 f"Another process found the index of the store {self._shown} damaged and made it "

@@ -129,6 +129,7 @@ class EmbeddedStore:
 
     def check_writable(self) -> None:
         """See `VectorStore.check_writable`; the record is not opened for it."""
+        self._side.check_there()
         check_room(self._place)
         check_whole(self._place)
 
@@ -143,6 +144,7 @@ class EmbeddedStore:
         stored = [checked_segment(row, self._embed_dim) for row in segments]
         checked = [checked_asset(row) for row in assets]
         ids = [*(row.asset_id for row in checked), *(row.asset_id for row in stored)]
+        self._side.check_there()
         self.record.check_writable()
         with self._side.changing(ids) as keys:
             self.record.write(assets, segments, keys)
@@ -154,6 +156,7 @@ class EmbeddedStore:
         Raises:
             DiskError: the disk refused a write before, so that the record cannot be read in full.
         """
+        self._side.check_there()
         check_whole(self._place)
         with self._side.changing(asset_ids) as keys:
             self.record.delete(asset_ids, keys)
@@ -254,6 +257,7 @@ class EmbeddedStore:
                 f"The store {self._place} is not served any more.",
                 remedy="Run `anymodal up` again.",
             )
+        self._side.check_there()
         with self._side.tables.reading():
             pass
 

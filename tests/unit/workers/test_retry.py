@@ -1,7 +1,7 @@
 import pickle
 
 from encoder.errors import InputError, MediaError
-from search.errors import ReadOnlyStoreError, StoreUnavailableError
+from search.errors import ReadOnlyStoreError, StoreGoneError, StoreUnavailableError
 from workers.pipeline.retry import delay_s, may_heal
 
 
@@ -9,6 +9,7 @@ def test_only_what_may_heal_is_tried_again() -> None:
     assert may_heal(StoreUnavailableError("away"))
     assert not may_heal(MediaError("corrupt"))
     assert not may_heal(ReadOnlyStoreError("may not be written to"))
+    assert not may_heal(StoreGoneError.at("/removed"))
     assert not may_heal(ValueError("a bug"))
 
 
