@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, ViewportSize, expect
+from playwright.sync_api import Browser, Page, Route, ViewportSize, expect
 
 from tests.browser.acts import answered, hits, search, until
 from tests.browser.server import Server
@@ -152,8 +154,26 @@ def test_the_first_load_is_small_and_nothing_shifts(page: Page) -> None:
             .filter((one) => one.encodedBodySize && !/[/]v1[/]/.test(one.name))
             .map((one) => one.encodedBodySize)"""
     )
-    assert 10 < len(sizes) < 60
-    assert sum(sizes) < 150_000
+    assert 3 < len(sizes) < 12
+    assert sum(sizes) < 60_000
+
+
+@pytest.mark.parametrize(
+    ("path", "first"), [("/", "GET /v1/assets"), ("/?q=bread", "POST /v1/search")]
+)
+def test_what_is_shown_first_is_asked_for_once_and_before_the_modules_are_there(
+    page: Page, path: str, first: str
+) -> None:
+    asked: list[str] = []
+    page.on("request", lambda one: asked.append(f"{one.method} {urlsplit(one.url).path}"))
+    held: list[Route] = []
+    page.route("**/js/main.js", lambda route: held.append(route))
+    page.goto(path, wait_until="commit")
+    while not (held and {first, "GET /v1/info"} <= set(asked)):
+        page.wait_for_timeout(50)
+    held[0].continue_()
+    expect(hits(page).first).to_be_visible()
+    assert [asked.count(one) for one in (first, "GET /v1/info")] == [1, 1]
 
 
 def test_what_is_far_below_is_loaded_when_it_is_reached(page: Page) -> None:

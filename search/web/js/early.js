@@ -1,9 +1,9 @@
 // Runs before the first paint, so that nothing flashes or shifts. Not a module for that reason.
 (() => {
   const root = document.documentElement;
-  const kept = (name) => {
+  const kept = (name, where = "local") => {
     try {
-      return localStorage.getItem(name);
+      return window[`${where}Storage`].getItem(name);
     } catch {
       return null; // Storage may be forbidden; the system's choice serves then.
     }
@@ -15,4 +15,24 @@
   root.lang = wanted.find((one) => spoken.includes(one)) ?? "en";
   if (root.lang !== "en") root.classList.add("translating");
   if (/[?&](q|term)=/.test(location.search)) root.classList.add("asked");
+  askEarly();
+
+  /** Ask for what is shown first while the modules are loaded; js/api.js takes the answers. */
+  function askEarly() {
+    window.early = new Map();
+    ask("v1/info");
+    const given = [...new URLSearchParams(location.search)];
+    const [name, text] = given[0] ?? [];
+    if (!given.length) ask("v1/assets?limit=100&cursor=&sort=auto");
+    else if (given.length === 1 && name === "q" && text.trim()) ask("v1/search", { query: [{ text: text.trim() }], limit: 24, moments: 12 });
+  }
+
+  function ask(path, query) {
+    const key = kept("anymodal.key", "session");
+    const options = { headers: { ...(query && { "Content-Type": "application/json" }), ...(key && { Authorization: `Bearer ${key}` }) } };
+    const body = query && JSON.stringify(query);
+    const answer = fetch(path, query ? { method: "POST", body, ...options } : options);
+    answer.catch(() => {}); // who takes it says so
+    early.set(path + (body ?? ""), answer);
+  }
 })();

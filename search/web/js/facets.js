@@ -3,7 +3,7 @@
 import { getFacets } from "./api.js";
 import { button, byId, el, icon } from "./dom.js";
 import { list, toFilter } from "./filter_tree.js";
-import { locale, t, tn } from "./i18n.js";
+import { number, t, tn } from "./i18n.js";
 import { loadKinds, pluralOf } from "./kinds.js";
 import { current, update } from "./state.js";
 
@@ -78,7 +78,7 @@ function group(state, field, { values, others }) {
   const shown = unfolded.has(field) ? values : values.slice(0, FEW);
   const pills = shown.map(({ value, count }) => {
     const isTaken = taken.includes(value);
-    return button("pill", [el("bdi", {}, name(value)), el("span", { class: "hint" }, count.toLocaleString(locale))], () => (isTaken ? remove : add)(value), {
+    return button("pill", [el("bdi", {}, name(value)), el("span", { class: "hint" }, number(count))], () => (isTaken ? remove : add)(value), {
       "aria-pressed": String(isTaken),
       value: `${field} ${value}`,
       title: value,

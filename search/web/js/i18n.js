@@ -11,7 +11,7 @@ const language = root.lang; // early.js chose it
 export const locale = navigator.languages.find((one) => one.split("-")[0] === language) ?? language;
 
 const catalogue = language === "en" ? {} : await load();
-const plurals = new Intl.PluralRules(locale);
+let plurals = null; // made on first use, like a writer of numbers: either takes longer than a card
 
 async function load() {
   try {
@@ -26,9 +26,17 @@ export const t = (text, values = {}) => filled(catalogue[text] ?? text, values);
 
 /** The same of a number `{n}`, which decides the form. */
 export function tn(n, one, many, values = {}) {
-  const forms = catalogue[many] ?? { one, other: many };
-  return filled(forms[plurals.select(n)] ?? forms.other, { n: n.toLocaleString(locale), ...values });
+  return filled(formOf(n, catalogue[many]) ?? (n === 1 ? one : many), { n: number(n), ...values });
 }
+
+function formOf(n, forms) {
+  if (!forms) return null;
+  plurals ??= new Intl.PluralRules(locale);
+  return forms[plurals.select(n)] ?? forms.other;
+}
+
+/** A whole number as the reader writes it. */
+export const number = (n) => (Math.abs(n) < 1000 ? String(n) : n.toLocaleString(locale));
 
 const filled = (text, values) => text.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
 

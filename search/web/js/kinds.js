@@ -2,9 +2,10 @@
 
 import { getInfo } from "./api.js";
 import { icon, svg } from "./dom.js";
-import { locale, t } from "./i18n.js";
+import { t } from "./i18n.js";
 
 let known = [];
+let searched = []; // {modality, plural} in the order of their names
 let loading = null;
 const byType = new Map();
 const listeners = [];
@@ -21,6 +22,7 @@ export function loadKinds() {
 function take({ kinds }) {
   known = kinds;
   for (const kind of kinds) for (const type of kind.media_types) if (!byType.has(type)) byType.set(type, kind);
+  searched = sorted(kinds);
   for (const listener of listeners) listener();
 }
 
@@ -31,13 +33,15 @@ export const onKinds = (listener) => listeners.push(listener);
 export const formatNames = () => [...new Set(known.flatMap((kind) => kind.formats))];
 
 /** What there is to filter by: of each modality that can be searched {modality, plural}. */
-export function modalities() {
+export const modalities = () => searched;
+
+function sorted(kinds) {
   const found = new Map();
-  for (const kind of known) {
+  for (const kind of kinds) {
     const isNamesake = kind.name === kind.modality;
     if (kind.queries && (isNamesake || !found.has(kind.modality))) found.set(kind.modality, kind.plural);
   }
-  return [...found].map(([modality, plural]) => ({ modality, plural })).sort((a, b) => t(a.plural).localeCompare(t(b.plural), locale));
+  return [...found].map(([modality, plural]) => ({ modality, plural })).sort((a, b) => (t(a.plural) < t(b.plural) ? -1 : 1));
 }
 
 /** The modality of a file; `text` while nothing is known of its kind. */

@@ -4,7 +4,7 @@ import { getLatency } from "./api.js";
 import { longest, spans, trend } from "./charts.js";
 import { button, byId, el } from "./dom.js";
 import { millis } from "./format.js";
-import { locale, t } from "./i18n.js";
+import { number, t } from "./i18n.js";
 import { showEmpty, showError } from "./notice.js";
 import { byOrder } from "./waterfall.js";
 
@@ -119,7 +119,7 @@ function totals(total) {
     cell("p95", millis(total.p95_ms)),
     cell("p99", millis(total.p99_ms)),
     cell(t("Longest"), millis(total.max_ms)),
-    cell(t("Requests"), total.n.toLocaleString(locale)),
+    cell(t("Requests"), number(total.n)),
   );
 }
 

@@ -5,7 +5,7 @@ import { button, byId, el, say, styled } from "./dom.js";
 import { events } from "./events.js";
 import { list as words } from "./filter_tree.js";
 import { bytes, clock, millis } from "./format.js";
-import { locale, t, tn } from "./i18n.js";
+import { number, t, tn } from "./i18n.js";
 import { formatNames, loadKinds } from "./kinds.js";
 import { clearNotice, showError } from "./notice.js";
 import { update } from "./state.js";
@@ -147,9 +147,9 @@ const doneOf = (job) => (job.ingested ?? 0) + (job.unchanged ?? 0) + (job.left_o
 
 function summaryOf(job) {
   const parts = [
-    job.ingested && t("{n} added", { n: job.ingested.toLocaleString(locale) }),
-    job.unchanged && t("{n} there already", { n: job.unchanged.toLocaleString(locale) }),
-    job.failed && t("{n} set aside", { n: job.failed.toLocaleString(locale) }),
+    job.ingested && t("{n} added", { n: number(job.ingested) }),
+    job.unchanged && t("{n} there already", { n: number(job.unchanged) }),
+    job.failed && t("{n} set aside", { n: number(job.failed) }),
   ].filter(Boolean);
   return parts.join(", ") || t("nothing added");
 }
