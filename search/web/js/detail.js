@@ -46,8 +46,10 @@ export async function showDetail({ open, at }) {
   } catch (error) {
     if (signal.aborted) return;
     const problem = el("div");
-    if (shownId === open && !hit) dialog.replaceChildren(closeButton(), problem, el("h2", { id: "detail-title", class: "unseen" }, t("Not found")));
-    if (shownId === open && !hit) showError(problem, error);
+    if (shownId !== open) return;
+    if (hit) return fill(hit, at, true);
+    dialog.replaceChildren(closeButton(), problem, el("h2", { id: "detail-title", class: "unseen" }, t("Not found")));
+    showError(problem, error);
   }
 }
 
@@ -192,7 +194,7 @@ function aside(hit) {
     momentList(hit),
     kind === "image" ? writtenIn(hit) : null,
     hit.score == null ? null : why(hit),
-    knownFacts(hit),
+    hit.size_bytes == null ? el("dl", { class: "known" }) : knownFacts(hit), // of a hit, when all is known
   );
 }
 

@@ -65,3 +65,6 @@ export function debounced(work, ms) {
     timer = setTimeout(() => work(...args), ms);
   };
 }
+
+/** Call `work` once what has changed is painted: who clicks sees at once that something happens. */
+export const painted = (work) => requestAnimationFrame(() => setTimeout(work));

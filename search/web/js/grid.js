@@ -69,11 +69,17 @@ export function rowsWithin(rows, above, below) {
 }
 
 /** The number of rows that begin above a place. */
-function firstFrom(rows, place) {
+const firstFrom = (rows, place) => firstNot(rows, ({ top }) => top < place);
+
+/** Which row has a tile. */
+export const rowWith = (rows, at) => firstNot(rows, ({ end }) => end <= at);
+
+/** The first row of which something no longer holds that holds for those before it. */
+function firstNot(rows, holds) {
   let [low, high] = [0, rows.length];
   while (low < high) {
     const middle = (low + high) >> 1;
-    if (rows[middle].top < place) low = middle + 1;
+    if (holds(rows[middle])) low = middle + 1;
     else high = middle;
   }
   return low;

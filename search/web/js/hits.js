@@ -1,8 +1,8 @@
 // The feed of results: only the cards near the screen are made, however many there are.
 
 import { card } from "./cards.js";
-import { byId, el, styled } from "./dom.js";
-import { DENSITIES, rowsAround, rowsWithin, shapeOf } from "./grid.js";
+import { byId, el, painted, styled } from "./dom.js";
+import { DENSITIES, rowsAround, rowsWithin, rowWith, shapeOf } from "./grid.js";
 import { modalityOf, pluralOf } from "./kinds.js";
 import { stopLoading } from "./media_elements.js";
 
@@ -13,6 +13,8 @@ const FEW = 60;
 const OVERSCAN_PX = 900;
 const CAPTION_REM = 3.75;
 const HEAD_REM = 2.75;
+/** How long cards are made in a frame for what is not on the screen. */
+const DRAWING_MS = 4;
 
 const feed = byId("hits");
 const heads = byId("heads");
@@ -27,6 +29,8 @@ let starts = new Map(); // names of groups by the place of their first card
 let layout = { rows: [], height: 0, seam: 0 };
 const scrolled = [];
 let above = 0; // how much of the feed is above the screen, as of the last drawing
+let isAsking = false;
+let isDrawing = false; // what is on the screen is there, and the rest comes
 let onEnd = () => {};
 let onStart = () => {};
 
@@ -86,7 +90,7 @@ export function setTags(id, tags) {
   const isFocused = focusedCard()?.dataset.asset === id;
   for (const [at, one] of made) if (one.dataset.asset === id) letGo(at);
   place();
-  if (isFocused) cardOf(id)?.focus({ preventScroll: true });
+  if (isFocused) cardAt(order.findIndex((hit) => hit.asset_id === id))?.focus({ preventScroll: true });
 }
 
 /** Hide assets for a while. */
@@ -130,22 +134,18 @@ export const cardOf = (id) => feed.querySelector(`.hit[data-asset="${CSS.escape(
 
 /** Show that a search is under way. */
 export function setBusy(busy) {
-  feed.setAttribute("aria-busy", String(busy));
+  isAsking = busy;
+  showBusy();
+}
+
+function showBusy() {
+  feed.setAttribute("aria-busy", String(isAsking || isDrawing));
+  feed.classList.toggle("asking", isAsking);
 }
 
 /** Draw again when the window, the density or the grouping changes; ask for more near both ends. */
 export function startHits(onNearEnd, onNearStart) {
   [onEnd, onStart] = [onNearEnd, onNearStart];
-  let waits = false;
-  const soon = () => {
-    if (waits) return;
-    waits = true;
-    requestAnimationFrame(() => {
-      waits = false;
-      render();
-      for (const listener of scrolled) listener();
-    });
-  };
   addEventListener("scroll", soon, { passive: true });
   new ResizeObserver(() => feed.clientWidth !== layout.width && place()).observe(feed);
   const choices = [...byId("density").children];
@@ -154,7 +154,7 @@ export function startHits(onNearEnd, onNearStart) {
     one.addEventListener("click", () => {
       localStorage.setItem(DENSITY, one.value);
       press();
-      place();
+      painted(place);
     });
   }
   press();
@@ -163,7 +163,20 @@ export function startHits(onNearEnd, onNearStart) {
   grouping.addEventListener("click", () => {
     localStorage.setItem(GROUPED, isGrouped() ? "" : "1");
     grouping.setAttribute("aria-pressed", String(isGrouped()));
-    arrangeAgain();
+    painted(arrangeAgain);
+  });
+}
+
+let waits = false;
+
+/** Draw again in the next frame. */
+function soon() {
+  if (waits) return;
+  waits = true;
+  requestAnimationFrame(() => {
+    waits = false;
+    render();
+    for (const listener of scrolled) listener();
   });
 }
 
@@ -207,7 +220,7 @@ function arrangeAgain({ holds = false } = {}) {
   if (sorted.some((one, n) => one !== feed.children[n])) feed.append(...sorted);
   place({ holds });
   if (!focused || focused.isConnected) return;
-  const next = cardOf(focused.dataset.asset) ?? made.get(Math.min(focused.ariaPosInSet, order.length) - 1);
+  const next = cardOf(focused.dataset.asset) ?? cardAt(Math.min(focused.ariaPosInSet, order.length) - 1);
   next?.focus({ preventScroll: true });
 }
 
@@ -240,20 +253,24 @@ function place({ holds = false } = {}) {
   const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
   const width = feed.clientWidth;
   if (!width) return; // another view is shown
+  measure();
   const measures = { width, height: DENSITIES[density()], gap: width < 600 ? 12 : 18, caption: CAPTION_REM * rem, head: HEAD_REM * rem };
   const { seam } = layout;
   const added = newer.filter((hit) => !hidden.has(hit.asset_id)).length;
   layout = { ...rowsAround(order.map(shapeOf), measures, starts, added), width, gap: measures.gap };
   styled(feed, { height: `${layout.height}px` });
-  if (holds) scrollBy({ top: layout.seam - seam, behavior: "instant" });
+  if (holds) {
+    scrollBy({ top: layout.seam - seam, behavior: "instant" });
+    measure();
+  }
   for (const [at, one] of made) moveTo(one, at);
   heads.replaceChildren(
     ...[...starts].map(([at, name]) => styled(el("p", {}, name), { top: `${layout.rows[rowOf(at)].top - measures.head}px` })),
   );
-  render();
+  draw();
 }
 
-const rowOf = (at) => layout.rows.findIndex(({ end }) => at < end);
+const rowOf = (at) => rowWith(layout.rows, at);
 
 const topOf = (id) => layout.rows.find(({ first, end }) => order.slice(first, end).some((hit) => hit.asset_id === id))?.top;
 
@@ -276,46 +293,77 @@ export const topHit = () => order[layout.rows[rowsWithin(layout.rows, above, abo
 /** Ask for more if the end is near, as after a short page. */
 export const lookAhead = () => render();
 
-/** Make the cards near the screen, and let go of the others, unless one plays or has the focus. */
+/** Before anything changes, since the browser would lay the page out twice otherwise. */
+function measure() {
+  above = -feed.getBoundingClientRect().top;
+}
+
 function render() {
   if (!feed.offsetParent) return;
-  above = -feed.getBoundingClientRect().top;
-  const all = order.length <= FEW;
-  const [from, to] = all ? [0, layout.rows.length] : rowsWithin(layout.rows, above - OVERSCAN_PX, above + innerHeight + OVERSCAN_PX);
-  const [first, end] = [layout.rows[from]?.first ?? 0, layout.rows[to - 1]?.end ?? 0];
+  measure();
+  draw();
+}
+
+/**
+ * Make the cards on the screen, then those near it as far as the time of a frame goes, and let go of
+ * the others, unless one plays or has the focus.
+ */
+function draw() {
+  const near = order.length <= FEW ? layout.rows : rowsNear(OVERSCAN_PX);
+  const [first, end] = [near[0]?.first ?? 0, near.at(-1)?.end ?? 0];
   for (const [at, one] of made) {
     if ((at >= first && at < end) || one.contains(document.activeElement) || one.querySelector("video, audio")) continue;
     letGo(at);
   }
-  for (const row of layout.rows.slice(from, to)) {
-    for (let at = row.first; at < row.end; at += 1) if (!made.has(at)) insert(at, row, row.top < above + innerHeight && row.top + row.height > above);
-  }
+  const seen = near.filter(isSeen);
+  for (const row of seen) for (const at of missing(row)) insert(at, row, true);
+  const until = performance.now() + DRAWING_MS;
+  isDrawing = near.some((row) => missing(row).some((at) => performance.now() > until || insert(at, row)));
+  showBusy();
+  if (isDrawing) return soon();
   if (order.length && layout.height - above < 3 * innerHeight) onEnd();
   if (order.length && above < innerHeight) onStart();
 }
 
+const rowsNear = (px) => layout.rows.slice(...rowsWithin(layout.rows, above - px, above + innerHeight + px));
+const isSeen = ({ top, height }) => top < above + innerHeight && top + height > above;
+
+/** The places of a row that have no card. */
+function missing({ first, end }) {
+  const places = [];
+  for (let at = first; at < end; at += 1) if (!made.has(at)) places.push(at);
+  return places;
+}
+
+/** Make a card; false, since it is there then. */
 function insert(at, row, isOnScreen = false) {
   const hit = order[at];
   const { words, best, link, onLike } = context;
   const one = card(hit, { words, best, place: at + 1, isOnScreen, link: link(hit), onLike: () => onLike(hit) });
   one.querySelector(".pick").setAttribute("aria-pressed", String(picked.has(hit.asset_id)));
   moveTo(one, at, row);
+  const next = Math.min(...[...made.keys()].filter((other) => other > at));
+  feed.insertBefore(one, made.get(next) ?? null);
   made.set(at, one);
-  const next = [...feed.children].find((other) => Number(other.ariaPosInSet) > at + 1);
-  feed.insertBefore(one, next ?? null);
+  return false;
 }
 
 /** The card that has, or holds, the focus. */
 export const focusedCard = () => document.activeElement?.closest?.(".hit") ?? null;
 
+/** The card at a place, made now if it is not there; null if there is none. */
+function cardAt(at) {
+  if (!order[at]) return null;
+  if (!made.has(at)) insert(at, layout.rows[rowOf(at)]);
+  return made.get(at);
+}
+
 /** Go to the card at a place, which may be far away; false if there is none. */
 export function focusAt(at) {
-  if (!order[at]) return false;
-  const row = layout.rows[rowOf(at)];
-  if (!made.has(at)) insert(at, row);
-  made.get(at).focus({ preventScroll: true });
-  made.get(at).scrollIntoView({ block: "nearest" });
-  return true;
+  const one = cardAt(at);
+  one?.focus({ preventScroll: true });
+  one?.scrollIntoView({ block: "nearest" });
+  return Boolean(one);
 }
 
 /** Go to the first card; false if there is none. */

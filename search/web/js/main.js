@@ -1,7 +1,7 @@
 // Wires the parts of the page together.
 
 import { onKeyNeeded, openSession } from "./api.js";
-import { byId, el, say } from "./dom.js";
+import { byId, el, painted, say } from "./dom.js";
 import { startDrop } from "./drop.js";
 import { closeFilters, showFilters, startFilters, toggleFilters } from "./filters.js";
 import { focusedCard, focusFirst, moveFocus, picked, startHits } from "./hits.js";
@@ -45,7 +45,8 @@ async function showDetail(state) {
     module.startDetail();
     return module;
   });
-  (await detail).showDetail(current());
+  const module = await detail;
+  painted(() => module.showDetail(current())); // it makes the rest of the page inert, which takes a while
 }
 
 /** Load a style sheet once; what it styles can be seen without it. */
