@@ -1,15 +1,17 @@
-"""An index in this process over what a store's assets are called."""
+"""An index over what a store's assets are called: the store's own, or one in this process."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from threading import Event, Lock, Thread
+from typing import Protocol, runtime_checkable
 
 from search.errors import CancelledError, IndexNotReadyError, StoreError
-from search.lexical.index import Text, WordIndex
-from search.lexical.names import Names, match, names_of, split
+from search.lexical.index import FoundText, Text, WordIndex
+from search.lexical.names import match, names_in, split, text_of
 from search.store.base import VectorStore
 from search.types import AssetRow
 
@@ -21,24 +23,36 @@ _AT_ONCE = 2000
 MAX_NAMED = 50
 
 
+@runtime_checkable
+class KeepsNames(Protocol):
+    """A store with an index of names."""
+
+    def read_names(self, is_unwanted: Callable[[], bool]) -> None:
+        """Have `named` know all assets.
+
+        Args:
+            is_unwanted: whether to leave the rest; asked from time to time.
+        """
+        ...
+
+    def named(self, text: str, limit: int) -> Sequence[FoundText]:
+        """Ids of the assets of which `search.lexical.names.text_of` fits best, and their notes."""
+        ...
+
+
 class NameIndex:
     """Finds assets by the words of `search.lexical.names`. Safe to use from threads.
 
-    It is made of the commit rows at the first search or by `begin`, in memory. Names lie in the
-    index of words alone, and beside it a hash by which changes are seen. A thread reads them again
-    when their number has changed and once a minute, a twentieth of the time at most. Searches wait
-    for the first reading until it has taken two seconds.
+    A thread reads the names, at the first search or by `begin`, and again after a rest of twenty
+    times as long. Searches wait for the first reading until it has taken two seconds.
     """
 
     def __init__(self, store: VectorStore) -> None:
-        self._store = store
-        self._index: WordIndex | None = None
-        self._known: dict[str, int] = {}
+        self._source = store if isinstance(store, KeepsNames) else NamesInMemory(store)
         self._is_ready = Event()
         self._is_closed = Event()
         self._lock = Lock()
         self._next_s = 0.0
-        self._next_full_s = 0.0
         self._awaited_until_s = float("inf")
         self._thread: Thread | None = None
 
@@ -55,12 +69,9 @@ class NameIndex:
         self.begin()
         if not self._is_ready.is_set():
             self._wait()
-        if self._index is None:
-            return {}
-        found = self._index.find(split(text), MAX_NAMED)
         parts = {
-            one.segment_id: match(text, _names_in(one.note), with_folders=with_folders)
-            for one in found
+            one.segment_id: match(text, names_in(one.note), with_folders=with_folders)
+            for one in self._source.named(split(text), MAX_NAMED)
         }
         return {asset_id: part for asset_id, part in parts.items() if part}
 
@@ -80,8 +91,8 @@ class NameIndex:
             thread = self._thread
         if thread is not None:
             thread.join()
-        if self._index is not None:
-            self._index.close()
+        if isinstance(self._source, NamesInMemory):
+            self._source.close()
 
     def _wait(self) -> None:
         if not self._is_ready.wait(max(0.0, self._awaited_until_s - time.monotonic())):
@@ -93,44 +104,63 @@ class NameIndex:
     def _read(self) -> None:
         """A store that is away is said by the search itself, and read again later."""
         started_s = time.monotonic()
-        try:
-            if started_s >= self._next_full_s or self._store.count() != len(self._known):
-                self._read_rows()
-                self._next_full_s = time.monotonic() + _FULL_S
-        except (StoreError, CancelledError):
-            pass
+        with suppress(StoreError, CancelledError, OSError, ValueError):
+            self._source.read_names(self._is_closed.is_set)
         ended_s = time.monotonic()
         with self._lock:
             self._next_s = ended_s + max(_LEAST_REST_S, _SLOWDOWN * (ended_s - started_s))
         self._is_ready.set()
 
-    def _read_rows(self) -> None:
+
+class NamesInMemory:
+    """The names of a store that keeps no index of them, from its commit rows.
+
+    Names lie in the index of words alone, and beside it a hash by which changes are seen. They are
+    read again when their number has changed, and once a minute.
+    """
+
+    def __init__(self, store: VectorStore) -> None:
+        self._store = store
+        self._index: WordIndex | None = None
+        self._known: dict[str, int] = {}
+        self._next_full_s = 0.0
+
+    def named(self, text: str, limit: int) -> Sequence[FoundText]:
+        """See `KeepsNames`."""
+        return self._index.find(text, limit) if self._index else []
+
+    def read_names(self, is_unwanted: Callable[[], bool]) -> None:
+        """See `KeepsNames`.
+
+        Raises:
+            StoreError: the store is away.
+            CancelledError: it was unwanted.
+        """
+        if time.monotonic() >= self._next_full_s or self._store.count() != len(self._known):
+            self._read_rows(is_unwanted)
+            self._next_full_s = time.monotonic() + _FULL_S
+
+    def _read_rows(self, is_unwanted: Callable[[], bool]) -> None:
         index = self._index or WordIndex(in_memory=True)
         now: dict[str, int] = {}
-        changed = self._changed(now)
+        changed = self._changed(now, is_unwanted)
         while some := list(islice(changed, _AT_ONCE)):
-            index.add(some)
+            index.add(map(text_of, some))
         index.add(Text(gone, "", "") for gone in self._known.keys() - now.keys())
         index.commit()
         self._index, self._known = index, now
 
-    def _changed(self, now: dict[str, int]) -> Iterator[Text]:
-        """The names of assets that have others than before; notes what all are made of."""
+    def _changed(self, now: dict[str, int], is_unwanted: Callable[[], bool]) -> Iterator[AssetRow]:
+        """Assets that have other names than before; notes what all are made of."""
         for row in self._store.scan():
-            if self._is_closed.is_set():
+            if is_unwanted():
                 raise CancelledError("The search engine was closed.")
             if not row.is_gone:
                 now[row.asset_id] = mark = hash(repr((row.locations, row.metadata)))
                 if self._known.get(row.asset_id) != mark:
-                    yield _text_of(row)
+                    yield row
 
-
-def _text_of(row: AssetRow) -> Text:
-    names = names_of(row)
-    note = f"{' '.join(names.own)}\n{' '.join(names.folders)}"
-    return Text(row.asset_id, "", " ".join(names.own | names.folders), note.encode())
-
-
-def _names_in(note: bytes) -> Names:
-    own, folders = note.decode().split("\n")
-    return Names(frozenset(own.split()), frozenset(folders.split()))
+    def close(self) -> None:
+        """Forget all."""
+        if self._index is not None:
+            self._index.close()

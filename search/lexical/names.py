@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from search.lexical.analysis import terms, words
+from search.lexical.index import Text
 from search.types import AssetRow
 
 _BORDERS = re.compile(r"(?<=[a-zäöüß])(?=[A-ZÄÖÜ])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
@@ -38,6 +39,19 @@ def names_of(row: AssetRow) -> Names:
         folders.append(folder)
     own = " ".join([*files, *_said(row)])
     return Names(frozenset(terms(split(own))), frozenset(terms(split(" ".join(folders)))))
+
+
+def text_of(row: AssetRow) -> Text:
+    """What an index of names holds of an asset, under its id; `names_in` takes the note."""
+    names = names_of(row)
+    note = f"{' '.join(names.own)}\n{' '.join(names.folders)}"
+    return Text(row.asset_id, "", " ".join(names.own | names.folders), note.encode())
+
+
+def names_in(note: bytes) -> Names:
+    """Those of `text_of`."""
+    own, folders = note.decode().split("\n")
+    return Names(frozenset(own.split()), frozenset(folders.split()))
 
 
 def split(text: str) -> str:

@@ -99,6 +99,10 @@ def assert_level(store: EmbeddedStore) -> None:
     for name in {row.asset_id for row in stored.values()}:
         keys = [row.key for row in store.embeddings(name)]
         assert keys == list(dict.fromkeys(row.key for row in record.embeddings(name)))
+    store.read_names(lambda: False)
+    in_data = {one.segment_id for one in store.named("data", 10_000)}
+    rows = [row for row in store.scan() if any(uri.startswith("/data") for uri in row.locations)]
+    assert in_data == {row.asset_id for row in rows}
 
 
 def _cut(path: Path) -> None:
@@ -360,36 +364,37 @@ def test_deleted_rows_are_given_up_in_time(folder: Path, oracle: MemoryStore) ->
     assert_same_answers(opened(folder), oracle)
 
 
-def round_of(folder: Path, seed: int) -> tuple[int, int]:
+def round_of(folder: Path, seed: int) -> tuple[int, list[str]]:
     """Kill a writer at a random time; the writes it had acknowledged, and what is wrong."""
     words = [sys.executable, "-c", WRITER, str(folder), str(seed)]
     process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     begin = random.Random(seed)
-    n_before = begin.randrange(1, 9)
-    for _ in range(n_before):
-        process.stdout.readline()
+    written = [process.stdout.readline() for _ in range(begin.randrange(1, 9))]
     time.sleep(begin.random() / 3)
     process.kill()
     rest, _ = process.communicate(timeout=60)
+    written += rest.splitlines()
+    wanted = [f"asset{int(of)}-{number}" for of in written for number in (1, 2)]
     store = opened(folder)
     try:
+        wrong = [f"{one} is lost" for one in set(wanted) - store.assets(wanted).keys()]
         assert_level(store)
-    except AssertionError:
-        return n_before + rest.count("\n"), 1
+    except AssertionError as error:
+        wrong.append(f"not level: {error}")
     finally:
         store.close()
-    return n_before + rest.count("\n"), 0
+    return len(written), wrong
 
 
 @pytest.mark.slow
 def test_rounds_of_killed_writers(folder: Path) -> None:
-    assert [round_of(folder, seed)[1] for seed in range(3)] == [0] * 3
+    assert [round_of(folder, seed)[1] for seed in range(3)] == [[]] * 3
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as place:
         for number in range(int(sys.argv[1])):
-            n_written, n_wrong = round_of(Path(place) / "store", number)
-            sys.stdout.write(f"round {number}: {n_written} writes, {n_wrong} wrong\n")
+            n_written, wrong = round_of(Path(place) / "store", number)
+            sys.stdout.write(f"round {number}: {n_written} writes, {wrong or 'nothing'} wrong\n")
             sys.stdout.flush()

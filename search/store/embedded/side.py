@@ -30,9 +30,11 @@ from search.errors import StoreError, StoreGoneError, StoreUnavailableError
 from search.store import calibrated
 from search.store.calibrated import StoredCalibration
 from search.store.embedded.tables import DamagedError, Tables, empty, fact, set_fact
+from search.store.embedded.texts.kept import AT_ONCE, KeptIndex
+from search.store.embedded.texts.names import Names
+from search.store.embedded.texts.words import KeptWords
 from search.store.embedded.vectors import CHUNK
 from search.store.embedded.views import Views
-from search.store.embedded.words import AT_ONCE, KeptWords
 from search.store.embedded.writing import compact, keys_of, put, remove
 from search.store.lite.record import Record
 from search.store.milvus.rows import Keys
@@ -42,7 +44,7 @@ SIDE = "side"
 """The folder, in that of the store."""
 _TABLES = "tables.db"
 _VECTORS = "vectors"
-_WORDS = "words"
+_TEXTS = ("words", "names")
 _LOCK = "writing.lock"
 _ROWS_AT_ONCE = 4096
 _BEHIND = "behind"
@@ -122,13 +124,13 @@ class Side:
         """
         self._open_files()
         check(self.tables, self.views, self._embed_dim)
+        self.tables.complete()
 
     def _open_files(self) -> None:
         self.tables = Tables(self._folder / _TABLES, shown=self._shown)
         self.views = Views(self._folder / _VECTORS, self._embed_dim)
-        self.words = KeptWords(
-            self.tables, self._folder / _WORDS, self.exclusively, read_only=False
-        )
+        self.words = KeptWords(self.tables, self._folder, self.exclusively)
+        self.names = KeptIndex(self.tables, self._folder, self.exclusively, Names())
 
     def _make(self) -> None:
         """Make all again from the record."""
@@ -176,7 +178,7 @@ class Side:
         return True
 
     def _discard(self) -> None:
-        for name in (_VECTORS, _WORDS):
+        for name in (_VECTORS, *_TEXTS):
             shutil.rmtree(self._folder / name, ignore_errors=True)
         for path in self._folder.glob(f"{_TABLES}*"):
             path.unlink()
@@ -278,9 +280,11 @@ class Side:
             self._level(db)
         self._complete_codes()
         self._compact()
-        if any(row.modality == TEXT for row in segments) and self.words.n_left() >= AT_ONCE:
-            with suppress(OSError, ValueError):  # stored it is; a search reads the rest
+        with suppress(OSError, ValueError):  # stored it is; a search reads the rest
+            if any(row.modality == TEXT for row in segments) and self.words.n_left() >= AT_ONCE:
                 self.words.catch_up()
+            if assets and self.names.n_left() >= AT_ONCE:
+                self.names.catch_up()
 
     def remove(self, asset_ids: Sequence[str]) -> None:
         """The same of a deletion."""
@@ -340,7 +344,7 @@ class Side:
             os.close(lock)
 
     def _close_files(self) -> None:
-        for name in ("words", "views", "tables"):
+        for name in ("names", "words", "views", "tables"):
             if (part := getattr(self, name, None)) is not None:
                 part.close()
 

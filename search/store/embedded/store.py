@@ -2,7 +2,8 @@
 
 Lite reads all rows into memory when it opens a collection, and walks them for each search. So it is
 opened for writes alone, and searches are answered from files: SQLite (`embedded.tables`), vectors
-and their codes (`embedded.vectors`), words (`embedded.words`). `embedded.side` keeps them level.
+and their codes (`embedded.vectors`), words and names (`embedded.texts`). `embedded.side` keeps them
+level.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from encoder.system.private import tighten
 from encoder.types import Embeddings, Modality
 from search.errors import StoreUnavailableError
 from search.filters import Filter
+from search.lexical.index import FoundText
 from search.overview.dates import Dated
 from search.overview.facets import Facets
 from search.store import calibrated
@@ -209,6 +211,14 @@ class EmbeddedStore:
             IndexNotReadyError: many texts have still to be read.
         """
         return self._searching.by_words(text, limit, asset_ids, filter)
+
+    def read_names(self, is_unwanted: Callable[[], bool]) -> None:
+        """See `search.lexical.name_index.KeepsNames`."""
+        self._side.names.catch_up(is_unwanted)
+
+    def named(self, text: str, limit: int) -> Sequence[FoundText]:
+        """Likewise."""
+        return self._side.names.find(text, limit) or []
 
     def embeddings(self, asset_id: str) -> list[SegmentRow]:
         """All segments of one asset with their embeddings, by modality, index and row."""

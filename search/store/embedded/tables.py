@@ -8,6 +8,7 @@
 - ``dead``: slots whose segment was deleted or replaced.
 - ``intent``: assets that somebody began to write. What is left of it was cut off.
 - ``unworded``: assets whose texts the index of words has still to forget.
+- ``unnamed``: assets whose commit row has changed since the index of names has read it.
 - ``fact``: single values, as JSON.
 
 Readers see the last commit, whichever process made it, and wait for no writer (SQLite's WAL).
@@ -63,6 +64,24 @@ CREATE INDEX label_no ON label (no);
 """
 
 
+LIST_ALL_NAMES = "INSERT INTO unnamed (asset_id) SELECT asset_id FROM asset WHERE row IS NOT NULL"
+_NAMES = (
+    "CREATE TABLE unnamed (seq INTEGER PRIMARY KEY, asset_id TEXT)",
+    *(
+        f"CREATE TRIGGER unnamed_{number} AFTER {change} ON asset WHEN {condition} "
+        f"BEGIN INSERT INTO unnamed (asset_id) VALUES ({row}.asset_id); END"
+        for number, (change, condition, row) in enumerate(
+            [
+                ("INSERT", "new.row IS NOT NULL", "new"),
+                ("UPDATE OF row", "new.row IS NOT old.row", "new"),
+                ("DELETE", "old.row IS NOT NULL", "old"),
+            ]
+        )
+    ),
+    LIST_ALL_NAMES,
+)
+
+
 class DamagedError(Exception):
     """What lies beside the record cannot be used, and has to be made again."""
 
@@ -107,12 +126,25 @@ class Tables:
         try:
             db.execute("PRAGMA journal_mode = WAL")
             db.executescript(_TABLES)
+            for statement in _NAMES:
+                db.execute(statement)
             set_fact(db, "format", FORMAT)
             set_fact(db, "version", 0)
             db.commit()
         finally:
             db.close()
         return cls(path, shown=shown)
+
+    def complete(self) -> None:
+        """Add what tables of earlier versions lack."""
+        known = "SELECT 1 FROM sqlite_master WHERE name = 'unnamed'"
+        with self.reading() as db:
+            if db.execute(known).fetchone():
+                return
+        with self.writing() as db:
+            if not db.execute(known).fetchone():  # another process may have been first
+                for statement in _NAMES:
+                    db.execute(statement)
 
     @property
     def is_replaced(self) -> bool:
@@ -219,9 +251,11 @@ def translated(shown: str) -> Iterator[None]:
 
 def empty(db: sqlite3.Connection) -> None:
     """Remove all rows. Parts are numbered on: other processes know the former ones."""
-    for table in ("asset", "location", "label", "part", "segment", "dead", "intent", "unworded"):
+    for table in ("asset", "location", "label", "part", "segment", "dead", "intent", "unworded",
+                  "unnamed"):  # fmt: skip
         db.execute(f"DELETE FROM {table}")
-    db.execute("DELETE FROM fact WHERE name IN ('embed_dim', 'record', 'tidy', 'behind')")
+    made = "'embed_dim', 'record', 'tidy', 'behind', 'names_epoch'"
+    db.execute(f"DELETE FROM fact WHERE name IN ({made})")
 
 
 def fact(db: sqlite3.Connection, name: str) -> Any:

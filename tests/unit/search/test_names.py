@@ -16,7 +16,8 @@ from search import Query, SearchEngine, as_json
 from search.errors import IndexNotReadyError
 from search.filters import Filter
 from search.lexical import name_index
-from search.lexical.name_index import NameIndex
+from search.lexical import names as of_names
+from search.lexical.name_index import NameIndex, NamesInMemory
 from search.lexical.names import Names, names_of
 from search.store.memory import MemoryStore
 from search.types import AssetRow, JsonValue, SegmentRow
@@ -50,6 +51,11 @@ def store() -> MemoryStore:
     rows[55] = photo(55, "/home/ada/x.jpg", places=["Beijing", "北京"], caption="The old tea house")
     store.write([asset for asset, _ in rows], [segment for _, segment in rows])
     return store
+
+
+def in_memory(names: NameIndex) -> NamesInMemory:
+    assert isinstance(names._source, NamesInMemory)
+    return names._source
 
 
 def first(store: MemoryStore, text: str, **asked: bool) -> str:
@@ -166,7 +172,7 @@ def test_a_closed_engine_waits_for_no_reading() -> None:
     Timer(0.05, store.may_read.set).start()
     names.close()
 
-    assert names._known == {}
+    assert in_memory(names)._known == {}
 
 
 def test_a_renamed_file_is_found_without_its_embedding(store: MemoryStore) -> None:
@@ -175,7 +181,7 @@ def test_a_renamed_file_is_found_without_its_embedding(store: MemoryStore) -> No
     row = store.assets(["photo50"])["photo50"]
     store.write([replace(row, locations=["/home/ada/regatta/2.jpg"])], [])
     store.delete(["photo55"])
-    names._next_s = names._next_full_s = 0.0  # as a minute later
+    names._next_s = in_memory(names)._next_full_s = 0.0  # as a minute later
     names.find("regatta", with_folders=True)
     assert names._thread is not None
     names._thread.join()
@@ -194,12 +200,12 @@ def test_a_later_reading_takes_apart_only_what_was_renamed(
         taken.append(row.asset_id)
         return names_of(row)
 
-    monkeypatch.setattr(name_index, "names_of", noted)
+    monkeypatch.setattr(of_names, "names_of", noted)
     names = NameIndex(store)
     names.find("regatta", with_folders=True)
     row = store.assets(["photo50"])["photo50"]
     store.write([replace(row, metadata={**row.metadata, "title": "Regatta"})], [])
-    names._next_s = names._next_full_s = 0.0  # as a minute later
+    names._next_s = in_memory(names)._next_full_s = 0.0  # as a minute later
     names.find("regatta", with_folders=True)
     assert names._thread is not None
     names._thread.join()

@@ -1,0 +1,1 @@
+"""Indexes of words in a folder: of texts, and of what assets are called."""

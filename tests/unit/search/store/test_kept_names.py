@@ -1,0 +1,133 @@
+"""A folder keeps an index of what its assets are called."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from search.lexical.name_index import NameIndex
+from search.store.embedded import reading, side
+from search.store.embedded.store import EmbeddedStore
+from search.store.embedded.texts import kept
+from search.store.open import open_store
+from search.types import GONE_SINCE
+from tests.contract.rows import CALIBRATION, DIM, SPACE, asset, segment, vectors
+
+N_ASSETS = 7
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    store = opened(folder := tmp_path / "store")
+    rows = [asset(f"a{n}", f"/data/Holiday/IMG_{n:04}.jpg") for n in range(N_ASSETS)]
+    segments = [segment(f"a{n}", 0, row) for n, row in enumerate(vectors(N_ASSETS))]
+    store.write(rows, segments)
+    store.close()
+    return folder
+
+
+def opened(folder: Path) -> EmbeddedStore:
+    store = open_store(str(folder), SPACE, DIM, calibration=CALIBRATION)
+    assert isinstance(store, EmbeddedStore)
+    return store
+
+
+def found(store: EmbeddedStore, text: str) -> set[str]:
+    """As an engine that was just made finds them."""
+    names = NameIndex(store)
+    try:
+        return {one for one, part in names.find(text, with_folders=True).items() if part == 1}
+    finally:
+        names.close()
+
+
+def test_the_next_process_reads_no_commit_rows(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = opened(folder)
+    assert found(store, "IMG 0003") == {"a3"}
+    assert len(found(store, "holiday")) == N_ASSETS
+    store.close()
+    monkeypatch.setattr(reading, "asset_of", None)
+    store = opened(folder)
+    assert store._side.names.n_left() == 0
+    assert found(store, "IMG 0003") == {"a3"}
+    store.close()
+
+
+def test_names_follow_the_commit_rows(folder: Path) -> None:
+    store = opened(folder)
+    assert found(store, "IMG 0003") == {"a3"}
+    rows = store.assets(["a1", "a2", "a3", "a4"])
+    store.write([replace(rows["a3"], locations=["/data/regatta.jpg"]), rows["a1"]], [])
+    assert store._side.names.n_left() == 1  # the other is as it was
+    gone = {**rows["a4"].metadata, GONE_SINCE: 1.0}
+    store.write([replace(rows["a4"], metadata=gone)], [])
+    store.delete(["a2"])
+    assert found(store, "regatta") == {"a3"}
+    for n in (2, 3, 4):
+        assert not found(store, f"IMG {n:04}")
+    assert len(found(store, "data")) == N_ASSETS - 2
+    store.close()
+
+
+def test_a_writer_reads_many_names(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(side, "AT_ONCE", N_ASSETS + 2)
+    store = opened(folder)
+    store.write([asset("b0", "/b0")], [])
+    assert store._side.names.n_left() == N_ASSETS + 1
+    store.write([asset("b1", "/b1")], [])
+    assert store._side.names.n_left() == 0
+    store.close()
+
+
+def test_damaged_or_missing_names_are_made_again(folder: Path) -> None:
+    def cut(names: Path) -> None:
+        (names / "meta.json").write_text("{")
+
+    for damage in (shutil.rmtree, cut):
+        store = opened(folder)
+        assert found(store, "IMG 0003") == {"a3"}
+        store.close()
+        (names,) = (folder / "side").rglob("names")
+        damage(names)
+        store = opened(folder)
+        assert found(store, "IMG 0003") == {"a3"}
+        store.close()
+
+
+def test_an_index_that_was_made_again_has_no_former_names(folder: Path) -> None:
+    store = opened(folder)
+    assert found(store, "IMG 0003") == {"a3"}
+    store.record.delete(["a3"])  # which the index does not know
+    store.close()
+    store = opened(folder)
+    assert not found(store, "IMG 0003")
+    assert found(store, "IMG 0002") == {"a2"}
+    store.close()
+
+
+def test_tables_of_earlier_versions_list_all_names(folder: Path) -> None:
+    (tables,) = (folder / "side").rglob("tables.db")
+    with sqlite3.connect(tables) as db:
+        for number in range(3):
+            db.execute(f"DROP TRIGGER unnamed_{number}")
+        db.execute("DROP TABLE unnamed")
+    db.close()
+    store = opened(folder)
+    assert store._side.names.n_left() == N_ASSETS
+    assert found(store, "IMG 0003") == {"a3"}
+    store.close()
+
+
+def test_reading_ends_when_it_is_unwanted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "AT_ONCE", 2)
+    store = opened(folder)
+    asked = iter([False, True])
+    store.read_names(lambda: next(asked))
+    assert store._side.names.n_left() == N_ASSETS - 2
+    store.close()
