@@ -8,13 +8,23 @@ they are joined by and, or, not is the caller's affair. The tables are those of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from search.filters.columns import column_of
 from search.filters.compile import symbol_of, text_after
 from search.filters.match import COLUMNS
-from search.filters.tree import FIELDS, METADATA, Compare, Kind, Operator, Under, kind_of
+from search.filters.tree import (
+    FIELDS,
+    METADATA,
+    ORDER,
+    Compare,
+    Filter,
+    Kind,
+    Operator,
+    Under,
+    kind_of,
+)
 from search.types import AssetRow
 
 OTHER = b""
@@ -33,6 +43,32 @@ class Asked(NamedTuple):
     values: tuple[Any, ...] = ()
 
 
+class Range(NamedTuple):
+    """Comparisons of one column, all of which hold."""
+
+    parts: tuple[Compare, ...]
+
+
+def in_ranges(parts: Sequence[Filter]) -> Iterator[Filter | Range]:
+    """Filters that all hold, with those together that one walk through an index answers.
+
+    From a day on half of a library may be found, and until a day, and between them little.
+
+    >>> from search.filters import parse_filter
+    >>> found = parse_filter({"field": "width", "gte": 5, "lt": 9})
+    >>> query_of(*in_ranges(found.parts)).sql
+    "SELECT no FROM asset WHERE asset_width >= ? AND asset_width < x'' AND asset_width < ?"
+    """
+    ordered: dict[str, list[Compare]] = {}
+    for one in parts:
+        if isinstance(one, Compare) and one.operator in ORDER and one.field in VALUED:
+            ordered.setdefault(one.field, []).append(one)
+        else:
+            yield one
+    for of_field in ordered.values():
+        yield Range(tuple(of_field)) if len(of_field) > 1 else of_field[0]
+
+
 def values_of(row: AssetRow) -> list[Any]:
     """What is stored in the columns of `VALUED`."""
     return [_typed(field, _value(field, row)) for field in VALUED]
@@ -49,7 +85,7 @@ def labels_of(row: AssetRow) -> set[tuple[str, str]]:
     }
 
 
-def query_of(leaf: Compare | Under) -> Asked | None:
+def query_of(leaf: Compare | Under | Range) -> Asked | None:
     """The query for a comparison; None if rows have to be looked at.
 
     >>> from search.filters import parse_filter
@@ -58,6 +94,11 @@ def query_of(leaf: Compare | Under) -> Asked | None:
     """
     if isinstance(leaf, Under):
         return _under(leaf)
+    if isinstance(leaf, Range):
+        asked = [_condition(column_of(one.field), one) for one in leaf.parts]
+        both = " AND ".join(one for one, _ in asked)
+        found = tuple(value for _, of_one in asked for value in of_one)
+        return Asked(f"SELECT no FROM asset WHERE {both}", found)
     if leaf.field.startswith(METADATA):
         return None
     kind = kind_of(leaf.field)

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import and_, or_
 from pathlib import Path
-from threading import RLock
+from threading import Lock, RLock
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from search.filters import And, Compare, Filter, Not, Or, Under, matches
-from search.filters.sql import query_of
+from search.filters.sql import Range, in_ranges, query_of
 from search.store.embedded.rows import asset_of, part_of, slot_of
 from search.store.embedded.tables import fact, marks
 from search.store.embedded.vectors import VectorFiles
@@ -83,6 +83,7 @@ class Views:
         self._dead: dict[int, Mask] = {}
         self._last_dead = 0
         self._masks: OrderedDict[str, Mask] = OrderedDict()
+        self._asking: dict[str, Lock] = {}
 
     def current(self, db: sqlite3.Connection) -> View:
         """The view of what a reading connection sees, which is moved on if that is older."""
@@ -156,38 +157,38 @@ class Views:
         matching = self._matching(db, view, filter)
         return matching if found is None else matching & found
 
-    def _matching(self, db: sqlite3.Connection, view: View, filter: Filter) -> Mask:
+    def _matching(self, db: sqlite3.Connection, view: View, filter: Filter | Range) -> Mask:
         match filter:
             case And(parts):
-                return reduce(and_, (self._matching(db, view, one) for one in parts))
+                return reduce(and_, (self._matching(db, view, one) for one in in_ranges(parts)))
             case Or(parts):
                 return reduce(or_, (self._matching(db, view, one) for one in parts))
             case Not(part):
                 return ~self._matching(db, view, part) & self._committed(db, view)
-            case Compare() | Under():
+            case Compare() | Under() | Range():
                 return self._leaf(db, view, filter)
 
     def _committed(self, db: sqlite3.Connection, view: View) -> Mask:
         return _mask(db, "SELECT no FROM asset WHERE row IS NOT NULL", (), view.n_assets)
 
-    def _leaf(self, db: sqlite3.Connection, view: View, leaf: Compare | Under) -> Mask:
+    def _leaf(self, db: sqlite3.Connection, view: View, leaf: Compare | Under | Range) -> Mask:
+        """Asked once, by however many threads: a search has one for each kind."""
         name = repr(leaf)  # in which True is not 1
         with self._lock:
-            if name in self._masks and view.version == self._view.version:
-                self._masks.move_to_end(name)
-                return self._masks[name]
-        asked = query_of(leaf)
-        found = (
-            _looked_at(db, leaf, view.n_assets)
-            if asked is None
-            else _mask(db, asked.sql, asked.values, view.n_assets)
-        )
-        with self._lock:
-            if view.version == self._view.version:
-                self._masks[name] = found
-                while len(self._masks) > _KEPT:
-                    self._masks.popitem(last=False)
-        return found
+            asking = self._asking.setdefault(name, Lock())
+        with asking:
+            with self._lock:
+                if name in self._masks and view.version == self._view.version:
+                    self._masks.move_to_end(name)
+                    return self._masks[name]
+            found = _asked(db, leaf, view.n_assets)
+            with self._lock:
+                self._asking.pop(name, None)
+                if view.version == self._view.version:
+                    self._masks[name] = found
+                    while len(self._masks) > _KEPT:
+                        self._masks.popitem(last=False)
+            return found
 
     def close(self) -> None:
         """Close the files."""
@@ -195,6 +196,14 @@ class Views:
             for files in self._files.values():
                 files.close()
             self._files.clear()
+
+
+def _asked(db: sqlite3.Connection, leaf: Compare | Under | Range, n_assets: int) -> Mask:
+    asked = query_of(leaf)
+    if asked is not None:
+        return _mask(db, asked.sql, asked.values, n_assets)
+    assert not isinstance(leaf, Range)
+    return _looked_at(db, leaf, n_assets)
 
 
 def _mask(db: sqlite3.Connection, sql: str, values: tuple[object, ...], n_assets: int) -> Mask:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import sleep
+from typing import Any
 
 import pytest
 
+from search.filters import parse_filter
+from search.store.embedded import views
 from search.store.embedded.reading import Reading
 from search.store.embedded.tables import Tables
 from search.store.embedded.views import Views
@@ -51,3 +56,30 @@ def test_a_few_assets_are_found_without_a_walk_through_a_table(
 
 def _plan(db: sqlite3.Connection, sql: str) -> list[str]:
     return [step for *_, step in db.execute(f"EXPLAIN QUERY PLAN {sql}")]
+
+
+def test_threads_ask_for_a_filter_once(
+    tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search has a thread for each kind, and all of them need the filter's assets."""
+    of_tables, asked, mask = Views(tmp_path, DIM), list[str](), views._mask
+
+    def slowly(db: sqlite3.Connection, sql: str, *rest: Any) -> views.Mask:
+        asked.append(sql)
+        sleep(0.1)
+        return mask(db, sql, *rest)
+
+    monkeypatch.setattr(views, "_mask", slowly)
+    with tables.writing() as db:
+        put(db, of_tables, *corpus(6))
+    filter = parse_filter({"field": "size_bytes", "gte": 7, "lt": 8})
+
+    def found(_: int) -> int:
+        with tables.reading() as db:
+            chosen = of_tables.assets(db, of_tables.current(db), None, filter)
+            return 0 if chosen is None else int(chosen.sum())
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(found, range(4))) == [6] * 4
+    assert len(asked) == 1
+    assert "asset_size_bytes < ?" in asked[0]
