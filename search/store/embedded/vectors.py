@@ -11,17 +11,19 @@ float32 rows.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
+from itertools import compress
 from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encoder.types import Embeddings
+from search.store.embedded.codes import Chunk, Codes, Scored, in_chunks
 from search.store.embedded.tables import DamagedError
 
 CHUNK = 8192
@@ -33,11 +35,6 @@ _MORE = 3
 _SPARE = 64
 _TIE = 1e-6
 _MAX_TIES = 1000
-_CODES = 127
-
-
-_Scored: TypeAlias = tuple[NDArray[np.float32], NDArray[np.int64]]
-"""Scores and slots [n, limit] for each query; -1 where there are no more."""
 
 
 class Found(NamedTuple):
@@ -60,8 +57,8 @@ class VectorFiles:
         self._embed_dim = embed_dim
         self._row_bytes = 4 * embed_dim
         self._base = folder / str(part)
-        self._codes: dict[int, _Codes] = {}
-        self._recent: tuple[int, int, _Codes] | None = None
+        self._codes: dict[int, Codes] = {}
+        self._recent: tuple[int, int, Codes] | None = None
         self._tail = np.empty((0, embed_dim), np.float32)
         self._tail_start = 0
         self._n_tail = 0
@@ -149,47 +146,37 @@ class VectorFiles:
         Of each chunk few are asked for; all where it may hold more of the best than that.
         """
         chunks = [
-            (start, end, part)
+            Chunk(start, self._codes_of(start, end), part)
             for start, end in _coded(n_slots)
             if (part := None if wanted is None else wanted[start:end]) is None or part.any()
         ]
         few = min(limit, _SPARE + _MORE * limit // max(len(chunks), 1))
-        found = [self._in_chunk(queries, few, *one) for one in chunks]
         newest = self._in_newest(queries, n_slots, wanted)
+        found = in_chunks(queries, min(few, CHUNK), chunks)
         if few < limit:
-            least = _least([*found, newest], limit)
-            found = [
-                self._in_chunk(queries, limit, *one) if _has_more(known, least) else known
-                for one, known in zip(chunks, found, strict=True)
-            ]
-        scores, slots = (np.concatenate(of, axis=1) for of in zip(*found, newest, strict=True))
+            has_more = _has_more(found, _least(_joined(newest, found), limit))
+            more = in_chunks(queries, min(limit, CHUNK), list(compress(chunks, has_more)))
+            newest = _joined(newest, more)
+            found = Scored(found.scores[~has_more], found.slots[~has_more])
+        scores, slots = _joined(newest, found)
         return [
             _best(of_query, of_slots, limit)
             for of_query, of_slots in zip(scores, slots, strict=True)
         ]
 
-    def _in_chunk(
-        self,
-        queries: Embeddings,
-        limit: int,
-        start: int,
-        end: int,
-        wanted: NDArray[np.bool_] | None,
-    ) -> _Scored:
+    def _codes_of(self, start: int, end: int) -> Codes:
         is_whole = end - start == CHUNK
-        codes = self._chunk(start // CHUNK) if is_whole else self._recent_codes(start, end)
-        products, places = codes.nearest(queries, limit, wanted)
-        return products, np.where(places < 0, -1, places + start)
+        return self._chunk(start // CHUNK) if is_whole else self._recent_codes(start, end)
 
     def _in_newest(
         self, queries: Embeddings, n_slots: int, wanted: NDArray[np.bool_] | None
-    ) -> _Scored:
+    ) -> Scored:
         first = n_slots // CHUNK * CHUNK
         start = max(first, n_slots // STEP * STEP)
         cosines = queries @ self._newest(first, n_slots)[start - first :].T
         if wanted is not None:
             cosines[:, ~wanted[start:]] = -np.inf
-        return cosines, np.broadcast_to(np.arange(start, n_slots), cosines.shape)
+        return Scored(cosines, np.broadcast_to(np.arange(start, n_slots), cosines.shape))
 
     def _newest(self, start: int, end: int) -> Embeddings:
         """The rows of the chunk that is not complete, kept in memory."""
@@ -206,24 +193,24 @@ class VectorFiles:
                 self._n_tail = n
             return self._tail[:n]
 
-    def _recent_codes(self, start: int, end: int) -> _Codes:
+    def _recent_codes(self, start: int, end: int) -> Codes:
         """Those of the chunk that is not complete, kept in memory."""
         known = self._recent
         if known is None or known[:2] != (start, end):
-            known = self._recent = start, end, _Codes.of(self._newest(start, end))
+            known = self._recent = start, end, Codes.of(self._newest(start, end))
         return known[2]
 
-    def _chunk(self, chunk: int) -> _Codes:
+    def _chunk(self, chunk: int) -> Codes:
         if chunk not in self._codes:
             path = self._base.with_suffix(f".{chunk}.codes")
-            self._codes[chunk] = _Codes.opened(path) or self._encoded(chunk, path)
+            self._codes[chunk] = Codes.opened(path, CHUNK) or self._encoded(chunk, path)
         return self._codes[chunk]
 
-    def _encoded(self, chunk: int, path: Path) -> _Codes:
-        codes = _Codes.of(self.range(chunk * CHUNK, (chunk + 1) * CHUNK))
+    def _encoded(self, chunk: int, path: Path) -> Codes:
+        codes = Codes.of(self.range(chunk * CHUNK, (chunk + 1) * CHUNK))
         with suppress(OSError):  # as on a disk that may not be written to
             codes.keep(path)
-            return _Codes.opened(path) or codes
+            return Codes.opened(path, CHUNK) or codes
         return codes
 
     def complete(self, n_slots: int) -> None:
@@ -238,72 +225,6 @@ class VectorFiles:
                 os.close(self.__dict__.pop(name))
         self._codes = {}
         self._recent = None
-
-
-class _Codes:
-    """Codes [n, embed_dim] of complete rows, and the scale of each dimension."""
-
-    def __init__(self, index: Any, scales: Embeddings) -> None:
-        self._index = index
-        self._scales = scales
-
-    @classmethod
-    def of(cls, rows: Embeddings) -> _Codes:
-        import faiss
-
-        scales = np.maximum(np.abs(rows).max(axis=0) / _CODES, 1e-30).astype(np.float32)
-        index = faiss.IndexScalarQuantizer(
-            rows.shape[1],
-            faiss.ScalarQuantizer.QT_8bit_direct_signed,
-            faiss.METRIC_INNER_PRODUCT,
-        )
-        index.add(np.rint(rows / scales))
-        return cls(index, scales)
-
-    @classmethod
-    def opened(cls, path: Path) -> _Codes | None:
-        """Those of a file, mapped into memory; None if it is missing or damaged."""
-        import faiss
-
-        scales_path = path.with_suffix(".scales")
-        if not path.exists():
-            return None
-        try:
-            index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
-            scales = np.fromfile(scales_path, np.float32)
-        except (RuntimeError, OSError):
-            return None
-        is_whole = index.ntotal == CHUNK and index.d == len(scales)
-        return cls(index, scales) if is_whole else None
-
-    def keep(self, path: Path) -> None:
-        """Write the file, whole or not at all; others may do the same at once."""
-        import faiss
-
-        partial = path.with_suffix(f".{os.getpid()}")
-        scales = path.with_suffix(".scales")
-        self._scales.tofile(partial)
-        partial.replace(scales)
-        faiss.write_index(self._index, str(partial))
-        partial.replace(path)
-
-    def nearest(
-        self, queries: Embeddings, limit: int, wanted: NDArray[np.bool_] | None
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """About the best: products and places [n, limit]; -1 where there are no more."""
-        import faiss
-
-        options = {}
-        if wanted is not None:
-            bits = np.packbits(wanted, bitorder="little")
-            chosen = faiss.IDSelectorBitmap(bits)  # type: ignore[call-arg, arg-type]
-            options["params"] = faiss.SearchParameters(sel=chosen)  # type: ignore[call-arg]
-        asked = queries * self._scales
-        # Faiss cuts what it compares with these codes to whole numbers.
-        steps = np.maximum(np.abs(asked).max(axis=1, keepdims=True) / _CODES, 1e-30)
-        asked = np.ascontiguousarray(np.rint(asked / steps), np.float32)
-        products, places = self._index.search(asked, min(limit, CHUNK), **options)
-        return products * steps, places
 
 
 @contextmanager
@@ -330,18 +251,28 @@ def _coded(n_slots: int) -> list[tuple[int, int]]:
     return [*whole, (start, end)] if end > start else whole
 
 
-def _least(found: Sequence[_Scored], limit: int) -> NDArray[np.float32]:
+def _joined(one: Scored, in_chunks: Scored) -> Scored:
+    """Both, in one row for each query."""
+    scores, slots = one
+    return Scored(
+        np.concatenate([scores, *in_chunks.scores], axis=1),
+        np.concatenate([slots, *in_chunks.slots], axis=1),
+    )
+
+
+def _least(found: Scored, limit: int) -> NDArray[np.float32]:
     """The lowest score [n, 1] that the best of each query have, or less."""
-    scores = np.concatenate([np.where(slots < 0, -np.inf, of) for of, slots in found], axis=1)
+    scores = np.where(found.slots < 0, -np.inf, found.scores)
     if scores.shape[1] < limit:
         return np.full((len(scores), 1), -np.inf, np.float32)
     return np.partition(scores, -limit, axis=1)[:, -limit, None]
 
 
-def _has_more(found: _Scored, least: NDArray[np.float32]) -> bool:
-    """Whether others of a chunk may be among the best."""
-    scores, slots = found
-    return bool(((scores[:, -1:] >= least - _TIE) & (slots[:, -1:] >= 0)).any())
+def _has_more(found: Scored, least: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Whether others of a chunk [n_chunks] may be among the best."""
+    scores, slots = (of[:, :, -1] for of in found)
+    may: NDArray[np.bool_] = (scores >= least[:, 0] - _TIE) & (slots >= 0)
+    return np.any(may, axis=1)  # type: ignore[no-any-return]
 
 
 def _best(scores: NDArray[np.float32], slots: NDArray[np.int64], limit: int) -> NDArray[np.int64]:

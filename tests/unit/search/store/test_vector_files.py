@@ -27,13 +27,13 @@ def test_a_search_waits_for_no_team_of_threads(
     tmp_path: Path, n_threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used: list[int] = []
-    nearest = vectors._Codes.nearest
+    nearest = vectors.Codes.nearest
 
     def noted(codes: Any, *args: Any) -> Any:
         used.append(faiss.omp_get_max_threads())
         return nearest(codes, *args)
 
-    monkeypatch.setattr(vectors._Codes, "nearest", noted)
+    monkeypatch.setattr(vectors.Codes, "nearest", noted)
     rows = l2_normalize(np.random.default_rng(0).standard_normal((CHUNK + 9, 8), np.float32))
     files = VectorFiles(tmp_path, 1, 8)
     files.append(0, rows, np.arange(len(rows), dtype=np.int32))
@@ -63,8 +63,8 @@ def test_codes_of_newest_rows_are_made_once_a_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[int] = []
-    of = vectors._Codes.of
-    monkeypatch.setattr(vectors._Codes, "of", lambda rows: made.append(len(rows)) or of(rows))
+    of = vectors.Codes.of
+    monkeypatch.setattr(vectors.Codes, "of", lambda rows: made.append(len(rows)) or of(rows))
     rows = l2_normalize(np.random.default_rng(0).standard_normal((2 * STEP + 9, 8), np.float32))
     files = VectorFiles(tmp_path, 1, 8)
     files.append(0, rows, np.arange(len(rows), dtype=np.int32))
