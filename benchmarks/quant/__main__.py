@@ -25,6 +25,7 @@ PARTS = {
     "sensitivity": "benchmarks.quant.sensitivity:main",
     "ranking": "benchmarks.quant.ranking:main",
     "targets": "benchmarks.quant.targets:main",
+    "executorch": "benchmarks.quant.executorch:main",
 }
 
 if __name__ == "__main__":

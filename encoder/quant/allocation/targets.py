@@ -3,7 +3,8 @@
 Sources, as read in 2026: for TensorRT see `encoder.quant.export.tensorrt`; ONNX's types of
 DequantizeLinear (opset 21) and Gather; OpenVINO's page "Weight compression" (8 bits for all layers,
 4 bits for matrix products and look-ups); ExecuTorch's page "XNNPACK backend: quantization" (8 bits
-per channel, linear layers also 4 bits per channel or in groups of 32 or a multiple).
+per channel, linear layers also 4 bits per channel or in groups of 32 or a multiple; convolutions
+only with activations of one scale, depthwise ones with one that is fixed beforehand).
 """
 
 from __future__ import annotations
@@ -83,10 +84,8 @@ def _openvino(scheme: Scheme, kind: str, _n_columns: int, n_groups: int) -> str 
 
 
 def _executorch(scheme: Scheme, kind: str, _n_columns: int, n_groups: int) -> str | None:
-    if kind in _WITHOUT_INTEGERS or n_groups > 1:
-        return f"XNNPACK has no INT{scheme.bits} for {_named(kind, n_groups)}"
-    if scheme.bits == 4 and kind not in _LAYERS_OF_4_BITS:
-        return f"INT4 is for linear layers and embeddings, not {kind}"
+    if kind not in ("linear", "embedding"):
+        return f"XNNPACK has no INT{scheme.bits} for {_named(kind, n_groups)} of float inputs"
     if scheme.bits == 8 and scheme.group:
         return "INT8 takes one scale per channel, not groups"
     return None

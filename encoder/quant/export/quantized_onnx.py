@@ -259,7 +259,7 @@ def _compare(model: nn.Module, inputs: Mapping[str, Tensor], path: Path) -> tupl
     from encoder.runtime.onnx import session_options
 
     with torch.inference_mode():
-        wanted = _flat(model.eval()(**inputs))
+        wanted = flat(model.eval()(**inputs))
     arrays = {name: tensor.numpy() for name, tensor in inputs.items()}
     strict, default = session_options(), session_options()
     strict.add_session_config_entry("session.disable_quant_qdq", "1")
@@ -292,12 +292,12 @@ def _difference(wanted: Sequence[Tensor], got: Sequence[Any]) -> float:
     )
 
 
-def _flat(output: Any) -> list[Tensor]:
+def flat(output: Any) -> list[Tensor]:
     """The tensors of an output, in the order of the exporter."""
     if isinstance(output, Tensor):
         return [output]
     if isinstance(output, Mapping):
         output = list(output.values())
     if isinstance(output, (list, tuple)):
-        return [tensor for part in output for tensor in _flat(part)]
+        return [tensor for part in output for tensor in flat(part)]
     return []

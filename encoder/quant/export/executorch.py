@@ -1,0 +1,214 @@
+"""Write a quantized model for ExecuTorch: XNNPACK multiplies its codes as they are.
+
+Linear layers run on INT8 or INT4 weights with activations in INT8, a scale for each token; tables
+of tokens are looked up in codes. Convolutions would need activations of one scale, depthwise ones
+even a scale that is fixed beforehand: they go into the file as float32, as does all else.
+Importing this imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from encoder.errors import MissingExtraError, ModelError
+from encoder.quant.export.quantized_onnx import flat, float_twin
+from encoder.quant.packing import unpack
+from encoder.quant.stored import StoredLayer, stored_in_modules
+from encoder.system.extras import is_installed
+
+LEAST_COSINE = 0.99
+"""Of the outputs to torch's, whose activations are float32."""
+MAX_TOKENS = 512
+_PACKAGES = ("executorch", "torchao")
+
+
+@dataclass(frozen=True)
+class ExecutorchReport(PathLike[str]):
+    """What was written; goes wherever a path does.
+
+    Args:
+        path: the ``.pte`` file.
+        nbytes: its size.
+        cosine: of the outputs, as ExecuTorch computes them here, to torch's: of the furthest.
+        notes: which layers are stored otherwise than in memory.
+    """
+
+    path: Path
+    nbytes: int
+    cosine: float
+    notes: tuple[str, ...] = ()
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+
+def export_executorch(
+    model: nn.Module,
+    inputs: Mapping[str, Tensor],
+    path: Path,
+    *,
+    max_tokens: int = MAX_TOKENS,
+    least_cosine: float = LEAST_COSINE,
+) -> ExecutorchReport:
+    """Write a quantized model as ``path``, run it by ExecuTorch and compare it with torch.
+
+    Args:
+        model: its layers were swapped by `encoder.quant.stored.swap`; others stay as they are.
+        inputs: one call's, by name. Token ids [n, length], and what has their shape, may have any
+            length from 2 to ``max_tokens`` in the file; all other axes are as they are here.
+        path: the ``.pte`` file.
+        max_tokens: of a text.
+        least_cosine: of the outputs, else the export fails.
+
+    Raises:
+        MissingExtraError: ExecuTorch is not installed.
+        ModelError: the outputs are further from torch's.
+    """
+    if missing := [name for name in _PACKAGES if not is_installed(name)]:
+        command = f"pip install {' '.join(_PACKAGES)}"
+        raise MissingExtraError("Exporting for ExecuTorch", missing, command)
+    twin, notes = _with_codes(model.eval())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(_lowered(twin, inputs, max_tokens))
+    with torch.inference_mode():
+        wanted = flat(model(**inputs))
+    cosine = min(map(_cosine, wanted, _run(path, inputs)))
+    if not cosine >= least_cosine:
+        raise ModelError(
+            f"{path.name}: ExecuTorch's outputs have a cosine of {cosine:.4f} to torch's, less "
+            f"than {least_cosine:g}.",
+            remedy="Keep more layers in fp32, or lower least_cosine.",
+        )
+    return ExecutorchReport(path, path.stat().st_size, cosine, tuple(notes))
+
+
+class Lookup(nn.Module):
+    """A table of tokens in codes.
+
+    Args:
+        layer: INT8 with a scale for each row, or INT4.
+    """
+
+    def __init__(self, layer: StoredLayer) -> None:
+        super().__init__()
+        codes = _codes(layer)
+        self.n_bits = _width(layer)
+        self.register_buffer("codes", nibbles(codes) if self.n_bits == 4 else codes)
+        self.register_buffer("scales", layer.scales.float())
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        """Token ids of any shape: float32 [*shape, dim]."""
+        operators: Any = torch.ops.quantized_decomposed
+        if self.n_bits == 4:
+            found = operators.embedding_4bit(self.codes, self.scales, None, -8, 7, input_ids)
+        else:
+            found = operators.embedding_byte(self.codes, self.scales, None, -128, 127, input_ids)
+        rows: Tensor = found
+        return rows
+
+
+def nibbles(codes: Tensor) -> Tensor:
+    """INT4 codes [n, d] as ExecuTorch's tables have them: from 0, the first in the high half.
+
+    >>> nibbles(torch.tensor([[-8, 7, 0, 1]], dtype=torch.int8))
+    tensor([[ 15, 137]], dtype=torch.uint8)
+    """
+    raised = (codes.to(torch.int16) + 8).to(torch.uint8)
+    return (raised[:, 0::2] << 4) | raised[:, 1::2]
+
+
+def _with_codes(model: nn.Module) -> tuple[nn.Module, list[str]]:
+    """A float copy in which the layers that XNNPACK takes have codes, and what it does not take."""
+    # makes the operators of tables known
+    from executorch.exir.passes import _quant_patterns_and_replacements  # noqa: F401
+
+    twin = float_twin(model)
+    left = []
+    for name, layer in stored_in_modules(model):
+        module = twin.get_submodule(name)
+        if not _takes(layer, module):
+            left += [name] if layer.scheme.bits < 32 else []
+        elif isinstance(module, nn.Linear):
+            module.weight = nn.Parameter(_linear_weight(layer), requires_grad=False)
+        else:
+            twin.set_submodule(name, Lookup(layer))
+    return twin, [f"stored as FP32: {', '.join(left)}"] if left else []
+
+
+def _takes(layer: StoredLayer, module: nn.Module) -> bool:
+    scheme, n_columns = layer.scheme, layer.layout.n_columns
+    if not scheme.is_integer or layer.parameter != "weight":
+        return False
+    if isinstance(module, nn.Linear):
+        return _width(layer) == 4 if scheme.group else True
+    is_plain = type(module) is nn.Embedding and module.max_norm is None
+    return is_plain and (n_columns % 2 == 0 if _width(layer) == 4 else scheme.group is None)
+
+
+def _width(layer: StoredLayer) -> int:
+    """Narrower codes are stored in the next width that there is."""
+    return 4 if layer.scheme.bits <= 4 else 8
+
+
+def _codes(layer: StoredLayer) -> Tensor:
+    return unpack(layer.packed, layer.scheme.bits, layer.layout.n_columns).contiguous()
+
+
+def _linear_weight(layer: StoredLayer) -> Tensor:
+    from torchao.quantization import IntxUnpackedToInt8Tensor
+
+    scales = layer.scales.float()
+    made: Tensor = IntxUnpackedToInt8Tensor(
+        _codes(layer),
+        scales,
+        torch.zeros_like(scales, dtype=torch.int8),
+        getattr(torch, f"int{_width(layer)}"),
+        (1, layer.layout.n_columns // scales.shape[1]),
+        torch.float32,
+        "int8_asym_per_token",
+    )
+    return made
+
+
+def _lowered(twin: nn.Module, inputs: Mapping[str, Tensor], max_tokens: int) -> bytes:
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
+
+    length = torch.export.Dim("length", min=2, max=max_tokens)
+    tokens = {x.shape for x in inputs.values() if x.ndim == 2 and not x.is_floating_point()}
+    shapes = {name: {1: length} if x.shape in tokens else {} for name, x in inputs.items()}
+    with torch.no_grad():
+        program = torch.export.export(twin, (), dict(inputs), dynamic_shapes=shapes)
+        lowered = to_edge_transform_and_lower(
+            program,
+            partitioner=[XnnpackPartitioner()],
+            # tables in codes are no operators of the core set
+            compile_config=EdgeCompileConfig(_check_ir_validity=False),
+        )
+    buffer: bytes = lowered.to_executorch().buffer
+    return buffer
+
+
+def open_method(path: Path) -> Any:
+    """What runs the file: ``execute`` takes tensors in the order of the export's inputs."""
+    import executorch.kernels.quantized  # noqa: F401 - brings tables in codes
+    from executorch.runtime import Runtime
+
+    return Runtime.get().load_program(path).load_method("forward")
+
+
+def _run(path: Path, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+    outputs: list[Tensor] = open_method(path).execute([x.contiguous() for x in inputs.values()])
+    return outputs
+
+
+def _cosine(wanted: Tensor, found: Tensor) -> float:
+    return float(functional.cosine_similarity(wanted.flatten(), found.flatten(), dim=0))
