@@ -13,9 +13,12 @@ from encoder.space import Space
 from encoder.types import AUDIO, TEXT, Embeddings, Item
 from search import Query, SearchEngine
 from search.errors import IndexNotReadyError
+from search.filters import Filter, parse_filter
 from search.store.base import LexicalIndex, VectorStore
 from search.store.memory import MemoryStore
 from search.store.milvus import mirrored_words
+from search.store.milvus import store as milvus_store
+from search.store.milvus.store import MilvusStore
 from search.types import SegmentRow
 from tests.contract.conftest import Opener
 from tests.contract.rows import DIM, asset, names, segment, vectors
@@ -208,6 +211,34 @@ def test_a_hit_is_the_segment_as_it_was_written(store: VectorStore) -> None:
     first = next(hit for hit in hits if hit.segment_id == rows[0].segment_id)
     assert (first.modality, first.start_s, first.end_s) == (TEXT, 0.0, 1.5)
     assert first.snippet == "We sail at dawn."
+
+
+def test_words_of_a_filter_are_found_however_many_texts_have_them(
+    store: VectorStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Milvus checks the best so many, and counts assets only if these leave too few."""
+    monkeypatch.setattr(milvus_store, "MAX_WORDS_FOUND", 4)
+    tags = {f"a{n}": ["some"] * (n % 2) + ["last"] * (n == 9) for n in range(10)}
+    assets = [asset(one, f"/{one}", modality=TEXT) for one in tags]
+    store.write(
+        [replace(one, metadata={"tags": tags[one.asset_id]}) for one in assets],
+        [text(one, "sea " + "word " * n) for n, one in enumerate(tags)],
+    )
+    counted: list[Filter | None] = []
+    if isinstance(store, MilvusStore):
+        count = store.count
+
+        def counting(filter: Filter | None) -> int:
+            counted.append(filter)
+            return count(filter)
+
+        monkeypatch.setattr(store, "count", counting)
+    some, last = (parse_filter({"field": "tags", "contains": tag}) for tag in ("some", "last"))
+    assert isinstance(store, LexicalIndex)
+    assert [hit.asset_id for hit in store.lexical("sea", 2, filter=some)] == ["a1", "a3"]
+    assert counted == []
+    assert [hit.asset_id for hit in store.lexical("sea", 2, filter=last)] == ["a9"]
+    assert not isinstance(store, MilvusStore) or counted == [last]
 
 
 def test_texts_of_many_words_in_many_segments_are_found(store: VectorStore) -> None:

@@ -121,14 +121,16 @@ class MilvusRows:
         values: Sequence[str],
         wanted: Sequence[str] | None = None,
         expression: str = "",
+        *,
+        at_once: int = _IDS_PER_CALL,
     ) -> list[dict[str, Any]]:
         """The rows whose ``field`` has one of these values, with the fields that are wanted.
 
-        And for which an expression holds, if there is one.
+        And for which an expression holds, if there is one. A call asks for ``at_once`` values.
         """
         fields = list(dict.fromkeys([field, *(wanted or kind.scalars)]))
         found: Rows = []
-        for chunk in chunks(list(dict.fromkeys(values)), _IDS_PER_CALL):
+        for chunk in chunks(list(dict.fromkeys(values)), at_once):
             found += self._link.call(
                 "query",
                 self.name(kind),

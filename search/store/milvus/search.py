@@ -160,7 +160,9 @@ class MilvusSearch:
     def those_of(self, expression: str, found: Sequence[ScoredSegment]) -> list[ScoredSegment]:
         """The segments for which an expression holds."""
         key, keys = self._segments.key, [one.key for one in found]
-        kept = {row[key] for row in self._rows.of(self._segments, key, keys, [key], expression)}
+        # In one call: Milvus looks at all rows for an expression, whatever the keys.
+        rows = self._rows.of(self._segments, key, keys, [key], expression, at_once=MAX_FOUND)
+        kept = {row[key] for row in rows}
         return [one for one in found if one.key in kept]
 
     def _steadily(self, look: Callable[[StoredCalibration, bool], T]) -> T:

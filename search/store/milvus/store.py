@@ -328,16 +328,17 @@ class MilvusStore:
     ) -> list[ScoredSegment]:
         """The segments whose text holds words of ``text``, 1,000 at most; ``cosine`` is BM25.
 
-        Of a filter that leaves few assets all are searched, of another the best 1,000 are checked.
+        Of a filter the best 1,000 are checked; if it leaves few assets and most hits, all of them.
         """
         if filter is None:
             return self._words.find(text, limit, asset_ids)
-        if asset_ids is None and self.count(filter) <= _MAX_JOINED:
-            return self._words.find(text, limit, list(self.select(filter)))
-        found = self._words.find(text, MAX_WORDS_FOUND, asset_ids)
+        found = every = self._words.find(text, MAX_WORDS_FOUND, asset_ids)
         if expression := self._expression(filter):
-            found = self._search.those_of(expression, found)
-        return found[:limit]
+            found = self._search.those_of(expression, every)
+        is_enough = expression and (len(found) >= limit or len(every) < MAX_WORDS_FOUND)
+        if is_enough or asset_ids is not None or self.count(filter) > _MAX_JOINED:
+            return found[:limit]
+        return self._words.find(text, limit, list(self.select(filter)))
 
     def select(
         self, filter: Filter | None, *, limit: int | None = None, after: str = ""
