@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from encoder.errors import MissingExtraError, ModelError
 from encoder.quant.export.quantized_onnx import flat, float_twin
 from encoder.quant.packing import unpack
 from encoder.quant.stored import StoredLayer, stored_in_modules
+from encoder.quant.weights import spread
 from encoder.system.extras import is_installed
 
 LEAST_COSINE = 0.99
@@ -103,6 +104,14 @@ class Lookup(nn.Module):
         self.n_bits = _width(layer)
         self.register_buffer("codes", nibbles(codes) if self.n_bits == 4 else codes)
         self.register_buffer("scales", layer.scales.float())
+
+    @property
+    def weight(self) -> Tensor:
+        """All of it in float32 [n, dim], for models that take rows themselves."""
+        codes = cast(Tensor, self.codes)
+        if self.n_bits == 4:
+            codes = torch.stack([codes >> 4, codes & 15], 2).flatten(1).to(torch.int8) - 8
+        return spread(cast(Tensor, self.scales), codes.shape[1]) * codes
 
     def forward(self, input_ids: Tensor) -> Tensor:
         """Token ids of any shape: float32 [*shape, dim]."""

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from encoder.errors import MissingExtraError, ModelError
+from encoder.quant.allocation.targets import Target
 from encoder.quant.export import executorch
 from encoder.quant.quantizer import Quantizer
+from encoder.quant.stored import stored_in_modules
 
 IDS = torch.arange(48).view(2, 24)
 
@@ -31,10 +33,10 @@ class Reader(nn.Module):
         return read
 
 
-def quantized(**schemes: str) -> nn.Module:
+def quantized(target: Target | None = "executorch", **schemes: str) -> nn.Module:
     torch.manual_seed(0)
     quantizer = Quantizer(Reader(), objective="cosine", rounding="rtn", progress=False)
-    return quantizer.apply(schemes, target="executorch").module
+    return quantizer.apply(schemes, target=target).module
 
 
 def test_nibbles_hold_what_codes_say() -> None:
@@ -43,6 +45,13 @@ def test_nibbles_hold_what_codes_say() -> None:
     assert packed.shape == (5, 3)
     high, low = (packed >> 4).to(torch.int8) - 8, (packed & 15).to(torch.int8) - 8
     assert torch.equal(torch.stack([high, low], 2).flatten(1), codes)
+
+
+@pytest.mark.parametrize("scheme", ["int8", "int4g32", "int3"])
+def test_a_table_has_its_weight_for_models_that_take_rows_themselves(scheme: str) -> None:
+    (layer,) = (layer for _, layer in stored_in_modules(quantized(None, table=scheme)))
+    lookup = executorch.Lookup(layer)
+    torch.testing.assert_close(lookup.weight, layer.dequantize())
 
 
 def test_a_missing_runtime_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
