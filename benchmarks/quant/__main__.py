@@ -13,7 +13,9 @@ from benchmarks.harness.command_line import run
 PARTS = {
     "minilm": "benchmarks.quant.quality.minilm:main",
     "minilm-uniform": "benchmarks.quant.quality.minilm:uniform",
+    "minilm-peers": "benchmarks.quant.quality.minilm:peers",
     "lite0": "benchmarks.quant.quality.lite:lite0",
+    "lite0-short": "benchmarks.quant.quality.lite:lite0_short",
     "lite2": "benchmarks.quant.quality.lite:lite2",
     "allocation-lite0": "benchmarks.quant.allocation:lite0",
     "allocation-minilm": "benchmarks.quant.allocation:minilm",

@@ -11,7 +11,7 @@ from benchmarks.quant.quality import ways
 from benchmarks.quant.quality.compare import Column, compare
 
 Made = Mapping[str, Callable[[], ways.Way]]
-_PAIRS = 2000
+_PAIRS, _FEW_PAIRS = 2000, 500
 _COLUMNS = (
     Column("cosine, mean", "cosine", ".4f"),
     Column("cosine, least", "cosine_min", ".3f"),
@@ -52,6 +52,18 @@ def uniform(settings: Settings) -> None:
         "INT4 in groups of 64, GPTQ": partial(plain, "int4g64", "gptq"),
     }
     _judge(settings, "Quantized MiniLM: uniform schemes", subject, others)
+
+
+def peers(settings: Settings) -> None:
+    """Judge INT4 in groups of 64 by NNCF and by ours: the same bytes."""
+    subject = minilm(settings, settings.items(_FEW_PAIRS, 40))
+    made = {
+        "INT4 in groups of 64, AWQ and scales estimated (NNCF)": partial(
+            ways.int4_of_nncf, subject, 64
+        ),
+        "INT4 in groups of 64, GPTQ": partial(ways.uniform, subject, "int4g64", "gptq"),
+    }
+    _judge(settings, "Quantized MiniLM: beside NNCF", subject, made)
 
 
 def _judge(settings: Settings, title: str, subject: Subject, made: Made) -> None:

@@ -6,7 +6,8 @@ Importing this imports torch.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import nn
@@ -17,7 +18,7 @@ from encoder.quant.export.quantized_onnx import float_twin
 from encoder.quant.fitting.folding import folded
 from encoder.quant.fitting.tuning import tune
 from encoder.quant.layers import find_layers
-from encoder.quant.quantized import QuantizedModel, model_nbytes
+from encoder.quant.quantized import WEIGHTS, QuantizedModel, model_nbytes
 from encoder.quant.quantizer import Quantizer
 from encoder.quant.schemes import FP32, INT4, SCALE_BYTES, Scheme
 
@@ -42,7 +43,14 @@ def as_it_is(subject: Subject) -> Way:
     return Way(subject.model, model_nbytes(subject.model))
 
 
-def mixed(subject: Subject, budget: str, *, refit: bool = False, tune_steps: int = 0) -> Way:
+def mixed(
+    subject: Subject,
+    budget: str,
+    *,
+    refit: bool = False,
+    tune_steps: int = 0,
+    short: bool = False,
+) -> Way:
     """`Quantizer.apply` with a budget.
 
     Args:
@@ -50,6 +58,7 @@ def mixed(subject: Subject, budget: str, *, refit: bool = False, tune_steps: int
         budget: as `Quantizer.apply` takes it.
         refit: once the schemes are chosen, round again on all calibration data.
         tune_steps: of `encoder.quant.fitting.tuning` after that, on ``subject.more``.
+        short: count the file that `QuantizedModel.save` writes with short codes, all of it.
     """
     quantizer = Quantizer(
         subject.model,
@@ -63,7 +72,14 @@ def mixed(subject: Subject, budget: str, *, refit: bool = False, tune_steps: int
         quantized = quantizer.apply(quantized.schemes)
     if tune_steps:
         quantized = _tuned(subject, quantized, tune_steps)
-    return _way(quantized)
+    way = _way(quantized)
+    return replace(way, nbytes=short_file_nbytes(quantized)) if short else way
+
+
+def short_file_nbytes(quantized: QuantizedModel) -> int:
+    """The size of the file of weights, names and shapes included, with short codes."""
+    with TemporaryDirectory() as folder:
+        return (quantized.save(folder, short=True) / WEIGHTS).stat().st_size
 
 
 def _tuned(subject: Subject, quantized: QuantizedModel, n_steps: int) -> QuantizedModel:
@@ -105,6 +121,12 @@ def gptq_of_modelopt(subject: Subject) -> Way:
             if not isinstance(layer.module, nn.Linear):
                 layers[name].weight.copy_(layer.weight)
     return Way(rounded, ours.nbytes)
+
+
+def int4_of_nncf(subject: Subject, group: int) -> Way:
+    """INT4 in groups for all layers by NNCF, which sees all calibration data; no zero points."""
+    model = load(ROUNDING["NNCF"])(subject.model, subject.everything.fit, INT4.bits, group)
+    return Way(model, nbytes_with(subject.model, Scheme(INT4.bits, group)))
 
 
 def nbytes_with(model: nn.Module, scheme: Scheme) -> int:

@@ -102,3 +102,13 @@ def test_the_faster_of_our_ways_is_judged() -> None:
 
 def test_memory_below_a_baseline() -> None:
     assert percent_below(70, 100) == pytest.approx(30)
+
+
+def test_short_codes_count_as_a_whole_file() -> None:
+    torch.manual_seed(0)
+    layer = nn.Linear(256, 128)
+    nn.init.normal_(layer.weight)
+    made = Quantizer(nn.Sequential(layer), objective="cosine").apply("int8")
+    n_codes, n_others = 256 * 128, 128 * (4 + 2)
+    nbytes = ways.short_file_nbytes(made)
+    assert 0.8 * n_codes < nbytes - n_others < n_codes
