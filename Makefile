@@ -30,7 +30,7 @@ test-page: .venv/tested bundle chromium
 
 # Before a commit: unit and contract tests of less than a second each, in less than three minutes.
 test-fast: .venv/tested bundle
-	$(BIN)/pytest $(PARALLEL) -m "not slow and not milvus and not compose" tests/unit tests/contract
+	$(BIN)/pytest $(PARALLEL) -m "not slow and not milvus and not compose and not node" tests/unit tests/contract
 
 # The tests that need the genuine Milvus server, which has an environment of its own.
 # Others are not read: their imports alone take half a minute.
@@ -46,6 +46,15 @@ test-adapters: .venv-adapters/installed bundle
 	.venv-adapters/bin/python -m pip wheel --quiet --no-deps --wheel-dir .venv-adapters/wheels examples/adapters/langchain examples/adapters/llama_index
 	.venv-adapters/bin/python -m pip install --quiet --no-deps --force-reinstall .venv-adapters/wheels/*.whl
 	.venv-adapters/bin/python -m pytest -o addopts="--import-mode=importlib -ra" -o filterwarnings=default -o asyncio_mode=auto -o asyncio_default_fixture_loop_scope=function examples/adapters/tests
+
+# The protocol's own conformance suite, against `anymodal mcp` over HTTP. Later ones need Node 22.
+.PHONY: test-mcp
+test-mcp: .venv/tested bundle .npm/installed
+	$(BIN)/pytest -m node tests/integration/test_mcp_conformance.py
+
+.npm/installed: Makefile
+	npm install --silent --no-save --prefix .npm @modelcontextprotocol/conformance@0.1.13
+	touch $@
 
 .PHONY: chromium screenshots
 # Chromium without its own windows, in which the page is tested in three quarters of the time; a whole
@@ -307,4 +316,4 @@ bundle: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv .venv-adapters .venv-bench .venv-fastembed .venv-infinity .venv-milvus .venv-sentence-transformers .venv-stores .venv-txtai .venv-vectrixdb .compose-test .demo dist edge site
+	rm -rf .venv .venv-adapters .venv-bench .venv-fastembed .venv-infinity .venv-milvus .venv-sentence-transformers .venv-stores .venv-txtai .venv-vectrixdb .compose-test .demo .npm dist edge site
