@@ -29,7 +29,7 @@ from search.store.memory import MemoryStore
 from search.types import Hit
 from workers.pipeline import IngestPipeline
 
-N_FILMS, N_SCENES = 7, 20
+N_FILMS, N_SCENES = 3, 20
 SCENE_S, NEAR_S = 8.0, 5.0
 _RATE = 16_000
 _EVERY = 3
@@ -39,13 +39,13 @@ ABOUT = """
 Protocol, written before the first run.
 
 - No set of films with judged moments that is openly licensed could be had here. So films are made
-  of what others described: 7 films of 20 scenes of 8 s. A scene moves slowly into one of the
+  of what others described: 3 films of 20 scenes of 8 s. A scene moves slowly into one of the
   photographs of COCO that `benchmarks.corpora.photo_captions` asks for, drawn by a seed. Of three
   scenes one has an English recording of Common Voice from its start (the half `check`), one a
   clip of ESC-10 from its start, of ten classes in turn, and one is silent.
 - Queries are the photograph's sentence in English, German and Chinese, the sentence that is said,
   and the name of the sound's class. All films are ingested as `anymodal ingest` does it, and all
-  their moments compete, of 140 scenes.
+  their moments compete, of 60 scenes.
 - The first hit's moment is right if its middle is within 5 s of the middle of a scene that answers,
   in the same film; of a class any scene with a clip of it answers. "In its film" is the same with
   the search narrowed to the film that answers, as in tests of moments within one video.
