@@ -18,8 +18,8 @@ from statistics import median
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from benchmarks.bundle_quality.report import interval
 from benchmarks.harness.reporting import Bar, note
 from benchmarks.harness.results_pages import table, write_section
 from benchmarks.pipeline.ingest import make_corpus
@@ -45,9 +45,10 @@ workers, of the same kinds and made from the same samples, and all three ingest 
 other work on the machine, and they themselves, slow each other down alike. Jobs of texts, of
 pictures and of speech warm the workers before. CPU-s are of the workers' cgroups, with the
 processes that decode; medians of the rounds with the least and the greatest, and beyond one worker
-the mean of the rounds' differences with its interval of 95 %. Shards are of {shard} files. There
-are no containers here, and all workers share a disk. A worker that waits for work takes {idle:.1f}
-ms of the processor a second."""
+the mean of the rounds' differences with its interval of 95 % (Student's t). Shards are of {shard}
+files. There are no containers here, and all workers share a disk. Seconds by the clock say little
+where all share a core. A worker that waits for work takes {idle:.1f} ms of the processor a
+second."""
 
 
 class Cost(NamedTuple):
@@ -163,13 +164,21 @@ class Workers:
         return (self._limits.used_s() - before) / _IDLE_S / self._n
 
 
+def student(values: NDArray[np.float64]) -> tuple[float, float]:
+    """The interval of 95 % of the mean of a few values, by Student's t."""
+    from scipy.stats import t
+
+    far = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+    return float(values.mean() - far), float(values.mean() + far)
+
+
 def rows_of(rounds: Sequence[Mapping[int, Cost]]) -> Iterator[list[str]]:
     """A row for each number of workers."""
     for n in rounds[0]:
         cpu_s = [one[n].cpu_s for one in rounds]
         said = f"{median(cpu_s):.3f} ({min(cpu_s):.3f}–{max(cpu_s):.3f})"
         more = np.array([100 * (one[n].cpu_s / one[1].cpu_s - 1) for one in rounds])
-        low, high = interval(more, np.arange(len(more)))
+        low, high = student(more) if len(more) > 1 else (-np.inf, np.inf)
         judged = f"{more.mean():+.1f} ({low:+.1f} to {high:+.1f}); "
         beside = "" if n == 1 else judged + _FLAT.beside(float(more.mean()), "+.1f")
         faster = median(n * one[1].wall_s / one[n].wall_s for one in rounds)
