@@ -93,7 +93,7 @@ def _speed(
     note(f"speed at {length} tokens")
     with on_one_core():
         times = take_turns(
-            candidates, n_rounds=settings.items(9, 2), n_warm_up=1, clock=time.process_time
+            candidates, n_rounds=settings.items(25, 2), n_warm_up=1, clock=time.process_time
         )
     yield from speed_rows(times, length)
 

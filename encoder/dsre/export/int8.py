@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from encoder.dsre.fitting.deltas import added
 from encoder.dsre.gatefile import GateFile
 from encoder.graphs.bert import Bert
 from encoder.quant.export.graph_builder import MICROSOFT
-from encoder.quant.integer.dynamic import Int8Bert
+from encoder.quant.integer.dynamic import Array32, Int8Bert
 
 _FLOAT = 1
 """ONNX's number for this type."""
@@ -52,6 +53,7 @@ class _SparseInt8Bert(Int8Bert):
         self._gate = gate
         self._kept: list[str] = []
         self._merged = False
+        self._head_dim = bert.size.hidden_dim // bert.size.n_heads
         super().__init__(bert)
         self._functions = [merge_function(bert.size.hidden_dim)]
 
@@ -87,32 +89,45 @@ class _SparseInt8Bert(Int8Bert):
         )
         self._merged = True
         self._lay_shapes(self._sizes)
-        self._lay_bias()
+        self._lay_log_sizes()
         merged = graph.add("Reshape", merged, self._flat)
         scale, shift = weights[at + "attention_norm.weight"], weights[at + "attention_norm.bias"]
         unscaled = graph.add("Mul", merged, graph.constant(1 / scale))
         unscaled = graph.add("Add", unscaled, graph.constant(-shift / scale))
         return unscaled, graph.add("Add", merged, carried)
 
-    def _lay_bias(self) -> None:
-        """Proportional attention, see `encoder.dsre.network`; [n, 1, length, length]."""
+    def _lay_log_sizes(self) -> None:
+        """What proportional attention adds to a key, see `_mix`; [n, length, n_heads, 1]."""
         graph = self._graph
         row = lay_log_sizes(graph, self._sizes, _LOWEST)
-        row = graph.add("Unsqueeze", row, graph.ints(1, 2))
-        length = graph.add("Shape", self._sizes, start=1, end=2)
-        square = graph.add("Concat", graph.ints(1, 1), length, graph.ints(1), axis=0)
-        self._bias = graph.add("Expand", row, square)
+        row = graph.add("Mul", row, graph.constant(np.float32(self._head_dim**0.5)))
+        shape = graph.add("Concat", graph.add("Shape", row), graph.ints(self._n_heads, 1), axis=0)
+        self._log_sizes = graph.add("Expand", graph.add("Unsqueeze", row, graph.ints(2, 3)), shape)
 
-    def _mix(self, *inputs: str) -> str:
+    def _mix(self, parts: Sequence[str], biases: Sequence[Array32]) -> str:
+        """Proportional attention, see `encoder.dsre.network`.
+
+        The logarithm of a token's size is one more column of its keys, beside a 1 in all queries.
+        With a bias of the logits instead ONNX Runtime would not block attention for the cache.
+        """
         if not self._merged:
-            return super()._mix(*inputs)
-        return self._graph.add(
+            return super()._mix(parts, biases)
+        graph, n_heads = self._graph, self._n_heads
+        heads = graph.ints(0, 0, n_heads, self._head_dim)
+        queries, keys = (graph.add("Reshape", part, heads) for part in parts[:2])
+        queries = graph.add("Pad", queries, graph.ints(*[0] * 7, 1))
+        keys = graph.add("Concat", keys, self._log_sizes, axis=3)
+        joined = graph.ints(0, 0, n_heads * (self._head_dim + 1))
+        wide = [graph.add("Reshape", part, joined) for part in (queries, keys)]
+        bias = [_widened(biases[0], n_heads, 1), _widened(biases[1], n_heads, 0), biases[2]]
+        return graph.add(
             "MultiHeadAttention",
-            *inputs,
-            "",
-            self._bias,
+            *wide,
+            parts[2],
+            graph.constant(np.concatenate(bias)),
             domain=MICROSOFT,
-            num_heads=self._n_heads,
+            num_heads=n_heads,
+            scale=self._head_dim**-0.5,
         )
 
     def _outputs(self, states: str) -> dict[str, tuple[str, tuple[str | int, ...]]]:
@@ -122,3 +137,8 @@ class _SparseInt8Bert(Int8Bert):
     def _pool(self, states: str) -> str:
         self._float_mask = self._sizes
         return super()._pool(states)
+
+
+def _widened(bias: Array32, n_heads: int, more: float) -> Array32:
+    """A bias [n_heads * d] with one more value for each head."""
+    return np.pad(bias.reshape(n_heads, -1), ((0, 0), (0, 1)), constant_values=more).reshape(-1)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 SPARSE_FLOAT, SPARSE_INT8 = "model.sparse.onnx", "model.sparse.int8.onnx"
 SPARSE_RECIPE = 2
 """Raise it when the sparse networks compute other numbers from the same gate."""
+_LAYOUT = 2
+"""Raise it when they compute the same, up to rounding, by other operators."""
 
 
 def write(bert: Bert, gate: GateFile, target: Path) -> None:
@@ -45,7 +47,8 @@ def build(weights: Path, gate: GateFile, name: str) -> Path:
     """
     from filelock import FileLock
 
-    folder = cache_home() / "dsre" / f"{gate.identity.partition(':')[2]}-{SPARSE_RECIPE}"
+    digits = gate.identity.partition(":")[2]
+    folder = cache_home() / "dsre" / f"{digits}-{SPARSE_RECIPE}-{_LAYOUT}"
     target = folder / name
     if target.exists():
         return target

@@ -18,6 +18,7 @@ Runtime vectorizes, while its LayerNormalization (1.32) takes three times as lon
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -128,8 +129,9 @@ class Int8Bert:
         """Between attention and feed-forward; both come as from `_norm`."""
         return unscaled, states
 
-    def _mix(self, *inputs: str) -> str:
-        """Attention over queries, keys and values [n, length, dim], with their bias."""
+    def _mix(self, parts: Sequence[str], biases: Sequence[Array32]) -> str:
+        """Attention over queries, keys and values [n, length, dim], each with its bias [dim]."""
+        inputs = (*parts, self._graph.constant(np.concatenate(biases)))
         return self._graph.choose(
             self._unpadded,
             "MultiHeadAttention",
@@ -195,8 +197,7 @@ class Int8Bert:
             biases.append(
                 weights[at + part + ".bias"] - weight @ weights[at + "attention_out.bias"]
             )
-        bias = graph.constant(np.concatenate(biases))
-        return self._by_token(graph.add("Reshape", self._mix(*parts, bias), self._flat))
+        return self._by_token(graph.add("Reshape", self._mix(parts, biases), self._flat))
 
     def _bias_after(self, i: int) -> Array32:
         """The bias that the states carry into layer i + 1; see `_layer`."""
