@@ -84,7 +84,7 @@ def save_modernbert(folder: Path) -> None:
     SentenceTransformer(modules=modules).save_pretrained(str(folder))
 
 
-def save_text_encoder(folder: Path, kind: str, **sizes: int) -> None:
+def save_text_encoder(folder: Path, kind: str, **sizes: object) -> None:
     """A text encoder of one of these classes, 32-d or of other sizes."""
     bert = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
     roberta = ["<s>", "<pad>", "</s>", "<unk>"]
@@ -94,6 +94,9 @@ def save_text_encoder(folder: Path, kind: str, **sizes: int) -> None:
         "xlm-roberta": (roberta, "<s> $A </s>", "cls", "right"),
         "mpnet": (roberta, "<s> $A </s>", "mean", "right"),
         "nomic_bert": (bert, "[CLS] $A [SEP]", "mean", "right"),
+        "distilbert": (bert, "[CLS] $A [SEP]", "mean", "right"),
+        "electra": (bert, "[CLS] $A [SEP]", "cls", "right"),
+        "gemma3_text": (roberta, "<s> $A </s>", "mean", "right"),
         "gte": (roberta, "<s> $A </s>", "cls", "right"),
         "qwen3": (["<pad>", "<unk>", "<eos>"], "$A <eos>", "lasttoken", "left"),
     }[kind]

@@ -22,12 +22,22 @@ from encoder.models.prepare.hub.graphs import export
 from encoder.models.prepare.merging.graph import merging_network
 from encoder.models.prepare.own_gate import remembered
 from encoder.models.spec import ModelSpec
+from encoder.quant.rewrite import quantize_linears
 from encoder.runtime.onnx import OnnxSession
 from encoder.towers.exported.merging import inputs_of
 from tests.support import tiny_models as tiny
 
 pytestmark = pytest.mark.slow
 
+LOCAL = ["sliding_attention", "full_attention"]
+FAMILIES: dict[str, dict[str, object]] = {
+    "mpnet": {},  # relative positions
+    "gemma3_text": {  # rotary, with windows and grouped queries
+        "num_key_value_heads": 1, "head_dim": 16, "use_bidirectional_attention": True,
+        "sliding_window": 20, "layer_types": LOCAL,
+    },
+    "qwen3": {},  # causal
+}  # fmt: skip
 CONFIG = EncoderConfig(n_threads=1)
 SHORT = "a cat"
 LONG = "a ferry left the harbour and the gulls went with it"
@@ -136,15 +146,20 @@ def test_bf16_has_no_gate(spec: str) -> None:
         merging.prepare(ModelSpec.parse(spec), "bf16", True, lambda *_: None)
 
 
-def test_a_graph_with_relative_positions_merges_as_torch_does(tmp_path: Path) -> None:
-    tiny.save_text_encoder(tmp_path, "mpnet", max_position_embeddings=200)
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_graphs_of_other_families_merge_as_torch_does(kind: str, tmp_path: Path) -> None:
+    tiny.save_text_encoder(tmp_path, kind, max_position_embeddings=200, **FAMILIES[kind])
     joint = hub.open_joint(str(tmp_path), None, "cpu")[1]
     network = text_network("it", joint.model)
     traced, _ = merging_network(joint, network, gate_for(tmp_path))
 
     export("it", traced, tmp_path / MERGING)  # compares it with torch
 
-    ids = np.arange(5, 46)[None] % 20 + 5
-    _, kept = OnnxSession(tmp_path / MERGING, n_threads=1).run(inputs_of(ids))
-    assert kept[0].tolist() == [kept[0, 0]] * 2
+    quantize_linears(tmp_path / MERGING, tmp_path / "int8.onnx", weight_bits=8)
+    inputs = inputs_of(np.arange(5, 46)[None] % 20 + 5)
+    exact, kept = OnnxSession(tmp_path / MERGING, n_threads=1).run(inputs)
+    found, kept_int8 = OnnxSession(tmp_path / "int8.onnx", n_threads=1).run(inputs)
+    assert kept[0].tolist() == [kept[0, 0]] * 2 == kept_int8[0].tolist()
     assert kept[0, 0] < 41
+    lengths = np.linalg.norm(exact) * np.linalg.norm(found)
+    assert float((exact * found).sum() / lengths) > 0.99
