@@ -52,11 +52,29 @@ def sample(library: Path, name: str) -> Path:
     return library.parent / "samples" / name
 
 
+def microphone(library: Path) -> Path:
+    """The WAV that the fake microphone plays again and again, read anew for each recording."""
+    return library.parent / "microphone.wav"
+
+
+def say(sentence: str, library: Path) -> None:
+    """Let the fake microphone hear a sentence with a pause behind it."""
+    import numpy as np
+    import soundfile
+
+    from encoder.models.artifacts.locations import cache_home
+    from examples.speech import Speaker
+
+    speaker = Speaker(cache_home())
+    samples = np.pad(speaker.say(sentence), (0, 2 * speaker.sampling_rate))
+    soundfile.write(microphone(library), samples, speaker.sampling_rate, subtype="PCM_16")
+
+
 def recorded_sound(library: Path) -> Path:
     """A clock's ticking as the WAV that the fake microphone plays."""
     import soundfile
 
-    path = library.parent / "microphone.wav"
+    path = microphone(library)
     samples, rate = soundfile.read(sample(library, "clock-ticking.flac"))
     soundfile.write(path, samples, rate, subtype="PCM_16")
     return path

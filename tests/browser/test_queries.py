@@ -8,7 +8,7 @@ from pathlib import Path
 from playwright.sync_api import Page, expect
 
 from tests.browser.acts import drop, hits, paste, results, search, titles
-from tests.browser.library import sample
+from tests.browser.library import recorded_sound, sample, say
 
 COUNT_RECORDINGS = """() => {
     const devices = navigator.mediaDevices;
@@ -59,6 +59,24 @@ def test_a_recorded_sound_is_searched_with(page: Page) -> None:
     expect(page.locator(".chip")).to_contain_text("recording")
     results(page)
     assert "clock-ticking" in titles(page)[:3]  # what the microphone heard
+
+
+def test_a_spoken_question_is_understood(page: Page, library: Path) -> None:
+    say("Knead the dough, and then bake the bread in a hot oven.", library)
+    try:
+        page.goto("/")
+        page.get_by_role("button", name="Record a sound").click()
+        expect(page.locator("#recording-time")).to_have_text(re.compile("0:(0[6-9]|[12])"))
+        with page.expect_response("**/v1/search") as answer:
+            page.get_by_role("button", name="Search with it").click()
+        results(page)
+    finally:
+        recorded_sound(library)
+    assert "encode_audio" in answer.value.json()["latency_ms"]
+    page.get_by_role("checkbox", name="Texts").check()
+    expect(page).to_have_url(re.compile("in=text"))
+    results(page)
+    expect(hits(page).first.locator("h3")).to_have_text(re.compile("bread", re.IGNORECASE))
 
 
 def test_more_like_this_leaves_itself_out(page: Page) -> None:
