@@ -14,12 +14,12 @@ SIZES = (10_000_000, 100_000_000, 1_000_000_000)
 DIM = 385
 """Of a row of the bundle: an embedding's 384, and one for calibration."""
 MEASURED_BYTES = 5300
-"""Memory of Milvus 2.3.5 for each segment with HNSW; 9,000 at its peak."""
-PEAK = 9000 / MEASURED_BYTES
-DISK_BYTES = (594 - 156) * 2**20 / 90_000
-"""From 10,000 to 100,000 segments; what Milvus itself takes is left out."""
-FILL_CPU_MS = 0.70 + 0.75
-"""Of the writing process and of the server, at 10,000 segments."""
+"""Memory of Milvus 2.3.5 for each segment with HNSW; 10,300 at its peak."""
+PEAK = 10_300 / MEASURED_BYTES
+DISK_BYTES = 2_548 * 2**20 / 377_000
+"""Just after 377,000 segments were written; from 10,000 to 100,000 it was 5.1 KB."""
+FILL_CPU_MS = 0.49 + 1.70
+"""Of the writing process and of the server, which builds indexes, at 377,000 segments."""
 _SERVER_BYTES = 200e9
 """Of a machine that can be rented without asking anybody."""
 
@@ -53,8 +53,10 @@ beside Milvus Lite alone, on a busy machine. Measured on Milvus 2.3.5, with HNSW
 
 - {MEASURED_BYTES / 1000:.1f} KB of memory a segment with HNSW, {PEAK:.1f} times as much at
   the peak, while parts are merged; {_ROWS_BYTES / 1000:.1f} KB of it are no vector.
-- {DISK_BYTES / 1000:.1f} KB of disk a segment.
-- {FILL_CPU_MS:.2f} ms of CPU to write a segment, half in the server; encoding is not in it.
+- {DISK_BYTES / 1000:.1f} KB of disk a segment just after it was written, with parts that were
+  merged and are still there.
+- {FILL_CPU_MS:.2f} ms of CPU to write a segment, most of it in the server, which builds the index;
+  encoding is not in it.
 
 What an index keeps of a vector is counted from its format:
 
