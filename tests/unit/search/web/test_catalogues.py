@@ -20,7 +20,7 @@ ATTRIBUTES = ("placeholder", "aria-label", "title")
 STRING = r'"((?:[^"\\]|\\.)*)"'
 STAGES = (
     "queue decode plan understand encode search lexical names filter fuse fetch explain serialize"
-    " other network text image audio video asset"
+    " other network text image audio video asset mixed"
 )
 PLACES = "page slide sheet cells line"
 
