@@ -38,7 +38,7 @@ _CPU, _USAGE = Path("/sys/fs/cgroup/cpu"), Path("/sys/fs/cgroup/cpuacct")
 _JOIN = ("sh", "-c", 'echo 0 > "$0/cgroup.procs"; echo 0 > "$1/cgroup.procs"; shift; exec "$@"')
 
 _ABOUT = """\
-Protocol, written before the first run: three stacks of Redis, a Milvus Lite server and 1, 2 and 4
+Protocol, written before this run: three stacks of Redis, a Milvus Lite server and 1, 2 and 4
 workers, each worker with one process, one thread and {share:g} of a core by a cgroup; all processes
 have {cores} {noun}. In each of {rounds} rounds every stack gets {n} new files for each of its
 workers, of the same kinds and made from the same samples, and all three ingest at the same time:
