@@ -108,9 +108,10 @@ class Lookup(nn.Module):
     @property
     def weight(self) -> Tensor:
         """All of it in float32 [n, dim], for models that take rows themselves."""
-        codes = cast(Tensor, self.codes)
-        if self.n_bits == 4:
-            codes = torch.stack([codes >> 4, codes & 15], 2).flatten(1).to(torch.int8) - 8
+        codes = cast(Tensor, self.codes).float()
+        if self.n_bits == 4:  # by arithmetic, since ExecuTorch shifts no bits
+            high = torch.floor(codes / 16)
+            codes = torch.stack([high, codes - 16 * high], 2).flatten(1) - 8
         return spread(cast(Tensor, self.scales), codes.shape[1]) * codes
 
     def forward(self, input_ids: Tensor) -> Tensor:
