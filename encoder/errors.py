@@ -22,6 +22,7 @@
     ├── KindError                   500  another package's kind of files is broken (ingest.errors)
     ├── StoreError                  500  the vector store cannot do its work (search.errors)
     │   ├── StoreUnavailableError   503  it does not answer
+    │   ├── StoreGoneError          503  its files were removed while it was open
     │   ├── StoreBusyError          500  another process has it open
     │   ├── StoreMissingError       500  there is none
     │   ├── IndexNotReadyError      503  an index is being read; searches go on without it

@@ -291,7 +291,7 @@ class MultiModalEncoder:
         """Whether there may be text in a picture; much quicker than `read`.
 
         Raises:
-            ModelError: the model reads no pictures.
+            ModelError: the model reads no text in pictures.
         """
         return self._reader().has_text(picture)
 
@@ -302,13 +302,13 @@ class MultiModalEncoder:
         down to ``short_side``.
 
         Raises:
-            ModelError: the model reads no pictures.
+            ModelError: the model reads no text in pictures.
         """
         return self._reader().read(picture)
 
     def _reader(self) -> TextReader:
         if self._model.reader is None:
-            raise ModelError("This model reads no pictures.", remedy="Use bundle:multilingual.")
+            raise ModelError("This model reads no text in pictures.", remedy="Use bundle:default.")
         return self._model.reader
 
     def window_lengths(self, text: str, role: Role = DOCUMENT) -> list[int]:

@@ -16,7 +16,7 @@ class StoreUnavailableError(StoreError):
 
 
 class StoreGoneError(StoreError):
-    """The folder of an open store was removed or moved."""
+    """The files of an open store were removed, moved or replaced."""
 
     @classmethod
     def at(cls, shown: str) -> StoreGoneError:

@@ -52,7 +52,7 @@ class TinyEncoder:
     space = SPACE
     embed_dim = DIM
     modalities = frozenset({TEXT, IMAGE, AUDIO})
-    reads_pictures = False
+    reads_pictures = hears_words = False
 
     def window_lengths(self, text: str, _role: Role = "document") -> list[int]:
         return [len(text.split())]

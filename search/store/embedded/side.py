@@ -239,7 +239,10 @@ class Side:
         except FileNotFoundError:
             raise StoreGoneError.at(self._shown) from None
         if not os.path.samestat(there, os.fstat(self._lock)):
-            raise StoreGoneError.at(self._shown)
+            raise StoreGoneError(
+                f"The files of the store {self._shown} were replaced while it was open.",
+                remedy="Open the store again.",
+            )
 
     def _check_in_place(self) -> None:
         self.check_there()
