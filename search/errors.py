@@ -16,7 +16,7 @@ class StoreUnavailableError(StoreError):
 
 
 class StoreGoneError(StoreError):
-    """The files of an open store were removed, moved or replaced."""
+    """The files of an open store were removed or moved."""
 
     @classmethod
     def at(cls, shown: str) -> StoreGoneError:

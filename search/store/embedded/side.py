@@ -233,25 +233,26 @@ class Side:
 
         Raises:
             StoreGoneError: they are not. What is open still answers, but nothing can be kept.
+            StoreError: others lie there.
         """
         try:
             there = (self._folder / _LOCK).stat()
         except FileNotFoundError:
             raise StoreGoneError.at(self._shown) from None
         if not os.path.samestat(there, os.fstat(self._lock)):
-            raise StoreGoneError(
-                f"The files of the store {self._shown} were replaced while it was open.",
-                remedy="Open the store again.",
-            )
+            raise self._made_again()
 
     def _check_in_place(self) -> None:
         self.check_there()
         if self.tables.is_replaced:
-            raise StoreError(
-                f"Another process found the index of the store {self._shown} damaged and made it "
-                "again.",
-                remedy="Open the store again.",
-            )
+            raise self._made_again()
+
+    def _made_again(self) -> StoreError:
+        return StoreError(
+            f"Another process found files of the store {self._shown} damaged or missing, and made "
+            "them again.",
+            remedy="Open the store again.",
+        )
 
     def rewriting(self) -> None:
         """Note that rows of the record are written again as they are; `rewritten` ends it."""
