@@ -253,6 +253,15 @@ def test_pairs_are_checked(tmp_path: Path) -> None:
             read_pairs(file)
 
 
+@pytest.mark.parametrize("content", ["файл,text\n".encode("utf-16"), b"file,text\n\xe9t\xe9,b\n"])
+def test_other_encodings_are_named(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "of_excel.csv"
+    file.write_bytes(content)
+    for read in (read_pairs, read_texts):
+        with pytest.raises(ValueError, match=r"of_excel.csv.*a text file in UTF-8"):
+            read(file)
+
+
 def test_subfolders_name_what_is_in_them(sounds: Path) -> None:
     pairs = read_pairs(sounds)
     assert len(pairs) == 25

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -50,8 +51,8 @@ def read_pairs(path: Path) -> list[Pair]:
             what is in them (``_`` and ``-`` are spaces).
 
     Raises:
-        InputError: a column, a text or a file is missing, or there are fewer than 20 files or
-            than two texts.
+        InputError: a column, a text or a file is missing, there are fewer than 20 files or than
+            two texts, or the CSV file is not in UTF-8.
     """
     pairs = _of_classes(path) if path.is_dir() else _of_csv(path)
     files, texts = ({pair[place] for pair in pairs} for place in (0, 1))
@@ -68,14 +69,24 @@ def read_texts(path: Path) -> list[str]:
     """The different lines of a file, less blank ones.
 
     Raises:
-        InputError: there are fewer than 20.
+        InputError: there are fewer than 20, or it is no text in UTF-8.
     """
-    lines = path.read_text("utf-8-sig").splitlines()
+    with _in_utf8(path):
+        lines = path.read_text("utf-8-sig").splitlines()
     texts = list(dict.fromkeys(line.strip() for line in lines if line.strip()))
     if len(texts) < LEAST_TEXTS:
         got, wanted = f"{len(texts)} different lines", f"at least {LEAST_TEXTS}"
         raise InputError(str(path), got=got, wanted=wanted)
     return texts
+
+
+@contextmanager
+def _in_utf8(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (UnicodeDecodeError, csv.Error) as error:
+        got = f"what cannot be read so ({error})"
+        raise InputError(str(path), got=got, wanted="a text file in UTF-8") from error
 
 
 def _of_classes(folder: Path) -> list[Pair]:
@@ -86,7 +97,7 @@ def _of_classes(folder: Path) -> list[Pair]:
 
 
 def _of_csv(path: Path) -> list[Pair]:
-    with path.open(encoding="utf-8-sig", newline="") as rows:
+    with _in_utf8(path), path.open(encoding="utf-8-sig", newline="") as rows:
         reader = csv.DictReader(rows)
         if not {"file", "text"} <= set(reader.fieldnames or ()):
             raise InputError(
@@ -119,7 +130,7 @@ def bind(
         config: how the files are decoded.
         other: the model whose tower is bound; None for that of a plug-in or of ``base``.
         through: texts, by whose vectors in ``other`` and in ``base`` it is fitted; the pairs are
-            only judged with then. None: it is fitted on the pairs.
+            only judged with then. Without any it is fitted on the pairs.
         on_progress: called with the numbers of files that were read and of all.
 
     Returns:
@@ -141,7 +152,7 @@ def bind(
     if not judged.helps:
         raise ModelError(
             f"The binding of {modality} does not help: {_said(judged)}.",
-            remedy="Bring more pairs, or texts that say what is different in the files.",
+            remedy=f"Bring more {'texts' if through else 'pairs'} that tell the files apart.",
         )
     figures = {**asdict(judged), "gain": list(judged.gain), "n_texts": len(through)}
     constants = _constants(base, modality, after)
