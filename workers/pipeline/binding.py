@@ -69,7 +69,7 @@ def read_texts(path: Path) -> list[str]:
     """The different lines of a file, less blank ones.
 
     Raises:
-        InputError: there are fewer than 20, or it is no text in UTF-8.
+        InputError: there are fewer than 20, or the file is not in UTF-8.
     """
     with _in_utf8(path):
         lines = path.read_text("utf-8-sig").splitlines()
@@ -152,7 +152,7 @@ def bind(
     if not judged.helps:
         raise ModelError(
             f"The binding of {modality} does not help: {_said(judged)}.",
-            remedy=f"Bring more {'texts' if through else 'pairs'} that tell the files apart.",
+            remedy=f"Bring more {'texts' if through else 'pairs'} in which the files differ.",
         )
     figures = {**asdict(judged), "gain": list(judged.gain), "n_texts": len(through)}
     constants = _constants(base, modality, after)
