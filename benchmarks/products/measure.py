@@ -11,12 +11,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
+
+from benchmarks.harness.reporting import note
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _EVERY_S = 0.2
@@ -37,6 +39,33 @@ class Run:
     store_cpu_s: float
     peak_bytes: int
     said: dict[str, Any]
+
+
+Runs = dict[str, list[Run]]
+"""By what ran."""
+
+
+def in_turns(ways: Iterable[str], n_rounds: int, measured: Callable[[str], Run]) -> Iterator[Runs]:
+    """All runs so far, after each; what fails is not tried again.
+
+    Raises:
+        SystemExit: something failed, once all others are there.
+    """
+    runs: Runs = {}
+    left, failed = list(ways), list[str]()
+    for _ in range(n_rounds):
+        for way in list(left):
+            try:
+                one = measured(way)
+            except RuntimeError as error:
+                note(f"{way}: {error}")
+                left.remove(way)
+                failed.append(way)
+            else:
+                runs.setdefault(way, []).append(one)
+                yield runs
+    if failed:
+        raise SystemExit(f"These failed: {', '.join(failed)}.")
 
 
 def run(words: Sequence[object], log: Path) -> Run:

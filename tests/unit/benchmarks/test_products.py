@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.products.__main__ import _body, _ways
-from benchmarks.products.measure import Run, run
+from benchmarks.products.measure import Run, in_turns, run
 from scripts.quote_results import PAGES, ROOT
 
 PROGRAM = """
@@ -37,9 +37,23 @@ def test_a_question_is_answered_by_any_of_its_files() -> None:
     asked = {"sounds": [("rain", ["1.ogg", "2.ogg"]), ("dog", ["3.ogg"])]}
     answers = {"sounds": [["2.ogg", "3.ogg"], ["1.ogg", "3.ogg"]]}
     one = Run(1.0, 3.0, 5 * 1024**2, {"unread": ["b.eml"], "found": answers})
-    body = _body([{"ours": one}], asked, 8)
+    body = _body({"ours": [one]}, asked, 8)
     assert "| ours | 1.75 | 2.33 | 2.33–2.33 | 5 | 1 (.eml) |" in body
     assert "| ours | 0.500 | 1.000 |" in body
+
+
+def test_a_product_that_fails_takes_no_other_with_it() -> None:
+    def measured(way: str) -> Run:
+        if way == "broken":
+            raise RuntimeError("it ended with 1")
+        return Run(1.0, 1.0, 1, {})
+
+    turns = in_turns(["first", "broken", "last"], 2, measured)
+    assert list(next(turns)) == ["first"]  # before the others ran
+    runs = [next(turns) for _ in range(3)][-1]
+    assert {way: len(some) for way, some in runs.items()} == {"first": 2, "last": 2}
+    with pytest.raises(SystemExit, match="broken"):
+        next(turns)
 
 
 def test_products_have_the_names_that_pages_quote_and_the_makefile_s_versions() -> None:
