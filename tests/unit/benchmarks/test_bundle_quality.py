@@ -54,7 +54,8 @@ def test_each_class_of_sounds_is_asked_for_in_three_languages(tmp_path: Path) ->
         (tmp_path / name).touch()
     for made in tmp_path.rglob("*.ogg"):
         made.unlink()
-    assert sounds.fifty(tmp_path).classes.tolist() == [36]
+    assert sounds.fifty(tmp_path).classes.tolist() == [0, 36]
+    assert sounds.forty(tmp_path).classes.tolist() == [36]
 
 
 def test_every_subject_can_be_found() -> None:
