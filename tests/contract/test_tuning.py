@@ -10,7 +10,7 @@ import pytest
 
 from encoder.types import IMAGE, TEXT, Modality
 from search.errors import StoreError
-from search.store.embedded.vectors import CHUNK
+from search.store.embedded.vectors.codes import CHUNK
 from search.store.memory import MemoryStore
 from search.store.milvus.indexes import scratch
 from search.store.milvus.link import MilvusLink

@@ -25,8 +25,9 @@ import pytest
 from encoder.space import l2_normalize
 from encoder.types import TEXT
 from search.errors import StoreError, StoreUnavailableError
-from search.store.embedded import side, tables, vectors, writing
+from search.store.embedded import side, tables, writing
 from search.store.embedded.store import EmbeddedStore
+from search.store.embedded.vectors import files
 from search.store.memory import MemoryStore
 from search.store.open import open_store
 from tests.contract.rows import (
@@ -50,10 +51,10 @@ _STEP = 8
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (vectors, side, writing):
+    for module in (files, side, writing):
         monkeypatch.setattr(module, "CHUNK", _CHUNK)
-    monkeypatch.setattr(vectors, "STEP", _STEP)
-    monkeypatch.setattr(vectors, "_FEW", 8)
+    monkeypatch.setattr(files, "STEP", _STEP)
+    monkeypatch.setattr(files, "_FEW", 8)
 
 
 @pytest.fixture
@@ -173,13 +174,13 @@ def test_damaged_words_are_read_again_from_the_first(folder: Path, oracle: Memor
 
 
 def test_codes_lead_to_the_nearest_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vectors, "CHUNK", 2048)
+    monkeypatch.setattr(files, "CHUNK", 2048)
     rng = np.random.default_rng(0)
     rows = l2_normalize(
         rng.standard_normal((5000, 64)).astype(np.float32) * np.linspace(0.1, 2, 64)
     )
-    files = vectors.VectorFiles(tmp_path, 1, 64)
-    files.append(0, rows, np.zeros(5000, np.int32))
+    part = files.VectorFiles(tmp_path, 1, 64)
+    part.append(0, rows, np.zeros(5000, np.int32))
     queries = l2_normalize(rows[:40] + 0.05 * rng.standard_normal((40, 64)).astype(np.float32))
     wanted = np.arange(5000) % 2 == 0
     for chosen in (None, wanted):
@@ -187,25 +188,25 @@ def test_codes_lead_to_the_nearest_rows(tmp_path: Path, monkeypatch: pytest.Monk
         if chosen is not None:
             cosines[:, ~chosen] = -1
         nearest = np.argsort(-cosines, axis=1)[:, :10]
-        found = files.nearest(queries, 10, 5000, chosen)
+        found = part.nearest(queries, 10, 5000, chosen)
         shared = [len(set(a.slots[:10]) & set(b)) for a, b in zip(found, nearest, strict=True)]
         assert np.mean(shared) / 10 >= 0.99
-    files.close()
+    part.close()
 
 
 def test_a_chunk_may_hold_all_of_the_nearest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vectors, "CHUNK", 256)
+    monkeypatch.setattr(files, "CHUNK", 256)
     rng = np.random.default_rng(0)
     rows = l2_normalize(rng.standard_normal((5000, 64)).astype(np.float32))
     rows[512:768] = l2_normalize(rows[512] + 0.5 * rows[512:768])
-    files = vectors.VectorFiles(tmp_path, 1, 64)
-    files.append(0, rows, np.zeros(5000, np.int32))
-    (found,) = files.nearest(rows[512:513], 200, 5000, None)
+    part = files.VectorFiles(tmp_path, 1, 64)
+    part.append(0, rows, np.zeros(5000, np.int32))
+    (found,) = part.nearest(rows[512:513], 200, 5000, None)
     nearest = np.argsort(-(rows @ rows[512]), kind="stable")[:200]
     assert set(found.slots[:200]) == set(nearest)
-    files.close()
+    part.close()
 
 
 def test_files_that_are_older_than_the_record_are_made_again(

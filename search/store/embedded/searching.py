@@ -16,7 +16,7 @@ from search.store.calibrated import Constants, constants_of
 from search.store.embedded.rows import modality_of, place_of, scored, slot_of
 from search.store.embedded.tables import SEGMENT_COLUMNS, Tables, marks
 from search.store.embedded.texts.words import KeptWords
-from search.store.embedded.vectors import Found
+from search.store.embedded.vectors.ranking import Found
 from search.store.embedded.views import Mask, PartView, View, Views
 from search.store.several import best_first, score_of, shifted
 from search.store.words import MAX_FOUND

@@ -33,7 +33,7 @@ from search.store.embedded.tables import DamagedError, Tables, empty, fact, set_
 from search.store.embedded.texts.kept import AT_ONCE, KeptIndex
 from search.store.embedded.texts.names import Names
 from search.store.embedded.texts.words import KeptWords
-from search.store.embedded.vectors import CHUNK
+from search.store.embedded.vectors.codes import CHUNK
 from search.store.embedded.views import Views
 from search.store.embedded.writing import compact, keys_of, put, remove
 from search.store.lite.record import Record

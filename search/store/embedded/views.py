@@ -19,7 +19,7 @@ from search.filters import And, Compare, Filter, Not, Or, Under, matches
 from search.filters.sql import Range, in_ranges, query_of
 from search.store.embedded.rows import asset_of, part_of, slot_of
 from search.store.embedded.tables import fact, marks
-from search.store.embedded.vectors import VectorFiles
+from search.store.embedded.vectors.files import VectorFiles
 
 Mask: TypeAlias = NDArray[np.bool_]
 """Of assets, by their numbers, or of slots."""

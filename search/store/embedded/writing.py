@@ -12,7 +12,7 @@ from search.filters.columns import column_of
 from search.filters.sql import VALUED, labels_of
 from search.store.embedded.rows import asset_values, part_of, place_of, segment_values, slot_of
 from search.store.embedded.tables import SEGMENT_COLUMNS, SLOT_BITS, fact, marks, set_fact
-from search.store.embedded.vectors import CHUNK
+from search.store.embedded.vectors.codes import CHUNK
 from search.store.embedded.views import Views
 from search.store.milvus.rows import Keys
 from search.store.several import partition_of

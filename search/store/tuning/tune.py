@@ -15,7 +15,9 @@ from encoder.types import Embeddings
 from search.errors import IndexRefusedError, StoreError
 from search.store.base import VectorStore
 from search.store.calibrated import from_stored
-from search.store.embedded.vectors import CHUNK, VectorFiles, candidates_of
+from search.store.embedded.vectors.codes import CHUNK
+from search.store.embedded.vectors.files import VectorFiles
+from search.store.embedded.vectors.ranking import candidates_of
 from search.store.milvus.indexes.kinds import LEAST_EFFORT, MMAP, build_params, row_bytes
 from search.store.milvus.indexes.scratch import Scratch, drop_left
 from search.store.milvus.link import MilvusLink

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from encoder.space import l2_normalize
-from search.store.embedded import vectors
-from search.store.embedded.vectors import CHUNK, STEP, VectorFiles
+from search.store.embedded.vectors import files as vector_files
+from search.store.embedded.vectors.codes import CHUNK
+from search.store.embedded.vectors.files import STEP, VectorFiles
 
 
 @pytest.fixture
@@ -27,13 +28,13 @@ def test_a_search_waits_for_no_team_of_threads(
     tmp_path: Path, n_threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used: list[int] = []
-    nearest = vectors.Codes.nearest
+    in_chunks = vector_files.in_chunks
 
-    def noted(codes: Any, *args: Any) -> Any:
+    def noted(*args: Any) -> Any:
         used.append(faiss.omp_get_max_threads())
-        return nearest(codes, *args)
+        return in_chunks(*args)
 
-    monkeypatch.setattr(vectors.Codes, "nearest", noted)
+    monkeypatch.setattr(vector_files, "in_chunks", noted)
     rows = l2_normalize(np.random.default_rng(0).standard_normal((CHUNK + 9, 8), np.float32))
     files = VectorFiles(tmp_path, 1, 8)
     files.append(0, rows, np.arange(len(rows), dtype=np.int32))
@@ -63,8 +64,8 @@ def test_codes_of_newest_rows_are_made_once_a_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[int] = []
-    of = vectors.Codes.of
-    monkeypatch.setattr(vectors.Codes, "of", lambda rows: made.append(len(rows)) or of(rows))
+    of = vector_files.Codes.of
+    monkeypatch.setattr(vector_files.Codes, "of", lambda rows: made.append(len(rows)) or of(rows))
     rows = l2_normalize(np.random.default_rng(0).standard_normal((2 * STEP + 9, 8), np.float32))
     files = VectorFiles(tmp_path, 1, 8)
     files.append(0, rows, np.arange(len(rows), dtype=np.int32))

@@ -17,31 +17,31 @@ from functools import cached_property
 from itertools import compress
 from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encoder.types import Embeddings
-from search.store.embedded.codes import Chunk, Codes, Scored, in_chunks
 from search.store.embedded.tables import DamagedError
+from search.store.embedded.vectors.chunks import Chunk, Scored, in_chunks
+from search.store.embedded.vectors.codes import CHUNK, Codes
+from search.store.embedded.vectors.disk import put, read_into
+from search.store.embedded.vectors.ranking import (
+    MORE,
+    SPARE,
+    Found,
+    best_of,
+    candidates_of,
+    joined,
+    least_of,
+    ranked,
+    with_more,
+)
 
-CHUNK = 8192
 STEP = 1024
 """Newer rows get codes when so many have come: to compare those takes a third of the time."""
 _FEW = 2048
 """So many rows are compared as they are, wherever they lie."""
-_MORE = 3
-_SPARE = 64
-_TIE = 1e-6
-_MAX_TIES = 1000
-
-
-class Found(NamedTuple):
-    """Slots and cosines, best first, of one query."""
-
-    slots: NDArray[np.int64]
-    cosines: NDArray[np.float32]
 
 
 class VectorFiles:
@@ -84,8 +84,8 @@ class VectorFiles:
 
     def append(self, start: int, rows: Embeddings, nos: NDArray[np.int32]) -> None:
         """Write rows from a slot on. They count once the tables say so."""
-        _put(self._base.with_suffix(".rows"), start * self._row_bytes, rows)
-        _put(self._base.with_suffix(".nos"), start * 4, nos)
+        put(self._base.with_suffix(".rows"), start * self._row_bytes, rows)
+        put(self._base.with_suffix(".nos"), start * 4, nos)
 
     def rows(self, slots: NDArray[np.int64]) -> Embeddings:
         """The rows [n, embed_dim] of slots; by reads, which leave no pages in this process."""
@@ -105,14 +105,14 @@ class VectorFiles:
         """The rows from one slot to another."""
         found = np.empty((end - start, self._embed_dim), np.float32)
         if end > start:
-            _read_into(self._rows, found, start * self._row_bytes)
+            read_into(self._rows, found, start * self._row_bytes)
         return found
 
     def nos(self, start: int, end: int) -> NDArray[np.int32]:
         """The assets' numbers from one slot to another."""
         found = np.empty(end - start, np.int32)
         if end > start:
-            _read_into(self._nos, found, 4 * start)
+            read_into(self._nos, found, 4 * start)
         return found
 
     def nearest(
@@ -130,11 +130,11 @@ class VectorFiles:
             slots = np.flatnonzero(wanted) if np.count_nonzero(wanted) <= _FEW else None
             if slots is not None:
                 rows = self.rows(slots)
-                return [_exact(query, slots, rows, limit) for query in queries]
+                return [ranked(query, slots, rows, limit) for query in queries]
         with _in_one_thread():
             candidates = self._candidates(queries, candidates_of(limit), n_slots, wanted)
         return [
-            _exact(query, slots, self.rows(slots), limit)
+            ranked(query, slots, self.rows(slots), limit)
             for query, slots in zip(queries, candidates, strict=True)
         ]
 
@@ -150,17 +150,17 @@ class VectorFiles:
             for start, end in _coded(n_slots)
             if (part := None if wanted is None else wanted[start:end]) is None or part.any()
         ]
-        few = min(limit, _SPARE + _MORE * limit // max(len(chunks), 1))
+        few = min(limit, SPARE + MORE * limit // max(len(chunks), 1))
         newest = self._in_newest(queries, n_slots, wanted)
         found = in_chunks(queries, min(few, CHUNK), chunks)
         if few < limit:
-            has_more = _has_more(found, _least(_joined(newest, found), limit))
+            has_more = with_more(found, least_of(joined(newest, found), limit))
             more = in_chunks(queries, min(limit, CHUNK), list(compress(chunks, has_more)))
-            newest = _joined(newest, more)
+            newest = joined(newest, more)
             found = Scored(found.scores[~has_more], found.slots[~has_more])
-        scores, slots = _joined(newest, found)
+        scores, slots = joined(newest, found)
         return [
-            _best(of_query, of_slots, limit)
+            best_of(of_query, of_slots, limit)
             for of_query, of_slots in zip(scores, slots, strict=True)
         ]
 
@@ -249,73 +249,3 @@ def _coded(n_slots: int) -> list[tuple[int, int]]:
     whole = [(start, start + CHUNK) for start in range(0, n_slots - CHUNK + 1, CHUNK)]
     start, end = len(whole) * CHUNK, n_slots // STEP * STEP
     return [*whole, (start, end)] if end > start else whole
-
-
-def _joined(one: Scored, in_chunks: Scored) -> Scored:
-    """Both, in one row for each query."""
-    scores, slots = one
-    return Scored(
-        np.concatenate([scores, *in_chunks.scores], axis=1),
-        np.concatenate([slots, *in_chunks.slots], axis=1),
-    )
-
-
-def _least(found: Scored, limit: int) -> NDArray[np.float32]:
-    """The lowest score [n, 1] that the best of each query have, or less."""
-    scores = np.where(found.slots < 0, -np.inf, found.scores)
-    if scores.shape[1] < limit:
-        return np.full((len(scores), 1), -np.inf, np.float32)
-    return np.partition(scores, -limit, axis=1)[:, -limit, None]
-
-
-def _has_more(found: Scored, least: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Whether others of a chunk [n_chunks] may be among the best."""
-    scores, slots = (of[:, :, -1] for of in found)
-    may: NDArray[np.bool_] = (scores >= least[:, 0] - _TIE) & (slots >= 0)
-    return np.any(may, axis=1)  # type: ignore[no-any-return]
-
-
-def _best(scores: NDArray[np.float32], slots: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
-    usable = np.isfinite(scores) & (slots >= 0)
-    scores, slots = scores[usable], slots[usable]
-    if len(scores) > limit:
-        least = np.partition(scores, -limit)[-limit]
-        chosen = np.flatnonzero(scores >= least - _TIE)
-        slots = slots[chosen[: limit + _MAX_TIES]] if len(chosen) > limit else slots[chosen]
-    return np.sort(slots)
-
-
-def _exact(query: Embeddings, slots: NDArray[np.int64], rows: Embeddings, limit: int) -> Found:
-    """In float64, so that equal rows are equal wherever they lie."""
-    cosines = (rows.astype(np.float64) @ query.astype(np.float64)).astype(np.float32)
-    if len(cosines) > limit:
-        least = np.partition(cosines, -limit)[-limit]
-        kept = np.flatnonzero(cosines >= least - _TIE)
-        slots, cosines = slots[kept], cosines[kept]
-    order = np.argsort(-cosines, kind="stable")
-    return Found(slots[order], cosines[order])
-
-
-def candidates_of(limit: int) -> int:
-    """How many rows of a part are ranked by their floats, for so many that are wanted."""
-    return _MORE * limit + _SPARE
-
-
-def _put(path: Path, start: int, values: NDArray[Any]) -> None:
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        view, done = np.ascontiguousarray(values).view(np.uint8).reshape(-1).data, 0
-        while done < len(view):
-            done += os.pwrite(file, view[done:], start + done)
-        os.fdatasync(file)
-    finally:
-        os.close(file)
-
-
-def _read_into(file: int, values: NDArray[Any], start: int) -> None:
-    view, done = values.view(np.uint8).reshape(-1).data, 0
-    while done < len(view):
-        read = os.preadv(file, [view[done:]], start + done)
-        if not read:
-            raise DamagedError
-        done += read

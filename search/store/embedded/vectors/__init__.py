@@ -1,0 +1,1 @@
+"""Vectors of a part in files: rows, and codes by which they are compared."""

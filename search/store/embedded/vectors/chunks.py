@@ -1,0 +1,51 @@
+"""Rows that follow one another, searched by their codes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.types import Embeddings
+from search.store.embedded.vectors.codes import Codes, in_whole_numbers
+
+
+class Scored(NamedTuple):
+    """Scores and slots [..., limit] of each query; -1 where there are no more."""
+
+    scores: NDArray[np.float32]
+    slots: NDArray[np.int64]
+
+
+class Chunk(NamedTuple):
+    """Rows with codes, from a slot on.
+
+    Args:
+        start: the slot.
+        codes: of the rows.
+        wanted: which of them; None for all.
+    """
+
+    start: int
+    codes: Codes
+    wanted: NDArray[np.bool_] | None
+
+
+def in_chunks(queries: Embeddings, limit: int, chunks: Sequence[Chunk]) -> Scored:
+    """About the best of each chunk for each query [n, embed_dim]: [n_chunks, n, limit].
+
+    What the queries are compared with is computed for all chunks at once: of a million
+    rows there are 122, and a call of numpy for each takes as long as a fifth of its comparisons.
+    """
+    shape = len(chunks), len(queries), limit
+    products, places = np.empty(shape, np.float32), np.empty(shape, np.int64)
+    if not chunks:
+        return Scored(products, places)
+    asked, steps = in_whole_numbers(queries, [one.codes.scales for one in chunks])
+    for at, one in enumerate(chunks):
+        one.codes.nearest(asked[at], one.wanted, products[at], places[at])
+    products *= steps
+    starts = np.array([one.start for one in chunks], np.int64)[:, None, None]
+    return Scored(products, np.where(places < 0, -1, places + starts))

@@ -1,0 +1,79 @@
+"""Arrays at a place of a file, and indexes of faiss in files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.store.embedded.tables import DamagedError
+
+
+def put(path: Path, start: int, values: NDArray[Any]) -> None:
+    """Write to a file, which is made if there is none; it is on the disk then."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        view, done = np.ascontiguousarray(values).view(np.uint8).reshape(-1).data, 0
+        while done < len(view):
+            done += os.pwrite(file, view[done:], start + done)
+        os.fdatasync(file)
+    finally:
+        os.close(file)
+
+
+def read_into(file: int, values: NDArray[Any], start: int) -> None:
+    """Fill in values from an open file.
+
+    Raises:
+        DamagedError: it is too short.
+    """
+    view, done = values.view(np.uint8).reshape(-1).data, 0
+    while done < len(view):
+        read = os.preadv(file, [view[done:]], start + done)
+        if not read:
+            raise DamagedError
+        done += read
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Another path to write to, which takes the place of a file unless there is an error."""
+    partial = path.with_suffix(f"{path.suffix}-{os.getpid()}")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def keep_index(path: Path, index: Any) -> None:
+    """Write an index, whole or not at all.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    import faiss
+
+    with replacing(path) as partial:
+        try:
+            faiss.write_index(index, str(partial))
+        except RuntimeError as error:
+            raise OSError(str(error)) from error
+
+
+def opened_index(path: Path, n_rows: int, flags: int = 0) -> Any:
+    """An index that was kept; None if it is missing, damaged or has not so many rows."""
+    import faiss
+
+    if not path.exists():
+        return None
+    try:
+        index = faiss.read_index(str(path), flags)
+    except (RuntimeError, OSError):
+        return None
+    return index if index.ntotal == n_rows else None
