@@ -23,10 +23,13 @@ WRITER = """
 import os, random, sys
 from search.store.embedded import side
 from search.store.embedded.texts import kept
+from search.store.embedded.vectors import files
 from search.store.open import open_store
 from tests.contract.rows import DIM, SPACE, corpus
 store = open_store(sys.argv[1], SPACE, DIM)
-side.AT_ONCE = kept.AT_ONCE = 8  # so that it is killed while it reads names, too
+# So that it is killed while it reads names, too, or writes codes.
+side.AT_ONCE = kept.AT_ONCE = 8
+files.CHUNK = 32
 begin = random.Random(int(sys.argv[2]))
 for number in range(1000):
     seed = begin.randrange(100, 140)

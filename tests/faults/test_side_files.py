@@ -128,6 +128,8 @@ _DAMAGE: dict[str, Callable[[Path], None]] = {
     "numbers cut": _each("*.nos", _cut),
     "codes cut": _each("*.codes", _cut),
     "scales missing": _each("*.scales", Path.unlink),
+    "nibbles cut": _each("*.nibbles", _cut),
+    "nibbles missing": _each("*.nibbles", Path.unlink),
     "words missing": _each("words", shutil.rmtree),
     "words cut": _each("words/meta.json", _cut),
     "a list missing": _each("words/meta.json", Path.unlink),

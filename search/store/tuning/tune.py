@@ -228,7 +228,7 @@ def _of_folder(folder: Path, sample: Sample, progress: Progress) -> Tuned:
                 return places
 
             scanned(rows[0])  # makes the codes
-            trial = _trial("scan", scanned, exact, candidates_of(TOP), float(rows.shape[1]))
+            trial = _trial("scan", scanned, exact, candidates_of(TOP), 1.5 * rows.shape[1])
         finally:
             files.close()
     coded = len(rows) // CHUNK * CHUNK
@@ -242,8 +242,9 @@ def _of_folder(folder: Path, sample: Sample, progress: Progress) -> Tuned:
         unsealed=None,
         settings={},
         notes=[
-            f"A folder is scanned by codes of a byte a dimension, {coded:,} of these {len(rows):,} "
-            f"rows of {part}; the best {candidates_of(TOP)} are ranked by their floats. There is "
-            "nothing to set: indexes are of Milvus servers.",
+            f"A folder is scanned by codes of half a byte a dimension, {coded:,} of these "
+            f"{len(rows):,} rows of {part}, and by those of a byte under a filter; the best "
+            f"{candidates_of(TOP)} are ranked by their floats. There is nothing to set: indexes "
+            "are of Milvus servers.",
         ],
     )

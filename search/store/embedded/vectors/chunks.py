@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from encoder.types import Embeddings
 from search.store.embedded.vectors.codes import Codes, in_whole_numbers
+from search.store.embedded.vectors.nibbles import Nibbles
 
 
 class Scored(NamedTuple):
@@ -29,23 +30,26 @@ class Chunk(NamedTuple):
     """
 
     start: int
-    codes: Codes
+    codes: Codes | Nibbles
     wanted: NDArray[np.bool_] | None
 
 
 def in_chunks(queries: Embeddings, limit: int, chunks: Sequence[Chunk]) -> Scored:
     """About the best of each chunk for each query [n, embed_dim]: [n_chunks, n, limit].
 
-    What the queries are compared with is computed for all chunks at once: of a million
+    What the queries are compared with in bytes is computed for all chunks at once: of a million
     rows there are 122, and a call of numpy for each takes as long as a fifth of its comparisons.
     """
     shape = len(chunks), len(queries), limit
     products, places = np.empty(shape, np.float32), np.empty(shape, np.int64)
-    if not chunks:
-        return Scored(products, places)
-    asked, steps = in_whole_numbers(queries, [one.codes.scales for one in chunks])
+    coded = [(at, one.codes) for at, one in enumerate(chunks) if isinstance(one.codes, Codes)]
+    if coded:
+        asked, steps = in_whole_numbers(queries, [codes.scales for _, codes in coded])
+        for (at, codes), of_chunk, step in zip(coded, asked, steps, strict=True):
+            codes.nearest(of_chunk, chunks[at].wanted, products[at], places[at])
+            products[at] *= step
     for at, one in enumerate(chunks):
-        one.codes.nearest(asked[at], one.wanted, products[at], places[at])
-    products *= steps
+        if isinstance(one.codes, Nibbles):
+            one.codes.nearest(queries, one.wanted, products[at], places[at])
     starts = np.array([one.start for one in chunks], np.int64)[:, None, None]
     return Scored(products, np.where(places < 0, -1, places + starts))

@@ -20,6 +20,8 @@ _CODES = 127
 class Codes:
     """Codes [n, embed_dim] of complete rows, and the scale of each dimension."""
 
+    SUFFIX = "codes"
+
     def __init__(self, index: Any, scales: Embeddings) -> None:
         self._index = index
         self.scales = scales

@@ -2,10 +2,10 @@
 
 ``<part>.rows`` holds float32 [n_slots, embed_dim], ``<part>.nos`` the assets' numbers, int32
 [n_slots]. Both only grow; what lies beyond the slots that the tables know was cut off. Of every
-`CHUNK` rows that are complete there is a file of codes, made when it is missed: int8, with a scale
-for each dimension, which the query takes. A search reads codes through memory maps, those of newer
-rows from this process's memory, the last `STEP` rows as they are, and ranks the best by their
-float32 rows.
+`CHUNK` rows that are complete there are two files of codes, made when they are missed: of half a
+byte a dimension, by which all rows are compared, and of a byte, by which those are that a filter
+leaves. A search reads the former from this process's memory, the latter through memory maps, the
+last `STEP` rows as they are, and ranks the best by their float32 rows.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from functools import cached_property
 from itertools import compress
 from pathlib import Path
 from threading import Lock
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from search.store.embedded.tables import DamagedError
 from search.store.embedded.vectors.chunks import Chunk, Scored, in_chunks
 from search.store.embedded.vectors.codes import CHUNK, Codes
 from search.store.embedded.vectors.disk import put, read_into
+from search.store.embedded.vectors.nibbles import Nibbles
 from search.store.embedded.vectors.ranking import (
     MORE,
     SPARE,
@@ -42,6 +44,10 @@ STEP = 1024
 """Newer rows get codes when so many have come: to compare those takes a third of the time."""
 _FEW = 2048
 """So many rows are compared as they are, wherever they lie."""
+_MOST = 7 / 8
+"""If so much of a chunk is wanted, all of it is compared, and what is not wanted left out."""
+
+Kind: TypeAlias = Codes | Nibbles
 
 
 class VectorFiles:
@@ -57,7 +63,7 @@ class VectorFiles:
         self._embed_dim = embed_dim
         self._row_bytes = 4 * embed_dim
         self._base = folder / str(part)
-        self._codes: dict[int, Codes] = {}
+        self._codes: dict[tuple[int, type[Kind]], Kind] = {}
         self._recent: tuple[int, int, Codes] | None = None
         self._tail = np.empty((0, embed_dim), np.float32)
         self._tail_start = 0
@@ -146,7 +152,7 @@ class VectorFiles:
         Of each chunk few are asked for; all where it may hold more of the best than that.
         """
         chunks = [
-            Chunk(start, self._codes_of(start, end), part)
+            Chunk(start, self._codes_of(start, end, part), part)
             for start, end in _coded(n_slots)
             if (part := None if wanted is None else wanted[start:end]) is None or part.any()
         ]
@@ -164,9 +170,11 @@ class VectorFiles:
             for of_query, of_slots in zip(scores, slots, strict=True)
         ]
 
-    def _codes_of(self, start: int, end: int) -> Codes:
-        is_whole = end - start == CHUNK
-        return self._chunk(start // CHUNK) if is_whole else self._recent_codes(start, end)
+    def _codes_of(self, start: int, end: int, wanted: NDArray[np.bool_] | None) -> Kind:
+        if end - start < CHUNK:
+            return self._recent_codes(start, end)
+        is_most = wanted is None or np.count_nonzero(wanted) >= _MOST * CHUNK
+        return self._chunk(start // CHUNK, Nibbles if is_most else Codes)
 
     def _in_newest(
         self, queries: Embeddings, n_slots: int, wanted: NDArray[np.bool_] | None
@@ -200,23 +208,31 @@ class VectorFiles:
             known = self._recent = start, end, Codes.of(self._newest(start, end))
         return known[2]
 
-    def _chunk(self, chunk: int) -> Codes:
-        if chunk not in self._codes:
-            path = self._base.with_suffix(f".{chunk}.codes")
-            self._codes[chunk] = Codes.opened(path, CHUNK) or self._encoded(chunk, path)
-        return self._codes[chunk]
+    def _chunk(self, chunk: int, kind: type[Kind]) -> Kind:
+        key = chunk, kind
+        if key not in self._codes:
+            self._codes[key] = kind.opened(self._path(*key), CHUNK) or self._encoded(*key)
+        return self._codes[key]
 
-    def _encoded(self, chunk: int, path: Path) -> Codes:
-        codes = Codes.of(self.range(chunk * CHUNK, (chunk + 1) * CHUNK))
+    def _path(self, chunk: int, kind: type[Kind]) -> Path:
+        return self._base.with_suffix(f".{chunk}.{kind.SUFFIX}")
+
+    def _encoded(self, chunk: int, kind: type[Kind]) -> Kind:
+        codes, path = (
+            kind.of(self.range(chunk * CHUNK, (chunk + 1) * CHUNK)),
+            self._path(chunk, kind),
+        )
         with suppress(OSError):  # as on a disk that may not be written to
             codes.keep(path)
-            return Codes.opened(path, CHUNK) or codes
+            return kind.opened(path, CHUNK) or codes
         return codes
 
     def complete(self, n_slots: int) -> None:
         """Make the codes that a search would miss."""
         for chunk in range(n_slots // CHUNK):
-            self._chunk(chunk)
+            for kind in (Nibbles, Codes):
+                if not self._path(chunk, kind).exists():
+                    self._encoded(chunk, kind)
 
     def close(self) -> None:
         """Close the files."""
