@@ -18,7 +18,7 @@ from search.types import AssetRow
 _LEAST_REST_S = 5.0
 _FULL_S = 60.0
 _SLOWDOWN = 20
-_FIRST_WAIT_S = 2.0
+_FIRST_WAIT_S = 1.0
 _AT_ONCE = 2000
 MAX_NAMED = 50
 
@@ -44,7 +44,7 @@ class NameIndex:
     """Finds assets by the words of `search.lexical.names`. Safe to use from threads.
 
     A thread reads the names, at the first search or by `begin`, and again after a rest of twenty
-    times as long. Searches wait for the first reading until it has taken two seconds.
+    times as long. Searches wait for the first reading until it has taken one second.
     """
 
     def __init__(self, store: VectorStore) -> None:
