@@ -45,7 +45,7 @@ STEP = 1024
 _FEW = 2048
 """So many rows are compared as they are, wherever they lie."""
 _MOST = 7 / 8
-"""If so much of a chunk is wanted, all of it is compared, and what is not wanted left out."""
+"""Of a chunk of which so much is wanted all rows are compared, whatever a filter leaves out."""
 
 Kind: TypeAlias = Codes | Nibbles
 
