@@ -66,6 +66,9 @@ asked, the others still growing, with 128 of 128 lists of Milvus's own rough ind
 memory is the most there was. Sealing the rest and deletes were not reached: Milvus had not the CPU
 to renew its lease of 15 s in etcd, and shut itself down. The next section has them.
 
+"server, 377,000: quiet" and "quiet, sealed" are of 2026-11-28, two cores of that Xeon at rest; the
+second is the server started again with all rows in its index. Figures of filling are the first's.
+
 The server of 100,000 was filled again and traced by hand, in CPU-milliseconds of this process and
 of Milvus, which also tidies up meanwhile:
 
