@@ -11,6 +11,10 @@ if TYPE_CHECKING:
 
 _RAW = -15
 """Deflate without a header, with all of its window."""
+_FINENESS = (0.0, 1.0, 2.0)
+"""Sizes of rows to an octave, of which the shortest file is kept."""
+_SMALLEST = -6
+"""Logarithm to base 2 of the mean code of a row; smaller ones count as this."""
 
 
 def pack(codes: Tensor, bits: int) -> Tensor:
@@ -66,9 +70,11 @@ def unpack(packed: Tensor, bits: int, n_columns: int) -> Tensor:
 
 
 def shorten(packed: Tensor, bits: int, n_columns: int) -> Tensor:
-    """Packed codes in a Huffman code (Huffman, 1952) of their own: uint8 [n].
+    """Packed codes in Huffman codes (Huffman, 1952) of their own: uint8 [n].
 
-    What rounding leaves is seldom near the ends of the range: INT4 takes about 3.5 bits so.
+    What rounding leaves is seldom near the ends of the range: INT4 takes about 3.5 bits so. Rows
+    whose codes are about as large (`sizes_of_rows`) have one code, where that is shorter: first
+    comes the size of each row, then the rows, the smaller ones first.
 
     >>> import torch
     >>> packed = pack(torch.tensor([[0, 0, 0, 0, 1, -1, 0, 0]], dtype=torch.int8).repeat(64, 9), 4)
@@ -78,9 +84,22 @@ def shorten(packed: Tensor, bits: int, n_columns: int) -> Tensor:
     """
     import torch
 
-    codes = unpack(packed, bits, n_columns).contiguous().numpy().tobytes()
-    deflate = zlib.compressobj(9, zlib.DEFLATED, _RAW, 9, zlib.Z_HUFFMAN_ONLY)
-    return torch.frombuffer(bytearray(deflate.compress(codes) + deflate.flush()), dtype=torch.uint8)
+    codes = unpack(packed, bits, n_columns).contiguous()
+    streams = [_deflated(codes, sizes_of_rows(codes, finely)) for finely in _FINENESS]
+    return torch.frombuffer(bytearray(min(streams, key=len)), dtype=torch.uint8)
+
+
+def sizes_of_rows(codes: Tensor, finely: float) -> Tensor:
+    """How large the codes of each row are: uint8 [n_rows], ``finely`` sizes to an octave.
+
+    >>> import torch
+    >>> sizes_of_rows(torch.tensor([[0, 0], [1, -1], [-32, 32], [31, 33]]), 2).tolist()
+    [0, 12, 22, 22]
+    """
+    import torch
+
+    mean = codes.float().abs().mean(1).clamp_min(2.0**_SMALLEST)
+    return ((mean.log2() - _SMALLEST) * finely).round().to(torch.uint8)
 
 
 def lengthen(short: Tensor, bits: int, shape: tuple[int, int]) -> Tensor:
@@ -96,14 +115,27 @@ def lengthen(short: Tensor, bits: int, shape: tuple[int, int]) -> Tensor:
     """
     import torch
 
-    n_codes = shape[0] * shape[1]
+    n_rows, n_codes = shape[0], shape[0] * shape[1]
     try:
-        codes = zlib.decompressobj(_RAW).decompress(short.numpy().tobytes(), n_codes + 1)
+        content = zlib.decompressobj(_RAW).decompress(short.numpy().tobytes(), n_rows + n_codes + 1)
     except zlib.error as error:
         raise ValueError(f"codes that cannot be read ({error})") from error
-    if len(codes) != n_codes:
-        raise ValueError(f"{len(codes)} codes instead of {n_codes}")
-    return pack(torch.frombuffer(bytearray(codes), dtype=torch.int8).view(shape), bits)
+    if len(content) != n_rows + n_codes:
+        raise ValueError(f"{len(content) - n_rows} codes instead of {n_codes}")
+    sizes, flat = torch.frombuffer(bytearray(content), dtype=torch.int8).split((n_rows, n_codes))
+    codes = torch.empty(shape, dtype=torch.int8)
+    codes[sizes.argsort(stable=True)] = flat.view(shape)
+    return pack(codes, bits)
+
+
+def _deflated(codes: Tensor, sizes: Tensor) -> bytes:
+    """Sizes and codes; where the size changes, another Huffman code begins."""
+    deflate = zlib.compressobj(9, zlib.DEFLATED, _RAW, 9, zlib.Z_HUFFMAN_ONLY)
+    parts = [deflate.compress(sizes.numpy().tobytes())]
+    for size in sizes.unique():
+        parts.append(deflate.flush(zlib.Z_SYNC_FLUSH))
+        parts.append(deflate.compress(codes[sizes == size].numpy().tobytes()))
+    return b"".join([*parts, deflate.flush()])
 
 
 def _block(bits: int) -> tuple[int, int]:

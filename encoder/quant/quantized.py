@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from torch import Tensor, nn
@@ -73,6 +74,12 @@ class QuantizedModel(nn.Module):
     def nbytes(self) -> int:
         """Bytes of all parameters and buffers: codes, scales, biases, norms; shared ones once."""
         return model_nbytes(self.module)
+
+    @property
+    def short_nbytes(self) -> int:
+        """Bytes of the file of weights that ``save(folder, short=True)`` writes, all of it."""
+        with TemporaryDirectory() as folder:
+            return (self.save(folder, short=True) / WEIGHTS).stat().st_size
 
     @property
     def average_bits(self) -> float:

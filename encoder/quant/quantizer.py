@@ -15,13 +15,14 @@ from torch import Tensor, nn
 
 from encoder.errors import InputError
 from encoder.quant.allocation.allocate import Allocation, allocate
-from encoder.quant.allocation.budget import parse_budget
+from encoder.quant.allocation.budget import check_limits, parse_budget
 from encoder.quant.allocation.patterns import pinned
 from encoder.quant.allocation.sharing import attention_groups
 from encoder.quant.allocation.targets import Target, check_target, takes
-from encoder.quant.fitting.fit import quantize
+from encoder.quant.fitting.fit import Priced, quantize
 from encoder.quant.fitting.folding import folded
 from encoder.quant.layers import some_layers, unsupported
+from encoder.quant.pricing.search import within
 from encoder.quant.quantized import (
     QuantizationFacts,
     QuantizedModel,
@@ -31,9 +32,9 @@ from encoder.quant.quantized import (
 from encoder.quant.report.progress import progress_bar
 from encoder.quant.schemes import FP32, Scheme
 from encoder.quant.sensitivity.by_weights import by_weights
-from encoder.quant.sensitivity.calibration import Batch, CalibrationData, run
-from encoder.quant.sensitivity.divergence import Objective, divergence
-from encoder.quant.sensitivity.measured import analyze, choose_objective
+from encoder.quant.sensitivity.calibration import Batch, CalibrationData
+from encoder.quant.sensitivity.divergence import Objective
+from encoder.quant.sensitivity.measured import analyze, choose_objective, loss_of
 from encoder.quant.sensitivity.synthetic import synthetic
 
 if TYPE_CHECKING:
@@ -164,6 +165,7 @@ class Quantizer:
         max_loss: float | None = None,
         keep: Mapping[str, str | Scheme] | None = None,
         target: Target | None = None,
+        short: bool = False,
     ) -> QuantizedModel:
         """Quantize a copy of the model.
 
@@ -177,6 +179,8 @@ class Quantizer:
             keep: layer names or patterns to pin to a scheme, such as ``{"classifier": "fp16"}``.
             target: the runtime that is to run it: only what it takes is chosen, see
                 `allocation.targets`. None for whatever is smallest.
+            short: ``budget`` or ``bits`` are of the file that ``save(folder, short=True)`` writes:
+                each row gets a step instead of a width, by the price of a bit; see `pricing`.
 
         Raises:
             InputError: settings that contradict each other, or a scheme that ``target`` does not
@@ -186,20 +190,17 @@ class Quantizer:
             BudgetWarning: the budget cannot be met; says why, and what was done instead.
         """
         limits = {"budget": budget, "bits": bits, "max_loss": max_loss}
-        given = [name for name, value in limits.items() if value is not None]
-        if len(given) > 1 or (given and config != "auto"):
-            raise InputError(
-                "apply",
-                got=", ".join([f"config={config!r}"] * (config != "auto") + given),
-                wanted='config="auto" with at most one of budget, bits and max_loss',
-            )
+        check_limits(config, limits, target, short=short)
         check_target(target)
         self._target = target
         if config != "auto":
             self._quantized = self._quantize(self._explicit(config, keep or {}))
         elif budget is not None or bits is not None:
             max_bytes = parse_budget(budget, bits=bits, fp32_nbytes=model_nbytes(self._model))
-            self._quantized = self._quantize(self._allocate(keep, max_bytes=max_bytes).schemes)
+            if short:
+                self._quantized = self._short(keep or {}, max_bytes)
+            else:
+                self._quantized = self._quantize(self._allocate(keep, max_bytes=max_bytes).schemes)
         else:
             self._quantized = self._within(AUTO_LOSS if max_loss is None else max_loss, keep)
         return self._quantized
@@ -241,7 +242,8 @@ class Quantizer:
             rates=rates,
             show=self._progress,
         )
-        loss, old = self._loss(module, data), before.facts.loss or 0.0
+        loss = loss_of(self.objective, self._model, module, data.score)
+        old = before.facts.loss or 0.0
         if loss < old:
             facts = replace(before.facts, loss=loss)
         else:
@@ -306,6 +308,11 @@ class Quantizer:
             ceiling *= 0.9 * max_loss / loss
         return self._quantize(self._allocate(keep, max_loss=0.0).schemes)
 
+    def _short(self, keep: Mapping[str, str | Scheme], max_bytes: int) -> QuantizedModel:
+        """The largest file of short codes within a size."""
+        data, pins = self._need_data("short", real=True), pinned(self._layers, keep)
+        return within(max_bytes, self._folded[0], pins, data.fit, self.objective, self._quantize)
+
     def _allocate(self, keep: Mapping[str, str | Scheme] | None, **limit: Any) -> Allocation:
         pinned(self._layers, keep or {})  # an unknown name fails here, not minutes later
         report = self._report or self.analyze_sensitivity()
@@ -338,7 +345,9 @@ class Quantizer:
         used = scheme if scheme.fits(layer.n_columns) else Scheme(scheme.bits)
         return takes(self._target, used, layer.kind, layer.n_columns, layer.layout.n_groups)
 
-    def _quantize(self, schemes: Mapping[str, Scheme]) -> QuantizedModel:
+    def _quantize(
+        self, schemes: Mapping[str, Scheme], priced: Priced | None = None
+    ) -> QuantizedModel:
         base, folds = self._folded
         fit = self._data.fit if self._data else None
         rounding = self._rounding or ("gptq" if fit else "hqq")
@@ -350,6 +359,7 @@ class Quantizer:
                 fit,
                 rounding=rounding,
                 objective=self.objective if self._data else None,
+                priced=priced,
                 progress=lambda name, *_: advance(name),
             )
         facts = QuantizationFacts(
@@ -360,17 +370,11 @@ class Quantizer:
         )
         judges = self._data or (self._synthetic if self._report else None)
         if judges:
-            facts = replace(facts, loss=self._loss(module, judges), objective=self.objective)
+            loss = loss_of(self.objective, self._model, module, judges.score)
+            facts = replace(facts, loss=loss, objective=self.objective)
         if self._report and self._report.is_estimate and not self._data:
             facts = replace(facts, notes=(*facts.notes, self._report.notes[-1]))
         return QuantizedModel(module, facts)
-
-    def _loss(self, module: nn.Module, data: CalibrationData) -> float:
-        losses = [
-            divergence(self.objective, run(self._model, batch), run(module, batch)).item()
-            for batch in data.score
-        ]
-        return sum(losses) / len(losses)
 
     def _need_data(self, what: str, *, real: bool = False) -> CalibrationData:
         data = self._data if real else self._data or self._synthetic

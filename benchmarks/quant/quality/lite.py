@@ -19,8 +19,7 @@ _COLUMNS = (
     Column("change, points", "top1_change", "+.1f", 100),
 )
 _NEAR, _EIGHTH, _TUNED = "Quantizer, 6.1×", "Quantizer, 8×", "Quantizer, 8×, tuned"
-_SHORT, _SHORT_TUNED = "Quantizer, 7.2×, short codes", "Quantizer, 7.2×, tuned, short codes"
-_SHORT_BUDGET = "7.2x"
+_SHORT = "Quantizer, 1/8 of the file"
 _TUNE_STEPS = 80
 _TOP1 = {"top1_change": Bar(at_least=-0.8)}
 _BARS = {
@@ -32,7 +31,6 @@ _BARS = {
     },
     _TUNED: {"× smaller": Bar(at_least=8.0), **_TOP1},
     _SHORT: {"× smaller": Bar(at_least=8.0), **_TOP1},
-    _SHORT_TUNED: {"× smaller": Bar(at_least=8.0), **_TOP1},
 }
 
 
@@ -49,17 +47,16 @@ def lite2(settings: Settings) -> None:
 def lite0_short(settings: Settings) -> None:
     """Judge EfficientNet-Lite0 in files whose codes are short."""
     subject = lite(settings, "lite0", settings.items(_PICTURES, 20))
-    made = partial(ways.mixed, subject, _SHORT_BUDGET, refit=True, short=True)
     chosen = {
         "float32": lambda: ways.as_it_is(subject),
-        _SHORT: made,
-        _SHORT_TUNED: partial(made, tune_steps=settings.items(_TUNE_STEPS, 2)),
+        _SHORT: partial(ways.short, subject, "1/8"),
     }
     judged = (
         f"On {subject.name.partition(' on ')[2]}, as above. MB is the whole file of weights that "
-        "`save(folder, short=True)` writes, names and shapes included: each layer's codes in a "
-        "Huffman code. The budget is of what lies in memory; it is the least of 7.0, 7.1, 7.2 … "
-        "times whose file is 8 times smaller than float32, whatever its quality."
+        "`save(folder, short=True)` writes, names and shapes included: codes in Huffman codes. "
+        '`apply(budget="1/8", short=True)` gives each row a step by the price of a bit; the '
+        f"{subject.n_calibration} other pictures fit, and "
+        "nothing was chosen on those that judge."
     )
     body = compare(subject, chosen, _COLUMNS, _BARS)
     report(settings, "Quantized EfficientNet-Lite0: short codes", judged, body)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from tempfile import TemporaryDirectory
 
 import torch
 from torch import nn
@@ -18,7 +17,7 @@ from encoder.quant.export.quantized_onnx import float_twin
 from encoder.quant.fitting.folding import folded
 from encoder.quant.fitting.tuning import tune
 from encoder.quant.layers import find_layers
-from encoder.quant.quantized import WEIGHTS, QuantizedModel, model_nbytes
+from encoder.quant.quantized import QuantizedModel, model_nbytes
 from encoder.quant.quantizer import Quantizer
 from encoder.quant.schemes import FP32, INT4, SCALE_BYTES, Scheme
 
@@ -49,7 +48,6 @@ def mixed(
     *,
     refit: bool = False,
     tune_steps: int = 0,
-    short: bool = False,
 ) -> Way:
     """`Quantizer.apply` with a budget.
 
@@ -58,7 +56,6 @@ def mixed(
         budget: as `Quantizer.apply` takes it.
         refit: once the schemes are chosen, round again on all calibration data.
         tune_steps: of `encoder.quant.fitting.tuning` after that, on ``subject.more``.
-        short: count the file that `QuantizedModel.save` writes with short codes, all of it.
     """
     quantizer = Quantizer(
         subject.model,
@@ -72,14 +69,14 @@ def mixed(
         quantized = quantizer.apply(quantized.schemes)
     if tune_steps:
         quantized = _tuned(subject, quantized, tune_steps)
-    way = _way(quantized)
-    return replace(way, nbytes=short_file_nbytes(quantized)) if short else way
+    return _way(quantized)
 
 
-def short_file_nbytes(quantized: QuantizedModel) -> int:
-    """The size of the file of weights, names and shapes included, with short codes."""
-    with TemporaryDirectory() as folder:
-        return (quantized.save(folder, short=True) / WEIGHTS).stat().st_size
+def short(subject: Subject, budget: str) -> Way:
+    """`Quantizer.apply` with a budget of the file of short codes; all of the data fits."""
+    quantizer = Quantizer(subject.model, subject.everything, objective=subject.objective)
+    quantized = quantizer.apply(budget=budget, short=True)
+    return replace(_way(quantized), nbytes=quantized.short_nbytes)
 
 
 def _tuned(subject: Subject, quantized: QuantizedModel, n_steps: int) -> QuantizedModel:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from encoder.errors import InputError
 
@@ -53,6 +53,32 @@ def parse_budget(
             wanted='a size such as "1/8", "8x", "12.5%", "12MB" or bytes; or bits above 0',
         )
     return int(nbytes + _ROUNDING)
+
+
+def check_limits(
+    config: object, limits: Mapping[str, object], target: str | None = None, *, short: bool = False
+) -> None:
+    """Refuse limits that contradict each other; see `Quantizer.apply`.
+
+    Args:
+        config: only ``auto`` takes a limit.
+        limits: by name; None for one that is not given.
+        target: the runtime that the model is for.
+        short: whether the limit is of a file of short codes.
+
+    Raises:
+        InputError: more than one limit, or one that does not fit the rest.
+    """
+    given = [name for name, value in limits.items() if value is not None]
+    if len(given) > 1 or (given and config != "auto"):
+        raise InputError(
+            "apply",
+            got=", ".join([f"config={config!r}"] * (config != "auto") + given),
+            wanted='config="auto" with at most one of budget, bits and max_loss',
+        )
+    if short and (target or not {"budget", "bits"} & set(given)):
+        got = f"target={target!r}" if target else ", ".join(given) or f"config={config!r} alone"
+        raise InputError("short", got=got, wanted="budget or bits, and no target")
 
 
 def _read(budget: str | int | float | None, fp32_nbytes: int) -> float | None:

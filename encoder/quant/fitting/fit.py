@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from encoder.errors import InputError
 from encoder.quant.fitting.lockstep import Stop, in_step
 from encoder.quant.layers import Layer, find_layers
+from encoder.quant.pricing.rounding import at_price, narrowest
+from encoder.quant.pricing.worth import Worth
 from encoder.quant.rounding import Gram, round_rows
 from encoder.quant.rounding.descent import descend
 from encoder.quant.rounding.drift import Drift
@@ -28,6 +30,13 @@ from encoder.quant.weights import PackedWeight, Rounded
 
 Progress = Callable[[str, int, int], None]
 """Called after each layer with its name, the number done and the total."""
+
+
+class Priced(NamedTuple):
+    """Layers whose rows get steps that a price of a bit gives; see `encoder.quant.pricing`."""
+
+    price: float
+    worths: Mapping[str, Worth]
 
 
 class Fitted(NamedTuple):
@@ -49,6 +58,7 @@ def quantize(
     *,
     rounding: str = "gptq",
     objective: Objective | None = None,
+    priced: Priced | None = None,
     progress: Progress | None = None,
 ) -> Fitted:
     """Store the layers of a copy of ``model`` in their schemes.
@@ -65,13 +75,15 @@ def quantize(
         rounding: ``gptq`` (and then coordinate descent), ``hqq``, ``mse`` or ``rtn``.
         objective: what a loss is. With it ``gptq`` takes embedding tables too, by what the
             output forgets (`lookup_grams`); without it they are rounded by HQQ.
+        priced: layers that are rounded by ``gptq`` at a price, whatever integer scheme they have;
+            theirs is then the narrowest that holds their codes.
         progress: called after each layer.
 
     Raises:
         InputError: a name of no layer; weights that are not finite.
         ModelError: the model fails on a batch.
     """
-    fitting = _Fitting(copy.deepcopy(model).eval(), schemes, rounding, progress)
+    fitting = _Fitting(copy.deepcopy(model).eval(), schemes, rounding, priced, progress)
     fitting.round_embeddings(model, batches or (), objective)
     if batches:
         fitting.round_in_order(batches, model if rounding == "gptq" else None)
@@ -92,6 +104,7 @@ class _Fitting:
     model: nn.Module
     schemes: Mapping[str, Scheme]
     rounding: str
+    priced: Priced | None
     progress: Progress | None
     notes: list[str] = field(default_factory=list)
 
@@ -158,6 +171,11 @@ class _Fitting:
         scheme = self._scheme(layer.name)
         if not scheme.is_integer:
             return PackedWeight.of_floats(rows, scheme)
+        if self.priced and inputs and (worth := self.priced.worths.get(layer.name)):
+            gram = worth.shrunk(inputs.gram)
+            target = inputs.drift.target(rows, gram) if inputs.drift else rows
+            rounded = at_price(target, worth, self.priced.price, gram)
+            return PackedWeight.of_codes(rounded, narrowest(rounded.codes))
         if not scheme.fits(layer.n_columns):
             self.notes.append(
                 f"{layer.name}: groups of {scheme.group} do not divide its {layer.n_columns} "

@@ -5,6 +5,7 @@ Importing this imports torch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
@@ -15,6 +16,11 @@ from encoder.quant.weights import Rounded, spread
 
 if TYPE_CHECKING:
     from encoder.quant.rounding.gram import Gram
+
+
+Choose = Callable[[Tensor, Tensor], Tensor]
+"""Codes for wishes [n_conv_groups, n_rows], which may be changed, and what a miss by one code
+adds to the root of the squared error of each row's output, of the same shape."""
 
 
 class Rounding(Protocol):
@@ -61,3 +67,9 @@ def to_nearest(rows: Tensor, scales: Tensor, scheme: Scheme) -> Rounded:
 
     codes = to_codes(rows, spread(scales, rows.shape[1]), scheme)
     return Rounded(codes.to(torch.int8), scales)
+
+
+def nearest(scheme: Scheme) -> Choose:
+    """The nearest code of the scheme, whatever a miss adds."""
+    largest = scheme.largest_code
+    return lambda wishes, _: wishes.round_().clamp_(-largest - 1, largest)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from encoder.quant.rounding.base import Choose, nearest
 from encoder.quant.rounding.gram import Gram, to_columns, to_rows
 from encoder.quant.schemes import Scheme
 from encoder.quant.weights import Rounded, float16_scales, spread
@@ -29,24 +30,25 @@ def descend(rows: Tensor, rounded: Rounded, scheme: Scheme, gram: Gram) -> Round
         gram: of the layer's inputs.
     """
     for _ in range(_SWEEPS):
-        rounded = _sweep(rows, rounded, scheme, gram)
+        rounded = sweep(rows, rounded, gram, nearest(scheme))
         if rounded.scales.shape[1] == 1:
             rounded = _rescale(rows, rounded, gram)
     return rounded
 
 
-def _sweep(rows: Tensor, rounded: Rounded, scheme: Scheme, gram: Gram) -> Rounded:
+def sweep(rows: Tensor, rounded: Rounded, gram: Gram, choose: Choose) -> Rounded:
+    """Set one column after the other to the code that is chosen, given all others."""
     steps = to_columns(spread(rounded.scales, rows.shape[1]).expand_as(rows), gram)
     codes = to_columns(rounded.codes.float(), gram)
     matrix = gram.sorted
     pull = matrix @ (to_columns(rows, gram) - codes * steps)
-    largest = scheme.largest_code
     for start in range(0, codes.shape[1], _BLOCK):
         end = min(start + _BLOCK, codes.shape[1])
         before = codes[:, start:end].clone()
         for i in range(start, end):
-            wish = codes[:, i] + pull[:, i] / (matrix[:, i, i, None] * steps[:, i])
-            code = wish.round_().clamp_(-largest - 1, largest)
+            own = matrix[:, i, i, None]
+            wish = codes[:, i] + pull[:, i] / (own * steps[:, i])
+            code = choose(wish, steps[:, i] * own.sqrt())
             moved = ((code - codes[:, i]) * steps[:, i]).unsqueeze(1)
             pull[:, i:end].baddbmm_(matrix[:, i:end, i, None], moved, alpha=-1)
             codes[:, i] = code

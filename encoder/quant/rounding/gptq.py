@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from encoder.quant.rounding.base import check
+from encoder.quant.rounding.base import Choose, check, nearest
 from encoder.quant.rounding.gram import Gram, to_columns, to_rows
 from encoder.quant.rounding.hqq import hqq
 from encoder.quant.rounding.rtn import mse_scales
@@ -38,11 +38,11 @@ def gptq(rows: Tensor, scheme: Scheme, gram: Gram | None = None) -> Rounded:
         return hqq(rows, scheme)
     scales = mse_scales(rows, scheme, gram.importance(rows.shape[0]).sqrt())
     steps = to_columns(spread(scales, rows.shape[1]).expand_as(rows), gram)
-    codes = _walk(to_columns(rows, gram), steps, gram.factor, scheme)
+    codes = walk(to_columns(rows, gram), steps, gram.factor, nearest(scheme))
     return Rounded(to_rows(codes, gram).to(torch.int8), scales)
 
 
-def _walk(weights: Tensor, steps: Tensor, factor: Tensor, scheme: Scheme) -> Tensor:
+def walk(weights: Tensor, steps: Tensor, factor: Tensor, choose: Choose) -> Tensor:
     """Codes of ``weights`` [n_conv_groups, n_columns, n_rows], which is used up.
 
     Inside a block each column corrects the next ones at once; columns after the block are
@@ -50,14 +50,14 @@ def _walk(weights: Tensor, steps: Tensor, factor: Tensor, scheme: Scheme) -> Ten
     """
     codes = torch.empty_like(weights)
     misses = torch.empty_like(weights[:, :_BLOCK])
-    largest = scheme.largest_code
     n_columns = weights.shape[1]
     for start in range(0, n_columns, _BLOCK):
         end = min(start + _BLOCK, n_columns)
         for i in range(start, end):
-            code = (weights[:, i] / steps[:, i]).round_().clamp_(-largest - 1, largest)
+            own = factor[:, i, i, None]
+            code = choose(weights[:, i] / steps[:, i], steps[:, i] / own)
             codes[:, i] = code
-            miss = (weights[:, i] - code * steps[:, i]) / factor[:, i, i, None]
+            miss = (weights[:, i] - code * steps[:, i]) / own
             misses[:, i - start] = miss
             row = factor[:, i, i + 1 : end, None]
             weights[:, i + 1 : end].baddbmm_(row, miss.unsqueeze(1), alpha=-1)

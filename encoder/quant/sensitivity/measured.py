@@ -26,7 +26,7 @@ from encoder.quant.report.report import SensitivityReport
 from encoder.quant.rounding import Gram, grams, round_rows
 from encoder.quant.rounding.collect import execution_order
 from encoder.quant.schemes import FP16, FP32, INT3, INT4, INT5, INT6, INT8, Scheme
-from encoder.quant.sensitivity.calibration import Batch, CalibrationData, batch_items, forward
+from encoder.quant.sensitivity.calibration import Batch, CalibrationData, batch_items, forward, run
 from encoder.quant.sensitivity.divergence import Objective, divergence
 from encoder.quant.sensitivity.fisher import fisher_diagonals, fisher_loss, lookup_grams
 from encoder.quant.sensitivity.journal import Journal, key_of
@@ -175,6 +175,17 @@ def choose_objective(model: nn.Module, batch: Batch) -> Objective:
     last = found.get("linear", torch.empty(0))
     same = last.numel() == output.numel() and last.data_ptr() == output.data_ptr()
     return "kl" if same else "cosine"
+
+
+def loss_of(
+    objective: Objective, original: nn.Module, quantized: nn.Module, batches: Sequence[Batch]
+) -> float:
+    """The mean over batches of how far a quantized model's output is from the original's."""
+    losses = [
+        divergence(objective, run(original, batch), run(quantized, batch)).item()
+        for batch in batches
+    ]
+    return sum(losses) / len(losses)
 
 
 @dataclass(frozen=True, eq=False)

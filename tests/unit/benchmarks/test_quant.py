@@ -110,5 +110,5 @@ def test_short_codes_count_as_a_whole_file() -> None:
     nn.init.normal_(layer.weight)
     made = Quantizer(nn.Sequential(layer), objective="cosine").apply("int8")
     n_codes, n_others = 256 * 128, 128 * (4 + 2)
-    nbytes = ways.short_file_nbytes(made)
+    nbytes = made.short_nbytes
     assert 0.8 * n_codes < nbytes - n_others < n_codes

@@ -1,0 +1,116 @@
+"""The price of a bit at which a file has the size that was asked for.
+
+Importing this imports torch.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from encoder.quant.allocation.allocate import BudgetWarning
+from encoder.quant.fitting.fit import Priced
+from encoder.quant.layers import Layer, find_layers
+from encoder.quant.pricing.rounding import FINER, code_lengths, reaching
+from encoder.quant.pricing.worth import Worth, worths
+from encoder.quant.quantized import QuantizedModel, model_nbytes
+from encoder.quant.schemes import FP32, INT8, SCALE_BYTES, Scheme
+from encoder.quant.sensitivity.calibration import Batch
+from encoder.quant.sensitivity.divergence import Objective
+
+_ATTEMPTS = 5
+_NEAR_ENOUGH = 0.995
+_AIM = 0.998
+"""Shares of the budget: when to stop, and what is aimed for."""
+_PRICES = -60.0, 0.0
+"""Logarithms to base 2 of the least and the greatest price."""
+_HALVINGS = 20
+_MAX_ROWS = 256
+"""Of a layer, for a first price."""
+
+
+def within(
+    max_bytes: int,
+    model: nn.Module,
+    pins: Mapping[str, Scheme],
+    batches: Sequence[Batch],
+    objective: Objective,
+    make: Callable[[Mapping[str, Scheme], Priced], QuantizedModel],
+) -> QuantizedModel:
+    """The largest file of short codes found that keeps to a budget.
+
+    Args:
+        max_bytes: of the file.
+        model: in eval mode.
+        pins: schemes of layers that are not priced.
+        batches: that fit.
+        objective: of the output.
+        make: quantizes with these schemes, and the priced layers at a price.
+
+    Raises:
+        ModelError: no gradient reaches any layer, or the output is not finite.
+
+    Warns:
+        BudgetWarning: no price that was tried leads there; what the last one gives is kept.
+    """
+    layers = find_layers(model)
+    free = {name: layer for name, layer in layers.items() if name not in pins}
+    found = worths(model, free, batches, objective)
+    schemes = {**dict.fromkeys(free, INT8), **pins}
+    others = model_nbytes(model) - sum(layer.nbytes(FP32) for layer in layers.values())
+    others += sum(layers[name].nbytes(scheme) for name, scheme in pins.items())
+    others += sum(SCALE_BYTES * layers[name].n_rows for name in found)
+    price = _price(max_bytes - others, layers, found)
+    n_values = sum(layers[name].weight.numel() for name in found) or 1
+    return _search(max_bytes, price, n_values, lambda price: make(schemes, Priced(price, found)))
+
+
+def _search(
+    max_bytes: int, price: float, n_values: int, make: Callable[[float], QuantizedModel]
+) -> QuantizedModel:
+    best: tuple[int, QuantizedModel] | None = None
+    for _ in range(_ATTEMPTS):
+        quantized = make(price)
+        n_bytes = quantized.short_nbytes
+        if n_bytes <= max_bytes and (best is None or n_bytes > best[0]):
+            best = n_bytes, quantized
+        if _NEAR_ENOUGH * max_bytes <= n_bytes <= max_bytes:
+            break
+        # a bit less for each value, four times the price
+        price *= 4 ** (8 * (n_bytes - _AIM * max_bytes) / n_values)
+    if best is None:
+        message = f"{max_bytes} bytes cannot be met: the file has {n_bytes}."
+        warnings.warn(message, BudgetWarning, stacklevel=5)
+        return quantized
+    return best[1]
+
+
+def _price(max_bytes: int, layers: Mapping[str, Layer], worths: Mapping[str, Worth]) -> float:
+    """At which the codes of these layers, rounded to nearest, take so many bytes."""
+    rows = {name: _some(layers[name].rows()) for name in worths}
+
+    def n_bytes(price: float) -> float:
+        return sum(
+            _bytes(layers[name], rows[name], _some(worth.steps_at(price) * FINER))
+            for name, worth in worths.items()
+        )
+
+    low, high = _PRICES
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if n_bytes(2**middle) > max_bytes else (low, middle)
+    return 2**high
+
+
+def _some(rows: Tensor) -> Tensor:
+    """At most `_MAX_ROWS` from all over."""
+    return rows[:: -(-len(rows) // _MAX_ROWS)]
+
+
+def _bytes(layer: Layer, rows: Tensor, steps: Tensor) -> float:
+    codes = (rows / reaching(rows, steps)).round().clamp(-128, 127).to(torch.int8)
+    lengths = code_lengths(codes).gather(1, codes.long() + 128)
+    return float(lengths.mean()) * layer.weight.numel() / 8
