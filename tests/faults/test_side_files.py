@@ -26,6 +26,7 @@ from encoder.space import l2_normalize
 from encoder.types import TEXT
 from search.errors import StoreError, StoreUnavailableError
 from search.store.embedded import side, tables, writing
+from search.store.embedded import store as embedded_store
 from search.store.embedded.store import EmbeddedStore
 from search.store.embedded.vectors import files
 from search.store.memory import MemoryStore
@@ -225,6 +226,19 @@ def test_files_that_are_older_than_the_record_are_made_again(
     store = opened(folder)
     assert_same_answers(store, oracle)
     assert_level(store)
+    store.close()
+
+
+def test_kinds_with_many_rows_are_searched_side_by_side(
+    folder: Path, oracle: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = opened(folder)
+    (row,) = random_vectors(1)
+    store.search(row[None], TEXT, 1)
+    assert store.in_process
+    monkeypatch.setattr(embedded_store, "_FEW_ROWS", 10)
+    assert not store.in_process
+    assert_same_answers(store, oracle)
     store.close()
 
 

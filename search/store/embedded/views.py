@@ -96,6 +96,11 @@ class Views:
                 self._masks.clear()
             return self._view
 
+    @property
+    def n_slots(self) -> int:
+        """Of all parts, as of the last view."""
+        return sum(part.n_slots for part in self._view.parts.values())
+
     def files(self, part: int) -> VectorFiles:
         """The files of a part."""
         with self._lock:
