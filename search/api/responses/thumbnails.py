@@ -53,14 +53,12 @@ class Thumbnails:
         """
         key = (asset_id, at_s, page, size)
         if size not in SIZES or not _ID.fullmatch(asset_id):
-            return self._recent.get(key, lambda: self._made_once(key, make))
+            return self._made_once(key, lambda: self._recent.get(key, make))
         file = self._home(asset_id) / f"{at_s:.3f}-{page}-{size}.webp"
-        try:
-            return file.read_bytes()
-        except OSError:
-            return self._made_once(key, lambda: self._kept(file, make()))
+        return self._made_once(key, lambda: self._on_disk(file, make))
 
     def _made_once(self, key: Key, make: Callable[[], bytes]) -> bytes:
+        """By one thread at a time, which looks for what the one before has kept."""
         with self._lock:
             making = self._making.get(key)
             mine = self._making.setdefault(key, Future())
@@ -75,7 +73,11 @@ class Thumbnails:
                 del self._making[key]
         return mine.result()
 
-    def _kept(self, file: Path, made: bytes) -> bytes:
+    def _on_disk(self, file: Path, make: Callable[[], bytes]) -> bytes:
+        try:
+            return file.read_bytes()
+        except OSError:
+            made = make()
         try:
             _keep(file, made)
         except OSError as error:
