@@ -85,6 +85,13 @@ def test_a_phone_has_the_question_in_a_row_and_words_beside_checks(
     context.close()
 
 
+def test_a_mouse_has_words_beside_checks_too(page: Page) -> None:
+    page.goto("/?in=text")
+    hits(page).first.hover()
+    expect(hits(page).first.locator(".pick")).to_have_css("opacity", "1")
+    assert page.locator(".hit:has(.prose)").evaluate_all(COVERED) == 0
+
+
 BRIGHTNESS = """(() => {
     const pen = document.createElement("canvas").getContext("2d");
     pen.fillStyle = getComputedStyle(document.body).backgroundColor;
