@@ -227,11 +227,11 @@ def save_clap(folder: Path, *, fusion: bool = False, published: bool = False) ->
     transformers.ClapProcessor(extractor, fast).save_pretrained(folder)
 
 
-def save_embedding_gemma(folder: Path, *, published: bool = False) -> None:
+def save_embedding_gemma(folder: Path, *, published: bool = False, n_layers: int = 2) -> None:
     """EmbeddingGemma 2: text, image, audio and video, 24-d, or in the size it is published in."""
     marks = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *_GEMMA_TOKENS.values(), "<|video|>"]
     made = tokenizer(marks, "$A")
-    network = _gemma_model(made, published)
+    network = _gemma_model(made, published, n_layers)
     network.save_pretrained(folder / "gemma")
     fast = _fast(
         made,
@@ -256,7 +256,7 @@ def save_embedding_gemma(folder: Path, *, published: bool = False) -> None:
     model.save_pretrained(str(folder))
 
 
-def _gemma_model(made: Tokenizer, published: bool) -> transformers.PreTrainedModel:
+def _gemma_model(made: Tokenizer, published: bool, n_layers: int) -> transformers.PreTrainedModel:
     tokens = {name: made.token_to_id(token) for name, token in _GEMMA_TOKENS.items()}
     ids = {f"{name}_id": token for name, token in tokens.items() if name != "eoa_token"}
     if published:
@@ -280,7 +280,7 @@ def _gemma_model(made: Tokenizer, published: bool) -> transformers.PreTrainedMod
             "vocab_size": made.get_vocab_size(),
             "hidden_size": 32,
             "intermediate_size": 64,
-            "num_hidden_layers": 2,
+            "num_hidden_layers": n_layers,
             "num_attention_heads": 2,
             "num_key_value_heads": 1,
             "head_dim": 16,
