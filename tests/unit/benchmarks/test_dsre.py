@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks.dsre.bge import _dequantize
-from benchmarks.dsre.long_ingest import translated
+from benchmarks.dsre.long_ingest import averaged, halves
 from benchmarks.dsre.product import CAREFUL, rarity, speed_rows
 from benchmarks.dsre.product import DENSE as DENSE_E5
 from benchmarks.dsre.product import EAGER as EAGER_E5
@@ -57,7 +57,7 @@ def test_a_sentence_asks_from_the_part_that_is_encoded(bundle_home: Path) -> Non
 def test_translations_of_a_question_do_not_pass_for_other_questions() -> None:
     margin = np.array([0.3, 0.2, 0.1])
     dense, sparse = Found(np.ones(3), margin), Found(np.array([1.0, 1.0, 0.4]), margin)
-    once, often = compare(dense, sparse), compare(translated([dense] * 4), translated([sparse] * 4))
+    once, often = compare(dense, sparse), compare(averaged([dense] * 4), averaged([sparse] * 4))
     assert often.ndcg == pytest.approx(once.ndcg)
     assert often.error == pytest.approx(once.error)
 
@@ -113,3 +113,10 @@ def test_rare_pieces_are_rare_and_unnamed_ones_are_rarest(tmp_path: Path) -> Non
     (tmp_path / "tokenizer.json").write_text(json.dumps(vocab))
     (tmp_path / "config.json").write_text('{"vocab_size": 5}')
     assert rarity(tmp_path).tolist() == [0, 128, 255, 255, 255]
+
+
+def test_halves_of_a_store_have_vectors_of_both_kinds() -> None:
+    plain, merged = np.zeros((3, 2), np.float32), np.ones((3, 2), np.float32)
+    even, odd = halves(plain, merged)
+    assert even[:, 0].tolist() == [1.0, 0.0, 1.0]
+    assert odd[:, 0].tolist() == [0.0, 1.0, 0.0]
