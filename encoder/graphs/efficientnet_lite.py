@@ -68,7 +68,7 @@ _STAGES = (
 )
 
 
-def _pooled_blocks(size: LiteSize) -> dict[int, int]:
+def pooled_blocks(size: LiteSize) -> dict[int, int]:
     """The last block of each of the last stages, and its channels; no two stages have as many."""
     last = {block.n_out: index for index, block in enumerate(block_sizes(size))}
     return {last[n_channels]: n_channels for n_channels in [*last][-_N_POOLED_STAGES:]}
@@ -147,7 +147,7 @@ class _Lite:
         graph, side = self._graph, self._size.image_side
         states = self._relu6(self._conv("pixels", "_conv_stem", "_bn0", _STEM_KERNEL, 2))
         pooled: dict[str, tuple[str, tuple[str, int]]] = {}
-        to_pool = _pooled_blocks(self._size) if with_features else {}
+        to_pool = pooled_blocks(self._size) if with_features else {}
         for index, block in enumerate(block_sizes(self._size)):
             states = self._block(states, f"_blocks.{index}.", block)
             if index in to_pool:

@@ -83,14 +83,32 @@ class EfficientNetLite(nn.Module):
         self._bn1 = _norm(HEAD_CHANNELS)
         self._fc = nn.Linear(HEAD_CHANNELS, size.n_classes)
 
+    @property
+    def blocks(self) -> nn.ModuleList:
+        """Between `begin` and `end`."""
+        return self._blocks
+
+    def begin(self, pixels: Tensor) -> Tensor:
+        """What enters the first block."""
+        x: Tensor = functional.relu6(self._bn0(self._conv_stem(pixels)))
+        return x
+
+    def end(self, x: Tensor) -> Tensor:
+        """What the last block gives, to [n, 1280, h, w], whose mean is classified."""
+        last: Tensor = functional.relu6(self._bn1(self._conv_head(x)))
+        return last
+
+    def classify(self, mean: Tensor) -> Tensor:
+        """[n, 1280] to logits [n, n_classes]."""
+        logits: Tensor = self._fc(mean)
+        return logits
+
     def forward(self, pixels: Tensor) -> Tensor:
         """Map normalised pixels, float32 [n, 3, side, side], to logits [n, n_classes]."""
-        x = functional.relu6(self._bn0(self._conv_stem(pixels)))
+        x = self.begin(pixels)
         for block in self._blocks:
             x = block(x)
-        x = functional.relu6(self._bn1(self._conv_head(x)))
-        logits: Tensor = self._fc(x.mean((2, 3)))
-        return logits
+        return self.classify(self.end(x).mean((2, 3)))
 
 
 def load_efficientnet_lite(path: Path, size: LiteSize) -> EfficientNetLite:

@@ -25,6 +25,10 @@ _EXTRAS = {
 """The extra of each module that `require` is asked for."""
 
 
+_FOR_EXECUTORCH = ("executorch", "torchao")
+"""No extra: they bring coremltools and scikit-learn."""
+
+
 def is_installed(module: str) -> bool:
     """Whether a module could be imported; it is not."""
     try:
@@ -44,3 +48,15 @@ def require(what: str, *modules: str) -> None:
     if missing:
         extras = ",".join(sorted({_EXTRAS[module] for module in missing}))
         raise MissingExtraError(what, missing, f"pip install 'anymodal[{extras}]'")
+
+
+def has_executorch() -> bool:
+    """Whether what writes for ExecuTorch is there."""
+    return all(map(is_installed, _FOR_EXECUTORCH))
+
+
+def require_executorch() -> None:
+    """Raise a `MissingExtraError` unless what writes for ExecuTorch is there."""
+    if missing := [name for name in _FOR_EXECUTORCH if not is_installed(name)]:
+        command = f"pip install {' '.join(_FOR_EXECUTORCH)}"
+        raise MissingExtraError("Exporting for ExecuTorch", missing, command)

@@ -15,9 +15,21 @@ from workers.commands.options import apply_options, json_option, model_option
 @click.option(
     "--precision", type=click.Choice(["int8", "float32"]), default="int8", show_default=True
 )
+@click.option(
+    "--executorch/--no-executorch",
+    default=None,
+    help="Write for ExecuTorch beside ONNX Runtime.  [default: where it is installed]",
+)
 @model_option
 @json_option
-def export(folder: Path, target: str, precision: str, model: str | None, as_json: bool) -> None:  # noqa: ARG001 - there is one target
+def export(
+    folder: Path,
+    target: str,  # noqa: ARG001 - there is one
+    precision: str,
+    executorch: bool | None,
+    model: str | None,
+    as_json: bool,
+) -> None:
     """Write the model's text and picture towers to FOLDER as ONNX, with a manifest.
 
     Each network is run and compared with the server's rows before the folder appears.
@@ -29,7 +41,7 @@ def export(folder: Path, target: str, precision: str, model: str | None, as_json
 
     name = model or current_settings().encoder.model
     quantization = None if precision == "float32" else precision
-    made = export_mobile(name, folder, quantization=quantization)
+    made = export_mobile(name, folder, quantization=quantization, executorch=executorch)
     if wants_json(as_json):
         print_json({**vars(made), "folder": str(made.folder)})
         return

@@ -18,17 +18,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from encoder.errors import MissingExtraError, ModelError
+from encoder.errors import ModelError
 from encoder.quant.export.quantized_onnx import flat, float_twin
 from encoder.quant.packing import unpack
 from encoder.quant.stored import StoredLayer, stored_in_modules
 from encoder.quant.weights import spread
-from encoder.system.extras import is_installed
+from encoder.system.extras import require_executorch
 
 LEAST_COSINE = 0.99
 """Of the outputs to torch's, whose activations are float32."""
-MAX_TOKENS = 512
-_PACKAGES = ("executorch", "torchao")
+LEAST_TOKENS, MAX_TOKENS = 2, 512
+"""Of a text."""
+
+Range = tuple[str, int, int]
+"""A name for an axis, its least and its greatest length."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +76,10 @@ def export_executorch(
         MissingExtraError: ExecuTorch is not installed.
         ModelError: the outputs are further from torch's.
     """
-    if missing := [name for name in _PACKAGES if not is_installed(name)]:
-        command = f"pip install {' '.join(_PACKAGES)}"
-        raise MissingExtraError("Exporting for ExecuTorch", missing, command)
+    require_executorch()
     twin, notes = _with_codes(model.eval())
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(_lowered(twin, inputs, max_tokens))
+    path.write_bytes(lowered(twin, inputs, _lengths(inputs, max_tokens)))
     with torch.inference_mode():
         wanted = flat(model(**inputs))
     cosine = min(map(_cosine, wanted, _run(path, inputs)))
@@ -95,15 +96,21 @@ class Lookup(nn.Module):
     """A table of tokens in codes.
 
     Args:
-        layer: INT8 with a scale for each row, or INT4.
+        codes: int8 [n, dim].
+        scales: float32 [n, n_groups]; one for each row in 8 bits.
+        n_bits: 8 or 4.
     """
 
-    def __init__(self, layer: StoredLayer) -> None:
+    def __init__(self, codes: Tensor, scales: Tensor, n_bits: int) -> None:
         super().__init__()
-        codes = _codes(layer)
-        self.n_bits = _width(layer)
-        self.register_buffer("codes", nibbles(codes) if self.n_bits == 4 else codes)
-        self.register_buffer("scales", layer.scales.float())
+        self.n_bits = n_bits
+        self.register_buffer("codes", nibbles(codes) if n_bits == 4 else codes)
+        self.register_buffer("scales", scales)
+
+    @classmethod
+    def of(cls, layer: StoredLayer) -> Lookup:
+        """A table that is INT8 with a scale for each row, or INT4."""
+        return cls(_codes(layer), layer.scales.float(), _width(layer))
 
     @property
     def weight(self) -> Tensor:
@@ -137,9 +144,6 @@ def nibbles(codes: Tensor) -> Tensor:
 
 def _with_codes(model: nn.Module) -> tuple[nn.Module, list[str]]:
     """A float copy in which the layers that XNNPACK takes have codes, and what it does not take."""
-    # makes the operators of tables known
-    from executorch.exir.passes import _quant_patterns_and_replacements  # noqa: F401
-
     twin = float_twin(model)
     left = []
     for name, layer in stored_in_modules(model):
@@ -147,10 +151,17 @@ def _with_codes(model: nn.Module) -> tuple[nn.Module, list[str]]:
         if not _takes(layer, module):
             left += [name] if layer.scheme.bits < 32 else []
         elif isinstance(module, nn.Linear):
-            module.weight = nn.Parameter(_linear_weight(layer), requires_grad=False)
+            weight = linear_weight(_codes(layer), layer.scales.float(), _width(layer))
+            module.weight = nn.Parameter(weight, requires_grad=False)
         else:
-            twin.set_submodule(name, Lookup(layer))
+            twin.set_submodule(name, Lookup.of(layer))
     return twin, [f"stored as FP32: {', '.join(left)}"] if left else []
+
+
+def _lengths(inputs: Mapping[str, Tensor], max_tokens: int) -> dict[str, dict[int, Range]]:
+    tokens = {x.shape for x in inputs.values() if x.ndim == 2 and not x.is_floating_point()}
+    length = ("length", LEAST_TOKENS, max_tokens)
+    return {name: {1: length} for name, x in inputs.items() if x.shape in tokens}
 
 
 def _takes(layer: StoredLayer, module: nn.Module) -> bool:
@@ -172,38 +183,58 @@ def _codes(layer: StoredLayer) -> Tensor:
     return unpack(layer.packed, layer.scheme.bits, layer.layout.n_columns).contiguous()
 
 
-def _linear_weight(layer: StoredLayer) -> Tensor:
+def linear_weight(codes: Tensor, scales: Tensor, n_bits: int) -> Tensor:
+    """The weight of a linear layer whose products XNNPACK computes in integers.
+
+    Args:
+        codes: int8 [n_out, n_in].
+        scales: float32 [n_out, n_groups]; one for each row in 8 bits.
+        n_bits: 8 or 4.
+    """
     from torchao.quantization import IntxUnpackedToInt8Tensor
 
-    scales = layer.scales.float()
     made: Tensor = IntxUnpackedToInt8Tensor(
-        _codes(layer),
+        codes,
         scales,
         torch.zeros_like(scales, dtype=torch.int8),
-        getattr(torch, f"int{_width(layer)}"),
-        (1, layer.layout.n_columns // scales.shape[1]),
+        getattr(torch, f"int{n_bits}"),
+        (1, codes.shape[1] // scales.shape[1]),
         torch.float32,
         "int8_asym_per_token",
     )
     return made
 
 
-def _lowered(twin: nn.Module, inputs: Mapping[str, Tensor], max_tokens: int) -> bytes:
+def lowered(
+    module: nn.Module, inputs: Mapping[str, Tensor], axes: Mapping[str, Mapping[int, Range]]
+) -> bytes:
+    """The program of a module, in which XNNPACK computes what it takes.
+
+    Args:
+        module: ready for inference.
+        inputs: one call's, by name.
+        axes: of the inputs that have any length between two; axes of one range are as long.
+    """
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
 
-    length = torch.export.Dim("length", min=2, max=max_tokens)
-    tokens = {x.shape for x in inputs.values() if x.ndim == 2 and not x.is_floating_point()}
-    shapes = {name: {1: length} if x.shape in tokens else {} for name, x in inputs.items()}
+    # makes the operators of tables known
+    from executorch.exir.passes import _quant_patterns_and_replacements  # noqa: F401
+
+    spans = {span for one in axes.values() for span in one.values()}
+    dims = {span: torch.export.Dim(span[0], min=span[1], max=span[2]) for span in spans}
+    shapes = {
+        name: {axis: dims[span] for axis, span in axes.get(name, {}).items()} for name in inputs
+    }
     with torch.no_grad():
-        program = torch.export.export(twin, (), dict(inputs), dynamic_shapes=shapes)
-        lowered = to_edge_transform_and_lower(
+        program = torch.export.export(module, (), dict(inputs), dynamic_shapes=shapes)
+        edge = to_edge_transform_and_lower(
             program,
             partitioner=[XnnpackPartitioner()],
             # tables in codes are no operators of the core set
             compile_config=EdgeCompileConfig(_check_ir_validity=False),
         )
-    buffer: bytes = lowered.to_executorch().buffer
+    buffer: bytes = edge.to_executorch().buffer
     return buffer
 
 

@@ -14,6 +14,7 @@ from encoder.quant.allocation.targets import Target
 from encoder.quant.export import executorch
 from encoder.quant.quantizer import Quantizer
 from encoder.quant.stored import stored_in_modules
+from encoder.system import extras
 
 IDS = torch.arange(48).view(2, 24)
 
@@ -52,12 +53,12 @@ def test_nibbles_hold_what_codes_say() -> None:
 @pytest.mark.parametrize("scheme", ["int8", "int4g32", "int3"])
 def test_a_table_has_its_weight_for_models_that_take_rows_themselves(scheme: str) -> None:
     (layer,) = (layer for _, layer in stored_in_modules(quantized(None, table=scheme)))
-    lookup = executorch.Lookup(layer)
+    lookup = executorch.Lookup.of(layer)
     torch.testing.assert_close(lookup.weight, layer.dequantize())
 
 
 def test_a_missing_runtime_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(executorch, "is_installed", lambda name: name != "executorch")
+    monkeypatch.setattr(extras, "is_installed", lambda name: name != "executorch")
     with pytest.raises(MissingExtraError, match="needs executorch, which is not installed"):
         executorch.export_executorch(quantized(wide="int8"), {"input_ids": IDS}, tmp_path / "m.pte")
 

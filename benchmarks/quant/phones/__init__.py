@@ -1,0 +1,1 @@
+"""What phones run: ExecuTorch beside ONNX Runtime."""

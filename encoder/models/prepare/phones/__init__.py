@@ -1,0 +1,1 @@
+"""The towers of a model as programs for phones, which needs torch."""
