@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -42,8 +43,11 @@ def read_into(file: int, values: NDArray[Any], start: int) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Another path to write to, which takes the place of a file unless there is an error."""
-    partial = path.with_suffix(f"{path.suffix}-{os.getpid()}")
+    """Another path to write to, which takes the place of a file unless there is an error.
+
+    Other processes and threads may write the same file at once.
+    """
+    partial = path.with_suffix(f"{path.suffix}-{os.getpid()}-{get_ident()}")
     try:
         yield partial
         partial.replace(path)

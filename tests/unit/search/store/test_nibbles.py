@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +138,15 @@ def test_what_cannot_be_kept_is_used_all_the_same(tmp_path: Path) -> None:
     part.close()
     assert found.slots[0] == 3
     assert not [path for path in tmp_path.iterdir() if "-" in path.name]
+
+
+def test_threads_that_miss_codes_at_once_all_find(tmp_path: Path) -> None:
+    rows = _narrow(4 * _CHUNK)
+    part = VectorFiles(tmp_path, 1, _DIM)
+    part.append(0, rows, np.zeros(len(rows), np.int32))
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(part.nearest, rows[n : n + 1], 5, len(rows), None) for n in range(16)]
+        assert [one.result()[0].slots[0] for one in asked] == list(range(16))
+    part.close()
+    assert len(list(tmp_path.glob("*.nibbles"))) == 4
+    assert not list(tmp_path.glob("*-*"))
