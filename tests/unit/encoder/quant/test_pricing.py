@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from encoder import Quantizer
 from encoder.errors import InputError
+from encoder.networks.bert import BertSize, SentenceBert
 from encoder.quant.allocation.allocate import BudgetWarning
 from encoder.quant.layers import find_layers
 from encoder.quant.packing import pack, shorten
@@ -126,6 +127,21 @@ def test_pinned_layers_keep_their_schemes() -> None:
     made = quantizer.apply(budget="1/6", short=True, keep={"2": "fp16"})
     assert made.schemes["2"].name == "fp16"
     assert made.short_nbytes <= made.facts.fp32_nbytes / 6
+
+
+def test_tables_and_attention_have_a_price_too() -> None:
+    torch.manual_seed(0)
+    size = BertSize(
+        vocab_size=512, n_positions=16, hidden_dim=64, ffn_dim=128, n_layers=1, n_heads=2
+    )
+    ids = torch.randint(0, 512, (8, 4, 12), generator=torch.Generator().manual_seed(1))
+    batches = [{"input_ids": rows, "mask": torch.ones_like(rows)} for rows in ids]
+    quantizer = Quantizer(SentenceBert(size), batches, objective="cosine", progress=False)
+    made = quantizer.apply(budget="1/7", short=True)
+    assert 0.97 / 7 < made.short_nbytes / made.facts.fp32_nbytes <= 1 / 7
+    assert {scheme.is_integer for scheme in made.schemes.values()} == {True}
+    assert made.facts.loss is not None
+    assert made.facts.loss < 0.05
 
 
 def test_a_size_that_cannot_be_met_is_said() -> None:
