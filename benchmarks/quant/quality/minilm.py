@@ -19,6 +19,7 @@ _COLUMNS = (
     Column("change, points", "recall_change", "+.2f", 100),
 )
 _QUARTER, _EIGHTH, _TUNED = "Quantizer, 1/4", "Quantizer, 1/8", "Quantizer, 1/8, tuned"
+_SHORT = "Quantizer, 1/8 of the file"
 _TUNE_STEPS = 450
 _BARS = {
     _QUARTER: {"cosine": Bar(at_least=0.997)},
@@ -27,6 +28,7 @@ _BARS = {
         "cosine": Bar(at_least=0.983),
         "recall_change": Bar(at_least=-0.3),
     },
+    _SHORT: {"× smaller": Bar(at_least=8.0), "cosine": Bar(at_least=0.983)},
 }
 
 
@@ -64,6 +66,22 @@ def peers(settings: Settings) -> None:
         "INT4 in groups of 64, GPTQ": partial(ways.uniform, subject, "int4g64", "gptq"),
     }
     _judge(settings, "Quantized MiniLM: beside NNCF", subject, made)
+
+
+def short(settings: Settings) -> None:
+    """Judge a file of short codes."""
+    subject = minilm(settings, settings.items(_FEW_PAIRS, 40))
+    made: Made = {
+        "float32": partial(ways.as_it_is, subject),
+        _SHORT: partial(ways.short, subject, "1/8"),
+    }
+    judged = (
+        f"Judged on {subject.name.partition(' on ')[2]} of titles and descriptions of Debian "
+        "packages. MB is the whole file of weights that `save(folder, short=True)` writes; the "
+        f"price of a bit was fitted on {subject.n_calibration} texts of other packages."
+    )
+    title = "Quantized MiniLM: short codes"
+    report(settings, title, judged, compare(subject, made, _COLUMNS, _BARS))
 
 
 def _judge(settings: Settings, title: str, subject: Subject, made: Made) -> None:
