@@ -27,6 +27,7 @@ ROUNDING: Mapping[str, str] = {
     "HQQ": "benchmarks.peers.hqq:round_weights",
     "GPTQ (ModelOpt, Linear only)": "benchmarks.peers.modelopt:round_weights",
     "NNCF": "benchmarks.peers.nncf:round_weights",
+    "AutoRound (Linear only)": "benchmarks.peers.autoround:round_weights",
 }
 ALLOCATION: Mapping[str, str] = {
     "ModelOpt auto_quantize": "benchmarks.peers.modelopt:allocate",

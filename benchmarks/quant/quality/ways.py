@@ -108,10 +108,17 @@ def hqq_of_its_authors(subject: Subject) -> Way:
 
 def gptq_of_modelopt(subject: Subject) -> Way:
     """INT4; it does Linear layers only, the others are as in our uniform INT4."""
-    ours = uniform(subject, INT4.name, "gptq")
-    rounded = load(ROUNDING["GPTQ (ModelOpt, Linear only)"])(
-        subject.model, subject.everything.fit, INT4.bits, None
-    )
+    return _linear_only(subject, "GPTQ (ModelOpt, Linear only)", INT4)
+
+
+def int4_of_autoround(subject: Subject, group: int) -> Way:
+    """INT4 in groups; Linear layers only, the others are as in ours."""
+    return _linear_only(subject, "AutoRound (Linear only)", Scheme(INT4.bits, group))
+
+
+def _linear_only(subject: Subject, peer: str, scheme: Scheme) -> Way:
+    ours = uniform(subject, scheme.name, "gptq")
+    rounded = load(ROUNDING[peer])(subject.model, subject.everything.fit, scheme.bits, scheme.group)
     layers = find_layers(rounded)
     with torch.no_grad():
         for name, layer in find_layers(ours.model).items():
