@@ -48,7 +48,7 @@ _HEAD = f"""\
 
 Computed by `python -m scripts.scale_table`, for the 384 dimensions of the bundle. Nothing of this
 size has been run: the largest store on a server had 377,000 segments, and a million lay in an index
-beside Milvus Lite alone, on a busy machine. Measured on Milvus 2.3.5, with HNSW
+beside Milvus Lite alone. Measured on Milvus 2.3.5, with HNSW
 (`python -m benchmarks.scale`, and findings before it) and multiplied:
 
 - {MEASURED_BYTES / 1000:.1f} KB of memory a segment with HNSW, {PEAK:.1f} times as much at
