@@ -140,8 +140,8 @@ def _add_pixels(network: Network) -> None:
 
     ONNX's Resize cannot cut out a box that ends between pixels, and a shift by half a pixel costs
     up to .03 of cosine. Everything rounds as in Pillow (a box in float32, weights in 22 bits,
-    whole numbers after each product), so the pixels are Pillow's. For some tall pictures Pillow
-    takes columns first: then about one in a hundred differs, by a grey level or two.
+    whole numbers after each product), so the pixels are Pillow's. In tall pictures Pillow 13 takes
+    columns first: then about one in a hundred differs, by a grey level or two.
     """
     add = partial(network.add, before=True)
     sides = add("Cast", add("Shape", PICTURE), to=_FLOAT64)
