@@ -19,10 +19,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from encoder.space import l2_normalize
 from encoder.types import TEXT
 from search.errors import StoreError, StoreUnavailableError
 from search.store.embedded import side, tables, writing
@@ -174,42 +172,6 @@ def test_damaged_words_are_read_again_from_the_first(folder: Path, oracle: Memor
         store = opened(folder)
         assert len(store.lexical("twelve", 20)) == 13 + number, name
         store.close()
-
-
-def test_codes_lead_to_the_nearest_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "CHUNK", 2048)
-    rng = np.random.default_rng(0)
-    rows = l2_normalize(
-        rng.standard_normal((5000, 64)).astype(np.float32) * np.linspace(0.1, 2, 64)
-    )
-    part = files.VectorFiles(tmp_path, 1, 64)
-    part.append(0, rows, np.zeros(5000, np.int32))
-    queries = l2_normalize(rows[:40] + 0.05 * rng.standard_normal((40, 64)).astype(np.float32))
-    wanted = np.arange(5000) % 2 == 0
-    for chosen in (None, wanted):
-        cosines = queries @ rows.T
-        if chosen is not None:
-            cosines[:, ~chosen] = -1
-        nearest = np.argsort(-cosines, axis=1)[:, :10]
-        found = part.nearest(queries, 10, 5000, chosen)
-        shared = [len(set(a.slots[:10]) & set(b)) for a, b in zip(found, nearest, strict=True)]
-        assert np.mean(shared) / 10 >= 0.99
-    part.close()
-
-
-def test_a_chunk_may_hold_all_of_the_nearest(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(files, "CHUNK", 256)
-    rng = np.random.default_rng(0)
-    rows = l2_normalize(rng.standard_normal((5000, 64)).astype(np.float32))
-    rows[512:768] = l2_normalize(rows[512] + 0.5 * rows[512:768])
-    part = files.VectorFiles(tmp_path, 1, 64)
-    part.append(0, rows, np.zeros(5000, np.int32))
-    (found,) = part.nearest(rows[512:513], 200, 5000, None)
-    nearest = np.argsort(-(rows @ rows[512]), kind="stable")[:200]
-    assert set(found.slots[:200]) == set(nearest)
-    part.close()
 
 
 def test_files_that_are_older_than_the_record_are_made_again(

@@ -1,4 +1,4 @@
-"""The vectors of one part: files by slots, searched by codes of one byte, ranked exactly.
+"""The vectors of one part: files by slots, searched by short codes, ranked exactly.
 
 ``<part>.rows`` holds float32 [n_slots, embed_dim], ``<part>.nos`` the assets' numbers, int32
 [n_slots]. Both only grow; what lies beyond the slots that the tables know was cut off. Of every
@@ -209,19 +209,27 @@ class VectorFiles:
         return known[2]
 
     def _chunk(self, chunk: int, kind: type[Kind]) -> Kind:
-        key = chunk, kind
+        """An empty file says that codes of half a byte would lose some of the nearest."""
+        key, path = (chunk, kind), self._path(chunk, kind)
         if key not in self._codes:
-            self._codes[key] = kind.opened(self._path(*key), CHUNK) or self._encoded(*key)
+            is_lossy = kind is Nibbles and path.exists() and not path.stat().st_size
+            self._codes[key] = (
+                self._chunk(chunk, Codes)
+                if is_lossy
+                else kind.opened(path, CHUNK) or self._encoded(chunk, kind)
+            )
         return self._codes[key]
 
     def _path(self, chunk: int, kind: type[Kind]) -> Path:
         return self._base.with_suffix(f".{chunk}.{kind.SUFFIX}")
 
     def _encoded(self, chunk: int, kind: type[Kind]) -> Kind:
-        codes, path = (
-            kind.of(self.range(chunk * CHUNK, (chunk + 1) * CHUNK)),
-            self._path(chunk, kind),
-        )
+        path, rows = self._path(chunk, kind), self.range(chunk * CHUNK, (chunk + 1) * CHUNK)
+        codes = kind.of(rows)
+        if isinstance(codes, Nibbles) and not codes.finds_nearest(rows):
+            with suppress(OSError):
+                path.write_bytes(b"")
+            return self._chunk(chunk, Codes)
         with suppress(OSError):  # as on a disk that may not be written to
             codes.keep(path)
             return kind.opened(path, CHUNK) or codes

@@ -150,3 +150,25 @@ def test_threads_that_miss_codes_at_once_all_find(tmp_path: Path) -> None:
     part.close()
     assert len(list(tmp_path.glob("*.nibbles"))) == 4
     assert not list(tmp_path.glob("*-*"))
+
+
+def test_rows_that_half_a_byte_loses_are_searched_by_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((_CHUNK, 256)).astype(np.float32)
+    rows[:, 7] = 20 + 8 * rows[:, 7]
+    rows = l2_normalize(rows)
+    assert not Nibbles.of(rows).finds_nearest(rows)
+    assert Nibbles.of(_narrow(_CHUNK)).finds_nearest(_narrow(_CHUNK))
+    nearest = _nearest(rows[:20], rows, 10)
+    for _ in range(2):
+        part = VectorFiles(tmp_path, 1, 256)
+        part.append(0, rows, np.zeros(len(rows), np.int32))
+        part.complete(len(rows))
+        found = part.nearest(rows[:20], 10, len(rows), None)
+        part.close()
+        assert _share(np.stack([one.slots[:10] for one in found]), nearest) >= 0.99
+        assert not (tmp_path / "1.0.nibbles").read_bytes()
+        # the next one opens what it finds
+        monkeypatch.setattr(Nibbles, "of", lambda _: pytest.fail("coded again"))
