@@ -35,6 +35,13 @@ def results(page: Page) -> None:
     weaker = page.get_by_role("button", name="weaker match")
     if weaker.is_visible():
         weaker.click()
+        drawn(page)
+
+
+def drawn(page: Page) -> None:
+    """Wait for what a click changes: some clicks are shown at once and drawn after that frame."""
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+    expect(page.locator("#hits")).to_have_attribute("aria-busy", "false")
 
 
 def until(page: Page, condition: str) -> None:

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.acts import HEIGHTS, answered, hits, until
+from tests.browser.acts import HEIGHTS, answered, drawn, hits, until
 
 ALL, AT_ONCE = 100_000, 20_000
 TO_THE_END = """() => {
@@ -74,6 +74,7 @@ def test_pictures_are_not_cropped_and_tiles_have_a_chosen_size(page: Page) -> No
     heights = []
     for size in ("Small", "Medium", "Large"):
         page.get_by_role("button", name=size, exact=True).click()
+        drawn(page)
         heights.append(hits(page).last.locator(".stage").evaluate("stage => stage.clientHeight"))
     assert heights == sorted(set(heights))
     page.reload()
@@ -84,6 +85,7 @@ def test_pictures_are_not_cropped_and_tiles_have_a_chosen_size(page: Page) -> No
     page.goto("/?q=a ticking clock")
     answered(page)
     page.get_by_role("button", name="By kind").click()
+    drawn(page)
     kinds = hits(page).evaluate_all("cards => cards.map(card => card.dataset.kind)")
     in_turn = [kind for at, kind in enumerate(kinds) if at == 0 or kinds[at - 1] != kind]
     assert len(in_turn) == len(set(kinds)) > 1
