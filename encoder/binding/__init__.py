@@ -1,1 +1,1 @@
-"""Bind towers to a space: what a tower makes of an item becomes a vector among those of texts."""
+"""Bind towers to a space: a tower's features of an item become a vector in the texts' space."""

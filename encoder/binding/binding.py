@@ -1,4 +1,4 @@
-"""A binding as a file."""
+"""A binding and its file."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class Origin:
-    """What makes the features of a binding.
+    """What computes the features of a binding.
 
     Args:
         made_by: a package and its version, or a model's spec.
-        space: the fingerprint of that model; empty for a package's tower.
+        space: the fingerprint of the model; empty for a package's tower.
     """
 
     made_by: str
@@ -35,15 +35,15 @@ class Origin:
 
 @dataclass(frozen=True, eq=False)
 class Binding:
-    """Maps what a tower makes of a modality into a space.
+    """Maps a tower's features of one modality into a space.
 
     Args:
-        modality: whose items.
+        modality: the modality of the items.
         space: the fingerprint of the space.
-        origin: of the features.
+        origin: where the features come from.
         linear: the map.
         calibration: of the bound items, measured when they were bound.
-        figures: what was measured, in plain values.
+        figures: the measurements, as plain values.
     """
 
     modality: Modality
@@ -55,7 +55,7 @@ class Binding:
 
     @property
     def identity(self) -> str:
-        """What changes the vectors: where the features come from, and the map."""
+        """What determines the vectors: the origin of the features, and the map."""
         weights = hashlib.sha256(self.linear.mean.tobytes() + self.linear.weight.tobytes())
         made_by = self.origin.space or self.origin.made_by  # a spec may hold a path
         return f"{made_by} sha256:{weights.hexdigest()}"
@@ -88,7 +88,7 @@ def read_binding(path: Path) -> Binding:
     """Read what `Binding.write` wrote.
 
     Raises:
-        ModelError: there is none, or it is damaged.
+        ModelError: the file is missing or damaged.
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:

@@ -34,7 +34,7 @@ class Classifier:
     bias: NDArray[np.float32]
 
     def logits(self, features: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Of features [n, n_features], [n, n_classes]."""
+        """Features [n, n_features] to logits [n, n_classes]."""
         return features @ self.weight + self.bias
 
     def write(self, path: Path) -> None:
@@ -52,7 +52,7 @@ def read_classifier(path: Path) -> Classifier:
 def fit_classifier(
     features: NDArray[np.floating], classes: NDArray[np.integer], names: Sequence[str]
 ) -> Classifier:
-    """Fit one to features [n, n_features] of items and the places of their classes [n]."""
+    """Fit a classifier to items' features [n, n_features] and the indices of their classes [n]."""
     from scipy.optimize import minimize
 
     mean, deviation = features.mean(axis=0), features.std(axis=0) + _LEAST_DEVIATION
@@ -78,13 +78,13 @@ def fit_classifier(
 
 
 class ClassifierTower(ABC):
-    """A tower that describes an item in numbers and places it by a classifier's named classes.
+    """A tower that computes features of an item and embeds it by a classifier's named classes.
 
-    `anymodal bind` binds the numbers themselves.
+    `anymodal bind` binds the features themselves.
     """
 
     table: ClassVar[Path]
-    """What `Classifier.write` wrote."""
+    """A file that `Classifier.write` wrote."""
 
     def __init__(self, model: Model) -> None:
         self._classifier = read_classifier(self.table)
@@ -92,7 +92,7 @@ class ClassifierTower(ABC):
 
     @abstractmethod
     def describe(self, content: Any) -> NDArray[np.float32]:
-        """An item as float32 [n_features]."""
+        """The features of an item, float32 [n_features]."""
 
     def prepare(self, content: Any) -> NDArray[np.float32]:
         """[1, n_features]."""

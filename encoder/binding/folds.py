@@ -1,4 +1,4 @@
-"""Files dealt to folds. Pure."""
+"""Split files into folds. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FOLDS = 5
 def folds(n_files: int) -> Iterator[NDArray[np.bool_]]:
     """Which of the files each fold leaves out, [n_files]; the same each time.
 
-    There are at least as many files as folds (5).
+    There must be at least as many files as folds (5).
     """
     fold_of = np.random.default_rng(0).permutation(n_files) % _FOLDS
     return (fold_of == fold for fold in range(_FOLDS))

@@ -1,4 +1,4 @@
-"""Whether a binding finds files by their texts. Pure."""
+"""Measure how well a binding finds files by their texts. Pure."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Pairs:
     """Files and the texts that describe them.
 
     Args:
-        features: what a tower makes of each file, [n_files, n_features].
-        files: for each pair, which of the files, int64 [n_pairs].
-        texts: for each pair, which of the different texts, int64 [n_pairs].
-        asked: each different text as a query, unit rows [n_texts, embed_dim].
+        features: a tower's features of each file, [n_files, n_features].
+        files: for each pair, the index of its file, int64 [n_pairs].
+        texts: for each pair, the index of its text among the distinct ones, int64 [n_pairs].
+        asked: each distinct text as a query, unit rows [n_texts, embed_dim].
     """
 
     features: NDArray[np.float32]
@@ -50,10 +50,11 @@ class Judged:
 
     Args:
         n_pairs: queries.
-        n_files: among which to find the one.
-        before: ``recall_at_1``, ``recall_at_10`` and ``mrr`` (mean reciprocal rank) as it was.
-        after: the same for files that the binding was not fitted on.
-        gain: of ``mrr``: its mean, and the 95 % interval of it (bootstrap over files).
+        n_files: the files among which each query must find its own.
+        before: ``recall_at_1``, ``recall_at_10`` and ``mrr`` (mean reciprocal rank) without the
+            binding.
+        after: the same with it, for files that it was not fitted on.
+        gain: the mean gain in ``mrr`` and its 95 % interval (bootstrap over files).
     """
 
     n_pairs: int
@@ -71,7 +72,7 @@ class Judged:
 def held_out(pairs: Pairs) -> Embeddings:
     """Each file as a binding fitted on the other folds embeds it, unit rows [n_files, embed_dim].
 
-    Files, not pairs, are dealt to the folds, so that a file with several captions is in one.
+    Files, not pairs, are split into folds, so that all captions of a file are in the same fold.
     """
     targets = pairs.targets()
     rows = np.zeros_like(targets)
@@ -81,7 +82,7 @@ def held_out(pairs: Pairs) -> Embeddings:
 
 
 def judge(pairs: Pairs, before: Embeddings | None, after: Embeddings) -> Judged:
-    """Compare held-out files with what there was.
+    """Compare held-out files with their embeddings before the binding.
 
     Args:
         pairs: at least two files.
@@ -121,7 +122,7 @@ def _same_text(pairs: Pairs) -> NDArray[np.bool_]:
 
 
 def _candidates(pairs: Pairs) -> NDArray[np.int64]:
-    """How many files each pair's file is ranked among, itself counted."""
+    """How many files each pair's file is ranked among, itself included."""
     found: NDArray[np.int64] = (~_same_text(pairs)).sum(axis=1)[pairs.texts] + 1
     return found
 
@@ -151,7 +152,7 @@ def _harmonic(candidates: NDArray[np.int64]) -> NDArray[np.float64]:
 def _interval(
     gains: NDArray[np.float64], files: Sequence[int] | NDArray[np.int64]
 ) -> tuple[float, float, float]:
-    """Mean and interval; a file's pairs are drawn together (Efron, 1979)."""
+    """The mean and its interval; a file's pairs are drawn together (Efron, 1979)."""
     sums, counts = np.bincount(files, gains), np.bincount(files)
     drawn = np.random.default_rng(0).integers(len(sums), size=(_DRAWS, len(sums)))
     means = sums[drawn].sum(axis=1) / np.maximum(counts[drawn].sum(axis=1), 1)

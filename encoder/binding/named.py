@@ -15,15 +15,15 @@ from encoder.types import TEXT, Embeddings
 
 
 class NamedClasses:
-    """Turns a classifier's answers into vectors among those of texts.
+    """Turns a classifier's predictions into vectors in the texts' space.
 
     A vector is the mean of the classes' names, weighted by the classes' probabilities (ConSE,
-    Norouzi et al. 2013). A name is embedded as a query, less the mean of all names. So something
+    Norouzi et al. 2013). A name is embedded as a query, less the mean of all names. So an item
     between two classes lies between their names.
 
     Args:
-        model: whose texts, as a tower's factory gets it.
-        names: of the classes, a few words each, with other words for the same thing.
+        model: embeds the names; the model that a tower's factory gets.
+        names: of the classes, a few words each, synonyms included.
 
     Raises:
         ModelError: the model takes no text.

@@ -1,7 +1,7 @@
 """Ridge regression that chooses its own penalty. Pure.
 
-Hoerl and Kennard, "Ridge Regression" (1970). The penalty is the one whose leave-one-out error is
-least, which the singular values give without fitting n times (Allen's PRESS, 1974).
+Hoerl and Kennard, "Ridge Regression" (1970). The penalty is the one with the least leave-one-out
+error, which the singular values give without fitting n times (Allen's PRESS, 1974).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Linear:
 
     Args:
         mean: of each feature, float32 [n_features].
-        weight: of a feature less its mean, float32 [n_features, embed_dim].
+        weight: applied to features less their mean, float32 [n_features, embed_dim].
     """
 
     mean: NDArray[np.float32]
@@ -38,7 +38,7 @@ class Linear:
 def fit(features: NDArray[np.floating], targets: NDArray[np.floating]) -> Linear:
     """The map from features [n, n_features] to targets [n, embed_dim] less their mean.
 
-    Features are standardised; one that never changes has no weight.
+    Features are standardised; a constant feature gets no weight.
     """
     mean, deviation = features.mean(axis=0, dtype=np.float64), features.std(axis=0)
     moves = deviation > _CONSTANT * (1 + np.abs(mean))
@@ -60,7 +60,7 @@ def _penalties(values: Matrix) -> Matrix:
 def _left_out(
     left: Matrix, values: Matrix, turned: Matrix, wanted: Matrix, penalty: float
 ) -> float:
-    """The mean square error of each target by a fit without it."""
+    """The mean square error of the targets, each predicted by a fit without it."""
     shrunk = values**2 / (values**2 + penalty)
     share = (left**2) @ shrunk + 1 / len(left)  # the mean is fitted too
     errors = (wanted - left @ (shrunk[:, None] * turned)) / np.maximum(1 - share, 1e-6)[:, None]

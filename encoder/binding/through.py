@@ -1,7 +1,7 @@
-"""A binding that is fitted on texts alone, which both spaces have. Pure.
+"""A binding that is fitted on texts alone, which both spaces can embed. Pure.
 
-Vectors of two kinds lie apart even within a model (Liang et al., "Mind the Gap", 2022), so files
-are centred on their own mean, not on that of the texts.
+Vectors of two modalities lie apart even within one model (Liang et al., "Mind the Gap", 2022), so
+files are centred on their own mean, not on the mean of the texts.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ class Shared:
 
     Args:
         there: in the space of the tower that is bound, float32 [n_texts, n_features].
-        here: in the space that it is bound to, unit rows [n_texts, embed_dim].
+        here: in the space that the tower is bound to, unit rows [n_texts, embed_dim].
     """
 
     there: NDArray[np.float32]
     here: Embeddings
 
     def fit(self, features: NDArray[np.float32]) -> Linear:
-        """The map of files with such features, [n_files, n_features]."""
+        """The map for files with these features, [n_files, n_features]."""
         weight = ridge.fit(self.there, self.here).weight
         return Linear(features.mean(axis=0), weight)
 

@@ -17,19 +17,19 @@ from encoder.towers.encoded import Encoded, Heard
 
 @runtime_checkable
 class FeatureTower(Protocol):
-    """A tower that knows more of an item than its vector says."""
+    """A tower that knows more about an item than its vector holds."""
 
     def features(self, batch: Sequence[Prepared]) -> NDArray[np.float32]:
-        """What is bound in place of the tower's rows, float32 [len(batch), n_features]."""
+        """The features to bind instead of the tower's rows, float32 [len(batch), n_features]."""
         ...
 
 
 def features_of(
     tower: PluginTower, batch: Sequence[Prepared]
 ) -> tuple[NDArray[np.float32], Heard | None]:
-    """What a tower makes of prepared items, [len(batch), n_features], and what is said in them.
+    """A tower's features of prepared items, [len(batch), n_features], and what is said in them.
 
-    Of a tower that has no ``features``, all rows of an item side by side.
+    For a tower without ``features``, these are all rows of an item, concatenated.
     """
     if isinstance(tower, FeatureTower):
         return np.asarray(tower.features(batch), np.float32), None
@@ -56,7 +56,7 @@ class BoundTower:
         """Unit rows [len(batch), embed_dim].
 
         Raises:
-            ModelError: the tower makes another number of features than it did.
+            ModelError: the tower gives a different number of features than when it was bound.
         """
         features, heard = features_of(self._tower, batch)
         if features.shape[1] != len(self._linear.mean):

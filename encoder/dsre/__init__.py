@@ -1,1 +1,1 @@
-"""Dynamic sparse inference: long texts with fewer tokens from layer to layer, without training."""
+"""Dynamic sparse inference: long texts lose tokens from layer to layer, without training."""

@@ -1,8 +1,8 @@
 """Which windows of a long document must be encoded. Pure.
 
-A document beyond the network's window is cut into windows (`encoder.towers.text.windows`), and its
-embedding is their mean. The chunk gate predicts each window's embedding from its words alone and
-lets near windows share one: greedy k-centre (Gonzalez 1985) takes windows until each is near to
+A document longer than the network's window is cut into windows (`encoder.towers.text.windows`), and
+its embedding is their mean. The chunk gate predicts each window's embedding from its words alone
+and lets similar windows share one: greedy k-centre (Gonzalez 1985) picks windows until each is near
 one that is encoded.
 """
 
@@ -15,14 +15,14 @@ from encoder.types import Embeddings
 
 
 def pick(predicted: Embeddings, tau: float) -> tuple[list[int], NDArray[np.int64]]:
-    """Choose the windows to encode, the first one and then the farthest one each time.
+    """Choose the windows to encode: the first one, then the farthest one each time.
 
     Args:
         predicted: unit rows [n_windows, d].
-        tau: the least cosine of a window to the one that stands for it; 1 encodes all but copies.
+        tau: the least cosine of a window to the one that represents it; 1 encodes all but copies.
 
     Returns:
-        The chosen windows, in order, and for each window the chosen one that is most like it,
+        The chosen windows, in order, and for each window the chosen one most similar to it,
         int64 [n_windows].
     """
     cosines = predicted @ predicted.T

@@ -1,4 +1,4 @@
-"""The gate as a file: token rarity, thresholds, changed weights, and what they were fitted to."""
+"""The gate as a file: token rarity, thresholds, weight changes, and what they were fitted to."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class GateFile:
         rarity: see `encoder.dsre.idf.token_rarity`; uint8 [vocab_size].
         settings: thresholds, protection, floor, shortest text.
         facts: for readers: the model, the corpus, the measured loss. Not part of the identity.
-        deltas: what `encoder.dsre.fitting.distill` adds to the weights; none of a calibrated gate.
+        deltas: what `encoder.dsre.fitting.distill` adds to the weights; empty if only calibrated.
     """
 
     rarity: NDArray[np.uint8]
@@ -39,7 +39,7 @@ class GateFile:
 
     @property
     def identity(self) -> str:
-        """What enters the space's fingerprint: equal only where embeddings are equal."""
+        """The gate's part of the space's fingerprint: equal only where embeddings are equal."""
         about = [
             self._version,
             asdict(self.settings),
@@ -50,7 +50,7 @@ class GateFile:
 
     @property
     def _version(self) -> int:
-        """A gate without deltas is the same as ever, also for older programs."""
+        """The file's version; without deltas it stays the one that older programs read."""
         return _VERSION if self.deltas else _WITHOUT_DELTAS
 
     def save(self, path: Path) -> None:
@@ -68,7 +68,7 @@ class GateFile:
         """Read what `save` wrote.
 
         Raises:
-            ModelError: the file is missing, damaged or of another version.
+            ModelError: the file is missing, damaged or of an unknown version.
             InputError: it holds settings that no gate can work with.
         """
         about, rarity, deltas = _read(path)

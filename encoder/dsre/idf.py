@@ -1,4 +1,4 @@
-"""Pure: how rare each token is, so that rare words are not merged away."""
+"""How rare each token is, so that rare words are not merged away. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def token_rarity(texts: Iterable[Sequence[int]], vocab_size: int) -> NDArray[np.
         uint8 [vocab_size]: 0 for a token that every text has, 255 for one that none has.
 
     Raises:
-        InputError: no text, or a token id outside of the vocabulary.
+        InputError: no text, or a token id outside the vocabulary.
 
     >>> token_rarity([[0, 1], [0]], 3).tolist()
     [0, 94, 255]

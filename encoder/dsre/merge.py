@@ -1,9 +1,9 @@
 """Merge similar tokens of a text between attention and feed-forward. Pure, in torch.
 
-The matching is that of ToMe (Bolya et al. 2023: every second token looks for its most similar
-one among the others), kept from merging rare words by their inverse document frequency
-(Spärck Jones 1972), with a threshold instead of a fixed number. Everything is per row: a text
-gets the same tokens in any batch.
+The matching is ToMe's (Bolya et al. 2023: every second token looks for the most similar one among
+the others), with a threshold instead of a fixed number of merges. Inverse document frequency
+(Spärck Jones 1972) keeps it from merging rare words. Everything is per row: a text gets the same
+tokens in any batch.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class Matching(NamedTuple):
 
     Args:
         width: how many leading columns of a state are compared; None for all. The others, such
-            as a position, become the mean of what merges as the state does.
-        later_only: a token merges only into a later one, as causal attention needs: through an
-            earlier one those between would see what follows them. The last stays alone.
+            as a position, are averaged over merged tokens as the state is.
+        later_only: a token merges only into a later one, as causal attention requires: through an
+            earlier one, the tokens between would see what follows them. The last is not merged.
     """
 
     width: int | None = None
@@ -55,14 +55,14 @@ def merge_tokens(
 
     Args:
         tokens: at least one real token in every row.
-        floor: how many tokens a row keeps at least, int64 [n].
+        floor: the least number of tokens that a row keeps, int64 [n].
         threshold: the similarity that a merge must exceed.
         matching: what may merge.
 
     Returns:
         The tokens that are left, compacted and padded to the longest row. A target's state is
-        the mean of what it stands for, its protection the largest. The first token takes
-        nothing in and the last one (SEP) is not taken in.
+        the mean of the tokens it stands for, its protection their largest. Nothing merges into the
+        first token, and the last one (SEP) merges into nothing.
     """
     similarity, partner = match(tokens, matching)
     merged = choose(similarity, tokens.sizes, floor, threshold)
@@ -98,8 +98,8 @@ def match(tokens: Tokens, matching: Matching = _ANY) -> tuple[Tensor, Tensor]:
 def choose(similarity: Tensor, sizes: Tensor, floor: Tensor, threshold: float | Tensor) -> Tensor:
     """Which odd tokens are merged away, bool [n, length / 2].
 
-    Where the floor allows fewer merges than the threshold, the most similar pairs win; a tie at
-    the border is not merged.
+    Where the floor allows fewer merges than the threshold, the most similar pairs are merged; a
+    tie at the limit is not.
     """
     count = (sizes > 0).sum(1, keepdim=True)
     allowed = (count - floor[:, None]).clamp(0, similarity.shape[1])
@@ -110,7 +110,7 @@ def choose(similarity: Tensor, sizes: Tensor, floor: Tensor, threshold: float | 
 
 
 def combine(tokens: Tokens, merged: Tensor, partner: Tensor) -> Tokens:
-    """Take the merged odd tokens into their partners and close the gaps.
+    """Merge the odd tokens that were chosen into their partners and close the gaps.
 
     Args:
         tokens: see `merge_tokens`.
@@ -153,14 +153,14 @@ def _sum_states(weighted: Tensor, merged: Tensor, partner: Tensor) -> Tensor:
 
 
 def _survivors(real: Tensor, merged: Tensor) -> tuple[Tensor, Tensor]:
-    """The old position of each kept token, [n, new length], and where it is one, float."""
+    """The old position of each kept token, [n, new length], and which are tokens, float."""
     n, length = real.shape
     even, odd = _even(real), _odd(real) & ~merged
     before, n_kept = _places(real, merged)
     new_length = _even_length(n_kept, length)
     position = torch.arange(length, device=real.device).expand(n, length)
     slot = _join(before * even, (before + 1) * odd)
-    # what is not kept writes 0 to slot 0, which holds position 0 anyway
+    # dropped tokens write 0 to slot 0, which holds position 0 anyway
     kept_position = position * _join(even, odd)
     order = position.new_zeros(n, new_length).scatter_reduce(1, slot, kept_position, "amax")
     alive = torch.arange(new_length, device=real.device) < n_kept
@@ -175,7 +175,7 @@ def _places(real: Tensor, merged: Tensor) -> tuple[Tensor, Tensor]:
 
 def _even_length(n_kept: Tensor, length: int) -> int:
     half: int = torch.div(n_kept.max() + 1, 2, rounding_mode="trunc").item()  # type: ignore[assignment]
-    # what an exporter cannot know of a length that depends on the data
+    # an exporter cannot know this about a length that depends on the data
     torch._check(half >= 1)
     torch._check(2 * half <= length)
     return 2 * half

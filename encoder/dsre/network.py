@@ -23,13 +23,13 @@ class SparseEncoder(nn.Module):
     """A text encoder that merges similar tokens on the way.
 
     Args:
-        dense: what `blocks_of` knows; kept as it is.
-        gate: what to merge, and the changes of the weights, which a copy of ``dense`` gets.
+        dense: a model that `blocks_of` knows; it stays as it is.
+        gate: what to merge, and the weight changes, which are applied to a copy of ``dense``.
         pooling: how the last layer becomes one vector; CLS computes only what CLS needs, where
             the architecture's adapter can.
 
     Raises:
-        ModelError: the architecture is unknown, or the gate was made for another model.
+        ModelError: the architecture is unknown, or the gate was made for a different model.
     """
 
     rarity: Tensor
@@ -58,7 +58,7 @@ class SparseEncoder(nn.Module):
         return self.run(_even(input_ids), _even(mask))
 
     def run(self, input_ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """`forward` of texts that are padded to an even length already."""
+        """`forward` for texts that are already padded to an even length."""
         tokens = Tokens(self.blocks.embed(input_ids), mask, self._protect(input_ids, mask))
         floor = self._floor(mask)
         active = (mask.sum(1) > floor).any()
@@ -83,7 +83,7 @@ class SparseEncoder(nn.Module):
         return rarity * mask * (self.settings.protection / 255.0)
 
     def _floor(self, mask: Tensor) -> Tensor:
-        """The fewest tokens that each row keeps, int64 [n]: a short text keeps all."""
+        """The least number of tokens that each row keeps, int64 [n]: a short text keeps all."""
         n_tokens = mask.sum(1)
         floor = (n_tokens * self.settings.floor).ceil()
         return torch.where(n_tokens < self.settings.min_tokens, n_tokens, floor).long()
@@ -108,7 +108,7 @@ def changed(network: Network, deltas: Deltas) -> Network:
     """A copy of a network with a gate's changes added; the network itself if there are none.
 
     Raises:
-        ModelError: a change is for no parameter of the network, or of another shape.
+        ModelError: a change matches no parameter of the network, or has a different shape.
     """
     if not deltas:
         return network
@@ -127,7 +127,7 @@ def _even(x: Tensor) -> Tensor:
 
 
 def _bias(tokens: Tokens) -> Tensor:
-    """Proportional attention (Bolya et al. 2023): a token of size s weighs as s tokens would."""
+    """Proportional attention (Bolya et al. 2023): a token of size s has the weight of s tokens."""
     lowest = torch.finfo(tokens.states.dtype).min
     # a real token's size is at least 1
     logs = torch.where(tokens.sizes > 0, tokens.sizes.clamp_min(1.0).log(), lowest)

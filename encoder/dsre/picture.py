@@ -1,4 +1,4 @@
-"""Pictures of which tokens of a text a gate merges."""
+"""Pictures that show which tokens of a text a gate merges."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _CHAR, _LINE, _WIDTH, _MARGIN = 8.4, 27.0, 860.0, 14.0
 
 
 def draw(tokens: Sequence[str], places: NDArray[np.int64], kept: Sequence[int]) -> str:
-    """An SVG: tokens in text order; those of one colour and number have become one.
+    """An SVG: tokens in text order; those with the same colour and number have become one.
 
     Args:
         tokens: word pieces; ``##`` continues a word, or ``▁`` or ``Ġ`` begins one.
-        places: of what stands for each token in the end, [n_tokens].
-        kept: how many are left after each layer.
+        places: the place of the token that each token ends up in, [n_tokens].
+        kept: how many tokens are left after each layer.
     """
     sizes = Counter(places.tolist())
     shared = [place for place in dict.fromkeys(places.tolist()) if sizes[place] > 1]
@@ -52,7 +52,7 @@ def page(tokens: Sequence[str], places: NDArray[np.int64], title: str) -> str:
     Args:
         tokens: see `draw`.
         places: after each layer, [n_layers, n_tokens], see `encoder.dsre.trace.trace`.
-        title: is escaped.
+        title: the page's title; it is escaped here.
     """
     kept = [len(set(row)) for row in places.tolist()]
     bars = "".join(

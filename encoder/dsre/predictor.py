@@ -15,7 +15,7 @@ from encoder.space import l2_normalize
 from encoder.types import Embeddings
 
 _RIDGE = 1e-3
-"""Of the mean variance of the features."""
+"""As a share of the mean variance of the features."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +24,8 @@ class Predictor:
 
     Args:
         matrix: float16 [d, embed_dim].
-        source: what is taken from a mean of word vectors before, float32 [d].
-        target: what is added after, float32 [embed_dim].
+        source: subtracted from a mean of word vectors before the map, float32 [d].
+        target: added after the map, float32 [embed_dim].
     """
 
     matrix: NDArray[np.float16]
@@ -34,7 +34,7 @@ class Predictor:
 
     @property
     def identity(self) -> str:
-        """What of this changes a vector."""
+        """A digest of everything here that changes a vector."""
         parts = (self.matrix, self.source, self.target)
         return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()[:16]
 
@@ -52,7 +52,7 @@ class Predictor:
         """Read what `save` wrote.
 
         Raises:
-            ModelError: it is missing or damaged.
+            ModelError: the file is missing or damaged.
         """
         try:
             with np.load(path, allow_pickle=False) as arrays:
@@ -67,7 +67,7 @@ class Predictor:
 def word_means(
     texts: Sequence[NDArray[np.int64]], words: NDArray[np.floating], rarity: NDArray[np.uint8]
 ) -> NDArray[np.float32]:
-    """The mean word vector of each text, each word as rare as it is; [n, d].
+    """The mean word vector of each text, words weighted by their rarity; [n, d].
 
     Args:
         texts: token ids, int64 [n_tokens] each.

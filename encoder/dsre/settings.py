@@ -1,4 +1,4 @@
-"""What the token gate may do: thresholds per layer, protection, floor. Checked when made."""
+"""Settings of the token gate: thresholds per layer, protection, floor. Checked on creation."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def thresholds(preset: Preset, n_layers: int, *, shift: float = 0.0) -> tuple[fl
     """A measured setting, stretched to the depth of a model.
 
     I1 and I2 gate every layer but the first (measured on 6 layers, mean pooling); J1 and J2
-    spare the first and the last (12 layers, CLS pooling). A 2 merges more than a 1.
+    leave out the first and the last (12 layers, CLS pooling). A 2 merges more than a 1.
 
     Args:
         preset: one of I1, I2, J1, J2.
@@ -67,7 +67,7 @@ def thresholds(preset: Preset, n_layers: int, *, shift: float = 0.0) -> tuple[fl
         shift: added to every threshold: the one number that calibration fits.
 
     Raises:
-        InputError: an unknown preset, too few layers, or a shift that leaves 0 to 1.
+        InputError: an unknown preset, too few layers, or a shift that leaves the range 0 to 1.
 
     >>> thresholds("I1", 6)
     (None, 0.82, 0.76, 0.7, 0.6, 0.45)

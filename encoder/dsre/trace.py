@@ -1,4 +1,4 @@
-"""Which tokens a gate merges in a text, for pictures and for a look at a gate's taste."""
+"""Which tokens a gate merges in a text, for pictures and to see what a gate prefers to merge."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def trace(dense: nn.Module, gate: GateFile, input_ids: Sequence[int]) -> NDArray
         input_ids: of one text.
 
     Returns:
-        int64 [n_layers, n_tokens]: after each layer's gate, the place of what stands for the
-        token among what is left. Tokens with one place have been merged.
+        int64 [n_layers, n_tokens]: after each layer's gate, the place of the token it is now part
+        of, among the tokens that are left. Tokens with the same place have been merged.
 
     Raises:
         ModelError: see `SparseEncoder`.

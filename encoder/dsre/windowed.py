@@ -1,8 +1,8 @@
 """Attention to near tokens only, block by block; in torch.
 
 A network trained with local attention (Beltagy et al. 2020) is usually run with a mask over all
-pairs of tokens, which saves nothing. Here each block of queries meets the keys that it may see, so
-time grows with the length and not with its square; the result is the same.
+pairs of tokens, which saves nothing. Here each block of queries sees only the keys that it may
+attend to, so time grows with the length and not with its square; the result is the same.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ def windowed_attention(
         k: keys, of the same shape.
         v: values, of the same shape.
         reach: in tokens, at least 1.
-        real: bool [n, length], false for padding, which nobody sees but itself; None for no
+        real: bool [n, length], false for padding, which no other token sees; None for no
             padding.
         scale: of the logits.
 
     Returns:
-        [n, heads, length, d], up to rounding what attention with a mask over all pairs gives.
+        [n, heads, length, d], up to rounding the same as attention with a mask over all pairs.
     """
     length = q.shape[2]
     n_blocks = -(-length // _BLOCK)
@@ -68,7 +68,7 @@ def _cut(x: Tensor, n_blocks: int, reach: int) -> Tensor:
 def _block_mask(
     length: int, n_blocks: int, reach: int, real: Tensor | None, like: Tensor
 ) -> Tensor:
-    """Who sees whom within each block, bool [n * n_blocks, 1, _BLOCK, _BLOCK + 2 reach]."""
+    """Which keys each query sees in a block, bool [n * n_blocks, 1, _BLOCK, _BLOCK + 2 reach]."""
     n, device = like.shape[0], like.device
     if real is None:
         real = torch.ones(1, length, dtype=torch.bool, device=device)

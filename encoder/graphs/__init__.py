@@ -1,1 +1,1 @@
-"""The bundle's networks, laid as ONNX graphs from their arrays; none of it needs torch."""
+"""The bundle's networks, built as ONNX graphs from their arrays; none of it needs torch."""

@@ -1,11 +1,11 @@
-"""Folds scales and shifts of an ONNX graph into the convolutions beside them.
+"""Fold scales and shifts of an ONNX graph into the adjacent convolutions.
 
 Networks that were trained with several branches (RepVGG, Ding et al. 2021; PP-LCNetV3) come with a
-scale and a shift after each convolution and after each activation. They change no result, and cost
-as much as the convolutions.
+scale and a shift after each convolution and after each activation. Folding them changes no result;
+left alone, they cost as much as the convolutions.
 
 What cannot be folded can be made cheaper. ONNX Runtime lays out pictures in blocks of channels, for
-convolutions and normalizations alike, but turns them back for a number that is added.
+convolutions and normalizations alike, but converts them back to add a number.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ACTIVATIONS = ("HardSwish", "Relu")
 
 
 def fold_affine(model: ModelProto) -> int:
-    """Fold what can be folded, in place; how many operators are gone.
+    """Fold what can be folded, in place; return how many operators are gone.
 
     Weights may be ``Constant`` nodes or initializers.
     """
@@ -37,9 +37,9 @@ def fold_affine(model: ModelProto) -> int:
 
 
 def normalize_affine(model: ModelProto) -> int:
-    """Make scales and shifts by one number normalizations, in place; how many there are then.
+    """Turn scales and shifts by a single number into normalizations, in place; return how many.
 
-    Only those behind a convolution and its activation, once `fold_affine` has folded the others.
+    Only those after a convolution and its activation, once `fold_affine` has folded the others.
     """
     graph = _Graph(model)
     found = [node for node in list(graph.nodes.values()) if _normalize(graph, node)]
@@ -60,7 +60,7 @@ class _Graph:
         self._outputs = {one.name for one in model.graph.output}
 
     def _is_constant(self, node: NodeProto) -> bool:
-        """Take in a constant, or a constant that is given another shape."""
+        """Record a constant, or a constant that is reshaped; False for any other node."""
         if node.op_type == "Constant":
             self.arrays[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
         elif node.op_type == "Reshape" and all(name in self.arrays for name in node.input):
@@ -71,18 +71,18 @@ class _Graph:
         return True
 
     def users(self, name: str) -> list[NodeProto]:
-        """Who takes it; nobody is named for an output of the whole graph."""
+        """The nodes that read a value; none for an output of the whole graph."""
         if name in self._outputs:
             return []
         return [node for node in self.nodes.values() if name in node.input]
 
     def constant(self, node: NodeProto) -> Floats | None:
-        """The constant operand of a node with two."""
+        """The constant operand of a node with two operands."""
         found = [self.arrays[name] for name in node.input if name in self.arrays]
         return found[0] if len(found) == 1 and len(node.input) == 2 else None
 
     def put(self, node: NodeProto, place: int, array: Floats) -> None:
-        """Set an input of a node to an array of its own."""
+        """Set an input of a node to an array that no other node reads."""
         name = f"{node.output[0]}:{place}"
         self.arrays[name] = array.astype(np.float32)
         while len(node.input) <= place:
@@ -90,7 +90,7 @@ class _Graph:
         node.input[place] = name
 
     def drop(self, node: NodeProto, instead: str) -> None:
-        """Remove a node; those that took its output take another."""
+        """Remove a node; nodes that read its output read ``instead``."""
         del self.nodes[node.output[0]]
         for user in self.nodes.values():
             user.input[:] = [instead if name == node.output[0] else name for name in user.input]
@@ -105,7 +105,7 @@ class _Graph:
 
 
 def _fold_after(graph: _Graph, conv: NodeProto) -> None:
-    """What scales or shifts a convolution's output by channel goes into its weights."""
+    """Fold whatever scales or shifts a convolution's output by channel into its weights."""
     if conv.input[1] not in graph.arrays:
         return
     while len(users := graph.users(conv.output[0])) == 1:
@@ -120,7 +120,7 @@ def _fold_after(graph: _Graph, conv: NodeProto) -> None:
 
 
 def _affine(graph: _Graph, node: NodeProto, n_channels: int) -> tuple[Floats, Floats] | None:
-    """Scale and shift by channel that a node does; None if it does something else."""
+    """The scale and shift by channel that a node applies; None if it does something else."""
     one, zero = np.ones(n_channels, np.float32), np.zeros(n_channels, np.float32)
     if node.op_type == "BatchNormalization":
         gamma, beta, mean, variance = (graph.arrays[name] for name in node.input[1:5])
@@ -138,9 +138,9 @@ def _is_by_channel(array: Floats, n_channels: int) -> bool:
 
 
 def _fold_before(graph: _Graph, mul: NodeProto) -> None:
-    """A scale, and the shift after it, go into the convolutions that take what they give.
+    """Fold a scale, and the shift after it, into the convolutions that read the result.
 
-    Those that pad with zeros still need the shift, divided by the scale.
+    Convolutions that pad with zeros still need the shift, divided by the scale.
     """
     scale = graph.constant(mul)
     if scale is None or scale.size != 1 or not scale.any():
@@ -189,7 +189,7 @@ def _normalize(graph: _Graph, node: NodeProto) -> bool:
 
 
 def _n_channels(graph: _Graph, node: NodeProto) -> int:
-    """Of the convolution, or of its activation, that a node takes; 0 if it takes neither."""
+    """The channels of the convolution or activation that a node reads; 0 if it reads neither."""
     sources = [name for name in node.input if name in graph.nodes]
     before = graph.nodes[sources[0]] if sources else None
     if before and before.op_type in _ACTIVATIONS:

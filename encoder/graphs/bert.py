@@ -1,4 +1,4 @@
-"""A BERT text encoder with mean pooling as arrays and as a graph, see `encoder.networks.bert`."""
+"""A BERT text encoder with mean pooling, as arrays and as a graph; see `encoder.networks.bert`."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ INPUTS = {"input_ids": np.int64, "mask": np.float32}
 """What the graph takes: token ids, and 1 for a token, 0 for padding; [n, length]."""
 
 LOWEST = float(np.finfo(np.float32).min)
-"""Added to a logit of attention, it leaves no weight."""
+"""Added to an attention logit, it leaves no weight."""
 
 
 @dataclass(frozen=True)
 class BertSize:
-    """The numbers that fix the architecture; the defaults are those of MiniLM-L6-H384.
+    """The numbers that define the architecture; the defaults are those of MiniLM-L6-H384.
 
     >>> BertSize(n_layers=12).n_layers
     12
@@ -43,13 +43,13 @@ class BertSize:
 
 @dataclass(frozen=True, eq=False)
 class Bert:
-    """A text encoder's numbers.
+    """A text encoder's size and weights.
 
     Args:
         size: of the architecture.
         weights: by the names of `encoder.networks.bert.SentenceBert`; a linear layer's weight is
             [n_out, n_in].
-        words: the table of tokens if it is packed; else it is among the weights.
+        words: the token table if it is packed; otherwise it is among the weights.
     """
 
     size: BertSize
@@ -134,7 +134,7 @@ def lay_bert(bert: Bert, target: Path) -> None:
 
 
 class BertGraph:
-    """Lays the parts of the network; states are [n, length, hidden_dim]."""
+    """Builds the parts of the network; states are [n, length, hidden_dim]."""
 
     def __init__(self, graph: Graph, bert: Bert) -> None:
         self._graph, self._bert = graph, bert
@@ -143,7 +143,7 @@ class BertGraph:
         # 0 keeps the batch and the length
         self._split = graph.ints(0, 0, n_heads, self._head_dim)
         self._joined = graph.ints(0, 0, bert.size.hidden_dim)
-        # both sides by its root, so that no product of large numbers overflows
+        # both sides are scaled by its root, so that no product of large numbers overflows
         self._scale = graph.constant(np.float32(self._head_dim**-0.25))
 
     def embed(self, input_ids: str) -> str:
@@ -178,7 +178,7 @@ class BertGraph:
         return self._norm(graph.add("Add", states, fed), at + "ffn_norm")
 
     def pool(self, states: str, sizes: str) -> str:
-        """The mean of the states, each as heavy as ``sizes`` [n, length] says; [n, hidden_dim]."""
+        """The mean of the states, weighted by ``sizes`` [n, length]; [n, hidden_dim]."""
         graph = self._graph
         heavy = graph.add("Mul", states, graph.add("Unsqueeze", sizes, graph.ints(2)))
         total = graph.add("ReduceSum", heavy, graph.ints(1), keepdims=0)

@@ -1,4 +1,4 @@
-"""What both convolutional networks are laid from."""
+"""The parts that both convolutional networks are built from."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def normalized_conv(
     """A convolution without bias and the batch norm after it, folded into one `Conv`.
 
     Args:
-        graph: to add it to.
+        graph: the graph to add it to.
         states: [n, n_in, height, width].
         weights: of the network.
         conv: the convolution's name in ``weights``.
-        norm: the batch norm's.
+        norm: the batch norm's name.
         eps: of the batch norm.
         pads: zeros above, left, below and right.
         stride: of the convolution.
-        groups: of the channels; as many as channels if each has its own kernel.
+        groups: groups of channels; as many as channels if each has its own kernel.
 
     Returns:
         [n, n_out, new height, new width].

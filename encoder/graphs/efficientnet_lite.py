@@ -69,13 +69,13 @@ _STAGES = (
 
 
 def pooled_blocks(size: LiteSize) -> dict[int, int]:
-    """The last block of each of the last stages, and its channels; no two stages have as many."""
+    """The last block of each of the last stages, and its channels; no two stages have the same."""
     last = {block.n_out: index for index, block in enumerate(block_sizes(size))}
     return {last[n_channels]: n_channels for n_channels in [*last][-_N_POOLED_STAGES:]}
 
 
 def scale_channels(channels: int, width: float) -> int:
-    """Scale to the nearest multiple of 8 that is not more than 10 % below the wish.
+    """Scale to the nearest multiple of 8 that is not more than 10 % below the exact value.
 
     >>> scale_channels(24, 1.1), scale_channels(16, 1.1)
     (24, 16)
@@ -97,7 +97,7 @@ def block_sizes(size: LiteSize) -> Iterator[BlockSize]:
 
 
 def same_padding(side: int, kernel: int, stride: int) -> tuple[int, int]:
-    """TensorFlow's ``SAME``: zeros before and after, the odd one after.
+    """TensorFlow's ``SAME``: zeros before and after, an odd one after.
 
     >>> same_padding(260, 3, 2)
     (0, 1)
@@ -122,7 +122,7 @@ def lay_efficientnet_lite(
         with_features: whether pooled features are outputs too.
 
     Raises:
-        ModelError: the weights are those of another network.
+        ModelError: the weights belong to a different network.
     """
     try:
         _Lite(weights, size).save(target, with_features=with_features)
@@ -135,7 +135,7 @@ def lay_efficientnet_lite(
 
 
 class _Lite:
-    """Lays the graph, and knows the side of what the next layer sees."""
+    """Builds the graph, and keeps track of the side of the next layer's input."""
 
     def __init__(self, weights: Tensors, size: LiteSize) -> None:
         self._weights, self._size = weights, size

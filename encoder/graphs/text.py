@@ -1,4 +1,4 @@
-"""The text network of a part of a bundle, whichever file its weights are in."""
+"""The text network of a bundle's part, whichever file its weights are in."""
 
 from __future__ import annotations
 

@@ -33,12 +33,12 @@ KINDS: dict[type[nn.Module], str] = {
 """Supported modules (subclasses too), and what kind of layer each weight of theirs is."""
 
 _GPT2_LINEAR = "transformers.pytorch_utils.Conv1D"
-"""A linear layer whose weight lies [inputs, outputs]; known by name, so that it costs no import."""
+"""A linear layer with its weight as [inputs, outputs]; matched by name, which needs no import."""
 
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """One weight that can be quantized, seen as rows: an output channel each.
+    """One weight that can be quantized, seen as rows: one per output channel.
 
     Args:
         name: of its module, or ``module.parameter`` where a module has several weights.
@@ -46,8 +46,8 @@ class Layer:
         kind: see `KINDS`.
         parameter: the weight's name in the module.
         layout: where its output channels are.
-        owners: names of the modules that hold the weight, and what each calls it; the first is
-            this one, others are tied to it.
+        owners: names of the modules that hold the weight, and the name that each gives it; the
+            first is this module, the others are tied to it.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Layer:
 
     @property
     def aliases(self) -> tuple[str, ...]:
-        """Names of further modules that hold the very same weight."""
+        """Names of the other modules that hold the very same weight."""
         return tuple(name for name, _ in self.owners[1:])
 
     @property
@@ -79,7 +79,7 @@ class Layer:
 
     @property
     def n_conv_groups(self) -> int:
-        """Rows are split evenly into this many groups, each with its own inputs."""
+        """How many groups the rows are split into, evenly, each with its own inputs."""
         return int(getattr(self.module, "groups", 1)) if self.kind == "conv" else 1
 
     def rows(self) -> Tensor:
@@ -87,12 +87,12 @@ class Layer:
         return self.layout.rows(self.weight.detach().float())
 
     def nbytes(self, scheme: Scheme) -> int:
-        """Bytes of the weight in ``scheme``, scales counted."""
+        """Bytes of the weight in ``scheme``, including scales."""
         return scheme.nbytes(self.n_rows, self.n_columns)
 
 
 def find_layers(model: nn.Module) -> dict[str, Layer]:
-    """The layers that can be quantized, by name, in the order of registration; tied ones once.
+    """The layers that can be quantized, by name, in registration order; tied ones once.
 
     Raises:
         InputError: a weight holds NaN or infinity.
@@ -102,7 +102,7 @@ def find_layers(model: nn.Module) -> dict[str, Layer]:
     for name, module in model.named_modules():
         parameters = _weights_of(module)
         for parameter in parameters:
-            weight = module._parameters.get(parameter)  # None for one that is computed
+            weight = module._parameters.get(parameter)  # None if it is computed
             if weight is None or id(weight) in found:
                 continue
             _check_finite(f"{name}.{parameter}", weight)
@@ -120,12 +120,12 @@ def find_layers(model: nn.Module) -> dict[str, Layer]:
 
 
 def layer_name(module: str, parameter: str, *, several: bool) -> str:
-    """What a weight's layer is called."""
+    """The name of a weight's layer."""
     return ".".join(filter(None, (module, parameter))) if several else module
 
 
 def some_layers(model: nn.Module) -> dict[str, Layer]:
-    """As `find_layers`, and at least one.
+    """Like `find_layers`, but require at least one.
 
     Raises:
         InputError: there is none, or a weight holds NaN or infinity.
@@ -158,7 +158,7 @@ def unsupported(model: nn.Module) -> list[str]:
 
 
 def _owners(model: nn.Module) -> dict[int, list[tuple[str, str]]]:
-    """Each parameter's modules and names, by its id; also those of modules without a kind."""
+    """Each parameter's modules and names, by its id; modules without a kind included."""
     owners: dict[int, list[tuple[str, str]]] = {}
     for name, module in model.named_modules():
         for own, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
@@ -167,7 +167,7 @@ def _owners(model: nn.Module) -> dict[int, list[tuple[str, str]]]:
 
 
 def _weights_of(module: nn.Module) -> list[str]:
-    """Names of a module's weights, computed ones too; none for what is not supported."""
+    """Names of a module's weights, computed ones too; none if it is not supported."""
     kind = kind_of(module)
     if kind is None:
         return []

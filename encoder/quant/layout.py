@@ -1,4 +1,4 @@
-"""How a weight's values are seen as rows, an output channel each.
+"""How a weight's values are seen as rows, one per output channel.
 
 Importing this imports torch.
 """
@@ -18,7 +18,7 @@ class Layout:
         shape: of the weight.
         axis: of its output channels: 0 as in a linear layer or convolution, 1 as in a transposed
             convolution ([inputs, outputs / n_groups, *kernel]) or in GPT-2's [inputs, outputs].
-        n_groups: into which a transposed convolution splits its inputs and outputs.
+        n_groups: groups into which a transposed convolution splits its inputs and outputs.
 
     >>> import torch
     >>> layout = Layout((4, 3, 5), axis=1, n_groups=2)
@@ -61,6 +61,6 @@ class Layout:
 
     @property
     def grouped(self) -> tuple[int, ...]:
-        """The shape of rows whose outputs and inputs are apart: of axis 1 only."""
+        """The shape with separate axes for groups, inputs and outputs; for axis 1 only."""
         n_inputs = self.shape[0] // self.n_groups
         return (self.n_groups, self.shape[1], n_inputs, *self.shape[2:])

@@ -10,17 +10,17 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _RAW = -15
-"""Deflate without a header, with all of its window."""
+"""Deflate without a header, with the full window."""
 _FINENESS = (0.0, 1.0, 2.0)
-"""Sizes of rows to an octave, of which the shortest file is kept."""
+"""Sizes of rows per octave to try; the shortest file is kept."""
 _SMALLEST = -6
-"""Logarithm to base 2 of the mean code of a row; smaller ones count as this."""
+"""The least logarithm to base 2 of a row's mean code; smaller ones count as this."""
 
 
 def pack(codes: Tensor, bits: int) -> Tensor:
     """Pack signed codes; each row starts on a byte, so that a row can be read alone.
 
-    The first code lies in the lowest bits, as ONNX lays out INT4.
+    The first code is in the lowest bits, as in ONNX's layout of INT4.
 
     Args:
         codes: int8 [n_rows, n_columns], within the range of ``bits``.
@@ -70,11 +70,11 @@ def unpack(packed: Tensor, bits: int, n_columns: int) -> Tensor:
 
 
 def shorten(packed: Tensor, bits: int, n_columns: int) -> Tensor:
-    """Packed codes in Huffman codes (Huffman, 1952) of their own: uint8 [n].
+    """Packed codes as Huffman codes (Huffman, 1952) fitted to them: uint8 [n].
 
-    What rounding leaves is seldom near the ends of the range: INT4 takes about 3.5 bits so. Rows
-    whose codes are about as large (`sizes_of_rows`) have one code, where that is shorter: first
-    comes the size of each row, then the rows, the smaller ones first.
+    Rounded values are seldom near the ends of the range: this way INT4 takes about 3.5 bits. Rows
+    with codes of about the same size (`sizes_of_rows`) share a Huffman code, where that is shorter:
+    first comes the size of each row, then the rows, the smaller ones first.
 
     >>> import torch
     >>> packed = pack(torch.tensor([[0, 0, 0, 0, 1, -1, 0, 0]], dtype=torch.int8).repeat(64, 9), 4)
@@ -90,7 +90,7 @@ def shorten(packed: Tensor, bits: int, n_columns: int) -> Tensor:
 
 
 def sizes_of_rows(codes: Tensor, finely: float) -> Tensor:
-    """How large the codes of each row are: uint8 [n_rows], ``finely`` sizes to an octave.
+    """How large the codes of each row are: uint8 [n_rows], ``finely`` sizes per octave.
 
     >>> import torch
     >>> sizes_of_rows(torch.tensor([[0, 0], [1, -1], [-32, 32], [31, 33]]), 2).tolist()
@@ -111,7 +111,7 @@ def lengthen(short: Tensor, bits: int, shape: tuple[int, int]) -> Tensor:
         shape: rows and columns of the codes.
 
     Raises:
-        ValueError: it holds no codes, or others than so many.
+        ValueError: it holds no codes, or the wrong number of them.
     """
     import torch
 
@@ -129,7 +129,7 @@ def lengthen(short: Tensor, bits: int, shape: tuple[int, int]) -> Tensor:
 
 
 def _deflated(codes: Tensor, sizes: Tensor) -> bytes:
-    """Sizes and codes; where the size changes, another Huffman code begins."""
+    """Sizes and codes; where the size changes, a new Huffman code begins."""
     deflate = zlib.compressobj(9, zlib.DEFLATED, _RAW, 9, zlib.Z_HUFFMAN_ONLY)
     parts = [deflate.compress(sizes.numpy().tobytes())]
     for size in sizes.unique():
@@ -139,12 +139,12 @@ def _deflated(codes: Tensor, sizes: Tensor) -> bytes:
 
 
 def _block(bits: int) -> tuple[int, int]:
-    """The fewest codes that fill whole bytes, and those bytes."""
+    """The least number of codes that fill whole bytes, and the number of these bytes."""
     return {3: (8, 3), 4: (2, 1), 5: (8, 5), 6: (4, 3)}[bits]
 
 
 def _word(block_bytes: int) -> torch.dtype:
-    """An integer that holds a block."""
+    """An integer type that holds a block."""
     import torch
 
     return torch.int32 if block_bytes < 4 else torch.int64

@@ -1,4 +1,4 @@
-"""A model whose weights are stored in few bits, and its folder on disk.
+"""A model with weights stored in few bits, and its folder on disk.
 
 Importing this imports torch.
 """
@@ -32,10 +32,10 @@ class QuantizationFacts:
     """What is known about how a model was quantized.
 
     Args:
-        fp32_nbytes: of the model before.
-        loss: the measured divergence on data that fitted nothing; None if there was no data.
-        objective: what ``loss`` is, ``kl`` or ``cosine``; empty without data.
-        unsupported: large parameters that stay FP32 since no scheme can take them.
+        fp32_nbytes: of the model before quantization.
+        loss: the divergence measured on data that nothing was fitted to; None without data.
+        objective: how ``loss`` was measured, ``kl`` or ``cosine``; empty without data.
+        unsupported: large parameters that stay FP32, since no scheme is available for them.
         notes: fallbacks, such as a group size that does not divide a row.
         folds: layers by the batch norms that were folded into them, by name.
     """
@@ -62,7 +62,7 @@ class QuantizedModel(nn.Module):
         self.facts = facts
 
     def forward(self, *inputs: Any, **named_inputs: Any) -> Any:
-        """Whatever the original takes and gives."""
+        """Takes and returns whatever the original does."""
         return self.module(*inputs, **named_inputs)
 
     @property
@@ -77,13 +77,13 @@ class QuantizedModel(nn.Module):
 
     @property
     def short_nbytes(self) -> int:
-        """Bytes of the file of weights that ``save(folder, short=True)`` writes, all of it."""
+        """Bytes of the whole weight file that ``save(folder, short=True)`` writes."""
         with TemporaryDirectory() as folder:
             return (self.save(folder, short=True) / WEIGHTS).stat().st_size
 
     @property
     def average_bits(self) -> float:
-        """Bits per parameter of the original; scales, biases and norms counted."""
+        """Bits per parameter of the original, counting scales, biases and norms."""
         return 32 * self.nbytes / self.facts.fp32_nbytes
 
     @property
@@ -96,8 +96,8 @@ class QuantizedModel(nn.Module):
 
         Args:
             folder: made if it is missing.
-            short: codes in a Huffman code for each layer: a smaller file of the same model, which
-                takes as many bytes in memory.
+            short: store codes in a Huffman code for each layer: a smaller file of the same model,
+                which takes as many bytes in memory.
         """
         from safetensors.torch import save_model
 
@@ -121,10 +121,10 @@ def load_quantized(
     Args:
         folder: where it was saved.
         model: a model of the same architecture (changed in place; its weights do not matter), or
-            what makes one when called without arguments, such as its class.
+            a callable without arguments that makes one, such as its class.
 
     Raises:
-        ModelError: the folder holds no quantized model, or one of another architecture.
+        ModelError: the folder holds no quantized model, or one of a different architecture.
     """
     folder = Path(folder)
     facts, tensors = _read(folder)
@@ -175,13 +175,13 @@ def _shorten_file(path: Path, layers: Mapping[str, Any]) -> None:
             short = shorten(tensors[place], scheme.bits, _layout(layer).n_columns)
             if short.nbytes < tensors[place].nbytes:
                 tensors[place] = short
-    shorter = path.with_suffix(".short")  # the tensors may still lie in the other
+    shorter = path.with_suffix(".short")  # the tensors may still be mapped from the old file
     save_file(tensors, shorter, shared)
     shorter.replace(path)
 
 
 def _lengthen(tensors: dict[str, Tensor], layers: Mapping[str, Any]) -> None:
-    """Undo `_shorten_file`: packed codes have rows, others have none."""
+    """Undo `_shorten_file`: packed codes have two axes, shortened ones have one."""
     for name, layer in layers.items():
         place = _codes_of(name, layer)
         if place in tensors and tensors[place].ndim == 1:
@@ -191,8 +191,8 @@ def _lengthen(tensors: dict[str, Tensor], layers: Mapping[str, Any]) -> None:
 
 
 def _codes_of(name: str, layer: Mapping[str, Any]) -> str:
-    """What a layer's codes are called in the file."""
-    # folders of earlier versions have a module's only weight under the module's name
+    """The name of a layer's codes in the file."""
+    # folders of earlier versions store a module's only weight under the module's name
     owner = layer.get("module", name)
     return (f"{owner}." if owner else "") + buffers(layer["parameter"])[0]
 
@@ -235,7 +235,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def _read_tensors(path: Path, layers: Mapping[str, Any]) -> dict[str, Tensor]:
-    """All tensors by name; one that several names share is stored under one of them."""
+    """All tensors by name; the file stores a shared tensor under only one of its names."""
     from safetensors import safe_open
 
     with safe_open(path, "pt") as file:

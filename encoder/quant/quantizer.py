@@ -1,4 +1,4 @@
-"""The front door: measure, choose a bit width for every layer, quantize, export.
+"""The main entry point: measure, choose a bit width for every layer, quantize, export.
 
 Importing this imports torch.
 """
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 Config = str | Scheme | Mapping[str, str | Scheme]
 AUTO_LOSS = 0.003
-"""How far ``config="auto"`` may go: 1 − cosine of embeddings, or KL in nats of classifiers."""
+"""The loss allowed to ``config="auto"``: 1 − cosine for embeddings, KL in nats for classifiers."""
 _ATTEMPTS = 4
 _SYNTHETIC_NOTE = (
     "There was no calibration data: losses are estimates, on inputs synthesized from the model."
@@ -58,15 +58,15 @@ class Quantizer:
     The model itself is never changed.
 
     Args:
-        model: takes the calibration batches.
+        model: the model to quantize; it takes the calibration batches.
         calibration: batches (tensors, tuples or dicts of keywords) or one tensor [n, ...]. Half
-            of it fits the weights, the other half judges; a `CalibrationData` says which.
-            Without it weights are rounded by HQQ, and what needs data gets inputs that are made
-            from the model (`sensitivity.synthetic`); where that fails, layers are
-            ranked by the errors of their weights. Reports and facts then say so.
+            of it fits the weights, the other half judges; a `CalibrationData` specifies which.
+            Without it weights are rounded by HQQ, and steps that need data use inputs made from
+            the model (`sensitivity.synthetic`); where that fails, layers are ranked by the
+            errors of their weights. Reports and facts then say so.
         objective: ``kl`` for classifiers, ``cosine`` for embedders; ``auto`` looks at the model.
         rounding: ``gptq`` (needs calibration), ``hqq`` or ``rtn``; None for the best possible.
-        cache: a folder in which measurements are kept, so that a stopped analysis goes on.
+        cache: a folder for measurements, so that a stopped analysis can be resumed.
         progress: show a bar on a terminal.
 
     Raises:
@@ -113,12 +113,12 @@ class Quantizer:
         mode: Literal["measured", "fisher"] = "measured",
         schemes: Sequence[str | Scheme] | None = None,
     ) -> SensitivityReport:
-        """How much the output suffers when one layer is stored in one scheme, for all of them.
+        """How much the output suffers from storing a single layer in a scheme, for all of both.
 
         Args:
             mode: ``measured`` runs the model for every layer and scheme; ``fisher`` estimates
                 in seconds and ranks worse.
-            schemes: the candidates; None for a choice by the kind of layer.
+            schemes: the candidates; None to choose by the kind of layer.
 
         Raises:
             InputError: an unknown scheme.
@@ -151,7 +151,7 @@ class Quantizer:
 
     @cached_property
     def objective(self) -> Objective:
-        """What a loss is for this model."""
+        """How a loss is measured for this model."""
         if self._objective == "auto":
             return choose_objective(self._model, self._need_data("objective").score[0])
         return self._objective
@@ -173,21 +173,23 @@ class Quantizer:
             config: ``auto`` chooses by measured sensitivity; or one scheme for all layers
                 (``int8``); or a scheme for each layer name or pattern, the others stay FP32.
             budget: for ``auto``, the size of the whole model: ``"1/8"``, ``"12MB"`` or bytes.
-            bits: the same as an average per parameter, everything counted.
-            max_loss: the smallest model whose measured loss is at most this. Without any of
+            bits: the same as an average per parameter, counting everything.
+            max_loss: make the smallest model whose measured loss is at most this. Without any of
                 the three it is `AUTO_LOSS`.
             keep: layer names or patterns to pin to a scheme, such as ``{"classifier": "fp16"}``.
-            target: the runtime that is to run it: only what it takes is chosen, see
+            target: the runtime that will run it: only schemes that it takes are chosen, see
                 `allocation.targets`. None for whatever is smallest.
-            short: ``budget`` or ``bits`` are of the file that ``save(folder, short=True)`` writes:
-                each row gets a step instead of a width, by the price of a bit; see `pricing`.
+            short: ``budget`` or ``bits`` apply to the file that ``save(folder, short=True)``
+                writes: each row gets a step instead of a width, set by a price per bit; see
+                `pricing`.
 
         Raises:
             InputError: settings that contradict each other, or a scheme that ``target`` does not
                 take.
 
         Warns:
-            BudgetWarning: the budget cannot be met; says why, and what was done instead.
+            BudgetWarning: the budget cannot be met; the message says why, and what was done
+                instead.
         """
         limits = {"budget": budget, "bits": bits, "max_loss": max_loss}
         check_limits(config, limits, target, short=short)
@@ -214,15 +216,15 @@ class Quantizer:
     ) -> QuantizedModel:
         """Train what `apply` made towards the original's output; see `fitting.tuning`.
 
-        Minutes instead of seconds, for the last few tenths: of use below about five bits. It
-        needs varied data, thousands of texts or pictures in random crops: on a few dozen it
-        learns these by heart. If the loss on the judging half does not fall, everything stays
-        as it was, and the facts note it.
+        It takes minutes instead of seconds and gains the last few tenths: useful below about five
+        bits. It needs varied data, thousands of texts or pictures in random crops; a few dozen
+        are merely memorised. If the loss on the judging half does not fall, everything stays as it
+        was, and the facts note it.
 
         Args:
-            batches: unlabelled inputs, gone through as often as needed; none that judge. None
-                for the calibration batches that fit.
-            n_steps: a batch each.
+            batches: unlabelled inputs, repeated as needed, without any that judge. None for the
+                calibration batches that fit.
+            n_steps: how many steps, one batch each.
             rates: how fast.
 
         Raises:
@@ -265,9 +267,9 @@ class Quantizer:
         Args:
             path: the ``.onnx`` file; None for one named after the model's class, in the working
                 directory.
-            target: ``onnxruntime``, ``tensorrt`` or ``openvino``; None for that of `apply`.
+            target: ``onnxruntime``, ``tensorrt`` or ``openvino``; None for the one of `apply`.
             example: inputs to trace with; None for a calibration batch.
-            dynamic_axes: input name to the axes that may vary; None for the first of each.
+            dynamic_axes: the axes that may vary, by input name; None for the first of each.
 
         Raises:
             InputError: nothing was applied yet, no example, or a scheme the target cannot take.
@@ -293,18 +295,18 @@ class Quantizer:
 
     @cached_property
     def _folded(self) -> tuple[nn.Module, dict[str, str]]:
-        """What is quantized: the model with its batch norms in the layers before them."""
+        """The model to quantize, with its batch norms folded into the layers before them."""
         return folded(self._model, self._data.score[0]) if self._data else (self._model, {})
 
     def _within(self, max_loss: float, keep: Mapping[str, str | Scheme] | None) -> QuantizedModel:
-        """The smallest found whose joint loss, measured, keeps to the ceiling."""
+        """The smallest model found whose measured joint loss is within ``max_loss``."""
         ceiling = max_loss
         for _ in range(_ATTEMPTS):
             quantized = self._quantize(self._allocate(keep, max_loss=ceiling).schemes)
             loss = quantized.facts.loss
-            if loss is None or loss <= max_loss:  # None: nobody knows what the model takes
+            if loss is None or loss <= max_loss:  # None: the model's inputs are unknown
                 return quantized
-            # losses of single layers do not quite add up: aim lower by what was missed
+            # the layers' losses do not quite add up: aim lower by the factor missed
             ceiling *= 0.9 * max_loss / loss
         return self._quantize(self._allocate(keep, max_loss=0.0).schemes)
 

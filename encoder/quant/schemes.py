@@ -52,7 +52,7 @@ class Scheme:
 
     @property
     def name(self) -> str:
-        """As `parse` reads it."""
+        """The name, as `parse` reads it."""
         if not self.is_integer:
             return f"fp{self.bits}"
         return f"int{self.bits}" + (f"g{self.group}" if self.group else "")
@@ -64,7 +64,7 @@ class Scheme:
 
     @property
     def largest_code(self) -> int:
-        """Codes reach from ``-largest_code - 1`` to this."""
+        """Codes range from ``-largest_code - 1`` to this."""
         return int(2 ** (self.bits - 1) - 1)
 
     def n_groups(self, n_columns: int) -> int:
@@ -80,7 +80,7 @@ class Scheme:
         return -(-n_columns * self.bits // 8)
 
     def nbytes(self, n_rows: int, n_columns: int) -> int:
-        """Bytes of a weight [n_rows, n_columns], scales counted.
+        """Bytes of a weight [n_rows, n_columns], including scales.
 
         >>> Scheme(4).nbytes(2, 5), Scheme(32).nbytes(2, 5)
         (10, 40)

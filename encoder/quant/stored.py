@@ -1,4 +1,4 @@
-"""Modules that hold a weight in few bits: how one becomes such, and what it then holds.
+"""Modules that hold a weight in few bits: how a module is converted, and what it then holds.
 
 Importing this imports torch.
 """
@@ -18,14 +18,14 @@ from encoder.quant.schemes import Scheme
 from encoder.quant.weights import PackedWeight
 
 _PLAIN = ("weight", "in_proj_weight")
-"""Parameters whose codes and scales are called just that; others put their name before."""
+"""Parameters whose codes and scales have plain names; others prefix theirs."""
 
 
 class QuantizedWeights:
-    """What every quantized module is beside its own class.
+    """A base class of every quantized module, in addition to the module's original class.
 
     Args:
-        stored: scheme and layout of each weight, by the parameter that it stands for.
+        stored: scheme and layout of each weight, by the parameter that it replaces.
     """
 
     float_class: type[nn.Module]
@@ -33,7 +33,7 @@ class QuantizedWeights:
 
 
 class QuantizedLookup(QuantizedWeights):
-    """An embedding that dequantizes the rows that are asked for, not the table."""
+    """An embedding that dequantizes only the rows that are looked up, not the table."""
 
     def forward(self, input_ids: Tensor) -> Tensor:
         """Look up int64 ids of any shape: float32 [*shape, embedding_dim]."""
@@ -43,7 +43,7 @@ class QuantizedLookup(QuantizedWeights):
 
 
 class QuantizedRecurrence(QuantizedWeights):
-    """An LSTM, GRU or RNN: their forward takes all weights from one list."""
+    """An LSTM, GRU or RNN, whose forward takes all weights from one list."""
 
     @property
     def _flat_weights(self) -> list[Any]:
@@ -52,7 +52,7 @@ class QuantizedRecurrence(QuantizedWeights):
 
     @_flat_weights.setter
     def _flat_weights(self, _weights: list[Any]) -> None:
-        """What torch writes back after it moved or copied a module, it takes from the module."""
+        """Ignore what torch sets after moving or copying a module: it comes from the module."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +60,8 @@ class StoredLayer:
     """One weight of a quantized module.
 
     Args:
-        module: whose class is a `QuantizedWeights`.
-        parameter: that the weight stands for.
+        module: a module whose class is a `QuantizedWeights`.
+        parameter: the parameter that the weight replaces.
     """
 
     module: nn.Module
@@ -74,7 +74,7 @@ class StoredLayer:
 
     @property
     def layout(self) -> Layout:
-        """How its rows lie in the weight."""
+        """How its rows are laid out in the weight."""
         return cast(Any, self.module).stored[self.parameter][1]  # type: ignore[no-any-return]
 
     @property
@@ -84,7 +84,7 @@ class StoredLayer:
 
     @property
     def scales(self) -> Tensor:
-        """Of its codes."""
+        """The scales of its codes."""
         return cast(Tensor, getattr(self.module, buffers(self.parameter)[1]))
 
     @property
@@ -104,7 +104,7 @@ class StoredLayer:
 
     @property
     def average_bits(self) -> float:
-        """Bits per value of the module's weights and biases, scales counted."""
+        """Bits per value of the module's weights and biases, including scales."""
         stored = cast(Any, self.module).stored.values()
         n_values = sum(torch.Size(layout.shape).numel() for _, layout in stored)
         n_values += sum(parameter.numel() for parameter in self.module.parameters(recurse=False))
@@ -112,7 +112,7 @@ class StoredLayer:
 
 
 def buffers(parameter: str) -> tuple[str, str]:
-    """What the codes and the scales of a parameter are called in their module."""
+    """The names of a parameter's codes and scales in their module."""
     prefix = "" if parameter in _PLAIN else f"{parameter}_"
     return f"{prefix}packed", f"{prefix}scales"
 
@@ -125,7 +125,7 @@ def stored_layers(model: nn.Module) -> Iterator[tuple[str, StoredLayer]]:
 
 
 def stored_in_modules(model: nn.Module) -> Iterator[tuple[str, StoredLayer]]:
-    """As `stored_layers`, by the name of their module."""
+    """Like `stored_layers`, but by the name of their module."""
     for name, module in model.named_modules():
         if isinstance(module, QuantizedWeights):
             own = cast(nn.Module, module)
@@ -139,9 +139,9 @@ def swap(model: nn.Module, layer: Layer, weight: PackedWeight) -> None:
 
 
 def put(module: nn.Module, parameter: str, weight: PackedWeight, layout: Layout) -> None:
-    """Give a module a packed weight in the place of its parameter.
+    """Give a module a packed weight in place of its parameter.
 
-    Its class becomes a subclass in which the parameter is computed: any forward goes on to work.
+    Its class becomes a subclass in which the parameter is computed, so any forward still works.
     """
     delattr(module, parameter)
     module.__dict__.pop("_flat_weights", None)
@@ -153,7 +153,7 @@ def put(module: nn.Module, parameter: str, weight: PackedWeight, layout: Layout)
 
 
 def take_back(stored: StoredLayer, weight: nn.Parameter) -> None:
-    """Give a module a float parameter in the place of a packed weight: undoes `put`."""
+    """Give a module a float parameter in place of a packed weight; undoes `put`."""
     module: Any = stored.module
     module.__class__ = getattr(module, "float_class", type(module))
     for name in buffers(stored.parameter):
@@ -178,14 +178,14 @@ def _make_class(base: type[nn.Module], parameter: str) -> type[nn.Module]:
         return StoredLayer(self, parameter).dequantize()
 
     members: dict[str, Any] = {parameter: property(computed)}
-    if issubclass(base, QuantizedWeights):  # for another of its weights
+    if issubclass(base, QuantizedWeights):  # it already has another quantized weight
         return type(base.__name__, (base,), members)
     members["float_class"] = base
     return type(f"Quantized{base.__name__}", (_mixin(base), base), members)
 
 
 def _mixin(base: type[nn.Module]) -> type[QuantizedWeights]:
-    # A lookup that renormalizes or is a subclass with a forward of its own keeps its own way.
+    # A lookup that renormalizes, or a subclass with its own forward, keeps its own forward.
     if base.forward is nn.Embedding.forward:
         return QuantizedLookup
     return QuantizedRecurrence if issubclass(base, nn.RNNBase) else QuantizedWeights

@@ -1,4 +1,4 @@
-"""Parts of a model that one kind of input does not need, as the vision half of CLIP for texts.
+"""Parts of a model that one kind of input does not need, such as CLIP's vision half for texts.
 
 Importing this imports torch.
 """
@@ -14,21 +14,21 @@ from torch import Tensor, nn
 from encoder.quant.sensitivity.calibration import Batch, forward
 
 _LISTS = (nn.ModuleList, nn.ModuleDict, nn.Sequential)
-"""Their modules have places, which must not move."""
+"""Containers whose modules have fixed positions and must not be removed."""
 
 
 def set_unused_aside(model: nn.Module, batch: Batch) -> list[str]:
-    """Take those modules out on whose parameters a model's output does not depend.
+    """Remove the modules whose parameters do not affect a model's output.
 
-    They stay attributes, so that code that runs or looks at them goes on to work, and are no
-    modules any more: they have no layers to quantize, and are not counted or saved.
+    They stay as attributes, so that code that runs or inspects them still works, but are no longer
+    registered as modules: they have no layers to quantize, and are not counted or saved.
 
     Args:
-        model: is changed.
+        model: changed in place.
         batch: one call's inputs.
 
     Returns:
-        Their names.
+        Names of the removed modules.
 
     Raises:
         ModelError: the model fails on the batch.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Rounded:
-    """What a rounding method gives for a weight [n_rows, n_columns].
+    """The result of rounding a weight [n_rows, n_columns].
 
     Args:
         codes: int8 [n_rows, n_columns].
@@ -34,7 +34,7 @@ class PackedWeight:
     """A weight as it is stored.
 
     Args:
-        scheme: how.
+        scheme: how it is stored.
         packed: uint8 [n_rows, row_bytes] for integers, else float [n_rows, n_columns].
         scales: float16 [n_rows, n_groups]; empty for floats.
         n_columns: of the weight, seen as rows.
@@ -47,7 +47,7 @@ class PackedWeight:
 
     @classmethod
     def of_codes(cls, rounded: Rounded, scheme: Scheme) -> PackedWeight:
-        """Store what a rounding method gave."""
+        """Store the result of a rounding method."""
         packed = pack(rounded.codes, scheme.bits)
         return cls(scheme, packed, rounded.scales.half(), rounded.codes.shape[1])
 
@@ -86,7 +86,7 @@ def spread(scales: Tensor, n_columns: int) -> Tensor:
 
 
 def float16_scales(scales: Tensor) -> Tensor:
-    """Round scales to what float16 holds, still float32; none becomes 0 or infinite."""
+    """Round scales to float16 values, still as float32; none becomes 0 or infinite."""
     import torch
 
     limits = torch.finfo(torch.float16)

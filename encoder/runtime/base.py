@@ -1,4 +1,4 @@
-"""What it takes to run a network."""
+"""The interface for running a network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[Any]
-"""Any numpy array; the network's owner says which shape and dtype."""
+"""Any numpy array; the network's owner specifies shape and dtype."""
 
 
 class Session(Protocol):
@@ -28,15 +28,15 @@ class Session(Protocol):
 
 @runtime_checkable
 class ManyRuns(Session, Protocol):
-    """A session that knows a faster way for several runs than one after the other."""
+    """A session with a faster way to do several runs than one after the other."""
 
     def run_all(self, inputs: Sequence[Mapping[str, Array]]) -> list[list[Array]]:
-        """The outputs of each of the inputs, in their order."""
+        """The outputs for each of the inputs, in order."""
         ...
 
 
 def run_all(session: Session, inputs: Sequence[Mapping[str, Array]]) -> list[list[Array]]:
-    """The outputs of each of the inputs, in their order, in the session's fastest way."""
+    """The outputs for each of the inputs, in order, computed the session's fastest way."""
     if len(inputs) == 1:
         return [session.run(inputs[0])]
     if isinstance(session, ManyRuns):

@@ -1,4 +1,4 @@
-"""Floats too small to be normal count as zero while a network runs.
+"""Treat denormal floats, those too small to be normal, as zero while a network runs.
 
 x86 processors take a hundred cycles for an operation on one of them, and a softmax makes thousands
 where a mask hides tokens: attention takes twice as long, at worst forty times. ONNX Runtime's own
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from functools import cache
 
 _ENVIRONMENT_BYTES, _MXCSR_AT = 32, 28
-"""Of glibc's ``fenv_t`` on x86-64: its size, and where the register of SSE and AVX lies."""
+"""The size of glibc's ``fenv_t`` on x86-64, and the offset of the SSE and AVX register in it."""
 
 _FLUSH_TO_ZERO, _DENORMALS_ARE_ZERO = 0x8000, 0x0040
 """Bits of that register: for results, and for operands."""
@@ -23,8 +23,10 @@ _FLUSH_TO_ZERO, _DENORMALS_ARE_ZERO = 0x8000, 0x0040
 
 @contextmanager
 def denormals_as_zero() -> Iterator[None]:
-    """Hold the calling thread's setting for as long as this is open; elsewhere than on Linux on
-    x86-64 nothing is done."""
+    """Treat denormals as zero in the calling thread while this is open.
+
+    Does nothing except on Linux on x86-64.
+    """
     library = _library()
     if library is None:
         yield

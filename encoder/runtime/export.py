@@ -74,7 +74,7 @@ def trace(
     *,
     opset: int = _OPSET,
 ) -> ONNXProgram:
-    """The module as an ONNX program that is not optimized yet: weights are as torch has them.
+    """The module as an ONNX program, not yet optimized: the weights are as torch has them.
 
     Args:
         module: takes tensors by keyword.

@@ -55,7 +55,7 @@ class OnnxSession:
         try:
             shared = shared_in and open_shared(path, shared_in, options, settings or {})
             self._session = shared or open_session(path, options(), providers)
-        # ONNX Runtime's errors share no base of their own below Exception
+        # ONNX Runtime's errors share no base class below Exception
         except Exception as error:
             raise ModelError(
                 f"{path} cannot be run by ONNX Runtime: {error}.",

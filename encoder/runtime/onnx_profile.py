@@ -1,4 +1,4 @@
-"""A session of ONNX Runtime that notes how long its operators take."""
+"""An ONNX Runtime session that records how long its operators take."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tempfile import TemporaryDirectory
 from encoder.runtime.onnx import OnnxSession
 
 MAX_RUNS = 128
-"""ONNX Runtime drops what comes after a million events, and a run of twelve layers with gates has
+"""ONNX Runtime drops all events after the first million, and a run of twelve layers with gates has
 2,800."""
 
 
 class ProfiledSession(OnnxSession):
-    """An `OnnxSession` for up to `MAX_RUNS` runs of one thread, then `close`."""
+    """An `OnnxSession` for up to `MAX_RUNS` runs from one thread, then `close`."""
 
     def __init__(self, path: Path, *, n_threads: int | None = None) -> None:
         self._scratch = TemporaryDirectory()
@@ -25,10 +25,10 @@ class ProfiledSession(OnnxSession):
         """End the session.
 
         Args:
-            function: of the model, all of whose body is one ``If``.
+            function: a function of the model, whose whole body is one ``If``.
 
         Returns:
-            For each run, in order, what its calls took: milliseconds of the clock.
+            For each run, in order, the time its calls took: milliseconds of wall-clock time.
         """
         with self._scratch, Path(self._session.end_profiling()).open(encoding="utf-8") as events:
             return list(times_of(events, function))
@@ -37,12 +37,13 @@ class ProfiledSession(OnnxSession):
 def times_of(events: Iterable[str], function: str) -> Iterator[float]:
     """Sum the calls of a function over each run, in milliseconds.
 
-    ONNX Runtime puts the body where the call was, and the function's name into the names of its
-    nodes. So a call is an ``If`` during which such a node runs. Events are written when they end: a
-    body, its ``If``, more of them, the run. Of half a megabyte a run, a few lines are parsed.
+    ONNX Runtime inlines the body at each call and puts the function's name into the names of the
+    body's nodes. So a call is an ``If`` during which such a node runs. Events are written when they
+    end: a body, its ``If``, more of these pairs, then the run. Each run writes half a megabyte, of
+    which only a few lines are parsed.
 
     Args:
-        events: of a profile, line by line, as ONNX Runtime writes them.
+        events: the lines of a profile, as ONNX Runtime writes them.
         function: see `ProfiledSession.close`.
     """
     called, total_us = False, 0

@@ -31,7 +31,7 @@ class OpenVinoSession:
     Args:
         path: the ``.onnx`` file.
         n_threads: threads of one run; None for every core.
-        precision: ``f32``, in which what is not integer stays the same on every CPU, or ``bf16``.
+        precision: ``f32``, in which non-integer parts are the same on every CPU, or ``bf16``.
 
     Raises:
         ModelError: OpenVINO is not installed, or cannot run the file.
@@ -49,7 +49,7 @@ class OpenVinoSession:
             config["INFERENCE_NUM_THREADS"] = n_threads
         try:
             self._compiled = openvino.Core().compile_model(str(path), "CPU", config)
-        # OpenVINO's errors share no base of their own below Exception
+        # OpenVINO's errors share no base class below Exception
         except Exception as error:
             raise ModelError(
                 f"{path} cannot be run by OpenVINO: {error}.",
@@ -60,11 +60,11 @@ class OpenVinoSession:
     def run(self, inputs: Mapping[str, Array]) -> list[Array]:
         """See `Session.run`."""
         results = self._request().infer(dict(inputs))
-        # the request's memory is used again by the next run
+        # the next run reuses the request's memory
         return [np.array(results[output]) for output in self._compiled.outputs]
 
     def _request(self) -> Any:
-        """This thread's request: one must not run twice at once."""
+        """This thread's request: a request must not be run twice at the same time."""
         if not hasattr(self._local, "request"):
             self._local.request = self._compiled.create_infer_request()
         return self._local.request

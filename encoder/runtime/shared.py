@@ -1,11 +1,11 @@
 """One copy of a network's weights per machine, which all processes map.
 
 In each process ONNX Runtime reads a network into private memory and packs the weights for its
-kernels. Here the network is written again as it runs on this machine: optimized, with packed
-weights in a file beside it. Such a file is mapped instead of read, and the kernel keeps its pages
-once, however many processes use them.
+kernels. Here a copy of the network is written as it runs on this machine: optimized, with packed
+weights in a file beside it. That file is mapped instead of read, and the operating system keeps
+its pages in memory once, however many processes use them.
 
-A copy is made on first use, appears in one rename, and may be deleted at any time.
+A copy is made on first use, appears in one rename, and can be deleted at any time.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NETWORK, WEIGHTS = "network.onnx", "weights.bin"
 
 _CHECKSUMS = "checksums.json"
 SCRATCH = "tmp-"
-"""How folders begin that are being written."""
+"""The prefix of folders that are still being written."""
 _NOTE = ".digest"
 _SMALLEST_BYTES = 1024
 _LOCK_TIMEOUT_S = 60.0
@@ -56,7 +56,7 @@ def open_shared(
         source: the ``.onnx`` file.
         folder: where the copies are.
         options: makes the session's options; a copy is not optimized again.
-        settings: what of the options changes how the network is optimized.
+        settings: those of the options that change how the network is optimized.
     """
     from onnxruntime import GraphOptimizationLevel
 
@@ -67,21 +67,21 @@ def open_shared(
         final = options()
         final.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL
         return open_session(copy / NETWORK, final)
-    # ONNX Runtime's errors share no base below Exception, and the plain file does as well
+    # ONNX Runtime's errors share no base class below Exception, and the plain file works too
     except Exception as error:  # noqa: BLE001
         _log.warning("The weights of %s are not shared with other processes: %s", source, error)
         return None
 
 
 def copy_name(source: Path, settings: Mapping[str, str], notes: Path | None = None) -> str:
-    """Of all that a copy depends on: the network, the settings, ONNX Runtime and the processor.
+    """A hash of all that a copy depends on: network, settings, ONNX Runtime and processor.
 
     Weights outside the network's file count if they are in ``<source>.data``.
 
     Args:
         source: the ``.onnx`` file.
         settings: see `open_shared`.
-        notes: a folder that keeps the digests of files, until they change.
+        notes: a folder that keeps the digests of files until the files change.
     """
     import onnxruntime
 
@@ -106,9 +106,9 @@ def _digest(path: Path, notes: Path | None) -> str:
     if notes and (notes / note).is_file():
         return (notes / note).read_text("ascii")
     digest: str = blake3(max_threads=blake3.AUTO).update_mmap(path).hexdigest()
-    # a file of this moment may change again before its time does
+    # a file changed just now may change again without a new timestamp
     if notes and time.time() - facts.st_ctime > _SETTLED_S:
-        with suppress(OSError):  # a read-only folder is as good
+        with suppress(OSError):  # a read-only folder will do as well
             scratch = notes / f"{SCRATCH}{os.getpid()}-{note}"
             scratch.write_text(digest, "ascii")
             scratch.replace(notes / note)
@@ -121,8 +121,11 @@ def open_session(
     options: SessionOptions,
     providers: Sequence[str] = ("CPUExecutionProvider",),
 ) -> InferenceSession:
-    """Open a network. The calling thread keeps its setting of denormal floats, which a process's
-    first session with ``session.set_denormal_as_zero`` would change for good."""
+    """Open a network.
+
+    The calling thread keeps its setting for denormal floats, which a process's first session with
+    ``session.set_denormal_as_zero`` would change for good.
+    """
     from onnxruntime import InferenceSession
 
     return InferenceSession(str(path), options, providers=list(providers))
@@ -159,14 +162,14 @@ def _write(source: Path, copy: Path, options: SessionOptions) -> None:
     sums = {path.name: _checksum(path) for path in copy.iterdir()}
     (copy / _CHECKSUMS).write_text(json.dumps(sums), "utf-8")
     for path in copy.iterdir():
-        with path.open("rb+") as file:  # only who may write can flush everywhere
+        with path.open("rb+") as file:  # some systems flush only files opened for writing
             os.fsync(file.fileno())
 
 
 def _is_whole(copy: Path) -> bool:
-    """Whether every byte is as it was written; notes that the copy is in use.
+    """Whether every byte is as it was written; records that the copy is in use.
 
-    A file that is older than the checksums was not written since.
+    A file that is older than the checksums has not been written to since.
     """
     try:
         sums = dict(json.loads((copy / _CHECKSUMS).read_text("utf-8")))
@@ -176,7 +179,7 @@ def _is_whole(copy: Path) -> bool:
             return False
     except (OSError, ValueError, TypeError):
         return False
-    with suppress(OSError):  # a read-only folder is as good
+    with suppress(OSError):  # a read-only folder will do as well
         os.utime(copy)
     return True
 

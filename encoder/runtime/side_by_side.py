@@ -1,4 +1,4 @@
-"""Work side by side: several runs of a network, each in one thread, and several networks."""
+"""Run in parallel: several runs of one network, each in one thread, or several networks."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from encoder.runtime.base import Array, Session
 
 T = TypeVar("T")
 
-# How well a run divided in two uses both cores: 128 tokens .64, 256 tokens .72, pictures .69. Its
-# threads sleep between its parts.
+# How well a run divided among two threads uses both cores: 128 tokens .64, 256 tokens .72, pictures
+# .69. The threads sleep between the parts of the run.
 _DIVIDED = 0.7
 
 
 class SideBySide:
     """A network for single runs and for many; where weights are mapped, both sessions share them.
 
-    A run that is divided among threads wakes them some fifty times. For a small one that takes
-    longer than their share of it, and for several it is faster to give each run a thread.
+    A run that is divided among threads wakes them some fifty times. In a small run, waking the
+    threads takes longer than their share of the work; several runs are faster with a thread each.
 
     Args:
         one: the network with one thread.
-        open_many: opens the same with ``n_threads``, on the first run that wants it.
-        n_threads: how many runs go side by side.
+        open_many: opens the same network with ``n_threads``, on the first run that needs it.
+        n_threads: how many runs go in parallel.
         small: the largest size of the first input for which one thread is as fast as several.
     """
 
@@ -45,11 +45,11 @@ class SideBySide:
         return (self._one if _size(inputs) <= self._small else self._many()).run(inputs)
 
     def run_all(self, inputs: Sequence[Mapping[str, Array]]) -> list[list[Array]]:
-        """The outputs of each of the inputs, in their order."""
+        """The outputs for each of the inputs, in order."""
         sizes = [_size(one) for one in inputs]
         if len(inputs) < 2 or not self._is_faster_side_by_side(sizes):
             return [self.run(one) for one in inputs]
-        # The longest first, so that none of them is left to a single thread in the end.
+        # The longest first, so that no long run is left to a single thread at the end.
         order = sorted(range(len(inputs)), key=lambda place: -sizes[place])
         found = self._threads.map(self._one.run, [inputs[place] for place in order])
         by_place = dict(zip(order, found, strict=True))
@@ -78,10 +78,10 @@ def _size(inputs: Mapping[str, Array]) -> int:
 
 
 def all_at_once(jobs: Sequence[Callable[[], T]]) -> list[T]:
-    """What each job returns, in their order; each but the first has a thread of its own.
+    """The results of the jobs, in order; each job but the first gets its own thread.
 
-    All see the caller's context variables. Where jobs fail, the error of the first of them is
-    raised once all have ended.
+    All see the caller's context variables. If jobs fail, the error of the first of them is raised
+    once all have ended.
     """
     if len(jobs) < 2:
         return [job() for job in jobs]

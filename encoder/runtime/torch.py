@@ -51,7 +51,7 @@ class TorchSession:
 def threads(n: int | None) -> Iterator[None]:
     """Let torch divide this thread's work among ``n`` threads; None leaves it as it is.
 
-    OpenMP keeps the number for each thread that asks, so others are not disturbed.
+    OpenMP keeps the number per calling thread, so other threads are not affected.
     """
     import torch
 
@@ -67,11 +67,11 @@ def threads(n: int | None) -> Iterator[None]:
 
 
 def one_gpu(device: str | None, process: int) -> str | None:
-    """The GPU of a process of several: ``cuda`` in turn over those that the machine has.
+    """The GPU of one of several processes: ``cuda`` is dealt out over the machine's GPUs in turn.
 
     Args:
-        device: what is asked for; anything but ``cuda`` stays as it is.
-        process: its number among those of its kind, from 0.
+        device: the requested device; anything but ``cuda`` stays as it is.
+        process: the process's number among those of its kind, from 0.
     """
     if device != "cuda":
         return device
@@ -82,9 +82,9 @@ def one_gpu(device: str | None, process: int) -> str | None:
 
 
 def ahead(make: Callable[[S], T], items: Sequence[S], n_threads: int) -> Iterator[T]:
-    """Make something of each item, in their order, while what was made before is used.
+    """Make something from each item, in order, while earlier results are being used.
 
-    At most ``n_threads`` are made or waiting at a time.
+    At most ``n_threads`` results are being made or waiting at a time.
     """
     left = iter(items)
     with ThreadPoolExecutor(n_threads, thread_name_prefix="ahead") as threads:
@@ -96,8 +96,10 @@ def ahead(make: Callable[[S], T], items: Sequence[S], n_threads: int) -> Iterato
 
 
 def moved(features: Mapping[str, Any], device: Any) -> dict[str, Any]:
-    """Tensors among the features on a device. A GPU reads them from pinned memory, while the
-    processor goes on."""
+    """The features with their tensors moved to a device.
+
+    A GPU reads them from pinned memory while the processor goes on.
+    """
     import torch
 
     pinned = device.type == "cuda"

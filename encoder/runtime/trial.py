@@ -1,6 +1,6 @@
 """Choose by a short trial which runtime runs a network fastest here, and remember it.
 
-All candidates must compute the same: the trial chooses who runs a network, never what comes out.
+All candidates must compute the same: the trial chooses what runs a network, never its results.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ Factory: TypeAlias = Callable[[], Session]
 _log = logging.getLogger(__name__)
 
 MIN_COSINE = 0.995
-"""The least cosine, row by row, to the reference's outputs. A runtime that rounds at other places
-stays above (OpenVINO reaches .999 on the bundle's pictures); a misread network does not."""
+"""The least cosine, row by row, to the reference's outputs. A runtime that rounds in different
+places stays above (OpenVINO reaches .999 on the bundle's pictures); a misread network does not."""
 
 _WORTH = 0.95
-"""A candidate must take at most this share of the reference's time: less is noise."""
+"""A candidate must take at most this share of the reference's time: a smaller gain is noise."""
 
 _N_ROUNDS = 7
 _MAX_ROUNDS_S = 3.0
@@ -69,8 +69,8 @@ def fastest_session(
     measures, the others wait for what it finds.
 
     Args:
-        candidates: what opens a session, by name; the first is the reference.
-        examples: makes typical inputs, where there is something to measure.
+        candidates: functions that open a session, by name; the first is the reference.
+        examples: makes typical inputs; called if there is something to measure.
         facts: all that the choice depends on: the network, the machine, versions, threads.
         memory: the JSON file that keeps choices; made if it is missing. Where it cannot be
             written, the trial is made each time.
@@ -105,7 +105,7 @@ def compare(
     *,
     min_cosine: float = MIN_COSINE,
 ) -> Choice:
-    """Time all candidates in turns, after a run to warm up.
+    """Time all candidates in turn, after a warm-up run.
 
     A candidate that cannot be opened or run, or whose outputs have a cosine below ``min_cosine``
     to those of the first, is dropped.
@@ -122,7 +122,7 @@ def compare(
         try:
             session = candidates[name]()
             least = min(map(least_cosine, wanted, [session.run(e) for e in examples]))
-        # a foreign runtime may raise anything; it is only one of several
+        # a third-party runtime may raise anything; it is only one of several
         except Exception as error:  # noqa: BLE001
             dropped[name] = f"{type(error).__name__}: {error}"
             continue
@@ -153,7 +153,7 @@ def cpu_model() -> str:
 
 
 def instruction_sets() -> str:
-    """What the processor can do, by which runtimes choose their kernels."""
+    """The processor's instruction sets, by which runtimes choose their kernels."""
     with suppress(OSError), Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
         for line in lines:
             if line.startswith(("flags", "Features")):
@@ -191,7 +191,7 @@ def _measure_once(
     facts: Mapping[str, str],
     memory: Path,
 ) -> str:
-    """Measure, unless another process has done so by the time that it is our turn."""
+    """Measure, unless another process has done so by the time it is our turn."""
     from filelock import FileLock, Timeout
 
     try:
@@ -228,7 +228,7 @@ def _recall(memory: Path, key: str) -> str | None:
 
 
 def _remember(memory: Path, key: str, choice: Mapping[str, object]) -> None:
-    """Write whole or not at all; the caller holds the lock."""
+    """Write the choice, atomically; the caller holds the lock."""
     known = {**_read(memory), key: choice}
     scratch = memory.with_suffix(f".{os.getpid()}")
     scratch.write_text(json.dumps(known, indent=1), "utf-8")

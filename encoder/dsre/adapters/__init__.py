@@ -1,4 +1,4 @@
-"""One file for each family of encoders that tokens can be merged in; `blocks_of` finds it."""
+"""One module for each family of encoders whose tokens can be merged; `blocks_of` picks it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def blocks_of(model: nn.Module) -> Blocks:
     """The model's layers, cut in two where tokens may merge.
 
     Raises:
-        ModelError: an architecture without an adapter; the model itself still runs dense.
+        ModelError: the architecture has no adapter; the model itself still runs dense.
     """
     from encoder.dsre.adapters import distilbert, hf_bert, mpnet, rotary, sentence_bert
 

@@ -1,4 +1,4 @@
-"""What the sparse forward needs to know of an encoder."""
+"""What the sparse forward needs to know about an encoder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Blocks(Protocol):
 
     @property
     def shape(self) -> Shape:
-        """The numbers that decide what a token costs."""
+        """The numbers that determine what a token costs."""
         ...
 
     @property
@@ -32,13 +32,13 @@ class Blocks(Protocol):
 
     @property
     def narrows(self) -> bool:
-        """Whether `attend` saves time where few tokens ask."""
+        """Whether `attend` saves time where there are few queries."""
         return True
 
     def embed(self, input_ids: Tensor) -> Tensor:
         """The states that enter the first layer, [n, length, d].
 
-        Columns behind ``matching.width`` are the adapter's own, such as positions.
+        Columns after ``matching.width`` are for the adapter's own use, such as positions.
         """
         ...
 
@@ -54,15 +54,15 @@ class Blocks(Protocol):
         ...
 
     def finish(self, x: Tensor) -> Tensor:
-        """What comes after the last layer and before the pooling, [n, length, embed_dim]."""
+        """Whatever comes after the last layer and before the pooling, [n, length, embed_dim]."""
         return x
 
 
 class HfBlocks(Blocks):
-    """Of a model of transformers.
+    """The blocks of a Hugging Face transformers model.
 
     Args:
-        model: whose ``config`` says its sizes.
+        model: its ``config`` specifies the sizes.
     """
 
     def __init__(self, model: nn.Module) -> None:

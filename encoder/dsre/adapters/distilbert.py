@@ -1,4 +1,4 @@
-"""DistilBERT (Sanh et al. 2019): a BERT under other names."""
+"""DistilBERT (Sanh et al. 2019): a BERT with different names."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ MODEL_TYPES = ("bert", "roberta", "xlm-roberta", "camembert", "electra")
 
 
 def adapt(model: nn.Module) -> HfBertBlocks | None:
-    """The blocks of a BERT-like encoder; None for anything else, decoders too."""
+    """The blocks of a BERT-like encoder; None for anything else, decoders included."""
     config = getattr(model, "config", None)
     known = getattr(config, "model_type", None) in MODEL_TYPES and hasattr(model, "encoder")
     relative = getattr(config, "position_embedding_type", "absolute") != "absolute"
@@ -34,7 +34,7 @@ class HfBertBlocks(HfBlocks):
     def embed(self, input_ids: Tensor) -> Tensor:
         """See `Blocks.embed`."""
         states: Tensor = self._model.embeddings(input_ids=input_ids)
-        if hasattr(self._model, "embeddings_project"):  # of an ELECTRA with narrow embeddings
+        if hasattr(self._model, "embeddings_project"):  # in an ELECTRA with narrow embeddings
             states = self._model.embeddings_project(states)
         return states
 

@@ -1,6 +1,7 @@
-"""ModernBERT (Warner et al. 2024): its local layers with attention that costs what it sees.
+"""ModernBERT (Warner et al. 2024): attention in its local layers costs only what it sees.
 
-Tokens are not merged here, see `encoder.dsre.adapters.rotary` for that: vectors stay the same.
+Vectors stay the same, since tokens are not merged here; see `encoder.dsre.adapters.rotary` for
+that.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _NAME = "anymodal_windowed"
 
 
 def use_windows(model: nn.Module) -> bool:
-    """Switch all ModernBERTs within a model to windowed attention; false if there is none.
+    """Switch all ModernBERTs within a model to windowed attention; False if there is none.
 
     Vectors stay the same up to rounding, so the space does too.
     """
@@ -42,7 +43,7 @@ def _register() -> None:
 
 
 def _padding(*, attention_mask: Tensor | None = None, **_: Any) -> Tensor | None:
-    """Bool [n, 1, 1, length], false for padding; None if there is none. Windows come later."""
+    """Bool [n, 1, 1, length], false for padding, None without padding; windows are added later."""
     if attention_mask is None or bool(attention_mask.all()):
         return None
     return attention_mask.bool()[:, None, None, :]
@@ -59,7 +60,7 @@ def _attend(
     sliding_window: int | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """What transformers calls; the window counts the token itself, as for flash attention."""
+    """The function that transformers calls; as in flash attention, a window counts its token."""
     if sliding_window is None:
         mixed = functional.scaled_dot_product_attention(
             query, key, value, attn_mask=attention_mask, scale=scaling

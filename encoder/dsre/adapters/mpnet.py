@@ -1,6 +1,6 @@
-"""MPNet (Song et al. 2020): a bias on attention by how far apart two tokens are.
+"""MPNet (Song et al. 2020): attention has a bias that depends on how far apart two tokens are.
 
-A merged token stands where those that it is made of stand on average.
+The position of a merged token is the mean position of the tokens it is made of.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from encoder.networks.bert import join_heads
 
 MODEL_TYPES = ("mpnet",)
 _FARTHEST = 128
-"""All greater distances have one bias."""
+"""All greater distances share one bias."""
 
 
 def adapt(model: nn.Module) -> MpNetBlocks | None:
@@ -68,7 +68,7 @@ class MpNetBlocks(HfBlocks):
         return x[:, :, :-1]
 
     def _bias(self, positions: Tensor, asking: Tensor) -> Tensor:
-        """Of each pair of tokens, [n, heads, n_queries, length]."""
+        """The bias of each pair of tokens, [n, heads, n_queries, length]."""
         encoder = self._model.encoder
         distances = torch.arange(-_FARTHEST, _FARTHEST + 1, device=positions.device)
         table = encoder.relative_attention_bias(encoder.relative_position_bucket(distances))
@@ -79,7 +79,7 @@ class MpNetBlocks(HfBlocks):
 
 
 def with_positions(states: Tensor) -> Tensor:
-    """States [n, length, d] with one more column: where each token stands in its text."""
+    """States [n, length, d] with one more column: each token's position in its text."""
     n, length, _ = states.shape
     positions = torch.arange(length, device=states.device, dtype=states.dtype)
     return torch.cat([states, positions[None, :, None].expand(n, length, 1)], 2)

@@ -1,6 +1,6 @@
 """Encoders with rotary positions (RoFormer, Su et al. 2021), some with windows, some causal.
 
-A merged token is turned by the mean position of what it is made of, and a window counts from
+A merged token is rotated by the mean position of the tokens it is made of, and a window is centred
 there; the model's own attention does the rest. So nothing changes where nothing merges.
 """
 
@@ -26,13 +26,13 @@ def adapt(model: nn.Module) -> RotaryBlocks | None:
 
 
 class RotaryBlocks(HfBlocks):
-    """See `encoder.dsre.adapters.base.Blocks`; behind ``matching.width`` stands a position.
+    """See `encoder.dsre.adapters.base.Blocks`; the column after ``matching.width`` is a position.
 
-    What follows the position is what a network wants to see again in later layers.
+    Any columns after the position are values that a network reads again in later layers.
     """
 
     angles_by_layer = False
-    """Whether local and global layers turn by different angles."""
+    """Whether local and global layers rotate by different angles."""
 
     @property
     def shape(self) -> Shape:
@@ -106,7 +106,7 @@ class RotaryBlocks(HfBlocks):
 
 
 class _Nomic(RotaryBlocks):
-    """Nomic Embed (Nussbaum et al. 2024): norms after each half, as BERT has."""
+    """Nomic Embed (Nussbaum et al. 2024): norms after each half, as in BERT."""
 
     def _embed(self, input_ids: Tensor) -> Tensor:
         states: Tensor = self._model.embeddings(input_ids=input_ids)
@@ -168,8 +168,7 @@ class _Gemma(RotaryBlocks):
 
 
 class _Gemma2(_Gemma):
-    """EmbeddingGemma 2: each layer looks at the embeddings again, of which a merged token has
-    the mean."""
+    """EmbeddingGemma 2: each layer reads the embeddings again; a merged token has their mean."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
@@ -215,7 +214,7 @@ MODEL_TYPES = tuple(_BLOCKS)
 
 
 def _mask(attention: Any, bias: Tensor, positions: Tensor) -> Tensor:
-    """Who sees whom, added to the logits: ``bias`` and, behind a window or ahead, the lowest."""
+    """What is added to the logits: ``bias``, or the lowest beyond the window or ahead."""
     window = getattr(attention, "sliding_window", None)
     if window is None and not attention.is_causal:
         return bias

@@ -1,7 +1,8 @@
-"""Vision transformers of CLIP and SigLIP: alike patches merge from layer to layer.
+"""Vision transformers of CLIP and SigLIP: similar patches merge from layer to layer.
 
-As in ToMe (Bolya et al. 2023) each layer merges as many for every picture, so a batch needs no
-padding. After the last layer each patch gets back what stands for it: poolings see all patches.
+As in ToMe (Bolya et al. 2023) each layer merges the same number in every picture, so a batch needs
+no padding. After the last layer each patch gets the state of the token that it was merged into, so
+pooling sees all patches.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ _ANY_COSINE = -2.0
 
 
 def merge_patches(model: nn.Module, share: float) -> bool:
-    """Let the vision towers within a model merge patches; false if there is none.
+    """Let the vision towers within a model merge patches; False if there is none.
 
     Args:
-        model: is changed.
-        share: of the patches, what is left after the last layer; above 0, up to 1. Every layer
-            merges equally many, the first ones too.
+        model: changed in place.
+        share: the share of patches left after the last layer; above 0, up to 1. Every layer
+            merges the same number, the first ones too.
     """
     towers: list[Any] = [part for part in model.modules() if _is_tower(part)]
     for tower in towers:
@@ -70,7 +71,7 @@ def _forward(
             hidden_states=block.layer_norm1(tokens.states), attention_mask=_bias(tokens.sizes)
         )
         tokens, goes = _merge(tokens._replace(states=tokens.states + mixed), floor)
-        # padding goes anywhere, also behind the end
+        # padding goes anywhere, even past the end
         places = goes.gather(1, places).clamp_max(tokens.states.shape[1] - 1)
         fed = tokens.states + block.mlp(block.layer_norm2(tokens.states))
         tokens = tokens._replace(states=fed)
@@ -79,7 +80,7 @@ def _forward(
 
 
 def _real(states: Tensor, mask: Tensor | None) -> Tensor:
-    """1 for a patch and 0 for padding, [n, length], from transformers' mask of who sees whom."""
+    """1 for a patch and 0 for padding, [n, length], from transformers' attention mask."""
     if mask is None:
         return torch.ones_like(states[:, :, 0])
     seen = mask[:, 0].any(1) if mask.dtype == torch.bool else (mask[:, 0] == 0).any(1)

@@ -24,16 +24,16 @@ from encoder.quant.export.graph_builder import MICROSOFT
 from encoder.quant.integer.dynamic import Array32, Int8Bert
 
 _FLOAT = 1
-"""ONNX's number for this type."""
+"""ONNX's code for this type."""
 
 _LOWEST = -1e30
-"""A logit that weighs nothing, and stays finite when another one is added."""
+"""A logit that has no weight, and stays finite when another logit is added."""
 
 
 def quantize_sparse(bert: Bert, gate: GateFile, target: Path) -> None:
     """Write the int8 form of a sentence encoder that merges tokens, for ONNX Runtime only.
 
-    Inputs are those of `SparseEncoder.forward`, outputs too, but the tokens kept are float32.
+    Inputs and outputs are those of `SparseEncoder.forward`, but the numbers of tokens are float32.
 
     Args:
         bert: the network in float32, with mean pooling.
@@ -41,7 +41,7 @@ def quantize_sparse(bert: Bert, gate: GateFile, target: Path) -> None:
         target: the ``.onnx`` file to write.
 
     Raises:
-        ModelError: the gate was made for another network.
+        ModelError: the gate was made for a different network.
     """
     check_fit(gate, bert.size.n_layers, bert.size.vocab_size)
     changed = replace(bert, weights=added(bert.weights, gate.deltas))
@@ -78,7 +78,7 @@ class _SparseInt8Bert(Int8Bert):
         return unscaled, states
 
     def _merge(self, i: int, states: str, threshold: float) -> tuple[str, str]:
-        """Merge what the norm gave; means of it are means of the unscaled states too."""
+        """Merge the norm's outputs; their means are means of the unscaled states too."""
         graph, weights, at = self._graph, self._weights, f"layers.{i}."
         carried = graph.constant(weights[at + "ffn_out.bias"])
         normed = graph.add("Reshape", graph.add("Sub", states, carried), self._per_text)
@@ -97,7 +97,7 @@ class _SparseInt8Bert(Int8Bert):
         return unscaled, graph.add("Add", merged, carried)
 
     def _lay_log_sizes(self) -> None:
-        """What proportional attention adds to a key, see `_mix`; [n, length, n_heads, 1]."""
+        """The extra column of keys, see `_mix`; [n, length, n_heads, 1]."""
         graph = self._graph
         row = lay_log_sizes(graph, self._sizes, _LOWEST)
         row = graph.add("Mul", row, graph.constant(np.float32(self._head_dim**0.5)))
@@ -107,8 +107,9 @@ class _SparseInt8Bert(Int8Bert):
     def _mix(self, parts: Sequence[str], biases: Sequence[Array32]) -> str:
         """Proportional attention, see `encoder.dsre.network`.
 
-        The logarithm of a token's size is one more column of its keys, beside a 1 in all queries.
-        With a bias of the logits instead ONNX Runtime would not block attention for the cache.
+        The logarithm of a token's size is an extra column of its keys, and all queries have a 1
+        there. With a bias on the logits instead, ONNX Runtime would not block attention for the
+        cache.
         """
         if not self._merged:
             return super()._mix(parts, biases)

@@ -1,6 +1,6 @@
-"""`encoder.dsre.merge.merge_tokens` as a function of an ONNX file, and what a gate begins with.
+"""`encoder.dsre.merge.merge_tokens` as a function of an ONNX file, and the gate's inputs to it.
 
-The function's body stands behind an ``If``: a batch of short texts skips it.
+The function's body is inside an ``If``: a batch of short texts skips it.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 DOMAIN = "anymodal"
 FUNCTION = "MergeTokens"
 TOKENS = ("states", "sizes", "protection")
-"""What a call takes and returns of the tokens, see `encoder.dsre.merge.Tokens`."""
+"""The fields of the tokens that a call takes and returns, see `encoder.dsre.merge.Tokens`."""
 
 LIMITS = ("floor", "threshold")
 ACTIVE = "active"
-"""Whether any row may merge: a bool without axes."""
+"""Whether any row may merge: a bool scalar."""
 
 _OPSET = 20
 _NEVER = 1e4
 _TINY = 1e-12
 _FLOAT, _INT64, _BOOL = 1, 7, 9
-"""ONNX's numbers for these types."""
+"""ONNX's codes for these types."""
 
 
 def merge_function(hidden_dim: int) -> onnx.FunctionProto:
@@ -51,11 +51,11 @@ def merge_function(hidden_dim: int) -> onnx.FunctionProto:
 
 
 class Limits(NamedTuple):
-    """What decides which tokens merge; values of a graph.
+    """Values of a graph that decide which tokens merge.
 
     Args:
         protection: see `encoder.dsre.merge.Tokens`, [n, length].
-        floor: how many tokens a row keeps at least, int64 [n].
+        floor: the least number of tokens that a row keeps, int64 [n].
         active: see `ACTIVE`.
     """
 
@@ -96,7 +96,7 @@ def lay_log_sizes(graph: Graph, sizes: str, lowest: float) -> str:
 
 
 def check_fit(gate: GateFile, n_layers: int, vocab_size: int) -> None:
-    """Raise a `ModelError` if a gate was made for another model than this one."""
+    """Raise a `ModelError` if a gate was made for a different model."""
     fitted = (len(gate.settings.thresholds), len(gate.rarity))
     if fitted != (n_layers, vocab_size):
         raise ModelError(
@@ -107,7 +107,7 @@ def check_fit(gate: GateFile, n_layers: int, vocab_size: int) -> None:
 
 
 class _Merge:
-    """Lays the body, step by step as `encoder.dsre.merge` takes them."""
+    """Builds the body, in the same steps as `encoder.dsre.merge`."""
 
     def __init__(self, hidden_dim: int) -> None:
         self._dim = hidden_dim
@@ -200,7 +200,7 @@ class _Merge:
         return graph.add("ScatterND", weighted, target, rows, reduction="add")
 
     def _survivors(self, merged: str) -> tuple[str, str]:
-        """The old position of each kept token, [n, new length], and where it is one, float."""
+        """The old position of each kept token, [n, new length], and which are tokens, float."""
         graph, two = self._graph, self._graph.constant(np.int64(2))
         odd = graph.add("And", self._every(self._real, 1), graph.add("Not", merged))
         evens = graph.add("Cast", self._every(self._real, 0), to=_INT64)
@@ -213,7 +213,7 @@ class _Merge:
         new_length = graph.add("Reshape", new_length, graph.ints(1))
         behind = graph.add("Add", before, self._one)
         slot = self._join(graph.add("Mul", before, evens), graph.add("Mul", behind, odds))
-        # what is not kept writes 0 to slot 0, which holds position 0 anyway
+        # dropped tokens write 0 to slot 0, which holds position 0 anyway
         position = graph.add("Mul", self._position, self._join(evens, odds))
         empty = graph.add("Expand", self._zero, self._shape(new_length))
         order = graph.add("ScatterElements", empty, slot, position, axis=1, reduction="max")
@@ -242,7 +242,7 @@ class _Merge:
         return self._graph.add("Concat", self._n_rows, length, axis=0)
 
     def _every(self, values: str, which: int) -> str:
-        """The even (0) or the odd (1) ones of [n, length]."""
+        """The values of [n, length] at even (0) or odd (1) positions."""
         pairs = self._graph.add("Reshape", values, self._pair)
         return self._graph.add("Gather", pairs, self._one if which else self._zero, axis=2)
 

@@ -1,4 +1,4 @@
-"""The sparse forward of a BERT encoder in float32, as a graph laid from arrays."""
+"""The sparse forward of a BERT encoder in float32, as a graph built from arrays."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def lay_sparse_bert(bert: Bert, gate: GateFile, target: Path) -> None:
         target: the ``.onnx`` file to write.
 
     Raises:
-        ModelError: the gate was made for another network.
+        ModelError: the gate was made for a different network.
     """
     size = bert.size
     check_fit(gate, size.n_layers, size.vocab_size)

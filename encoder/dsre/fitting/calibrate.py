@@ -1,9 +1,9 @@
-"""Fit a gate to a model and to texts, by what a search loses.
+"""Fit a gate to a model and to texts, by how much a search loses.
 
 A text's title or first sentence is the query for the rest. The texts are split by a hash of their
 words: one part counts how rare each token is, one chooses the shift of the thresholds, one judges
-what was chosen. No text is in two parts, and cosines alone decide nothing: they stay high while
-the words that a query needs are merged away.
+the choice. No text is in two parts, and cosines alone decide nothing: they stay high while the
+words that a query needs are merged away.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ Report = Callable[[str], None]
 
 _STEP, _MAX_STEPS = 0.05, 3
 _MARGIN_PER_LOSS = 5.0
-"""How many standard deviations the mean margin may fall, for each unit of allowed loss."""
+"""How many standard deviations the mean margin may fall for each unit of allowed loss."""
 
 
 def silent(line: str) -> None:
-    """Report to nobody."""
+    """Discard a report."""
     del line
 
 
@@ -48,13 +48,13 @@ def calibrate(
     pooling: Pooling = "mean",
     report: Report | None = None,
 ) -> GateFile:
-    """Fit a gate: rarity, and the boldest shift of a preset's thresholds within ``max_loss``.
+    """Fit a gate: rarities, and the boldest shift of a preset's thresholds within ``max_loss``.
 
     Args:
         dense: the network; see `encoder.dsre.network.SparseEncoder`.
-        tokenize: texts to token ids, cut as the model is used.
+        tokenize: texts to token ids, truncated as when the model is used.
         documents: some hundreds with at least ``min_tokens`` tokens, better thousands.
-        max_loss: the most of nDCG@10 that may be lost, as a share, beyond one standard error.
+        max_loss: the largest share of nDCG@10 that may be lost, beyond one standard error.
             The mean margin of the right text, which is less noisy, is limited in proportion.
         preset: the thresholds to shift.
         min_tokens: shorter texts run dense.
@@ -62,12 +62,12 @@ def calibrate(
         report: called with one line per step.
 
     Returns:
-        The gate; its facts hold the loss of the chosen shift on the texts that chose it, and on
-        those that judge.
+        The gate; its facts hold the loss of the chosen shift on the texts that it was chosen on,
+        and on those that judge it.
 
     Raises:
-        InputError: too few texts, or long ones among them, or ``max_loss`` out of range.
-        ModelError: an unknown architecture, or no shift loses as little as ``max_loss``.
+        InputError: too few texts, too few long ones, or ``max_loss`` out of range.
+        ModelError: an unknown architecture, or no shift keeps the loss within ``max_loss``.
     """
     if not 0.0 < max_loss < 1.0:
         raise InputError("max_loss", got=f"{max_loss:g}", wanted="above 0, below 1")
@@ -108,9 +108,9 @@ def _start(
 def _choose(
     network: SparseEncoder, judgement: Judgement, preset: Preset, max_loss: float, report: Report
 ) -> tuple[float, Loss]:
-    """Walk from the preset to bolder shifts while they hold, or to careful ones until one does.
+    """Go from the preset to bolder shifts while they hold, or to more careful ones until one does.
 
-    The gate stays at the last one that was tried.
+    The gate is left at the last shift that was tried.
     """
     direction = 0.0
     chosen: tuple[float, Loss] | None = None
@@ -132,7 +132,10 @@ def _choose(
 
 
 def holds(loss: Loss, max_loss: float) -> bool:
-    """A few hundred queries measure nDCG to half a percent at best, so only clear cases count."""
+    """Whether a loss is small enough.
+
+    A few hundred queries measure nDCG to half a percent at best, so only clear cases count.
+    """
     clear = loss.ndcg - loss.error > max_loss
     return not clear and loss.margin <= _MARGIN_PER_LOSS * max_loss
 

@@ -1,4 +1,4 @@
-"""Pure: what a forward costs, from the number of tokens in each layer."""
+"""The cost of a forward, from the number of tokens in each layer. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 @dataclass(frozen=True)
 class Shape:
-    """The numbers of an encoder that decide its cost."""
+    """The numbers of an encoder that determine its cost."""
 
     n_layers: int
     hidden_dim: int
@@ -44,10 +44,10 @@ def sparse_flops(
         n_tokens: tokens that enter, [n].
         kept: tokens after each layer's attention, [n, n_layers].
         gated: which layers compare tokens, odd ones with even ones; [n_layers].
-        cls_only: the last layer serves the first token alone (CLS pooling).
+        cls_only: the last layer computes the first token alone (CLS pooling).
 
     Returns:
-        FLOPs of the matrix products, those of the gate included, [n].
+        FLOPs of the matrix products, including the gate's, [n].
     """
     after = np.array(kept, np.float64)
     before = np.concatenate([np.asarray(n_tokens, np.float64)[:, None], after[:, :-1]], 1)

@@ -1,7 +1,8 @@
 """Small changes of a network's weights that make up for merging tokens.
 
-A matrix changes by a product of two thin ones (LoRA, Hu et al. 2021), a vector by itself. They
-are added to a copy of the weights: the structure stays, and so does the network that runs dense.
+A matrix changes by a product of two thin ones (LoRA, Hu et al. 2021), a vector by a vector. The
+changes are added to a copy of the weights: the structure stays the same, and so does the network
+that runs dense.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from numpy.typing import NDArray
 from encoder.errors import ModelError
 
 Deltas = Mapping[str, NDArray[np.float16]]
-"""By the parameter's name: a vector's change [n] as it is; a matrix's [n_out, n_in] under its
-name with `UP` [n_out, rank] and with `DOWN` [rank, n_in]."""
+"""Changes by parameter name. A vector's change [n] is stored as it is; that of a matrix
+[n_out, n_in] under its name with `UP` [n_out, rank] and with `DOWN` [rank, n_in]."""
 
 UP, DOWN = ":up", ":down"
 
@@ -50,7 +51,7 @@ def expand(deltas: Deltas, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, N
         shapes: of the network's parameters.
 
     Raises:
-        ModelError: a change is for no parameter of the network, or of another shape.
+        ModelError: a change matches no parameter of the network, or has a different shape.
 
     >>> thin = np.ones((2, 1), np.float16)
     >>> expand({"weight:up": thin, "weight:down": thin.T}, {"weight": (2, 2)})["weight"].tolist()

@@ -1,4 +1,4 @@
-"""Distill a gate: bold thresholds, and changes of the weights that make up for them.
+"""Distill a gate: bold thresholds, and weight changes that make up for them.
 
 The texts are split as in `fitting.calibrate`: one part trains the changes and counts how
 rare each token is, one chooses the step to stop at, one judges. No text is in two parts.
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from encoder.dsre.network import Pooling, SparseEncoder
 
 BOLD = (0.7, 0.65, 0.6, 0.55, 0.45, 0.3)
-"""Thresholds for 6 layers, the first included: about 1.8 times fewer FLOPs."""
+"""Thresholds for 6 layers, including the first: about 1.8 times fewer FLOPs."""
 
 
 @dataclass(frozen=True)
 class _Try:
-    """The changes after some steps, and what they lose."""
+    """The changes after some steps, and their loss."""
 
     step: int
     deltas: Deltas
@@ -66,11 +66,11 @@ def distill(
     pooling: Pooling = "mean",
     report: Report | None = None,
 ) -> GateFile:
-    """Train changes of the weights with merging in the loop.
+    """Train weight changes with merging in the loop.
 
     Args:
         dense: the network; see `encoder.dsre.network.SparseEncoder`. It stays as it is.
-        tokenize: texts to token ids, cut as the model is used.
+        tokenize: texts to token ids, truncated as when the model is used.
         documents: some hundreds with at least ``min_tokens`` tokens, better thousands.
         plan: how to train.
         more: token ids of other texts to train with, none of them among ``documents``.
@@ -83,8 +83,8 @@ def distill(
         The gate; its facts hold the loss before training, at the chosen step, and as judged.
 
     Raises:
-        InputError: too few texts, or long ones among them, or ``max_loss`` out of range.
-        ModelError: an unknown architecture, or more is lost than ``max_loss``.
+        InputError: too few texts, too few long ones, or ``max_loss`` out of range.
+        ModelError: an unknown architecture, or a loss above ``max_loss``.
     """
     if not 0.0 < max_loss < 1.0:
         raise InputError("max_loss", got=f"{max_loss:g}", wanted="above 0, below 1")
@@ -107,7 +107,7 @@ def distill(
 
 
 def _judged(sparse: SparseEncoder, judgement: Judgement, report: Report) -> dict[str, Any]:
-    """What is lost and saved with texts that nothing was fitted to."""
+    """The loss and the saving on texts that nothing was fitted to."""
     loss, saved = measure(sparse, judgement)
     said = f"{describe(loss)}, {saved:.2f} times fewer FLOPs"
     report(f"With texts that nothing was fitted to: {said}")

@@ -1,4 +1,4 @@
-"""Texts that ask for themselves: a title or first sentence, and the rest."""
+"""Texts that provide their own query: a title or first sentence, and the rest."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SUFFIXES = (".txt", ".md", ".rst")
 
 
 class Document(NamedTuple):
-    """What a reader would ask, and the text that answers."""
+    """What a reader would search for, and the text that answers."""
 
     title: str
     body: str
@@ -43,7 +43,7 @@ def read_documents(folder: Path) -> list[Document]:
 
 
 def as_document(text: str) -> Document | None:
-    """Part a text into its first line, or sentence, and the rest; None if either says too little.
+    """Split a text into its first line, or sentence, and the rest; None if either is too short.
 
     >>> as_document("How to mend a roof. " + "Take a ladder. " * 20).title
     'How to mend a roof.'
@@ -64,7 +64,7 @@ def part_of(document: Document) -> Part:
 
 
 def parted(documents: Iterable[Document]) -> dict[Part, list[Document]]:
-    """The documents of each part, each once."""
+    """The documents of each part, without duplicates."""
     parts: dict[Part, list[Document]] = {part: [] for part in PERCENT_UP_TO}
     for document in dict.fromkeys(documents):
         parts[part_of(document)].append(document)

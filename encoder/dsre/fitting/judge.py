@@ -1,4 +1,4 @@
-"""Encode documents densely and sparsely, and compare what a search finds."""
+"""Encode documents densely and sparsely, and compare search results."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ class Judgement:
 def judge_dense(
     network: SparseEncoder, tokenize: Tokenize, documents: Sequence[Document]
 ) -> Judgement:
-    """Encode documents with the gate off; the long ones' titles ask, all bodies compete.
+    """Encode documents with the gate off; the long ones' titles are queries, all bodies compete.
 
     Raises:
-        InputError: too few are as long as the gate needs.
+        InputError: too few documents are long enough for the gate.
     """
     ids = tokenize([document.body for document in documents])
     least = network.settings.min_tokens
@@ -68,7 +68,7 @@ def judge_dense(
 
 
 def embed_dense(network: SparseEncoder, texts: Sequence[Sequence[int]]) -> Embeddings:
-    """Unit rows [n, hidden_dim] with the gate off; the network is one without changed weights."""
+    """Unit rows [n, hidden_dim] with the gate off, from a network without changed weights."""
     with _gate_off(network):
         rows, _ = embed(network, texts)
     return rows
@@ -85,7 +85,7 @@ def _gate_off(network: SparseEncoder) -> Iterator[None]:
 
 
 def measure(network: SparseEncoder, judgement: Judgement) -> tuple[Loss, float]:
-    """What the gate loses, and how many times fewer FLOPs it takes for the long texts."""
+    """What the gate loses, and how many times fewer FLOPs the long texts take with it."""
     rows, kept = embed(network, judgement.ids)
     bodies = np.concatenate([rows, judgement.bodies[len(rows) :]])
     found = search(judgement.queries, bodies, np.arange(len(rows)))

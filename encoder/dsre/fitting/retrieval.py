@@ -1,4 +1,4 @@
-"""Pure: what merging tokens costs a search, query by query."""
+"""What merging tokens costs a search, query by query. Pure."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class Found:
 
 @dataclass(frozen=True)
 class Loss:
-    """A search over sparse vectors against the same over dense ones.
+    """A search over sparse vectors compared with the same search over dense ones.
 
     Args:
         ndcg: the share of the mean nDCG@10 that is lost; negative for a gain.
         error: its standard error, from the differences query by query.
         margin: how far the mean margin falls, in standard deviations of the dense margin.
-        n_queries: how many queries were asked.
+        n_queries: the number of queries.
     """
 
     ndcg: float

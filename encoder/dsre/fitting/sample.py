@@ -1,4 +1,4 @@
-"""Texts to fit a gate with where nobody gives any: Python's language reference."""
+"""Texts to fit a gate with when none are given: Python's language reference."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from itertools import cycle
 from encoder.dsre.fitting.documents import Document, as_document
 
 _CHARACTERS = (800, 800, 800, 800, 2400)
-"""Of chapters' pieces in turns: about 180 tokens of a BERT, and 550 to time the gate with."""
+"""Lengths of a chapter's pieces, in turn: about 180 BERT tokens, and 550 to time the gate with."""
 
 
 def sample_documents() -> list[Document]:
-    """Some 400 pieces of the reference, each asked for by its first sentence.
+    """Some 400 pieces of the reference, each with its first sentence as the query.
 
-    Every Python brings it; that of another version differs in places.
+    Every Python includes the reference; it differs in places between versions.
     """
     from pydoc_data.topics import topics
 

@@ -35,14 +35,14 @@ class Plan:
     """How to train.
 
     Args:
-        n_steps: how often the weights change.
-        n_texts: in a batch.
+        n_steps: how many times the weights change.
+        n_texts: texts in a batch.
         rank: of a matrix's change.
-        rate: AdamW's learning rate after the first steps; it falls to 0 like a cosine.
-        annealed: the share of the steps in which the thresholds go from careful to the wanted.
+        rate: AdamW's learning rate after the first steps; it falls to 0 along a cosine.
+        annealed: the share of the steps in which the thresholds go from careful to final.
         anchors_weight: of the loss towards other texts, see `objective`.
-        check_every: how many steps pass until the next judgement.
-        seed: of the first weights and the order of texts.
+        check_every: steps from one judgement to the next.
+        seed: of the initial weights and the order of texts.
 
     Raises:
         InputError: a number that nothing can be trained with.
@@ -65,12 +65,12 @@ class Plan:
             raise InputError("rate", got=f"{self.rate:g}", wanted="above 0, below 1")
 
     def rate_at(self, step: int) -> float:
-        """The learning rate of a step, which counts from 0."""
+        """The learning rate of a step, counted from 0."""
         warm = min(1.0, (step + 1) / _WARM_UP)
         return self.rate * warm * (0.5 + 0.5 * math.cos(math.pi * step / self.n_steps))
 
     def gate_at(self, step: int, wanted: GateSettings) -> GateSettings:
-        """The gate of a step: from one that merges little to the wanted one."""
+        """The gate of a step: it goes from one that merges little to the ``wanted`` one."""
         share = min(1.0, (step + 1) / max(1.0, self.annealed * self.n_steps))
         thresholds = tuple(
             None if t is None else _FAINTEST + (t - _FAINTEST) * share for t in wanted.thresholds
@@ -81,7 +81,7 @@ class Plan:
 def batches(
     lengths: Sequence[int], n_texts: int, rng: np.random.Generator
 ) -> Iterator[NDArray[np.int64]]:
-    """Indices of texts of about one length, without end; each text once before any twice."""
+    """Endless batches of indices of similarly long texts; each text comes once before any twice."""
     while True:
         order = np.argsort(np.asarray(lengths) + rng.uniform(0, _MIXED_LENGTHS, len(lengths)))
         parts = [order[i : i + n_texts] for i in range(0, len(order), n_texts)]
@@ -94,12 +94,12 @@ def objective(sparse: Tensor, dense: Tensor, anchors: Tensor, weight: float) -> 
     Args:
         sparse: [n, d].
         dense: unit rows [n, d].
-        anchors: unit rows [n_anchors, d], of texts that may ask for the others.
+        anchors: unit rows [n_anchors, d], of texts that could be queries for the others.
         weight: of the second part.
 
     Returns:
-        1 − cosine, plus ``weight`` times the squared change of the cosines to the anchors; those
-        that are nearest to the dense vector count most.
+        1 − cosine, plus ``weight`` times the squared change of the cosines to the anchors; the
+        anchors nearest to the dense vector count most.
     """
     from torch.nn.functional import normalize
 
@@ -114,7 +114,7 @@ class Student:
     """A sparse network whose weights can be changed.
 
     Args:
-        network: without changes; its parameters stay as they are.
+        network: one without weight changes; its parameters stay as they are.
         plan: how to train.
     """
 
@@ -144,7 +144,7 @@ class Student:
         )
 
     def teach(self, texts: Sequence[Sequence[int]]) -> Tensor:
-        """What the dense network makes of texts: unit rows [n, d]."""
+        """The dense network's embeddings of texts: unit rows [n, d]."""
         import torch
         from torch.nn.functional import normalize
 

@@ -1,1 +1,1 @@
-"""A bit width for each layer, under a size or a loss."""
+"""A bit width for each layer, within a size or a loss."""

@@ -1,8 +1,8 @@
 """Which scheme each layer gets: an integer programme over measured losses. Pure.
 
-One option is chosen for every layer so that the summed loss is least under a size, or the size
-least under a summed loss: a multiple-choice knapsack, solved exactly by HiGHS (Huangfu & Hall
-2018). That single losses add up is an assumption; see `encoder.quant.sensitivity.measured`.
+One option is chosen for every layer so that the summed loss is least within a size, or the size
+least within a summed loss: a multiple-choice knapsack, solved exactly by HiGHS (Huangfu & Hall
+2018). That the layers' losses add up is an assumption; see `encoder.quant.sensitivity.measured`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from encoder.quant.report.native_output import native_output_to_stderr
 from encoder.quant.schemes import FP32, Scheme
 
 _TOLERANCE = 1e-6
-"""What the solver takes for 0 in sums that are to keep to a limit of 1."""
+"""What the solver treats as 0 in sums with a limit of 1."""
 _COST_SCALE = 1e4
-"""The solver stops 1e-6 before the optimum, in absolute terms: what it minimises is scaled up."""
+"""The solver stops within 1e-6 of the optimum, in absolute terms, so the costs are scaled up."""
 _SMALLEST_LIMIT = 1e-12
 _MAX_NODES = 200_000
 _ATTEMPTS = 5
@@ -28,7 +28,7 @@ _SHOWN = 4
 
 
 class BudgetWarning(UserWarning):
-    """A size or a loss was asked for that no allocation reaches."""
+    """No allocation reaches the requested size or loss."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class Option:
     """One way to store a layer.
 
     Args:
-        scheme: how.
+        scheme: how the weight is stored.
         loss: what the model's output loses by it; measured losses below 0 are noise, taken as 0.
-        nbytes: of the weight, scales counted.
+        nbytes: of the weight, including its scales.
     """
 
     scheme: Scheme
@@ -52,9 +52,9 @@ class Allocation:
 
     Args:
         schemes: by layer name.
-        loss: the sum of the chosen losses.
-        nbytes: of the whole model, the rest counted.
-        met: whether the limit that was asked for holds.
+        loss: the sum of the chosen options' losses.
+        nbytes: of the whole model, including the rest.
+        met: whether the requested limit holds.
     """
 
     schemes: dict[str, Scheme]
@@ -84,8 +84,8 @@ def allocate(
 
     Args:
         options: of each layer, by its name.
-        max_bytes: of the whole model; the summed loss is made least.
-        max_loss: of all layers together; the size is made least. Give one of the two.
+        max_bytes: of the whole model; the summed loss is minimised.
+        max_loss: of all layers together; the size is minimised. Give one of the two.
         groups: names of layers that must share a scheme; groups that overlap become one.
         keep: pins layers to schemes, see `encoder.quant.allocation.patterns.match`.
         rest_bytes: what no choice changes: norms, biases, buffers, unsupported layers.
@@ -95,7 +95,7 @@ def allocate(
             or a pin or group without an option in common.
 
     Warns:
-        BudgetWarning: the limit cannot be met; the allocation that comes nearest is returned.
+        BudgetWarning: the limit cannot be met; the allocation closest to it is returned.
 
     >>> layer = [Option(Scheme(4), 0.2, 50), Option(Scheme(8), 0.0, 100)]
     >>> chosen = allocate({"a": layer, "b": [Option(Scheme(4), 0.1, 50), layer[1]]}, max_bytes=150)
@@ -146,7 +146,7 @@ def _units(
 
 
 def _merge(names: Iterable[str], groups: Iterable[Sequence[str]]) -> list[tuple[str, ...]]:
-    """Every name once, in its order, together with all that it shares a group with."""
+    """Every name once, in order, together with all the names that it shares a group with."""
     together = {name: [name] for name in names}
     for group in groups:
         if unknown := [name for name in group if name not in together]:
@@ -183,7 +183,7 @@ def _unit(
 
 
 def _undominated(options: Sequence[Option]) -> list[Option]:
-    """Without those that are no better than a smaller one; sorted by size."""
+    """Drop options that are no better than a smaller one; sorted by size."""
     kept: list[Option] = []
     for option in sorted(options, key=_by_size):
         if not kept or option.loss < kept[-1].loss:
@@ -208,7 +208,7 @@ def _each(units: Sequence[_Unit], key: Callable[[Option], tuple[float, float]]) 
 
 
 def _solve(units: Sequence[_Unit], max_bytes: float, max_loss: float) -> list[Option] | None:
-    """The optimum; what the solver's tolerances let through is asked for again, tighter."""
+    """The optimum; a solution that only the solver's tolerances allow is retried, tighter."""
     slack = 0.0
     for _ in range(_ATTEMPTS):
         chosen = _milp(units, max_bytes * (1 - slack), max_loss * (1 - slack))
@@ -237,7 +237,7 @@ def _milp(units: Sequence[_Unit], max_bytes: float, max_loss: float) -> list[Opt
     )
     costs = minimized * _COST_SCALE / (minimized.max() or 1)
     scale = max(limit, _SMALLEST_LIMIT)
-    weights = np.minimum(limited / scale, 2)  # 2 is as far out of reach as more
+    weights = np.minimum(limited / scale, 2)  # 2 is as far out of reach as anything larger
     with native_output_to_stderr():
         result = milp(
             costs,
@@ -277,7 +277,7 @@ def _too_small(
     max_bytes: int,
     rest_bytes: int,
 ) -> str:
-    """The arithmetic of a size that cannot be reached."""
+    """Explain, with numbers, why a size cannot be reached."""
     fixed = {
         ", ".join(unit.names): option
         for unit, option in zip(units, smallest, strict=True)
@@ -304,7 +304,7 @@ def _cap(
     total: int,
     rest_bytes: int,
 ) -> str:
-    """The best ratio to FP32 that is left; empty if it is not known for every layer."""
+    """State the best ratio to FP32 still possible; empty if not known for every layer."""
     fp32 = [o.nbytes for choices in options.values() for o in choices if o.scheme == FP32]
     if len(fp32) < len(options):
         return ""

@@ -12,7 +12,7 @@ _UNITS = {
     "kib": 2**10, "mib": 2**20, "gib": 2**30,
 }  # fmt: skip
 _ROUNDING = 1e-6
-"""Of a byte: what binary fractions such as 4.6 bits may lose."""
+"""As a share of a byte: what binary fractions such as 4.6 bits can lose."""
 _NUMBER = r"(\d+(?:\.\d+)?|\.\d+)"
 _FORMS: tuple[tuple[str, Callable[[int, re.Match[str]], float]], ...] = (
     (rf"{_NUMBER}/{_NUMBER}", lambda whole, m: whole * float(m[1]) / float(m[2])),
@@ -32,11 +32,11 @@ def parse_budget(
     Args:
         budget: ``"1/8"``, ``"12.5%"``, ``"8x"`` or a float below 1 are of ``fp32_nbytes``;
             ``"12MB"``, ``"12 MiB"`` or an integer are bytes.
-        fp32_nbytes: of the whole model before.
+        fp32_nbytes: of the whole model before quantization.
         bits: instead of ``budget``, the average over all values of the model.
 
     Raises:
-        InputError: neither or both are given, or a budget that is not above 0 or not readable.
+        InputError: neither or both are given, or the budget is not above 0 or cannot be parsed.
 
     >>> parse_budget("1/8", fp32_nbytes=800), parse_budget(bits=4.6, fp32_nbytes=3200)
     (100, 460)
@@ -64,7 +64,7 @@ def check_limits(
         config: only ``auto`` takes a limit.
         limits: by name; None for one that is not given.
         target: the runtime that the model is for.
-        short: whether the limit is of a file of short codes.
+        short: whether the limit is for a file of short codes.
 
     Raises:
         InputError: more than one limit, or one that does not fit the rest.

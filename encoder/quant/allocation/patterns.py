@@ -11,13 +11,13 @@ from encoder.quant.schemes import Scheme
 
 
 def match(pattern: str, names: Iterable[str]) -> list[str]:
-    """The layers that ``pattern`` means.
+    """The layers that ``pattern`` matches.
 
-    The first of these that gives any: the layer's whole name; a module that holds it; the last
-    part or parts of its name; a shell pattern over the whole name.
+    It is read as the first of these that matches any layer: the layer's whole name; a module that
+    holds it; the last part or parts of its name; a shell pattern over the whole name.
 
     Raises:
-        InputError: it means none; near names are listed.
+        InputError: it matches none; similar names are listed.
 
     >>> names = ["conv1", "layer1.0.conv1", "layer1.0.conv2", "fc"]
     >>> match("conv1", names), match("layer1", names), match("*.conv*", names)
@@ -37,10 +37,10 @@ def match(pattern: str, names: Iterable[str]) -> list[str]:
 
 
 def pinned(names: Iterable[str], keep: Mapping[str, str | Scheme]) -> dict[str, Scheme]:
-    """The scheme of each layer that a pattern of ``keep`` means; later patterns override.
+    """The scheme of each layer that a pattern of ``keep`` matches; later patterns override.
 
     Raises:
-        InputError: a pattern means no layer, or a scheme is not known.
+        InputError: a pattern matches no layer, or a scheme is not known.
 
     >>> pins = pinned(["body.0", "head"], {"*": "int4", "head": "fp16"})
     >>> {name: scheme.name for name, scheme in pins.items()}
@@ -55,7 +55,7 @@ def pinned(names: Iterable[str], keep: Mapping[str, str | Scheme]) -> dict[str, 
 
 
 def _near(pattern: str, names: list[str]) -> str:
-    """In words: the names most like ``pattern``, or the first few."""
+    """A phrase with the names most similar to ``pattern``, or the first few."""
     by_part = {part: name for name in reversed(names) for part in (name, name.split(".")[-1])}
     near = dict.fromkeys(by_part[part] for part in get_close_matches(pattern, by_part, 5, 0.5))
     if near:

@@ -15,7 +15,7 @@ _QKV = (
 
 
 def attention_groups(names: Iterable[str]) -> list[tuple[str, ...]]:
-    """Query, key and value projections of one attention: runtimes fuse them into one product.
+    """Query, key and value projections of each attention: runtimes fuse them into one product.
 
     >>> attention_groups(["layers.0.query", "layers.0.key", "layers.0.value", "layers.0.ffn_in"])
     [('layers.0.query', 'layers.0.key', 'layers.0.value')]

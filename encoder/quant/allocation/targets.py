@@ -1,10 +1,10 @@
-"""What each runtime takes of a quantized weight, so that nothing else is chosen for it. Pure.
+"""Which quantized weights each runtime takes, so that nothing else is chosen for it. Pure.
 
 Sources, as read in 2026: for TensorRT see `encoder.quant.export.tensorrt`; ONNX's types of
 DequantizeLinear (opset 21) and Gather; OpenVINO's page "Weight compression" (8 bits for all layers,
 4 bits for matrix products and look-ups); ExecuTorch's page "XNNPACK backend: quantization" (8 bits
-per channel, linear layers also 4 bits per channel or in groups of 32 or a multiple; convolutions
-only with activations of one scale, depthwise ones with one that is fixed beforehand).
+per channel, linear layers also 4 bits per channel or in groups of a multiple of 32; convolutions
+only with a single scale for their activations, which for depthwise ones is fixed beforehand).
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from encoder.quant.schemes import Scheme
 Target = Literal["onnxruntime", "tensorrt", "openvino", "executorch"]
 
 TENSORRT_BLOCKS = (128, 64)
-"""Of INT4, largest first."""
+"""Block sizes of INT4, largest first."""
 _LAYERS_OF_4_BITS = ("linear", "embedding")
 _WITHOUT_INTEGERS = ("recurrent", "bilinear")
 
 
 def check_target(target: str | None) -> None:
-    """Refuse what is no target.
+    """Check the name of a target.
 
     Raises:
         InputError: an unknown name.
@@ -58,7 +58,7 @@ def takes(target: str, scheme: Scheme, kind: str, n_columns: int, n_groups: int 
 
 
 def tensorrt(scheme: Scheme, kind: str, n_columns: int, n_groups: int) -> str | None:
-    """INT8 by channels of constants that it knows; INT4 in blocks, for matrix products."""
+    """INT8 per channel for documented layers; INT4 in blocks, for matrix products only."""
     if kind in _WITHOUT_INTEGERS or n_groups > 1:
         return f"INT{scheme.bits} is not documented for {_named(kind, n_groups)}"
     if scheme.bits > 4:
@@ -73,7 +73,7 @@ def tensorrt(scheme: Scheme, kind: str, n_columns: int, n_groups: int) -> str | 
 
 
 def _onnxruntime(_scheme: Scheme, _kind: str, _n_columns: int, _n_groups: int) -> str | None:
-    """Everything: what has no kernel is expanded."""
+    """Takes everything: weights without a kernel are dequantized."""
     return None
 
 

@@ -1,1 +1,1 @@
-"""Quantized models as ONNX files, and what TensorRT takes of them."""
+"""Quantized models as ONNX files, and checks of what TensorRT takes."""

@@ -1,8 +1,9 @@
 """Write a quantized model for ExecuTorch: XNNPACK multiplies its codes as they are.
 
-Linear layers run on INT8 or INT4 weights with activations in INT8, a scale for each token; tables
-of tokens are looked up in codes. Convolutions would need activations of one scale, depthwise ones
-even a scale that is fixed beforehand: they go into the file as float32, as does all else.
+Linear layers run on INT8 or INT4 weights with activations in INT8, a scale for each token; rows of
+token tables are looked up as codes. Convolutions would need activations with a single scale,
+depthwise ones even a scale that is fixed beforehand: they go into the file as float32, as does all
+else.
 Importing this imports torch.
 """
 
@@ -26,23 +27,23 @@ from encoder.quant.weights import spread
 from encoder.system.extras import require_executorch
 
 LEAST_COSINE = 0.99
-"""Of the outputs to torch's, whose activations are float32."""
+"""The least cosine between the outputs and torch's, whose activations are float32."""
 LEAST_TOKENS, MAX_TOKENS = 2, 512
-"""Of a text."""
+"""Bounds of a text's length."""
 
 Range = tuple[str, int, int]
-"""A name for an axis, its least and its greatest length."""
+"""The name of an axis, its least length and its greatest."""
 
 
 @dataclass(frozen=True)
 class ExecutorchReport(PathLike[str]):
-    """What was written; goes wherever a path does.
+    """What was written; can be used as a path.
 
     Args:
         path: the ``.pte`` file.
         nbytes: its size.
-        cosine: of the outputs, as ExecuTorch computes them here, to torch's: of the furthest.
-        notes: which layers are stored otherwise than in memory.
+        cosine: the least cosine between ExecuTorch's outputs on this machine and torch's.
+        notes: which layers are stored differently from in memory.
     """
 
     path: Path
@@ -62,19 +63,19 @@ def export_executorch(
     max_tokens: int = MAX_TOKENS,
     least_cosine: float = LEAST_COSINE,
 ) -> ExecutorchReport:
-    """Write a quantized model as ``path``, run it by ExecuTorch and compare it with torch.
+    """Write a quantized model to ``path``, run it with ExecuTorch and compare it with torch.
 
     Args:
         model: its layers were swapped by `encoder.quant.stored.swap`; others stay as they are.
-        inputs: one call's, by name. Token ids [n, length], and what has their shape, may have any
-            length from 2 to ``max_tokens`` in the file; all other axes are as they are here.
+        inputs: one call's inputs, by name. In the file, token ids [n, length] and inputs of the
+            same shape can have any length from 2 to ``max_tokens``; all other axes are fixed.
         path: the ``.pte`` file.
         max_tokens: of a text.
-        least_cosine: of the outputs, else the export fails.
+        least_cosine: between the outputs and torch's; below it, the export fails.
 
     Raises:
         MissingExtraError: ExecuTorch is not installed.
-        ModelError: the outputs are further from torch's.
+        ModelError: the outputs are further from torch's than ``least_cosine``.
     """
     require_executorch()
     twin, notes = _with_codes(model.eval())
@@ -93,7 +94,7 @@ def export_executorch(
 
 
 class Lookup(nn.Module):
-    """A table of tokens in codes.
+    """A token table that is stored as codes.
 
     Args:
         codes: int8 [n, dim].
@@ -109,12 +110,12 @@ class Lookup(nn.Module):
 
     @classmethod
     def of(cls, layer: StoredLayer) -> Lookup:
-        """A table that is INT8 with a scale for each row, or INT4."""
+        """Make one from a table that is INT8 with a scale for each row, or INT4."""
         return cls(_codes(layer), layer.scales.float(), _width(layer))
 
     @property
     def weight(self) -> Tensor:
-        """All of it in float32 [n, dim], for models that take rows themselves."""
+        """The whole table in float32 [n, dim], for models that pick rows themselves."""
         codes = cast(Tensor, self.codes).float()
         if self.n_bits == 4:  # by arithmetic, since ExecuTorch shifts no bits
             high = torch.floor(codes / 16)
@@ -133,7 +134,7 @@ class Lookup(nn.Module):
 
 
 def nibbles(codes: Tensor) -> Tensor:
-    """INT4 codes [n, d] as ExecuTorch's tables have them: from 0, the first in the high half.
+    """INT4 codes [n, d] as in ExecuTorch's tables: counted from 0, the first in the high half.
 
     >>> nibbles(torch.tensor([[-8, 7, 0, 1]], dtype=torch.int8))
     tensor([[ 15, 137]], dtype=torch.uint8)
@@ -143,7 +144,7 @@ def nibbles(codes: Tensor) -> Tensor:
 
 
 def _with_codes(model: nn.Module) -> tuple[nn.Module, list[str]]:
-    """A float copy in which the layers that XNNPACK takes have codes, and what it does not take."""
+    """A float copy in which the layers that XNNPACK takes have codes; and notes on the others."""
     twin = float_twin(model)
     left = []
     for name, layer in stored_in_modules(model):
@@ -175,7 +176,7 @@ def _takes(layer: StoredLayer, module: nn.Module) -> bool:
 
 
 def _width(layer: StoredLayer) -> int:
-    """Narrower codes are stored in the next width that there is."""
+    """The width in the file: narrower codes are stored in the next available width."""
     return 4 if layer.scheme.bits <= 4 else 8
 
 
@@ -208,17 +209,17 @@ def linear_weight(codes: Tensor, scales: Tensor, n_bits: int) -> Tensor:
 def lowered(
     module: nn.Module, inputs: Mapping[str, Tensor], axes: Mapping[str, Mapping[int, Range]]
 ) -> bytes:
-    """The program of a module, in which XNNPACK computes what it takes.
+    """The program of a module, in which XNNPACK computes the parts that it supports.
 
     Args:
         module: ready for inference.
-        inputs: one call's, by name.
-        axes: of the inputs that have any length between two; axes of one range are as long.
+        inputs: one call's inputs, by name.
+        axes: the ranges of the inputs' dynamic axes; axes with the same range have equal length.
     """
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
 
-    # makes the operators of tables known
+    # registers the operators for tables
     from executorch.exir.passes import _quant_patterns_and_replacements  # noqa: F401
 
     spans = {span for one in axes.values() for span in one.values()}
@@ -231,7 +232,7 @@ def lowered(
         edge = to_edge_transform_and_lower(
             program,
             partitioner=[XnnpackPartitioner()],
-            # tables in codes are no operators of the core set
+            # look-ups in tables of codes are not core operators
             compile_config=EdgeCompileConfig(_check_ir_validity=False),
         )
     buffer: bytes = edge.to_executorch().buffer
@@ -239,8 +240,8 @@ def lowered(
 
 
 def open_method(path: Path) -> Any:
-    """What runs the file: ``execute`` takes tensors in the order of the export's inputs."""
-    import executorch.kernels.quantized  # noqa: F401 - brings tables in codes
+    """The method to run: its ``execute`` takes tensors in the order of the export's inputs."""
+    import executorch.kernels.quantized  # noqa: F401 - registers tables of codes
     from executorch.runtime import Runtime
 
     return Runtime.get().load_program(path).load_method("forward")

@@ -17,7 +17,7 @@ _IR_VERSION = 10
 
 
 class Graph:
-    """Collects constants and nodes; each value has a name, which is all that callers hold."""
+    """Collects constants and nodes; callers refer to each value by its name only."""
 
     def __init__(self) -> None:
         self._nodes: list[Any] = []
@@ -25,7 +25,7 @@ class Graph:
         self._domains: set[str] = set()
 
     def constant(self, array: NDArray[Any] | np.generic, name: str = "") -> str:
-        """Add a constant; its name, which is made up if none is given."""
+        """Add a constant and return its name, which is generated if none is given."""
         from onnx import numpy_helper
 
         name = name or f"constant_{len(self._constants)}"
@@ -33,17 +33,17 @@ class Graph:
         return name
 
     def ints(self, *values: int) -> str:
-        """Add a constant int64 vector, such as a shape; its name."""
+        """Add a constant int64 vector, such as a shape, and return its name."""
         return self.constant(np.array(values, np.int64))
 
     def add(self, op: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
-        """Add a node with one output; the output's name."""
+        """Add a node with one output and return the output's name."""
         return self.add_many(op, 1, *inputs, domain=domain, **attributes)[0]
 
     def add_many(
         self, op: str, n_outputs: int, *inputs: str, domain: str = "", **attributes: Any
     ) -> list[str]:
-        """Add a node with several outputs; their names."""
+        """Add a node with several outputs and return their names."""
         from onnx import helper
 
         name = f"{op}_{len(self._nodes)}"
@@ -62,10 +62,10 @@ class Graph:
         """Add a node of one float output that reads ``inputs`` if ``condition``, else ``others``.
 
         Args:
-            condition: a bool without axes.
-            op: of `MICROSOFT`, in both cases.
-            inputs: of the node if the condition holds.
-            others: of the node if it does not.
+            condition: a bool scalar.
+            op: an operator of `MICROSOFT`, used in both cases.
+            inputs: the node's inputs if the condition holds.
+            others: its inputs if it does not.
             attributes: of the node.
         """
         name = f"If_{len(self._nodes)}"
@@ -84,8 +84,8 @@ class Graph:
 
         Args:
             path: the ``.onnx`` file to write.
-            inputs: numpy dtype and shape by name; a word in a shape is a length that may vary.
-            outputs: value and shape by the name that the output shall have; all are float32.
+            inputs: numpy dtype and shape by name; a word in a shape is a length that can vary.
+            outputs: value and shape by the name of the output; all are float32.
             functions: ``onnx.FunctionProto``s that nodes call.
         """
         import onnx
@@ -117,7 +117,7 @@ class Graph:
 
         Args:
             name: of the subgraph.
-            outputs: values by the name that the output shall have; all are float32.
+            outputs: values by the name of the output; all are float32.
         """
         from onnx import TensorProto, helper
 
@@ -142,7 +142,7 @@ def either(
     others: Sequence[str],
     attributes: Mapping[str, Any],
 ) -> Any:
-    """The node of `Graph.choose`; ``name`` is that of its output too."""
+    """The node of `Graph.choose`; its output is called ``name`` too."""
     from onnx import helper
 
     nodes = (
@@ -153,11 +153,11 @@ def either(
 
 
 def fork(name: str, condition: str, then: Sequence[Any], others: Sequence[Any]) -> Any:
-    """An ``If`` of one float output, that of the last node that runs.
+    """An ``If`` with one float output: the output of the last node that runs.
 
     Args:
         name: of the node and of its output.
-        condition: a bool without axes.
+        condition: a bool scalar.
         then: the nodes that run if the condition holds.
         others: the nodes that run if it does not.
     """

@@ -1,6 +1,6 @@
-"""Put stored integers into an ONNX graph in the place of float weights.
+"""Put stored integers into an ONNX graph in place of float weights.
 
-Each weight is lifted out of the graph into an input before the graph is optimized: what the
+Each weight is lifted out of the graph into an input before the graph is optimized: values that the
 optimizer does not know, it cannot fold (a batch norm into a convolution, a transposition, a copy
 per use). Then the input is replaced by the stored codes and a ``DequantizeLinear``.
 Importing this imports torch.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 OPSET = 21
-"""The first with INT4 and blocks in ``DequantizeLinear``."""
+"""The first opset with INT4 and blocks in ``DequantizeLinear``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,17 +45,17 @@ class StoredRows:
 
     @property
     def row_block(self) -> int:
-        """As ``block``, with the length of a row for None."""
+        """Like ``block``, but the length of a row instead of None."""
         return self.block or self.codes.shape[1]
 
 
 def stored_rows(weight: PackedWeight, *, blocks: bool = False) -> StoredRows:
-    """What to write for a weight: what ONNX has no type for goes into the next wider one.
+    """What to write for a weight: widths that ONNX has no type for use the next wider type.
 
     Args:
         weight: integers or float16.
-        blocks: INT4 with one scale per row repeats it for blocks of 128 or 64 columns, which
-            changes no value: TensorRT takes INT4 in blocks only.
+        blocks: for INT4 with one scale per row, repeat the scale for blocks of 128 or 64 columns,
+            which changes no value: TensorRT takes INT4 in blocks only.
     """
     if not weight.scheme.is_integer:
         return StoredRows(weight.packed.half().numpy(), None, 16, None)
@@ -71,7 +71,7 @@ def stored_rows(weight: PackedWeight, *, blocks: bool = False) -> StoredRows:
 
 
 def onnx_bits(bits: int) -> int:
-    """The narrowest integer type of ONNX that holds codes of so many bits.
+    """The narrowest integer type of ONNX that holds codes of this many bits.
 
     >>> [onnx_bits(bits) for bits in (3, 4, 5, 6, 8)]
     [4, 4, 8, 8, 8]
@@ -80,7 +80,7 @@ def onnx_bits(bits: int) -> int:
 
 
 def lift(model: ir.Model, names: Iterable[str]) -> dict[str, ir.Value]:
-    """Turn these initializers (those that the graph has) into inputs; by name."""
+    """Turn these initializers, as far as the graph has them, into inputs; return them by name."""
     graph = model.graph
     lifted = {name: graph.initializers.pop(name) for name in names if name in graph.initializers}
     for value in lifted.values():
@@ -92,16 +92,16 @@ def lift(model: ir.Model, names: Iterable[str]) -> dict[str, ir.Value]:
 def lower(
     model: ir.Model, lifted: ir.Value, rows: StoredRows, layout: Layout, *, plain: bool
 ) -> None:
-    """Replace a lifted weight by what is stored.
+    """Replace a lifted weight by its stored form.
 
     Args:
         model: changed in place.
-        lifted: of `lift`.
+        lifted: an input that `lift` made.
         rows: what to store.
         layout: of the weight.
         plain: as TensorRT and OpenVINO need it: float32 scales, codes that only
-            ``DequantizeLinear`` reads. Else scales are float16, and an embedding looks up codes
-            and dequantizes only those.
+            ``DequantizeLinear`` reads. Otherwise scales are float16, and an embedding looks up
+            codes and dequantizes only those.
     """
     uses = list(lifted.consumers())
     if uses:
@@ -182,7 +182,7 @@ def _lookup(emit: _Emitter, gather: ir.Node, rows: StoredRows) -> ir.Value:
 
 
 def _unpacked(emit: _Emitter, ids: ir.Value, codes: NDArray[Any]) -> ir.Value:
-    """Look up rows of two codes a byte: ONNX Runtime's Gather takes no INT4.
+    """Look up rows of two codes a byte, since ONNX Runtime's Gather takes no INT4.
 
     A second Gather, in a table of all bytes, gives the two codes of each byte.
     """
@@ -217,7 +217,7 @@ def _packed(codes: NDArray[Any]) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True)
 class _Emitter:
-    """Adds nodes before one node, named after the weight that they stand for."""
+    """Adds nodes before a given node, named after the weight that they replace."""
 
     graph: ir.Graph
     prefix: str
@@ -237,7 +237,7 @@ class _Emitter:
         return node.outputs[0]
 
     def constant(self, name: str, array: NDArray[Any], *, bits: int | None = None) -> ir.Value:
-        """An initializer; one of that name is used again."""
+        """An initializer; an existing one of that name is reused."""
         import onnx_ir as ir
 
         full = f"{self.prefix}.{name}"

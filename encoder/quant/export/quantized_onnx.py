@@ -38,21 +38,21 @@ if TYPE_CHECKING:
 
 Target = Literal["onnxruntime", "tensorrt", "openvino"]
 TOLERANCE = 1e-4
-"""Largest difference to torch, as a share of the largest output (or of 1, if that is larger)."""
+"""Largest difference from torch, as a share of the largest output (or of 1, if that is larger)."""
 
 
 @dataclass(frozen=True)
 class ExportReport(PathLike[str]):
-    """What was written; goes wherever a path does.
+    """What was written; can be used as a path.
 
     Args:
         path: the file.
         nbytes: its size.
-        difference: the largest difference to torch with fusion off, as a share of the largest
+        difference: the largest difference from torch with fusion off, as a share of the largest
             output (or of 1, if that is larger).
         default_difference: the same with ONNX Runtime's default options, under which it may
             round activations to INT8 for INT4 and INT8 weights.
-        notes: what is stored otherwise than in memory, and what was left out.
+        notes: what is stored differently from in memory, and what was left out.
     """
 
     path: Path
@@ -74,32 +74,32 @@ def export_onnx(
     input_names: Sequence[str] | None = None,
     dynamic_axes: Mapping[str, Sequence[int]] | None = None,
 ) -> ExportReport:
-    """Write a quantized model as ``path`` and compare it with torch.
+    """Write a quantized model to ``path`` and compare it with torch.
 
     INT8 and INT4 weights are stored as such behind ``DequantizeLinear`` (opset 21; one scale per
     output channel, or one per block for groups), INT3 as INT4, INT5 and INT6 as INT8, FP16 as
-    float16. ``target`` says for whom:
+    float16. The rest depends on ``target``:
 
     - ``onnxruntime``: scales are float16; embeddings look up codes and dequantize only those.
     - ``openvino``: float32 scales, and tables are dequantized whole in the graph, since OpenVINO
       takes no blocks of varying shape; it keeps such constants in codes.
     - ``tensorrt``: float32 scales, no zero points, nothing but standard operators; the file passes
-      `check_tensorrt`. TensorRT itself is not run, neither here nor in the tests.
+      `check_tensorrt`. TensorRT itself is not run, either here or in the tests.
 
     Args:
         model: its layers were swapped by `encoder.quant.stored.swap`; others stay as they are.
-        example: one call's inputs, traced with.
+        example: one call's inputs, to trace with.
         path: the ``.onnx`` file.
-        target: who will run it.
+        target: the runtime that will run it.
         input_names: the parameters of ``forward`` that a positional ``example`` fills; None for
             the first ones.
         dynamic_axes: the axes of each input whose length may vary. None for the first of each,
-            and the second too of token ids and what has their shape.
+            and also the second of token ids and inputs of the same shape.
 
     Raises:
         InputError: the target cannot store a layer's scheme (all such layers are named), or the
             inputs have no names.
-        ModelError: the model cannot be traced, or ONNX Runtime's outputs are not torch's.
+        ModelError: the model cannot be traced, or ONNX Runtime's outputs differ from torch's.
     """
     if target not in get_args(Target):
         raise InputError("target", got=repr(target), wanted=", ".join(get_args(Target)))
@@ -117,9 +117,9 @@ def export_onnx(
 
 
 def float_twin(model: nn.Module) -> nn.Module:
-    """A copy in which every packed weight is a parameter again, of its dequantized values.
+    """A copy in which every packed weight is a parameter again, with its dequantized values.
 
-    Weights that are stored alike (tied ones) are one parameter.
+    Weights with the same stored content (tied ones) are one parameter.
     """
     twin = copy.deepcopy(model)
     for tied in _stored_once(twin):
@@ -130,7 +130,7 @@ def float_twin(model: nn.Module) -> nn.Module:
 
 
 def _stored_once(model: nn.Module) -> list[dict[str, StoredLayer]]:
-    """The stored weights by their parameter's name, those of equal content together."""
+    """The stored weights by their parameter's name, grouped by equal content."""
     found: dict[object, dict[str, StoredLayer]] = {}
     for name, layer in stored_in_modules(model):
         content = blake2b(layer.packed.numpy().tobytes() + layer.scales.numpy().tobytes())
@@ -194,7 +194,7 @@ def _trace(
 
 
 def _named(model: nn.Module, example: Batch, names: Sequence[str] | None) -> dict[str, Tensor]:
-    """The inputs by the names of ``forward``'s parameters; what is not a tensor is refused."""
+    """The inputs by the names of ``forward``'s parameters; non-tensors are refused."""
     if isinstance(example, Mapping):
         named = dict(example)
     else:
@@ -217,7 +217,7 @@ def _parameters(model: nn.Module) -> list[str]:
 
 
 def _default_axes(inputs: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    """The first axis of each; the second too of integers [n, length] and what has their shape."""
+    """The first axis of each; also the second of integers [n, length] and inputs of that shape."""
     tokens = {x.shape for x in inputs.values() if x.ndim == 2 and not x.is_floating_point()}
     return {
         name: (0, 1) if tensor.shape in tokens else (0,)
@@ -229,7 +229,7 @@ def _default_axes(inputs: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 def _at_least_two(
     inputs: Mapping[str, Tensor], axes: Mapping[str, Sequence[int]]
 ) -> dict[str, Tensor]:
-    """Repeat what has length 1 along a dynamic axis: the tracer would take 1 for a constant."""
+    """Repeat inputs of length 1 along a dynamic axis: the tracer would take 1 for a constant."""
 
     def doubled(name: str, tensor: Tensor) -> Tensor:
         for axis in axes.get(name, ()):
@@ -255,7 +255,7 @@ def _raise_findings(path: Path) -> None:
 
 
 def _compare(model: nn.Module, inputs: Mapping[str, Tensor], path: Path) -> tuple[float, float]:
-    """The differences to torch, fusion off and with default options."""
+    """The differences from torch, with fusion off and with default options."""
     from encoder.runtime.onnx import session_options
 
     with torch.inference_mode():
@@ -293,7 +293,7 @@ def _difference(wanted: Sequence[Tensor], got: Sequence[Any]) -> float:
 
 
 def flat(output: Any) -> list[Tensor]:
-    """The tensors of an output, in the order of the exporter."""
+    """The tensors of an output, in the exporter's order."""
     if isinstance(output, Tensor):
         return [output]
     if isinstance(output, Mapping):

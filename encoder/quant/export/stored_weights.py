@@ -13,9 +13,10 @@ from encoder.quant.stored import stored_in_modules
 
 
 def stored_weights(module: nn.Module) -> dict[str, StoredWeight]:
-    """What is stored in integers, by the parameter's name; tied weights under each name.
+    """The weights stored as integers, by the parameter's name; tied weights under each name.
 
-    Without weights whose outputs are not their first axis: those stay as the network has them.
+    Weights whose output channels are not their first axis are left out: they stay as the network
+    has them.
     """
     found: dict[str, StoredWeight] = {}
     for name, layer in stored_in_modules(module):

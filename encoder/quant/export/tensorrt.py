@@ -1,4 +1,4 @@
-"""What TensorRT takes of a quantized ONNX file, checked by reading the file.
+"""Whether TensorRT takes a quantized ONNX file, checked by reading the file.
 
 TensorRT itself is not run: nothing here proves that an engine builds or is fast. Each rule is a
 function whose docstring names its source. Sources, as read in 2026:
@@ -39,7 +39,7 @@ class Finding:
     """A rule that a file breaks.
 
     Args:
-        rule: name of the function below that states and cites it.
+        rule: name of the function below that states and cites the rule.
         place: the node or tensor.
         problem: what is wrong there.
     """
@@ -56,7 +56,7 @@ def refuse_unsupported(model: nn.Module) -> None:
     """Check that TensorRT can store the scheme of every quantized layer.
 
     Raises:
-        InputError: some it cannot; all are named, with the reason and a scheme that it takes.
+        InputError: it cannot store some; all are named, with the reason and a scheme that it takes.
     """
     problems = {
         name: problem for name, layer in stored_layers(model) if (problem := _problem(layer))
@@ -80,9 +80,9 @@ def _problem(layer: StoredLayer) -> str | None:
 
 
 def check_tensorrt(path: Path) -> list[Finding]:
-    """The rules that an ONNX file breaks; empty if it keeps to all of them.
+    """The rules that an ONNX file breaks; empty if it keeps all of them.
 
-    It is a structural check from documents: TensorRT was not run.
+    This is a structural check based on documentation: TensorRT is not run.
     """
     import onnx_ir
     from onnx_ir.passes.common import ShapeInferencePass
@@ -101,7 +101,7 @@ def standard_operators(model: ir.Model) -> Iterator[Finding]:
 
 
 def opset_range(model: ir.Model) -> Iterator[Finding]:
-    """Opsets 9 to 25 (*Opsets*); INT4 and blocks came to ONNX with 21."""
+    """Opsets 9 to 25 (*Opsets*); ONNX has had INT4 and blocks since 21."""
     opset = model.opset_imports.get("", 0)
     int4 = any(_type(node.inputs[0]) == "INT4" for node in _dequantizers(model))
     if not (21 if int4 else 9) <= opset <= 25:
@@ -155,7 +155,7 @@ def positive_scales(model: ir.Model) -> Iterator[Finding]:
 
 
 def per_channel_constants(model: ir.Model) -> Iterator[Finding]:
-    """Only constants have scales per channel, one for each. *Header*: per-channel."""
+    """Only constants have per-channel scales, one for each channel. *Header*: per-channel."""
     for node in _dequantizers(model):
         if (axis := _channel_axis(node)) is None:
             continue
@@ -187,7 +187,7 @@ def int8_unblocked(model: ir.Model) -> Iterator[Finding]:
 def int4_blocks(model: ir.Model) -> Iterator[Finding]:
     """INT4 is in whole blocks of 64 or 128 along one of the last two axes.
 
-    *Schemes*: INT4 needs a scale per block, of sizes {64, 128}; *Header*: shape of scale.
+    *Schemes*: INT4 needs a scale per block, with block sizes {64, 128}; *Header*: shape of scale.
     """
     for node in _dequantizers(model):
         if _type(node.inputs[0]) != "INT4":
@@ -201,7 +201,7 @@ def int4_blocks(model: ir.Model) -> Iterator[Finding]:
 
 
 def int4_gemm_only(model: ir.Model) -> Iterator[Finding]:
-    """INT4 only for the weights of matrix products, in blocks along the axis that is summed.
+    """INT4 only for the weights of matrix products, in blocks along the axis summed over.
 
     *Guide*, "Weight-Only Quantization": for INT4 blocks with GEMM layers only.
     """
@@ -283,7 +283,7 @@ def _consumers(node: ir.Node) -> tuple[ir.Node, ...]:
 
 
 def _output_axes(node: ir.Node, rank: int | None = None) -> Iterator[tuple[str, int]]:
-    """The layers that read a weight, and which of its axes are their output channels."""
+    """The layers that read a weight, and which of its axes holds their output channels."""
     rank = rank or len(_shape(node.inputs[0]))
     for user in _consumers(node):
         if user.op_type == "Transpose" and rank == 2:

@@ -1,1 +1,1 @@
-"""Fit what is stored: batch norms, layer after layer, and all together."""
+"""Fit the stored weights: fold batch norms, round layer by layer, and tune all together."""

@@ -33,7 +33,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class Priced(NamedTuple):
-    """Layers whose rows get steps that a price of a bit gives; see `encoder.quant.pricing`."""
+    """Layers whose rows get steps that follow from a price per bit; see `encoder.quant.pricing`."""
 
     price: float
     worths: Mapping[str, Worth]
@@ -44,7 +44,7 @@ class Fitted(NamedTuple):
 
     Args:
         module: the copy, in eval mode.
-        notes: what was not done as wished, layer by layer, and what was done instead.
+        notes: what was not done as requested, layer by layer, and what was done instead.
     """
 
     module: nn.Module
@@ -64,23 +64,23 @@ def quantize(
     """Store the layers of a copy of ``model`` in their schemes.
 
     Layers are rounded in the order in which the model runs them, each on inputs that come from
-    the already quantized layers before it, and towards what the original gives on its own. All
-    batches run in step, so each model runs once; of Gram matrices two are held at a time, of
-    activations at most 2 GiB (batches that find no room are left out and listed).
+    the already quantized layers before it, and towards what the original layer gives on its own
+    inputs. All batches run in step, so each model runs once. Two Gram matrices are held at a time,
+    and at most 2 GiB of activations (batches for which there is no room are left out and listed).
 
     Args:
         model: any module; it is not changed.
         schemes: by layer name (`find_layers`); layers without one, and FP32 ones, stay.
-        batches: calibration inputs; without them weights are rounded alone.
-        rounding: ``gptq`` (and then coordinate descent), ``hqq``, ``mse`` or ``rtn``.
-        objective: what a loss is. With it ``gptq`` takes embedding tables too, by what the
-            output forgets (`lookup_grams`); without it they are rounded by HQQ.
+        batches: calibration inputs; without them weights are rounded without data.
+        rounding: ``gptq`` (followed by coordinate descent), ``hqq``, ``mse`` or ``rtn``.
+        objective: how a loss is measured. With it ``gptq`` takes embedding tables too, by which
+            errors the output forgets (`lookup_grams`); without it they are rounded by HQQ.
         priced: layers that are rounded by ``gptq`` at a price, whatever integer scheme they have;
-            theirs is then the narrowest that holds their codes.
+            they then get the narrowest scheme that holds their codes.
         progress: called after each layer.
 
     Raises:
-        InputError: a name of no layer; weights that are not finite.
+        InputError: a name that matches no layer; weights that are not finite.
         ModelError: the model fails on a batch.
     """
     fitting = _Fitting(copy.deepcopy(model).eval(), schemes, rounding, priced, progress)
@@ -93,7 +93,7 @@ def quantize(
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """What is known of a layer's inputs."""
+    """What is known about a layer's inputs."""
 
     gram: Gram
     drift: Drift | None
@@ -155,7 +155,7 @@ class _Fitting:
         return self.schemes.get(name, FP32)
 
     def _store(self, layer: Layer, inputs: Inputs | None) -> Tensor:
-        """Round, pack and swap one layer; gives its weight as it is now."""
+        """Round, pack and swap one layer; return its new weight."""
         rows = layer.rows()
         weight = self._pack(layer, rows, inputs)
         if inputs and inputs.drift:

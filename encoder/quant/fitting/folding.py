@@ -24,17 +24,17 @@ _SHAPE_READERS = {"__get__", "dim", "size", "numel", "is_floating_point", "is_co
 
 
 def find_folds(model: nn.Module, batch: Batch) -> dict[str, str]:
-    """Which batch norms could be folded into which layer, seen in one forward.
+    """Which batch norms can be folded into which layers, as seen in one forward.
 
-    A norm can if its input is the output of a convolution or linear layer that nothing else
-    reads, and both run once.
+    A norm can be folded if its input is the output of a convolution or linear layer that nothing
+    else reads, and both run once.
 
     Args:
         model: in eval mode.
         batch: any inputs.
 
     Returns:
-        Names of layers by the names of their norms.
+        Layer names, by the name of their norm.
     """
     watch = _Watch(model)
     with watch:
@@ -46,7 +46,7 @@ def fold(model: nn.Module, folds: Mapping[str, str]) -> None:
     """Fold norms into layers, in place: the norm becomes an identity, the layer gets a bias.
 
     Args:
-        model: holds each pair of ``folds``; its weights need not be those that were watched.
+        model: holds each pair of ``folds``; its weights can differ from those of the watched model.
         folds: see `find_folds`.
     """
     for norm_name, layer_name in folds.items():
@@ -81,7 +81,7 @@ class _Watch(TorchFunctionMode):
         self._pairs: dict[str, str] = {}
 
     def folds(self) -> dict[str, str]:
-        """What was seen to be safe."""
+        """The folds that were seen to be safe."""
         return {
             norm: layer
             for norm, layer in self._pairs.items()
@@ -118,7 +118,7 @@ class _Watch(TorchFunctionMode):
 
 
 def folded(model: nn.Module, batch: Batch) -> tuple[nn.Module, dict[str, str]]:
-    """A copy with all norms folded that can be, if the output stays as it was, and the folds.
+    """A copy with all foldable norms folded, if its output stays the same; and the folds.
 
     Without such norms it is the model itself.
     """

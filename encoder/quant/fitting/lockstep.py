@@ -22,7 +22,7 @@ from encoder.quant.sensitivity.calibration import Batch, run
 
 _MAX_BYTES = 1 << 31
 _TENSORS_ALIVE = 3
-"""Of a layer's input: itself, the output to come, and one kept for a skip connection."""
+"""Tensors of an input's size: itself, the output to come, and one kept for a skip connection."""
 
 
 class Stop:
@@ -30,8 +30,8 @@ class Stop:
 
     Args:
         calls: of the layer, one for each batch that waits.
-        originals: the same calls in the original model; empty if it does not come along.
-        times: how many batches each of them stands for.
+        originals: the same calls in the original model; empty if it does not run along.
+        times: how many batches each of them represents.
     """
 
     def __init__(
@@ -43,20 +43,20 @@ class Stop:
         self.originals = originals
 
     def sees_what(self, other: Stop) -> bool:
-        """Whether these calls have the very inputs of another layer's calls."""
+        """Whether these calls have the very same inputs as another layer's calls."""
         if len(self.calls) != len(other.calls):
             return False
         return all(map(same_input, self.calls, other.calls))
 
     def gram(self) -> Gram:
-        """Of the inputs."""
+        """The Gram matrix of the inputs."""
         total = GramSum(self._times)
         for call in self.calls:
             total.add(call)
         return total.mean()
 
     def drift(self) -> Drift | None:
-        """Of the inputs, if the original model comes along."""
+        """The drift of the inputs, if the original model runs along."""
         if len(self.originals) != len(self.calls):
             return None
         total = DriftSum(self._times)
@@ -66,7 +66,7 @@ class Stop:
 
 
 Solve = Callable[[Stop], Tensor | None]
-"""Gives the weight that the waiting calls go on with; None for the one that they have."""
+"""Returns the weight that the waiting calls continue with; None for the one that they have."""
 
 
 def in_step(
@@ -79,11 +79,10 @@ def in_step(
 ) -> int:
     """Run each batch once through the model, and pause at each layer.
 
-    One forward runs at a time, each in a thread of its own, since a forward cannot be left and
-    entered again otherwise. All of them are alive at once: those for which there is no room yet
-    join at a later layer, where activations are smaller, as in most networks for pictures they
-    become. Where batches take different ways, the layer at which the first one waits is solved
-    first.
+    One forward runs at a time, each in its own thread, since a forward cannot otherwise be left
+    and resumed. All of them are alive at once: those for which there is no room yet join at a
+    later layer, where activations are smaller, as they become in most networks for pictures. Where
+    batches take different paths, the layer at which the first one waits is solved first.
 
     Args:
         model: in eval mode.
@@ -91,10 +90,10 @@ def in_step(
         names: of the layers at which to pause.
         batches: inputs of about the same size.
         solve: called for each layer, in the order of execution.
-        max_bytes: for activations, by estimate; one batch always runs.
+        max_bytes: for activations, estimated; one batch always runs.
 
     Returns:
-        How many batches found room.
+        How many batches there was room for.
 
     Raises:
         ModelError: a forward fails.
@@ -129,7 +128,7 @@ def _start(
 
 
 def _layers(model: nn.Module, names: Collection[str]) -> list[Layer]:
-    """Those of the names that are not solved yet."""
+    """Those of the named layers that are not solved yet."""
     return [layer for name, layer in find_layers(model).items() if name in names]
 
 
@@ -159,7 +158,7 @@ class _Room:
         self._least = min(self._n_alive.values(), default=1)
 
     def at(self, name: str) -> int:
-        """Batches that may wait at a layer; none of the later ones needs more room."""
+        """How many batches may wait at a layer, so that there is room at all later layers too."""
         return self._n_alive.get(name, self._least)
 
 
@@ -180,11 +179,11 @@ class _Pair:
 
     @property
     def layer_name(self) -> str:
-        """At which it waits."""
+        """The layer at which it waits."""
         return self.call.layer.name if self.call else ""
 
     def go_on(self, weight: Tensor | None) -> bool:
-        """Walk to the next layer; False at the end of the way."""
+        """Walk to the next layer; False at the end."""
         self.call = self.original_call = None
         self.call = self._walk.go_on(weight)
         if self._original and self.call:
@@ -199,7 +198,7 @@ class _Pair:
 
 
 class _End(BaseException):
-    """Ends a forward that waits."""
+    """Ends a waiting forward."""
 
 
 class _Walk:
@@ -214,7 +213,7 @@ class _Walk:
         self._thread.start()
 
     def go_on(self, weight: Tensor | None) -> Call | None:
-        """Walk to the next layer and give its call; None at the end of the way."""
+        """Walk to the next layer and return its call; None at the end."""
         self._inbox.put(weight)
         result = self._outbox.get()
         self._is_over = not isinstance(result, Call)
@@ -223,7 +222,7 @@ class _Walk:
         return result
 
     def go_to(self, name: str) -> Call | None:
-        """Walk to a layer, past others; None if it does not come."""
+        """Walk to a layer, past others; None if it is never called."""
         while not self._is_over:
             call = self.go_on(None)
             if call and call.layer.name == name:

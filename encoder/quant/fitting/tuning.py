@@ -1,9 +1,9 @@
-"""Tune what is stored towards the original's output: codes, scales, biases and norms together.
+"""Tune a quantized model towards the original's output: codes, scales, biases and norms together.
 
 Rounding goes layer by layer and sees each layer's own output. Here the whole quantized model is
 trained to give what the original gives (distillation, Hinton et al. 2015), on data without labels.
-Codes are rounded on the way forward and passed straight through on the way back (Bengio et al.
-2013); scales learn beside them, as in LSQ (Esser et al. 2020). Importing this imports torch.
+Codes are rounded in the forward pass, and gradients pass straight through (Bengio et al. 2013);
+scales are learned along with them, as in LSQ (Esser et al. 2020). Importing this imports torch.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from encoder.quant.weights import PackedWeight, Rounded, float16_scales, spread
 _WARM_UP = 0.1
 _BETAS = (0.9, 0.99)
 _MARGIN = 0.45
-"""Of a step: how near to the next code a weight may start."""
+"""As a share of a step: how far from its code a weight may start."""
 
 
 @dataclass(frozen=True)
 class Rates:
-    """How far one step of Adam (Kingma & Ba, 2015) moves what is tuned, at most about.
+    """About how far one step of Adam (Kingma & Ba, 2015) moves what is tuned, at most.
 
     Args:
         codes: in steps of the layer's grid.
@@ -61,19 +61,19 @@ def tune(
 ) -> nn.Module:
     """Train a copy of a quantized model to give what the original gives.
 
-    A weight starts where the original has it, as far as its code allows, so that codes which
-    were rounded against their own good are the first to change. Tied weights, weights in
-    floats and those of LSTM, GRU and RNN stay as they are. The rate falls to zero, so the last
-    state is the one to keep.
+    A weight starts at its original value, as far as its code allows, so that codes which were
+    not rounded to the nearest are the first to change. Tied weights, float weights and those of
+    LSTM, GRU and RNN stay as they are. The rate falls to zero, so the last state is the one to
+    keep.
 
     Args:
         original: in eval mode; it has the layers of ``quantized``, folds included.
         quantized: its layers were swapped (`encoder.quant.stored.swap`); it is not changed.
-        batches: unlabelled inputs, gone through again when they end; a step takes one.
-        objective: what a loss is.
+        batches: unlabelled inputs, started over when they end; a step takes one.
+        objective: how a loss is measured.
         n_steps: how many steps.
         rates: how fast.
-        show: a progress bar if standard error is a terminal.
+        show: show a progress bar if standard error is a terminal.
 
     Raises:
         InputError: ``batches`` are empty, or ``n_steps`` is below 1.
@@ -97,7 +97,7 @@ def tune(
 
 
 def share(step: int, n_steps: int) -> float:
-    """The share of the full rate at a step: up in a tenth of them, then down a half cosine.
+    """The share of the full rate at a step: up in the first tenth, then down a half cosine.
 
     >>> [round(share(step, 10), 2) for step in (0, 1, 5, 9)]
     [1.0, 1.0, 0.59, 0.03]
@@ -112,7 +112,7 @@ class Grid(nn.Module):
     """A parametrization of a weight by positions on its grid, in steps, rounded in the forward.
 
     Args:
-        layer: whose codes and scales it starts from.
+        layer: the layer whose codes and scales it starts from.
     """
 
     start: Tensor
@@ -130,7 +130,7 @@ class Grid(nn.Module):
         return self.start * self.log_change.exp()
 
     def codes(self, positions: Tensor) -> Tensor:
-        """Whole numbers in the scheme's range, whose gradient is that of the positions."""
+        """Whole numbers in the scheme's range, with the gradient of the positions."""
         inside = positions.clamp(-self.scheme.largest_code - 1, self.scheme.largest_code)
         return inside + (inside.round() - inside).detach()
 
@@ -145,7 +145,7 @@ class Grid(nn.Module):
 
 
 def _student(original: nn.Module, quantized: nn.Module) -> tuple[nn.Module, dict[_Place, Grid]]:
-    """A float copy whose untied integer weights are grids; and these grids by layer."""
+    """A float copy whose untied integer weights are grids; and these grids by weight."""
     student = float_twin(quantized)
     student.requires_grad_(True)
     layers = _by_place(quantized)
@@ -162,7 +162,7 @@ def _student(original: nn.Module, quantized: nn.Module) -> tuple[nn.Module, dict
 
 
 _Place = tuple[str, str]
-"""The name of a module, and that of one of its parameters."""
+"""The names of a module and of one of its parameters."""
 
 
 def _by_place(quantized: nn.Module) -> dict[_Place, StoredLayer]:

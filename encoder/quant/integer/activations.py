@@ -1,8 +1,8 @@
-"""The activations of a convolutional ONNX network, under names that survive another export.
+"""The activations of a convolutional ONNX network, under names that are stable across exports.
 
 Exporters name tensors as they like (``relu6_12``, ``getitem_54``), but keep the names of weights.
-So an activation is called after the weight that made it and the weightless operators since:
-``layer1.0.conv1`` is what that convolution gives, ``layer1.0.conv3/Add`` the sum after it.
+So an activation is named after the weight that produced it and the weightless operators since:
+``layer1.0.conv1`` is the output of that convolution, ``layer1.0.conv3/Add`` the sum after it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Activation:
     Args:
         name: stable across exports.
         tensor: its name in the graph.
-        fused: the tensor before a Relu or Clip that no one else reads; integer kernels go from
+        fused: the tensor before a Relu or Clip that nothing else reads; integer kernels go from
             it to ``tensor`` in one step.
         low, high: what the Relu or Clip lets through.
     """
@@ -51,7 +51,7 @@ class Activation:
 
 
 def load_folded(source: Path) -> onnx.ModelProto:
-    """Load with batch norms, constants and explicit pads folded into the convolutions."""
+    """Load a file with batch norms, constants and explicit pads folded into the convolutions."""
     import onnx
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -74,18 +74,18 @@ def constants(model: onnx.ModelProto) -> dict[str, NDArray[np.generic]]:
 def find_activations(
     model: onnx.ModelProto, op_types: Collection[str], keep: Collection[str] = ()
 ) -> tuple[list[Activation], set[str]]:
-    """What operators of these types read and write.
+    """The tensors that operators of these types read and write.
 
     Args:
-        model: of `load_folded`.
+        model: loaded by `load_folded`.
         op_types: of the operators.
-        keep: layers that stay float, by their activations' names or what these begin with:
+        keep: layers that stay float, by the names of their activations or by prefixes of these:
             ``head`` is ``head.0`` and ``head.0/Add`` too.
 
     Returns:
-        The activations, and the names of nodes that must stay float: those of ``keep``, and a
-        Clip that cannot be left out once its output is integer, as it can with constant bounds
-        that have zero between them.
+        The activations, and the names of nodes that must stay float: those of ``keep``, and any
+        Clip that cannot be left out once its output is integer. One with constant bounds that
+        have zero between them can.
 
     Raises:
         InputError: a layer to keep is not there.
@@ -132,7 +132,7 @@ def _kept(model: onnx.ModelProto, names: Mapping[str, str], keep: Collection[str
 
 
 def _fusable(model: onnx.ModelProto) -> list[onnx.NodeProto]:
-    """Each Relu and Clip that is alone to read what it reads."""
+    """Each Relu and Clip that is the only reader of its input."""
     readers = Counter(tensor for node in model.graph.node for tensor in node.input)
     fixed = {value.name for value in (*model.graph.input, *model.graph.output)}
     return [
@@ -145,7 +145,7 @@ def _fusable(model: onnx.ModelProto) -> list[onnx.NodeProto]:
 
 
 def _bounds(node: onnx.NodeProto, values: Mapping[str, NDArray[np.generic]]) -> tuple[float, float]:
-    """What a node lets through; NaN where that is not constant."""
+    """The range that a node lets through; NaN where that is not constant."""
     if node.op_type == "Relu":
         return 0.0, math.inf
     limits = [-math.inf, math.inf]

@@ -6,14 +6,14 @@ so a text's vector does not depend on its neighbours in the batch, and a token w
 
 The result must not depend on the CPU. AVX2 without VNNI multiplies uint8 by int8 and adds
 neighbouring products in 16 bits, with saturation. 255 (w1 + w2) fits where two neighbours sum to
-at most 128, so a scale follows from the greatest such sum: exact everywhere, and finer than seven
+at most 128, so the scale is set by the greatest such sum: exact everywhere, and finer than seven
 bits for all weights.
 
-What else makes it fast, on one core: attention and GELU are single operators, GELU by its tanh
-form, which is 5e-4 off at most, a small part of a code; where nothing is padded attention gets no
-mask, which ONNX Runtime then blocks for the cache (Dao et al. 2022); biases are added where
-something is added anyway; layer norms run as InstanceNormalization over tokens, which ONNX
-Runtime vectorizes, while its LayerNormalization (1.32) takes three times as long.
+Other measures make it fast on one core. Attention and GELU are single operators, GELU in its tanh
+form, which is 5e-4 off at most, a small part of a code. Where nothing is padded, attention gets no
+mask, and ONNX Runtime then blocks it for the cache (Dao et al. 2022). Biases are added where
+something is added anyway. Layer norms run as InstanceNormalization over tokens, which ONNX Runtime
+vectorizes, while its LayerNormalization (1.32) takes three times as long.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from encoder.quant.export.graph_builder import MICROSOFT, Graph
 Array32 = NDArray[np.float32]
 
 _TINY = np.finfo(np.float32).tiny
-"""Smaller scales would be 0 in float32, or slow to multiply with."""
+"""Smaller scales would be 0 in float32, or slow to multiply by."""
 
 _MAX_CODE = 127
 _MAX_PAIR = 127.0
-"""Of 128 that fit; rounding may add one half to each of two weights."""
+"""128 would fit, but rounding can add one half to each of two weights."""
 
 _GELU_LEAST = 0.17
 _GELU_ZERO = 20
-"""GELU gives at least -.17, so few of its codes are spent on what is negative."""
+"""GELU gives at least -.17, so few of its codes are spent on negative values."""
 
 
 def quantize_rows(weight: NDArray[np.floating]) -> tuple[NDArray[np.int8], Array32]:
@@ -75,9 +75,9 @@ def quantize_dynamic(bert: Bert, target: Path) -> None:
 
 
 class Int8Bert:
-    """Lays the graph. Tokens of all texts lie side by side: states are [1, n * length, dim].
+    """Builds the graph. The tokens of all texts are concatenated: states are [1, n * length, dim].
 
-    A subclass may change how many tokens there are (`_between`) and how they weigh
+    A subclass can change how many tokens there are (`_between`) and how they are weighted
     (`_mix`, `_pool`).
     """
 
@@ -91,7 +91,7 @@ class Int8Bert:
         self._begin()
 
     def save(self, target: Path) -> None:
-        """Lay everything and write it."""
+        """Build everything and write it."""
         states = self._embed()
         for i in range(self._n_layers):
             states = self._layer(i, states)
@@ -108,7 +108,7 @@ class Int8Bert:
         self._unpadded = graph.add("Cast", least, to=_BOOL)
 
     def _lay_shapes(self, tokens: str) -> None:
-        """What depends on how many tokens there are, from any tensor [n, length]."""
+        """Set everything that depends on the number of tokens, from any tensor [n, length]."""
         graph = self._graph
         flat = (
             self._ids
@@ -126,7 +126,7 @@ class Int8Bert:
         return {"pooled": (self._pool(states), ("n", self._dim))}
 
     def _between(self, i: int, unscaled: str, states: str) -> tuple[str, str]:  # noqa: ARG002
-        """Between attention and feed-forward; both come as from `_norm`."""
+        """A hook between attention and feed-forward; both values are as `_norm` returns them."""
         return unscaled, states
 
     def _mix(self, parts: Sequence[str], biases: Sequence[Array32]) -> str:
@@ -157,7 +157,7 @@ class Int8Bert:
         return states
 
     def _look_up(self) -> str:
-        """The words' rows, [1, n_tokens, dim]: in 8 bits, or packed as they come."""
+        """The words' rows, [1, n_tokens, dim]: from an 8-bit table, or a packed one as it is."""
         graph = self._graph
         if self._words is not None:
             return lay_rows(graph, self._words, self._ids)
@@ -169,7 +169,7 @@ class Int8Bert:
         return graph.add("Mul", rows, graph.add("Gather", graph.constant(scales), self._ids))
 
     def _layer(self, i: int, states: str) -> str:
-        """One layer. ``states`` hold the bias of `attention_out`, which is added to them next."""
+        """One layer. ``states`` include the bias of `attention_out`, whose output is added next."""
         at = f"layers.{i}."
         graph, weights = self._graph, self._weights
         fed = self._linear(self._attend(at, states), weights[at + "attention_out.weight"])
@@ -177,7 +177,7 @@ class Int8Bert:
             graph.add("Add", fed, states), at + "attention_norm", weights[at + "ffn_out.bias"]
         )
         unscaled, states = self._between(i, unscaled, states)
-        # Before the norm's scale and shift the states have milder outliers; both go to the weights.
+        # Outliers are milder before the norm's scale and shift, so these go into the weights.
         weight = weights[at + "ffn_in.weight"]
         bias = weights[at + "ffn_in.bias"] + weight @ weights[at + "attention_norm.bias"]
         fed = self._linear(self._by_token(unscaled), weight * weights[at + "attention_norm.weight"])
@@ -187,7 +187,7 @@ class Int8Bert:
         return states
 
     def _attend(self, at: str, states: str) -> tuple[str, str, int]:
-        """What the heads gather, quantized."""
+        """The output of the attention heads, quantized."""
         graph, weights = self._graph, self._weights
         quantized = self._by_token(states)
         parts, biases = [], []
@@ -206,7 +206,7 @@ class Int8Bert:
         return np.zeros(self._dim, np.float32)
 
     def _norm(self, states: str, name: str, extra_bias: Array32) -> tuple[str, str]:
-        """Layer norm: without scale and shift, and with them and ``extra_bias``."""
+        """Layer norm, once without scale and shift and once with them and ``extra_bias``."""
         graph, weights = self._graph, self._weights
         unscaled = graph.add(
             "InstanceNormalization", states, self._ones, self._zeros, epsilon=self._eps
@@ -216,7 +216,7 @@ class Int8Bert:
         return unscaled, graph.add("Add", scaled, shift)
 
     def _by_token(self, states: str) -> tuple[str, str, int]:
-        """Quantize evenly on both sides of zero: codes, scales [1, n_tokens, 1], zero point."""
+        """Quantize symmetrically around zero: codes, scales [1, n_tokens, 1], zero point."""
         graph = self._graph
         greatest = graph.add("ReduceMax", graph.add("Abs", states), graph.ints(-1))
         # a token of zeros has a scale of zero: whatever its codes are, its products are zero
@@ -224,7 +224,7 @@ class Int8Bert:
         return self._codes(states, scales, self._middle), scales, _MAX_CODE
 
     def _gelu_by_token(self, states: str) -> tuple[str, str, int]:
-        """Quantize what GELU gave."""
+        """Quantize the output of GELU."""
         graph = self._graph
         greatest = graph.add("ReduceMax", states, graph.ints(-1))
         step = graph.constant(np.float32(1 / (255 - _GELU_ZERO)))
@@ -245,7 +245,7 @@ class Int8Bert:
             "MatMulIntegerToFloat",
             states,
             graph.constant(codes.T),
-            graph.constant(np.float32(1)),  # only one scale is allowed here, so they come after
+            graph.constant(np.float32(1)),  # only one scale is allowed here; the tokens' come after
             graph.constant(weight_scales),
             graph.constant(np.uint8(zero_point)),
             domain=MICROSOFT,
@@ -261,4 +261,4 @@ class Int8Bert:
 
 
 _FLOAT, _INT32, _BOOL = 1, 6, 9
-"""ONNX's numbers for these types."""
+"""ONNX's codes for these types."""

@@ -1,4 +1,4 @@
-"""In which ranges the activations of a network lie, for `encoder.quant.integer.static`."""
+"""The ranges of a network's activations, for `encoder.quant.integer.static`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OP_TYPES = (
     *("Add", "Clip", "Relu", "Concat", "MaxPool", "AveragePool", "GlobalAveragePool"),
     *("Flatten", "Reshape", "Pad"),
 )
-"""What computes in integers; all else stays float."""
+"""Operators that compute in integers; all others stay float."""
 
 _N_BINS = 8192
 
@@ -49,10 +49,10 @@ def activation_ranges(
         examples: inputs by name; a hundred typical ones are enough.
         keep: layers that stay float, see `find_activations`.
         beyond: the share of an activation's values that may lie beyond each end of its range,
-            so that a few great ones do not make the steps coarse for all; they are cut off.
+            so that a few large ones do not make the steps coarse for all; they are clipped.
 
     Returns:
-        Ranges by names that another export of the same network shares
+        Ranges by names that other exports of the same network share
         (`encoder.quant.integer.activations`).
 
     Raises:
@@ -74,10 +74,10 @@ def activation_ranges(
 
 
 def quantiles(counts: NDArray[np.int64], within: Range, beyond: float) -> Range:
-    """The range outside of which a share of the values lies, on each side, at most.
+    """The range that leaves at most a share of the values outside on each side.
 
     Args:
-        counts: how many values are in each of equal bins.
+        counts: how many values are in each bin; bins have equal widths.
         within: where the first bin begins and the last ends.
         beyond: the share.
 
@@ -98,7 +98,7 @@ def _narrowed(
     examples: Iterable[Mapping[str, Array]],
     beyond: float,
 ) -> dict[str, Range]:
-    """Run the examples again, to count values in bins."""
+    """Run the examples again and narrow the ranges by counting values in bins."""
     counts = {name: np.zeros(_N_BINS, np.int64) for name in ranges}
     for tensors in _observe(model, activations, examples):
         for activation in activations:
@@ -113,7 +113,7 @@ def _observe(
     activations: list[Activation],
     examples: Iterable[Mapping[str, Array]],
 ) -> Iterator[dict[str, Array]]:
-    """Run the examples; inputs and every activation of each by tensor name."""
+    """Run the examples; yield the inputs and every activation of each, by tensor name."""
     import onnx
 
     from encoder.runtime.onnx import OnnxSession

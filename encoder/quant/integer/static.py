@@ -5,9 +5,9 @@ output channel. The file is in QDQ form: ONNX Runtime fuses each ``DequantizeLin
 QuantizeLinear`` into one integer convolution.
 
 The result must not depend on the CPU. AVX2 without VNNI multiplies activations by weights and
-adds each two products in 16 bits, with saturation. ``255 (w1 + w2)`` fits while no two weights of
-a channel and sign sum to more than 128, so the scale follows from the two greatest: exact on
-every CPU, and finer than the usual seven bits (64 for the greatest). Depthwise kernels widen to
+adds products in pairs in 16 bits, with saturation. ``255 (w1 + w2)`` fits while no two weights of
+the same channel and sign sum to more than 128, so the scale follows from the two greatest: exact
+on every CPU, and finer than the usual seven bits (64 for the greatest). Depthwise kernels widen to
 32 bits before they multiply: their weights keep all eight bits.
 """
 
@@ -50,7 +50,7 @@ def quantize_static(
     Args:
         source: a float32 ONNX file.
         target: the ``.onnx`` file to write; its inputs and outputs are those of ``source``.
-        ranges: of `activation_ranges`, of this network or another export of it.
+        ranges: from `activation_ranges`, for this network or another export of it.
         keep: layers that stay float, see `find_activations`.
 
     Raises:
@@ -85,7 +85,7 @@ def logit_agreement(
 ) -> float:
     """The least cosine, over examples, of the centred outputs [n, n_classes] of two files.
 
-    Centred, since softmax does not see what all classes share.
+    Centred, since softmax ignores an offset that all classes share.
     """
     from encoder.runtime.onnx import OnnxSession
 
@@ -126,7 +126,7 @@ def _unit_rows(logits: Array) -> Array:
 
 
 def _is_depthwise(weight: NDArray[np.floating], n_groups: int) -> bool:
-    """One kernel for each channel of a picture: what has a kernel of its own."""
+    """Whether each channel of a picture has its own filter: this case has a separate kernel."""
     return weight.ndim == 4 and weight.shape[1] == 1 and n_groups == len(weight) > 1
 
 

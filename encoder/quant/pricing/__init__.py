@@ -1,1 +1,1 @@
-"""One price of a bit for all layers: files of short codes. Importing this imports torch."""
+"""One price per bit for all layers: files of short codes. Importing this imports torch."""

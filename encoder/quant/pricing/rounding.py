@@ -1,4 +1,4 @@
-"""Rounding where the length of a code counts beside the error that it leaves.
+"""Rounding that weighs the length of a code against the error that it leaves.
 
 Importing this imports torch.
 """
@@ -20,23 +20,23 @@ from encoder.quant.weights import Rounded, float16_scales
 
 _SWEEPS = 2
 FINER = 0.9
-"""Of a step: a price on codes keeps many at 0, so that the others may lie a little closer."""
+"""As a share of a step: a price keeps many codes at 0, so steps can be a little finer."""
 _CODES, _FINENESS = 256, 2.0
 _UNSEEN = 0.01
-"""Of one code: how often each counts as seen besides."""
+"""Added to each code's count, so that codes that do not occur have a length too."""
 
 
 def at_price(rows: Tensor, worth: Worth, price: float, gram: Gram) -> Rounded:
-    """Codes of INT8 of which each is short for the error that it leaves.
+    """INT8 codes, each of which trades its length against the error that it leaves.
 
-    GPTQ on steps that the price gives, then coordinate descent on the error's worth and the
-    price of all bits together (rate-distortion optimization, as in video coding: Sullivan &
-    Wiegand, 1998), by the lengths that an ideal code for this layer would have.
+    GPTQ on the steps that the price gives, then coordinate descent on the cost of the error plus
+    the price of all bits (rate-distortion optimization, as in video coding: Sullivan & Wiegand,
+    1998), using the code lengths of an ideal code for this layer.
 
     Args:
         rows: float32 [n_rows, n_columns].
         worth: of the rows.
-        price: of a bit, in the unit of the output's loss.
+        price: per bit, in the unit of the output's loss.
         gram: of the layer's inputs, shrunk (`Worth.shrunk`); HQQ rounds if it has no factor.
     """
     if gram.factor is None:
@@ -53,16 +53,17 @@ def at_price(rows: Tensor, worth: Worth, price: float, gram: Gram) -> Rounded:
 
 
 def narrowest(codes: Tensor) -> Scheme:
-    """The scheme with a scale for each row that holds these codes in the fewest bits."""
+    """The scheme with one scale per row that holds these codes in the fewest bits."""
     low, high = int(codes.min()), int(codes.max())
     schemes = (INT3, INT4, INT5, INT6, INT8)
     return next(x for x in schemes if -x.largest_code - 1 <= low and high <= x.largest_code)
 
 
 def code_lengths(codes: Tensor) -> Tensor:
-    """Bits of each code from −128 to 127 in an ideal code for each row: float32 [n_rows, 256].
+    """The length in bits of each code from −128 to 127, for each row: float32 [n_rows, 256].
 
-    As in `packing.shorten`, rows of about the same size have one code.
+    These are the lengths in an ideal code; as in `packing.shorten`, rows of about the same size
+    share one.
     """
     sizes = sizes_of_rows(codes, _FINENESS).long()
     places = sizes[:, None] * _CODES + codes + _CODES // 2
@@ -72,7 +73,7 @@ def code_lengths(codes: Tensor) -> Tensor:
 
 
 def reaching(rows: Tensor, wished: Tensor) -> Tensor:
-    """As wished, where INT8 reaches the largest value of the row with them."""
+    """The steps as ``wished``, or larger where INT8 needs that to reach the row's largest value."""
     largest = rows.abs().amax(1, keepdim=True)
     return float16_scales(torch.minimum(wished, largest).maximum(largest / INT8.largest_code))
 
@@ -85,8 +86,8 @@ def _cheapest(errors: Tensor, bits: Tensor) -> Choose:
     """The nearest code or its neighbour towards 0, whichever costs less.
 
     Args:
-        errors: of a squared error of 1, in bits, [n_conv_groups, n_rows].
-        bits: of the codes, [n_conv_groups, n_rows, 256].
+        errors: the cost of a squared error of 1, in bits, [n_conv_groups, n_rows].
+        bits: the lengths of the codes, [n_conv_groups, n_rows, 256].
     """
 
     def choose(wishes: Tensor, miss: Tensor) -> Tensor:

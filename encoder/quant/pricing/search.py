@@ -1,4 +1,4 @@
-"""The price of a bit at which a file has the size that was asked for.
+"""The price per bit at which a file has the requested size.
 
 Importing this imports torch.
 """
@@ -24,12 +24,12 @@ from encoder.quant.sensitivity.divergence import Objective
 _ATTEMPTS = 5
 _NEAR_ENOUGH = 0.995
 _AIM = 0.998
-"""Shares of the budget: when to stop, and what is aimed for."""
+"""Shares of the budget: where to stop, and what to aim for."""
 _PRICES = -60.0, 0.0
 """Logarithms to base 2 of the least and the greatest price."""
 _HALVINGS = 20
 _MAX_ROWS = 256
-"""Of a layer, for a first price."""
+"""The most rows of a layer that are used to find a first price."""
 
 
 def within(
@@ -40,13 +40,13 @@ def within(
     objective: Objective,
     make: Callable[[Mapping[str, Scheme], Priced], QuantizedModel],
 ) -> QuantizedModel:
-    """The largest file of short codes found that keeps to a budget.
+    """The largest file of short codes found within a budget.
 
     Args:
         max_bytes: of the file.
         model: in eval mode.
         pins: schemes of layers that are not priced.
-        batches: that fit.
+        batches: the batches that fit the weights.
         objective: of the output.
         make: quantizes with these schemes, and the priced layers at a price.
 
@@ -54,7 +54,7 @@ def within(
         ModelError: no gradient reaches any layer, or the output is not finite.
 
     Warns:
-        BudgetWarning: no price that was tried leads there; what the last one gives is kept.
+        BudgetWarning: no price that was tried meets the budget; the last one's model is returned.
     """
     layers = find_layers(model)
     free = {name: layer for name, layer in layers.items() if name not in pins}
@@ -79,7 +79,7 @@ def _search(
             best = n_bytes, quantized
         if _NEAR_ENOUGH * max_bytes <= n_bytes <= max_bytes:
             break
-        # a bit less for each value, four times the price
+        # one bit less per value means four times the price
         price *= 4 ** (8 * (n_bytes - _AIM * max_bytes) / n_values)
     if best is None:
         message = f"{max_bytes} bytes cannot be met: the file has {n_bytes}."
@@ -89,7 +89,7 @@ def _search(
 
 
 def _price(max_bytes: int, layers: Mapping[str, Layer], worths: Mapping[str, Worth]) -> float:
-    """At which the codes of these layers, rounded to nearest, take so many bytes."""
+    """The price at which the codes of these layers, rounded to nearest, fit into the bytes."""
     rows = {name: _some(layers[name].rows()) for name in worths}
 
     def n_bytes(price: float) -> float:
@@ -106,7 +106,7 @@ def _price(max_bytes: int, layers: Mapping[str, Layer], worths: Mapping[str, Wor
 
 
 def _some(rows: Tensor) -> Tensor:
-    """At most `_MAX_ROWS` from all over."""
+    """At most `_MAX_ROWS` of the rows, evenly spaced."""
     return rows[:: -(-len(rows) // _MAX_ROWS)]
 
 

@@ -1,4 +1,4 @@
-"""What an error in a layer's output is worth, and so how far apart its codes may lie.
+"""What an error in a layer's output costs, and thus how far apart its codes can be.
 
 Importing this imports torch.
 """
@@ -20,19 +20,19 @@ from encoder.quant.sensitivity.divergence import Objective
 from encoder.quant.sensitivity.fisher import fisher_diagonals, lookup_grams
 
 SHRINKAGES = (0.05, 0.2, 0.5)
-"""Of Gram matrices: which one is best depends on how many inputs there are for their columns."""
+"""To try on Gram matrices; the best depends on how many inputs there are for their columns."""
 _LEAST_INPUT, _LEAST_WORTH, _TINY = 1e-3, 1e-2, 1e-12
-"""Of the layer's mean: a channel that this data leaves idle is not worthless for others."""
+"""Shares of the layer's mean: a channel that is idle on this data may matter for other data."""
 
 
 @dataclass(frozen=True, eq=False)
 class Worth:
-    """Of one layer's rows; a bit and what the output loses are exchanged at one price.
+    """What errors in one layer's rows cost; bits and output loss are traded at one price.
 
     Args:
         errors: float32 [n_rows, 1], what the model's output loses by a squared error of 1 in a
             row's output.
-        steps: float32 [n_rows, 1], between codes, at a price of 1 for a bit.
+        steps: float32 [n_rows, 1], steps between codes at a price of 1 per bit.
         shrinkage: of the layer's Gram matrix, see `Gram`.
     """
 
@@ -41,27 +41,27 @@ class Worth:
     shrinkage: float = SHRINKAGES[0]
 
     def shrunk(self, gram: Gram) -> Gram:
-        """A Gram matrix of the layer's inputs as it serves best."""
+        """A Gram matrix of the layer's inputs with the best shrinkage."""
         return gram if gram.shrinkage == self.shrinkage else Gram(gram.values, self.shrinkage)
 
     def steps_at(self, price: float) -> Tensor:
-        """Steps [n_rows, 1] at a price of a bit, in the unit of the output's loss."""
+        """Steps [n_rows, 1] at a price per bit, in the unit of the output's loss."""
         return self.steps * math.sqrt(price)
 
 
 def worths(
     model: nn.Module, layers: Mapping[str, Layer], batches: Sequence[Batch], objective: Objective
 ) -> dict[str, Worth]:
-    """Of each layer whose inputs and gradient are seen, by name.
+    """The worth of each layer whose inputs and gradient are seen, by name.
 
     To second order an error δ in a row loses ½ δᵀFδ, where F is the Fisher information. F is
-    taken for a multiple of the Gram matrix of the layer's inputs, of the same trace (as KFAC,
-    Martens & Grosse, 2015, of each row apart).
+    approximated by a multiple of the Gram matrix of the layer's inputs with the same trace (as in
+    KFAC, Martens & Grosse, 2015, for each row separately).
 
     Args:
         model: in eval mode.
         layers: of the model.
-        batches: that fit.
+        batches: the batches that fit the weights.
         objective: of the output.
 
     Raises:
@@ -75,11 +75,11 @@ def worths(
         losses = torch.stack([seen[name].sum(1), unseen[name].sum(1)])
         if losses.any():
             left, shrinkage = _left(gram, judge)
-            # tokens that this data does not look up and classes that it does not show count, too
+            # tokens and classes that do not occur in this data count too
             alike = layers[name].kind == "embedding" or layers[name].n_rows == n_classes
             errors = _errors(losses, judge, alike=alike)
-            # a bit more for each value of a row takes 6 dB off its error, a twelfth of the squared
-            # step times what is left: the steps at which that is worth the price
+            # One more bit for each value of a row takes 6 dB off its error, which is a twelfth of
+            # the squared step times what GPTQ leaves: the steps at which that is worth the price.
             steps = (6 / (math.log(2) * errors * left[:, None])).sqrt()
             found[name] = Worth(errors.view(-1, 1), steps.view(-1, 1), shrinkage)
     return found
@@ -88,7 +88,7 @@ def worths(
 def _grams(
     model: nn.Module, layers: Mapping[str, Layer], batches: Sequence[Batch], objective: Objective
 ) -> Iterator[tuple[str, Gram, Gram]]:
-    """Of each layer, from one half of the batches and from the other; a table's is from all."""
+    """Each layer's Gram matrix from either half of the batches; a table's is from all of them."""
     for name, gram in lookup_grams(model, layers, batches, objective).items():
         yield name, gram, gram
     multiplied = {name: layer for name, layer in layers.items() if layer.kind != "embedding"}
@@ -99,12 +99,12 @@ def _grams(
 
 
 def _errors(losses: Tensor, gram: Gram, *, alike: bool) -> Tensor:
-    """What a squared error of a row's output loses, [n_conv_groups, n_rows].
+    """What a squared error in a row's output costs, [n_conv_groups, n_rows].
 
     Args:
         losses: by the Fisher information of two halves of the data, [2, n_rows].
         gram: of the inputs.
-        alike: take the mean for all; otherwise for what is not known of single rows.
+        alike: use the mean for all rows; otherwise only as far as single rows are unreliable.
     """
     energy = gram.diagonal.sum(1)
     energy = energy.clamp_min(float(energy.mean()) * _LEAST_INPUT)
@@ -115,9 +115,9 @@ def _errors(losses: Tensor, gram: Gram, *, alike: bool) -> Tensor:
 
 
 def _reliability(first: Tensor, second: Tensor) -> float:
-    """How much of what the mean of two measurements differs by from row to row is no noise.
+    """The share of the variance between rows, in the mean of two measurements, that is not noise.
 
-    By their correlation (Spearman, 1910; Brown, 1910).
+    From the correlation of the measurements (Spearman, 1910; Brown, 1910).
     """
     pair = torch.stack([first, second])
     correlation = float(torch.corrcoef(pair)[0, 1]) if pair.shape[1] > 1 else 0.0
@@ -126,12 +126,14 @@ def _reliability(first: Tensor, second: Tensor) -> float:
 
 
 def _left(gram: Gram, judge: Gram) -> tuple[Tensor, float]:
-    """What GPTQ leaves of a column's squared miss, on inputs that it did not see.
+    """The share of a column's squared miss that GPTQ leaves, on inputs that it did not see.
 
-    Columns later in order make up for the rest; on inputs that were seen it would look like more.
+    Later columns make up for the rest; on inputs that were seen they would seem to make up for
+    more.
 
     Returns:
-        The geometric mean over columns, [n_conv_groups], by the best shrinkage; and that.
+        The geometric mean over columns, [n_conv_groups], with the best shrinkage; and that
+        shrinkage.
     """
     rows = gram.order.unsqueeze(2).expand_as(gram.values)
     unseen = judge.values.gather(1, rows).gather(2, rows.transpose(1, 2))

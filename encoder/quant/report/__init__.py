@@ -1,1 +1,1 @@
-"""What was measured, for people: tables, plots, progress."""
+"""Measurements for people to read: tables, plots, progress."""

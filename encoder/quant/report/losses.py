@@ -12,15 +12,15 @@ from encoder.quant.schemes import Scheme
 
 @dataclass(frozen=True)
 class Row:
-    """One layer in one scheme, all others as they were.
+    """One layer in one scheme, all others unchanged.
 
     Args:
         layer: its name.
         kind: ``linear``, ``conv`` or ``embedding``.
         scheme: how its weight was stored.
         loss: the divergence of the model's output; infinite if that was not a number.
-        nbytes: of the weight in this scheme, scales counted.
-        n_values: of the weight.
+        nbytes: of the weight in this scheme, including scales.
+        n_values: number of values in the weight.
         note: how the loss was found, if it was not measured for this row alone.
     """
 
@@ -39,13 +39,13 @@ class Losses:
 
     Args:
         rows: in the model's order of layers, each from its narrowest scheme to FP32.
-        objective: what a loss is: ``kl`` in nats, or ``cosine`` for 1 − cosine.
+        objective: how a loss is measured: ``kl`` in nats, or ``cosine`` for 1 − cosine.
         mode: ``measured``, or ``fisher`` or ``weights`` for an estimate.
         fp32_nbytes: of the whole model.
-        n_items: on how many items a loss is a mean.
-        unsupported: large parameters that no scheme can take.
+        n_items: how many items a loss is the mean over.
+        unsupported: large parameters that no scheme is available for.
         notes: candidates that were left out, and why.
-        is_synthetic: whether the inputs were made up, since nobody gave any.
+        is_synthetic: whether the inputs were made up, since none were given.
     """
 
     rows: Sequence[Row]
@@ -69,11 +69,11 @@ class Losses:
 
     @property
     def schemes(self) -> list[Scheme]:
-        """All that occur, from narrow to wide."""
+        """All schemes that occur, from narrow to wide."""
         return sorted({row.scheme for row in self.rows}, key=width)
 
     def loss(self, layer: str, scheme: str | Scheme) -> float:
-        """Of one layer in one scheme.
+        """The loss of one layer in one scheme.
 
         Raises:
             InputError: the report has no such row.
@@ -86,7 +86,7 @@ class Losses:
         raise InputError("loss", got=f"{layer!r} in {wanted.name}", wanted=f"{what}")
 
     def options(self) -> dict[str, list[Option]]:
-        """For `allocate.allocate`; schemes that break the output are left out."""
+        """The options for `allocate.allocate`; schemes that break the output are left out."""
         found: dict[str, list[Option]] = {name: [] for name in self.layers}
         for row in self.rows:
             if row.loss < float("inf"):

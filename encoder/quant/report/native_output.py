@@ -1,4 +1,4 @@
-"""Keeps what native code prints out of a command's own output."""
+"""Keep what native code prints out of a command's own output."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def native_output_to_stderr() -> Iterator[None]:
     try:
         yield
     finally:
-        # what C has buffered must leave before the way back opens
+        # C's buffers must be flushed before standard output is restored
         ctypes.CDLL(None).fflush(None)
         os.dup2(kept, 1)
         os.close(kept)

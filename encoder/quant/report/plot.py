@@ -16,12 +16,12 @@ _COLORS = ("#b2182b", "#ef8a62", "#e0a800", "#4393c3", "#2166ac", "#999999", "#5
 
 
 def draw(report: Losses, path: Path) -> Path:
-    """One line for each layer: a dot for each scheme at its loss (log scale), and its size.
+    """Draw one line for each layer: a dot for each scheme at its loss (log scale), and its size.
 
     Losses that were not found for a layer alone (FP16's shares) are left out.
 
     Raises:
-        MissingExtraError: matplotlib is not installed; ``report.table()`` needs it not.
+        MissingExtraError: matplotlib is not installed; ``report.table()`` does not need it.
     """
     require("A plot", "matplotlib")
     from matplotlib.figure import Figure

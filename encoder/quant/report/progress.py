@@ -12,7 +12,7 @@ Advance = Callable[[str], None]
 
 @contextmanager
 def progress_bar(title: str, n_steps: int, *, show: bool) -> Iterator[Advance]:
-    """Show how far a long task is; gives what counts its steps."""
+    """Show the progress of a long task; yields the function that counts its steps."""
     if not (show and n_steps and sys.stderr.isatty()):
         yield lambda _step: None
         return

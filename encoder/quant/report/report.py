@@ -1,4 +1,4 @@
-"""What an analysis of sensitivity found: as a table, a picture, a file."""
+"""The results of a sensitivity analysis as a table, a picture or a file."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class SensitivityReport(Losses):
-    """Losses, shown and kept."""
+    """Losses that can be shown and saved."""
 
     def table(self, *, color: bool | None = None) -> str:
         """Layers by schemes, as text.
 
         Args:
-            color: None for yes on a terminal.
+            color: whether to use colours; None to use them on a terminal.
         """
         return render(self, color=color)
 

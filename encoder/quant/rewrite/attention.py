@@ -1,7 +1,7 @@
-"""Attention that an exporter took apart, as one operator of ONNX Runtime.
+"""Fuse attention that an exporter took apart back into one operator of ONNX Runtime.
 
 Where nothing is masked it gets no mask, and is then blocked for the cache (Dao et al. 2022); this
-is decided as the network runs, since a mask is there in every graph that takes batches.
+is decided as the network runs, since every graph that takes batches has a mask.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 _SWAP_HEADS = [0, 2, 1, 3]
 _BOOL = 9
 _OPSET = 23
-"""The first that has `Attention`."""
+"""The first opset that has `Attention`."""
 
 _SHORT = 512
-"""Up to so many tokens `Attention` is the faster operator."""
+"""Up to this many tokens `Attention` is the faster operator."""
 
 _LOWEST = np.float32(-1e30)
-"""A logit that weighs nothing. Infinity would make the rows of padding, which see nothing, NaN."""
+"""A logit without weight. Infinity would turn the rows of padding, which see nothing, into NaN."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ class Attention:
 
 
 def attentions(network: Network) -> Iterator[Attention]:
-    """All that are found in the main graph."""
+    """All attentions that are found in the main graph."""
     for node in network.nodes("Softmax", "Attention"):
         found = _operator(node) if node.op_type == "Attention" else _softmax(network, node)
         if found:
@@ -97,7 +97,7 @@ def _softmax(network: Network, node: NodeProto) -> Attention | None:
 
 
 def _mixed(network: Network, weights: str) -> NodeProto | None:
-    """The product of the weights and v; rows of NaN may be set to zero before."""
+    """The product of the weights and v; rows of NaN may be set to zero before it."""
     readers = network.readers(weights)
     chosen = next((node for node in readers if node.op_type == "Where"), None)
     if chosen is not None and network.maker(chosen.input[0], "IsNaN"):
@@ -144,8 +144,8 @@ def _with_keys(network: Network, found: Attention) -> Attention | None:
 class FusedAttention:
     """Puts one operator in the place of what was found.
 
-    ONNX's `Attention` is the faster one for texts of a few hundred tokens, and always with a mask.
-    `MultiHeadAttention` never holds all logits at once, and is the faster one for what is longer.
+    ONNX's `Attention` is faster for texts of a few hundred tokens, and always with a mask.
+    `MultiHeadAttention` never holds all logits at once, and is faster for longer texts.
     """
 
     def __init__(self, network: Network) -> None:
@@ -155,7 +155,7 @@ class FusedAttention:
         self._has_operator: bool | None = None
 
     def replace(self, found: Attention) -> bool:
-        """False if the numbers of heads are not known, or differ."""
+        """Replace it; False if the numbers of heads are not known, or differ."""
         network = self._network
         k_axis = 2 if found.k_by_token else 1
         asked, given = _heads(network.shape(found.q)), _heads(network.shape(found.v))
@@ -178,7 +178,7 @@ class FusedAttention:
         return True
 
     def _unrepeated(self, found: Attention, n_heads: int) -> tuple[str, str, int]:
-        """k and v before heads were repeated for several of q, and how many they are."""
+        """k and v before their heads were repeated to match q, and the number of those heads."""
         before = [self._repeated(value) for value in (found.k, found.v)]
         counts = [_heads(self._network.shape(value)) for value in before if value]
         if None in before or len({c and c[0] for c in counts}) != 1 or not counts[0]:
@@ -228,7 +228,7 @@ class FusedAttention:
     def _blocked(
         self, found: Attention, inputs: tuple[str, ...], heads: tuple[int, int]
     ) -> list[NodeProto]:
-        """`MultiHeadAttention`, which wants as many heads of k and v as of q."""
+        """`MultiHeadAttention`, which needs as many heads of k and v as of q."""
         network, (n_heads, n_shared) = self._network, heads
         nodes: list[NodeProto] = []
         q, *others = inputs
@@ -272,7 +272,7 @@ class FusedAttention:
         return self._network.add("Reshape", by_token, self._network.ints(0, 0, -1))
 
     def _close(self, end: str, by_token: str) -> None:
-        """Make the old output, or what alone is read of it: rows by token."""
+        """Produce the old output, or the rows by token if only those are read."""
         network = self._network
         swap = network.only_reader(end, "Transpose")
         if swap is not None and list(attribute(swap, "perm")) == _SWAP_HEADS:
@@ -284,7 +284,7 @@ class FusedAttention:
     def _mask(self, mask: str, q: str) -> tuple[str, str]:
         """Whether anything is masked, and what to add to logits [n, n_heads, length, length]."""
         network = self._network
-        # a mask may be as short as [n, 1, 1, length], which the operator does not take
+        # a mask can be as small as [n, 1, 1, length], which the operator does not take
         if mask not in self._masks:
             lowest, zero = network.constant(_LOWEST), network.constant(np.float32(0))
             if network.is_bool(mask):
@@ -303,7 +303,7 @@ class FusedAttention:
 
 
 def _heads(shape: Shape | None, axis: int = 1) -> tuple[int, int] | None:
-    """How many, and how wide."""
+    """How many heads there are, and how wide they are."""
     if shape is None or len(shape) != 4:
         return None
     n_heads, width = shape[axis], shape[3]

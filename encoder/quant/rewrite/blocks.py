@@ -1,7 +1,7 @@
 """Weights in 4 bits, blocks of 32 with a scale each, as ONNX Runtime's operators store them. Pure.
 
-The grid is the Quantizer's: codes -8..7, scales of least squared error. They are searched as in
-`encoder.quant.rounding.rtn`, which needs torch, and preparing the bundle must not.
+The grid is the Quantizer's: codes -8..7, scales of least squared error. They are searched for as in
+`encoder.quant.rounding.rtn`, which needs torch; preparing the bundle must not need it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 Array32 = NDArray[np.float32]
 Blocks: TypeAlias = tuple[NDArray[np.uint8], Array32, int]
-"""Packed codes, scales [n_rows, n_blocks], and how many columns a block has."""
+"""Packed codes, scales [n_rows, n_blocks], and the number of columns in a block."""
 
 BLOCK = 32
 _LEAST, _GREATEST = -8, 7
@@ -26,7 +26,7 @@ _CHUNK_VALUES = 1 << 18
 
 
 def quantize_blocks(weight: NDArray[np.floating]) -> tuple[NDArray[np.uint8], Array32]:
-    """Round a weight [n_rows, n_columns]; the last block is filled with zeros.
+    """Round a weight [n_rows, n_columns]; the last block is padded with zeros.
 
     Returns:
         Pairs of codes, the first in the lower bits, uint8 [n_rows, n_blocks, 16], and scales
@@ -48,7 +48,7 @@ def quantize_blocks(weight: NDArray[np.floating]) -> tuple[NDArray[np.uint8], Ar
 
 
 def pack_blocks(codes: NDArray[np.int8], width: int) -> NDArray[np.uint8]:
-    """Lay codes -8..7 [n_rows, n_columns] as operators read them; the last block ends in zeros.
+    """Lay out codes -8..7 [n_rows, n_columns] as operators read them, padded with zeros.
 
     Returns:
         uint8 [n_rows, n_blocks, width / 2], as `quantize_blocks` gives them.
@@ -88,7 +88,7 @@ def _least_squares(blocks: Array32) -> Array32:
 def _better(
     blocks: Array32, scales: Array32, best: Array32, least: Array32
 ) -> tuple[Array32, Array32]:
-    """Keep, block by block, the scales of less error."""
+    """Keep, block by block, the scales with less error."""
     miss = blocks - _codes(blocks, scales) * scales
     error = (miss * miss).sum(-1, keepdims=True)
     return np.where(error < least, scales, best), np.minimum(error, least)

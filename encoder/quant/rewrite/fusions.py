@@ -1,4 +1,4 @@
-"""Operators that exporters take apart, put together again, where that is measurably faster."""
+"""Fuse operators that exporters decompose, where that is measurably faster."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from encoder.quant.rewrite.rotary import FusedRotary
 
 
 def fuse(network: Network) -> dict[str, int]:
-    """Rewrite all that is found; how much, by name."""
+    """Rewrite all that is found; return the number of rewrites by name."""
     parts = Parts(network)
     n_cut = sum(parts.replace(layer) for layer in list(linears(network)))
     norm, rotary = FusedNorm(network), FusedRotary(network)

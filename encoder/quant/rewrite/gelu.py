@@ -1,4 +1,4 @@
-"""GELU by its tanh form, which is much faster and 5e-4 off at most: a small part of a code."""
+"""GELU in its tanh form, which is much faster and 5e-4 off at most: a small part of a code."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 class FastGelu:
-    """Puts `FastGelu` in the place of GELU; a bias before it is added faster on its own."""
+    """Puts `FastGelu` in place of GELU; a bias before it is faster as a separate addition."""
 
     def __init__(self, network: Network) -> None:
         network.uses(MICROSOFT)
         self._network = network
 
     def replace(self, node: NodeProto) -> bool:
-        """Take an operator `Gelu`, or the last product of its formula; False if it is neither."""
+        """Replace a `Gelu` operator, or the last product of its formula; False if it is neither."""
         x = node.input[0] if node.op_type == "Gelu" else self._formula(node)
         if x is None:
             return False
@@ -30,7 +30,7 @@ class FastGelu:
         return True
 
     def _formula(self, node: NodeProto) -> str | None:
-        """x of x (erf(x / sqrt 2) + 1) / 2, whichever factors are multiplied first."""
+        """The x in x (erf(x / sqrt 2) + 1) / 2, whichever factors are multiplied first."""
         network = self._network
         factors = list(self._factors(node, 0))
         halves = [f for f in factors if network.scalar(f) is not None]

@@ -1,7 +1,7 @@
 """Linear layers with weights in 4 bits, blocks of 32; ONNX Runtime multiplies them in int8.
 
-It quantizes the activations itself, each block of a row on its own, so that here too a text's
-vector does not depend on its batch.
+ONNX Runtime quantizes the activations itself, each block of a row on its own, so that here too a
+text's vector does not depend on its batch.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _IN_INT8 = 4
 
 
 class Int4Linears:
-    """Replaces layers one by one; layers of one weight share it."""
+    """Replaces layers one by one; layers with the same weight share its 4-bit form."""
 
     def __init__(self, network: Network) -> None:
         network.uses(MICROSOFT)
@@ -24,7 +24,7 @@ class Int4Linears:
         self._weights: dict[str, tuple[str, str, int]] = {}
 
     def replace(self, layer: Linear, rounded: Blocks | None = None) -> None:
-        """Put the 4-bit form in the place of a layer, rounded here unless it was before."""
+        """Put the 4-bit form in place of a layer, rounded here unless ``rounded`` is given."""
         network = self._network
         n_out, n_in = layer.weight.shape
         if layer.shared not in self._weights:

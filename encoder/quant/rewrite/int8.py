@@ -1,7 +1,7 @@
 """Linear layers in int8: one scale per row of the activations, one per output of the weight.
 
-See `integer.dynamic` for why: a text's vector does not depend on its batch, and no processor
-saturates.
+So a text's vector does not depend on its batch, and no processor saturates; see
+`integer.dynamic`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from encoder.quant.rewrite.linears import Linear
 from encoder.quant.rewrite.network import Network
 
 _ZERO = 127
-"""The code of 0: codes are even on both sides of it."""
+"""The code of 0: codes are symmetric around it."""
 
 _GELU_LEAST, _GELU_ZERO = 0.17, 20
-"""GELU gives at least -.17, so few of its codes are spent on what is negative."""
+"""GELU gives at least -.17, so few of its codes are spent on negative values."""
 
 
 Rows: TypeAlias = tuple[NDArray[np.int8], NDArray[np.float32]]
@@ -33,7 +33,7 @@ class Codes:
     """Activations in uint8.
 
     Args:
-        codes: the value that holds them, as the states lie.
+        codes: the value that holds them, in the shape of the states.
         scales: the value that holds a scale for each row, [..., 1].
         zero: the constant that holds the code of 0.
     """
@@ -58,12 +58,12 @@ class Int8Linears:
         self._least_gelu_scale = network.constant(np.float32(_GELU_LEAST / _GELU_ZERO))
 
     def replace(self, layer: Linear, rounded: Rows | None = None) -> None:
-        """Put the int8 form in the place of a layer, rounded here unless it was before."""
+        """Put the int8 form in place of a layer, rounded here unless ``rounded`` is given."""
         network = self._network
         states = self._by_row(layer.states, layer.weight.shape[1])
         weight, weight_scales = self._weight(layer, rounded)
         network.remove(layer.node)
-        # only one scale is allowed for the activations, so theirs come after
+        # only one scale is allowed for the activations, so the row scales come after
         product = network.add(
             "MatMulIntegerToFloat", states.codes, weight, self._one, weight_scales, states.zero,
             domain=MICROSOFT,
@@ -107,7 +107,7 @@ class Int8Linears:
         return _ZERO, network.add("Mul", greatest, self._step)
 
     def _repeated(self, zero: int, each: str) -> str:
-        """The zero point once per row: `QuantizeLinear` wants as many as scales."""
+        """The zero point once per row: `QuantizeLinear` needs as many as there are scales."""
         from onnx import numpy_helper
 
         value = numpy_helper.from_array(np.array([zero], np.uint8))

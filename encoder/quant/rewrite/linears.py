@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from onnx import NodeProto
 
 _LEAST_IN, _LEAST_OUT = 16, 8
-"""Smaller ones are no layers: rotary frequencies are multiplied by positions as a matrix."""
+"""Smaller products are not layers, such as rotary frequencies multiplied by positions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,10 +25,10 @@ class Linear:
 
     Args:
         name: see `encoder.quant.rewrite.names`.
-        node: what computes it.
+        node: the node that computes it.
         states: the value x, [..., n_in].
         weight: float [n_out, n_in], a view of the stored one.
-        shared: equal for layers of one weight, read in the same way.
+        shared: a key that is equal for layers that read the same weight in the same way.
         bias: the value b, if the node adds one itself.
     """
 

@@ -1,4 +1,4 @@
-"""What a layer is called: by its torch module, as far as the exporter left word of it. Pure."""
+"""Names of layers, taken from their torch modules as far as the exporter kept them. Pure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def layer_name(node: NodeProto, stored: str) -> str:
 
 
 def _innermost(scopes: str) -> str:
-    """Of a list written as in Python: the modules from the outside in, then the operator."""
+    """The innermost module of a Python-style list: modules from outside in, then the operator."""
     try:
         modules = [str(scope) for scope in literal_eval(scopes)]
     except (ValueError, SyntaxError):

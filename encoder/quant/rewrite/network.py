@@ -1,7 +1,7 @@
-"""An ONNX network that is being rewritten: who makes a value, who reads it, what is constant.
+"""An ONNX network to be rewritten: which node makes a value, which read it, what is constant.
 
-Weights are mapped, not read, and new ones are written as they come: a network of gigabytes is
-rewritten within the memory of a layer.
+Weights are mapped, not read, and new ones are written as they come: a network of gigabytes can be
+rewritten in the memory of one layer.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _FOLDABLE = ("Transpose", "Reshape", "Cast", "Identity", "Unsqueeze", "Squeeze",
 class Network:
     """The main graph of an ONNX file; subgraphs and functions stay as they are.
 
-    Nodes are added in any order. A node that makes a value of the old graph takes its name, so
-    that whatever reads it, a subgraph too, goes on unchanged.
+    Nodes can be added in any order. A node that makes a value of the old graph takes over the
+    value's name, so that whatever reads it, even a subgraph, stays unchanged.
 
     Args:
-        source: the ``.onnx`` file; its weights may lie in files beside it.
-        target: the file that `save` will write. Weights of more than 1 GiB lie beside it.
+        source: the ``.onnx`` file; its weights may be in files next to it.
+        target: the file that `save` will write. Weights of more than 1 GiB go next to it.
 
     Raises:
         ModelError: it is not an ONNX file.
@@ -46,7 +46,7 @@ class Network:
 
         try:
             self.proto = onnx.load(source, load_external_data=False)
-        # protobuf's errors share no base below Exception
+        # protobuf's errors share no base class below Exception
         except Exception as error:
             raise ModelError(
                 f"{source} is no ONNX file: {error}.", remedy="Export the network again."
@@ -84,14 +84,14 @@ class Network:
         return self._readers[value]
 
     def only_reader(self, value: str, *ops: str) -> NodeProto | None:
-        """The node that alone reads a value, once, if it is of one of ``ops``."""
+        """The only node that reads a value, and reads it once, if it is of one of ``ops``."""
         nodes = self._readers[value]
         if value in self.outputs or len(nodes) != 1 or list(nodes[0].input).count(value) != 1:
             return None
         return nodes[0] if not ops or nodes[0].op_type in ops else None
 
     def array(self, value: str) -> NDArray[Any] | None:
-        """A constant, also behind a transposition, a reshape or a cast; None if it is none."""
+        """A constant, even behind a transposition, a reshape or a cast; None if not constant."""
         if tensor := self._made.get(value):
             return tensor_array(tensor, self._storage.folder)
         if tensor := self._tensors.get(value):
@@ -111,7 +111,7 @@ class Network:
         return folded
 
     def root(self, value: str) -> str:
-        """The stored constant that `array` found: equal for all who share a weight."""
+        """A key of the stored constant that `array` found: equal for all that share a weight."""
         node = self._makers.get(value)
         if node is None or node.op_type not in _FOLDABLE:
             return value
@@ -119,16 +119,16 @@ class Network:
         return "|".join([self.root(node.input[0]), node.op_type, *node.input[1:], *facts])
 
     def scalar(self, value: str) -> float | None:
-        """A constant of one number."""
+        """A constant with a single value, as a number; None if it is not one."""
         array = self.array(value)
         return float(array.reshape(())) if array is not None and array.size == 1 else None
 
     def shape(self, value: str) -> Shape | None:
-        """A value's shape as far as it is known of the graph that was read."""
+        """A value's shape, as far as it is known from the source graph."""
         return self._facts()[0].get(value)
 
     def is_bool(self, value: str) -> bool:
-        """Whether a value of the graph that was read is known to be bool."""
+        """Whether a value of the source graph is known to be bool."""
         return self._facts()[1].get(value) == _BOOL
 
     def _facts(self) -> tuple[dict[str, Shape], dict[str, int]]:
@@ -137,13 +137,13 @@ class Network:
         return self._known
 
     def constant(self, array: NDArray[Any] | np.generic) -> str:
-        """Add a constant; its name."""
+        """Add a constant and return its name."""
         name = f"rewritten_constant_{len(self._made)}"
         self._made[name] = self._storage.tensor(name, np.asarray(array, order="C"))
         return name
 
     def ints(self, *values: int) -> str:
-        """Add a constant int64 vector, such as a shape; its name."""
+        """Add a constant int64 vector, such as a shape, and return its name."""
         return self.constant(np.array(values, np.int64))
 
     def add(
@@ -154,7 +154,7 @@ class Network:
         output: str | None = None,
         **attributes: Any,
     ) -> str:
-        """Add a node with one output; the output's name, which is ``output`` if that is given."""
+        """Add a node with one output and return the output's name, ``output`` if that is given."""
         return self.place(self.node(op, *inputs, domain=domain, output=output, **attributes))
 
     def node(
@@ -165,7 +165,7 @@ class Network:
         output: str | None = None,
         **attributes: Any,
     ) -> NodeProto:
-        """A node as `add` adds it, which is not in the graph yet."""
+        """A node like those of `add`, but not in the graph yet."""
         from onnx import helper
 
         name = f"rewritten_{op}_{self._n_made}"
@@ -182,7 +182,7 @@ class Network:
         return fork(f"rewritten_If_{self._n_made - 1}", condition, then, others)
 
     def place(self, node: NodeProto) -> str:
-        """Add a node of one output; the output's name."""
+        """Add a node with one output and return the output's name."""
         made = str(node.output[0])
         self._nodes.append(node)
         self._makers[made] = node
@@ -191,13 +191,13 @@ class Network:
         return made
 
     def reduce(self, op: str, value: str) -> str:
-        """Reduce the last axis to length 1, in the form that the network's opset has."""
+        """Reduce the last axis to length 1, in the form that the network's opset requires."""
         if self.opset >= 18:
             return self.add(op, value, self.ints(-1), keepdims=1)
         return self.add(op, value, axes=[-1], keepdims=1)
 
     def show(self, values: Sequence[str]) -> None:
-        """Make float values outputs, after those that the network has."""
+        """Make float values outputs, after those that the network already has."""
         from onnx import TensorProto, helper
 
         for i, value in enumerate(values):
@@ -211,11 +211,11 @@ class Network:
         return name in self._tensors and bool(self._readers[name])
 
     def forget(self, name: str) -> None:
-        """Store a constant no more; a node must make it."""
+        """Stop storing a constant; a node must then make it."""
         del self._tensors[name]
 
     def remove(self, *nodes: NodeProto) -> None:
-        """Take nodes out; their outputs must be made by others, or be needed no more."""
+        """Remove nodes; their outputs must be made by others, or no longer be needed."""
         gone = {id(node) for node in nodes}
         self._nodes = [node for node in self._nodes if id(node) not in gone]
         for node in nodes:
@@ -226,14 +226,14 @@ class Network:
                     del self._makers[value]
 
     def uses(self, domain: str) -> None:
-        """Declare operators of a domain."""
+        """Declare a domain of operators."""
         from onnx import helper
 
         if all(o.domain != domain for o in self.proto.opset_import):
             self.proto.opset_import.append(helper.make_opsetid(domain, 1))
 
     def raise_opset(self, version: int) -> bool:
-        """Declare a later opset; False if the network may mean something else in it.
+        """Declare a later opset; False if that might change the network's meaning.
 
         From 20 to 23 only `GroupNormalization` changed its meaning.
         """
@@ -249,7 +249,7 @@ class Network:
         return True
 
     def save(self) -> int:
-        """Write what the outputs need; the bytes written, weights beside the file counted."""
+        """Write what the outputs need; return the bytes written, external weights included."""
         graph = self.proto.graph
         nodes = needed(self._nodes, self.outputs)
         used = {value for node in nodes for value in reads(node)} | {*self.outputs}
@@ -272,7 +272,7 @@ class Network:
 _MAIN = ("", "ai.onnx")
 _BOOL = 9
 _LARGEST_BYTES = 1 << 30
-"""Of weights inside the file; protobuf allows twice as much, and holds all of it in memory."""
+"""The most weights inside the file; protobuf allows twice as much, all held in memory."""
 
 
 def attribute(node: NodeProto, name: str, default: Any = None) -> Any:
@@ -306,7 +306,7 @@ def _cast(node: NodeProto, array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _slice(node: NodeProto, array: NDArray[Any], *cut: NDArray[Any]) -> NDArray[Any]:
-    """Bounds are inputs since opset 10, attributes before."""
+    """Bounds have been inputs since opset 10 and were attributes before."""
     named = ("starts", "ends", "axes")
     starts, ends, *rest = cut or [
         np.asarray(attribute(node, n)) for n in named if attribute(node, n)
@@ -320,7 +320,7 @@ def _slice(node: NodeProto, array: NDArray[Any], *cut: NDArray[Any]) -> NDArray[
 
 
 def _axes(node: NodeProto, axes: Sequence[NDArray[Any]]) -> Any:
-    """Inputs since opset 13, an attribute before."""
+    """Axes have been an input since opset 13 and were an attribute before."""
     found = axes[0].tolist() if axes else attribute(node, "axes")
     return None if found is None else tuple(found)
 

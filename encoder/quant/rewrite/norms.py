@@ -1,4 +1,4 @@
-"""RMS norms (Zhang & Sennrich 2019) that an exporter took apart, as one operator.
+"""Fuse RMS norms (Zhang & Sennrich 2019) that an exporter took apart back into one operator.
 
 ONNX Runtime does this itself where the root is taken by `Sqrt` and `Div`, but not by `Pow`.
 """
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class FusedNorm:
-    """Puts `SimplifiedLayerNormalization` in the place of x / sqrt(mean(x^2) + eps)."""
+    """Puts `SimplifiedLayerNormalization` in place of x / sqrt(mean(x^2) + eps)."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
         self._ones: dict[int, str] = {}
 
     def replace(self, node: NodeProto) -> bool:
-        """Take the product of x and the inverse root, or their quotient; False if it is neither."""
+        """Replace the product of x and the inverse root, or x over the root; False if neither."""
         network = self._network
         found = next(
             (
@@ -47,7 +47,7 @@ class FusedNorm:
         return True
 
     def _norm(self, x: str, weight: str, epsilon: float, end: str) -> None:
-        """Before heads are moved, if x is heads: attention takes them as they were."""
+        """Add the norm, for heads before their transposition: attention takes them untransposed."""
         network = self._network
         swap = network.maker(x, "Transpose")
         order = list(attribute(swap, "perm")) if swap is not None else []
@@ -78,7 +78,7 @@ class FusedNorm:
         return None
 
     def _power(self, value: str) -> tuple[str, float]:
-        """A value as a power of another."""
+        """A value as a power of another value: that value and the exponent."""
         network, power = self._network, 1.0
         while node := network.maker(value, "Reciprocal", "Div", "Sqrt", "Pow"):
             if node.op_type == "Pow":

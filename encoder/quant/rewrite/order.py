@@ -1,4 +1,4 @@
-"""What a graph's nodes read, and their order: makers before readers. Pure."""
+"""What a graph's nodes read, and their order: producers before readers. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def reads(node: NodeProto) -> Iterator[str]:
-    """The values that a node reads, and those that its subgraphs take from around them."""
+    """The values that a node reads, and those that its subgraphs capture from outside."""
     yield from (value for value in node.input if value)
     for graph in _subgraphs(node):
         yield from _captured(graph)
@@ -29,7 +29,7 @@ def _captured(graph: GraphProto) -> Iterator[str]:
 
 
 def operators(graph: GraphProto) -> set[str]:
-    """The names of all operators, also those of subgraphs."""
+    """The names of all operators, including those in subgraphs."""
     found = {node.op_type for node in graph.node}
     for node in graph.node:
         for inner in _subgraphs(node):

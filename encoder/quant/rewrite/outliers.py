@@ -21,16 +21,16 @@ _TINY = 1e-30
 
 
 def local_errors(source: Path, examples: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, float]:
-    """How far each layer's int8 outputs are from its own in float32.
+    """How far each layer's int8 outputs are from its float32 outputs.
 
     Args:
         source: a float32 network.
-        examples: inputs by name, each one run; the first 256 rows of a layer count.
+        examples: inputs by name, one run each; the first 256 rows of a layer count.
 
     Returns:
         By layer, norm of the difference over norm of the output: the greatest of all examples.
-        Pass those beyond a bound to `quantize_linears` as ``keep``; .02 is usual, and .1 shows in
-        the vectors.
+        Pass the layers above a bound to `quantize_linears` as ``keep``; .02 is usual, and .1 shows
+        in the vectors.
     """
     with tempfile.TemporaryDirectory(dir=source.parent) as folder:
         path = Path(folder) / "states.onnx"

@@ -1,6 +1,6 @@
-"""Linear layers whose outputs are cut apart, such as queries, keys and values of one weight.
+"""Linear layers whose outputs are split, such as queries, keys and values from one weight.
 
-A layer for each part writes what is read next; one for all writes what is then copied.
+Separate layers write their parts directly; the output of a joint layer must be copied into parts.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class Part:
     """Outputs ``start`` to ``end`` of a layer.
 
     Args:
-        value: what is read of them.
-        sides: the last axes of the value, where they are others than that of the outputs.
+        value: the value that holds these outputs.
+        sides: the value's last axes, if they differ from the single axis of the outputs.
     """
 
     value: str
@@ -33,13 +33,13 @@ class Part:
 
 
 class Parts:
-    """Puts a layer for each part in the place of one for all."""
+    """Replaces a layer by one layer for each part of its outputs."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
 
     def replace(self, layer: Linear) -> bool:
-        """False if anything else is read of the layer than its parts."""
+        """Replace a layer; False if anything but parts of its outputs is read."""
         network, n_out = self._network, len(layer.weight)
         stored = network.array(layer.node.input[1])
         output, bias = layer.node.output[0], None
@@ -90,7 +90,7 @@ class Parts:
         shape, axes = network.shape(output), reshape and network.shape(reshape.output[0])
         if not reshape or not shape or not axes or None in axes[len(shape) - 1 :]:
             return [], []
-        axis = len(shape) - 1  # that of the parts
+        axis = len(shape) - 1  # the axis of the parts
         n_parts, *sides = (side or 0 for side in axes[axis:])
         width = n_out // max(n_parts, 1)
         found = list(self._picks(reshape.output[0], (axis, axis - len(axes))))
@@ -119,9 +119,9 @@ class Parts:
     def _picks(
         self, value: str, axis: tuple[int, int]
     ) -> Iterator[tuple[str, int, tuple[NodeProto, ...]] | None]:
-        """What is picked of an axis, which of it, and by which nodes; None for another reader.
+        """What is picked from an axis, at which index, and by which nodes; None for other readers.
 
-        The axis comes counted from the front and from the back.
+        The axis is given counted from the front and from the back.
         """
         network = self._network
         for node in network.readers(value):

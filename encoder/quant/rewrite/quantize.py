@@ -24,9 +24,9 @@ class RewriteReport:
     Args:
         path: the file written.
         source_bytes: of the weights before.
-        target_bytes: of the file, with weights that lie beside it.
+        target_bytes: of the file, including weights stored next to it.
         quantized: linear layers and tables now in integers, by the exporter's names.
-        kept: those that stay float32.
+        kept: layers and tables that stay float32.
         fused: how many norms, rotations, attentions and GELUs became one operator.
     """
 
@@ -59,8 +59,8 @@ def quantize_linears(
         keep: names of layers to leave in float32, or patterns such as ``*.layers.3.*``.
 
     Raises:
-        InputError: the number of bits is another one, or a pattern of ``keep`` names no layer.
-        ModelError: ``source`` is no ONNX file, or has no linear layer of constant weight.
+        InputError: any other number of bits, or a pattern in ``keep`` that matches no layer.
+        ModelError: ``source`` is not an ONNX file, or has no linear layer with a constant weight.
     """
     if weight_bits not in (4, 8):
         raise InputError("weight_bits", got=repr(weight_bits), wanted="8 or 4")
@@ -84,7 +84,7 @@ def quantize_linears(
 
 
 class _Chosen:
-    """Whether a layer is rewritten; notes what was asked for."""
+    """Whether a layer is rewritten; records the names that it was called with."""
 
     def __init__(self, keep: Sequence[str]) -> None:
         self._patterns = dict.fromkeys(keep, False)

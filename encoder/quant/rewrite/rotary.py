@@ -1,4 +1,4 @@
-"""Rotary positions (Su et al. 2021) that an exporter took apart, as one operator."""
+"""Fuse rotary positions (Su et al. 2021) that an exporter took apart back into one operator."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _SWAP_HEADS = [0, 2, 1, 3]
 
 
 class FusedRotary:
-    """Puts `RotaryEmbedding` in the place of x cos + concat(-x2, x1) sin.
+    """Puts `RotaryEmbedding` in place of x cos + concat(-x2, x1) sin.
 
-    Heads are as wide as the angles, and angles the same for all of a batch.
+    Heads must be as wide as the angles, and the angles the same for the whole batch.
     """
 
     def __init__(self, network: Network) -> None:
@@ -25,7 +25,7 @@ class FusedRotary:
         self._tables: dict[tuple[str, int], str] = {}
 
     def replace(self, node: NodeProto) -> bool:
-        """Take the sum of both products; False if it is something else."""
+        """Replace the sum of both products; False if the node is something else."""
         network = self._network
         products = [network.maker(value, "Mul") for value in node.input]
         for one, other in (products, products[::-1]):

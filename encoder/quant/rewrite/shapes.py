@@ -13,7 +13,7 @@ _LARGE_BYTES = 1024
 
 
 def known(proto: ModelProto) -> tuple[dict[str, Shape], dict[str, int]]:
-    """Shapes and ONNX's numbers of types, by value: what the exporter noted, and what follows.
+    """Shapes and ONNX's type codes, by value: as noted by the exporter, and what follows from it.
 
     A length that varies is None.
     """
@@ -31,7 +31,7 @@ def known(proto: ModelProto) -> tuple[dict[str, Shape], dict[str, int]]:
 
 
 def _without_weights(proto: ModelProto) -> ModelProto:
-    """A copy whose large weights have shapes only: inference reads no others."""
+    """A copy in which large weights are shapes only: shape inference does not read their values."""
     import onnx
 
     bare = onnx.ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import)

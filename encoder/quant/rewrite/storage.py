@@ -1,4 +1,4 @@
-"""Where an ONNX network's weights lie: in the file, or in another one beside it."""
+"""Where an ONNX network's weights are stored: in the file, or in another one next to it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto
 
 _ALIGNMENT_BYTES = 4096
-"""ONNX Runtime maps a weight that begins on a page."""
+"""ONNX Runtime maps weights that begin on a page boundary."""
 
 _SMALL_BYTES = 1024
 """Shapes and the like stay in the file: readers look at them before they look at weights."""
 
 
 def tensor_array(tensor: TensorProto, folder: Path) -> NDArray[Any]:
-    """A tensor's values, mapped if they lie in a file of ``folder``."""
+    """A tensor's values, mapped if they are in a file in ``folder``."""
     from onnx import external_data_helper, helper, numpy_helper
 
     if not external_data_helper.uses_external_data(tensor):
@@ -48,7 +48,7 @@ def stored_bytes(tensor: TensorProto) -> int:
 
 
 class Storage:
-    """Writes a network: weights one after the other, then the file that names them.
+    """Writes a network: weights one after the other, then the file that refers to them.
 
     Args:
         target: the ``.onnx`` file.
@@ -64,7 +64,7 @@ class Storage:
         self._end = 0 if external else None
 
     def moved(self, tensor: TensorProto, folder: Path) -> TensorProto:
-        """A tensor of another file, whose weights may lie in ``folder``, as it is stored here."""
+        """Store a tensor of another file, whose weights may be in ``folder``, here."""
         from onnx import external_data_helper
 
         is_outside = external_data_helper.uses_external_data(tensor)
@@ -89,7 +89,7 @@ class Storage:
         return made
 
     def _append(self, array: NDArray[Any]) -> int:
-        """Where it begins."""
+        """Append an array to the weights and return its offset."""
         assert self._end is not None
         offset = -(-self._end // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
         with self._data.open("r+b" if self._data.exists() else "wb") as file:
@@ -100,7 +100,7 @@ class Storage:
         return offset
 
     def write(self, model: ModelProto) -> int:
-        """Write the file itself; the bytes of all."""
+        """Write the file itself; return the bytes of everything written."""
         content = model.SerializeToString()
         self._target.write_bytes(content)
         return len(content) + (self._end or 0)

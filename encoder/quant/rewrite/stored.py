@@ -1,4 +1,4 @@
-"""Weights that were rounded before, such as by the `Quantizer`, put into a float32 network."""
+"""Put weights that are already rounded, such as by the `Quantizer`, into a float32 network."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from encoder.quant.rewrite.tables import Tables, quantize_table
 
 _BLOCKS = (128, 64, BLOCK)
 _MAX_CODE, _MAX_PAIR = 127, 128
-"""What int8 kernels take without saturating, see `encoder.quant.integer.dynamic`."""
+"""The largest code and pair of codes that int8 kernels take without saturating, see
+`encoder.quant.integer.dynamic`."""
 _FLOAT = 1
 
 
@@ -31,7 +32,7 @@ class StoredWeight:
 
     Args:
         codes: int8 [n_rows, n_columns].
-        scales: float32 [n_rows, n_groups]; groups of one row are of the same width.
+        scales: float32 [n_rows, n_groups]; the groups of a row have the same width.
         bits: of a code, 3 to 8.
         shape: of the weight in its network.
     """
@@ -52,7 +53,7 @@ class StoredWeight:
         return self._spread(self.group or self.codes.shape[1]) * self.codes
 
     def blocks(self) -> tuple[NDArray[np.uint8], NDArray[np.float32], int]:
-        """Codes of 4 bits as `pack_blocks` lays them, their scales, and the width of a block."""
+        """4-bit codes as laid out by `pack_blocks`, their scales, and the width of a block."""
         n_columns = self.codes.shape[1]
         width = self.group or next((w for w in _BLOCKS if n_columns % w == 0), BLOCK)
         n_blocks = -(-n_columns // width)
@@ -60,7 +61,7 @@ class StoredWeight:
         return pack_blocks(self.codes, width), scales, width
 
     def rows(self) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-        """Codes of 8 bits and a scale for each row [n_rows], as `quantize_rows` gives them.
+        """8-bit codes and a scale for each row [n_rows], as `quantize_rows` gives them.
 
         Rows on which kernels would saturate, or with several scales, are rounded again.
         """
@@ -73,7 +74,7 @@ class StoredWeight:
         return codes, scales
 
     def table(self) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-        """Codes of 8 bits and a scale for each row [n_rows, 1], for look-ups."""
+        """8-bit codes and a scale for each row [n_rows, 1], for look-ups."""
         return quantize_table(self.values()) if self.group else (self.codes, self.scales)
 
     def _spread(self, width: int) -> NDArray[np.float32]:
@@ -81,11 +82,11 @@ class StoredWeight:
 
 
 def store_weights(source: Path, target: Path, weights: Mapping[str, StoredWeight]) -> RewriteReport:
-    """Put weights that were rounded before into a float32 network that holds the same values.
+    """Put weights that are already rounded into a float32 network that holds the same values.
 
-    Linear layers and look-ups compute as after `quantize_linears`: in 4 bits by blocks, else in
-    int8. What neither takes (convolutions, wider groups of codes) is stored in codes where it can
-    be, and becomes float32 when it is loaded. A layer whose values are others, since the
+    Linear layers and look-ups compute as after `quantize_linears`: in 4 bits by blocks, otherwise
+    in int8. Weights that neither takes (convolutions, wider groups of codes) are stored as codes
+    where possible, and become float32 when they are loaded. A layer whose values differ, since the
     exporter folded something into it, stays float32.
 
     Args:
@@ -94,7 +95,7 @@ def store_weights(source: Path, target: Path, weights: Mapping[str, StoredWeight
         weights: by the parameter's name in torch: ``layers.0.query.weight``.
 
     Raises:
-        ModelError: ``source`` is no ONNX file.
+        ModelError: ``source`` is not an ONNX file.
     """
     network = Network(source, target)
     fused = fuse(network)
@@ -151,8 +152,10 @@ def _others(network: Network, weights: Mapping[str, StoredWeight]) -> Iterator[s
 
 
 def _part(weight: StoredWeight, values: NDArray[np.float32]) -> StoredWeight | None:
-    """The rows that a layer has of a weight, which `Parts` may have cut apart; None if it has
-    others."""
+    """The rows of a weight that a layer holds; None if it holds other values.
+
+    `Parts` may have split the weight.
+    """
     whole = weight.values()
     if values.shape[1:] != whole.shape[1:]:
         return None

@@ -1,4 +1,4 @@
-"""Tables of tokens: rows of integer codes that are looked up and only then made floats."""
+"""Token tables: rows of integer codes that are converted to floats only once looked up."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     from onnx import NodeProto
 
 _LEAST_VALUES = 1 << 18
-"""Smaller ones stay float: positions and types of tokens are added to every token."""
+"""Smaller tables stay float, such as positions and types, which are added to every token."""
 
 _CHUNK_ROWS = 1 << 12
 _FLOAT = 1
 _MAX_CODE = 127
 
 Rounded: TypeAlias = tuple[NDArray[Any], NDArray[np.float32], int]
-"""Codes and scales of a table, and how many columns share a scale, in 4 bits."""
+"""Codes and scales of a table, and, in 4 bits, how many columns share a scale."""
 
 
 class Tables:
-    """Replaces look-ups one by one; look-ups of one table share it.
+    """Replaces look-ups one by one; look-ups in the same table share its codes.
 
     Args:
-        network: to rewrite.
-        bits: 8 (a scale for each row) or 4 (for each block of 32).
+        network: the network to rewrite.
+        bits: 8 (a scale for each row) or 4 (a scale for each block of 32).
     """
 
     def __init__(self, network: Network, bits: int) -> None:
@@ -50,7 +50,7 @@ class Tables:
         return layer_name(node, stored) if is_table else None
 
     def replace(self, node: NodeProto, rounded: Rounded | None = None) -> None:
-        """Put codes in the place of the floats, rounded here unless they were before."""
+        """Put codes in place of the floats, rounded here unless ``rounded`` is given."""
         network, ids, end = self._network, node.input[1], node.output[0]
         codes, scales, width = self._store(node, rounded)
         network.remove(node)

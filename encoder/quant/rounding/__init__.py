@@ -21,7 +21,7 @@ __all__ = ["METHODS", "Gram", "Method", "Rounding", "grams", "round_rows"]
 Method = Literal["gptq", "hqq", "mse", "rtn"]
 
 METHODS: dict[str, Rounding] = {"gptq": gptq, "hqq": hqq, "mse": rtn_mse, "rtn": rtn}
-"""By name; ``mse`` is round-to-nearest with scales of least squared error."""
+"""The methods by name; ``mse`` is round-to-nearest with scales of least squared error."""
 
 
 def round_rows(
@@ -32,7 +32,7 @@ def round_rows(
     Args:
         rows: float32 [n_rows, n_columns].
         scheme: an integer scheme whose group divides the rows.
-        gram: of the layer's inputs; ``gptq`` without one is ``hqq``.
+        gram: of the layer's inputs; without one, ``gptq`` falls back to ``hqq``.
         method: see `METHODS`.
 
     Raises:

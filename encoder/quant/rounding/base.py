@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 Choose = Callable[[Tensor, Tensor], Tensor]
-"""Codes for wishes [n_conv_groups, n_rows], which may be changed, and what a miss by one code
-adds to the root of the squared error of each row's output, of the same shape."""
+"""Returns codes. Takes the wished values [n_conv_groups, n_rows], which it may modify, and, in the
+same shape, what a miss by one code adds to the root of the squared error of each row's output."""
 
 
 class Rounding(Protocol):
@@ -33,7 +33,7 @@ class Rounding(Protocol):
 
 
 def check(rows: Tensor, scheme: Scheme) -> None:
-    """Refuse what has no integer grid.
+    """Check that rows have an integer grid.
 
     Raises:
         InputError: a float scheme, or a group that does not divide the rows.
@@ -70,6 +70,6 @@ def to_nearest(rows: Tensor, scales: Tensor, scheme: Scheme) -> Rounded:
 
 
 def nearest(scheme: Scheme) -> Choose:
-    """The nearest code of the scheme, whatever a miss adds."""
+    """A function that chooses the scheme's nearest code, whatever a miss adds."""
     largest = scheme.largest_code
     return lambda wishes, _: wishes.round_().clamp_(-largest - 1, largest)

@@ -1,4 +1,4 @@
-"""Seeing what a model's layers are really called with.
+"""Watch what a model's layers are actually called with.
 
 Importing this imports torch.
 """
@@ -32,7 +32,7 @@ _ARGUMENTS: dict[Any, Sequence[str]] = {
 }
 
 _MIN_ROWS, _ROWS_PER_COLUMN = 512, 4
-"""How many inputs of a layer one batch gives at most: the larger of the two."""
+"""The most inputs of a layer that one batch gives: the larger of the two."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,9 +40,9 @@ class Call:
     """One call of a layer.
 
     Args:
-        layer: whose weight it is.
+        layer: the layer whose weight is used.
         inputs: what the weight is applied to; for attention the query, key and value.
-        options: of a convolution: stride, padding, dilation.
+        options: stride, padding and dilation of a convolution.
     """
 
     layer: Layer
@@ -51,14 +51,14 @@ class Call:
 
 
 OnCall = Callable[[Call], Tensor | None]
-"""Called on each call; may return another weight to use instead."""
+"""Called on each call; may return a different weight to use instead."""
 
 
 class LayerCalls(TorchFunctionMode):
     """While entered, calls ``on_call`` for each linear map, convolution and attention.
 
-    Functions are watched, not modules: so a module that pads its input or calls the function
-    itself is seen too. Calls are known by their weight, the very parameter of a layer.
+    Functions are watched, not modules, so a module that pads its input or calls the function
+    itself is seen too. Calls are recognised by their weight, which is a layer's own parameter.
 
     Args:
         layers: to watch for; one that no longer holds its parameter is not seen.
@@ -99,7 +99,7 @@ def _inputs(named: Mapping[str, Any]) -> tuple[Tensor, ...]:
 
 
 def _fit(call: Call) -> bool:
-    """Whether the inputs have as many channels as the weight takes; else the call fails anyway."""
+    """Whether the inputs have as many channels as the weight takes; if not, the call will fail."""
     kernel = call.layer.weight.shape[2:]
     n_axes = len(kernel)
     n_channels = call.layer.n_columns // kernel.numel() * call.layer.n_conv_groups
@@ -107,10 +107,10 @@ def _fit(call: Call) -> bool:
 
 
 def rows_of(call: Call, times: int = 1) -> Tensor:
-    """What the weight's rows are multiplied with, float32 [n_conv_groups, n, n_columns].
+    """What the weight's rows are multiplied by, float32 [n_conv_groups, n, n_columns].
 
     A batch with very many rows, such as the pixels of large pictures, is sampled at even steps,
-    since neighbours are alike. ``times``: take that many more, where a batch stands for others.
+    since neighbours are similar. ``times`` as many are taken where a batch represents others.
     """
     n_wanted = times * max(_MIN_ROWS, _ROWS_PER_COLUMN * call.layer.n_columns)
     if call.layer.kind == "conv":

@@ -21,7 +21,7 @@ _MAX_BYTES = 1 << 29
 
 
 class GramSum:
-    """A Gram matrix in the making; see `rows_of` for ``times``."""
+    """Accumulates a Gram matrix; see `rows_of` for ``times``."""
 
     def __init__(self, times: int = 1) -> None:
         self._times = times
@@ -29,7 +29,7 @@ class GramSum:
         self._n = 0
 
     def add(self, call: Call) -> None:
-        """Count the inputs of one call."""
+        """Add the inputs of one call."""
         rows = rows_of(call, self._times)
         if self._total is None:
             n_groups, _, n_columns = rows.shape
@@ -38,13 +38,13 @@ class GramSum:
         self._n += rows.shape[1]
 
     def mean(self) -> Gram:
-        """The Gram matrix of what was counted."""
+        """The Gram matrix of the inputs added so far."""
         assert self._total is not None
         return Gram(self._total / max(1, self._n))
 
 
 class DriftSum:
-    """A `Drift` in the making; see `rows_of` for ``times``."""
+    """Accumulates a `Drift`; see `rows_of` for ``times``."""
 
     def __init__(self, times: int = 1) -> None:
         self._times = times
@@ -52,7 +52,7 @@ class DriftSum:
         self._n = 0
 
     def add(self, call: Call, original: Call) -> None:
-        """Count the inputs of one call, and of the same one in the original model."""
+        """Add the inputs of one call, and of the same call in the original model."""
         rows, wanted = rows_of(call, self._times), rows_of(original, self._times)
         if self._cross is None:
             n_groups, _, n_columns = rows.shape
@@ -64,7 +64,7 @@ class DriftSum:
         self._n += rows.shape[1]
 
     def mean(self) -> Drift:
-        """The means of what was counted."""
+        """The means over the inputs added so far."""
         assert self._cross is not None
         n = max(1, self._n)
         return Drift(self._cross / n, self._wanted / n, self._mean / n)
@@ -82,14 +82,14 @@ def grams(
 ) -> Iterator[dict[str, Gram]]:
     """Gram matrices of the layers' inputs, some layers at a time.
 
-    Layers with the very same input (query, key, value) share one `Gram` object, and with it its
-    factor. A pass over the batches ends when the last layer of its share has been reached.
+    Layers with the very same input (query, key, value) share one `Gram` object, and thus its
+    factor. In each pass over the batches, a forward ends at the last layer of the pass.
 
     Args:
         model: in eval mode.
         layers: of the model; those that the forward never calls are left out.
         batches: calibration inputs.
-        max_bytes: memory for the matrices of one pass; a layer that needs more goes alone.
+        max_bytes: memory for the matrices of one pass; a layer that needs more has its own pass.
 
     Yields:
         Gram matrices by layer name, in the order of execution.

@@ -1,4 +1,4 @@
-"""Coordinate descent on codes that a greedy pass left (as QuantEase, Behdin et al., 2023).
+"""Coordinate descent on the codes of a greedy pass (as in QuantEase, Behdin et al., 2023).
 
 Importing this imports torch.
 """
@@ -18,10 +18,10 @@ _SWEEPS = 2
 
 
 def descend(rows: Tensor, rounded: Rounded, scheme: Scheme, gram: Gram) -> Rounded:
-    """Lower the error of the layer's output; it never rises but by float16's rounding.
+    """Lower the error of the layer's output; only float16's rounding can make it rise.
 
     Each sweep sets one column after the other to the best code, given all others. Where a row
-    has one scale, that is then set to the best for its codes.
+    has a single scale, the scale is then set to the best for its codes.
 
     Args:
         rows: float32 [n_rows, n_columns].

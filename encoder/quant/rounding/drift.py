@@ -14,7 +14,8 @@ from torch import Tensor
 from encoder.quant.rounding.gram import Gram, to_columns, to_rows
 
 _SHARE = 0.5
-"""Of the drift that a weight makes up for; .5 gave a little less KL than 1 on held-out pictures."""
+"""The share of drift that a weight makes up for; .5 gave slightly less KL than 1 on held-out
+pictures."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,10 +33,10 @@ class Drift:
     mean: Tensor
 
     def target(self, rows: Tensor, gram: Gram) -> Tensor:
-        """The weight whose output on x is nearest to that of ``rows`` on x°.
+        """The weight whose output on x is nearest to the output of ``rows`` on x°.
 
-        W + share · W · cross · H⁻¹, where H is ``gram``, shrunk and damped; a share below 1, since
-        part of what few inputs show is noise. Without a factor of H it is ``rows``.
+        W + share · W · cross · H⁻¹, where H is ``gram``, shrunk and damped. The share is below 1,
+        since part of the drift seen on few inputs is noise. Without a factor of H it is ``rows``.
         """
         if gram.factor is None:
             return rows
@@ -46,7 +47,7 @@ class Drift:
         return rows + _SHARE * to_rows(change, gram)
 
     def bias_change(self, rows: Tensor, now: Tensor) -> Tensor:
-        """What the bias lacks, [n_rows], if ``now`` takes the place of ``rows``."""
+        """What to add to the bias, [n_rows], if ``now`` replaces ``rows``."""
         return _outputs(rows, self.original_mean) - _outputs(now, self.mean)
 
 

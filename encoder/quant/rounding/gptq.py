@@ -1,4 +1,4 @@
-"""GPTQ (Frantar et al., 2022): round column by column, let the later ones make up for it.
+"""GPTQ (Frantar et al., 2022): round column by column and let later columns make up for it.
 
 Importing this imports torch.
 """
@@ -21,11 +21,12 @@ _BLOCK = 64
 def gptq(rows: Tensor, scheme: Scheme, gram: Gram | None = None) -> Rounded:
     """Round with the least error of the layer's output that one greedy pass finds.
 
-    Columns go by falling mean square of their input (act-order); scales are fixed before, group
-    by group (static groups), of least squared error. A square counts by the root mean square of
-    its column's input: full weight (the mean square) trusts a few columns too much, equal weight
-    fails where some inputs are huge, as in MiniLM (four layers at INT3: .020 against .031;
-    EfficientNet does not care). A column whose input was always 0 is rounded to nearest.
+    Columns go by falling mean square of their input (act-order); scales are fixed beforehand,
+    group by group (static groups), for the least squared error. A square is weighted by the root
+    mean square of its column's input: full weight (the mean square) trusts a few columns too
+    much, and equal weight fails where some inputs are huge, as in MiniLM (four layers at INT3:
+    .020 against .031; it makes no difference in EfficientNet). A column whose input was always 0
+    is rounded to nearest.
 
     Args:
         rows: float32 [n_rows, n_columns].
@@ -43,10 +44,10 @@ def gptq(rows: Tensor, scheme: Scheme, gram: Gram | None = None) -> Rounded:
 
 
 def walk(weights: Tensor, steps: Tensor, factor: Tensor, choose: Choose) -> Tensor:
-    """Codes of ``weights`` [n_conv_groups, n_columns, n_rows], which is used up.
+    """Codes of ``weights`` [n_conv_groups, n_columns, n_rows], which is overwritten.
 
-    Inside a block each column corrects the next ones at once; columns after the block are
-    corrected in one product when it is done (the paper's lazy batch updates).
+    Within a block each column corrects the following ones immediately; columns after the block
+    are corrected in one product when it is done (the paper's lazy batch updates).
     """
     codes = torch.empty_like(weights)
     misses = torch.empty_like(weights[:, :_BLOCK])

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 _SHRINKAGE, _DAMPING = 0.05, 0.01
-"""Of .0 to .1 and .001 to .03 these gave the least error on held-out inputs, by a little."""
+"""Among .0 to .1 and .001 to .03, these gave the least error on held-out inputs, by a little."""
 
 _MORE_DAMPING = (0, 10, 100)
-"""Times the damping that is added where a Cholesky factorization fails."""
+"""Multiples of the damping to add where a Cholesky factorization fails."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +24,8 @@ class Gram:
 
     Args:
         values: float32 [n_conv_groups, n_columns, n_columns].
-        shrinkage: how far to go towards the diagonal, 0 to 1: what few inputs say about pairs
-            of columns is partly noise (Ledoit & Wolf, 2004).
+        shrinkage: how far to shrink towards the diagonal, 0 to 1: what few inputs show about
+            pairs of columns is partly noise (Ledoit & Wolf, 2004).
         damping: what is added to the diagonal, as a share of its mean.
     """
 
@@ -70,7 +70,7 @@ class Gram:
     def factor(self) -> Tensor | None:
         """Upper triangular U with UᵀU the inverse of `stable`, rows and columns in `order`.
 
-        All widths share it. None where no damping makes the matrix positive definite.
+        All bit widths share it. None where no damping makes the matrix positive definite.
         """
         for more in _MORE_DAMPING:
             factor = _inverse_factor(self.sorted + _eye(self.values) * self._floor * more)

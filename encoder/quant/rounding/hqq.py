@@ -17,17 +17,17 @@ from encoder.quant.weights import Rounded, float16_scales
 _NORM = 0.7
 _PENALTY, _PENALTY_GROWTH = 10.0, 1.01
 _MAX_STEPS = 4
-"""Twenty lower the l_p error by another 1 % and the outputs of MiniLM come no nearer."""
+"""Twenty lower the l_p error by another 1 %, but the outputs of MiniLM come no closer."""
 
 
 def hqq(rows: Tensor, scheme: Scheme, gram: Gram | None = None) -> Rounded:  # noqa: ARG001
-    """Scales of least l_p error, p = 0.7, which forgives a few large misses.
+    """Round with scales of least l_p error, p = 0.7, which tolerates a few large misses.
 
-    The error W − s·q is split: a part E that an l_p prox shrinks out of it, and a rest whose
+    The error W − s·q is split into a part E, which an l_p prox shrinks out of it, and a rest whose
     square the scale minimizes, s = ⟨W − E, q⟩ / ⟨q, q⟩; misses are measured in steps. The paper
     solves for the zero point of an asymmetric grid; here the grid is symmetric, so the same
-    half-quadratic step is solved for the scale. It starts from the scales of least squares, and
-    each group keeps its best.
+    half-quadratic step is solved for the scale. It starts from the least-squares scales, and each
+    group keeps its best.
 
     Args:
         rows: float32 [n_rows, n_columns].

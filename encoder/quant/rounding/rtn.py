@@ -42,8 +42,8 @@ def rtn_mse(rows: Tensor, scheme: Scheme, gram: Gram | None = None) -> Rounded:
 def absmax_scales(rows: Tensor, scheme: Scheme) -> Tensor:
     """The least scales [n_rows, n_groups] that clip nothing.
 
-    The float16 scale may come out a little small; half a step still bounds the error, since the
-    next smaller float16 is at most 1/2048 away and is stepped up.
+    A scale rounded to float16 can be a little too small. It is at most 1/2048 off and is then
+    stepped up, so half a step still bounds the error.
     """
     groups = in_groups(rows, scheme)
     largest = scheme.largest_code
@@ -91,7 +91,7 @@ def _search(rows: Tensor, scheme: Scheme, importance: Tensor | None) -> Tensor:
 def _better(
     groups: Tensor, weights: Tensor, scales: Tensor, scheme: Scheme, best: Tensor, least: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Keep, group by group, the scales of less error."""
+    """Keep, group by group, the scales with less error."""
     miss = to_codes(groups, scales, scheme).mul_(scales).sub_(groups).square_().mul_(weights)
     error = miss.sum(2, keepdim=True)
     wins = error < least

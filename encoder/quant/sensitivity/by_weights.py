@@ -1,8 +1,8 @@
-"""Sensitivity from the weights alone, where nobody knows what a model takes.
+"""Sensitivity from the weights alone, where a model's inputs are unknown.
 
-If a layer's inputs are as likely in all directions, rounding adds noise to its output of the
+If a layer's inputs are equally likely in all directions, rounding adds noise to its output with the
 weights' relative squared error, and vectors that are off by such noise lose half of it in cosine.
-What the layers after it make of that is not known. Importing this imports torch.
+How later layers change that is not known. Importing this imports torch.
 """
 
 from __future__ import annotations

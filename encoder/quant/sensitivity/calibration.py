@@ -24,7 +24,7 @@ _MAX_BATCHES = 256
 class CalibrationData:
     """Batches that fit the weights, and disjoint ones that judge the result.
 
-    Scoring on what was fitted hides errors: a leak made an error look 240 times smaller.
+    Scoring on the data that was fitted hides errors: a leak made an error look 240 times smaller.
     """
 
     fit: Sequence[Batch]
@@ -89,17 +89,17 @@ def _slice(batch: Batch, start: int, end: int) -> Batch:
 def run(model: nn.Module, batch: Batch) -> Tensor:
     """The model's output on one batch, float32, without gradients.
 
-    See `outputs.tensor_of` for what that is of an output with several tensors.
+    See `outputs.tensor_of` for how it is taken from an output with several tensors.
 
     Raises:
-        ModelError: the forward fails or gives no tensor; says on what and why.
+        ModelError: the forward fails or gives no tensor; the message says on what and why.
     """
     with torch.inference_mode():
         return forward(model, batch).float()
 
 
 def forward(model: nn.Module, batch: Batch) -> Tensor:
-    """As `run`, with gradients if they are on."""
+    """Like `run`, but with gradients if they are on."""
     try:
         if isinstance(batch, Mapping):
             output = model(dict(batch)) if takes_mapping(model, batch) else model(**batch)
@@ -117,9 +117,9 @@ def forward(model: nn.Module, batch: Batch) -> Tensor:
 
 
 def takes_mapping(model: nn.Module, batch: Mapping[str, Any]) -> bool:
-    """Whether the inputs' names are for the model's first parameter, a dict of features.
+    """Whether the inputs go together into the model's first parameter, a dict of features.
 
-    So it is in ``SentenceTransformer.forward``.
+    This is the case for ``SentenceTransformer.forward``.
     """
     try:
         signature = inspect.signature(model.forward)

@@ -1,4 +1,4 @@
-"""How far a quantized model's output is from the original's. Pure functions of tensors."""
+"""How far a quantized model's output is from the original's. Pure functions on tensors."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Sensitivity from gradients: seconds instead of minutes, and a worse ranking.
 
 To second order the divergence of a model's output is ½ δᵀFδ for a change δ of its weights, with
-F the Fisher information of the output. Only F's diagonal is taken (as in FIT, Zandonati et al.,
-2022), so errors of one row that make up for each other still count. A table of embeddings has a
-whole matrix instead, the same for all of its rows. Importing this imports torch.
+F the Fisher information of the output. Only F's diagonal is used (as in FIT, Zandonati et al.,
+2022), so errors in a row that cancel each other out still count. An embedding table has a whole
+matrix instead, the same for all of its rows. Importing this imports torch.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ def fisher_diagonals(
 ) -> dict[str, Tensor]:
     """The Fisher information of each weight, [n_rows, n_columns] for each layer.
 
-    The output's Fisher factor is multiplied with random signs (Hutchinson, 1990), of each item
-    its own: the squared gradient of a batch's sum is then, on average, the sum of the items'
-    squared gradients, at the cost of one backward for each batch.
+    The output's Fisher factor is multiplied by random signs (Hutchinson, 1990), drawn separately
+    for each item: the squared gradient of a batch's sum is then, on average, the sum of the items'
+    squared gradients, at the cost of one backward pass per batch.
 
     Raises:
         ModelError: no gradient reaches any layer, or the output is not finite.
@@ -66,20 +66,20 @@ def fisher_diagonals(
 def lookup_grams(
     model: nn.Module, layers: Mapping[str, Layer], batches: Sequence[Batch], objective: Objective
 ) -> dict[str, Gram]:
-    """What rounding an embedding table needs to know: the mean of g gᵀ over all that is looked up.
+    """What rounding an embedding table needs to know: the mean of g gᵀ over all rows looked up.
 
-    A table has no varying inputs that show which errors of a row the next layers forget. The
+    A table has no varying inputs that show which errors in a row the next layers forget. The
     output's gradient g at the looked-up row shows it: an error e costs (e · g)² on average
-    over g, as e · x does in a layer with inputs x.
+    over g, just as it costs (e · x)² in a layer with inputs x.
 
     Args:
         model: in eval mode.
-        layers: those of kind ``embedding`` are taken.
-        batches: that fit.
+        layers: those of kind ``embedding`` are used.
+        batches: the batches that fit the weights.
         objective: of the output.
 
     Returns:
-        By name; without tables that no gradient reaches.
+        The matrices by name, without tables that no gradient reaches.
     """
     generator = torch.Generator().manual_seed(_SEED)
     tables = {name: layer for name, layer in layers.items() if layer.kind == "embedding"}
@@ -118,7 +118,7 @@ def _add_squares(
 
 @contextmanager
 def _outputs_of(module: nn.Module) -> Iterator[list[Tensor]]:
-    """While entered, whatever the module gives is noted."""
+    """While entered, record whatever the module returns."""
     found: list[Tensor] = []
     hook = module.register_forward_hook(lambda _module, _inputs, output: found.append(output))
     try:
@@ -128,14 +128,14 @@ def _outputs_of(module: nn.Module) -> Iterator[list[Tensor]]:
 
 
 def fisher_loss(diagonal: Tensor, error: Tensor) -> float:
-    """½ Σ F δ²: the divergence to expect; both tensors are [n_rows, n_columns]."""
+    """½ Σ F δ²: the expected divergence; both tensors are [n_rows, n_columns]."""
     return 0.5 * float((diagonal * error.square()).sum())
 
 
 def _probe(output: Tensor, objective: Objective, generator: torch.Generator) -> Tensor:
-    """What to multiply the output [..., d] with: random, with the output's Fisher as covariance.
+    """What to multiply the output [..., d] by: random, with the output's Fisher as covariance.
 
-    For logits that is diag(p) − p pᵀ. 1 − cosine is half the squared distance of unit vectors:
+    For logits that is diag(p) − p pᵀ. 1 − cosine is half the squared distance between unit vectors:
     (I − u uᵀ) / ‖z‖².
     """
     signs = torch.randint(0, 2, output.shape, generator=generator).float().mul_(2).sub_(1)
@@ -151,7 +151,7 @@ def _probe(output: Tensor, objective: Objective, generator: torch.Generator) -> 
 
 @contextmanager
 def _differentiable(weights: Sequence[Tensor]) -> Iterator[None]:
-    """While entered, gradients are on and reach these weights; no other is changed."""
+    """While entered, gradients are on and reach these weights; no other weight is affected."""
     before = [weight.requires_grad for weight in weights]
     try:
         with torch.inference_mode(mode=False), torch.enable_grad():

@@ -1,4 +1,4 @@
-"""Measurements that outlive a stopped run: one line of JSON for each, in a file by its key."""
+"""Measurements that survive a stopped run: one line of JSON each, in a file named by its key."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from encoder.quant.sensitivity.calibration import Batch
 
 _REVISION = 2
-"""Raise it when the same layer in the same scheme would come out otherwise."""
+"""Raise it when the same layer in the same scheme would give a different loss."""
 
 
 class Journal:
     """Losses that are known, by layer and scheme.
 
     Args:
-        path: of the file; None to remember in memory only. A line that cannot be read, such as
-            the last one of a killed run, is passed over: its loss is measured again.
+        path: of the file; None to keep losses in memory only. A line that cannot be read, such as
+            the last one of a killed run, is skipped: its loss is measured again.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -38,12 +38,12 @@ class Journal:
         return self._losses.get((layer, scheme))
 
     def add(self, layer: str, scheme: str, loss: float) -> None:
-        """Keep a loss, on disk at once."""
+        """Record a loss and write it to disk at once."""
         self._losses[layer, scheme] = loss
         if self._path is not None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             line = json.dumps({"layer": layer, "scheme": scheme, "loss": loss})
-            # the line break comes first too: what a killed run left unfinished must not join it
+            # a line break comes first too, lest a killed run's unfinished line join this one
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(f"\n{line}\n")
 

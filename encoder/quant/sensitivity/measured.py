@@ -1,8 +1,8 @@
 """How much a model's output suffers when one layer is stored in few bits: measured.
 
 Each layer is rounded alone, at each width, fitted on one half of the data and judged by the
-output's divergence on the other half. Losses of single layers are then taken to add up, as in
-HAWQ-V3 (Yao et al., 2021) and its kin; the output's divergence ranks layers better than weight
+output's divergence on the other half. The layers' losses are then assumed to add up, as in HAWQ-V3
+(Yao et al., 2021) and similar methods; the output's divergence ranks layers better than weight
 errors or Fisher information do. Importing this imports torch.
 """
 
@@ -36,13 +36,13 @@ from encoder.quant.sensitivity.prefix import PrefixRuns, changed, check_finite, 
 Mode = Literal["measured", "fisher"]
 
 MAX_ITEMS = 32
-"""That judge: the time of an analysis is proportional to them."""
+"""The most items that judge; an analysis takes time in proportion to them."""
 
 _MAX_FIT_ITEMS = 128
 
 _NEED_GRAM = ("gptq", "mse")
 _RECIPE = "2"
-"""Another one where the same layer and scheme would now lose something else."""
+"""Change it when the same layer and scheme would now give a different loss."""
 _SHARED_NOTE = "its share, by values, of the loss with all layers in fp16"
 
 
@@ -60,11 +60,11 @@ def analyze(
 ) -> SensitivityReport:
     """Find the loss of every layer in every candidate scheme.
 
-    FP32 loses nothing and FP16 next to nothing: all layers are stored in FP16 once, and the loss
-    is shared out by the number of values.
+    FP32 loses nothing and FP16 next to nothing: all layers are stored in FP16 at once, and the
+    loss is divided among them by their number of values.
 
     Args:
-        model: any module that takes the batches; it comes back as it was.
+        model: any module that takes the batches; it is left as it was.
         data: see `CalibrationData`.
         schemes: the candidates for every layer; None for `candidates`. FP16 and FP32 are always
             among them. One whose group does not divide a layer's rows is left out there.
@@ -72,9 +72,9 @@ def analyze(
         mode: ``measured`` runs the model for each row. ``fisher`` takes seconds (see
             `encoder.quant.sensitivity.fisher`) and ranks worse: use it to explore, not to decide.
         rounding: a method of `encoder.quant.rounding`, for ``measured``.
-        cache: a folder that keeps measurements, so that a stopped analysis goes on.
+        cache: a folder that keeps measurements, so that a stopped analysis can be resumed.
         progress: show a bar if standard error is a terminal.
-        max_items: that judge, or that Fisher's diagonal is a mean over.
+        max_items: the most items that judge, or that Fisher's diagonal is averaged over.
 
     Raises:
         InputError: no layer that can be quantized, or weights that are not finite.
@@ -112,7 +112,7 @@ def _report(
 
 
 def _sorted(rows: Sequence[Row], layers: Mapping[str, Layer]) -> tuple[Row, ...]:
-    """In the model's order of layers, each from narrow to wide."""
+    """Rows in the model's order of layers, each layer from narrow to wide."""
     place = {name: index for index, name in enumerate(layers)}
     return tuple(sorted(rows, key=lambda row: (place[row.layer], width(row.scheme))))
 
@@ -127,12 +127,12 @@ def _left_out(layers: Mapping[str, Layer], schemes: Sequence[Scheme]) -> tuple[s
 
 
 def candidates(layer: Layer) -> list[Scheme]:
-    """Integer schemes worth a measurement, by the kind of layer.
+    """Integer schemes worth measuring, by the kind of layer.
 
     INT3 to INT6 and INT8 per channel; no INT3 for depthwise convolutions, whose few values are
-    dear and save next to nothing. For Linear, LSTM and their kin also INT4 in groups of 64 (or
-    32); for Embedding INT3 in groups too and INT4 in both sizes: on MiniLM groups of 64 cut a
-    table's loss at INT3 to less than half. Convolutions have short rows that groups rarely
+    sensitive and save next to nothing. For Linear, LSTM and similar layers also INT4 in groups of
+    64 (or 32); for Embedding INT3 in groups too and INT4 in both sizes: on MiniLM groups of 64 cut
+    a table's loss at INT3 to less than half. Convolutions have short rows that groups rarely
     divide, and runtimes take them per channel.
     """
     grouped = [group for group in (64, 32) if layer.n_columns % group == 0]
@@ -151,10 +151,10 @@ def candidates(layer: Layer) -> list[Scheme]:
 
 
 def choose_objective(model: nn.Module, batch: Batch) -> Objective:
-    """``kl`` for what gives logits, else ``cosine``.
+    """``kl`` for models that return logits, otherwise ``cosine``.
 
-    Logits are an output object's ``logits``, or an output that is what an ``nn.Linear`` gave
-    last, unchanged. An embedder that ends in a plain projection looks the same: say ``cosine``.
+    Logits are an output object's ``logits``, or an output that is the unchanged output of the last
+    ``nn.Linear``. An embedder that ends in a plain projection looks the same: pass ``cosine``.
     """
     found: dict[str, Any] = {}
 
@@ -190,7 +190,7 @@ def loss_of(
 
 @dataclass(frozen=True, eq=False)
 class _Task:
-    """What is to be found: integer schemes by layer name, how, and on what."""
+    """What to measure: integer schemes by layer name; and how, and on what data."""
 
     model: nn.Module
     layers: Mapping[str, Layer]
@@ -244,7 +244,7 @@ def _fill(
 def _rounded(
     layer: Layer, used: Tensor | None, scheme: Scheme, gram: Gram | None, rounding: str
 ) -> Tensor:
-    """The layer's weight; of an embedding only the rows that the data looks up need the work."""
+    """The layer's rounded weight; of an embedding, only the rows that the data looks up."""
     rows = layer.rows()
     if used is None:
         rounded = round_rows(rows, scheme, gram, rounding).dequantize()
@@ -271,7 +271,7 @@ def _with_grams(task: _Task, pending: Iterable[str]) -> Iterator[tuple[str, Gram
 
 
 def _fp16_loss(task: _Task, runs: PrefixRuns) -> float:
-    """With all layers that FP16 can hold stored in it at once."""
+    """The loss with all layers that FP16 can hold stored in it at once."""
     with ExitStack() as stack:
         for layer in task.layers.values():
             if _fits_fp16(layer):
@@ -282,7 +282,7 @@ def _fp16_loss(task: _Task, runs: PrefixRuns) -> float:
 
 
 def _estimate(task: _Task, *, show: bool) -> list[Row]:
-    """By Fisher; rounded to nearest, since what spreads errors well does not keep each small."""
+    """Estimate by Fisher; rounds to nearest, as methods that spread errors make some large."""
     diagonals = fisher_diagonals(task.model, task.layers, task.data.fit, task.objective)
     rows = []
     with progress_bar("Sensitivity", len(diagonals), show=show) as advance:
@@ -316,7 +316,7 @@ def _row(layer: Layer, scheme: Scheme, loss: float | None, note: str = "") -> Ro
 
 
 def _mean(objective: Objective, originals: Sequence[Tensor], outputs: Iterator[Tensor]) -> float:
-    """Over all items; double, since small losses are differences of nearly equal numbers."""
+    """The mean over all items, in double, as small losses are differences of near equal numbers."""
     total, n = 0.0, 0
     for original, output in zip(originals, outputs, strict=True):
         total += divergence(objective, original.double(), output.double()).item() * len(original)
@@ -336,7 +336,7 @@ def _fits_fp16(layer: Layer) -> bool:
 
 
 def _some(batches: Sequence[Batch], max_items: int) -> list[Batch]:
-    """Batches from all over, with about ``max_items`` items; they may be sorted by length."""
+    """Evenly spaced batches with about ``max_items`` items, as they may be sorted by length."""
     if not batches:
         raise InputError(
             "calibration", got="no batches", wanted="batches that fit and batches that judge"

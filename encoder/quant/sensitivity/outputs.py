@@ -1,4 +1,4 @@
-"""What of a model's output is compared, whatever form the output has.
+"""Which part of a model's output is compared, whatever form the output has.
 
 Importing this imports torch.
 """
@@ -20,12 +20,12 @@ _EMBEDDINGS = "_embeds"
 
 
 def tensor_of(output: Any) -> Tensor:
-    """The tensor that is compared: of floats, its last axis that of a vector or of logits.
+    """The tensor to compare: floats whose last axis is a vector or logits.
 
-    Of an output with names (a dict, a dataclass, a ``ModelOutput``) it is ``logits`` or
-    ``sentence_embedding``; else all that is called ``…_embeds``, side by side, so that both
-    towers of a CLIP count; else ``pooler_output`` or ``last_hidden_state``; else all tensors. Of a
-    tuple or list it is the first tensor.
+    From an output with names (a dict, a dataclass, a ``ModelOutput``) it is ``logits`` or
+    ``sentence_embedding``; else everything called ``…_embeds``, joined, so that both towers of a
+    CLIP count; else ``pooler_output`` or ``last_hidden_state``; else all tensors. From a tuple or
+    list it is the first tensor.
 
     Raises:
         ModelError: there is none.
@@ -75,9 +75,9 @@ def _of_named(named: Mapping[str, Any], output: Any) -> Tensor:
 
 
 def _joined(tensors: list[Tensor]) -> Tensor:
-    """Several outputs as one: vectors of one length as more rows, others joined at unit length.
+    """Several outputs as one: vectors of equal length stacked, others joined at unit length.
 
-    The cosine of vectors that are joined so is the mean of their cosines.
+    The cosine of vectors joined this way is the mean of their cosines.
     """
     if len(tensors) == 1:
         return tensors[0]

@@ -1,4 +1,4 @@
-"""Running a model again and again with one weight changed, without what comes before it.
+"""Run a model again and again with one weight changed, without recomputing what comes before it.
 
 Importing this imports torch.
 """
@@ -20,7 +20,7 @@ from encoder.quant.sensitivity.calibration import Batch, forward
 
 _MAX_BYTES = 1 << 30
 _LARGEST_SHARE = 0.2
-"""A module that holds more of the layers than this is looked into: what is kept are parts."""
+"""For a module with a larger share of the layers than this, the outputs of its parts are kept."""
 
 
 @dataclass
@@ -39,13 +39,13 @@ class _Trace:
 class PrefixRuns:
     """A model's outputs on some batches, and again with one layer's weight changed.
 
-    In the first run the outputs of its blocks are kept. A later run takes those of the blocks
-    that had ended before the changed layer began, and computes the rest. A block that is called
-    twice, whose output is changed in place later, or that finds no room is computed always;
-    so is everything if the layer's weight is used without calling its module.
+    In the first run the outputs of its blocks are kept. A later run reuses those of the blocks
+    that had ended before the changed layer began, and computes the rest. A block is always
+    computed if it is called twice, if its output is changed in place later, or if there is no room
+    for it; so is everything if the layer's weight is used without calling its module.
 
     Args:
-        model: in eval mode; deterministic. Its weights are changed during `run` and put back.
+        model: in eval mode; deterministic. Its weights are changed during `run` and restored.
         layers: of the model.
         batches: inputs.
         max_bytes: for kept outputs.
@@ -64,7 +64,7 @@ class PrefixRuns:
         self._layers = layers
         self._room = max_bytes
         self.outputs: list[Tensor] = []
-        """The unchanged model's, one for each batch."""
+        """The unchanged model's outputs, one for each batch."""
         self._traces: list[_Trace] = []
         self._lookups: dict[str, list[Tensor | None]] = {}
         for batch in batches:
@@ -84,7 +84,7 @@ class PrefixRuns:
                     yield forward(self._model, batch).float()
 
     def looked_up(self, layer: Layer) -> Tensor | None:
-        """Ids of all rows that these batches take from an embedding; None if that is not known."""
+        """Ids of all rows that these batches look up in an embedding; None if not known."""
         found = self._lookups.get(layer.name, [None])
         ids = [part for part in found if part is not None]
         if layer.kind != "embedding" or layer.aliases or len(ids) < len(found):
@@ -134,7 +134,7 @@ class PrefixRuns:
 
     @contextmanager
     def _skipping(self, done: Mapping[str, Any]) -> Iterator[None]:
-        """While entered, these blocks give what they gave before."""
+        """While entered, these blocks return what they returned before."""
         before: list[tuple[nn.Module, Any]] = []
         try:
             for name, output in done.items():
@@ -151,7 +151,7 @@ class PrefixRuns:
 
 @contextmanager
 def no_grad() -> Iterator[None]:
-    """Without gradients, but not in inference mode: its tensors do not record changes."""
+    """Without gradients, but not in inference mode, whose tensors do not record changes."""
     with torch.inference_mode(mode=False), torch.no_grad():
         yield
 
@@ -181,7 +181,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def check_finite(output: Tensor, where: str) -> None:
-    """Refuse a model whose own output cannot be compared with.
+    """Refuse a model whose own output cannot serve as the reference.
 
     Raises:
         ModelError: ``output`` holds NaN or infinity.
@@ -198,12 +198,12 @@ def _giving(output: Any) -> Callable[..., Any]:
 
 
 def _own(output: Any) -> Any:
-    """What later blocks cannot add to: sentence-transformers passes one dictionary through all."""
+    """A copy that later blocks cannot add to: sentence-transformers passes one dict through all."""
     return copy(output) if isinstance(output, (MutableMapping, list)) else output
 
 
 def _blocks(module: nn.Module, prefix: str, layers: set[str]) -> Iterator[tuple[str, nn.Module]]:
-    """Modules that together are the model, each with a small share of its layers."""
+    """Modules that together make up the model, each with a small share of its layers."""
     for own, child in module.named_children():
         name = f"{prefix}.{own}" if prefix else own
         held = sum(layer == name or layer.startswith(f"{name}.") for layer in layers)

@@ -1,8 +1,8 @@
-"""Inputs for a model of which nobody gave any, made from the model itself.
+"""Inputs for a model without calibration data, made from the model itself.
 
-What a forward is called with is read from its parameters' names, its configuration and its first
-layer; pictures and the like are then changed until what reaches the batch norms has the mean and
-variance that these recorded in training (as in ZeroQ, Cai et al., 2020). Importing this imports
+The inputs of a forward are derived from its parameters' names, the model's configuration and its
+first layer; pictures and the like are then changed until the inputs of the batch norms have the
+mean and variance recorded in training (as in ZeroQ, Cai et al., 2020). Importing this imports
 torch.
 """
 
@@ -43,11 +43,11 @@ _STEPS, _RATE = 30, 0.1
 def synthetic(model: nn.Module, n_steps: int = _STEPS) -> CalibrationData | None:
     """Tokens, vectors, pictures or sounds that the model takes; None if none is found.
 
-    Enough to rank layers roughly: real inputs rank them better, and real losses are others.
+    Enough to rank layers roughly: real inputs rank them better, and real losses differ.
 
     Args:
         model: any module.
-        n_steps: towards the statistics of the batch norms.
+        n_steps: optimization steps towards the statistics of the batch norms.
     """
     first = next((m for m in model.modules() if isinstance(m, _KNOWN)), None)
     if first is None:
@@ -74,7 +74,7 @@ def _again(model: nn.Module, first: nn.Module, number: int) -> Batch:
 
 
 def _guesses(model: nn.Module, first: nn.Module) -> Iterator[Batch]:
-    """What the model may take, likeliest first."""
+    """Inputs that the model might take, most likely first."""
     named = _by_names(model, first)
     if named:
         yield named
@@ -138,7 +138,7 @@ def _by_names(model: nn.Module, first: nn.Module) -> dict[str, Tensor]:
 
 
 def _named(name: str, config: Any, first: nn.Module) -> Tensor | None:
-    """The value of one parameter; None for those that can do without."""
+    """The value of one parameter; None for those that do not need one."""
     if name == "input_ids" or (name == "decoder_input_ids" and _setting(config, "decoder_layers")):
         n_tokens = min(_N_TOKENS, _setting(config, "max_position_embeddings") or _N_TOKENS)
         vocabulary = _setting(config, "vocab_size") or getattr(first, "num_embeddings", 0)
@@ -156,7 +156,7 @@ def _named(name: str, config: Any, first: nn.Module) -> Tensor | None:
 
 
 def _setting(config: Any, name: str) -> Any:
-    """A setting of a model of transformers, or of one of its towers."""
+    """A setting of a transformers model, or of one of its towers."""
     towers = [getattr(config, f"{tower}_config", None) for tower in ("text", "vision", "audio")]
     for part in (config, *towers):
         if (value := getattr(part, name, None)) is not None:
