@@ -32,12 +32,12 @@ __all__ = [
     "Waveform",
 ]
 
-# ONNX Runtime reports to its maker since 1.32, beginning when it is imported. ``0`` lets it.
+# Since 1.32, ONNX Runtime reports to its maker as soon as it is imported. ``0`` allows it.
 set_for_library("ORT_DISABLE_TELEMETRY", "1")
 
 
 def __getattr__(name: str) -> Any:
-    # Late, so that `import encoder` costs nothing that its user does not use.
+    # Imported on first use, so that `import encoder` loads nothing that its user does not need.
     if name == "MultiModalEncoder":
         from encoder.multimodal import MultiModalEncoder
 

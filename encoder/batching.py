@@ -1,4 +1,4 @@
-"""Make items ready, put those of similar length together, bring results back into order."""
+"""Prepare items, batch those of similar length, and put the results back in order."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def bucket_by_length(
     """Split indices into batches of neighbours in length, shortest first.
 
     A batch holds at most ``max_items`` items and, padded to its longest, at most
-    ``max_tokens`` tokens; an item that is longer than that stands alone.
+    ``max_tokens`` tokens; a longer item gets a batch to itself.
 
     >>> list(bucket_by_length([9, 2, 3], max_items=2, max_tokens=10))
     [[1, 2], [0]]
@@ -44,7 +44,7 @@ def bucket_by_length(
 def scatter(
     parts: Sequence[tuple[Sequence[int], Embeddings]], n_items: int, n_rows: int, embed_dim: int
 ) -> Embeddings:
-    """Put the rows of each part's items at its indices; float32 [n_items, n_rows, embed_dim]."""
+    """Place each part's rows at its indices; float32 [n_items, n_rows, embed_dim]."""
     rows = np.zeros((n_items, n_rows, embed_dim), np.float32)
     for indices, embeddings in parts:
         rows[list(indices)] = embeddings
@@ -58,20 +58,20 @@ def joined(
     space: Space,
     cut: int | None = None,
 ) -> Encoded:
-    """One result of several, in the order of the items.
+    """Join several results into one, in the order of the items.
 
     Args:
-        parts: the places of a batch's items, and what `forward` returned for them.
-        n_items: in all parts.
-        n_rows: of an item.
-        space: of whole rows.
+        parts: for each batch, the places of its items, and what `forward` returned for them.
+        n_items: how many items all parts hold.
+        n_rows: how many rows an item has.
+        space: the space of uncut rows.
         cut: how many of their dimensions are kept; None for all.
 
     Returns:
         ``rows`` are float32 [n_items, n_rows, cut or embed_dim].
 
     Raises:
-        ModelError: the tower belongs to another space.
+        ModelError: the tower belongs to a different space.
     """
     for _, one in parts:
         if one.rows.shape[-1] != space.embed_dim:
@@ -92,10 +92,10 @@ def joined(
 
 
 def prepare_all(tower: PluginTower, contents: Sequence[Any]) -> list[Prepared]:
-    """Prepare items side by side, but short texts one after the other.
+    """Prepare items in parallel, but short texts one after the other.
 
     Threads take longer to start than short texts take to prepare: in a server whose threads all
-    want the interpreter, each start waits for milliseconds.
+    compete for the interpreter, each start waits for milliseconds.
     """
     if len(contents) == 1 or _is_short(contents):
         return [tower.prepare(content) for content in contents]

@@ -18,8 +18,8 @@ from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings, Modality, Utter
 class EncodedItem(NamedTuple):
     """An item's float32 unit rows [n_rows, embed_dim], and what is said in it.
 
-    ``heard`` has the spans in which somebody speaks, and is None for what is no sound and for
-    models that hear no words.
+    ``heard`` has the spans in which somebody speaks; it is None for items that are not sounds, and
+    for models that do not recognise speech.
     """
 
     rows: Embeddings
@@ -31,15 +31,15 @@ class MultiModalEmbeddings:
     """What `MultiModalEncoder.encode_multimodal` returns.
 
     Each embedding is float32 and of unit length: [embed_dim] for one value, [n, embed_dim] for a
-    list. A modality that was not passed is None. Where a model makes several rows for an item, it
-    is the first; `MultiModalEncoder.encode_rows` returns all.
+    list. A modality that was not passed is None. Where a model makes several rows for an item, its
+    embedding is the first of them; `MultiModalEncoder.encode_rows` returns all.
     """
 
     by_modality: Mapping[Modality, Embeddings]
     stats: TextStats | None = None
-    """With ``return_stats=True``, what the gate did to each text of ``text=``: tokens that went in
-    and were kept in each layer, FLOPs, and its time. None if the model has no gate, and for queries
-    with a prompt of their own, which run without it."""
+    """With ``return_stats=True``, what the gate did to each text of ``text=``: the tokens that went
+    in, those kept in each layer, FLOPs, and the gate's time. None if the model has no gate, and for
+    queries with their own prompt, which run without it."""
 
     @property
     def text(self) -> Embeddings | None:
@@ -62,7 +62,7 @@ class MultiModalEmbeddings:
         return self.by_modality.get(VIDEO)
 
     def __getitem__(self, modality: str) -> Embeddings:
-        """The embeddings of any modality, also a registered one."""
+        """The embeddings of any modality, including registered ones."""
         return self.by_modality[Modality(modality)]
 
     @cached_property

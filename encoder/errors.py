@@ -7,7 +7,7 @@
     │   └── MissingExtraError       500  packages of an extra are not installed
     ├── MediaError                  422  a file cannot be decoded
     │   ├── UnsupportedMediaError   415  its kind is not known
-    │   ├── CorruptMediaError       422  it claims a format and does not hold it
+    │   ├── CorruptMediaError       422  it is not in the format that it claims
     │   ├── MediaLimitError         413  it is larger than a limit allows
     │   ├── RefusedLinkError        422  a link that is not followed (ingest.errors)
     │   ├── EmptiedFolderError      422  a folder that lost all its files (ingest.errors)
@@ -27,20 +27,20 @@
     │   ├── StoreMissingError       500  there is none
     │   ├── IndexNotReadyError      503  an index is being read; searches go on without it
     │   ├── IndexRefusedError       500  its server makes no such index
-    │   ├── ReadOnlyStoreError      403  it may be searched only (also a DiskError)
-    │   ├── SpaceMismatchError      500  another model filled it
-    │   └── StoreMovedError         503  another space of it is searched by now
+    │   ├── ReadOnlyStoreError      403  it can only be searched (also a DiskError)
+    │   ├── SpaceMismatchError      500  a different model filled it
+    │   └── StoreMovedError         503  another of its spaces is searched by now
     ├── NotFoundError               404  what a query names is not stored (search.errors)
     ├── TimeLimitError              504  a search took longer than allowed (search.errors)
     ├── CancelledError              499  nobody waits for the answer any more (search.errors)
     ├── OverloadedError             503  too much is under way (search.errors)
     ├── UnauthorizedError           401  no key, or one that is not known (…requests.refusal)
     ├── ForbiddenError              403  the key lacks a scope (…requests.refusal)
-    ├── RateLimitError              429  too many requests of one key (…requests.refusal)
+    ├── RateLimitError              429  too many requests with one key (…requests.refusal)
     ├── TooSlowError                408  a request that comes too slowly (…requests.refusal)
     ├── TooLargeError               413  a body beyond the limit (…requests.refusal)
     ├── HeadTooLargeError           431  a head beyond the limit (…requests.refusal)
-    ├── ContentTypeError            415  a body of another type (…requests.refusal)
+    ├── ContentTypeError            415  a body of the wrong type (…requests.refusal)
     ├── UnreachableError            503  no server answers a client (search.client.errors)
     ├── ServerError                 500  a server's error, at its client (search.client.errors)
     │   ├── BadRequestError         500  the request is wrong
@@ -50,7 +50,7 @@
     ├── BrokerError                 503  Redis does not answer (workers.jobs.redis_link)
     ├── WatchError                  500  no more folders can be watched (workers.watching.folders)
     ├── TooLongError                500  a shard outlasted its task (workers.jobs.shard_run)
-    └── CrashedError                500  a file crashed its process often (workers.jobs.shard_run)
+    └── CrashedError                500  a file kept crashing its process (workers.jobs.shard_run)
 
 Each message names the value, the place and the remedy. The command line exits with 2 for an
 `InputError` and with 1 for the others.
@@ -70,7 +70,7 @@ class AnymodalError(Exception):
     """
 
     retryable = False
-    """Whether the same call may succeed later, unchanged (a store that is away, a timeout)."""
+    """Whether the same call may succeed later, unchanged (an unreachable store, a timeout)."""
 
     def __init__(self, problem: str, remedy: str = "") -> None:
         super().__init__(problem, remedy)
@@ -116,9 +116,9 @@ class MissingExtraError(ModelError):
     """Something needs packages that are not installed with anymodal itself.
 
     Args:
-        what: needs them.
+        what: the feature that needs them.
         modules: those that are missing.
-        command: installs them.
+        command: the command that installs them.
     """
 
     def __init__(self, what: str, modules: Sequence[str], command: str) -> None:
@@ -134,7 +134,7 @@ class MissingExtraError(ModelError):
 
 
 class DiskError(AnymodalError):
-    """A disk is full, read-only, or may not be written to; nothing more can be stored there."""
+    """A disk is full, read-only or closed to this user; nothing more can be stored there."""
 
 
 class MediaError(AnymodalError):
@@ -146,7 +146,7 @@ class UnsupportedMediaError(MediaError):
 
 
 class CorruptMediaError(MediaError):
-    """The content claims a format and does not hold it."""
+    """The content is not in the format that it claims."""
 
 
 class MediaLimitError(MediaError):

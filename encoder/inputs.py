@@ -27,7 +27,7 @@ from encoder.types import (
 )
 
 _MAX_CHANNELS = 32
-# Samples for each channel: less looks like bins and frames, or features.
+# Samples per channel: fewer look like bins and frames, or features.
 _LEAST_STEREO, _LEAST_CHANNELS = 16, 1024
 # Float sound beyond this is not a loud recording but integer samples in disguise.
 _MAX_PEAK = 32.0
@@ -90,7 +90,7 @@ def read_argument(name: str, value: Any, audio: AudioFormat, role: Role = DOCUME
         name: the argument's name, which is also its modality.
         value: one value, or a list of them (for images also an array [n, h, w, c]).
         audio: how sounds are given.
-        role: of all its items.
+        role: the role of all its items.
 
     Raises:
         InputError: names the argument (``image[2]``), what came and what is wanted.
@@ -163,9 +163,9 @@ def _as_uint8(label: str, array: NDArray[Any], wanted: str) -> NDArray[np.uint8]
 
 
 def read_audio(label: str, value: Any, audio: AudioFormat) -> Waveform | Spectrogram:
-    """A path, a `Waveform`, a `Spectrogram` or an array that ``audio`` explains.
+    """A path, a `Waveform`, a `Spectrogram` or an array that ``audio`` describes.
 
-    An array that is a spectrogram becomes the sound that it is of.
+    An array that is a spectrogram is turned back into sound.
     """
     from encoder.media.sound import load_sound
 
@@ -246,7 +246,7 @@ def read_video(label: str, value: Any, audio: AudioFormat) -> Clip | Path:
 
 
 def _read_other(_label: str, value: Any, _: AudioFormat) -> Any:
-    # What a plug-in's content looks like is its tower's affair; `prepare` validates it.
+    # What a plug-in's content looks like is up to its tower; `prepare` validates it.
     return value
 
 

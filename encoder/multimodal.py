@@ -60,20 +60,20 @@ class MultiModalEncoder:
     Args:
         model: ``bundle:name`` (offline), ``hf:org/name@revision`` or ``dir:path``.
         device: a torch device for hub models; None runs what was prepared, on the CPU.
-        enable_dsre: dynamic sparse inference: long texts with fewer tokens from layer to layer,
-            short ones as without it. ``auto``, the default, takes the gate that a model brings,
-            as True does, which also fits one, once, to a model without; a file is a gate made by
+        enable_dsre: dynamic sparse inference: long texts lose tokens from layer to layer, short
+            ones run as without it. ``auto``, the default, uses the gate that comes with a model;
+            True does too, and fits one, once, to a model without; a file is a gate made by
             ``anymodal dsre calibrate``. ``{"chunks": 0.75}`` also encodes texts beyond the window
-            whole: in windows, of which those that promise a cosine of .75 share one; docs/dsre.md
-            has the loss.
+            in full: in windows, where those with a predicted cosine of .75 share one embedding;
+            docs/dsre.md has the loss.
         quantization: ``auto``, the default: int8 on the runtime that a short trial finds the
             fastest here; ``int8``: the same vectors; None runs the weights as they are; or a
             folder made by ``anymodal quantize``. Hub models take ``int8`` and ``int4`` too, and
             are prepared once, which takes minutes; None, ``auto`` and ``bf16`` take what was
             prepared, else torch runs the weights, in bfloat16 for the last.
-        config: all settings; the arguments above win over it. By default that of the environment:
-            without arguments, a process opens the space in which ``anymodal ingest`` stores.
-        observer: called for each load and each batch, as to count them.
+        config: all settings; the arguments above override it. By default the environment's, so
+            that without arguments a process opens the space in which ``anymodal ingest`` stores.
+        observer: called for each load and each batch, for instance to count them.
 
     Raises:
         ModelError: the model cannot be found or loaded, or not with this quantization or gate.
@@ -137,7 +137,7 @@ class MultiModalEncoder:
 
     @property
     def cuts(self) -> tuple[int, ...]:
-        """What an embedding may be cut to, besides `embed_dim`; also by ``#256`` behind a name."""
+        """Sizes besides `embed_dim` that an embedding can be cut to; also by ``#256`` in a name."""
         return self._model.cuts
 
     @property
@@ -147,7 +147,7 @@ class MultiModalEncoder:
         return frozenset(own | {VIDEO} if own & {IMAGE, AUDIO} else own)
 
     def brings(self, modality: Modality) -> bool:
-        """Whether the model itself has a tower for it, and no plug-in."""
+        """Whether the model itself has a tower for it, rather than a plug-in."""
         return modality in self._model.towers
 
     def encode_multimodal(
@@ -175,19 +175,19 @@ class MultiModalEncoder:
             text: str.
             image: uint8 or float 0..1 [h, w], [h, w, 1 | 3 | 4] or [n, h, w, c]; PIL image; path.
             audio: samples [n] or [channels, n] (float in [-1, 1] or int16), a path, a `Waveform`,
-                or, with ``audio_kind="spectrogram"``, what librosa makes of them [bins, frames].
+                or, with ``audio_kind="spectrogram"``, a spectrogram by librosa [bins, frames].
             video: a path, frames [n, h, w, 3], ``(frames, waveform)`` or a `Clip`.
             role: "query" for what is searched with, "document" for what is to be found. Matters
                 to models that encode the two differently, such as E5.
             sampling_rate: of bare audio arrays, in Hz.
             audio_kind: ``"waveform"`` or ``"spectrogram"``.
-            n_fft: samples of a spectrogram's frame; 2,048, or what a complex one's bins say.
-            hop_length: samples from frame to frame; a quarter of ``n_fft``.
-            n_mels: mel bands; None for linear bins, and for 128, which are mel bands.
+            n_fft: samples per frame of a spectrogram; None for 2,048, or as complex bins imply.
+            hop_length: samples from frame to frame; None for a quarter of ``n_fft``.
+            n_mels: mel bands; None for linear bins, or for 128 rows, which are mel bands.
             fmin: where mel bands begin, in Hz.
             fmax: where they end; None for half of the sampling rate.
             power: 2 for a spectrogram of power, 1 of magnitude, ``"db"`` of decibels.
-            return_stats: also count what the gate saved, in ``stats``; this opens a session.
+            return_stats: also count what the gate saved, in ``stats``; this opens another session.
             others: registered modalities by name.
 
         Raises:
@@ -202,7 +202,7 @@ class MultiModalEncoder:
     def encode_items(self, items: Sequence[Item]) -> Embeddings:
         """Encode mixed items; float32 unit rows [len(items), embed_dim], in their order.
 
-        Of items that have several rows, the first.
+        For items that have several rows, this is the first.
 
         Raises:
             InputError: this model has no tower for an item's modality.
@@ -210,7 +210,7 @@ class MultiModalEncoder:
         return self._first_rows(self._encode_kinds(items), len(items))
 
     def encode_rows(self, items: Sequence[Item]) -> list[Embeddings]:
-        """Encode mixed items; for each all of its float32 unit rows [n_rows, embed_dim].
+        """Encode mixed items; all float32 unit rows [n_rows, embed_dim] of each.
 
         Most towers make one row. Where one makes several (`Tower.n_rows`), the first is what
         `encode_items` returns, and a search counts the row that scores best.
@@ -221,7 +221,7 @@ class MultiModalEncoder:
         return [one.rows for one in self.encode_each(items)]
 
     def encode_each(self, items: Sequence[Item]) -> list[EncodedItem]:
-        """Encode mixed items; for each its rows, as `encode_rows`, and what is said in it.
+        """Encode mixed items; the rows of each, as from `encode_rows`, and what is said in it.
 
         A tower that hears words finds them while it encodes; `transcribe` takes as long again.
 
@@ -235,9 +235,9 @@ class MultiModalEncoder:
         return [found[place] for place in range(len(items))]
 
     def features(self, modality: Modality, contents: Sequence[Any]) -> NDArray[np.float32]:
-        """What a tower knows of items before they are vectors of the space, [n, n_features].
+        """A tower's features of items, before they become vectors of the space, [n, n_features].
 
-        It is what `encoder.binding` binds: a tower's own ``features``, else its rows.
+        `encoder.binding` binds these: a tower's own ``features``, else its rows.
 
         Raises:
             InputError: this model has no tower for the modality.
@@ -273,10 +273,10 @@ class MultiModalEncoder:
         return self._model.transcribe is not None
 
     def transcribe(self, sound: Waveform) -> list[Utterance]:
-        """What is surely said in a sound, sentence by sentence; nothing where nobody speaks.
+        """What is certainly said in a sound, sentence by sentence; empty where nobody speaks.
 
         Raises:
-            ModelError: the model hears no words (those of a hub do not).
+            ModelError: the model does not recognise speech (hub models do not).
         """
         if self._model.transcribe is None:
             raise ModelError("This model hears no words.", remedy="Use bundle:default.")
@@ -312,10 +312,10 @@ class MultiModalEncoder:
         return self._model.reader
 
     def window_lengths(self, text: str, role: Role = DOCUMENT) -> list[int]:
-        """The tokens of each window in which a text is encoded, marks and prompt included.
+        """The tokens of each window in which a text is encoded, with special tokens and prompt.
 
         A text beyond the model's window has several. Its embedding is the mean of theirs, weighted
-        by these lengths and scaled to unit length. ``role`` says which prompt.
+        by these lengths and scaled to unit length. ``role`` selects the prompt.
 
         Raises:
             InputError: this model has no tower for text.
@@ -326,10 +326,10 @@ class MultiModalEncoder:
         return [len(tower.prepare(text))]
 
     def text_of_tokens(self, ids: Sequence[int]) -> str:
-        """The text that token ids of this model stand for, the tokenizer's marks included.
+        """The text that token ids of this model stand for; they include the special tokens.
 
         Raises:
-            InputError: they are not what its tokenizer makes of a text, or it has none.
+            InputError: its tokenizer makes these ids of no text, or it has no tokenizer.
         """
         tower = loaded(self._tower(TEXT))
         if isinstance(tower, TokenTower):
@@ -393,8 +393,8 @@ class MultiModalEncoder:
 
 
 def _asymmetric(model: Model) -> frozenset[Modality]:
-    """Where a query has a tower of its own, and video where it is pooled from such."""
-    # A plug-in's that was bound is a tower of the model, for queries too.
+    """The modalities with a separate tower for queries, and video where it is pooled from them."""
+    # A plug-in's tower that was bound is a tower of the model, for queries too.
     own = frozenset({*model.queries, *(registered_modalities(QUERY).keys() - model.towers.keys())})
     pooled = VIDEO not in model.towers and own & {IMAGE, AUDIO}
     return own | {VIDEO} if pooled else own

@@ -1,4 +1,4 @@
-"""Who wants to count what an encoder does."""
+"""An interface for counting what an encoder does."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ class EncoderObserver(Protocol):
         ...
 
     def encoded(self, modality: str, lengths: Sequence[int]) -> None:
-        """A batch ran; the lengths of its items without padding (of text: its tokens)."""
+        """A batch ran; ``lengths`` are its items' lengths without padding (for text, in tokens)."""
         ...

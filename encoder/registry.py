@@ -14,7 +14,7 @@ from encoder.towers.base import PluginTower
 from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, TEXT, VIDEO, Modality, Role
 
 TowerFactory = Callable[[Model], PluginTower]
-"""Builds a tower that meets the model's space; called once per encoder, on first use."""
+"""Builds a tower that matches the model's space; called once per encoder, on first use."""
 
 _GROUPS: Mapping[Role, str] = {DOCUMENT: "anymodal.modalities", QUERY: "anymodal.queries"}
 _factories: dict[tuple[Modality, Role], TowerFactory] = {}
@@ -26,14 +26,14 @@ def register_modality(
 ) -> Modality:
     """Add a modality to every `encoder.MultiModalEncoder` made from now on.
 
-    A package can do without the call: entry points in the groups ``anymodal.modalities`` and
-    ``anymodal.queries``, named after the modality and naming a factory, are found by themselves.
+    A package can do without this call: entry points in the groups ``anymodal.modalities`` and
+    ``anymodal.queries``, named after the modality and naming a factory, are found automatically.
 
     Args:
         name: becomes a keyword of ``encode_multimodal``; see `encoder.types.Modality`.
         factory: takes the encoder's `Model` and returns a `Tower`, or one whose ``forward``
             returns bare rows.
-        queries: the same for queries, where they are encoded in another way than documents.
+        queries: the same for queries, where they are encoded differently from documents.
 
     Raises:
         InputError: the name is not valid, built in, or taken by another factory.
@@ -53,17 +53,17 @@ def registered_modalities(role: Role = DOCUMENT) -> Mapping[Modality, TowerFacto
     """All factories: those registered by call, then those of installed packages.
 
     Args:
-        role: for "query", the few that encode queries in another way.
+        role: for "query", the few that encode queries differently.
     """
     called = {modality: made for (modality, of), made in _factories.items() if of == role}
     return {**_installed(role), **called}
 
 
 def origin_of(modality: Modality, role: Role = DOCUMENT) -> str:
-    """Who brings a modality: a package and its version, or what was registered by call.
+    """Where a modality comes from: a package and its version, or what was registered by call.
 
     Raises:
-        InputError: nobody does.
+        InputError: nothing provides it.
     """
     if factory := _factories.get((modality, role)):
         return (
@@ -77,8 +77,8 @@ def origin_of(modality: Modality, role: Role = DOCUMENT) -> str:
 
 @cache
 def _points() -> Any:
-    """Those of all packages: which files name them takes the time, for each call."""
-    return entry_points()  # an EntryPoints, and in Python 3.11 what selects of it
+    """The entry points of all packages; cached, since finding their files takes time."""
+    return entry_points()  # an EntryPoints; in Python 3.11, a SelectableGroups
 
 
 @cache

@@ -28,7 +28,7 @@ class Calibration:
     Args:
         mu: the level.
         c: the scale.
-        further: those of an item's further rows, where it has several (`Tower.n_rows`).
+        further: the same for an item's further rows, where it has several (`Tower.n_rows`).
     """
 
     mu: float = 0.0
@@ -36,11 +36,11 @@ class Calibration:
     further: tuple[Calibration, ...] = ()
 
     def of_row(self, row: int) -> Calibration:
-        """Of the items' rows with this number; of the last one that is known."""
+        """The calibration of the items' rows with this number, or of the last one that is known."""
         return self.further[min(row, len(self.further)) - 1] if row and self.further else self
 
     def apply(self, cosines: Cosines) -> Cosines:
-        """Calibrate a cosine, or an array of any shape, which stays."""
+        """Calibrate a cosine, or an array of any shape, which is kept."""
         return (cosines - self.mu) / self.c
 
 
@@ -50,20 +50,19 @@ UNCALIBRATED = Calibration()
 
 @dataclass(frozen=True)
 class Floor:
-    """Up to which score chance takes the best segment of a modality.
+    """The score that the best segment of a modality can reach by chance.
 
-    The best of more segments scores higher, so that the floor rises with their number. And it is
-    the lower, the more a query looks like one that means something: see
-    `encoder.calibration.floors`.
+    The best of more segments scores higher, so the floor rises with their number. It is lower the
+    more a query looks like one that means something: see `encoder.calibration.floors`.
 
     Args:
-        level: the calibrated score that the best of ``n`` segments stays below for 97 of
+        level: the calibrated score that the best of ``n`` segments stays below for 94 of
             100 queries that mean nothing.
         slope: how much it rises where there are e times as many.
-        n: of how many segments ``level`` is said.
-        tilt: what is taken off for a query is the inner product of its embedding with this
-            [embed_dim], less ``middle``; nothing if empty.
-        middle: the inner product of a typical query, of which ``level`` is said.
+        n: the number of segments that ``level`` is for.
+        tilt: [embed_dim]; the floor of a query is lowered by the inner product of its embedding
+            with this, less ``middle``; if empty, it is not.
+        middle: the inner product of a typical query, which ``level`` is for.
     """
 
     level: float
@@ -73,7 +72,7 @@ class Floor:
     middle: float = 0.0
 
     def among(self, n_segments: int, query: Embeddings | None = None) -> float:
-        """The floor of so many segments, for a query's unit vector [embed_dim] or a typical one.
+        """The floor for that many segments, for a query's unit vector [embed_dim] or a typical one.
 
         >>> round(Floor(3.0, 0.2, 1000).among(1_000_000), 2)
         4.38
@@ -94,9 +93,9 @@ class Space:
         embed_dim: the number of dimensions of an embedding.
         identity: everything that changes a vector (model ids, hashes, quantization, DSRE).
         calibration: constants per target modality; a missing one is not calibrated.
-        floors: per target modality; below it a match is weak. Where there is none, none is.
-        asymmetric: modalities whose queries are encoded in another way than documents. No part
-            of the identity, as the queries' prompts are none: no stored vector changes with them.
+        floors: per target modality, the score below which a match is weak; without one, none is.
+        asymmetric: modalities whose queries are encoded differently from documents. Like the
+            queries' prompts, not part of the identity: no stored vector changes with them.
     """
 
     embed_dim: int
@@ -112,7 +111,7 @@ class Space:
         return hashlib.sha256(facts.encode()).hexdigest()[:16]
 
     def role_of(self, item: Item) -> Role:
-        """As what an item is encoded: "document" wherever a query would give the same vector."""
+        """The role in which to encode an item: "document" if a query would give the same vector."""
         return item.role if item.modality in self.asymmetric else DOCUMENT
 
     def calibration_of(self, modality: Modality) -> Calibration:
@@ -126,8 +125,8 @@ class Space:
 
         Args:
             modality: of the targets.
-            cosines: of any shape, which stays.
-            row: which of their rows the targets are.
+            cosines: of any shape, which is kept.
+            row: which of an item's rows the targets are.
         """
         return self.calibration_of(modality).of_row(row).apply(cosines)
 

@@ -18,7 +18,7 @@ RgbPicture: TypeAlias = NDArray[np.uint8]
 """A picture in memory, RGB [height, width, 3]."""
 
 
-# Compiled here: a search makes a hundred of them.
+# Compiled only once, since a search makes a hundred modalities.
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 
@@ -47,8 +47,7 @@ AUDIO = Modality("audio")
 VIDEO = Modality("video")
 
 Role: TypeAlias = Literal["query", "document"]
-"""The role of content: many models put another prompt before queries than before what
-is found."""
+"""The role of content: many models put different prompts before queries and documents."""
 
 QUERY: Role = "query"
 DOCUMENT: Role = "document"
@@ -75,7 +74,7 @@ class Utterance(NamedTuple):
         end_s: when it ends.
         text: the words.
         confidence: how sure the words are, from 0 to 1.
-        language: in which it is said, as two letters of ISO 639-1 (a few have three); empty if
+        language: the language spoken, as two letters of ISO 639-1 (a few have three); empty if
             that is not known.
     """
 
@@ -86,7 +85,7 @@ class Utterance(NamedTuple):
     language: str = ""
 
     def moved(self, by_s: float) -> Utterance:
-        """The same, so much later.
+        """The same, moved to a later time.
 
         >>> Utterance(1.0, 2.0, "oui", 0.9, "fr").moved(60.0)
         Utterance(start_s=61.0, end_s=62.0, text='oui', confidence=0.9, language='fr')
@@ -97,8 +96,8 @@ class Utterance(NamedTuple):
 class ReadText(NamedTuple):
     """A line of text in a picture.
 
-    ``box`` has its corners in pixels, (x, y) each, clockwise from where its first letter's upper
-    end is; ``confidence`` is from 0 to 1.
+    ``box`` has its corners in pixels, (x, y) each, clockwise from the top of its first letter;
+    ``confidence`` is from 0 to 1.
     """
 
     text: str
@@ -128,10 +127,10 @@ class Item:
 
     ``content`` is, by modality: text ``str``; image uint8 RGB ``[height, width, 3]``;
     audio `Waveform` or `Spectrogram`; video `Clip`; otherwise what the plug-in's tower takes.
-    ``role`` is "document" unless said, since what is stored is one.
+    ``role`` is "document" by default, since what is stored is one.
 
     Raises:
-        InputError: the role is none.
+        InputError: the role is neither "query" nor "document".
     """
 
     modality: Modality

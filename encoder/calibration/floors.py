@@ -1,15 +1,15 @@
 """From scores of queries that mean nothing to the floor below which a match is weak. Pure.
 
-Scores of unrelated pairs have no fixed upper end: the best of many grows with their number. What a
-query without meaning finds best among a modality's vectors is what chance gives (as the noise floor
-of a detector), and so no reason to show it.
+Scores of unrelated pairs have no fixed upper end: the best of many grows with their number. The
+best match of a query without meaning among a modality's vectors is what chance gives (like the
+noise floor of a detector), and so no reason to show it.
 
-Queries differ in what chance gives them, and a floor follows that by an inner product with their
-embedding. A query that looks like one that means something has a lower floor, by Fisher's linear
-discriminant between the shipped queries and those without meaning (Fisher 1936; its covariances
-shrunk towards a multiple of the identity, Ledoit and Wolf 2004). And a query that is near to all
-texts, as letters are, has a higher floor among texts, by its mean score to the shipped queries as
-passages.
+Queries differ in what chance gives them, and a floor follows that through an inner product with
+their embedding. A query that looks like one that means something has a lower floor, by Fisher's
+linear discriminant between the shipped queries and those without meaning (Fisher 1936; its
+covariances shrunk towards a multiple of the identity, Ledoit and Wolf 2004). A query that is close
+to all texts, as letters are, has a higher floor among texts, by its mean score to the shipped
+queries as passages.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from encoder.space import UNCALIBRATED, Calibration, Floor
 from encoder.types import TEXT, Embeddings, Modality
 
 CHANCE = 0.06
-"""Of the queries without meaning, how many may have a match of a modality that is not weak."""
+"""The share of queries without meaning for which a modality may have a match that is not weak."""
 HEAP, LETTERS, INVENTED = "heap", "letters", "invented"
 _PARTS = 8
 _SENSE = 2.0
-"""So much lower, in calibrated units, is the floor of the mean query that means something than that
-of the mean one that does not, where they can be separated; see docs/decisions/0020."""
+"""How much lower, in calibrated units, the floor is for the mean query that means something than
+for the mean one that does not, where they can be separated; see docs/decisions/0020."""
 _SHRINKAGE = 0.5
 _LEAST_CHARS, _MOST_CHARS = 4, 16
 _N_TRIES = 20
@@ -40,13 +40,13 @@ _N_TRIES = 20
 
 @dataclass(frozen=True)
 class Asked:
-    """By what floors are measured, encoded in its role: unit rows [n, embed_dim].
+    """What floors are measured with, encoded in their roles: unit rows [n, embed_dim].
 
     Args:
         meant: the shipped queries, of the languages that the model knows.
         passages: the same texts as documents.
-        kinds: of what `nonsense` made.
-        nonsense: these, as queries.
+        kinds: the kinds of the texts that `nonsense` made.
+        nonsense: these texts, as queries.
     """
 
     meant: Embeddings
@@ -59,7 +59,7 @@ def nonsense(queries: Sequence[SampleQuery], n: int = 200) -> list[SampleQuery]:
     """Texts that mean nothing, the same each time: heaps of words, letters, invented words.
 
     Args:
-        queries: whose words and letters are taken; those of one language go together.
+        queries: the source of words and letters; those of one language go together.
         n: how many of each kind.
     """
     chance = random.Random(0)
@@ -87,13 +87,13 @@ def measure_floors(
 ) -> dict[Modality, Floor]:
     """The floor of each modality that has vectors.
 
-    To a text a heap of words means nothing. A picture or a sound answers to the name of a single
-    thing, so that only letters and invented words mean nothing to it.
+    For texts, a heap of words means nothing. A picture or a sound matches the name of a single
+    thing, so for these only letters and invented words mean nothing.
 
     Args:
         asked: the queries.
         samples: by modality, unit rows [n, n_rows, embed_dim] of what is stored.
-        constants: by which scores are calibrated.
+        constants: those with which scores are calibrated.
     """
     sense, separated = _sense(asked)
     is_heap = np.array([kind == HEAP for kind in asked.kinds])
@@ -113,11 +113,11 @@ def measure_floors(
 
 
 def _sense(asked: Asked) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The direction of queries that mean something, and where along it the nonsense lies.
+    """The direction of queries that mean something, and where the nonsense is along it.
 
-    That is judged by what was fitted to the other half, since any few rows differ from others
-    in many dimensions; and the direction is the shorter, the worse it separates halves it was not
-    fitted to. Heaps of words are used for nothing: they mean something to some modalities.
+    Each half is placed along a direction fitted to the other, since any few rows differ from
+    others in many dimensions. The worse it separates the halves it was not fitted to, the shorter
+    the direction is. Nothing is fitted to heaps of words: they mean something to some modalities.
 
     Returns:
         [embed_dim], and [len(asked.nonsense)].
@@ -176,12 +176,15 @@ def _heap(queries: Sequence[SampleQuery], chance: random.Random) -> str:
 
 
 def _words(text: str) -> list[str]:
-    """Of a text without blanks, pairs of characters."""
+    """The words of a text; of one without blanks, pairs of characters."""
     return text.split() if " " in text else [text[at : at + 2] for at in range(0, len(text), 2)]
 
 
 def _invented(queries: Sequence[SampleQuery], chance: random.Random) -> str:
-    """Words that could be of a language and are not among these: each letter as it follows two."""
+    """Words that a language could have but that are not in these queries.
+
+    Each letter is drawn from those that follow the two before it.
+    """
     known = {word.lower() for query in queries for word in query.text.split()}
     follows: dict[str, list[str]] = {}
     for word in sorted(known):
@@ -206,18 +209,18 @@ def _word(follows: Mapping[str, Sequence[str]], chance: random.Random) -> str:
 
 
 def _characters(queries: Sequence[SampleQuery], chance: random.Random) -> str:
-    """Of a language that writes no blanks, its characters in any order."""
+    """Random characters of a language that is written without blanks."""
     alphabet = sorted({letter for query in queries for letter in query.text if letter.isalpha()})
     return "".join(chance.choices(alphabet, k=chance.randint(_LEAST_CHARS, 12)))
 
 
 def _is_spaced(queries: Sequence[SampleQuery]) -> bool:
-    """Whether the language parts words; where it does not, a letter may be one."""
+    """Whether the language separates words; where it does not, a letter may be one."""
     return sum(" " in query.text for query in queries) > len(queries) / 2
 
 
 def _letters(queries: Sequence[SampleQuery], chance: random.Random) -> str:
-    """Of a language's alphabet, each as often: too long to be words by chance."""
+    """Letters of a language's alphabet, all equally likely: too long to be words by chance."""
     alphabet = sorted({letter for query in queries for letter in query.text.lower()})
     letters = list(filter(str.isalpha, alphabet))
     lengths = [chance.randint(4, 9) for _ in range(chance.randint(1, 5))]

@@ -1,9 +1,9 @@
 """From cosines of unrelated pairs to constants. Pure.
 
-The cosine of a query to any text, picture or sound has a typical level and spread of its own for
-each modality (the modality gap: Liang et al., "Mind the Gap", 2022). Nearly all pairs of a query
-that was written for nobody's content and a stored vector are unrelated, so that their mean and
-deviation say what chance gives: no labels are needed.
+The cosine of a query to any text, picture or sound has a typical level and spread for each modality
+(the modality gap: Liang et al., "Mind the Gap", 2022). Nearly all pairs of a stored vector and a
+query that was written for nobody's content are unrelated, so their mean and deviation show what
+chance gives: no labels are needed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from encoder.space import UNCALIBRATED, Calibration, l2_normalize
 from encoder.types import Embeddings, Modality
 
 MAX_VECTORS = 2000
-"""Of one modality: more change no constant in its second digit."""
+"""Of one modality: more would not change the second digit of any constant."""
 _KNOWN = 0.6
 _LEAST_SHARE = 0.05
 _ALIKE = 1e-6
@@ -28,11 +28,11 @@ _ALIKE = 1e-6
 
 @dataclass(frozen=True)
 class Measured:
-    """The constants of one modality, and how sure they are.
+    """The constants of one modality, and how reliable they are.
 
     Args:
         calibration: mean and deviation of the cosines, for each row that an item has.
-        n_vectors: different vectors that were looked at, of row 0, as below.
+        n_vectors: the number of different vectors, of row 0, as below.
         by_kind: the mean cosine of each kind of query.
         by_language: likewise.
     """
@@ -44,8 +44,8 @@ class Measured:
 
     @property
     def spread(self) -> float:
-        """How far the level moves with the kind of query, in units of ``c``: the difference of the
-        highest and the lowest. Scores of a query are off by about half of it."""
+        """How far the level moves with the kind of query, in units of ``c``: the difference between
+        the highest and the lowest. Scores of a query are off by about half of it."""
         return _range(self.by_kind) / self.calibration.c
 
     @property
@@ -61,8 +61,8 @@ def measure(
 ) -> dict[Modality, Measured]:
     """The constants of each modality that has vectors.
 
-    Copies of one vector count once. Where all cosines are alike, as of a single picture, the
-    deviation is taken from the other modalities: no score may become infinite.
+    Copies of one vector count once. Where all cosines are alike, as for a single picture, the
+    deviation is taken from the other modalities, so that no score becomes infinite.
 
     Args:
         queries: what was asked.
@@ -83,11 +83,11 @@ def measure(
 def told_apart(
     queries: Sequence[SampleQuery], embeddings: Embeddings
 ) -> tuple[list[SampleQuery], Embeddings]:
-    """Only those in languages that the model knows.
+    """Only the queries in languages that the model knows.
 
-    Queries of a language whose words a model does not know lie on one heap, wherever that is. A
-    language counts if its queries are at least .6 times as far from each other (one, less the
-    mean cosine of two) as those of the language where that is most.
+    Queries in a language whose words a model does not know cluster in one spot, wherever that is. A
+    language counts if its queries are at least .6 times as far apart (one minus the mean cosine of
+    two) as those of the language where they are furthest apart.
 
     Args:
         queries: what was asked, in whatever languages.
@@ -107,7 +107,7 @@ def _apart(rows: Embeddings) -> float:
 
 
 def constants_of(measured: Mapping[Modality, Measured]) -> dict[Modality, Calibration]:
-    """What is to be stored."""
+    """The constants to store."""
     return {modality: one.calibration for modality, one in measured.items()}
 
 
@@ -117,7 +117,7 @@ def shares_of_best(
     constants: Mapping[Modality, Calibration],
     n_best: int = 10,
 ) -> dict[Modality, float]:
-    """Of each query's ``n_best`` among all samples, the share of each modality on average.
+    """The mean share of each modality in a query's ``n_best`` among all samples.
 
     Args:
         embeddings: of the queries, unit rows [n_queries, embed_dim].

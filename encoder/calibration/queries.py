@@ -1,4 +1,4 @@
-"""What people ask for, in several languages: the queries by which a space is calibrated."""
+"""What people ask for, in several languages: the queries with which a space is calibrated."""
 
 from __future__ import annotations
 

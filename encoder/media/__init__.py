@@ -1,6 +1,6 @@
 """Files to arrays: pictures, sound and frames, read with a bounded amount of memory.
 
-A source is a path, bytes or an open binary file. Every failure is a `encoder.errors.MediaError`
+A source is a path, bytes or an open binary file. Every failure is an `encoder.errors.MediaError`
 that names the file.
 """
 

@@ -1,4 +1,4 @@
-"""The kind of an ISO media file (HEIC, AVIF and what MP4 is made of), by its brands."""
+"""The kind of an ISO media file (the family of HEIC, AVIF and MP4), by its brands."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _GENERAL = "image/heif"
 def picture_brand(head: bytes) -> tuple[str, bool] | None:
     """The media type of a picture, and whether it may be a sequence; None for all other files.
 
-    The first brand says how the file is meant: a Live Photo's film may name ``heic`` further down.
+    The first brand says how the file is meant: a Live Photo's video may name ``heic`` further down.
     General brands do not say how pixels are packed; the compatible brands do.
 
     >>> picture_brand(b"\\0\\0\\0\\x18ftypmif1\\0\\0\\0\\0mif1heic")

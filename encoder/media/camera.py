@@ -28,10 +28,10 @@ _EARLIEST_S = -2_051_222_400.0  # 1905: a clock that was never set says 0000 or 
 
 @dataclass(frozen=True)
 class CameraFacts:
-    """None or empty where nothing is written.
+    """When, where and with which camera; None or empty where nothing is written.
 
-    ``taken`` is the clock's time where the picture was taken, as seconds since 1970 as if that
-    were UTC: "May 2024" means the photographer's May. Degrees are WGS 84.
+    ``taken`` is the local time where the picture was taken, in seconds since 1970 as if it were
+    UTC: "May 2024" means the photographer's May. Degrees are WGS 84.
     """
 
     taken: float | None = None
@@ -52,9 +52,9 @@ NOT_WRITTEN = CameraFacts()
 
 
 def photo_facts(image: Image, written: Description) -> CameraFacts:
-    """Of an opened picture; what is damaged counts as not written.
+    """The facts of an opened picture; what is damaged counts as not written.
 
-    EXIF counts before ``written``, what people and programs wrote beside it.
+    EXIF takes precedence over ``written``, what people and programs wrote next to it.
     """
     from PIL.Image import Exif
 
@@ -79,7 +79,7 @@ def photo_facts(image: Image, written: Description) -> CameraFacts:
 
 
 def film_facts(metadata: Mapping[str, str]) -> CameraFacts:
-    """Of a container's metadata."""
+    """The facts in a container's metadata."""
     times = (_iso_time(metadata[name]) for name in _DATES if name in metadata)
     places = (_ISO_6709.match(metadata[name]) for name in _LOCATIONS if name in metadata)
     place = next(filter(None, places), None)
@@ -100,7 +100,7 @@ def _exif_time(value: Any) -> float | None:
 
 
 def _iso_time(value: str) -> float | None:
-    """``2024-05-17T18:30:00+0200``: the zone is left out, since the clock's time counts."""
+    """``2024-05-17T18:30:00+0200``: the zone is left out, since the local time counts."""
     return _seconds(value[:19].replace("T", " "))
 
 

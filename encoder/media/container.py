@@ -17,8 +17,8 @@ _DEMUXERS = (
     "avi,mpeg,mpegvideo,mpegts,flv,asf"
 )
 _MAX_BAD_PACKETS = 200
-# Within plain samples FFmpeg looks for other formats, in the first 5 MB of them by default: 12 ms
-# for a sound of five seconds. 16 KB, which take 1 ms, hold four frames of DTS.
+# FFmpeg looks for other formats within plain samples, by default in the first 5 MB: 12 ms for a
+# sound of five seconds. 16 KB, which take 1 ms, hold four frames of DTS.
 _WAV_PROBE_BYTES = 16_384
 _TITLE_CHARS = 200
 
@@ -27,7 +27,7 @@ _TITLE_CHARS = 200
 class StreamFacts:
     """What a container's header says. Zero or None: absent or unknown.
 
-    ``sound_start_s`` is when the sound track sets in, relative to the start of the file.
+    ``sound_start_s`` is when the sound track starts, relative to the start of the file.
     A cover picture of a song does not count as video. ``n_streams`` counts all kinds.
     """
 
@@ -46,7 +46,7 @@ def probe(source: Source) -> StreamFacts:
     """Read the header only.
 
     Raises:
-        CorruptMediaError: not a container that is read here, or one without streams.
+        CorruptMediaError: not a supported container, or one without streams.
     """
     with open_container(source) as container:
         video, sound = video_stream(container), sound_stream(container)
@@ -69,7 +69,7 @@ def probe(source: Source) -> StreamFacts:
 
 
 def has_moving_pictures(source: Source) -> bool:
-    """Whether a file that may be a still picture holds a track of them; False if it is damaged."""
+    """Whether a file that may be a still picture has a video track; False if it is damaged."""
     try:
         with open_container(source) as container:
             return video_stream(container) is not None
@@ -114,7 +114,7 @@ def decode_frames(source: Source, container: Any, stream: Any) -> Iterator[Any]:
     """Decode one stream; damaged packets are left out, as players do.
 
     Raises:
-        CorruptMediaError: nothing can be decoded, or damage without end.
+        CorruptMediaError: nothing can be decoded, or too many packets are damaged.
     """
     from av.error import FFmpegError
 

@@ -30,7 +30,7 @@ _UTF8_MARK = b"\x1b%G"
 
 @dataclass(frozen=True)
 class Description:
-    """Empty or None where nothing is written.
+    """What is written in a photo; empty or None where nothing is.
 
     ``rating`` is 1 to 5, ``taken`` a date and time as text, ``latitude`` and ``longitude`` degrees.
     """
@@ -44,7 +44,7 @@ class Description:
     longitude: float | None = None
 
     def as_metadata(self) -> dict[str, str | float | list[str]]:
-        """What is known of title, caption, tags and rating."""
+        """The title, caption, tags and rating, as far as they are known."""
         known: dict[str, str | float | list[str]] = {}
         for name in ("title", "caption", "rating"):
             if value := getattr(self, name):
@@ -56,7 +56,7 @@ NOT_DESCRIBED = Description()
 
 
 def description_of(image: ImageFile) -> Description:
-    """Of an opened picture. XMP counts before IPTC; what is damaged counts as not written."""
+    """The description in an opened picture: XMP, then IPTC; damaged parts count as not written."""
     xmp, iptc = _xmp(image.info.get("xmp")), _iptc(image)
     if xmp is None:
         return iptc
@@ -72,7 +72,7 @@ def description_of(image: ImageFile) -> Description:
 
 
 def _xmp(packet: object) -> Description | None:
-    """Of an XMP packet. One with a document type is refused: it may hold entities."""
+    """The description in an XMP packet. A document type is refused: it may hold entities."""
     data = packet.encode() if isinstance(packet, str) else packet
     if not isinstance(data, bytes) or len(data) > _MAX_XMP_BYTES or b"<!DOCTYPE" in data:
         return None

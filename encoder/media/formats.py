@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 
 class PictureFormat(NamedTuple):
-    """``pillow`` is Pillow's name for it. ``mark`` (a regular expression) is how its first bytes
-    look, where `puremagic` does not know them or takes them for text."""
+    """``pillow`` is Pillow's name for it. ``mark`` (a regular expression) matches its first bytes,
+    where `puremagic` does not know them or takes them for text."""
 
     name: str
     pillow: str
@@ -66,7 +66,7 @@ def marked(head: bytes) -> str:
 
 
 def is_sequence(media_type: str) -> bool:
-    """Whether a film is a sequence of pictures, which many would call a picture that moves.
+    """Whether a film is a sequence of pictures, which many would call a moving picture.
 
     >>> is_sequence("video/avif"), is_sequence("video/mp4")
     (True, False)

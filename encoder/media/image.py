@@ -26,7 +26,7 @@ SHORT_SIDE = 512
 """Pictures are scaled down to this shorter side: twice what the image towers look at."""
 
 MAX_PIXELS = 64_000_000
-"""The most pixels held in memory; a JPEG is first shrunk by its decoder, so it rarely counts."""
+"""The most pixels held in memory; rarely reached by a JPEG, which its decoder shrinks first."""
 
 _ORIENTATION = 0x0112
 _SIDEWAYS = frozenset({5, 6, 7, 8})
@@ -68,7 +68,7 @@ def image_facts(source: Source, short_side: int = SHORT_SIDE) -> ImageFacts:
 def load_image(
     source: Source, short_side: int = SHORT_SIDE, max_pixels: int = MAX_PIXELS
 ) -> NDArray[np.uint8]:
-    """Decode a picture to RGB, upright, over white; of an animation the first frame.
+    """Decode a picture to RGB, upright, over white; for an animation, the first frame.
 
     Args:
         source: a path, bytes or a binary file.
@@ -107,7 +107,7 @@ def webp_bytes(rgb: NDArray[np.uint8], size: int) -> bytes:
 
 
 def mean_colour(rgb: NDArray[np.uint8]) -> str:
-    """The mean of every eighth pixel of every eighth row of a picture [h, w, 3], as CSS has it.
+    """The mean of every eighth pixel of every eighth row of a picture [h, w, 3], in CSS notation.
 
     >>> mean_colour(np.full((16, 16, 3), (255, 128, 0), np.uint8))
     '#ff8000'
@@ -185,22 +185,22 @@ def _check_pixels(source: Source, pixels: int, max_pixels: int) -> None:
 
 
 def _finished(image: Image, short_side: int) -> NDArray[np.uint8]:
-    """Without a copy of the whole: one of 64 million pixels is a quarter of a gigabyte."""
+    """Finish a picture without copying it whole: 64 million pixels are a quarter of a gigabyte."""
     return np.asarray(_over_white(_shrink(_upright(image), short_side)))
 
 
 def _upright(image: Image) -> Image:
     from PIL import ImageOps
 
-    # Without a turn `exif_transpose` would copy every picture.
+    # `exif_transpose` would copy even a picture that needs no turn.
     return image if _orientation(image) == 1 else ImageOps.exif_transpose(image)
 
 
 def _orientation(image: Image) -> int:
-    """How the pixels lie, in EXIF's numbers.
+    """How the pixels are oriented, in EXIF's numbers.
 
     libheif returns HEIF's pixels upright; Pillow's AVIF reports the container's rotation as EXIF.
-    By the standard nothing else counts in either, XMP included.
+    By the standard, nothing else counts in either format, not even XMP.
     """
     if image.format == "HEIF":
         return 1

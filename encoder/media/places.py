@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 _TABLE = Path(__file__).parent / "places.npz"
 _EARTH_KM = 6371.0
 _NEAR_KM = 50.0
-"""No town has a name for what lies farther away."""
+"""A place farther than this from every town has no name."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class PlaceNames:
     country: Sequence[str]
 
     def as_metadata(self) -> dict[str, str | list[str]]:
-        """The English ones by what they name, and all as ``places``."""
+        """The English names by what they name, and all names as ``places``."""
         every = [name for names in vars(self).values() for name in names]
         first = {what: names[0] for what, names in vars(self).items() if names}
         return {**first, "places": list(dict.fromkeys(every))}
@@ -35,8 +35,8 @@ class PlaceNames:
 def place_names(latitude: float, longitude: float) -> PlaceNames | None:
     """The names of a point in degrees (WGS 84); None where no town is within 50 km.
 
-    The nearest town counts, and the larger one the farther: a suburb of two thousand people in a
-    city of a million is that city.
+    The nearest town counts, and larger ones reach farther: a suburb of two thousand people in a
+    city of a million counts as that city.
     """
     table = _table()
     point = _on_sphere(np.array([[latitude, longitude]], np.float64))
@@ -50,7 +50,7 @@ def place_names(latitude: float, longitude: float) -> PlaceNames | None:
 
 @dataclass(frozen=True, eq=False)
 class _Table:
-    """Towns: on the unit sphere [n, 3], how far a town's name reaches [n], and its names."""
+    """Towns: points on the unit sphere [n, 3], how far a town's name reaches [n], and its names."""
 
     points: NDArray[np.float32]
     reach_km: NDArray[np.float32]

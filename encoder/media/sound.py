@@ -50,7 +50,7 @@ def stream_sound(
             for samples in _resampled(chunks, rate, sampling_rate):
                 n_samples += len(samples)
                 yield _checked(source, samples)
-        if not n_samples:  # of less than 2 ms resampling may leave nothing
+        if not n_samples:  # resampling can leave nothing of less than 2 ms
             raise CorruptMediaError(
                 f"{name_of(source)} holds no sound.", remedy="Name a file with sound."
             )
@@ -88,7 +88,7 @@ def _check_rate(source: Source, rate: int) -> None:
 def _mono(frame: Any) -> NDArray[np.float32]:
     """The mean of a frame's channels, whatever their number and format.
 
-    FFmpeg's own downmix weighs channels by a layout that files often lack, and stops where the
+    FFmpeg's own downmix weights channels by a layout that files often lack, and stops where the
     layout changes within a stream.
     """
     if frame.format.is_planar and frame.layout.nb_channels > _MAX_PLANES:

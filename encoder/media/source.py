@@ -52,7 +52,7 @@ _KINDS = {
 
 def _open_regular(path: str) -> BinaryIO:
     try:
-        # Opening a device may already do something, so look before.
+        # Merely opening a device may do something, so check first.
         _check_regular(path, os.stat(path))  # noqa: PTH116 (path may be any PathLike)
         return cast(BinaryIO, open(path, "rb", opener=_open_checked))
     except (OSError, ValueError) as error:
@@ -64,7 +64,7 @@ def _open_regular(path: str) -> BinaryIO:
 
 
 def _open_checked(path: str, flags: int) -> int:
-    # A pipe may have taken the file's place since the look: do not wait for a writer.
+    # A pipe may have taken the file's place since that check: do not wait for a writer.
     descriptor = os.open(path, flags | os.O_NONBLOCK)
     try:
         _check_regular(path, os.fstat(descriptor))

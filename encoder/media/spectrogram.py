@@ -1,6 +1,6 @@
-"""Sound from a spectrogram as librosa makes them, so that every model hears it.
+"""Sound from spectrograms as librosa makes them, so that every model can take them.
 
-Bins come back from mel bands by Richardson-Lucy steps (Richardson 1972, Lucy 1974), which fit
+Bins are recovered from mel bands by Richardson-Lucy steps (Richardson 1972, Lucy 1974), which fit
 loud and soft bands alike; phases by fast Griffin-Lim, see `encoder.media.stft`.
 """
 
@@ -18,12 +18,12 @@ from encoder.types import Waveform
 
 DECIBELS = "db"
 MAX_DURATION_S = 600.0
-"""The longest sound that is made of a spectrogram: phases take a third of its time, and memory."""
+"""The longest sound made from a spectrogram: phases take a third of its duration, and memory."""
 
 _LIBROSA_MELS = 128
 _MEL_STEPS = 60
 _PHASE_STEPS = 32
-# Float sound beyond this was no spectrogram of sound in [-1, 1].
+# If the sound exceeds this, the array was not a spectrogram of sound in [-1, 1].
 _MAX_PEAK = 32.0
 # Decibels relative to their own peak have no absolute level: the sound gets this one.
 _PEAK = 0.5
@@ -36,13 +36,13 @@ class SpectrogramLayout:
     """How a spectrogram array was made; the defaults are librosa's.
 
     Args:
-        n_fft: samples of a frame, whose window is Hann's, and centred; 2,048, or of a complex
-            spectrogram what its bins say.
-        hop_length: samples from frame to frame; a quarter of ``n_fft``.
+        n_fft: samples per frame, which is centred and has a Hann window; None for 2,048, or for
+            what the number of bins of a complex spectrogram implies.
+        hop_length: samples from frame to frame; None for a quarter of ``n_fft``.
         n_mels: mel bands (Slaney's scale and norm); None for linear bins, or for 128 rows, which
             are librosa's mel bands.
         fmin: where the mel bands begin, in Hz.
-        fmax: where they end; half of the sampling rate.
+        fmax: where they end; None for half of the sampling rate.
         power: the exponent of the magnitude, 2 for power and 1 for magnitude, or ``"db"``, decibels
             (of mel bands: those of power).
 
@@ -92,12 +92,12 @@ def to_sound(
         layout: how it was made.
 
     Raises:
-        InputError: the array does not fit the layout, or holds what no spectrogram holds.
+        InputError: the array does not fit the layout, or has values that no spectrogram has.
     """
     _check_values(label, array, layout)
     is_complex = np.iscomplexobj(array)
     n_fft = layout.n_fft or (2 * (len(array) - 1) if is_complex else 2048)
-    _check_whole("n_fft", n_fft, 16, 2**17)  # also what the bins say
+    _check_whole("n_fft", n_fft, 16, 2**17)  # also if the bins imply it
     hop = layout.hop_length or n_fft // 4
     _check_shape(label, array, sampling_rate, n_fft, hop)
     n_samples = hop * max(array.shape[1] - 1, 1)
@@ -180,7 +180,7 @@ def _magnitudes(
 
 
 def _with_phases(magnitudes: NDArray[np.float32], n_fft: int, hop: int) -> NDArray[np.float32]:
-    """The samples whose frames have these magnitudes, nearly; at least ``n_fft`` of them."""
+    """Samples whose frames have approximately these magnitudes; at least ``n_fft`` of them."""
     n_frames = max(magnitudes.shape[1], n_fft // hop + 2)
     padded = np.pad(magnitudes, ((0, 0), (0, n_frames - magnitudes.shape[1])))
     return griffin_lim(np.ascontiguousarray(padded.T), n_fft, hop, _PHASE_STEPS)
@@ -198,7 +198,7 @@ def _mel_filters(
 
 
 def _unmelled(bands: NDArray[np.float64], filters: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Not negative bins [n_bins, n_frames] of which ``filters`` make ``bands``, nearly."""
+    """Non-negative bins [n_bins, n_frames] from which ``filters`` make ``bands``, nearly."""
     from scipy.sparse import csr_array
 
     forth, back = csr_array(filters), csr_array(filters.T)
@@ -216,7 +216,7 @@ def _levelled(
     peak = float(np.abs(samples).max())
     if layout.power == DECIBELS and array.max() == 0 and peak > 0:
         samples = samples * (_PEAK / peak)
-    elif not peak <= _MAX_PEAK:  # also what overflows
+    elif not peak <= _MAX_PEAK:  # also if it overflows
         raise InputError(
             label,
             got=f"a spectrogram of a sound up to {peak:.4g}",

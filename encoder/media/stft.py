@@ -1,7 +1,7 @@
-"""Short-time Fourier transforms and mel bands, with librosa's conventions and to its last digits.
+"""Short-time Fourier transforms and mel bands by librosa's conventions, equal to its last digits.
 
-A frame is centred on a multiple of the hop, its window is Hann's, and beyond its ends a sound is
-silent. Time comes first here: spectra are [n_frames, n_bins].
+A frame is centred on a multiple of the hop and has a Hann window; a sound is silent beyond its
+ends. Time comes first here: spectra are [n_frames, n_bins].
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Spectra: TypeAlias = NDArray[np.complex64]
 
 _CHUNK_VALUES = 1 << 21
-"""Frames are transformed in chunks of so many samples: all at once would take gigabytes."""
+"""Frames are transformed in chunks of this many samples: all at once would take gigabytes."""
 
 _MOMENTUM = 0.99
 
@@ -48,7 +48,7 @@ def istft(spectra: Spectra, n_fft: int, hop: int, n_samples: int) -> NDArray[np.
 def griffin_lim(
     magnitudes: NDArray[np.float32], n_fft: int, hop: int, n_steps: int
 ) -> NDArray[np.float32]:
-    """A sound whose spectra have these magnitudes, nearly; the same every time.
+    """A sound whose spectra have approximately these magnitudes; the same every time.
 
     Fast Griffin-Lim (Perraudin, Balazs and Søndergaard 2013) from random phases.
 

@@ -28,10 +28,10 @@ def stream_frames(
 
     Args:
         source: a path, bytes or a binary file.
-        every_s: the least distance of frames; 0 for all of them.
+        every_s: the least time between frames; 0 for all of them.
         short_side: scale down so that the shorter side is at most this.
         n_threads: how many threads decode; 0 lets FFmpeg choose.
-        max_pixels: frames of more pixels count as damaged, also where they grow in mid-stream.
+        max_pixels: frames of more pixels count as damaged, even if they grow in mid-stream.
         from_s: begin here, without decoding much of what comes before.
 
     Yields:

@@ -1,4 +1,4 @@
-"""What a loaded model is: towers that meet in one space."""
+"""A loaded model: towers that share one space."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Model:
     """They encode documents, and queries of the modalities that are not in ``queries``."""
 
     queries: Mapping[Modality, Tower] = field(default_factory=dict)
-    """Towers for queries that are encoded in another way, as with another prompt. They run the
-    networks of the others, so they cost no memory."""
+    """Towers for queries that are encoded differently, for instance with a different prompt. They
+    run the same networks as the others, so they cost no memory."""
 
     transcribe: Callable[[Waveform], list[Utterance]] | None = None
     """What is said in a sound, where the model can hear words."""
@@ -42,16 +42,16 @@ class Model:
     """Reads the text in pictures, where the model can."""
 
     cuts: tuple[int, ...] = ()
-    """Dimensions that an embedding may be cut to (Matryoshka, Kusupati et al. 2022)."""
+    """Dimensions that an embedding can be cut to (Matryoshka, Kusupati et al. 2022)."""
 
     cut: int | None = None
-    """How many are kept, one of ``cuts``; None for all. Towers make whole rows anyway."""
+    """How many dimensions are kept, one of ``cuts``; None for all. Towers still make whole rows."""
 
     side_by_side: bool = True
-    """Whether towers gain from working at the same time: those of torch share one network, which
+    """Whether towers gain from running at the same time: torch towers share one network, which
     takes all threads for itself."""
 
     @property
     def kept(self) -> Space:
-        """The space of what is kept; its calibration is not that of whole embeddings."""
+        """The space of cut embeddings; the calibration of whole ones does not apply to it."""
         return Space(self.cut, self.space.identity) if self.cut else self.space

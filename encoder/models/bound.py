@@ -22,20 +22,20 @@ from encoder.types import Modality
 def with_bindings(
     model: Model, paths: Sequence[Path], *, n_threads: int | None, quantization: str | None
 ) -> Model:
-    """Add bound towers, or put them in the place of the model's own.
+    """Add bound towers, or replace the model's own with them.
 
-    Each binding is part of the space's identity. Its constants count where the model ships
-    constants of its own; elsewhere a store measures all.
+    Each binding is part of the space's identity. Its constants are used where the model ships its
+    own; otherwise a store measures all of them.
 
     Args:
-        model: to whose space all of them are bound.
+        model: the model to whose space all of them are bound.
         paths: files that ``anymodal bind`` wrote.
         n_threads: of other models that bindings name.
         quantization: likewise.
 
     Raises:
-        ModelError: a file is damaged, of another space, or of a package that is missing or
-            another version; or two bind one modality.
+        ModelError: a file is damaged, for a different space, or from a package that is missing or
+            has a different version; or two bind one modality.
     """
     bindings: dict[Modality, Binding] = {}
     towers: dict[Modality, Tower] = {}
@@ -88,7 +88,7 @@ def _source(
     n_threads: int | None,
     quantization: str | None,
 ) -> Callable[[], PluginTower]:
-    """Loads the tower that makes the features, when it is needed."""
+    """What loads the tower that makes the features, when it is needed."""
     if binding.origin.space == model.space.fingerprint:
         return partial(model.towers.__getitem__, binding.modality)
     if binding.origin.space:
@@ -120,7 +120,7 @@ def _of_model(
 
 
 def precision_beside(quantization: str | None) -> str | None:
-    """That of another model: a folder of the first one's towers is not its own."""
+    """The precision of another model: a folder of the first one's towers does not apply to it."""
     return "auto" if folder_named(quantization) else quantization
 
 

@@ -1,6 +1,6 @@
 """Open a hub model that was exported: towers over graphs, without torch.
 
-The folder holds ``exported.json`` beside the graphs: what `hub.prepare` found out
+Next to the graphs, the folder holds ``exported.json``: what `hub.prepare` found out
 about the model. Nothing is loaded before it is used.
 """
 
@@ -37,9 +37,9 @@ from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, TEXT, VIDEO, Modality, 
 
 FACTS = "exported.json"
 GATE, MERGING = "gate.npz", "text.merging.onnx"
-"""What a folder with a token gate has beside that."""
+"""The files that a folder with a token gate has in addition."""
 VERSION = 1
-"""Goes up when an older folder cannot be opened any more."""
+"""Raise it when older folders can no longer be opened."""
 
 
 def open_exported(
@@ -55,12 +55,12 @@ def open_exported(
     Args:
         folder: with ``exported.json`` and the graphs.
         n_threads: threads of one network; None for every core.
-        identity: what the model is known by, instead of what the folder says.
+        identity: the model's identity, instead of the one in the folder.
         shared: whether all processes of this machine map one copy of the weights.
-        graphs: files to run in the place of graphs of the folder, by their names there.
+        graphs: files to run instead of the folder's graphs, by their names there.
 
     Raises:
-        ModelError: it is no such folder, or of another version.
+        ModelError: it is no such folder, or of a different version.
     """
     facts = read_facts(folder)
     open_session = partial(
@@ -76,10 +76,10 @@ def open_exported(
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """What is known of the model in a folder.
+    """What is known about the model in a folder.
 
     Raises:
-        ModelError: it is no such folder, or of another version.
+        ModelError: it is no such folder, or of a different version.
     """
     path = folder / FACTS
     try:
@@ -154,7 +154,7 @@ class _Files:
         facts = self._facts["text"]
         tokenizer = Tokenizer.from_file(str(self._folder / facts["tokenizer"]))
         form = TextFormat(**facts["format"], **facts["roles"][role])
-        # gates are judged with documents; queries that have a prompt of their own run dense
+        # gates are judged with documents; queries with their own prompt run dense
         if role == DOCUMENT and "merging" in facts:
             return MergingTextTower(
                 tokenizer, self._text_graph, form, self._merging(), self._facts["name"]

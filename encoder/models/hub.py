@@ -1,10 +1,10 @@
-"""Models of the Hugging Face hub, and folders of the same layout, by sentence-transformers.
+"""Models from the Hugging Face hub, and folders of the same layout, through sentence-transformers.
 
-Any model whose embeddings of several modalities lie in one space: EmbeddingGemma 2 (text,
+Any model whose embeddings of several modalities share one space: EmbeddingGemma 2 (text,
 image, audio, video), CLIP and SigLIP (text, image), CLAP (text, audio), sentence encoders (text).
 
-Calibration constants are known for none of them, so scores of a mixed ranking are raw cosines
-until they are measured.
+No calibration constants are known for any of them, so scores in a mixed ranking are raw cosines
+until constants are measured.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _TOWERS_VERSION = "1"
 """Raise it when vectors of the hub's towers can no longer be compared with older ones."""
 
 _PATCHES_RECIPE = 1
-"""Raise it when merging patches gives other vectors."""
+"""Raise it when merging patches gives different vectors."""
 
 _MAX_TOKENS = 8192
 _WINDOW_S = 30.0
@@ -59,8 +59,8 @@ def load(
 ) -> Model:
     """Load a model, in float32 unless it is to run in bfloat16.
 
-    Queries and documents get the prompts that the model has for them, see `Prompts`. The space is
-    known by the documents' prompt alone, since it holds documents.
+    Queries and documents get the prompts that the model has for them, see `Prompts`. Only the
+    documents' prompt identifies the space, since it holds documents.
 
     Args:
         path_or_name: the absolute path of a folder, or ``org/name`` on the hub.
@@ -68,12 +68,12 @@ def load(
             local cache serves where the hub cannot be reached.
         device: a torch device; None takes a GPU if there is one.
         n_threads: CPU threads of one run; None for every core.
-        bf16: multiply in bfloat16, see `run_in_bf16`; the vectors are others, in a space of their
-            own.
-        windows: attention that costs what it sees, where the model has local layers. The vectors
+        bf16: multiply in bfloat16, see `run_in_bf16`; the vectors differ, and have their own
+            space.
+        windows: compute only what local layers attend to, where the model has any. The vectors
             stay the same, see `encoder.dsre.windowed`.
-        gate: merges tokens of long texts, which gives other vectors.
-        patches: which share of a picture's patches is left after the last layer; None for all.
+        gate: merges tokens of long texts, which gives different vectors.
+        patches: the share of a picture's patches that is left after the last layer; None for all.
 
     Raises:
         ModelError: not found, not reachable, not a model with one vector per item, needs code
@@ -121,7 +121,7 @@ def _adapt(
     *,
     bf16: bool,
 ) -> dict[str, str]:
-    """Let the model run as it was asked for, and as fast as may be; what changes its vectors."""
+    """Set the model up as requested, as fast as possible; return what changes its vectors."""
     from encoder.models.prepare.in_torch import pack_if_faster, run_in_bf16
 
     if gate is not None:
@@ -142,9 +142,9 @@ def open_joint(
     *,
     mapped: bool = False,
 ) -> tuple[dict[str, str], towers.JointEncoder, Prompts]:
-    """What a model is known by, the model, and its prompts.
+    """A model's identity, the model, and its prompts.
 
-    Weights that are ``mapped`` lie in memory once for all processes, see `widened`.
+    Weights that are ``mapped`` are in memory once for all processes, see `widened`.
 
     Raises:
         ModelError: see `load`.
@@ -177,7 +177,7 @@ def _open(name: str, folder: Path, device: str | None) -> SentenceTransformer:
             device=device,
             local_files_only=True,
             trust_remote_code=False,
-            # float32: half precision moves a vector with the batch that it is in.
+            # float32: in half precision a vector depends on the batch that it is in.
             model_kwargs={"use_safetensors": True, "dtype": "float32"},
         ).eval()
         joint = (folder / "modules.json").is_file() or _has_joint_head(model)
@@ -214,8 +214,8 @@ def _has_joint_head(model: SentenceTransformer) -> bool:
 
 
 def _limit_text(model: SentenceTransformer) -> None:
-    # The library reads the context length of text-only settings alone, and pads to the
-    # longest text of a batch where SigLIP knows only texts padded to its whole context.
+    # The library finds the context length only in the settings of text-only models, and pads to the
+    # longest text of a batch, whereas SigLIP knows only texts padded to its whole context.
     config = getattr(model[0], "config", None)
     limit = getattr(getattr(config, "text_config", config), "max_position_embeddings", _MAX_TOKENS)
     tokenizer = getattr(model[0], "tokenizer", None)
@@ -228,7 +228,7 @@ def _limit_text(model: SentenceTransformer) -> None:
 
 
 def _query_towers(joint: towers.JointEncoder, prompts: Prompts) -> Mapping[Modality, Tower]:
-    """Those that differ from the documents'."""
+    """The towers for queries that differ from the documents'."""
 
     def differs(modality: Modality) -> bool:
         if modality == VIDEO and differs(AUDIO):  # with its sound track
@@ -267,7 +267,7 @@ def _towers(
 
 
 def matryoshka_cuts(model: SentenceTransformer, embed_dim: int) -> tuple[int, ...]:
-    """What the model's settings name as vLLM reads it: ``"matryoshka_dimensions": [256, 512]``."""
+    """The cuts in the settings, as vLLM reads them: ``"matryoshka_dimensions": [256, 512]``."""
     named = getattr(getattr(model[0], "config", None), "matryoshka_dimensions", None) or ()
     return tuple(sorted({int(one) for one in named if 0 < int(one) < embed_dim}))
 

@@ -15,7 +15,7 @@ from encoder.models.sparsity import Wish, gate_from
 from encoder.models.spec import ModelSpec
 
 _GPUS = ("/dev/nvidia0", "/dev/kfd", "/dev/dxg")
-"""What the drivers of NVIDIA, AMD and Windows' Linux put there."""
+"""Devices that the drivers of NVIDIA, AMD and the Windows Subsystem for Linux create."""
 _ON_CPU = (
     '%s was prepared and runs on the CPU. This machine has a GPU: device="cuda" runs the weights '
     'there, device="cpu" keeps the CPU without this line.'
@@ -35,19 +35,21 @@ def load_model(
 
     Args:
         spec: ``bundle:name`` (offline), ``hf:org/name@revision`` (a model hub) or
-            ``dir:path`` (the same layout in a folder); ``#256`` behind it keeps so many dimensions.
+            ``dir:path`` (the same layout in a folder); ``#256`` at its end keeps that many
+            dimensions.
         device: a torch device, such as ``cuda:0``. Bundles run on the CPU only. None runs what
-            was prepared, on the CPU, also where there is a GPU; without that torch takes a GPU if
-            there is one.
+            was prepared, on the CPU, even where there is a GPU; if nothing was prepared, torch
+            takes a GPU if there is one.
         n_threads: CPU threads of one network; None for every core.
-        quantization: None, ``int8``, ``auto`` or a folder made by ``anymodal quantize``; for other
-            models than the bundle also ``bf16`` and ``int4``. A model that was not prepared in
-            the precision that is named is prepared first. Without a name (None, ``auto``) what
-            was prepared runs, else the weights as they are, through torch; so does ``bf16``.
+        quantization: None, ``int8``, ``auto`` or a folder made by ``anymodal quantize``; for models
+            other than bundles also ``bf16`` and ``int4``. A model that was not prepared in the
+            named precision is prepared first. If none is named (None, ``auto``), what was prepared
+            runs, else the weights as they are, through torch; the same goes for ``bf16``.
         enable_dsre: True, False, ``auto``, a gate file, or chunks, see `Sparsity.parse`. Bundles
-            bring a gate; to others one is fitted when True first asks, see `own_gate`. ``auto``
-            gives ModernBERT windowed attention, and is False for the rest. ``{"pictures": 0.5}``
-            merges the patches of CLIP's or SigLIP's pictures until that share is left.
+            come with a gate; for other models one is fitted the first time that True is passed, see
+            `own_gate`. ``auto`` gives ModernBERT windowed attention, and is False for the rest.
+            ``{"pictures": 0.5}`` merges the patches of CLIP's or SigLIP's pictures until that share
+            is left.
 
     Raises:
         ModelError: the name is of no known kind, or the model cannot be found or loaded, or has no

@@ -1,4 +1,4 @@
-"""In which precision a model's networks run, and which runtime runs them."""
+"""The precision in which a model's networks run, and the runtime that runs them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from encoder.runtime.trial import Factory, Inputs
 
 _EXACT = {"session.disable_quant_qdq": "1"}
-"""Else ONNX Runtime may round activations too, and no longer computes what was measured."""
+"""Without it ONNX Runtime may round activations too, and not compute what was measured."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class Network:
         int8: the same in int8; None runs it in float32 always.
         sha256: of the int8 file; called only for a trial.
         examples: typical inputs, to try runtimes with.
-        side_by_side: whether several items are several runs, on ONNX Runtime (OpenVINO has one
+        side_by_side: whether several items become parallel runs, on ONNX Runtime (OpenVINO has one
             stream, in which runs go one after the other).
-        one_thread_tokens: inputs of at most so many tokens run in one thread in int8.
-        on_openvino: whether OpenVINO computes it alike.
+        one_thread_tokens: inputs of at most this many tokens run in one thread in int8.
+        on_openvino: whether OpenVINO gives the same results.
     """
 
     tower: str
@@ -54,10 +54,10 @@ class Precision:
 
     Args:
         int8: whether to run the networks' int8 files.
-        trial: whether a trial may give them to another runtime than ONNX Runtime. It changes
-            who computes, not what.
+        trial: whether a trial may choose a runtime other than ONNX Runtime for them. That changes
+            what computes them, not the result.
         folders: quantized towers that replace the model's, by name.
-        identity: what of this changes a vector; empty if nothing does.
+        identity: the part of this that changes vectors; empty if none does.
     """
 
     int8: bool = False
@@ -73,12 +73,12 @@ class Precision:
 
         Args:
             quantization: what is asked for.
-            model: whose towers a folder may replace.
+            model: the model whose towers a folder may replace.
             towers: which of them.
-            int8_identity: what decides the numbers of the model in int8.
+            int8_identity: what determines the results of the model in int8.
 
         Raises:
-            ModelError: it is none of these, or the folder is damaged or of another model.
+            ModelError: it is none of these, or the folder is damaged or of a different model.
         """
         if quantization is None:
             return cls()
@@ -143,7 +143,7 @@ def side_by_side(
 def open_shared(
     path: Path, n_threads: int | None, settings: Mapping[str, str] | None = None
 ) -> Session:
-    """Open a network of whose weights this machine's processes hold one copy.
+    """Open a network whose weights are held once for all processes of this machine.
 
     Raises:
         ModelError: it cannot be run.

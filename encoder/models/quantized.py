@@ -20,7 +20,7 @@ _KNOWN = ("auto", *prepared.PRECISIONS)
 
 
 def folder_named(quantization: str | None) -> Path | None:
-    """The folder that ``quantization=`` names; None if it names a precision, or nothing there."""
+    """The folder that ``quantization=`` names; None for a precision or a missing folder."""
     if quantization is None or quantization in _KNOWN:
         return None
     folder = Path(quantization).expanduser()
@@ -28,8 +28,10 @@ def folder_named(quantization: str | None) -> Path | None:
 
 
 def load(spec: ModelSpec, folder: Path, n_threads: int | None) -> Model:
-    """Open a model with the towers of a folder. Other towers come from its artifact in int8, else
-    from that in float32; if there is none, it is prepared in int8.
+    """Open a model with the quantized towers in a folder.
+
+    Other towers come from the model's artifact in int8, else from the one in float32; if there is
+    neither, the model is prepared in int8.
 
     Args:
         spec: a hub model or a folder of its layout.
@@ -37,8 +39,8 @@ def load(spec: ModelSpec, folder: Path, n_threads: int | None) -> Model:
         n_threads: threads of one network; None for every core.
 
     Raises:
-        ModelError: the folder is damaged, or of another model; or the model must be prepared
-            first and cannot.
+        ModelError: the folder is damaged, or of a different model; or the model must be prepared
+            first and cannot be.
     """
     towers = tower_folder.check_all(folder)
     for part, manifest in towers.items():

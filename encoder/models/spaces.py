@@ -23,17 +23,17 @@ def bundle_of(spaces: Collection[str], quantization: str | None, enable_dsre: Wi
         enable_dsre: likewise.
 
     Returns:
-        Its name as a model, of several that of the default one; None if there is none.
+        Its name as a model, the default bundle's if several match; None if there is none.
     """
     for name in _names():
-        with suppress(ModelError):  # a quantized tower is of one bundle
+        with suppress(ModelError):  # a quantized tower belongs to one bundle
             if _fingerprint(name, quantization, enable_dsre) in spaces:
                 return f"bundle:{name}"
     return None
 
 
 def describe(fingerprint: str) -> str:
-    """A space for people: its fingerprint, and which bundle makes it with which settings.
+    """Describe a space for people: its fingerprint, and the bundle and settings that make it.
 
     >>> describe("501ec820819859f8")
     '501ec820819859f8 (bundle:english, float32)'

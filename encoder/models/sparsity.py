@@ -32,10 +32,10 @@ Wish: TypeAlias = bool | str | Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Gates:
-    """The gates that come with a model; None where it brings none.
+    """The gates that come with a model; None where it has none.
 
     Args:
-        text: of its text network.
+        text: the gate of its text network.
         chunks: predicts embeddings of windows from words, see `encoder.dsre.predictor`.
     """
 
@@ -49,9 +49,9 @@ class Sparsity:
 
     Args:
         gate: of the text network.
-        chunks: of the windows of a long document near ones, by this cosine, share an embedding;
-            None encodes all.
-        predictor: the file that the chunk gate takes.
+        chunks: windows of a long document whose predicted cosine is at least this share an
+            embedding; None encodes all.
+        predictor: the file that the chunk gate predicts with.
     """
 
     gate: GateFile
@@ -62,13 +62,13 @@ class Sparsity:
     def parse(cls, wish: Wish, precision: Precision, gates: Gates) -> Sparsity | None:
         """Read True, False, ``auto``, a file that ``anymodal dsre calibrate`` wrote, or chunks.
 
-        ``{"chunks": 0.75}`` is True and the chunk gate, ``{"chunks": 0.75, "gate": FILE}`` has a
-        gate of its own.
+        ``{"chunks": 0.75}`` means True and the chunk gate; ``{"chunks": 0.75, "gate": FILE}`` takes
+        the gate from a file.
 
         Raises:
             InputError: a mapping with other keys, or a cosine out of range.
-            ModelError: it is none of these, the model brings no such gate, the file is damaged or
-                made for another network, or a tower made by ``anymodal quantize`` replaces
+            ModelError: it is none of these, the model has no such gate, the file is damaged or
+                made for a different network, or a tower made by ``anymodal quantize`` replaces
                 the text network.
         """
         if isinstance(wish, Mapping):
@@ -91,7 +91,7 @@ class Sparsity:
 
     @property
     def identity(self) -> str:
-        """What of this changes a vector."""
+        """The part of this that changes vectors."""
         own = f"{self.gate.identity} recipe:{SPARSE_RECIPE}"
         if self.chunks is None or self.predictor is None:
             return own
@@ -111,7 +111,7 @@ class Sparsity:
         return replace(sparsity, chunks=float(tau), predictor=predictor)
 
     def chunk_gate(self, weights: Path) -> ChunkGate | None:
-        """Which windows of a long text need not be encoded, if ``chunks`` asks for it.
+        """The gate that spares windows of a long text from encoding, if ``chunks`` asks for it.
 
         Args:
             weights: the folder of the text network.
@@ -182,7 +182,7 @@ def gate_from(wish: str) -> GateFile:
 
 
 def shape_of(folder: Path) -> Shape:
-    """The numbers of the text network in ``folder``."""
+    """The sizes of the text network in ``folder``."""
     config = json.loads((folder / "config.json").read_text("utf-8"))
     return Shape(config["num_hidden_layers"], config["hidden_size"], config["intermediate_size"])
 

@@ -13,7 +13,7 @@ from encoder.models.sources.bundle.declaration import resolve
 Kind: TypeAlias = Literal["bundle", "hf", "dir"]
 
 DEFAULT_MODEL = "bundle:default"
-"""The model where none is named: a bundle, and for a store that a bundle made, that one."""
+"""The model if none is named: a bundle; for a store that a bundle made, that bundle."""
 
 _KINDS = "Use bundle:default, hf:org/name, hf:org/name@revision or dir:path."
 _CUT = re.compile(r"(.+)#([1-9][0-9]*)")
@@ -39,7 +39,7 @@ class ModelSpec:
     def parse(cls, text: str) -> ModelSpec:
         """Read ``bundle:name``, ``hf:org/name@revision`` or ``dir:path``.
 
-        ``bundle:default`` becomes the bundle that it stands for. ``#256`` behind a name keeps so
+        ``bundle:default`` becomes the bundle that it stands for. ``#256`` after a name keeps that
         many dimensions.
 
         Raises:

@@ -1,6 +1,6 @@
 """A folder with one quantized tower, as ``anymodal quantize`` writes it and serving reads it.
 
-<folder>/model.onnx       what serves; weights of more than 1 GiB lie in model.onnx.data
+<folder>/model.onnx       what is served; weights over 1 GiB are stored in model.onnx.data
 <folder>/manifest.json    which tower of which model it is, and the hash of model.onnx
 
 A folder of such folders holds several towers.
@@ -23,7 +23,7 @@ _REMEDY = "Make one with `anymodal quantize --out FOLDER`."
 
 
 def write_manifest(folder: Path, model: str, tower: str, **facts: Any) -> None:
-    """Say which tower's ``model.onnx`` a folder holds, and more about it."""
+    """Record which tower's ``model.onnx`` a folder holds, and more about it."""
     manifest = {"model": model, "tower": tower, "sha256": _hash(folder), **facts}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False), "utf-8")
 
@@ -42,10 +42,10 @@ def read_manifest(folder: Path) -> Mapping[str, Any]:
 
 
 def check(folder: Path) -> Mapping[str, Any]:
-    """The manifest, after the hash of the network was checked.
+    """The manifest, after checking the hash of the network.
 
     Raises:
-        ModelError: the folder holds no quantized tower, or another one than it says.
+        ModelError: the folder holds no quantized tower, or not the one that it describes.
     """
     manifest = read_manifest(folder)
     network = folder / ONNX
@@ -58,7 +58,7 @@ def check(folder: Path) -> Mapping[str, Any]:
 
 
 def check_all(folder: Path) -> Mapping[Path, Mapping[str, Any]]:
-    """The manifests of all towers in a folder, after their hashes were checked.
+    """The manifests of all towers in a folder, after checking their hashes.
 
     Args:
         folder: of one tower, or of folders of towers.
@@ -77,7 +77,7 @@ def check_all(folder: Path) -> Mapping[Path, Mapping[str, Any]]:
 
 
 def _hash(folder: Path) -> str:
-    """Of the network, with the weights that lie beside it."""
+    """The hash of the network, with the weights stored next to it."""
     network, data = folder / ONNX, folder / f"{ONNX}.data"
     if not data.is_file():
         return sha256_of(network)

@@ -1,9 +1,10 @@
-"""The CNN of aiSFX, which hears the kinds of sound effects.
+"""The CNN of aiSFX, which recognises kinds of sound effects.
 
-From "Representation learning for the automatic indexing of sound effects libraries" (Ma & Liu,
+From "Representation learning for the automatic indexing of sound effects libraries" (Ma & Lerch,
 ISMIR 2022). One trunk and a small classifier for each sound library that it was trained on; two
 of the libraries are sorted by the Universal Category System (UCS), nearly completely, and only
 their classifiers are kept.
+
 Importing this module imports torch.
 """
 
@@ -46,7 +47,7 @@ class Aisfx(nn.Module):
         self.heads = nn.ModuleList(_head(n) for n in HEADS.values())
 
     def forward(self, blocks: Tensor) -> tuple[Tensor, ...]:
-        """Hear blocks of sound.
+        """Map blocks of sound to features and logits.
 
         Args:
             blocks: float32 [n, frames, bands], scaled as `encoder.towers.sound.logmel.scale` does.

@@ -121,6 +121,6 @@ def load_sentence_bert(folder: Path) -> SentenceBert:
 
 
 def arrays_of(model: SentenceBert) -> Bert:
-    """The network as `encoder.graphs.bert` lays it; it shares the memory of the weights."""
+    """The network as `encoder.graphs.bert` lays it out; it shares the memory of the weights."""
     weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     return Bert(model.size, weights)

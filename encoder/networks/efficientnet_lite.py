@@ -85,7 +85,7 @@ class EfficientNetLite(nn.Module):
 
     @property
     def blocks(self) -> nn.ModuleList:
-        """Between `begin` and `end`."""
+        """The blocks between `begin` and `end`."""
         return self._blocks
 
     def begin(self, pixels: Tensor) -> Tensor:
@@ -94,7 +94,7 @@ class EfficientNetLite(nn.Module):
         return x
 
     def end(self, x: Tensor) -> Tensor:
-        """What the last block gives, to [n, 1280, h, w], whose mean is classified."""
+        """Map the output of the last block to [n, 1280, h, w], whose mean is classified."""
         last: Tensor = functional.relu6(self._bn1(self._conv_head(x)))
         return last
 

@@ -15,7 +15,7 @@ Change = Callable[[nn.Linear], nn.Module]
 class PackedLinear(nn.Module):
     """A linear layer in float32 on the CPU, with its weight laid out for oneDNN.
 
-    MKL, which torch takes for float32, does not use all that some processors have. The numbers are
+    MKL, which torch uses for float32, does not make full use of some processors. The results are
     the same except for the order of additions.
 
     Args:
@@ -25,7 +25,7 @@ class PackedLinear(nn.Module):
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
-        # An opaque tensor: no parameter, so that nothing tries to move or to save it.
+        # An opaque tensor: not a parameter, so that nothing tries to move or to save it.
         self.weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), None)
         self.bias = linear.bias
 
@@ -64,7 +64,7 @@ def shapes(network: nn.Module) -> list[nn.Linear]:
 
 def _change_before(module: nn.Module, change: Change, lock: Lock) -> None:
     def before(module: nn.Module, _: Any) -> None:
-        # Changed weights must outlive the call, which may be one that only infers.
+        # Changed weights must outlive the call, which may run in inference mode.
         with lock, torch.inference_mode(False), torch.no_grad():
             for name, linear in list(_linears(module)):
                 setattr(module, name, change(linear))
@@ -74,5 +74,5 @@ def _change_before(module: nn.Module, change: Change, lock: Lock) -> None:
 
 
 def _linears(module: nn.Module) -> Iterable[tuple[str, nn.Linear]]:
-    # Subclasses are there to be treated in another way.
+    # Subclasses are there to be treated differently.
     return ((name, child) for name, child in module.named_children() if type(child) is nn.Linear)

@@ -1,8 +1,8 @@
 """Where lines of text are: from a map of probabilities to boxes. Pure.
 
 The detector marks the core of each line, which is thinner than its letters (Differentiable
-Binarization, Liao et al. 2020). A box is the smallest rectangle, turned as the line is, around one
-connected core, and then grown to the letters' height.
+Binarization, Liao et al. 2020). A box is the smallest rectangle, rotated like the line, around one
+connected core, then grown to the letters' height.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LEAST_MEAN = 0.6
 """Cores below this mean probability are no text."""
 
 _GROWTH = 1.5
-"""A core grows by this much of its area, over its circumference, to each side."""
+"""A core grows on each side by this many times its area divided by its circumference."""
 
 _LEAST_SIDE = 3.0
 """Thinner cores are specks."""
@@ -55,7 +55,7 @@ def find_boxes(probabilities: NDArray[np.float32], most: int) -> list[Box]:
 
 
 def scaled(box: Box, x: float, y: float) -> Box:
-    """The box in a picture that is so many times wider and higher."""
+    """The box in a picture that is ``x`` times wider and ``y`` times higher."""
     return box * np.array([x, y], np.float32)
 
 
@@ -75,9 +75,9 @@ def _outline(core: NDArray[np.bool_]) -> NDArray[np.float32]:
 
 
 def _grown(outline: NDArray[np.float32]) -> tuple[float, float, Box]:
-    """Width, height and corners of the smallest rectangle around points, after it grew.
+    """Width, height and grown corners of the smallest rectangle around points.
 
-    The sizes are those before.
+    Width and height are those before it grew.
     """
     degrees = _best(outline, _COARSE_DEGREES)
     degrees = _best(outline, degrees + _FINE_DEGREES)
@@ -99,14 +99,14 @@ def _grown(outline: NDArray[np.float32]) -> tuple[float, float, Box]:
 
 
 def _best(outline: NDArray[np.float32], degrees: NDArray[np.float64]) -> float:
-    """The turn at which the rectangle around the points is smallest; of equals the least."""
+    """The angle at which the rectangle around the points is smallest; the least of equals."""
     across, down = _axes(degrees)
     areas = np.ptp(outline @ across.T, axis=0) * np.ptp(outline @ down.T, axis=0)
     return float(min(zip(areas.round(1), abs(degrees), degrees, strict=True))[2])
 
 
 def _axes(degrees: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Unit vectors along and across lines of these turns, [n, 2] each as (x, y)."""
+    """Unit vectors along and across lines at these angles, [n, 2] each as (x, y)."""
     turn = np.deg2rad(degrees)
     across = np.stack([np.cos(turn), np.sin(turn)], axis=1)
     return across, np.stack([-across[:, 1], across[:, 0]], axis=1)

@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from encoder.ocr.boxes import Box, size_of
 
 HEIGHT = 48
-"""The recognizer looks at lines of this many pixels in height."""
+"""The recognizer takes lines of this height in pixels."""
 
 MAX_WIDTH = 3200
-"""A longer line is pressed together, so that a run of the recognizer stays small."""
+"""A longer line is squeezed, so that a run of the recognizer stays small."""
 
 _TALL = 1.5
-"""Boxes so many times higher than wide hold a line that runs up or down."""
+"""Boxes this many times higher than wide hold a line that runs up or down."""
 
 _LEVEL_PX = 1.0
 """A line that rises by less over its length is cut out without turning it."""
@@ -27,7 +27,7 @@ def is_tall(box: Box) -> bool:
 
 
 def turned(box: Box, quarters: int) -> Box:
-    """The box of the same line, read after so many quarter turns of the page to the left."""
+    """The box of the same line, read after this many quarter turns of the page to the left."""
     return np.roll(box, -quarters, axis=0)
 
 

@@ -1,4 +1,4 @@
-"""Open the reader of a folder."""
+"""Open the text reader in a folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""In which order lines are read. Pure."""
+"""The order in which lines are read. Pure."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Edges = NDArray[np.float32]
 """Left, top, right and bottom of boxes, [n, 4]."""
 
 _SAME_ROW = 0.5
-"""Boxes that share this much of the lower one's height are on one line."""
+"""Boxes that share this much of the shorter one's height are on one line."""
 
 _COLUMN_RATIO = 6.0
-"""A column's lines are so many times longer than high; shorter ones are cells of a table."""
+"""A column's lines are this many times longer than high; shorter ones are cells of a table."""
 
 _LEAST_LINES = 3
-"""A column has so many lines at least."""
+"""A column has at least this many lines."""
 
 
 def reading_order(boxes: Sequence[Box], quarters: int = 0) -> list[int]:
@@ -42,7 +42,7 @@ def reading_order(boxes: Sequence[Box], quarters: int = 0) -> list[int]:
 
 
 def _ordered(edges: Edges, among: NDArray[np.int64]) -> list[int]:
-    """Cut into columns where there are, else at the widest blank band, else row by row."""
+    """Cut into columns where there are any, else at the widest blank band, else row by row."""
     here = edges[among]
     if cut := _between_columns(here):
         left = here[:, 2] <= cut
@@ -54,7 +54,7 @@ def _ordered(edges: Edges, among: NDArray[np.int64]) -> list[int]:
 
 
 def _between_columns(here: Edges) -> float | None:
-    """Where a blank strip from top to bottom parts two columns."""
+    """Where a blank strip from top to bottom separates two columns."""
     for cut in _gaps(here[:, 0], here[:, 2]):
         left = here[:, 2] <= cut
         if _is_column(here[left]) and _is_column(here[~left]):
@@ -82,7 +82,7 @@ def _widest_band(here: Edges) -> float | None:
 def _gaps(
     starts: NDArray[np.float32], ends: NDArray[np.float32], least: float = 1.0
 ) -> list[float]:
-    """The middles of what no span covers, the widest first."""
+    """The middles of the gaps that no span covers, the widest first."""
     order = np.argsort(starts)
     reach = np.maximum.accumulate(ends[order])[:-1]
     widths = starts[order][1:] - reach
@@ -102,6 +102,6 @@ def _rows(here: Edges) -> list[list[int]]:
 
 
 def _share(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """How much of the lower one's height two boxes share."""
+    """How much of the shorter one's height two boxes share."""
     common = min(a[3], b[3]) - max(a[1], b[1])
     return float(common / max(1.0, min(a[3] - a[1], b[3] - b[1])))

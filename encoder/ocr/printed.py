@@ -8,18 +8,18 @@ from encoder.types import RgbPicture
 
 _FLAT_STEP = 1
 _FLAT_SHARE = 0.75
-"""On screens .84 of neighbouring pixels are alike and more; of 300 photos, 1 % reached .77."""
+"""On screens .84 or more of neighbouring pixels are alike; of 300 photos, 1 % reached .77."""
 
 _PAPER_RANGE = 12
 _PAPER_SHARE = 0.6
-"""So much of a sheet is as light as its paper; half of the photos stay below .27."""
+"""At least this share of a sheet is as light as its paper; half of the photos stay below .27."""
 
 _PAPER_COLOUR = 12.0
-"""The mean difference of colours of grey things; 10 % of photos are below 11."""
+"""The most that colours differ on average in grey things; 10 % of photos are below 11."""
 
 
 def looks_printed(picture: RgbPicture) -> bool:
-    """Whether small letters may be on it, which a small copy does not show."""
+    """Whether there may be small letters on it, which a small copy does not show."""
     return _is_flat(picture) or _is_paper(picture)
 
 

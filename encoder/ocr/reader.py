@@ -23,7 +23,7 @@ _STRIDE = 32
 """Both sides of what the detector takes are multiples of it."""
 
 _STRIP_ROWS, _SHARED_ROWS = 384, 64
-"""A page is searched strip by strip, which share rows: so memory depends on its width only."""
+"""A page is searched in strips that share rows, so memory depends only on its width."""
 
 _FLAT = 16
 """A strip whose pixels differ by less holds no text."""
@@ -48,7 +48,7 @@ class Limits:
         max_pixels: a larger picture is searched at this size.
         max_lines: the most lines that are read, the largest first.
         max_width: the most pixels of lines, 48 in height, that are read in all: about ten seconds.
-        least_confidence: lines that are less sure are left out.
+        least_confidence: less certain lines are left out.
     """
 
     test_pixels: int = 90_000
@@ -93,7 +93,8 @@ class Reader:
     def has_text(self, picture: RgbPicture) -> bool:
         """Whether there may be text in a picture: a quick look at a small copy.
 
-        Of few lines one must be legible: much in photos looks like text from afar.
+        If there are only a few lines, one must be legible: much in photos looks like text from
+        afar.
         """
         limits = self._limits
         pixels = limits.printed_pixels if looks_printed(picture) else limits.test_pixels
@@ -138,16 +139,16 @@ class Reader:
             if np.ptp(strip) < _FLAT:
                 continue
             (found,) = self._detector.run({"x": _as_input(strip, _MEAN, _SCALE)[None]})
-            # The middle of what two strips share parts them.
+            # Two strips are separated in the middle of what they share.
             skip = _SHARED_ROWS // 2 if top else 0
             seen[top + skip : top + len(strip)] = found[0, 0, skip:]
         return seen
 
     def _upright(self, picture: RgbPicture, boxes: Sequence[Box]) -> tuple[list[Box], int]:
-        """Boxes as their lines are read, and how many quarter turns make the page upright.
+        """Boxes turned as their lines are read, and the quarter turns that make the page upright.
 
-        Lines along the page and lines across it are each turned over together: one alone is
-        easily mistaken.
+        Lines along the page and lines across it are each turned over together: a single line is
+        easily misjudged.
         """
         is_across = [is_tall(box) for box in boxes]
         turns = {False: 0, True: 1}
@@ -160,7 +161,7 @@ class Reader:
         return [turned(box, turns[tall]) for box, tall in zip(boxes, is_across, strict=True)], page
 
     def _are_upside_down(self, picture: RgbPicture, boxes: Sequence[Box]) -> bool:
-        """Whether lines read better from the other side; tried if the classifier thinks so."""
+        """Whether lines read better upside down; tried only if the classifier thinks so."""
         if not boxes:
             return False
         lines = [_beginning(crop(picture, box)) for box in boxes[:_VOTERS]]
@@ -188,7 +189,7 @@ class Reader:
 
 
 def _fitted(picture: RgbPicture, pixels: int) -> RgbPicture:
-    """At most about so large, with sides that the detector takes."""
+    """The picture at about ``pixels`` at most, with sides that the detector takes."""
     height, width = picture.shape[:2]
     scale = min(1.0, (pixels / (height * width)) ** 0.5)
     sides = [max(1, round(side * scale / _STRIDE)) * _STRIDE for side in (width, height)]
@@ -196,7 +197,7 @@ def _fitted(picture: RgbPicture, pixels: int) -> RgbPicture:
 
 
 def _beginning(line: RgbPicture) -> RgbPicture:
-    """As much of a line as the classifier takes, without pressing letters together."""
+    """As much of a line as the classifier takes, without squeezing letters."""
     width, height = _TURN_SIZE
     return resize(line[:, :width], width, height)
 

@@ -1,1 +1,1 @@
-"""A second look: a network that reads a question and a text together says how well they fit."""
+"""A second look: a network reads a question and a text together and scores how well they match."""

@@ -26,7 +26,7 @@ class CrossEncoder:
     """Reads a question and a text together. Safe to use from threads.
 
     Args:
-        name: by which it was asked for.
+        name: the name that it was asked for by.
         pairs: tokenizer of pairs, which cuts the text into windows.
         questions: tokenizer of questions, which cuts nothing.
         session: takes int64 [n, length] by the names ``inputs``; gives one number for each pair.
@@ -55,7 +55,7 @@ class CrossEncoder:
 
         Args:
             question: words to be answered.
-            texts: to be judged; one of no words scores 0.
+            texts: to be judged; one without words scores 0.
             check: called before each; it may raise.
 
         Raises:
@@ -77,7 +77,7 @@ class CrossEncoder:
         return [whole, *whole.overflowing]
 
     def _score(self, window: Encoding) -> float:
-        """Alone, since what a batch pads to would show in the last digits."""
+        """Score one window alone, since a batch's padding would show in the last digits."""
         values = {
             "input_ids": window.ids,
             "attention_mask": window.attention_mask,

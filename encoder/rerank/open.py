@@ -16,7 +16,7 @@ from encoder.rerank.cross_encoder import GRAPH, TOKENIZER, CrossEncoder, open_fo
 from encoder.system.extras import is_installed
 
 _PRECISION = "int8 pairs"
-"""Not one of a model that embeds, so that none is taken for the other."""
+"""Not a precision of models that embed, so that neither is taken for the other."""
 _TOOLS = ("torch", "transformers", "onnxscript")
 
 
@@ -25,7 +25,7 @@ def open_reranker(name: str, n_threads: int | None = None) -> CrossEncoder:
 
     Args:
         name: ``hf:org/name@revision`` or ``dir:path``: a model for text classification with one
-            label, as sentence-transformers calls CrossEncoder. A folder with ``model.onnx`` and
+            label, which sentence-transformers calls CrossEncoder. A folder with ``model.onnx`` and
             ``tokenizer.json`` runs as it is.
         n_threads: threads of one run; None for every core.
 

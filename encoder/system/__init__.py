@@ -1,1 +1,1 @@
-"""What the machine gives: processes, disks, private files, packages of extras."""
+"""What the machine provides: processes, disks, private files, packages of extras."""

@@ -26,9 +26,9 @@ def share_pools() -> None:
 
 
 def give_back() -> None:
-    """Return to the system what was freed; for moments of rest, since it takes milliseconds.
+    """Return freed memory to the system; for idle moments, since it takes milliseconds.
 
-    glibc keeps what lies below something that is in use: after a model is loaded, 20 to 50 MB.
+    glibc keeps freed memory that is below memory in use: after a model is loaded, 20 to 50 MB.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:

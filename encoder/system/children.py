@@ -11,11 +11,11 @@ from pathlib import Path
 from encoder.system.environment import variables
 
 _HOME = Path(__file__).resolve().parents[2]
-"""The folder that holds these packages: a checkout that is the current folder is meant."""
+"""The folder that holds these packages: importable even as the current folder, as in a checkout."""
 
 
 def python(module: str, *arguments: object) -> list[str]:
-    """The command that runs a module, with ``-P``: a ``struct.py`` beside the data is only data.
+    """The command that runs a module, with ``-P``: a ``struct.py`` next to the data is only data.
 
     Pass `environment` with it: ``PYTHONPATH`` may name the current folder too.
     """
@@ -41,7 +41,7 @@ def _safe_entries() -> Iterator[str]:
 
 
 def _user_folders() -> set[Path]:
-    """The current folder, and that of the script, which Python puts in front by itself."""
+    """The current folder, and the script's, which Python puts first on the path by itself."""
     script = getattr(sys.modules.get("__main__"), "__file__", None)
     folders = {Path(script).resolve().parent} if script else set()
     with suppress(FileNotFoundError):  # the current folder may be gone

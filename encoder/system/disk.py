@@ -27,11 +27,11 @@ _REMEDIES = {
 }
 _ERRNO = re.compile(r"\[Errno (\d+)\]")  # how a server quotes Python's OSError
 RESERVE_BYTES = 64 * 2**20
-"""Is left free: Milvus Lite merges files and makes indexes beside what is written."""
+"""Kept free: Milvus Lite merges files and builds indexes on top of what is written."""
 
 
 def disk_error(error: BaseException, place: str | os.PathLike[str]) -> DiskError | None:
-    """What an error, or the one that led to it, says of the disk; None if it does not.
+    """What an error, or the one that led to it, says about the disk; None if nothing.
 
     Args:
         error: an `OSError`, or what was raised from one.
@@ -48,7 +48,7 @@ def disk_error(error: BaseException, place: str | os.PathLike[str]) -> DiskError
 
 
 def disk_error_in(text: str, place: str | os.PathLike[str]) -> DiskError | None:
-    """The same of a message, from a server.
+    """The same for a message from a server.
 
     >>> disk_error_in("[Errno 28] No space left on device", "/data").problem
     '/data cannot be written: No space left on device.'
@@ -73,10 +73,10 @@ def writing(place: str | os.PathLike[str]) -> Iterator[None]:
 
 @contextmanager
 def temporary_folder(prefix: str) -> Iterator[Path]:
-    """A folder for the length of the block.
+    """A folder that exists for the duration of the block.
 
     Raises:
-        DiskError: no temporary folder of this machine takes anything.
+        DiskError: no temporary folder of this machine can be written to.
     """
     try:
         folder = TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
@@ -90,7 +90,7 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
 
 
 def check_room(folder: Path, n_bytes: int = 0) -> None:
-    """Return if a folder, which need not exist yet, has room for so much, and may be written.
+    """Check that a folder, which need not exist yet, is writable and has room for ``n_bytes``.
 
     Raises:
         DiskError: it is full, or nearly so; read-only; or not this user's to write to.

@@ -21,7 +21,7 @@ LIBRARIES: Mapping[str, str] = MappingProxyType(
         "PYTHONSAFEPATH": "Python reads it in processes that libraries start.",
     }
 )
-"""The variables of others that this process may set, each with the reason that nothing else does.
+"""The variables of others that this process may set, each with the reason why nothing else will do.
 
 They are read by code that takes no arguments, in this process or in one that a library starts.
 """
@@ -43,7 +43,7 @@ def set_for_library(name: str, value: str, *, override: bool = False) -> None:
     Args:
         name: of the variable.
         value: its value.
-        override: also where the user has set it.
+        override: even where the user has set it.
 
     Raises:
         KeyError: it is not one of `LIBRARIES`.

@@ -26,11 +26,11 @@ _EXTRAS = {
 
 
 _FOR_EXECUTORCH = ("executorch", "torchao")
-"""No extra: they bring coremltools and scikit-learn."""
+"""Not an extra: they bring in coremltools and scikit-learn."""
 
 
 def is_installed(module: str) -> bool:
-    """Whether a module could be imported; it is not."""
+    """Whether a module could be imported, without importing it."""
     try:
         return find_spec(module) is not None
     except ModuleNotFoundError:  # its parent is missing, or something forbids it
@@ -41,7 +41,7 @@ def require(what: str, *modules: str) -> None:
     """Raise a `MissingExtraError` unless all modules are there.
 
     Args:
-        what: needs them, for the message: ``"encoder.Quantizer"``.
+        what: what needs them, for the message: ``"encoder.Quantizer"``.
         modules: of extras.
     """
     missing = [module for module in modules if not is_installed(module)]
@@ -51,12 +51,12 @@ def require(what: str, *modules: str) -> None:
 
 
 def has_executorch() -> bool:
-    """Whether what writes for ExecuTorch is there."""
+    """Whether the packages that write for ExecuTorch are installed."""
     return all(map(is_installed, _FOR_EXECUTORCH))
 
 
 def require_executorch() -> None:
-    """Raise a `MissingExtraError` unless what writes for ExecuTorch is there."""
+    """Raise a `MissingExtraError` unless the packages that write for ExecuTorch are installed."""
     if missing := [name for name in _FOR_EXECUTORCH if not is_installed(name)]:
         command = f"pip install {' '.join(_FOR_EXECUTORCH)}"
         raise MissingExtraError("Exporting for ExecuTorch", missing, command)

@@ -11,7 +11,7 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def keep_private() -> None:
-    """Have all that this process and its children make be its user's alone.
+    """Make everything that this process and its children create private to its user.
 
     For programs: a library leaves the umask of its host alone.
     """
@@ -19,7 +19,7 @@ def keep_private() -> None:
 
 
 def private_folder(path: Path) -> Path:
-    """Make a folder, and those above it that are missing; `Path.mkdir` leaves these open."""
+    """Make a folder and any missing parents; `Path.mkdir` would leave the parents open."""
     if not path.is_dir():
         private_folder(path.parent)
         path.mkdir(mode=stat.S_IRWXU, exist_ok=True)

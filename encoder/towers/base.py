@@ -1,4 +1,4 @@
-"""What a tower is."""
+"""The interfaces of towers."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Tower(Protocol):
 
     Both methods are pure: the same content gives the same vector, alone or in any batch.
 
-    An item may have several embeddings of which the best one counts in a search. Such a tower has
-    an attribute ``n_rows``, see `n_rows_of`; the first of them stands for the item where there can
-    be only one.
+    An item can have several embeddings, of which the best one counts in a search. Such a tower has
+    an attribute ``n_rows``, see `n_rows_of`; the first embedding represents the item where there
+    can be only one.
     """
 
     def prepare(self, content: Any) -> Prepared:
@@ -50,7 +50,7 @@ class PluginTower(Protocol):
         ...
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded | Embeddings:
-        """See `Tower.forward`; rows alone stand for `Encoded(rows)`."""
+        """See `Tower.forward`; bare rows mean `Encoded(rows)`."""
         ...
 
 
@@ -64,7 +64,7 @@ class CountingTower(Protocol):
 
 
 def forward(tower: PluginTower, batch: Sequence[Prepared], *, counted: bool = False) -> Encoded:
-    """Run a tower of any kind; rows as `Tower.forward` says.
+    """Run a tower of any kind; the rows are as from `Tower.forward`.
 
     Args:
         tower: not lazy.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from encoder.types import Embeddings, Utterance
 
 Heard: TypeAlias = Sequence[Sequence[Utterance]]
-"""For each sound, the spans in which somebody speaks; their text is empty where it is unsure."""
+"""For each sound, the spans in which somebody speaks; their text is empty where it is uncertain."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,7 @@ class Encoded:
     Args:
         rows: float32 unit rows [n, embed_dim]; with ``n_rows``, [n * n_rows, embed_dim].
         stats: what a gate did to each text, if that was asked for and there is a gate.
-        heard: what is said in each sound; None from towers that hear no words.
+        heard: what is said in each sound; None from towers that do not recognise speech.
     """
 
     rows: Embeddings

@@ -19,9 +19,9 @@ T = TypeVar("T", bound=Tower)
 class LazyTower(Generic[T]):
     """A `Tower` that ``load`` makes once, when first needed, whichever thread comes first.
 
-    So a query by text does not wait for the sound models, nor hold them in memory. A load
-    that fails raises its error to the caller and is tried again by the next one.
-    ``on_load`` is called with the seconds that it took.
+    Thus a text query neither waits for the sound models nor holds them in memory. A load
+    that fails raises its error to the caller, and the next caller tries again.
+    ``on_load`` is called with the seconds that the load took.
     """
 
     def __init__(self, load: Callable[[], T]) -> None:

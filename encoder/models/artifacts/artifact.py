@@ -3,7 +3,7 @@
     <machine cache>/models/<name>-<hash>/    graphs, processor settings, and manifest.json: what
                                              made it, what was measured, and each file's sha256
     <machine cache>/models/tmp-<name>-…/     one that is being made, or that a kill left behind
-    <machine cache>/models/.locks/           who makes what; a lock goes when its holder dies
+    <machine cache>/models/.locks/           who makes what; a lock ends when its holder dies
 
 The hash is that of its `Key`, so the same key leads to the same folder.
 """
@@ -38,19 +38,19 @@ _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 Progress: TypeAlias = Callable[[str, float], None]
 """Called with the stage and the share done, 0 to 1."""
 Write: TypeAlias = Callable[[Path, Progress], Mapping[str, Any]]
-"""Fills an empty folder, and returns what the manifest says of it."""
+"""Fills an empty folder, and returns what the manifest says about it."""
 
 
 @dataclass(frozen=True)
 class Key:
-    """What makes an artifact; where one of these differs, vectors or files may.
+    """What determines an artifact; if one of these differs, vectors or files may differ.
 
     Args:
         name: of the model, for people.
         source: which weights: a name with a commit, or a hash.
         precision: ``float32``, ``bf16``, ``int8`` or ``int4``.
         sparsity: which gate; empty for none.
-        recipe: goes up when preparing gives other files from the same weights.
+        recipe: goes up when preparing gives different files from the same weights.
     """
 
     name: str
@@ -82,7 +82,7 @@ class Artifact:
 
     @property
     def size_bytes(self) -> int:
-        """Of all its files."""
+        """The size of all its files."""
         return sum(facts["size_bytes"] for facts in self.manifest["files"].values())
 
 
@@ -106,8 +106,9 @@ def all_artifacts() -> list[Artifact]:
 def make(key: Key, write: Write, progress: Progress, *, spec: str) -> Artifact:
     """Find the artifact of a key, or make it; a damaged one is made again.
 
-    Every file of what is found is read. Safe to call from several processes at once, where one
-    makes it and the others wait, and to kill at any time: the next call removes what was left.
+    Every file of an artifact that is found is read. Safe to call from several processes at once,
+    where one makes it and the others wait, and to kill at any time: the next call removes what was
+    left.
 
     Args:
         key: what it is made of.
@@ -169,7 +170,7 @@ def _silent(_stage: str, _share: float) -> None:
 
 
 def remove(artifact: Artifact) -> None:
-    """Remove the folder, at once: no process ever finds a part of it.
+    """Remove the folder in one step: no process ever finds part of it.
 
     Raises:
         ModelError: a process has it open.
@@ -199,7 +200,7 @@ def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def are_whole(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether each file is there in its size; nothing is read."""
+    """Whether each file is there and has its size; nothing is read."""
     try:
         sizes = {name: (folder / name).stat().st_size for name in files}
     except OSError:
@@ -238,7 +239,7 @@ def _make(root: Path, key: Key, write: Write, progress: Progress, spec: str) -> 
 
 
 def _to_disk(folder: Path) -> None:
-    """Else a power cut may leave files of the right size that hold nothing."""
+    """Sync all files; otherwise a power cut may leave files of the right size that hold nothing."""
     for path in folder.rglob("*"):
         if path.is_file():
             with path.open("rb") as file:
@@ -256,7 +257,7 @@ def _read(folder: Path) -> Artifact | None:
 
 @contextmanager
 def _locked(root: Path, name: str, progress: Progress) -> Iterator[None]:
-    """One process at a time; the lock goes when its holder dies."""
+    """Let in one process at a time; the lock is released when its holder dies."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(root / _LOCKS / name)
@@ -272,7 +273,7 @@ def _locked(root: Path, name: str, progress: Progress) -> Iterator[None]:
 
 
 def _sweep(root: Path) -> None:
-    """Remove what killed processes left; what is being made has a lock."""
+    """Remove what killed processes left behind; what is still being made is locked."""
     from filelock import FileLock, Timeout
 
     for scratch in root.glob(f"{_SCRATCH}*.*"):

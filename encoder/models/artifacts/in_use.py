@@ -14,9 +14,9 @@ except ImportError:  # not on Windows, where open files cannot be removed anyway
 
 
 def hold(folder: Path, holder: object) -> None:
-    """Say that a folder is in use, for as long as an object lives, or until its process ends.
+    """Mark a folder as in use for as long as an object lives, or until its process ends.
 
-    Where the file system knows no locks, nothing is said.
+    Where the file system has no locks, this does nothing.
     """
     if fcntl is None:
         return

@@ -17,7 +17,7 @@ def cache_home() -> Path:
 
 
 def machine_cache() -> Path:
-    """Where is kept what this machine found or made: ``ANYMODAL_CACHE``, else `cache_home`."""
+    """Where what this machine found or made is kept: ``ANYMODAL_CACHE``, else `cache_home`."""
     if cache := variable("ANYMODAL_CACHE"):
         return Path(cache).expanduser()
     return cache_home()

@@ -19,16 +19,16 @@ from encoder.models.spec import ModelSpec
 from encoder.space import Space
 
 Wish: TypeAlias = Literal[True] | str
-"""True for the gate that a model fits to itself, or a gate file."""
+"""True for a gate that is fitted to the model itself, or a gate file."""
 
 _RECIPE = 1
-"""Raise it when the graph that merges gives other vectors."""
+"""Raise it when the graph that merges gives different vectors."""
 
 
 def load(
     spec: ModelSpec, quantization: str | None, wish: Wish, n_threads: int | None
 ) -> Model | None:
-    """As `prepared.load`, with a gate.
+    """Like `prepared.load`, with a gate.
 
     Raises:
         ModelError: see `prepare`.
@@ -46,7 +46,7 @@ def load(
 def prepare(spec: ModelSpec, precision: str, wish: Wish, progress: Progress) -> Artifact:
     """Prepare a model, and add a gate with the graph that merges by it.
 
-    The dense artifact is made too, if there is none; files of both lie on the disk once.
+    The dense artifact is made too, if there is none; files that both share are stored only once.
 
     Raises:
         ModelError: see `prepared.prepare`; a precision or a model without gates; or the gate never
@@ -82,7 +82,7 @@ def _sparsity(wish: Wish) -> str:
 
 
 def _share(dense: Artifact, folder: Path) -> None:
-    """The dense artifact's files in another folder, but those that say what it is."""
+    """Put the dense artifact's files in another folder, except those that describe it."""
     for name in dense.manifest["files"].keys() - {FACTS, MANIFEST}:
         source, target = dense.folder / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -93,7 +93,7 @@ def _share(dense: Artifact, folder: Path) -> None:
 
 
 def _described(manifest: Mapping[str, Any], gate: str) -> dict[str, Any]:
-    """What the manifest says: the dense one's facts, in a space of its own."""
+    """What the manifest says: the facts of the dense one, in a separate space."""
     own = {"format", "spec", "key", "made_at", "took_s", "files"}
     kept = {name: value for name, value in manifest.items() if name not in own}
     identity = {**kept["space"]["identity"], "dsre": gate}

@@ -23,7 +23,7 @@ FLOAT32 = "float32"
 PRECISIONS = (FLOAT32, "int8", "int4", "bf16")
 
 _RECIPE = 2
-"""Raise it when preparing gives other files from the same weights."""
+"""Raise it when preparing gives different files from the same weights."""
 
 AUTO = ("int8", FLOAT32)
 """What ``auto`` takes, if it was prepared."""
@@ -34,12 +34,12 @@ _log = logging.getLogger(__name__)
 
 
 def load(spec: ModelSpec, quantization: str | None, n_threads: int | None) -> Model | None:
-    """Open what was prepared; prepare it first, if a precision is asked for.
+    """Open what was prepared; if a precision is named, prepare it first where needed.
 
     Args:
         spec: a hub model or a folder.
-        quantization: None and ``auto`` take what there is: float32, or int8 before float32;
-            ``bf16`` too, as torch runs it.
+        quantization: None and ``auto`` only take what was prepared: float32, or int8 before
+            float32; so does ``bf16``, as torch can run it.
         n_threads: threads of one network; None for every core.
 
     Returns:
@@ -58,14 +58,14 @@ def load(spec: ModelSpec, quantization: str | None, n_threads: int | None) -> Mo
 
 
 def precisions(quantization: str | None) -> tuple[str, ...]:
-    """Those that ``quantization=`` allows, the best first."""
+    """The precisions that ``quantization=`` allows, the best first."""
     return {None: (FLOAT32,), "auto": AUTO}.get(quantization, (quantization or "",))
 
 
 def find(spec: ModelSpec, precision: str, sparsity: str = "") -> Artifact | None:
-    """The artifact of a model; of a hub model without a revision, the one prepared last.
+    """The artifact of a model; for a hub model without a revision, the one prepared last.
 
-    The hub is not asked: an artifact serves until it is prepared again.
+    The hub is not contacted: an artifact serves until it is prepared again.
 
     Args:
         spec: a hub model or a folder.
@@ -115,7 +115,7 @@ def prepare(spec: ModelSpec, precision: str, progress: Progress) -> Artifact:
 
 
 def open_artifact(found: Artifact, n_threads: int | None = None) -> Model:
-    """Open an artifact that `prepare` made; its folder is in use while the model lives."""
+    """Open an artifact that `prepare` made; its folder counts as in use while the model lives."""
     identity = found.manifest["space"]["identity"]
     model = open_exported(found.folder, n_threads, identity=identity)
     hold(found.folder, model)
@@ -123,9 +123,9 @@ def open_artifact(found: Artifact, n_threads: int | None = None) -> Model:
 
 
 def space_identity(facts: Mapping[str, Any], source: Located) -> dict[str, str]:
-    """What the space of an exported model is known by.
+    """The identity of an exported model's space.
 
-    It is that of the same model run through torch, if both are float32.
+    It equals that of the same model run through torch, if both are float32.
 
     Args:
         facts: what `encoder.models.prepare.hub.prepare` found out.
@@ -138,7 +138,7 @@ def space_identity(facts: Mapping[str, Any], source: Located) -> dict[str, str]:
 
 
 def key_of(spec: ModelSpec, identity: str, precision: str, sparsity: str = "") -> Key:
-    """What makes the artifact of a model; ``identity`` is that of its weights."""
+    """The key of a model's artifact; ``identity`` is that of its weights."""
     name = Path(spec.name).name if spec.kind == "dir" else spec.name
     return Key(name, identity, precision, sparsity, recipe=_RECIPE)
 
@@ -150,7 +150,7 @@ def _is_of(manifest: Mapping[str, Any], spec: ModelSpec, wanted: tuple[str, str,
 
 
 def _described(facts: Mapping[str, Any], source: Located) -> dict[str, Any]:
-    """What the manifest says of an exported model."""
+    """What the manifest says about an exported model."""
     identity = space_identity(facts, source)
     if "quantization" in identity:
         identity["quantization"] += f" recipe:{_RECIPE}"

@@ -1,4 +1,4 @@
-"""Files for phones beside the server's towers: texts and pictures go through both."""
+"""Check files for phones against the server's towers: texts and pictures go through both."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def of_networks(model: Model, folder: Path) -> dict[str, float]:
 
 
 def of_programs(model: Model, folder: Path) -> dict[str, float]:
-    """The same of the files for ExecuTorch.
+    """The same for the ExecuTorch files.
 
     Args:
         model: of the server, in float32.
@@ -70,7 +70,7 @@ def _pictures(model: Model, run: Callable[[NDArray[np.uint8]], Rows]) -> float:
 
 
 def _cosine(wanted: Rows, found: Rows) -> float:
-    """The least of rows that should be alike."""
+    """The least cosine of rows that should be alike."""
     return float((wanted * found).sum(axis=1).min())
 
 

@@ -1,4 +1,4 @@
-"""What an application must know of a folder's towers, for its manifest."""
+"""What an application must know about a folder's towers, for its manifest."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ NETWORKS = {TEXT: "text.onnx", IMAGE: "image.onnx"}
 PROGRAMS = {TEXT: "text.pte", IMAGE: "image.pte"}
 """For ExecuTorch."""
 LEAST_TOKENS = 2
-"""Of a text for ExecuTorch; with its marks each has as many."""
+"""Of a text for ExecuTorch; with its special tokens, every text has this many."""
 SIDES = (16, 1280)
-"""Of a picture for ExecuTorch, in pixels."""
+"""The shortest and longest side of a picture for ExecuTorch, in pixels."""
 
 _E5 = "e5"
 
@@ -26,10 +26,10 @@ _E5 = "e5"
 def manifest(
     bundle: Bundle, precision: str, spaces: Mapping[str, str], cosines: Mapping[str, float]
 ) -> dict[str, Any]:
-    """All that the manifest says but the files' hashes.
+    """Everything in the manifest except the files' hashes.
 
     Args:
-        bundle: that was exported.
+        bundle: the one that was exported.
         precision: ``int8`` or ``float32``.
         spaces: fingerprints by the precision of the server.
         cosines: the least with the server, by file.
@@ -81,7 +81,7 @@ def _picture_program() -> dict[str, Any]:
 
 
 def _prompts(bundle: Bundle) -> dict[str, str]:
-    """What stands before each text, by what it is for."""
+    """The prompt before each text, by what it is for."""
     if bundle.parts[TEXT].kind != _E5:
         return {DOCUMENT: "", QUERY: ""}
     from encoder.models.sources.bundle.kinds.e5 import prompt_of

@@ -1,7 +1,7 @@
 """A folder of towers for phones: networks, tokenizer, and a manifest, checked as they are written.
 
 manifest.json     what each network takes and gives, its preprocessing, each file's sha256
-text.onnx         token ids and a mask to unit rows, with tokenizer.json beside it
+text.onnx         token ids and a mask to unit rows, with tokenizer.json next to it
 image.onnx        the bytes of a picture to unit rows
 text.pte, image.pte   the same for ExecuTorch, where that is installed; rows of float32
 """
@@ -37,7 +37,7 @@ from encoder.towers.picture.tower import ConseSettings
 from encoder.types import IMAGE, TEXT
 
 LEAST_COSINE = 0.999
-"""Between what a written network gives and what the server gives."""
+"""Between the outputs of a written network and those of the server."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,12 @@ def export_mobile(
         model: ``bundle:english`` or ``bundle:multilingual``.
         folder: must not exist.
         quantization: ``int8``, or None for float32.
-        executorch: whether to write for ExecuTorch too, which takes minutes; None where it is
+        executorch: whether to write for ExecuTorch too, which takes minutes; None does if it is
             installed. Its rows are those of a server in float32 (``docs/decisions/0077``).
 
     Raises:
-        ModelError: the model is no bundle, the folder exists, or a network gives other rows than
-            the server: below `LEAST_COSINE`.
+        ModelError: the model is no bundle, the folder exists, or a network's rows differ from the
+            server's: a cosine below `LEAST_COSINE`.
         MissingExtraError: ``executorch`` is True, and it is not installed.
         BundleError: the bundle is not there.
         DiskError: the disk is full or may not be written to.

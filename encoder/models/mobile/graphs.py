@@ -1,7 +1,7 @@
 """Networks that take what an application has and give unit rows: pictures in, vectors out.
 
 What the server does in numpy before and after a network becomes part of the network here, so that
-each platform has it from the same file. Standard operators only are added.
+each platform gets it from the same file. Only standard operators are added.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ class Network:
 
     @property
     def outputs(self) -> list[str]:
-        """The names of what the file gives."""
+        """The names of the file's outputs."""
         return [value.name for value in self.model.graph.output]
 
     def constant(self, array: NDArray[Any] | np.generic) -> str:
-        """Add a constant; its name."""
+        """Add a constant; return its name."""
         from onnx import numpy_helper
 
         name = f"mobile_constant_{len(self.model.graph.initializer)}"
@@ -59,7 +59,7 @@ class Network:
         return name
 
     def floats(self, array: NDArray[Any]) -> str:
-        """Add a table; one of float16 stays so in the file."""
+        """Add a table; a float16 table stays float16 in the file."""
         name = self.constant(array)
         return self.add("Cast", name, to=_FLOAT32) if array.dtype == np.float16 else name
 
@@ -71,7 +71,7 @@ class Network:
         names: Sequence[str] = (),
         **attributes: Any,
     ) -> str:
-        """Add a node; its first output."""
+        """Add a node; return its first output."""
         from onnx import helper
 
         nodes = self._before if before else self._after
@@ -108,7 +108,7 @@ class Network:
 
 
 def write_text(source: Path, path: Path, embed_dim: int) -> None:
-    """A text network whose rows are of length 1."""
+    """Write a text network whose rows have length 1."""
     network = Network(source)
     network.normalized(network.outputs[0], OUTPUT)
     network.save(path, ["n", embed_dim])
@@ -117,7 +117,7 @@ def write_text(source: Path, path: Path, embed_dim: int) -> None:
 def write_picture(
     source: Path, path: Path, head: NDArray[Any] | ImageHead, settings: ConseSettings
 ) -> None:
-    """A picture network that takes `PICTURE` and gives rows [n_rows, embed_dim].
+    """Write a picture network that takes `PICTURE` and gives rows [n_rows, embed_dim].
 
     Args:
         source: takes ``pixels``; gives logits, and features if ``head`` wants them.
@@ -140,8 +140,8 @@ def _add_pixels(network: Network) -> None:
 
     ONNX's Resize cannot cut out a box that ends between pixels, and a shift by half a pixel costs
     up to .03 of cosine. Everything rounds as in Pillow (a box in float32, weights in 22 bits,
-    whole numbers after each product), so the pixels are Pillow's. In tall pictures Pillow 13 takes
-    columns first: then about one in a hundred differs, by a grey level or two.
+    whole numbers after each product), so the pixels are Pillow's. In tall pictures Pillow 13 scales
+    columns first: then about one pixel in a hundred differs, by a grey level or two.
     """
     add = partial(network.add, before=True)
     sides = add("Cast", add("Shape", PICTURE), to=_FLOAT64)
@@ -196,7 +196,7 @@ def _add_bicubic(network: Network, x: str) -> str:
 
 
 def _add_rounded(network: Network, values: str) -> str:
-    """To whole numbers from 0 to 255; halves go up, as in Pillow."""
+    """Round to whole numbers from 0 to 255; halves go up, as in Pillow."""
     add = partial(network.add, before=True)
     whole = add("Floor", add("Add", values, _scalar(network, 0.5)))
     return add("Clip", whole, _scalar(network, 0), _scalar(network, 255))

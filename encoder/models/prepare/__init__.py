@@ -1,1 +1,1 @@
-"""What makes weights ready to serve, once: graphs, precisions, gates. Most of it needs torch."""
+"""Prepares weights for serving, once: graphs, precisions, gates. Most of it needs torch."""

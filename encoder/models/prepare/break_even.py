@@ -1,7 +1,7 @@
-"""From which length on a gate saves time: measured once, when a gate is made.
+"""The length from which a gate saves time: measured once, when a gate is made.
 
-The answer goes into the gate's file. Measured where texts are encoded, it would give one text
-different vectors on different machines.
+The answer goes into the gate's file. If it were measured where texts are encoded, one text would
+get different vectors on different machines.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Runs: TypeAlias = Callable[[GateFile], AbstractContextManager[tuple[Run, Run]]]
 
 @dataclass(frozen=True, eq=False)
 class GateSubject:
-    """What a gate is fitted to; ``pieces`` are the words of token ids."""
+    """What a gate is fitted to; ``pieces`` gives the words of token ids."""
 
     dense: nn.Module
     tokenize: Tokenize
@@ -50,9 +50,9 @@ def raise_to_break_even(
     *,
     report: Callable[[str], None] | None = None,
 ) -> GateFile:
-    """Raise a gate's shortest length to where it costs no time any more.
+    """Raise a gate's shortest length to where it no longer costs time.
 
-    Never lowered: no judgement has seen shorter texts.
+    It is never lowered, since the gate was not judged on shorter texts.
 
     Args:
         gate: fitted to the network.
@@ -84,7 +84,7 @@ def raise_to_break_even(
 
 
 def break_even(speedups: Mapping[int, float]) -> int:
-    """The shortest length from which on nothing is slower.
+    """The shortest length from which nothing is slower.
 
     Args:
         speedups: dense time over sparse time, by length.

@@ -1,4 +1,4 @@
-"""What people give to calibrate with: texts, pictures and sounds in files."""
+"""What users provide to calibrate with: texts, pictures and sounds in files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 def texts(source: Path | None, max_items: int) -> list[str]:
     """Texts to calibrate with, evenly drawn: the paragraphs of a file or of a folder's files.
 
-    Without a source: paragraphs of Python's language reference, which every Python brings, and
+    Without a source: paragraphs of Python's language reference, which comes with every Python, and
     the names of the image labels.
     """
     if source is None:
@@ -41,7 +41,7 @@ def texts(source: Path | None, max_items: int) -> list[str]:
 
 
 def paragraphs(text: str) -> Iterator[str]:
-    """Pieces between blank lines, on one line each; what is too short to say anything is left out.
+    """Pieces between blank lines, on one line each; those too short to say anything are left out.
 
     >>> list(paragraphs("Title\\n\\nA sentence that goes\\non, and on."))
     ['A sentence that goes on, and on.']
@@ -93,6 +93,6 @@ def batched(items: Iterable[T], n: int = BATCH_ITEMS) -> Iterator[list[T]]:
 
 
 def mixed(items: Iterable[T]) -> list[T]:
-    """The items in another order, the same each time, so that any first few are a sample."""
+    """The items in shuffled order, the same each time, so that any first few are a sample."""
     kept = list(items)
     return [kept[i] for i in np.random.default_rng(0).permutation(len(kept))]

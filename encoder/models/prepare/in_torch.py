@@ -1,4 +1,4 @@
-"""How a model of the hub runs in torch: in which precision, and who multiplies its matrices."""
+"""How a hub model runs in torch: in which precision, and what multiplies its matrices."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _BF16_SETS = {"avx512_bf16", "amx_bf16", "bf16"}
 """What Intel, AMD and ARM call it."""
 
 _WORTH_PACKING = 2**16
-"""Weights of a layer below which the call takes longer than the product."""
+"""The number of weights below which the call of a layer takes longer than its product."""
 
 _TRIAL_TOKENS = (32, 256)
 _SAME_COSINE = 1 - 1e-7
 
 
 def run_in_bf16(name: str, model: SentenceTransformer) -> None:
-    """Let a network multiply in bfloat16; pooling and what follows it stay in float32.
+    """Make a network multiply in bfloat16; pooling and what follows it stay in float32.
 
-    Weights of linear layers are kept in bfloat16, which halves them.
+    Weights of linear layers are kept in bfloat16, which halves their size.
 
     Raises:
         ModelError: the processor would compute it piece by piece, more slowly than float32.

@@ -1,4 +1,4 @@
-"""The gate of a model that brings none: fitted once on a machine, then remembered."""
+"""The gate of a model that comes without one: fitted once on a machine, then remembered."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from encoder.models.spec import ModelSpec
 
 _RECIPE = 1
-"""Raise it when fitting gives another gate to the same weights."""
+"""Raise it when fitting gives a different gate for the same weights."""
 
 _log = logging.getLogger(__name__)
 
 
 def remembered(spec: ModelSpec, precision: str = FLOAT32) -> Path:
-    """Where the gate of a model is, or will be.
+    """Where the gate of a model is or will be stored.
 
     Args:
         spec: a hub model or a folder.
-        precision: in which it was timed, which decides from which length on it merges.
+        precision: in which it was timed, which decides the length from which it merges.
 
     Raises:
         ModelError: the model is not found or not reachable.
@@ -51,7 +51,7 @@ def own_gate(spec: ModelSpec, documents: Sequence[Document] | None = None) -> Ga
         documents: to fit with; None for `sample_documents`.
 
     Raises:
-        ModelError: the model takes no gate, or none loses so little, or none saves time.
+        ModelError: the model takes no gate, or every gate loses too much, or none saves time.
         InputError: its window is too short for the texts to have 128 tokens.
     """
     path = remembered(spec)

@@ -1,7 +1,7 @@
 """A tower of any model, quantized into a folder that `MultiModalEncoder` can run.
 
 <folder>/model.safetensors, quantization.json    the torch model, for further exports
-<folder>/model.onnx                              what serves
+<folder>/model.onnx                              what is served
 <folder>/manifest.json                           which tower it is, and the hash of model.onnx
 <folder>/exported.json, tokenizer.json, ...      of hub models: what else serving needs
 <folder>/sensitivity.json                        what was measured, if anything was
@@ -99,10 +99,10 @@ def quantize_tower(
         model: ``bundle:name``, ``hf:org/name@revision`` or ``dir:path``.
         tower: ``text``, ``image`` or ``audio``.
         folder: made if it is missing; measurements in it are used again.
-        recipe: how; None for what the defaults say.
-        calibration: a folder of the tower's media; text brings its own.
-        max_items: of it, evenly drawn; half fit and half judge.
-        least_cosine: of a hub model's graph to float32, on average of the half that judges.
+        recipe: how to quantize it; None for the defaults.
+        calibration: a folder of the tower's media; text comes with its own.
+        max_items: how many of them to use, evenly drawn; half fit and half judge.
+        least_cosine: of a hub model's graph to float32, on average over the half that judges.
 
     Raises:
         AnymodalError: see `QuantizableTower` and `Quantizer`.
@@ -114,7 +114,7 @@ def quantize_tower(
     network = _load(spec, tower, folder)
     data = CalibrationData.split(network.read(calibration, max_items))
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / MANIFEST).unlink(missing_ok=True)  # not another's, if what follows is refused
+    (folder / MANIFEST).unlink(missing_ok=True)  # not that of another tower, if this fails
     quantized = _quantize(network, data, folder, recipe or Recipe())
     quantized.save(folder)
     facts = network.write(quantized.module, folder, data.score, least_cosine)
@@ -140,7 +140,7 @@ def _quantize(
     )
     if recipe.config == "auto" and recipe.mode == "fisher":
         quantizer.analyze_sensitivity(mode=recipe.mode)
-    # it measures where it must, after it has read the limits: minutes, not to be lost to a typo
+    # it measures only if needed, after reading the limits: a typo must not cost these minutes
     quantized = quantizer.apply(recipe.config, **recipe.limits)
     if recipe.tune_steps:
         quantized = quantizer.tune(n_steps=recipe.tune_steps)
@@ -150,7 +150,7 @@ def _quantize(
 
 
 def _keep(report: SensitivityReport, path: Path) -> None:
-    """What was measured, and a picture of it where there is something to draw with."""
+    """Save what was measured, and a picture of it if there is something to draw with."""
     report.save(path)
     if is_installed("matplotlib"):
         report.plot(path.with_suffix(".png"))

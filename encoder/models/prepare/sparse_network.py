@@ -1,6 +1,6 @@
 """The text network with a gate as an ONNX file: made once, then kept.
 
-It is laid from the arrays of the dense network, in a second or two.
+It is built from the arrays of the dense network, in a second or two.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 SPARSE_FLOAT, SPARSE_INT8 = "model.sparse.onnx", "model.sparse.int8.onnx"
 SPARSE_RECIPE = 2
-"""Raise it when the sparse networks compute other numbers from the same gate."""
+"""Raise it when the sparse networks compute different numbers from the same gate."""
 _LAYOUT = 2
-"""Raise it when they compute the same, up to rounding, by other operators."""
+"""Raise it when they compute the same, up to rounding, with different operators."""
 
 
 def write(bert: Bert, gate: GateFile, target: Path) -> None:
@@ -35,7 +35,7 @@ def write(bert: Bert, gate: GateFile, target: Path) -> None:
 def build(weights: Path, gate: GateFile, name: str) -> Path:
     """The sparse network with a gate; made once, then kept.
 
-    Gates differ by their user, so `prepare_text` does not make it.
+    Gates differ from user to user, so `prepare_text` does not make it.
 
     Args:
         weights: the folder of the dense network.
@@ -43,7 +43,7 @@ def build(weights: Path, gate: GateFile, name: str) -> Path:
         name: `SPARSE_INT8` or `SPARSE_FLOAT`.
 
     Raises:
-        ModelError: the gate is for another network, or there is no place to write.
+        ModelError: the gate is for a different network, or there is nowhere to write.
     """
     from filelock import FileLock
 

@@ -1,4 +1,4 @@
-"""The token gate of a model's text network: fit one."""
+"""Fit a token gate to a model's text network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from encoder.dsre.settings import Preset
 
 _DEEP = 10
-"""As many layers take the thresholds that were measured on twelve, fewer those measured on six."""
+"""From this many layers on, thresholds are those measured on twelve; below, those on six."""
 
 
 def calibrate_text(
@@ -40,7 +40,7 @@ def calibrate_text(
         report: see there.
 
     Raises:
-        ModelError: a model that takes no gate, or no gate loses so little, or it never saves
+        ModelError: the model takes no gate, or every gate loses too much, or it never saves
             time.
         InputError: too few documents.
     """
@@ -78,7 +78,7 @@ def distill_text(
         report: see there.
 
     Raises:
-        ModelError: a model that takes no gate, or the gate loses too much.
+        ModelError: the model takes no gate, or the gate loses too much.
         InputError: too few documents.
     """
     require("Training a gate", "torch")
@@ -99,13 +99,13 @@ def _raised(
     documents: Sequence[Document],
     report: Callable[[str], None] | None,
 ) -> GateFile:
-    """The gate from the length on at which it pays."""
+    """The gate, used from the length at which it pays."""
     bodies = on.tokenize([document.body for document in documents])
     return raise_to_break_even(gate, on.runs, bodies, report=report)
 
 
 def _preset(dense: nn.Module) -> Preset:
-    """The thresholds to begin with: deep networks look alike earlier."""
+    """The thresholds to begin with: tokens look alike earlier in deep networks."""
     from encoder.dsre.adapters import blocks_of
 
     return "I1" if blocks_of(dense).shape.n_layers < _DEEP else "J1"

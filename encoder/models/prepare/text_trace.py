@@ -22,8 +22,8 @@ class TextTrace:
 
     Args:
         tokens: word pieces of the text's first window.
-        places: after each layer, the place of what stands for each token, int64
-            [n_layers, n_tokens]; tokens with one place have become one.
+        places: after each layer, the place of what each token has become, int64
+            [n_layers, n_tokens]; tokens with the same place have become one.
         flops_ratio: of the dense network over the sparse one.
         min_tokens: shorter texts run dense.
     """
@@ -39,7 +39,7 @@ class TextTrace:
         return [len(set(row)) for row in self.places.tolist()]
 
     def groups(self, layer: int) -> list[list[int]]:
-        """The tokens that are one after a layer, by their places in the text."""
+        """The groups of tokens that are one after a layer, by their places in the text."""
         of_place: dict[int, list[int]] = {}
         for token, place in enumerate(self.places[layer].tolist()):
             of_place.setdefault(place, []).append(token)
@@ -52,11 +52,11 @@ def trace_text(model: str, text: str, gate: str | None = None) -> TextTrace:
     Args:
         model: see `encoder.models.prepare.text_gate.calibrate_text`.
         text: not empty.
-        gate: a gate file; None for the one that ``enable_dsre=True`` takes, which a hub model
-            fits to itself if it has none yet.
+        gate: a gate file; None for the one that ``enable_dsre=True`` takes, which is fitted to a
+            hub model if it has none yet.
 
     Raises:
-        ModelError: the model takes or brings no gate, or it was made for another one.
+        ModelError: the model takes no gate or has none, or the gate was made for another model.
     """
     require("Tracing a gate", "torch")
     from encoder.dsre.fitting.cost import dense_flops, sparse_flops

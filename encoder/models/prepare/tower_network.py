@@ -1,4 +1,4 @@
-"""A tower as a network of torch that can be quantized and then served."""
+"""A tower as a torch network that can be quantized and then served."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Inputs: TypeAlias = "dict[str, Tensor]"
 
 
 class QuantizableTower(Protocol):
-    """What `encoder.models.prepare.quantized_tower` needs of any tower."""
+    """What `encoder.models.prepare.quantized_tower` needs from any tower."""
 
     @property
     def module(self) -> nn.Module:
@@ -29,9 +29,9 @@ class QuantizableTower(Protocol):
         """What a loss is for it."""
 
     def read(self, source: Path | None, max_items: int, /) -> Sequence[Any]:
-        """Calibration batches from a file or folder, of so many items at most, evenly drawn.
+        """Calibration batches from a file or folder, of at most ``max_items`` items, evenly drawn.
 
-        Without a source: data that comes along, if there is any.
+        Without a source: data that comes with the tower, if there is any.
 
         Raises:
             InputError: there is none.
@@ -40,13 +40,13 @@ class QuantizableTower(Protocol):
     def write(
         self, module: nn.Module, folder: Path, judges: Sequence[Any], least_cosine: float
     ) -> Mapping[str, Any]:
-        """Write what serves into ``folder``; return its entries for the manifest.
+        """Write what is served into ``folder``; return its entries for the manifest.
 
         Args:
             module: quantized.
-            folder: is there.
-            judges: batches that fitted nothing.
-            least_cosine: to float32, on average of their items.
+            folder: exists.
+            judges: batches that nothing was fitted to.
+            least_cosine: to float32, on average over their items.
 
         Raises:
             ModelError: it cannot be exported, or is further from float32.

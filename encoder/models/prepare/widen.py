@@ -1,6 +1,6 @@
 """Half-precision weights as float32 files, which the processes of a machine map and share.
 
-transformers maps weights of the precision that is asked for, and makes others in each process.
+transformers maps weights that have the requested precision, and converts others in each process.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def widened(folder: Path, device: str | None = None) -> Path:
     """A checkpoint whose weights are float32: ``folder``, or a copy that is made once per machine.
 
     A copy that nobody opens for 30 days may be removed. Where none can be written, the folder is
-    given back, and each process holds weights of its own.
+    returned, and each process holds its own weights.
 
     Args:
         folder: a model's files.

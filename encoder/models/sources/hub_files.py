@@ -14,20 +14,20 @@ _FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 """What is fetched and hashed: weights without pickles, settings, tokenizers; no code."""
 
 _CARD = "README.md"
-"""Is fetched too: it names the licence. No vector depends on it, so it is not hashed."""
+"""Fetched too, as it names the licence. No vector depends on it, so it is not hashed."""
 _FETCHED = [*_FILES, _CARD]
 
 
 def fetch(name: str, revision: str | None) -> Path:
-    """The folder of ``name`` in the hub's local cache, downloaded where it is not there.
+    """The folder of ``name`` in the hub's local cache, downloaded if it is not there.
 
-    The folder is called like the commit. Raises `ModelError`.
+    The folder is named after the commit. Raises `ModelError`.
     """
     from huggingface_hub import HfApi, constants, errors, snapshot_download
 
     shown = f"{name}@{revision}" if revision else name
     try:
-        # Asked first, since the download itself would wait for a silent hub without end.
+        # Asked first, since the download itself would wait endlessly for a silent hub.
         HfApi().model_info(name, revision=revision, timeout=constants.HF_HUB_ETAG_TIMEOUT)
         return Path(snapshot_download(name, revision=revision, allow_patterns=_FETCHED))
     except errors.HFValidationError as error:
@@ -65,7 +65,7 @@ def _cached(name: str, revision: str | None, reason: Exception) -> Path:
 
 
 def hash_files(folder: Path) -> str:
-    """A hash of all weights and settings in a folder, wherever it lies; 16 hex digits."""
+    """A hash of all weights and settings in a folder, wherever it is stored; 16 hex digits."""
     from blake3 import blake3
 
     total = blake3()

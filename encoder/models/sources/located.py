@@ -1,4 +1,4 @@
-"""Where a hub model's files are on this machine, and by what they are known."""
+"""Where a hub model's files are on this machine, and what identifies them."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ def locate(spec: ModelSpec) -> Located:
 
 
 def folder_identity(folder: Path) -> str:
-    """By what the weights and settings in a folder are known."""
+    """What identifies the weights and settings in a folder."""
     return f"blake3:{hash_files(folder)}"
 
 
 def is_of(spec: ModelSpec, identity: str, revision: str | None) -> bool:
-    """Whether an identity that `locate` gave is a model's. The hub is not asked.
+    """Whether an identity that `locate` gave is a model's. The hub is not contacted.
 
     Args:
         spec: the model.
-        identity: of what was made of it.
-        revision: that was asked for when it was made.
+        identity: the identity of what something was made from.
+        revision: the revision that was asked for when it was made.
     """
     if spec.kind == "dir":
         return identity == folder_identity(Path(spec.name))

@@ -1,4 +1,4 @@
-"""What a hub model wants before content, by modality and by role."""
+"""The prompts that a hub model expects before content, by modality and by role."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NAMES: Mapping[Role, tuple[str, ...]] = {
     DOCUMENT: ("document", "passage", "corpus", "searchdocument", "retrievaldocument",
                "retrievalpassage"),
 }  # fmt: skip
-"""How models call the prompts of a role, best first; case, ``-``, ``_`` and ``.`` do not count."""
+"""What models call the prompts of a role, best first; case, ``-``, ``_`` and ``.`` are ignored."""
 
 _E5 = {QUERY: "query: ", DOCUMENT: "passage: "}
 _BGE = {QUERY: "Represent this sentence for searching relevant passages: "}
@@ -33,9 +33,9 @@ class Prompts:
     """A model's prompts.
 
     Args:
-        declared: by name, of ``config_sentence_transformers.json``.
-        default: ``default_prompt_name`` of that file.
-        name: ``org/name`` on the hub; some models of old declare nothing and are known by it.
+        declared: by name, from ``config_sentence_transformers.json``.
+        default: ``default_prompt_name`` in that file.
+        name: ``org/name`` on the hub; some older models declare nothing and are recognised by it.
     """
 
     declared: Mapping[str, str]
@@ -45,8 +45,8 @@ class Prompts:
     def of(self, modality: Modality, role: Role) -> str:
         """The prompt; empty where the model has none.
 
-        The role's own prompt comes first, then the model's default. Other content has
-        a prompt of its role if its name begins with the modality, such as ``image_query``.
+        The role's own prompt comes first, then the model's default. For content other than text,
+        the name of the role's prompt begins with the modality, such as ``image_query``.
 
         >>> known = Prompts({"query": "query: ", "Document": "passage: "})
         >>> known.of(TEXT, "query"), known.of(TEXT, "document")

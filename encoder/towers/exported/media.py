@@ -37,7 +37,7 @@ class OwnHead:
     """A graph that gives vectors.
 
     Args:
-        name: how errors call the model.
+        name: what errors call the model.
         session: gives vectors [n, embed_dim].
     """
 
@@ -59,7 +59,7 @@ class SoftTokens:
         before: ids before the first group.
         between: ids between two groups; a film's frames are groups.
         after: ids after the last group.
-        token_id: stands once for each soft token.
+        token_id: the id in the place of each soft token.
     """
 
     before: Sequence[int]
@@ -78,7 +78,7 @@ class TextHead:
     """A graph that gives soft tokens, which the text network reads.
 
     Args:
-        session: gives soft tokens [n_soft, width]; the first axis of its inputs are the groups.
+        session: gives soft tokens [n_soft, width]; the first axis of its inputs is the groups.
         graph: the text network.
         form: where the soft tokens stand.
     """
@@ -120,14 +120,14 @@ class ExportedImageTower:
 
 
 class ExportedSoundTower:
-    """Sound, in windows that the model can hear whole; their mean is the embedding.
+    """Sound, in windows that the model can take whole; their mean is the embedding.
 
     Args:
-        name: how errors call the model.
+        name: what errors call the model.
         read: the model's feature extractor.
         head: the network.
-        sampling_rate: what the model hears, in Hz.
-        window_s: the longest window. No part of a longer sound is dropped or drawn by lot.
+        sampling_rate: what the model takes, in Hz.
+        window_s: the longest window. No part of a longer sound is dropped or picked at random.
     """
 
     def __init__(
@@ -155,7 +155,7 @@ class ExportedSoundTower:
 
 
 class ExportedVideoTower:
-    """Films: the frames together as one input, pooled with the sound track as its own.
+    """Films: the frames together as one input, pooled with the sound track as another.
 
     Args:
         read: the model's processor of frames.

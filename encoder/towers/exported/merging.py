@@ -1,4 +1,4 @@
-"""The text tower of an exported model with a gate: long texts with fewer tokens by layer."""
+"""The text tower of an exported model with a gate: long texts lose tokens from layer to layer."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Merging:
         open: opens it; called for the first long text.
         settings: of the gate.
         shape: of the network, to count FLOPs.
-        cls_only: whether the last layer computes the first token alone.
+        cls_only: whether the last layer computes only the first token.
     """
 
     open: Callable[[], Session]
@@ -42,14 +42,14 @@ class Merging:
 
 
 class MergingTextTower(ExportedTextTower):
-    """Texts; windows below the gate's shortest length run dense and come out as without it.
+    """Texts; windows below the gate's shortest length run dense, as if there were no gate.
 
     Args:
         tokenizer: see `ExportedTextTower`.
         graph: the dense network.
         form: see `ExportedTextTower`.
         merging: the network for long windows.
-        name: how errors call the model.
+        name: what errors call the model.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class MergingTextTower(ExportedTextTower):
 
 
 def inputs_of(ids: Ids) -> Mapping[str, Array]:
-    """What the graph takes of a run of token ids [n, length]."""
+    """The graph's inputs for a run of token ids [n, length]."""
     odd = ids.shape[1] % 2
     mask = np.ones(ids.shape, np.float32)
     pairs = (np.pad(one, ((0, 0), (0, odd))).reshape(len(ids), -1, 2) for one in (ids, mask))

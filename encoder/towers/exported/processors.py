@@ -1,6 +1,6 @@
-"""What networks of the hub take of pictures and sounds, without torch.
+"""What hub networks take for pictures and sounds, made without torch.
 
-Image processors of transformers come in a form for Pillow and numpy. So do feature extractors,
+The image processors in transformers have a form for Pillow and numpy. So do the feature extractors,
 except CLAP's, which needs torch to cut long sounds; towers cut them first, so it is rewritten
 here without that.
 """
@@ -20,7 +20,7 @@ from encoder.runtime.base import Array
 from encoder.system import extras
 
 _PLACES = "image_position_ids"
-"""Of each patch: int64 [n, n_patches, 2]."""
+"""The place of each patch: int64 [n, n_patches, 2]."""
 
 
 def open_pictures(
@@ -31,11 +31,11 @@ def open_pictures(
     Args:
         path: its settings.
         inputs: the names and dtypes of what the graph takes.
-        options: of each call.
+        options: passed with each call.
 
     Raises:
         MissingExtraError: transformers is not installed.
-        ModelError: it has no such processor that runs without torch.
+        ModelError: transformers has no such processor that runs without torch.
     """
     processor = _open(json.loads(path.read_text("utf-8")), "image_processor_type", "Pil")
 
@@ -50,9 +50,9 @@ def open_pictures(
 
 
 def _unpadded(inputs: Mapping[str, Array]) -> Mapping[str, Array]:
-    """Patches without those that are padding in each picture, which have no place (-1).
+    """Leave out the patches that are padding in every picture, which have no place (-1).
 
-    They cost what others cost, and attention under a mask costs three times as much.
+    They cost as much as others, and attention with a mask costs three times as much.
     """
     places = inputs.get(_PLACES)
     if places is None:
@@ -114,7 +114,7 @@ class ClapFeatures:
             log_mel="dB",
         )
         views = np.asarray(mel.T, np.float32)[None, None]
-        # a network with fusion looks at four views, which of a short sound are the same
+        # a network with fusion takes four views, which are the same for a short sound
         return {"input_features": views.repeat(4, axis=1) if self._is_fusion else views}
 
     def _filled(self, samples: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -21,7 +21,7 @@ from encoder.towers.text.windows import Ids, cut_text, pool
 from encoder.types import Embeddings
 
 _END = -1
-"""Stands after each window's token ids but the last."""
+"""Follows the token ids of each window except the last."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class TextFormat:
     """How a text becomes what the graph takes.
 
     Args:
-        before: what stands before each text: the prompt, or the start of a template.
-        after: what stands after it.
-        marks: whether the tokenizer puts its own marks around that.
+        before: what is put before each text: the prompt, or the start of a template.
+        after: what is put after it.
+        marks: whether the tokenizer puts its special tokens around that.
         max_tokens: of a window, with all of these; None where the model has no limit.
-        pad_to: the length of every text, for models that know no other; None for its own length.
-        pad_id: the token that fills it up.
-        pad_left: whether it stands before the text.
-        placeholders: marks of media, which must stay text where they stand in one.
+        pad_to: the length that every text is padded to, for models that need one; else None.
+        pad_id: the token to pad with.
+        pad_left: whether to pad before the text.
+        placeholders: tokens that stand for media, which must stay text where they occur in one.
     """
 
     before: str = ""
@@ -49,14 +49,14 @@ class TextFormat:
     placeholders: Sequence[str] = ()
 
     def wrap(self, text: str) -> str:
-        """The text with all that stands around it."""
+        """The text with all that is put around it."""
         text = readable(text)
         for token in self.placeholders:
             text = text.replace(token, f"{token[0]} {token[1:]}")
         return f"{self.before}{text}{self.after}"
 
     def padded(self, ids: Ids) -> Ids:
-        """The token ids in the length that the network knows."""
+        """The token ids, padded to the length that the network needs."""
         missing = max((self.pad_to or 0) - len(ids), 0)
         widths = (missing, 0) if self.pad_left else (0, missing)
         return np.pad(ids, widths, constant_values=self.pad_id)
@@ -66,11 +66,11 @@ class TextGraph:
     """The text network: ids of equal lengths to unit rows.
 
     Args:
-        name: how errors call the model.
+        name: what errors call the model.
         session: takes ``input_ids`` int64 [n, length], what ``inputs`` names, and gives vectors
             [n, embed_dim].
         inputs: the other inputs: ``attention_mask`` int64 [n, length], and
-            ``soft_tokens`` float32 [n_soft, width], which stand where the ids name media.
+            ``soft_tokens`` float32 [n_soft, width], which go where the ids name media.
         soft_dim: the width of soft tokens.
     """
 
@@ -105,7 +105,7 @@ class TextGraph:
 
 
 class ExportedTextTower:
-    """Texts. What is longer than the model's window is encoded in several; see `pool`.
+    """Texts; those longer than the model's window are encoded in several, see `pool`.
 
     Args:
         tokenizer: cuts and pads nothing.
@@ -138,7 +138,7 @@ class ExportedTextTower:
     def _encode(self, batch: Sequence[Prepared]) -> Encoded:
         documents = [_split(ids.astype(np.int64, copy=False)) for ids in batch]
         flat = [window for windows in documents for window in windows]
-        # equal lengths side by side need no padding, see `equal_runs`
+        # texts of equal length in a run need no padding, see `equal_runs`
         order = sorted(range(len(flat)), key=lambda place: len(flat[place]))
         runs = equal_runs([self._form.padded(flat[place]) for place in order])
         found = self._embed([np.stack(list(run)) for run in runs])

@@ -1,4 +1,4 @@
-"""A hub model's text network with a gate: long texts with fewer tokens from layer to layer."""
+"""A hub model's text network with a gate: long texts lose tokens from layer to layer."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class TextNetwork:
 
 
 class MergingForward:
-    """A sentence encoder's forward; short texts take the network as it is.
+    """A sentence encoder's forward; short texts run through the unchanged network.
 
     Args:
         network: the model's parts.
@@ -125,7 +125,7 @@ class MergingForward:
 
     @cached_property
     def _timed(self) -> Any:
-        """The same network, which also counts what its gates take."""
+        """The same network, which also measures the time of its gates."""
         from encoder.dsre.network import SparseEncoder
 
         class Timed(SparseEncoder):
@@ -168,7 +168,7 @@ def _rows(features: Features, which: Tensor) -> dict[str, Any]:
 def _from_the_left(features: Features) -> tuple[Tensor, Tensor]:
     """Token ids, padded on the right whatever the tokenizer does, and a float mask [n, length].
 
-    Rotary positions do not change by that: only how far apart tokens are counts.
+    That does not matter for rotary positions: only the distance between tokens counts.
     """
     mask = features["attention_mask"]
     order = mask.argsort(dim=1, descending=True, stable=True)

@@ -20,11 +20,11 @@ _CHARS_PER_TOKEN = 4
 
 
 class TextTower:
-    """Texts. What is longer than the model's context is encoded in windows; see `pool`.
+    """Texts; those longer than the model's context are encoded in windows, see `pool`.
 
     Args:
         encoder: takes text.
-        prompt: is put before each text, and before each window of one.
+        prompt: is put before each text, and before each of its windows.
     """
 
     def __init__(self, encoder: JointEncoder, prompt: str) -> None:

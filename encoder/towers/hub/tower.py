@@ -28,21 +28,21 @@ if TYPE_CHECKING:
 
 _BATCH = 32
 _READERS = 4
-"""Threads that make batches ready for a GPU."""
+"""Threads that prepare batches for a GPU."""
 
 
 class JointEncoder:
     """A loaded sentence-transformers model. Safe to use from several threads.
 
     Args:
-        name: how errors call it.
+        name: what errors call it.
         model: on its device.
         n_threads: CPU threads of one run; None for every core.
 
-    ``forward`` turns features into embeddings; it is the model unless something stands before it.
+    ``forward`` turns features into embeddings; it is the model unless it was replaced.
     ``role`` goes to models that route queries and documents through different parts.
-    ``ahead`` says whether batches are made ready while others run: on a GPU, which would wait for
-    pictures; on a CPU that would take the cores that the network has.
+    ``ahead`` says whether batches are prepared while others run: on a GPU they are, as it would
+    wait for pictures; on a CPU they are not, as that would take cores from the network.
     """
 
     def __init__(self, name: str, model: SentenceTransformer, n_threads: int | None = None) -> None:
@@ -55,7 +55,7 @@ class JointEncoder:
         self.ahead = model.device.type != "cpu"
 
     def for_queries(self) -> JointEncoder:
-        """The same network for queries, without a gate: that was fitted and judged to documents.
+        """The same network for queries, without a gate, which was fitted to documents.
 
         Few queries are long enough for it, and it was judged with queries that ran dense.
         """
@@ -81,7 +81,7 @@ class JointEncoder:
     def encode(
         self, modality: str, values: Sequence[Any], prompt: str, *, counted: bool = False
     ) -> Encoded:
-        """The same; if ``counted``, with what the gate did to texts."""
+        """Like `embed`; if ``counted``, with what the gate did to texts."""
         inputs = self.inputs(modality, values)
         batches = [inputs[i : i + _BATCH] for i in range(0, len(inputs), _BATCH)]
         try:
@@ -110,7 +110,7 @@ class JointEncoder:
         return made
 
     def _tokenizes(self, inputs: Sequence[Any]) -> bool:
-        """Whether the tokenizer reads these inputs: texts, or what stands in a text."""
+        """Whether the tokenizer reads these inputs: texts, or what is put into a text."""
         in_text = "message" in getattr(self.model[0], "modality_config", {})
         return in_text or any(isinstance(one, str) or "text" in one for one in inputs)
 
@@ -120,7 +120,7 @@ class JointEncoder:
 
         tokenizer = self.model.tokenizer
         with self._lock:
-            if isinstance(tokenizer, Tokenizer):  # of a static model, which adds no marks
+            if isinstance(tokenizer, Tokenizer):  # of a static model: no special tokens
                 ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
             elif callable(tokenizer):
                 ids = tokenizer(text, add_special_tokens=marks, verbose=False)["input_ids"]
@@ -130,7 +130,7 @@ class JointEncoder:
 
     def inputs(self, modality: str, values: Sequence[Any]) -> list[Any]:
         """Values as the library takes them."""
-        # Where a model sees or hears, the library would open a bare text that looks like an
+        # If a model takes pictures or sounds, the library would open a bare text that looks like an
         # address or a path. Labelled, a text stays a text. Some text models take bare ones only.
         bare = list(self.model.modalities) == ["text"]
         return list(values) if bare else [{modality: value} for value in values]
@@ -176,12 +176,12 @@ class ImageTower:
 
 
 class SoundTower:
-    """Sound, in windows that the model can hear whole; their mean is the embedding.
+    """Sound, in windows that the model can take whole; their mean is the embedding.
 
     Args:
         encoder: takes sound.
-        prompt: is put before each window, where the model knows such a thing.
-        window_s: the longest window. No part of a longer sound is dropped or drawn by lot.
+        prompt: is put before each window, if the model takes one.
+        window_s: the longest window. No part of a longer sound is dropped or picked at random.
     """
 
     def __init__(self, encoder: JointEncoder, prompt: str, window_s: float) -> None:
@@ -208,11 +208,11 @@ class SoundTower:
 
 
 class VideoTower:
-    """Videos: the frames together as one input, pooled with the sound track as its own.
+    """Videos: the frames together as one input, pooled with the sound track as another.
 
     Args:
         encoder: takes video.
-        prompt: is put before each video, where the model knows such a thing.
+        prompt: is put before each video, if the model takes one.
         max_frames: the most frames, evenly spread.
         sound: for the sound track; None leaves it out.
     """
@@ -249,7 +249,7 @@ class VideoTower:
 
 
 def first_line(error: Exception) -> str:
-    """What a library says, fit for the middle of a sentence."""
+    """The first line of a library's error, fit for the middle of a sentence."""
     return str(error).strip().partition("\n")[0].rstrip(".")
 
 

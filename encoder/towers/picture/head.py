@@ -1,11 +1,11 @@
-"""A picture as people describe it: a linear head on the classifier's features, beside ConSE.
+"""A picture as people describe it: a linear head on the classifier's features, next to ConSE.
 
 ConSE names what a classifier was trained to name. The head is fitted by ridge regression from
-features of middle and last layers to the embeddings of captions, and says what else there is:
+features of middle and last layers to the embeddings of captions, and captures what else there is:
 who does what, and where. Each picture has two rows, of which the better score counts: the first
-answers sentences, the second names (``docs/picture-head.md`` has the figures).
+matches sentences, the second names (``docs/picture-head.md`` has the figures).
 
-A text's embedding says in which language it is written, and how. Rows have nothing of either, or
+A text's embedding also shows which language it is written in, and how. Rows contain neither; else
 a question in German would find the pictures whose rows happen to look German.
 """
 
@@ -26,20 +26,20 @@ from encoder.towers.picture.tower import ConseSettings, conse, to_pixels
 from encoder.types import Embeddings
 
 SETTINGS = ConseSettings(temperature=2.0, n_classes=20)
-"""For labels less their mean, which leaves more room between the classes."""
+"""For labels minus their mean, which leaves more room between the classes."""
 
 NAMED_SHARE = 0.5
-"""What ConSE weighs in the first row, against 1 for the head."""
+"""The weight of ConSE in the first row, against 1 for the head."""
 
 
 @dataclass(frozen=True)
 class ImageHead:
-    """Linear, from the outputs of a network with features to the space.
+    """A linear map from the outputs of a network with features to the space.
 
     Args:
         mean: of each feature, float32 [n_features]. The features are the network's outputs
             side by side, logits first, as `encoder.graphs.efficientnet_lite` orders them.
-        scale: what a feature less its mean is multiplied by, float32 [n_features].
+        scale: what a feature minus its mean is multiplied by, float32 [n_features].
         weight: float32 [n_features, embed_dim].
         labels: the places of the classes, float32 [n_labels, embed_dim]; of mean zero.
     """
@@ -54,7 +54,7 @@ class ImageHead:
         return l2_normalize(((features - self.mean) * self.scale) @ self.weight)
 
     def name(self, features: NDArray[np.float32]) -> Embeddings:
-        """Features to unit rows [n, embed_dim]: what is in the pictures, by its names."""
+        """Features to unit rows [n, embed_dim]: what is in the pictures, by name."""
         return conse(features[:, : len(self.labels)], self.labels, SETTINGS)
 
 

@@ -21,7 +21,7 @@ from encoder.towers.encoded import Encoded
 from encoder.types import Embeddings
 
 SIDE = 260
-"""EfficientNet-Lite2 looks at this many pixels squared."""
+"""EfficientNet-Lite2 takes squares with sides of this many pixels."""
 
 CROP_PADDING = 32
 MEAN, SCALE = 127.0, 128.0
@@ -65,7 +65,7 @@ class ImageTower:
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded:
         """See `encoder.towers.base.Tower.forward`."""
-        # Each on its own: on a CPU a stack of pictures only leaves the cache (36 ms each, not 25).
+        # One by one: on a CPU, a stack of pictures only overflows the cache (36 ms each, not 25).
         found = run_all(self._session, [{"pixels": pixels[None]} for pixels in batch])
         logits = np.concatenate([scores for scores, *_ in found])
         return Encoded(conse(logits, self._labels, self._settings))

@@ -2,8 +2,8 @@
 
 A sound's embedding is the sum of its likeliest names' embeddings, weighted by their probability
 (ConSE, Norouzi et al. 2013). There are two lists of names: the broad categories of the Universal
-Category System, which the sound network knows by itself, and some two hundred finer names, which
-a linear classifier on the features of both networks knows.
+Category System, which the sound network predicts by itself, and some two hundred finer names, which
+a linear classifier on the features of both networks predicts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from encoder.space import l2_normalize
 
 _TEMPERATURE = 2.0
 _N_NAMES = 10
-# No feature may be further from its mean than this many deviations: a strange sound stays modest.
+# No feature may be further from its mean than this many deviations, not even for a strange sound.
 _FARTHEST = 5.0
 _BLOCK_FEATURES = 512
 
@@ -33,10 +33,10 @@ class SoundLabels:
 
     Args:
         ucs: unit embeddings of the UCS categories, float32 [82, embed_dim].
-        columns: for each classifier of the network the category of each of its classes.
-        head: knows the finer names.
-        common: the direction that all texts of the space share, a unit vector [embed_dim], of
-            which the names have no part; None in a space whose texts share little.
+        columns: for each classifier of the network, the category of each of its classes.
+        head: predicts the finer names.
+        common: the direction that all texts of the space share, a unit vector [embed_dim], which
+            is removed from the names; None in a space whose texts share little.
     """
 
     ucs: Floats
@@ -45,9 +45,9 @@ class SoundLabels:
     common: Floats | None = None
 
     def said(self, words: Floats) -> Floats:
-        """What is said as a place beside names, from its embedding [embed_dim].
+        """The place of what is said, to be added to names, from its embedding [embed_dim].
 
-        Else sounds with words would be near to every query, for the part that all texts share.
+        Otherwise the part that all texts share would bring sounds with words close to every query.
         """
         return words if self.common is None else without(words, self.common)
 
@@ -62,7 +62,7 @@ class SoundHead:
         weights: float32 [n_features, n_names].
         bias: float32 [n_names].
         embeddings: the names' unit embeddings, float32 [n_names, embed_dim].
-        share: what its names weigh beside the categories.
+        share: the weight of its names, against 1 for the categories.
     """
 
     mean: Floats
@@ -74,7 +74,7 @@ class SoundHead:
 
     @property
     def n_speech_features(self) -> int:
-        """How many of the features are the speech model's; none if it does without them."""
+        """How many of the features are the speech model's; 0 if it does without them."""
         return len(self.mean) - 2 * _BLOCK_FEATURES
 
     def probabilities(self, features: Floats) -> Floats:
@@ -138,7 +138,7 @@ def standardize(features: Floats, mean: Floats, deviation: Floats) -> Floats:
 
 
 def without(rows: Floats, common: Floats) -> Floats:
-    """Rows [..., embed_dim] less their part in a direction, of unit length again."""
+    """Rows [..., embed_dim] minus their part in a direction, scaled back to unit length."""
     return l2_normalize(rows - (rows @ common)[..., None] * common)
 
 

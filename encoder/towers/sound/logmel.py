@@ -1,4 +1,4 @@
-"""Pure: the log-mel spectrogram that the aiSFX network hears.
+"""Pure: the log-mel spectrogram that the aiSFX network takes.
 
 Power of 2048-sample Hann frames every 1024 samples at 44.1 kHz; 96 triangular bands, equally
 spaced and straight-sided on the HTK mel scale (O'Shaughnessy 1987), each of weight sum 1.
@@ -27,7 +27,7 @@ def mel_power(content: Waveform | Spectrogram) -> NDArray[np.float32]:
     """Power in mel bands, float32 [n_frames, 96].
 
     Raises:
-        InputError: a spectrogram of another rate, or neither of 96 mel bands nor of 1025 bins.
+        InputError: a spectrogram at a different rate, or with neither 96 mel bands nor 1025 bins.
     """
     if isinstance(content, Waveform):
         return power_spectrum(resample(content, SAMPLING_RATE)) @ mel_filters()

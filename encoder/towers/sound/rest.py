@@ -13,8 +13,8 @@ class Rest:
     Uses may overlap, in any threads; the first after a rest waits for ``wake``, and so do others.
 
     Args:
-        put_away: called when nothing is in use, from a thread of its own; whether it is away now.
-            If it is not, it is called again later.
+        put_away: called from a separate thread when nothing is in use; returns whether it is away
+            now. If it is not, this is called again later.
         wake: called before the first use after that; if it fails, so does the use, and the next
             one tries again.
         after_s: seconds without a use.

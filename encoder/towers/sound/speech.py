@@ -1,6 +1,6 @@
-"""Speech: what is said, where it is said, in which language, and how sure that is.
+"""Speech: what is said, when it is said, in which language, and how certain that is.
 
-A model of English alone is sure or silent: its words count fully or not at all. A multilingual one
+An English-only model is sure or silent: its words count fully or not at all. A multilingual one
 keeps what it is not sure of, with a lower confidence; there the voice activity detector separates
 speech from music and noise.
 """
@@ -23,7 +23,7 @@ from encoder.types import Utterance
 _ENGLISH = "en"
 _LONGEST_UTTERANCE_S = 26.0
 _PAUSE_S = 2.0
-# Attention is quadratic in time: three windows of 10 s cost half of one of 30 s.
+# Attention is quadratic in time: three windows of 10 s cost half as much as one of 30 s.
 _WINDOW_S = 10.0
 _SHORTEST_S = 1.0
 # Where an English-only model is less sure than this it is guessing. Short windows raise its "no
@@ -31,27 +31,27 @@ _SHORTEST_S = 1.0
 _MIN_LOG_PROBABILITY = -1.0
 _MAX_NO_SPEECH = 0.5
 # The detector is this sure at least once in 98 % of the spans of real speech, and in 7 % of those
-# that it takes for speech in noises.
+# that it mistakes for speech in noises.
 _MIN_VOICE = 0.9
 _DETECTOR_SAMPLES = 512
 # A language less likely than this is compared with others by the words that it gives.
 _CLEAR = 0.8
 _N_LANGUAGES = 3
 _LIKELY = 0.05
-# What a language is worth beside the words that it gives, in log-probability of a token.
+# The weight of a language's likelihood against the log-probability of a token in it.
 _LANGUAGE_WEIGHT = 0.25
-# The same for English, which is spoken with more accents than any other.
+# Added to that for English, which is spoken with more accents than any other.
 _ENGLISH_BONUS = 0.3
-# Speech has about 4 tokens a second, in scripts of which the model has no words up to 45. What is
-# not complete within the first limit gets more, unless that is a loop: with room for one, the
-# search prefers it to what was said.
+# Speech has about 4 tokens a second, and up to 45 in scripts for which the model has no words. Text
+# that is not complete within the first limit gets more, unless that is a loop: given room for one,
+# the search prefers a loop to what was said.
 _TOKENS_PER_S = 4.0
 _MORE_TOKENS_PER_S = (10.0, 45.0)
-# In real sentences more than three quarters of all fours of letters are there once.
+# In real sentences, more than three quarters of all sequences of four letters occur only once.
 _LETTERS = 4
 _LOOP = 0.1
-# Of 94 recordings in four languages 8 % of the words were right where a token had a probability of
-# 0.2 to 0.3 on average, 26 % at 0.3 to 0.4, 67, 77, and 89 % above 0.6.
+# In 94 recordings in four languages, 8 % of the words were right where tokens had a probability of
+# 0.2 to 0.3 on average, 26 % at 0.3 to 0.4, then 67, 77, and 89 % above 0.6.
 _NONE_RIGHT, _ALL_RIGHT = 0.2, 0.65
 
 
@@ -61,7 +61,7 @@ class Speech:
     Args:
         folder: holds ``model.bin``, ``config.json``, ``tokenizer.json`` and ``vocabulary.txt``.
         n_threads: threads of one run; None for every core.
-        compute_type: CTranslate2's name for the numbers that it computes with.
+        compute_type: CTranslate2's name for the type of number that it computes with.
     """
 
     def __init__(
@@ -97,9 +97,9 @@ class Speech:
         return sentences
 
     def spans(self, samples: Samples) -> list[Utterance]:
-        """Each span in which somebody speaks, with all its words, or none if they are unsure.
+        """Each span in which somebody speaks, with all its words, or none if they are uncertain.
 
-        What a sound's embedding holds.
+        These words go into a sound's embedding.
 
         Args:
             samples: mono sound at 16 kHz, float32 [n].
@@ -121,8 +121,8 @@ class Speech:
         spans = speech_spans(samples)
         if spans and self._whisper.is_multilingual:
             spans = [span for span in spans if is_voiced(samples[slice(*span)])]
-            # Without times it goes on in the pause behind, and says it all again; a model of
-            # English alone is a little surer without them.
+            # Without times it goes on into the pause that follows, and repeats everything; an
+            # English-only model is a little surer without them.
             with_times = True
         if not spans:
             return
@@ -133,7 +133,7 @@ class Speech:
             yield start / SAMPLING_RATE, end / SAMPLING_RATE, words
 
     def _written(self, one: Speaking, languages: Mapping[str, float], with_times: bool) -> Words:
-        """What is said, in the language in which it sounds the most like something that is said."""
+        """The words, in the language in which they are the most plausible."""
         write = partial(self._whisper.write, one, with_times=with_times)
         is_clear = len(languages) == 1
         tried = [
@@ -155,7 +155,7 @@ class Speech:
         return best
 
     def _languages(self, speaking: Sequence[Speaking]) -> dict[str, float]:
-        """Which languages the sound may be in, and how likely."""
+        """Which languages the sound may be in, and how likely each is."""
         if not self._whisper.is_multilingual:
             return {_ENGLISH: 1.0}
         likely: dict[str, float] = defaultdict(float)
@@ -172,14 +172,14 @@ class Speech:
         return {language: likely[language] for language in tried}
 
     def _confidence(self, words: Words) -> float:
-        """0 for words that are to be dropped."""
+        """The confidence in words; 0 for those to be dropped."""
         if not words.text:
             return 0.0
         return confidence_of(words) if self._whisper.is_multilingual else float(is_sure(words))
 
 
 def is_sure(words: Words) -> bool:
-    """Whether an English-only model means what it says."""
+    """Whether an English-only model is sure of its words."""
     is_likely = words.log_probability > _MIN_LOG_PROBABILITY and words.no_speech < _MAX_NO_SPEECH
     return is_likely and is_varied(words.text)
 
@@ -195,24 +195,24 @@ def is_varied(text: str) -> bool:
 
 
 def confidence_of(words: Words) -> float:
-    """About which share of a multilingual model's words is right; 0 if none is."""
+    """The approximate share of a multilingual model's words that is right; 0 if none is."""
     share = (exp(likeliness(words)) - _NONE_RIGHT) / (_ALL_RIGHT - _NONE_RIGHT)
     return min(1.0, max(0.0, share))
 
 
 def preference(words: Words, language: float) -> float:
-    """By which one of several languages is chosen.
+    """The score by which one of several languages is chosen.
 
     Args:
         words: what is said, in one of them.
-        language: how likely that is by its sound.
+        language: how likely that language is, by its sound.
     """
     bonus = _ENGLISH_BONUS if words.language == _ENGLISH else 0.0
     return likeliness(words) + _LANGUAGE_WEIGHT * log(language) + bonus
 
 
 def likeliness(words: Words) -> float:
-    """The log-probability of a token, less in a loop."""
+    """The mean log-probability of a token, lower for a loop."""
     return words.log_probability + (log(_LOOP) if is_loop(words.text) else 0.0)
 
 
@@ -238,7 +238,7 @@ def speech_spans(samples: Samples, pause_s: float = _PAUSE_S) -> list[tuple[int,
 
     Args:
         samples: mono sound at 16 kHz, float32 [n].
-        pause_s: what is silent for so long ends a span.
+        pause_s: a silence of this length ends a span.
     """
     from faster_whisper.vad import VadOptions, get_speech_timestamps
 

@@ -32,7 +32,7 @@ BLOCK_FRAMES = 100
 _SILENCE = 1e-6
 # What may stay unheard between two blocks, about half a second.
 _MAX_GAP_FRAMES = 20
-# Words say more than the voice that says them, if they are sure.
+# Words say more than the voice that speaks them, if they are certain.
 _SAID_WEIGHT = np.float32(4.0)
 # The network's activations take 25 MB a block.
 _BLOCKS_AT_ONCE = 4
@@ -60,8 +60,9 @@ class AudioTower:
         self._beside = ThreadPoolExecutor(_LISTENERS, thread_name_prefix="listen")
 
     def prepare(self, content: Waveform | Spectrogram) -> Blocks:
-        """Blocks of sound [n_blocks], a structured array with the fields
+        """Blocks of sound [n_blocks], as a structured array.
 
+        Its fields are
         ``mel`` float32 [100, 96]: about 2.3 s of the scaled log-mel spectrogram;
         ``samples`` float32 [n]: one part of the sound at 16 kHz, and ``n_samples`` how many of
         them there are (none for a spectrogram);
@@ -98,7 +99,7 @@ class AudioTower:
         return self._heard(listening, self._speech_features(unpack_samples(item)))
 
     def _speech_features(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What the speech model says of a sound, if the sound head asks for that."""
+        """The speech model's features of a sound, if the sound head asks for them."""
         n_wanted = self._labels.head.n_speech_features
         if n_wanted and len(samples):
             return self._speech.features(samples)
@@ -111,7 +112,7 @@ class AudioTower:
         return sound_features(features, speech), ucs_probabilities(logits, self._labels)
 
     def _embed(self, item: Blocks) -> tuple[NDArray[np.float32], list[Utterance]]:
-        """A unit row and what is said. Both models run at once: one cannot use two cores."""
+        """A unit row and what is said. Both models run at once, as one cannot use two cores."""
         listening = self._beside.submit(self._listen, item["mel"])
         samples = unpack_samples(item)
         speech = self._speech_features(samples)

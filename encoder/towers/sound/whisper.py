@@ -1,8 +1,8 @@
 """Whisper (Radford et al. 2022) run by CTranslate2: states of sounds, languages, and words.
 
-It was trained on windows of 30 s; shorter ones are enough for it if two seconds of silence follow,
-in a fifth of the time. A multilingual one looks for the best of five ways to say it: of 30 German
-recordings it then gets 30 % of the words wrong instead of 35, in 1.2 times the time.
+It was trained on windows of 30 s. Shorter ones suffice if five seconds of silence follow, and take
+a fraction of the time. A multilingual model searches with five beams: in 30 German recordings it
+then gets 30 % of the words wrong instead of 35, in 1.2 times the time.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ if TYPE_CHECKING:
 
 SAMPLING_RATE = 16_000
 LEAD_S = 0.3
-"""What silence goes before the speech; times of words count from its beginning."""
+"""The silence put before the speech; times of words count from the beginning of this silence."""
 
-# Whisper was trained on windows of 30 s, of which silence is most. With 2 s of it behind the speech
-# it goes on to invent words; 10 s bring little more and cost a fifth (docs/dsre.md).
+# Whisper was trained on windows of 30 s, which are mostly silence. With 2 s of it after the speech
+# it goes on to invent words; 10 s gain little more and cost a fifth (docs/dsre.md).
 _PAUSE_S, _WINDOW_S = 5.0, 30.0
 _BEAM, _BEAM_MULTILINGUAL = 1, 5
 _MARK_S = 0.02
-# It has places for as many, and as many again for what goes before.
+# It has positions for this many, and as many again for what precedes them.
 _MOST_TOKENS = 224
 _MARGIN_TOKENS = 4
-# Models of English alone have one word less: no mark of a language is theirs alone.
+# English-only models have one entry fewer. (Both have the tokens of all languages.)
 _MULTILINGUAL_WORDS = 51_865
-# Chinese has two scripts. Which one is written is decided by what goes before: here "what follows
+# Chinese has two scripts. The text that precedes decides which one is written: here "what follows
 # are sentences in Mandarin", in the simplified one.
 _BEFORE = {"zh": "以下是普通话的句子。"}
-# CTranslate2 convolves by oneDNN, which compiles code for each length of sound, in a millisecond,
+# CTranslate2 convolves with oneDNN, which compiles code for each length of sound, in a millisecond,
 # and keeps 1024 pieces of it: 250 MB after 450 lengths of up to 10 s.
 _MAX_KEPT = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 _REST_S = 60.0
-"""Of Whisper base, 100 MB leave a process after so long, and come again in .35 CPU-seconds."""
+"""After this long, Whisper base frees 100 MB, which it loads again in .35 CPU-seconds."""
 
 Samples = NDArray[np.float32]
 
@@ -56,12 +56,12 @@ class Words(NamedTuple):
     """What Whisper makes of speech.
 
     Args:
-        tokens: words, and marks of time if they were asked for.
+        tokens: words, and timestamps if they were asked for.
         text: the words.
-        language: in which they were written down.
+        language: the language that they were written down in.
         log_probability: of a token, on average.
-        no_speech: how likely there is no speech.
-        is_cut: whether there were no more tokens for what follows.
+        no_speech: how likely it is that there is no speech.
+        is_cut: whether the limit of tokens was reached, so that words may be missing.
     """
 
     tokens: Sequence[int]
@@ -73,7 +73,7 @@ class Words(NamedTuple):
 
 
 class Speaking(NamedTuple):
-    """Speech as the encoder left it, between its pauses."""
+    """Encoded speech, with a pause on either side."""
 
     states: Any
     length_s: float
@@ -87,8 +87,8 @@ class Whisper:
     Args:
         folder: holds ``model.bin``, ``config.json``, ``tokenizer.json`` and ``vocabulary.txt``.
         n_threads: threads of one run; None for every core.
-        compute_type: CTranslate2's name for the numbers that it computes with.
-        rest_s: how long they stay unused.
+        compute_type: CTranslate2's name for the type of number that it computes with.
+        rest_s: how long they must have been unused.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Whisper:
 
     @cached_property
     def is_multilingual(self) -> bool:
-        """Whether it knows other languages than English, by the size of its list of words."""
+        """Whether it knows languages other than English, by the size of its vocabulary."""
         try:
             with (self._folder / "vocabulary.txt").open("rb") as words:
                 return sum(1 for _ in words) >= _MULTILINGUAL_WORDS
@@ -119,7 +119,7 @@ class Whisper:
         return frames
 
     def encode(self, samples: Samples) -> Speaking:
-        """Take in speech of at most 29 s."""
+        """Encode speech of at most 29 s."""
         length_s = len(samples) / SAMPLING_RATE
         pauses_s = LEAD_S, min(_PAUSE_S, _WINDOW_S - LEAD_S - length_s)
         padded = np.pad(samples, [int(pause * SAMPLING_RATE) for pause in pauses_s])
@@ -128,7 +128,7 @@ class Whisper:
             return Speaking(network.encode(mel), length_s)
 
     def languages(self, speaking: Speaking) -> Mapping[str, float]:
-        """How likely each language is, by its code; of a multilingual model only."""
+        """How likely each language is, by its code; for multilingual models only."""
         with self._network() as network:
             (found,) = network.detect_language(speaking.states)
         return {name.strip("<|>"): float(likely) for name, likely in found}
@@ -146,10 +146,10 @@ class Whisper:
 
         Args:
             speaking: what `encode` made of the speech.
-            language: in which; English-only models know only "en".
+            language: the language to write in; English-only models know only "en".
             with_times: also mark where sentences begin and end.
-            tokens_per_s: how many there may be, since a model caught in a loop has no end.
-            in_one_script: write Chinese in the simplified script, not in either.
+            tokens_per_s: the most that there may be, since a model caught in a loop never ends.
+            in_one_script: write Chinese in the simplified script, rather than in either.
         """
         tokenizer = self._tokenizer(language)
         prompt = list(tokenizer.sot_sequence)
@@ -163,7 +163,7 @@ class Whisper:
                 speaking.states,
                 [prompt],
                 beam_size=_BEAM_MULTILINGUAL if self.is_multilingual else _BEAM,
-                # CTranslate2 counts the prompt, too, and gives at most half of it.
+                # CTranslate2 counts the prompt, too, and returns at most half of this.
                 max_length=max(2 * most, most + len(prompt)),
                 return_scores=True,
                 return_no_speech_prob=True,
@@ -174,15 +174,15 @@ class Whisper:
         return Words(tokens, text, language, result.scores[0], result.no_speech_prob, is_cut)
 
     def has_two_scripts(self, language: str) -> bool:
-        """Whether `write` accepts a script to use."""
+        """Whether a language has two scripts, of which `write` can be asked for one."""
         return language in _BEFORE
 
     def sentences(self, words: Words, length_s: float) -> list[tuple[float, float, str]]:
-        """Cut at Whisper's marks of time: begin and end in seconds, and the text.
+        """Cut at Whisper's timestamps: begin and end in seconds, and the text.
 
         Args:
             words: written down with times.
-            length_s: of the speech; what is marked behind it was guessed.
+            length_s: of the speech; timestamps after it are guesses.
         """
         tokenizer = self._tokenizer(words.language)
         first_mark = tokenizer.timestamp_begin
@@ -192,10 +192,10 @@ class Whisper:
             if token < first_mark:
                 said.append(token)
                 continue
-            # The marks count from the pause before the speech.
+            # Timestamps count from the pause before the speech.
             time_s = min(max((token - first_mark) * _MARK_S - LEAD_S, 0.0), length_s)
             text = tokenizer.decode(said).strip()
-            if text and time_s > start_s:  # else it goes on guessing in the pause behind
+            if text and time_s > start_s:  # else it goes on guessing in the pause after it
                 sentences.append((round(start_s, 2), round(time_s, 2), text))
             start_s, said = time_s, []
         return sentences
@@ -242,8 +242,8 @@ class Whisper:
             compute_type=self._compute_type,
             cpu_threads=self._n_threads or 0,
         )
-        # In float32 the product with the filters depends on the threads of BLAS in the last bit,
-        # and by int8 rounding a word that is as likely as another may become the other.
+        # In float32 the last bit of the product with the filters depends on the threads of BLAS,
+        # and after int8 rounding a word can become another that is just as likely.
         extractor = model.feature_extractor
         extractor.mel_filters = extractor.mel_filters.astype(np.float64)
         give_back()  # 80 MB of the weights as they were in the file

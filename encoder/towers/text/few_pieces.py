@@ -1,10 +1,10 @@
 """Tokens of a short text, from the few pieces of a vocabulary that occur in it.
 
-SentencePiece builds a trie whenever it loads a model: for XLM-R's 250,002 pieces .4 s of a
-processor, forty times what a query takes to encode. How a unigram model cuts a text depends on the
-pieces that are substrings of the text, normalized, and on the least score of all pieces, by which
-unknown characters are scored. So a model of these few pieces cuts it alike. They are looked up in a
-table, which is written when there is none for this model.
+SentencePiece builds a trie whenever it loads a model: for XLM-R's 250,002 pieces this takes .4 s of
+CPU time, forty times what a query takes to encode. How a unigram model cuts a text depends on the
+pieces that are substrings of the normalized text, and on the least score of all pieces, by which
+unknown characters are scored. So a model of these few pieces cuts it the same way. They are looked
+up in a table, which is written when there is none for this model.
 
 SentencePiece's own format that needs no building can be written from Python but not read (0.2.3).
 """
@@ -27,7 +27,7 @@ class FewPieces:
     """Texts to token ids. Safe to call in threads.
 
     Args:
-        table: which `write_table` wrote.
+        table: a file that `write_table` wrote.
 
     Raises:
         sqlite3.Error: it is missing or damaged.
@@ -44,9 +44,9 @@ class FewPieces:
         self._normalizer = SentencePieceProcessor(model_proto=self._base)
 
     def encode(self, text: str) -> list[int] | None:
-        """What the whole model makes of a text, with marks; None if the table is damaged.
+        """What the whole model makes of a text, with special tokens; None if the table is damaged.
 
-        It is removed then, for the next process to write it again.
+        A damaged table is removed, for the next process to write it again.
         """
         from sentencepiece import SentencePieceProcessor
 
@@ -56,7 +56,7 @@ class FewPieces:
             self._table.unlink(missing_ok=True)
             return None
         ids = [*self._base_ids, *(one for one, _ in found)]
-        # serialized messages are joined by being written one after the other
+        # serialized messages are joined by concatenating them
         few = SentencePieceProcessor(model_proto=self._base + b"".join(one for _, one in found))
         return [ids[one] for one in few.encode(text, add_bos=True, add_eos=True)]
 
@@ -93,7 +93,7 @@ def open_few(model: Path, folder: Path) -> FewPieces | None:
     try:
         write_table(model, table)
         return FewPieces(table)
-    # of the parser of messages, whose errors share no base below Exception, too
+    # also from the parser of messages, whose errors share no base below Exception
     except Exception as error:  # noqa: BLE001
         _log.warning("The pieces of %s are not kept in %s: %s", model, table, error)
         return None

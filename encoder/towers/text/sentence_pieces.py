@@ -1,6 +1,6 @@
 """A tokenizer of SentencePiece's unigram models, for vocabularies of hundreds of thousands.
 
-Of XLM-R's 250,002 pieces, `tokenizers` makes 296 MB of memory; this takes 57 MB, and a fifth of
+For XLM-R's 250,002 pieces, `tokenizers` takes 296 MB of memory; this takes 57 MB, and a fifth of
 the time for each text.
 """
 
@@ -24,17 +24,17 @@ which a text takes a tenth of a millisecond instead of two."""
 
 
 class Pieces(NamedTuple):
-    """Token ids of a text, with its marks."""
+    """Token ids of a text, with special tokens."""
 
     ids: list[int]
 
 
 class SentencePieces:
-    """Texts to token ids; white space before and after a text does not count.
+    """Texts to token ids; white space before and after a text is ignored.
 
     Args:
-        path: a model of SentencePiece, with ``<s>`` and ``</s>``.
-        tables: where `encoder.towers.text.few_pieces` keeps its tables, by which the first short
+        path: a SentencePiece model, with ``<s>`` and ``</s>``.
+        tables: where `encoder.towers.text.few_pieces` keeps its tables, with which the first short
             texts are cut; None loads the whole model now.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The text tower with a gate: long texts run with fewer tokens from layer to layer."""
+"""The text tower with a gate: long texts lose tokens from layer to layer."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class SparseNetwork:
 
 
 class SparseTextTower(TextTower):
-    """Texts to embeddings; short ones run in the dense network, and come out as from it.
+    """Texts to embeddings; short ones run in the dense network, as if there were no gate.
 
     Args:
         tokenizer: see `TextTower`.
@@ -100,7 +100,7 @@ class SparseTextTower(TextTower):
     def _run_timed(
         self, runs: Sequence[Sequence[Prepared]]
     ) -> tuple[list[list[Array]], list[float]]:
-        """Run in sessions of their own, since a profile is written when its session ends."""
+        """Run in separate sessions, since a profile is written when its session ends."""
         from encoder.runtime.onnx_profile import MAX_RUNS
 
         found: list[list[Array]] = []

@@ -1,4 +1,4 @@
-"""What a text tower knows of tokens: how many a text has, and which text some stand for."""
+"""What a text tower knows about tokens: how many a text has, and which text some stand for."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class Encoding(Protocol):
 
 
 class Tokenizer(Protocol):
-    """What text towers need of a tokenizer; those of the library ``tokenizers`` are such."""
+    """What text towers need from a tokenizer; those of the library ``tokenizers`` have it."""
 
     def encode(self, text: str, /) -> Encoding:
         """Cut a text into tokens. Safe to call in threads."""
         ...
 
     def decode(self, ids: list[int], /) -> str:
-        """The text of token ids, without marks; empty where there is none."""
+        """The text of token ids, without special tokens; empty where there is none."""
         ...
 
 
@@ -34,7 +34,7 @@ class TokenTower(Protocol):
     """A text tower that can report how it reads a text."""
 
     def window_lengths(self, content: str) -> list[int]:
-        """The tokens of each window in which a text is encoded, marks and prompt included."""
+        """The tokens of each window in which a text is encoded, with special tokens and prompt."""
         ...
 
     def text_of(self, ids: Sequence[int]) -> str:
@@ -49,8 +49,8 @@ class TokenTower(Protocol):
 def readable(text: str) -> str:
     """The text as a tokenizer takes it.
 
-    Halves of surrogate pairs are no characters, and names of files that are not UTF-8 have some:
-    they are joined, or become U+FFFD.
+    Halves of surrogate pairs are not characters, but file names that are not UTF-8 have some: pairs
+    are joined, the rest become U+FFFD.
 
     >>> readable("\\ud83d\\ude00 \\udcff")
     '😀 �'

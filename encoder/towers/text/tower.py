@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from encoder.towers.text.tokens import Tokenizer
 
 TOKENS_PER_RUN = 128
-"""A batch is several runs, which can go side by side. Beside runs of 256 these take 5 % more by
-the token where a state has 384 numbers, and a quarter less where it has 768 (2 MB of L2 cache)."""
+"""A batch is several runs, which can go side by side. Compared with runs of 256, these take 5 %
+more per token where a state has 384 numbers, and a quarter less where it has 768 (2 MB of L2
+cache)."""
 
 MAX_TOKENS = 256
 """MiniLM was tuned on texts of at most this many tokens; longer ones are encoded in windows, see
@@ -56,9 +57,9 @@ class TextTower:
 def equal_runs(batch: Sequence[Prepared]) -> Iterator[Sequence[Prepared]]:
     """Neighbours of one length, as many as fit into a run.
 
-    Beside a longer text, a text is computed with a mask, another order of additions, and in int8
-    other roundings: cosines of .9983 to .9999 with its vector alone. Without padding they are 1,
-    and texts alone take a twelfth longer than padded ones.
+    Next to a longer text, a text is computed with a mask, a different order of additions, and in
+    int8 different rounding: its vector has a cosine of .9983 to .9999 with the one that it has
+    alone. Without padding the cosine is 1, and texts take a twelfth longer than padded ones.
 
     >>> [len(run) for run in equal_runs([[1, 2], [3, 4], [5, 6, 7]])]
     [2, 1]

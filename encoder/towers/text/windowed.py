@@ -27,7 +27,7 @@ Picked = tuple[list[int], Ids]
 
 @dataclass(frozen=True)
 class ChunkGate:
-    """Lets near windows of a text share one embedding.
+    """Lets similar windows of a text share one embedding.
 
     Args:
         predict: guesses the embeddings of windows, unit rows.
@@ -41,13 +41,13 @@ class ChunkGate:
 
 
 class WindowedTextTower:
-    """Texts to embeddings; one that fits into a window comes out as from the inner tower.
+    """Texts to embeddings; one that fits into a window gets the inner tower's embedding.
 
     Args:
         tokenizer: cuts nothing.
         inner: encodes windows.
-        gate: which windows need not be encoded; None encodes all.
-        max_tokens: of a window, marks and prompt included.
+        gate: decides which windows need not be encoded; None encodes all.
+        max_tokens: of a window, with special tokens and prompt.
         prompt: is put before each text, and begins each window; the tokenizer makes the same
             tokens of it whatever follows.
     """
@@ -117,7 +117,7 @@ class WindowedTextTower:
         picked: Sequence[Sequence[int]],
         ends: NDArray[np.int64],
     ) -> TextStats:
-        """One row a document; a window that is not encoded counts as dense and keeps nothing."""
+        """One row per document; a window that is not encoded counts as dense and keeps nothing."""
         total = stats.summed([0, *ends[:-1]])
         if self._gate is None:
             return total
@@ -132,7 +132,7 @@ class WindowedTextTower:
 
 
 class RoleTextTower(WindowedTextTower):
-    """Documents; ``query`` encodes what is asked on the same network, with another prompt."""
+    """Documents; ``query`` encodes queries on the same network, with a different prompt."""
 
     def __init__(
         self,

@@ -14,11 +14,11 @@ Ids = NDArray[np.int64]
 
 
 def cut(ids: Ids, most: int, n_head: int = 1) -> list[Ids]:
-    """Windows of alike length, each with the text's start, its prompt and its end mark.
+    """Windows of similar length, each with the text's start, its prompt and its end mark.
 
     Args:
-        ids: token ids of a text, marks included, int64 [n_tokens].
-        most: tokens in a window, marks and prompt included.
+        ids: token ids of a text, with special tokens, int64 [n_tokens].
+        most: the most tokens in a window, with special tokens and prompt.
         n_head: how many tokens each window begins with: the start mark, and a prompt if any.
 
     >>> [window.tolist() for window in cut(np.array([1, 7, 8, 9, 2]), 4)]
@@ -32,14 +32,14 @@ def cut(ids: Ids, most: int, n_head: int = 1) -> list[Ids]:
 
 
 def cut_text(text: str, count: Callable[[str], int], most: float) -> list[tuple[str, int]]:
-    """Windows of alike length with their numbers of tokens, cut at white space where there is any.
+    """Windows of similar length and their numbers of tokens, cut at white space if there is any.
 
-    For tokenizers that say nothing of where a token lies in its text.
+    For tokenizers that do not say where a token is in its text.
 
     Args:
         text: any text.
         count: the number of tokens of a text.
-        most: tokens in a window.
+        most: the most tokens in a window.
 
     >>> cut_text("a bb ccc dd", len, 6)
     [('a bb', 4), ('ccc dd', 6)]
@@ -52,14 +52,14 @@ def cut_text(text: str, count: Callable[[str], int], most: float) -> list[tuple[
 
 
 def pool(rows: Embeddings, lengths: Sequence[int]) -> Embeddings:
-    """A document's embedding [d] from those of its windows [n_windows, d], by their lengths."""
+    """A document's embedding [d]: the mean of its windows' [n_windows, d], weighted by length."""
     weights = np.asarray(lengths, np.float32)
     pooled: Embeddings = l2_normalize((rows * weights[:, None]).sum(0))
     return pooled
 
 
 def _pieces(text: str, n_pieces: int) -> Iterator[str]:
-    """Pieces of alike length; white space at a cut is left out, and pieces of nothing else."""
+    """Pieces of similar length, without white space at a cut and without pieces of nothing else."""
     start = 0
     for n in range(1, n_pieces + 1):
         end = max(start + 1, len(text) * n // n_pieces)

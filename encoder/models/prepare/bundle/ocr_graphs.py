@@ -1,7 +1,7 @@
 """Make PP-OCR's networks ready to serve.
 
-Scales and shifts are folded. Of the recognizer's 18,385 classes only the best comes out of each
-step: all of them would be 27 MB for a long line.
+Scales and shifts are folded. Each step outputs only the best of the recognizer's 18,385 classes:
+all of them would be 27 MB for a long line.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _TOLERANCE = 1e-3
 
 
 def prepare_ocr(folder: Path) -> None:
-    """Replace the networks that were unpacked by what serving runs.
+    """Replace the networks that were unpacked with what serving runs.
 
     Raises:
-        ModelError: a network gives other results than it did.
+        ModelError: a network gives different results than before.
     """
     import onnx
 
@@ -46,10 +46,10 @@ def prepare_ocr(folder: Path) -> None:
 
 
 def _keep_best(model: ModelProto) -> None:
-    """Give the probability of the best class at each step, and which it is.
+    """Output the probability of the best class at each step, and which it is.
 
-    Steps are rows of one matrix from the classifier on. As it is exported, ONNX Runtime takes the
-    transposition before it into the product, which then runs at half the speed.
+    From the classifier on, steps are rows of one matrix. In the exported form, ONNX Runtime fuses
+    the preceding transposition into the product, which then runs at half the speed.
     """
     from onnx import TensorProto, helper, numpy_helper
 

@@ -1,4 +1,4 @@
-"""Write a ``tokenizer.json`` of a unigram model as SentencePiece reads it."""
+"""Write a unigram model's ``tokenizer.json`` in the form that SentencePiece reads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MARKS = {"<s>": "bos", "</s>": "eos", "<pad>": "pad", "<unk>": "unk"}
 
 
 def write_sentence_pieces(tokenizer: Path, target: Path) -> None:
-    """Write a model of SentencePiece with the same pieces, ids and normalizer.
+    """Write a SentencePiece model with the same pieces, ids and normalizer.
 
     Args:
         tokenizer: a ``tokenizer.json`` such as XLM-R's.
@@ -51,7 +51,7 @@ def write_sentence_pieces(tokenizer: Path, target: Path) -> None:
 
 
 def _charsmap(normalizer: dict[str, Any]) -> str:
-    """The characters' map; what else the normalizer does, SentencePiece does by default."""
+    """The character map; the rest of what the normalizer does, SentencePiece does by default."""
     steps = normalizer.get("normalizers", [normalizer])
     (found,) = (step["precompiled_charsmap"] for step in steps if step["type"] == "Precompiled")
     return str(found)

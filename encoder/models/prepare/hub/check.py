@@ -1,4 +1,4 @@
-"""How near an exported model is to the one it was made from, on real inputs."""
+"""How close an exported model is to the one it was made from, on real inputs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from encoder.models.base import Model
 
 LEAST_COSINE: dict[str | None, float] = {None: 0.999, "bf16": 0.99, "int8": 0.99, "int4": 0.98}
-"""The mean cosine to float32 that a precision must keep. Float32 has one below 1, since Pillow and
+"""The mean cosine to float32 that a precision must keep. Float32's is below 1, since Pillow and
 torchvision round the pixels of a resized picture differently."""
 
 

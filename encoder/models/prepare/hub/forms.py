@@ -18,7 +18,7 @@ _CHECK = "torch_compilable_check"
 
 @contextmanager
 def traceable(model: nn.Module) -> Iterator[None]:
-    """Give modules that cannot be exported other methods, for as long as this is open."""
+    """Replace methods of modules that cannot be exported, for as long as this is open."""
     with ExitStack() as stack:
         for module in model.modules():
             form = _FORMS.get(type(module).__name__)
@@ -39,7 +39,7 @@ def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        if own is None:  # a method, which its class has
+        if own is None:  # a method, which belongs to its class
             delattr(owner, name)
         else:
             setattr(owner, name, own)
@@ -68,7 +68,7 @@ def _clip(values: Tensor, low: float, high: float) -> Tensor:
 
 
 def _pool_by_positions(module: Any) -> Forward:
-    """The kernel is what the network's settings say, not what the shapes give at run time."""
+    """The kernel comes from the network's settings, not from the shapes at run time."""
     kernel = int(module.config.pooling_kernel_size)
 
     def pool(hidden_states: Tensor, positions: Tensor, length: int) -> tuple[Tensor, Tensor]:
@@ -98,8 +98,8 @@ def _short_sounds_only(module: Any) -> Forward:
 def _sound_attention(module: Any) -> Forward:
     """Attention within blocks, with sizes that the exporter need not reason about.
 
-    Of a slice and of an unfolded axis it notes lengths such as min(12 ceil(n / 12), n), in each
-    layer about those of the layer before: twelve layers take an hour.
+    For a slice and for an unfolded axis it records lengths such as min(12 ceil(n / 12), n), in each
+    layer in terms of those of the layer before: twelve layers take an hour.
     """
     chunk, context = module.chunk_size, module.context_size
     before, after = module.max_past_horizon, module.max_future_horizon + module.chunk_size - 1
@@ -147,4 +147,4 @@ _FORMS: Mapping[str, tuple[str, str, Callable[[Any], Forward]]] = {
     "Gemma4AudioAttention": ("", "forward", _sound_attention),
     "ClapAudioPatchEmbed": ("", "forward", _short_sounds_only),
 }
-"""By class: which part's method is replaced, and what makes the other one."""
+"""By class: which part's method is replaced, and what makes the replacement."""

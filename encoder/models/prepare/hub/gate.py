@@ -26,7 +26,7 @@ def text_network(name: str, model: SentenceTransformer, prompt: str = "") -> Tex
     """The parts of a model that a gate needs to know.
 
     Raises:
-        ModelError: of an unknown architecture, or its pooling is not mean, CLS or last token.
+        ModelError: its architecture is unknown, or its pooling is not mean, CLS or last token.
     """
     from sentence_transformers.sentence_transformer import modules
 

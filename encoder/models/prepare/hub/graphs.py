@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _OPSET = 20
 _TOLERANCE = 2e-3
-"""The largest difference to torch, by the largest value of an output."""
+"""The largest difference from torch, as a share of the largest value of an output."""
 
 Features = Mapping[str, "Tensor"]
 
@@ -71,10 +71,10 @@ def whole(model: SentenceTransformer, fixed: Mapping[str, Any]) -> nn.Module:
 
 
 def export(name: str, network: Network, path: Path) -> None:
-    """Write a network with its weights in one file beside it, and compare it with torch.
+    """Write a network with its weights in one file next to it, and compare it with torch.
 
     Raises:
-        ModelError: it cannot be exported, or the graph gives other values.
+        ModelError: it cannot be exported, or the graph gives different values.
     """
     import torch
 
@@ -135,7 +135,7 @@ def _compare(name: str, network: Network, path: Path) -> None:
 
 
 def _difference(found: NDArray[Any], expected: NDArray[Any]) -> float:
-    """The largest difference, by the largest value; 1 for another shape."""
+    """The largest difference as a share of the largest value; 1 if the shapes differ."""
     if found.shape != expected.shape:
         return 1.0
     return float(np.abs(found - expected).max() / np.abs(expected).max())

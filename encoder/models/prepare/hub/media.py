@@ -31,7 +31,7 @@ class Part:
     Args:
         graph: the file's name.
         network: what it is made from; None where another modality makes it.
-        facts: what the tower must know.
+        facts: what the tower needs to know.
     """
 
     graph: str
@@ -85,10 +85,10 @@ def image_part(joint: JointEncoder, prompts: Mapping[Role, str], target: Path) -
 
 
 def video_part(joint: JointEncoder, prompts: Mapping[Role, str], target: Path) -> Part:
-    """Films: the picture network on frames; the processor is that of pictures with other sizes.
+    """Films: the picture network on frames; the processor is that of pictures, with other sizes.
 
     Raises:
-        ModelError: the model takes films in another way than EmbeddingGemma 2.
+        ModelError: the model takes films differently from EmbeddingGemma 2.
     """
     processor = getattr(joint.model.processor, "video_processor", None)
     if not is_soft(joint) or processor is None or processor.add_timestamps:
@@ -206,5 +206,5 @@ def _save(processor: Any, key: str, path: Path) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Settings as JSON has them."""
+    """Settings as plain JSON values."""
     return json.loads(json.dumps(value, default=lambda array: array.tolist()))

@@ -1,7 +1,7 @@
 """The towers of hub models as torch networks, and what calibrates them.
 
 A quantized network is exported in float32 as artifacts are, and the codes that the `Quantizer`
-chose are put into the graph. So it computes as an artifact does: linear layers in int8.
+chose are put into the graph. So it computes like an artifact: linear layers in int8.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def load_network(spec: ModelSpec, tower: str, folder: Path) -> HubTower:
     """Load a tower of a hub model.
 
     Args:
-        spec: of the hub, or a folder of its layout.
-        tower: ``text``, ``image`` or ``audio``; what the model has.
+        spec: a hub model, or a folder of its layout.
+        tower: ``text``, ``image`` or ``audio``, whichever the model has.
         folder: gets the model's tokenizer and the settings of its processors.
 
     Raises:
@@ -67,7 +67,7 @@ class HubTower:
         joint: the model; parts of it that the tower does not run are set aside.
         tower: which one.
         part: its network.
-        facts: what serving must know of the whole model.
+        facts: what serving needs to know about the whole model.
     """
 
     objective: Objective = "cosine"
@@ -103,7 +103,7 @@ class HubTower:
 
     def _contents(self, source: Path | None, max_items: int) -> list[list[Any]]:
         if self._tower == TEXT:
-            # alike lengths side by side: little padding
+            # similar lengths in a batch: little padding
             found = sorted(texts(source, max_items), key=len)
             return mixed(self._joint.inputs(TEXT, some) for some in batched(found))
         read, kinds, what = {
@@ -131,7 +131,7 @@ class HubTower:
                 yield {"audio": {"array": window, "sampling_rate": rate}}
 
     def _inputs(self, contents: Sequence[Any]) -> dict[str, Any]:
-        """What the network takes. Soft tokens are not read: no medium stands in these texts."""
+        """What the network takes. Soft tokens are not read: these texts contain no media."""
         made = self._joint.features(contents, self._facts["prompts"][DOCUMENT][self._tower])
         example = self._network.features
         return {name: made.get(name, value) for name, value in example.items()}

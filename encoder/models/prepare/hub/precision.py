@@ -18,7 +18,7 @@ _BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 
 
 def check_precision(name: str, precision: str | None) -> None:
-    """Raise `ModelError` unless graphs can be had in this precision on this machine."""
+    """Raise `ModelError` unless this precision is available for graphs on this machine."""
     if precision == "bf16":
         _check_bf16(name)
     elif precision is not None and precision not in _WEIGHT_BITS:

@@ -42,7 +42,7 @@ def prepare_hub(
         target: an empty folder; `encoder.models.exported.open_exported` opens it.
         precision: None for float32, ``bf16``, ``int8`` or ``int4``.
         progress: called with the stage and the share done, 0 to 1.
-        name: ``org/name`` on the hub; models that declare no prompts are known by it.
+        name: ``org/name`` on the hub; models that declare no prompts are recognised by it.
 
     Returns:
         What the folder's ``exported.json`` holds: ``embed_dim``, ``cuts``, ``modalities``,
@@ -79,7 +79,7 @@ def prepare_hub(
 
 
 def load_source(folder: Path, name: str) -> tuple[dict[str, str], JointEncoder, Prompts]:
-    """What a model is known by, the model, and its prompts.
+    """A model's identity, the model, and its prompts.
 
     Raises:
         ModelError: it cannot be loaded, or no graph is made of such models.
@@ -101,7 +101,7 @@ def load_source(folder: Path, name: str) -> tuple[dict[str, str], JointEncoder, 
 
 
 def _differs(prompts: Prompts, kind: str) -> bool:
-    """Whether queries of a modality are encoded in another way than documents."""
+    """Whether queries of a modality are encoded differently from documents."""
     kinds = (kind, AUDIO) if kind == VIDEO else (kind,)  # a film with its sound track
     return any(prompts[QUERY][one] != prompts[DOCUMENT][one] for one in kinds)
 
@@ -113,7 +113,7 @@ def facts_of(
     parts: Mapping[str, Part],
     precision: str | None,
 ) -> dict[str, Any]:
-    """What `encoder.models.exported` must know of a model, without measurements."""
+    """What `encoder.models.exported` needs to know about a model, without measurements."""
     embed_dim = joint.embed(TEXT, ["a"], "").shape[1]
     return {
         "version": VERSION,
@@ -135,7 +135,7 @@ def write_facts(target: Path, facts: Mapping[str, Any]) -> None:
 
 
 def parts_of(joint: JointEncoder, prompts: Prompts, target: Path) -> Iterator[tuple[str, Part]]:
-    """What each modality adds to the folder; its tokenizer or its processor's settings are written.
+    """What each modality adds to the folder; writes its tokenizer or its processor's settings.
 
     Raises:
         ModelError: no graph is made of such models.
@@ -190,7 +190,7 @@ def _text_part(joint: JointEncoder, prompts: Mapping[Role, str], target: Path) -
 
 
 def _text_inputs(joint: JointEncoder, features: Mapping[str, Any]) -> dict[str, Any]:
-    """The ids and their mask; a graph has no other inputs, so these must say nothing."""
+    """The ids and their mask; a graph has no other inputs, so all others must be zero."""
     tensors = {name: value for name, value in features.items() if hasattr(value, "shape")}
     for name in set(tensors) - {"input_ids", "attention_mask"}:
         if tensors.pop(name).any():

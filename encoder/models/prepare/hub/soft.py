@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def soft_text(model: SentenceTransformer, token_ids: Sequence[int]) -> nn.Module:
     """The text network of a model that reads media as tokens.
 
-    Takes ``soft_tokens`` [n_soft, width], which stand, in their order, where ``input_ids`` name
-    media. Where they name none, one row that is not read must be there.
+    Takes ``soft_tokens`` [n_soft, width], which are put, in order, where ``input_ids`` name media.
+    Where they name none, there must be one row, which is not read.
     """
     import torch
     from torch import nn

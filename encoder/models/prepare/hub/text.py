@@ -1,4 +1,4 @@
-"""How a hub model's texts become token ids, said in a way that needs its libraries no more."""
+"""How a hub model's texts become token ids, described so that its libraries are not needed."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ TEXTS = (
     "The committee, which had met every Tuesday for eleven years, voted to sell the old library, "
     "its reading room, and the garden behind it to a company that builds flats for students.",
 )
-"""Sentences of several languages, and what tokenizers stumble over."""
+"""Sentences in several languages, and text that tokenizers stumble over."""
 
 _REMEDY = "It runs through torch: leave quantization out."
 _SENTINEL = "QXZTEXTZXQ"
 
 
 def text_facts(joint: JointEncoder, prompts: Mapping[Role, str], target: Path) -> dict[str, Any]:
-    """Write ``tokenizer.json`` to ``target`` and say how texts are read.
+    """Write ``tokenizer.json`` to ``target`` and describe how texts are read.
 
     Args:
         joint: the model.
@@ -103,7 +103,7 @@ def _tokenizer(joint: JointEncoder) -> Tokenizer:
 def _around(
     joint: JointEncoder, tokenizer: Tokenizer, format_: Mapping[str, Any], prompt: str
 ) -> dict[str, Any]:
-    """What stands around a text, tried on `TEXTS`."""
+    """What is put around a text, tried on `TEXTS`."""
     expected = [_ids_of(joint, text, prompt) for text in TEXTS]
     for before, after in _candidates(joint, prompt):
         for marks in (True, False):
@@ -120,7 +120,7 @@ def _around(
 
 
 def _same(tokenizer: Tokenizer, form: TextFormat, text: str, expected: Sequence[int]) -> bool:
-    """Whether the exported tower would read the text so; beyond the window it cuts on its own."""
+    """Whether the exported tower would give these ids; it cuts texts beyond the window itself."""
     made = tokenizer.encode(form.wrap(text), add_special_tokens=form.marks).ids
     if form.max_tokens is not None and len(made) > form.max_tokens:
         return True

@@ -1,1 +1,1 @@
-"""A hub model's text network with a gate as a graph, and what it says of itself."""
+"""A hub model's text network with a gate as a graph, and the facts about it."""

@@ -1,7 +1,7 @@
 """A sentence encoder that merges tokens, as a graph; of any architecture that `blocks_of` knows.
 
-The gate's lengths depend on the texts, which exporters follow only where nothing else has to be
-guessed: the tokens come in pairs, so that their number is even, and every gate compares.
+The lengths after a gate depend on the texts. Exporters can follow that only where nothing else has
+to be guessed: so the tokens come in pairs, which makes their number even, and every gate compares.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from encoder.towers.hub.tower import JointEncoder
 
 _LONGER = 16
-"""Tokens of the traced texts beyond the gate's shortest length."""
+"""How many more tokens the traced texts have than the gate's shortest length."""
 
 
 def merging_network(
@@ -49,7 +49,7 @@ def merging_network(
 
 
 class _Always(SparseEncoder):
-    """Compares always: a branch on what the texts are is nothing that a graph has."""
+    """Always compares, since a graph cannot branch on the texts."""
 
     def _merge(self, tokens: Tokens, floor: Tensor, threshold: float, active: Tensor) -> Tokens:  # noqa: ARG002
         return merge_tokens(tokens, floor, threshold, self.blocks.matching)

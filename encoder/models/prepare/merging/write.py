@@ -44,8 +44,8 @@ def write_merging(
 ) -> GateFile:
     """Write the gate, the graph and the changed facts.
 
-    A gate that the model fits to itself is timed with these graphs, and merges from the length on
-    at which it saves time in them. In float32 it is the one that torch takes, as it is.
+    A gate that is fitted to the model itself is timed with these graphs, and merges from the length
+    at which it saves time in them. In float32 it is the one that torch takes, unchanged.
 
     Args:
         spec: a hub model or a folder.

@@ -1,1 +1,1 @@
-"""The towers of a model as programs for phones, which needs torch."""
+"""The towers of a model as programs for phones; this needs torch."""

@@ -1,6 +1,6 @@
 """The picture tower as modules that ExecuTorch takes: bytes in, unit rows out, in float32.
 
-See `encoder.models.mobile.graphs`, which writes the same as nodes of ONNX.
+See `encoder.models.mobile.graphs`, which writes the same as ONNX nodes.
 Importing this imports torch.
 """
 
@@ -26,8 +26,8 @@ _WEIGHT_STEPS = 2**22
 class Pixels(nn.Module):
     """Bytes of a picture, uint8 [height, width, 3], to what the network takes.
 
-    Pillow's bicubic filter as two products, as in `encoder.models.mobile.graphs`; these are sums in
-    float32, so a pixel in tens of thousands differs by a grey level.
+    Pillow's bicubic filter as two products, as in `encoder.models.mobile.graphs`; here the sums are
+    in float32, so one pixel in tens of thousands differs by a grey level.
     """
 
     def forward(self, rgb: Tensor) -> Tensor:
@@ -107,7 +107,7 @@ class Classifier(nn.Module):
         self._pooled = pooled_blocks(LITE2) if with_features else {}
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
-        """As the outputs of the server's network, each [1, n]."""
+        """The same outputs as the server's network, each [1, n]."""
         x, found = self.network.begin(pixels), []
         for index, block in enumerate(self.network.blocks):
             x = block(x)

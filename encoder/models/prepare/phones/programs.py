@@ -1,9 +1,9 @@
 """The towers as programs of ExecuTorch: one text's token ids, or one picture's bytes, to unit rows.
 
-XNNPACK rounds the inputs of an int8 layer to 255 steps a token, and so does the server in int8. By
-that two such networks differ as much as each does from float32: the rounding of one value by one
-step changes all that follow. So inputs count in full here, and rows are near those of float32.
-Pictures are float32 altogether.
+XNNPACK rounds the inputs of an int8 layer to 255 steps per token, and so does the server in int8.
+Two such networks therefore differ as much as each does from float32: one value rounded differently
+by one step changes all that follow. So inputs keep their full precision here, and rows are close to
+those of float32. Pictures are float32 throughout.
 
 Importing this imports torch.
 """
@@ -31,7 +31,7 @@ from encoder.towers.picture.head import ImageHead
 _EXAMPLE_TOKENS = 12
 _MAX_CODE = 127
 _N_MORE = 8
-"""Columns that are added; XNNPACK's kernels go in steps of eight."""
+"""How many columns are added; XNNPACK's kernels go in steps of eight."""
 _HALF_STEP = 0.5 / _MAX_CODE
 _TINY = 1e-20
 
@@ -43,8 +43,8 @@ def write_text(folder: Path, path: Path, *, int8: bool, max_tokens: int) -> None
         folder: the text part of a bundle.
         path: the ``.pte`` file.
         int8: whether weights are stored in 8 bits; else in float32. A table of tokens that comes
-            packed stays so.
-        max_tokens: of a text.
+            packed stays packed.
+        max_tokens: the most tokens of a text.
     """
     network = load_sentence_bert(folder)
     words = read_text_network(folder).words
@@ -81,17 +81,17 @@ class Program:
         self._method = open_method(path)
 
     def rows(self, array: NDArray[np.generic]) -> NDArray[np.float32]:
-        """What it gives for its one input."""
+        """Its output for its one input."""
         (found,) = self._method.execute([torch.tensor(array)])
         rows: NDArray[np.float32] = found.numpy()
         return rows
 
 
 class FullLinear(nn.Module):
-    """A linear layer in 8 bits whose inputs count in full: rounded, and what that leaves.
+    """A linear layer in 8 bits whose inputs keep full precision: rounded, and the remainder.
 
-    XNNPACK rounds between a token's least and greatest value. Two more columns, beside weights of
-    zero, set these ends, so that it meets what was rounded before.
+    XNNPACK rounds between a token's least and greatest value. Two more columns, with weights of
+    zero, set these ends, so that its steps fall on what was rounded before.
 
     Args:
         layer: in float32.

@@ -21,7 +21,7 @@ _PAIRS = (
     ("capital of France", "Paris is the seat of the French government."),
 )
 _WORST = 0.05
-"""The largest difference to float32 that a score, 0 to 1, may have on `_PAIRS`."""
+"""The largest difference from float32 that a score, 0 to 1, may have on `_PAIRS`."""
 
 
 def prepare_cross_encoder(
@@ -36,10 +36,10 @@ def prepare_cross_encoder(
         progress: called with the stage and the share done.
 
     Returns:
-        ``measured``: the largest difference of a score to float32.
+        ``measured``: the largest difference of a score from float32.
 
     Raises:
-        ModelError: it is no model of one label, cannot be exported, or loses too much.
+        ModelError: it is not a model with one label, cannot be exported, or loses too much.
     """
     progress("load", 0.0)
     model, tokenizer = _loaded(name, folder)
@@ -74,7 +74,7 @@ def _loaded(name: str, folder: Path) -> tuple[Any, Any]:
             folder, use_safetensors=True, dtype=torch.float32, attn_implementation="eager"
         ).eval()
         tokenizer = AutoTokenizer.from_pretrained(folder)
-    # whatever the library may raise on files of others
+    # whatever the library may raise on other people's files
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
         raise ModelError(

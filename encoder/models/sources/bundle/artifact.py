@@ -15,7 +15,7 @@ from encoder.models.sources.bundle.model import load
 
 
 def find_bundles() -> list[Artifact]:
-    """Those that were fetched and are of this version."""
+    """The bundles that were fetched and are of this version."""
     found = map(_found, all_bundles())
     return [artifact for artifact in found if artifact]
 

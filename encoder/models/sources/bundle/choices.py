@@ -1,4 +1,4 @@
-"""What a bundle's networks are, and in which precisions and with which gates they run."""
+"""A bundle's networks, and the precisions and gates with which they run."""
 
 from __future__ import annotations
 

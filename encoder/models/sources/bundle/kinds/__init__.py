@@ -1,4 +1,4 @@
-"""Kinds of parts: what prepares one and what opens it. A further one is a file and a line here."""
+"""Kinds of parts: what prepares and opens them. To add one, add a file, and a line here."""
 
 from __future__ import annotations
 
@@ -38,6 +38,6 @@ def kind_named(name: str) -> Kind:
 
 
 def called(name: str) -> Any:
-    """What a kind names as ``module:function``; imported now, as torch may be behind it."""
+    """What a kind names as ``module:function``; imported only now, as it may need torch."""
     module, function = name.split(":")
     return getattr(import_module(module), function)

@@ -1,4 +1,4 @@
-"""Sounds by aiSFX (Ma et al. 2024), joined with what the part ``speech`` hears."""
+"""Sounds by aiSFX (Ma & Lerch 2022), joined with what the part ``speech`` hears."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def network(folder: Path) -> Network:
-    """Its files; a sound is one run, of blocks."""
+    """Its files; a sound is one run, over its blocks."""
     return Network("audio", **files_of(folder), examples=_examples)
 
 

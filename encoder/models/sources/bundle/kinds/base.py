@@ -19,12 +19,12 @@ class Opening:
     """What a part is opened with.
 
     Args:
-        part: which.
+        part: the part itself.
         folder: of the part.
         precision: of its network.
         sparsity: of a text network; None for none.
         n_threads: of one network; None for every core.
-        other: another part of the bundle by its name, opened on first use.
+        other: gives another part of the bundle by its name, opened on first use.
     """
 
     part: Part
@@ -42,17 +42,18 @@ class Kind:
     A function that serving must not import is named as ``module:function``.
 
     Args:
-        open: a tower, or what the part does otherwise.
+        open: gives a tower, or whatever else the part is for.
         prepare: takes the unpacked folder and adds what serving needs; empty if nothing is needed.
-        makes_vectors: whether a vector depends on it; else it is no part of the space's identity.
+        makes_vectors: whether a vector depends on it; if not, it is not part of the space's
+            identity.
         network: the files of its network in a folder; None if it has no network.
-        int8_identity: what of its int8 network changes a vector.
-        asks: whether its tower has another one, ``query``, for what is asked.
+        int8_identity: what changes vectors in its int8 network.
+        asks: whether its tower has a second one, ``query``, for queries.
         later: what is kept elsewhere and would be made on first use, by name; ``anymodal bundle
-            fetch`` makes it at once. Takes the part and its folder.
-        torch_network: its folder to a network of torch, for ``anymodal quantize``; empty if it
-            cannot be had.
-        gate_subject: its folder and the most tokens to what a gate is fitted to; likewise.
+            fetch`` makes it right away. Takes the part and its folder.
+        torch_network: turns its folder into a torch network, for ``anymodal quantize``; empty if
+            there is none.
+        gate_subject: turns its folder and the most tokens into what a gate is fitted to; likewise.
     """
 
     open: Callable[[Opening], Any]

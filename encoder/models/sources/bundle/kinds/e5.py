@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from encoder.runtime.trial import Inputs
 
 MAX_TOKENS = 512
-"""Of a window, marks and prompt included: as many places as the network knows."""
+"""Of a window, with special tokens and prompt: as many positions as the network knows."""
 
 TOKENIZER, PIECES = "tokenizer.json", "tokens.model"
 """The official tokenizer, and the same for SentencePiece."""
@@ -71,7 +71,7 @@ def open_e5(
 
 
 def network(folder: Path) -> Network:
-    """Its files; they are made of ONNX Runtime's operators, which OpenVINO computes otherwise."""
+    """Its files; they use ONNX Runtime's own operators, which OpenVINO computes differently."""
     return Network(
         "text",
         **files_of(folder),
@@ -91,7 +91,7 @@ def _open(opening: Opening) -> RoleTextTower:
 
 
 def prompt_of(role: Role) -> str:
-    """What stands before each text in this role."""
+    """The prompt before each text in this role."""
     return _PROMPTS.of(TEXT, role)
 
 

@@ -12,7 +12,7 @@ from encoder.models.sources.bundle.tables import TABLES
 from encoder.towers.picture.head import ImageHeadTower, load_image_head
 
 HEAD = TABLES / "image_head.npz"
-"""By ``scripts/train_picture_head.py``."""
+"""Made by ``scripts/train_picture_head.py``."""
 
 
 def open_image_head(

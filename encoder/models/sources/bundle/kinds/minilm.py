@@ -29,7 +29,7 @@ _ONE_THREAD_TOKENS = 96
 
 
 def network(folder: Path) -> Network:
-    """Its files; they are made of ONNX Runtime's operators, which OpenVINO computes otherwise."""
+    """Its files; they use ONNX Runtime's own operators, which OpenVINO computes differently."""
     return Network(
         "text",
         **files_of(folder),
@@ -51,7 +51,7 @@ def _open(opening: Opening) -> Tower:
 
 
 def _build_gate(part: Part, folder: Path) -> None:
-    """What workers run for long texts; else the first one would wait for it."""
+    """Build what workers run for long texts; otherwise the first one would wait for it."""
     build(folder, GateFile.load(part.gates["text"]), SPARSE_INT8)
 
 

@@ -14,7 +14,7 @@ def _open(opening: Opening) -> Speech:
     from encoder.towers.sound.speech import Speech
 
     # A second thread makes the tiny model no faster (135 ms a sentence, and 152 with two), and the
-    # sound network needs that core beside it.
+    # sound network needs that core at the same time.
     return Speech(opening.folder, n_threads=1)
 
 
