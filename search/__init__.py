@@ -43,7 +43,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Late: a command that asks a server beside it needs no numpy, which takes 0.1 s.
+    # Imported late: a command that asks a running server needs no numpy, which takes 0.1 s.
     if name in _HOMES:
         return getattr(import_module(f"search.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'search' has no attribute {name!r}")

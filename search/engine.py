@@ -49,8 +49,8 @@ _MAX_REMEMBERED = 200
 class SearchEngine:
     """Answers queries of any modality. Safe to use from threads if its parts are.
 
-    Make it in the process that uses it, after a fork. ``latency`` holds the stages of the last
-    searches. One set of threads serves all requests. ``today`` is what "yesterday" follows.
+    Make it in the process that uses it, after a fork. ``latency`` holds the stages of recent
+    searches. One set of threads serves all requests. ``today`` is used to resolve "yesterday".
     ``reranker`` judges texts for queries with ``rerank``.
     """
 
@@ -82,7 +82,7 @@ class SearchEngine:
         self._places.close()
 
     def prepare(self) -> None:
-        """Begin to read the names and places of the library, before the first search waits."""
+        """Start reading the library's names and places, before the first search waits for them."""
         self._names.begin()
         self._places.begin()
 
@@ -90,7 +90,7 @@ class SearchEngine:
         """The best hits for a query.
 
         The stages in ``latency_s`` are ``understand``, ``plan``, ``encode_<modality>``
-        (``encode_asset`` for what is stored), ``names``, ``search``, ``lexical``, ``filter``,
+        (``encode_asset`` for stored assets), ``names``, ``search``, ``lexical``, ``filter``,
         ``fuse``, ``fetch``, ``explain``, ``rerank`` and ``total``; those that were not needed are
         missing.
 
@@ -167,7 +167,7 @@ class SearchEngine:
         )
 
     def _look_up_names(self, query: Query) -> Future[Mapping[str, float]] | None:
-        """What is called like the query, looked up while that is being encoded."""
+        """The assets with names like the query, looked up while the query is being encoded."""
         contents = (term.item.content for term in query.terms if term.item and term.weight > 0)
         text = " ".join(content for content in contents if isinstance(content, str))
         if query.lexical is False or not text:
@@ -179,7 +179,7 @@ class SearchEngine:
         space, stored = self._encoder.space, self._store.calibration
         if not stored or stored == space.calibration:
             return replace(space, floors=self._store.floors or space.floors)
-        # The model's own floors hold for what is calibrated as it ships.
+        # The model's own floors apply where its shipped calibration is used.
         shipped = space.calibration.items() & stored.items()
         floors = {kind: space.floors[kind] for kind, _ in shipped if kind in space.floors}
         return replace(space, calibration=stored, floors={**floors, **self._store.floors})

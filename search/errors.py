@@ -56,15 +56,15 @@ class ReadOnlyStoreError(StoreError, DiskError):
 
 
 class IndexRefusedError(StoreError):
-    """A server does not make the index that is asked for."""
+    """A server refuses to build the index that is asked for."""
 
 
 class SpaceMismatchError(StoreError):
-    """The collection belongs to another embedding space."""
+    """The collection belongs to a different embedding space."""
 
 
 class StoreMovedError(StoreError):
-    """Another space of the store is searched by now; who follows it can write again."""
+    """The store now uses a different space; a writer that switches to it can write again."""
 
     retryable = True
 

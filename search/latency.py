@@ -1,4 +1,4 @@
-"""Time the stages of requests, and their percentiles over many."""
+"""Times of the stages of requests, and their percentiles over many requests."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class StageTimer:
 
 @dataclass(frozen=True)
 class Percentiles:
-    """Of ``n`` values, in seconds; within 1 % of the exact ones, the maximum exact."""
+    """Percentiles of ``n`` values, in seconds: within 1 % of the exact ones, the maximum exact."""
 
     n: int
     p50_s: float
@@ -71,9 +71,9 @@ class Percentiles:
 
 @dataclass
 class Histogram:
-    """Counts of values in buckets of which each is 2 % wider than the one before.
+    """Counts of values in buckets, each 2 % wider than the one before.
 
-    As in an HDR histogram the relative error is the same for microseconds and minutes. The
+    As in an HDR histogram, the relative error is the same for microseconds and minutes. The
     counts are sparse, so that a slice of time in which little happened takes little memory.
     """
 
@@ -91,7 +91,7 @@ class Histogram:
         self.max_s = max(self.max_s, other.max_s)
 
     def percentiles(self) -> Percentiles:
-        """Of at least one value."""
+        """The percentiles of at least one value."""
         buckets = sorted(self.counts.items())
         n = sum(count for _, count in buckets)
 
@@ -115,7 +115,7 @@ def _middle_s(bucket: int) -> float:
 
 
 class _Slices:
-    """The last so many slices of time, each with histograms by key."""
+    """The most recent slices of time, each with histograms by key."""
 
     def __init__(self, slice_s: float, n_slices: int) -> None:
         self._slice_s = slice_s
@@ -132,7 +132,7 @@ class _Slices:
         return self._slices[number]
 
     def within(self, window_s: float, now_s: float) -> dict[Key, Histogram]:
-        """All that was counted in the last seconds, merged."""
+        """All that was counted in the last ``window_s`` seconds, merged."""
         first = int((now_s - window_s) / self._slice_s) + 1
         merged: dict[Key, Histogram] = defaultdict(Histogram)
         for number, histograms in self._slices.items():
@@ -145,9 +145,9 @@ class _Slices:
 class LatencyTracker:
     """Percentiles of each stage over sliding windows of up to an hour. Safe to use from threads.
 
-    Counting a request takes some 20 microseconds and no memory that grows with their number. The
+    Counting a request takes some 20 microseconds, and memory does not grow with their number. The
     histograms are our own: those of the package hdrhistogram are arrays of a fixed size, 12 KB for
-    each slice, stage and modality, most of it zeros, which would come to 100 MB.
+    each slice, stage and modality, most of it zeros, which would add up to 100 MB.
 
     Args:
         clock: returns seconds.

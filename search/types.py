@@ -17,7 +17,7 @@ JsonValue: TypeAlias = (
 
 Reading: TypeAlias = Literal["date", "place"]
 READINGS: tuple[Reading, ...] = ("date", "place")
-"""All that can be read out of a query's words."""
+"""All that can be read from a query's words."""
 
 Labels: TypeAlias = Mapping[str, JsonValue]
 """Tags and metadata that a user gives to files, by the names of `AssetRow.metadata`."""
@@ -27,10 +27,10 @@ Labels: TypeAlias = Mapping[str, JsonValue]
 class Moment:
     """A further segment of a hit's asset, and its calibrated score.
 
-    ``confidence`` (0 to 1) and ``language`` are those of speech that was written down; of text that
-    was read in a picture, ``boxes`` are the corners of its lines, x and y of each from the upper
-    left one on, in parts of the picture's width and height. ``matches``
-    are ranges ``[start, end)`` in ``snippet`` where words of the query stand.
+    ``confidence`` (0 to 1) and ``language`` are those of transcribed speech; for text that was read
+    in a picture, ``boxes`` are the corners of its lines, x and y of each, starting at the upper
+    left, as fractions of the picture's width and height. ``matches``
+    are ranges ``[start, end)`` in ``snippet`` with words of the query.
     """
 
     segment_id: str
@@ -50,12 +50,12 @@ class Moment:
 
 @dataclass(frozen=True)
 class TermScore:
-    """What one term of the query gives a hit.
+    """What one term of the query contributes to a hit.
 
     Args:
         term: its place in ``query.items``.
-        modality: of its item; ``asset`` for a stored asset.
-        weight: as asked for.
+        modality: its item's; ``asset`` for a stored asset.
+        weight: as in the query.
         cosine: between the term and the hit's segment.
         score: the cosine, calibrated for the segment's modality.
     """
@@ -69,10 +69,10 @@ class TermScore:
 
 @dataclass(frozen=True)
 class Explanation:
-    """How a hit came to its place.
+    """How a hit got its place.
 
     Args:
-        terms: what each term of the query gives.
+        terms: what each term of the query contributes.
         cosine: between the fused query and the segment.
         dense_score: the cosine, calibrated for the segment's modality.
         dense_rank: the segment's place among those of its modality by cosine, from 1; None if
@@ -81,7 +81,7 @@ class Explanation:
         lexical_rank: the segment's place among those that words find, from 1.
         score: what it is ranked by.
         rank: its place in the whole ranking before pages are cut, from 1.
-        row: by which of its embeddings the segment was found; 0 where it has one.
+        row: the number of the embedding by which the segment was found; 0 if it has only one.
     """
 
     terms: Sequence[TermScore]
@@ -106,7 +106,7 @@ class Hit:
 
     ``confidence``, ``language`` and ``boxes`` are as in `Moment`. ``title``,
     ``media_type``, ``metadata`` and ``duration_s`` are the asset's; ``matches`` are ranges
-    ``[start, end)`` in ``snippet`` where words of the query stand.
+    ``[start, end)`` in ``snippet`` with words of the query.
     """
 
     asset_id: str
@@ -140,7 +140,7 @@ class Understood:
 
     Args:
         kind: a date, or a place.
-        text: how it stands in the query.
+        text: as it is written in the query.
         filter: in the language of filters, as plain values.
     """
 
@@ -154,7 +154,7 @@ class SearchResult:
     """Hits, best first, and the seconds of each stage with their ``total``.
 
     ``next_cursor`` asks for the page after this one; empty if this is the last. ``explain`` says
-    what the query became, if it asked for that; ``understood`` what was read out of its words;
+    what the query became, if it asked for that; ``understood`` what was read from its words;
     ``warnings`` what the answer lacks, such as words of an index that is still being read.
     """
 
@@ -211,7 +211,7 @@ class AssetRow:
 
 
 def row_key(segment_id: str, row: int) -> str:
-    """What a row of a segment is stored under.
+    """The key under which a row of a segment is stored.
 
     >>> row_key("5f", 0), row_key("5f", 1)
     ('5f', '5f#1')
@@ -224,8 +224,8 @@ class SegmentRow:
     """A segment with an embedding, float32 [embed_dim]; ``snippet`` is its whole text, if any.
 
     A segment with several embeddings has as many of these, which differ in ``embedding`` and
-    ``row``. ``confidence`` (0 to 1) and ``language`` are those of speech that was written down;
-    ``boxes`` is JSON of what `Moment` has.
+    ``row``. ``confidence`` (0 to 1) and ``language`` are those of transcribed speech;
+    ``boxes`` are those of `Moment`, as JSON.
     """
 
     segment_id: str
@@ -253,10 +253,10 @@ class SegmentRow:
 class ScoredSegment(NamedTuple):
     """A segment that a store found, without its embedding, and its raw cosine to the query.
 
-    Of a segment with several embeddings ``row`` says which one scored best.
+    For a segment with several embeddings, ``row`` says which one scored best.
 
-    A search makes a hundred of them: a named tuple takes less than half of a frozen dataclass's
-    time.
+    A search makes a hundred of them: a named tuple takes less than half the time of a frozen
+    dataclass.
     """
 
     segment_id: str

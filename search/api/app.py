@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def create_app(services: Services) -> FastAPI:
-    """The ASGI application over these parts; the caller closes them."""
+    """The ASGI application made of these parts; the caller closes them."""
     from importlib.metadata import version
 
     from fastapi import FastAPI
@@ -52,6 +52,6 @@ def create_app(services: Services) -> FastAPI:
             expose_headers=["Server-Timing", "X-Request-ID", "Retry-After"],
         )
     app.add_middleware(Edge, config=services.config, metrics=services.metrics)
-    # Not mounted: a mount at / would answer for endpoints that are asked in a wrong way.
+    # Not mounted: a mount at / would answer requests to endpoints with the wrong method.
     app.router.default = page()
     return app

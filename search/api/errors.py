@@ -62,7 +62,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (  # the first that fits
 )
 _GONE = "Who runs the server puts them back, or starts it again with a new, empty store."
 _RETRY_AFTER_S = 1
-_NOT_FIELDS = ("body", "path", "str", "FilePart")  # steps of pydantic that no request holds
+_NOT_FIELDS = ("body", "path", "str", "FilePart")  # pydantic's, not in the request
 
 
 def status_of(error: Exception) -> int:
@@ -78,7 +78,7 @@ def body_of(error: Exception) -> dict[str, Any]:
     if status_of(error) == 500 or not isinstance(error, AnymodalError):
         return _body("InternalError", "The server failed.", "See its log.")
     kind = type(error).__name__
-    if isinstance(error, ReadOnlyStoreError):  # its message holds paths, as a disk's does
+    if isinstance(error, ReadOnlyStoreError):  # its message has paths, like DiskError's
         return _body(kind, "This store can be searched, but not written to.", "Ask who runs it.")
     if isinstance(error, StoreGoneError):
         return _body(kind, "The store's files were removed or moved.", _GONE)
@@ -94,7 +94,7 @@ def body_of(error: Exception) -> dict[str, Any]:
 
 
 def as_sent(argument: str) -> str:
-    """What a client calls a part of `Query`, whose fields stand beside its terms.
+    """A client's name for a part of `Query`, whose fields it sends next to the terms.
 
     >>> as_sent("query.cursor"), as_sent("query.items"), as_sent("query[0].image")
     ('cursor', 'query', 'query[0].image')
@@ -103,7 +103,7 @@ def as_sent(argument: str) -> str:
 
 
 def error_answer(error: Exception, *, joined: bool = False) -> JSONResponse:
-    """The whole answer to an error, one of pydantic included.
+    """The complete response to an error, including pydantic's.
 
     Args:
         error: any.
@@ -163,7 +163,7 @@ async def _on_http(request: Request, error: Exception) -> JSONResponse:
 
 
 def allowed_methods(request: Request) -> list[str]:
-    """The methods of a request's path. The router itself names the first endpoint's only."""
+    """The methods of a request's path. The router itself names only the first endpoint's."""
     from starlette.routing import Match
 
     endpoints = request.app.state.endpoints
@@ -192,7 +192,7 @@ def _body(kind: str, message: str, remedy: str, field: str | None = None) -> dic
 
 
 def _code(kind: str) -> str:
-    """A type as OpenAI's clients expect a code.
+    """The error code that OpenAI's clients expect for a type.
 
     >>> _code("RateLimitError"), _code("HTTPError")
     ('rate_limit', 'http')

@@ -86,7 +86,7 @@ def _secure(route: APIRoute, operation: dict[str, Any], services: Services) -> N
 
 
 def _name_kinds(schemas: dict[str, Any], services: Services) -> None:
-    """Wherever a file's kind can be said, one of those that are installed here."""
+    """List the installed kinds wherever a request can state a file's kind."""
     known = [kind.name for kind in services.kinds]
     for name in ("TermIn", "InputIn"):
         about = schemas[name]["properties"]["kind"]["description"]

@@ -29,7 +29,7 @@ class KindOffer:
 
 
 class RemoteFile(Protocol):
-    """A file on another server, which holds an asset."""
+    """A file on another server, with the content of an asset."""
 
     @property
     def size_bytes(self) -> int:
@@ -56,13 +56,13 @@ class Decoder(Protocol):
         """A whole file of any kind as an item to encode.
 
         Args:
-            kind: what it is; empty: what it looks like.
+            kind: the kind of file; empty to detect it.
             data: its bytes.
-            name: how the client calls it.
+            name: the client's name for it.
             label: its name in errors.
 
         Raises:
-            InputError: there is no such kind; names those that there are.
+            InputError: there is no such kind; the error names those that exist.
             MediaError: it is not of this kind, corrupt, or over a limit.
         """
         ...
@@ -72,12 +72,12 @@ class Decoder(Protocol):
 
         Raises:
             InputError: there is no such kind, or the URL is not http(s).
-            MediaError: it may not or cannot be fetched, or as `decode_file` says.
+            MediaError: it may not or cannot be fetched, or as in `decode_file`.
         """
         ...
 
     def picture(self, path: Path, media_type: str, at_s: float, page: int, size: int) -> bytes:
-        """A small WebP of what a file looks like; of a film, at a time, of a document, a page.
+        """A small WebP preview of a file: of a film, at a given time; of a document, one page.
 
         Args:
             path: the file.
@@ -87,7 +87,7 @@ class Decoder(Protocol):
             size: the longer side, in pixels.
 
         Raises:
-            UnsupportedMediaError: it shows nothing.
+            UnsupportedMediaError: it has nothing to show.
             MediaError: it cannot be decoded.
         """
         ...
@@ -96,7 +96,7 @@ class Decoder(Protocol):
         """A file in an archive, in a temporary folder for the length of the block.
 
         Args:
-            location: the place of the archive, ``!/``, and the file's place in it.
+            location: the location of the archive, ``!/``, and the file's path in it.
             asset_id: the hash that its content has to have.
 
         Raises:
@@ -105,16 +105,16 @@ class Decoder(Protocol):
         ...
 
     def remote(self, location: str, metadata: Labels) -> RemoteFile | None:
-        """What lies at a location of an object store; None if it is not what was stored.
+        """The file at a location of an object store; None if it is not what was stored.
 
         Args:
-            location: of an asset.
-            metadata: of the asset.
+            location: a location of the asset.
+            metadata: the asset's.
         """
         ...
 
     def copied(self, location: str, metadata: Labels) -> AbstractContextManager[Path]:
-        """A copy of what lies there, in a temporary folder for the length of the block.
+        """A copy of the file at a location, in a temporary folder for the length of the block.
 
         Raises:
             MediaError: it is gone, has changed or is too large.
@@ -139,7 +139,7 @@ class TokenReader(Protocol):
         ...
 
     def window_lengths(self, text: str, role: Role) -> list[int]:
-        """The tokens of each window in which a text is encoded, marks and prompt included."""
+        """The tokens of each window in which a text is encoded, with special tokens and prompt."""
         ...
 
     def text_of_tokens(self, ids: Sequence[int]) -> str:
@@ -208,7 +208,7 @@ class Job:
     planner: str = ""
     """Who finds the files; empty before one has begun."""
     planner_until: float = 0.0
-    """Until when the planner is trusted to be alive."""
+    """Until when the planner is assumed to be alive."""
     declined: Mapping[str, str] = field(default_factory=dict)
     """The workers that cannot plan it, and why."""
 
@@ -234,7 +234,7 @@ class Job:
 
     @property
     def left_s(self) -> float | None:
-        """The rest at the rate so far; None unless all files are found and some are done."""
+        """Seconds left at the rate so far; None unless all files are found and some are done."""
         if self.state != "running" or not self.n_done:
             return None
         return self.seconds / self.n_done * max(self.n_files - self.n_done, 0)
@@ -257,7 +257,7 @@ class Jobs(Protocol):
     """Makes files searchable in the background. Methods may be called from any thread."""
 
     def submit(self, paths: Sequence[str], **options: Unpack[JobOptions]) -> str:
-        """Start to ingest files and folders, named by absolute paths and URLs; the job's id.
+        """Start ingesting files and folders, given as absolute paths and URLs; return the job's id.
 
         Raises:
             InputError: there is no such kind.
@@ -285,7 +285,7 @@ class Jobs(Protocol):
         ...
 
     def ping(self) -> None:
-        """Return if jobs can be taken; raises `AnymodalError` if not."""
+        """Return if jobs can be accepted; raise `AnymodalError` if not."""
         ...
 
     def close(self) -> None:

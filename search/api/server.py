@@ -39,8 +39,8 @@ def serve(
         server.should_exit = True
 
     server = server_for(app, config)
-    # uvicorn installs its own handlers for as long as it runs, and afterwards sends itself the
-    # signals again that it has caught: they must then find handlers that do not end the process.
+    # uvicorn installs its own handlers for as long as it runs, and afterwards raises again the
+    # signals that it has caught: by then, handlers that do not end the process must be in place.
     for kind in (signal.SIGTERM, signal.SIGINT):
         signal.signal(kind, stop)
     server.handle_exit = stop  # type: ignore[assignment, method-assign]
@@ -71,7 +71,7 @@ def server_for(app: FastAPI, config: ApiConfig) -> uvicorn.Server:
             app,
             http=partial(GuardedProtocol, guard, limits),  # type: ignore[arg-type]
             ws="none",
-            log_config=None,  # as all other records of this process
+            log_config=None,  # its records go where all others of this process go
             access_log=False,
             server_header=False,
             forwarded_allow_ips=[str(proxy) for proxy in config.proxies],
@@ -86,6 +86,6 @@ def listening_socket(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host, port), family=family, backlog=2048)
     # Else the body of an answer waits for the client's delayed acknowledgement of its head: 40 ms.
-    # asyncio sets this for sockets of its own only; connections inherit it from the listener.
+    # asyncio sets this only for its own sockets; connections inherit it from the listener.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener

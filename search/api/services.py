@@ -43,7 +43,7 @@ class Services:
     metrics: Metrics
     uploads: UploadFolder
     exclusive: Exclusive
-    """Holds assets alone among all who write to the store."""
+    """Locks assets against all other writers to the store."""
     jobs: Jobs
     thumbnails: Thumbnails
     stopping: Event
@@ -51,7 +51,7 @@ class Services:
     warm: Callable[[], None]
     modalities: list[str]
     transcribe: Transcribe | None = None
-    """Writes down what is said; None if the model hears no words."""
+    """Transcribes speech; None if the model cannot."""
     reranker: Reranker | None = None
     kinds: Sequence[KindOffer] = ()
     model: str = ""

@@ -1,4 +1,4 @@
-"""Do at once what several requests want at the same time.
+"""Batch what several requests want at the same time.
 
 Each request has a thread. The first that calls a `Batched` function runs it at once, alone. Those
 that call it meanwhile wait, and become one call when it returns::

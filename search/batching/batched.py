@@ -66,12 +66,12 @@ class Batched(Generic[Key, Item, Result]):
         return len(self._waiting.get(key, ()))
 
     def _run(self, key: Key, batch: Sequence[_Call[Item, Result]]) -> None:
-        """Run all at once; if that fails one by one, so that a bad item harms its own call only."""
+        """Run all at once; if that fails, one by one, so a bad item harms only its own call."""
         try:
             results = self._do(key, [item for call in batch for item in call.items])
         except BaseException as error:  # noqa: BLE001 - each call raises it
             is_shared = getattr(error, "retryable", False) or not isinstance(error, Exception)
-            if len(batch) > 1 and not is_shared:  # a store that is away is away for all
+            if len(batch) > 1 and not is_shared:  # an unreachable store fails for all
                 for call in batch:
                     self._run(key, [call])
             else:

@@ -1,4 +1,4 @@
-"""A cache bounded in bytes: what was used longest ago goes first."""
+"""A cache bounded in bytes, from which the least recently used values are evicted first."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class ByteCache(Generic[V]):
         self.misses = 0
 
     def get(self, key: Hashable, make: Callable[[], V]) -> V:
-        """The value of a key, made now if it is not kept."""
+        """The value of a key, made now if it is not cached."""
         found = self.find(key)
         return self.keep(key, make()) if found is None else found
 
     def find(self, key: Hashable) -> V | None:
-        """The value of a key, if it is kept."""
+        """The value of a key, if it is cached."""
         with self._lock:
             found = self._values.get(key)
             self.hits += found is not None
@@ -41,7 +41,7 @@ class ByteCache(Generic[V]):
             return found
 
     def keep(self, key: Hashable, value: V) -> V:
-        """Keep a value, unless it is larger than the whole cache; the value."""
+        """Cache a value, unless it is larger than the whole cache; return the value."""
         if self._size(value) <= self._max_bytes:
             with self._lock:
                 self._values[key] = value

@@ -26,7 +26,7 @@ class QueryEncoder:
     """An `ItemEncoder` with a cache, which batches concurrent calls. Safe to use from threads.
 
     Queries and documents share both, unless the model has a tower or a prompt for each. Long texts
-    have batches of their own, so that no short query waits for them.
+    have their own batches, so that no short query waits for them.
 
     Args:
         encoder: does the work; safe to use from threads.
@@ -75,14 +75,14 @@ class QueryEncoder:
         return rows
 
     def n_waiting(self, item: Item) -> int:
-        """How many calls wait for the batch of such items that runs."""
+        """How many calls wait for the running batch of such items."""
         return self._batched.n_waiting(self._kind(item))
 
     def _encode(self, kind: _Kind, items: Sequence[Item]) -> Sequence[Embeddings]:
         self._observe(kind[0], len(items))
         rows = list(self._encoder.encode_items(items))
         if kind[0] != TEXT:
-            give_back()  # 40 MB after ten searches by pictures and sounds; about a millisecond
+            give_back()  # 40 MB after ten searches by pictures and sounds; takes about 1 ms
         return rows
 
     def _kind(self, item: Item) -> _Kind:
@@ -98,7 +98,7 @@ class QueryEncoder:
 
 
 def content_digest(content: Any) -> bytes | None:
-    """16 bytes that only equal content has; None for content of a plug-in, which is unknown here.
+    """A digest of 16 bytes; None for a plug-in's content, whose type is unknown here.
 
     >>> content_digest("rain") == content_digest("rain"), content_digest(object())
     (True, None)

@@ -57,7 +57,7 @@ class SearchOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
-    """One request, to be sent as often as its retries say."""
+    """One request, which can be sent again for a retry."""
 
     method: str
     path: str
@@ -66,7 +66,7 @@ class Call(Generic[T]):
     json: Any = None
     fields: Mapping[str, str | list[str]] = field(default_factory=dict)
     files: Callable[[], list[FilePart]] | None = None
-    """What is sent as a form's files, made again for each attempt."""
+    """Makes the files of a form, again for each attempt."""
 
 
 def search(
@@ -75,7 +75,7 @@ def search(
     like: str | Sequence[str],
     options: SearchOptions,
 ) -> Call[SearchAnswer]:
-    """A search with any of these together; ``media`` are files by modality."""
+    """A search with any combination of these; ``media`` are files by modality."""
     terms: list[dict[str, Any]] = [{"text": one} for one in _several(text)]
     terms += [{"asset_id": one} for one in _several(like)]
     contents: dict[str, Content] = {}
@@ -111,7 +111,7 @@ def upload(
     metadata: Mapping[str, Any],
     on_progress: Progress | None,
 ) -> Call[JobOut]:
-    """Files in, a job out. Sending the same again does no harm: they are known by their content."""
+    """Files in, a job out. Sending them again does no harm: they are identified by content."""
     files = [Path(path) for path in _several(paths)]
     total = sum(path.stat().st_size for path in files)
 
@@ -138,7 +138,7 @@ def assets(filter: Mapping[str, Any] | None, limit: int, cursor: str) -> Call[As
 
 
 def asset(asset_id: str) -> Call[AssetOut]:
-    """What is known of an asset."""
+    """What is known about an asset."""
     return Call("GET", f"/v1/assets/{asset_id}", _model(AssetOut))
 
 
@@ -149,7 +149,7 @@ def tag(asset_id: str, add: Sequence[str], remove: Sequence[str]) -> Call[AssetO
 
 
 def delete(asset_id: str) -> Call[None]:
-    """Forget an asset."""
+    """Delete an asset."""
     return Call("DELETE", f"/v1/assets/{asset_id}", lambda _: None)
 
 
@@ -159,7 +159,7 @@ def content(asset_id: str) -> Call[bytes]:
 
 
 def thumbnail(asset_id: str, at_s: float, page: int, size: int) -> Call[bytes]:
-    """A WebP of what an asset looks like."""
+    """A WebP preview of an asset."""
     asked = {"t": at_s, "page": page, "size": size}
     return Call("GET", f"/v1/assets/{asset_id}/thumbnail", bytes, asked)
 
@@ -214,7 +214,7 @@ def _vectors(data: bytes) -> npt.NDArray[np.float32]:
 
 
 def _several(given: Any) -> list[Any]:
-    """A list of values; one alone is not taken apart into its characters, bytes or keys."""
+    """A list of values; a single one is not split into its characters, bytes or keys."""
     if isinstance(given, str | Path | bytes | Mapping):
         return [given] if given else []
     return list(given)
@@ -227,11 +227,11 @@ def _part(name: str, content: Content) -> FilePart:
 
 
 def whole_passage(hit: HitOut, text: str) -> str:
-    """The segment of a hit in the text of its file; its snippet if that stands elsewhere.
+    """The segment of a hit in the text of its file; its snippet if that is not found there.
 
     Args:
-        hit: of a text file.
-        text: of the file, as sent by the server; another encoding shifts what stands where.
+        hit: a hit in a text file.
+        text: the file's, as sent by the server; a different encoding shifts its characters.
     """
     passage = text[hit.char_start or 0 : hit.char_end]
     return passage if hit.snippet.strip("…") in passage else hit.snippet

@@ -1,4 +1,4 @@
-"""Errors of the client, in the one tree of `encoder.errors`."""
+"""Errors of the client, in the class tree of `encoder.errors`."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class UnreachableError(AnymodalError):
 
 
 class ServerError(AnymodalError):
-    """The server answered with an error; its subclasses say of which kind.
+    """The server answered with an error; its subclasses say which kind.
 
     Args:
         problem: what is wrong.
         remedy: what to do about it.
-        status: of the HTTP answer.
+        status: the HTTP status.
         kind: the name of the server's own error, such as ``InputError``.
         field: the part of the request that is wrong, if one is.
-        retry_after_s: after how many seconds the server wants to be asked again.
+        retry_after_s: how many seconds the server asks clients to wait before a retry.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class BadRequestError(ServerError):
 
 
 class AccessError(ServerError):
-    """No key, an unknown key, or one without the scope that is needed."""
+    """No key, an unknown key, or one without the required scope."""
 
 
 class MissingError(ServerError, NotFoundError):
@@ -55,7 +55,7 @@ class MissingError(ServerError, NotFoundError):
 
 
 class BusyError(ServerError):
-    """Too many requests, too much under way, or a part that does not answer."""
+    """Too many requests, too much load, or a part of the server that does not answer."""
 
     retryable = True
 
@@ -75,7 +75,7 @@ def error_of(status: int, body: bytes, retry_after: str = "") -> ServerError:
 
     Args:
         status: 400 to 599.
-        body: the answer; a proxy's may not be ours.
+        body: the answer; a proxy's can have a different format.
         retry_after: the header ``Retry-After`` in seconds; empty if there is none.
 
     >>> error_of(404, b'{"error": {"type": "NotFoundError", "message": "No asset a."}}')

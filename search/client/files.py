@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 Progress = Callable[[int, int], None]
-"""Called with the bytes sent so far and those of all files."""
+"""Called with the bytes sent so far and the bytes of all files."""
 
 
 @dataclass
@@ -28,9 +28,9 @@ class Sent:
 
 
 class SentFile:
-    """A file that is open only while it is read: a request may hold a thousand.
+    """A file that is open only while it is read: a request can have a thousand.
 
-    It has what `httpx2` needs of a file: a length by seeking, and reading from the start.
+    It has what `httpx2` needs from a file: a length by seeking, and reading from the start.
     """
 
     def __init__(self, path: Path, sent: Sent) -> None:

@@ -10,7 +10,7 @@ from search.api.schemas import HitOut
 from search.client.errors import ServerError
 
 MOST_SHOWN = 24
-_WITHOUT = (404, 415)  # gone meanwhile, or of a kind that shows nothing
+_WITHOUT = (404, 415)  # gone meanwhile, or of a kind without pictures
 _CARD = "display:inline-block;width:{size}px;margin:4px;vertical-align:top;font:12px sans-serif"
 
 

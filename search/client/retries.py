@@ -1,4 +1,4 @@
-"""When to ask again. Pure functions."""
+"""When to send a request again. Pure functions."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _MOST_S = 60.0
 def wait_s(error: AnymodalError, attempt: int, retries: int) -> float | None:
     """Seconds until the next attempt; None to give up.
 
-    The server's ``Retry-After`` counts. Without one, waits double and vary by half, so that clients
-    that failed together do not return together (AWS Architecture Blog, "Exponential Backoff And
-    Jitter").
+    The server's ``Retry-After`` is used. Without one, waits double and vary by half, so that
+    clients that failed together do not return together (AWS Architecture Blog, "Exponential Backoff
+    And Jitter").
 
     Args:
         error: what the last attempt ended with.
         attempt: how many were made, from 1.
-        retries: the most further ones.
+        retries: the most attempts after the first.
 
     >>> wait_s(BusyError("busy", status=429, retry_after_s=7.0), 1, 3)
     7.0

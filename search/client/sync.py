@@ -31,7 +31,7 @@ class Anymodal:
         key: made by ``anymodal keys create``; None where none is needed.
         retries: how often a request that may succeed later is sent again.
         timeout_s: the longest silence of the server.
-        transport: of httpx2, instead of the network.
+        transport: one of httpx2's, instead of the network.
 
     >>> client = Anymodal("http://127.0.0.1:8080")
     """
@@ -74,7 +74,7 @@ class Anymodal:
         like: str | Sequence[str] = (),
         **options: Unpack[SearchOptions],
     ) -> SearchAnswer:
-        """The assets nearest to all that is given, together.
+        """The assets nearest to all of the inputs together.
 
         Args:
             text: a text, or several.
@@ -124,7 +124,7 @@ class Anymodal:
         return self._send(calls.embeddings(inputs, input_type))
 
     def assets(self, filter: Mapping[str, Any] | None = None) -> Iterator[AssetOut]:
-        """All assets that a filter admits, in the order of their ids."""
+        """All assets that match a filter, in the order of their ids."""
         cursor = ""
         while True:
             page = self.asset_page(filter, limit=500, cursor=cursor)
@@ -140,7 +140,7 @@ class Anymodal:
         return self._send(calls.assets(filter, limit, cursor))
 
     def asset(self, asset_id: str) -> AssetOut:
-        """What is known of an asset. Raises MissingError."""
+        """What is known about an asset. Raises MissingError."""
         return self._send(calls.asset(asset_id))
 
     def tag(
@@ -150,7 +150,7 @@ class Anymodal:
         return self._send(calls.tag(asset_id, add, remove))
 
     def delete(self, asset_id: str) -> None:
-        """Forget an asset. Raises MissingError."""
+        """Delete an asset. Raises MissingError."""
         self._send(calls.delete(asset_id))
 
     def content(self, asset_id: str) -> bytes:
@@ -158,7 +158,7 @@ class Anymodal:
         return self._send(calls.content(asset_id))
 
     def download(self, asset_id: str, to: str | Path) -> None:
-        """Write the file of an asset to a path, as it comes; the path is there when it is whole."""
+        """Stream the file of an asset to a path, which exists once the file is complete."""
         call = calls.content(asset_id)
         part = Path(f"{to}.part")
         with self._client.stream(call.method, call.path) as answer:
@@ -171,7 +171,7 @@ class Anymodal:
         part.replace(to)
 
     def passage(self, hit: HitOut) -> str:
-        """The text of a hit: whole where its file is plain text, else its snippet."""
+        """The text of a hit: in full if its file is plain text, else its snippet."""
         if hit.media_type != "text/plain" or hit.char_end is None:
             return hit.snippet
         return calls.whole_passage(hit, (self.content(hit.asset_id)).decode(errors="replace"))
@@ -179,7 +179,7 @@ class Anymodal:
     def thumbnail(
         self, asset_id: str, *, at_s: float = 0.0, page: int = 1, size: int = 320
     ) -> bytes:
-        """A small WebP of a picture, of a film at a time, or of a page. Raises MissingError."""
+        """A small WebP of a picture, a film at a given time, or a page. Raises MissingError."""
         return self._send(calls.thumbnail(asset_id, at_s, page, size))
 
     def show(self, answer: SearchAnswer, *, size: int = 160) -> Shown:
@@ -208,10 +208,10 @@ class Anymodal:
         """Send files to be ingested.
 
         Args:
-            paths: files of this machine, or one; each is read while it is sent.
-            tags: of all of them.
+            paths: files on this machine, or one; each is read while it is sent.
+            tags: for all of them.
             metadata: likewise.
-            on_progress: called with the bytes sent and those of all files.
+            on_progress: called with the bytes sent and the bytes of all files.
         """
         return self._send(calls.upload(paths, tags, metadata or {}, on_progress))
 
@@ -231,7 +231,7 @@ class Anymodal:
         return self._send(calls.job(job_id))
 
     def wait(self, job_id: str) -> JobOut:
-        """The status of a job at its end."""
+        """Wait until a job ends; return its status."""
         while True:
             found = self.job(job_id)
             if found.state in ("done", "cancelled", "failed"):
@@ -242,7 +242,7 @@ class Anymodal:
         """Have the server ingest URLs such as ``s3://bucket/folder/``, if it allows them.
 
         Raises:
-            AccessError: it does not.
+            AccessError: it does not allow them.
         """
         return self._send(calls.ingest(sources, prune, kinds))
 

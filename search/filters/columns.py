@@ -1,14 +1,14 @@
-"""Columns of segments by which filters find them, made of their asset's fields. Pure.
+"""Columns of segments for filters, derived from their assets' fields. Pure.
 
-Every field that filters know has a column, so that one search of vectors has the filter in it. What
-an asset lacks, or has of another type, is stored as `MISSING_NUMBER` or an empty text. Folders and
-tags are kept as keys of 60 bits: as arrays on servers, which look through integers twice as fast as
-through texts, and as one text on Milvus Lite, which reads whole rows in Python for an array. Lite
-keeps none of folders: a renamed file would have its segments written again, and the index beside it
-answers for paths.
+Every field that filters know has a column, so that a vector search can include the filter. A field
+that an asset lacks, or has with a different type, is stored as `MISSING_NUMBER` or an empty text.
+Folders and tags are stored as keys of 60 bits: as arrays on servers, which scan integers twice as
+fast as texts, and as one text on Milvus Lite, which reads whole rows in Python for an array. Lite
+stores no folders: its segments would be rewritten when a file is renamed, and the index next to it
+handles paths.
 
-An expression finds all segments of the assets for which a filter holds, and may find more, as that
-of `search.filters.compile`.
+An expression finds all segments of the assets for which a filter holds, and may find more, like
+those of `search.filters.compile`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ METADATA_COLUMN = "asset_metadata"
 CUT_COLUMN = "asset_is_cut"
 KEY_DIGITS = 15
 _WHOLE_BYTES = 200
-"""A text that was cut compares with texts of so many bytes as the whole one does."""
+"""A text that was cut compares with texts of up to this many bytes as the whole one does."""
 _ANYWHERE = 0
 """The only key of an asset with more than `MAX_KEYS` of them."""
 _LISTS = tuple(field for field, kind in FIELDS.items() if kind is Kind.TEXTS)
@@ -114,7 +114,7 @@ def _cut(text: str) -> str:
 
 
 def compile_for_segments(filter: Filter, *, arrays: bool, infix: bool) -> str:
-    """The expression that finds all segments of a filter's assets; empty for all there are.
+    """The expression that finds all segments of a filter's assets; empty for all segments.
 
     Args:
         filter: values reach the expression as quoted literals only, keys as quoted names.
@@ -151,7 +151,7 @@ class _SegmentCompiler(Compiler):
         return self._text(column, asked)
 
     def _paths(self, starts: Sequence[Any]) -> Compiled:
-        """Whose path begins like one of these."""
+        """Assets with a path that begins like one of these."""
         keys = [folder_key(str(start)) for start in starts]
         known = [_number(key) for key in keys if key is not None]
         return self._having("path", known) if len(known) == len(keys) else _MAYBE_ALL
@@ -182,7 +182,7 @@ def _or_cut(expression: str) -> str:
 
 
 def _numbers(column: str, asked: Compare) -> str:
-    """Milvus compares numbers with a point only with such."""
+    """Values are written as floats: Milvus compares floats only with floats."""
     values = [literal(float(value)) for value in asked.values]
     if asked.operator not in ORDER:
         return f"{column} in [{', '.join(values)}]"

@@ -1,14 +1,14 @@
 """Filters as expressions of Milvus. Pure.
 
-An expression finds every asset for which the filter holds, and may find more: Milvus has no word
-for some conditions, and its versions differ on missing keys, on true and 1, and on paths into
+An expression finds every asset for which the filter holds, and may find more: Milvus cannot
+express some conditions, and its versions differ on missing keys, on true and 1, and on paths into
 lists. Only conditions on columns, which are never missing, are exact. So a complement of anything
-else is not asked of Milvus at all, and its results are checked by `search.filters.matches`.
+else is not sent to Milvus at all, and its results are checked by `search.filters.matches`.
 
-Only this part of the grammar is used, which Milvus Lite 3.2 and servers since 2.3.5 understand
-alike: comparisons, ``in`` on columns, ``json_contains_any``, ``array_contains``, ``like`` with
-``%`` at both ends where the store has it, and/or. A prefix is a range, without wildcards. There is
-no ``exists``: Milvus 2.3.5 refuses it beside and/or, and few filters are narrow by it.
+Only the part of the grammar is used that Milvus Lite 3.2 and servers since 2.3.5 interpret in the
+same way: comparisons, ``in`` on columns, ``json_contains_any``, ``array_contains``, ``like`` with
+``%`` at both ends where the store has it, and/or. A prefix is a range, without wildcards.
+``exists`` is not used: Milvus 2.3.5 refuses it together with and/or, and it narrows few filters.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Compiler:
         return Compiled(self._json(asked, "metadata"), False)
 
     def _column(self, asked: Compare, negated: bool, column: str) -> Compiled:
-        """A column always has a value of its type: all is exact except substrings."""
+        """A column always has a value of its type, so everything is exact except substrings."""
         kind = kind_of(asked.field)
         if asked.operator is Operator.EXISTS:
             return _ALL if asked.value is not negated else Compiled(_NOTHING, True)
@@ -151,7 +151,7 @@ class Compiler:
         return self._paths([f"{folder}{start}" for folder in filter.folders for start in inner])
 
     def _paths(self, starts: Sequence[Scalar]) -> Compiled:
-        """Whose path begins like one of these."""
+        """Assets with a path that begins like one of these."""
         keys = [folder_key(str(start)) for start in starts]
         known = [key for key in keys if key is not None]
         if len(known) < len(keys):
@@ -172,7 +172,7 @@ class Compiler:
         return any_of(choices)
 
     def _part(self, place: str, part: str) -> str:
-        """Texts that hold at least the longest piece without wildcards, which have no escape."""
+        """Texts with at least the longest piece without wildcards, which cannot be escaped."""
         pieces = part.translate(str.maketrans("%_\\", "%%%")).split("%")
         piece = max(pieces, key=len)
         if self.infix and piece:
@@ -184,7 +184,7 @@ def _integers(column: str, operator: Operator, values: Sequence[Scalar]) -> Comp
     """Milvus 2.3 refuses to compare an integer with 5.5."""
     numbers = [float(value) for value in values]
     if operator in ORDER:
-        # x > 5.5 and x > 5, x < 5.5 and x < 6, are the same to integers.
+        # For integers, x > 5.5 is the same as x > 5, and x < 5.5 as x < 6.
         round_ = math.floor if operator in (Operator.GT, Operator.LTE) else math.ceil
         return Compiled(f"{column} {symbol_of(operator)} {round_(numbers[0])}", True)
     whole = ", ".join(str(int(number)) for number in numbers if number.is_integer())
@@ -199,7 +199,7 @@ def _list_symbol(operator: Operator) -> str:
 
 
 def _prefix(place: str, prefix: str, *, negated: bool = False) -> str:
-    """Texts from the prefix up to the first one after all that begin with it."""
+    """The range from the prefix to the first text after all that begin with it."""
     after = text_after(prefix)
     if negated:
         below = f"{place} < {quote(prefix)}"
@@ -214,11 +214,11 @@ def text_after(prefix: str) -> str | None:
     if not prefix:
         return None
     code = ord(prefix[-1]) + 1
-    return prefix[:-1] + chr(0xE000 if code == 0xD800 else code)  # surrogates are no characters
+    return prefix[:-1] + chr(0xE000 if code == 0xD800 else code)  # surrogates are not characters
 
 
 def _literals(value: Scalar) -> list[str]:
-    """As an integer and as a float: Milvus 2.3 does not find the element 1.0 by 1."""
+    """A value as an integer and as a float: Milvus 2.3 does not find the element 1.0 by 1."""
     if isinstance(value, str | bool):
         return [literal(value)]
     kinds = [int(value), float(value)] if float(value).is_integer() else [value]
@@ -226,7 +226,7 @@ def _literals(value: Scalar) -> list[str]:
 
 
 def symbol_of(operator: Operator) -> str:
-    """How Milvus writes a comparison."""
+    """The symbol of a comparison in Milvus."""
     return _SYMBOLS[operator]
 
 
@@ -236,7 +236,7 @@ def literal(value: Scalar) -> str:
 
 
 def _joined(parts: Sequence[Compiled], *, is_and: bool) -> Compiled:
-    """All are exact, or the whole is not; an empty expression is true."""
+    """Join parts; the whole is exact only if all of them are. An empty expression is true."""
     exact = all(part.exact for part in parts)
     said = [part.expression for part in parts if part.expression]
     if is_and:
@@ -245,7 +245,7 @@ def _joined(parts: Sequence[Compiled], *, is_and: bool) -> Compiled:
 
 
 def any_of(expressions: Iterable[str]) -> str:
-    """Where one of these holds."""
+    """An expression that holds where one of these does."""
     return _tree(list(dict.fromkeys(expressions)), "or")
 
 

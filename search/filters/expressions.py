@@ -50,7 +50,7 @@ def among(field: str, values: Sequence[str]) -> str:
     'asset_id in ["a", "b"]'
 
     Raises:
-        InputError: no values; Milvus answers an empty list in its own ways.
+        InputError: no values; Milvus versions treat an empty list differently.
     """
     if not values:
         raise InputError("values", got="an empty list", wanted="at least one value")

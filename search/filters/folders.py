@@ -1,7 +1,7 @@
 """Folders as keys, to find path prefixes in a store that cannot search in arrays. Pure.
 
-An asset keeps a key for every folder around each of its locations. All assets under a folder have
-its key; whether a longer prefix holds is seen in their locations.
+An asset has a key for every folder above each of its locations. All assets under a folder have its
+key; whether a longer prefix matches is checked in their locations.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ MANY_FOLDERS = "*"
 
 
 def folder_keys(uris: Sequence[str]) -> list[str]:
-    """The keys of all folders around these URIs, or only `MANY_FOLDERS`."""
+    """The keys of all folders above these URIs, or only `MANY_FOLDERS`."""
     ends = ((uri, at + 1) for uri in uris for at, char in enumerate(uri) if char == "/")
     folders = dict.fromkeys(uri[:end] for uri, end in ends)
     return [_key(f) for f in folders] if len(folders) <= MAX_FOLDERS else [MANY_FOLDERS]
 
 
 def folder_key(prefix: str) -> str | None:
-    """The key that all have whose path begins like this; None if there is no folder in it.
+    """The key of all paths that begin like this; None if there is no folder in it.
 
     >>> folder_key("/data/pho") == folder_key("/data/") != folder_key("/dat")
     True

@@ -22,7 +22,7 @@ from search.filters.tree import (
 from search.types import AssetRow
 
 COLUMNS = frozenset({"modality", "media_type", "size_bytes"})
-"""What every asset has; all other fields may be missing."""
+"""Fields that every asset has; all others can be missing."""
 
 _ORDER = {
     Operator.GT: operator.gt,

@@ -19,7 +19,7 @@ def parse_filter(data: Any, where: str = "filter") -> Filter:
     Args:
         data: ``{"and": [...]}``, ``{"or": [...]}``, ``{"not": {...}}``, or one field with one or
             more operators, which must all hold: ``{"field": "duration_s", "gte": 5, "lt": 60}``.
-        where: what messages call ``data``.
+        where: the name of ``data`` in messages.
 
     >>> parse_filter({"not": {"field": "modified", "lt": "2026-01-01"}})
     Not(part=Compare(field='modified', operator=<Operator.LT: 'lt'>, value=1767225600.0))

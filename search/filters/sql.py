@@ -1,9 +1,8 @@
 """Filters as queries of SQLite, one for each comparison. Pure.
 
-Each query finds the numbers of the assets for which a comparison holds, exactly, by an index. How
-they are joined by and, or, not is the caller's affair. The tables are those of
-`search.store.embedded.tables`. A value of a type that its field does not know is stored as
-`OTHER`: it is there, and equal to nothing.
+Each query finds the numbers of the assets for which a comparison holds, exactly, by an index. The
+caller joins them by and, or, not. The tables are those of `search.store.embedded.tables`. A value
+whose type does not fit its field is stored as `OTHER`: it exists, and is equal to nothing.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ from search.filters.tree import (
 from search.types import AssetRow
 
 OTHER = b""
-"""After all numbers and texts in SQLite's order."""
+"""Sorts after all numbers and texts in SQLite."""
 VALUED = tuple(field for field, kind in FIELDS.items() if kind not in (Kind.PATHS, Kind.TEXTS))
-"""Fields with a column of their own."""
+"""Fields with their own column."""
 LISTS = tuple(field for field, kind in FIELDS.items() if kind is Kind.TEXTS)
-"""Fields whose values lie in the table of labels."""
+"""Fields whose values are in the table of labels."""
 _NUMBERS = (Kind.NUMBER, Kind.TIME)
 
 
@@ -50,9 +49,9 @@ class Range(NamedTuple):
 
 
 def in_ranges(parts: Sequence[Filter]) -> Iterator[Filter | Range]:
-    """Filters that all hold, with those together that one walk through an index answers.
+    """Filters that all hold, with those combined that one scan of an index can answer.
 
-    From a day on half of a library may be found, and until a day, and between them little.
+    Half of a library can be after one day, and half before another, but little between them.
 
     >>> from search.filters import parse_filter
     >>> found = parse_filter({"field": "width", "gte": 5, "lt": 9})
@@ -75,7 +74,7 @@ def values_of(row: AssetRow) -> list[Any]:
 
 
 def labels_of(row: AssetRow) -> set[tuple[str, str]]:
-    """Fields of lists with their texts. Of a text, which is no list, each character is one."""
+    """List fields with each of their texts; a text counts as a list of its characters."""
     return {
         (field, one)
         for field in LISTS
@@ -86,7 +85,7 @@ def labels_of(row: AssetRow) -> set[tuple[str, str]]:
 
 
 def query_of(leaf: Compare | Under | Range) -> Asked | None:
-    """The query for a comparison; None if rows have to be looked at.
+    """The query for a comparison; None if rows have to be read.
 
     >>> from search.filters import parse_filter
     >>> query_of(parse_filter({"field": "width", "gt": 5}))

@@ -2,7 +2,7 @@
 
 A filter holds for an asset or does not; there is no third value:
 
-- A field that is missing (or null) fails every comparison, also ``ne`` and ``nin``; only
+- A field that is missing (or null) fails every comparison, even ``ne`` and ``nin``; only
   ``exists: false`` holds for it. ``not`` is the plain complement, so that
   ``not {"field": "language", "eq": "en"}`` holds for an asset without a language.
 - Values of different types are not equal, and neither is before the other. All numbers are one
@@ -24,7 +24,7 @@ Scalar: TypeAlias = str | int | float | bool
 
 MAX_VALUES = 1000
 MAX_VALUE_CHARS = 4096
-# Beyond it JSON's numbers, which are doubles to most programs, are not exact.
+# Beyond it, JSON's numbers are not exact: most programs read them as doubles.
 MAX_NUMBER = 2**53
 METADATA = "metadata."
 _MAX_KEYS = 8
@@ -105,7 +105,7 @@ class Compare:
             text, the others one value of the field's kind (a time is seconds since 1970).
 
     Raises:
-        InputError: no such field, an operator that does not fit it, or a value of another kind.
+        InputError: no such field, an operator that does not fit it, or a value of a different kind.
     """
 
     field: str
@@ -210,7 +210,7 @@ def asks_for_paths(filter: Filter) -> bool:
 
 
 def within(filter: Filter, folders: tuple[str, ...]) -> Filter:
-    """The same filter, whose paths are those within folders."""
+    """The same filter, with paths compared only within these folders."""
     match filter:
         case And(parts):
             return And(tuple(within(part, folders) for part in parts))

@@ -1,13 +1,13 @@
-"""A text as words that compare, whatever its language. Pure.
+"""A text as comparable words, whatever its language. Pure.
 
-Upper and lower case are one, accents of Latin, Greek and Cyrillic letters are dropped, forms that
-only look different (full width, ligatures) are one. There is no list of stop words, since the
+Case is ignored, accents of Latin, Greek and Cyrillic letters are dropped, and forms that differ
+only in appearance (full width, ligatures) are unified. There is no list of stop words, since the
 language is not known; words that are everywhere weigh little in BM25. Chinese, Japanese, Thai, Lao,
 Burmese and Khmer write no spaces: each character and each pair of neighbours is a word, which finds
 more than a segmenter's words.
 
 A word of five letters or more is also found by its beginning, as are its other forms and German
-compounds. Beside whole words that found more than Snowball's stems, and needs no language.
+compounds. Together with whole words, this found more than Snowball's stems, for any language.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
     "\uf900-\ufaff\U00020000-\U0003ffff"
 )
-# The other planes hold CJK characters, private ones or nothing; to ask for each of their million
-# code points costs a process a tenth of a second before its first search.
+# The other planes hold CJK characters, private ones or nothing; looking up each of their million
+# code points would cost a process a tenth of a second before its first search.
 _PLACES_OF_MARKS = (range(0x20000), range(0xE0000, 0xE1000))
 
 
@@ -62,7 +62,7 @@ def terms(text: str) -> list[str]:
 
 
 def holds(text: str, wanted: Collection[str]) -> bool:
-    """Whether one of these terms is among those of a text; much faster than to list them.
+    """Whether one of these terms is among those of a text; much faster than listing them.
 
     >>> holds("Le CAFÉ n°2", ["tea", "cafe"]), holds("cafeteria", ["cafe"])
     (True, False)
@@ -76,7 +76,7 @@ def holds(text: str, wanted: Collection[str]) -> bool:
 
 
 def holds_words(text: str, wanted: Collection[str]) -> bool:
-    """Whether all these words are among those of a text; few texts have to be cut for it.
+    """Whether all these words are among those of a text; few texts have to be split for it.
 
     >>> holds_words("Le CAFÉ n°2", ["le", "cafe"]), holds_words("cafeteria", ["cafe"])
     (True, False)
@@ -92,14 +92,14 @@ def _any_of(wanted: frozenset[str]) -> re.Pattern[str]:
 
 
 def _as_pattern(word: str) -> str:
-    """Beginnings stand for words without digits."""
+    """A beginning matches words without digits."""
     if word.endswith(_MARK):
         return rf"{re.escape(word[: -len(_MARK)])}[^\W\d_]*"
     return re.escape(word)
 
 
 def _folded(text: str) -> str:
-    """Without case, accents, and forms that only look different."""
+    """A text without case, accents, and forms that differ only in appearance."""
     folded = text.casefold()
     if text.isascii():
         return folded
@@ -134,14 +134,14 @@ def _special() -> re.Pattern[str]:
 def _pattern() -> re.Pattern[str]:
     """Letters and digits with the marks that belong to them, as vowels do in Hindi.
 
-    To `re`, marks are no part of a word.
+    `re` does not count marks as part of a word.
     """
     return re.compile(f"(?P<run>[{_UNSPACED}]+)|(?:(?![{_UNSPACED}])(?:[^\\W_]|[{_marks()}]))+")
 
 
 @cache
 def _marks() -> str:
-    """All marks, as ranges of a pattern."""
+    """All marks, as ranges for a pattern."""
     places = chain(*_PLACES_OF_MARKS)
     marks = [code for code in places if unicodedata.category(chr(code))[0] == "M"]
     inside = set(marks)

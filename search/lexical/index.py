@@ -45,12 +45,12 @@ class WordIndex:
     Changes become visible with the next `commit`.
 
     Args:
-        in_memory: keep the index there, instead of in files that end with the object.
-        folder: keep it there, where it may be already, and for the next one.
+        in_memory: keep the index in memory, instead of in files that are removed with the object.
+        folder: keep the index in this folder, which can already have one, for later objects too.
         shared: other processes write to the folder too, one at a time; see `reload`.
 
     Raises:
-        ValueError, OSError: what is in the folder is no such index.
+        ValueError, OSError: the folder has something other than such an index.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class WordIndex:
                 self._is_changed = True
 
     def remove(self, asset_ids: Iterable[str]) -> None:
-        """Forget all texts of these assets."""
+        """Remove all texts of these assets."""
         with self._lock:
             for asset_id in asset_ids:
                 self._writer.delete_documents_by_term("asset_id", asset_id)
@@ -97,14 +97,14 @@ class WordIndex:
         with self._lock:
             if self._is_changed:
                 self._writer.commit()
-                if self._shared:  # its lock is on the folder, and merges end with it
+                if self._shared:  # the writer locks the folder; merges end with it
                     self._writer.wait_merging_threads()
                     self._kept = None
                 self._read_again()
                 self._is_changed = False
 
     def reload(self) -> None:
-        """See what another process has committed to the same folder."""
+        """Make changes visible that another process has committed to the same folder."""
         with self._lock:
             self._read_again()
 

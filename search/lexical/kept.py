@@ -1,4 +1,4 @@
-"""A folder for a word index that outlasts its process, and what it had received until then."""
+"""A folder for a word index that outlasts its process, with a note of what it holds."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _KNOWN = "known.json"
 
 
 class KeptFolder:
-    """The first folder below ``home`` that no other process uses; a killed one's is free again.
+    """The first folder below ``home`` that no other process uses; a killed one's becomes free.
 
     Args:
-        home: of all folders for one and the same store.
+        home: the parent of all folders for one store.
 
     Raises:
         OSError: nothing can be written there.
@@ -46,13 +46,13 @@ class KeptFolder:
         return found
 
     def keep(self, known: Mapping[str, int]) -> None:
-        """Note that the index holds these; after it was committed, whole or not at all."""
+        """Note atomically that the index holds these; call it after a commit."""
         partial = self.path / f"{_KNOWN}.new"
         partial.write_text(json.dumps(known))
         partial.replace(self.path / _KNOWN)
 
     def clear(self) -> None:
-        """Begin again, empty."""
+        """Empty the folder."""
         shutil.rmtree(self.path)
         private_folder(self.path)
 

@@ -1,4 +1,4 @@
-"""An index over what a store's assets are called: the store's own, or one in this process."""
+"""An index of the names of a store's assets: the store's own, or one in this process."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ class KeepsNames(Protocol):
     """A store with an index of names."""
 
     def read_names(self, is_unwanted: Callable[[], bool]) -> None:
-        """Have `named` know all assets.
+        """Bring the index behind `named` up to date.
 
         Args:
-            is_unwanted: whether to leave the rest; asked from time to time.
+            is_unwanted: whether to stop early; called from time to time.
         """
         ...
 
     def named(self, text: str, limit: int) -> Sequence[FoundText]:
-        """Ids of the assets of which `search.lexical.names.text_of` fits best, and their notes."""
+        """Ids of the assets whose `search.lexical.names.text_of` fits best, and their notes."""
         ...
 
 
 class NameIndex:
     """Finds assets by the words of `search.lexical.names`. Safe to use from threads.
 
-    A thread reads the names, at the first search or by `begin`, and again after a rest of twenty
-    times as long. Searches wait for the first reading until it has taken one second.
+    A thread reads the names at the first search or `begin`, and again after a pause of twenty
+    times as long. Searches wait for the first reading, for up to one second.
     """
 
     def __init__(self, store: VectorStore) -> None:
@@ -57,11 +57,11 @@ class NameIndex:
         self._thread: Thread | None = None
 
     def find(self, text: str, *, with_folders: bool) -> Mapping[str, float]:
-        """Ids of assets, 50 at most, and what part of the text their names hold.
+        """Ids of at most 50 assets, and the fraction of the text that their names hold.
 
         Args:
             text: what is searched for.
-            with_folders: whether names of folders count, too: not for those who may not see paths.
+            with_folders: whether names of folders count too; not for users who may not see paths.
 
         Raises:
             IndexNotReadyError: the names of a large library are still being read.
@@ -85,7 +85,7 @@ class NameIndex:
                 self._thread.start()
 
     def close(self) -> None:
-        """End a reading that is under way, and forget all."""
+        """Stop a reading that is under way, and drop the index."""
         self._is_closed.set()
         with self._lock:
             thread = self._thread
@@ -102,7 +102,7 @@ class NameIndex:
             )
 
     def _read(self) -> None:
-        """A store that is away is said by the search itself, and read again later."""
+        """The search itself reports an unreachable store, which is read again later."""
         started_s = time.monotonic()
         with suppress(StoreError, CancelledError, OSError, ValueError):
             self._source.read_names(self._is_closed.is_set)
@@ -115,7 +115,7 @@ class NameIndex:
 class NamesInMemory:
     """The names of a store that keeps no index of them, from its commit rows.
 
-    Names lie in the index of words alone, and beside it a hash by which changes are seen. They are
+    Names are kept only in the word index, along with a hash by which changes are detected. They are
     read again when their number has changed, and once a minute.
     """
 
@@ -133,8 +133,8 @@ class NamesInMemory:
         """See `KeepsNames`.
 
         Raises:
-            StoreError: the store is away.
-            CancelledError: it was unwanted.
+            StoreError: the store is unreachable.
+            CancelledError: it was stopped early.
         """
         if time.monotonic() >= self._next_full_s or self._store.count() != len(self._known):
             self._read_rows(is_unwanted)
@@ -151,7 +151,7 @@ class NamesInMemory:
         self._index, self._known = index, now
 
     def _changed(self, now: dict[str, int], is_unwanted: Callable[[], bool]) -> Iterator[AssetRow]:
-        """Assets that have other names than before; notes what all are made of."""
+        """Assets whose names have changed; adds the hashes of all assets to ``now``."""
         for row in self._store.scan():
             if is_unwanted():
                 raise CancelledError("The search engine was closed.")
@@ -161,6 +161,6 @@ class NamesInMemory:
                     yield row
 
     def close(self) -> None:
-        """Forget all."""
+        """Drop the index."""
         if self._index is not None:
             self._index.close()

@@ -1,4 +1,4 @@
-"""What assets are called: their files, folders, tags, places and captions, as words. Pure."""
+"""The names of assets: those of files and folders, tags, places and captions, as words. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Names:
 
 
 def names_of(row: AssetRow) -> Names:
-    """The words by which an asset is found, of the first twenty of its locations.
+    """The words by which an asset is found, from the first twenty of its locations.
 
     >>> from encoder.types import IMAGE
     >>> row = AssetRow("a", IMAGE, "image/png", 1, 1, ["/pictures/summerTrip/IMG_0042.JPG"])
@@ -42,14 +42,14 @@ def names_of(row: AssetRow) -> Names:
 
 
 def text_of(row: AssetRow) -> Text:
-    """What an index of names holds of an asset, under its id; `names_in` takes the note."""
+    """An asset's entry in an index of names, under its id; `names_in` reads the note."""
     names = names_of(row)
     note = f"{' '.join(names.own)}\n{' '.join(names.folders)}"
     return Text(row.asset_id, "", " ".join(names.own | names.folders), note.encode())
 
 
 def names_in(note: bytes) -> Names:
-    """Those of `text_of`."""
+    """The names in a note of `text_of`."""
     own, folders = note.decode().split("\n")
     return Names(frozenset(own.split()), frozenset(folders.split()))
 
@@ -64,7 +64,7 @@ def split(text: str) -> str:
 
 
 def match(asked: str, names: Names, *, with_folders: bool) -> float:
-    """What part of the letters and digits of a text is in words of these names, 0 to 1.
+    """The fraction of a text's letters and digits that is in words of these names, 0 to 1.
 
     Function words are short, so that they weigh little in any language.
 
@@ -84,7 +84,7 @@ def _is_among(word: str, known: Collection[str]) -> bool:
 
 
 def _said(row: AssetRow) -> Iterator[str]:
-    """What people and the camera's place say of it."""
+    """Its title, caption and tags, and the names of the place where it was taken."""
     for name in ("title", "caption"):
         yield str(row.metadata.get(name, ""))
     for name in ("tags", "places"):

@@ -18,9 +18,9 @@ class WordSearch:
 
     Args:
         index: the store's word index, if it has one.
-        plan: of the query.
+        plan: the query's.
         executor: runs the look-ups.
-        filter: that of the query.
+        filter: the query's.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class WordSearch:
         self._executor = executor
         is_wanted = index is not None and plan.lexical is not False
         self.text = " ".join(plan.words) if is_wanted else ""
-        # The words are there while the query is still being encoded.
+        # The words are known while the query is still being encoded.
         self._ahead = self._submit(plan.candidates, None)
         self._ahead_n = plan.candidates
 

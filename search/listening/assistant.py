@@ -1,4 +1,4 @@
-"""A spoken question to words to hits, each stage timed."""
+"""From a spoken question to words to hits, each stage timed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from encoder.types import Utterance, Waveform
 from search.listening.questions import RATE, Spoken
 
 Search: TypeAlias = Callable[[str], dict[str, Any]]
-"""Words to a result in plain values, as `anymodal search --json` prints it."""
+"""Turns words into a result in plain values, as `anymodal search --json` prints it."""
 Transcribe: TypeAlias = Callable[[Waveform], Sequence[Utterance]]
 """`encoder.MultiModalEncoder.transcribe`."""
 
@@ -20,8 +20,8 @@ class Said(NamedTuple):
 
     Args:
         text: the words.
-        language: of two letters, see `encoder.types.Utterance`.
-        confidence: of the least sure part.
+        language: a two-letter code, see `encoder.types.Utterance`.
+        confidence: that of the least certain part.
         start_s: when it began, from the beginning of the stream.
         end_s: when it ended.
         recognize_s: how long recognition took.
@@ -36,10 +36,10 @@ class Said(NamedTuple):
 
 
 def recognized(spoken: Spoken, transcribe: Transcribe) -> Said | None:
-    """What is said; None where no words were recognised.
+    """What is said; None if no words were recognised.
 
     Raises:
-        ModelError: the model hears no words.
+        ModelError: the model cannot recognise speech.
     """
     started = perf_counter()
     heard = transcribe(Waveform(spoken.samples, RATE))
@@ -58,10 +58,10 @@ def recognized(spoken: Spoken, transcribe: Transcribe) -> Said | None:
 def answer(spoken: Spoken, transcribe: Transcribe, search: Search) -> dict[str, Any] | None:
     """The result of a search for what is said, with ``said`` and ``latency_s.recognize``.
 
-    None where no words were recognised.
+    None if no words were recognised.
 
     Raises:
-        ModelError: the model hears no words.
+        ModelError: the model cannot recognise speech.
     """
     said = recognized(spoken, transcribe)
     if said is None:

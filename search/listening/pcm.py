@@ -1,4 +1,4 @@
-"""Sound as bytes that come in parts of any length."""
+"""Sound as bytes that arrive in parts of any length."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from search.listening.questions import CHUNK_S, RATE, Samples
 
 _BYTES = 2
 CHUNK_BYTES = int(CHUNK_S * RATE) * _BYTES
-"""Half a second of it."""
+"""Half a second of sound."""
 
 _PCM, _EXTENSIBLE = 1, 0xFFFE
 _MAX_HEAD_BYTES = 64 * 1024
@@ -23,10 +23,10 @@ _FORMAT_BYTES = 16
 
 
 class PcmReader:
-    """Signed 16-bit little-endian mono sound at `RATE`, raw or after the head of a WAV file.
+    """Signed 16-bit little-endian mono sound at `RATE`, raw or after the header of a WAV file.
 
     Args:
-        raw: the sound may come without such a head.
+        raw: the sound may come without such a header.
     """
 
     def __init__(self, *, raw: bool = True) -> None:
@@ -34,26 +34,26 @@ class PcmReader:
         self._began = False
         self._n_left: int | None = None
         self.rest = b""
-        """What came and was not yet taken; all of it where `add` refuses it."""
+        """Bytes that were not taken yet; all of them if `add` refuses the sound."""
 
     def add(self, data: bytes) -> Samples:
-        """The samples that are whole now, float32 [n].
+        """The samples that are complete now, float32 [n].
 
         Raises:
-            InputError: a WAV file of other sound, or none where there has to be one.
+            InputError: a WAV file of a different format, or none where one is required.
         """
         self.rest += data
         if not self._began and not self._begin():
             return np.zeros(0, np.float32)
         whole = len(self.rest) // _BYTES * _BYTES
         taken, self.rest = self.rest[:whole], self.rest[whole:]
-        if self._n_left is not None:  # a WAV file may have words behind its sound
+        if self._n_left is not None:  # a WAV file may have metadata after its sound
             taken = taken[: self._n_left]
             self._n_left -= len(taken)
         return np.frombuffer(taken, "<i2").astype(np.float32) / np.float32(32_768)
 
     def _begin(self) -> bool:
-        """Whether the head is read, or there is none."""
+        """Whether the header has been read, or there is none."""
         if len(self.rest) < len(b"RIFF"):
             return False
         if self.rest.startswith(b"RIFF"):
@@ -69,12 +69,12 @@ class PcmReader:
 
 
 def sound_in(head: bytes) -> tuple[int, int | None] | None:
-    """Where a WAV file's samples begin and how many bytes they have; None while more has to come.
+    """Where a WAV file's samples begin and how many bytes they have; None while more is needed.
 
-    What is written while it is recorded says nothing of its length, or too much.
+    A file that is written during a recording states no length, or one that is too large.
 
     Raises:
-        InputError: other sound than `PcmReader` takes.
+        InputError: a different format than `PcmReader` takes.
     """
     at = _RIFF_BYTES
     while len(head) >= at + _NAME_BYTES:
@@ -96,7 +96,7 @@ def pcm_chunks(stream: BinaryIO) -> Iterator[Samples]:
     """Half seconds of such sound from a pipe.
 
     Raises:
-        InputError: a WAV file of other sound.
+        InputError: a WAV file of a different format.
     """
     reader = PcmReader()
     while data := stream.read(CHUNK_BYTES):

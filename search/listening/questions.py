@@ -1,4 +1,4 @@
-"""Sound as it comes, cut where somebody pauses."""
+"""Sound as it arrives, cut at pauses in speech."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Spoken(NamedTuple):
 
 
 class Cutter:
-    """Cuts a stream. Holds what is being said and half a second before, however long nobody speaks.
+    """Cuts a stream. Holds the current speech or the last half second, however long nobody speaks.
 
     Args:
         spans: finds speech; a span that may go on ends with the last sample.
@@ -41,7 +41,7 @@ class Cutter:
         self._before = 0
 
     def add(self, part: Samples) -> list[Spoken]:
-        """What has ended within this part: each span of speech once the pause behind it is known.
+        """Speech that has ended with this part: each span once the pause after it is known.
 
         Args:
             part: of any length, float32 [n].
@@ -65,13 +65,13 @@ class Cutter:
 
 
 def chunks(samples: Samples) -> Iterator[Samples]:
-    """A whole sound at `RATE` as if it came now."""
+    """A whole sound at `RATE`, in parts as if it arrived now."""
     size = int(CHUNK_S * RATE)
     yield from (samples[start : start + size] for start in range(0, len(samples), size))
 
 
 def questions(sound: Iterable[Samples], spans: Spans) -> Iterator[Spoken]:
-    """Each span of speech, as soon as the pause behind it is known; the last one at the end.
+    """Each span of speech, as soon as the pause after it is known; the last one at the end.
 
     Args:
         sound: in parts of any length.

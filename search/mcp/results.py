@@ -1,4 +1,4 @@
-"""What agents read of an answer: which file, where in it, and why. Pure."""
+"""Answers as agents read them: which file, where in it, and why. Pure."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def filter_help() -> str:
 
 
 def shortened(text: str, start: int, most: int) -> str:
-    """A part of a text, which says what is left."""
+    """A part of a text, with a note of how much is left."""
     part, left = text[start : start + most], len(text) - start - most
     if left <= 0:
         return part
@@ -134,7 +134,7 @@ def _moments(moments: Sequence[MomentOut]) -> list[str]:
 
 
 def _short(metadata: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """What a model can read; long values stay in `list`."""
+    """The values that are short enough for a model; long ones stay in `list`."""
     return [(name, value) for name, value in metadata.items() if len(str(value)) <= 200]
 
 

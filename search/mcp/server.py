@@ -43,7 +43,7 @@ _SHOWS = ("image/", "video/", "application/pdf")
 Connect = Callable[[Mapping[str, str]], AbstractAsyncContextManager[AsyncAnymodal]]
 """A client for a request with these headers."""
 Submit = Callable[[AsyncAnymodal, Sequence[Path]], Awaitable[str]]
-"""Begins to ingest files and folders of this machine; the job's id."""
+"""Starts to ingest files and folders on this machine; returns the job's id."""
 
 Filter = Annotated[dict[str, Any] | None, Field(description=filter_help())]
 Limit = Annotated[int, Field(ge=1, le=100, description="The most results.")]
@@ -59,8 +59,8 @@ def mcp_server(connect: Connect, submit: Submit | None) -> MCPServer[Any]:
 
     Args:
         connect: opens the API for a request.
-        submit: ingests what is on this machine; None where clients are on other machines, which
-            then send contents and may not name files of this one.
+        submit: ingests files on this machine; None if clients are on other machines, which then
+            send contents and may not name files on this one.
     """
     made: MCPServer[Any] = MCPServer(
         "anymodal", instructions=_ABOUT, version=version("anymodal"), log_level="WARNING"

@@ -1,1 +1,1 @@
-"""Overview: what a filter leaves, in counts, and in the order of its dates."""
+"""Overview of the assets that pass a filter: counts, and the order of their dates."""

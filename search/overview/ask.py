@@ -1,4 +1,4 @@
-"""Ask a store for an overview; one that cannot count by itself is read."""
+"""Ask a store for an overview; the assets of one that cannot count by itself are read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from search.store.base import VectorStore
 
 _FEW = 2000
 MOST_READ = 100_000
-"""Assets that are read to be counted; of a greater library, these."""
+"""The most assets that are read to be counted, even in a larger library."""
 
 
 @runtime_checkable
@@ -28,7 +28,7 @@ class Overviewing(Protocol):
     def newest(
         self, filter: Filter | None, limit: int, after: Dated, reverse: bool = False
     ) -> list[Dated]:
-        """Of all assets for which a filter holds; see `search.overview.dates.newest`."""
+        """The newest assets for which a filter holds; see `search.overview.dates.newest`."""
         ...
 
 

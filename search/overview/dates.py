@@ -11,7 +11,7 @@ from encoder.errors import InputError
 from search.types import AssetRow
 
 UNDATED = -(10**15)
-"""Stands for the date of what has none: it comes last."""
+"""Stands for the date of assets without one, which come last."""
 _MOST = 10**15
 
 
@@ -23,7 +23,7 @@ class Dated(NamedTuple):
 
     @property
     def cursor(self) -> str:
-        """As a client hands it back."""
+        """The cursor that a client sends back."""
         return f"{self.date}_{self.asset_id}"
 
 
@@ -34,7 +34,7 @@ LAST = Dated(UNDATED, "")
 
 
 def date_of(row: AssetRow) -> int | None:
-    """When a picture or film was taken, or else its file last changed; None if nobody knows."""
+    """When a picture or film was taken, or else its file last changed; None if unknown."""
     for name in ("taken", "modified"):
         value = row.metadata.get(name)
         if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MOST:
@@ -49,9 +49,9 @@ def newest(
 
     Args:
         rows: the assets.
-        limit: at most so many.
+        limit: the most to return.
         after: a place in the order.
-        reverse: the order the other way round, for what is newer than a place, nearest first.
+        reverse: reverse the order, for assets newer than a place, nearest first.
     """
     dated = (Dated(_known(date_of(row)), row.asset_id) for row in rows)
     if reverse:
@@ -64,13 +64,13 @@ def _known(date: int | None) -> int:
 
 
 def dated_of(cursor: str) -> Dated:
-    """From `Dated.cursor`; empty for `FIRST`. Without an id: what is older than that second.
+    """Read a `Dated.cursor`; empty for `FIRST`. Without an id: assets older than that second.
 
     >>> dated_of("1715970600_")
     Dated(date=1715970600, asset_id='')
 
     Raises:
-        InputError: another text.
+        InputError: not such a cursor.
     """
     if not cursor:
         return FIRST

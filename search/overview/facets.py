@@ -1,4 +1,4 @@
-"""Counts of what a filter leaves, by the values of fields, folders and months. Pure.
+"""Counts of the assets that pass a filter, by values of fields, folders and months. Pure.
 
 `counted` is the reference; `search.overview.in_tables` counts the same in tables.
 """
@@ -29,8 +29,8 @@ class Facets:
     Args:
         assets: how many there are.
         values: by field of `FACETS`, then by value.
-        folders: how many files lie in each folder itself, by its URI with the slash at its end. A
-            content that lies in two places is two files.
+        folders: how many files are directly in each folder, by its URI with a slash at the end.
+            Content that is stored in two places counts as two files.
         months: by year and month such as ``2026-01``, of `date_of` in UTC.
         complete: whether all assets were counted.
     """
@@ -78,10 +78,10 @@ def _values(field: str, row: AssetRow) -> set[str]:
 def folders_below(folders: Mapping[str, int], place: str) -> dict[str, int]:
     """The folders right below a place, with the files anywhere in them.
 
-    Where all files lie in one of them, those below that one, and so on.
+    If all files are in one of them, the folders below that one, and so on.
 
     Args:
-        folders: as of `Facets`.
+        folders: as in `Facets`.
         place: a URI with a slash at its end; empty for the top.
 
     >>> folders_below({"/data/a/": 1, "/data/b/c/": 2, "/data/b/": 3}, "")
@@ -108,7 +108,7 @@ def _after_scheme(folder: str) -> int:
 
 
 def within_roots(folders: Mapping[str, int], roots: tuple[str, ...]) -> dict[str, int]:
-    """The folders within public ones, by their paths in these; see `search.filters.within`."""
+    """The folders within public ones, by their paths within these; see `search.filters.within`."""
     inner: Counter[str] = Counter()
     for folder, n in folders.items():
         for root in roots:

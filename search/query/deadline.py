@@ -45,7 +45,7 @@ class Deadline:
         self._cancelled = Event()
 
     def cancel(self) -> None:
-        """Let the next `check` raise."""
+        """Make the next `check` raise."""
         self._cancelled.set()
 
     def left_s(self) -> float | None:
@@ -61,7 +61,7 @@ class Deadline:
         *args: P.args,
         **options: P.kwargs,
     ) -> T:
-        """What a call returns, or an error as soon as the time is over, though the call goes on.
+        """The result of a call, or an error as soon as the time is up, though the call continues.
 
         Without an executor the time is checked before the call.
 
@@ -75,7 +75,7 @@ class Deadline:
         return self.result(executor.submit(call, *args, **options))
 
     def result(self, future: Future[T]) -> T:
-        """The same for what is under way already."""
+        """The same for a call that is already running."""
         while not wait([future], self.left_s()).done:
             self.check()
         return future.result()
@@ -85,7 +85,7 @@ class Deadline:
 
         Raises:
             CancelledError: `cancel` was called.
-            TimeLimitError: the time is over.
+            TimeLimitError: the time is up.
         """
         if self._cancelled.is_set():
             raise CancelledError("The search was cancelled.")

@@ -1,11 +1,11 @@
 """Where a page ends and the next one begins: an opaque cursor. Pure.
 
-A cursor names what was shown before, by short hashes, and the next page leaves that out. So
-pages never repeat and never skip, whatever was ingested, deleted or found late by an approximate
-index in between; a place in a ranking could promise neither, since the ranking changes. It costs
-8 characters for each hit shown. The cursor also carries a digest of the query, and refuses to go
-on with another one; and how many candidates the pages before took, so that the next one need not
-guess how many more to ask for.
+A cursor lists the hits shown before, by short hashes, and the next page leaves them out. So pages
+never repeat or skip hits, whatever was ingested, deleted or found late by an approximate index in
+between; a place in a ranking could guarantee neither, since the ranking changes. It costs 8
+characters for each hit shown. The cursor also carries a digest of the query, so that it is refused
+with a different one, and how many candidates earlier pages took, so that the next one need not
+guess how many more to request.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _DIGEST_BYTES = 8
 _KEY_BYTES = 6
 _DEPTH_BYTES = 4
 _SIGNED_DIMS = 32
-# Encoding the same content in another batch moves an embedding by less than one step.
+# Encoding the same content in a different batch moves an embedding by less than one step.
 _STEP = 1 / 512
 
 
@@ -50,7 +50,7 @@ class Page:
     def cursor(self, keys: Iterable[str], depth: int) -> str:
         """The cursor of the page after this one, which shows ``keys``; empty if none may follow.
 
-        ``depth`` is the rank of its last one.
+        ``depth`` is the rank of its last hit.
         """
         shown = self.shown.union(map(_short, keys))
         if len(shown) > MAX_SHOWN:
@@ -66,10 +66,10 @@ def read_page(query: Query, direction: Embeddings) -> Page:
     Args:
         query: what is asked now; all but ``limit``, ``moments``, ``consistency`` and ``explain``
             has to be as before.
-        direction: of the query, float32 [embed_dim].
+        direction: the query's, float32 [embed_dim].
 
     Raises:
-        InputError: no cursor, or that of another query.
+        InputError: not a cursor, or that of a different query.
     """
     first = Page(_digest(query), _signature(direction))
     if not query.cursor:
@@ -104,7 +104,7 @@ def _unpack(cursor: str) -> bytes:
 
 
 def _short(key: str) -> bytes:
-    """Two of 10,000 hits share one with a probability of 2e-7."""
+    """A short hash; any two of 10,000 hits share one with a probability of 2e-7."""
     return hashlib.sha256(key.encode()).digest()[:_KEY_BYTES]
 
 

@@ -30,7 +30,7 @@ class Share:
     Args:
         modalities: the kinds of segment.
         limit: the most hits to return.
-        pool: how many to choose them from; more than ``limit``, so that a next page is known of.
+        pool: how many to choose them from; more than ``limit``, to know if there is a next page.
     """
 
     modalities: tuple[Modality, ...]
@@ -40,15 +40,15 @@ class Share:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to ask of the store.
+    """What to request from the store.
 
     Args:
         shares: one mixed list, or one for each quota.
-        candidates: how many segments of each kind at first; more than hits are wanted, since the
-            segments of one asset make one hit.
+        candidates: how many segments of each kind at first; more than the wanted hits, since all
+            segments of an asset make one hit.
         words: the texts of the terms that pull; what BM25 looks for, and snippets show.
         lexical: whether to look for words, which only texts have; None: if the store can.
-        turns: whether the shares are one list, on which they take turns.
+        turns: whether the shares are one list, in which they take turns.
     """
 
     shares: tuple[Share, ...]
@@ -65,7 +65,7 @@ class Plan:
     def beyond(self, depth: int) -> Plan:
         """The same plan after pages that ended at this rank.
 
-        Words are worth more candidates: what they alone found is ranked by where these end.
+        With words, it needs more candidates: segments found only by words rank by where these end.
         """
         of_pages = depth * _OVER_FETCH if self.words and self.lexical is not False else depth
         return replace(self, candidates=_bounded(self.candidates + of_pages))
@@ -79,7 +79,7 @@ def plan(query: Query, known: Collection[Modality]) -> Plan:
         known: the modalities that the space has; all are searched if the query names none.
 
     Raises:
-        InputError: the query cannot be answered as it is; names the field.
+        InputError: the query cannot be answered as it is; the error names the field.
     """
     check(query, known)
     turns = query.mix == "turns" and not query.quotas and not query.diversity
@@ -119,7 +119,7 @@ def check(query: Query, known: Collection[Modality]) -> None:
     """Check every field.
 
     Raises:
-        InputError: names the field, what it holds and what is wanted.
+        InputError: a field is wrong; the error names it, its value and what is wanted.
     """
     _check_terms(query.terms)
     _check_whole("limit", query.limit, 1, MAX_LIMIT)

@@ -30,7 +30,7 @@ class Progress:
         """What the answer lacks, in words."""
 
     def result(self, future: Future[T], otherwise: T) -> T:
-        """What is under way; something else, and a warning, while its index is being read."""
+        """The result of a call; ``otherwise``, and a warning, while its index is being read."""
         try:
             return self.deadline.result(future)
         except IndexNotReadyError as error:
@@ -38,7 +38,7 @@ class Progress:
             return otherwise
 
     def warn(self, what: str) -> None:
-        """Say once what the answer lacks."""
+        """Note once what the answer lacks."""
         if what not in self.warnings:
             self.warnings.append(what)
 

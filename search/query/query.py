@@ -13,14 +13,14 @@ from search.types import Reading
 
 @dataclass(frozen=True)
 class Term:
-    """One thing to search with: an item, or what is stored already ("more like this").
+    """One thing to search with: an item, or a stored asset ("more like this").
 
     Args:
         item: content to encode.
         asset_id: a stored asset, instead of ``item``; it is left out of the hits.
         weight: how much it pulls; a negative one pushes away. Not 0, -10 to 10.
-        role: as what the item is encoded, whatever its own role: "document" for content that is
-            to find its like.
+        role: the role to encode the item in, whatever its own: "document" for content that is
+            to find similar content.
     """
 
     item: Item | None = None
@@ -38,21 +38,21 @@ class Query:
         modalities: the kinds of segment wanted; empty for all.
         limit: the most hits to return, 1 to 1,000.
         filter: conditions that an asset has to meet.
-        quotas: so many hits of each kind of segment, if there are so many, instead of one mixed
-            list of ``limit`` hits.
+        quotas: the number of hits of each kind of segment, as far as there are any, instead of
+            one mixed list of ``limit`` hits.
         score_threshold: the lowest calibrated score of a hit.
         group_by: ``asset``: one hit for each asset, at its best segment; ``segment``: each segment
             is a hit.
-        mix: how a list of several kinds is mixed: ``turns``: each kind that has hits which are
-            not weak has its turns on a page; ``score``: by score alone.
-        moments: how many further segments of its asset a hit has with it, best first, 0 to 20.
+        mix: how a list of several kinds is mixed: ``turns``: each kind with hits that
+            are not weak takes turns on a page; ``score``: by score alone.
+        moments: how many further segments of its asset a hit lists, best first, 0 to 20.
         diversity: 0 for the best hits, up to 1 for hits that are least alike.
-        lexical: also match words: of texts (BM25), and of what assets are called; None: where the
-            query has a text and the store can.
+        lexical: also match words of texts (BM25), and of the names of assets; None: if the query
+            has a text and the store can.
         consistency: ``session``: what this process wrote is seen; ``strong``: what anyone wrote.
         cursor: the ``next_cursor`` of the page before.
         explain: say how each score came about.
-        understand: what is read out of the texts as a filter, where the library holds such data;
+        understand: what to take from the texts as filters, where the library has such data;
             see `Understood`.
         sort: order a page's hits, which are the best ones, by a field of filters such as ``taken``;
             ``-taken`` for the latest first; empty: by score.

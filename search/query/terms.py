@@ -21,7 +21,7 @@ class ItemEncoder(Protocol):
 
     @property
     def space(self) -> Space:
-        """The space in which the store's embeddings lie."""
+        """The space of the store's embeddings."""
         ...
 
     def encode_items(self, items: Sequence[Item]) -> Embeddings:
@@ -34,7 +34,7 @@ def embed_terms(
 ) -> Embeddings:
     """Unit rows [len(terms), embed_dim]; the stages are ``encode_<modality>``.
 
-    An item is encoded in the role of its term; a stored asset has its stored vectors.
+    An item is encoded in the role of its term; for a stored asset, its stored vectors are used.
 
     Raises:
         NotFoundError: a term names an asset that is not stored.
@@ -71,9 +71,9 @@ def _embedding_of(asset_id: str, is_known: bool, store: VectorStore) -> Embeddin
 def embedding_of_asset(segments: Sequence[SegmentRow]) -> Embeddings:
     """One unit row [embed_dim] for a whole asset: what its modalities have in common.
 
-    The mean of each modality's rows, scaled to unit length, has one vote, as when a film is
-    encoded: a minute of it holds more windows of sound than frames, or the other way round. Of
-    segments with several rows the first counts, as when one is encoded to search with.
+    The mean of each modality's rows, scaled to unit length, counts once, as when a film is
+    encoded: a minute of film has more windows of sound than frames, or the other way round. Of
+    segments with several rows, the first counts, as when one is encoded for a search.
     """
     firsts = [segment for segment in segments if not segment.row]
     kinds = dict.fromkeys(segment.modality for segment in firsts)

@@ -2,8 +2,8 @@
 
 The store answers with the best segments of all modalities, or with the nearest of each. That is not
 yet the best hits: one film may crowd out the rest, the store may apply only part of a filter, an
-asset may not be committed, and what lies beyond the end of one modality's list may be better than
-what another's holds. So the search grows until the wanted hits score no worse than anything that
+asset may not be committed, and segments beyond the end of one modality's list may be better
+than those in another's. So the search grows until the wanted hits score no worse than anything that
 was not seen.
 """
 
@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 # The most asset ids in one search; with more, hits are checked one by one.
 MAX_JOINED = 2000
-# The most that are read to find those; with more, the search itself is widened.
+# The most rows that are read to find those ids; with more, the search itself is widened.
 _MAX_READ = 20_000
 _ROWS_PER_CALL = 200
 # Larger shifts by negative terms are lost to float32 rounding.
@@ -57,8 +57,8 @@ class Finder:
     Args:
         request: the encoded query.
         store: where to look.
-        executor: searches several modalities at once, and lets what takes too long go on alone.
-            It is not asked where the store is in this process and nothing is filtered.
+        executor: searches several modalities at once, and lets calls that take too long continue
+            alone. It is not used if the store is in this process and nothing is filtered.
     """
 
     def __init__(self, request: Request, store: VectorStore, executor: Executor) -> None:
@@ -92,7 +92,7 @@ class Finder:
         return self._search_all(asset_ids)
 
     def _look_up_names(self) -> None:
-        """The segments of assets that are called like the query, wherever vectors rank them."""
+        """Find the segments of assets with names like the query, wherever vectors rank them."""
         if self._request.named is None:
             return
         with self._stage("names"):
@@ -126,7 +126,7 @@ class Finder:
     def _joined(self) -> list[str] | None:
         """The assets that the filter selects, if they are few.
 
-        Counted first, since to read many rows takes longer than to search more of them.
+        They are counted first: reading many rows takes longer than searching more of them.
         """
         with self._stage("filter"):
             n_most = self._wait(self._store.count, self._query.filter)
@@ -140,7 +140,7 @@ class Finder:
         return self._deadline.wait(self._executor, call, *args, **options)
 
     def _take(self, ids: Iterator[str], n: int) -> list[str]:
-        """The next ids; ends with the request that wants them."""
+        """The next ids; raises when the request has to stop."""
         taken = []
         for asset_id in islice(ids, n):
             self._deadline.check()
@@ -174,8 +174,8 @@ class Finder:
     ) -> tuple[Seen, list[Pool]]:
         """Fuse and fetch; if words named deleted assets, fuse again without them.
 
-        An index of words may lag behind the store: what it still holds would take a living
-        segment's place and score.
+        A word index may lag behind the store: a deleted segment in it would take the place and the
+        score of a living one.
         """
         while True:
             self._weigh(found, words)
@@ -228,8 +228,8 @@ class Finder:
     def _mixed(self, n: int, asset_ids: Collection[str] | None) -> Found:
         """Search all modalities at once: 5 ms on a server, where separate searches take 8.
 
-        But the list may end before what is identical to the query, which is to be put in front: a
-        sound's own score is lower than that of many a text. Such kinds are searched on their own.
+        But the list may end before a segment that is identical to the query, which should be first:
+        a sound scores lower for itself than many texts do. Such kinds are searched separately.
         """
         kinds = self._plan.modalities
         mixed = self._wait(
@@ -258,7 +258,7 @@ class Finder:
     def _nearest(
         self, kinds: Sequence[Modality], n: int, asset_ids: Collection[str] | None
     ) -> dict[Modality, list[ScoredSegment]]:
-        """In parallel: on a server 4 modalities take 20 ms instead of 29."""
+        """Search kinds in parallel: on a server, 4 modalities take 20 ms instead of 29."""
         fused = self._request.fused
 
         def nearest(modality: Modality) -> list[ScoredSegment]:
@@ -289,13 +289,13 @@ class Finder:
         return {kind: self._deadline.result(answer) for kind, answer in answers}
 
     def _pushed(self, asset_ids: Collection[str] | None) -> Filter | None:
-        """The filter, unless the assets are named that pass it."""
+        """The filter, unless the assets that pass it are given."""
         return self._query.filter if asset_ids is None else None
 
     def _fused(self, found: Found, words: Sequence[ScoredSegment], n: int | None) -> Seen:
         """Rank all segments found; a list of fewer than ``n`` segments is complete.
 
-        What only words found is taken to score as high as what lies beyond its modality's list may.
+        Segments found only by words are taken to score as high as any beyond their modality's list.
         """
         lists: dict[Modality, list[Candidate]] = {}
         horizon: dict[Modality, float] = dict(found.bounds)
@@ -347,7 +347,7 @@ class Finder:
         return kept
 
     def _verified(self, groups: Sequence[Group], wanted: int) -> list[Group]:
-        """Those whose asset is committed, has a file and passes the filter."""
+        """The groups whose asset is committed, has a file and passes the filter."""
         kept: list[Group] = []
         start, size = 0, wanted
         while start < len(groups) and len(kept) < wanted:
@@ -393,7 +393,7 @@ class Finder:
         return {kind: [s for half in halves for s in half[kind]] for kind in found}
 
     def _best(self, kind: Modality, segments: Sequence[ScoredSegment]) -> list[ScoredSegment]:
-        """As many as could become hits and their moments."""
+        """The best segments, as many as could become hits and their moments."""
         ordered = [one.segment for one in self._request.scored(kind, segments)]
         if self._query.group_by == "segment":
             return ordered[:_MAX_KEPT]

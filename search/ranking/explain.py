@@ -25,7 +25,7 @@ def explain_hit(
     fused: FusedQuery,
     space: Space,
 ) -> Explanation:
-    """How a candidate came to its place.
+    """How a candidate got its place.
 
     Args:
         candidate: the hit's segment and what is known of its score.
@@ -34,7 +34,7 @@ def explain_hit(
         terms: of the query.
         term_embeddings: unit rows [len(terms), embed_dim].
         fused: all terms in one.
-        space: calibrates.
+        space: has the calibration.
     """
     modality, row = candidate.segment.modality, candidate.segment.row
     cosines = (term_embeddings @ embedding).astype(np.float64)
@@ -69,7 +69,7 @@ def explain_query(
     Args:
         query: as it was asked.
         plan: as it was understood.
-        space: its calibration is named.
+        space: its calibration is listed.
         found: how many segments of each modality were looked at.
         words: what BM25 looked for; empty if it did not.
         weights: of the words, where they found segments.

@@ -30,8 +30,8 @@ class Seen:
 
     Args:
         ranked: all candidates, best first.
-        horizon: by modality, the score that no segment beyond the list exceeds; a modality of
-            which everything was seen has none.
+        horizon: by modality, the score that no segment beyond the list exceeds; a modality that
+            was seen completely has none.
     """
 
     ranked: list[Candidate]
@@ -40,9 +40,9 @@ class Seen:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """Segments by modality, and by modality the score that those beyond the list do not exceed.
+    """Segments by modality, and bounds: the scores that segments beyond the lists do not exceed.
 
-    A modality that was searched on its own has none: the length of its list says it.
+    A modality that was searched on its own has none: its list's length shows if it is complete.
     """
 
     segments: Mapping[Modality, Sequence[ScoredSegment]]

@@ -15,21 +15,21 @@ from encoder.types import Embeddings, Modality
 from search.store.several import IDENTICAL
 from search.types import ScoredSegment
 
-# What the best match of words weighs, in spreads of the query's own scores; see
+# The weight of the best word match, in spreads of the query's own scores; see
 # benchmarks/retrieval/hybrid.py.
 _WORDS_WEIGHT = 4.0
 SPREAD_OF = 32
-"""The spread of a modality's scores is measured on so many of its best segments."""
+"""How many of a modality's best segments are used to measure the spread of its scores."""
 
 
 @dataclass(frozen=True, eq=False)
 class FusedQuery:
-    """All terms of a query in one vector, so that one search finds what all of them together rank.
+    """All terms of a query in one vector, so that one search ranks by all of them together.
 
     Args:
-        direction: of unit length, float32 [embed_dim]; what the store is asked for.
+        direction: of unit length, float32 [embed_dim]; the store is searched with it.
         length: of the vector before it was scaled to unit length.
-        weight: 1, less what the negative terms weigh.
+        weight: 1, less the weights of the negative terms.
     """
 
     direction: Embeddings
@@ -51,8 +51,8 @@ class Candidate(NamedTuple):
         dense_score: the calibrated score of its cosine; None if only words found it.
         dense_rank: its place by vectors within its modality, from 1; likewise.
         lexical_score: BM25, if words of the query were found in it.
-        lexical_rank: its place among what words found, from 1.
-        named: what part of the query its asset is called, 0 to 1.
+        lexical_rank: its place among the segments found by words, from 1.
+        named: the fraction of the query that its asset's names hold, 0 to 1.
     """
 
     segment: ScoredSegment
@@ -65,10 +65,10 @@ class Candidate(NamedTuple):
 
 
 def fuse_terms(embeddings: Embeddings, weights: Sequence[float]) -> FusedQuery:
-    """The direction between what is wanted, away from what is not.
+    """The direction towards the positive terms, and away from the negative ones.
 
-    What is wanted makes one unit vector p, the weighted mean of the positive terms' rows; each
-    negative term n_j is taken off it, r_j times, r_j being its weight by the sum of the positive
+    The positive terms make one unit vector p, the weighted mean of their rows; each negative term
+    n_j is subtracted from it r_j times, r_j being its weight divided by the sum of the positive
     ones. The cosine to p - Σ r_j n_j, times its length, is the cosine to p less r_j times that to
     each n_j, so that one search ranks by the difference.
 
@@ -106,10 +106,10 @@ def score_cosines(
 ) -> NDArray[np.float64]:
     """Scores of cosines [n] to the fused query, which compare across modalities.
 
-    Of a query without negative terms it is the calibrated cosine. A negative term takes off its
-    weight times *its* calibrated cosine: were the difference calibrated as if it were a cosine,
-    each modality's list would shift by another amount. A content that is the query's own gets the
-    highest score that any modality has, so that it ranks first also in a mixed list. ``row`` says
+    For a query without negative terms, it is the calibrated cosine. A negative term subtracts its
+    weight times *its* calibrated cosine: if the difference were calibrated like a cosine, each
+    modality's list would shift by a different amount. Content identical to the query gets the
+    highest score that any modality has, so that it ranks first in a mixed list too. ``row`` says
     which of their rows the segments were found by.
     """
     mu = space.calibration_of(modality).of_row(row).mu
@@ -119,8 +119,10 @@ def score_cosines(
 
 
 def identical_is_above(score: float, modality: Modality, query: FusedQuery, space: Space) -> bool:
-    """Whether a list that is ranked by calibrated cosines, and ends at ``score``, holds a segment
-    of this modality that is identical to the query, if there is one."""
+    """Whether a list that ends at ``score`` holds any segment that is identical to the query.
+
+    The list is ranked by calibrated cosines, and the segment is of this modality.
+    """
     one = space.calibration_of(modality)
     owns = ((query.length + (1 - query.weight) * row.mu, row) for row in (one, *one.further))
     return min((own - row.mu) / row.c for own, row in owns) > score
@@ -147,7 +149,7 @@ def score_segments(
 
 
 def doubted(score: float, confidence: float) -> float:
-    """The score of words that were heard, less what their doubt costs.
+    """The score of recognised speech, reduced by the doubt about its words.
 
     >>> doubted(4.0, 1.0), doubted(4.0, 0.5), doubted(-1.0, 0.5)
     (4.0, 2.0, -1.0)
@@ -156,7 +158,7 @@ def doubted(score: float, confidence: float) -> float:
 
 
 def _highest_score(space: Space) -> float:
-    """That of a cosine of 1, in the modality where it is the highest."""
+    """The score of a cosine of 1, in the modality where it is the highest."""
     constants = (UNCALIBRATED, *space.calibration.values())
     return max(row.apply(1.0) for one in constants for row in (one, *one.further))
 
@@ -184,12 +186,12 @@ def words_weight(
     lexical: Sequence[ScoredSegment],
     weight: float = _WORDS_WEIGHT,
 ) -> WordsWeight:
-    """How much words weigh beside the vectors of one modality.
+    """How much words weigh compared with the vectors of one modality.
 
     The best match gains ``weight`` times the standard deviation of the best `SPREAD_OF` scores, so
-    that words mean the same for every model, calibrated or not: scores times a, plus b, rank
-    alike. The first score does not count, or words would weigh the more the further it leads; nor
-    does what is identical to the query, which words do not move.
+    that words count the same for every model, calibrated or not: scores times a, plus b, give the
+    same ranking. The first score is left out, or words would weigh more the further it leads; so
+    are segments identical to the query, which words do not move.
 
     Args:
         dense: scored segments of one modality, best first.
@@ -216,19 +218,18 @@ def with_words(
     weight: WordsWeight,
     unseen: float | None = None,
 ) -> list[Candidate]:
-    """Let the words found re-rank the segments of one modality, within its share of a mixed list.
+    """Re-rank the segments of one modality by word matches, within its share of a mixed list.
 
-    To the score comes BM25 by its weight (a convex combination; Bruch, Gai and Ingber, TOIS 2023).
-    In this order, the first segment gets the score
-    that the first one had before, the second that of the second, and so on: words decide which
-    texts stand where texts stand, and no picture or sound moves. What is identical to the query
-    stays in front.
+    BM25 is added to the score by its weight (a convex combination; Bruch, Gai and Ingber, TOIS
+    2023). In the new order, the first segment gets the score that the first one had before, the
+    second that of the second, and so on: words reorder texts among the places of texts, and no
+    picture or sound moves. Segments identical to the query stay in front.
 
     Args:
         dense: scored segments of one modality, best first.
         lexical: segments of the same modality that words found, best first, with BM25 as cosine.
         weight: see `words_weight`.
-        unseen: the score that what only words found is taken to have; None for the last of
+        unseen: the score assumed for segments found only by words; None for that of the last of
             ``dense``.
 
     Returns:

@@ -16,7 +16,7 @@ class Group:
     """A hit in the making: its best candidate, and further ones of the same asset.
 
     ``weak`` says that its score is one that chance reaches: see `encoder.space.Floor`. ``rank`` is
-    that of its best one, from 1, among all candidates that can be the best one.
+    that of its best candidate, from 1, among all that can be the best one of a group.
     """
 
     key: str
@@ -27,19 +27,19 @@ class Group:
 
     @property
     def asset_id(self) -> str:
-        """Of all its candidates."""
+        """The asset of all its candidates."""
         return self.best.segment.asset_id
 
 
 def by_asset(
     ranked: Sequence[Candidate], modalities: Collection[Modality], n_moments: int
 ) -> list[Group]:
-    """One group for each asset, in the order of the best ones: of a film, its best moments.
+    """One group for each asset, in the order of the best candidates: of a film, its best moments.
 
     Args:
         ranked: best first.
         modalities: the kinds of segment that can be the best one; moments are of any kind.
-        n_moments: how many candidates to keep beside the best.
+        n_moments: how many candidates to keep besides the best.
     """
     groups: dict[str, Group] = {}
     for rank, candidate in enumerate(_of_kinds(ranked, modalities), 1):

@@ -1,4 +1,4 @@
-"""Which of the places of a content is shown: one that exists, the newest first."""
+"""Which location of an asset is shown: one that exists, the newest first."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _ELSEWHERE = -1.0
 
 
 def shown_location(locations: Sequence[str]) -> str:
-    """The place whose file was changed last, of those that exist; empty if there is none.
+    """The location whose file was changed last, of those that exist; empty if there is none.
 
-    Where none exists on this machine, as where workers see other disks, it is the first one. So is
-    one that is the only one: the disk is asked only where there is a choice, and then for the 32
-    places at most that were seen last.
+    If none exists on this machine, as when workers have different disks, it is the first one. A
+    single location is not checked: the disk is read only if there is a choice, and then for at
+    most the 32 locations that were seen last.
     """
     if len(locations) < 2:
         return next(iter(locations), "")
@@ -25,7 +25,7 @@ def shown_location(locations: Sequence[str]) -> str:
 
 
 def _changed_s(uri: str) -> float:
-    """Seconds since 1970; what is no path of a machine comes after all files that exist."""
+    """Seconds since 1970; a URI that is not a path comes after all files that exist."""
     path = Path(uri)
     if not path.is_absolute():
         return _ELSEWHERE

@@ -1,4 +1,4 @@
-"""Let what assets are called re-rank them. Pure."""
+"""Re-rank assets by their names. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from search.ranking.fusion import Candidate
 from search.store.several import IDENTICAL
 
 LEAST_PART = 0.3
-"""Names that hold less of a query say nothing."""
+"""Names that hold a smaller part of a query are ignored."""
 
 
 def with_names(
@@ -16,12 +16,12 @@ def with_names(
     named: Sequence[Candidate],
     parts: Mapping[str, float],
 ) -> list[Candidate]:
-    """The candidates of one modality, those in front whose asset is called like the query.
+    """The candidates of one modality, with those in front whose asset is named like the query.
 
     An asset whose names hold the whole query moves to the front; one whose names hold a part of it
-    goes the square of that part of the way there, as two words of four a quarter. In this order the
-    first gets the score that the first one had before, and so on, so that other modalities keep
-    their places. Only the best segment of an asset moves.
+    moves the square of that part of the way there: with two words of four, a quarter. In the new
+    order, the first gets the score that the first one had before, and so on, so that other
+    modalities keep their places. Only the best segment of an asset moves.
 
     Args:
         found: scored, best first.

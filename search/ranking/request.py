@@ -30,9 +30,9 @@ class Request:
         words: the lexical search, already running.
         progress: the stage timer and the deadline.
         space: the space with the calibration of the store at the time of the request.
-        hidden: ids of assets that the query itself names, which are no hits.
+        hidden: ids of assets that the query itself names, which are not hits.
         is_weak: whether a candidate scores no better than chance.
-        named: by asset, the part of the query that it is called; None if names do not count.
+        named: by asset, the fraction of the query that its names hold; None if names do not count.
     """
 
     query: Query

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 SNIPPET_CHARS = 240
 
-# Chinese and Japanese write no blanks: each of their characters counts as a word.
+# Chinese and Japanese write no spaces: each of their characters counts as a word.
 _SIGN = r"[\u3040-\u30ff\u3400-\u9fff]"
 _LETTER = r"[^\W\u3040-\u30ff\u3400-\u9fff]"
 _OTHER_LETTER = re.compile(r"[^\W\x00-\x7f]")  # other than those of English
@@ -40,7 +40,7 @@ class _Word(NamedTuple):
 
 
 def snippet(text: str, queries: Iterable[str], max_chars: int = SNIPPET_CHARS) -> Snippet:
-    """The window of a text in which most of the queries' words stand.
+    """The window of a text with most of the queries' words.
 
     Words are compared without case, accents and the usual endings of English; function words
     count only where a query has no others. A word that is rare in the text weighs more than a
@@ -80,7 +80,7 @@ def _matches(text: str, wanted: Collection[str]) -> list[_Word]:
 
 
 def _candidates(text: str, wanted: Collection[str]) -> Iterable[tuple[int, int]]:
-    """Where words stand that may match: a stem begins its word, unless accents were taken off."""
+    """Where words are that can match: a word begins with its stem, unless accents were removed."""
     if not text.isascii() and _OTHER_LETTER.search(text):
         return (word.span() for word in _WORD.finditer(text))
     lowered = text.lower()
@@ -90,7 +90,7 @@ def _candidates(text: str, wanted: Collection[str]) -> Iterable[tuple[int, int]]
 
 
 def _starts(text: str, stem: str) -> Iterator[int]:
-    """Where words of a text begin with a stem; far faster than an expression finds them."""
+    """Where words of a text begin with a stem; far faster than by a regular expression."""
     at = text.find(stem)
     while at >= 0:
         if not at or not (text[at - 1].isalnum() or text[at - 1] == "_"):

@@ -1,4 +1,4 @@
-"""The best hits in another order. Pure."""
+"""Sort the best hits by a field. Pure."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ SORTABLE = sorted(name for name, kind in FIELDS.items() if kind in _KINDS and na
 
 
 def check_sort(sort: str) -> None:
-    """Check the name of a field, which "-" may precede.
+    """Check the name of a field, with or without "-" in front.
 
     Raises:
-        InputError: no field to sort by.
+        InputError: not a field to sort by.
     """
     if sort and sort.removeprefix("-") not in SORTABLE:
         wanted = f"one of {', '.join(SORTABLE)}, the greatest first with a - before it"
@@ -25,9 +25,9 @@ def check_sort(sort: str) -> None:
 
 
 def sort_hits(hits: Sequence[Hit], sort: str) -> list[Hit]:
-    """The hits by a field of their assets, the least first; with "-" the greatest first.
+    """The hits by a field of their assets, in ascending order; with "-", descending.
 
-    Those without the field come last; ties stay as they are. Upper and lower case are one.
+    Those without the field come last; ties stay as they are. Case is ignored.
     """
     field = sort.removeprefix("-")
     values = {hit.segment_id: _value(hit, field) for hit in hits}

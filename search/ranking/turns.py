@@ -1,8 +1,8 @@
 """A page of a mixed list, on which the kinds of segment take turns. Pure.
 
 Scores say how far a segment stands out among its kind. They do not say which kind to show: a
-sentence is nearer to a dozen sentences than to its own photo, and a page by score alone holds
-sentences only.
+sentence is nearer to a dozen sentences than to its own photo, and a page by score alone would
+hold only sentences.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from search.ranking.grouping import Group
 def take_turns(lists: Sequence[Sequence[Group]], limit: int) -> list[Group]:
     """The hits of a page, best first, weak ones last.
 
-    In each round every list that has a hit left gives one, the list with the best one first; an
-    asset that is in several lists is taken once. What is weak only fills what is left, by score.
+    In each round, every list that has a hit left gives one, the list with the best one first; an
+    asset that is in several lists is taken once. Weak hits only fill what is left, by score.
 
     Args:
         lists: of each kind, best first.

@@ -22,7 +22,7 @@ class WeakMatches:
     """Says of each candidate of a query whether it is weak.
 
     Args:
-        floors: by modality, the score below which it is.
+        floors: by modality, the score below which it is weak.
         wanted: the words of the query; a text that holds all of them is not weak.
     """
 
@@ -30,7 +30,7 @@ class WeakMatches:
     wanted: frozenset[str]
 
     def __call__(self, candidate: Candidate) -> bool:
-        """Whether chance finds it."""
+        """Whether it may be a chance match."""
         floor = self.floors.get(candidate.segment.modality)
         if floor is None or (candidate.dense_score or -float("inf")) >= floor:
             return False
@@ -53,8 +53,8 @@ class Floors:
     ) -> Callable[[Candidate], bool]:
         """A test for weak matches of this query; false for all that the floors do not cover.
 
-        Floors are measured for texts: scores of a picture query lie elsewhere, and subtracting
-        terms shifts their level. ``direction`` is the query's unit vector.
+        Floors are measured for texts: scores of a picture query are at a different level, and
+        negative terms shift them. ``direction`` is the query's unit vector.
         """
         is_text = all(t.item and t.item.modality == TEXT and t.weight > 0 for t in query.terms)
         if not is_text or not space.floors:
@@ -66,7 +66,7 @@ class Floors:
         return WeakMatches(floors, frozenset(word for text in plan.words for word in words(text)))
 
     def _current(self) -> Mapping[Modality, int]:
-        """The store's sizes; looked at once a minute."""
+        """The store's sizes; read once a minute."""
         now_s = time.monotonic()
         if now_s >= self._look_at_s:
             self._sizes = self._store.sizes()

@@ -19,7 +19,7 @@ class Reranker(Protocol):
 
     @property
     def name(self) -> str:
-        """By which it was asked for."""
+        """The name by which it was asked for."""
         ...
 
     def scores(self, question: str, texts: Sequence[str], check: Callable[[], None] = ...) -> Any:
@@ -46,7 +46,7 @@ def rerank(
     reranker: Reranker,
     check: Callable[[], None],
 ) -> list[Hit]:
-    """The hits with those that have a text in a new order among the places of such hits.
+    """Reorder the hits that have a text, among the places of these hits.
 
     Pictures and sounds without words keep their places, as do texts after the first `MAX_TEXTS`.
 
@@ -54,8 +54,8 @@ def rerank(
         hits: a page.
         texts: whole texts by segment id.
         question: the words of the query.
-        reranker: judges.
-        check: called before each run of it; it may raise.
+        reranker: judges the texts.
+        check: called before each run of the reranker; it may raise.
     """
     places = [n for n, hit in enumerate(hits) if texts.get(hit.segment_id, "").strip()]
     places = places[:MAX_TEXTS]

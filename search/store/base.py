@@ -20,15 +20,18 @@ class VectorStore(Protocol):
 
     A segment may have several vectors, one `SegmentRow` each. It is found once, by the best.
 
-    Every write is an upsert on a deterministic key. A call that returns has been acknowledged;
-    what was written is seen by the next read of the same store object, and what another wrote by
+    Every write is an upsert on a deterministic key. A call that has returned is acknowledged;
+    what it wrote is visible to the next read of the same store object, and what others wrote to
     reads after `catch_up`, or after 5 s. Errors are `StoreError`.
     """
 
     @property
     def calibration(self) -> Mapping[Modality, Calibration]:
-        """The constants by which `search_mixed` ranks: shipped by the model when the store was
-        made, or measured since. Changes of other processes apply within two seconds."""
+        """The constants by which `search_mixed` ranks.
+
+        They were shipped by the model when the store was made, or measured since. Changes by other
+        processes apply within two seconds.
+        """
         ...
 
     @property
@@ -41,7 +44,7 @@ class VectorStore(Protocol):
         ...
 
     def recalibrate(self, constants: Mapping[Modality, Calibration], about: Facts) -> None:
-        """Rank and write by other constants from now on; `rewrite` converts the rows.
+        """Rank and write by different constants from now on; `rewrite` converts the rows.
 
         Searches stay exact until then, but are slower.
 
@@ -68,11 +71,11 @@ class VectorStore(Protocol):
     def upgrade(self, progress: Callable[[int, int], object]) -> int:
         """Bring a store of an earlier version to this one, without encoding anything.
 
-        Searches may go on meanwhile, writes may not. After a kill the next call goes on. Open the
-        store again afterwards.
+        Searches may go on meanwhile, writes may not. After a kill, the next call continues. Open
+        the store again afterwards.
 
         Args:
-            progress: as of `rewrite`.
+            progress: as in `rewrite`.
 
         Returns:
             How many rows there were; 0 if the store is of this version.
@@ -89,8 +92,10 @@ class VectorStore(Protocol):
 
     @property
     def in_process(self) -> bool:
-        """Whether this process looks up everything itself, in milliseconds where nothing is
-        filtered: to hand that to threads would take longer than it saves."""
+        """Whether this process looks up everything itself, in milliseconds if nothing is filtered.
+
+        Handing that to threads would take longer than it saves.
+        """
         ...
 
     @property
@@ -109,7 +114,7 @@ class VectorStore(Protocol):
     def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
         """Store segments first, then the assets' commit rows.
 
-        Where others may write the same assets: under a lock, after `catch_up`.
+        If others may write the same assets, call it under a lock, after `catch_up`.
         """
         ...
 
@@ -120,7 +125,7 @@ class VectorStore(Protocol):
     def catch_up(self) -> None:
         """Make everything written so far, by anyone, visible to the next reads of this object.
 
-        On a server the first of them waits for its next time tick, up to 200 ms.
+        On a server, the first of them waits for its next time tick, up to 200 ms.
         """
         ...
 
@@ -140,8 +145,8 @@ class VectorStore(Protocol):
             queries: [n, embed_dim].
             modality: the kind of segment.
             limit: the most segments for each query.
-            by: what makes the rows of segments with several comparable; where each has one, the
-                order is that of the cosines, whatever it is.
+            by: makes the several rows of a segment comparable; if each has one, the order is that
+                of the cosines, whatever the constants are.
             asset_ids: only segments of these assets; all of them, up to the limit.
             filter: leave out segments of other assets, as far as the store can apply it; check
                 what is found.
@@ -246,7 +251,7 @@ class LexicalIndex(Protocol):
             text: what is looked for, in plain words.
             limit: the most segments; 1,000 at most are found.
             asset_ids: only segments of these assets.
-            filter: as of `VectorStore.search`.
+            filter: as in `VectorStore.search`.
 
         Returns:
             Segments of any modality; ``cosine`` holds their BM25 score, which is above 0.

@@ -5,7 +5,7 @@ A mixed list compares ``(cos(q, v) - shift * mu) / c``, with the constants of th
 the second is what a store keeps, so that it finds the best of all modalities by one search, and
 not by one for each. Within a modality the order is that of the cosines.
 
-Of a modality whose segments have several vectors, each row has constants of its own.
+If the segments of a modality have several vectors, each row has its own constants.
 
 Each row names the constants it was written with, so that a store can change to others while it is
 searched: see `search.store.milvus.calibration`.
@@ -31,30 +31,30 @@ Constants: TypeAlias = Mapping[Modality, Calibration]
 
 
 def to_stored(embedding: Embeddings, by: Calibration) -> Embeddings:
-    """From a unit vector [embed_dim] to what is kept of it [embed_dim + 1]."""
+    """From a unit vector [embed_dim] to the stored vector [embed_dim + 1]."""
     kept: Embeddings = np.append(embedding / by.c, -by.mu / by.c).astype(np.float32)
     return kept
 
 
 def from_stored(row: Embeddings) -> Embeddings:
-    """The unit vector [embed_dim] of which this was kept, with any constants."""
+    """The unit vector [embed_dim] of a stored vector, whatever its constants."""
     kept: Embeddings = l2_normalize(np.asarray(row, np.float32)[None, :-1])[0]
     return kept
 
 
 def to_asked(queries: Embeddings, shift: float) -> Embeddings:
-    """From unit rows [n, embed_dim] to what is searched for [n, embed_dim + 1]."""
+    """From unit rows [n, embed_dim] to the rows to search with [n, embed_dim + 1]."""
     shifts = np.full((len(queries), 1), shift)
     return np.concatenate([queries, shifts], axis=1, dtype=np.float32)
 
 
 def cosine_of(product: float, shift: float, by: Calibration) -> float:
-    """The cosine of which the inner product with what was searched for came."""
+    """The cosine of an inner product with a row of `to_asked`."""
     return product * by.c + shift * by.mu
 
 
 def constants_of(constants: Constants, modality: Modality, row: int = 0) -> Calibration:
-    """By what a row of a modality is calibrated."""
+    """The constants by which a row of a modality is calibrated."""
     return constants.get(modality, UNCALIBRATED).of_row(row)
 
 
@@ -63,8 +63,8 @@ class StoredCalibration:
     """The calibration of a store.
 
     Args:
-        constants: by them it ranks, and new rows are written.
-        former: others, with which rows may still be written: a rewrite is under way, or was.
+        constants: those by which it ranks and writes new rows.
+        former: others by which rows may still be written: a rewrite is or was under way.
         about: where the constants came from, in plain values; ``source`` is "none", "shipped" (by
             the model) or "measured".
     """
@@ -75,12 +75,12 @@ class StoredCalibration:
 
     @property
     def by_number(self) -> dict[int, Constants]:
-        """All constants of rows, by what `number_of` makes of them; former ones first."""
+        """All constants of rows, by their `number_of`; former ones first."""
         return {number_of(one): one for one in (*self.former, self.constants)}
 
     @property
     def floors(self) -> Mapping[Modality, Floor]:
-        """Below which matches are weak, where that was measured with the constants."""
+        """The floors below which matches are weak, if measured with the constants."""
         measured = self.about.get("modalities", {})
         return {
             Modality(kind): floor_of(facts["floor"])
@@ -96,12 +96,12 @@ class StoredCalibration:
 
 
 def unmeasured(constants: Constants) -> StoredCalibration:
-    """That of a new store, which has what the model ships."""
+    """The calibration of a new store, with the constants that the model ships."""
     return StoredCalibration(constants, (), {"source": "shipped" if constants else "none"})
 
 
 def number_of(constants: Constants) -> int:
-    """What a row names its constants by: 63 bits of their hash."""
+    """The number by which a row names its constants: 63 bits of their hash."""
     return _number(tuple(sorted((str(kind), *_flat(one)) for kind, one in constants.items())))
 
 
@@ -112,7 +112,7 @@ def _number(constants: tuple[tuple[str | float, ...], ...]) -> int:
 
 
 def written(state: StoredCalibration) -> str:
-    """As text, to be kept beside what is stored."""
+    """As text, to be kept with the stored data."""
     constants, *former = map(_plain, (state.constants, *state.former))
     facts = {"constants": constants, "former": former, "about": dict(state.about)}
     return json.dumps(facts, ensure_ascii=False)
@@ -120,7 +120,7 @@ def written(state: StoredCalibration) -> str:
 
 @lru_cache(8)
 def read(text: str) -> StoredCalibration:
-    """What `written` wrote. A search asks for the same several times.
+    """What `written` wrote. A search reads the same text several times.
 
     >>> read(written(unmeasured({Modality("text"): Calibration(0.06, 0.155)}))).constants
     {'text': Calibration(mu=0.06, c=0.155, further=())}

@@ -11,7 +11,7 @@ _OF_KIND = ("spread", "spread_of_languages", "n_vectors", "n_segments")
 
 
 def describe(state: StoredCalibration, in_use: Constants) -> dict[str, Any]:
-    """What is known of it.
+    """What is known about a store's calibration.
 
     Args:
         state: what the store says.

@@ -1,4 +1,4 @@
-"""What a store takes, checked and cut to what it can keep, whichever store it is. Pure."""
+"""Check rows and queries for any store, and cut texts to what it can keep. Pure."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def checked_segment(row: SegmentRow, embed_dim: int) -> SegmentRow:
     """The row as a store keeps it: of unit length, and a text that is too long is cut.
 
     Raises:
-        InputError: the embedding has another size, or is not finite; or no such row can be.
+        InputError: the embedding has a different size, or is not finite; or no such row can exist.
     """
     if "#" in row.segment_id or not 0 <= row.row < MAX_ROWS:
         got = f"{row.segment_id!r} with row {row.row}"
@@ -83,7 +83,7 @@ def checked_queries(queries: Embeddings, embed_dim: int) -> Embeddings:
     """Query rows [n, embed_dim] as float32 of unit length, so that products are cosines.
 
     Raises:
-        InputError: another shape, or not finite.
+        InputError: a different shape, or not finite.
     """
     rows = np.asarray(queries, np.float32)
     if rows.ndim != 2 or rows.shape[1] != embed_dim:
@@ -119,5 +119,5 @@ def _checked_json(argument: str, value: Any) -> Any:
 
 
 def _cut(text: str, max_bytes: int) -> str:
-    """At most so many bytes of valid UTF-8."""
+    """At most this many bytes of valid UTF-8."""
     return text.encode(errors="replace")[:max_bytes].decode(errors="ignore")

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 class StoreOptions(TypedDict, total=False):
-    """How a store is opened; a store in memory takes the calibration alone."""
+    """How a store is opened; a store in memory takes only the calibration."""
 
     calibration: Mapping[Modality, Calibration] | None
-    """Of the space; with it, one search finds the best of all modalities. A store keeps what it was
-    made with."""
+    """The space's; with it, one search finds the best of all modalities. A store keeps the
+    one it was created with."""
     prefix: str
     """Begins the collections' names, so that several stores can share a server ("anymodal")."""
     timeout_s: float
@@ -32,14 +32,14 @@ class StoreOptions(TypedDict, total=False):
     connect_timeout_s: float
     """Limit of the first answer of a server (10)."""
     new_space: bool
-    """Create collections beside those of other spaces, as a reindex does (False)."""
+    """Create collections next to those of other spaces, as a reindex does (False)."""
     create: bool
-    """Make the store if there is none; else that is an error (True)."""
+    """Create the store if there is none; otherwise a missing store is an error (True)."""
     index: str
-    """Of the vectors of a store that is made on a server, see `search.store.milvus.indexes.kinds`
-    ("HNSW")."""
+    """The index of vectors if a store is created on a server, see
+    `search.store.milvus.indexes.kinds` ("HNSW")."""
     candidates: int
-    """That any search of a server's index looks at, at least (200)."""
+    """The fewest candidates that a search of a server's index looks at (200)."""
 
 
 def open_store(
@@ -62,7 +62,7 @@ def open_store(
 
     Raises:
         StoreMissingError: there is none, and ``create=False``.
-        SpaceMismatchError: the store holds only embeddings of another space.
+        SpaceMismatchError: the store holds only embeddings of a different space.
         StoreBusyError: another process holds the embedded store.
         StoreUnavailableError: the server does not answer.
         InputError: not a URI of the kinds above.

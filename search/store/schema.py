@@ -3,12 +3,12 @@
 Collections per embedding space, named ``<prefix>_<fingerprint>_<kind>``:
 
 - ``segments7``: one row per embedding, in one partition per modality and number of the row (see
-  `search.store.several`), with what filters ask of its asset (`search.filters.columns`); schema 6
-  had them without that, as ``segments``;
+  `search.store.several`), with the columns that filters use (`search.filters.columns`); schema 6
+  had them without these, as ``segments``;
 - ``assets``: the commit rows, by asset id;
-- ``words``: the words of texts, where Milvus itself knows BM25;
-- ``locations``: an index from a URI to assets. It may hold more than is true (a URI that an
-  asset has left): the commit row decides. Lookup by an array field is no alternative: neither
+- ``words``: the words of texts, if Milvus itself supports BM25;
+- ``locations``: an index from a URI to assets. It can have outdated entries (a URI that an
+  asset has left): the commit row decides. Looking up an array field is not an alternative: neither
   Milvus Lite nor Milvus 2.3 indexes arrays.
 
 Milvus 2.3 has no nullable fields, so a missing number is stored as `MISSING`.
@@ -37,7 +37,7 @@ from search.types import AssetRow, ScoredSegment, SegmentRow
 
 SCHEMA_VERSION = 7
 OLD_VERSION = 6
-"""Its stores can be searched; `search.store.milvus.upgrade` makes them new."""
+"""Stores of this version can be searched; `search.store.milvus.upgrade` upgrades them."""
 MISSING = -1
 MAX_LOCATIONS = 4096
 MAX_METADATA_BYTES = 65_000
@@ -45,7 +45,7 @@ MAX_URI_BYTES = 8192
 MAX_WORDS_BYTES = 65_535
 
 _PROPERTY = "anymodal."
-_DUMMY_VECTOR = [1.0, 0.0]  # Milvus wants a vector in every collection
+_DUMMY_VECTOR = [1.0, 0.0]  # Milvus requires a vector in every collection
 _checked_once = lru_cache(64)(Modality)
 
 
@@ -127,7 +127,7 @@ def spaces_among(names: Sequence[str], prefix: str) -> list[str]:
 
 
 def properties(fingerprint: str, embed_dim: int, constants: Constants) -> dict[str, str]:
-    """What is written beside a collection, for those who open it and for people."""
+    """What is stored with a collection, for programs that open it and for people."""
     facts = {
         "schema": SCHEMA_VERSION,
         "space": fingerprint,
@@ -138,7 +138,7 @@ def properties(fingerprint: str, embed_dim: int, constants: Constants) -> dict[s
 
 
 def written_version(properties: Mapping[str, str]) -> str:
-    """The schema version by which a collection was made, from its properties."""
+    """The schema version of a collection, from its properties."""
     return properties.get(_PROPERTY + "schema", "unknown")
 
 
@@ -148,7 +148,7 @@ def written_calibration(properties: Mapping[str, str]) -> StoredCalibration:
 
 
 def calibration_property(state: StoredCalibration) -> dict[str, str]:
-    """What of a collection's properties changes with its calibration."""
+    """The property of a collection that changes with its calibration."""
     return {_PROPERTY + "calibration": calibrated.written(state)}
 
 
@@ -163,20 +163,20 @@ def uri_key(uri: str) -> str:
 
 
 def _digest(*parts: str) -> str:
-    """32 hex digits over the parts; JSON keeps their borders apart."""
+    """32 hex digits over the parts; JSON keeps the parts separate."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
 def segment_to_dict(
     row: SegmentRow, constants: Constants, columns: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """A checked segment as a row of Milvus, with what filters ask of its asset."""
+    """A checked segment as a row of Milvus, with the columns that filters use."""
     by = constants_of(constants, row.modality, row.row)
     return {**scalars_of(row), **(columns or {}), **_vector(row.embedding, by, constants)}
 
 
 def recalibrated(row: Mapping[str, Any], constants: Constants) -> dict[str, Any]:
-    """A row of Milvus, with its embedding, as other constants have it."""
+    """A row of Milvus, with its embedding converted to other constants."""
     embedding = calibrated.from_stored(row["embedding"])
     by = constants_of(constants, modality_of(row), row_of(row))
     return {**row, **_vector(embedding, by, constants)}
@@ -231,7 +231,7 @@ def segment_from_dict(row: Mapping[str, Any]) -> SegmentRow:
 
 
 def modality_of(row: Mapping[str, Any]) -> Modality:
-    """Of a segment or an asset."""
+    """The modality of a segment or an asset."""
     return _checked_once(row["modality"])
 
 
@@ -247,7 +247,7 @@ def segment_id_of(row: Mapping[str, Any]) -> str:
 
 
 def partition_of_row(row: Mapping[str, Any]) -> str:
-    """Where a row of Milvus lies."""
+    """The partition of a row of Milvus."""
     return partition_of(row["modality"], row_of(row))
 
 
@@ -274,7 +274,7 @@ def scored_from_dict(row: Mapping[str, Any], cosine: float) -> ScoredSegment:
 def text_of(row: Mapping[str, Any]) -> Text:
     """A text's row of Milvus for a `WordIndex`, which keeps all of it.
 
-    In the form that Python reads fastest: the index ends with the process that made it.
+    It has the form that Python reads fastest: the index ends with the process that made it.
     """
     _, asset_id, _, _, *place = scored_from_dict(row, 0.0)
     note = marshal.dumps((asset_id, *place))
@@ -330,7 +330,7 @@ def locations_to_dicts(row: AssetRow) -> list[dict[str, Any]]:
 
 
 def new_locations(rows: Iterable[AssetRow], stored: Iterable[AssetRow]) -> list[dict[str, Any]]:
-    """`locations_to_dicts` of commit rows, without what those that they replace have."""
+    """`locations_to_dicts` of commit rows, without those of the rows that they replace."""
     there = {one["location_id"] for row in stored for one in locations_to_dicts(row)}
     found = [one for row in rows for one in locations_to_dicts(row)]
     return [one for one in found if one["location_id"] not in there]

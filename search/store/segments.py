@@ -1,4 +1,4 @@
-"""Collections, their fields, and those of segments: see `search.store.schema`. Pure."""
+"""Collections and their fields, and those of segments: see `search.store.schema`. Pure."""
 
 from __future__ import annotations
 
@@ -58,22 +58,22 @@ class Collection:
 
     @property
     def scalars(self) -> list[str]:
-        """What a query asks for: all fields but the vector and what is unread."""
+        """What a query asks for: all fields except the vector and those that are unread."""
         return [f.name for f in self.fields if f.name not in (self.vector, *self.unread)]
 
     @property
     def whole(self) -> list[str]:
-        """All fields, as to write a row again."""
+        """All fields, for writing a row again."""
         return [f.name for f in self.fields]
 
 
 def text_field(name: str, n_bytes: int) -> Field:
-    """A text of so many bytes at most."""
+    """A text of at most this many bytes."""
     return Field(name, "VARCHAR", {"max_length": n_bytes})
 
 
 def segments_collection(embed_dim: int, *, arrays: bool = True) -> Collection:
-    """Segments with embeddings of this size, kept as `search.store.calibrated` says.
+    """Segments with embeddings of this size, stored as `search.store.calibrated` says.
 
     Args:
         embed_dim: the number of dimensions.
@@ -86,7 +86,7 @@ def segments_collection(embed_dim: int, *, arrays: bool = True) -> Collection:
 
 
 def old_segments_collection(embed_dim: int) -> Collection:
-    """As schema 6 had them."""
+    """Segments as in schema 6."""
     return Collection("segments", _segment_fields(embed_dim, []), "embedding", ["asset_id"])
 
 
@@ -129,7 +129,7 @@ def _filter_column(field: str, kind: Kind, arrays: bool) -> Field:
 
 
 def whole_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row that was read, as it is written again."""
+    """A row that was read, in the form in which it is written again."""
     metadata = row.get(METADATA_COLUMN)
     if isinstance(metadata, str | bytes):
         return {**row, METADATA_COLUMN: json.loads(metadata)}

@@ -1,7 +1,7 @@
-"""Segments that have several vectors, each in a row of its own. Pure.
+"""Segments that have several vectors, each in its own row. Pure.
 
-Row 0 is kept as that of a segment with one vector is. Row n has the key ``<segment_id>#n``; its
-number also lies in the high bits of ``index``, where filters see it, and its partition is its own.
+Row 0 is stored like that of a segment with one vector. Row n has the key ``<segment_id>#n``; its
+number is also in the high bits of ``index``, where filters see it, and it has its own partition.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from encoder.types import Embeddings
 from search.types import ScoredSegment, SegmentRow
 
 IDENTICAL = 1 - 1e-5
-"""Embeddings of one content differ by rounding, of others by far more."""
+"""Embeddings of the same content differ by rounding, those of others by far more."""
 MAX_ROWS = 1024
 _ROW = 1 << 40
 FIRST_ROWS = f"index < {_ROW}"

@@ -83,7 +83,7 @@ class MilvusWords:
     def _that_hold(
         self, wanted: frozenset[str], scores: Mapping[str, float]
     ) -> list[ScoredSegment]:
-        """Those of these segments that are stored and hold one of the words, best first."""
+        """The segments among these that are stored and hold one of the words, best first."""
         rows = self._rows.of(self._segments, self._segments.key, list(scores))
         kept = [row for row in rows if holds(row["snippet"], wanted)]
         found = [scored_from_dict(row, scores[row[self._segments.key]]) for row in kept]

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 
 @dataclass(frozen=True)
 class Period:
-    """From the beginning of ``start`` to that of ``end``; None: without a limit there."""
+    """From the beginning of ``start`` to that of ``end``; None for no limit."""
 
     start: date | None
     end: date | None
@@ -34,7 +34,7 @@ def week(when: date) -> Period:
 
 
 def month(year: int, number: int) -> Period:
-    """A month; numbers beyond 1 to 12 lie in other years.
+    """A month; numbers outside 1 to 12 are in other years.
 
     >>> month(2024, 0)
     Period(start=datetime.date(2023, 12, 1), end=datetime.date(2024, 1, 1))
@@ -48,7 +48,7 @@ def year(number: int) -> Period:
 
 
 def season(year: int, number: int) -> Period:
-    """By whole months, as the north has them: 0 is spring, 3 the winter that begins in ``year``."""
+    """A northern season in whole months: 0 is spring, 3 the winter that begins in ``year``."""
     return Period(_first(year, 3 + 3 * number), _first(year, 6 + 3 * number))
 
 

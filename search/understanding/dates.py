@@ -1,8 +1,8 @@
 """Dates in a query, in English, German and Chinese. Pure.
 
-Only what cannot well mean another thing is a date: a month or a season needs its year or "last",
-"yesterday" has to end the query or to follow a preposition, a bare year likewise. So "may I",
-"march of the penguins" and "2001 a space odyssey" stay words. Libraries read many of these as
+Only what can hardly mean anything else is a date: a month or a season needs its year or "last",
+"yesterday" has to end the query or follow a preposition, and so does a bare year. So "may I",
+"march of the penguins" and "2001 a space odyssey" stay words. Date libraries read many of these as
 dates, and the periods that people write as single days: see docs/decisions/0029.
 """
 
@@ -39,7 +39,7 @@ _HAN_COUNT = r"(?:\d{1,2}|[一二两三四五六七八九十]{1,3})"
 _LAST = r"(?:last|past|letzte[nrms]?|vorige[nrms]?|vergangene[nrms]?)"
 _THIS = r"(?:this|diese[nrms]?)"
 
-# What stands before a date and only leads to it, or makes it a limit.
+# Words before a date that only lead to it, or make it a limit.
 _LEAD = re.compile(
     r"(?:^|(?<=\s))(?P<word>before|until|till|vor|bis|after|nach|since|seit|ab"
     r"|from|in|on|of|during|aus|von|im|am|vom)"
@@ -61,7 +61,7 @@ _BEFORE, _AFTER, _SINCE = (
 
 @dataclass(frozen=True)
 class FoundDate:
-    """A period that stands at ``[start, end)`` in a text, words that only lead to it included."""
+    """A period at ``[start, end)`` in a text, including words that only lead to it."""
 
     period: Period
     start: int
@@ -120,7 +120,7 @@ def _found(rule: _Rule, match: re.Match[str], today: date) -> FoundDate | None:
     word = (lead["word"] or "").lower() if lead else ""
     if "一" <= text[end - 1] <= "龥":
         tail = _HAN_TAIL.match(text, end)
-        assert tail is not None  # it matches nothing, too
+        assert tail is not None  # it also matches an empty text
         word, end = tail.lastgroup or word, tail.end()
     if word in _BEFORE:
         period = Period(None, period.end if word in ("until", "till", "bis") else period.start)
@@ -209,13 +209,13 @@ def _han_unit(match: re.Match[str], today: date) -> Period:
 
 
 def _weekend(match: re.Match[str], today: date) -> Period:
-    """The last one that is over, or the one that is under way or to come."""
+    """The last weekend that is over, or the one that is under way or to come."""
     saturday = today + timedelta(5 - today.weekday() - 7 * bool(match["last"]))
     return Period(saturday, saturday + timedelta(2))
 
 
 def _recent(unit: str, n: int, today: date) -> Period:
-    """``n`` days, weeks, months or years before the one of today."""
+    """``n`` days, weeks, months or years before the current one."""
     if unit == "month":
         return calendar.month(today.year, today.month - n)
     if unit == "year":

@@ -19,9 +19,9 @@ _LOCATED = parse_filter({"field": "latitude", "gte": -90})
 
 
 class LibraryPlaces:
-    """Names of places, as of a minute ago, or longer where reading them takes more than 3 s.
+    """Names of places, as of a minute ago, or longer if reading them takes more than 3 s.
 
-    Safe to use from threads. Queries wait until the first reading has taken a second.
+    Safe to use from threads. Queries wait for the first reading, for up to a second.
     """
 
     def __init__(self, store: VectorStore) -> None:
@@ -58,7 +58,7 @@ class LibraryPlaces:
             thread.join()
 
     def _read(self) -> None:
-        """A store that is away is said by the search itself."""
+        """Read the names; the search itself reports an unreachable store."""
         started_s = time.monotonic()
         try:
             rows = takewhile(lambda _: not self._is_closed.is_set(), self._store.scan(_LOCATED))

@@ -1,7 +1,7 @@
-"""Names of places in a query, of those that a library's photos have. Pure.
+"""Names of places in a query, from those that a library's photos have. Pure.
 
-A name is read where it can hardly mean another thing: after a word such as "in", as the whole
-query, or at its end with a capital. Names that are common words, too, only count after such a word.
+A name is read where it can hardly mean anything else: after a word such as "in", as the whole
+query, or at its end with a capital. Names that are also common words only count after such a word.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _AMBIGUOUS = frozenset(
 
 
 def known_names(places: Collection[str]) -> dict[str, str]:
-    """Names by how they are compared."""
+    """Names by the form in which they are compared."""
     return {name.casefold(): name for name in places if len(name) > 1}
 
 
 def find_place(text: str, known: Mapping[str, str]) -> tuple[str, int, int] | None:
-    """A place's name as the library has it, and where it stands, its preposition included.
+    """A place's name as the library has it, and its range in the text, with its preposition.
 
     >>> find_place("sunset in berlin", {"berlin": "Berlin"})
     ('Berlin', 6, 16)
@@ -64,7 +64,7 @@ def _stands_alone(text: str, start: int, end: int, name: str) -> bool:
 
 
 def _han(text: str, known: Mapping[str, str]) -> Iterator[tuple[str, int, int]]:
-    """Without spaces: a name at the beginning of a run that ends there, or before 的."""
+    """In a text without spaces: a name at the beginning of a run that ends there, or before 的."""
     for run in _HAN.finditer(text):
         for length in range(len(run[0]), 1, -1):
             start, end = run.start(), run.start() + length

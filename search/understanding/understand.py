@@ -1,4 +1,4 @@
-"""Take what a query's texts say of dates and places as filters."""
+"""Turn dates and places in a query's texts into filters."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from search.understanding.places import find_place
 def understand(
     query: Query, store: VectorStore, places: Callable[[], Mapping[str, str]], today: date
 ) -> tuple[Query, list[Understood]]:
-    """The query without what was understood, which is in its filter; and what that was.
+    """The query with the words that were understood moved to its filter, and what these were.
 
-    A filter that no asset meets is none: its words are searched for. What remains of a text is
+    A filter that no asset meets is not used: its words are searched for. What remains of a text is
     encoded; if no word remains, all of it is.
 
     Args:
         query: ``query.understand`` says what may be read.
-        store: whose assets decide.
+        store: the store whose assets decide.
         places: the names of places in it.
-        today: what "yesterday" follows.
+        today: the date used to resolve "yesterday".
     """
     terms, found, filter = [], list[Understood](), query.filter
     for term in query.terms:

@@ -1,4 +1,4 @@
-"""What English, German and Chinese call months, seasons and units of time."""
+"""English, German and Chinese words for months, seasons and units of time."""
 
 from __future__ import annotations
 

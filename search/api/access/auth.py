@@ -21,8 +21,8 @@ from search.api.config import ApiConfig
 from search.api.requests.refusal import ForbiddenError, RateLimitError, UnauthorizedError
 
 COOKIE = "anymodal_session"
-"""Set by ``POST /v1/session``; valid for GET only, since a page's pictures and players cannot send
-a header."""
+"""Set by ``POST /v1/session``; valid for GET only, since pictures and players in a page cannot
+send a header."""
 
 _BURST_S = 10.0
 
@@ -40,7 +40,7 @@ class Bucket:
         self._seen = self.clock()
 
     def take(self) -> float:
-        """0 and one request less, or the seconds until there is one."""
+        """Take a token and return 0; if none is left, return the seconds until there is one."""
         now = self.clock()
         self._left = min(self._most, self._left + (now - self._seen) * self.per_minute / 60)
         self._seen = now
@@ -72,9 +72,9 @@ class Access:
         Where no key is required, unknown keys are ignored: many clients always send one.
 
         Raises:
-            UnauthorizedError: no key, or none that is known.
+            UnauthorizedError: no key, or an unknown one.
             ForbiddenError: the key does not have the scope.
-            RateLimitError: the key asks too often.
+            RateLimitError: the key exceeds its rate.
         """
         key = self.key_of(token) if token else None
         return self._without_key(token, scope) if key is None else self._allowed(key, scope)
@@ -85,7 +85,7 @@ class Access:
         Raises:
             UnauthorizedError: the key was revoked.
             ForbiddenError: the key does not have the scope.
-            RateLimitError: the key asks too often.
+            RateLimitError: the key exceeds its rate.
         """
         key = self._keys.get(key_id)
         if key is None:
@@ -123,7 +123,7 @@ class Access:
 
 
 def access_for(config: ApiConfig, keys: KeyRing) -> Access:
-    """Whether keys are required: wherever other machines can connect, or if configured.
+    """The access rules: keys are required where other machines can connect, or if configured.
 
     Raises:
         InputError: keys are needed and there are none.
@@ -141,7 +141,7 @@ def access_for(config: ApiConfig, keys: KeyRing) -> Access:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address.
+    """Whether only this machine can reach an address.
 
     >>> is_loopback("localhost"), is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("")
     (True, True, True, False)
@@ -183,7 +183,7 @@ async def _may_scrape(
     request: Request,
     sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> None:
-    """Prometheus may be let in without a key."""
+    """Require a key, unless Prometheus is let in without one."""
     if not request.app.state.services.config.open_metrics:
         await Needs("read")(request, sent)
 
@@ -195,7 +195,7 @@ WRITE = [Depends(Needs("write"))]
 
 
 def scope_of(route: APIRoute, config: ApiConfig) -> str | None:
-    """What a key needs for an endpoint; None where no key is asked for."""
+    """The scope that a key needs for an endpoint; None where no key is required."""
     for needed in (dependant.call for dependant in route.dependant.dependencies):
         if isinstance(needed, Needs):
             return needed.scope

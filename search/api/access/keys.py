@@ -24,8 +24,11 @@ _PREFIX = "am"
 
 @dataclass(frozen=True)
 class ApiKey:
-    """A key as it is kept. ``digest`` is SHA-256 of a secret of 256 random bits, which no list of
-    likely passwords holds, so that no slow hash is needed."""
+    """A key as it is stored.
+
+    ``digest`` is the SHA-256 of a secret of 256 random bits. No list of likely passwords contains
+    such a secret, so no slow hash is needed.
+    """
 
     key_id: str
     name: str
@@ -44,7 +47,7 @@ class KeyRing:
     """The keys in a file, which is read again when it changes. Safe to use from threads.
 
     Args:
-        path: made when the first key is.
+        path: created with the first key.
     """
 
     def __init__(self, path: Path) -> None:
@@ -58,7 +61,7 @@ class KeyRing:
         """Create a key; return it and the token for the client, which is not stored.
 
         Raises:
-            InputError: a scope that is not known.
+            InputError: a scope is unknown.
         """
         for scope in scopes:
             if scope not in SCOPES:
@@ -70,7 +73,7 @@ class KeyRing:
         return key, f"{_PREFIX}_{key_id}_{secret}"
 
     def revoke(self, key_id: str) -> ApiKey:
-        """Revoke a key, from its next request on.
+        """Revoke a key, effective from its next request.
 
         Raises:
             InputError: no such key.
@@ -112,7 +115,7 @@ class KeyRing:
 
     @contextmanager
     def _written(self) -> Iterator[dict[str, ApiKey]]:
-        """The keys for a change."""
+        """Yield the keys to change, then write them."""
         with self._file.changing() as records:
             keys = _keys(records)
             yield keys

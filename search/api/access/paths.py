@@ -1,4 +1,4 @@
-"""Restrict filters by the paths of this server."""
+"""Restrict filters that use paths of this server."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ def sees_paths(scopes: Collection[str]) -> bool:
 def filter_for(data: Any, scopes: Collection[str], public_roots: tuple[str, ...]) -> Filter:
     """A request's filter, restricted to what its sender may see.
 
-    A filter answers yes or no, so that who may compare with a path can spell it out. Those without
-    the right compare with paths within the public roots, and learn nothing of the roots' own.
+    A filter answers yes or no, so anyone who may compare with a path can spell it out. Senders
+    without that right compare only with paths within the public roots, and learn nothing about the
+    paths of the roots themselves.
 
     Args:
         data: the filter as plain JSON values.
-        scopes: of the sender.
+        scopes: the sender's.
         public_roots: folders whose inner paths are public.
 
     Raises:

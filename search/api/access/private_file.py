@@ -1,4 +1,4 @@
-"""A JSON file that its owner alone may read, shared by the processes of a service."""
+"""A JSON file that only its owner can read, shared by the processes of a service."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class PrivateFile:
     """Records in a file, changed by one process at a time and written atomically.
 
     Args:
-        path: made with the first change.
+        path: created with the first change.
     """
 
     def __init__(self, path: Path) -> None:

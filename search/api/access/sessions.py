@@ -1,4 +1,4 @@
-"""Sessions of browsers: random tokens instead of keys, kept as hashes in a file."""
+"""Browser sessions: random tokens instead of keys, kept as hashes in a file."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _MOST_PER_KEY = 100
 class Sessions:
     """The sessions of `POST /v1/session`. Safe to use from threads, and by several processes.
 
-    A token is random and looked up on each use, so that it ends at once when it is closed, expires,
-    or its key is revoked.
+    A token is random and looked up on each use, so it stops working as soon as it is closed or
+    expires, or its key is revoked.
 
     Args:
         path: the file, shared by all processes of a service.
@@ -36,7 +36,7 @@ class Sessions:
     def open(self, key_id: str, instead_of: str = "") -> str:
         """Create a token for a key; it replaces ``instead_of``, if given.
 
-        Beyond a hundred sessions of one key the oldest is closed.
+        Beyond a hundred sessions per key, the oldest is closed.
         """
         token, now = secrets.token_urlsafe(32), self._clock()
         closed = _digest(instead_of)
@@ -49,7 +49,7 @@ class Sessions:
         return token
 
     def close(self, token: str) -> None:
-        """Close a token; an unknown one is no error."""
+        """Close a token; an unknown one is not an error."""
         if self.key_id(token) is None:
             return
         with self._file.changing() as records:
@@ -58,7 +58,7 @@ class Sessions:
     def key_id(self, token: str) -> str | None:
         """The key of a token; None if it is not valid.
 
-        Looked up by its hash, so that the time taken reveals nothing of the token.
+        Looked up by its hash, so that the time taken reveals nothing about the token.
         """
         with self._lock:
             stamp = self._file.stamp()

@@ -10,18 +10,18 @@ from encoder.errors import InputError
 from search.api.requests.refusal import ForbiddenError
 
 SOURCE = re.compile(r"[a-z][a-z0-9+.-]*://\S.*/", re.DOTALL)
-"""The beginning of URLs that is allowed: it ends in a slash, so that no host or name goes on."""
+"""An allowed URL prefix; it ends in a slash, so that no host or name can be extended."""
 
 
 def check_sources(sources: Sequence[str], allowed: Sequence[str]) -> None:
-    """Raise unless each URL begins like one that the operator allows.
+    """Raise unless each URL begins with a prefix that the operator allows.
 
-    A path is never allowed, nor is ``..``, which some servers follow out of a folder, also where it
-    is written in escapes.
+    Paths are never allowed. Nor is ``..``, even percent-encoded: some servers follow it out of a
+    folder.
 
     Raises:
         InputError: it leads elsewhere.
-        ForbiddenError: it is not allowed; does not say what is.
+        ForbiddenError: it is not allowed; the error does not say what is.
     """
     for number, url in enumerate(sources):
         if not url.startswith(tuple(allowed)):

@@ -68,12 +68,12 @@ class EmbedRequest(Strict):
 
     @property
     def dimensions(self) -> int | None:
-        """As OpenAI calls it."""
+        """`output_dimension`, under OpenAI's name."""
         return self.output_dimension
 
     @property
     def on_overflow(self) -> Literal["pool", "error"]:
-        """As ours calls it."""
+        """`truncate`, with this API's name and values."""
         return "error" if self.truncate == "NONE" else "pool"
 
     def contents(self) -> list[list[Labelled]]:

@@ -59,7 +59,7 @@ class Workbench:
         """
         self._take()
         deadline, asked = Deadline(self._timeout_s), perf_counter()
-        begin = copy_context().run  # so that what the work logs carries the request's id
+        begin = copy_context().run  # so that what the work logs has the request's id
         future = self._pool.submit(begin, lambda: work(Turn(deadline, perf_counter() - asked)))
         future.add_done_callback(self._give_back)
         result = asyncio.wrap_future(future)

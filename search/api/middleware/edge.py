@@ -48,10 +48,10 @@ Refusal: TypeAlias = AnymodalError | None
 
 
 class Edge:
-    """ASGI middleware: request ids, safe headers, limits of bodies, and whose pages may ask.
+    """ASGI middleware: request ids, security headers, body limits, and allowed origins.
 
-    On the loopback device the ``Host`` must be one of this machine: else a page of a stranger,
-    whose name is made to resolve to 127.0.0.1, could read what is here.
+    On the loopback device, the ``Host`` must be one of this machine's: else a stranger's page,
+    whose host name is made to resolve to 127.0.0.1, could read the data here.
     """
 
     def __init__(self, app: ASGIApp, config: ApiConfig, metrics: Metrics) -> None:
@@ -176,7 +176,7 @@ def _endpoint(scope: Scope) -> str:
 
 
 def _counted(receive: Receive, limit: int) -> Receive:
-    """Bodies may come without a length, or with a wrong one."""
+    """Count the bytes, since bodies can come without a length, or with a wrong one."""
     n_bytes = 0
 
     async def receive_counted() -> Message:

@@ -71,13 +71,13 @@ class Metrics:
         self._seconds.labels(endpoint).observe(seconds)
 
     def connected(self, change: int, cut: str) -> None:
-        """Count a connection that comes (1) or goes (-1), and why it was cut if it was."""
+        """Count a connection that opens (1) or closes (-1), and why it was cut, if it was."""
         self._connections.inc(change)
         if cut:
             self._cut.labels(cut).inc()
 
     def watch(self, name: str, meaning: str, value: Callable[[], float]) -> None:
-        """Show a number that something else keeps; the latest one of a name."""
+        """Show a number that is kept elsewhere; a later one of the same name replaces it."""
         if name not in self._watched:
             self._watched[name] = Gauge(name, meaning, registry=self._registry)
         self._watched[name].set_function(value)

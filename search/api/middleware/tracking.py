@@ -23,7 +23,7 @@ def track(
 ) -> None:
     """Count a search that was answered. What was searched for is not logged: it is private.
 
-    ``kind`` is that of `kind_of` by default.
+    By default, ``kind`` is the result of `kind_of`.
     """
     kind = kind or kind_of(terms)
     services.latency.record(latency_s, kind)
@@ -34,6 +34,6 @@ def track(
 
 
 def kind_of(terms: Sequence[Term]) -> str:
-    """The modality, or ``asset`` for what is stored; of several kinds: ``mixed``."""
+    """The terms' modality, or ``asset`` for stored assets; ``mixed`` for several kinds."""
     kinds = {str(term.item.modality) if term.item else "asset" for term in terms}
     return kinds.pop() if len(kinds) == 1 else "mixed"

@@ -13,7 +13,7 @@ from search.api.schemas import Strict
 MAX_PARTS = 32
 
 Labelled: TypeAlias = tuple[str, InputIn]
-"""A part, and how errors call it."""
+"""A part, and its name in errors."""
 
 
 class UrlIn(Strict):

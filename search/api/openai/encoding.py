@@ -1,4 +1,4 @@
-"""Many inputs to embeddings, a few at a time, so that queries go between and time is kept."""
+"""Embed many inputs a few at a time, so that searches run in between and deadlines are kept."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from search.errors import NotFoundError
 
 _ITEMS_AT_ONCE = 16
 _TOKENS_AT_ONCE = 2048
-"""The most between two looks at the deadline, and before searches may go between; a longer text
-stands alone."""
+"""The most inputs and tokens between two checks of the deadline, where searches can run in between;
+a longer text is encoded alone."""
 
 
 class Asked(Protocol):
-    """What requests for embeddings have in common, whosever shape they have."""
+    """What requests for embeddings have in common, whichever API's shape they have."""
 
     sized_by: ClassVar[str]
     """The field of ``dimensions``."""
@@ -44,12 +44,12 @@ class Asked(Protocol):
 
     @property
     def role(self) -> Role:
-        """What the contents are encoded as."""
+        """The role to encode the contents in."""
         ...
 
     @property
     def on_overflow(self) -> Literal["pool", "error"]:
-        """What becomes of texts beyond the model's window."""
+        """What happens to texts beyond the model's window."""
         ...
 
     def contents(self) -> list[list[Labelled]]:
@@ -62,8 +62,8 @@ class Encoded:
     """Embeddings of a request.
 
     Args:
-        rows: unit rows [n, dimensions]; of several parts, their mean scaled to unit length.
-        windows: for each row the tokens of its texts' windows; None where it has no text.
+        rows: unit rows [n, dimensions]; for several parts, their mean scaled to unit length.
+        windows: for each row, the tokens in each window of its texts; None if it has no text.
     """
 
     rows: Embeddings
@@ -71,17 +71,17 @@ class Encoded:
 
     @property
     def n_tokens(self) -> int:
-        """Of all texts together."""
+        """The tokens of all texts together."""
         return sum(sum(lengths) for lengths in self.windows if lengths)
 
 
 def encode(services: Services, asked: Asked, files: Mapping[str, SentFile], turn: Turn) -> Encoded:
-    """Embed all inputs of a request, which may name ``files`` by their part.
+    """Embed all inputs of a request, which can refer to ``files`` by part name.
 
     Raises:
-        NotFoundError: another model is asked for.
-        InputError: an input, or dimensions that the model does not have.
-        TimeLimitError: the time is over; what was encoded is remembered for the next try.
+        NotFoundError: a different model is requested.
+        InputError: an input is invalid, or the model does not have these dimensions.
+        TimeLimitError: the time is up; what was encoded is cached for the next try.
     """
     _check_model(services, asked)
     contents = asked.contents()
@@ -152,7 +152,7 @@ def _item(services: Services, given: InputIn, files: Mapping[str, SentFile], lab
 
 
 def _pieces(lengths: Sequence[int]) -> Iterator[slice]:
-    """Neighbours, as many as may be encoded at once.
+    """Runs of neighbouring inputs, each as long as can be encoded at once.
 
     >>> list(_pieces([1000, 1000, 1000, 5000]))
     [slice(0, 2, None), slice(2, 3, None), slice(3, 4, None)]

@@ -1,4 +1,4 @@
-"""Fields of which a request has exactly one; checked, and said in OpenAPI."""
+"""Fields of which a request has exactly one: checked, and stated in OpenAPI."""
 
 from __future__ import annotations
 

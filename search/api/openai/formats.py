@@ -17,8 +17,8 @@ _WIDEST = 8.0
 def written(row: Embeddings, format: Format) -> list[float] | list[int] | str:
     """A unit vector [dim] in one of the formats that Cohere and Jina have.
 
-    ``int8`` is the same scale for all vectors of a length, so that products of two compare: a
-    value of 8/√dim, eight times what is usual, becomes 127. ``uint8`` is 128 more. Bits are 1
+    ``int8`` has the same scale for all vectors of a length, so that dot products are comparable: a
+    value of 8/√dim, eight times the usual one, becomes 127. ``uint8`` is 128 more. Bits are 1
     where a value is positive, eight to a byte; ``binary`` is 128 less than ``ubinary``.
     ``base64`` is little-endian float32.
 

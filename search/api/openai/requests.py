@@ -22,7 +22,7 @@ _ROLES: Mapping[InputType, Role] = {
     "search_document": DOCUMENT,
     "passage": DOCUMENT,
 }
-"""Voyage's names, then those of Cohere and, for documents, of NVIDIA's NIM."""
+"""Voyage's names, then Cohere's and, for documents, that of NVIDIA's NIM."""
 
 Task = Literal[
     "retrieval.query", "retrieval.passage", "text-matching", "classification", "separation"

@@ -1,4 +1,4 @@
-"""How OpenAI's API refuses: what is wrong with a request is a 400, and the message says all."""
+"""Errors as in OpenAI's API: an invalid request is a 400, and the message says everything."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from search.api.errors import error_answer
 
 
 class OpenAIRoute(APIRoute):
-    """An endpoint whose refusals OpenAI's clients show whole.
+    """An endpoint whose errors OpenAI's clients show in full.
 
-    They raise a 400 as `BadRequestError`, and show of the body the message alone.
+    They raise a 400 as `BadRequestError`, and show only the message of the body.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

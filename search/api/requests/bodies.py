@@ -22,7 +22,7 @@ _MEDIA = ("image", "audio", "video")
 
 
 class SentFile(NamedTuple):
-    """A file of a form, and how the client calls it."""
+    """A file in a form, and the client's name for it."""
 
     data: bytes
     name: str
@@ -37,7 +37,7 @@ class SentBody:
     files: dict[str, SentFile]
 
     def whole_request(self) -> bytes:
-        """The JSON, also where a form has it in a field.
+        """The JSON: the body, or a form's field ``request``.
 
         Raises:
             InputError: a form without the field ``request``.
@@ -47,7 +47,7 @@ class SentBody:
         raise InputError("request", got="a form without it", wanted="a field of JSON")
 
     def search(self) -> SearchRequest:
-        """The request that it holds; a form's fields may also make one without ``request``.
+        """The search request, from ``request`` or else from a form's other fields.
 
         Raises:
             ValidationError: of pydantic.
@@ -148,7 +148,7 @@ def search_body() -> dict[str, Any]:
 
 
 def _term_of(part: str) -> dict[str, Any]:
-    """A file by the part that it came in: a modality, the name of a kind, or ``file``."""
+    """A file as a term, by the name of its part: a modality, a kind, or ``file``."""
     name = part.partition("#")[0]
     if name in _MEDIA:
         return {name: {"file": part}}
@@ -156,7 +156,7 @@ def _term_of(part: str) -> dict[str, Any]:
 
 
 def _free_name(name: str, taken: dict[str, SentFile]) -> str:
-    """Several files may come under one name."""
+    """A name that is not taken: several files can share the name of a part."""
     n, free = 1, name
     while free in taken:
         n += 1

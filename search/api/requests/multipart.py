@@ -1,6 +1,6 @@
 """Multipart bodies as a stream of parts, so that files of any size need little memory.
 
-Starlette's own parser spools files in the temporary folder, which is memory on many systems.
+Starlette's own parser spools files in the temporary folder, which is in memory on many systems.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _MAX_NAME_CHARS = 1000
 
 @dataclass(frozen=True)
 class Part:
-    """A part begins: a field, or with ``filename`` a file."""
+    """The beginning of a part: a field, or a file if it has a ``filename``."""
 
     name: str
     filename: str | None
 
 
 Event = Part | bytes | None
-"""A part begins, some of its bytes, or (None) it ends."""
+"""The beginning of a part, some of its bytes, or (None) its end."""
 
 
 async def events(content_type: str, stream: AsyncIterable[bytes]) -> AsyncIterator[Event]:
@@ -53,7 +53,7 @@ async def events(content_type: str, stream: AsyncIterable[bytes]) -> AsyncIterat
 
 
 class _Found:
-    """Collects what the parser calls back about."""
+    """Collects events from the parser's callbacks."""
 
     def __init__(self) -> None:
         self.ended = False
@@ -63,7 +63,7 @@ class _Found:
         self._value = b""
 
     def taken(self) -> list[Event]:
-        """What came since the last call."""
+        """The events since the last call."""
         events, self._events = self._events, []
         return events
 

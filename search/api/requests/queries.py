@@ -34,9 +34,9 @@ def query_of(
     Args:
         request: as it came.
         decoder: for its media.
-        files: the parts that it may name.
+        files: the parts that it can name.
         filter: its filter, restricted to what its sender may see.
-        folder_names: whether its sender may find by folders.
+        folder_names: whether its sender may find files by the names of folders.
 
     Raises:
         InputError: not Base64, or a part that is not there.
@@ -74,7 +74,7 @@ def _term(term: TermIn, label: str, decoder: Decoder, files: Mapping[str, SentFi
     if term.asset_id is not None:
         return Term(asset_id=term.asset_id, weight=term.weight)
     item = item_of(term, label, decoder, files)
-    # A file of words is what is to find its like, and no question.
+    # A text file is an example to find similar files with, not a question.
     is_question = term.text is not None or item.modality != TEXT
     return Term(item, weight=term.weight, role=QUERY if is_question else DOCUMENT)
 
@@ -82,7 +82,7 @@ def _term(term: TermIn, label: str, decoder: Decoder, files: Mapping[str, SentFi
 def item_of(
     term: TermIn | InputIn, label: str, decoder: Decoder, files: Mapping[str, SentFile]
 ) -> Item:
-    """What a term holds, decoded.
+    """The content of a term, decoded.
 
     Raises:
         InputError: not Base64, a part that is not there, or a kind that does not exist.

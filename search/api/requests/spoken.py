@@ -24,7 +24,7 @@ from search.listening.pcm import CHUNK_BYTES, PcmReader
 from search.listening.questions import RATE, Cutter, Samples, Spoken
 
 SPEECH = "speech"
-"""The kind of such a query, beside those of `search.api.middleware.tracking.kind_of`."""
+"""The kind of such a query, in addition to those of `search.api.middleware.tracking.kind_of`."""
 
 _PAUSE_S = 0.8
 _RAW = "audio/pcm"
@@ -44,7 +44,7 @@ class Heard:
     waited_s: float
 
     def asked(self, request: Request) -> SentBody:
-        """The search for it, with the fields that a form may have from the request's address."""
+        """The search for these words, with a form's other fields from the URL's query string."""
         fields = {name: request.query_params.getlist(name) for name in request.query_params}
         words = " ".join(one.text for one in self.said)
         return SentBody(b"", {**fields, "text": [words, *fields.get("text", [])]}, {})
@@ -74,8 +74,8 @@ async def hear(request: Request, services: Services) -> Heard:
     """Read the body, recognising each span of speech as soon as a pause ends it.
 
     Raises:
-        InputError: nobody speaks in it, or the model hears no words.
-        MediaError: it is no sound, or over a limit.
+        InputError: no words were recognised, or the model cannot recognise speech.
+        MediaError: it is not sound, or over a limit.
         TooLargeError: it is longer than a query may be.
     """
     if services.transcribe is None:
@@ -121,7 +121,7 @@ class _Ear:
             return
         try:
             self._take(self._pcm.add(data))
-        except InputError:  # other sound than can be heard as it comes
+        except InputError:  # sound that cannot be recognised as it arrives
             whole, self._pcm = self._pcm.rest, None
             self._keep(whole)
 

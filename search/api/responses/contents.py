@@ -1,4 +1,4 @@
-"""Send the files of assets, in a way that no browser executes them."""
+"""Send the files of assets so that no browser executes them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _LABELS = {
     "utf-16-le": "utf-16le",
     "utf-8-sig": "utf-8",
 }
-"""Python's names that are not known to browsers, which read a byte order mark by themselves."""
+"""Labels for Python's names that browsers do not know; they read a byte order mark themselves."""
 _READ_AS_TEXT = frozenset(
     {
         *("text/html", "text/markdown", "text/plain", "text/x-source"),
@@ -65,13 +65,13 @@ class HeldFile(FileResponse):
 
     def __init__(self, path: Path, media_type: str, headers: Mapping[str, str]) -> None:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        weakref.finalize(self, os.close, descriptor)  # also of an answer that nobody waits for
+        weakref.finalize(self, os.close, descriptor)  # even if nobody reads the response
         super().__init__(f"/dev/fd/{descriptor}", media_type=media_type, headers=headers)
 
 
 @contextmanager
 def file_of(asset: AssetRow, decoder: Decoder) -> Iterator[Path]:
-    """A file that holds the asset; out of an archive for the length of the block.
+    """A file that holds the asset; a temporary copy lasts for the length of the block.
 
     Raises:
         NotFoundError: none of its locations can be read here, or all have changed since.
@@ -98,7 +98,7 @@ def _found(asset: AssetRow, decoder: Decoder, held: ExitStack) -> Path:
 
 
 def _on_disk(asset: AssetRow) -> Path | None:
-    """A file of this machine that holds the asset."""
+    """A file on this machine that holds the asset."""
     paths = map(Path, asset.locations)
     return next((p for p in paths if p.is_absolute() and _is_unchanged(p, asset.size_bytes)), None)
 
@@ -109,9 +109,9 @@ def content_of(
     """The response with an asset's file; 304 if the client has it.
 
     Args:
-        asset: whose file.
-        decoder: reads what lies elsewhere.
-        asked: the headers of the request, in small letters, and its ``method``.
+        asset: the asset whose file is sent.
+        decoder: reads files that are stored elsewhere.
+        asked: the headers of the request, in lower case, and its ``method``.
 
     Raises:
         NotFoundError: as `file_of` says.
@@ -131,7 +131,7 @@ def content_of(
 
 
 def _remote(asset: AssetRow, decoder: Decoder, asked: Mapping[str, str]) -> Response | None:
-    """The response with an object that holds the asset; None where a file of this machine does."""
+    """The response with an object that holds the asset; None if a file on this machine does."""
     objects = [uri for uri in asset.locations if _OBJECT.match(uri)]
     if not objects or _on_disk(asset):
         return None
@@ -146,10 +146,10 @@ def _remote(asset: AssetRow, decoder: Decoder, asked: Mapping[str, str]) -> Resp
 
 
 def picture_of(asset: AssetRow, decoder: Decoder, at_s: float, page: int, size: int) -> bytes:
-    """A small WebP of what an asset looks like; of a film, at a time, of a document, a page.
+    """A small WebP preview of an asset: of a film, at a given time; of a document, one page.
 
     Raises:
-        NotFoundError: it shows nothing, or as `file_of` says.
+        NotFoundError: it has nothing to show, or as `file_of` says.
         MediaError: it cannot be decoded.
     """
     with file_of(asset, decoder) as path:
@@ -184,7 +184,7 @@ def content_type(media_type: str, codec: str = "utf-8") -> str:
 
 
 def _label(codec: str) -> str:
-    """A codec as browsers call it (WHATWG Encoding, 4.2)."""
+    """The browsers' name for a codec (WHATWG Encoding, 4.2)."""
     try:
         name = codecs.lookup(codec).name
     except LookupError:
@@ -196,9 +196,9 @@ def _label(codec: str) -> str:
 
 
 def content_headers(asset: AssetRow, path: str | Path) -> dict[str, str]:
-    """Headers beside the type: nothing in it may run, and it may be kept, since an id is a hash."""
+    """Headers besides the type: nothing in it may run; it may be cached, since an id is a hash."""
     how = "attachment" if content_type(asset.media_type).startswith("application/") else "inline"
-    # A file out of an archive lies under another name for the moment.
+    # A file extracted from an archive temporarily has a different name.
     place = str(path) if str(path) in asset.locations else asset.locations[0]
     name = file_name(place).encode(errors="replace")
     return {

@@ -25,13 +25,13 @@ def job_status(jobs: Jobs, store: VectorStore, job_id: str) -> Job:
     """
     job = jobs.status(job_id)
     if job.ended:
-        with suppress(StoreError):  # the job has ended also if the store is away by now
+        with suppress(StoreError):  # the job has ended even if the store is unreachable by now
             store.catch_up()
     return job
 
 
 async def job_document(services: Services, job_id: str) -> tuple[Job, dict[str, Any]]:
-    """A job, and what the API says of it.
+    """A job, and its JSON in the API.
 
     Raises:
         NotFoundError: there is no such job.

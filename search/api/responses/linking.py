@@ -1,4 +1,4 @@
-"""The page in few requests: what it needs at once is one file, though it is written in many."""
+"""Link the page's files: those that it needs at once become one, to save requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SHEET = re.compile(r'^@import "(\w+)\.css";\n', re.MULTILINE)
 
 
 def linked_modules(modules: Mapping[str, str], entry: str) -> dict[str, str]:
-    """The same modules, but ``entry`` contains all that it imports, and has it for the others.
+    """The same modules, but ``entry`` contains all its imports, and exports them to the others.
 
     Args:
         modules: JavaScript by name, without ``.js``. Names are imported as
@@ -21,11 +21,11 @@ def linked_modules(modules: Mapping[str, str], entry: str) -> dict[str, str]:
         entry: the module that runs first.
 
     Raises:
-        ValueError: modules import each other in a circle, or by another kind of statement.
+        ValueError: modules import each other in a cycle, or with a different kind of statement.
     """
     first = _order(modules, entry)
     bodies = [_body(name, modules[name]) for name in first]
-    # Such a function may wait for something, as a module may.
+    # The functions are async because a module can use await.
     parts = [
         f"const ${name} = await (async () => {{\n{body}}})();\n"
         for name, body in zip(first, bodies, strict=True)
@@ -43,7 +43,7 @@ def linked_sheet(sheets: Mapping[str, str], entry: str) -> str:
 
 
 def _order(modules: Mapping[str, str], entry: str) -> list[str]:
-    """A module and all that it imports, each after its own."""
+    """A module and all that it imports, each after its own imports."""
     needed: dict[str, list[str]] = {}
     waiting = [entry]
     while waiting:
@@ -69,7 +69,7 @@ def _taken(found: re.Match[str]) -> str:
 
 
 def _later(text: str, first: list[str], entry: str) -> str:
-    """A module that is loaded later, with its imports from what is there already."""
+    """A module that is loaded later; it imports from the entry what that already contains."""
 
     def moved(found: re.Match[str]) -> str:
         if found[2] not in first:
@@ -80,6 +80,6 @@ def _later(text: str, first: list[str], entry: str) -> str:
 
 
 def _door(text: str, name: str, entry: str) -> str:
-    """What stands at the address of a module that lies in the entry."""
+    """A stub at the URL of a module that is part of the entry."""
     names = ", ".join(_EXPORT.findall(text))
     return f'import {{ ${name} }} from "./{entry}.js";\nexport const {{ {names} }} = ${name};\n'

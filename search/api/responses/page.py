@@ -43,7 +43,7 @@ class _File:
         return cls(media_type, gzip.compress(content, mtime=0), tag)
 
     def answer(self, asked: Headers) -> Response:
-        """It, unless the client has it already."""
+        """The response with the file; 304 if the client has it already."""
         headers = {"ETag": self.tag}
         if asked.get("if-none-match") == self.tag:
             return NotModifiedResponse(Headers(headers))
@@ -56,7 +56,7 @@ class _File:
 
 
 class Page(StaticFiles):
-    """Static files that are never of two versions, and may use the microphone."""
+    """Static files, always of the same version; the page may use the microphone."""
 
     async def get_response(self, path: str, scope: MutableMapping[str, Any]) -> Response:
         """A file, or for the folder its ``index.html``."""
@@ -76,7 +76,7 @@ def page() -> Page:
 
 @cache
 def _files() -> Mapping[str, _File]:
-    """All files by their paths, read once: they stay of one version while the server runs."""
+    """All files by path, read once so that they keep one version while the server runs."""
     read = {path: path.read_bytes() for path in _FOLDER.rglob("*") if path.is_file()}
     contents = {path.relative_to(_FOLDER).as_posix(): content for path, content in read.items()}
     contents |= _linked("js", contents, lambda modules: linked_modules(modules, "main"))
@@ -89,7 +89,7 @@ def _linked(
     contents: Mapping[str, bytes],
     link: Callable[[dict[str, str]], dict[str, str]],
 ) -> dict[str, bytes]:
-    """What linking makes of the files ``KIND/NAME.KIND``."""
+    """The files ``KIND/NAME.KIND``, linked."""
     texts = {
         PurePosixPath(path).stem: content.decode()
         for path, content in contents.items()

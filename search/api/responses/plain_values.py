@@ -12,9 +12,9 @@ from search.api.uploads import UploadFolder
 from search.ranking.locations import shown_location
 from search.types import AssetRow, Hit, Moment, SearchResult
 
-# A path may hold spaces: what follows belongs to it as far as there is another slash.
 _VERSIONS = "object_versions"
-"""Which versions of objects hold an asset: of use to ingest alone (`ingest.sources.objects`)."""
+"""The object versions that hold an asset; only ingest uses them (`ingest.sources.objects`)."""
+# A path can contain spaces: text after one belongs to it if another slash follows.
 _PATH = re.compile(r"(?<![\w/.:])/(?:[^\n/]*/)*(?=[^\n/])")
 
 

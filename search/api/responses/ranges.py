@@ -1,4 +1,4 @@
-"""Send a part of what lies on another server (RFC 9110, 14)."""
+"""Send a range of a file on another server (RFC 9110, 14)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def remote_content(
 ) -> Response:
     """The whole of a file, or the range that a client asks for; 416 if it has no such range.
 
-    Of several ranges, which may be ignored, the whole is sent.
+    For several ranges, which a server may ignore, the whole file is sent.
 
     Args:
-        file: is read while it is sent.
+        file: read while it is sent.
         media_type: for the client.
         headers: of the answer, with its ``ETag``.
-        asked: ``method`` and the headers of the request, in small letters.
+        asked: ``method`` and the headers of the request, in lower case.
     """
     size = file.size_bytes
     all_headers = {**headers, "Accept-Ranges": "bytes"}
@@ -43,7 +43,7 @@ def remote_content(
 
 
 def span(header: str, size: int) -> tuple[int, int]:
-    """The first byte of a range, and the one after its last; the whole for what is no range.
+    """The first byte of a range, and the one after its last; the whole file if it is not one.
 
     >>> span("bytes=2-3", 9), span("bytes=7-", 9), span("bytes=-4", 9), span("", 9)
     ((2, 4), (7, 9), (5, 9), (0, 9))

@@ -1,4 +1,4 @@
-"""Thumbnails that are kept: in memory, and in two sizes on the disk."""
+"""Cached thumbnails: in memory, and in two sizes on disk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from encoder.system.private import private_folder, private_opener
 from search.batching.lru import ByteCache
 
 SIZES = (480, 1024)
-"""The longer sides, in pixels, of what is kept on the disk: a tile and a large preview."""
+"""The longer sides, in pixels, of the sizes kept on disk: a tile and a large preview."""
 _MOST_FILES = 64
 """Per asset, so that asking for every frame of a film does not fill the disk."""
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -24,7 +24,7 @@ Key = tuple[str, float, int, int]
 """Asset, second, page and size."""
 
 Stored = Callable[[Sequence[str]], Collection[str]]
-"""Which of some assets there are."""
+"""Given asset ids, returns those that are stored."""
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +33,8 @@ class Thumbnails:
     """Thumbnails by asset, second, page and size. Safe to use from threads and processes.
 
     Args:
-        folder: made when it is needed; a file lies at ``<two digits>/<asset id>/<what>.webp``.
-        max_bytes: the most memory for those used last.
+        folder: created when needed; files are ``<two digits>/<asset id>/<what>.webp``.
+        max_bytes: the most memory for the most recently used ones.
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
@@ -46,7 +46,7 @@ class Thumbnails:
     def get(
         self, asset_id: str, at_s: float, page: int, size: int, make: Callable[[], bytes]
     ) -> bytes:
-        """A WebP, made now if it is not kept. A disk that takes nothing costs time only.
+        """A WebP, made now if it is not cached. A disk that cannot be written to costs only time.
 
         A request for a thumbnail that is being made waits for it. A page that draws its cards again
         sends a second request while the first one runs.
@@ -58,7 +58,7 @@ class Thumbnails:
         return self._made_once(key, lambda: self._on_disk(file, make))
 
     def _made_once(self, key: Key, make: Callable[[], bytes]) -> bytes:
-        """By one thread at a time, which looks for what the one before has kept."""
+        """Run ``make``, which looks for a cached one, in one thread per key; others wait for it."""
         with self._lock:
             making = self._making.get(key)
             mine = self._making.setdefault(key, Future())
@@ -85,16 +85,16 @@ class Thumbnails:
         return made
 
     def remove(self, asset_id: str) -> None:
-        """Remove those of an asset from the disk."""
+        """Remove an asset's thumbnails from disk."""
         if _ID.fullmatch(asset_id):
             shutil.rmtree(self._home(asset_id), ignore_errors=True)
 
     def sweep(self, stored: Stored, until: Event) -> None:
-        """Remove those of assets that are no longer stored, however they were deleted.
+        """Remove the thumbnails of assets that are no longer stored, however they were deleted.
 
         Args:
-            stored: which of some assets there are; asked 256 times at most.
-            until: ends it early.
+            stored: returns which of some assets exist; called at most 256 times.
+            until: set to end it early.
         """
         for part in self.folder.glob("??"):
             if until.is_set():
@@ -108,7 +108,7 @@ class Thumbnails:
 
 
 def _keep(file: Path, data: bytes) -> None:
-    """Write it whole or not at all, unless the asset has many."""
+    """Write a thumbnail atomically, unless the asset has many."""
     private_folder(file.parent)
     if len(list(file.parent.iterdir())) >= _MOST_FILES:
         return

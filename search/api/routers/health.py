@@ -66,7 +66,7 @@ async def info(services: Parts) -> dict[str, Any]:
 
 
 async def _check(ping: Callable[[], object]) -> dict[str, Any]:
-    """Not in the threads of requests: a busy server is not dead."""
+    """Check a part outside the threads of requests: a busy server is not dead."""
     try:
         async with asyncio.timeout(_PATIENCE_S):
             await to_thread.run_sync(ping, abandon_on_cancel=True)
@@ -98,7 +98,7 @@ def _info(services: Services) -> dict[str, Any]:
 
 @cache
 def version(name: str) -> str:
-    """Of a package, read once: that takes a millisecond, and the page waits for it.
+    """A package's version, read once: that takes a millisecond, and the page waits for it.
 
     >>> version("fastapi") is version("fastapi")
     True
@@ -107,7 +107,7 @@ def version(name: str) -> str:
 
 
 def versions(names: Iterable[str]) -> dict[str, str]:
-    """Of the packages that are installed; serving needs no torch.
+    """The versions of packages that are installed; serving needs no torch.
 
     >>> versions(["no-such-package"])
     {}

@@ -145,7 +145,7 @@ async def follow_job(job_id: JobId, request: Request, services: Parts) -> Stream
 async def _events(
     job: Job, document: dict[str, Any], request: Request, services: Services
 ) -> AsyncIterator[bytes]:
-    """Until the job ends, the client leaves or the server stops."""
+    """Events until the job ends, the client leaves or the server stops."""
     yield _event("progress", document)
     sent, sent_at = _counts(job), monotonic()
     while not (job.ended or services.stopping.is_set() or await request.is_disconnected()):
@@ -163,7 +163,7 @@ async def _events(
 
 
 def _counts(job: Job) -> tuple[object, ...]:
-    """What changes only when something has happened."""
+    """Values that change only when something has happened."""
     return job.state, job.n_done, job.ingested, job.failed, sum(job.segments.values())
 
 

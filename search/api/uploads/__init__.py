@@ -1,4 +1,4 @@
-"""Files that came over the network: each store has a folder of its own."""
+"""Files that came over the network: each store has its own folder."""
 
 from search.api.uploads.folder import Upload, UploadFolder, safe_name
 from search.api.uploads.remote import RemoteUploads

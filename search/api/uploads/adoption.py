@@ -1,12 +1,12 @@
-"""Uploads that a store shows and that lie in another folder become its own.
+"""Adopt uploads that a store shows but that are in a different folder.
 
-Earlier all stores shared one folder, so that what was deleted in one was gone from the
-others. A store that is served takes what it shows as hard links and notes the new places in its
-commit rows. Every step may be repeated: a process that is killed leaves places that can be read,
-old ones or new ones, and the next start goes on.
+Formerly all stores shared one folder, so a file deleted in one was gone from the others. A store
+that is served takes the files that it shows as hard links, and records their new locations in its
+commit rows. Every step can be repeated: a process that is killed leaves locations that can be read,
+old or new, and the next start continues.
 
-What lay in the shared folder stays there for `KEPT_S` after it was first taken, for stores that are
-opened later; a store that comes later still takes it from the others.
+Files in the shared folder stay there for `KEPT_S` after they were first taken, for stores that are
+opened later; a store that is opened even later takes them from the other stores.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ Exclusive: TypeAlias = Callable[[Iterable[str]], AbstractContextManager[None]]
 def adopt(
     uploads: UploadFolder, store: VectorStore, exclusive: Exclusive, *, unfinished: bool
 ) -> None:
-    """Take what the store shows, once; nothing is done at the next start.
+    """Take the files that the store shows, once; the next start does nothing.
 
     Args:
-        uploads: of the store.
+        uploads: the store's.
         store: whose rows name the files.
         exclusive: locks assets, as writers of their rows do.
-        unfinished: take also what no store has taken and this one does not show: it was uploaded,
-            and not ingested before the process ended.
+        unfinished: also take files that no store has taken and this one does not show: they were
+            uploaded, but not ingested before the process ended.
 
     Raises:
-        StoreError: the rows cannot be read or written; the next start goes on.
+        StoreError: the rows cannot be read or written; the next start continues.
     """
     if not uploads.root.is_dir() or (uploads.folder / _DONE).exists():
         return
@@ -67,7 +67,7 @@ def adopt(
 
 
 def sweep(root: Path) -> None:
-    """Remove from the folder that all stores shared what was taken long ago."""
+    """Remove files from the folder that all stores shared if they were taken long ago."""
     for note in root.glob(f"[0-9a-f][0-9a-f]/*/{_TAKEN}"):
         if note.stat().st_mtime < time.time() - KEPT_S:
             shutil.rmtree(note.parent, ignore_errors=True)
@@ -76,7 +76,7 @@ def sweep(root: Path) -> None:
 def _adopt_rows(
     rows: Sequence[AssetRow], uploads: UploadFolder, store: VectorStore, exclusive: Exclusive
 ) -> None:
-    """Links first, then the rows that name them, then the note that the old place was taken."""
+    """Create links, then the rows that name them, then the note that the old place was taken."""
     places = {
         uri: place
         for row in rows
@@ -97,7 +97,7 @@ def _adopt_rows(
 
 
 def _adopted(uri: str, uploads: UploadFolder) -> str | None:
-    """Where an upload of another folder lies in this one now; None for any other file."""
+    """The new path of an upload taken from another folder; None for any other file."""
     asset_id = uploads.owner_of(uri)
     if asset_id is None or uploads.holds(uri):
         return None
@@ -118,7 +118,7 @@ def _adopt_unfinished(homes: Sequence[Path], uploads: UploadFolder, store: Vecto
 
 
 def _note_taken(home: Path, uploads: UploadFolder) -> None:
-    """Only what lay in the folder of all is ever swept; the first one's note stays as it is."""
+    """Note when files were first taken from the shared folder, the only one that is swept."""
     note = home / _TAKEN
     if home.parent.parent == uploads.root and home.is_dir() and not note.exists():
         note.touch(mode=0o600)

@@ -1,7 +1,7 @@
 """Uploaded files by the hash of their content, with their tags and metadata.
 
-A file lies at ``<root>/<store>/<two digits>/<asset id>/<name>``, beside it a note of its tags and
-metadata for ingest. The id is that of the asset, known before it is ingested. Earlier
+A file is stored at ``<root>/<store>/<two digits>/<asset id>/<name>``, next to a note of its tags
+and metadata for ingest. The id is the asset's, known before it is ingested. Formerly
 all stores shared ``<root>/<two digits>/…``; see `search.api.uploads.adoption`.
 """
 
@@ -35,8 +35,8 @@ class UploadFolder:
     """The uploads of one store. Safe to use from threads and processes.
 
     Args:
-        folder: made when it is needed.
-        root: holds the folders of all stores; by default this one alone.
+        folder: created when needed.
+        root: holds the folders of all stores; by default only this one.
         store: its name, noted in the folder for people who look into it.
     """
 
@@ -76,9 +76,9 @@ class UploadFolder:
                 yield home
 
     def owner_of(self, path: str) -> str | None:
-        """The asset id of an uploaded file, of any store; None for a file that lies elsewhere.
+        """The asset id of a file uploaded to any store; None for a file that is elsewhere.
 
-        Any store: a server that others know by another address is to them another store.
+        Any store, because a server with a different address counts as a different store.
         """
         home = Path(path).parent
         if not _ID.fullmatch(home.name):
@@ -90,7 +90,7 @@ class UploadFolder:
         return home.name if is_ours and home == _home(folder, home.name) else None
 
     def owners_of(self, paths: Iterable[str]) -> list[str]:
-        """The assets that the uploads among these paths become."""
+        """The ids of the assets that the uploads among these paths become."""
         return list(dict.fromkeys(filter(None, map(self.owner_of, paths))))
 
     def is_upload(self, path: str) -> bool:
@@ -124,9 +124,9 @@ class UploadFolder:
                 partial.unlink(missing_ok=True)
 
     def take(self, home: Path) -> list[Path]:
-        """Have the upload of another store here too, as links; its files, here.
+        """Link another store's upload into this folder; return its files here.
 
-        A link is a count that the file system keeps: the content is gone with the last of them.
+        The file system counts links: the content is removed with the last one.
         """
         mine = self.home_of(home.name)
         private_folder(mine)
@@ -142,7 +142,7 @@ class UploadFolder:
         return next(files, None)
 
     def remove(self, asset_id: str) -> bool:
-        """Remove an upload; whether there was one. That of another store stays."""
+        """Remove an upload; return whether there was one. Other stores' uploads stay."""
         home = self.home_of(asset_id)
         if not (_ID.fullmatch(asset_id) and home.is_dir()):
             return False
@@ -181,7 +181,7 @@ def _stores(root: Path) -> Iterator[Path]:
 
 
 def _link(source: Path, target: Path) -> None:
-    """Atomically, even if others do the same; a copy where there are no hard links."""
+    """Link atomically, even if others do the same; copy where there are no hard links."""
     partial = target.with_name(f".{uuid.uuid4().hex}")
     try:
         os.link(source, partial)
@@ -211,7 +211,7 @@ class Upload:
             self._file.write(data)
 
     def keep(self, facts: Mapping[str, Any]) -> Path:
-        """Close the file and put it, whole and synced, where its content belongs.
+        """Close the file and move it, complete and synced, to the place for its content.
 
         Raises:
             DiskError: the disk is full.
@@ -240,7 +240,7 @@ class Upload:
 
 
 def safe_name(name: str) -> str:
-    """The last part of a client's file name, without what a file system or a shell may mistake.
+    """The last part of a client's file name, without special characters of file systems and shells.
 
     >>> safe_name("../../etc/pass\\nwd"), safe_name("C:\\\\photos\\\\a b.jpg"), safe_name("..")
     ('passwd', 'a b.jpg', 'file')

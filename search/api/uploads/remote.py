@@ -1,4 +1,4 @@
-"""Uploads that lie on another machine, fetched from the API that took them."""
+"""Uploads that are on another machine, fetched from the API that received them."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _WAIT_S = 30.0
 
 @dataclass(frozen=True)
 class RemoteUploads:
-    """Fetches what is not on this machine's disk.
+    """Fetches uploads that are not on this machine's disk.
 
     Args:
-        url: of the API, ``http://api:8080``.
-        key: with the scope read, if the API asks for one.
+        url: the API's, ``http://api:8080``.
+        key: with the scope read, if the API requires one.
     """
 
     url: str
@@ -38,7 +38,7 @@ class RemoteUploads:
         return None if asset_id is None or Path(path).exists() else asset_id
 
     def fetch(self, path: str, folder: Callable[[], Path]) -> Path | None:
-        """An upload as a new file of a folder; None if it lies here, or nowhere.
+        """An upload as a new file in a folder; None if it is on this machine, or does not exist.
 
         Raises:
             StoreUnavailableError: the API does not answer.

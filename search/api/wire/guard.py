@@ -17,11 +17,11 @@ from search.errors import OverloadedError
 logger = logging.getLogger(__name__)
 
 _LOOK_S = 1.0
-_STALLED_S = 0.25  # a body that comes has bytes more often, also on a slow line
+_STALLED_S = 0.25  # an active body sends bytes more often than this, even on a slow line
 _SPEECHLESS_S = 60.0
 
 MOST_LINGERING = 64
-"""So many that were refused may read their answer at a time; others are closed at once."""
+"""How many refused clients can read their answer at a time; others are closed at once."""
 
 _YIELDS = frozenset({Phase.HEAD, Phase.REST, Phase.IDLE})
 
@@ -33,7 +33,7 @@ class Held(Protocol):
     """A connection, as the guard sees it."""
 
     host: str
-    """The client's address, or that of the proxy before it."""
+    """The client's address, or that of the proxy in front of it."""
 
     heard_s: float
     """When the last byte came, by the loop's clock."""
@@ -56,9 +56,9 @@ class Guard:
     are active.
 
     Args:
-        most: connections in all.
-        most_per_address: of one address; an IPv6 network of 64 bits counts as one.
-        proxies: networks whose addresses stand for many clients, and have no limit of their own.
+        most: the most connections in all.
+        most_per_address: the most from one address; an IPv6 network of 64 bits counts as one.
+        proxies: networks whose addresses stand for many clients, and have no limit per address.
         changed: called with +1 or -1, and the reason if one was ended or refused.
     """
 
@@ -107,7 +107,7 @@ class Guard:
                 order[one] = order.pop(one)
 
     def drop(self, one: Held, reason: str = "") -> None:
-        """It has ended."""
+        """Release a connection that has ended."""
         if one not in self._held:
             return
         del self._held[one]
@@ -118,7 +118,7 @@ class Guard:
         self._changed(-1, reason)
 
     def _make_room(self, among: Iterable[Held], reason: str) -> bool:
-        """End an idle one."""
+        """End an idle connection, if there is one."""
         found = _idlest(among)
         if found is None:
             return False
@@ -138,7 +138,7 @@ class Guard:
             self._timer = asyncio.get_running_loop().call_later(_LOOK_S, self._look)
 
     def _look(self) -> None:
-        """End what is too slow."""
+        """End connections that are too slow."""
         self._timer = None
         now_s = asyncio.get_running_loop().time()
         for one in list(self._held):
@@ -149,7 +149,7 @@ class Guard:
             self._look_soon()
 
     def _say(self, what: str) -> None:
-        """Once a minute at most: a flood must not fill the log."""
+        """Log once a minute at most: a flood must not fill the log."""
         now_s = asyncio.get_running_loop().time()
         if now_s - self._spoke_s >= _SPEECHLESS_S:
             self._spoke_s = now_s

@@ -11,10 +11,10 @@ _FILES_PER_CONNECTION = 2  # the connection, and what it downloads or uploads
 
 
 def allow_open_files(connections: int) -> int:
-    """Raise the soft limit of open files to what so many connections need.
+    """Raise the soft limit of open files to what this many connections need.
 
     Returns:
-        How many connections there may be, which is less where the hard limit is too low.
+        How many connections are possible; fewer if the hard limit is too low.
     """
     import resource
 

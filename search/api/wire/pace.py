@@ -1,6 +1,6 @@
-"""Whether a connection makes progress. Pure.
+"""Whether a connection makes progress; no I/O.
 
-Only what the client owes is timed. While the server has the turn, as in a long search or between
+Only waiting for the client is timed. While it is the server's turn, as in a long search or between
 two events of a job, a connection may be silent.
 """
 
@@ -28,8 +28,8 @@ class Limits:
 
     Args:
         head_s: the longest that a request's head may take.
-        body_s: over so many seconds the rate of a body is measured.
-        write_s: over so many seconds the rate of an answer is measured.
+        body_s: the seconds over which the rate of a body is measured.
+        write_s: the seconds over which the rate of an answer is measured.
         bytes_per_s: the lowest rate of either.
     """
 

@@ -63,7 +63,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Count what comes."""
+        """Count the bytes that arrive."""
         if self._is_refused or self.transport.is_closing():
             return
         self.heard_s = self.loop.time()
@@ -138,7 +138,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if phase is Phase.WRITE:
             self.transport.abort()
             return
-        # Who has sent nothing expects nothing: browsers open connections ahead of their requests.
+        # Silent clients expect nothing: browsers open connections ahead of their requests.
         waits = self._in_message and phase is Phase.HEAD
         if error and (waits or (is_open and not cycle.response_started)):
             self.transport.write(_written(error))
@@ -152,7 +152,7 @@ class GuardedProtocol(HttpToolsProtocol):
         return Phase.HEAD if self.cycle is None else Phase.IDLE
 
     def _refuse(self, error: AnymodalError) -> None:
-        """Answer at once, and hear the client out for a moment, or it would not see the answer."""
+        """Answer at once, and close a moment later, or the client would not see the answer."""
         self._is_refused = True
         self._guard.n_lingering += 1
         self.transport.write(_written(error))

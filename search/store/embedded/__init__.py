@@ -1,1 +1,1 @@
-"""Folders: Milvus Lite keeps the record, and an index beside it answers; see `embedded.store`."""
+"""Folders: Milvus Lite keeps the record, and an index next to it answers; see `embedded.store`."""

@@ -21,7 +21,7 @@ from search.types import AssetRow, SegmentRow
 
 _PER_QUERY = 1000
 _MAX_SORTED = 20_000
-"""Ids of so many matches are sorted; of more, all ids are walked in their order."""
+"""Up to this many matches have their ids sorted; for more, all ids are read in order."""
 _KEPT_FACETS = 16
 _OF_SEGMENT = SEGMENT_COLUMNS.replace("key, no", "key, segment.no")
 _SEGMENTS = (
@@ -34,9 +34,9 @@ class Reading:
     """Looks up what an index holds. Safe to use from threads.
 
     Args:
-        tables: of the index.
-        views: of them.
-        embed_dim: of a vector.
+        tables: the index's.
+        views: the views of the tables.
+        embed_dim: the length of a vector.
     """
 
     def __init__(self, tables: Tables, views: Views, embed_dim: int) -> None:
@@ -70,7 +70,7 @@ class Reading:
     def _every_row(
         self, db: sqlite3.Connection, modality: Modality, keys: Sequence[str]
     ) -> list[str]:
-        """With the keys of their segments' further rows."""
+        """These keys, and those of their segments' further rows."""
         sql = "SELECT number FROM part WHERE modality = ? AND number > 0"
         numbers = [number for (number,) in db.execute(sql, (modality,))]
         return [*keys, *(f"{key}#{number}" for number in numbers for key in keys)]
@@ -139,7 +139,7 @@ class Reading:
             return 0 if mask is None else int(np.count_nonzero(mask))
 
     def facets(self, filter: Filter | None) -> Facets:
-        """See `search.overview.ask.Overviewing`. Kept as long as nothing is written."""
+        """See `search.overview.ask.Overviewing`. Cached until something is written."""
         with self._tables.reading() as db:
             asked = self._views.current(db).version, repr(filter)
             found = self._facets.get(asked)

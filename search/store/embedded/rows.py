@@ -14,11 +14,11 @@ from search.store.several import packed, unpacked
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
 modality_of = lru_cache(64)(Modality)
-"""Checked once for each."""
+"""Cached: each modality is checked once."""
 
 
 def place_of(part: int, slot: int) -> int:
-    """Where a segment's row lies.
+    """The place of a segment's row.
 
     >>> slot_of(place_of(3, 7))
     7
@@ -27,12 +27,12 @@ def place_of(part: int, slot: int) -> int:
 
 
 def slot_of(at: int) -> int:
-    """Its slot in the files of its part."""
+    """The slot of a place, in the files of its part."""
     return at & ((1 << SLOT_BITS) - 1)
 
 
 def part_of(at: int) -> int:
-    """Its part."""
+    """The part of a place."""
     return at >> SLOT_BITS
 
 
@@ -46,7 +46,7 @@ def asset_values(row: AssetRow) -> list[Any]:
 
 
 def asset_of(asset_id: str, kept: str) -> AssetRow:
-    """The commit row of its JSON."""
+    """The commit row from its JSON."""
     modality, *rest = json.loads(kept)
     return AssetRow(asset_id, modality_of(modality), *rest)
 
@@ -60,7 +60,7 @@ def segment_values(row: SegmentRow, no: int) -> tuple[Any, ...]:
 
 
 def scored(found: Sequence[Any], asset_id: str, modality: Modality, cosine: float) -> ScoredSegment:
-    """The columns of a segment that a search found."""
+    """A segment that a search found, from its columns."""
     key, _no, idx, *rest = found
     start_s, end_s, char_start, char_end, snippet, confidence, language, boxes, place = rest
     return ScoredSegment(
@@ -72,7 +72,7 @@ def scored(found: Sequence[Any], asset_id: str, modality: Modality, cosine: floa
 def segment_of(
     found: Sequence[Any], asset_id: str, modality: Modality, embedding: Embeddings
 ) -> SegmentRow:
-    """The columns of a segment, and its vector, as it was written."""
+    """A segment as it was written, from its columns and its vector."""
     key, _no, idx, *rest = found
     index, number = unpacked(idx)
     start_s, end_s, char_start, char_end, snippet, confidence, language, boxes, place = rest

@@ -23,7 +23,7 @@ from search.store.words import MAX_FOUND
 from search.types import ScoredSegment
 
 _MAX_JOINED = 2000
-"""Assets, in which words are looked for by their ids."""
+"""The most assets whose texts are searched by their ids."""
 _PLACES_PER_QUERY = 10_000
 
 
@@ -31,9 +31,9 @@ class Searching:
     """Searches of an index. Safe to use from threads.
 
     Args:
-        tables: of the index.
-        views: of them.
-        words: of the texts.
+        tables: the index's.
+        views: the views of the tables.
+        words: the index of texts.
     """
 
     def __init__(self, tables: Tables, views: Views, words: KeptWords) -> None:
@@ -83,7 +83,7 @@ class Searching:
     ) -> list[ScoredSegment]:
         """The segments whose text holds words of ``text``, best first; ``cosine`` is BM25.
 
-        Of assets that are few all texts are searched; of others the best 1,000 are checked.
+        If the assets are few, all their texts are searched; otherwise the best 1,000 are checked.
         """
         self._words.refresh()
         with self._tables.reading() as db:

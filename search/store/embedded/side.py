@@ -1,14 +1,14 @@
-"""The index beside a record: opened, checked against it, and made again where they differ.
+"""The index next to a record: opened, checked against it, and rebuilt if they differ.
 
-A write goes so, under a lock of all processes: the assets are noted as an intent; the record is
-written; the index is written, and the intent removed, in one transaction. A process that finds an
-intent while nobody holds the lock reads its assets from the record again. The number of the
-record's last write lies in the index: if it is another one, somebody wrote without the index, or
-its files are older than the record, and all of it is made again.
+A write has these steps, under a lock of all processes: the assets are noted as an intent; the
+record is written; the index is written, and the intent removed, in one transaction. A process that
+finds an intent while nobody holds the lock reads its assets from the record again. The number of
+the record's last write is stored in the index: if it differs, somebody wrote without the index, or
+its files are older than the record, and the whole index is rebuilt.
 
-Lite looks at all its rows unless it is given keys, which the index knows. So the index
-has to know all of them: after a write that was cut off, and once in an index that was made from the
-record, the record is tidied of what no segment and no commit row names.
+Lite scans all its rows unless it is given keys, which the index knows. So the index has to know all
+of them: after a write that was cut off, and once in an index that was built from the record, rows
+that no segment and no commit row names are removed from the record.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ from search.store.milvus.rows import Keys
 from search.types import AssetRow, SegmentRow
 
 SIDE = "side"
-"""The folder, in that of the store."""
+"""The folder, inside the store's."""
 _TABLES = "tables.db"
 _VECTORS = "vectors"
 _TEXTS = ("words", "names")
 _LOCK = "writing.lock"
 _ROWS_AT_ONCE = 4096
 _BEHIND = "behind"
-"""The fact that somebody wrote to the record without it; the next opening makes it again."""
+"""The fact that somebody wrote to the record without the index; the next opening rebuilds it."""
 _TIDY = "tidy"
-"""The fact that the record has words and places of nothing else than what the index holds."""
+"""The fact that the record has words and places only of what the index holds."""
 _REWRITE = ""
-"""An intent that changes nothing which the index holds."""
+"""An intent that changes nothing in the index."""
 _REWRITING = "rewriting"
-"""The fact that somebody writes rows of the record again as they are, so that the number of its
-last write says nothing."""
+"""The fact that somebody rewrites rows of the record unchanged, so that the number of its last
+write means nothing."""
 
 
 class Side:
@@ -63,9 +63,9 @@ class Side:
 
     Args:
         folder: for its files.
-        record: what it is made of.
-        embed_dim: of a vector.
-        shown: what messages call the store.
+        record: what it is built from.
+        embed_dim: the length of a vector.
+        shown: the name of the store in messages.
     """
 
     def __init__(self, folder: Path, record: Record, embed_dim: int, shown: str) -> None:
@@ -89,7 +89,7 @@ class Side:
             self._use()
             if self._is_level():
                 return
-        with self.exclusively():  # waits for who is writing, or making it
+        with self.exclusively():  # waits for processes that write or rebuild it
             self._close_files()
             try:
                 self._use()
@@ -105,7 +105,7 @@ class Side:
             return bool(fact(db, _REWRITING)) or fact(db, "record") == self._record.mark()
 
     def _mend(self) -> None:
-        """Bring the index up to the record.
+        """Bring the index up to date with the record.
 
         Raises:
             DamagedError: somebody wrote without it.
@@ -133,7 +133,7 @@ class Side:
         self.names = KeptIndex(self.tables, self._folder, self.exclusively, Names())
 
     def _make(self) -> None:
-        """Make all again from the record."""
+        """Rebuild everything from the record."""
         record = self._record.store
         self._close_files()
         if not self._emptied():
@@ -157,7 +157,7 @@ class Side:
             set_fact(db, "calibration", calibrated.written(record.stored_calibration()))
 
     def _emptied(self) -> bool:
-        """Whether the tables could be emptied, so that processes that have them open go on.
+        """Whether the tables could be emptied, so that processes that have them open can continue.
 
         Raises:
             StoreUnavailableError: others write for too long.
@@ -201,10 +201,10 @@ class Side:
     def changing(self, asset_ids: Sequence[str]) -> Iterator[Keys | None]:
         """A block that writes assets to the record and to the index; see above.
 
-        An error of the block leaves the intent, since what it wrote is not known.
+        An error in the block leaves the intent, since it is not known what was written.
 
         Yields:
-            The keys of all segments that the record has of them; None unless that is sure.
+            The keys of all their segments in the record; None unless these are known for certain.
         """
         with self.exclusively():
             self._check_in_place()
@@ -233,7 +233,7 @@ class Side:
 
         Raises:
             StoreGoneError: they are not. What is open still answers, but nothing can be kept.
-            StoreError: others lie there.
+            StoreError: there are others in their place.
         """
         try:
             there = (self._folder / _LOCK).stat()
@@ -255,7 +255,7 @@ class Side:
         )
 
     def rewriting(self) -> None:
-        """Note that rows of the record are written again as they are; `rewritten` ends it."""
+        """Note that rows of the record are being rewritten unchanged; `rewritten` ends it."""
         with self.exclusively():
             self._check_in_place()
             with self.tables.writing() as db:
@@ -267,7 +267,7 @@ class Side:
             db.executemany("INSERT OR IGNORE INTO intent VALUES (?)", ids)
 
     def rewritten(self, calibration: StoredCalibration) -> None:
-        """Note that rows of the record have other constants."""
+        """Note that rows of the record have different constants."""
         with self.exclusively(), self.tables.writing() as db:
             self._level(db)
             set_fact(db, "calibration", calibrated.written(calibration))
@@ -284,21 +284,21 @@ class Side:
             self._level(db)
         self._complete_codes()
         self._compact()
-        with suppress(OSError, ValueError):  # stored it is; a search reads the rest
+        with suppress(OSError, ValueError):  # it is stored; a search reads the rest
             if any(row.modality == TEXT for row in segments) and self.words.n_left() >= AT_ONCE:
                 self.words.catch_up()
             if assets and self.names.n_left() >= AT_ONCE:
                 self.names.catch_up()
 
     def remove(self, asset_ids: Sequence[str]) -> None:
-        """The same of a deletion."""
+        """The same for a deletion."""
         with self.tables.writing() as db:
             remove(db, asset_ids)
             self._level(db)
         self._compact()
 
     def mend(self) -> int:
-        """Read assets from the record whose writing was cut off; how many there were."""
+        """Read from the record the assets whose writing was cut off; return their number."""
         with self.tables.reading() as db:
             ids = [one for (one,) in db.execute("SELECT asset_id FROM intent")]
         wanted = [one for one in ids if one != _REWRITE]
@@ -306,7 +306,7 @@ class Side:
             record = self._record.store
             segments = [row for one in wanted for row in record.embeddings(one)]
             assets = record.assets(wanted)
-            record.flush()  # the number of its last write would move when it is closed
+            record.flush()  # the number of its last write would change when it is closed
             with self.tables.writing() as db:
                 remove(db, wanted)
                 put(db, self.views, list(assets.values()), segments)
@@ -317,7 +317,7 @@ class Side:
         return len(wanted)
 
     def _complete_codes(self) -> None:
-        """Those of new complete chunks, so that no search waits for them."""
+        """Make the codes of new complete chunks, so that no search waits for them."""
         with self.tables.reading() as db:
             for part in self.views.current(db).parts.values():
                 part.files.complete(part.n_slots)
@@ -327,7 +327,7 @@ class Side:
             sql = "SELECT count(*) FROM part WHERE n_slots - n_live > max(?, n_live)"
             (n,) = db.execute(sql, (CHUNK,)).fetchone()
         if n:
-            self._sweep()  # of the time before: readers have long moved on
+            self._sweep()  # files given up earlier: readers have long moved on
             self.words.catch_up()
             with self.tables.writing() as db:
                 compact(db, self.views)
@@ -354,7 +354,7 @@ class Side:
 
 
 def check(tables: Tables, views: Views, embed_dim: int) -> None:
-    """Raise `DamagedError` unless the files are whole, and of this dimension."""
+    """Raise `DamagedError` unless the files are complete, and of this dimension."""
     with tables.reading() as db:
         if fact(db, "embed_dim") != embed_dim:  # written last
             raise DamagedError

@@ -1,9 +1,9 @@
-"""The store in a folder: Milvus Lite keeps the record, an index beside it answers.
+"""The store in a folder: Milvus Lite keeps the record, and an index next to it answers.
 
-Lite reads all rows into memory when it opens a collection, and walks them for each search. So it is
-opened for writes alone, and searches are answered from files: SQLite (`embedded.tables`), vectors
+Lite reads all rows into memory when it opens a collection, and scans them for each search. So it is
+opened only for writes, and searches are answered from files: SQLite (`embedded.tables`), vectors
 and their codes (`embedded.vectors`), words and names (`embedded.texts`). `embedded.side` keeps them
-level.
+in step.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ from search.store.schema import collection_name
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
 _FEW_ROWS = 100_000
-"""Of all kinds, whose codes are compared within 4 ms."""
+"""The number of rows of all kinds whose codes are compared within 4 ms."""
 
 
 class EmbeddedStore:
     """A `VectorStore` in a folder. Safe to use from threads; open it after a fork.
 
-    Processes that share the folder (`anymodal up`) share the index: what one of them wrote is seen
-    by the next read of all. They wait for one another to write.
+    Processes that share the folder (`anymodal up`) share the index: what one of them wrote is
+    visible to the next read of all. Writers wait for one another.
 
     Args:
         folder: held by this process until `close`, unless `anymodal up` shares it.
         record: the record in it.
-        side_folder: of the index.
+        side_folder: the index's folder.
         embed_dim: the size of an embedding.
         hold: keep other processes from writing. Without it, the folder is held only if the record
             has to be read, and from the first write on.
@@ -87,12 +87,12 @@ class EmbeddedStore:
 
     @property
     def in_process(self) -> bool:
-        """See `VectorStore.in_process`; kinds with many rows are searched side by side."""
+        """See `VectorStore.in_process`; kinds with many rows are searched in parallel."""
         return self._side.views.n_slots <= _FEW_ROWS  # as of the last search
 
     @property
     def record(self) -> MilvusStore:
-        """The store on Milvus Lite: what is true if the index says something else."""
+        """The store on Milvus Lite, which is right if the index differs."""
         return self._record.store
 
     @property
@@ -118,7 +118,7 @@ class EmbeddedStore:
         self._side.rewritten(self.record.stored_calibration())
 
     def rewrite(self, progress: Callable[[int, int], object]) -> int:
-        """See `VectorStore.rewrite`; of the record."""
+        """See `VectorStore.rewrite`; rewrites the record."""
         self._side.rewriting()
         n_rows = self.record.rewrite(progress)
         self._side.rewritten(self.record.stored_calibration())
@@ -172,7 +172,7 @@ class EmbeddedStore:
             self._side.remove(asset_ids)
 
     def catch_up(self) -> None:
-        """Every read sees all that was written."""
+        """Do nothing: every read sees all that was written."""
 
     def search(
         self,
@@ -215,7 +215,7 @@ class EmbeddedStore:
         """See `LexicalIndex.lexical`.
 
         Raises:
-            IndexNotReadyError: many texts have still to be read.
+            IndexNotReadyError: many texts still have to be read.
         """
         return self._searching.by_words(text, limit, asset_ids, filter)
 
@@ -299,7 +299,7 @@ def open_folder(
 ) -> VectorStore:
     """The store in a folder; see `EmbeddedStore` for ``hold``.
 
-    One that may not be written to is searched in Milvus Lite, and so is one of an earlier version.
+    A read-only store is searched in Milvus Lite, and so is one of an earlier version.
     """
     if is_read_only(folder) and not served(folder):
         return open_record()

@@ -1,17 +1,17 @@
-"""The tables of the index beside the record, in SQLite, and connections to them.
+"""The tables of the index next to the record, in SQLite, and connections to them.
 
 - ``asset``: numbers of assets, and their commit rows: as JSON, and a column for each field that
-  filters compare. One without a row has segments, and is still to be committed.
+  filters compare. One without a row has segments, but is not committed yet.
 - ``location``, ``label``: URIs, tags and places, by which assets are found.
 - ``part``: one for each modality and number of row, as the record has partitions.
-- ``segment``: what a hit says, by its part and its slot in the files of vectors.
+- ``segment``: the facts of a hit, by its part and its slot in the files of vectors.
 - ``dead``: slots whose segment was deleted or replaced.
-- ``intent``: assets that somebody began to write. What is left of it was cut off.
-- ``unworded``: assets whose texts the index of words has still to forget.
-- ``unnamed``: assets whose commit row has changed since the index of names has read it.
+- ``intent``: assets that somebody began to write. Those left over were cut off.
+- ``unworded``: assets whose texts the index of words still has to remove.
+- ``unnamed``: assets whose commit row has changed since the index of names read it.
 - ``fact``: single values, as JSON.
 
-Readers see the last commit, whichever process made it, and wait for no writer (SQLite's WAL).
+Readers see the last commit, whichever process made it, and never wait for a writer (SQLite's WAL).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from search.filters.columns import column_of
 from search.filters.sql import VALUED
 
 FORMAT = 1
-"""Of all files beside the record; those of another are made again."""
+"""The format of all files next to the record; files of a different one are rebuilt."""
 SLOT_BITS = 40
 _HEADER_BYTES = 100
 _WAIT_S = 30.0
@@ -83,19 +83,19 @@ _NAMES = (
 
 
 class DamagedError(Exception):
-    """What lies beside the record cannot be used, and has to be made again."""
+    """The index next to the record cannot be used, and has to be rebuilt."""
 
 
 class Tables:
-    """Connections to one file of SQLite. Safe to use from threads; of no use after a fork.
+    """Connections to one file of SQLite. Safe to use from threads; not usable after a fork.
 
     Args:
         path: the file.
-        read_only: nothing is written, not even SQLite's own files beside it.
-        shown: what messages call the store.
+        read_only: nothing is written, not even SQLite's own files next to it.
+        shown: the name of the store in messages.
 
     Raises:
-        DamagedError: it is missing, cut off or of another format.
+        DamagedError: it is missing, cut off or of a different format.
         StoreUnavailableError: others write for too long.
     """
 
@@ -121,7 +121,7 @@ class Tables:
 
     @classmethod
     def made(cls, path: Path, shown: str) -> Tables:
-        """New, empty ones."""
+        """Create new, empty tables."""
         db = sqlite3.connect(path)
         try:
             db.execute("PRAGMA journal_mode = WAL")
@@ -148,12 +148,12 @@ class Tables:
 
     @property
     def is_replaced(self) -> bool:
-        """Whether another file lies there now."""
+        """Whether a different file is at this path now."""
         return _file_at(self._path) != self._file
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection that sees one and the same state until the end of the block.
+        """A connection that sees the same state until the end of the block.
 
         Raises:
             StoreError: see `translated`.
@@ -228,12 +228,12 @@ class Tables:
 
 @contextmanager
 def translated(shown: str) -> Iterator[None]:
-    """Raise errors of SQLite as ours.
+    """Raise SQLite's errors as our own.
 
     Raises:
-        DiskError: it is full, or may not be written to.
+        DiskError: the disk is full, or may not be written to.
         StoreUnavailableError: others write for too long.
-        StoreError: the files are damaged; the next opening makes them again.
+        StoreError: the files are damaged; the next opening rebuilds them.
     """
     try:
         yield
@@ -250,7 +250,7 @@ def translated(shown: str) -> Iterator[None]:
 
 
 def empty(db: sqlite3.Connection) -> None:
-    """Remove all rows. Parts are numbered on: other processes know the former ones."""
+    """Remove all rows. Numbers of parts are not reused: other processes know the former ones."""
     for table in ("asset", "location", "label", "part", "segment", "dead", "intent", "unworded",
                   "unnamed"):  # fmt: skip
         db.execute(f"DELETE FROM {table}")
@@ -270,7 +270,7 @@ def set_fact(db: sqlite3.Connection, name: str, value: Any) -> None:
 
 
 def marks(values: object) -> str:
-    """So many parameters.
+    """A parameter for each value.
 
     >>> marks("abc")
     '?, ?, ?'
@@ -294,7 +294,7 @@ def _damaged(shown: str, error: Exception) -> StoreError:
 
 
 def _check_whole(path: Path, *, read_only: bool) -> None:
-    """Raise `DamagedError` for a file that is shorter than it says, without reading it."""
+    """Raise `DamagedError` for a file that is shorter than its header says, without reading it."""
     log = path.with_name(path.name + "-wal")
     has_log = False
     try:

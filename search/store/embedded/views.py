@@ -1,4 +1,4 @@
-"""What this process knows of the parts, and which assets a filter finds; as of one version."""
+"""What this process knows about the parts and the assets that a filter finds, as of one version."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from search.store.embedded.tables import fact, marks
 from search.store.embedded.vectors.files import VectorFiles
 
 Mask: TypeAlias = NDArray[np.bool_]
-"""Of assets, by their numbers, or of slots."""
+"""Which assets, by their numbers, or which slots."""
 _KEPT = 64
 _IDS_PER_QUERY = 10_000
 
 
 @dataclass(frozen=True)
 class PartView:
-    """The slots of a modality's rows of one number.
+    """The slots of a modality's rows that have the same number.
 
     Args:
         part: its number in the tables.
@@ -62,7 +62,7 @@ class View:
     n_assets: int
 
     def of(self, modality: str) -> list[PartView]:
-        """Those of a modality, row 0 first."""
+        """The parts of a modality, row 0 first."""
         return [self.parts[key] for key in sorted(self.parts) if key[0] == modality]
 
 
@@ -70,8 +70,8 @@ class Views:
     """Keeps the view of the last version that was seen. Safe to use from threads.
 
     Args:
-        folder: of the files of vectors.
-        embed_dim: of a row.
+        folder: the folder of the files of vectors.
+        embed_dim: the length of a row.
     """
 
     def __init__(self, folder: Path, embed_dim: int) -> None:
@@ -86,7 +86,7 @@ class Views:
         self._asking: dict[str, Lock] = {}
 
     def current(self, db: sqlite3.Connection) -> View:
-        """The view of what a reading connection sees, which is moved on if that is older."""
+        """The view of what a reading connection sees; a connection that is older is moved on."""
         with self._lock:
             while (version := int(fact(db, "version"))) < self._view.version:
                 db.execute("COMMIT")
@@ -98,7 +98,7 @@ class Views:
 
     @property
     def n_slots(self) -> int:
-        """Of all parts, as of the last view."""
+        """The number of slots of all parts, as of the last view."""
         return sum(part.n_slots for part in self._view.parts.values())
 
     def files(self, part: int) -> VectorFiles:
@@ -155,7 +155,7 @@ class Views:
         asset_ids: Ids[str] | None,
         filter: Filter | None,
     ) -> Mask | None:
-        """Those of these ids for which a filter holds; None for all."""
+        """The assets of these ids for which a filter holds; None for all."""
         found = None if asset_ids is None else _numbered(db, view, asset_ids)
         if filter is None:
             return found
@@ -177,7 +177,7 @@ class Views:
         return _mask(db, "SELECT no FROM asset WHERE row IS NOT NULL", (), view.n_assets)
 
     def _leaf(self, db: sqlite3.Connection, view: View, leaf: Compare | Under | Range) -> Mask:
-        """Asked once, by however many threads: a search has one for each kind."""
+        """Run each query once for all threads that ask: a search has a thread for each kind."""
         name = repr(leaf)  # in which True is not 1
         with self._lock:
             asking = self._asking.setdefault(name, Lock())
@@ -212,7 +212,7 @@ def _asked(db: sqlite3.Connection, leaf: Compare | Under | Range, n_assets: int)
 
 
 def _mask(db: sqlite3.Connection, sql: str, values: tuple[object, ...], n_assets: int) -> Mask:
-    """As one text: a row of Python for each number would take three times as long."""
+    """Read as one text: a Python row for each number would take three times as long."""
     (text,) = db.execute(f"SELECT group_concat(no) FROM ({sql})", values).fetchone()
     mask = np.zeros(n_assets, bool)
     if text is not None:

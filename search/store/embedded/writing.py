@@ -56,7 +56,7 @@ def put(
 
 
 def remove(db: sqlite3.Connection, asset_ids: Iterable[str]) -> None:
-    """Forget assets and their segments; unknown ids are ignored."""
+    """Remove assets and their segments; unknown ids are ignored."""
     ids = list(dict.fromkeys(asset_ids))
     for start in range(0, len(ids), _IDS_PER_QUERY):
         some = ids[start : start + _IDS_PER_QUERY]
@@ -87,7 +87,7 @@ def keys_of(db: sqlite3.Connection, asset_ids: Iterable[str]) -> Keys:
 
 
 def compact(db: sqlite3.Connection, views: Views) -> None:
-    """Copy parts of which more than half is dead to new files; the old ones are left to readers."""
+    """Copy parts of which more than half is dead to new files; readers keep the old ones."""
     for part, modality, number, n_slots, n_live in db.execute(
         "SELECT part, modality, number, n_slots, n_live FROM part"
     ).fetchall():
@@ -174,7 +174,7 @@ def _part(db: sqlite3.Connection, modality: str, number: int) -> tuple[int, int]
 
 
 def _new_part(db: sqlite3.Connection, modality: str, number: int) -> int:
-    """A number that no part ever had: files of an old one may still be there."""
+    """A number that no part ever had: files of an old part may still exist."""
     part = 1 + (fact(db, "last_part") or 0)
     set_fact(db, "last_part", part)
     db.execute("INSERT INTO part VALUES (?, ?, ?, 0, 0)", (part, modality, number))

@@ -1,7 +1,7 @@
-"""Milvus Lite inside this process, one server per folder, shared by all who open it here.
+"""Milvus Lite inside this process, one server per folder, shared by all users in the process.
 
 Why not ``MilvusClient("x.db")``: that starts Lite with ten worker threads, and concurrent writers
-then lose rows that were acknowledged when the process is killed. One worker thread loses none.
+then lose acknowledged rows if the process is killed. One worker thread loses none.
 It also hides the reason when the folder is locked.
 """
 
@@ -25,7 +25,7 @@ from search.errors import StoreBusyError, StoreError
 from search.store.lite.read_only import Mirror, is_read_only, unreadable
 
 _HOLDER = "holder.pid"
-_NOBODY = 2**30  # above the largest number of a process
+_NOBODY = 2**30  # above the largest process id
 _STOP_S = 5
 
 
@@ -38,7 +38,7 @@ class _Running:
     users: int = 0
     spoilt: DiskError | None = None
     mirror: Mirror | None = None
-    """Of a folder that may not be written to."""
+    """For a folder that may not be written to."""
 
 
 _running: dict[Path, _Running] = {}
@@ -48,7 +48,7 @@ _lock = Lock()
 
 
 def start_lite(folder: Path, port: int = 0) -> str:
-    """Start, or join, the server of this folder; its address. Call `stop_lite` once for each.
+    """Start or join the server of this folder; return its address. Call `stop_lite` once for each.
 
     Args:
         folder: the store.
@@ -90,9 +90,9 @@ def check_whole(folder: Path) -> None:
 
 
 def refuse_requests(folder: Path) -> None:
-    """Have the server of this folder begin no further request, and end those that it has begun.
+    """Make the server of this folder begin no further request, and end those that it has begun.
 
-    For the process that shares it: what a spoilt server reads is less than what its log holds.
+    For the process that shares it: a spoilt server reads less than its log holds.
     """
     if running := _running.get(folder.absolute()):
         running.server.stop(grace=_STOP_S)
@@ -150,7 +150,7 @@ def _start_at(folder: Path, port: int) -> _Running:
 
 
 def _hush() -> None:
-    """Print no traceback of what is answered to the caller as well, but look at it."""
+    """Print no traceback of errors that the caller gets as well, but look at them."""
     logging.getLogger("milvus_lite").setLevel(logging.CRITICAL)
     logger = logging.getLogger("milvus_lite.adapter.grpc.servicer")
     logger.setLevel(logging.ERROR)
@@ -161,8 +161,8 @@ def _look_at(record: logging.LogRecord) -> bool:
     """Note that the disk refused a write.
 
     Lite then holds less in memory than its log does, and would remove that log after its next
-    successful write. So nothing more is written, nor is it closed: the next
-    process to open it reads the log, as after a kill.
+    successful write. So nothing more is written, and it is not closed: the next process to open
+    it reads the log, as after a kill.
     """
     error = record.exc_info[1] if record.exc_info else None
     if error is None:
@@ -191,7 +191,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _holder(folder: Path) -> str:
-    """Who holds the folder, as well as it is known."""
+    """Who holds the folder, as far as it is known."""
     pid = _holder_pid(folder)
     try:
         os.kill(pid, 0)
@@ -201,7 +201,7 @@ def _holder(folder: Path) -> str:
 
 
 def _holder_pid(folder: Path) -> int:
-    """The last process that opened the folder and did not close it; one that cannot be, if none."""
+    """The last process that opened the folder and did not close it; else an impossible id."""
     try:
         return int((folder / _HOLDER).read_text())
     except (OSError, ValueError):
@@ -211,7 +211,7 @@ def _holder_pid(folder: Path) -> int:
 def _stop(folder: Path, running: _Running) -> None:
     running.server.stop(grace=_STOP_S).wait()
     if running.spoilt:
-        running.database._collections.clear()  # to write nothing; what is left is to free the lock
+        running.database._collections.clear()  # close then only frees the lock
     running.database.close()
     if running.mirror:
         running.mirror.close()

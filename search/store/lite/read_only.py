@@ -1,4 +1,4 @@
-"""A store that may be read and not written, as Milvus Lite can open it.
+"""Open in Milvus Lite a store that may be read but not written to.
 
 Lite writes a lock, a log and folders when it opens a store, so it cannot open a folder without
 write permission. It gets a temporary one instead: new folders, links to the files with rows, copies
@@ -34,7 +34,7 @@ def is_read_only(folder: Path) -> bool:
 class Mirror:
     """The temporary folder, for as long as the store is open. ``folder`` is where it is.
 
-    Many may read so at once, and nobody write meanwhile, as ever with an embedded store.
+    Many may read this way at once, but nobody may write meanwhile, as with any embedded store.
 
     Raises:
         StoreBusyError: another process writes to the store.

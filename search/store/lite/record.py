@@ -1,6 +1,6 @@
-"""The record of a folder, Milvus Lite: opened when it is needed, since it reads all rows then.
+"""The record of a folder, Milvus Lite: opened only when needed, since that reads all rows.
 
-How far it is can be seen without opening it: Lite counts the writes of each collection in a file.
+Its last write can be seen without opening it: Lite counts the writes of each collection in a file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Record:
     Args:
         folder: the store.
         prefix: begins the collections' names.
-        fingerprint: of the space.
+        fingerprint: the space's.
         opener: opens it.
     """
 
@@ -43,12 +43,12 @@ class Record:
 
     @property
     def is_new(self) -> bool:
-        """Whether it has still to be made."""
+        """Whether it still has to be created."""
         return not all((self._root / name).is_dir() for name in self._names)
 
     @property
     def may_be_old(self) -> bool:
-        """Whether it is of schema 6, or an upgrade of it was not ended."""
+        """Whether it is of schema 6, or an upgrade of it was not completed."""
         return (self._root / self._old).is_dir()
 
     def mark(self) -> Sequence[int]:
@@ -57,10 +57,10 @@ class Record:
 
     @property
     def store(self) -> MilvusStore:
-        """The store on it.
+        """The store on the record.
 
         Raises:
-            StoreError: as that of `MilvusStore`.
+            StoreError: as in `MilvusStore`.
         """
         with self._lock:
             if self._store is None:

@@ -1,6 +1,6 @@
-"""One Milvus Lite for several processes of this machine: a server, and where it is found.
+"""One Milvus Lite for several processes on this machine: a server, and how to find it.
 
-The server's address lies in the store's folder, so that other processes find it. It
+The server's address is stored in the store's folder, so that other processes find it. It
 listens on the loopback device only, and knows no passwords: everyone on this machine may read it.
 """
 
@@ -36,7 +36,7 @@ def served(folder: Path) -> Served | None:
         return None
     try:
         os.kill(found.pid, 0)
-    except PermissionError:  # it lives, and is another user's
+    except PermissionError:  # it runs, and is another user's
         return found
     except OSError:
         return None
@@ -58,7 +58,7 @@ def joined(folder: Path) -> tuple[str, bool]:
 
 
 def serve(folder: Path, port: int = 0) -> None:
-    """Serve a folder until SIGTERM or SIGINT; for the main thread of a process of its own.
+    """Serve a folder until SIGTERM or SIGINT; for the main thread of its own process.
 
     Also ends when the disk refuses a write, after which Milvus Lite has to be opened again.
 
@@ -91,7 +91,7 @@ def serve(folder: Path, port: int = 0) -> None:
 
 
 def main(folder: str, port: str) -> None:
-    """Serve a folder; an error is a line, and 1."""
+    """Serve a folder; an error is printed as a line, with the exit status 1."""
     try:
         with writing(f"The store {folder}"):
             serve(Path(folder), int(port))

@@ -1,9 +1,9 @@
-"""The constants by which a collection's rows are kept, and the change to others.
+"""The constants by which a collection's rows are stored, and the change to others.
 
-They lie in the collection's properties, where every process reads them. Rows are rewritten without
-encoding anything: a row holds its vector, whatever its constants. While that goes on, rows of both
-kinds lie in the collection, and each names its own (`search.store.calibrated.number_of`); what is
-left to do is a filter, so that a rewrite which was killed goes on where it stopped.
+They are in the collection's properties, where every process reads them. Rows are rewritten without
+encoding anything: a row holds its vector, whatever its constants. Meanwhile, the collection has
+rows of both kinds, and each names its constants (`search.store.calibrated.number_of`); a filter
+finds the rows that are left, so that a rewrite that was killed continues where it stopped.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from search.store.segments import Collection, whole_row
 REFRESH_S = 2.0
 """How long a process uses the constants that it has read."""
 _PAUSE_S = 3.0
-"""From announcing new constants to rewriting the first row: `REFRESH_S`, and a search."""
+"""The time from announcing new constants to rewriting the first row: `REFRESH_S` and a search."""
 _PAUSE_ALONE_S = 0.5
 """The same where no other process uses the store."""
 _PAGE_BYTES = 8_000_000
@@ -38,12 +38,12 @@ _SCALARS_BYTES = 1024
 _ROWS_PER_PAGE = 1000
 _LEAST_ROWS = 50
 _WRITE_S = 0.1
-"""How long one write may keep searches waiting, about."""
+"""About how long one write may keep searches waiting."""
 _REST = 2.0
-"""After each write, searches have the store for so many times as long as it took."""
+"""After each write, only searches use the store, for this many times as long as it took."""
 
 Progress = Callable[[int, int], object]
-"""Hears how many rows of how many have been rewritten."""
+"""Called with the number of rows that have been rewritten, and that of all."""
 
 
 class MilvusCalibration:
@@ -91,15 +91,15 @@ class MilvusCalibration:
         return state
 
     def announce(self, constants: Constants, about: Mapping[str, Any]) -> None:
-        """From now on, rank and write by these constants; `rewrite` brings the other rows over."""
+        """From now on, rank and write by these constants; `rewrite` converts the other rows."""
         self._write(self.refresh().changed(constants, about))
 
     def rewrite(self, progress: Progress) -> int:
-        """Bring all rows over to the constants that were announced; how many there were.
+        """Convert all rows to the constants that were announced; return how many there were.
 
         Raises:
             StoreError: others were announced meanwhile, or the store fails; what was rewritten
-                stays, and the next call goes on from there.
+                stays, and the next call continues from there.
         """
         state = self.refresh()
         if not state.former:
@@ -122,7 +122,7 @@ class MilvusCalibration:
         return f"calibration != {number_of(state.constants)}"
 
     def _page(self, state: StoredCalibration) -> Rows:
-        """Some rows that are not as they should be, in whatever order."""
+        """Some rows that still have to be rewritten, in any order."""
         self._link.catch_up()
         embed_bytes = 4 * int(self._segments.fields[-1].params["dim"])
         rows: Rows = self._link.call(
@@ -147,7 +147,7 @@ class MilvusCalibration:
             self._rows.delete([self._segments], sorted(deleted))
 
     def _write_gently(self, rows: Rows, partition: str) -> None:
-        """In parts that take about `_WRITE_S`, with rests between them."""
+        """Write in parts that take about `_WRITE_S`, with rests between them."""
         done = 0
         while part := rows[done : done + self._n_at_once]:
             begun_s = time.monotonic()
@@ -167,7 +167,7 @@ class MilvusCalibration:
         }
 
     def _goes_on(self, state: StoredCalibration) -> bool:
-        """Whether rows are left for all that is known; not if another process did the same."""
+        """Whether rows may be left; not if another process finished the same rewrite."""
         now = self.refresh()
         if now.constants != state.constants:
             raise StoreError(

@@ -1,4 +1,4 @@
-"""A connection to Milvus whose every call ends in time and fails in our own error tree."""
+"""A connection to Milvus whose calls all end in time, and fail with our own errors."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from search.store.milvus.pandas_later import pandas_later
 _PAUSE_S = 0.2
 # How far behind a "Bounded" read may be is the server's setting: 5 s by default.
 _SETTLE_S = 15.0
-_LAST_ORDERED = (2, 3, 5)  # the last one for which it was tested
+_LAST_ORDERED = (2, 3, 5)  # the last version for which it was tested
 _NOT_LOADED = 101  # Milvus's code, which pymilvus does not name
-# pymilvus pings every 10 s, also when nothing is asked. A Lite server takes that for an attack in
-# some minutes ("too_many_pings") and closes the connection. Every call has a time limit of its own.
+# pymilvus pings every 10 s, even when idle. After some minutes, a Lite server takes that for an
+# attack ("too_many_pings") and closes the connection. Every call has its own time limit.
 _GRPC_OPTIONS = {"grpc.keepalive_time_ms": 600_000, "grpc.keepalive_permit_without_calls": 0}
 
 
 class MilvusLink:
-    """A client of one address. Safe in threads; of no use in a forked child.
+    """A client of one address. Safe to use from threads; not usable in a forked child.
 
     Args:
         uri: ``http://[user:password@]host:port[/database]``.
         timeout_s: the longest that one call may take.
         connect_timeout_s: the longest to wait until the server answers at all.
-        shown: what messages call the store; a password is never part of it.
+        shown: the name of the store in messages; a password is never part of it.
 
     Raises:
         StoreUnavailableError: nothing answers.
@@ -57,11 +57,11 @@ class MilvusLink:
         self.is_lite = version.startswith("milvus_lite")
         # Milvus 2.3 has patterns such as "ab%" only.
         self.knows_infix = self.is_lite or _release(version) >= (2, 4)
-        # Others may answer with fewer rows than they have: a part of their shards' first ones.
+        # Others can answer with fewer rows than they have: some of their shards' first ones.
         self.fills_pages = self.is_lite or _release(version) < (2, 4)
-        # Its reads begin at the least key anyway, and wait for a time tick if they are asked to.
+        # Its reads begin at the least key anyway; if asked to, they wait for a time tick as well.
         self.orders_pages = not self.is_lite and (2, 3) <= _release(version) <= _LAST_ORDERED
-        # For an index; older ones take the word and leave it at that.
+        # For an index; older versions accept the option and ignore it.
         self.knows_mmap = not self.is_lite and _release(version) >= (2, 4)
         self.knows_bm25 = self.is_lite or _release(version) >= (2, 5)
 
@@ -77,7 +77,7 @@ class MilvusLink:
             return getattr(client, method)(*args, timeout=self._timeout_s, **options)
 
     def catch_up(self) -> None:
-        """Have the next reads see all that was acknowledged so far, to this process and others."""
+        """Make the next reads see all that was acknowledged so far, to this process and others."""
         if self.is_lite:  # whatever was acknowledged is seen
             return
         client = self._usable()
@@ -90,12 +90,12 @@ class MilvusLink:
             self._settles_at_s = time.monotonic() + _SETTLE_S
 
     def freshness(self) -> dict[str, Any]:
-        """Options of a read by which it is as new as the last `catch_up`, and 5 s old at most.
+        """Options that make a read as new as the last `catch_up`, and 5 s old at most.
 
-        "Strong" waits for the server's next time tick in every read: 200 ms, measured. A time is
-        waited for once. "Session", of pymilvus, is no better and sees too little: it knows no time
-        of deletes, and none at all in a new process, so that a server that is reading its log
-        again after a restart answers as if nothing was stored.
+        "Strong" waits for the server's next time tick in every read: 200 ms, measured. A timestamp
+        is waited for once. pymilvus's "Session" is no better and sees too little: it has no
+        timestamps of deletes, and none at all in a new process, so that a server that is reading
+        its log again after a restart answers as if nothing were stored.
         """
         if time.monotonic() > self._settles_at_s:
             return {"consistency_level": "Bounded"}
@@ -131,7 +131,7 @@ class MilvusLink:
         return self._client
 
     def _connect(self, uri: str, connect_timeout_s: float) -> Any:
-        """Our own loop: a server that is starting accepts connections and refuses calls."""
+        """Retry in our own loop: a starting server accepts connections and refuses calls."""
         open_client = load_client()
         deadline = time.monotonic() + connect_timeout_s
         while True:
@@ -175,16 +175,16 @@ def load_client() -> Any:
         from pymilvus.client.utils import SciPyHelper
 
     if variable("PYMILVUS_LOG_LEVEL") is None:
-        # It prints to stderr what it raises as well, and that an old server is old.
+        # It also prints to stderr what it raises, and warns of an old server.
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
     SciPyHelper._init = partial(_know_sparse, SciPyHelper)
     return MilvusClient
 
 
 def _know_sparse(helper: Any) -> None:
-    """Have the client know SciPy's sparse matrices once somebody has loaded them.
+    """Make the client know SciPy's sparse matrices only once somebody has loaded them.
 
-    By itself it loads them with its first search or write, a tenth of a CPU-second, and without a
+    By default, it loads them with its first search or write, a tenth of a CPU-second, and without a
     lock: of several first searches at once, all but one may fail.
     """
     if not helper._checked and "scipy.sparse" in sys.modules:
@@ -206,7 +206,7 @@ def without_password(uri: str) -> str:
 
 
 def _release(version: str) -> tuple[int, ...]:
-    """(2, 3, 5) of "v2.3.5-lite"; (0,) of what is no release, such as a commit."""
+    """(2, 3, 5) for "v2.3.5-lite"; (0,) if it is not a release, such as a commit."""
     found = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", version)
     return tuple(int(number or 0) for number in found.groups()) if found else (0,)
 
@@ -219,7 +219,7 @@ def _reason(error: Exception) -> str:
 
 
 def _is_login_refused(error: Exception) -> bool:
-    """Whether it was gRPC's refusal; pymilvus says of it that the server may be away."""
+    """Whether gRPC refused the login, which pymilvus reports as a server that may be down."""
     import grpc
 
     causes = (error, error.__cause__, error.__context__)
@@ -238,12 +238,12 @@ def _is_temporary(error: Exception) -> bool:
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         grpc.StatusCode.ABORTED,
         ErrorCode.RATE_LIMIT,
-        _NOT_LOADED,  # yet, after a restart: a server loads by itself, Lite when it is opened again
+        _NOT_LOADED,  # after a restart: a server will load by itself, Lite when it is reopened
     }
     code = error.code() if isinstance(error, grpc.RpcError) else getattr(error, "code", None)
     if code in temporary or isinstance(error, ConnectError | MilvusUnavailableException):
         return True
-    # pymilvus repeats by itself until the time limit, then forgets the code of the cause.
+    # pymilvus retries by itself until the time limit, then drops the code of the cause.
     text = str(error)
     return (
         getattr(error, "retriable", False) or "Retry timeout" in text or "Fail connecting" in text

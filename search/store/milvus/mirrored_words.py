@@ -1,4 +1,4 @@
-"""Words of a server that knows no BM25: an index in this process over its texts."""
+"""Words for a server without BM25: an index of its texts in this process."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ _IS_TEXT = f'modality == "{TEXT}" and {FIRST_ROWS}'
 
 
 class MirroredWords:
-    """An index in this process over a server's texts, for servers without BM25.
+    """An index of a server's texts in this process, for servers without BM25.
 
-    Writes and deletions of this store object are visible at once. Those of others become visible
+    Writes and deletions by this store object are visible at once. Those by others become visible
     after `REFRESH_S` and the time to read them, or later if checking is slow: it takes at most a
-    twentieth of the time. The index is built at the first search of all, of a large library in the
-    background. It lies in files, with the fields of hits; only the ids of assets are in memory. The
-    next process on this machine goes on with it. What has changed it reads first in a small
-    library, and while it already answers in a large one.
+    twentieth of the time. The index is built at the very first search, for a large library in the
+    background. It is kept in files, with the fields of hits; only the ids of assets are in memory.
+    The next process on this machine continues with it. It reads what has changed: in a small
+    library first, in a large one while it already answers.
 
     Args:
         rows: of the collections.
@@ -78,19 +78,19 @@ class MirroredWords:
             self._index.commit()
 
     def removed(self, asset_ids: Sequence[str]) -> None:
-        """Forget the texts of assets that this store object deleted."""
+        """Remove the texts of assets that this store object deleted."""
         self._wrote = True
         if self._index is not None:
             self._index.remove(asset_ids)
             self._index.commit()
 
     def find(self, text: str, limit: int, asset_ids: Ids[str] | None) -> list[ScoredSegment]:
-        """See `Words.find`; raises IndexNotReadyError until the texts were read."""
+        """See `Words.find`; raises IndexNotReadyError until the texts have been read."""
         found = self._refreshed().find(text, min(limit, MAX_FOUND), asset_ids)
         return [scored_from_text(one) for one in found]
 
     def close(self) -> None:
-        """Let the index be, for the next process."""
+        """Leave the index to the next process."""
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.join()
@@ -103,7 +103,7 @@ class MirroredWords:
             folder.close()
 
     def _refreshed(self) -> WordIndex:
-        """The index; brought up to date in a thread if it is time, since searches do not wait."""
+        """The index; a thread updates it when it is time, so that searches do not wait."""
         with self._lock:
             if self._index is None and self._unread is None:
                 self._open()
@@ -119,9 +119,9 @@ class MirroredWords:
             return self._index
 
     def _open(self) -> None:
-        """Read what is new of a small library now; of a large one, in the background.
+        """Read what is new: in a small library now, in a large one in the background.
 
-        Until then, a large one goes on with what an earlier process left.
+        Until then, a large one uses the index that an earlier process left.
         """
         index = self._opened()
         if self._rows.count(ASSETS) <= _AT_ONCE:
@@ -133,7 +133,7 @@ class MirroredWords:
             self._unread = index
 
     def _opened(self) -> WordIndex:
-        """What an earlier process left, or an empty one; elsewhere without a folder for it."""
+        """An earlier process's index, or an empty one; without a folder, it is a temporary one."""
         try:
             self._folder = self._folder or KeptFolder(self._home)
         except OSError:
@@ -151,7 +151,7 @@ class MirroredWords:
         return self._thread is not None and self._thread.is_alive()
 
     def _try_refresh(self, index: WordIndex) -> None:
-        """A store that is away is said by the search itself, and read again later."""
+        """The search itself reports an unreachable store, which is read again later."""
         try:
             self._refresh(index)
             self._index, self._unread = index, None
@@ -159,9 +159,9 @@ class MirroredWords:
             self._next_s = time.monotonic() + REFRESH_S
 
     def _refresh(self, index: WordIndex) -> None:
-        """Read the texts of new and changed assets, and forget deleted ones.
+        """Read the texts of new and changed assets, and remove deleted ones.
 
-        The number of assets shows whether there are any, unless as many came as went.
+        The number of assets shows whether there are any, unless as many were added as deleted.
         """
         started_s = time.monotonic()
         own, self._own = self._own, set()
@@ -187,13 +187,13 @@ class MirroredWords:
         return {row["asset_id"]: row["n_segments"] for row in rows}
 
     def _every_text(self) -> Iterator[list[Text]]:
-        """The texts of all assets, of some at a time."""
+        """The texts of all assets, some at a time."""
         rows = self._rows.where(self._segments, _IS_TEXT, self._segments.scalars)
         while texts := [text_of(row) for row in islice(rows, _TEXTS_AT_ONCE)]:
             yield texts
 
     def _texts(self, asset_ids: Sequence[str]) -> Iterator[list[Text]]:
-        """The texts of these assets, of some at a time."""
+        """The texts of these assets, some at a time."""
         fields = self._segments.scalars
         for ids in chunks(asset_ids, _ASSETS_PER_READ):
             expression = f"{_IS_TEXT} and {among('asset_id', ids)}"

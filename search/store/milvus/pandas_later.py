@@ -16,16 +16,16 @@ from typing import Any
 
 _NAMES = ("pandas", "pandas.api", "pandas.api.types")
 _FUNCTIONS = ("infer_dtype", "is_array_like", "is_float", "is_list_like", "is_scalar")
-"""What the client takes from the last of them; each loads pandas when it is called."""
+"""What the client takes from the last of these modules; each loads pandas when it is called."""
 
 _lock = RLock()
 
 
 @contextmanager
 def pandas_later() -> Iterator[None]:
-    """Have what is imported meanwhile get stand-ins of pandas, unless it is loaded.
+    """Give modules that are imported meanwhile stand-ins for pandas, unless it is loaded.
 
-    The stand-ins load pandas when more of them is used than the client does on import. They leave
+    The stand-ins load pandas when more of them is used than the client uses on import. They leave
     ``sys.modules`` at the end, and whatever imports pandas later gets pandas.
     """
     with _lock:
@@ -59,7 +59,7 @@ class _FrameType(type):
 
 
 class DataFrame(metaclass=_FrameType):
-    """Stands in annotations, and where the client asks whether something is a data frame."""
+    """Used in annotations, and where the client checks whether something is a data frame."""
 
 
 class _StandIn(ModuleType):

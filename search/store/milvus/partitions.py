@@ -1,4 +1,4 @@
-"""One partition for each modality and row; a search scans only its own, all of its cost on Lite."""
+"""One partition for each modality and row; a search scans only its own, its whole cost on Lite."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class Partitions:
         return name in self._known
 
     def of(self, modality: str, *, look: bool = False) -> list[str]:
-        """Those of a modality, row 0 first; none if nothing of it is stored. ``look`` as above.
+        """Those of a modality, row 0 first; none if nothing of it is stored. ``look``: see `has`.
 
-        Writers make those of higher rows first, so that all are known with that of row 0.
+        Writers create those of higher rows first, so that all are known once that of row 0 is.
         """
         if not self.has(modality, look=look):
             return []
@@ -48,12 +48,12 @@ class Partitions:
         return list(takewhile(self._known.__contains__, names))
 
     def modalities(self) -> list[str]:
-        """All there are now, sorted."""
+        """All that exist now, sorted."""
         self._known.update(self._link.call("list_partitions", self._collection))
         return sorted(filter(is_of_first_rows, self._known - {_DEFAULT}))
 
     def every(self) -> list[str]:
-        """All there are now, those of higher rows too, sorted."""
+        """All partitions that exist now, including those of higher rows, sorted."""
         return sorted(set(self._link.call("list_partitions", self._collection)) - {_DEFAULT})
 
     def forget(self) -> None:

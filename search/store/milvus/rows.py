@@ -15,13 +15,13 @@ from search.store.segments import Collection
 T = TypeVar("T")
 Rows = list[dict[str, Any]]
 Keys = Mapping[str, Sequence[tuple[str, str]]]
-"""The partition and the key of each stored segment, by asset; nothing of an asset without any."""
+"""The partition and the key of each stored segment, by asset; assets without any are missing."""
 
 _ROWS_PER_CALL = 500
 _IDS_PER_CALL = 200
-MAX_ROWS = 16_384  # that Milvus answers to one query
+MAX_ROWS = 16_384  # that Milvus returns for one query
 _WIDE_ROWS_PER_PAGE = 4096
-"""Of rows with many fields: an answer of 100 MB is refused."""
+"""For rows with many fields: an answer of 100 MB is refused."""
 _NARROW = 3
 _GROWTH = 4
 _IDS_PER_SEARCH = 2000
@@ -58,8 +58,8 @@ class MilvusRows:
         Raises:
             StoreError: not all were acknowledged.
         """
-        # In Lite the row written last counts; its upsert looks for each one before, and copies the
-        # list of all deletions for that.
+        # In Lite the row written last counts; its upsert first looks for each one, and copies the
+        # list of all deletions to do so.
         method = "insert" if self._link.is_lite else "upsert"
         for chunk in chunks(rows, _ROWS_PER_CALL):
             answer = self._link.call(method, self.name(kind), list(chunk), **options)
@@ -72,9 +72,9 @@ class MilvusRows:
                 )
 
     def insert(self, kind: Collection, rows: Sequence[dict[str, Any]], **options: str) -> None:
-        """Write rows whose keys are surely not stored: an upsert writes a delete for each, too.
+        """Write rows whose keys are certainly not stored: an upsert would also write deletes.
 
-        What a broken call may have left, an upsert of the same rows replaces.
+        If a call fails, an upsert of the same rows replaces what it may have left.
         """
         if self._link.is_lite:
             self.upsert(kind, rows, **options)
@@ -87,7 +87,7 @@ class MilvusRows:
                 self.upsert(kind, chunk, **options)
 
     def flush(self, kind: Collection) -> None:
-        """Lite searches rows that are not flushed far slower; a server limits flushes."""
+        """Flush Lite, which searches other rows far more slowly; a server limits flushes."""
         if self._link.is_lite:
             self._link.call("flush", self.name(kind))
 
@@ -106,7 +106,7 @@ class MilvusRows:
     def remove(self, kind: Collection, keys: Sequence[str], **options: str) -> None:
         """Remove the rows of these keys; unknown ones are ignored.
 
-        Milvus Lite looks at all rows of a collection for any other deletion.
+        For any other deletion, Milvus Lite scans all rows of a collection.
         """
         for some in chunks(keys, _IDS_PER_CALL):
             expression = among(kind.key, some)
@@ -126,7 +126,7 @@ class MilvusRows:
     ) -> list[dict[str, Any]]:
         """The rows whose ``field`` has one of these values, with the fields that are wanted.
 
-        And for which an expression holds, if there is one. A call asks for ``at_once`` values.
+        An expression must hold for them too, if there is one. A call asks for ``at_once`` values.
         """
         fields = list(dict.fromkeys([field, *(wanted or kind.scalars)]))
         found: Rows = []
@@ -165,13 +165,13 @@ class MilvusRows:
     ) -> Iterator[dict[str, Any]]:
         """All rows for which an expression holds, in the order of their keys.
 
-        Page by page, each of the keys beyond the last: Milvus's own iterator waits for the server's
-        next time tick in every page of 1,000 rows.
+        They are read page by page, each from the last key on: Milvus's own iterator waits for the
+        server's next time tick in every page of 1,000 rows.
 
         Args:
             kind: the collection.
-            expression: of Milvus; empty for all rows.
-            fields: what is wanted of them; the key is added.
+            expression: in Milvus's language; empty for all rows.
+            fields: those that are wanted; the key is added.
             limit: the most rows.
             after: only keys beyond this one.
             partition: only rows of this one.
@@ -222,7 +222,7 @@ def chunks(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 
 def among_assets(asset_ids: Ids[str] | None) -> Iterator[str]:
-    """Expressions that together mean these assets; long lists would not fit into one call."""
+    """Expressions that together select these assets; long lists would not fit into one call."""
     if asset_ids is None:
         yield ""
         return

@@ -19,7 +19,7 @@ class MilvusSample:
         link: the connection.
         rows: of the collections.
         segments: the collection.
-        partitions: those of it.
+        partitions: the collection's.
     """
 
     def __init__(

@@ -36,7 +36,7 @@ MAX_FOUND = 16_384
 
 
 class _Row(NamedTuple):
-    """A row that Milvus found, and the inner product by which."""
+    """A row that Milvus found, and its inner product."""
 
     product: float
     fields: Mapping[str, Any]
@@ -46,13 +46,13 @@ _Answer: TypeAlias = list[_Row]
 _Map: TypeAlias = "Callable[..., Iterable[Sequence[_Answer]]]"
 _FEW = 256
 _MAX_EXACT = 2048
-"""The most rows that are compared here, where the index does not find all: 180 ms."""
+"""The most rows compared in this process if the index does not find all: 180 ms."""
 _MORE = 4
 
 
 @dataclass(frozen=True)
 class Where:
-    """Which assets' segments are wanted: some, and those of an expression."""
+    """Which assets' segments are wanted: those of some ids, and those that an expression finds."""
 
     asset_ids: Ids[str] | None = None
     expression: str = ""
@@ -83,9 +83,9 @@ class MilvusSearch:
         link: the connection.
         rows: of the collections.
         segments: the collection.
-        partitions: those of it.
+        partitions: the collection's.
         calibration: the constants of its rows.
-        candidates: that any search looks at, at least.
+        candidates: the fewest that a search looks at.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class MilvusSearch:
         self._threads = ThreadPoolExecutor(_N_SIDE_BY_SIDE, "milvus-search")
 
     def close(self) -> None:
-        """Let its threads end."""
+        """End its threads."""
         self._threads.shutdown()
 
     def of_kind(
@@ -127,7 +127,7 @@ class MilvusSearch:
         rows = to_asked(queries, 0.0)
         parts = self._partitions.of(modality)
         asked = [_Asked(rows, (part,), limit, where) for part in parts]
-        # The best segments are among the best so many rows of each number.
+        # The best segments are among the best ``limit`` rows of each number.
         return _best_of(self._steadily(partial(self._of_parts, asked)), by, asked, len(queries))
 
     def mixed(
@@ -140,7 +140,7 @@ class MilvusSearch:
     ) -> list[ScoredSegment]:
         """The best of several modalities for a unit vector, by calibrated scores; ties by id.
 
-        Of segments with n rows, the best so many are among n times as many rows.
+        If segments have n rows, the best ones are among n times as many rows.
         """
         parts = {kind: self._partitions.of(kind) for kind in modalities}
         n_rows = limit * max(map(len, parts.values()), default=0)
@@ -160,15 +160,15 @@ class MilvusSearch:
     def those_of(self, expression: str, found: Sequence[ScoredSegment]) -> list[ScoredSegment]:
         """The segments for which an expression holds."""
         key, keys = self._segments.key, [one.key for one in found]
-        # In one call: Milvus looks at all rows for an expression, whatever the keys.
+        # In one call: Milvus scans all rows for an expression, whatever the keys.
         rows = self._rows.of(self._segments, key, keys, [key], expression, at_once=MAX_FOUND)
         kept = {row[key] for row in rows}
         return [one for one in found if one.key in kept]
 
     def _steadily(self, look: Callable[[StoredCalibration, bool], T]) -> T:
-        """Search by the constants as they were just now; again if a row proves them old.
+        """Search by the constants as they were just now; again if a row shows that they are old.
 
-        Of what nobody knows then, no asset is committed: its writer died.
+        A row whose constants are unknown even then belongs to no committed asset: its writer died.
         """
         try:
             return look(self._calibration.current(), True)
@@ -178,14 +178,14 @@ class MilvusSearch:
     def _of_parts(
         self, asked: Sequence[_Asked], state: StoredCalibration, known: bool
     ) -> list[list[list[ScoredSegment]]]:
-        """What each part holds for each row that is asked for.
+        """What each part has for each row that is searched for.
 
-        Former constants first: what is rewritten meanwhile is found twice, and not never.
+        Former constants come first: rows rewritten meanwhile are then found twice, not missed.
         """
         numbers = list(state.by_number)
         expressions = [f"calibration == {number}" for number in numbers] if numbers[1:] else [""]
         found: list[list[list[ScoredSegment]]] = [[[] for _ in part.rows] for part in asked]
-        # On a server, in the time of one; Lite does one after the other anyway.
+        # In parallel on a server; Lite does one after the other anyway.
         one_by_one = len(asked) == 1 or self._link.is_lite
         run: _Map = map if one_by_one else self._threads.map
         for expression in expressions:
@@ -227,7 +227,7 @@ class MilvusSearch:
         return [segment for _, _, segment in ranked[:limit]]
 
     def _found(self, asked: _Asked, expression: str = "") -> Sequence[_Answer]:
-        """By inner product; concurrent searches of all rows share one call."""
+        """The nearest rows by inner product; concurrent searches of all assets share one call."""
         where = asked.where
         narrowed = " and ".join(f"({one})" for one in (expression, where.expression) if one)
         if where.asset_ids is None:
@@ -282,14 +282,14 @@ class MilvusSearch:
 
     @cached_property
     def _index_kind(self) -> str:
-        """That of the vectors as the store has it, whatever is asked for in new ones."""
+        """The kind of the store's vector index, whatever new stores are set to have."""
         if self._link.is_lite:
             return "FLAT"
         name, vector = self._rows.name(self._segments), self._segments.vector
         return str(self._link.call("describe_index", name, vector)["index_type"])
 
     def _exactly(self, where: _Where, rows: Sequence[Embeddings] | Embeddings) -> list[_Answer]:
-        """Of all rows that an expression leaves, compared here."""
+        """The best of all rows that an expression finds, compared in this process."""
         parts, limit, expression = where
         vector = self._segments.vector
         stored = self._link.call(
@@ -321,8 +321,8 @@ def _read(
 
     Args:
         answer: what Milvus found.
-        shift: that of the query.
-        state: the constants there are.
+        shift: the query's.
+        state: the constants that are known.
         known: whether a row with others is an error.
     """
     by_number = state.by_number
@@ -348,7 +348,7 @@ def _best_of(
     asked: Sequence[_Asked],
     n_queries: int,
 ) -> list[list[ScoredSegment]]:
-    """Of one modality: the best of all its parts, for each query."""
+    """The best of all parts of one modality, for each query."""
     if len(parts) == 1:
         return parts[0]
     limit = max((part.limit for part in asked), default=0)

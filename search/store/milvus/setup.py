@@ -35,13 +35,13 @@ def prepare_collections(
     create: bool,
     index: str = HNSW,
 ) -> dict[str, str]:
-    """Create what is missing, index and load it; the collections' names by kind.
+    """Create missing collections, index and load them; return the collections' names by kind.
 
     Raises:
-        SpaceMismatchError: there are only collections of other spaces, and not ``new_space``.
-        StoreMissingError: there are none, and not ``create``.
-        StoreError: the collections were written by another version.
-        IndexRefusedError: the server has no such ``index`` for those that are made now, see
+        SpaceMismatchError: there are only collections of other spaces, without ``new_space``.
+        StoreMissingError: there are none, without ``create``.
+        StoreError: the collections were written by a different version.
+        IndexRefusedError: the server does not build ``index`` for new collections, see
             `search.store.milvus.indexes.kinds`.
     """
     if not link.is_lite:
@@ -61,7 +61,7 @@ def prepare_collections(
             _create(link, name, kind, properties(fingerprint, embed_dim, calibration))
         _check_version(link, name)
         _index(link, name, kind, index)
-        # Also after reopening: Lite forgets it. Side by side: a server takes 3 seconds for each.
+        # Even after reopening: Lite forgets it. In parallel: a server takes 3 seconds for each.
         link.call("load_collection", name, _async=True)
     for name in names.values():
         link.call("load_collection", name)
@@ -116,7 +116,7 @@ def _add_bm25(link: MilvusLink, schema: Any, kind: Collection) -> None:
     from pymilvus import Function, FunctionType
 
     (words,) = (field for field in schema.fields if field.name == kind.bm25_of)
-    # The words are made by us; both of these leave them as they are, and Lite knows only one.
+    # The words are made by us; both tokenizers keep them as they are, and Lite knows only one.
     tokenizer = "standard" if link.is_lite else "whitespace"
     words.params.update(enable_analyzer=True, analyzer_params={"tokenizer": tokenizer})
     schema.add_function(Function("bm25", FunctionType.BM25, [kind.bm25_of], [kind.vector]))
@@ -162,8 +162,8 @@ def _index(link: MilvusLink, name: str, kind: Collection, index: str) -> None:
 def _drop_others(link: MilvusLink, name: str, wanted: Ids[str]) -> None:
     """Drop the indexes that earlier versions made in Lite.
 
-    That of vectors is a copy of them on the disk and in memory, and finds them no faster; those of
-    other fields are JSON that is read when a collection is opened. `search.store.embedded` answers.
+    The index of vectors copies them on disk and in memory, and finds them no faster; those of other
+    fields are JSON that is read when a collection is opened. `search.store.embedded` answers.
     """
     while others := set(link.call("list_indexes", name)).difference(wanted):
         link.call("release_collection", name)

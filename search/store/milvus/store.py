@@ -52,7 +52,7 @@ from search.types import AssetRow, ScoredSegment, SegmentRow
 
 _ALL = Compiled("", True)
 _SCALARS_BYTES = 2048  # the usual size of a row without its embedding
-_MAX_JOINED = 2000  # assets, in which words are looked for by their ids
+_MAX_JOINED = 2000  # the most assets whose texts are searched by their ids
 _COPIES = 3  # of a row on Lite's disk: in its log, as data, and during merges
 
 
@@ -67,8 +67,8 @@ class MilvusStore:
         calibration, …: see `search.store.open.StoreOptions`.
 
     Raises:
-        StoreMissingError: there are none, and not ``create``.
-        SpaceMismatchError: the store holds only embeddings of another space.
+        StoreMissingError: there is none, without ``create``.
+        SpaceMismatchError: the store holds only embeddings of a different space.
         StoreBusyError: another process holds the folder.
         StoreUnavailableError: the server does not answer.
     """
@@ -183,7 +183,7 @@ class MilvusStore:
         return None if self._link.is_lite else state_of(self._link, name, self._segments.vector)
 
     def check_writable(self) -> None:
-        """See `VectorStore.check_writable`; a server's disk is not looked at."""
+        """See `VectorStore.check_writable`; a server's disk is not checked."""
         self._check_room(0)
         self._check_current()
 
@@ -221,7 +221,7 @@ class MilvusStore:
     ) -> None:
         """Store segments first, then the assets' commit rows; each replaces its former row.
 
-        ``keys`` are those of all stored segments of these assets; without them, Lite looks at all.
+        ``keys`` are those of all stored segments of these assets; without them, Lite scans all.
 
         Raises:
             InputError: a row that cannot be stored; nothing is written.
@@ -250,15 +250,15 @@ class MilvusStore:
         self._link.catch_up()
 
     def tidy(self) -> None:
-        """Remove what writes and deletions left that were cut off, except segments."""
+        """Remove what writes and deletions that were cut off have left, except segments."""
         self._removal.of_strays()
 
     def flush(self) -> None:
-        """Have Lite keep in files what its log holds, as it does when it is closed."""
+        """Make Lite write to files what its log holds, as it does when it is closed."""
         self._rows.flush_all()
 
     def catch_up(self) -> None:
-        """Have the next reads see all that anyone has written until now."""
+        """Make the next reads see all that anyone has written until now."""
         self._link.catch_up()
         self._partitions.forget()
 
@@ -296,7 +296,7 @@ class MilvusStore:
         return self._search.mixed(row, sorted(set(modalities)), limit, shift, where)
 
     def _expression(self, filter: Filter | None) -> str:
-        """What finds the segments of a filter's assets; empty where nothing can."""
+        """The expression that finds the segments of a filter's assets; empty if there is none."""
         if filter is None or self._is_old:
             return ""
         return compile_for_segments(
@@ -309,7 +309,7 @@ class MilvusStore:
         return sorted(map(segment_from_dict, found), key=attrgetter("modality", "index", "row"))
 
     def segments(self) -> Iterator[SegmentRow]:
-        """All segments with their embeddings, those of assets without a commit row too."""
+        """All segments with their embeddings, including those of assets without a commit row."""
         return map(segment_from_dict, self._rows.where(self._segments, "", self._fields))
 
     def vectors(self, keys: Sequence[str]) -> dict[str, Embeddings]:
@@ -328,7 +328,7 @@ class MilvusStore:
     ) -> list[ScoredSegment]:
         """The segments whose text holds words of ``text``, 1,000 at most; ``cosine`` is BM25.
 
-        Of a filter the best 1,000 are checked; if it leaves few assets and most hits, all of them.
+        A filter is checked on the best 1,000, or, if few pass, on all segments of its few assets.
         """
         if filter is None:
             return self._words.find(text, limit, asset_ids)

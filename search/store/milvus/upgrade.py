@@ -1,9 +1,9 @@
-"""Bring a store of schema 6 to schema 7: its segments get what filters ask of their assets.
+"""Upgrade a store from schema 6 to schema 7: its segments get the columns that filters use.
 
 Milvus cannot add fields to a collection, so the rows are copied to a new one, without encoding
-anything, page by page of their keys. How far that went is a property of the new collection: an
-upgrade that was killed goes on from there. Until all is copied everybody reads the old collection,
-which is dropped last.
+anything, page by page in the order of their keys. The progress is a property of the new collection:
+an upgrade that was killed continues from there. Until everything is copied, everybody reads the old
+collection, which is dropped last.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _DONE = "done"
 _ROWS_PER_PAGE = 1000
 
 Progress = Callable[[int, int], object]
-"""Hears how many rows of how many have been copied."""
+"""Called with the number of rows that have been copied, and that of all."""
 
 
 def is_old(link: MilvusLink, old: str, new: str) -> bool:
@@ -37,7 +37,7 @@ def is_old(link: MilvusLink, old: str, new: str) -> bool:
 
 
 def old_store(shown: str) -> ReadOnlyStoreError:
-    """Why a store that `is_old` takes no writes."""
+    """The error for a write to a store that `is_old`."""
     return ReadOnlyStoreError(
         f"The store {shown} is of an earlier version: it can be searched, but not written to.",
         remedy="Run `anymodal upgrade`, which encodes nothing, when nobody writes to it.",
@@ -47,13 +47,13 @@ def old_store(shown: str) -> ReadOnlyStoreError:
 def upgrade(
     link: MilvusLink, rows: MilvusRows, old: Collection, new: Collection, progress: Progress
 ) -> int:
-    """Copy all rows of committed assets, then drop the old collection; how many rows it had.
+    """Copy all rows of committed assets, then drop the old collection; return how many rows it had.
 
     Args:
         link: the connection.
         rows: of both collections.
-        old: of schema 6.
-        new: of schema 7; created, empty or filled in part.
+        old: that of schema 6.
+        new: that of schema 7; it exists, empty or partly filled.
         progress: see above.
     """
     name = rows.name(new)

@@ -1,4 +1,4 @@
-"""Which of a store's spaces is searched. One write changes it, with the model that goes with it.
+"""Which of a store's spaces is searched. One write changes it, together with its model.
 
 A store that was never re-encoded has no record: its only space is searched. On a server the record
 is an alias of Milvus, ``<prefix>_current``, whose collection names space and model in its
@@ -64,12 +64,12 @@ class SpaceRecord(Protocol):
         ...
 
     def write(self, current: Current) -> None:
-        """Have all processes search this space; its collections exist."""
+        """Make all processes search this space, whose collections exist."""
         ...
 
 
 class FolderRecord:
-    """In a store's folder."""
+    """The record in a store's folder."""
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / _FILE
@@ -82,7 +82,7 @@ class FolderRecord:
             return None
 
     def write(self, current: Current) -> None:
-        """See `SpaceRecord.write`; a reader sees the former file, or this one."""
+        """See `SpaceRecord.write`; a reader sees the former file, or the new one."""
         part = self._file.with_suffix(".part")
         try:
             with part.open("w") as file:
@@ -97,7 +97,7 @@ class FolderRecord:
 
 
 class ServerRecord:
-    """On a Milvus server."""
+    """The record on a Milvus server."""
 
     def __init__(self, link: MilvusLink, prefix: str) -> None:
         self._link, self._prefix = link, prefix
@@ -120,22 +120,22 @@ class ServerRecord:
 
 
 class NoRecord:
-    """Of a store in memory, which has one space."""
+    """For a store in memory, which has one space."""
 
     def read(self) -> Current | None:
         """None."""
         return None
 
     def write(self, current: Current) -> None:
-        """Refused."""
+        """Raise `StoreError`."""
         raise StoreError(f"A store in memory holds no second space ({current.space}).")
 
 
 def check_current(record: SpaceRecord, space: str, shown: str) -> None:
-    """Raise where a write would be lost, since nobody searches this space any more.
+    """Raise if a write would be lost because nobody searches this space any more.
 
     Raises:
-        StoreMovedError: another space is searched.
+        StoreMovedError: a different space is searched.
     """
     current = record.read()
     if current and current.space != space:

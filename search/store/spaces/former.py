@@ -1,4 +1,4 @@
-"""Remove what a store holds for the model that it had before."""
+"""Remove what a store holds for its former model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from search.store.spaces.current import FolderRecord, ServerRecord
 
 
 def drop_former(uri: str | None, prefix: str = "anymodal") -> str:
-    """Drop the collections of the former space; its fingerprint. There is no way back then.
+    """Drop the collections of the former space; return its fingerprint. This cannot be undone.
 
     Raises:
         InputError: there is no former space.

@@ -1,4 +1,4 @@
-"""What was measured of indexes, and what follows from it. Pure."""
+"""Measurements of indexes, and what follows from them. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from encoder.types import Embeddings
 TOP = 10
 LEAST_RECALL = 0.99
 _SAME_SPEED = 1.25
-"""Below this ratio two medians of latencies are alike."""
+"""Below this ratio, two median latencies count as equal."""
 _TIE = 1e-5
 _ROWS_PER_PRODUCT = 16_384
 
@@ -23,15 +23,15 @@ Ids: TypeAlias = Sequence[int]
 
 @dataclass(frozen=True)
 class Trial:
-    """An index with so many candidates.
+    """An index with a number of candidates.
 
     Args:
         index: as ``ANYMODAL_STORE__INDEX`` names it.
-        candidates: that a search looked at; 0 for all.
-        recall: the share of the exact nearest `TOP` that was found, of the worse kind of queries.
-        p50_ms, p95_ms: of one search after the other.
-        row_bytes: what the index keeps of a row in memory, counted from its format.
-        built_s: until rows were written and indexed; 0 where nothing was built.
+        candidates: how many a search looked at; 0 for all.
+        recall: the share of the exact nearest `TOP` that was found, for the worse kind of queries.
+        p50_ms, p95_ms: latencies of searches that are run one after the other.
+        row_bytes: what the index keeps in memory per row, calculated from its format.
+        built_s: the time until rows were written and indexed; 0 if nothing was built.
     """
 
     index: str
@@ -50,15 +50,15 @@ class Trial:
 
 @dataclass(frozen=True)
 class Tuned:
-    """What was measured of a store.
+    """What was measured for a store.
 
     Args:
         store: its name, without password.
-        version: of Milvus; empty for a folder.
+        version: Milvus's; empty for a folder.
         n_rows: how many rows were compared.
         n_stored: how many segments the store has.
-        trials: of each index the one with the fewest candidates that is good, or the last.
-        refused: of indexes that the server does not make: its words.
+        trials: for each index, the one with the fewest candidates that is good, or the last.
+        refused: for indexes that the server does not build, its message.
         unsealed: recall of rows that were just written, which no index has yet; None if unknown.
         settings: what is proposed, by the names of variables; empty if nothing fits.
         notes: what else there is to know, for people.
@@ -88,7 +88,7 @@ class Exact:
         self.kinds = [(queries, _least(rows, queries)) for queries in kinds if len(queries)]
 
     def recall(self, search: Callable[[Embeddings], Ids]) -> float:
-        """Of the kind of queries that is found worst; ``search`` gives the places of rows."""
+        """The recall for the worst kind of queries; ``search`` returns the places of rows."""
         return min(self._of_kind(*kind, search) for kind in self.kinds)
 
     def _of_kind(
@@ -115,12 +115,12 @@ def _least(rows: Embeddings, queries: Embeddings) -> NDArray[np.float32]:
 
 
 def chosen(trials: Sequence[Trial], n_stored: int, memory_bytes: float | None) -> Trial | None:
-    """The first that is about as fast as the fastest, of those that find enough and have room.
+    """The first that is about as fast as the fastest, of those that find enough and fit in memory.
 
     Args:
         trials: in the order in which they are preferred.
         n_stored: rows of the store.
-        memory_bytes: that the index may take; None for any.
+        memory_bytes: the most that the index may take; None for any.
     """
     fit = [
         one

@@ -16,12 +16,12 @@ from search.store.several import partition_of
 _MAX_ALIKE = 100
 """Rows that are taken out and searched for, as "more like this" does."""
 _SHIFT = 1.0
-"""That of a plain query of all kinds."""
+"""The shift of a plain query of all kinds."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Rows in one list, each partition's one after the other.
+    """Rows in one list, partition by partition.
 
     Args:
         rows: [n, embed_dim + 1].
@@ -37,10 +37,10 @@ class Sample:
 
 
 def drawn(store: VectorStore, asked: Embeddings, n: int) -> Sample:
-    """At most about ``n`` segments, of each modality its share.
+    """At most about ``n`` segments, in proportion to each modality's share.
 
     Args:
-        store: that is sampled.
+        store: the store to sample.
         asked: unit rows [n_queries, embed_dim].
         n: the most segments.
     """

@@ -26,7 +26,7 @@ from search.store.tuning.found import LEAST_RECALL, TOP, Exact, Ids, Trial, Tune
 from search.store.tuning.sample import Sample, drawn
 
 INDEXES = ("HNSW", "HNSW_SQ", "IVF_RABITQ", "DISKANN", "SCANN", "HNSW" + MMAP)
-"""In the order in which they are preferred at the same speed."""
+"""In order of preference at the same speed."""
 LEAST_ROWS = 2000
 """Milvus compares parts of fewer than 1,024 rows without an index."""
 _EFFORTS = (16, 32, 64, 100, 200, 400, 800, 1600)
@@ -55,14 +55,14 @@ def tune(
     Args:
         store: the store, open.
         uri: where it is, as `search.store.open.open_store` takes it.
-        asked: queries as people put them, unit rows [n_queries, embed_dim].
+        asked: queries as people ask them, unit rows [n_queries, embed_dim].
         n: the most segments that are measured.
-        indexes: that are tried on a server.
-        memory_bytes: that the index of all segments may take; None for any.
+        indexes: those that are tried on a server.
+        memory_bytes: the most that the index of all segments may take; None for any.
         progress: called with what is measured now.
 
     Raises:
-        StoreError: it keeps no index, or has too few rows; or its server failed.
+        StoreError: the store has no index, or has too few rows; or its server failed.
         InputError: no such index.
     """
     if uri == "memory:":
@@ -134,7 +134,7 @@ def _of_server(
 
 
 def _unsealed(scratch: Scratch, exact: Exact) -> float:
-    """Recall while no index has the rows, whichever will."""
+    """Recall while no index has the rows yet, whichever will."""
     scratch.load()
     query = exact.kinds[0][0][0]
     scratch.nearest(query, LEAST_EFFORT, limit=TOP, strong=True)
@@ -178,7 +178,7 @@ def _trial(
 
 
 def _settings(best: Trial | None) -> dict[str, str]:
-    """Never fewer candidates than usual: stores grow, and more rows want more."""
+    """Propose no fewer candidates than usual: stores grow, and more rows need more."""
     if best is None:
         return {}
     return {
@@ -188,7 +188,7 @@ def _settings(best: Trial | None) -> dict[str, str]:
 
 
 def _is_whole(sample: Sample) -> bool:
-    """Whether all was measured, apart from what was searched for."""
+    """Whether all rows were measured, apart from those that were searched for."""
     return len(sample.rows) >= 0.8 * sample.n_stored
 
 
@@ -210,7 +210,7 @@ def _notes(sample: Sample, best: Trial | None, unsealed: float | None) -> Iterat
 
 
 def _of_folder(folder: Path, sample: Sample, progress: Progress) -> Tuned:
-    """The scan beside Milvus Lite, over the kind with the most rows, in a temporary folder."""
+    """Measure the scan of a folder, over the kind with the most rows, in a temporary folder."""
     progress("scan")
     parts = np.array(sample.parts)
     names, counts = np.unique(parts, return_counts=True)

@@ -1,1 +1,1 @@
-"""Indexes of words in a folder: of texts, and of what assets are called."""
+"""Indexes of words in a folder: of texts, and of the names of assets."""

@@ -1,7 +1,7 @@
-"""An index of `search.lexical` in the folder, behind the tables or level with them.
+"""An index of `search.lexical` in the folder, up to date with the tables or behind them.
 
-The tables say what it has not read. To read some twice does no harm, so that nobody has to write
-both at once.
+The tables say what it has not read. Reading some of it twice does no harm, so the two need not be
+written together.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from search.store.embedded.tables import Tables, fact, set_fact
 _META = "meta.json"
 """Tantivy's list of its files."""
 AT_ONCE = 4096
-"""Texts that are read while somebody waits."""
+"""The most texts that are read while somebody waits."""
 
 
 class Unread(NamedTuple):
@@ -32,9 +32,9 @@ class Unread(NamedTuple):
 
     Args:
         texts: to index, each in place of the former one.
-        gone: assets of which all texts are forgotten.
+        gone: assets whose texts are all removed.
         is_new: nothing was read before.
-        note: writes to the tables that it was read.
+        note: writes to the tables that these were read.
     """
 
     texts: Sequence[Text]
@@ -44,30 +44,30 @@ class Unread(NamedTuple):
 
 
 class Source(Protocol):
-    """What an index is made of."""
+    """What an index is built from."""
 
     name: str
-    """Of its folder, and of facts."""
+    """The name of its folder, and in facts."""
 
     def n_left(self, db: sqlite3.Connection) -> int:
         """How much has not been read."""
         ...
 
     def unread(self, db: sqlite3.Connection, limit: int) -> Unread:
-        """The next of it."""
+        """The next part of it."""
         ...
 
     def again(self, db: sqlite3.Connection) -> None:
-        """Have all of it read again."""
+        """Mark all of it as not read."""
         ...
 
 
 class KeptIndex:
-    """Safe to use from threads and processes.
+    """An index kept in a folder. Safe to use from threads and processes.
 
     Args:
-        tables: of the source.
-        folder: of all indexes; a damaged one in it is made again.
+        tables: the source's.
+        folder: the folder of all indexes; a damaged index is rebuilt.
         exclusively: a block in which nobody else writes.
         source: what is read.
     """
@@ -91,7 +91,7 @@ class KeptIndex:
     def find(
         self, text: str, limit: int, asset_ids: Sequence[str] | None = None
     ) -> list[FoundText] | None:
-        """The best, as of the last `open`; None if the files have to be made again."""
+        """The best, as of the last `open`; None if the files have to be rebuilt."""
         index = self._index
         if index is None:
             return []
@@ -109,10 +109,10 @@ class KeptIndex:
     def catch_up(self, is_unwanted: Callable[[], bool] = lambda: False) -> None:
         """Read what is new, some at a time, so that others may write in between.
 
-        What cannot be read any more is made again.
+        Files that can no longer be read are rebuilt.
 
         Args:
-            is_unwanted: asked before each time; then the rest is left.
+            is_unwanted: called before each time; if true, the rest is left.
         """
         self.open()
         while not is_unwanted():
@@ -130,11 +130,11 @@ class KeptIndex:
             index.add(unread.texts)
             index.commit()
         except BaseException:
-            self._index = None  # and its lock
+            self._index = None  # releases its lock too
             raise
         with self._tables.writing() as db:
             unread.note(db)
-            self._epoch = time.time_ns()  # that of no index which was here before
+            self._epoch = time.time_ns()  # differs from that of any index before
             set_fact(db, self._epoch_fact, self._epoch)
 
     def _opened(self, *, is_new: bool) -> WordIndex:
@@ -147,7 +147,7 @@ class KeptIndex:
         return self._index
 
     def _kept(self) -> WordIndex:
-        """The index that is there; one without this file would be made again, empty."""
+        """The existing index; without this file, an empty one would be created."""
         if not (self._folder / _META).exists():
             raise FileNotFoundError(self._folder / _META)
         return WordIndex(folder=self._folder, shared=True)
@@ -169,7 +169,7 @@ class KeptIndex:
             self._forget()
 
     def _forget(self) -> None:
-        """Begin again: the files are damaged."""
+        """Start over: the files are damaged."""
         with suppress(AnymodalError), self._exclusively(), self._lock:
             self._index = None
             with self._tables.writing() as db:

@@ -1,4 +1,4 @@
-"""What assets are called: the tables list of which assets the commit row has changed."""
+"""The names of assets: the tables list the assets whose commit row has changed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Names:
         return int(n)
 
     def unread(self, db: sqlite3.Connection, limit: int) -> Unread:
-        """The oldest of them; a file that is gone has no name, nor has a deleted one."""
+        """The oldest changes; an asset whose file is gone has no names, nor has a deleted one."""
         sql = "SELECT seq, asset_id FROM unnamed ORDER BY seq LIMIT ?"
         listed = db.execute(sql, (limit,)).fetchall()
         ids = list({asset_id for _, asset_id in listed})
@@ -40,6 +40,6 @@ class Names:
         return Unread(list(texts.values()), [], fact(db, "names_epoch") is None, note)
 
     def again(self, db: sqlite3.Connection) -> None:
-        """List all."""
+        """List all assets as changed."""
         db.execute("DELETE FROM unnamed")
         db.execute(LIST_ALL_NAMES)

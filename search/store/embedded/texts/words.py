@@ -1,6 +1,6 @@
-"""The words of texts: read up to a slot of their part, which is a fact of the tables.
+"""The words of texts: read up to a slot of their part, which is a fact in the tables.
 
-A process that writes many texts, or looks for words, has the rest read.
+A process that writes many texts, or searches for words, reads the rest.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class KeptWords:
     """The index of words. Safe to use from threads and processes.
 
     Args:
-        tables: of the texts.
+        tables: those of the texts.
         folder: see `KeptIndex`.
         exclusively: likewise.
     """
@@ -53,7 +53,7 @@ class KeptWords:
         return {one.segment_id: one.score for one in found}
 
     def refresh(self) -> None:
-        """Have the next `find` know all texts.
+        """Make sure that the next `find` knows all texts.
 
         Raises:
             IndexNotReadyError: there are many new ones; they are being read now.
@@ -84,7 +84,7 @@ class KeptWords:
                 self._thread.start()
 
     def _try_to_catch_up(self) -> None:
-        with suppress(StoreError, OSError):  # said by the search, which begins again
+        with suppress(StoreError, OSError):  # reported by the next search, which tries again
             self.catch_up()
 
     def close(self) -> None:

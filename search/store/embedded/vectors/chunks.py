@@ -1,4 +1,4 @@
-"""Rows that follow one another, searched by their codes."""
+"""Consecutive rows, searched by their codes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Chunk(NamedTuple):
     """Rows with codes, from a slot on.
 
     Args:
-        start: the slot.
+        start: the first slot.
         codes: of the rows.
         wanted: which of them; None for all.
     """
@@ -37,8 +37,8 @@ class Chunk(NamedTuple):
 def in_chunks(queries: Embeddings, limit: int, chunks: Sequence[Chunk]) -> Scored:
     """About the best of each chunk for each query [n, embed_dim]: [n_chunks, n, limit].
 
-    What the queries are compared with in bytes is computed for all chunks at once: of a million
-    rows there are 122, and a call of numpy for each takes as long as a fifth of its comparisons.
+    Queries are converted to bytes for all chunks at once: a million rows have 122 chunks, and a
+    call of numpy for each takes a fifth of the time of its comparisons.
     """
     shape = len(chunks), len(queries), limit
     products, places = np.empty(shape, np.float32), np.empty(shape, np.int64)

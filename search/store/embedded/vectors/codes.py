@@ -1,4 +1,4 @@
-"""Codes of a byte a dimension for rows of vectors: int8, with a scale for each, by faiss."""
+"""Codes for rows of vectors: an int8 per dimension, with a scale for each dimension, by faiss."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from encoder.types import Embeddings
 from search.store.embedded.vectors.disk import keep_index, opened_index, replacing
 
 CHUNK = 8192
-"""Rows of a file of codes."""
+"""Rows per file of codes."""
 _CODES = 127
 
 
@@ -41,7 +41,7 @@ class Codes:
 
     @classmethod
     def opened(cls, path: Path, n_rows: int) -> Codes | None:
-        """Those of a file, mapped into memory; None if it is missing or has not so many."""
+        """The codes in a file, mapped into memory; None if missing or of a different length."""
         import faiss
 
         index = opened_index(path, n_rows, faiss.IO_FLAG_MMAP_IFC)
@@ -54,7 +54,7 @@ class Codes:
         return cls(index, scales) if len(scales) == index.d else None
 
     def keep(self, path: Path) -> None:
-        """Write the file, whole or not at all; others may do the same at once.
+        """Write the file atomically; others may do the same at once.
 
         Raises:
             OSError: it could not be written.
@@ -70,12 +70,12 @@ class Codes:
         products: NDArray[np.float32],
         places: NDArray[np.int64],
     ) -> None:
-        """About the best: products and places [n, limit] are filled in; -1 where there are no more.
+        """Fill in products and places [n, limit] of about the best; -1 where there are no more.
 
         Args:
             asked: queries times `scales`, in whole numbers.
             wanted: which of the rows; None for all.
-            products: with those numbers.
+            products: the inner products with those numbers.
             places: of the rows.
         """
         import faiss
@@ -91,7 +91,7 @@ class Codes:
 def in_whole_numbers(queries: Embeddings, scales: Sequence[Embeddings]) -> tuple[Any, Any]:
     """Queries times the scales of codes, and the step of each: [n_scales, n, embed_dim or 1].
 
-    Faiss cuts what it compares with these codes to whole numbers.
+    Faiss truncates what it compares with these codes to whole numbers.
     """
     asked = queries * np.stack(scales)[:, None]
     steps = np.maximum(np.abs(asked).max(axis=2, keepdims=True) / _CODES, 1e-30)

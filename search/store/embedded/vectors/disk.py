@@ -1,4 +1,4 @@
-"""Arrays at a place of a file, and indexes of faiss in files."""
+"""Arrays at an offset in a file, and faiss indexes in files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from search.store.embedded.tables import DamagedError
 
 
 def put(path: Path, start: int, values: NDArray[Any]) -> None:
-    """Write to a file, which is made if there is none; it is on the disk then."""
+    """Write to a file, which is created if missing, and sync it to disk."""
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         view, done = np.ascontiguousarray(values).view(np.uint8).reshape(-1).data, 0
@@ -43,7 +43,7 @@ def read_into(file: int, values: NDArray[Any], start: int) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Another path to write to, which takes the place of a file unless there is an error.
+    """A temporary path to write to, which replaces a file unless there is an error.
 
     Other processes and threads may write the same file at once.
     """
@@ -56,7 +56,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def keep_index(path: Path, index: Any) -> None:
-    """Write an index, whole or not at all.
+    """Write an index atomically.
 
     Raises:
         OSError: it could not be written.
@@ -71,7 +71,7 @@ def keep_index(path: Path, index: Any) -> None:
 
 
 def opened_index(path: Path, n_rows: int, flags: int = 0) -> Any:
-    """An index that was kept; None if it is missing, damaged or has not so many rows."""
+    """An index that was kept; None if it is missing, damaged or has a different number of rows."""
     import faiss
 
     if not path.exists():

@@ -1,10 +1,10 @@
 """The vectors of one part: files by slots, searched by short codes, ranked exactly.
 
 ``<part>.rows`` holds float32 [n_slots, embed_dim], ``<part>.nos`` the assets' numbers, int32
-[n_slots]. Both only grow; what lies beyond the slots that the tables know was cut off. Of every
-`CHUNK` rows that are complete there are two files of codes, made when they are missed: of half a
-byte a dimension, by which all rows are compared, and of a byte, by which those are that a filter
-leaves. A search reads the former from this process's memory, the latter through memory maps, the
+[n_slots]. Both only grow; data beyond the slots that the tables know is from a write that was cut
+off. For every `CHUNK` complete rows there are two files of codes, made when they are missing: of
+half a byte per dimension, to compare all rows, and of a byte, to compare those that pass a filter.
+A search reads the former from this process's memory, the latter through memory maps, the
 last `STEP` rows as they are, and ranks the best by their float32 rows.
 """
 
@@ -41,11 +41,11 @@ from search.store.embedded.vectors.ranking import (
 )
 
 STEP = 1024
-"""Newer rows get codes when so many have come: to compare those takes a third of the time."""
+"""Newer rows get codes once there are this many: comparing codes takes a third of the time."""
 _FEW = 2048
-"""So many rows are compared as they are, wherever they lie."""
+"""Up to this many rows are compared without codes, wherever they are."""
 _MOST = 7 / 8
-"""Of a chunk of which so much is wanted all rows are compared, whatever a filter leaves out."""
+"""If this much of a chunk is wanted, all its rows are compared, whatever a filter leaves out."""
 
 Kind: TypeAlias = Codes | Nibbles
 
@@ -54,9 +54,9 @@ class VectorFiles:
     """Writes and reads the files of a part.
 
     Args:
-        folder: of all parts.
+        folder: the folder of all parts.
         part: the number.
-        embed_dim: of a row.
+        embed_dim: the length of a row.
     """
 
     def __init__(self, folder: Path, part: int, embed_dim: int) -> None:
@@ -94,7 +94,7 @@ class VectorFiles:
         put(self._base.with_suffix(".nos"), start * 4, nos)
 
     def rows(self, slots: NDArray[np.int64]) -> Embeddings:
-        """The rows [n, embed_dim] of slots; by reads, which leave no pages in this process."""
+        """The rows [n, embed_dim] of slots; by reads, which map no pages into this process."""
         found = np.empty((len(slots), self._embed_dim), np.float32)
         with self._lock:
             tail, start, end = self._tail, self._tail_start, self._tail_start + self._n_tail
@@ -124,11 +124,11 @@ class VectorFiles:
     def nearest(
         self, queries: Embeddings, limit: int, n_slots: int, wanted: NDArray[np.bool_] | None
     ) -> list[Found]:
-        """The best of the first slots for each query [n, embed_dim]; with the last one's equals.
+        """The best of the first slots for each query [n, embed_dim], and any ties with the last.
 
         Args:
             queries: unit rows.
-            limit: the most slots, except for equals.
+            limit: the most slots, except for ties.
             n_slots: how many there are.
             wanted: [n_slots], or None for all.
         """
@@ -149,7 +149,7 @@ class VectorFiles:
     ) -> list[NDArray[np.int64]]:
         """The slots that are likely among the best, in ascending order.
 
-        Of each chunk few are asked for; all where it may hold more of the best than that.
+        A few are taken of each chunk, or all if it can hold more of the best than that.
         """
         chunks = [
             Chunk(start, self._codes_of(start, end, part), part)
@@ -187,7 +187,7 @@ class VectorFiles:
         return Scored(cosines, np.broadcast_to(np.arange(start, n_slots), cosines.shape))
 
     def _newest(self, start: int, end: int) -> Embeddings:
-        """The rows of the chunk that is not complete, kept in memory."""
+        """The rows of the incomplete chunk, kept in memory."""
         with self._lock:
             if self._tail_start != start:
                 self._tail, self._tail_start, self._n_tail = self._tail[:0], start, 0
@@ -202,14 +202,14 @@ class VectorFiles:
             return self._tail[:n]
 
     def _recent_codes(self, start: int, end: int) -> Codes:
-        """Those of the chunk that is not complete, kept in memory."""
+        """The codes of the incomplete chunk, kept in memory."""
         known = self._recent
         if known is None or known[:2] != (start, end):
             known = self._recent = start, end, Codes.of(self._newest(start, end))
         return known[2]
 
     def _chunk(self, chunk: int, kind: type[Kind]) -> Kind:
-        """An empty file says that codes of half a byte would lose some of the nearest."""
+        """A chunk's codes; an empty file says that half a byte would lose some of the nearest."""
         key, path = (chunk, kind), self._path(chunk, kind)
         if key not in self._codes:
             is_lossy = kind is Nibbles and path.exists() and not path.stat().st_size
@@ -230,13 +230,13 @@ class VectorFiles:
             with suppress(OSError):
                 path.write_bytes(b"")
             return self._chunk(chunk, Codes)
-        with suppress(OSError):  # as on a disk that may not be written to
+        with suppress(OSError):  # as on a read-only disk
             codes.keep(path)
             return kind.opened(path, CHUNK) or codes
         return codes
 
     def complete(self, n_slots: int) -> None:
-        """Make the codes that a search would miss."""
+        """Make the codes that a search would need."""
         for chunk in range(n_slots // CHUNK):
             for kind in (Nibbles, Codes):
                 if not self._path(chunk, kind).exists():
@@ -253,7 +253,7 @@ class VectorFiles:
 
 @contextmanager
 def _in_one_thread() -> Iterator[None]:
-    """Faiss shares out queries, not rows: for one, a team of threads waits at each chunk's end."""
+    """Faiss divides queries, not rows: for one query, threads would wait at each chunk's end."""
     import faiss
 
     n_threads = faiss.omp_get_max_threads()  # of this thread
@@ -265,7 +265,7 @@ def _in_one_thread() -> Iterator[None]:
 
 
 def _coded(n_slots: int) -> list[tuple[int, int]]:
-    """The slots that have codes, from one to another.
+    """The ranges of slots that have codes.
 
     >>> _coded(2 * CHUNK + 3 * STEP + 7) == [(0, CHUNK), (CHUNK, 2 * CHUNK), (2 * CHUNK, 19456)]
     True

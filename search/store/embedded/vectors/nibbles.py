@@ -1,8 +1,8 @@
-"""Codes of half a byte a dimension: sixteen levels, compared by look-ups in tables of registers.
+"""Codes of half a byte per dimension: sixteen levels, compared by look-ups in register tables.
 
 All rows of a chunk are compared, twice as fast as by bytes, and from half the memory. The
-levels are those of Max, "Quantizing for minimum distortion" (1960), for what is normally
-distributed; the look-ups those of André, Kermarrec and Le Scouarnec, "Cache locality is not
+levels are those of Max, "Quantizing for minimum distortion" (1960), for normally distributed
+values; the look-ups are those of André, Kermarrec and Le Scouarnec, "Cache locality is not
 enough" (2015), by faiss.
 """
 
@@ -19,9 +19,9 @@ from search.store.embedded.vectors.disk import keep_index, opened_index
 
 _N_LEVELS = 16
 _STEP = 0.3352
-"""Between two levels, in standard deviations."""
+"""The distance between two levels, in standard deviations."""
 _LEAST_STEP = 1e-4
-"""For a dimension in which all rows are equal. Faiss divides by what the levels span in all."""
+"""For a dimension in which all rows are equal: faiss divides by the total span of the levels."""
 _N_TRIED, _N_NEAREST, _N_ASKED = 32, 10, 94
 """Queries, and the most rows that are ranked by their floats for ten hits."""
 _LEAST_RECALL = 0.99
@@ -52,12 +52,12 @@ class Nibbles:
 
     @classmethod
     def opened(cls, path: Path, n_rows: int) -> Nibbles | None:
-        """Those of a file, read into memory; None if it is missing or has not so many."""
+        """The codes in a file, read into memory; None if missing or of a different length."""
         index = opened_index(path, n_rows)
         return cls(index) if index is not None else None
 
     def keep(self, path: Path) -> None:
-        """Write the file, whole or not at all; others may do the same at once.
+        """Write the file atomically; others may do the same at once.
 
         Raises:
             OSError: it could not be written.
@@ -65,13 +65,13 @@ class Nibbles:
         keep_index(path, self._index)
 
     def finds_nearest(self, rows: Embeddings) -> bool:
-        """Whether some of the rows find those nearest to them among the best by these codes.
+        """Whether a sample of the rows find their nearest rows among the best by these codes.
 
-        A dimension far wider than the others, or thousands of them, leaves the tables of 8 bits
-        too little to order rows.
+        A dimension far wider than the others, or thousands of them, leave the tables of 8 bits too
+        little precision to order rows.
 
         Args:
-            rows: that are coded, float32 [n, embed_dim].
+            rows: those that are coded, float32 [n, embed_dim].
         """
         queries = rows[:: -(-len(rows) // _N_TRIED)]
         n_asked, n = min(_N_ASKED, len(rows)), min(_N_NEAREST, len(rows))
@@ -87,11 +87,11 @@ class Nibbles:
         products: NDArray[np.float32],
         places: NDArray[np.int64],
     ) -> None:
-        """About the best: products and places [n, limit] are filled in; -1 where there are no more.
+        """Fill in products and places [n, limit] of about the best; -1 where there are no more.
 
         Args:
             queries: unit rows [n, embed_dim].
-            wanted: which of the rows; None for all. So many more are looked for as are unwanted.
+            wanted: which of the rows; None for all. As many more are searched for as are unwanted.
             products: about the cosines.
             places: of the rows.
         """

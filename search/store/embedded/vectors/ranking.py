@@ -33,7 +33,7 @@ def joined(one: Scored, in_chunks: Scored) -> Scored:
 
 
 def least_of(found: Scored, limit: int) -> NDArray[np.float32]:
-    """The lowest score [n, 1] that the best of each query have, or less."""
+    """A lower bound [n, 1] for the scores of the best of each query."""
     scores = np.where(found.slots < 0, -np.inf, found.scores)
     if scores.shape[1] < limit:
         return np.full((len(scores), 1), -np.inf, np.float32)
@@ -41,14 +41,14 @@ def least_of(found: Scored, limit: int) -> NDArray[np.float32]:
 
 
 def with_more(found: Scored, least: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Of which chunks [n_chunks] others may be among the best."""
+    """Which chunks [n_chunks] may have more rows among the best."""
     scores, slots = (of[:, :, -1] for of in found)
     may: NDArray[np.bool_] = (scores >= least[:, 0] - _TIE) & (slots >= 0)
     return np.any(may, axis=1)  # type: ignore[no-any-return]
 
 
 def best_of(scores: NDArray[np.float32], slots: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
-    """Those of the highest scores, with the last one's equals, in ascending order."""
+    """The slots with the highest scores, and any ties with the last, in ascending order."""
     usable = np.isfinite(scores) & (slots >= 0)
     scores, slots = scores[usable], slots[usable]
     if len(scores) > limit:
@@ -59,7 +59,7 @@ def best_of(scores: NDArray[np.float32], slots: NDArray[np.int64], limit: int) -
 
 
 def ranked(query: Embeddings, slots: NDArray[np.int64], rows: Embeddings, limit: int) -> Found:
-    """In float64, so that equal rows are equal wherever they lie."""
+    """Rank in float64, so that equal rows get equal cosines wherever they are."""
     cosines = (rows.astype(np.float64) @ query.astype(np.float64)).astype(np.float32)
     if len(cosines) > limit:
         least = np.partition(cosines, -limit)[-limit]
@@ -70,5 +70,5 @@ def ranked(query: Embeddings, slots: NDArray[np.int64], rows: Embeddings, limit:
 
 
 def candidates_of(limit: int) -> int:
-    """How many rows of a part are ranked by their floats, for so many that are wanted."""
+    """How many rows of a part are ranked by their floats to find ``limit`` of them."""
     return MORE * limit + SPARE

@@ -9,12 +9,12 @@ from typing import Any
 from encoder.errors import InputError
 
 METRIC = "IP"
-"""What is stored is made for it: see `search.store.calibrated`."""
+"""Vectors are stored for this metric: see `search.store.calibrated`."""
 HNSW = "HNSW"
 MMAP = "+mmap"
 LEAST_EFFORT = 200
-"""Candidates that any search looks at. Of the nearest 10, HNSW found .975 with 88 among 377,000
-rows, and all with 408; among 44,000 sealed ones all with 64, in the same time."""
+"""The fewest candidates that a search looks at. Of the nearest 10, HNSW found .975 with 88 among
+377,000 rows, and all with 408; among 44,000 sealed rows, all with 64, in the same time."""
 _MAX_LISTS = 1024
 _LINKS = {"M": 16, "efConstruction": 200}
 _LINKS_BYTES = 140
@@ -22,10 +22,10 @@ _LINKS_BYTES = 140
 
 @dataclass(frozen=True)
 class IndexKind:
-    """Milvus's parameters to build an index, and to search it with so many candidates.
+    """Milvus's parameters to build an index, and to search it with a number of candidates.
 
-    ``row_bytes`` is what it keeps of a row in memory, by its dimensions, counted from its format.
-    What is ``on_disk`` by itself cannot be mapped from there.
+    ``row_bytes`` is what it keeps in memory per row, by its dimensions, calculated from its format.
+    An index that is ``on_disk`` anyway cannot be mapped from there.
     """
 
     build: Mapping[str, Any]
@@ -43,7 +43,7 @@ def _refined_ef(effort: int) -> Mapping[str, Any]:
 
 
 def _lists(effort: int) -> int:
-    """Of `_MAX_LISTS`; a candidate a list, since neighbours lie in many."""
+    """How many of `_MAX_LISTS`: one per candidate, since neighbours are in many lists."""
     return min(effort, _MAX_LISTS)
 
 
@@ -62,8 +62,8 @@ KINDS: Mapping[str, IndexKind] = {
     "DISKANN": IndexKind(
         {}, lambda effort: {"search_list": effort}, lambda dim: dim / 2, on_disk=True
     ),
-    # Codes of one dimension each: of two, as it has them by itself, they want an even number of
-    # dimensions, and rows have one more than embeddings.
+    # Codes of one dimension each: the default of two requires an even number of dimensions, and
+    # rows have one more than embeddings.
     "SCANN": IndexKind(
         {"nlist": _MAX_LISTS, "sub_dim": 1},
         lambda effort: {"nprobe": _lists(effort), "reorder_k": effort},
@@ -94,7 +94,7 @@ def build_params(index: str) -> dict[str, Any]:
 
 
 def row_bytes(index: str, dim: int) -> float:
-    """What an index keeps of a row in memory; none if it is mapped from the disk.
+    """The bytes that an index keeps in memory per row; none if it is mapped from disk.
 
     >>> row_bytes("HNSW", 385), row_bytes("HNSW+mmap", 385)
     (1680, 0.0)
@@ -104,12 +104,12 @@ def row_bytes(index: str, dim: int) -> float:
 
 
 def search_params(name: str, limit: int, least: int = LEAST_EFFORT) -> Mapping[str, Any]:
-    """How far to look in an index of a kind, for so many rows; nothing for an exact one.
+    """How far to look in an index of a kind, for this many rows; nothing for an exact one.
 
     Args:
-        name: of the kind.
+        name: the kind's.
         limit: the rows that are wanted.
-        least: candidates that any search looks at.
+        least: the fewest candidates that a search looks at.
 
     >>> search_params("DISKANN", 100), search_params("HNSW", 10, 64), search_params("FLAT", 100)
     ({'search_list': 200}, {'ef': 64}, {})

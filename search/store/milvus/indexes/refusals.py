@@ -1,4 +1,4 @@
-"""Indexes that a server does not make, and the error that says so."""
+"""Indexes that a server does not build, and the error that says so."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from search.store.milvus.link import MilvusLink
 
 
 def check_known(link: MilvusLink, index: str) -> None:
-    """Refuse what a server is known to lack, and would not say.
+    """Refuse an index that a server is known to lack, and would not report.
 
     Raises:
-        IndexRefusedError: it does.
+        IndexRefusedError: it lacks the index.
     """
     if index.endswith(MMAP) and not link.knows_mmap:
         raise refused(link, index, "indexes stay on the disk since Milvus 2.4")
 
 
 def refused(link: MilvusLink, index: str, why: str) -> IndexRefusedError:
-    """The error for an index that a server does not make."""
+    """The error for an index that a server does not build."""
     return IndexRefusedError(
         f"The store {link.shown} (Milvus {link.version}) makes no index {index}: {why}.",
         remedy=f"Set ANYMODAL_STORE__INDEX to another one ({', '.join(KINDS)}), or use a newer "

@@ -1,4 +1,4 @@
-"""A collection of a Milvus server that is there for one measurement, and dropped again."""
+"""A collection on a Milvus server that exists for one measurement, and is then dropped."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from search.store.milvus.rows import chunks
 
 _PREFIX = "anymodal_tuning"
 _OLD_S = 6 * 3600
-"""So old a collection was left by a process that was killed."""
+"""A collection this old was left by a process that was killed."""
 _ROWS_PER_CALL = 500
 STALLED_S = 60.0
 _ROW_S = 0.002
-"""The longest without progress, and more for each row: parts are indexed as a whole."""
+"""The longest time without progress, and the extra time per row: parts are indexed as a whole."""
 _PAUSE_S = 0.2
 
 
 class Scratch:
-    """Leaving the block drops it, whatever happened.
+    """A temporary collection. Leaving the block drops it, whatever happened.
 
     Args:
         link: to a server.
         index: as ``ANYMODAL_STORE__INDEX`` names it.
-        dim: of its rows.
+        dim: the length of its rows.
 
     Raises:
-        StoreError: the server makes no such index.
+        StoreError: the server does not build such an index.
     """
 
     def __init__(self, link: MilvusLink, index: str, dim: int) -> None:
@@ -95,16 +95,16 @@ class Scratch:
                 self._link.call("insert", self._name, given, partition_name=part)
 
     def load(self) -> None:
-        """Make the rows searchable, with what index they have now."""
+        """Make the rows searchable, with whatever index they have now."""
         self._link.call("release_collection", self._name)
         self._link.call("load_collection", self._name)
 
     def seal(self) -> None:
-        """Have the server put all rows into the index.
+        """Make the server put all rows into the index.
 
         Raises:
-            IndexRefusedError: it puts none into it for long. Milvus 2.3.5 of PyPI takes DISKANN,
-                fails to build it, says so in its log alone, and goes on trying.
+            IndexRefusedError: it adds none for a long time. Milvus 2.3.5 from PyPI accepts DISKANN,
+                fails to build it, says so only in its log, and keeps trying.
         """
         self._link.call("flush", self._name)
         before, since_s = -1, time.monotonic()
@@ -142,7 +142,7 @@ class Scratch:
         return [int(hit["id"]) for hit in found]
 
     def _drop(self) -> None:
-        # A collection that was not made is dropped without an error.
+        # A collection that was not created is dropped without an error.
         self._link.call("drop_collection", self._name)
 
 

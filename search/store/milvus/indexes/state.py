@@ -13,7 +13,7 @@ class IndexState:
     """Rows of sealed parts, as the server counts them; one of fewer than 1,024 needs no index.
 
     Args:
-        kind: by Milvus's name.
+        kind: Milvus's name for it.
         built: rows that the index has.
         pending: rows that it will get, or never gets where building fails.
     """
@@ -24,7 +24,7 @@ class IndexState:
 
 
 def state_of(link: MilvusLink, collection: str, field: str) -> IndexState:
-    """The state of a field's index. That the server says "Finished" means nothing."""
+    """The state of a field's index. The server's "Finished" means nothing."""
     found: dict[str, Any] = link.call("describe_index", collection, field)
     return IndexState(
         found["index_type"], int(found["indexed_rows"]), int(found["pending_index_rows"])

@@ -1,4 +1,4 @@
-"""Whether a server builds an index that it accepts, tried before a store is made with it."""
+"""Whether a server builds an index that it accepts, tried before a store is created with it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from search.store.milvus.indexes.scratch import Scratch, drop_left
 from search.store.milvus.link import MilvusLink
 
 ROWS = 1100
-"""Milvus builds no index of fewer than 1,024."""
+"""Milvus builds no index for fewer than 1,024."""
 
 
 def check_built(link: MilvusLink, index: str, dim: int) -> None:
-    """Have the server build an index of random rows; takes about four seconds.
+    """Make the server build an index of random rows; takes about four seconds.
 
     HNSW is not tried: every server has it.
 
     Args:
         link: to a server.
         index: as ``ANYMODAL_STORE__INDEX`` names it.
-        dim: of its rows.
+        dim: the length of its rows.
 
     Raises:
         IndexRefusedError: the server refuses it, or does not build it.

@@ -1,1 +1,1 @@
-"""What writes and removes rows on Milvus."""
+"""Writing and removing rows on Milvus."""

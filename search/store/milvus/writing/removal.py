@@ -34,8 +34,8 @@ class Removal:
 
         Args:
             asset_ids: the assets.
-            keys: of all their segments, in Milvus Lite, whose words have these keys too; None to
-                look for them in all rows.
+            keys: those of all their segments, in Milvus Lite, whose words have these keys too;
+                None to look for them in all rows.
         """
         if keys is None:
             self._rows.delete([ASSETS, self._segments], asset_ids)
@@ -62,7 +62,7 @@ class Removal:
         """Remove words without a segment, and places that no commit row names.
 
         Writes and deletions that were cut off leave them, and earlier versions left places. From
-        then on, the keys of an asset's segments are those of its words, too.
+        then on, the keys of an asset's segments are also those of its words.
         """
         for page in self._pages(WORDS, [WORDS.key]):
             keys = [row[WORDS.key] for row in page]

@@ -1,4 +1,4 @@
-"""Write commit rows, and segments with what filters ask of their assets, as those have it."""
+"""Write commit rows, and segments with the columns of their assets that filters use."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from search.types import AssetRow, SegmentRow
 
 _ASSETS_PER_READ = 200
 _UNKNOWN = AssetRow("", Modality("unknown"), "", 0, 0, [])
-"""Of segments whose commit row is still to be written."""
+"""For segments whose commit row is not written yet."""
 
 
 class SegmentWriter:
@@ -39,7 +39,7 @@ class SegmentWriter:
         link: the connection.
         rows: of the collections.
         segments: the collection.
-        partitions: those of it.
+        partitions: the collection's.
         calibration: the constants of its rows.
     """
 
@@ -62,12 +62,12 @@ class SegmentWriter:
     ) -> dict[str, AssetRow]:
         """Write segments, and bring stored ones of these assets up to date.
 
-        Knows what anyone had written at the last `MilvusLink.catch_up`.
+        It sees what anyone had written by the last `MilvusLink.catch_up`.
 
         Args:
-            assets: checked commit rows, which are left to `commit`.
+            assets: checked commit rows, which `commit` writes.
             segments: checked.
-            keys: of all stored segments of these assets; None to look for them.
+            keys: those of all stored segments of these assets; None to look for them.
 
         Returns:
             The stored commit rows of all of these, by asset.
@@ -93,7 +93,7 @@ class SegmentWriter:
         return stored
 
     def commit(self, assets: Sequence[AssetRow], stored: Mapping[str, AssetRow]) -> None:
-        """Write commit rows, and their places before.
+        """Write the places of commit rows, then the rows themselves.
 
         Args:
             assets: checked.
@@ -101,7 +101,7 @@ class SegmentWriter:
         """
         if not assets:
             return
-        # Only of Lite are those surely there that were read as stored.
+        # Only in Lite are the places of rows that were read as stored certain to exist.
         former = list(stored.values()) if self._link.is_lite else []
         if new := new_locations(assets, former):
             self._rows.upsert(LOCATIONS, new)
@@ -113,7 +113,7 @@ class SegmentWriter:
         self._rows.remove(LOCATIONS, [row[LOCATIONS.key] for row in left])
 
     def _differ(self, stored: AssetRow, row: AssetRow) -> bool:
-        """Whether the columns do. Those of Lite know no places, which change most often."""
+        """Whether the columns differ. Those of Lite have no places, which change most often."""
         if self._link.is_lite and replace(stored, locations=row.locations) == row:
             return False
         return self._columns(stored) != self._columns(row)
@@ -124,9 +124,9 @@ class SegmentWriter:
     def _known(
         self, asset_ids: Sequence[str], keys: Keys | None, *, side_by_side: bool
     ) -> tuple[dict[str, AssetRow], set[str]]:
-        """The commit rows, and those without one that have segments.
+        """The commit rows, and the assets without one that have segments.
 
-        Side by side on a server, where the first read of a collection after a write waits for it.
+        In parallel on a server, where the first read of a collection after a write waits for it.
         """
         if not side_by_side:
             stored = self._stored(asset_ids)
@@ -142,7 +142,7 @@ class SegmentWriter:
         return {row["asset_id"]: asset_from_dict(row) for row in rows}
 
     def _begun(self, asset_ids: Sequence[str]) -> set[str]:
-        """Those with segments."""
+        """The assets that have segments."""
         found: set[str] = set()
         for ids in chunks(sorted(asset_ids), _ASSETS_PER_READ):
             rows = self._rows.where(self._segments, among("asset_id", ids), ["asset_id"])
@@ -155,7 +155,7 @@ class SegmentWriter:
         columns: Mapping[str, Mapping[str, Any]],
         new: Ids[str],
     ) -> None:
-        """With the constants of the store, also if they change meanwhile: see `rewrite`."""
+        """Write with the constants of the store, even if they change meanwhile: see `rewrite`."""
         unknown = self._columns(_UNKNOWN)
         constants = None
         state = self._calibration.current()
@@ -181,7 +181,7 @@ class SegmentWriter:
         columns: Mapping[str, Mapping[str, Any]],
         keys: Keys | None,
     ) -> None:
-        """Bring what segments have of their assets up to date, without encoding anything."""
+        """Update the columns that segments have of their assets, without encoding anything."""
         for ids in chunks(asset_ids, _ASSETS_PER_READ):
             parts: dict[str, Rows] = {}
             for row in self._segments_of(ids, keys):
@@ -193,7 +193,7 @@ class SegmentWriter:
             self._rows.flush(self._segments)
 
     def _segments_of(self, asset_ids: Sequence[str], keys: Keys | None) -> Iterable[dict[str, Any]]:
-        """Their whole rows."""
+        """The whole rows of their segments."""
         fields = self._segments.whole
         if keys is not None:
             of = [key for one in asset_ids for _, key in keys.get(one, ())]
